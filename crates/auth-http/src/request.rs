@@ -1,0 +1,123 @@
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::{BoxStream, StreamExt};
+use url::Url;
+
+use crate::redacted;
+
+/// The method of a request (RFC 9110, section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the variants are the methods of RFC 9110")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        })
+    }
+}
+
+/// A request to send. Its `Debug` shows neither headers nor body nor the query of its URL.
+pub struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Body,
+    pub(crate) timeout: Option<Duration>,
+}
+
+pub(crate) enum Body {
+    Empty,
+    Bytes(Bytes),
+    Stream(BoxStream<'static, io::Result<Bytes>>),
+}
+
+impl Request {
+    /// A request without a body.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            body: Body::Empty,
+            timeout: None,
+        }
+    }
+
+    /// A GET request.
+    pub fn get(url: Url) -> Self {
+        Self::new(Method::Get, url)
+    }
+
+    /// Adds a header.
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Sends `bytes` of the type `content_type`.
+    pub fn with_body(mut self, content_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+        self.body = Body::Bytes(bytes.into());
+        self.with_header("content-type", content_type)
+    }
+
+    /// Sends `length` bytes from `stream`. Such a request can be sent only once.
+    pub fn with_stream(
+        mut self,
+        length: u64,
+        stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Self {
+        self.body = Body::Stream(stream.boxed());
+        self.with_header("content-length", length.to_string())
+    }
+
+    /// The longest time that the whole exchange may take, body included. Without it only silence
+    /// is limited, so that large bodies may take their time.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The same request again, unless its body is a stream.
+    pub(crate) fn try_clone(&self) -> Option<Self> {
+        let body = match &self.body {
+            Body::Empty => Body::Empty,
+            Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
+            Body::Stream(_) => return None,
+        };
+        Some(Self {
+            method: self.method,
+            url: self.url.clone(),
+            headers: self.headers.clone(),
+            body,
+            timeout: self.timeout,
+        })
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Request({} {})",
+            self.method,
+            redacted(&self.url)
+        )
+    }
+}

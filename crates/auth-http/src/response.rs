@@ -1,0 +1,83 @@
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use url::Url;
+
+use crate::{HttpError, Method, redacted};
+
+/// The answer to a request: its head is here, its body is read on demand.
+pub struct Response {
+    inner: reqwest::Response,
+    method: Method,
+    url: Url,
+}
+
+impl Response {
+    pub(crate) fn new(inner: reqwest::Response, method: Method, url: Url) -> Self {
+        Self { inner, method, url }
+    }
+
+    /// The status code (RFC 9110, section 15), redirects included: none is followed.
+    pub fn status(&self) -> u16 {
+        self.inner.status().as_u16()
+    }
+
+    /// The first header of this name, if it is visible ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.inner.headers().get(name)?.to_str().ok()
+    }
+
+    /// All headers of this name that are visible ASCII, in order.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.inner
+            .headers()
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+    }
+
+    /// The length of the body in bytes, if the server states it and it is not compressed.
+    pub fn content_length(&self) -> Option<u64> {
+        self.inner.content_length()
+    }
+
+    /// The next piece of the body; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, or was silent for too long ([`HttpError::is_timeout`]).
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+        self.inner
+            .chunk()
+            .await
+            .map_err(|source| HttpError::body(self.method, &self.url, source))
+    }
+
+    /// The whole body, if it has no more than `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, or the body is larger.
+    pub async fn bytes(mut self, limit: usize) -> Result<Bytes, HttpError> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > limit {
+                return Err(HttpError::too_large(self.method, &self.url, limit));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Response({} to {} {})",
+            self.status(),
+            self.method,
+            redacted(&self.url)
+        )
+    }
+}
