@@ -1,0 +1,31 @@
+use url::Url;
+
+/// Where an identity provider is spoken to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Endpoints {
+    /// The issuer as the `iss` claim of its tokens spells it.
+    pub issuer: String,
+    /// Starts a device login (RFC 8628, section 3.1).
+    pub device_authorization: Url,
+    /// Gives out tokens (RFC 6749, section 3.2).
+    pub token: Url,
+    /// The keys that tokens are verified with (RFC 7517, section 5).
+    pub jwks: Url,
+}
+
+impl Endpoints {
+    /// The endpoints of an Auth0 tenant, which the platform uses, below its issuer.
+    ///
+    /// # Errors
+    ///
+    /// The issuer has no host to speak to, such as `data:` URLs.
+    pub fn of_issuer(issuer: &Url) -> Result<Self, url::ParseError> {
+        Ok(Self {
+            issuer: issuer.to_string(),
+            device_authorization: issuer.join("/oauth/device/code")?,
+            token: issuer.join("/oauth/token")?,
+            jwks: issuer.join("/.well-known/jwks.json")?,
+        })
+    }
+}

@@ -1,0 +1,160 @@
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, OAuthError, Prompt};
+use serde_json::{Value, json};
+use wiremock::matchers::{body_string_contains, path};
+use wiremock::{Mock, ResponseTemplate};
+
+use crate::issuer::{AUDIENCE, Issuer};
+
+#[derive(Debug, Default)]
+struct Recorded(Mutex<Option<DeviceAuthorization>>);
+
+#[async_trait]
+impl Prompt for Recorded {
+    async fn show(
+        &self,
+        authorization: &DeviceAuthorization,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        *self.0.lock().unwrap() = Some(authorization.clone());
+        Ok(())
+    }
+}
+
+/// Logs in at a provider whose token endpoint gives these answers, one after the other.
+async fn login(
+    issuer: &Issuer,
+    answers: impl IntoIterator<Item = (u16, Value)>,
+) -> (Arc<Recorded>, Result<auth_core::AccessToken, OAuthError>) {
+    let device = json!({
+        "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": 0, "expires_in": 300,
+        "verification_uri": "https://issuer.test/activate",
+    });
+    Mock::given(path("/oauth/device/code"))
+        .and(body_string_contains("client_id=client-1"))
+        .and(body_string_contains("audience=https%3A%2F%2Fplatform.test"))
+        .and(body_string_contains("scope=offline_access"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(device))
+        .mount(&issuer.server)
+        .await;
+    for (status, body) in answers {
+        Mock::given(path("/oauth/token"))
+            .and(body_string_contains("device_code=device-1"))
+            .respond_with(ResponseTemplate::new(status).set_body_json(body))
+            .up_to_n_times(1)
+            .mount(&issuer.server)
+            .await;
+    }
+    let prompt = Arc::new(Recorded::default());
+    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let login = DeviceLogin::new(issuer.http.clone(), endpoints, "client-1", prompt.clone())
+        .with_audience(AUDIENCE)
+        .with_scopes(["offline_access"]);
+    let outcome = login.login().await;
+    (prompt, outcome)
+}
+
+fn refusal(code: &str) -> (u16, Value) {
+    (400, json!({ "error": code }))
+}
+
+#[tokio::test]
+async fn a_login_polls_until_the_user_has_approved() {
+    let issuer = Issuer::start().await;
+    // The verifier of a login asks the system for the time.
+    let token = issuer.token(json!({ "exp": 4_000_000_000_u64 }));
+    let granted = (
+        200,
+        json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 }),
+    );
+    let (prompt, outcome) = login(
+        &issuer,
+        [
+            refusal("authorization_pending"),
+            refusal("authorization_pending"),
+            granted,
+        ],
+    )
+    .await;
+    let access = outcome.unwrap();
+    assert_eq!(access.secret().expose(), token);
+    let end = access
+        .expires_at()
+        .unwrap()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(end.as_secs(), 4_000_000_000);
+    let shown = prompt.0.lock().unwrap().clone().unwrap();
+    assert_eq!(
+        (shown.user_code.as_str(), shown.verification_url.as_str()),
+        ("ABCD-EFGH", "https://issuer.test/activate")
+    );
+}
+
+#[tokio::test]
+async fn what_the_user_did_is_told_apart() {
+    let issuer = Issuer::start().await;
+    assert!(
+        login(&issuer, [refusal("access_denied")])
+            .await
+            .1
+            .unwrap_err()
+            .is_denied()
+    );
+    let issuer = Issuer::start().await;
+    assert!(
+        login(&issuer, [refusal("expired_token")])
+            .await
+            .1
+            .unwrap_err()
+            .is_expired()
+    );
+    let issuer = Issuer::start().await;
+    let error = login(&issuer, [refusal("invalid_grant")])
+        .await
+        .1
+        .unwrap_err();
+    assert!(error.to_string().contains("invalid_grant"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_verify_is_not_handed_out() {
+    let issuer = Issuer::start().await;
+    let token = issuer.token(json!({ "aud": "https://other.test", "exp": 4_000_000_000_u64 }));
+    let granted = (
+        200,
+        json!({ "access_token": token, "token_type": "Bearer" }),
+    );
+    let error = login(&issuer, [granted]).await.1.unwrap_err();
+    assert!(error.is_unverified(), "{error}");
+    let shown = format!(
+        "{error} {error:?} {:?}",
+        error.source().map(ToString::to_string)
+    );
+    assert!(
+        shown.contains("another audience") && !shown.contains(&token),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_understood_is_not_shown() {
+    let issuer = Issuer::start().await;
+    let error = login(
+        &issuer,
+        [(
+            200,
+            json!({ "access_token": "canary", "token_type": ["canary"] }),
+        )],
+    )
+    .await
+    .1
+    .unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(
+        !shown.contains("canary") && shown.contains("token_type"),
+        "{shown}"
+    );
+}

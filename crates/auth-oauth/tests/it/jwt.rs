@@ -1,0 +1,129 @@
+use std::sync::Arc;
+
+use auth_core::Secret;
+use auth_oauth::{Claims, JwtError, JwtVerifier};
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::json;
+
+use crate::issuer::{AUDIENCE, Frozen, Issuer, NOW, header, sign};
+
+async fn verify(issuer: &Issuer, token: &str) -> Result<Claims, JwtError> {
+    let jwks = format!("{}/.well-known/jwks.json", issuer.server.uri())
+        .parse()
+        .unwrap();
+    let verifier = JwtVerifier::new(issuer.http.clone(), issuer.name(), AUDIENCE, jwks)
+        .with_clock(Arc::new(Frozen));
+    verifier.verify(&Secret::new(token)).await
+}
+
+#[tokio::test]
+async fn a_good_token_is_accepted() {
+    let issuer = Issuer::start().await;
+    for changes in [
+        json!({}),
+        json!({ "aud": ["https://other.test", AUDIENCE] }),
+        json!({ "exp": NOW - 59 }),
+        json!({ "nbf": NOW + 60 }),
+        json!({ "exp": 1_800_000_600.5 }),
+    ] {
+        let claims = verify(&issuer, &issuer.token(changes.clone())).await;
+        assert_eq!(
+            claims
+                .unwrap_or_else(|error| panic!("{changes}: {error}"))
+                .sub,
+            "user-1"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_with_a_wrong_claim_is_refused_by_the_name_of_the_check() {
+    let issuer = Issuer::start().await;
+    for (changes, reason) in [
+        (json!({ "exp": NOW - 60 }), "has expired"),
+        (json!({ "nbf": NOW + 61 }), "not valid yet"),
+        (json!({ "iss": "https://evil.test/" }), "another issuer"),
+        (json!({ "aud": "https://other.test" }), "another audience"),
+        (json!({ "exp": null }), "lacks one of the claims"),
+        (json!({ "iss": null }), "lacks one of the claims"),
+        (json!({ "aud": null }), "lacks one of the claims"),
+        (json!({ "sub": null }), "not those of an access token"),
+        (json!({ "exp": "tomorrow" }), "not those of an access token"),
+    ] {
+        let error = verify(&issuer, &issuer.token(changes.clone()))
+            .await
+            .unwrap_err();
+        assert!(
+            error.is_invalid() && error.to_string().contains(reason),
+            "{changes}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_with_a_wrong_signature_is_refused() {
+    let issuer = Issuer::start().await;
+    let secret = EncodingKey::from_secret(b"guessed");
+    let good = issuer.token(json!({}));
+    let (body, signature) = good.rsplit_once('.').unwrap();
+    let other = issuer.token(json!({ "sub": "user-2" }));
+    let forged = format!("{}.{signature}", other.rsplit_once('.').unwrap().0);
+    for (token, reason) in [
+        (
+            sign(
+                &header(Algorithm::HS256, "key-1"),
+                &issuer.claims(&json!({})),
+                &secret,
+            ),
+            "RS256",
+        ),
+        (forged, "signature does not fit"),
+        (format!("{body}."), "signature does not fit"),
+        (body.to_owned(), "no well-formed JWT"),
+        ("opaque".to_owned(), "no well-formed JWT"),
+    ] {
+        let error = verify(&issuer, &token).await.unwrap_err();
+        assert!(
+            error.is_invalid() && error.to_string().contains(reason),
+            "{token}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_the_issuer_does_not_publish_is_not_trusted() {
+    let issuer = Issuer::start().await;
+    let stranger = Issuer::start().await;
+    let token = stranger.token(json!({ "iss": issuer.name() }));
+    assert!(
+        verify(&issuer, &token).await.is_ok(),
+        "both publish the same key here"
+    );
+    let mut unknown = header(Algorithm::RS256, "key-2");
+    let key = EncodingKey::from_secret(b"unused");
+    unknown.alg = Algorithm::HS256;
+    let error = verify(&issuer, &sign(&unknown, &issuer.claims(&json!({})), &key))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("does not publish"), "{error}");
+    unknown.kid = None;
+    let error = verify(&issuer, &sign(&unknown, &issuer.claims(&json!({})), &key))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("does not name its key"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_fetched_are_no_verdict_on_the_token() {
+    let issuer = Issuer::start().await;
+    let token = issuer.token(json!({}));
+    issuer.server.reset().await;
+    let error = verify(&issuer, &token).await.unwrap_err();
+    assert!(
+        !error.is_invalid() && error.to_string().contains("404"),
+        "{error}"
+    );
+}
