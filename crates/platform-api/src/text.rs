@@ -1,0 +1,156 @@
+//! Strings with a meaning: names, open enumerations, secrets; and how each goes into a query.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use auth_core::Secret;
+use serde::{Deserialize, Deserializer, Serializer};
+
+/// A value of an enumeration that this version of the library does not know.
+///
+/// Its field is private, so that no program matches a value that may become a variant of its own.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct UnknownValue(Box<str>);
+
+impl UnknownValue {
+    pub(crate) fn new(value: &str) -> Self {
+        Self(value.into())
+    }
+
+    /// The value as the platform spelled it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UnknownValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// How a value is written into a query.
+pub trait QueryValue {
+    /// Its text, before percent-encoding.
+    fn text(&self) -> Cow<'_, str>;
+}
+
+impl QueryValue for String {
+    fn text(&self) -> Cow<'_, str> {
+        self.into()
+    }
+}
+
+impl QueryValue for i64 {
+    fn text(&self) -> Cow<'_, str> {
+        self.to_string().into()
+    }
+}
+
+impl QueryValue for Secret {
+    fn text(&self) -> Cow<'_, str> {
+        self.expose().into()
+    }
+}
+
+/// Writes a secret into the body of a request, where the platform needs it in clear.
+pub(crate) fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+/// Takes a secret out of an answer.
+pub(crate) fn conceal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
+}
+
+/// Takes a secret that may be absent or null out of an answer.
+pub(crate) fn conceal_optional<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Secret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
+}
+
+/// What a generated string with a name of its own can do.
+macro_rules! text {
+    ($name:ident) => {
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl<T: Into<String>> From<T> for $name {
+            fn from(text: T) -> Self {
+                Self(text.into())
+            }
+        }
+
+        $crate::text::written!($name);
+    };
+}
+
+/// What a generated enumeration can do: it keeps the values that it does not know and writes them
+/// back unchanged.
+macro_rules! open_enum {
+    ($name:ident { $($variant:ident = $value:literal),+ }) => {
+        impl $name {
+            /// The value as it is spelled on the wire.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $value,)+
+                    Self::Unknown(value) => value.as_str(),
+                }
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(value: &str) -> Self {
+                match value {
+                    $($value => Self::$variant,)+
+                    _ => Self::Unknown(crate::UnknownValue::new(value)),
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let value = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Ok(Self::from(value.as_ref()))
+            }
+        }
+
+        $crate::text::written!($name);
+    };
+}
+
+/// Whatever has `as_str` can be shown and put into a query.
+macro_rules! written {
+    ($name:ident) => {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+
+        impl crate::QueryValue for $name {
+            fn text(&self) -> std::borrow::Cow<'_, str> {
+                self.as_str().into()
+            }
+        }
+    };
+}
+
+pub(crate) use {open_enum, text, written};

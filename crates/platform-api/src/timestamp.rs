@@ -1,0 +1,73 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A moment, with nanosecond precision. It is written as RFC 3339 in UTC.
+///
+/// The platform's answers are read as RFC 3339; a date-time that names no zone is taken as UTC.
+///
+/// ```
+/// use platform_api::Timestamp;
+///
+/// let moment: Timestamp = "2026-03-01T12:00:00+02:00".parse().unwrap();
+/// assert_eq!(moment.to_string(), "2026-03-01T10:00:00Z");
+/// assert_eq!("2026-03-01T10:00:00".parse(), Ok(moment));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(jiff::Timestamp);
+
+/// A text that is no date-time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no date-time of RFC 3339, such as 2026-03-01T12:00:00Z")]
+pub struct TimestampError;
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        let naive = || {
+            text.parse::<jiff::civil::DateTime>()?
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .map(|zoned| zoned.timestamp())
+        };
+        text.parse()
+            .or_else(|_| naive())
+            .map(Self)
+            .map_err(|_| TimestampError)
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        timestamp.0.into()
+    }
+}
+
+impl TryFrom<SystemTime> for Timestamp {
+    type Error = TimestampError;
+
+    fn try_from(time: SystemTime) -> Result<Self, TimestampError> {
+        time.try_into().map(Self).map_err(|_| TimestampError)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,63 @@
+use platform_api::models::{Item, Me, RunState, RunSubmission, Scheduling};
+use serde_json::json;
+
+#[test]
+fn an_unknown_enum_value_is_kept_and_written_back() {
+    let state: RunState = serde_json::from_value(json!("PAUSED")).unwrap();
+    assert!(matches!(&state, RunState::Unknown(value) if value.as_str() == "PAUSED"));
+    assert_eq!(serde_json::to_value(&state).unwrap(), json!("PAUSED"));
+    assert_eq!(
+        serde_json::from_value::<RunState>(json!("PENDING")).unwrap(),
+        RunState::Pending
+    );
+}
+
+#[test]
+fn an_answer_may_lack_what_is_nullable_and_bring_what_is_new() {
+    let item: Item = serde_json::from_value(json!({
+        "item_id": "1", "external_id": "slide", "state": "PENDING", "output": "NONE",
+        "input_artifacts": [], "output_artifacts": [], "priority": 3,
+    }))
+    .unwrap();
+    assert!(item.custom_metadata.is_none() && item.termination_reason.is_none());
+}
+
+#[test]
+fn what_is_not_set_is_not_sent() {
+    let submission = RunSubmission::new("he-tme", vec![]).with_version_number("1.0.0");
+    let sent = serde_json::to_value(&submission).unwrap();
+    assert_eq!(
+        sent,
+        json!({ "application_id": "he-tme", "version_number": "1.0.0", "items": [] })
+    );
+    let due = Scheduling::new().with_due_date(
+        "2026-03-01T12:00:00+02:00"
+            .parse::<platform_api::Timestamp>()
+            .unwrap(),
+    );
+    assert_eq!(
+        serde_json::to_value(due).unwrap(),
+        json!({ "due_date": "2026-03-01T10:00:00Z" })
+    );
+}
+
+#[test]
+fn the_answer_about_me_shows_none_of_its_secrets() {
+    let me: Me = serde_json::from_value(json!({
+        "user": { "id": "auth0|1" },
+        "organization": {
+            "id": "org_1", "aignostics_bucket_name": "bucket", "aignostics_bucket_protocol": "gs",
+            "aignostics_bucket_hmac_access_key_id": "key-id",
+            "aignostics_bucket_hmac_secret_access_key": "canary",
+            "aignostics_logfire_token": "canary", "aignostics_sentry_dsn": "canary",
+        },
+    }))
+    .unwrap();
+    assert_eq!(
+        me.organization
+            .aignostics_bucket_hmac_secret_access_key
+            .expose(),
+        "canary"
+    );
+    assert!(!format!("{me:?}").contains("canary"));
+}

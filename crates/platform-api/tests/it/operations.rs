@@ -1,0 +1,165 @@
+use platform_api::Secret;
+use platform_api::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
+use platform_api::operations::{
+    GetApplicationVersion, GetArtifactFile, GetRun, ListApplications, ListRunItems, SubmitRun,
+};
+use serde_json::json;
+use wiremock::ResponseTemplate;
+use wiremock::matchers::{any, body_json, header, method};
+
+use crate::platform;
+
+#[tokio::test]
+async fn parameters_are_spelled_and_encoded_as_the_platform_wants_them() {
+    let (server, client) =
+        platform(any(), ResponseTemplate::new(200).set_body_json(json!([]))).await;
+    client
+        .send(
+            &ListApplications::new()
+                .with_page_size(100)
+                .with_sort(["-name".to_owned(), "a+b&c".to_owned()]),
+        )
+        .await
+        .unwrap();
+    let items = ListRunItems::new("r/1 ü")
+        .with_share_token(Secret::new("a+b"))
+        .with_external_id_in(["x y".to_owned(), "../z".to_owned()])
+        .with_page(2);
+    client.send(&items).await.unwrap();
+    let asked: Vec<_> = server
+        .received_requests()
+        .await
+        .unwrap()
+        .iter()
+        .map(|request| request.url[url::Position::BeforePath..].to_owned())
+        .collect();
+    assert_eq!(
+        asked[0],
+        "/api/v1/applications?page-size=100&sort=-name&sort=a%2Bb%26c"
+    );
+    assert_eq!(
+        asked[1],
+        "/api/v1/runs/r%2F1%20%C3%BC/items?share_token=a%2Bb&external_id__in=x%20y&external_id__in=..%2Fz&page=2"
+    );
+}
+
+#[tokio::test]
+async fn a_segment_that_leads_elsewhere_is_refused_before_anything_is_sent() {
+    let (server, client) = platform(any(), ResponseTemplate::new(200)).await;
+    for segment in ["", ".", ".."] {
+        let error = client
+            .send(&GetApplicationVersion::new("he-tme", segment))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("`version`"), "{error}");
+    }
+    assert!(server.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_submission_goes_out_as_json_with_its_signed_urls() {
+    let artifact = InputArtifactSubmission::new(
+        "slide",
+        Secret::new("https://b.test/s?sig=canary"),
+        serde_json::Map::new(),
+    );
+    let submit = SubmitRun::new(RunSubmission::new(
+        "he-tme",
+        vec![ItemSubmission::new("s1", vec![artifact])],
+    ));
+    let expected = json!({ "application_id": "he-tme", "items": [
+        { "external_id": "s1", "input_artifacts": [{ "name": "slide", "download_url": "https://b.test/s?sig=canary", "metadata": {} }] },
+    ] });
+    let answer = ResponseTemplate::new(201).set_body_json(json!({ "run_id": "7" }));
+    let (server, client) = platform(body_json(expected), answer).await;
+    assert_eq!(client.send(&submit).await.unwrap().run_id.as_str(), "7");
+    assert!(!format!("{submit:?}").contains("canary"));
+    assert_eq!(server.received_requests().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_shows_no_signature() {
+    let answer = ResponseTemplate::new(307).insert_header(
+        "location",
+        "https://storage.test/b/o?X-Goog-Signature=canary",
+    );
+    let (_server, client) = platform(header("authorization", "Bearer bearer-canary"), answer).await;
+    let redirect = client.send(&GetArtifactFile::new("r", "a")).await.unwrap();
+    assert!(!format!("{redirect:?}").contains("canary"));
+    assert_eq!(
+        redirect.into_url().as_str(),
+        "https://storage.test/b/o?X-Goog-Signature=canary"
+    );
+    let (_server, client) = platform(any(), ResponseTemplate::new(307)).await;
+    let error = client
+        .send(&GetArtifactFile::new("r", "a"))
+        .await
+        .unwrap_err();
+    assert!(
+        std::error::Error::source(&error)
+            .unwrap()
+            .to_string()
+            .contains("Location")
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_is_read_whatever_its_body() {
+    for (answer, details) in [
+        (ResponseTemplate::new(422).set_body_json(json!({ "detail": [{ "loc": ["body", "items", 0, "external_id"], "msg": "Field required", "type": "missing" }] })), vec!["body.items.0.external_id: Field required"]),
+        (ResponseTemplate::new(422).set_body_json(json!({ "detail": "Too long" })), vec!["Too long"]),
+        (ResponseTemplate::new(422).set_body_json(json!({ "detail": [7, { "msg": "no place" }] })), vec![]),
+        (ResponseTemplate::new(422).set_body_string("Jwt is missing"), vec![]),
+        (ResponseTemplate::new(422), vec![]),
+    ] {
+        let (_server, client) = platform(method("GET"), answer).await;
+        let error = client.send(&GetRun::new("r")).await.unwrap_err();
+        assert_eq!((error.status(), error.operation()), (Some(422), "get_run"));
+        assert_eq!(error.details(), details);
+        assert!(!error.is_transient());
+    }
+}
+
+#[tokio::test]
+async fn a_decode_error_says_where_and_does_not_show_what() {
+    let answer = ResponseTemplate::new(200)
+        .set_body_json(json!([{ "application_id": 7, "name": "canary" }]));
+    let (_server, client) = platform(any(), answer).await;
+    let error = client.send(&ListApplications::new()).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("`[0].application_id`"), "{source}");
+    let answer = ResponseTemplate::new(200)
+        .set_body_json(json!({ "organization": "canary", "user": { "id": "u" } }));
+    let (_server, client) = platform(any(), answer).await;
+    let error = client
+        .send(&platform_api::operations::GetMe::new())
+        .await
+        .unwrap_err();
+    let shown = format!(
+        "{error} {error:?} {}",
+        std::error::Error::source(&error).unwrap()
+    );
+    assert!(
+        shown.contains("organization") && !shown.contains("canary"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn a_platform_that_is_away_or_at_fault_is_a_transient_error() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let client = crate::client(&format!("http://{free}"));
+    let error = client.send(&GetRun::new("r")).await.unwrap_err();
+    assert!(error.status().is_none() && error.is_transient(), "{error}");
+    let (_server, client) = platform(any(), ResponseTemplate::new(503)).await;
+    assert!(
+        client
+            .send(&GetRun::new("r"))
+            .await
+            .unwrap_err()
+            .is_transient()
+    );
+}

@@ -1,0 +1,122 @@
+//! From the model to Rust. One file for each kind of thing.
+
+mod models;
+mod operations;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
+
+use super::model::{Field, Ty};
+
+pub(crate) use models::models;
+pub(crate) use operations::operations;
+
+fn ident(name: &str) -> Ident {
+    let snake = name.replace("__", "_").replace('-', "_");
+    match snake.as_str() {
+        "type" => Ident::new("kind", Span::call_site()),
+        _ => Ident::new(&snake, Span::call_site()),
+    }
+}
+
+fn pascal(name: &str) -> Ident {
+    let words = name.split(['_', '-']).map(|word| {
+        let (first, rest) = word.split_at(1);
+        first.to_uppercase() + &rest.to_lowercase()
+    });
+    Ident::new(&words.collect::<String>(), Span::call_site())
+}
+
+fn type_name(name: &str) -> Ident {
+    Ident::new(name, Span::call_site())
+}
+
+/// A `///` comment, or nothing.
+fn doc(text: &str) -> TokenStream {
+    let lines = text.lines().map(|line| format!(" {line}"));
+    quote! { #(#[doc = #lines])* }
+}
+
+/// The type of a field or parameter; what may be absent or null is one `Option`.
+fn field_type(field: &Field) -> TokenStream {
+    let ty = rust_type(&field.ty);
+    match &field.ty {
+        Ty::Nullable(_) => ty,
+        _ if field.optional => quote! { Option<#ty> },
+        _ => ty,
+    }
+}
+
+fn is_option(field: &Field) -> bool {
+    field.optional || matches!(field.ty, Ty::Nullable(_))
+}
+
+/// `Default,` for what needs nothing to be made.
+fn default<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Option<TokenStream> {
+    fields
+        .into_iter()
+        .all(is_option)
+        .then(|| quote! { Default, })
+}
+
+fn rust_type(ty: &Ty) -> TokenStream {
+    match ty {
+        Ty::Text => quote! { String },
+        Ty::Secret => quote! { Secret },
+        Ty::Timestamp => quote! { Timestamp },
+        Ty::Integer => quote! { i64 },
+        Ty::Boolean => quote! { bool },
+        Ty::Object => quote! { JsonObject },
+        Ty::Any => quote! { JsonValue },
+        Ty::List(inner) => {
+            let inner = rust_type(inner);
+            quote! { Vec<#inner> }
+        }
+        Ty::Nullable(inner) => {
+            let inner = rust_type(inner);
+            quote! { Option<#inner> }
+        }
+        Ty::Named(name) => {
+            let name = type_name(name);
+            quote! { #name }
+        }
+    }
+}
+
+/// The type without its `Option`: what a setter takes.
+fn inner_type(ty: &Ty) -> TokenStream {
+    match ty {
+        Ty::Nullable(inner) => rust_type(inner),
+        ty => rust_type(ty),
+    }
+}
+
+/// `new` with the required fields, and a setter for each of the others.
+fn constructors(fields: &[&Field], summary: &str) -> TokenStream {
+    let required: Vec<_> = fields.iter().filter(|field| !is_option(field)).collect();
+    let names: Vec<_> = required.iter().map(|field| ident(&field.name)).collect();
+    let types = required.iter().map(|field| rust_type(&field.ty));
+    let optional: Vec<_> = fields.iter().filter(|field| is_option(field)).collect();
+    let absent = optional.iter().map(|field| ident(&field.name));
+    let summary = doc(summary);
+    let setters = optional.iter().map(|field| {
+        let name = ident(&field.name);
+        let setter = Ident::new(&format!("with_{name}"), Span::call_site());
+        let ty = inner_type(&field.ty);
+        let text = doc(&field.doc);
+        quote! {
+            #text
+            pub fn #setter(mut self, #name: impl Into<#ty>) -> Self {
+                self.#name = Some(#name.into());
+                self
+            }
+        }
+    });
+    quote! {
+        #summary
+        pub fn new(#(#names: impl Into<#types>),*) -> Self {
+            Self { #(#names: #names.into(),)* #(#absent: None),* }
+        }
+        #(#setters)*
+    }
+}

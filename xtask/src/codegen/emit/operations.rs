@@ -1,0 +1,123 @@
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::{constructors, default, doc, field_type, ident, pascal, rust_type, type_name};
+use crate::codegen::model::{Field, Model, Operation, Output, Ty};
+
+pub(crate) fn operations(model: &Model) -> TokenStream {
+    let operations = model.operations.iter().map(one);
+    quote! {
+        use crate::{Secret, models::*};
+        use crate::runtime::{Answer, BodyError, DecodeError, Method, Operation, Query, Redirect, Segment, json_body};
+
+        #(#operations)*
+    }
+}
+
+fn one(operation: &Operation) -> TokenStream {
+    let name = pascal(&operation.id);
+    let (id, template, success) = (&operation.id, &operation.template, operation.success);
+    let method = type_name(operation.method);
+    let text = doc(&documentation(operation));
+    let body = operation.body.as_ref().map(body_field);
+    let fields: Vec<&Field> = operation
+        .path
+        .iter()
+        .chain(&body)
+        .chain(&operation.query)
+        .collect();
+    let declarations = fields.iter().map(|field| {
+        let (name, ty, text) = (ident(&field.name), field_type(field), doc(&field.doc));
+        quote! { #text pub #name: #ty }
+    });
+    let default = default(fields.iter().copied());
+    let constructors = constructors(
+        &fields,
+        "With what is required; the rest is set by the `with_` methods.",
+    );
+    let (output, decode) = match &operation.output {
+        Output::Json(ty) => (rust_type(ty), quote! { answer.json() }),
+        Output::Redirect => (quote! { Redirect }, quote! { answer.redirect() }),
+    };
+    let path = path(operation);
+    let query = query(operation);
+    let body = body.as_ref().map(|body| {
+        let name = ident(&body.name);
+        quote! { fn body(&self) -> Result<Option<Vec<u8>>, BodyError> { json_body(&self.#name) } }
+    });
+    quote! {
+        #text
+        #[derive(Clone, Debug, #default)]
+        #[non_exhaustive]
+        pub struct #name { #(#declarations),* }
+
+        impl #name { #constructors }
+
+        impl Operation for #name {
+            type Output = #output;
+            const ID: &'static str = #id;
+            const METHOD: Method = Method::#method;
+            const TEMPLATE: &'static str = #template;
+            const SUCCESS: u16 = #success;
+            #path
+            #query
+            #body
+            fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> { #decode }
+        }
+    }
+}
+
+fn documentation(operation: &Operation) -> String {
+    let Operation {
+        summary,
+        description,
+        refusals,
+        ..
+    } = operation;
+    let route = format!(
+        "`{} {}`",
+        operation.method.to_uppercase(),
+        operation.template
+    );
+    let mut text = format!("{summary}\n\n{description}\n\n{route}");
+    if !refusals.is_empty() {
+        text += "\n\nThe platform refuses with";
+    }
+    for (status, meaning) in refusals {
+        text += &format!("\n- {status}: {meaning}");
+    }
+    text
+}
+
+fn body_field(ty: &Ty) -> Field {
+    let doc = "What is submitted.".to_owned();
+    Field {
+        name: "submission".to_owned(),
+        doc,
+        ty: ty.clone(),
+        optional: false,
+        deprecated: false,
+    }
+}
+
+fn path(operation: &Operation) -> Option<TokenStream> {
+    let segments = operation.path.iter().map(|field| {
+        let (wire, name) = (&field.name, ident(&field.name));
+        quote! { Segment::new(#wire, self.#name.as_ref()) }
+    });
+    (!operation.path.is_empty())
+        .then(|| quote! { fn segments(&self) -> Vec<Segment<'_>> { vec![#(#segments),*] } })
+}
+
+fn query(operation: &Operation) -> Option<TokenStream> {
+    let parameters = operation.query.iter().map(|field| {
+        let (wire, name) = (&field.name, ident(&field.name));
+        if matches!(&field.ty, Ty::Nullable(inner) if matches!(**inner, Ty::List(_))) {
+            quote! { .each(#wire, self.#name.as_deref()) }
+        } else {
+            quote! { .one(#wire, self.#name.as_ref()) }
+        }
+    });
+    (!operation.query.is_empty())
+        .then(|| quote! { fn query(&self) -> Query { Query::new() #(#parameters)* } })
+}

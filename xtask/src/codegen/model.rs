@@ -1,0 +1,372 @@
+//! What the document means, reduced to what Rust needs to know of it.
+
+use anyhow::{Context, Result, bail, ensure};
+use indexmap::IndexSet;
+
+use super::document::{self, Document, Kind, Place, Schema};
+
+pub(crate) struct Model {
+    pub(crate) types: Vec<Type>,
+    pub(crate) operations: Vec<Operation>,
+}
+
+pub(crate) struct Type {
+    pub(crate) name: String,
+    pub(crate) doc: String,
+    pub(crate) shape: Shape,
+}
+
+pub(crate) enum Shape {
+    /// A string with a name of its own.
+    Text,
+    /// One of these strings, or one that a newer server knows.
+    Choice(Vec<String>),
+    Record {
+        role: Role,
+        fields: Vec<Field>,
+    },
+}
+
+/// Which way a record travels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Request,
+    Answer,
+    Both,
+}
+
+pub(crate) struct Field {
+    /// The name on the wire.
+    pub(crate) name: String,
+    pub(crate) doc: String,
+    pub(crate) ty: Ty,
+    /// The sender may leave it out.
+    pub(crate) optional: bool,
+    pub(crate) deprecated: bool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Ty {
+    Text,
+    Secret,
+    Timestamp,
+    Integer,
+    Boolean,
+    /// Any JSON object.
+    Object,
+    /// Any JSON value.
+    Any,
+    List(Box<Ty>),
+    Nullable(Box<Ty>),
+    Named(String),
+}
+
+pub(crate) struct Operation {
+    pub(crate) id: String,
+    pub(crate) method: &'static str,
+    pub(crate) template: String,
+    pub(crate) summary: String,
+    pub(crate) description: String,
+    pub(crate) path: Vec<Field>,
+    pub(crate) query: Vec<Field>,
+    pub(crate) body: Option<Ty>,
+    pub(crate) success: u16,
+    pub(crate) output: Output,
+    /// Status and meaning of every declared refusal.
+    pub(crate) refusals: Vec<(u16, String)>,
+}
+
+pub(crate) enum Output {
+    Json(Ty),
+    Redirect,
+}
+
+impl Model {
+    pub(crate) fn of(document: &Document) -> Result<Self> {
+        let prefix = &document.servers[0].url;
+        let mut operations = Vec::new();
+        for (path, item) in &document.paths {
+            for (method, operation) in [
+                ("Get", &item.get),
+                ("Post", &item.post),
+                ("Put", &item.put),
+                ("Delete", &item.delete),
+            ] {
+                if let Some(operation) = operation {
+                    let template = format!("{prefix}{path}");
+                    operations.push(
+                        Operation::of(method, template, operation)
+                            .with_context(|| format!("{method} {path}"))?,
+                    );
+                }
+            }
+        }
+        let mut ids = IndexSet::new();
+        for operation in &operations {
+            ensure!(
+                ids.insert(&operation.id),
+                "two operations are called {}",
+                operation.id
+            );
+        }
+        let requests = reachable(
+            document,
+            operations
+                .iter()
+                .filter_map(|operation| operation.body.as_ref()),
+        );
+        let answers = reachable(document, operations.iter().filter_map(Operation::answer));
+        let mut types = Vec::new();
+        for (name, schema) in &document.components.schemas {
+            let role = match (requests.contains(name), answers.contains(name)) {
+                (true, true) => Role::Both,
+                (true, false) => Role::Request,
+                (false, _) => Role::Answer,
+            };
+            types.push(
+                Type::of(name, schema, role)
+                    .with_context(|| format!("components.schemas.{name}"))?,
+            );
+        }
+        let mut model = Self { types, operations };
+        model.describe_references(document);
+        Ok(model)
+    }
+
+    /// A field that says nothing of itself is what its type says.
+    fn describe_references(&mut self, document: &Document) {
+        let of_types = self.types.iter_mut().filter_map(|ty| match &mut ty.shape {
+            Shape::Record { fields, .. } => Some(fields),
+            _ => None,
+        });
+        let of_operations = self
+            .operations
+            .iter_mut()
+            .map(|operation| &mut operation.path);
+        for field in of_types
+            .chain(of_operations)
+            .flatten()
+            .filter(|field| field.doc.is_empty())
+        {
+            let schema = field
+                .ty
+                .name()
+                .and_then(|name| document.components.schemas.get(&name));
+            field.doc = schema
+                .and_then(|schema| schema.description.clone())
+                .unwrap_or_default();
+        }
+    }
+}
+
+/// The names of all schemas that a value of one of `roots` can hold.
+fn reachable<'a>(document: &Document, roots: impl Iterator<Item = &'a Ty>) -> IndexSet<String> {
+    let mut names: IndexSet<String> = roots.filter_map(Ty::name).collect();
+    let mut next = 0;
+    while let Some(name) = names.get_index(next).cloned() {
+        let properties = document
+            .components
+            .schemas
+            .get(&name)
+            .and_then(|schema| schema.properties.as_ref());
+        for schema in properties
+            .into_iter()
+            .flat_map(|properties| properties.values())
+        {
+            names.extend(Ty::of(schema).ok().as_ref().and_then(Ty::name));
+        }
+        next += 1;
+    }
+    names
+}
+
+impl Operation {
+    fn of(method: &'static str, template: String, operation: &document::Operation) -> Result<Self> {
+        let fields = |place| {
+            let wanted = operation
+                .parameters
+                .iter()
+                .filter(move |parameter| parameter.place == place);
+            wanted.map(Field::of_parameter).collect::<Result<Vec<_>>>()
+        };
+        let mut refusals = Vec::new();
+        let mut successes = Vec::new();
+        for (status, response) in &operation.responses {
+            let status: u16 = status.parse().with_context(|| format!("status {status}"))?;
+            match (status, &response.content) {
+                (200..=299, Some(content)) => {
+                    successes.push((status, Output::Json(Ty::of(&content.json.schema)?)));
+                }
+                (307, None) => successes.push((status, Output::Redirect)),
+                (400..=499, _) => refusals.push((status, response.description.clone())),
+                _ => bail!("a {status} answer of this shape is not understood"),
+            }
+        }
+        // Where a redirect is declared beside a direct answer, the redirect is what the platform sends.
+        let (success, output) = successes.pop().context("no success is declared")?;
+        let body = operation
+            .request_body
+            .as_ref()
+            .map(|body| Ty::of(&body.content.json.schema))
+            .transpose()?;
+        Ok(Self {
+            id: operation.id.clone(),
+            method,
+            template,
+            summary: operation.summary.clone(),
+            description: operation.description.clone(),
+            path: fields(Place::Path)?,
+            query: fields(Place::Query)?,
+            body,
+            success,
+            output,
+            refusals,
+        })
+    }
+
+    fn answer(&self) -> Option<&Ty> {
+        match &self.output {
+            Output::Json(ty) => Some(ty),
+            Output::Redirect => None,
+        }
+    }
+}
+
+impl Type {
+    fn of(name: &str, schema: &Schema, role: Role) -> Result<Self> {
+        let shape = match (Ty::of(schema), &schema.values, &schema.properties) {
+            (Ok(Ty::Text), Some(values), None) => Shape::Choice(values.clone()),
+            (Ok(Ty::Text), None, None) => Shape::Text,
+            (_, None, Some(properties)) => {
+                let required = schema.required.as_deref().unwrap_or_default();
+                for name in required {
+                    ensure!(
+                        properties.contains_key(name),
+                        "{name} is required but not a property"
+                    );
+                }
+                let fields = properties
+                    .iter()
+                    .map(|(name, schema)| Field::of(name, schema, !required.contains(name)));
+                Shape::Record {
+                    role,
+                    fields: fields.collect::<Result<_>>()?,
+                }
+            }
+            _ => bail!("only strings, enumerations and objects with properties can have a name"),
+        };
+        let doc = schema.description.clone().context("no description")?;
+        Ok(Self {
+            name: name.to_owned(),
+            doc,
+            shape,
+        })
+    }
+}
+
+impl Field {
+    fn of(name: &str, schema: &Schema, optional: bool) -> Result<Self> {
+        let ty = Ty::of(schema).with_context(|| format!("property {name}"))?;
+        let doc = documented(schema.description.as_deref(), schema);
+        Ok(Self {
+            name: name.to_owned(),
+            doc,
+            ty,
+            optional,
+            deprecated: schema.deprecated,
+        })
+    }
+
+    fn of_parameter(parameter: &document::Parameter) -> Result<Self> {
+        let optional = parameter.place == Place::Query;
+        let mut field = Self::of(&parameter.name, &parameter.schema, optional)?;
+        field.doc = documented(parameter.description.as_deref(), &parameter.schema);
+        if parameter.secret {
+            field.ty = Ty::Secret;
+        }
+        Ok(field)
+    }
+}
+
+impl Ty {
+    fn of(schema: &Schema) -> Result<Self> {
+        if let Some(reference) = &schema.reference {
+            let name = reference
+                .strip_prefix("#/components/schemas/")
+                .context("only components can be referred to")?;
+            return Ok(Self::Named(name.to_owned()));
+        }
+        if let Some(alternatives) = &schema.any_of {
+            return Self::of_alternatives(alternatives);
+        }
+        let (kind, nullable) = match &schema.kind {
+            None => return Ok(Self::Any),
+            Some(Kind::One(kind)) => (kind.as_str(), false),
+            Some(Kind::Several(kinds)) => match kinds.as_slice() {
+                [kind, null] if null == "null" => (kind.as_str(), true),
+                _ => bail!("of several types only `[…, \"null\"]` is understood"),
+            },
+        };
+        let ty = match (kind, schema.format.as_deref()) {
+            ("string", _) if schema.secret => Self::Secret,
+            ("string", Some("date-time")) => Self::Timestamp,
+            ("string", None | Some("uuid" | "uri")) => Self::Text,
+            ("integer", None) => Self::Integer,
+            ("boolean", None) => Self::Boolean,
+            ("object", None) if schema.additional_properties != Some(false) => Self::Object,
+            ("array", None) => Self::List(Box::new(Self::of(
+                schema.items.as_ref().context("an array without items")?,
+            )?)),
+            (kind, format) => bail!("type {kind} with format {format:?} is not understood"),
+        };
+        Ok(if nullable {
+            Self::Nullable(Box::new(ty))
+        } else {
+            ty
+        })
+    }
+
+    fn of_alternatives(alternatives: &[Schema]) -> Result<Self> {
+        let is_null =
+            |schema: &Schema| matches!(&schema.kind, Some(Kind::One(kind)) if kind == "null");
+        match alternatives {
+            [schema, null] if is_null(null) => Ok(Self::Nullable(Box::new(Self::of(schema)?))),
+            // A mixture of plain values, such as the names and indices of a location.
+            _ if alternatives.iter().all(|schema| schema.reference.is_none()) => Ok(Self::Any),
+            _ => bail!("of `anyOf` only `[…, null]` and mixtures of plain values are understood"),
+        }
+    }
+
+    /// The name of the schema that it is, or is made of.
+    fn name(&self) -> Option<String> {
+        match self {
+            Self::Named(name) => Some(name.clone()),
+            Self::List(inner) | Self::Nullable(inner) => inner.name(),
+            _ => None,
+        }
+    }
+}
+
+/// The description with the limits that the schema sets.
+fn documented(description: Option<&str>, schema: &Schema) -> String {
+    let mut sentences: Vec<String> = description.map(str::to_owned).into_iter().collect();
+    let mut limit = |text: String| sentences.push(text);
+    if let Some(least) = schema.min_items {
+        limit(format!("At least {least}."));
+    }
+    match (schema.min_length, schema.max_length) {
+        (Some(least), Some(most)) => limit(format!("{least} to {most} characters.")),
+        (None, Some(most)) => limit(format!("At most {most} characters.")),
+        (Some(least), None) => limit(format!("At least {least} characters.")),
+        (None, None) => {}
+    }
+    match (schema.minimum, schema.maximum) {
+        (Some(least), Some(most)) => limit(format!("{least} to {most}.")),
+        (Some(least), None) => limit(format!("At least {least}.")),
+        _ => {}
+    }
+    if let Some(default) = schema.default {
+        limit(format!("Default: {default}."));
+    }
+    sentences.join(" ")
+}
