@@ -1,0 +1,81 @@
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::account::AUDIENCE;
+use crate::random;
+
+/// The RSA key that tokens are signed with.
+pub(crate) struct SigningKey {
+    id: String,
+    private: EncodingKey,
+    public: DecodingKey,
+    jwk: Jwk,
+}
+
+/// A key could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    #[error("no RSA key could be generated")]
+    Generate(#[from] aws_lc_rs::error::Unspecified),
+    #[error("the generated key cannot be used")]
+    Use(#[from] jsonwebtoken::errors::Error),
+}
+
+/// Who sent a token.
+#[derive(Deserialize)]
+pub(crate) struct Caller {
+    pub(crate) sub: String,
+    pub(crate) org_id: String,
+}
+
+impl SigningKey {
+    pub(crate) fn generate() -> Result<Self, KeyError> {
+        let pair = KeyPair::generate(KeySize::Rsa2048)?;
+        let der = AsDer::<Pkcs8V1Der>::as_der(&pair)?;
+        let pem = format!(
+            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
+            STANDARD.encode(der.as_ref())
+        );
+        let private = EncodingKey::from_rsa_pem(pem.as_bytes())?;
+        let mut jwk = Jwk::from_encoding_key(&private, Algorithm::RS256)?;
+        let id = random::token();
+        jwk.common.key_id = Some(id.clone());
+        Ok(Self {
+            id,
+            private,
+            public: DecodingKey::from_jwk(&jwk)?,
+            jwk,
+        })
+    }
+
+    pub(crate) fn jwks(&self) -> Value {
+        json!({ "keys": [self.jwk] })
+    }
+
+    pub(crate) fn sign(&self, claims: &Value) -> Result<String, jsonwebtoken::errors::Error> {
+        let header = Header {
+            kid: Some(self.id.clone()),
+            ..Header::new(Algorithm::RS256)
+        };
+        jsonwebtoken::encode(&header, claims, &self.private)
+    }
+
+    /// The caller, if the token is one of ours and still good.
+    pub(crate) fn verify(&self, issuer: &Url, token: &str) -> Option<Caller> {
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_issuer(&[issuer.as_str()]);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.leeway = 0;
+        jsonwebtoken::decode(token, &self.public, &validation)
+            .ok()
+            .map(|decoded| decoded.claims)
+    }
+}

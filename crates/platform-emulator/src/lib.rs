@@ -1,0 +1,26 @@
+//! The Aignostics Platform on loopback: an identity provider, the API and an object storage, each
+//! on a free port of its own, so that what must not travel from one to another can be seen not to.
+//!
+//! Its one application works on the bytes that it is given: it fetches the slide, checks it, finds
+//! the tissue and stores what it found. Nothing is canned.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let emulator = platform_emulator::Emulator::start().await?;
+//! println!("the API is at {}, its tokens come from {}", emulator.api_root(), emulator.issuer());
+//! # Ok(()) } // dropped here, and gone
+//! ```
+
+mod account;
+mod api;
+mod application;
+mod emulator;
+mod identity;
+mod platform;
+mod random;
+mod run;
+pub mod samples;
+mod storage;
+
+pub use account::{AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID};
+pub use emulator::Emulator;

@@ -1,0 +1,58 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use auth_core::Clock;
+use auth_http::HttpClient;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use url::Url;
+
+use crate::account::Organization;
+use crate::identity::{Devices, SigningKey};
+use crate::run::Runs;
+use crate::storage::Objects;
+
+/// Everything that the three servers share.
+pub(crate) struct Platform {
+    pub(crate) issuer: Url,
+    pub(crate) api_root: Url,
+    pub(crate) storage: Url,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) http: HttpClient,
+    pub(crate) signing_key: SigningKey,
+    pub(crate) organization: Organization,
+    pub(crate) devices: Devices,
+    pub(crate) objects: Objects,
+    pub(crate) runs: Runs,
+    /// The runs that are being processed; they end with the platform.
+    pub(crate) work: Mutex<JoinSet<()>>,
+}
+
+impl Platform {
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        Timestamp::try_from(self.now()).unwrap_or_default()
+    }
+
+    /// The time in seconds since 1970.
+    pub(crate) fn unix_now(&self) -> u64 {
+        self.now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO)
+            .as_secs()
+    }
+}
+
+impl fmt::Debug for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Platform")
+            .field("api_root", &self.api_root.as_str())
+            .finish_non_exhaustive()
+    }
+}

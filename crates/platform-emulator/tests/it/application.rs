@@ -1,0 +1,203 @@
+use std::io::Cursor;
+
+use crc::{CRC_32_ISCSI, Crc};
+use serde_json::{Value, json};
+use tiff::decoder::{Decoder, DecodingResult};
+use tiff::tags::Tag;
+
+use crate::client::User;
+
+fn checksum(bytes: &[u8]) -> String {
+    use base64::Engine;
+    let crc = Crc::<u32>::new(&CRC_32_ISCSI).checksum(bytes);
+    base64::engine::general_purpose::STANDARD.encode(crc.to_be_bytes())
+}
+
+/// The samples, each with true metadata.
+fn samples() -> Vec<(String, Vec<u8>, Value)> {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = platform_emulator::samples::write(folder.path()).unwrap();
+    let read = |path: std::path::PathBuf| {
+        let slide = slide_metadata::read(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let metadata = json!({
+            "checksum_base64_crc32c": checksum(&bytes), "width_px": slide.width, "height_px": slide.height,
+            "resolution_mpp": slide.resolution, "media_type": "image/tiff",
+        });
+        (
+            path.file_name().unwrap().to_str().unwrap().to_owned(),
+            bytes,
+            metadata,
+        )
+    };
+    paths.into_iter().map(read).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_results_come_from_the_bytes_of_the_slide() {
+    let user = User::new().await;
+    let mut items = Vec::new();
+    for (name, bytes, metadata) in samples() {
+        items.push(user.item(&name, bytes, metadata).await);
+    }
+    let (run, items) = user.run(items).await;
+    assert_eq!(
+        (
+            run["output"].as_str(),
+            run["statistics"]["item_succeeded_count"].as_i64()
+        ),
+        (Some("FULL"), Some(3))
+    );
+    let mut tables = Vec::new();
+    for item in &items {
+        let [heatmap, polygons, areas] = item["output_artifacts"].as_array().unwrap().as_slice()
+        else {
+            panic!("{item}")
+        };
+        let mut files = Vec::new();
+        for artifact in [heatmap, polygons, areas] {
+            let bytes = user.file(&run, artifact).await;
+            assert_eq!(
+                artifact["metadata"]["checksum_base64_crc32c"],
+                checksum(&bytes)
+            );
+            assert_eq!(artifact["metadata"]["size_bytes"], bytes.len());
+            files.push(bytes);
+        }
+        let input = &item["input_artifacts"][0]["metadata"];
+        assert_heatmap(&files[0], input);
+        let polygons: Value = serde_json::from_slice(&files[1]).unwrap();
+        let table = String::from_utf8(files[2].clone()).unwrap();
+        assert_polygons(&polygons, &table, input);
+        tables.push(table);
+    }
+    assert!(
+        tables[0] != tables[1] && tables[1] != tables[2],
+        "different slides have different tissue"
+    );
+}
+
+/// It has the shape of the slide, tissue in it, and glass in its corner.
+fn assert_heatmap(bytes: &[u8], input: &Value) {
+    let mut image = Decoder::new(Cursor::new(bytes)).unwrap();
+    let (width, height) = image.dimensions().unwrap();
+    let shape = input["width_px"].as_f64().unwrap() / input["height_px"].as_f64().unwrap();
+    assert!(
+        (f64::from(width) / f64::from(height) / shape - 1.0).abs() < 0.01,
+        "{width} × {height}"
+    );
+    let DecodingResult::U8(cells) = image.read_image().unwrap() else {
+        panic!("not 8 bits deep")
+    };
+    let tissue = cells.iter().filter(|cell| **cell > 0).count();
+    assert!(
+        tissue * 20 > cells.len() && tissue * 2 < cells.len(),
+        "{tissue} of {} cells",
+        cells.len()
+    );
+    assert_eq!(cells[0], 0);
+}
+
+/// The samples have two bodies of tissue, one with a hole, that lie on the slide.
+fn assert_polygons(polygons: &Value, table: &str, input: &Value) {
+    let features = polygons["features"].as_array().unwrap();
+    let rings = |feature: &Value| feature["geometry"]["coordinates"].as_array().unwrap().len();
+    let large: Vec<_> = features
+        .iter()
+        .filter(|feature| feature["properties"]["area_um2"].as_f64().unwrap() > 1000.0)
+        .collect();
+    assert_eq!(large.len(), 2, "{table}");
+    assert_eq!(
+        large.iter().map(|feature| rings(feature)).sum::<usize>(),
+        3,
+        "{table}"
+    );
+    let inside = |point: &Value| {
+        let at = |axis: usize| point[axis].as_f64().unwrap();
+        (0.0..=input["width_px"].as_f64().unwrap()).contains(&at(0))
+            && (0.0..=input["height_px"].as_f64().unwrap()).contains(&at(1))
+    };
+    assert!(
+        large[0]["geometry"]["coordinates"][0]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(inside)
+    );
+    assert_eq!(table.lines().count(), features.len() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slide_that_is_not_what_was_said_of_it_ends_its_item_with_a_user_error() {
+    let user = User::new().await;
+    let (_, bytes, metadata) = samples().swap_remove(2);
+    let changed = |name: &str, value: Value| {
+        let mut metadata = metadata.clone();
+        metadata[name] = value;
+        metadata
+    };
+    let damaged = damaged(&bytes);
+    let damaged_metadata = changed("checksum_base64_crc32c", json!(checksum(&damaged)));
+    let unreachable = json!({ "external_id": "unreachable", "input_artifacts": [
+        { "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/slide?X-Amz-Signature=canary", "metadata": metadata },
+    ] });
+    let items = vec![
+        user.item("good", bytes.clone(), metadata.clone()).await,
+        user.item(
+            "checksum",
+            bytes.clone(),
+            changed("checksum_base64_crc32c", json!("AAAAAA==")),
+        )
+        .await,
+        user.item("size", bytes.clone(), changed("width_px", json!(7)))
+            .await,
+        user.item("damaged", damaged, damaged_metadata).await,
+        user.item(
+            "no slide",
+            b"text".to_vec(),
+            changed("checksum_base64_crc32c", json!(checksum(b"text"))),
+        )
+        .await,
+        unreachable,
+    ];
+    let (run, items) = user.run(items).await;
+    assert_eq!(
+        (
+            run["output"].as_str(),
+            run["statistics"]["item_user_error_count"].as_i64()
+        ),
+        (Some("PARTIAL"), Some(5))
+    );
+    assert_eq!(items[0]["termination_reason"], "SUCCEEDED");
+    for (item, reason) in items[1..].iter().zip([
+        "CRC32C",
+        "7 ×",
+        "cannot be decoded",
+        "cannot be decoded",
+        "cannot be fetched",
+    ]) {
+        assert_eq!(
+            (
+                item["termination_reason"].as_str(),
+                item["output_artifacts"].as_array().unwrap().len()
+            ),
+            (Some("USER_ERROR"), 0)
+        );
+        let message = item["error_message"].as_str().unwrap();
+        assert!(
+            message.contains(reason) && !message.contains("canary"),
+            "{message}"
+        );
+    }
+}
+
+/// The slide with overwritten pixels in the second image of its pyramid; all its tags are whole.
+fn damaged(slide: &[u8]) -> Vec<u8> {
+    let mut decoder = Decoder::new(Cursor::new(slide)).unwrap();
+    decoder.next_image().unwrap();
+    let mut place = |tag| usize::try_from(decoder.get_tag_u64_vec(tag).unwrap()[0]).unwrap();
+    let (start, length) = (place(Tag::StripOffsets), place(Tag::StripByteCounts));
+    let mut slide = slide.to_vec();
+    slide[start..start + length].fill(0x5A);
+    slide
+}

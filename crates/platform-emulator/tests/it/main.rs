@@ -1,0 +1,8 @@
+//! The emulator over HTTP, as a stranger would use it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod api;
+mod application;
+mod client;
+mod identity;
+mod storage;
