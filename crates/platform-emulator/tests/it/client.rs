@@ -25,7 +25,10 @@ impl User {
             .await;
         let (status, granted) = user.redeem(device["device_code"].as_str().unwrap()).await;
         assert_eq!(status, 200, "{granted}");
-        granted["access_token"].as_str().unwrap().clone_into(&mut user.token);
+        granted["access_token"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut user.token);
         user
     }
 

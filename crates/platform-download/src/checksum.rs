@@ -1,0 +1,75 @@
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A CRC32C (Castagnoli, RFC 3720, appendix B.4). It is written as the base64 of its four bytes,
+/// the highest first, as the platform and its storage do.
+///
+/// ```
+/// use platform_download::Crc32c;
+///
+/// assert_eq!(Crc32c::of(b"hello world").to_string(), "yZRlqg==");
+/// assert_eq!("yZRlqg==".parse(), Ok(Crc32c::of(b"hello world")));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Crc32c(u32);
+
+impl Crc32c {
+    /// The checksum of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::default().append(bytes)
+    }
+
+    /// The checksum of what this one was computed over, with `bytes` behind it.
+    pub fn append(self, bytes: &[u8]) -> Self {
+        Self(crc32c::crc32c_append(self.0, bytes))
+    }
+}
+
+impl From<u32> for Crc32c {
+    fn from(value: u32) -> Self {
+        Self(value)
+    }
+}
+
+/// A text that is no checksum.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no CRC32C: eight characters of base64 are expected, such as yZRlqg==")]
+pub struct Crc32cError;
+
+impl FromStr for Crc32c {
+    type Err = Crc32cError;
+
+    fn from_str(text: &str) -> Result<Self, Crc32cError> {
+        let bytes = STANDARD
+            .decode(text)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok());
+        bytes
+            .map(|bytes| Self(u32::from_be_bytes(bytes)))
+            .ok_or(Crc32cError)
+    }
+}
+
+impl fmt::Display for Crc32c {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&STANDARD.encode(self.0.to_be_bytes()))
+    }
+}
+
+impl Serialize for Crc32c {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Crc32c {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,158 @@
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use auth_http::HttpError;
+
+use crate::Crc32c;
+
+/// Why a file is not there. What was under its name before still is.
+#[derive(Debug, thiserror::Error)]
+#[error("{} was not downloaded: {kind}", file.display())]
+pub struct DownloadError {
+    file: PathBuf,
+    kind: Kind,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("its URL could not be had")]
+    Resolve,
+    #[error("the storage did not answer, or broke off")]
+    Http,
+    #[error("the storage answered {0}")]
+    Status(u16),
+    #[error("{actual} bytes came instead of {expected}")]
+    Size { expected: u64, actual: u64 },
+    #[error("the bytes that came have the CRC32C {actual} instead of {expected}")]
+    Checksum { expected: Crc32c, actual: Crc32c },
+    #[error("the disk is full: make room and try again")]
+    DiskFull,
+    #[error("it could not be written")]
+    Write,
+}
+
+impl DownloadError {
+    fn new(file: &Path, kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            file: file.to_owned(),
+            kind,
+            source,
+        }
+    }
+
+    pub(crate) fn resolve(file: &Path, source: Box<dyn Error + Send + Sync>) -> Self {
+        Self::new(file, Kind::Resolve, Some(source))
+    }
+
+    pub(crate) fn http(file: &Path, source: HttpError) -> Self {
+        Self::new(file, Kind::Http, Some(source.into()))
+    }
+
+    pub(crate) fn status(file: &Path, status: u16) -> Self {
+        Self::new(file, Kind::Status(status), None)
+    }
+
+    pub(crate) fn size(file: &Path, expected: u64, actual: u64) -> Self {
+        Self::new(file, Kind::Size { expected, actual }, None)
+    }
+
+    pub(crate) fn checksum(file: &Path, expected: Crc32c, actual: Crc32c) -> Self {
+        Self::new(file, Kind::Checksum { expected, actual }, None)
+    }
+
+    pub(crate) fn io(file: &Path, source: io::Error) -> Self {
+        let full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        Self::new(
+            file,
+            if full { Kind::DiskFull } else { Kind::Write },
+            Some(source.into()),
+        )
+    }
+
+    /// The file that is not there.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// There is no room for the file.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self.kind, Kind::DiskFull)
+    }
+
+    /// What came is not what was stated.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self.kind, Kind::Size { .. } | Kind::Checksum { .. })
+    }
+}
+
+/// Why a file did not reach the storage.
+#[derive(Debug, thiserror::Error)]
+#[error("{} was not uploaded: {kind}", file.display())]
+pub struct UploadError {
+    file: PathBuf,
+    kind: UploadKind,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum UploadKind {
+    #[error("it cannot be read")]
+    Read,
+    #[error("it changed while it was read")]
+    Changed,
+    #[error("the storage did not answer, or broke off")]
+    Http,
+    #[error("the storage answered {0}")]
+    Status(u16),
+}
+
+impl UploadError {
+    pub(crate) fn read(file: &Path, source: io::Error) -> Self {
+        Self {
+            file: file.to_owned(),
+            kind: UploadKind::Read,
+            source: Some(source.into()),
+        }
+    }
+
+    pub(crate) fn changed(file: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            kind: UploadKind::Changed,
+            source: None,
+        }
+    }
+
+    pub(crate) fn http(file: &Path, source: HttpError) -> Self {
+        Self {
+            file: file.to_owned(),
+            kind: UploadKind::Http,
+            source: Some(source.into()),
+        }
+    }
+
+    pub(crate) fn status(file: &Path, status: u16) -> Self {
+        Self {
+            file: file.to_owned(),
+            kind: UploadKind::Status(status),
+            source: None,
+        }
+    }
+
+    /// The file that was not uploaded.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The file is not the one that was described: it changed, or the storage found another checksum.
+    pub fn is_changed(&self) -> bool {
+        matches!(self.kind, UploadKind::Changed)
+    }
+}

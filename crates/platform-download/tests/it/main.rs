@@ -1,0 +1,17 @@
+//! Downloads, uploads and manifests against single answers of a storage.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bucket;
+mod download;
+mod manifest;
+mod upload;
+
+use auth_http::HttpClient;
+
+fn http() -> HttpClient {
+    HttpClient::builder()
+        .with_plain_loopback()
+        .without_decompression()
+        .build()
+        .unwrap()
+}
