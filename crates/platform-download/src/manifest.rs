@@ -83,7 +83,8 @@ enum Kind {
 }
 
 impl Manifest {
-    /// Opens the manifest of `folder`, or starts one. Entries that are there already stay.
+    /// Opens the manifest of `folder`, or starts one; the folder is created if need be. Entries that
+    /// are there already stay.
     ///
     /// # Errors
     ///
@@ -95,6 +96,7 @@ impl Manifest {
             path: path.clone(),
             kind: Kind::Io(error),
         };
+        fs::create_dir_all(folder).await.map_err(failed)?;
         let text = match fs::read_to_string(&path).await {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

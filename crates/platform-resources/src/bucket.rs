@@ -1,0 +1,61 @@
+use std::sync::Arc;
+
+use auth_core::SystemClock;
+use auth_http::HttpClient;
+use platform_download::SignedBucket;
+use url::Url;
+
+use crate::{Client, Error};
+
+/// The region that requests to the buckets of the platform are signed for.
+const REGION: &str = "EUROPE-WEST3";
+const ENDPOINT: &str = "https://storage.googleapis.com";
+
+/// How the storage is reached: without credentials, without decompression.
+#[derive(Clone, Debug)]
+pub(crate) struct Storage {
+    pub(crate) http: HttpClient,
+    endpoint: Option<Url>,
+}
+
+impl Storage {
+    pub(crate) fn new(http: HttpClient, endpoint: Option<Url>) -> Self {
+        Self { http, endpoint }
+    }
+
+    fn endpoint(&self) -> Url {
+        #[expect(
+            clippy::expect_used,
+            reason = "a constant that every test with a bucket parses"
+        )]
+        self.endpoint
+            .clone()
+            .unwrap_or_else(|| ENDPOINT.parse().expect("the endpoint is a URL"))
+    }
+}
+
+impl Client {
+    /// The bucket of the caller's organisation, with which slides are uploaded and handed to the platform.
+    ///
+    /// # Errors
+    ///
+    /// The platform could not be asked whom the token speaks for, or the endpoint of the storage is
+    /// neither http nor https.
+    pub async fn bucket(&self) -> Result<SignedBucket, Error> {
+        let organization = self.me().await?.organization;
+        let bucket = SignedBucket::new(
+            self.storage.endpoint(),
+            &organization.aignostics_bucket_name,
+            REGION,
+            &organization.aignostics_bucket_hmac_access_key_id,
+            &organization.aignostics_bucket_hmac_secret_access_key,
+            Arc::new(SystemClock),
+        );
+        Ok(bucket?)
+    }
+
+    /// The client that the storage is spoken to with: it sends no credentials.
+    pub fn storage_http(&self) -> &HttpClient {
+        &self.storage.http
+    }
+}

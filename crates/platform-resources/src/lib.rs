@@ -1,0 +1,45 @@
+//! The Aignostics Platform as a Rust user would want it.
+//!
+//! A [`Client`] knows where the platform is and where its tokens come from – any
+//! [`AsyncTokenProvider`](auth_core::AsyncTokenProvider) will do – and everything else comes from it.
+//!
+//! ```no_run
+//! use auth_core::TokenSource;
+//! use futures_util::TryStreamExt;
+//! use platform_resources::Client;
+//!
+//! # async fn example(tokens: TokenSource) -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder("https://platform.aignostics.com".parse()?, tokens).build()?;
+//! let applications: Vec<_> = client.applications().list().try_collect().await?;
+//! for application in applications {
+//!     println!("{}: {}", application.application_id, application.name);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Features
+//!
+//! - `download`: the bucket of the organisation, and [`RunHandle::download`]; off by default.
+
+mod applications;
+#[cfg(feature = "download")]
+mod bucket;
+mod client;
+#[cfg(feature = "download")]
+mod download;
+mod error;
+mod outcome;
+mod pages;
+mod runs;
+mod validation;
+
+pub use platform_api::models;
+
+pub use applications::Applications;
+pub use client::{BuildError, Client, ClientBuilder};
+#[cfg(feature = "download")]
+pub use download::{ArtifactReport, Event, ItemReport, RunDownload, RunReport};
+pub use error::Error;
+pub use outcome::ItemOutcome;
+pub use runs::{RunHandle, Runs};
+pub use validation::Problem;

@@ -1,0 +1,141 @@
+//! A client that is logged in at an emulator.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenKey, TokenSource};
+use auth_http::{HttpClient, Method, Request};
+use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, Prompt};
+use platform_download::{Crc32c, upload};
+use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator, samples};
+use platform_resources::Client;
+use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) struct Lab {
+    _emulator: Emulator,
+    pub(crate) client: Client,
+    pub(crate) folder: TempDir,
+}
+
+/// Approves every login at once.
+#[derive(Debug)]
+struct Yes(HttpClient);
+
+#[async_trait]
+impl Prompt for Yes {
+    async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let form = format!("user_code={}&decision=approve", device.user_code);
+        let page = Request::new(Method::Post, device.verification_url.parse()?);
+        self.0
+            .send(page.with_body("application/x-www-form-urlencoded", form))
+            .await?;
+        Ok(())
+    }
+}
+
+impl Lab {
+    pub(crate) async fn open() -> Self {
+        let emulator = Emulator::start().await.unwrap();
+        let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+        let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
+        let login = DeviceLogin::new(
+            http.clone(),
+            endpoints,
+            DEVICE_CLIENT_ID,
+            Arc::new(Yes(http)),
+        )
+        .with_audience(AUDIENCE);
+        let tokens = TokenSource::new(TokenKey::new(emulator.issuer().as_str()), Arc::new(login));
+        let client = Client::builder(emulator.api_root().clone(), tokens).with_plain_loopback();
+        let client = client
+            .with_storage_endpoint(emulator.storage().clone())
+            .build()
+            .unwrap();
+        Self {
+            _emulator: emulator,
+            client,
+            folder: TempDir::new().unwrap(),
+        }
+    }
+
+    pub(crate) fn slides(&self) -> Vec<PathBuf> {
+        samples::write(&self.folder.path().join("slides")).unwrap()
+    }
+
+    pub(crate) fn output(&self) -> PathBuf {
+        self.folder.path().join("results")
+    }
+
+    /// Uploads a slide and describes it, with true metadata.
+    pub(crate) async fn item(&self, slide: &Path) -> ItemSubmission {
+        let name = slide.file_name().unwrap().to_str().unwrap();
+        let bucket = self.client.bucket().await.unwrap();
+        let crc32c = Crc32c::of(&fs::read(slide).unwrap());
+        let put = bucket.put_url(name, Duration::from_secs(600)).unwrap();
+        upload(
+            self.client.storage_http(),
+            slide,
+            crc32c,
+            "image/tiff",
+            put,
+            Arc::new(|_| {}),
+        )
+        .await
+        .unwrap();
+        let url = bucket
+            .get_url(name, Duration::from_secs(7 * 24 * 3600))
+            .unwrap();
+        let facts = slide_metadata::read(slide).unwrap();
+        let metadata = metadata(&crc32c.to_string(), facts.width, facts.height);
+        ItemSubmission::new(
+            name,
+            vec![InputArtifactSubmission::new(
+                "whole_slide_image",
+                Secret::new(url),
+                metadata,
+            )],
+        )
+    }
+
+    pub(crate) async fn submission(&self, slides: &[PathBuf]) -> RunSubmission {
+        let mut items = Vec::new();
+        for slide in slides {
+            items.push(self.item(slide).await);
+        }
+        RunSubmission::new("tissue", items)
+    }
+}
+
+pub(crate) fn metadata(checksum: &str, width: u32, height: u32) -> serde_json::Map<String, Value> {
+    let metadata = json!({
+        "checksum_base64_crc32c": checksum, "width_px": width, "height_px": height,
+        "resolution_mpp": 0.5, "media_type": "image/tiff",
+    });
+    metadata.as_object().unwrap().clone()
+}
+
+/// A provider of somebody else's tokens.
+#[derive(Debug)]
+pub(crate) struct External;
+
+#[async_trait]
+impl AsyncTokenProvider for External {
+    async fn fetch(&self) -> Result<AccessToken, TokenError> {
+        AccessToken::new(Secret::new("external"))
+    }
+}
+
+/// A client of a platform that a test scripts.
+pub(crate) fn scripted(root: &str) -> Client {
+    let tokens = TokenSource::new(TokenKey::new("external"), Arc::new(External));
+    Client::builder(root.parse().unwrap(), tokens)
+        .with_plain_loopback()
+        .build()
+        .unwrap()
+}
