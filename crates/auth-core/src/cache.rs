@@ -49,20 +49,13 @@ pub struct MemoryTokenCache(moka::sync::Cache<TokenKey, AccessToken>);
 impl MemoryTokenCache {
     /// Room for `capacity` tokens.
     pub fn new(capacity: u64) -> Self {
-        Self(
-            moka::sync::Cache::builder()
-                .max_capacity(capacity)
-                .eviction_policy(EvictionPolicy::lru())
-                .build(),
-        )
+        Self(moka::sync::Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru()).build())
     }
 }
 
 impl fmt::Debug for MemoryTokenCache {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("MemoryTokenCache")
-            .finish_non_exhaustive()
+        formatter.debug_struct("MemoryTokenCache").finish_non_exhaustive()
     }
 }
 

@@ -38,11 +38,7 @@ impl TokenError {
     }
 
     pub(crate) fn wrong_authority(expected: &impl ToString, requested: &impl ToString) -> Self {
-        Kind::WrongAuthority {
-            expected: expected.to_string(),
-            requested: requested.to_string(),
-        }
-        .into()
+        Kind::WrongAuthority { expected: expected.to_string(), requested: requested.to_string() }.into()
     }
 
     pub(crate) fn insecure(authority: &impl ToString) -> Self {

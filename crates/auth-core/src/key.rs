@@ -21,12 +21,7 @@ pub struct TokenKey {
 impl TokenKey {
     /// The key of tokens that `issuer` gives out.
     pub fn new(issuer: impl Into<String>) -> Self {
-        Self {
-            issuer: issuer.into(),
-            client_id: None,
-            audience: None,
-            scopes: BTreeSet::new(),
-        }
+        Self { issuer: issuer.into(), client_id: None, audience: None, scopes: BTreeSet::new() }
     }
 
     /// The OAuth client that the token is issued to.

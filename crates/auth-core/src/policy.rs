@@ -31,8 +31,7 @@ impl Authority {
 
     /// Nobody on the way can read what is sent: https, or plain http that stays on this machine.
     pub fn is_confidential(&self, allow_plain_loopback: bool) -> bool {
-        self.scheme == "https"
-            || (self.scheme == "http" && allow_plain_loopback && self.is_loopback())
+        self.scheme == "https" || (self.scheme == "http" && allow_plain_loopback && self.is_loopback())
     }
 
     /// The host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
@@ -52,8 +51,7 @@ impl fmt::Display for Authority {
         if let Some(host) = &self.host {
             write!(formatter, "//{host}")?;
         }
-        self.port
-            .map_or(Ok(()), |port| write!(formatter, ":{port}"))
+        self.port.map_or(Ok(()), |port| write!(formatter, ":{port}"))
     }
 }
 
@@ -68,11 +66,7 @@ pub struct BearerPolicy {
 impl BearerPolicy {
     /// Tokens from `source` for requests to `authority`, and to no other.
     pub fn new(authority: Authority, source: TokenSource) -> Self {
-        Self {
-            authority,
-            allow_plain_loopback: false,
-            source,
-        }
+        Self { authority, allow_plain_loopback: false, source }
     }
 
     /// Lets tokens go over plain http to this machine: for emulators and tests.

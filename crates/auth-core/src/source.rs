@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 
 use crate::{
-    AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, MemoryTokenCache, SystemClock,
-    TokenError, TokenKey,
+    AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, MemoryTokenCache, SystemClock, TokenError, TokenKey,
 };
 
 #[cfg(test)]
@@ -34,12 +33,7 @@ struct Inner {
 impl TokenSource {
     /// Tokens from `provider`, kept in the memory of this process.
     pub fn new(key: TokenKey, provider: Arc<dyn AsyncTokenProvider>) -> Self {
-        Self::with_cache(
-            key,
-            provider,
-            Arc::new(MemoryTokenCache::new(1)),
-            Arc::new(SystemClock),
-        )
+        Self::with_cache(key, provider, Arc::new(MemoryTokenCache::new(1)), Arc::new(SystemClock))
     }
 
     /// Tokens from `provider`, kept in `cache` and judged by `clock`.
@@ -49,13 +43,7 @@ impl TokenSource {
         cache: Arc<dyn AsyncTokenCache>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self(Arc::new(Inner {
-            key,
-            provider,
-            cache,
-            clock,
-            attempt: Mutex::new(()),
-        }))
+        Self(Arc::new(Inner { key, provider, cache, clock, attempt: Mutex::new(()) }))
     }
 
     /// A token that is good for at least another 30 seconds.
@@ -83,13 +71,7 @@ impl TokenSource {
     /// The cache failed.
     pub async fn reject(&self, used: &AccessToken) -> Result<(), TokenError> {
         let _attempt = self.0.attempt.lock().await;
-        if self
-            .0
-            .cache
-            .get(&self.0.key)
-            .await?
-            .is_some_and(|kept| kept.secret() == used.secret())
-        {
+        if self.0.cache.get(&self.0.key).await?.is_some_and(|kept| kept.secret() == used.secret()) {
             self.0.cache.delete(&self.0.key).await?;
         }
         Ok(())
@@ -102,9 +84,7 @@ impl TokenSource {
 }
 
 fn is_usable(token: &AccessToken, now: SystemTime) -> bool {
-    token
-        .expires_at()
-        .is_none_or(|end| now + EXPIRY_BUFFER < end)
+    token.expires_at().is_none_or(|end| now + EXPIRY_BUFFER < end)
 }
 
 impl fmt::Debug for Inner {

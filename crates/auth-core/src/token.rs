@@ -21,22 +21,14 @@ impl AccessToken {
             return Err(TokenError::malformed("the token is empty"));
         }
         if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(TokenError::malformed(
-                "the token holds spaces, control characters or non-ASCII text",
-            ));
+            return Err(TokenError::malformed("the token holds spaces, control characters or non-ASCII text"));
         }
-        Ok(Self {
-            secret,
-            expires_at: None,
-        })
+        Ok(Self { secret, expires_at: None })
     }
 
     /// The same token with the moment from which it is no longer accepted.
     pub fn with_expires_at(self, expires_at: SystemTime) -> Self {
-        Self {
-            expires_at: Some(expires_at),
-            ..self
-        }
+        Self { expires_at: Some(expires_at), ..self }
     }
 
     /// The token itself.

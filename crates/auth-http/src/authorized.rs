@@ -39,8 +39,5 @@ impl AuthorizedClient {
 }
 
 fn stamped(request: Request, token: &AccessToken) -> Request {
-    request.with_header(
-        "authorization",
-        format!("Bearer {}", token.secret().expose()),
-    )
+    request.with_header("authorization", format!("Bearer {}", token.secret().expose()))
 }

@@ -37,13 +37,7 @@ impl HttpClient {
     ///
     /// [`HttpError::is_insecure`] before anything is sent, or no answer came.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
-        let Request {
-            method,
-            url,
-            headers,
-            body,
-            timeout,
-        } = request;
+        let Request { method, url, headers, body, timeout } = request;
         if !Authority::of(&url).is_confidential(self.plain_loopback) {
             return Err(HttpError::insecure(method, &url));
         }
@@ -59,10 +53,7 @@ impl HttpClient {
         if let Some(timeout) = timeout {
             builder = builder.timeout(timeout);
         }
-        let response = builder
-            .send()
-            .await
-            .map_err(|source| HttpError::send(method, &url, source))?;
+        let response = builder.send().await.map_err(|source| HttpError::send(method, &url, source))?;
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "answered");
         Ok(Response::new(response, method, url))
     }
@@ -70,10 +61,7 @@ impl HttpClient {
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("HttpClient")
-            .field("plain_loopback", &self.plain_loopback)
-            .finish_non_exhaustive()
+        formatter.debug_struct("HttpClient").field("plain_loopback", &self.plain_loopback).finish_non_exhaustive()
     }
 }
 
@@ -132,9 +120,6 @@ impl HttpClientBuilder {
         if self.plain_loopback {
             builder = builder.no_proxy();
         }
-        Ok(HttpClient {
-            inner: builder.build().map_err(BuildError)?,
-            plain_loopback: self.plain_loopback,
-        })
+        Ok(HttpClient { inner: builder.build().map_err(BuildError)?, plain_loopback: self.plain_loopback })
     }
 }

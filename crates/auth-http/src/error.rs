@@ -15,15 +15,9 @@ enum Kind {
     #[error("{0} was not sent: it would travel unencrypted")]
     Insecure(String),
     #[error("{request} failed")]
-    Send {
-        request: String,
-        source: reqwest::Error,
-    },
+    Send { request: String, source: reqwest::Error },
     #[error("the answer to {request} broke off")]
-    Body {
-        request: String,
-        source: reqwest::Error,
-    },
+    Body { request: String, source: reqwest::Error },
     #[error("the answer to {request} is larger than {limit} bytes")]
     TooLarge { request: String, limit: usize },
 }
@@ -34,11 +28,7 @@ fn describe(method: Method, url: &Url) -> String {
 
 impl HttpError {
     pub(crate) fn token(method: Method, url: &Url, source: TokenError) -> Self {
-        Kind::Token {
-            request: describe(method, url),
-            source,
-        }
-        .into()
+        Kind::Token { request: describe(method, url), source }.into()
     }
 
     pub(crate) fn insecure(method: Method, url: &Url) -> Self {
@@ -46,27 +36,15 @@ impl HttpError {
     }
 
     pub(crate) fn send(method: Method, url: &Url, source: reqwest::Error) -> Self {
-        Kind::Send {
-            request: describe(method, url),
-            source: source.without_url(),
-        }
-        .into()
+        Kind::Send { request: describe(method, url), source: source.without_url() }.into()
     }
 
     pub(crate) fn body(method: Method, url: &Url, source: reqwest::Error) -> Self {
-        Kind::Body {
-            request: describe(method, url),
-            source: source.without_url(),
-        }
-        .into()
+        Kind::Body { request: describe(method, url), source: source.without_url() }.into()
     }
 
     pub(crate) fn too_large(method: Method, url: &Url, limit: usize) -> Self {
-        Kind::TooLarge {
-            request: describe(method, url),
-            limit,
-        }
-        .into()
+        Kind::TooLarge { request: describe(method, url), limit }.into()
     }
 
     /// No token could be had, or none may go to this URL.
@@ -97,7 +75,5 @@ impl HttpError {
 
 /// An HTTP client could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the HTTP client cannot be set up (without system root certificates, for one, no https is possible)"
-)]
+#[error("the HTTP client cannot be set up (without system root certificates, for one, no https is possible)")]
 pub struct BuildError(#[source] pub(crate) reqwest::Error);

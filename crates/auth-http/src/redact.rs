@@ -18,20 +18,10 @@ struct Redacted<'a>(&'a Url);
 impl fmt::Display for Redacted<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(url) = self;
-        write!(
-            formatter,
-            "{}://{}",
-            url.scheme(),
-            url.host_str().unwrap_or_default()
-        )?;
+        write!(formatter, "{}://{}", url.scheme(), url.host_str().unwrap_or_default())?;
         if let Some(port) = url.port() {
             write!(formatter, ":{port}")?;
         }
-        write!(
-            formatter,
-            "{}{}",
-            url.path(),
-            if url.query().is_some() { "?***" } else { "" }
-        )
+        write!(formatter, "{}{}", url.path(), if url.query().is_some() { "?***" } else { "" })
     }
 }

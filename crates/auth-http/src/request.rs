@@ -51,13 +51,7 @@ pub(crate) enum Body {
 impl Request {
     /// A request without a body.
     pub fn new(method: Method, url: Url) -> Self {
-        Self {
-            method,
-            url,
-            headers: Vec::new(),
-            body: Body::Empty,
-            timeout: None,
-        }
+        Self { method, url, headers: Vec::new(), body: Body::Empty, timeout: None }
     }
 
     /// A GET request.
@@ -78,11 +72,7 @@ impl Request {
     }
 
     /// Sends `length` bytes from `stream`. Such a request can be sent only once.
-    pub fn with_stream(
-        mut self,
-        length: u64,
-        stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    ) -> Self {
+    pub fn with_stream(mut self, length: u64, stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         self.body = Body::Stream(stream.boxed());
         self.with_header("content-length", length.to_string())
     }
@@ -113,11 +103,6 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "Request({} {})",
-            self.method,
-            redacted(&self.url)
-        )
+        write!(formatter, "Request({} {})", self.method, redacted(&self.url))
     }
 }

@@ -29,11 +29,7 @@ impl Response {
 
     /// All headers of this name that are visible ASCII, in order.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.inner
-            .headers()
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
+        self.inner.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
     /// The length of the body in bytes, if the server states it and it is not compressed.
@@ -47,10 +43,7 @@ impl Response {
     ///
     /// The connection broke, or was silent for too long ([`HttpError::is_timeout`]).
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        self.inner
-            .chunk()
-            .await
-            .map_err(|source| HttpError::body(self.method, &self.url, source))
+        self.inner.chunk().await.map_err(|source| HttpError::body(self.method, &self.url, source))
     }
 
     /// The whole body, if it has no more than `limit` bytes.
@@ -72,12 +65,6 @@ impl Response {
 
 impl fmt::Debug for Response {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "Response({} to {} {})",
-            self.status(),
-            self.method,
-            redacted(&self.url)
-        )
+        write!(formatter, "Response({} to {} {})", self.status(), self.method, redacted(&self.url))
     }
 }

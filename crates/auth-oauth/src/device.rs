@@ -6,10 +6,7 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError};
 use auth_http::HttpClient;
 use oauth2::basic::BasicClient;
-use oauth2::{
-    ClientId, DeviceAuthorizationUrl, Scope, StandardDeviceAuthorizationResponse, TokenResponse,
-    TokenUrl,
-};
+use oauth2::{ClientId, DeviceAuthorizationUrl, Scope, StandardDeviceAuthorizationResponse, TokenResponse, TokenUrl};
 
 use crate::wire::{Wire, failed};
 use crate::{Endpoints, JwtVerifier, OAuthError};
@@ -37,10 +34,7 @@ pub trait Prompt: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// The user cannot be asked, which ends the login.
-    async fn show(
-        &self,
-        authorization: &DeviceAuthorization,
-    ) -> Result<(), Box<dyn Error + Send + Sync>>;
+    async fn show(&self, authorization: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>>;
 }
 
 const _: Option<&dyn Prompt> = None;
@@ -59,20 +53,8 @@ pub struct DeviceAuthorization {
 
 impl DeviceLogin {
     /// A login as the OAuth client `client_id`, which has no secret.
-    pub fn new(
-        http: HttpClient,
-        endpoints: Endpoints,
-        client_id: impl Into<String>,
-        prompt: Arc<dyn Prompt>,
-    ) -> Self {
-        Self {
-            http,
-            endpoints,
-            client_id: client_id.into(),
-            audience: None,
-            scopes: Vec::new(),
-            prompt,
-        }
+    pub fn new(http: HttpClient, endpoints: Endpoints, client_id: impl Into<String>, prompt: Arc<dyn Prompt>) -> Self {
+        Self { http, endpoints, client_id: client_id.into(), audience: None, scopes: Vec::new(), prompt }
     }
 
     /// The service that the token is meant for.
@@ -95,24 +77,16 @@ impl DeviceLogin {
     /// provider could not be asked or understood.
     pub async fn login(&self) -> Result<AccessToken, OAuthError> {
         let client = BasicClient::new(ClientId::new(self.client_id.clone()))
-            .set_device_authorization_url(DeviceAuthorizationUrl::from_url(
-                self.endpoints.device_authorization.clone(),
-            ))
+            .set_device_authorization_url(DeviceAuthorizationUrl::from_url(self.endpoints.device_authorization.clone()))
             .set_token_uri(TokenUrl::from_url(self.endpoints.token.clone()));
         let wire = Wire(&self.http);
 
-        let mut request = client
-            .exchange_device_code()
-            .add_scopes(self.scopes.iter().cloned().map(Scope::new));
+        let mut request = client.exchange_device_code().add_scopes(self.scopes.iter().cloned().map(Scope::new));
         if let Some(audience) = &self.audience {
             request = request.add_extra_param("audience", audience);
         }
-        let device: StandardDeviceAuthorizationResponse =
-            request.request_async(&wire).await.map_err(failed)?;
-        self.prompt
-            .show(&DeviceAuthorization::from(&device))
-            .await
-            .map_err(OAuthError::prompt)?;
+        let device: StandardDeviceAuthorizationResponse = request.request_async(&wire).await.map_err(failed)?;
+        self.prompt.show(&DeviceAuthorization::from(&device)).await.map_err(OAuthError::prompt)?;
 
         tracing::debug!("waiting for the user to approve the login");
         let poll = client.exchange_device_access_token(&device);
@@ -120,30 +94,18 @@ impl DeviceLogin {
             clippy::disallowed_methods,
             reason = "RFC 8628, section 3.5: the client polls at the interval it was given"
         )]
-        let answer = poll
-            .request_async(&wire, tokio::time::sleep, None)
-            .await
-            .map_err(failed)?;
-        self.verified(Secret::new(answer.access_token().secret()))
-            .await
+        let answer = poll.request_async(&wire, tokio::time::sleep, None).await.map_err(failed)?;
+        self.verified(Secret::new(answer.access_token().secret())).await
     }
 
     async fn verified(&self, secret: Secret) -> Result<AccessToken, OAuthError> {
-        let token =
-            AccessToken::new(secret).map_err(|error| OAuthError::malformed(error.to_string()))?;
+        let token = AccessToken::new(secret).map_err(|error| OAuthError::malformed(error.to_string()))?;
         let Some(audience) = &self.audience else {
             return Ok(token);
         };
-        let verifier = JwtVerifier::new(
-            self.http.clone(),
-            &self.endpoints.issuer,
-            audience,
-            self.endpoints.jwks.clone(),
-        );
-        let claims = verifier
-            .verify(token.secret())
-            .await
-            .map_err(OAuthError::jwt)?;
+        let verifier =
+            JwtVerifier::new(self.http.clone(), &self.endpoints.issuer, audience, self.endpoints.jwks.clone());
+        let claims = verifier.verify(token.secret()).await.map_err(OAuthError::jwt)?;
         tracing::debug!(subject = claims.sub, "logged in");
         Ok(match claims.expires_at() {
             Some(end) => token.with_expires_at(end),
@@ -156,9 +118,7 @@ impl From<&StandardDeviceAuthorizationResponse> for DeviceAuthorization {
     fn from(response: &StandardDeviceAuthorizationResponse) -> Self {
         Self {
             verification_url: response.verification_uri().to_string(),
-            verification_url_complete: response
-                .verification_uri_complete()
-                .map(|url| url.secret().clone()),
+            verification_url_complete: response.verification_uri_complete().map(|url| url.secret().clone()),
             user_code: response.user_code().secret().clone(),
         }
     }

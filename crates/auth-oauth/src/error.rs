@@ -14,10 +14,7 @@ enum Kind {
     #[error("the identity provider could not be asked")]
     Http(#[source] HttpError),
     #[error("the identity provider refused: {code}{}", description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
-    Refused {
-        code: String,
-        description: Option<String>,
-    },
+    Refused { code: String, description: Option<String> },
     #[error("the login was denied by the user")]
     Denied,
     #[error("the login was not approved in time: start it again")]

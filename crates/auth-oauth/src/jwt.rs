@@ -49,19 +49,8 @@ impl Claims {
 
 impl JwtVerifier {
     /// Accepts the tokens of `issuer` for `audience`; the issuer publishes its keys at `jwks`.
-    pub fn new(
-        http: HttpClient,
-        issuer: impl Into<String>,
-        audience: impl Into<String>,
-        jwks: Url,
-    ) -> Self {
-        Self {
-            http,
-            issuer: issuer.into(),
-            audience: audience.into(),
-            jwks,
-            clock: Arc::new(SystemClock),
-        }
+    pub fn new(http: HttpClient, issuer: impl Into<String>, audience: impl Into<String>, jwks: Url) -> Self {
+        Self { http, issuer: issuer.into(), audience: audience.into(), jwks, clock: Arc::new(SystemClock) }
     }
 
     /// Judges validity periods by `clock`.
@@ -76,38 +65,26 @@ impl JwtVerifier {
     ///
     /// The keys could not be had, or the token is not what it must be: the message names the check that failed.
     pub async fn verify(&self, token: &Secret) -> Result<Claims, JwtError> {
-        let header = jsonwebtoken::decode_header(token.expose())
-            .map_err(|error| JwtError::from_kind(error.kind()))?;
-        let kid = header
-            .kid
-            .ok_or(JwtError(Kind::Invalid("it does not name its key (`kid`)")))?;
+        let header = jsonwebtoken::decode_header(token.expose()).map_err(|error| JwtError::from_kind(error.kind()))?;
+        let kid = header.kid.ok_or(JwtError(Kind::Invalid("it does not name its key (`kid`)")))?;
         let keys = self.keys().await?;
-        let key = keys.find(&kid).ok_or(JwtError(Kind::Invalid(
-            "it is signed with a key that the issuer does not publish",
-        )))?;
+        let key = keys
+            .find(&kid)
+            .ok_or(JwtError(Kind::Invalid("it is signed with a key that the issuer does not publish")))?;
         let key = DecodingKey::from_jwk(key).map_err(|error| JwtError::from_kind(error.kind()))?;
         let decoded = jsonwebtoken::decode::<Claims>(token.expose(), &key, &self.validation());
-        let claims = decoded
-            .map_err(|error| JwtError::from_kind(error.kind()))?
-            .claims;
+        let claims = decoded.map_err(|error| JwtError::from_kind(error.kind()))?.claims;
         self.check_period(&claims)?;
         Ok(claims)
     }
 
     async fn keys(&self) -> Result<JwkSet, JwtError> {
         let request = Request::get(self.jwks.clone()).with_timeout(TIMEOUT);
-        let response = self
-            .http
-            .send(request)
-            .await
-            .map_err(|source| JwtError(Kind::Keys(source)))?;
+        let response = self.http.send(request).await.map_err(|source| JwtError(Kind::Keys(source)))?;
         if response.status() != 200 {
             return Err(JwtError(Kind::NoKeys(response.status())));
         }
-        let body = response
-            .bytes(BODY_LIMIT)
-            .await
-            .map_err(|source| JwtError(Kind::Keys(source)))?;
+        let body = response.bytes(BODY_LIMIT).await.map_err(|source| JwtError(Kind::Keys(source)))?;
         serde_json::from_slice(&body).map_err(|source| JwtError(Kind::MalformedKeys(source)))
     }
 
@@ -126,11 +103,7 @@ impl JwtVerifier {
         if claims.expires_at().is_some_and(|end| end + LEEWAY <= now) {
             return Err(JwtError(Kind::Invalid("it has expired")));
         }
-        if claims
-            .nbf
-            .and_then(moment)
-            .is_some_and(|start| start > now + LEEWAY)
-        {
+        if claims.nbf.and_then(moment).is_some_and(|start| start > now + LEEWAY) {
             return Err(JwtError(Kind::Invalid("it is not valid yet")));
         }
         Ok(())
@@ -139,9 +112,7 @@ impl JwtVerifier {
 
 impl fmt::Debug for JwtVerifier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            issuer, audience, ..
-        } = self;
+        let Self { issuer, audience, .. } = self;
         formatter
             .debug_struct("JwtVerifier")
             .field("issuer", issuer)
@@ -178,9 +149,7 @@ impl JwtError {
             ErrorKind::InvalidIssuer => "another issuer made it",
             ErrorKind::InvalidAudience => "it is meant for another audience",
             ErrorKind::InvalidSignature => "its signature does not fit",
-            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
-                "it is not signed with RS256"
-            }
+            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "it is not signed with RS256",
             ErrorKind::MissingRequiredClaim(_) => "it lacks one of the claims exp, iss and aud",
             ErrorKind::Json(_) => "its claims are not those of an access token",
             _ => "it is no well-formed JWT",

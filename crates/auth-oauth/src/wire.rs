@@ -6,10 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use auth_http::{HttpClient, HttpError, Method, Request};
-use oauth2::{
-    AsyncHttpClient, ErrorResponseType, HttpRequest, HttpResponse, RequestTokenError,
-    StandardErrorResponse,
-};
+use oauth2::{AsyncHttpClient, ErrorResponseType, HttpRequest, HttpResponse, RequestTokenError, StandardErrorResponse};
 use url::Url;
 
 use crate::OAuthError;
@@ -42,26 +39,19 @@ impl<'c> AsyncHttpClient<'c> for Wire<'_> {
                 answer = answer.header("content-type", content_type);
             }
             let body = response.bytes(BODY_LIMIT).await?;
-            answer
-                .body(body.to_vec())
-                .map_err(|error| WireError::Malformed(error.to_string()))
+            answer.body(body.to_vec()).map_err(|error| WireError::Malformed(error.to_string()))
         })
     }
 }
 
 fn translate(request: HttpRequest) -> Result<Request, WireError> {
     let (head, body) = request.into_parts();
-    let url: Url = head
-        .uri
-        .to_string()
-        .parse()
-        .map_err(|error| WireError::Malformed(format!("endpoint URL: {error}")))?;
+    let url: Url =
+        head.uri.to_string().parse().map_err(|error| WireError::Malformed(format!("endpoint URL: {error}")))?;
     let mut translated = Request::new(Method::Post, url).with_timeout(TIMEOUT);
     let mut content_type = String::new();
     for (name, value) in &head.headers {
-        let value = value
-            .to_str()
-            .map_err(|error| WireError::Malformed(format!("header {name}: {error}")))?;
+        let value = value.to_str().map_err(|error| WireError::Malformed(format!("header {name}: {error}")))?;
         if name == http::header::CONTENT_TYPE {
             value.clone_into(&mut content_type);
         } else {
@@ -78,15 +68,13 @@ where
     T: ErrorResponseType + Display + 'static,
 {
     match error {
-        RequestTokenError::ServerResponse(response) => OAuthError::refused(
-            response.error().to_string(),
-            response.error_description().cloned(),
-        ),
-        RequestTokenError::Request(WireError::Http(source)) => OAuthError::http(source),
-        RequestTokenError::Request(WireError::Malformed(reason))
-        | RequestTokenError::Other(reason) => OAuthError::malformed(reason),
-        RequestTokenError::Parse(error, _) => {
-            OAuthError::malformed(format!("at `{}`", error.path()))
+        RequestTokenError::ServerResponse(response) => {
+            OAuthError::refused(response.error().to_string(), response.error_description().cloned())
         }
+        RequestTokenError::Request(WireError::Http(source)) => OAuthError::http(source),
+        RequestTokenError::Request(WireError::Malformed(reason)) | RequestTokenError::Other(reason) => {
+            OAuthError::malformed(reason)
+        }
+        RequestTokenError::Parse(error, _) => OAuthError::malformed(format!("at `{}`", error.path())),
     }
 }

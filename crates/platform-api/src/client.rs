@@ -33,45 +33,26 @@ impl Client {
     ///
     /// No answer came, the platform refused ([`ApiError::status`]), or the answer was not understood.
     pub async fn send<O: Operation>(&self, operation: &O) -> Result<O::Output, ApiError> {
-        let response = self
-            .http
-            .send(self.request(operation)?)
-            .await
-            .map_err(|error| ApiError::http(O::ID, error))?;
+        let response = self.http.send(self.request(operation)?).await.map_err(|error| ApiError::http(O::ID, error))?;
         let status = response.status();
         if status != O::SUCCESS {
             let body = response.bytes(REFUSAL_LIMIT).await.unwrap_or_default();
             return Err(ApiError::status_of(O::ID, status, &body));
         }
         let location = response.header("location").map(str::to_owned);
-        let body = response
-            .bytes(BODY_LIMIT)
-            .await
-            .map_err(|error| ApiError::http(O::ID, error))?;
-        O::decode(&Answer {
-            location,
-            body: body.into(),
-        })
-        .map_err(|error| ApiError::decode(O::ID, error))
+        let body = response.bytes(BODY_LIMIT).await.map_err(|error| ApiError::http(O::ID, error))?;
+        O::decode(&Answer { location, body: body.into() }).map_err(|error| ApiError::decode(O::ID, error))
     }
 
     fn request<O: Operation>(&self, operation: &O) -> Result<Request, ApiError> {
-        let path = path(O::TEMPLATE, &operation.segments())
-            .map_err(|name| ApiError::segment(O::ID, name))?;
+        let path = path(O::TEMPLATE, &operation.segments()).map_err(|name| ApiError::segment(O::ID, name))?;
         let mut url = self.root.clone();
         url.set_path(&format!("{}{path}", self.root.path().trim_end_matches('/')));
         url.set_query(operation.query().into_text().as_deref());
-        let request = Request::new(O::METHOD, url)
-            .with_timeout(TIMEOUT)
-            .with_header("accept", "application/json");
-        Ok(
-            match operation
-                .body()
-                .map_err(|error| ApiError::body(O::ID, error))?
-            {
-                Some(body) => request.with_body("application/json", body),
-                None => request,
-            },
-        )
+        let request = Request::new(O::METHOD, url).with_timeout(TIMEOUT).with_header("accept", "application/json");
+        Ok(match operation.body().map_err(|error| ApiError::body(O::ID, error))? {
+            Some(body) => request.with_body("application/json", body),
+            None => request,
+        })
     }
 }

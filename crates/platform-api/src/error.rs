@@ -55,46 +55,23 @@ fn hint(status: u16) -> &'static str {
 
 impl ApiError {
     pub(crate) fn http(operation: &'static str, source: HttpError) -> Self {
-        Self {
-            operation,
-            kind: Kind::NoAnswer,
-            source: Some(Source::Http(source)),
-        }
+        Self { operation, kind: Kind::NoAnswer, source: Some(Source::Http(source)) }
     }
 
     pub(crate) fn segment(operation: &'static str, name: &'static str) -> Self {
-        Self {
-            operation,
-            kind: Kind::Segment(name),
-            source: None,
-        }
+        Self { operation, kind: Kind::Segment(name), source: None }
     }
 
     pub(crate) fn body(operation: &'static str, source: BodyError) -> Self {
-        Self {
-            operation,
-            kind: Kind::Body,
-            source: Some(Source::Body(source)),
-        }
+        Self { operation, kind: Kind::Body, source: Some(Source::Body(source)) }
     }
 
     pub(crate) fn decode(operation: &'static str, source: DecodeError) -> Self {
-        Self {
-            operation,
-            kind: Kind::Decode,
-            source: Some(Source::Decode(source)),
-        }
+        Self { operation, kind: Kind::Decode, source: Some(Source::Decode(source)) }
     }
 
     pub(crate) fn status_of(operation: &'static str, status: u16, body: &[u8]) -> Self {
-        Self {
-            operation,
-            kind: Kind::Status {
-                status,
-                detail: details(body),
-            },
-            source: None,
-        }
+        Self { operation, kind: Kind::Status { status, detail: details(body) }, source: None }
     }
 
     /// The operation that failed, as the OpenAPI document calls it.
@@ -135,9 +112,8 @@ impl ApiError {
 
 /// The problems in a `detail`: one text, or a list with a place and a message each.
 fn details(body: &[u8]) -> Vec<String> {
-    let detail = serde_json::from_slice::<JsonValue>(body)
-        .ok()
-        .and_then(|mut body| body.get_mut("detail").map(JsonValue::take));
+    let detail =
+        serde_json::from_slice::<JsonValue>(body).ok().and_then(|mut body| body.get_mut("detail").map(JsonValue::take));
     match detail {
         Some(JsonValue::String(text)) => vec![text],
         Some(JsonValue::Array(problems)) => problems.iter().filter_map(problem).collect(),
@@ -146,18 +122,10 @@ fn details(body: &[u8]) -> Vec<String> {
 }
 
 fn problem(problem: &JsonValue) -> Option<String> {
-    let place = problem
-        .get("loc")?
-        .as_array()?
-        .iter()
-        .map(|step| match step {
-            JsonValue::String(name) => name.clone(),
-            other => other.to_string(),
-        });
+    let place = problem.get("loc")?.as_array()?.iter().map(|step| match step {
+        JsonValue::String(name) => name.clone(),
+        other => other.to_string(),
+    });
     let place: Vec<_> = place.collect();
-    Some(format!(
-        "{}: {}",
-        place.join("."),
-        problem.get("msg")?.as_str()?
-    ))
+    Some(format!("{}: {}", place.join("."), problem.get("msg")?.as_str()?))
 }

@@ -24,9 +24,7 @@ mod timestamp;
 mod runtime {
     pub(crate) use auth_http::Method;
 
-    pub(crate) use crate::operation::{
-        Answer, BodyError, DecodeError, Operation, Query, Redirect, Segment, json_body,
-    };
+    pub(crate) use crate::operation::{Answer, BodyError, DecodeError, Operation, Query, Redirect, Segment, json_body};
     pub(crate) use crate::text::{conceal, conceal_optional, expose, open_enum, text};
 }
 

@@ -10,11 +10,7 @@ use url::Url;
 use crate::QueryValue;
 
 /// All but the unreserved characters of RFC 3986, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// One endpoint of the platform: how it is asked, and what its answer means. It sends nothing
 /// itself; [`Client::send`](crate::Client::send) does.
@@ -79,10 +75,7 @@ pub(crate) fn path(template: &str, segments: &[Segment<'_>]) -> Result<String, &
         if matches!(*value, "" | "." | "..") {
             return Err(name);
         }
-        path = path.replace(
-            &format!("{{{name}}}"),
-            &utf8_percent_encode(value, RESERVED).to_string(),
-        );
+        path = path.replace(&format!("{{{name}}}"), &utf8_percent_encode(value, RESERVED).to_string());
     }
     Ok(path)
 }
@@ -112,10 +105,7 @@ impl Query {
 
     /// Adds `name=value` for each of the values.
     pub fn each<V: QueryValue>(self, name: &str, values: Option<&[V]>) -> Self {
-        values
-            .into_iter()
-            .flatten()
-            .fold(self, |query, value| query.one(name, Some(value)))
+        values.into_iter().flatten().fold(self, |query, value| query.one(name, Some(value)))
     }
 
     pub(crate) fn into_text(self) -> Option<String> {
@@ -165,15 +155,8 @@ impl Answer {
     ///
     /// There is none, or it is no absolute URL.
     pub fn redirect(&self) -> Result<Redirect, DecodeError> {
-        let url = self
-            .location
-            .as_deref()
-            .and_then(|location| location.parse().ok());
-        let missing = || DecodeError {
-            path: "the Location header".to_owned(),
-            line: 0,
-            column: 0,
-        };
+        let url = self.location.as_deref().and_then(|location| location.parse().ok());
+        let missing = || DecodeError { path: "the Location header".to_owned(), line: 0, column: 0 };
         url.map(Redirect).ok_or_else(missing)
     }
 }

@@ -64,9 +64,7 @@ pub(crate) fn conceal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secr
 }
 
 /// Takes a secret that may be absent or null out of an answer.
-pub(crate) fn conceal_optional<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Secret>, D::Error> {
+pub(crate) fn conceal_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
 }
 

@@ -27,15 +27,9 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        let naive = || {
-            text.parse::<jiff::civil::DateTime>()?
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .map(|zoned| zoned.timestamp())
-        };
-        text.parse()
-            .or_else(|_| naive())
-            .map(Self)
-            .map_err(|_| TimestampError)
+        let naive =
+            || text.parse::<jiff::civil::DateTime>()?.to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp());
+        text.parse().or_else(|_| naive()).map(Self).map_err(|_| TimestampError)
     }
 }
 

@@ -9,8 +9,7 @@ use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use url::Url;
 
 /// How long a signed URL can be good for: a minute to seven days.
-const LIFETIMES: RangeInclusive<Duration> =
-    Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
+const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Makes signed URLs (V4 by HMAC-SHA256) for the objects of a bucket.
 #[derive(Clone)]
@@ -49,13 +48,9 @@ impl SignedBucket {
         secret_access_key: &Secret,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BucketError> {
-        let bucket = Bucket::new(endpoint, UrlStyle::Path, name.to_owned(), region.to_owned())
-            .map_err(|_| Kind::Endpoint)?;
-        Ok(Self {
-            bucket,
-            credentials: Credentials::new(access_key_id, secret_access_key.expose()),
-            clock,
-        })
+        let bucket =
+            Bucket::new(endpoint, UrlStyle::Path, name.to_owned(), region.to_owned()).map_err(|_| Kind::Endpoint)?;
+        Ok(Self { bucket, credentials: Credentials::new(access_key_id, secret_access_key.expose()), clock })
     }
 
     /// A URL that whoever has it can PUT the object `key` to.
@@ -64,10 +59,7 @@ impl SignedBucket {
     ///
     /// `lifetime` is not within a minute and seven days.
     pub fn put_url(&self, key: &str, lifetime: Duration) -> Result<Url, BucketError> {
-        self.sign(
-            &self.bucket.put_object(Some(&self.credentials), key),
-            lifetime,
-        )
+        self.sign(&self.bucket.put_object(Some(&self.credentials), key), lifetime)
     }
 
     /// A URL that whoever has it can GET the object `key` from.
@@ -76,10 +68,7 @@ impl SignedBucket {
     ///
     /// `lifetime` is not within a minute and seven days.
     pub fn get_url(&self, key: &str, lifetime: Duration) -> Result<Url, BucketError> {
-        self.sign(
-            &self.bucket.get_object(Some(&self.credentials), key),
-            lifetime,
-        )
+        self.sign(&self.bucket.get_object(Some(&self.credentials), key), lifetime)
     }
 
     fn sign<'a>(&self, action: &impl S3Action<'a>, lifetime: Duration) -> Result<Url, BucketError> {
@@ -93,9 +82,6 @@ impl SignedBucket {
 
 impl fmt::Debug for SignedBucket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("SignedBucket")
-            .field("bucket", &self.bucket.name())
-            .finish_non_exhaustive()
+        formatter.debug_struct("SignedBucket").field("bucket", &self.bucket.name()).finish_non_exhaustive()
     }
 }

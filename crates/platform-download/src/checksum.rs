@@ -44,13 +44,8 @@ impl FromStr for Crc32c {
     type Err = Crc32cError;
 
     fn from_str(text: &str) -> Result<Self, Crc32cError> {
-        let bytes = STANDARD
-            .decode(text)
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok());
-        bytes
-            .map(|bytes| Self(u32::from_be_bytes(bytes)))
-            .ok_or(Crc32cError)
+        let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(|bytes| Self(u32::from_be_bytes(bytes))).ok_or(Crc32cError)
     }
 }
 
@@ -68,8 +63,6 @@ impl Serialize for Crc32c {
 
 impl<'de> Deserialize<'de> for Crc32c {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }

@@ -39,10 +39,7 @@ pub struct Expected {
 impl Expected {
     /// A file with this checksum.
     pub fn new(crc32c: Crc32c) -> Self {
-        Self {
-            crc32c,
-            bytes: None,
-        }
+        Self { crc32c, bytes: None }
     }
 
     /// The length of the file.
@@ -134,22 +131,12 @@ impl Downloader {
     ) -> Result<Outcome, DownloadError> {
         let failed = |error| DownloadError::io(target, error);
         let path = target.to_owned();
-        if let Some(bytes) = blocking(move || expected.is_met_by(&path))
-            .await
-            .map_err(failed)?
-        {
+        if let Some(bytes) = blocking(move || expected.is_met_by(&path)).await.map_err(failed)? {
             return Ok(Outcome::AlreadyThere(bytes));
         }
-        let url = source
-            .resolve()
-            .await
-            .map_err(|error| DownloadError::resolve(target, error))?;
+        let url = source.resolve().await.map_err(|error| DownloadError::resolve(target, error))?;
         let request = Request::get(url).with_header("accept-encoding", "identity");
-        let response = self
-            .http
-            .send(request)
-            .await
-            .map_err(|error| DownloadError::http(target, error))?;
+        let response = self.http.send(request).await.map_err(|error| DownloadError::http(target, error))?;
         if response.status() != 200 {
             return Err(DownloadError::status(target, response.status()));
         }
@@ -157,9 +144,7 @@ impl Downloader {
         let part = blocking(move || create_part(&path)).await.map_err(failed)?;
         let bytes = fill(&part, response, expected, target, received).await?;
         let path = target.to_owned();
-        blocking(move || publish(part, &path))
-            .await
-            .map_err(failed)?;
+        blocking(move || publish(part, &path)).await.map_err(failed)?;
         Ok(Outcome::Fetched(bytes))
     }
 }
@@ -179,9 +164,7 @@ pub(crate) fn create_part(target: &Path) -> io::Result<NamedTempFile> {
 
 /// The folder that a file lies in; `.` for a bare name.
 fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes the body of the answer into the file and checks it.
@@ -195,11 +178,7 @@ async fn fill(
     let failed = |error| DownloadError::io(target, error);
     let mut file = tokio::fs::File::from_std(part.as_file().try_clone().map_err(failed)?);
     let (mut bytes, mut crc) = (0, Crc32c::default());
-    while let Some(piece) = response
-        .chunk()
-        .await
-        .map_err(|error| DownloadError::http(target, error))?
-    {
+    while let Some(piece) = response.chunk().await.map_err(|error| DownloadError::http(target, error))? {
         file.write_all(&piece).await.map_err(failed)?;
         crc = crc.append(&piece);
         bytes += piece.len() as u64;
@@ -233,7 +212,5 @@ pub(crate) fn publish(part: NamedTempFile, target: &Path) -> io::Result<()> {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -36,11 +36,7 @@ enum Kind {
 
 impl DownloadError {
     fn new(file: &Path, kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            file: file.to_owned(),
-            kind,
-            source,
-        }
+        Self { file: file.to_owned(), kind, source }
     }
 
     pub(crate) fn resolve(file: &Path, source: Box<dyn Error + Send + Sync>) -> Self {
@@ -64,15 +60,8 @@ impl DownloadError {
     }
 
     pub(crate) fn io(file: &Path, source: io::Error) -> Self {
-        let full = matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
-        Self::new(
-            file,
-            if full { Kind::DiskFull } else { Kind::Write },
-            Some(source.into()),
-        )
+        let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        Self::new(file, if full { Kind::DiskFull } else { Kind::Write }, Some(source.into()))
     }
 
     /// The file that is not there.
@@ -115,35 +104,19 @@ enum UploadKind {
 
 impl UploadError {
     pub(crate) fn read(file: &Path, source: io::Error) -> Self {
-        Self {
-            file: file.to_owned(),
-            kind: UploadKind::Read,
-            source: Some(source.into()),
-        }
+        Self { file: file.to_owned(), kind: UploadKind::Read, source: Some(source.into()) }
     }
 
     pub(crate) fn changed(file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            kind: UploadKind::Changed,
-            source: None,
-        }
+        Self { file: file.to_owned(), kind: UploadKind::Changed, source: None }
     }
 
     pub(crate) fn http(file: &Path, source: HttpError) -> Self {
-        Self {
-            file: file.to_owned(),
-            kind: UploadKind::Http,
-            source: Some(source.into()),
-        }
+        Self { file: file.to_owned(), kind: UploadKind::Http, source: Some(source.into()) }
     }
 
     pub(crate) fn status(file: &Path, status: u16) -> Self {
-        Self {
-            file: file.to_owned(),
-            kind: UploadKind::Status(status),
-            source: None,
-        }
+        Self { file: file.to_owned(), kind: UploadKind::Status(status), source: None }
     }
 
     /// The file that was not uploaded.

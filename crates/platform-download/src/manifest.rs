@@ -31,23 +31,9 @@ pub struct ManifestEntry {
 
 impl ManifestEntry {
     /// An entry for a file.
-    pub fn new(
-        run: &str,
-        item: &str,
-        artifact: &str,
-        file: &str,
-        bytes: u64,
-        crc32c: Crc32c,
-    ) -> Self {
+    pub fn new(run: &str, item: &str, artifact: &str, file: &str, bytes: u64, crc32c: Crc32c) -> Self {
         let [run, item, artifact, file] = [run, item, artifact, file].map(str::to_owned);
-        Self {
-            run,
-            item,
-            artifact,
-            file,
-            bytes,
-            crc32c,
-        }
+        Self { run, item, artifact, file, bytes, crc32c }
     }
 }
 
@@ -76,10 +62,7 @@ enum Kind {
     #[error("the manifest cannot be read or written")]
     Io(#[source] io::Error),
     #[error("line {line} is no manifest entry; move the file away to start a new one")]
-    Malformed {
-        line: usize,
-        source: serde_json::Error,
-    },
+    Malformed { line: usize, source: serde_json::Error },
 }
 
 impl Manifest {
@@ -92,10 +75,7 @@ impl Manifest {
     /// off is no error.
     pub async fn open(folder: &Path) -> Result<Self, ManifestError> {
         let path = folder.join(NAME);
-        let failed = |error| ManifestError {
-            path: path.clone(),
-            kind: Kind::Io(error),
-        };
+        let failed = |error| ManifestError { path: path.clone(), kind: Kind::Io(error) };
         fs::create_dir_all(folder).await.map_err(failed)?;
         let text = match fs::read_to_string(&path).await {
             Ok(text) => text,
@@ -105,28 +85,14 @@ impl Manifest {
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let mut entries = BTreeMap::new();
         for (number, line) in text[..whole].lines().enumerate() {
-            let malformed = |source| ManifestError {
-                path: path.clone(),
-                kind: Kind::Malformed {
-                    line: number + 1,
-                    source,
-                },
-            };
+            let malformed =
+                |source| ManifestError { path: path.clone(), kind: Kind::Malformed { line: number + 1, source } };
             let entry: ManifestEntry = serde_json::from_str(line).map_err(malformed)?;
             entries.insert(entry.file.clone(), entry);
         }
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .await
-            .map_err(failed)?;
+        let file = OpenOptions::new().create(true).append(true).open(&path).await.map_err(failed)?;
         file.set_len(whole as u64).await.map_err(failed)?;
-        Ok(Self {
-            path,
-            file,
-            entries,
-        })
+        Ok(Self { path, file, entries })
     }
 
     /// Records a file that was just verified.
@@ -136,9 +102,7 @@ impl Manifest {
     /// The manifest cannot be written.
     pub async fn record(&mut self, entry: ManifestEntry) -> Result<(), ManifestError> {
         let written = self.file.write_all(line(&entry).as_bytes()).await;
-        written
-            .and(self.file.flush().await)
-            .map_err(|error| self.failed(error))?;
+        written.and(self.file.flush().await).map_err(|error| self.failed(error))?;
         self.entries.insert(entry.file.clone(), entry);
         Ok(())
     }
@@ -151,25 +115,17 @@ impl Manifest {
     pub async fn finish(self) -> Result<PathBuf, ManifestError> {
         let lines: String = self.entries.values().map(line).collect();
         let path = self.path.clone();
-        blocking(move || replace(&path, lines.as_bytes()))
-            .await
-            .map_err(|error| self.failed(error))?;
+        blocking(move || replace(&path, lines.as_bytes())).await.map_err(|error| self.failed(error))?;
         Ok(self.path)
     }
 
     fn failed(&self, error: io::Error) -> ManifestError {
-        ManifestError {
-            path: self.path.clone(),
-            kind: Kind::Io(error),
-        }
+        ManifestError { path: self.path.clone(), kind: Kind::Io(error) }
     }
 }
 
 fn line(entry: &ManifestEntry) -> String {
-    #[expect(
-        clippy::expect_used,
-        reason = "strings, numbers and a checksum are always JSON"
-    )]
+    #[expect(clippy::expect_used, reason = "strings, numbers and a checksum are always JSON")]
     let json = serde_json::to_string(entry).expect("an entry is always JSON");
     json + "\n"
 }

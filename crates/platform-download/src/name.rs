@@ -6,17 +6,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// What some file system cannot hold in a name or takes for something else, and the `%` itself, so
 /// that the way back is unambiguous.
-const UNSAFE: &AsciiSet = &CONTROLS
-    .add(b'%')
-    .add(b'/')
-    .add(b'\\')
-    .add(b':')
-    .add(b'*')
-    .add(b'?')
-    .add(b'"')
-    .add(b'<')
-    .add(b'>')
-    .add(b'|');
+const UNSAFE: &AsciiSet =
+    &CONTROLS.add(b'%').add(b'/').add(b'\\').add(b':').add(b'*').add(b'?').add(b'"').add(b'<').add(b'>').add(b'|');
 
 /// A name for one file or folder that stands for `name`: percent-encoded where need be, never
 /// empty, `.` or `..`, never hidden, never a path. Different names give different ones, and
@@ -50,16 +41,8 @@ pub fn escape(name: &str) -> String {
 
 /// The device names of Windows, with or without an ending.
 fn is_reserved(name: &str) -> bool {
-    let stem = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .trim_end()
-        .to_ascii_uppercase();
-    let numbered = |prefix| {
-        stem.strip_prefix(prefix)
-            .is_some_and(|number| matches!(number.as_bytes(), [b'1'..=b'9']))
-    };
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(|number| matches!(number.as_bytes(), [b'1'..=b'9']));
     matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
 }
 
@@ -70,13 +53,7 @@ fn is_reserved(name: &str) -> bool {
 /// assert_eq!(platform_download::extension("application/x-unheard-of"), ".bin");
 /// ```
 pub fn extension(media_type: &str) -> &'static str {
-    let essence: Cow<'_, str> = media_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
-        .into();
+    let essence: Cow<'_, str> = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().into();
     match essence.as_ref() {
         "image/tiff" => ".tiff",
         "image/png" => ".png",

@@ -26,24 +26,14 @@ pub async fn upload(
     to: Url,
     sent: Arc<dyn Fn(u64) + Send + Sync>,
 ) -> Result<(), UploadError> {
-    let file = File::open(path)
-        .await
-        .map_err(|error| UploadError::read(path, error))?;
-    let length = file
-        .metadata()
-        .await
-        .map_err(|error| UploadError::read(path, error))?
-        .len();
-    let pieces =
-        ReaderStream::with_capacity(file, BLOCK).inspect_ok(move |piece| sent(piece.len() as u64));
+    let file = File::open(path).await.map_err(|error| UploadError::read(path, error))?;
+    let length = file.metadata().await.map_err(|error| UploadError::read(path, error))?.len();
+    let pieces = ReaderStream::with_capacity(file, BLOCK).inspect_ok(move |piece| sent(piece.len() as u64));
     let request = Request::new(Method::Put, to)
         .with_stream(length, pieces)
         .with_header("content-type", content_type)
         .with_header("x-goog-hash", format!("crc32c={crc32c}"));
-    let response = http
-        .send(request)
-        .await
-        .map_err(|error| UploadError::http(path, error))?;
+    let response = http.send(request).await.map_err(|error| UploadError::http(path, error))?;
     match response.status() {
         200 => Ok(()),
         400 if is_bad_digest(response).await => Err(UploadError::changed(path)),

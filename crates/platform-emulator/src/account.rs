@@ -16,11 +16,7 @@ pub(crate) struct User {
     pub(crate) name: &'static str,
 }
 
-pub(crate) const USER: User = User {
-    id: "auth0|emulator-1",
-    email: "ada@emulator.test",
-    name: "Ada Emulator",
-};
+pub(crate) const USER: User = User { id: "auth0|emulator-1", email: "ada@emulator.test", name: "Ada Emulator" };
 
 /// An organisation with its bucket and the key that signs requests to it.
 pub(crate) struct Organization {

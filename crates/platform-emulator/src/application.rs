@@ -77,13 +77,9 @@ pub(crate) fn check_metadata(metadata: &Value) -> Result<(), String> {
 }
 
 /// Works on one item: from the URL of its slide to three stored artifacts.
-pub(crate) async fn process(
-    platform: &Arc<Platform>,
-    run: Uuid,
-    item: &Item,
-) -> Result<Vec<OutputArtifact>, Failure> {
-    let stated: Stated = serde_json::from_value(item.input.metadata.clone())
-        .map_err(|error| Failure::User(error.to_string()))?;
+pub(crate) async fn process(platform: &Arc<Platform>, run: Uuid, item: &Item) -> Result<Vec<OutputArtifact>, Failure> {
+    let stated: Stated =
+        serde_json::from_value(item.input.metadata.clone()).map_err(|error| Failure::User(error.to_string()))?;
     let slide = fetch(platform, &item.input.download_url).await?;
     let checksum = checksum_text(slide.crc32c);
     if checksum != stated.checksum_base64_crc32c {
@@ -98,55 +94,29 @@ pub(crate) async fn process(
     let tissue = Arc::new(tissue);
     let mut artifacts = Vec::new();
     for ((name, media_type), write) in [
-        (
-            HEATMAP,
-            output::heatmap as fn(&Tissue) -> Result<Vec<u8>, String>,
-        ),
+        (HEATMAP, output::heatmap as fn(&Tissue) -> Result<Vec<u8>, String>),
         (POLYGONS, output::polygons),
         (AREAS, |tissue| Ok(output::areas(tissue))),
     ] {
         let tissue = tissue.clone();
-        let bytes = spawn_blocking(move || write(&tissue))
-            .await
-            .map_err(|error| error.to_string());
+        let bytes = spawn_blocking(move || write(&tissue)).await.map_err(|error| error.to_string());
         let bytes = bytes.and_then(|written| written).map_err(Failure::System)?;
         let key = format!("results/{run}/{}/{}", item.id, name.replace(':', "/"));
-        let object = write_object(platform, media_type, &bytes)
-            .await
-            .map_err(|error| Failure::System(error.to_string()))?;
+        let object =
+            write_object(platform, media_type, &bytes).await.map_err(|error| Failure::System(error.to_string()))?;
         let metadata = json!({ "checksum_base64_crc32c": checksum_text(object.crc32c), "media_type": media_type, "size_bytes": object.bytes });
-        platform
-            .objects
-            .put(platform.organization.bucket, &key, object);
-        artifacts.push(OutputArtifact {
-            id: Uuid::new_v4(),
-            name,
-            key,
-            metadata,
-        });
+        platform.objects.put(platform.organization.bucket, &key, object);
+        artifacts.push(OutputArtifact { id: Uuid::new_v4(), name, key, metadata });
     }
     Ok(artifacts)
 }
 
 async fn fetch(platform: &Platform, url: &str) -> Result<Object, Failure> {
-    let user = |error: &dyn ToString| {
-        Failure::User(format!(
-            "the slide cannot be fetched: {}",
-            error.to_string()
-        ))
-    };
+    let user = |error: &dyn ToString| Failure::User(format!("the slide cannot be fetched: {}", error.to_string()));
     let url: Url = url.parse().map_err(|error: url::ParseError| user(&error))?;
-    let mut response = platform
-        .http
-        .send(Request::get(url.clone()))
-        .await
-        .map_err(|error| user(&error))?;
+    let mut response = platform.http.send(Request::get(url.clone())).await.map_err(|error| user(&error))?;
     if response.status() != 200 {
-        return Err(user(&format!(
-            "{} answered {}",
-            redacted(&url),
-            response.status()
-        )));
+        return Err(user(&format!("{} answered {}", redacted(&url), response.status())));
     }
     let system = |error: std::io::Error| Failure::System(error.to_string());
     let mut upload = platform.objects.create().await.map_err(system)?;
@@ -156,19 +126,14 @@ async fn fetch(platform: &Platform, url: &str) -> Result<Object, Failure> {
     upload.finish("image/tiff").await.map_err(system)
 }
 
-async fn write_object(
-    platform: &Platform,
-    media_type: &str,
-    bytes: &[u8],
-) -> std::io::Result<Object> {
+async fn write_object(platform: &Platform, media_type: &str, bytes: &[u8]) -> std::io::Result<Object> {
     let mut upload = platform.objects.create().await?;
     upload.write(bytes).await?;
     upload.finish(media_type).await
 }
 
 fn analyse(path: &Path, stated: &Stated) -> Result<Tissue, Failure> {
-    let slide = grid::read(path)
-        .map_err(|error| Failure::User(format!("the slide cannot be decoded: {error}")))?;
+    let slide = grid::read(path).map_err(|error| Failure::User(format!("the slide cannot be decoded: {error}")))?;
     if (slide.width, slide.height) != (stated.width_px, stated.height_px) {
         let (width, height) = (slide.width, slide.height);
         return Err(Failure::User(format!(

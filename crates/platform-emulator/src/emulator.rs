@@ -96,12 +96,10 @@ async fn listen() -> io::Result<(TcpListener, Url)> {
 
 /// Logs each request of a server: never its query, where signatures travel.
 fn logged(server: &'static str, router: Router) -> Router {
-    router.layer(middleware::from_fn(
-        move |request: Request, next: Next| async move {
-            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-            let response: Response = next.run(request).await;
-            tracing::debug!(server, %method, path, status = response.status().as_u16(), "served");
-            response
-        },
-    ))
+    router.layer(middleware::from_fn(move |request: Request, next: Next| async move {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response: Response = next.run(request).await;
+        tracing::debug!(server, %method, path, status = response.status().as_u16(), "served");
+        response
+    }))
 }

@@ -82,10 +82,7 @@ async fn start_device(
     Form(request): Form<DeviceRequest>,
 ) -> Result<Json<Value>, Refusal> {
     if request.client_id != DEVICE_CLIENT_ID {
-        return Err(Refusal::new(
-            "unauthorized_client",
-            "unknown client, or none that may use this grant",
-        ));
+        return Err(Refusal::new("unauthorized_client", "unknown client, or none that may use this grant"));
     }
     if request.audience.as_deref() != Some(AUDIENCE) {
         return Err(Refusal::new("invalid_request", "unknown audience"));
@@ -117,14 +114,9 @@ async fn token(
         return Err(Refusal::new("unauthorized_client", "unknown client"));
     }
     if request.grant_type != device::GRANT_TYPE {
-        return Err(Refusal::new(
-            "unsupported_grant_type",
-            "only device codes are redeemed here",
-        ));
+        return Err(Refusal::new("unsupported_grant_type", "only device codes are redeemed here"));
     }
-    let code = request
-        .device_code
-        .ok_or(Refusal::new("invalid_request", "device_code is missing"))?;
+    let code = request.device_code.ok_or(Refusal::new("invalid_request", "device_code is missing"))?;
     let scope = platform.devices.redeem(&code, platform.now())?;
     let now = platform.unix_now();
     let claims = json!({
@@ -142,7 +134,5 @@ async fn token(
         .signing_key
         .sign(&claims)
         .map_err(|_| Refusal::new("server_error", "the token could not be signed"))?;
-    Ok(Json(
-        json!({ "access_token": token, "token_type": "Bearer", "expires_in": TOKEN_LIFETIME, "scope": scope }),
-    ))
+    Ok(Json(json!({ "access_token": token, "token_type": "Bearer", "expires_in": TOKEN_LIFETIME, "scope": scope })))
 }

@@ -41,18 +41,12 @@ impl Platform {
 
     /// The time in seconds since 1970.
     pub(crate) fn unix_now(&self) -> u64 {
-        self.now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO)
-            .as_secs()
+        self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
     }
 }
 
 impl fmt::Debug for Platform {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Platform")
-            .field("api_root", &self.api_root.as_str())
-            .finish_non_exhaustive()
+        formatter.debug_struct("Platform").field("api_root", &self.api_root.as_str()).finish_non_exhaustive()
     }
 }

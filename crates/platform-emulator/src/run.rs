@@ -75,11 +75,7 @@ impl Runs {
 
     /// Looks at a run that `user` submitted.
     pub(crate) fn read<T>(&self, id: Uuid, user: &str, look: impl FnOnce(&Run) -> T) -> Option<T> {
-        self.0
-            .lock()
-            .get(&id)
-            .filter(|run| run.submitted_by == user)
-            .map(look)
+        self.0.lock().get(&id).filter(|run| run.submitted_by == user).map(look)
     }
 
     fn change<T>(&self, id: Uuid, change: impl FnOnce(&mut Run) -> T) -> Option<T> {
@@ -89,10 +85,7 @@ impl Runs {
 
 /// Works off the items of a run, one after the other.
 pub(crate) async fn process(platform: Arc<Platform>, id: Uuid) {
-    let count = platform
-        .runs
-        .change(id, |run| run.items.len())
-        .unwrap_or_default();
+    let count = platform.runs.change(id, |run| run.items.len()).unwrap_or_default();
     for index in 0..count {
         let started = platform.runs.change(id, |run| {
             run.items[index].progress = Progress::Processing;
@@ -110,7 +103,5 @@ pub(crate) async fn process(platform: Arc<Platform>, id: Uuid) {
         });
     }
     let now = platform.timestamp();
-    platform
-        .runs
-        .change(id, |run| run.terminated_at = Some(now));
+    platform.runs.change(id, |run| run.terminated_at = Some(now));
 }

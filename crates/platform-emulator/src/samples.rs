@@ -11,11 +11,8 @@ use tiff::encoder::{Compression, DeflateLevel, Rational, TiffEncoder};
 use tiff::tags::{ResolutionUnit, Tag};
 
 /// Name, size in pixels, and pixels per centimetre (20,000 are 0.5 µm per pixel).
-const SLIDES: [(&str, u32, u32, u32); 3] = [
-    ("biopsy.tiff", 1536, 1024, 20_000),
-    ("resection.tiff", 2048, 1536, 20_000),
-    ("smear.svs", 1024, 1024, 40_000),
-];
+const SLIDES: [(&str, u32, u32, u32); 3] =
+    [("biopsy.tiff", 1536, 1024, 20_000), ("resection.tiff", 2048, 1536, 20_000), ("smear.svs", 1024, 1024, 40_000)];
 /// How many images each pyramid has; each is half as wide and high as the one before.
 const LEVELS: u32 = 3;
 
@@ -29,8 +26,7 @@ pub fn write(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for (seed, (name, width, height, resolution)) in (0..).zip(SLIDES) {
         let path = folder.join(name);
-        encode(&path, &Picture::paint(seed, width, height), resolution)
-            .map_err(io::Error::other)?;
+        encode(&path, &Picture::paint(seed, width, height), resolution).map_err(io::Error::other)?;
         paths.push(path);
     }
     Ok(paths)
@@ -42,15 +38,10 @@ fn encode(path: &Path, picture: &Picture, resolution: u32) -> TiffResult<()> {
     let mut level = picture.clone();
     for number in 0..LEVELS {
         let mut image = encoder.new_image::<RGB8>(level.width, level.height)?;
-        let per_centimetre = Rational {
-            n: resolution >> number,
-            d: 1,
-        };
+        let per_centimetre = Rational { n: resolution >> number, d: 1 };
         image.resolution(ResolutionUnit::Centimeter, per_centimetre);
         // Bit 0: a reduced image of another in the file (TIFF 6.0, section 8).
-        image
-            .encoder()
-            .write_tag(Tag::NewSubfileType, u32::from(number > 0))?;
+        image.encoder().write_tag(Tag::NewSubfileType, u32::from(number > 0))?;
         image.write_data(&level.pixels)?;
         level = level.halved();
     }
@@ -67,21 +58,14 @@ struct Picture {
 
 impl Picture {
     fn paint(seed: u32, width: u32, height: u32) -> Self {
-        let pixels = (0..height)
-            .flat_map(|y| (0..width).flat_map(move |x| color(seed, x, y, width, height)));
-        Self {
-            width,
-            height,
-            pixels: pixels.collect(),
-        }
+        let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| color(seed, x, y, width, height)));
+        Self { width, height, pixels: pixels.collect() }
     }
 
     /// Each pixel is the mean of four.
     fn halved(&self) -> Self {
         let (width, height) = (self.width / 2, self.height / 2);
-        let at = |x: u32, y: u32, channel: u32| {
-            u32::from(self.pixels[((y * self.width + x) * 3 + channel) as usize])
-        };
+        let at = |x: u32, y: u32, channel: u32| u32::from(self.pixels[((y * self.width + x) * 3 + channel) as usize]);
         let mean = |x: u32, y: u32, channel: u32| {
             let sum = at(2 * x, 2 * y, channel)
                 + at(2 * x + 1, 2 * y, channel)
@@ -89,13 +73,8 @@ impl Picture {
                 + at(2 * x + 1, 2 * y + 1, channel);
             u8::try_from(sum / 4).unwrap_or(u8::MAX)
         };
-        let pixels = (0..height)
-            .flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |channel| (x, y, channel))));
-        Self {
-            width,
-            height,
-            pixels: pixels.map(|(x, y, channel)| mean(x, y, channel)).collect(),
-        }
+        let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |channel| (x, y, channel))));
+        Self { width, height, pixels: pixels.map(|(x, y, channel)| mean(x, y, channel)).collect() }
     }
 }
 
@@ -104,10 +83,7 @@ fn color(seed: u32, x: u32, y: u32, width: u32, height: u32) -> [u8; 3] {
     const GLASS: [u8; 3] = [244, 241, 245];
     const STROMA: [u8; 3] = [226, 148, 188];
     const NUCLEUS: [u8; 3] = [98, 62, 142];
-    let (u, v) = (
-        f64::from(x) / f64::from(width),
-        f64::from(y) / f64::from(height),
-    );
+    let (u, v) = (f64::from(x) / f64::from(width), f64::from(y) / f64::from(height));
     let phase = f64::from(seed);
     let distance = |center_x: f64, center_y: f64, radius: f64| {
         let (dx, dy) = (u - center_x, v - center_y);

@@ -23,9 +23,7 @@ pub(crate) use signature::presign;
 const BLOCK: usize = 256 * 1024;
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
-    Router::new()
-        .route("/{bucket}/{*key}", get(fetch).put(store))
-        .with_state(platform)
+    Router::new().route("/{bucket}/{*key}", get(fetch).put(store)).with_state(platform)
 }
 
 /// An error answer as S3-compatible storages give it.
@@ -37,23 +35,12 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-        }
+        Self { status, code, message: message.into() }
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the form that `map_err` calls"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` calls")]
     fn internal(error: impl ToString) -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalError",
-            error.to_string(),
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string())
     }
 }
 
@@ -63,12 +50,7 @@ impl IntoResponse for Refusal {
             "<?xml version=\"1.0\"?><Error><Code>{}</Code><Message>{}</Message></Error>",
             self.code, self.message
         );
-        (
-            self.status,
-            [(header::CONTENT_TYPE, "application/xml")],
-            body,
-        )
-            .into_response()
+        (self.status, [(header::CONTENT_TYPE, "application/xml")], body).into_response()
     }
 }
 
@@ -79,25 +61,18 @@ async fn store(
 ) -> Result<Response, Refusal> {
     signature::verify(&platform, &request)?;
     let headers = request.headers().clone();
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("application/octet-stream");
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/octet-stream");
     let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
     let mut body = request.into_body().into_data_stream();
-    while let Some(piece) = body.try_next().await.map_err(|_| {
-        Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "IncompleteBody",
-            "the body broke off",
-        )
-    })? {
+    while let Some(piece) = body
+        .try_next()
+        .await
+        .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body broke off"))?
+    {
         upload.write(&piece).await.map_err(Refusal::internal)?;
     }
-    let object = upload
-        .finish(content_type)
-        .await
-        .map_err(Refusal::internal)?;
+    let object = upload.finish(content_type).await.map_err(Refusal::internal)?;
     if stated_checksum(&headers).is_some_and(|stated| stated != checksum_text(object.crc32c)) {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -116,33 +91,23 @@ async fn fetch(
     request: Request,
 ) -> Result<Response, Refusal> {
     signature::verify(&platform, &request)?;
-    let object = platform.objects.get(&bucket, &key).ok_or_else(|| {
-        Refusal::new(
-            StatusCode::NOT_FOUND,
-            "NoSuchKey",
-            "there is no such object",
-        )
-    })?;
+    let object = platform
+        .objects
+        .get(&bucket, &key)
+        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "NoSuchKey", "there is no such object"))?;
     let file = object.open().await.map_err(Refusal::internal)?;
     let mut headers = object_headers(&object);
     headers.insert(header::CONTENT_LENGTH, object.bytes.into());
     if let Ok(value) = HeaderValue::from_str(&object.content_type) {
         headers.insert(header::CONTENT_TYPE, value);
     }
-    Ok((
-        headers,
-        Body::from_stream(ReaderStream::with_capacity(file, BLOCK)),
-    )
-        .into_response())
+    Ok((headers, Body::from_stream(ReaderStream::with_capacity(file, BLOCK))).into_response())
 }
 
 fn object_headers(object: &Object) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let checksum = checksum_text(object.crc32c);
-    for (name, value) in [
-        ("x-goog-hash", format!("crc32c={checksum}")),
-        ("etag", format!("\"{}\"", object.tag)),
-    ] {
+    for (name, value) in [("x-goog-hash", format!("crc32c={checksum}")), ("etag", format!("\"{}\"", object.tag))] {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }
@@ -153,7 +118,5 @@ fn object_headers(object: &Object) -> HeaderMap {
 /// The CRC32C that the sender states in `x-goog-hash`.
 fn stated_checksum(headers: &HeaderMap) -> Option<&str> {
     let hashes = headers.get("x-goog-hash")?.to_str().ok()?;
-    hashes
-        .split(',')
-        .find_map(|hash| hash.trim().strip_prefix("crc32c="))
+    hashes.split(',').find_map(|hash| hash.trim().strip_prefix("crc32c="))
 }

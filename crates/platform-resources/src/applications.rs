@@ -20,14 +20,7 @@ impl Applications {
         let api = self.api.clone();
         pages::all(move |page| {
             let api = api.clone();
-            async move {
-                api.send(
-                    &ListApplications::new()
-                        .with_page(page)
-                        .with_page_size(pages::SIZE),
-                )
-                .await
-            }
+            async move { api.send(&ListApplications::new().with_page(page).with_page_size(pages::SIZE)).await }
         })
     }
 
@@ -36,15 +29,8 @@ impl Applications {
     /// # Errors
     ///
     /// The platform could not be asked, or there is no such version.
-    pub async fn version(
-        &self,
-        id: &ApplicationId,
-        version: &VersionNumber,
-    ) -> Result<ApplicationVersion, Error> {
-        Ok(self
-            .api
-            .send(&GetApplicationVersion::new(id.as_str(), version.as_str()))
-            .await?)
+    pub async fn version(&self, id: &ApplicationId, version: &VersionNumber) -> Result<ApplicationVersion, Error> {
+        Ok(self.api.send(&GetApplicationVersion::new(id.as_str(), version.as_str())).await?)
     }
 
     /// The highest version of an application that the caller may use.
@@ -53,16 +39,9 @@ impl Applications {
     ///
     /// The platform could not be asked, or there is no such application or no version of it.
     pub async fn latest_version(&self, id: &ApplicationId) -> Result<VersionNumber, Error> {
-        let mut found = std::pin::pin!(
-            self.list()
-                .try_filter(|application| std::future::ready(application.application_id == *id))
-        );
-        let version = found
-            .try_next()
-            .await?
-            .and_then(|application| application.latest_version);
-        version
-            .map(|version| version.number)
-            .ok_or_else(|| Error::no_version(id))
+        let mut found =
+            std::pin::pin!(self.list().try_filter(|application| std::future::ready(application.application_id == *id)));
+        let version = found.try_next().await?.and_then(|application| application.latest_version);
+        version.map(|version| version.number).ok_or_else(|| Error::no_version(id))
     }
 }

@@ -24,13 +24,8 @@ impl Storage {
     }
 
     fn endpoint(&self) -> Url {
-        #[expect(
-            clippy::expect_used,
-            reason = "a constant that every test with a bucket parses"
-        )]
-        self.endpoint
-            .clone()
-            .unwrap_or_else(|| ENDPOINT.parse().expect("the endpoint is a URL"))
+        #[expect(clippy::expect_used, reason = "a constant that every test with a bucket parses")]
+        self.endpoint.clone().unwrap_or_else(|| ENDPOINT.parse().expect("the endpoint is a URL"))
     }
 }
 

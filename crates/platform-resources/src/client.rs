@@ -94,10 +94,7 @@ impl ClientBuilder {
         }
         Ok(Client {
             #[cfg(feature = "download")]
-            storage: crate::bucket::Storage::new(
-                http.clone().without_decompression().build()?,
-                self.storage_endpoint,
-            ),
+            storage: crate::bucket::Storage::new(http.clone().without_decompression().build()?, self.storage_endpoint),
             api: platform_api::Client::new(http.build()?.authorized(policy), self.root),
         })
     }

@@ -36,11 +36,7 @@ pub struct RunDownload {
 impl RunHandle {
     /// Prepares to download the results of the run into `folder`.
     pub fn download(&self, folder: impl Into<PathBuf>) -> RunDownload {
-        RunDownload {
-            run: self.clone(),
-            folder: folder.into(),
-            observer: Arc::new(|_| {}),
-        }
+        RunDownload { run: self.clone(), folder: folder.into(), observer: Arc::new(|_| {}) }
     }
 }
 
@@ -83,23 +79,13 @@ impl RunDownload {
             let items: Vec<Item> = self.run.items().try_collect().await?;
             let ended = details.state == RunState::Terminated;
             let known = seen.len();
-            for item in items
-                .iter()
-                .filter(|item| ItemOutcome::of(item) != ItemOutcome::InProgress || ended)
-            {
+            for item in items.iter().filter(|item| ItemOutcome::of(item) != ItemOutcome::InProgress || ended) {
                 if seen.insert(item.item_id.clone()) {
                     queue.extend(self.plan(item, &mut report, &mut names));
                 }
             }
-            (self.observer)(Event::Items {
-                ended: seen.len(),
-                all: items.len(),
-            });
-            pause = if seen.len() > known {
-                PAUSES.0
-            } else {
-                (pause * 2).min(PAUSES.1)
-            };
+            (self.observer)(Event::Items { ended: seen.len(), all: items.len() });
+            pause = if seen.len() > known { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
             let mut ask_again = std::pin::pin!(wait(pause));
             loop {
                 while active.len() < WORKERS
@@ -121,45 +107,27 @@ impl RunDownload {
     }
 
     /// What is to be fetched of an item that has ended.
-    fn plan(
-        &self,
-        item: &Item,
-        report: &mut RunReport,
-        names: &mut HashSet<String>,
-    ) -> Vec<Planned> {
+    fn plan(&self, item: &Item, report: &mut RunReport, names: &mut HashSet<String>) -> Vec<Planned> {
         let index = report.items.len();
         let mut item_report = ItemReport::of(item);
         let mut planned = Vec::new();
-        for artifact in item
-            .output_artifacts
-            .iter()
-            .filter(|artifact| artifact.output == ArtifactOutput::Available)
-        {
+        for artifact in item.output_artifacts.iter().filter(|artifact| artifact.output == ArtifactOutput::Available) {
             match Planned::of(index, item, artifact, &self.folder, names) {
                 Ok(plan) => planned.push(plan),
-                Err(error) => item_report.artifacts.push(ArtifactReport {
-                    name: artifact.name.clone(),
-                    outcome: Err(error.into()),
-                }),
+                Err(error) => item_report
+                    .artifacts
+                    .push(ArtifactReport { name: artifact.name.clone(), outcome: Err(error.into()) }),
             }
         }
         report.items.push(item_report);
         (self.observer)(Event::Planned {
             files: planned.len(),
-            bytes: planned
-                .iter()
-                .filter_map(|planned| planned.expected.bytes())
-                .sum(),
+            bytes: planned.iter().filter_map(|planned| planned.expected.bytes()).sum(),
         });
         planned
     }
 
-    async fn record(
-        &self,
-        fetched: Fetched,
-        report: &mut RunReport,
-        manifest: &mut Manifest,
-    ) -> Result<(), Error> {
+    async fn record(&self, fetched: Fetched, report: &mut RunReport, manifest: &mut Manifest) -> Result<(), Error> {
         let item = &mut report.items[fetched.item];
         if let Some(entry) = fetched.entry(&self.run.id, &item.external_id) {
             manifest.record(entry).await?;

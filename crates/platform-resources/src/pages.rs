@@ -23,10 +23,7 @@ where
         };
         let full = i64::try_from(entries.len()).is_ok_and(|count| count >= SIZE);
         let next = full.then_some(page + 1);
-        Ok::<_, Error>(Some((
-            stream::iter(entries.into_iter().map(Ok)),
-            (next, fetch),
-        )))
+        Ok::<_, Error>(Some((stream::iter(entries.into_iter().map(Ok)), (next, fetch))))
     });
     pages.try_flatten()
 }

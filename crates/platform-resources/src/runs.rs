@@ -30,15 +30,9 @@ impl Runs {
         let applications = self.client.applications();
         let number = match &submission.version_number {
             Some(number) => number.as_str().into(),
-            None => {
-                applications
-                    .latest_version(&submission.application_id)
-                    .await?
-            }
+            None => applications.latest_version(&submission.application_id).await?,
         };
-        let version = applications
-            .version(&submission.application_id, &number)
-            .await?;
+        let version = applications.version(&submission.application_id, &number).await?;
         validation::validate(&version, &submission.items)?;
         submission.version_number = Some(number.to_string());
         let submitted = self.client.api.send(&SubmitRun::new(submission)).await?;
@@ -76,9 +70,7 @@ impl RunHandle {
     pub fn items(&self) -> impl Stream<Item = Result<Item, Error>> + Send + use<> {
         let run = self.clone();
         pages::all(move |page| {
-            let request = ListRunItems::new(run.id.as_str())
-                .with_page(page)
-                .with_page_size(pages::SIZE);
+            let request = ListRunItems::new(run.id.as_str()).with_page(page).with_page_size(pages::SIZE);
             let api = run.client.api.clone();
             async move { api.send(&request).await }
         })

@@ -21,100 +21,54 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "item {}, {}: {}",
-            self.item, self.path, self.message
-        )
+        write!(formatter, "item {}, {}: {}", self.item, self.path, self.message)
     }
 }
 
 /// Checks every item against the JSON Schemas of the inputs of `version`, before anything is billed.
 /// All problems are reported at once. A schema that refers to another document is not followed there.
-pub(crate) fn validate(
-    version: &ApplicationVersion,
-    items: &[ItemSubmission],
-) -> Result<(), Error> {
+pub(crate) fn validate(version: &ApplicationVersion, items: &[ItemSubmission]) -> Result<(), Error> {
     let compiled = version.input_artifacts.iter().map(|spec| {
         let schema = Value::Object(spec.metadata_schema.clone());
-        (
-            spec.name.as_str(),
-            jsonschema::validator_for(&schema).map_err(|error| error.to_string()),
-        )
+        (spec.name.as_str(), jsonschema::validator_for(&schema).map_err(|error| error.to_string()))
     });
     let schemas: Schemas<'_> = compiled.collect();
-    let problems: Vec<Problem> = items
-        .iter()
-        .flat_map(|item| problems(item, &schemas))
-        .collect();
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::invalid(problems))
-    }
+    let problems: Vec<Problem> = items.iter().flat_map(|item| problems(item, &schemas)).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) }
 }
 
 type Schemas<'a> = HashMap<&'a str, Result<Validator, String>>;
 
 fn problems(item: &ItemSubmission, schemas: &Schemas<'_>) -> Vec<Problem> {
-    let problem = |path: String, message: String| Problem {
-        item: item.external_id.clone(),
-        path,
-        message,
-    };
-    let submitted = |name: &str| {
-        item.input_artifacts
-            .iter()
-            .any(|artifact| artifact.name == name)
-    };
+    let problem = |path: String, message: String| Problem { item: item.external_id.clone(), path, message };
+    let submitted = |name: &str| item.input_artifacts.iter().any(|artifact| artifact.name == name);
     let missing = schemas.keys().filter(|name| !submitted(name));
     let mut found: Vec<Problem> = missing
-        .map(|name| {
-            problem(
-                "input_artifacts".to_owned(),
-                format!("the artifact `{name}` is missing"),
-            )
-        })
+        .map(|name| problem("input_artifacts".to_owned(), format!("the artifact `{name}` is missing")))
         .collect();
     for (index, artifact) in item.input_artifacts.iter().enumerate() {
         let broken = broken_rules(artifact, schemas);
         found.extend(
-            broken
-                .into_iter()
-                .map(|(path, message)| problem(format!("input_artifacts/{index}{path}"), message)),
+            broken.into_iter().map(|(path, message)| problem(format!("input_artifacts/{index}{path}"), message)),
         );
     }
     found
 }
 
 /// A path within the artifact and a message for each rule that it breaks.
-fn broken_rules(
-    artifact: &InputArtifactSubmission,
-    schemas: &Schemas<'_>,
-) -> Vec<(String, String)> {
+fn broken_rules(artifact: &InputArtifactSubmission, schemas: &Schemas<'_>) -> Vec<(String, String)> {
     let schema = match schemas.get(artifact.name.as_str()) {
         None => {
-            return vec![(
-                "/name".to_owned(),
-                format!("the application has no input `{}`", artifact.name),
-            )];
+            return vec![("/name".to_owned(), format!("the application has no input `{}`", artifact.name))];
         }
         Some(Err(reason)) => {
-            return vec![(
-                "/metadata".to_owned(),
-                format!("the schema of the application cannot be used: {reason}"),
-            )];
+            return vec![("/metadata".to_owned(), format!("the schema of the application cannot be used: {reason}"))];
         }
         Some(Ok(schema)) => schema,
     };
     let metadata = Value::Object(artifact.metadata.clone());
     schema
         .iter_errors(&metadata)
-        .map(|error| {
-            (
-                format!("/metadata{}", error.instance_path()),
-                error.to_string(),
-            )
-        })
+        .map(|error| (format!("/metadata{}", error.instance_path()), error.to_string()))
         .collect()
 }

@@ -34,38 +34,23 @@ enum Kind {
 
 impl SlideError {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::Io(source),
-        }
+        Self { path: path.to_owned(), kind: Kind::Io(source) }
     }
 
     pub(crate) fn no_tiff(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::NoTiff,
-        }
+        Self { path: path.to_owned(), kind: Kind::NoTiff }
     }
 
     pub(crate) fn truncated(path: &Path, expected: u64, actual: u64) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::Truncated { expected, actual },
-        }
+        Self { path: path.to_owned(), kind: Kind::Truncated { expected, actual } }
     }
 
     pub(crate) fn tiff(path: &Path, source: TiffError) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::Malformed(source),
-        }
+        Self { path: path.to_owned(), kind: Kind::Malformed(source) }
     }
 
     pub(crate) fn resolution(path: &Path, reason: &'static str) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::Resolution(reason),
-        }
+        Self { path: path.to_owned(), kind: Kind::Resolution(reason) }
     }
 
     /// The file that cannot be used.

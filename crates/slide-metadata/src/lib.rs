@@ -54,37 +54,21 @@ pub fn read(path: &Path) -> Result<SlideMetadata, SlideError> {
     let bytes = file.metadata().map_err(failed)?.len();
     let (width, height, resolution) = read_tags(path, BufReader::new(&file), bytes)?;
     let crc32c = checksum(&file).map_err(failed)?;
-    Ok(SlideMetadata {
-        width,
-        height,
-        resolution,
-        bytes,
-        crc32c,
-    })
+    Ok(SlideMetadata { width, height, resolution, bytes, crc32c })
 }
 
-fn read_tags(
-    path: &Path,
-    mut reader: impl Read + Seek,
-    bytes: u64,
-) -> Result<(u32, u32, f64), SlideError> {
+fn read_tags(path: &Path, mut reader: impl Read + Seek, bytes: u64) -> Result<(u32, u32, f64), SlideError> {
     let mut magic = [0; 4];
     let is_tiff = reader.read_exact(&mut magic).is_ok()
-        && matches!(
-            &magic,
-            b"II\x2A\0" | b"II\x2B\0" | b"MM\0\x2A" | b"MM\0\x2B"
-        );
+        && matches!(&magic, b"II\x2A\0" | b"II\x2B\0" | b"MM\0\x2A" | b"MM\0\x2B");
     if !is_tiff {
         return Err(SlideError::no_tiff(path));
     }
     let malformed = |source| SlideError::tiff(path, source);
-    reader
-        .rewind()
-        .map_err(|source| SlideError::io(path, source))?;
+    reader.rewind().map_err(|source| SlideError::io(path, source))?;
     let mut decoder = Decoder::new(reader).map_err(malformed)?;
     let (width, height) = decoder.dimensions().map_err(malformed)?;
-    let resolution = resolution::of_first_image(&mut decoder)
-        .map_err(|reason| SlideError::resolution(path, reason))?;
+    let resolution = resolution::of_first_image(&mut decoder).map_err(|reason| SlideError::resolution(path, reason))?;
     loop {
         let end = end_of_image(&mut decoder).map_err(malformed)?;
         if end > bytes {
@@ -107,16 +91,8 @@ fn end_of_image(decoder: &mut Decoder<impl Read + Seek>) -> Result<u64, TiffErro
         ChunkType::Strip => (Tag::StripOffsets, Tag::StripByteCounts),
         ChunkType::Tile => (Tag::TileOffsets, Tag::TileByteCounts),
     };
-    let (offsets, lengths) = (
-        decoder.get_tag_u64_vec(offsets)?,
-        decoder.get_tag_u64_vec(lengths)?,
-    );
-    Ok(offsets
-        .iter()
-        .zip(&lengths)
-        .map(|(offset, length)| offset.saturating_add(*length))
-        .max()
-        .unwrap_or_default())
+    let (offsets, lengths) = (decoder.get_tag_u64_vec(offsets)?, decoder.get_tag_u64_vec(lengths)?);
+    Ok(offsets.iter().zip(&lengths).map(|(offset, length)| offset.saturating_add(*length)).max().unwrap_or_default())
 }
 
 fn checksum(mut file: &File) -> std::io::Result<u32> {

@@ -10,9 +10,7 @@ const TOLERANCE: f64 = 0.01;
 /// Micrometres per pixel of the first image: from the description that Aperio scanners write
 /// (`…|MPP = 0.2522|…`), or else from the resolution tags (TIFF 6.0, section 8). The error says what is wrong.
 pub(crate) fn of_first_image(decoder: &mut Decoder<impl Read + Seek>) -> Result<f64, &'static str> {
-    let description = decoder
-        .get_tag_ascii_string(Tag::ImageDescription)
-        .unwrap_or_default();
+    let description = decoder.get_tag_ascii_string(Tag::ImageDescription).unwrap_or_default();
     if let Some(resolution) = aperio(&description) {
         return Ok(resolution);
     }
@@ -22,15 +20,8 @@ pub(crate) fn of_first_image(decoder: &mut Decoder<impl Read + Seek>) -> Result<
         _ => return Err("its resolution tags name no unit"),
     };
     let mut axis = |tag| {
-        let pixels = decoder
-            .find_tag(tag)
-            .ok()
-            .flatten()
-            .as_ref()
-            .and_then(ratio);
-        pixels
-            .map(|pixels| micrometres / pixels)
-            .filter(|resolution| resolution.is_finite() && *resolution > 0.0)
+        let pixels = decoder.find_tag(tag).ok().flatten().as_ref().and_then(ratio);
+        pixels.map(|pixels| micrometres / pixels).filter(|resolution| resolution.is_finite() && *resolution > 0.0)
     };
     match (axis(Tag::XResolution), axis(Tag::YResolution)) {
         (Some(x), Some(y)) if (x - y).abs() < TOLERANCE * x => Ok(x),
@@ -42,21 +33,13 @@ pub(crate) fn of_first_image(decoder: &mut Decoder<impl Read + Seek>) -> Result<
 fn aperio(description: &str) -> Option<f64> {
     let mut parts = description.split('|').map(str::trim);
     parts.next().filter(|head| head.starts_with("Aperio"))?;
-    let (_, value) = parts
-        .filter_map(|part| part.split_once('='))
-        .find(|(name, _)| name.trim() == "MPP")?;
-    value
-        .trim()
-        .parse()
-        .ok()
-        .filter(|resolution: &f64| resolution.is_finite() && *resolution > 0.0)
+    let (_, value) = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim() == "MPP")?;
+    value.trim().parse().ok().filter(|resolution: &f64| resolution.is_finite() && *resolution > 0.0)
 }
 
 fn ratio(value: &Value) -> Option<f64> {
     match value {
-        Value::Rational(numerator, denominator) => {
-            Some(f64::from(*numerator) / f64::from(*denominator))
-        }
+        Value::Rational(numerator, denominator) => Some(f64::from(*numerator) / f64::from(*denominator)),
         Value::Float(value) => Some(f64::from(*value)),
         Value::Double(value) => Some(*value),
         _ => None,

@@ -20,8 +20,7 @@ struct Slide {
     description: Option<&'static str>,
 }
 
-const HALF_MICROMETRE: Option<Resolution> =
-    Some((ResolutionUnit::Centimeter, (20_000, 1), (20_000, 1)));
+const HALF_MICROMETRE: Option<Resolution> = Some((ResolutionUnit::Centimeter, (20_000, 1), (20_000, 1)));
 
 impl Slide {
     fn write(self) -> (TempDir, PathBuf) {
@@ -45,14 +44,9 @@ impl Slide {
                 image.y_resolution(Rational { n: y.0, d: y.1 });
             }
             if let Some(description) = self.description {
-                image
-                    .encoder()
-                    .write_tag(Tag::ImageDescription, description)
-                    .unwrap();
+                image.encoder().write_tag(Tag::ImageDescription, description).unwrap();
             }
-            image
-                .write_data(&vec![200; (width * height * 3) as usize])
-                .unwrap();
+            image.write_data(&vec![200; (width * height * 3) as usize]).unwrap();
         }
     }
 }
@@ -60,12 +54,7 @@ impl Slide {
 #[test]
 fn size_resolution_and_checksum_come_from_the_file() {
     for big in [false, true] {
-        let (_folder, path) = Slide {
-            big,
-            resolution: HALF_MICROMETRE,
-            ..Slide::default()
-        }
-        .write();
+        let (_folder, path) = Slide { big, resolution: HALF_MICROMETRE, ..Slide::default() }.write();
         let content = fs::read(&path).unwrap();
         let expected = SlideMetadata {
             width: 64,
@@ -82,53 +71,21 @@ fn size_resolution_and_checksum_come_from_the_file() {
 fn every_way_to_state_the_resolution_is_understood() {
     let inch = Some((ResolutionUnit::Inch, (50_800, 1), (101_600, 2)));
     for (slide, expected) in [
+        (Slide { resolution: inch, ..Slide::default() }, 0.5),
         (
             Slide {
-                resolution: inch,
-                ..Slide::default()
-            },
-            0.5,
-        ),
-        (
-            Slide {
-                description: Some(
-                    "Aperio Image Library v1\n64x48|AppMag = 40|MPP = 0.2522|Left = 1",
-                ),
+                description: Some("Aperio Image Library v1\n64x48|AppMag = 40|MPP = 0.2522|Left = 1"),
                 ..Slide::default()
             },
             0.2522,
         ),
-        (
-            Slide {
-                description: Some("Aperio|MPP=0.25"),
-                resolution: inch,
-                ..Slide::default()
-            },
-            0.25,
-        ),
-        (
-            Slide {
-                description: Some("Aperio|MPP = unknown"),
-                resolution: inch,
-                ..Slide::default()
-            },
-            0.5,
-        ),
-        (
-            Slide {
-                description: Some("A note on MPP = 7|MPP = 7"),
-                resolution: inch,
-                ..Slide::default()
-            },
-            0.5,
-        ),
+        (Slide { description: Some("Aperio|MPP=0.25"), resolution: inch, ..Slide::default() }, 0.25),
+        (Slide { description: Some("Aperio|MPP = unknown"), resolution: inch, ..Slide::default() }, 0.5),
+        (Slide { description: Some("A note on MPP = 7|MPP = 7"), resolution: inch, ..Slide::default() }, 0.5),
     ] {
         let (_folder, path) = slide.write();
         let resolution = read(&path).unwrap().resolution;
-        assert!(
-            (resolution - expected).abs() < 1e-9,
-            "{resolution} instead of {expected}"
-        );
+        assert!((resolution - expected).abs() < 1e-9, "{resolution} instead of {expected}");
     }
 }
 
@@ -136,74 +93,40 @@ fn every_way_to_state_the_resolution_is_understood() {
 fn a_slide_that_does_not_state_its_resolution_is_refused_by_name() {
     for (resolution, reason) in [
         (None, "name no unit"),
-        (
-            Some((ResolutionUnit::Centimeter, (0, 1), (20_000, 1))),
-            "no resolution",
-        ),
-        (
-            Some((ResolutionUnit::Centimeter, (20_000, 0), (20_000, 0))),
-            "no resolution",
-        ),
-        (
-            Some((ResolutionUnit::Centimeter, (20_000, 1), (10_000, 1))),
-            "not square",
-        ),
+        (Some((ResolutionUnit::Centimeter, (0, 1), (20_000, 1))), "no resolution"),
+        (Some((ResolutionUnit::Centimeter, (20_000, 0), (20_000, 0))), "no resolution"),
+        (Some((ResolutionUnit::Centimeter, (20_000, 1), (10_000, 1))), "not square"),
     ] {
-        let (_folder, path) = Slide {
-            resolution,
-            ..Slide::default()
-        }
-        .write();
+        let (_folder, path) = Slide { resolution, ..Slide::default() }.write();
         let error = read(&path).unwrap_err();
         let shown = error.to_string();
-        assert!(
-            shown.contains("slide.bin") && shown.contains(reason) && shown.contains("MPP"),
-            "{shown}"
-        );
+        assert!(shown.contains("slide.bin") && shown.contains(reason) && shown.contains("MPP"), "{shown}");
         assert!(error.is_invalid());
     }
 }
 
 #[test]
 fn a_slide_that_is_cut_off_anywhere_is_refused() {
-    let (_folder, path) = Slide {
-        resolution: HALF_MICROMETRE,
-        ..Slide::default()
-    }
-    .write();
+    let (_folder, path) = Slide { resolution: HALF_MICROMETRE, ..Slide::default() }.write();
     let whole = fs::read(&path).unwrap();
     for length in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
         fs::write(&path, &whole[..length]).unwrap();
         let error = read(&path).unwrap_err();
-        assert!(
-            error.is_invalid(),
-            "{length} of {} bytes: {error}",
-            whole.len()
-        );
+        assert!(error.is_invalid(), "{length} of {} bytes: {error}", whole.len());
     }
 }
 
 #[test]
 fn pixels_beyond_the_end_are_counted() {
-    let (_folder, path) = Slide {
-        resolution: HALF_MICROMETRE,
-        ..Slide::default()
-    }
-    .write();
+    let (_folder, path) = Slide { resolution: HALF_MICROMETRE, ..Slide::default() }.write();
     let mut bytes = fs::read(&path).unwrap();
     // The directories of this file come after the pixels: let the first strip claim to be longer.
     let claimed = 64 * 48 * 3_u32;
-    let place = bytes
-        .windows(4)
-        .position(|window| window == claimed.to_le_bytes())
-        .unwrap();
+    let place = bytes.windows(4).position(|window| window == claimed.to_le_bytes()).unwrap();
     bytes[place..place + 4].copy_from_slice(&1_000_000_u32.to_le_bytes());
     fs::write(&path, &bytes).unwrap();
     let shown = read(&path).unwrap_err().to_string();
-    assert!(
-        shown.contains("reach to byte 1000") && shown.contains(&format!("byte {}", bytes.len())),
-        "{shown}"
-    );
+    assert!(shown.contains("reach to byte 1000") && shown.contains(&format!("byte {}", bytes.len())), "{shown}");
 }
 
 #[test]
@@ -245,19 +168,10 @@ fn a_big_endian_file_is_read_too() {
 fn other_files_are_refused_with_what_is_accepted() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("slide.tiff");
-    for content in [
-        &b""[..],
-        b"II",
-        b"\x89PNG\r\n\x1a\n",
-        b"Aperio|MPP = 0.5",
-        b"II*",
-    ] {
+    for content in [&b""[..], b"II", b"\x89PNG\r\n\x1a\n", b"Aperio|MPP = 0.5", b"II*"] {
         fs::write(&path, content).unwrap();
         let shown = read(&path).unwrap_err().to_string();
-        assert!(
-            shown.contains("slide.tiff") && shown.contains("BigTIFF"),
-            "{shown}"
-        );
+        assert!(shown.contains("slide.tiff") && shown.contains("BigTIFF"), "{shown}");
     }
     let missing = read(&folder.path().join("absent")).unwrap_err();
     assert!(!missing.is_invalid() && missing.path().ends_with("absent"));

@@ -155,15 +155,8 @@ impl Document {
         let document: Self = serde_path_to_error::deserialize(&mut reader)
             .map_err(|error| anyhow::anyhow!("at {}: {}", error.path(), error.inner()))
             .context("the OpenAPI document holds something that the generator does not know")?;
-        anyhow::ensure!(
-            document.version.starts_with("3.1."),
-            "OpenAPI 3.1 is expected, not {}",
-            document.version
-        );
-        anyhow::ensure!(
-            document.servers.len() == 1,
-            "exactly one server is expected"
-        );
+        anyhow::ensure!(document.version.starts_with("3.1."), "OpenAPI 3.1 is expected, not {}", document.version);
+        anyhow::ensure!(document.servers.len() == 1, "exactly one server is expected");
         Ok(document)
     }
 }
@@ -181,16 +174,9 @@ mod tests {
 
     #[test]
     fn an_unknown_construct_is_an_error_with_its_address() {
-        let error = parse(r#"{ "type": "object", "properties": { "a": { "oneOf": [] } } }"#)
-            .err()
-            .unwrap();
+        let error = parse(r#"{ "type": "object", "properties": { "a": { "oneOf": [] } } }"#).err().unwrap();
         let shown = format!("{error:#}");
-        assert!(
-            shown.contains("components.schemas.Thing.properties.a") && shown.contains("oneOf"),
-            "{shown}"
-        );
-        assert!(
-            parse(r#"{ "type": "object", "properties": { "a": { "type": "string" } } }"#).is_ok()
-        );
+        assert!(shown.contains("components.schemas.Thing.properties.a") && shown.contains("oneOf"), "{shown}");
+        assert!(parse(r#"{ "type": "object", "properties": { "a": { "type": "string" } } }"#).is_ok());
     }
 }

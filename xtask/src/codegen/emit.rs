@@ -53,10 +53,7 @@ fn is_option(field: &Field) -> bool {
 
 /// `Default,` for what needs nothing to be made.
 fn default<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Option<TokenStream> {
-    fields
-        .into_iter()
-        .all(is_option)
-        .then(|| quote! { Default, })
+    fields.into_iter().all(is_option).then(|| quote! { Default, })
 }
 
 fn rust_type(ty: &Ty) -> TokenStream {

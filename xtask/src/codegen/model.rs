@@ -86,35 +86,21 @@ impl Model {
         let prefix = &document.servers[0].url;
         let mut operations = Vec::new();
         for (path, item) in &document.paths {
-            for (method, operation) in [
-                ("Get", &item.get),
-                ("Post", &item.post),
-                ("Put", &item.put),
-                ("Delete", &item.delete),
-            ] {
+            for (method, operation) in
+                [("Get", &item.get), ("Post", &item.post), ("Put", &item.put), ("Delete", &item.delete)]
+            {
                 if let Some(operation) = operation {
                     let template = format!("{prefix}{path}");
-                    operations.push(
-                        Operation::of(method, template, operation)
-                            .with_context(|| format!("{method} {path}"))?,
-                    );
+                    operations
+                        .push(Operation::of(method, template, operation).with_context(|| format!("{method} {path}"))?);
                 }
             }
         }
         let mut ids = IndexSet::new();
         for operation in &operations {
-            ensure!(
-                ids.insert(&operation.id),
-                "two operations are called {}",
-                operation.id
-            );
+            ensure!(ids.insert(&operation.id), "two operations are called {}", operation.id);
         }
-        let requests = reachable(
-            document,
-            operations
-                .iter()
-                .filter_map(|operation| operation.body.as_ref()),
-        );
+        let requests = reachable(document, operations.iter().filter_map(|operation| operation.body.as_ref()));
         let answers = reachable(document, operations.iter().filter_map(Operation::answer));
         let mut types = Vec::new();
         for (name, schema) in &document.components.schemas {
@@ -123,10 +109,7 @@ impl Model {
                 (true, false) => Role::Request,
                 (false, _) => Role::Answer,
             };
-            types.push(
-                Type::of(name, schema, role)
-                    .with_context(|| format!("components.schemas.{name}"))?,
-            );
+            types.push(Type::of(name, schema, role).with_context(|| format!("components.schemas.{name}"))?);
         }
         let mut model = Self { types, operations };
         model.describe_references(document);
@@ -139,22 +122,10 @@ impl Model {
             Shape::Record { fields, .. } => Some(fields),
             _ => None,
         });
-        let of_operations = self
-            .operations
-            .iter_mut()
-            .map(|operation| &mut operation.path);
-        for field in of_types
-            .chain(of_operations)
-            .flatten()
-            .filter(|field| field.doc.is_empty())
-        {
-            let schema = field
-                .ty
-                .name()
-                .and_then(|name| document.components.schemas.get(&name));
-            field.doc = schema
-                .and_then(|schema| schema.description.clone())
-                .unwrap_or_default();
+        let of_operations = self.operations.iter_mut().map(|operation| &mut operation.path);
+        for field in of_types.chain(of_operations).flatten().filter(|field| field.doc.is_empty()) {
+            let schema = field.ty.name().and_then(|name| document.components.schemas.get(&name));
+            field.doc = schema.and_then(|schema| schema.description.clone()).unwrap_or_default();
         }
     }
 }
@@ -164,15 +135,8 @@ fn reachable<'a>(document: &Document, roots: impl Iterator<Item = &'a Ty>) -> In
     let mut names: IndexSet<String> = roots.filter_map(Ty::name).collect();
     let mut next = 0;
     while let Some(name) = names.get_index(next).cloned() {
-        let properties = document
-            .components
-            .schemas
-            .get(&name)
-            .and_then(|schema| schema.properties.as_ref());
-        for schema in properties
-            .into_iter()
-            .flat_map(|properties| properties.values())
-        {
+        let properties = document.components.schemas.get(&name).and_then(|schema| schema.properties.as_ref());
+        for schema in properties.into_iter().flat_map(|properties| properties.values()) {
             names.extend(Ty::of(schema).ok().as_ref().and_then(Ty::name));
         }
         next += 1;
@@ -183,10 +147,7 @@ fn reachable<'a>(document: &Document, roots: impl Iterator<Item = &'a Ty>) -> In
 impl Operation {
     fn of(method: &'static str, template: String, operation: &document::Operation) -> Result<Self> {
         let fields = |place| {
-            let wanted = operation
-                .parameters
-                .iter()
-                .filter(move |parameter| parameter.place == place);
+            let wanted = operation.parameters.iter().filter(move |parameter| parameter.place == place);
             wanted.map(Field::of_parameter).collect::<Result<Vec<_>>>()
         };
         let mut refusals = Vec::new();
@@ -204,11 +165,7 @@ impl Operation {
         }
         // Where a redirect is declared beside a direct answer, the redirect is what the platform sends.
         let (success, output) = successes.pop().context("no success is declared")?;
-        let body = operation
-            .request_body
-            .as_ref()
-            .map(|body| Ty::of(&body.content.json.schema))
-            .transpose()?;
+        let body = operation.request_body.as_ref().map(|body| Ty::of(&body.content.json.schema)).transpose()?;
         Ok(Self {
             id: operation.id.clone(),
             method,
@@ -240,27 +197,15 @@ impl Type {
             (_, None, Some(properties)) => {
                 let required = schema.required.as_deref().unwrap_or_default();
                 for name in required {
-                    ensure!(
-                        properties.contains_key(name),
-                        "{name} is required but not a property"
-                    );
+                    ensure!(properties.contains_key(name), "{name} is required but not a property");
                 }
-                let fields = properties
-                    .iter()
-                    .map(|(name, schema)| Field::of(name, schema, !required.contains(name)));
-                Shape::Record {
-                    role,
-                    fields: fields.collect::<Result<_>>()?,
-                }
+                let fields = properties.iter().map(|(name, schema)| Field::of(name, schema, !required.contains(name)));
+                Shape::Record { role, fields: fields.collect::<Result<_>>()? }
             }
             _ => bail!("only strings, enumerations and objects with properties can have a name"),
         };
         let doc = schema.description.clone().context("no description")?;
-        Ok(Self {
-            name: name.to_owned(),
-            doc,
-            shape,
-        })
+        Ok(Self { name: name.to_owned(), doc, shape })
     }
 }
 
@@ -268,13 +213,7 @@ impl Field {
     fn of(name: &str, schema: &Schema, optional: bool) -> Result<Self> {
         let ty = Ty::of(schema).with_context(|| format!("property {name}"))?;
         let doc = documented(schema.description.as_deref(), schema);
-        Ok(Self {
-            name: name.to_owned(),
-            doc,
-            ty,
-            optional,
-            deprecated: schema.deprecated,
-        })
+        Ok(Self { name: name.to_owned(), doc, ty, optional, deprecated: schema.deprecated })
     }
 
     fn of_parameter(parameter: &document::Parameter) -> Result<Self> {
@@ -291,9 +230,7 @@ impl Field {
 impl Ty {
     fn of(schema: &Schema) -> Result<Self> {
         if let Some(reference) = &schema.reference {
-            let name = reference
-                .strip_prefix("#/components/schemas/")
-                .context("only components can be referred to")?;
+            let name = reference.strip_prefix("#/components/schemas/").context("only components can be referred to")?;
             return Ok(Self::Named(name.to_owned()));
         }
         if let Some(alternatives) = &schema.any_of {
@@ -314,21 +251,16 @@ impl Ty {
             ("integer", None) => Self::Integer,
             ("boolean", None) => Self::Boolean,
             ("object", None) if schema.additional_properties != Some(false) => Self::Object,
-            ("array", None) => Self::List(Box::new(Self::of(
-                schema.items.as_ref().context("an array without items")?,
-            )?)),
+            ("array", None) => {
+                Self::List(Box::new(Self::of(schema.items.as_ref().context("an array without items")?)?))
+            }
             (kind, format) => bail!("type {kind} with format {format:?} is not understood"),
         };
-        Ok(if nullable {
-            Self::Nullable(Box::new(ty))
-        } else {
-            ty
-        })
+        Ok(if nullable { Self::Nullable(Box::new(ty)) } else { ty })
     }
 
     fn of_alternatives(alternatives: &[Schema]) -> Result<Self> {
-        let is_null =
-            |schema: &Schema| matches!(&schema.kind, Some(Kind::One(kind)) if kind == "null");
+        let is_null = |schema: &Schema| matches!(&schema.kind, Some(Kind::One(kind)) if kind == "null");
         match alternatives {
             [schema, null] if is_null(null) => Ok(Self::Nullable(Box::new(Self::of(schema)?))),
             // A mixture of plain values, such as the names and indices of a location.

@@ -34,17 +34,9 @@ impl Clock for ManualClock {
 
 fn numbered() -> (Arc<Numbered>, Arc<ManualClock>, TokenSource) {
     let clock = Arc::new(ManualClock::default());
-    let provider = Arc::new(Numbered {
-        fetched: AtomicUsize::new(0),
-        clock: clock.clone(),
-    });
+    let provider = Arc::new(Numbered { fetched: AtomicUsize::new(0), clock: clock.clone() });
     let cache = Arc::new(MemoryTokenCache::new(8));
-    let source = TokenSource::with_cache(
-        TokenKey::new("issuer"),
-        provider.clone(),
-        cache,
-        clock.clone(),
-    );
+    let source = TokenSource::with_cache(TokenKey::new("issuer"), provider.clone(), cache, clock.clone());
     (provider, clock, source)
 }
 
@@ -91,20 +83,14 @@ async fn another_authority_gets_no_token_and_none_is_fetched() {
     let (provider, _, source) = numbered();
     let api: Url = "https://api.example/v1".parse().unwrap();
     let policy = BearerPolicy::new(Authority::of(&api), source);
-    for other in [
-        "https://api.example:8443/v1",
-        "http://api.example/v1",
-        "https://evil.example/v1",
-        "https://api.example.evil/",
-    ] {
+    for other in
+        ["https://api.example:8443/v1", "http://api.example/v1", "https://evil.example/v1", "https://api.example.evil/"]
+    {
         let error = policy.authorize(&other.parse().unwrap()).await.unwrap_err();
         assert!(error.is_wrong_authority(), "{other}: {error}");
     }
     assert_eq!(provider.fetched.load(Ordering::SeqCst), 0);
-    assert_eq!(
-        policy.authorize(&api).await.unwrap().secret().expose(),
-        "token-1"
-    );
+    assert_eq!(policy.authorize(&api).await.unwrap().secret().expose(), "token-1");
 }
 
 #[tokio::test]
@@ -118,10 +104,7 @@ async fn plain_http_needs_a_word_and_never_leaves_this_machine() {
     ] {
         let url: Url = url.parse().unwrap();
         let strict = BearerPolicy::new(Authority::of(&url), source.clone());
-        assert!(
-            strict.authorize(&url).await.unwrap_err().is_insecure(),
-            "{url}"
-        );
+        assert!(strict.authorize(&url).await.unwrap_err().is_insecure(), "{url}");
         let lenient = strict.with_plain_loopback().authorize(&url).await;
         assert_eq!(lenient.is_ok(), allowed, "{url}");
     }
@@ -130,12 +113,7 @@ async fn plain_http_needs_a_word_and_never_leaves_this_machine() {
 #[test]
 fn a_token_that_no_header_can_carry_is_refused() {
     for text in ["", "a b", "a\r\nx: y", "tökén"] {
-        assert!(
-            AccessToken::new(Secret::new(text))
-                .unwrap_err()
-                .is_malformed(),
-            "{text:?}"
-        );
+        assert!(AccessToken::new(Secret::new(text)).unwrap_err().is_malformed(), "{text:?}");
     }
 }
 
@@ -143,15 +121,8 @@ fn a_token_that_no_header_can_carry_is_refused() {
 async fn no_debug_output_shows_a_token() {
     let (_, _, source) = numbered();
     let token = source.token().await.unwrap();
-    let policy = BearerPolicy::new(
-        Authority::of(&"https://api.example".parse().unwrap()),
-        source.clone(),
-    );
-    for shown in [
-        format!("{token:?}"),
-        format!("{source:?}"),
-        format!("{policy:?}"),
-    ] {
+    let policy = BearerPolicy::new(Authority::of(&"https://api.example".parse().unwrap()), source.clone());
+    for shown in [format!("{token:?}"), format!("{source:?}"), format!("{policy:?}")] {
         assert!(!shown.contains("token-1"), "{shown}");
     }
 }

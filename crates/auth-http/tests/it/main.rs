@@ -5,10 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use auth_core::{
-    AccessToken, AsyncTokenProvider, Authority, BearerPolicy, Secret, TokenError, TokenKey,
-    TokenSource,
-};
+use auth_core::{AccessToken, AsyncTokenProvider, Authority, BearerPolicy, Secret, TokenError, TokenKey, TokenSource};
 use auth_http::{AuthorizedClient, HttpClient, Request};
 use url::Url;
 use wiremock::matchers::{header, method, path};
@@ -20,10 +17,7 @@ struct Numbered(AtomicUsize);
 #[async_trait]
 impl AsyncTokenProvider for Numbered {
     async fn fetch(&self) -> Result<AccessToken, TokenError> {
-        AccessToken::new(Secret::new(format!(
-            "token-{}",
-            self.0.fetch_add(1, Ordering::SeqCst) + 1
-        )))
+        AccessToken::new(Secret::new(format!("token-{}", self.0.fetch_add(1, Ordering::SeqCst) + 1)))
     }
 }
 
@@ -57,14 +51,7 @@ async fn a_refused_token_is_replaced_and_the_request_sent_once_more() {
         .await;
     let (provider, client) = authorized(&server);
     for _ in 0..2 {
-        assert_eq!(
-            client
-                .send(Request::get(at(&server, "/me")))
-                .await
-                .unwrap()
-                .status(),
-            200
-        );
+        assert_eq!(client.send(Request::get(at(&server, "/me"))).await.unwrap().status(), 200);
     }
     assert_eq!(provider.0.load(Ordering::SeqCst), 2);
 }
@@ -88,22 +75,13 @@ async fn no_redirect_is_followed() {
     let server = MockServer::start().await;
     let elsewhere = MockServer::start().await;
     Mock::given(path("/file"))
-        .respond_with(
-            ResponseTemplate::new(307)
-                .insert_header("location", format!("{}/stolen", elsewhere.uri())),
-        )
+        .respond_with(ResponseTemplate::new(307).insert_header("location", format!("{}/stolen", elsewhere.uri())))
         .mount(&server)
         .await;
     let (_, client) = authorized(&server);
     for response in [
-        client
-            .send(Request::get(at(&server, "/file")))
-            .await
-            .unwrap(),
-        loopback()
-            .send(Request::get(at(&server, "/file")))
-            .await
-            .unwrap(),
+        client.send(Request::get(at(&server, "/file"))).await.unwrap(),
+        loopback().send(Request::get(at(&server, "/file"))).await.unwrap(),
     ] {
         assert_eq!(response.status(), 307);
     }
@@ -114,18 +92,9 @@ async fn no_redirect_is_followed() {
 async fn plain_http_is_refused_before_anything_is_sent() {
     let server = MockServer::start().await;
     let strict = HttpClient::builder().build().unwrap();
-    assert!(
-        strict
-            .send(Request::get(at(&server, "/")))
-            .await
-            .unwrap_err()
-            .is_insecure()
-    );
+    assert!(strict.send(Request::get(at(&server, "/"))).await.unwrap_err().is_insecure());
     assert!(server.received_requests().await.unwrap().is_empty());
-    let abroad = loopback()
-        .send(Request::get("http://platform.example/".parse().unwrap()))
-        .await
-        .unwrap_err();
+    let abroad = loopback().send(Request::get("http://platform.example/".parse().unwrap())).await.unwrap_err();
     assert!(abroad.is_insecure());
 }
 
@@ -136,28 +105,18 @@ async fn a_body_beyond_the_limit_is_not_kept() {
         .respond_with(ResponseTemplate::new(200).set_body_bytes(vec![0; 1000]))
         .mount(&server)
         .await;
-    let get = || async {
-        loopback()
-            .send(Request::get(at(&server, "/")))
-            .await
-            .unwrap()
-    };
+    let get = || async { loopback().send(Request::get(at(&server, "/"))).await.unwrap() };
     assert_eq!(get().await.bytes(1000).await.unwrap().len(), 1000);
     assert!(get().await.bytes(999).await.unwrap_err().is_too_large());
 }
 
 #[tokio::test]
 async fn no_error_and_no_debug_output_shows_what_a_url_carries() {
-    let url: Url = "http://user:canary@127.0.0.1:9/b?X-Amz-Signature=canary"
-        .parse()
-        .unwrap();
+    let url: Url = "http://user:canary@127.0.0.1:9/b?X-Amz-Signature=canary".parse().unwrap();
     let request = Request::get(url.clone()).with_header("authorization", "Bearer canary");
     assert!(!format!("{request:?}").contains("canary"));
     let error = loopback().send(request).await.unwrap_err();
     assert!(error.is_connect());
     let shown = format!("{error} {error:?}");
-    assert!(
-        !shown.contains("canary") && shown.contains("GET http://127.0.0.1:9/b?***"),
-        "{shown}"
-    );
+    assert!(!shown.contains("canary") && shown.contains("GET http://127.0.0.1:9/b?***"), "{shown}");
 }

@@ -14,10 +14,7 @@ struct Recorded(Mutex<Option<DeviceAuthorization>>);
 
 #[async_trait]
 impl Prompt for Recorded {
-    async fn show(
-        &self,
-        authorization: &DeviceAuthorization,
-    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    async fn show(&self, authorization: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         *self.0.lock().unwrap() = Some(authorization.clone());
         Ok(())
     }
@@ -65,26 +62,12 @@ async fn a_login_polls_until_the_user_has_approved() {
     let issuer = Issuer::start().await;
     // The verifier of a login asks the system for the time.
     let token = issuer.token(json!({ "exp": 4_000_000_000_u64 }));
-    let granted = (
-        200,
-        json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 }),
-    );
-    let (prompt, outcome) = login(
-        &issuer,
-        [
-            refusal("authorization_pending"),
-            refusal("authorization_pending"),
-            granted,
-        ],
-    )
-    .await;
+    let granted = (200, json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 }));
+    let (prompt, outcome) =
+        login(&issuer, [refusal("authorization_pending"), refusal("authorization_pending"), granted]).await;
     let access = outcome.unwrap();
     assert_eq!(access.secret().expose(), token);
-    let end = access
-        .expires_at()
-        .unwrap()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
+    let end = access.expires_at().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
     assert_eq!(end.as_secs(), 4_000_000_000);
     let shown = prompt.0.lock().unwrap().clone().unwrap();
     assert_eq!(
@@ -96,26 +79,11 @@ async fn a_login_polls_until_the_user_has_approved() {
 #[tokio::test]
 async fn what_the_user_did_is_told_apart() {
     let issuer = Issuer::start().await;
-    assert!(
-        login(&issuer, [refusal("access_denied")])
-            .await
-            .1
-            .unwrap_err()
-            .is_denied()
-    );
+    assert!(login(&issuer, [refusal("access_denied")]).await.1.unwrap_err().is_denied());
     let issuer = Issuer::start().await;
-    assert!(
-        login(&issuer, [refusal("expired_token")])
-            .await
-            .1
-            .unwrap_err()
-            .is_expired()
-    );
+    assert!(login(&issuer, [refusal("expired_token")]).await.1.unwrap_err().is_expired());
     let issuer = Issuer::start().await;
-    let error = login(&issuer, [refusal("invalid_grant")])
-        .await
-        .1
-        .unwrap_err();
+    let error = login(&issuer, [refusal("invalid_grant")]).await.1.unwrap_err();
     assert!(error.to_string().contains("invalid_grant"), "{error}");
 }
 
@@ -123,38 +91,18 @@ async fn what_the_user_did_is_told_apart() {
 async fn a_token_that_does_not_verify_is_not_handed_out() {
     let issuer = Issuer::start().await;
     let token = issuer.token(json!({ "aud": "https://other.test", "exp": 4_000_000_000_u64 }));
-    let granted = (
-        200,
-        json!({ "access_token": token, "token_type": "Bearer" }),
-    );
+    let granted = (200, json!({ "access_token": token, "token_type": "Bearer" }));
     let error = login(&issuer, [granted]).await.1.unwrap_err();
     assert!(error.is_unverified(), "{error}");
-    let shown = format!(
-        "{error} {error:?} {:?}",
-        error.source().map(ToString::to_string)
-    );
-    assert!(
-        shown.contains("another audience") && !shown.contains(&token),
-        "{shown}"
-    );
+    let shown = format!("{error} {error:?} {:?}", error.source().map(ToString::to_string));
+    assert!(shown.contains("another audience") && !shown.contains(&token), "{shown}");
 }
 
 #[tokio::test]
 async fn an_answer_that_is_not_understood_is_not_shown() {
     let issuer = Issuer::start().await;
-    let error = login(
-        &issuer,
-        [(
-            200,
-            json!({ "access_token": "canary", "token_type": ["canary"] }),
-        )],
-    )
-    .await
-    .1
-    .unwrap_err();
+    let error =
+        login(&issuer, [(200, json!({ "access_token": "canary", "token_type": ["canary"] }))]).await.1.unwrap_err();
     let shown = format!("{error} {error:?}");
-    assert!(
-        !shown.contains("canary") && shown.contains("token_type"),
-        "{shown}"
-    );
+    assert!(!shown.contains("canary") && shown.contains("token_type"), "{shown}");
 }

@@ -22,10 +22,7 @@ pub(crate) const NOW: u64 = 1_800_000_000;
 static KEY: LazyLock<EncodingKey> = LazyLock::new(|| {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der = AsDer::<Pkcs8V1Der>::as_der(&pair).unwrap();
-    let pem = format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
-        STANDARD.encode(der.as_ref())
-    );
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der.as_ref()));
     EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
 });
 
@@ -50,14 +47,8 @@ impl Issuer {
         let mut jwk = Jwk::from_encoding_key(&KEY, Algorithm::RS256).unwrap();
         jwk.common.key_id = Some("key-1".to_owned());
         let jwks = ResponseTemplate::new(200).set_body_json(json!({ "keys": [jwk] }));
-        Mock::given(path("/.well-known/jwks.json"))
-            .respond_with(jwks)
-            .mount(&server)
-            .await;
-        Self {
-            server,
-            http: HttpClient::builder().with_plain_loopback().build().unwrap(),
-        }
+        Mock::given(path("/.well-known/jwks.json")).respond_with(jwks).mount(&server).await;
+        Self { server, http: HttpClient::builder().with_plain_loopback().build().unwrap() }
     }
 
     /// The `iss` of its tokens.
@@ -71,33 +62,20 @@ impl Issuer {
         for (name, value) in changes.as_object().unwrap() {
             match value {
                 Value::Null => claims.as_object_mut().unwrap().remove(name),
-                value => claims
-                    .as_object_mut()
-                    .unwrap()
-                    .insert(name.clone(), value.clone()),
+                value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
             };
         }
         claims
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers write `json!` in place"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
     pub(crate) fn token(&self, changes: Value) -> String {
-        sign(
-            &header(Algorithm::RS256, "key-1"),
-            &self.claims(&changes),
-            &KEY,
-        )
+        sign(&header(Algorithm::RS256, "key-1"), &self.claims(&changes), &KEY)
     }
 }
 
 pub(crate) fn header(algorithm: Algorithm, kid: &str) -> Header {
-    Header {
-        kid: Some(kid.to_owned()),
-        ..Header::new(algorithm)
-    }
+    Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) }
 }
 
 pub(crate) fn sign(header: &Header, claims: &Value, key: &EncodingKey) -> String {

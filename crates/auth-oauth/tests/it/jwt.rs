@@ -8,11 +8,8 @@ use serde_json::json;
 use crate::issuer::{AUDIENCE, Frozen, Issuer, NOW, header, sign};
 
 async fn verify(issuer: &Issuer, token: &str) -> Result<Claims, JwtError> {
-    let jwks = format!("{}/.well-known/jwks.json", issuer.server.uri())
-        .parse()
-        .unwrap();
-    let verifier = JwtVerifier::new(issuer.http.clone(), issuer.name(), AUDIENCE, jwks)
-        .with_clock(Arc::new(Frozen));
+    let jwks = format!("{}/.well-known/jwks.json", issuer.server.uri()).parse().unwrap();
+    let verifier = JwtVerifier::new(issuer.http.clone(), issuer.name(), AUDIENCE, jwks).with_clock(Arc::new(Frozen));
     verifier.verify(&Secret::new(token)).await
 }
 
@@ -27,12 +24,7 @@ async fn a_good_token_is_accepted() {
         json!({ "exp": 1_800_000_600.5 }),
     ] {
         let claims = verify(&issuer, &issuer.token(changes.clone())).await;
-        assert_eq!(
-            claims
-                .unwrap_or_else(|error| panic!("{changes}: {error}"))
-                .sub,
-            "user-1"
-        );
+        assert_eq!(claims.unwrap_or_else(|error| panic!("{changes}: {error}")).sub, "user-1");
     }
 }
 
@@ -50,13 +42,8 @@ async fn a_token_with_a_wrong_claim_is_refused_by_the_name_of_the_check() {
         (json!({ "sub": null }), "not those of an access token"),
         (json!({ "exp": "tomorrow" }), "not those of an access token"),
     ] {
-        let error = verify(&issuer, &issuer.token(changes.clone()))
-            .await
-            .unwrap_err();
-        assert!(
-            error.is_invalid() && error.to_string().contains(reason),
-            "{changes}: {error}"
-        );
+        let error = verify(&issuer, &issuer.token(changes.clone())).await.unwrap_err();
+        assert!(error.is_invalid() && error.to_string().contains(reason), "{changes}: {error}");
     }
 }
 
@@ -69,24 +56,14 @@ async fn a_token_with_a_wrong_signature_is_refused() {
     let other = issuer.token(json!({ "sub": "user-2" }));
     let forged = format!("{}.{signature}", other.rsplit_once('.').unwrap().0);
     for (token, reason) in [
-        (
-            sign(
-                &header(Algorithm::HS256, "key-1"),
-                &issuer.claims(&json!({})),
-                &secret,
-            ),
-            "RS256",
-        ),
+        (sign(&header(Algorithm::HS256, "key-1"), &issuer.claims(&json!({})), &secret), "RS256"),
         (forged, "signature does not fit"),
         (format!("{body}."), "signature does not fit"),
         (body.to_owned(), "no well-formed JWT"),
         ("opaque".to_owned(), "no well-formed JWT"),
     ] {
         let error = verify(&issuer, &token).await.unwrap_err();
-        assert!(
-            error.is_invalid() && error.to_string().contains(reason),
-            "{token}: {error}"
-        );
+        assert!(error.is_invalid() && error.to_string().contains(reason), "{token}: {error}");
     }
 }
 
@@ -95,25 +72,15 @@ async fn a_key_that_the_issuer_does_not_publish_is_not_trusted() {
     let issuer = Issuer::start().await;
     let stranger = Issuer::start().await;
     let token = stranger.token(json!({ "iss": issuer.name() }));
-    assert!(
-        verify(&issuer, &token).await.is_ok(),
-        "both publish the same key here"
-    );
+    assert!(verify(&issuer, &token).await.is_ok(), "both publish the same key here");
     let mut unknown = header(Algorithm::RS256, "key-2");
     let key = EncodingKey::from_secret(b"unused");
     unknown.alg = Algorithm::HS256;
-    let error = verify(&issuer, &sign(&unknown, &issuer.claims(&json!({})), &key))
-        .await
-        .unwrap_err();
+    let error = verify(&issuer, &sign(&unknown, &issuer.claims(&json!({})), &key)).await.unwrap_err();
     assert!(error.to_string().contains("does not publish"), "{error}");
     unknown.kid = None;
-    let error = verify(&issuer, &sign(&unknown, &issuer.claims(&json!({})), &key))
-        .await
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("does not name its key"),
-        "{error}"
-    );
+    let error = verify(&issuer, &sign(&unknown, &issuer.claims(&json!({})), &key)).await.unwrap_err();
+    assert!(error.to_string().contains("does not name its key"), "{error}");
 }
 
 #[tokio::test]
@@ -122,8 +89,5 @@ async fn keys_that_cannot_be_fetched_are_no_verdict_on_the_token() {
     let token = issuer.token(json!({}));
     issuer.server.reset().await;
     let error = verify(&issuer, &token).await.unwrap_err();
-    assert!(
-        !error.is_invalid() && error.to_string().contains("404"),
-        "{error}"
-    );
+    assert!(!error.is_invalid() && error.to_string().contains("404"), "{error}");
 }

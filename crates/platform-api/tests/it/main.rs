@@ -7,9 +7,7 @@ mod operations;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use auth_core::{
-    AccessToken, AsyncTokenProvider, Authority, BearerPolicy, TokenError, TokenKey, TokenSource,
-};
+use auth_core::{AccessToken, AsyncTokenProvider, Authority, BearerPolicy, TokenError, TokenKey, TokenSource};
 use auth_http::HttpClient;
 use platform_api::{Client, Secret};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};

@@ -6,10 +6,7 @@ fn an_unknown_enum_value_is_kept_and_written_back() {
     let state: RunState = serde_json::from_value(json!("PAUSED")).unwrap();
     assert!(matches!(&state, RunState::Unknown(value) if value.as_str() == "PAUSED"));
     assert_eq!(serde_json::to_value(&state).unwrap(), json!("PAUSED"));
-    assert_eq!(
-        serde_json::from_value::<RunState>(json!("PENDING")).unwrap(),
-        RunState::Pending
-    );
+    assert_eq!(serde_json::from_value::<RunState>(json!("PENDING")).unwrap(), RunState::Pending);
 }
 
 #[test]
@@ -26,19 +23,9 @@ fn an_answer_may_lack_what_is_nullable_and_bring_what_is_new() {
 fn what_is_not_set_is_not_sent() {
     let submission = RunSubmission::new("he-tme", vec![]).with_version_number("1.0.0");
     let sent = serde_json::to_value(&submission).unwrap();
-    assert_eq!(
-        sent,
-        json!({ "application_id": "he-tme", "version_number": "1.0.0", "items": [] })
-    );
-    let due = Scheduling::new().with_due_date(
-        "2026-03-01T12:00:00+02:00"
-            .parse::<platform_api::Timestamp>()
-            .unwrap(),
-    );
-    assert_eq!(
-        serde_json::to_value(due).unwrap(),
-        json!({ "due_date": "2026-03-01T10:00:00Z" })
-    );
+    assert_eq!(sent, json!({ "application_id": "he-tme", "version_number": "1.0.0", "items": [] }));
+    let due = Scheduling::new().with_due_date("2026-03-01T12:00:00+02:00".parse::<platform_api::Timestamp>().unwrap());
+    assert_eq!(serde_json::to_value(due).unwrap(), json!({ "due_date": "2026-03-01T10:00:00Z" }));
 }
 
 #[test]
@@ -53,11 +40,6 @@ fn the_answer_about_me_shows_none_of_its_secrets() {
         },
     }))
     .unwrap();
-    assert_eq!(
-        me.organization
-            .aignostics_bucket_hmac_secret_access_key
-            .expose(),
-        "canary"
-    );
+    assert_eq!(me.organization.aignostics_bucket_hmac_secret_access_key.expose(), "canary");
     assert!(!format!("{me:?}").contains("canary"));
 }

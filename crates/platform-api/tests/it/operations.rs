@@ -11,14 +11,9 @@ use crate::platform;
 
 #[tokio::test]
 async fn parameters_are_spelled_and_encoded_as_the_platform_wants_them() {
-    let (server, client) =
-        platform(any(), ResponseTemplate::new(200).set_body_json(json!([]))).await;
+    let (server, client) = platform(any(), ResponseTemplate::new(200).set_body_json(json!([]))).await;
     client
-        .send(
-            &ListApplications::new()
-                .with_page_size(100)
-                .with_sort(["-name".to_owned(), "a+b&c".to_owned()]),
-        )
+        .send(&ListApplications::new().with_page_size(100).with_sort(["-name".to_owned(), "a+b&c".to_owned()]))
         .await
         .unwrap();
     let items = ListRunItems::new("r/1 ü")
@@ -33,10 +28,7 @@ async fn parameters_are_spelled_and_encoded_as_the_platform_wants_them() {
         .iter()
         .map(|request| request.url[url::Position::BeforePath..].to_owned())
         .collect();
-    assert_eq!(
-        asked[0],
-        "/api/v1/applications?page-size=100&sort=-name&sort=a%2Bb%26c"
-    );
+    assert_eq!(asked[0], "/api/v1/applications?page-size=100&sort=-name&sort=a%2Bb%26c");
     assert_eq!(
         asked[1],
         "/api/v1/runs/r%2F1%20%C3%BC/items?share_token=a%2Bb&external_id__in=x%20y&external_id__in=..%2Fz&page=2"
@@ -47,10 +39,7 @@ async fn parameters_are_spelled_and_encoded_as_the_platform_wants_them() {
 async fn a_segment_that_leads_elsewhere_is_refused_before_anything_is_sent() {
     let (server, client) = platform(any(), ResponseTemplate::new(200)).await;
     for segment in ["", ".", ".."] {
-        let error = client
-            .send(&GetApplicationVersion::new("he-tme", segment))
-            .await
-            .unwrap_err();
+        let error = client.send(&GetApplicationVersion::new("he-tme", segment)).await.unwrap_err();
         assert!(error.to_string().contains("`version`"), "{error}");
     }
     assert!(server.received_requests().await.unwrap().is_empty());
@@ -58,15 +47,9 @@ async fn a_segment_that_leads_elsewhere_is_refused_before_anything_is_sent() {
 
 #[tokio::test]
 async fn a_submission_goes_out_as_json_with_its_signed_urls() {
-    let artifact = InputArtifactSubmission::new(
-        "slide",
-        Secret::new("https://b.test/s?sig=canary"),
-        serde_json::Map::new(),
-    );
-    let submit = SubmitRun::new(RunSubmission::new(
-        "he-tme",
-        vec![ItemSubmission::new("s1", vec![artifact])],
-    ));
+    let artifact =
+        InputArtifactSubmission::new("slide", Secret::new("https://b.test/s?sig=canary"), serde_json::Map::new());
+    let submit = SubmitRun::new(RunSubmission::new("he-tme", vec![ItemSubmission::new("s1", vec![artifact])]));
     let expected = json!({ "application_id": "he-tme", "items": [
         { "external_id": "s1", "input_artifacts": [{ "name": "slide", "download_url": "https://b.test/s?sig=canary", "metadata": {} }] },
     ] });
@@ -79,28 +62,15 @@ async fn a_submission_goes_out_as_json_with_its_signed_urls() {
 
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_shows_no_signature() {
-    let answer = ResponseTemplate::new(307).insert_header(
-        "location",
-        "https://storage.test/b/o?X-Goog-Signature=canary",
-    );
+    let answer =
+        ResponseTemplate::new(307).insert_header("location", "https://storage.test/b/o?X-Goog-Signature=canary");
     let (_server, client) = platform(header("authorization", "Bearer bearer-canary"), answer).await;
     let redirect = client.send(&GetArtifactFile::new("r", "a")).await.unwrap();
     assert!(!format!("{redirect:?}").contains("canary"));
-    assert_eq!(
-        redirect.into_url().as_str(),
-        "https://storage.test/b/o?X-Goog-Signature=canary"
-    );
+    assert_eq!(redirect.into_url().as_str(), "https://storage.test/b/o?X-Goog-Signature=canary");
     let (_server, client) = platform(any(), ResponseTemplate::new(307)).await;
-    let error = client
-        .send(&GetArtifactFile::new("r", "a"))
-        .await
-        .unwrap_err();
-    assert!(
-        std::error::Error::source(&error)
-            .unwrap()
-            .to_string()
-            .contains("Location")
-    );
+    let error = client.send(&GetArtifactFile::new("r", "a")).await.unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("Location"));
 }
 
 #[tokio::test]
@@ -122,44 +92,24 @@ async fn a_refusal_is_read_whatever_its_body() {
 
 #[tokio::test]
 async fn a_decode_error_says_where_and_does_not_show_what() {
-    let answer = ResponseTemplate::new(200)
-        .set_body_json(json!([{ "application_id": 7, "name": "canary" }]));
+    let answer = ResponseTemplate::new(200).set_body_json(json!([{ "application_id": 7, "name": "canary" }]));
     let (_server, client) = platform(any(), answer).await;
     let error = client.send(&ListApplications::new()).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("`[0].application_id`"), "{source}");
-    let answer = ResponseTemplate::new(200)
-        .set_body_json(json!({ "organization": "canary", "user": { "id": "u" } }));
+    let answer = ResponseTemplate::new(200).set_body_json(json!({ "organization": "canary", "user": { "id": "u" } }));
     let (_server, client) = platform(any(), answer).await;
-    let error = client
-        .send(&platform_api::operations::GetMe::new())
-        .await
-        .unwrap_err();
-    let shown = format!(
-        "{error} {error:?} {}",
-        std::error::Error::source(&error).unwrap()
-    );
-    assert!(
-        shown.contains("organization") && !shown.contains("canary"),
-        "{shown}"
-    );
+    let error = client.send(&platform_api::operations::GetMe::new()).await.unwrap_err();
+    let shown = format!("{error} {error:?} {}", std::error::Error::source(&error).unwrap());
+    assert!(shown.contains("organization") && !shown.contains("canary"), "{shown}");
 }
 
 #[tokio::test]
 async fn a_platform_that_is_away_or_at_fault_is_a_transient_error() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let client = crate::client(&format!("http://{free}"));
     let error = client.send(&GetRun::new("r")).await.unwrap_err();
     assert!(error.status().is_none() && error.is_transient(), "{error}");
     let (_server, client) = platform(any(), ResponseTemplate::new(503)).await;
-    assert!(
-        client
-            .send(&GetRun::new("r"))
-            .await
-            .unwrap_err()
-            .is_transient()
-    );
+    assert!(client.send(&GetRun::new("r")).await.unwrap_err().is_transient());
 }

@@ -15,49 +15,26 @@ impl Clock for Frozen {
 
 fn bucket() -> SignedBucket {
     let endpoint = "https://storage.googleapis.com".parse().unwrap();
-    SignedBucket::new(
-        endpoint,
-        "slides",
-        "EUROPE-WEST3",
-        "GOOGKEY",
-        &Secret::new("canary"),
-        Arc::new(Frozen),
-    )
-    .unwrap()
+    SignedBucket::new(endpoint, "slides", "EUROPE-WEST3", "GOOGKEY", &Secret::new("canary"), Arc::new(Frozen)).unwrap()
 }
 
 #[test]
 fn a_signed_url_names_the_object_and_its_period_but_not_the_key() {
-    let url = bucket()
-        .get_url("run 1/slide.svs", Duration::from_secs(3600))
-        .unwrap();
+    let url = bucket().get_url("run 1/slide.svs", Duration::from_secs(3600)).unwrap();
     assert_eq!(url.path(), "/slides/run%201/slide.svs");
     let query = url.query().unwrap();
-    for part in [
-        "X-Amz-Date=20270115T080000Z",
-        "X-Amz-Expires=3600",
-        "GOOGKEY%2F20270115%2FEUROPE-WEST3%2Fs3%2Faws4_request",
-    ] {
+    for part in
+        ["X-Amz-Date=20270115T080000Z", "X-Amz-Expires=3600", "GOOGKEY%2F20270115%2FEUROPE-WEST3%2Fs3%2Faws4_request"]
+    {
         assert!(query.contains(part), "{query}");
     }
     assert!(!url.as_str().contains("canary") && !format!("{:?}", bucket()).contains("canary"));
-    assert_ne!(
-        url,
-        bucket()
-            .put_url("run 1/slide.svs", Duration::from_secs(3600))
-            .unwrap()
-    );
+    assert_ne!(url, bucket().put_url("run 1/slide.svs", Duration::from_secs(3600)).unwrap());
 }
 
 #[test]
 fn a_period_that_the_storage_would_refuse_is_refused_here() {
     for (seconds, good) in [(59, false), (60, true), (604_800, true), (604_801, false)] {
-        assert_eq!(
-            bucket()
-                .get_url("slide", Duration::from_secs(seconds))
-                .is_ok(),
-            good,
-            "{seconds} s"
-        );
+        assert_eq!(bucket().get_url("slide", Duration::from_secs(seconds)).is_ok(), good, "{seconds} s");
     }
 }

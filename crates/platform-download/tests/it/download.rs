@@ -28,14 +28,8 @@ impl Source for Signed {
 /// A storage that answers every request for the file so.
 async fn storage(answer: ResponseTemplate) -> (MockServer, Signed) {
     let server = MockServer::start().await;
-    Mock::given(method("GET"))
-        .and(header("accept-encoding", "identity"))
-        .respond_with(answer)
-        .mount(&server)
-        .await;
-    let url = format!("{}/bucket/file?X-Amz-Signature=canary", server.uri())
-        .parse()
-        .unwrap();
+    Mock::given(method("GET")).and(header("accept-encoding", "identity")).respond_with(answer).mount(&server).await;
+    let url = format!("{}/bucket/file?X-Amz-Signature=canary", server.uri()).parse().unwrap();
     (server, Signed(Some(url)))
 }
 
@@ -45,10 +39,7 @@ fn content() -> ResponseTemplate {
 
 /// What another implementation of CRC32C makes of the content.
 fn expected() -> Expected {
-    Expected::new(Crc32c::from(
-        Crc::<u32>::new(&CRC_32_ISCSI).checksum(CONTENT),
-    ))
-    .with_bytes(CONTENT.len() as u64)
+    Expected::new(Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(CONTENT))).with_bytes(CONTENT.len() as u64)
 }
 
 struct Target {
@@ -68,15 +59,9 @@ impl Target {
         let count = |bytes| {
             received.fetch_add(bytes, Ordering::SeqCst);
         };
-        let outcome = Downloader::new(http())
-            .fetch(source, expected, &self.file, &count)
-            .await;
+        let outcome = Downloader::new(http()).fetch(source, expected, &self.file, &count).await;
         if let Ok(Outcome::Fetched(bytes)) = outcome {
-            assert_eq!(
-                received.load(Ordering::SeqCst),
-                bytes,
-                "every byte is reported"
-            );
+            assert_eq!(received.load(Ordering::SeqCst), bytes, "every byte is reported");
         }
         outcome
     }
@@ -102,10 +87,7 @@ impl Target {
 async fn a_verified_file_gets_its_name_and_leaves_nothing_beside_it() {
     let (_server, source) = storage(content()).await;
     let target = Target::new();
-    assert_eq!(
-        target.fetch(&source, expected()).await.unwrap(),
-        Outcome::Fetched(26)
-    );
+    assert_eq!(target.fetch(&source, expected()).await.unwrap(), Outcome::Fetched(26));
     assert_eq!(fs::read(&target.file).unwrap(), CONTENT);
     assert_eq!(target.files(), ["result.csv"]);
 }
@@ -115,21 +97,12 @@ async fn a_file_that_is_there_already_is_not_fetched() {
     let (server, source) = storage(content()).await;
     let target = Target::new();
     target.fetch(&source, expected()).await.unwrap();
-    assert_eq!(
-        target.fetch(&source, expected()).await.unwrap(),
-        Outcome::AlreadyThere(26)
-    );
-    assert_eq!(
-        target.fetch(&Signed(None), expected()).await.unwrap(),
-        Outcome::AlreadyThere(26)
-    );
+    assert_eq!(target.fetch(&source, expected()).await.unwrap(), Outcome::AlreadyThere(26));
+    assert_eq!(target.fetch(&Signed(None), expected()).await.unwrap(), Outcome::AlreadyThere(26));
     assert_eq!(server.received_requests().await.unwrap().len(), 1);
     for changed in [&b"what the application f0und"[..], b"what", b""] {
         fs::write(&target.file, changed).unwrap();
-        assert_eq!(
-            target.fetch(&source, expected()).await.unwrap(),
-            Outcome::Fetched(26)
-        );
+        assert_eq!(target.fetch(&source, expected()).await.unwrap(), Outcome::Fetched(26));
         assert_eq!(fs::read(&target.file).unwrap(), CONTENT);
     }
 }
@@ -161,16 +134,10 @@ async fn a_refusal_leaves_nothing_and_shows_no_signature() {
         let target = Target::new();
         let error = target.fetch(&source, expected()).await.unwrap_err();
         let shown = format!("{error} {error:?}");
-        assert!(
-            shown.contains(&status.to_string()) && !shown.contains("canary"),
-            "{shown}"
-        );
+        assert!(shown.contains(&status.to_string()) && !shown.contains("canary"), "{shown}");
         assert!(target.files().is_empty());
     }
-    let error = Target::new()
-        .fetch(&Signed(None), expected())
-        .await
-        .unwrap_err();
+    let error = Target::new().fetch(&Signed(None), expected()).await.unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "the file was deleted");
 }
 
@@ -187,15 +154,8 @@ async fn a_compressed_transfer_is_not_decompressed() {
 async fn a_place_that_cannot_be_written_is_named() {
     let (server, source) = storage(content()).await;
     let target = Target::new();
-    fs::write(
-        target.folder.path().join("item"),
-        "a file where a folder should be",
-    )
-    .unwrap();
+    fs::write(target.folder.path().join("item"), "a file where a folder should be").unwrap();
     let error = target.fetch(&source, expected()).await.unwrap_err();
-    assert!(
-        error.to_string().contains("item/result.csv") && !error.is_corrupt(),
-        "{error}"
-    );
+    assert!(error.to_string().contains("item/result.csv") && !error.is_corrupt(), "{error}");
     assert!(server.received_requests().await.unwrap().is_empty());
 }

@@ -9,9 +9,5 @@ mod upload;
 use auth_http::HttpClient;
 
 fn http() -> HttpClient {
-    HttpClient::builder()
-        .with_plain_loopback()
-        .without_decompression()
-        .build()
-        .unwrap()
+    HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap()
 }

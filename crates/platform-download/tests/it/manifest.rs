@@ -9,9 +9,7 @@ fn entry(run: &str, file: &str) -> ManifestEntry {
 
 fn lines(folder: &TempDir) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(folder.path().join("manifest.jsonl")).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[tokio::test]
@@ -28,10 +26,7 @@ async fn a_finished_manifest_has_the_newest_line_for_each_file() {
     manifest.record(entry("run-2", "b")).await.unwrap();
     let path = manifest.finish().await.unwrap();
     assert_eq!(path, folder.path().join("manifest.jsonl"));
-    let found: Vec<_> = lines(&folder)
-        .iter()
-        .map(|line| format!("{} {}", line["file"], line["run"]))
-        .collect();
+    let found: Vec<_> = lines(&folder).iter().map(|line| format!("{} {}", line["file"], line["run"])).collect();
     assert_eq!(found, [r#""a" "run-1""#, r#""b" "run-2""#]);
     let expected = serde_json::json!({ "run": "run-1", "item": "slide", "artifact": "areas", "file": "a", "bytes": 5, "crc32c": "wdBDMA==" });
     assert_eq!(lines(&folder)[0], expected);
@@ -57,9 +52,6 @@ async fn a_file_that_is_no_manifest_is_left_alone_and_named() {
     let path = folder.path().join("manifest.jsonl");
     fs::write(&path, "{}\n").unwrap();
     let error = Manifest::open(folder.path()).await.unwrap_err().to_string();
-    assert!(
-        error.contains("manifest.jsonl") && error.contains("line 1"),
-        "{error}"
-    );
+    assert!(error.contains("manifest.jsonl") && error.contains("line 1"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n");
 }

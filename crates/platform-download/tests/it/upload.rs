@@ -16,10 +16,7 @@ async fn send(answer: ResponseTemplate) -> (u64, Result<(), UploadError>) {
     Mock::given(method("PUT"))
         .and(header("content-type", "image/tiff"))
         .and(header("content-length", "14"))
-        .and(header(
-            "x-goog-hash",
-            format!("crc32c={}", Crc32c::of(SLIDE)).as_str(),
-        ))
+        .and(header("x-goog-hash", format!("crc32c={}", Crc32c::of(SLIDE)).as_str()))
         .and(body_bytes(SLIDE))
         .respond_with(answer)
         .mount(&server)
@@ -32,9 +29,7 @@ async fn send(answer: ResponseTemplate) -> (u64, Result<(), UploadError>) {
     let count = Arc::new(move |bytes| {
         counter.fetch_add(bytes, Ordering::SeqCst);
     });
-    let to = format!("{}/bucket/slide?X-Amz-Signature=canary", server.uri())
-        .parse()
-        .unwrap();
+    let to = format!("{}/bucket/slide?X-Amz-Signature=canary", server.uri()).parse().unwrap();
     let outcome = upload(&http(), &file, Crc32c::of(SLIDE), "image/tiff", to, count).await;
     (sent.load(Ordering::SeqCst), outcome)
 }
@@ -48,15 +43,11 @@ async fn a_file_is_sent_with_its_length_and_checksum() {
 
 #[tokio::test]
 async fn a_refusal_is_told_apart_and_shows_no_signature() {
-    let digest =
-        ResponseTemplate::new(400).set_body_string("<Error><Code>BadDigest</Code></Error>");
+    let digest = ResponseTemplate::new(400).set_body_string("<Error><Code>BadDigest</Code></Error>");
     let error = send(digest).await.1.unwrap_err();
     assert!(error.is_changed(), "{error}");
     let error = send(ResponseTemplate::new(403)).await.1.unwrap_err();
     let shown = format!("{error} {error:?}");
-    assert!(
-        !error.is_changed() && shown.contains("403") && !shown.contains("canary"),
-        "{shown}"
-    );
+    assert!(!error.is_changed() && shown.contains("403") && !shown.contains("canary"), "{shown}");
     assert!(error.file().ends_with("slide.svs"));
 }

@@ -20,14 +20,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let malformed = |_| Problem::invalid(json!(["query"]), "malformed query");
-        let Query(parameters) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(malformed)?;
-        let size_name = if parts.uri.path().ends_with("/applications") {
-            "page-size"
-        } else {
-            "page_size"
-        };
+        let Query(parameters) =
+            Query::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(malformed)?;
+        let size_name = if parts.uri.path().ends_with("/applications") { "page-size" } else { "page_size" };
         let number = |name: &str, default: usize, allowed: RangeInclusive<usize>| {
             let Some((_, text)) = parameters.iter().rfind(|(key, _)| key == name) else {
                 return Ok(default);
@@ -35,16 +30,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
             let number = text.parse().ok().filter(|number| allowed.contains(number));
             let (least, most) = (allowed.start(), allowed.end());
             number.ok_or_else(|| {
-                Problem::invalid(
-                    json!(["query", name]),
-                    format!("Input should be an integer from {least} to {most}"),
-                )
+                Problem::invalid(json!(["query", name]), format!("Input should be an integer from {least} to {most}"))
             })
         };
-        Ok(Self {
-            number: number("page", 1, 1..=usize::MAX)?,
-            size: number(size_name, DEFAULT_SIZE, SIZES)?,
-        })
+        Ok(Self { number: number("page", 1, 1..=usize::MAX)?, size: number(size_name, DEFAULT_SIZE, SIZES)? })
     }
 }
 
@@ -55,11 +44,6 @@ impl Page {
         if self.number > 1 && start >= entries.len() {
             return Err(Problem::NotFound("Page not found"));
         }
-        Ok(entries
-            .iter()
-            .skip(start)
-            .take(self.size)
-            .cloned()
-            .collect())
+        Ok(entries.iter().skip(start).take(self.size).cloned().collect())
     }
 }

@@ -30,9 +30,8 @@ impl IntoResponse for Problem {
             Self::Forbidden => (StatusCode::FORBIDDEN, json!("Forbidden")),
             Self::NotFound(text) => (StatusCode::NOT_FOUND, json!(text)),
             Self::Invalid(problems) => {
-                let problems = problems
-                    .into_iter()
-                    .map(|(loc, msg)| json!({ "loc": loc, "msg": msg, "type": "value_error" }));
+                let problems =
+                    problems.into_iter().map(|(loc, msg)| json!({ "loc": loc, "msg": msg, "type": "value_error" }));
                 (StatusCode::UNPROCESSABLE_ENTITY, problems.collect())
             }
         };

@@ -27,11 +27,7 @@ pub(super) async fn run(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let organization = platform.organization.id;
-    let found = platform
-        .runs
-        .read(uuid("run_id", &id)?, &caller.sub, |run| {
-            describe_run(run, organization)
-        });
+    let found = platform.runs.read(uuid("run_id", &id)?, &caller.sub, |run| describe_run(run, organization));
     found.map(Json).ok_or(Problem::NotFound("Run not found"))
 }
 
@@ -41,9 +37,7 @@ pub(super) async fn items(
     Path(id): Path<String>,
     page: Page,
 ) -> Result<Json<Vec<Value>>, Problem> {
-    let found = platform
-        .runs
-        .read(uuid("run_id", &id)?, &caller.sub, |run| page.of(&run.items));
+    let found = platform.runs.read(uuid("run_id", &id)?, &caller.sub, |run| page.of(&run.items));
     let items = found.ok_or(Problem::NotFound("Run not found"))??;
     Ok(Json(items.iter().map(describe_item).collect()))
 }
@@ -55,28 +49,17 @@ pub(super) async fn file(
 ) -> Result<Response, Problem> {
     let artifact = uuid("artifact_id", &artifact)?;
     let find = |run: &Run| {
-        run.items
-            .iter()
-            .flat_map(Item::artifacts)
-            .find(|found| found.id == artifact)
-            .map(|found| found.key.clone())
+        run.items.iter().flat_map(Item::artifacts).find(|found| found.id == artifact).map(|found| found.key.clone())
     };
-    let key = platform
-        .runs
-        .read(uuid("run_id", &id)?, &caller.sub, find)
-        .flatten();
+    let key = platform.runs.read(uuid("run_id", &id)?, &caller.sub, find).flatten();
     let key = key.ok_or(Problem::NotFound("Artifact not found"))?;
     let url = presign(&platform, platform.organization.bucket, &key, URL_LIFETIME);
-    let headers = [
-        (header::LOCATION, url.as_str()),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
+    let headers = [(header::LOCATION, url.as_str()), (header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response())
 }
 
 fn uuid(name: &str, text: &str) -> Result<Uuid, Problem> {
-    text.parse()
-        .map_err(|_| Problem::invalid(json!(["path", name]), "Input should be a valid UUID"))
+    text.parse().map_err(|_| Problem::invalid(json!(["path", name]), "Input should be a valid UUID"))
 }
 
 impl Item {
@@ -97,8 +80,7 @@ impl Item {
 }
 
 fn describe_run(run: &Run, organization: &str) -> Value {
-    let count =
-        |fits: fn(&Progress) -> bool| run.items.iter().filter(|item| fits(&item.progress)).count();
+    let count = |fits: fn(&Progress) -> bool| run.items.iter().filter(|item| fits(&item.progress)).count();
     let succeeded = count(|progress| matches!(progress, Progress::Succeeded(_)));
     let pending = count(|progress| matches!(progress, Progress::Pending));
     let state = match run.terminated_at {
@@ -136,18 +118,12 @@ fn describe_item(item: &Item) -> Value {
     let (output, reason, code, message) = match &item.progress {
         Progress::Pending | Progress::Processing => ("NONE", None, None, None),
         Progress::Succeeded(_) => ("FULL", Some("SUCCEEDED"), None, None),
-        Progress::Failed(Failure::User(message)) => (
-            "NONE",
-            Some("USER_ERROR"),
-            Some("APPLICATION.USER_ERROR"),
-            Some(message),
-        ),
-        Progress::Failed(Failure::System(message)) => (
-            "NONE",
-            Some("SYSTEM_ERROR"),
-            Some("APPLICATION.SYSTEM_ERROR"),
-            Some(message),
-        ),
+        Progress::Failed(Failure::User(message)) => {
+            ("NONE", Some("USER_ERROR"), Some("APPLICATION.USER_ERROR"), Some(message))
+        }
+        Progress::Failed(Failure::System(message)) => {
+            ("NONE", Some("SYSTEM_ERROR"), Some("APPLICATION.SYSTEM_ERROR"), Some(message))
+        }
     };
     json!({
         "item_id": item.id,

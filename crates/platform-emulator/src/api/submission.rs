@@ -70,10 +70,7 @@ pub(super) async fn submit(
         items: accept(submission.items)?,
     };
     platform.runs.insert(run);
-    platform
-        .work
-        .lock()
-        .spawn(run::process(platform.clone(), id));
+    platform.work.lock().spawn(run::process(platform.clone(), id));
     Ok((StatusCode::CREATED, Json(json!({ "run_id": id }))))
 }
 
@@ -96,10 +93,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 fn check_form(submission: &Submission) -> Result<(), Problem> {
     let mut problems = Vec::new();
     if submission.items.is_empty() {
-        problems.push((
-            json!(["body", "items"]),
-            "List should have at least 1 item".to_owned(),
-        ));
+        problems.push((json!(["body", "items"]), "List should have at least 1 item".to_owned()));
     }
     for (index, item) in submission.items.iter().enumerate() {
         if item.external_id.chars().count() > LONGEST_EXTERNAL_ID {
@@ -109,67 +103,32 @@ fn check_form(submission: &Submission) -> Result<(), Problem> {
             ));
         }
         for (number, artifact) in item.input_artifacts.iter().enumerate() {
-            if artifact.download_url.len() > LONGEST_URL
-                || Url::parse(&artifact.download_url).is_err()
-            {
-                let place = json!([
-                    "body",
-                    "items",
-                    index,
-                    "input_artifacts",
-                    number,
-                    "download_url"
-                ]);
-                problems.push((
-                    place,
-                    format!("Input should be a valid URL of at most {LONGEST_URL} characters"),
-                ));
+            if artifact.download_url.len() > LONGEST_URL || Url::parse(&artifact.download_url).is_err() {
+                let place = json!(["body", "items", index, "input_artifacts", number, "download_url"]);
+                problems.push((place, format!("Input should be a valid URL of at most {LONGEST_URL} characters")));
             }
         }
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Problem::Invalid(problems))
-    }
+    if problems.is_empty() { Ok(()) } else { Err(Problem::Invalid(problems)) }
 }
 
 /// The rules of the application.
 fn accept(items: Vec<SubmittedItem>) -> Result<Vec<Item>, Problem> {
     let mut names = HashSet::new();
     let mut accepted = Vec::new();
-    for SubmittedItem {
-        external_id,
-        custom_metadata,
-        input_artifacts,
-    } in items
-    {
+    for SubmittedItem { external_id, custom_metadata, input_artifacts } in items {
         let broken = |rule: &str| Problem::BadRequest(format!("item {external_id}: {rule}"));
         if !names.insert(external_id.clone()) {
             return Err(broken("the external_id is not unique within the run"));
         }
-        let artifact: [SubmittedArtifact; 1] = input_artifacts
-            .try_into()
-            .map_err(|_| broken("exactly one input artifact is expected"))?;
-        let [
-            SubmittedArtifact {
-                name,
-                download_url,
-                metadata,
-            },
-        ] = artifact;
+        let artifact: [SubmittedArtifact; 1] =
+            input_artifacts.try_into().map_err(|_| broken("exactly one input artifact is expected"))?;
+        let [SubmittedArtifact { name, download_url, metadata }] = artifact;
         if name != application::INPUT {
-            return Err(broken(
-                "the input artifact must be called `whole_slide_image`",
-            ));
+            return Err(broken("the input artifact must be called `whole_slide_image`"));
         }
         application::check_metadata(&metadata).map_err(|reason| broken(&reason))?;
-        let input = InputArtifact {
-            id: Uuid::new_v4(),
-            name,
-            download_url,
-            metadata,
-        };
+        let input = InputArtifact { id: Uuid::new_v4(), name, download_url, metadata };
         accepted.push(Item {
             id: Uuid::new_v4(),
             external_id,

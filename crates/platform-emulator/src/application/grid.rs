@@ -34,18 +34,11 @@ pub(crate) fn read(path: &Path) -> TiffResult<Grid> {
     slide.seek_to_image(level)?;
     let longest = u64::from(width.max(height));
     let cells = |pixels: u32| {
-        u32::try_from(u64::from(pixels) * u64::from(CELLS).min(longest) / longest)
-            .map(|cells| cells.max(1))
+        u32::try_from(u64::from(pixels) * u64::from(CELLS).min(longest) / longest).map(|cells| cells.max(1))
     };
     let (columns, rows) = (cells(width)?, cells(height)?);
     let absorption = reduce(&mut slide, columns as usize, rows as usize)?;
-    Ok(Grid {
-        width,
-        height,
-        columns,
-        rows,
-        absorption,
-    })
+    Ok(Grid { width, height, columns, rows, absorption })
 }
 
 fn best_level(slide: &mut Slide, width: u32, height: u32) -> TiffResult<usize> {
@@ -80,19 +73,14 @@ fn reduce(slide: &mut Slide, columns: usize, rows: usize) -> TiffResult<Vec<u8>>
         let (piece_columns, _) = slide.chunk_data_dimensions(index);
         let absorption = piece(slide, index)?;
         for (number, value) in absorption.enumerate() {
-            let (x, y) = (
-                left as usize + number % piece_columns as usize,
-                top as usize + number / piece_columns as usize,
-            );
+            let (x, y) =
+                (left as usize + number % piece_columns as usize, top as usize + number / piece_columns as usize);
             let cell = y * rows / height as usize * columns + x * columns / width as usize;
             sums[cell].0 += u64::from(value);
             sums[cell].1 += 1;
         }
     }
-    Ok(sums
-        .iter()
-        .map(|(sum, count)| u8::try_from(sum / (*count).max(1)).unwrap_or(u8::MAX))
-        .collect())
+    Ok(sums.iter().map(|(sum, count)| u8::try_from(sum / (*count).max(1)).unwrap_or(u8::MAX)).collect())
 }
 
 /// The absorption of each pixel of a tile or strip: of green light, which the stains of pathology
@@ -105,19 +93,11 @@ fn piece(slide: &mut Slide, index: u32) -> TiffResult<impl Iterator<Item = u8>> 
         // The first channel is the brightness.
         ColorType::YCbCr(8) => (3, 0),
         other => {
-            return Err(TiffError::UnsupportedError(
-                tiff::TiffUnsupportedError::UnsupportedColorType(other),
-            ));
+            return Err(TiffError::UnsupportedError(tiff::TiffUnsupportedError::UnsupportedColorType(other)));
         }
     };
     match slide.read_chunk(index)? {
-        DecodingResult::U8(bytes) => Ok(bytes
-            .into_iter()
-            .skip(channel)
-            .step_by(samples)
-            .map(|light| u8::MAX - light)),
-        _ => Err(TiffError::FormatError(
-            tiff::TiffFormatError::InconsistentSizesEncountered,
-        )),
+        DecodingResult::U8(bytes) => Ok(bytes.into_iter().skip(channel).step_by(samples).map(|light| u8::MAX - light)),
+        _ => Err(TiffError::FormatError(tiff::TiffFormatError::InconsistentSizesEncountered)),
     }
 }

@@ -15,12 +15,7 @@ const CENTIMETRE: f64 = 10_000.0;
 
 /// The absorption where there is tissue, and 0 elsewhere, as a grey image with its resolution.
 pub(super) fn heatmap(tissue: &Tissue) -> Result<Vec<u8>, String> {
-    let cells = tissue
-        .grid
-        .absorption
-        .iter()
-        .zip(&tissue.mask)
-        .map(|(value, tissue)| if *tissue { *value } else { 0 });
+    let cells = tissue.grid.absorption.iter().zip(&tissue.mask).map(|(value, tissue)| if *tissue { *value } else { 0 });
     encode(tissue, &cells.collect::<Vec<u8>>()).map_err(|error| error.to_string())
 }
 
@@ -30,17 +25,10 @@ fn encode(tissue: &Tissue, cells: &[u8]) -> TiffResult<Vec<u8>> {
     let encoder = TiffEncoder::new(&mut file)?;
     let mut encoder = encoder.with_compression(Compression::Deflate(DeflateLevel::Balanced));
     let mut image = encoder.new_image::<Gray8>(columns, rows)?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "`as` stays within the range of u32"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` stays within the range of u32")]
     let per_centimetre = |cells: u32, pixels: u32| {
         let micrometres = f64::from(pixels) / f64::from(cells) * tissue.resolution;
-        Rational {
-            n: (CENTIMETRE / micrometres * 1000.0).round() as u32,
-            d: 1000,
-        }
+        Rational { n: (CENTIMETRE / micrometres * 1000.0).round() as u32, d: 1000 }
     };
     image.resolution_unit(ResolutionUnit::Centimeter);
     image.x_resolution(per_centimetre(columns, tissue.grid.width));
@@ -59,8 +47,7 @@ pub(super) fn polygons(tissue: &Tissue) -> Result<Vec<u8>, String> {
             "properties": { "classification": { "name": "Tissue" }, "area_um2": polygon.area() * tissue.resolution.powi(2) },
         })
     });
-    let collection =
-        json!({ "type": "FeatureCollection", "features": features.collect::<Value>() });
+    let collection = json!({ "type": "FeatureCollection", "features": features.collect::<Value>() });
     serde_json::to_vec(&collection).map_err(|error| error.to_string())
 }
 
@@ -69,10 +56,7 @@ pub(super) fn areas(tissue: &Tissue) -> Vec<u8> {
     let mut table = "polygon,area_px2,area_um2\n".to_owned();
     for (index, polygon) in tissue.polygons.iter().enumerate() {
         let area = polygon.area();
-        table += &format!(
-            "{index},{area:.1},{:.1}\n",
-            area * tissue.resolution.powi(2)
-        );
+        table += &format!("{index},{area:.1},{:.1}\n", area * tissue.resolution.powi(2));
     }
     table.into_bytes()
 }

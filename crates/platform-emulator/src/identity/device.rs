@@ -43,57 +43,33 @@ impl Devices {
         let device_code = random::token();
         let letters: String = random::token()[..8].chars().map(letter).collect();
         let user_code = format!("{}-{}", &letters[..4], &letters[4..]);
-        let login = Login {
-            user_code: user_code.clone(),
-            scope,
-            started: now,
-            decision: None,
-        };
+        let login = Login { user_code: user_code.clone(), scope, started: now, decision: None };
         self.0.lock().insert(device_code.clone(), login);
-        Started {
-            device_code,
-            user_code,
-        }
+        Started { device_code, user_code }
     }
 
     /// Records what the user said to the login with `user_code`; `false` if there is none to decide on.
     pub(crate) fn decide(&self, user_code: &str, decision: Decision, now: SystemTime) -> bool {
         let mut logins = self.0.lock();
-        let open = logins
-            .values_mut()
-            .find(|login| login.user_code == user_code && login.is_open(now));
+        let open = logins.values_mut().find(|login| login.user_code == user_code && login.is_open(now));
         open.map(|login| login.decision = Some(decision)).is_some()
     }
 
     /// Whether the user can still decide on the login with `user_code`.
     pub(crate) fn is_open(&self, user_code: &str, now: SystemTime) -> bool {
-        self.0
-            .lock()
-            .values()
-            .any(|login| login.user_code == user_code && login.is_open(now))
+        self.0.lock().values().any(|login| login.user_code == user_code && login.is_open(now))
     }
 
     /// The scope of an approved login, once.
     pub(crate) fn redeem(&self, device_code: &str, now: SystemTime) -> Result<String, Refusal> {
         let mut logins = self.0.lock();
-        if logins
-            .get(device_code)
-            .is_some_and(|login| login.is_open(now))
-        {
-            return Err(Refusal::new(
-                "authorization_pending",
-                "the user has not decided yet",
-            ));
+        if logins.get(device_code).is_some_and(|login| login.is_open(now)) {
+            return Err(Refusal::new("authorization_pending", "the user has not decided yet"));
         }
-        let login = logins.remove(device_code).ok_or(Refusal::new(
-            "invalid_grant",
-            "unknown or redeemed device code",
-        ))?;
+        let login =
+            logins.remove(device_code).ok_or(Refusal::new("invalid_grant", "unknown or redeemed device code"))?;
         match login.decision {
-            _ if login.is_expired(now) => Err(Refusal::new(
-                "expired_token",
-                "the login was not approved in time",
-            )),
+            _ if login.is_expired(now) => Err(Refusal::new("expired_token", "the login was not approved in time")),
             Some(Decision::Approved) => Ok(login.scope),
             _ => Err(Refusal::new("access_denied", "the user denied the login")),
         }
@@ -112,12 +88,6 @@ impl Login {
 
 /// A consonant for a hexadecimal digit: codes that are easy to type and spell no words (RFC 8628, section 6.1).
 fn letter(digit: char) -> char {
-    const CONSONANTS: [char; 16] = [
-        'B', 'C', 'D', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T',
-    ];
-    digit
-        .to_digit(16)
-        .and_then(|digit| CONSONANTS.get(digit as usize))
-        .copied()
-        .unwrap_or('Z')
+    const CONSONANTS: [char; 16] = ['B', 'C', 'D', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T'];
+    digit.to_digit(16).and_then(|digit| CONSONANTS.get(digit as usize)).copied().unwrap_or('Z')
 }

@@ -39,20 +39,12 @@ impl SigningKey {
     pub(crate) fn generate() -> Result<Self, KeyError> {
         let pair = KeyPair::generate(KeySize::Rsa2048)?;
         let der = AsDer::<Pkcs8V1Der>::as_der(&pair)?;
-        let pem = format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
-            STANDARD.encode(der.as_ref())
-        );
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der.as_ref()));
         let private = EncodingKey::from_rsa_pem(pem.as_bytes())?;
         let mut jwk = Jwk::from_encoding_key(&private, Algorithm::RS256)?;
         let id = random::token();
         jwk.common.key_id = Some(id.clone());
-        Ok(Self {
-            id,
-            private,
-            public: DecodingKey::from_jwk(&jwk)?,
-            jwk,
-        })
+        Ok(Self { id, private, public: DecodingKey::from_jwk(&jwk)?, jwk })
     }
 
     pub(crate) fn jwks(&self) -> Value {
@@ -60,10 +52,7 @@ impl SigningKey {
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> Result<String, jsonwebtoken::errors::Error> {
-        let header = Header {
-            kid: Some(self.id.clone()),
-            ..Header::new(Algorithm::RS256)
-        };
+        let header = Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::RS256) };
         jsonwebtoken::encode(&header, claims, &self.private)
     }
 
@@ -74,8 +63,6 @@ impl SigningKey {
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.leeway = 0;
-        jsonwebtoken::decode(token, &self.public, &validation)
-            .ok()
-            .map(|decoded| decoded.claims)
+        jsonwebtoken::decode(token, &self.public, &validation).ok().map(|decoded| decoded.claims)
     }
 }

@@ -17,14 +17,9 @@ pub(super) struct Code {
     user_code: Option<String>,
 }
 
-pub(super) async fn show(
-    State(platform): State<Arc<Platform>>,
-    Query(code): Query<Code>,
-) -> Response {
+pub(super) async fn show(State(platform): State<Arc<Platform>>, Query(code): Query<Code>) -> Response {
     // Only a code of ours is shown again: nothing else of the request reaches the page.
-    let known = code
-        .user_code
-        .filter(|code| platform.devices.is_open(code, platform.now()));
+    let known = code.user_code.filter(|code| platform.devices.is_open(code, platform.now()));
     page(
         StatusCode::OK,
         &format!(
@@ -47,25 +42,12 @@ pub(super) struct Approval {
     decision: String,
 }
 
-pub(super) async fn decide(
-    State(platform): State<Arc<Platform>>,
-    Form(form): Form<Approval>,
-) -> Response {
-    let decision = if form.decision == "approve" {
-        Decision::Approved
-    } else {
-        Decision::Denied
-    };
-    if platform
-        .devices
-        .decide(form.user_code.trim(), decision, platform.now())
-    {
+pub(super) async fn decide(State(platform): State<Arc<Platform>>, Form(form): Form<Approval>) -> Response {
+    let decision = if form.decision == "approve" { Decision::Approved } else { Decision::Denied };
+    if platform.devices.decide(form.user_code.trim(), decision, platform.now()) {
         page(StatusCode::OK, "<p>Done. You can close this page.</p>")
     } else {
-        page(
-            StatusCode::NOT_FOUND,
-            "<p>There is no login with this code, or it has expired. Start it again.</p>",
-        )
+        page(StatusCode::NOT_FOUND, "<p>There is no login with this code, or it has expired. Start it again.</p>")
     }
 }
 
@@ -80,10 +62,7 @@ fn page(status: StatusCode, content: &str) -> Response {
     let headers = [
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; form-action 'self'; frame-ancestors 'none'",
-        ),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; form-action 'self'; frame-ancestors 'none'"),
     ];
     (status, headers, Html(html)).into_response()
 }

@@ -38,13 +38,8 @@ pub(crate) struct Upload {
 
 impl Objects {
     pub(crate) fn in_temporary_folder() -> io::Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("aignostics-emulator-")
-            .tempdir()?;
-        Ok(Self {
-            folder,
-            index: Mutex::default(),
-        })
+        let folder = tempfile::Builder::new().prefix("aignostics-emulator-").tempdir()?;
+        Ok(Self { folder, index: Mutex::default() })
     }
 
     /// A new file for work that is not an object yet.
@@ -54,25 +49,15 @@ impl Objects {
 
     pub(crate) async fn create(&self) -> io::Result<Upload> {
         let path = TempPath::try_from_path(self.scratch())?;
-        Ok(Upload {
-            file: File::create_new(&path).await?,
-            path,
-            bytes: 0,
-            crc32c: 0,
-        })
+        Ok(Upload { file: File::create_new(&path).await?, path, bytes: 0, crc32c: 0 })
     }
 
     pub(crate) fn put(&self, bucket: &str, key: &str, object: Object) {
-        self.index
-            .lock()
-            .insert((bucket.to_owned(), key.to_owned()), Arc::new(object));
+        self.index.lock().insert((bucket.to_owned(), key.to_owned()), Arc::new(object));
     }
 
     pub(crate) fn get(&self, bucket: &str, key: &str) -> Option<Arc<Object>> {
-        self.index
-            .lock()
-            .get(&(bucket.to_owned(), key.to_owned()))
-            .cloned()
+        self.index.lock().get(&(bucket.to_owned(), key.to_owned())).cloned()
     }
 }
 
@@ -86,19 +71,8 @@ impl Upload {
 
     pub(crate) async fn finish(mut self, content_type: &str) -> io::Result<Object> {
         self.file.flush().await?;
-        let Self {
-            path,
-            bytes,
-            crc32c,
-            ..
-        } = self;
-        Ok(Object {
-            bytes,
-            crc32c,
-            content_type: content_type.to_owned(),
-            tag: random::token(),
-            path,
-        })
+        let Self { path, bytes, crc32c, .. } = self;
+        Ok(Object { bytes, crc32c, content_type: content_type.to_owned(), tag: random::token(), path })
     }
 }
 

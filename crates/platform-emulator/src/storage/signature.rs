@@ -24,11 +24,7 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const AHEAD: Duration = Duration::from_secs(300);
 const LONGEST: u64 = 7 * 24 * 60 * 60;
 /// All but the unreserved characters of RFC 3986, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same for a path, whose `/` stay.
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
@@ -45,10 +41,8 @@ struct Signed {
 
 impl Signed {
     fn read(query: &str) -> Result<Self, Refusal> {
-        let parameter = |name| {
-            parameter(query, name)
-                .ok_or_else(|| denied(format!("{name} is missing: the URL must be signed")))
-        };
+        let parameter =
+            |name| parameter(query, name).ok_or_else(|| denied(format!("{name} is missing: the URL must be signed")));
         if parameter("X-Amz-Algorithm")? != ALGORITHM {
             return Err(denied("another algorithm than AWS4-HMAC-SHA256"));
         }
@@ -76,26 +70,13 @@ pub(super) fn verify(platform: &Platform, request: &Request) -> Result<(), Refus
     let signed = Signed::read(query)?;
     let (key_id, scope) = signed.credential.split_once('/').unwrap_or_default();
     if key_id != platform.organization.access_key_id {
-        return Err(Refusal::new(
-            StatusCode::FORBIDDEN,
-            "InvalidAccessKeyId",
-            "unknown access key id",
-        ));
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"));
     }
     if scope != credential_scope(&signed.day) {
-        return Err(denied(
-            "the credential scope does not fit the date, region and service",
-        ));
+        return Err(denied("the credential scope does not fit the date, region and service"));
     }
-    let canonical = canonical_request(
-        request.method(),
-        request.uri(),
-        query,
-        request.headers(),
-        &signed.headers,
-    );
-    let canonical =
-        canonical.ok_or_else(|| denied("a signed header is missing, or `host` is not signed"))?;
+    let canonical = canonical_request(request.method(), request.uri(), query, request.headers(), &signed.headers);
+    let canonical = canonical.ok_or_else(|| denied("a signed header is missing, or `host` is not signed"))?;
     let text = string_to_sign(&signed.date, &signed.day, &canonical);
     let key = signing_key(&platform.organization.secret_access_key, &signed.day);
     if hmac::verify(&key, text.as_bytes(), &signed.signature).is_err() {
@@ -105,19 +86,11 @@ pub(super) fn verify(platform: &Platform, request: &Request) -> Result<(), Refus
             "the signature does not fit the request",
         ));
     }
-    let lifetime = signed
-        .lifetime
-        .parse()
-        .ok()
-        .filter(|seconds| (1..=LONGEST).contains(seconds));
+    let lifetime = signed.lifetime.parse().ok().filter(|seconds| (1..=LONGEST).contains(seconds));
     let lifetime = lifetime.ok_or_else(|| denied("X-Amz-Expires must be 1 to 604800 seconds"))?;
     let now = platform.now();
     if now + AHEAD < signed.start || signed.start + Duration::from_secs(lifetime) <= now {
-        return Err(Refusal::new(
-            StatusCode::FORBIDDEN,
-            "ExpiredToken",
-            "the URL has expired or is not valid yet",
-        ));
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "ExpiredToken", "the URL has expired or is not valid yet"));
     }
     Ok(())
 }
@@ -125,36 +98,20 @@ pub(super) fn verify(platform: &Platform, request: &Request) -> Result<(), Refus
 /// A URL that fetches an object until `lifetime` is over.
 pub(crate) fn presign(platform: &Platform, bucket: &str, key: &str, lifetime: Duration) -> Url {
     let mut url = platform.storage.clone();
-    url.set_path(&format!(
-        "{bucket}/{}",
-        utf8_percent_encode(key, RESERVED_IN_PATH)
-    ));
+    url.set_path(&format!("{bucket}/{}", utf8_percent_encode(key, RESERVED_IN_PATH)));
     let now = platform.timestamp();
-    let (date, day) = (
-        now.strftime("%Y%m%dT%H%M%SZ").to_string(),
-        now.strftime("%Y%m%d").to_string(),
-    );
-    let credential = format!(
-        "{}/{}",
-        platform.organization.access_key_id,
-        credential_scope(&day)
-    );
+    let (date, day) = (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y%m%d").to_string());
+    let credential = format!("{}/{}", platform.organization.access_key_id, credential_scope(&day));
     let query = format!(
         "X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}&X-Amz-Date={date}&X-Amz-Expires={}&X-Amz-SignedHeaders=host",
         utf8_percent_encode(&credential, RESERVED),
         lifetime.as_secs(),
     );
     let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let canonical = format!(
-        "GET\n{}\n{query}\nhost:{authority}\n\nhost\nUNSIGNED-PAYLOAD",
-        url.path()
-    );
+    let canonical = format!("GET\n{}\n{query}\nhost:{authority}\n\nhost\nUNSIGNED-PAYLOAD", url.path());
     let key = signing_key(&platform.organization.secret_access_key, &day);
     let signature = hmac::sign(&key, string_to_sign(&date, &day, &canonical).as_bytes());
-    url.set_query(Some(&format!(
-        "{query}&X-Amz-Signature={}",
-        hex(signature.as_ref())
-    )));
+    url.set_query(Some(&format!("{query}&X-Amz-Signature={}", hex(signature.as_ref()))));
     url
 }
 
@@ -164,36 +121,18 @@ fn credential_scope(day: &str) -> String {
 
 fn string_to_sign(date: &str, day: &str, canonical: &str) -> String {
     let digest = digest::digest(&digest::SHA256, canonical.as_bytes());
-    format!(
-        "{ALGORITHM}\n{date}\n{}\n{}",
-        credential_scope(day),
-        hex(digest.as_ref())
-    )
+    format!("{ALGORITHM}\n{date}\n{}\n{}", credential_scope(day), hex(digest.as_ref()))
 }
 
 fn signing_key(secret: &str, day: &str) -> hmac::Key {
     let start = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{secret}").as_bytes());
     [day, BUCKET_REGION, "s3", "aws4_request"]
         .iter()
-        .fold(start, |key, part| {
-            hmac::Key::new(
-                hmac::HMAC_SHA256,
-                hmac::sign(&key, part.as_bytes()).as_ref(),
-            )
-        })
+        .fold(start, |key, part| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref()))
 }
 
-fn canonical_request(
-    method: &Method,
-    uri: &Uri,
-    query: &str,
-    headers: &HeaderMap,
-    signed: &str,
-) -> Option<String> {
-    let mut parameters: Vec<&str> = query
-        .split('&')
-        .filter(|pair| !pair.starts_with("X-Amz-Signature="))
-        .collect();
+fn canonical_request(method: &Method, uri: &Uri, query: &str, headers: &HeaderMap, signed: &str) -> Option<String> {
+    let mut parameters: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("X-Amz-Signature=")).collect();
     parameters.sort_unstable();
     let mut canonical = format!("{method}\n{}\n{}\n", uri.path(), parameters.join("&"));
     let names: Vec<&str> = signed.split(';').collect();
@@ -208,11 +147,7 @@ fn canonical_request(
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let value = query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)?
-        .1;
+    let value = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1;
     Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
 }
 
@@ -220,10 +155,7 @@ fn parameter(query: &str, name: &str) -> Option<String> {
 fn parse_date(text: &str) -> Option<(SystemTime, String)> {
     let moment = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
     let moment = moment.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-    Some((
-        moment.timestamp().into(),
-        moment.strftime("%Y%m%d").to_string(),
-    ))
+    Some((moment.timestamp().into(), moment.strftime("%Y%m%d").to_string()))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -234,18 +166,9 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn hex_decode(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .map(|digit| {
-            digit
-                .to_digit(16)
-                .and_then(|digit| u8::try_from(digit).ok())
-        })
-        .collect();
-    digits.filter(|digits| digits.len() % 2 == 0).map(|digits| {
-        digits
-            .chunks_exact(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect()
-    })
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    digits
+        .filter(|digits| digits.len() % 2 == 0)
+        .map(|digits| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }

@@ -8,7 +8,8 @@ fn metadata() -> Value {
 }
 
 fn item(external_id: &str, metadata: &Value) -> Value {
-    let artifact = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/slide", "metadata": metadata });
+    let artifact =
+        json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/slide", "metadata": metadata });
     json!({ "external_id": external_id, "input_artifacts": [artifact] })
 }
 
@@ -19,64 +20,34 @@ async fn the_gateway_refuses_in_plain_text() {
     let bare = user.send(Request::get(url.clone())).await;
     assert_eq!(read(bare).await, (401, b"Jwt is missing".to_vec()));
     let forged = Request::get(url).with_header("authorization", "Bearer a.b.c");
-    assert_eq!(
-        read(user.send(forged).await).await,
-        (401, b"Jwt verification fails".to_vec())
-    );
+    assert_eq!(read(user.send(forged).await).await, (401, b"Jwt verification fails".to_vec()));
 }
 
 #[tokio::test]
 async fn the_catalogue_leads_to_what_a_run_needs() {
     let user = User::new().await;
     let (_, applications) = user.get("/api/v1/applications").await;
-    let (id, version) = (
-        &applications[0]["application_id"],
-        &applications[0]["latest_version"]["number"],
-    );
-    let path = format!(
-        "/api/v1/applications/{}/versions/{}",
-        id.as_str().unwrap(),
-        version.as_str().unwrap()
-    );
+    let (id, version) = (&applications[0]["application_id"], &applications[0]["latest_version"]["number"]);
+    let path = format!("/api/v1/applications/{}/versions/{}", id.as_str().unwrap(), version.as_str().unwrap());
     let (_, version) = user.get(&path).await;
     assert_eq!(version["input_artifacts"][0]["name"], "whole_slide_image");
     assert_eq!(version["output_artifacts"].as_array().unwrap().len(), 3);
-    assert_eq!(
-        user.get("/api/v1/applications/tissue/versions/9.9.9")
-            .await
-            .0,
-        404
-    );
+    assert_eq!(user.get("/api/v1/applications/tissue/versions/9.9.9").await.0, 404);
 }
 
 #[tokio::test]
 async fn pages_have_the_size_that_was_asked_for_and_end() {
     let user = User::new().await;
-    let items = (0..12)
-        .map(|number| item(&format!("slide-{number}"), &metadata()))
-        .collect();
+    let items = (0..12).map(|number| item(&format!("slide-{number}"), &metadata())).collect();
     let (run, _) = user.run(items).await;
     let path = format!("/api/v1/runs/{}/items", run["run_id"].as_str().unwrap());
     for (query, expected) in [("", 12), ("?page_size=5", 5), ("?page_size=5&page=3", 2)] {
-        assert_eq!(
-            user.get(&format!("{path}{query}"))
-                .await
-                .1
-                .as_array()
-                .unwrap()
-                .len(),
-            expected,
-            "{query}"
-        );
+        assert_eq!(user.get(&format!("{path}{query}")).await.1.as_array().unwrap().len(), expected, "{query}");
     }
     assert_eq!(user.get(&format!("{path}?page=2")).await.0, 404);
     for query in ["?page_size=4", "?page_size=101", "?page=0", "?page=x"] {
         let (status, problem) = user.get(&format!("{path}{query}")).await;
-        assert_eq!(
-            (status, problem["detail"][0]["loc"][0].as_str()),
-            (422, Some("query")),
-            "{query}"
-        );
+        assert_eq!((status, problem["detail"][0]["loc"][0].as_str()), (422, Some("query")), "{query}");
     }
     assert_eq!(user.get("/api/v1/applications?page-size=4").await.0, 422);
     assert_eq!(user.get("/api/v1/applications?page_size=4").await.0, 200);
@@ -88,10 +59,7 @@ async fn a_malformed_submission_is_refused_with_its_place() {
     let long = "x".repeat(256);
     for (submission, place) in [
         (json!({ "items": [] }), "[\"body\"]"),
-        (
-            json!({ "application_id": "tissue", "items": [] }),
-            "[\"body\",\"items\"]",
-        ),
+        (json!({ "application_id": "tissue", "items": [] }), "[\"body\",\"items\"]"),
         (
             json!({ "application_id": "tissue", "items": [{ "external_id": 7 }] }),
             "[\"body\",\"items\",0,\"external_id\"]",
@@ -102,15 +70,9 @@ async fn a_malformed_submission_is_refused_with_its_place() {
         ),
     ] {
         let (status, problem) = user.submit(&submission).await;
-        assert_eq!(
-            (status, problem["detail"][0]["loc"].to_string()),
-            (422, place.to_owned()),
-            "{submission}"
-        );
+        assert_eq!((status, problem["detail"][0]["loc"].to_string()), (422, place.to_owned()), "{submission}");
     }
-    let request = user
-        .authorized(Method::Post, "/api/v1/runs")
-        .with_body("application/json", "{\"items\": [");
+    let request = user.authorized(Method::Post, "/api/v1/runs").with_body("application/json", "{\"items\": [");
     assert_eq!(user.send(request).await.status(), 422);
 }
 
@@ -120,22 +82,13 @@ async fn a_submission_that_breaks_a_rule_is_refused_with_the_item() {
     let submit = |items: Value| json!({ "application_id": "tissue", "items": items });
     let no_width = json!({ "checksum_base64_crc32c": "AAAAAA==", "height_px": 1, "resolution_mpp": 0.5, "media_type": "image/tiff" });
     for (submission, reason) in [
-        (
-            submit(json!([item("a", &metadata()), item("a", &metadata())])),
-            "not unique",
-        ),
+        (submit(json!([item("a", &metadata()), item("a", &metadata())])), "not unique"),
         (submit(json!([item("a", &no_width)])), "width_px"),
-        (
-            submit(json!([{ "external_id": "a", "input_artifacts": [] }])),
-            "exactly one",
-        ),
+        (submit(json!([{ "external_id": "a", "input_artifacts": [] }])), "exactly one"),
     ] {
         let (status, problem) = user.submit(&submission).await;
         let detail = problem["detail"].as_str().unwrap();
-        assert!(
-            status == 400 && detail.contains("item a") && detail.contains(reason),
-            "{status} {detail}"
-        );
+        assert!(status == 400 && detail.contains("item a") && detail.contains(reason), "{status} {detail}");
     }
     let other = json!({ "application_id": "other", "items": [item("a", &metadata())] });
     assert_eq!(user.submit(&other).await.0, 404);
@@ -147,13 +100,6 @@ async fn what_is_not_there_is_not_found() {
     let nobody = "/api/v1/runs/00000000-0000-0000-0000-000000000000";
     assert_eq!(user.get(nobody).await.0, 404);
     assert_eq!(user.get(&format!("{nobody}/items")).await.0, 404);
-    assert_eq!(
-        user.get(&format!(
-            "{nobody}/artifacts/00000000-0000-0000-0000-000000000000/file"
-        ))
-        .await
-        .0,
-        404
-    );
+    assert_eq!(user.get(&format!("{nobody}/artifacts/00000000-0000-0000-0000-000000000000/file")).await.0, 404);
     assert_eq!(user.get("/api/v1/runs/not-a-uuid").await.0, 422);
 }

@@ -24,11 +24,7 @@ fn samples() -> Vec<(String, Vec<u8>, Value)> {
             "checksum_base64_crc32c": checksum(&bytes), "width_px": slide.width, "height_px": slide.height,
             "resolution_mpp": slide.resolution, "media_type": "image/tiff",
         });
-        (
-            path.file_name().unwrap().to_str().unwrap().to_owned(),
-            bytes,
-            metadata,
-        )
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), bytes, metadata)
     };
     paths.into_iter().map(read).collect()
 }
@@ -41,26 +37,16 @@ async fn the_results_come_from_the_bytes_of_the_slide() {
         items.push(user.item(&name, bytes, metadata).await);
     }
     let (run, items) = user.run(items).await;
-    assert_eq!(
-        (
-            run["output"].as_str(),
-            run["statistics"]["item_succeeded_count"].as_i64()
-        ),
-        (Some("FULL"), Some(3))
-    );
+    assert_eq!((run["output"].as_str(), run["statistics"]["item_succeeded_count"].as_i64()), (Some("FULL"), Some(3)));
     let mut tables = Vec::new();
     for item in &items {
-        let [heatmap, polygons, areas] = item["output_artifacts"].as_array().unwrap().as_slice()
-        else {
+        let [heatmap, polygons, areas] = item["output_artifacts"].as_array().unwrap().as_slice() else {
             panic!("{item}")
         };
         let mut files = Vec::new();
         for artifact in [heatmap, polygons, areas] {
             let bytes = user.file(&run, artifact).await;
-            assert_eq!(
-                artifact["metadata"]["checksum_base64_crc32c"],
-                checksum(&bytes)
-            );
+            assert_eq!(artifact["metadata"]["checksum_base64_crc32c"], checksum(&bytes));
             assert_eq!(artifact["metadata"]["size_bytes"], bytes.len());
             files.push(bytes);
         }
@@ -71,10 +57,7 @@ async fn the_results_come_from_the_bytes_of_the_slide() {
         assert_polygons(&polygons, &table, input);
         tables.push(table);
     }
-    assert!(
-        tables[0] != tables[1] && tables[1] != tables[2],
-        "different slides have different tissue"
-    );
+    assert!(tables[0] != tables[1] && tables[1] != tables[2], "different slides have different tissue");
 }
 
 /// It has the shape of the slide, tissue in it, and glass in its corner.
@@ -82,19 +65,10 @@ fn assert_heatmap(bytes: &[u8], input: &Value) {
     let mut image = Decoder::new(Cursor::new(bytes)).unwrap();
     let (width, height) = image.dimensions().unwrap();
     let shape = input["width_px"].as_f64().unwrap() / input["height_px"].as_f64().unwrap();
-    assert!(
-        (f64::from(width) / f64::from(height) / shape - 1.0).abs() < 0.01,
-        "{width} × {height}"
-    );
-    let DecodingResult::U8(cells) = image.read_image().unwrap() else {
-        panic!("not 8 bits deep")
-    };
+    assert!((f64::from(width) / f64::from(height) / shape - 1.0).abs() < 0.01, "{width} × {height}");
+    let DecodingResult::U8(cells) = image.read_image().unwrap() else { panic!("not 8 bits deep") };
     let tissue = cells.iter().filter(|cell| **cell > 0).count();
-    assert!(
-        tissue * 20 > cells.len() && tissue * 2 < cells.len(),
-        "{tissue} of {} cells",
-        cells.len()
-    );
+    assert!(tissue * 20 > cells.len() && tissue * 2 < cells.len(), "{tissue} of {} cells", cells.len());
     assert_eq!(cells[0], 0);
 }
 
@@ -102,28 +76,16 @@ fn assert_heatmap(bytes: &[u8], input: &Value) {
 fn assert_polygons(polygons: &Value, table: &str, input: &Value) {
     let features = polygons["features"].as_array().unwrap();
     let rings = |feature: &Value| feature["geometry"]["coordinates"].as_array().unwrap().len();
-    let large: Vec<_> = features
-        .iter()
-        .filter(|feature| feature["properties"]["area_um2"].as_f64().unwrap() > 1000.0)
-        .collect();
+    let large: Vec<_> =
+        features.iter().filter(|feature| feature["properties"]["area_um2"].as_f64().unwrap() > 1000.0).collect();
     assert_eq!(large.len(), 2, "{table}");
-    assert_eq!(
-        large.iter().map(|feature| rings(feature)).sum::<usize>(),
-        3,
-        "{table}"
-    );
+    assert_eq!(large.iter().map(|feature| rings(feature)).sum::<usize>(), 3, "{table}");
     let inside = |point: &Value| {
         let at = |axis: usize| point[axis].as_f64().unwrap();
         (0.0..=input["width_px"].as_f64().unwrap()).contains(&at(0))
             && (0.0..=input["height_px"].as_f64().unwrap()).contains(&at(1))
     };
-    assert!(
-        large[0]["geometry"]["coordinates"][0]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(inside)
-    );
+    assert!(large[0]["geometry"]["coordinates"][0].as_array().unwrap().iter().all(inside));
     assert_eq!(table.lines().count(), features.len() + 1);
 }
 
@@ -143,51 +105,27 @@ async fn a_slide_that_is_not_what_was_said_of_it_ends_its_item_with_a_user_error
     ] });
     let items = vec![
         user.item("good", bytes.clone(), metadata.clone()).await,
-        user.item(
-            "checksum",
-            bytes.clone(),
-            changed("checksum_base64_crc32c", json!("AAAAAA==")),
-        )
-        .await,
-        user.item("size", bytes.clone(), changed("width_px", json!(7)))
-            .await,
+        user.item("checksum", bytes.clone(), changed("checksum_base64_crc32c", json!("AAAAAA=="))).await,
+        user.item("size", bytes.clone(), changed("width_px", json!(7))).await,
         user.item("damaged", damaged, damaged_metadata).await,
-        user.item(
-            "no slide",
-            b"text".to_vec(),
-            changed("checksum_base64_crc32c", json!(checksum(b"text"))),
-        )
-        .await,
+        user.item("no slide", b"text".to_vec(), changed("checksum_base64_crc32c", json!(checksum(b"text")))).await,
         unreachable,
     ];
     let (run, items) = user.run(items).await;
     assert_eq!(
-        (
-            run["output"].as_str(),
-            run["statistics"]["item_user_error_count"].as_i64()
-        ),
+        (run["output"].as_str(), run["statistics"]["item_user_error_count"].as_i64()),
         (Some("PARTIAL"), Some(5))
     );
     assert_eq!(items[0]["termination_reason"], "SUCCEEDED");
-    for (item, reason) in items[1..].iter().zip([
-        "CRC32C",
-        "7 ×",
-        "cannot be decoded",
-        "cannot be decoded",
-        "cannot be fetched",
-    ]) {
+    for (item, reason) in
+        items[1..].iter().zip(["CRC32C", "7 ×", "cannot be decoded", "cannot be decoded", "cannot be fetched"])
+    {
         assert_eq!(
-            (
-                item["termination_reason"].as_str(),
-                item["output_artifacts"].as_array().unwrap().len()
-            ),
+            (item["termination_reason"].as_str(), item["output_artifacts"].as_array().unwrap().len()),
             (Some("USER_ERROR"), 0)
         );
         let message = item["error_message"].as_str().unwrap();
-        assert!(
-            message.contains(reason) && !message.contains("canary"),
-            "{message}"
-        );
+        assert!(message.contains(reason) && !message.contains("canary"), "{message}");
     }
 }
 

@@ -21,25 +21,17 @@ impl User {
     pub(crate) async fn new() -> Self {
         let mut user = Self::anonymous().await;
         let device = user.start_login().await;
-        user.decide(device["user_code"].as_str().unwrap(), "approve")
-            .await;
+        user.decide(device["user_code"].as_str().unwrap(), "approve").await;
         let (status, granted) = user.redeem(device["device_code"].as_str().unwrap()).await;
         assert_eq!(status, 200, "{granted}");
-        granted["access_token"]
-            .as_str()
-            .unwrap()
-            .clone_into(&mut user.token);
+        granted["access_token"].as_str().unwrap().clone_into(&mut user.token);
         user
     }
 
     /// Starts an emulator.
     pub(crate) async fn anonymous() -> Self {
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-        Self {
-            emulator: Emulator::start().await.unwrap(),
-            http,
-            token: String::new(),
-        }
+        Self { emulator: Emulator::start().await.unwrap(), http, token: String::new() }
     }
 
     pub(crate) async fn send(&self, request: Request) -> Response {
@@ -48,47 +40,26 @@ impl User {
 
     /// Sends a form to the identity provider.
     pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Vec<u8>) {
-        let body = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(form)
-            .finish();
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let url = self.emulator.issuer().join(path).unwrap();
-        read(
-            self.send(
-                Request::new(Method::Post, url)
-                    .with_body("application/x-www-form-urlencoded", body),
-            )
-            .await,
-        )
-        .await
+        read(self.send(Request::new(Method::Post, url).with_body("application/x-www-form-urlencoded", body)).await)
+            .await
     }
 
     pub(crate) async fn start_login(&self) -> Value {
-        let form = [
-            ("client_id", DEVICE_CLIENT_ID),
-            ("audience", AUDIENCE),
-            ("scope", "offline_access"),
-        ];
+        let form = [("client_id", DEVICE_CLIENT_ID), ("audience", AUDIENCE), ("scope", "offline_access")];
         let (status, body) = self.post("/oauth/device/code", &form).await;
         assert_eq!(status, 200);
         serde_json::from_slice(&body).unwrap()
     }
 
     pub(crate) async fn decide(&self, user_code: &str, decision: &str) -> u16 {
-        self.post(
-            "/activate",
-            &[("user_code", user_code), ("decision", decision)],
-        )
-        .await
-        .0
+        self.post("/activate", &[("user_code", user_code), ("decision", decision)]).await.0
     }
 
     pub(crate) async fn redeem(&self, device_code: &str) -> (u16, Value) {
         let grant = "urn:ietf:params:oauth:grant-type:device_code";
-        let form = [
-            ("grant_type", grant),
-            ("client_id", DEVICE_CLIENT_ID),
-            ("device_code", device_code),
-        ];
+        let form = [("grant_type", grant), ("client_id", DEVICE_CLIENT_ID), ("device_code", device_code)];
         let (status, body) = self.post("/oauth/token", &form).await;
         (status, serde_json::from_slice(&body).unwrap())
     }
@@ -99,9 +70,8 @@ impl User {
     }
 
     pub(crate) async fn submit(&self, submission: &Value) -> (u16, Value) {
-        let request = self
-            .authorized(Method::Post, "/api/v1/runs")
-            .with_body("application/json", submission.to_string());
+        let request =
+            self.authorized(Method::Post, "/api/v1/runs").with_body("application/json", submission.to_string());
         let (status, body) = read(self.send(request).await).await;
         (status, serde_json::from_slice(&body).unwrap())
     }
@@ -117,13 +87,7 @@ impl User {
         let text = |name: &str| organization[name].as_str().unwrap().to_owned();
         let name = text("aignostics_bucket_name");
         SignedBucket {
-            bucket: Bucket::new(
-                self.emulator.storage().clone(),
-                UrlStyle::Path,
-                name,
-                BUCKET_REGION,
-            )
-            .unwrap(),
+            bucket: Bucket::new(self.emulator.storage().clone(), UrlStyle::Path, name, BUCKET_REGION).unwrap(),
             credentials: Credentials::new(
                 text("aignostics_bucket_hmac_access_key_id"),
                 text("aignostics_bucket_hmac_secret_access_key"),
@@ -134,8 +98,7 @@ impl User {
     /// Uploads a slide and describes it as an item of a run.
     pub(crate) async fn item(&self, external_id: &str, slide: Vec<u8>, metadata: Value) -> Value {
         let bucket = self.bucket().await;
-        let put =
-            Request::new(Method::Put, bucket.put(external_id, HOUR)).with_body("image/tiff", slide);
+        let put = Request::new(Method::Put, bucket.put(external_id, HOUR)).with_body("image/tiff", slide);
         assert_eq!(self.send(put).await.status(), 200);
         json!({ "external_id": external_id, "input_artifacts": [
             { "name": "whole_slide_image", "download_url": bucket.get(external_id, HOUR).as_str(), "metadata": metadata },
@@ -144,9 +107,7 @@ impl User {
 
     /// Submits a run of the only application and asks for its items until it has ended.
     pub(crate) async fn run(&self, items: Vec<Value>) -> (Value, Vec<Value>) {
-        let (status, submitted) = self
-            .submit(&json!({ "application_id": "tissue", "items": items }))
-            .await;
+        let (status, submitted) = self.submit(&json!({ "application_id": "tissue", "items": items })).await;
         assert_eq!(status, 201, "{submitted}");
         let path = format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap());
         tokio::time::timeout(Duration::from_secs(60), async {
@@ -164,16 +125,10 @@ impl User {
 
     /// Fetches the file of an artifact by way of the redirect.
     pub(crate) async fn file(&self, run: &Value, artifact: &Value) -> Vec<u8> {
-        let ids = (
-            run["run_id"].as_str().unwrap(),
-            artifact["output_artifact_id"].as_str().unwrap(),
-        );
+        let ids = (run["run_id"].as_str().unwrap(), artifact["output_artifact_id"].as_str().unwrap());
         let path = format!("/api/v1/runs/{}/artifacts/{}/file", ids.0, ids.1);
         let redirect = self.send(self.authorized(Method::Get, &path)).await;
-        assert_eq!(
-            (redirect.status(), redirect.header("cache-control")),
-            (307, Some("no-store"))
-        );
+        assert_eq!((redirect.status(), redirect.header("cache-control")), (307, Some("no-store")));
         let url: Url = redirect.header("location").unwrap().parse().unwrap();
         let (status, body) = read(self.send(Request::get(url)).await).await;
         assert_eq!(status, 200);
@@ -189,21 +144,14 @@ pub(crate) struct SignedBucket {
 
 impl SignedBucket {
     pub(crate) fn put(&self, key: &str, lifetime: Duration) -> Url {
-        self.bucket
-            .put_object(Some(&self.credentials), key)
-            .sign(lifetime)
+        self.bucket.put_object(Some(&self.credentials), key).sign(lifetime)
     }
 
     pub(crate) fn get(&self, key: &str, lifetime: Duration) -> Url {
-        self.bucket
-            .get_object(Some(&self.credentials), key)
-            .sign(lifetime)
+        self.bucket.get_object(Some(&self.credentials), key).sign(lifetime)
     }
 }
 
 pub(crate) async fn read(response: Response) -> (u16, Vec<u8>) {
-    (
-        response.status(),
-        response.bytes(64 * 1024 * 1024).await.unwrap().to_vec(),
-    )
+    (response.status(), response.bytes(64 * 1024 * 1024).await.unwrap().to_vec())
 }

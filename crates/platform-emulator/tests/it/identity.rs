@@ -9,27 +9,12 @@ async fn a_device_waits_until_the_user_approves_and_redeems_its_code_once() {
     let code = device["device_code"].as_str().unwrap();
     assert_eq!(user.redeem(code).await.1["error"], "authorization_pending");
 
-    let page = user
-        .send(Request::get(
-            device["verification_uri_complete"]
-                .as_str()
-                .unwrap()
-                .parse()
-                .unwrap(),
-        ))
-        .await;
+    let page = user.send(Request::get(device["verification_uri_complete"].as_str().unwrap().parse().unwrap())).await;
     assert_eq!(page.header("cache-control"), Some("no-store"));
     let page = String::from_utf8(read(page).await.1).unwrap();
-    assert!(
-        page.contains(device["user_code"].as_str().unwrap()),
-        "{page}"
-    );
+    assert!(page.contains(device["user_code"].as_str().unwrap()), "{page}");
 
-    assert_eq!(
-        user.decide(device["user_code"].as_str().unwrap(), "approve")
-            .await,
-        200
-    );
+    assert_eq!(user.decide(device["user_code"].as_str().unwrap(), "approve").await, 200);
     assert_eq!(user.redeem(code).await.0, 200);
     assert_eq!(user.redeem(code).await.1["error"], "invalid_grant");
 }
@@ -38,12 +23,8 @@ async fn a_device_waits_until_the_user_approves_and_redeems_its_code_once() {
 async fn a_denied_or_unknown_login_brings_no_token() {
     let user = User::anonymous().await;
     let device = user.start_login().await;
-    user.decide(device["user_code"].as_str().unwrap(), "deny")
-        .await;
-    assert_eq!(
-        user.redeem(device["device_code"].as_str().unwrap()).await.1["error"],
-        "access_denied"
-    );
+    user.decide(device["user_code"].as_str().unwrap(), "deny").await;
+    assert_eq!(user.redeem(device["device_code"].as_str().unwrap()).await.1["error"], "access_denied");
     assert_eq!(user.redeem("guessed").await.1["error"], "invalid_grant");
     assert_eq!(user.decide("BBBB-BBBB", "approve").await, 404);
 }
@@ -51,16 +32,9 @@ async fn a_denied_or_unknown_login_brings_no_token() {
 #[tokio::test]
 async fn the_page_shows_nothing_that_it_was_sent() {
     let user = User::anonymous().await;
-    let url = user
-        .emulator
-        .issuer()
-        .join("/activate?user_code=\"><script>alert(1)</script>")
-        .unwrap();
+    let url = user.emulator.issuer().join("/activate?user_code=\"><script>alert(1)</script>").unwrap();
     let page = String::from_utf8(read(user.send(Request::get(url)).await).await.1).unwrap();
-    assert!(
-        page.contains("<form") && !page.contains("script>alert"),
-        "{page}"
-    );
+    assert!(page.contains("<form") && !page.contains("script>alert"), "{page}");
 }
 
 #[tokio::test]
@@ -68,55 +42,24 @@ async fn unknown_clients_grants_and_audiences_are_refused() {
     let user = User::anonymous().await;
     let client = ("client_id", platform_emulator::DEVICE_CLIENT_ID);
     for (path, form, code) in [
-        (
-            "/oauth/device/code",
-            vec![("client_id", "other")],
-            "unauthorized_client",
-        ),
-        (
-            "/oauth/device/code",
-            vec![client, ("audience", "https://other")],
-            "invalid_request",
-        ),
-        (
-            "/oauth/token",
-            vec![client, ("grant_type", "password")],
-            "unsupported_grant_type",
-        ),
+        ("/oauth/device/code", vec![("client_id", "other")], "unauthorized_client"),
+        ("/oauth/device/code", vec![client, ("audience", "https://other")], "invalid_request"),
+        ("/oauth/token", vec![client, ("grant_type", "password")], "unsupported_grant_type"),
     ] {
         let (status, body) = user.post(path, &form).await;
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(
-            (status, body["error"].as_str()),
-            (400, Some(code)),
-            "{path} {form:?}"
-        );
+        assert_eq!((status, body["error"].as_str()), (400, Some(code)), "{path} {form:?}");
     }
 }
 
 #[tokio::test]
 async fn discovery_names_the_issuer_as_its_tokens_do() {
     let user = User::anonymous().await;
-    let url = user
-        .emulator
-        .issuer()
-        .join("/.well-known/openid-configuration")
-        .unwrap();
-    let found: serde_json::Value =
-        serde_json::from_slice(&read(user.send(Request::get(url)).await).await.1).unwrap();
+    let url = user.emulator.issuer().join("/.well-known/openid-configuration").unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&read(user.send(Request::get(url)).await).await.1).unwrap();
     assert_eq!(found["issuer"], user.emulator.issuer().as_str());
     let jwks = found["jwks_uri"].as_str().unwrap().parse().unwrap();
-    let keys: serde_json::Value =
-        serde_json::from_slice(&read(user.send(Request::get(jwks)).await).await.1).unwrap();
-    assert_eq!(
-        (
-            keys["keys"][0]["kty"].as_str(),
-            keys["keys"].as_array().unwrap().len()
-        ),
-        (Some("RSA"), 1)
-    );
-    assert!(
-        keys["keys"][0].get("d").is_none(),
-        "the private key stays at home"
-    );
+    let keys: serde_json::Value = serde_json::from_slice(&read(user.send(Request::get(jwks)).await).await.1).unwrap();
+    assert_eq!((keys["keys"][0]["kty"].as_str(), keys["keys"].as_array().unwrap().len()), (Some("RSA"), 1));
+    assert!(keys["keys"][0].get("d").is_none(), "the private key stays at home");
 }

@@ -9,42 +9,21 @@ use crate::client::{SignedBucket, User, read};
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn put(user: &User, url: Url, content: &'static str) -> u16 {
-    user.send(Request::new(Method::Put, url).with_body("text/plain", content))
-        .await
-        .status()
+    user.send(Request::new(Method::Put, url).with_body("text/plain", content)).await.status()
 }
 
 #[tokio::test]
 async fn what_was_put_is_got_whatever_its_name() {
     let user = User::new().await;
     let bucket = user.bucket().await;
-    for key in [
-        "plain",
-        "folder/slide 1.tiff",
-        "a+b&c=d?e#f",
-        "ü/%2F/ß",
-        "tissue:heatmap",
-    ] {
-        assert_eq!(
-            put(&user, bucket.put(key, HOUR), "content").await,
-            200,
-            "{key}"
-        );
+    for key in ["plain", "folder/slide 1.tiff", "a+b&c=d?e#f", "ü/%2F/ß", "tissue:heatmap"] {
+        assert_eq!(put(&user, bucket.put(key, HOUR), "content").await, 200, "{key}");
         let response = user.send(Request::get(bucket.get(key, HOUR))).await;
         assert_eq!(response.header("content-type"), Some("text/plain"));
-        assert_eq!(
-            response.header("x-goog-hash"),
-            Some("crc32c=Ya91Mw=="),
-            "{key}"
-        );
+        assert_eq!(response.header("x-goog-hash"), Some("crc32c=Ya91Mw=="), "{key}");
         assert_eq!(read(response).await, (200, b"content".to_vec()), "{key}");
     }
-    assert_eq!(
-        user.send(Request::get(bucket.get("absent", HOUR)))
-            .await
-            .status(),
-        404
-    );
+    assert_eq!(user.send(Request::get(bucket.get("absent", HOUR))).await.status(), 404);
 }
 
 #[tokio::test]
@@ -59,23 +38,12 @@ async fn only_what_was_signed_is_served() {
     let mut other_object = good.clone();
     other_object.set_path(&good.path().replace("object", "object2"));
     let last = good.as_str().chars().last().unwrap();
-    let wrong_digit =
-        good.as_str().trim_end_matches(last).to_owned() + if last == '0' { "1" } else { "0" };
-    let longer: Url = good
-        .as_str()
-        .replace("X-Amz-Expires=3600", "X-Amz-Expires=7200")
-        .parse()
-        .unwrap();
+    let wrong_digit = good.as_str().trim_end_matches(last).to_owned() + if last == '0' { "1" } else { "0" };
+    let longer: Url = good.as_str().replace("X-Amz-Expires=3600", "X-Amz-Expires=7200").parse().unwrap();
     let stranger = Credentials::new(bucket.credentials.key(), "guessed");
-    let forged = bucket
-        .bucket
-        .get_object(Some(&stranger), "object")
-        .sign(HOUR);
+    let forged = bucket.bucket.get_object(Some(&stranger), "object").sign(HOUR);
     let unknown = Credentials::new("GOOGUNKNOWN", bucket.credentials.secret());
-    let unknown = bucket
-        .bucket
-        .get_object(Some(&unknown), "object")
-        .sign(HOUR);
+    let unknown = bucket.bucket.get_object(Some(&unknown), "object").sign(HOUR);
     for (url, code) in [
         (unsigned, "AccessDenied"),
         (other_object, "SignatureDoesNotMatch"),
@@ -89,10 +57,7 @@ async fn only_what_was_signed_is_served() {
     ] {
         let (status, body) = read(user.send(Request::get(url.clone())).await).await;
         let body = String::from_utf8(body).unwrap();
-        assert!(
-            status == 403 && body.contains(code),
-            "{url}: {status} {body}"
-        );
+        assert!(status == 403 && body.contains(code), "{url}: {status} {body}");
     }
     assert_eq!(read(user.send(Request::get(good)).await).await.0, 200);
 }
@@ -100,10 +65,7 @@ async fn only_what_was_signed_is_served() {
 /// A URL that was, or will be, good for an hour from this many seconds from now.
 fn expired(bucket: &SignedBucket, seconds: i64) -> Url {
     let start = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
-    bucket
-        .bucket
-        .get_object(Some(&bucket.credentials), "object")
-        .sign_with_time(HOUR, &start)
+    bucket.bucket.get_object(Some(&bucket.credentials), "object").sign_with_time(HOUR, &start)
 }
 
 #[tokio::test]
@@ -112,19 +74,10 @@ async fn an_upload_that_does_not_have_its_stated_checksum_is_not_kept() {
     let bucket = user.bucket().await;
     let upload = |hash: &'static str| {
         let request = Request::new(Method::Put, bucket.put("object", HOUR));
-        user.send(
-            request
-                .with_body("text/plain", "content")
-                .with_header("x-goog-hash", hash),
-        )
+        user.send(request.with_body("text/plain", "content").with_header("x-goog-hash", hash))
     };
     let (status, body) = read(upload("crc32c=AAAAAA==").await).await;
     assert!(status == 400 && String::from_utf8(body).unwrap().contains("BadDigest"));
-    assert_eq!(
-        user.send(Request::get(bucket.get("object", HOUR)))
-            .await
-            .status(),
-        404
-    );
+    assert_eq!(user.send(Request::get(bucket.get("object", HOUR))).await.status(), 404);
     assert_eq!(upload("md5=abc, crc32c=Ya91Mw==").await.status(), 200);
 }

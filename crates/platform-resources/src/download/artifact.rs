@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use platform_api::JsonObject;
 use platform_api::models::{ArtifactId, Item, OutputArtifact, RunId};
 use platform_api::operations::GetArtifactFile;
-use platform_download::{
-    Crc32c, Downloader, Expected, ManifestEntry, Outcome, Source, escape, extension,
-};
+use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Outcome, Source, escape, extension};
 use url::Url;
 
 use super::{ArtifactReport, Event};
@@ -61,24 +59,15 @@ impl Planned {
         let empty = JsonObject::new();
         let metadata = artifact.metadata.as_ref().unwrap_or(&empty);
         let text = |keys: [&str; 2]| keys.iter().find_map(|key| metadata.get(*key)?.as_str());
-        let crc32c: Crc32c = text(CHECKSUM_KEYS)
-            .and_then(|text| text.parse().ok())
-            .ok_or(PlanError::NoChecksum)?;
+        let crc32c: Crc32c = text(CHECKSUM_KEYS).and_then(|text| text.parse().ok()).ok_or(PlanError::NoChecksum)?;
         let size = metadata.get(SIZE_KEY).and_then(serde_json::Value::as_u64);
-        let expected = size
-            .into_iter()
-            .fold(Expected::new(crc32c), Expected::with_bytes);
-        let parts = [
-            escape(&item.external_id),
-            file_name(&artifact.name, text(TYPE_KEYS)),
-        ];
+        let expected = size.into_iter().fold(Expected::new(crc32c), Expected::with_bytes);
+        let parts = [escape(&item.external_id), file_name(&artifact.name, text(TYPE_KEYS))];
         let file = parts.join("/");
         if !names.insert(file.to_lowercase()) {
             return Err(PlanError::SameName(file));
         }
-        let path = parts
-            .iter()
-            .fold(folder.to_owned(), |path, part| path.join(part));
+        let path = parts.iter().fold(folder.to_owned(), |path, part| path.join(part));
         Ok(Self {
             item: index,
             id: artifact.output_artifact_id.clone(),
@@ -93,25 +82,14 @@ impl Planned {
 /// The name of an artifact with the ending of its type, unless it has it already.
 fn file_name(name: &str, media_type: Option<&str>) -> String {
     let ending = extension(media_type.unwrap_or_default());
-    if name.to_ascii_lowercase().ends_with(ending) {
-        escape(name)
-    } else {
-        escape(&format!("{name}{ending}"))
-    }
+    if name.to_ascii_lowercase().ends_with(ending) { escape(name) } else { escape(&format!("{name}{ending}")) }
 }
 
 impl Fetched {
     /// The line for the manifest, if the file is in its place.
     pub(super) fn entry(&self, run: &RunId, external_id: &str) -> Option<ManifestEntry> {
         let bytes = self.report.outcome.as_ref().ok()?.bytes();
-        Some(ManifestEntry::new(
-            run.as_str(),
-            external_id,
-            &self.report.name,
-            &self.file,
-            bytes,
-            self.crc32c,
-        ))
+        Some(ManifestEntry::new(run.as_str(), external_id, &self.report.name, &self.file, bytes, self.crc32c))
     }
 }
 
@@ -136,14 +114,7 @@ pub(super) async fn fetch(
     planned: Planned,
     observer: &(dyn Fn(Event) + Send + Sync),
 ) -> Fetched {
-    let Planned {
-        item,
-        id,
-        name,
-        expected,
-        file,
-        path,
-    } = planned;
+    let Planned { item, id, name, expected, file, path } = planned;
     let source = ArtifactSource { run, id };
     let outcome = downloader
         .fetch(&source, expected, &path, &|bytes| {
@@ -167,10 +138,7 @@ pub(super) async fn fetch(
     }
     Fetched {
         item,
-        report: ArtifactReport {
-            name,
-            outcome: outcome.map_err(Into::into),
-        },
+        report: ArtifactReport { name, outcome: outcome.map_err(Into::into) },
         file,
         crc32c: expected.crc32c(),
     }

@@ -67,21 +67,13 @@ pub struct ArtifactReport {
 
 impl RunReport {
     pub(super) fn new(run: &RunId) -> Self {
-        Self {
-            run: run.clone(),
-            items: Vec::new(),
-            manifest: PathBuf::new(),
-        }
+        Self { run: run.clone(), items: Vec::new(), manifest: PathBuf::new() }
     }
 
     /// Every item succeeded, and every artifact is in its place.
     pub fn is_complete(&self) -> bool {
         let complete = |item: &ItemReport| {
-            item.outcome == ItemOutcome::Succeeded
-                && item
-                    .artifacts
-                    .iter()
-                    .all(|artifact| artifact.outcome.is_ok())
+            item.outcome == ItemOutcome::Succeeded && item.artifacts.iter().all(|artifact| artifact.outcome.is_ok())
         };
         self.items.iter().all(complete)
     }
@@ -99,10 +91,7 @@ impl ItemReport {
 
     /// The length of all files that are in their place.
     pub fn bytes(&self) -> u64 {
-        let outcomes = self
-            .artifacts
-            .iter()
-            .filter_map(|artifact| artifact.outcome.as_ref().ok());
+        let outcomes = self.artifacts.iter().filter_map(|artifact| artifact.outcome.as_ref().ok());
         outcomes.map(|outcome| outcome.bytes()).sum()
     }
 }

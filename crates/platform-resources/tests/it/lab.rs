@@ -32,9 +32,7 @@ impl Prompt for Yes {
     async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         let form = format!("user_code={}&decision=approve", device.user_code);
         let page = Request::new(Method::Post, device.verification_url.parse()?);
-        self.0
-            .send(page.with_body("application/x-www-form-urlencoded", form))
-            .await?;
+        self.0.send(page.with_body("application/x-www-form-urlencoded", form)).await?;
         Ok(())
     }
 }
@@ -44,24 +42,12 @@ impl Lab {
         let emulator = Emulator::start().await.unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
-        let login = DeviceLogin::new(
-            http.clone(),
-            endpoints,
-            DEVICE_CLIENT_ID,
-            Arc::new(Yes(http)),
-        )
-        .with_audience(AUDIENCE);
+        let login =
+            DeviceLogin::new(http.clone(), endpoints, DEVICE_CLIENT_ID, Arc::new(Yes(http))).with_audience(AUDIENCE);
         let tokens = TokenSource::new(TokenKey::new(emulator.issuer().as_str()), Arc::new(login));
         let client = Client::builder(emulator.api_root().clone(), tokens).with_plain_loopback();
-        let client = client
-            .with_storage_endpoint(emulator.storage().clone())
-            .build()
-            .unwrap();
-        Self {
-            _emulator: emulator,
-            client,
-            folder: TempDir::new().unwrap(),
-        }
+        let client = client.with_storage_endpoint(emulator.storage().clone()).build().unwrap();
+        Self { _emulator: emulator, client, folder: TempDir::new().unwrap() }
     }
 
     pub(crate) fn slides(&self) -> Vec<PathBuf> {
@@ -78,29 +64,11 @@ impl Lab {
         let bucket = self.client.bucket().await.unwrap();
         let crc32c = Crc32c::of(&fs::read(slide).unwrap());
         let put = bucket.put_url(name, Duration::from_secs(600)).unwrap();
-        upload(
-            self.client.storage_http(),
-            slide,
-            crc32c,
-            "image/tiff",
-            put,
-            Arc::new(|_| {}),
-        )
-        .await
-        .unwrap();
-        let url = bucket
-            .get_url(name, Duration::from_secs(7 * 24 * 3600))
-            .unwrap();
+        upload(self.client.storage_http(), slide, crc32c, "image/tiff", put, Arc::new(|_| {})).await.unwrap();
+        let url = bucket.get_url(name, Duration::from_secs(7 * 24 * 3600)).unwrap();
         let facts = slide_metadata::read(slide).unwrap();
         let metadata = metadata(&crc32c.to_string(), facts.width, facts.height);
-        ItemSubmission::new(
-            name,
-            vec![InputArtifactSubmission::new(
-                "whole_slide_image",
-                Secret::new(url),
-                metadata,
-            )],
-        )
+        ItemSubmission::new(name, vec![InputArtifactSubmission::new("whole_slide_image", Secret::new(url), metadata)])
     }
 
     pub(crate) async fn submission(&self, slides: &[PathBuf]) -> RunSubmission {
@@ -134,8 +102,5 @@ impl AsyncTokenProvider for External {
 /// A client of a platform that a test scripts.
 pub(crate) fn scripted(root: &str) -> Client {
     let tokens = TokenSource::new(TokenKey::new("external"), Arc::new(External));
-    Client::builder(root.parse().unwrap(), tokens)
-        .with_plain_loopback()
-        .build()
-        .unwrap()
+    Client::builder(root.parse().unwrap(), tokens).with_plain_loopback().build().unwrap()
 }

@@ -22,11 +22,7 @@ async fn list(pages: Vec<ResponseTemplate>) -> Result<usize, platform_resources:
             .mount(&server)
             .await;
     }
-    let applications: Vec<_> = scripted(&server.uri())
-        .applications()
-        .list()
-        .try_collect()
-        .await?;
+    let applications: Vec<_> = scripted(&server.uri()).applications().list().try_collect().await?;
     let in_order = applications
         .iter()
         .enumerate()
@@ -38,35 +34,20 @@ async fn list(pages: Vec<ResponseTemplate>) -> Result<usize, platform_resources:
 #[tokio::test]
 async fn a_list_ends_with_a_page_that_is_not_full() {
     assert_eq!(list(vec![page(0..3)]).await.unwrap(), 3);
-    assert_eq!(
-        list(vec![page(0..100), page(100..200), page(200..201)])
-            .await
-            .unwrap(),
-        201
-    );
+    assert_eq!(list(vec![page(0..100), page(100..200), page(200..201)]).await.unwrap(), 201);
     assert_eq!(list(vec![page(0..0)]).await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn a_page_beyond_the_end_may_not_be_found() {
-    assert_eq!(
-        list(vec![page(0..100), ResponseTemplate::new(404)])
-            .await
-            .unwrap(),
-        100
-    );
+    assert_eq!(list(vec![page(0..100), ResponseTemplate::new(404)]).await.unwrap(), 100);
     assert_eq!(list(vec![page(0..100), page(0..0)]).await.unwrap(), 100);
 }
 
 #[tokio::test]
 async fn an_error_never_shortens_a_list() {
     let error = list(vec![ResponseTemplate::new(404)]).await.unwrap_err();
-    assert!(
-        error.api().unwrap().is_not_found(),
-        "on page 1 it is an error"
-    );
-    let error = list(vec![page(0..100), ResponseTemplate::new(500)])
-        .await
-        .unwrap_err();
+    assert!(error.api().unwrap().is_not_found(), "on page 1 it is an error");
+    let error = list(vec![page(0..100), ResponseTemplate::new(500)]).await.unwrap_err();
     assert_eq!(error.api().unwrap().status(), Some(500));
 }

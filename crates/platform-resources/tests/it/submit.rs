@@ -3,16 +3,9 @@ use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSub
 
 use crate::lab::{Lab, metadata};
 
-fn item(
-    name: &str,
-    artifact: &str,
-    metadata: serde_json::Map<String, serde_json::Value>,
-) -> ItemSubmission {
+fn item(name: &str, artifact: &str, metadata: serde_json::Map<String, serde_json::Value>) -> ItemSubmission {
     let url = Secret::new("http://127.0.0.1:9/slide");
-    ItemSubmission::new(
-        name,
-        vec![InputArtifactSubmission::new(artifact, url, metadata)],
-    )
+    ItemSubmission::new(name, vec![InputArtifactSubmission::new(artifact, url, metadata)])
 }
 
 #[tokio::test]
@@ -31,19 +24,13 @@ async fn all_that_is_wrong_is_said_at_once_and_nothing_is_submitted() {
         ],
     );
     let error = lab.client.runs().submit(submission).await.unwrap_err();
-    let mut found: Vec<_> = error
-        .problems()
-        .iter()
-        .map(|problem| (problem.item.as_str(), problem.path.as_str()))
-        .collect();
+    let mut found: Vec<_> =
+        error.problems().iter().map(|problem| (problem.item.as_str(), problem.path.as_str())).collect();
     found.sort_unstable();
     assert_eq!(
         found,
         [
-            (
-                "checksum",
-                "input_artifacts/0/metadata/checksum_base64_crc32c"
-            ),
+            ("checksum", "input_artifacts/0/metadata/checksum_base64_crc32c"),
             ("other", "input_artifacts"),
             ("other", "input_artifacts/0/name"),
             ("sizes", "input_artifacts/0/metadata"),
@@ -56,36 +43,18 @@ async fn all_that_is_wrong_is_said_at_once_and_nothing_is_submitted() {
 #[tokio::test]
 async fn the_latest_version_is_resolved_and_recorded() {
     let lab = Lab::open().await;
-    let submission = || {
-        RunSubmission::new(
-            "tissue",
-            vec![item(
-                "slide",
-                "whole_slide_image",
-                metadata("AAAAAA==", 1, 1),
-            )],
-        )
-    };
+    let submission =
+        || RunSubmission::new("tissue", vec![item("slide", "whole_slide_image", metadata("AAAAAA==", 1, 1))]);
     let run = lab.client.runs().submit(submission()).await.unwrap();
     assert_eq!(run.get().await.unwrap().version_number.as_str(), "1.0.0");
-    let named = lab
-        .client
-        .runs()
-        .submit(submission().with_version_number("1.0.0"))
-        .await
-        .unwrap();
+    let named = lab.client.runs().submit(submission().with_version_number("1.0.0")).await.unwrap();
     assert_ne!(named.id(), run.id());
 }
 
 #[tokio::test]
 async fn an_application_or_version_that_is_not_there_is_named() {
     let lab = Lab::open().await;
-    let error = lab
-        .client
-        .runs()
-        .submit(RunSubmission::new("unheard-of", vec![]))
-        .await
-        .unwrap_err();
+    let error = lab.client.runs().submit(RunSubmission::new("unheard-of", vec![])).await.unwrap_err();
     assert!(error.to_string().contains("unheard-of"), "{error}");
     let submission = RunSubmission::new("tissue", vec![]).with_version_number("9.9.9");
     let error = lab.client.runs().submit(submission).await.unwrap_err();

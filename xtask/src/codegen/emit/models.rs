@@ -64,10 +64,9 @@ fn record(name: &str, text: &str, role: Role, fields: &[Field]) -> TokenStream {
         let (wire, ident) = (&field.name, ident(&field.name));
         let (text, ty) = (doc(&field.doc), field_type(field));
         let rename = (ident != wire).then(|| quote! { #[serde(rename = #wire)] });
-        let absent = (sent && is_option(field))
-            .then(|| quote! { #[serde(skip_serializing_if = "Option::is_none")] });
-        let expose = (sent && field.ty == Ty::Secret)
-            .then(|| quote! { #[serde(serialize_with = "crate::runtime::expose")] });
+        let absent = (sent && is_option(field)).then(|| quote! { #[serde(skip_serializing_if = "Option::is_none")] });
+        let expose =
+            (sent && field.ty == Ty::Secret).then(|| quote! { #[serde(serialize_with = "crate::runtime::expose")] });
         let secret = secret_reader(field, role);
         let deprecated = field.deprecated.then(|| quote! { #[deprecated] });
         quote! { #text #deprecated #rename #absent #expose #secret pub #ident: #ty }
@@ -82,10 +81,7 @@ fn record(name: &str, text: &str, role: Role, fields: &[Field]) -> TokenStream {
 }
 
 fn constructors_of(fields: &[Field]) -> TokenStream {
-    constructors(
-        &fields.iter().collect::<Vec<_>>(),
-        "With what is required; the rest is set by the `with_` methods.",
-    )
+    constructors(&fields.iter().collect::<Vec<_>>(), "With what is required; the rest is set by the `with_` methods.")
 }
 
 /// `Secret` does not read itself: where one arrives is said field by field.
@@ -95,9 +91,9 @@ fn secret_reader(field: &Field, role: Role) -> Option<TokenStream> {
     }
     match &field.ty {
         Ty::Secret => Some(quote! { #[serde(deserialize_with = "crate::runtime::conceal")] }),
-        Ty::Nullable(inner) if **inner == Ty::Secret => Some(
-            quote! { #[serde(default, deserialize_with = "crate::runtime::conceal_optional")] },
-        ),
+        Ty::Nullable(inner) if **inner == Ty::Secret => {
+            Some(quote! { #[serde(default, deserialize_with = "crate::runtime::conceal_optional")] })
+        }
         _ => None,
     }
 }

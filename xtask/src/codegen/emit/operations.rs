@@ -20,21 +20,13 @@ fn one(operation: &Operation) -> TokenStream {
     let method = type_name(operation.method);
     let text = doc(&documentation(operation));
     let body = operation.body.as_ref().map(body_field);
-    let fields: Vec<&Field> = operation
-        .path
-        .iter()
-        .chain(&body)
-        .chain(&operation.query)
-        .collect();
+    let fields: Vec<&Field> = operation.path.iter().chain(&body).chain(&operation.query).collect();
     let declarations = fields.iter().map(|field| {
         let (name, ty, text) = (ident(&field.name), field_type(field), doc(&field.doc));
         quote! { #text pub #name: #ty }
     });
     let default = default(fields.iter().copied());
-    let constructors = constructors(
-        &fields,
-        "With what is required; the rest is set by the `with_` methods.",
-    );
+    let constructors = constructors(&fields, "With what is required; the rest is set by the `with_` methods.");
     let (output, decode) = match &operation.output {
         Output::Json(ty) => (rust_type(ty), quote! { answer.json() }),
         Output::Redirect => (quote! { Redirect }, quote! { answer.redirect() }),
@@ -68,17 +60,8 @@ fn one(operation: &Operation) -> TokenStream {
 }
 
 fn documentation(operation: &Operation) -> String {
-    let Operation {
-        summary,
-        description,
-        refusals,
-        ..
-    } = operation;
-    let route = format!(
-        "`{} {}`",
-        operation.method.to_uppercase(),
-        operation.template
-    );
+    let Operation { summary, description, refusals, .. } = operation;
+    let route = format!("`{} {}`", operation.method.to_uppercase(), operation.template);
     let mut text = format!("{summary}\n\n{description}\n\n{route}");
     if !refusals.is_empty() {
         text += "\n\nThe platform refuses with";
@@ -91,13 +74,7 @@ fn documentation(operation: &Operation) -> String {
 
 fn body_field(ty: &Ty) -> Field {
     let doc = "What is submitted.".to_owned();
-    Field {
-        name: "submission".to_owned(),
-        doc,
-        ty: ty.clone(),
-        optional: false,
-        deprecated: false,
-    }
+    Field { name: "submission".to_owned(), doc, ty: ty.clone(), optional: false, deprecated: false }
 }
 
 fn path(operation: &Operation) -> Option<TokenStream> {
@@ -105,8 +82,7 @@ fn path(operation: &Operation) -> Option<TokenStream> {
         let (wire, name) = (&field.name, ident(&field.name));
         quote! { Segment::new(#wire, self.#name.as_ref()) }
     });
-    (!operation.path.is_empty())
-        .then(|| quote! { fn segments(&self) -> Vec<Segment<'_>> { vec![#(#segments),*] } })
+    (!operation.path.is_empty()).then(|| quote! { fn segments(&self) -> Vec<Segment<'_>> { vec![#(#segments),*] } })
 }
 
 fn query(operation: &Operation) -> Option<TokenStream> {
@@ -118,6 +94,5 @@ fn query(operation: &Operation) -> Option<TokenStream> {
             quote! { .one(#wire, self.#name.as_ref()) }
         }
     });
-    (!operation.query.is_empty())
-        .then(|| quote! { fn query(&self) -> Query { Query::new() #(#parameters)* } })
+    (!operation.query.is_empty()).then(|| quote! { fn query(&self) -> Query { Query::new() #(#parameters)* } })
 }
