@@ -1,1 +1,9 @@
-//! x
+//! The built `aignostics` command from end to end, as a user runs it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod command;
+mod demo;
+mod disk;
+mod interrupt;
+mod needs;
+mod slides;

@@ -16,12 +16,12 @@ use auth_http::HttpClient;
 use auth_oauth::{DeviceLogin, Endpoints};
 use clap::Args;
 use futures_util::TryStreamExt;
-use platform_download::upload;
+use platform_download::{DownloadError, upload};
 use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator};
 use platform_resources::models::{
     ApplicationSummary, InputArtifactSubmission, ItemSubmission, RunSubmission, VersionNumber,
 };
-use platform_resources::{Client, Error};
+use platform_resources::{Client, Error, RunHandle, RunReport};
 
 use crate::exit::Failure;
 use progress::Progress;
@@ -47,8 +47,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     slides::check_writable(&arguments.output).await?;
 
     let emulator = Emulator::start().await.context("the emulator could not be started")?;
-    progress
-        .step(1, &format!("the emulator is up: API {}, identity provider {}", emulator.api_root(), emulator.issuer()));
+    let (api, identity) = (emulator.api_root(), emulator.issuer());
+    progress.step(1, &format!("the emulator is up: API {api}, identity provider {identity}"));
     let client = log_in(&emulator, &progress).await?;
     let (application, version) = pick_application(&client).await?;
     progress.step(3, &format!("application {} {version}: {}", application.application_id, application.name));
@@ -59,19 +59,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     for slide in &slides {
         progress.step(4, &slide.to_string());
     }
-    let items = upload_all(&client, &slides, &progress).await?;
-    let input = client.applications().version(&application.application_id, &version).await?.input_artifacts;
-    let input = input.first().map(|input| input.name.clone()).context("the application takes no input")?;
-    let submission = RunSubmission::new(application.application_id.as_str(), items_of(&slides, &items, &input))
-        .with_version_number(version.as_str());
-    let run = client.runs().submit(submission).await.map_err(explain)?;
-    progress.step(6, &format!("every item fits the schema of the application; run {} submitted", run.id()));
+    let urls = upload_all(&client, &slides, &progress).await?;
+    let run = submit(&client, &application, &version, &slides, &urls).await?;
+    progress.step(6, &format!("every item fits the schema of the application; run {} is submitted", run.id()));
 
     progress.step(7, "following the run and downloading what is finished");
     let bars = progress.follow();
     let report = run.download(&arguments.output).with_observer(move |event| bars.show(event)).follow().await?;
+    progress.step(8, &format!("run {} has ended", run.id()));
     summary::print(&report, &arguments.output)?;
-    if report.is_complete() { Ok(()) } else { Err(Failure::incomplete(anyhow!("some items or artifacts failed"))) }
+    judge(&report)
 }
 
 /// Logs in over HTTP by the device flow, and verifies the token that comes of it.
@@ -121,12 +118,33 @@ async fn upload_all(client: &Client, slides: &[Slide], progress: &Progress) -> R
     Ok(urls)
 }
 
-fn items_of(slides: &[Slide], urls: &[Secret], input: &str) -> Vec<ItemSubmission> {
-    let item = |(slide, url): (&Slide, &Secret)| {
+/// Submits one run of all slides, after every item was checked against the schema of its input.
+async fn submit(
+    client: &Client,
+    application: &ApplicationSummary,
+    version: &VersionNumber,
+    slides: &[Slide],
+    urls: &[Secret],
+) -> Result<RunHandle, Failure> {
+    let input = client.applications().version(&application.application_id, version).await?.input_artifacts;
+    let input = input.first().context("the application takes no input")?.name.as_str();
+    let items = slides.iter().zip(urls).map(|(slide, url)| {
         let artifact = InputArtifactSubmission::new(input, url.clone(), slide.describe());
         ItemSubmission::new(slide.name.as_str(), vec![artifact])
-    };
-    slides.iter().zip(urls).map(item).collect()
+    });
+    let submission = RunSubmission::new(application.application_id.as_str(), items.collect::<Vec<_>>());
+    client.runs().submit(submission.with_version_number(version.as_str())).await.map_err(explain)
+}
+
+/// Whether all of it went well; if not, whether the fault is on this side.
+fn judge(report: &RunReport) -> Result<(), Failure> {
+    if report.is_complete() {
+        Ok(())
+    } else if report.failures().any(|error| error.downcast_ref().is_some_and(DownloadError::is_local)) {
+        Err(anyhow!("some results could not be written; make room and call again, it goes on from here").into())
+    } else {
+        Err(Failure::incomplete(anyhow!("some items or artifacts failed")))
+    }
 }
 
 /// A refused submission with all of its problems.

@@ -74,6 +74,11 @@ impl DownloadError {
         matches!(self.kind, Kind::DiskFull)
     }
 
+    /// The fault is on this side: the file cannot be read or written here, for want of room or otherwise.
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind, Kind::DiskFull | Kind::Write)
+    }
+
     /// What came is not what was stated.
     pub fn is_corrupt(&self) -> bool {
         matches!(self.kind, Kind::Size { .. } | Kind::Checksum { .. })

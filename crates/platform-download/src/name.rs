@@ -2,19 +2,20 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What some file system cannot hold in a name or takes for something else, and the `%` itself, so
 /// that the way back is unambiguous.
-const UNSAFE: &AsciiSet =
-    &CONTROLS.add(b'%').add(b'/').add(b'\\').add(b':').add(b'*').add(b'?').add(b'"').add(b'<').add(b'>').add(b'|');
+fn is_unsafe(character: char) -> bool {
+    character.is_control() || matches!(character, '%' | '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+}
 
 /// A name for one file or folder that stands for `name`: percent-encoded where need be, never
 /// empty, `.` or `..`, never hidden, never a path. Different names give different ones, and
 /// percent-decoding gives the name back.
 ///
 /// ```
-/// assert_eq!(platform_download::escape("slide 1.tiff"), "slide 1.tiff");
+/// assert_eq!(platform_download::escape("Präparat 1.tiff"), "Präparat 1.tiff");
 /// assert_eq!(platform_download::escape("tissue:heatmap"), "tissue%3Aheatmap");
 /// assert_eq!(platform_download::escape("../../etc/passwd"), "%2E.%2F..%2Fetc%2Fpasswd");
 /// ```
@@ -23,7 +24,14 @@ pub fn escape(name: &str) -> String {
         // No other name is encoded to a lone `%`.
         return "%".to_owned();
     }
-    let mut safe = utf8_percent_encode(name, UNSAFE).to_string();
+    let mut safe = String::with_capacity(name.len());
+    for character in name.chars() {
+        if is_unsafe(character) {
+            safe.extend(utf8_percent_encode(character.encode_utf8(&mut [0; 4]), NON_ALPHANUMERIC));
+        } else {
+            safe.push(character);
+        }
+    }
     if safe.starts_with('.') {
         safe.replace_range(..1, "%2E");
     }
@@ -86,6 +94,7 @@ mod tests {
             ("/etc/passwd", "%2Fetc%2Fpasswd"),
             ("a\\b", "a%5Cb"),
             ("nul\0", "nul%00"),
+            ("next\u{85}line", "next%C2%85line"),
             ("trailing. ", "trailing.%20"),
             ("50%", "50%25"),
             ("CON", "%43ON"),

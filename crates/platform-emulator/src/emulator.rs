@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use parking_lot::Mutex;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use url::Url;
@@ -25,6 +26,8 @@ use crate::{api, identity, storage};
 pub struct Emulator {
     platform: Arc<Platform>,
     servers: JoinSet<io::Result<()>>,
+    /// Where the bytes of the objects lie. It is deleted with the emulator, whatever still runs.
+    _folder: TempDir,
 }
 
 impl Emulator {
@@ -37,6 +40,7 @@ impl Emulator {
         let (identity, issuer) = listen().await?;
         let (api, api_root) = listen().await?;
         let (storage, storage_root) = listen().await?;
+        let folder = tempfile::Builder::new().prefix("aignostics-emulator-").tempdir()?;
         let platform = Arc::new(Platform {
             issuer,
             api_root,
@@ -50,7 +54,7 @@ impl Emulator {
             signing_key: SigningKey::generate().map_err(io::Error::other)?,
             organization: Organization::new(),
             devices: Devices::default(),
-            objects: Objects::in_temporary_folder()?,
+            objects: Objects::new(folder.path()),
             runs: Runs::default(),
             work: Mutex::default(),
         });
@@ -62,7 +66,7 @@ impl Emulator {
         ] {
             servers.spawn(async move { axum::serve(listener, logged(name, router)).await });
         }
-        Ok(Self { platform, servers })
+        Ok(Self { platform, servers, _folder: folder })
     }
 
     /// The issuer of the tokens, as their `iss` claim spells it.

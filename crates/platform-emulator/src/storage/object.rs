@@ -1,20 +1,20 @@
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
-use tempfile::{TempDir, TempPath};
+use tempfile::TempPath;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
 use crate::random;
 
-/// All objects of all buckets; their bytes lie in files of a temporary folder.
+/// All objects of all buckets; their bytes lie in files of one folder.
 pub(crate) struct Objects {
-    folder: TempDir,
+    folder: PathBuf,
     index: Mutex<HashMap<(String, String), Arc<Object>>>,
 }
 
@@ -37,14 +37,13 @@ pub(crate) struct Upload {
 }
 
 impl Objects {
-    pub(crate) fn in_temporary_folder() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("aignostics-emulator-").tempdir()?;
-        Ok(Self { folder, index: Mutex::default() })
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), index: Mutex::default() }
     }
 
     /// A new file for work that is not an object yet.
     pub(crate) fn scratch(&self) -> PathBuf {
-        self.folder.path().join(random::token())
+        self.folder.join(random::token())
     }
 
     pub(crate) async fn create(&self) -> io::Result<Upload> {
@@ -81,7 +80,7 @@ impl Object {
         File::open(&self.path).await
     }
 
-    pub(crate) fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

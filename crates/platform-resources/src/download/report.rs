@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::path::PathBuf;
 
 use platform_api::models::{Item, RunId};
@@ -62,7 +63,7 @@ pub struct ArtifactReport {
     /// The name that the application gave it.
     pub name: String,
     /// How its file came to be in its place, or why it is not there.
-    pub outcome: Result<Outcome, Box<dyn std::error::Error + Send + Sync>>,
+    pub outcome: Result<Outcome, Box<dyn Error + Send + Sync>>,
 }
 
 impl RunReport {
@@ -70,12 +71,15 @@ impl RunReport {
         Self { run: run.clone(), items: Vec::new(), manifest: PathBuf::new() }
     }
 
+    /// Why artifacts are not in their place, one reason for each.
+    pub fn failures(&self) -> impl Iterator<Item = &(dyn Error + Send + Sync + 'static)> {
+        let artifacts = self.items.iter().flat_map(|item| &item.artifacts);
+        artifacts.filter_map(|artifact| artifact.outcome.as_ref().err()).map(AsRef::as_ref)
+    }
+
     /// Every item succeeded, and every artifact is in its place.
     pub fn is_complete(&self) -> bool {
-        let complete = |item: &ItemReport| {
-            item.outcome == ItemOutcome::Succeeded && item.artifacts.iter().all(|artifact| artifact.outcome.is_ok())
-        };
-        self.items.iter().all(complete)
+        self.items.iter().all(|item| item.outcome == ItemOutcome::Succeeded) && self.failures().next().is_none()
     }
 }
 

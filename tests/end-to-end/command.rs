@@ -1,0 +1,142 @@
+//! Runs the command and looks at what it said and left behind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crc::{CRC_32_ISCSI, Crc};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_aignostics");
+
+/// A folder for one test: results in it, and the temporary files of the command in another.
+pub(crate) struct Lab {
+    folder: TempDir,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let lab = Self { folder: TempDir::new().unwrap() };
+        fs::create_dir(lab.temporary()).unwrap();
+        lab
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn output(&self) -> PathBuf {
+        self.path("results")
+    }
+
+    /// Where the command puts what it does not keep.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.path("tmp")
+    }
+
+    /// `aignostics demo`, with all that is said about it.
+    pub(crate) fn demo(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(["--verbose", "demo", "--output"]).arg(self.output()).args(arguments);
+        command.env("TMPDIR", self.temporary()).current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs the demo and waits for its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&self.demo(arguments).output().unwrap())
+    }
+
+    /// Every file of the results, without hidden ones and the manifest, by its path.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        collect(&self.output(), &self.output(), &mut files);
+        files.remove("manifest.jsonl");
+        files
+    }
+
+    /// The lines of the manifest.
+    pub(crate) fn manifest(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.output().join("manifest.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The files are those of the manifest, with the length and the checksum that it states; the
+    /// checksum is computed by another implementation than the command's.
+    pub(crate) fn assert_manifest_holds(&self) {
+        let files = self.files();
+        let manifest = self.manifest();
+        assert_eq!(manifest.len(), files.len());
+        for line in &manifest {
+            let content = &files[line["file"].as_str().unwrap()];
+            let checksum = STANDARD.encode(Crc::<u32>::new(&CRC_32_ISCSI).checksum(content).to_be_bytes());
+            assert_eq!(
+                (line["bytes"].as_u64(), line["crc32c"].as_str()),
+                (Some(content.len() as u64), Some(checksum.as_str()))
+            );
+            for name in ["run", "item", "artifact"] {
+                assert!(!line[name].as_str().unwrap().is_empty(), "{line}");
+            }
+        }
+    }
+
+    /// The command has removed its temporary files.
+    pub(crate) fn assert_nothing_is_left(&self) {
+        assert_eq!(fs::read_dir(self.temporary()).unwrap().count(), 0);
+    }
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else if !name.starts_with('.') {
+            let relative = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            files.insert(relative, fs::read(&path).unwrap());
+        }
+    }
+}
+
+/// A command that has ended.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    pub(crate) fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    pub(crate) fn assert_code(&self, code: i32) {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+    }
+
+    /// The last lines of stderr that are no log: what a user is told of a failure.
+    pub(crate) fn told(&self) -> String {
+        let lines: Vec<_> = self.stderr.lines().skip_while(|line| !line.starts_with("error: ")).collect();
+        lines.join("\n")
+    }
+
+    /// The line of the table for an item, with single spaces.
+    pub(crate) fn row(&self, item: &str) -> String {
+        let line = self.stdout.lines().find(|line| line.trim_start().starts_with(item));
+        line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// How many requests of this method a server of the emulator has answered whose path starts so.
+    pub(crate) fn served(&self, server: &str, method: &str, path: &str) -> usize {
+        let (server, method, path) =
+            (format!("server=\"{server}\""), format!("method={method}"), format!("path=\"{path}"));
+        let fits = |line: &&str| [&server, &method, &path].iter().all(|part| line.contains(*part));
+        self.stderr.lines().filter(fits).count()
+    }
+}

@@ -1,0 +1,17 @@
+//! Tests that need something which not every machine has.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{Write, stderr};
+
+/// Says that a test cannot run here, and how it could: on stderr, and in the file that `cargo xtask
+/// test` reads. With `cargo xtask test --all` nothing may be missing.
+pub(crate) fn missing(what: &str, remedy: &str) {
+    let line = format!("{}: needs {what}; {remedy}", std::thread::current().name().unwrap_or("a test"));
+    assert!(env::var_os("AIGNOSTICS_TEST_ALL").is_none(), "{line}");
+    writeln!(stderr(), "SKIPPED {line}").unwrap();
+    if let Some(path) = env::var_os("AIGNOSTICS_TEST_SKIPPED") {
+        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(file, "{line}").unwrap();
+    }
+}

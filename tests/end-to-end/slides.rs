@@ -1,0 +1,158 @@
+//! Slides of the user's own: good ones of every kind, and bad ones.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use tiff::decoder::Decoder;
+use tiff::encoder::colortype::RGB8;
+use tiff::encoder::{Rational, TiffEncoder, TiffKind};
+use tiff::tags::{ResolutionUnit, Tag};
+
+use crate::command::Lab;
+
+/// A slide with a dark square on bright glass.
+struct Painted {
+    big: bool,
+    /// Micrometres per pixel come from the tags, from an Aperio description, or from nowhere.
+    resolution: Resolution,
+}
+
+enum Resolution {
+    Tags,
+    Aperio,
+    None,
+}
+
+impl Painted {
+    fn write(&self, path: &Path) {
+        let file = File::create(path).unwrap();
+        if self.big {
+            self.encode(TiffEncoder::new_big(file).unwrap());
+        } else {
+            self.encode(TiffEncoder::new(file).unwrap());
+        }
+    }
+
+    fn encode<K: TiffKind>(&self, mut encoder: TiffEncoder<File, K>) {
+        let mut image = encoder.new_image::<RGB8>(200, 100).unwrap();
+        match self.resolution {
+            Resolution::Tags => image.resolution(ResolutionUnit::Centimeter, Rational { n: 20_000, d: 1 }),
+            Resolution::Aperio => image.encoder().write_tag(Tag::ImageDescription, "Aperio Image|MPP = 0.5").unwrap(),
+            Resolution::None => {}
+        }
+        let dark = |x: usize, y: usize| (50..100).contains(&x) && (20..70).contains(&y);
+        let pixels =
+            (0..100).flat_map(|y| (0..200).flat_map(move |x| if dark(x, y) { [150, 60, 140] } else { [240; 3] }));
+        image.write_data(&pixels.collect::<Vec<u8>>()).unwrap();
+    }
+}
+
+const GOOD: Painted = Painted { big: false, resolution: Resolution::Tags };
+
+fn slides_folder(lab: &Lab) -> PathBuf {
+    let folder = lab.path("slides");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn a_slide_is_known_by_its_first_bytes_whatever_it_is_called() {
+    let lab = Lab::new();
+    let folder = slides_folder(&lab);
+    for (name, slide) in [
+        ("plain.tiff", GOOD),
+        ("big.bin", Painted { big: true, ..GOOD }),
+        ("Aperio 40x.SVS", Painted { resolution: Resolution::Aperio, ..GOOD }),
+        ("no ending #1 & 50% ü:?", GOOD),
+    ] {
+        slide.write(&folder.join(name));
+    }
+    fs::write(folder.join(".DS_Store"), "not for the platform").unwrap();
+    let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
+    ended.assert_code(0);
+    lab.assert_manifest_holds();
+    assert_eq!(lab.files().len(), 4 * 3);
+    let strange = "no ending #1 & 50%25 ü%3A%3F/tissue%3Aareas.csv";
+    let areas = String::from_utf8(lab.files()[strange].clone()).unwrap();
+    // 50 × 50 pixels of 0.5 µm, less the corners that the outline cuts off.
+    let area: f64 = areas.lines().nth(1).unwrap().rsplit(',').next().unwrap().parse().unwrap();
+    assert!((620.0..=625.0).contains(&area), "{areas}");
+}
+
+#[test]
+fn a_bad_slide_is_named_and_nothing_is_uploaded_or_submitted() {
+    let whole = {
+        let lab = Lab::new();
+        let path = lab.path("whole");
+        GOOD.write(&path);
+        fs::read(path).unwrap()
+    };
+    let nowhere = {
+        let lab = Lab::new();
+        let path = lab.path("nowhere");
+        Painted { resolution: Resolution::None, ..GOOD }.write(&path);
+        fs::read(path).unwrap()
+    };
+    for (content, reason) in [
+        (b"patient,slide\n".to_vec(), "no TIFF"),
+        (Vec::new(), "no TIFF"),
+        (whole[..whole.len() / 2].to_vec(), "cut off"),
+        (whole[..whole.len() - 1].to_vec(), "cut off"),
+        (nowhere, "micrometres per pixel"),
+    ] {
+        let lab = Lab::new();
+        let folder = slides_folder(&lab);
+        GOOD.write(&folder.join("good.tiff"));
+        fs::write(folder.join("the bad one.svs"), content).unwrap();
+        let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
+        ended.assert_code(2);
+        let told = ended.told();
+        assert!(told.contains("the bad one.svs") && told.contains(reason), "{told}");
+        assert_eq!((ended.served("storage", "PUT", "/"), ended.served("api", "POST", "/api/v1/runs")), (0, 0));
+        assert!(lab.files().is_empty());
+        lab.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_folder_without_slides_is_named() {
+    let lab = Lab::new();
+    let empty = slides_folder(&lab);
+    for folder in [empty, lab.path("absent")] {
+        let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
+        ended.assert_code(2);
+        assert!(ended.told().contains(folder.to_str().unwrap()), "{}", ended.told());
+    }
+}
+
+#[test]
+fn a_slide_with_damaged_pixels_fails_alone() {
+    let lab = Lab::new();
+    let folder = slides_folder(&lab);
+    GOOD.write(&folder.join("good.tiff"));
+    // All its tags are whole, but its pixels are said to be compressed, and are not.
+    let damaged = folder.join("damaged.tiff");
+    GOOD.write(&damaged);
+    let mut bytes = fs::read(&damaged).unwrap();
+    let offset = entry(&damaged, Tag::Compression);
+    bytes[offset..offset + 2].copy_from_slice(&8_u16.to_le_bytes());
+    fs::write(&damaged, bytes).unwrap();
+
+    let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
+    ended.assert_code(6);
+    assert_eq!(ended.row("damaged.tiff"), "damaged.tiff user error 0/0 0");
+    assert!(ended.row("good.tiff").starts_with("good.tiff succeeded 3/3 "), "{}", ended.stdout);
+    assert!(ended.stderr.contains("damaged.tiff: user error: the slide cannot be decoded"), "{}", ended.stderr);
+    assert_eq!(lab.files().len(), 3);
+    lab.assert_manifest_holds();
+}
+
+/// Where in a little-endian file the value of a short tag of the first image lies.
+fn entry(path: &Path, tag: Tag) -> usize {
+    let bytes = fs::read(path).unwrap();
+    Decoder::new(File::open(path).unwrap()).unwrap();
+    let short = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let directory = usize::try_from(u32::from_le_bytes(bytes[4..8].try_into().unwrap())).unwrap();
+    let entries = (0..short(directory)).map(|index| directory + 2 + 12 * index);
+    entries.into_iter().find(|at| short(*at) == usize::from(tag.to_u16())).unwrap() + 8
+}
