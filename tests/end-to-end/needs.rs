@@ -9,7 +9,9 @@ use std::io::{Write, stderr};
 pub(crate) fn missing(what: &str, remedy: &str) {
     let line = format!("{}: needs {what}; {remedy}", std::thread::current().name().unwrap_or("a test"));
     assert!(env::var_os("AIGNOSTICS_TEST_ALL").is_none(), "{line}");
-    writeln!(stderr(), "SKIPPED {line}").unwrap();
+    // Not by `eprintln!`, which the test harness would keep to itself.
+    let mut terminal = stderr();
+    writeln!(terminal, "SKIPPED {line}").unwrap();
     if let Some(path) = env::var_os("AIGNOSTICS_TEST_SKIPPED") {
         let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
         writeln!(file, "{line}").unwrap();

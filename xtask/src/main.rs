@@ -1,6 +1,9 @@
 //! The project's own tasks. `cargo xtask --help` lists them.
 
+mod ci;
 mod codegen;
+mod process;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +19,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Runs all tests that this machine can run, and says what it skipped.
+    Test {
+        /// Fails where a test would be skipped.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Runs everything that continuous integration runs, and says how long each part took.
+    Ci,
     /// Writes the generated part of platform-api from openapi/platform.json.
     Codegen {
         /// Only compares with what is there; fails if it differs.
@@ -27,6 +38,8 @@ enum Task {
 fn main() -> Result<()> {
     let root = root();
     match Arguments::parse().task {
+        Task::Test { all } => test::run(&root, all),
+        Task::Ci => ci::run(&root),
         Task::Codegen { check } => codegen::run(&root, check),
     }
 }

@@ -53,9 +53,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (application, version) = pick_application(&client).await?;
     progress.step(3, &format!("application {} {version}: {}", application.application_id, application.name));
 
-    let samples = tempfile::tempdir()?;
-    let folder = arguments.slides.as_deref().unwrap_or(samples.path());
-    let slides = slides::read(folder, arguments.slides.is_none()).await?;
+    let folder = slides::Folder::new(arguments.slides)?;
+    let slides = folder.read().await?;
     for slide in &slides {
         progress.step(4, &slide.to_string());
     }

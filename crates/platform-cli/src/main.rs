@@ -5,6 +5,7 @@ mod exit;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -13,6 +14,9 @@ use exit::Failure;
 
 /// What `--verbose` shows: the project's own steps, and no library's.
 const VERBOSE: &str = "auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_resources=debug";
+
+/// How long work that was given up may still take.
+const LAST_WORK: Duration = Duration::from_secs(5);
 
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
@@ -51,8 +55,8 @@ fn run(command: Command) -> Result<(), Failure> {
             outcome = dispatch(command) => outcome,
         }
     });
-    // What still blocks (a file that is being read) is nobody's result any more.
-    runtime.shutdown_background();
+    // Lets what is being written come to its end and be deleted; a large file that is being read does not hold it up.
+    runtime.shutdown_timeout(LAST_WORK);
     outcome
 }
 

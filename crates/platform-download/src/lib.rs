@@ -2,7 +2,7 @@
 //!
 //! A file under its final name is complete and has the checksum that was stated for it: bytes go to
 //! a `.part` file beside it, which is checked, synchronised and renamed. [`Downloader`] fetches what
-//! a [`Source`] resolves to, [`upload`] sends a file to a signed URL that a [`SignedBucket`] makes,
+//! a [`Source`] resolves to, [`upload()`] sends a file to a signed URL that a [`SignedBucket`] makes,
 //! and a [`Manifest`] says what lies in a folder.
 //!
 //! This crate knows neither runs nor applications.

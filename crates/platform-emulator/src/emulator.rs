@@ -9,9 +9,8 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use parking_lot::Mutex;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use url::Url;
 
 use crate::account::Organization;
@@ -21,13 +20,13 @@ use crate::run::Runs;
 use crate::storage::Objects;
 use crate::{api, identity, storage};
 
-/// A running platform. It ends, and its data are deleted, when this is dropped.
+/// A running platform. It ends when this is dropped: requests that are being answered get their answer,
+/// runs stop, and the data are deleted.
 #[derive(Debug)]
 pub struct Emulator {
     platform: Arc<Platform>,
-    servers: JoinSet<io::Result<()>>,
-    /// Where the bytes of the objects lie. It is deleted with the emulator, whatever still runs.
-    _folder: TempDir,
+    /// The servers end when this is dropped.
+    _running: watch::Sender<()>,
 }
 
 impl Emulator {
@@ -40,7 +39,6 @@ impl Emulator {
         let (identity, issuer) = listen().await?;
         let (api, api_root) = listen().await?;
         let (storage, storage_root) = listen().await?;
-        let folder = tempfile::Builder::new().prefix("aignostics-emulator-").tempdir()?;
         let platform = Arc::new(Platform {
             issuer,
             api_root,
@@ -54,19 +52,24 @@ impl Emulator {
             signing_key: SigningKey::generate().map_err(io::Error::other)?,
             organization: Organization::new(),
             devices: Devices::default(),
-            objects: Objects::new(folder.path()),
+            objects: Objects::in_temporary_folder()?,
             runs: Runs::default(),
             work: Mutex::default(),
         });
-        let mut servers = JoinSet::new();
+        let (running, ended) = watch::channel(());
         for (listener, name, router) in [
             (identity, "identity", identity::router(platform.clone())),
             (api, "api", api::router(platform.clone())),
             (storage, "storage", storage::router(platform.clone())),
         ] {
-            servers.spawn(async move { axum::serve(listener, logged(name, router)).await });
+            let mut ended = ended.clone();
+            let server = axum::serve(listener, logged(name, router)).with_graceful_shutdown(async move {
+                // An error says that the sender is gone, which is what is waited for.
+                let _ = ended.changed().await;
+            });
+            tokio::spawn(server.into_future());
         }
-        Ok(Self { platform, servers, _folder: folder })
+        Ok(Self { platform, _running: running })
     }
 
     /// The issuer of the tokens, as their `iss` claim spells it.
@@ -87,7 +90,6 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        self.servers.abort_all();
         self.platform.work.lock().abort_all();
     }
 }

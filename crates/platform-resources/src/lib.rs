@@ -43,3 +43,7 @@ pub use error::Error;
 pub use outcome::ItemOutcome;
 pub use runs::{RunHandle, Runs};
 pub use validation::Problem;
+
+#[cfg(doctest)]
+#[cfg_attr(feature = "download", doc = include_str!("../../../README.md"))]
+struct Readme;

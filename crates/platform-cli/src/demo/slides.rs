@@ -2,12 +2,14 @@ use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use platform_download::Crc32c;
 use platform_emulator::samples;
 use serde_json::{Map, Value, json};
 use slide_metadata::SlideMetadata;
+use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use super::shown;
@@ -66,23 +68,43 @@ impl fmt::Display for Slide {
     }
 }
 
-/// All slides of a folder in the order of their names, after the samples were written into it if it is ours.
-pub(super) async fn read(folder: &Path, write_samples: bool) -> Result<Vec<Slide>, Failure> {
-    let folder = folder.to_owned();
-    spawn_blocking(move || {
-        if write_samples {
-            samples::write(&folder).context("the sample slides could not be written")?;
-        }
-        let slides = list(&folder)?.into_iter().map(Slide::read).collect::<Result<Vec<_>, _>>()?;
-        match slides.as_slice() {
-            [] => Err(Failure::bad_input(anyhow!(
-                "{}: no files; put slides (TIFF or BigTIFF) into the folder",
-                shown(&folder)
-            ))),
-            _ => Ok(slides),
-        }
-    })
-    .await?
+/// Where the slides are: in a folder of the user, or in one that goes with the demo.
+#[derive(Clone)]
+pub(super) enum Folder {
+    Given(PathBuf),
+    Samples(Arc<TempDir>),
+}
+
+impl Folder {
+    pub(super) fn new(given: Option<PathBuf>) -> Result<Self, Failure> {
+        Ok(match given {
+            Some(folder) => Self::Given(folder),
+            None => Self::Samples(Arc::new(tempfile::tempdir()?)),
+        })
+    }
+
+    /// All slides in the order of their names, after the samples were written.
+    pub(super) async fn read(&self) -> Result<Vec<Slide>, Failure> {
+        let folder = self.clone();
+        let read = move || {
+            let path = match &folder {
+                Self::Given(path) => path,
+                Self::Samples(folder) => {
+                    samples::write(folder.path()).context("the sample slides could not be written")?;
+                    folder.path()
+                }
+            };
+            let slides = list(path)?.into_iter().map(Slide::read).collect::<Result<Vec<_>, _>>()?;
+            match slides.as_slice() {
+                [] => Err(Failure::bad_input(anyhow!(
+                    "{}: no files; put slides (TIFF or BigTIFF) into the folder",
+                    shown(path)
+                ))),
+                _ => Ok(slides),
+            }
+        };
+        spawn_blocking(read).await?
+    }
 }
 
 /// The files of a folder, without hidden ones and subfolders.

@@ -1,21 +1,24 @@
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
-use tempfile::TempPath;
+use tempfile::{TempDir, TempPath};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
+use tokio::task::spawn_blocking;
 
 use crate::random;
 
-/// All objects of all buckets; their bytes lie in files of one folder.
+/// All objects of all buckets; their bytes lie in files of a temporary folder.
+///
+/// Whatever writes into the folder holds on to it, so that it is deleted when nobody does any more.
 pub(crate) struct Objects {
-    folder: PathBuf,
     index: Mutex<HashMap<(String, String), Arc<Object>>>,
+    folder: Arc<TempDir>,
 }
 
 /// One version of an object. Its file goes when nobody reads it any more.
@@ -34,21 +37,22 @@ pub(crate) struct Upload {
     path: TempPath,
     bytes: u64,
     crc32c: u32,
+    _folder: Arc<TempDir>,
 }
 
 impl Objects {
-    pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), index: Mutex::default() }
-    }
-
-    /// A new file for work that is not an object yet.
-    pub(crate) fn scratch(&self) -> PathBuf {
-        self.folder.join(random::token())
+    pub(crate) fn in_temporary_folder() -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("aignostics-emulator-").tempdir()?;
+        Ok(Self { index: Mutex::default(), folder: Arc::new(folder) })
     }
 
     pub(crate) async fn create(&self) -> io::Result<Upload> {
-        let path = TempPath::try_from_path(self.scratch())?;
-        Ok(Upload { file: File::create_new(&path).await?, path, bytes: 0, crc32c: 0 })
+        let folder = self.folder.clone();
+        let create = move || {
+            let path = TempPath::try_from_path(folder.path().join(random::token()))?;
+            Ok(Upload { file: std::fs::File::create_new(&path)?.into(), path, bytes: 0, crc32c: 0, _folder: folder })
+        };
+        spawn_blocking(create).await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     pub(crate) fn put(&self, bucket: &str, key: &str, object: Object) {

@@ -103,3 +103,15 @@ async fn what_is_not_there_is_not_found() {
     assert_eq!(user.get(&format!("{nobody}/artifacts/00000000-0000-0000-0000-000000000000/file")).await.0, 404);
     assert_eq!(user.get("/api/v1/runs/not-a-uuid").await.0, 422);
 }
+
+#[tokio::test]
+async fn a_dropped_emulator_is_gone_from_its_ports() {
+    let user = User::new().await;
+    let ports =
+        [user.emulator.issuer(), user.emulator.api_root(), user.emulator.storage()].map(|url| url.port().unwrap());
+    drop(user);
+    for port in ports {
+        let gone = async { while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {} };
+        tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.unwrap();
+    }
+}

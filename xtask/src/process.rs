@@ -1,0 +1,36 @@
+//! Other programs, run to their end.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+/// `cargo` with these arguments, at the root of the workspace.
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).current_dir(root);
+    command
+}
+
+/// Runs a command; fails if it does.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.status().with_context(|| format!("{shown} cannot be started"))?;
+    ensure!(status.success(), "{shown} failed: {status}");
+    Ok(())
+}
+
+/// Runs `work` and says how long it took.
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    #[expect(clippy::disallowed_methods, reason = "a task reports how long it took")]
+    let start = std::time::Instant::now();
+    let outcome = work();
+    (outcome, start.elapsed())
+}
+
+/// Prints a line of a report on stdout.
+#[expect(clippy::print_stdout, reason = "the report of a task is its output")]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}
