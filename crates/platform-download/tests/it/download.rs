@@ -108,6 +108,18 @@ async fn a_file_that_is_there_already_is_not_fetched() {
 }
 
 #[tokio::test]
+async fn who_reads_the_old_file_keeps_it_whole() {
+    let (_server, source) = storage(content()).await;
+    let target = Target::new();
+    fs::create_dir(target.file.parent().unwrap()).unwrap();
+    fs::write(&target.file, "the good old file").unwrap();
+    let reader = fs::File::open(&target.file).unwrap();
+    target.fetch(&source, expected()).await.unwrap();
+    assert_eq!(std::io::read_to_string(reader).unwrap(), "the good old file");
+    assert_eq!(fs::read(&target.file).unwrap(), CONTENT);
+}
+
+#[tokio::test]
 async fn what_is_not_as_stated_never_replaces_a_file() {
     let other = Expected::new(Crc32c::of(b"something else"));
     for (answer, stated) in [
