@@ -84,9 +84,23 @@ impl Lab {
         }
     }
 
-    /// The command has removed its temporary files.
+    /// The command has removed its temporary files, those beside the results too.
     pub(crate) fn assert_nothing_is_left(&self) {
         assert_eq!(fs::read_dir(self.temporary()).unwrap().count(), 0);
+        let mut parts = Vec::new();
+        unfinished(&self.output(), &mut parts);
+        assert!(parts.is_empty(), "{parts:?}");
+    }
+}
+
+fn unfinished(folder: &Path, parts: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            unfinished(&path, parts);
+        } else if path.extension().is_some_and(|ending| ending == "part") {
+            parts.push(path);
+        }
     }
 }
 

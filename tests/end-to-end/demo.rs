@@ -1,6 +1,9 @@
 use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use crate::command::Lab;
+use crate::command::{BINARY, Ended, Lab};
 
 const RESULTS: &str = "/emulator-bucket/results/";
 const SLIDES: &str = "/emulator-bucket/slides/";
@@ -29,6 +32,7 @@ fn slides_go_in_and_verified_results_come_out() {
         ("identity", "POST", "/oauth/token", 1),
         ("identity", "GET", "/.well-known/jwks.json", 1),
         ("api", "GET", "/api/v1/applications", 3),
+        ("api", "GET", "/api/v1/applications/tissue/versions/1.0.0", 2),
         ("storage", "PUT", SLIDES, 3),
         ("storage", "GET", SLIDES, 3),
         ("api", "POST", "/api/v1/runs", 1),
@@ -75,28 +79,80 @@ fn no_output_shows_a_token_or_a_signature() {
 }
 
 #[test]
-fn an_output_folder_that_cannot_be_written_is_named_before_anything_is_submitted() {
-    let lab = Lab::new();
-    fs::write(lab.output(), "a file where a folder should be").unwrap();
-    let ended = lab.run(&[]);
-    ended.assert_code(1);
-    assert!(
-        ended.told().contains(lab.output().to_str().unwrap()) && ended.told().contains("--output"),
-        "{}",
-        ended.told()
-    );
-    assert!(ended.stdout.is_empty());
-    assert_eq!(ended.served("api", "POST", "/api/v1/runs"), 0);
-    assert_eq!(fs::read_to_string(lab.output()).unwrap(), "a file where a folder should be");
+fn an_output_folder_that_cannot_be_used_is_named_before_anything_is_submitted() {
+    type Spoil = fn(&Path);
+    let spoils: [(&str, Spoil); 6] = [
+        ("results", |folder| fs::write(folder, "a file where a folder should be").unwrap()),
+        ("manifest.jsonl", |folder| spoil(folder, "manifest.jsonl", "my notes\n")),
+        ("manifest.jsonl", |folder| spoil(folder, "manifest.jsonl", "my notes without an end")),
+        ("manifest.jsonl", |folder| fs::create_dir_all(folder.join("manifest.jsonl")).unwrap()),
+        ("smear.svs", |folder| spoil(folder, "smear.svs", "a file where a folder should be")),
+        (".aignostics.lock", |folder| fs::create_dir_all(folder.join(".aignostics.lock")).unwrap()),
+    ];
+    for (named, spoil) in spoils {
+        let lab = Lab::new();
+        spoil(&lab.output());
+        let before = lab.files();
+        let ended = lab.run(&[]);
+        ended.assert_code(1);
+        let told = ended.told();
+        assert!(told.contains(&format!("{named}: ")) && told.contains("--output"), "{told}");
+        assert!(ended.stdout.is_empty());
+        assert_eq!(
+            (ended.served("storage", "PUT", "/"), ended.served("api", "POST", "/api/v1/runs")),
+            (0, 0),
+            "{named}"
+        );
+        assert_eq!(lab.files(), before);
+        lab.assert_nothing_is_left();
+    }
+}
+
+fn spoil(folder: &Path, name: &str, content: &str) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join(name), content).unwrap();
 }
 
 #[test]
-fn a_reader_that_closes_its_pipe_early_is_no_failure() {
+fn a_second_demo_does_not_write_into_the_folder_of_the_first() {
+    let lab = Lab::new();
+    let mut first = lab.demo(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(first.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("[1/8]") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0);
+    }
+    let second = lab.run(&[]);
+    io::copy(&mut said, &mut io::sink()).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    second.assert_code(1);
+    assert!(second.told().contains("another process"), "{}", second.told());
+    lab.assert_manifest_holds();
+}
+
+#[test]
+fn a_reader_that_closes_its_pipe_early_changes_nothing() {
+    for verbose in [false, true] {
+        let lab = Lab::new();
+        let mut command = Command::new(BINARY);
+        command.args(verbose.then_some("--verbose")).args(["demo", "--output"]).arg(lab.output());
+        command.env("TMPDIR", lab.temporary());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().unwrap().code(), Some(0), "verbose: {verbose}");
+        lab.assert_manifest_holds();
+        lab.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn no_certificates_are_needed_where_nobody_speaks_https() {
     let lab = Lab::new();
     let mut command = lab.demo(&[]);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
-    let mut child = command.spawn().unwrap();
-    drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    lab.assert_manifest_holds();
+    command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nonexistent");
+    for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        command.env(proxy, "http://127.0.0.1:9");
+    }
+    Ended::of(&command.output().unwrap()).assert_code(0);
 }

@@ -22,7 +22,7 @@ fn an_interrupted_demo_leaves_only_complete_files_and_goes_on() {
         "path=\"/emulator-bucket/results/",
         "\"biopsy.tiff/tissue%3Apolygons.geojson\"",
     ] {
-        interrupt(&lab, moment);
+        stop(&lab, moment, "INT", 130);
         lab.assert_nothing_is_left();
         for (file, content) in lab.files() {
             assert!(reference[&file] == content, "{file} is incomplete after an interruption at {moment}");
@@ -33,8 +33,17 @@ fn an_interrupted_demo_leaves_only_complete_files_and_goes_on() {
     lab.assert_manifest_holds();
 }
 
-/// Starts the demo, presses Ctrl-C as soon as it says this, and waits for its end.
-fn interrupt(lab: &Lab, moment: &str) {
+#[test]
+fn a_demo_that_is_terminated_cleans_up_too() {
+    for (signal, code) in [("TERM", 143), ("HUP", 129)] {
+        let lab = Lab::new();
+        stop(&lab, "path=\"/emulator-bucket/results/", signal, code);
+        lab.assert_nothing_is_left();
+    }
+}
+
+/// Starts the demo, sends it the signal as soon as it says this, and waits for its end.
+fn stop(lab: &Lab, moment: &str, signal: &str, code: i32) {
     let mut child = lab.demo(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
@@ -42,10 +51,10 @@ fn interrupt(lab: &Lab, moment: &str) {
         line.clear();
         assert_ne!(said.read_line(&mut line).unwrap(), 0, "the demo never said {moment}");
     }
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
+    let sent = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
     // What it still has to say is read, so that it does not wait for a reader.
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "interrupted at {moment}\n{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(code), "stopped at {moment}\n{rest}");
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use tiff::decoder::Decoder;
 use tiff::encoder::colortype::RGB8;
@@ -15,11 +16,15 @@ struct Painted {
     big: bool,
     /// Micrometres per pixel come from the tags, from an Aperio description, or from nowhere.
     resolution: Resolution,
+    /// All of one colour lies together.
+    planar: bool,
 }
 
 enum Resolution {
     Tags,
     Aperio,
+    /// That of a picture from a screen.
+    Coarse,
     None,
 }
 
@@ -38,7 +43,14 @@ impl Painted {
         match self.resolution {
             Resolution::Tags => image.resolution(ResolutionUnit::Centimeter, Rational { n: 20_000, d: 1 }),
             Resolution::Aperio => image.encoder().write_tag(Tag::ImageDescription, "Aperio Image|MPP = 0.5").unwrap(),
+            Resolution::Coarse => image.resolution(ResolutionUnit::Inch, Rational { n: 72, d: 1 }),
             Resolution::None => {}
+        }
+        if self.planar {
+            // Three strips, of which each is said to be a whole picture in one colour.
+            image.rows_per_strip(34).unwrap();
+            image.encoder().write_tag(Tag::RowsPerStrip, 100_u32).unwrap();
+            image.encoder().write_tag(Tag::PlanarConfiguration, 2_u16).unwrap();
         }
         let dark = |x: usize, y: usize| (50..100).contains(&x) && (20..70).contains(&y);
         let pixels =
@@ -47,7 +59,7 @@ impl Painted {
     }
 }
 
-const GOOD: Painted = Painted { big: false, resolution: Resolution::Tags };
+const GOOD: Painted = Painted { big: false, resolution: Resolution::Tags, planar: false };
 
 fn slides_folder(lab: &Lab) -> PathBuf {
     let folder = lab.path("slides");
@@ -79,26 +91,24 @@ fn a_slide_is_known_by_its_first_bytes_whatever_it_is_called() {
     assert!((620.0..=625.0).contains(&area), "{areas}");
 }
 
+/// The bytes of a slide.
+fn bytes(slide: &Painted) -> Vec<u8> {
+    let lab = Lab::new();
+    let path = lab.path("slide");
+    slide.write(&path);
+    fs::read(path).unwrap()
+}
+
 #[test]
 fn a_bad_slide_is_named_and_nothing_is_uploaded_or_submitted() {
-    let whole = {
-        let lab = Lab::new();
-        let path = lab.path("whole");
-        GOOD.write(&path);
-        fs::read(path).unwrap()
-    };
-    let nowhere = {
-        let lab = Lab::new();
-        let path = lab.path("nowhere");
-        Painted { resolution: Resolution::None, ..GOOD }.write(&path);
-        fs::read(path).unwrap()
-    };
+    let whole = bytes(&GOOD);
     for (content, reason) in [
         (b"patient,slide\n".to_vec(), "no TIFF"),
         (Vec::new(), "no TIFF"),
         (whole[..whole.len() / 2].to_vec(), "cut off"),
         (whole[..whole.len() - 1].to_vec(), "cut off"),
-        (nowhere, "micrometres per pixel"),
+        (bytes(&Painted { resolution: Resolution::None, ..GOOD }), "micrometres per pixel"),
+        (bytes(&Painted { resolution: Resolution::Coarse, ..GOOD }), "resolution_mpp"),
     ] {
         let lab = Lab::new();
         let folder = slides_folder(&lab);
@@ -115,6 +125,54 @@ fn a_bad_slide_is_named_and_nothing_is_uploaded_or_submitted() {
 }
 
 #[test]
+fn a_slide_that_cannot_be_read_is_not_left_out_in_silence() {
+    let lab = Lab::new();
+    let folder = slides_folder(&lab);
+    GOOD.write(&folder.join("good.tiff"));
+    std::os::unix::fs::symlink(lab.path("gone"), folder.join("dangling.svs")).unwrap();
+    let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
+    ended.assert_code(2);
+    assert!(ended.told().contains("dangling.svs"), "{}", ended.told());
+}
+
+#[test]
+fn strange_names_are_kept_apart_from_the_files_of_the_project() {
+    let lab = Lab::new();
+    let folder = slides_folder(&lab);
+    let long = "%".repeat(120) + ".tif";
+    for name in ["manifest.jsonl", &long, "line\nbreak \u{1b}[31m.tif"] {
+        GOOD.write(&folder.join(name));
+    }
+    let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
+    ended.assert_code(0);
+    lab.assert_manifest_holds();
+    assert_eq!(lab.manifest().len(), 3 * 3);
+    assert!(lab.manifest().iter().any(|line| line["item"] == long.as_str()));
+    for text in [&ended.stdout, &ended.stderr] {
+        assert!(!text.contains('\u{1b}') && !text.contains("line\nbreak"), "{text}");
+    }
+}
+
+#[test]
+fn slides_that_would_share_a_place_or_lie_where_the_results_go_are_refused() {
+    let lab = Lab::new();
+    let folder = slides_folder(&lab);
+    GOOD.write(&folder.join("A.tiff"));
+    GOOD.write(&folder.join("a.tiff"));
+    let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
+    ended.assert_code(1);
+    assert!(ended.told().contains("`A.tiff` and `a.tiff`"), "{}", ended.told());
+
+    fs::create_dir(lab.output()).unwrap_or_default();
+    GOOD.write(&lab.output().join("slide.tiff"));
+    let ended = lab.run(&["--slides", lab.output().to_str().unwrap()]);
+    ended.assert_code(1);
+    assert!(ended.told().contains("slide.tiff"), "{}", ended.told());
+    assert_eq!(ended.served("storage", "PUT", "/"), 0);
+    lab.run(&["--slides", lab.output().to_str().unwrap()]).assert_code(1);
+}
+
+#[test]
 fn a_folder_without_slides_is_named() {
     let lab = Lab::new();
     let empty = slides_folder(&lab);
@@ -126,10 +184,11 @@ fn a_folder_without_slides_is_named() {
 }
 
 #[test]
-fn a_slide_with_damaged_pixels_fails_alone() {
+fn a_slide_that_cannot_be_processed_fails_alone() {
     let lab = Lab::new();
     let folder = slides_folder(&lab);
     GOOD.write(&folder.join("good.tiff"));
+    Painted { planar: true, ..GOOD }.write(&folder.join("planar.tiff"));
     // All its tags are whole, but its pixels are said to be compressed, and are not.
     let damaged = folder.join("damaged.tiff");
     GOOD.write(&damaged);
@@ -140,11 +199,19 @@ fn a_slide_with_damaged_pixels_fails_alone() {
 
     let ended = lab.run(&["--slides", folder.to_str().unwrap()]);
     ended.assert_code(6);
-    assert_eq!(ended.row("damaged.tiff"), "damaged.tiff user error 0/0 0");
     assert!(ended.row("good.tiff").starts_with("good.tiff succeeded 3/3 "), "{}", ended.stdout);
-    assert!(ended.stderr.contains("damaged.tiff: user error: the slide cannot be decoded"), "{}", ended.stderr);
+    for name in ["damaged.tiff", "planar.tiff"] {
+        assert_eq!(ended.row(name), format!("{name} user error 0/0 0"));
+        assert!(ended.stderr.contains(&format!("{name}: user error: the slide cannot be decoded")), "{}", ended.stderr);
+    }
     assert_eq!(lab.files().len(), 3);
     lab.assert_manifest_holds();
+
+    // That some failed is said by the exit code, whoever listens.
+    let mut child =
+        lab.demo(&["--slides", folder.to_str().unwrap()]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(6));
 }
 
 /// Where in a little-endian file the value of a short tag of the first image lies.

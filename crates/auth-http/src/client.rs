@@ -3,11 +3,16 @@ use std::time::Duration;
 
 use auth_core::{Authority, BearerPolicy};
 
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+
 use crate::request::Body;
 use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
 
 /// The longest time to establish a connection, and the longest silence on one.
 const DEFAULT_SILENCE: Duration = Duration::from_secs(30);
+
+/// What the client calls itself.
+const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
 
 /// Sends requests without credentials. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -19,11 +24,7 @@ pub struct HttpClient {
 impl HttpClient {
     /// Starts to set up a client.
     pub fn builder() -> HttpClientBuilder {
-        HttpClientBuilder {
-            user_agent: concat!("aignostics-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
-            plain_loopback: false,
-            decompression: true,
-        }
+        HttpClientBuilder { plain_loopback: false, decompression: true }
     }
 
     /// The same connections for requests with the bearer token that `policy` gives out.
@@ -43,7 +44,14 @@ impl HttpClient {
         }
         let mut builder = self.inner.request(method.into(), url.clone());
         for (name, value) in headers {
-            builder = builder.header(name, value);
+            // An invalid value is left to the builder, which refuses it.
+            match HeaderValue::try_from(&value) {
+                Ok(mut secret) if name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) => {
+                    secret.set_sensitive(true);
+                    builder = builder.header(name, secret);
+                }
+                _ => builder = builder.header(name, value),
+            }
         }
         builder = match body {
             Body::Empty => builder,
@@ -69,10 +77,8 @@ impl From<Method> for reqwest::Method {
     fn from(method: Method) -> Self {
         match method {
             Method::Get => Self::GET,
-            Method::Head => Self::HEAD,
             Method::Post => Self::POST,
             Method::Put => Self::PUT,
-            Method::Delete => Self::DELETE,
         }
     }
 }
@@ -80,19 +86,12 @@ impl From<Method> for reqwest::Method {
 /// Sets up an [`HttpClient`].
 #[derive(Clone, Debug)]
 pub struct HttpClientBuilder {
-    user_agent: String,
     plain_loopback: bool,
     decompression: bool,
 }
 
 impl HttpClientBuilder {
-    /// What the client calls itself.
-    pub fn with_user_agent(mut self, user_agent: impl Into<String>) -> Self {
-        self.user_agent = user_agent.into();
-        self
-    }
-
-    /// Allows plain http to this machine, and goes there without a proxy: for emulators and tests.
+    /// Allows plain http to this machine, and uses no proxy at all: for emulators and tests.
     pub fn with_plain_loopback(mut self) -> Self {
         self.plain_loopback = true;
         self
@@ -108,18 +107,24 @@ impl HttpClientBuilder {
     ///
     /// # Errors
     ///
-    /// The system has no root certificates, or the user agent is no header value.
+    /// The system has no root certificates, which https needs. Where plain http to this machine is
+    /// allowed, that is no error until somebody speaks https.
     pub fn build(self) -> Result<HttpClient, BuildError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(self.user_agent)
+        let built = match self.prepare().build() {
+            Err(_) if self.plain_loopback => self.prepare().tls_certs_only([]).build(),
+            built => built,
+        };
+        Ok(HttpClient { inner: built.map_err(BuildError)?, plain_loopback: self.plain_loopback })
+    }
+
+    fn prepare(&self) -> reqwest::ClientBuilder {
+        let builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(DEFAULT_SILENCE)
             .read_timeout(DEFAULT_SILENCE)
             .gzip(self.decompression);
-        if self.plain_loopback {
-            builder = builder.no_proxy();
-        }
-        Ok(HttpClient { inner: builder.build().map_err(BuildError)?, plain_loopback: self.plain_loopback })
+        if self.plain_loopback { builder.no_proxy() } else { builder }
     }
 }

@@ -67,6 +67,11 @@ impl HttpError {
         matches!(&self.0, Kind::Send { source, .. } | Kind::Body { source, .. } if source.is_timeout())
     }
 
+    /// The exchange was begun and broke off: no connection, no answer, or half of one.
+    pub fn is_broken(&self) -> bool {
+        matches!(&self.0, Kind::Send { .. } | Kind::Body { .. })
+    }
+
     /// The body of the answer was larger than asked for.
     pub fn is_too_large(&self) -> bool {
         matches!(self.0, Kind::TooLarge { .. })

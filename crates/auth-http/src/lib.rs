@@ -22,6 +22,7 @@ mod error;
 mod redact;
 mod request;
 mod response;
+mod signed;
 
 pub use authorized::AuthorizedClient;
 pub use client::{HttpClient, HttpClientBuilder};
@@ -29,3 +30,4 @@ pub use error::{BuildError, HttpError};
 pub use redact::redacted;
 pub use request::{Method, Request};
 pub use response::Response;
+pub use signed::SignedUrl;

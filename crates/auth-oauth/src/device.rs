@@ -1,9 +1,10 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError};
+use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, TokenError};
 use auth_http::HttpClient;
 use oauth2::basic::BasicClient;
 use oauth2::{ClientId, DeviceAuthorizationUrl, Scope, StandardDeviceAuthorizationResponse, TokenResponse, TokenUrl};
@@ -24,6 +25,7 @@ pub struct DeviceLogin {
     audience: Option<String>,
     scopes: Vec<String>,
     prompt: Arc<dyn Prompt>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Asks the user to approve a device login.
@@ -54,7 +56,15 @@ pub struct DeviceAuthorization {
 impl DeviceLogin {
     /// A login as the OAuth client `client_id`, which has no secret.
     pub fn new(http: HttpClient, endpoints: Endpoints, client_id: impl Into<String>, prompt: Arc<dyn Prompt>) -> Self {
-        Self { http, endpoints, client_id: client_id.into(), audience: None, scopes: Vec::new(), prompt }
+        Self {
+            http,
+            endpoints,
+            client_id: client_id.into(),
+            audience: None,
+            scopes: Vec::new(),
+            prompt,
+            clock: Arc::new(SystemClock),
+        }
     }
 
     /// The service that the token is meant for.
@@ -66,6 +76,12 @@ impl DeviceLogin {
     /// The scopes to ask for.
     pub fn with_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Judges the validity of tokens by `clock`.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -95,16 +111,19 @@ impl DeviceLogin {
             reason = "RFC 8628, section 3.5: the client polls at the interval it was given"
         )]
         let answer = poll.request_async(&wire, tokio::time::sleep, None).await.map_err(failed)?;
-        self.verified(Secret::new(answer.access_token().secret())).await
+        self.verified(Secret::new(answer.access_token().secret()), answer.expires_in()).await
     }
 
-    async fn verified(&self, secret: Secret) -> Result<AccessToken, OAuthError> {
+    async fn verified(&self, secret: Secret, lifetime: Option<Duration>) -> Result<AccessToken, OAuthError> {
         let token = AccessToken::new(secret).map_err(|error| OAuthError::malformed(error.to_string()))?;
         let Some(audience) = &self.audience else {
-            return Ok(token);
+            // It may be opaque: its end is what the provider says.
+            let end = lifetime.and_then(|lifetime| self.clock.now().checked_add(lifetime));
+            return Ok(end.into_iter().fold(token, AccessToken::with_expires_at));
         };
         let verifier =
-            JwtVerifier::new(self.http.clone(), &self.endpoints.issuer, audience, self.endpoints.jwks.clone());
+            JwtVerifier::new(self.http.clone(), &self.endpoints.issuer, audience, self.endpoints.jwks.clone())
+                .with_clock(self.clock.clone());
         let claims = verifier.verify(token.secret()).await.map_err(OAuthError::jwt)?;
         tracing::debug!(subject = claims.sub, "logged in");
         Ok(match claims.expires_at() {

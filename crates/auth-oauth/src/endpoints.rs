@@ -15,17 +15,18 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// The endpoints of an Auth0 tenant, which the platform uses, below its issuer.
+    /// The endpoints of any provider.
+    pub fn new(issuer: impl Into<String>, device_authorization: Url, token: Url, jwks: Url) -> Self {
+        Self { issuer: issuer.into(), device_authorization, token, jwks }
+    }
+
+    /// The endpoints of an Auth0 tenant, which the platform uses, at the root of the issuer's host.
     ///
     /// # Errors
     ///
     /// The issuer has no host to speak to, such as `data:` URLs.
     pub fn of_issuer(issuer: &Url) -> Result<Self, url::ParseError> {
-        Ok(Self {
-            issuer: issuer.to_string(),
-            device_authorization: issuer.join("/oauth/device/code")?,
-            token: issuer.join("/oauth/token")?,
-            jwks: issuer.join("/.well-known/jwks.json")?,
-        })
+        let at = |path| issuer.join(path);
+        Ok(Self::new(issuer.as_str(), at("/oauth/device/code")?, at("/oauth/token")?, at("/.well-known/jwks.json")?))
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use auth_core::{Clock, Secret, SystemClock};
 use auth_http::{HttpClient, HttpError, Request};
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use url::Url;
@@ -68,9 +68,8 @@ impl JwtVerifier {
         let header = jsonwebtoken::decode_header(token.expose()).map_err(|error| JwtError::from_kind(error.kind()))?;
         let kid = header.kid.ok_or(JwtError(Kind::Invalid("it does not name its key (`kid`)")))?;
         let keys = self.keys().await?;
-        let key = keys
-            .find(&kid)
-            .ok_or(JwtError(Kind::Invalid("it is signed with a key that the issuer does not publish")))?;
+        let key = keys.find(&kid).filter(|key| is_for_signatures(key));
+        let key = key.ok_or(JwtError(Kind::Invalid("it is signed with a key that the issuer does not publish")))?;
         let key = DecodingKey::from_jwk(key).map_err(|error| JwtError::from_kind(error.kind()))?;
         let decoded = jsonwebtoken::decode::<Claims>(token.expose(), &key, &self.validation());
         let claims = decoded.map_err(|error| JwtError::from_kind(error.kind()))?.claims;
@@ -103,7 +102,8 @@ impl JwtVerifier {
         if claims.expires_at().is_some_and(|end| end + LEEWAY <= now) {
             return Err(JwtError(Kind::Invalid("it has expired")));
         }
-        if claims.nbf.and_then(moment).is_some_and(|start| start > now + LEEWAY) {
+        // A start beyond all clocks is in the future too.
+        if claims.nbf.is_some_and(|start| moment(start).is_none_or(|start| start > now + LEEWAY)) {
             return Err(JwtError(Kind::Invalid("it is not valid yet")));
         }
         Ok(())
@@ -119,6 +119,11 @@ impl fmt::Debug for JwtVerifier {
             .field("audience", audience)
             .finish_non_exhaustive()
     }
+}
+
+/// A key may say that it is for encryption only (RFC 7517, section 4.2).
+fn is_for_signatures(key: &Jwk) -> bool {
+    key.common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature)
 }
 
 /// A `NumericDate` (RFC 7519, section 2): seconds since 1970, possibly with a fraction.

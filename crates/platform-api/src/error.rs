@@ -100,11 +100,22 @@ impl ApiError {
         self.status() == Some(404)
     }
 
-    /// The same request may well succeed later: the platform was not reached or is at fault.
+    /// The same request may well succeed later: the platform was not reached, is at fault, or has
+    /// too much to do (429).
     pub fn is_transient(&self) -> bool {
         match (&self.kind, &self.source) {
+            (Kind::Status { status, .. }, _) => *status == 429 || *status >= 500,
+            (_, Some(Source::Http(source))) => source.is_broken(),
+            _ => false,
+        }
+    }
+
+    /// The platform may have received the request and acted on it, though it did not say so.
+    pub fn is_uncertain(&self) -> bool {
+        match (&self.kind, &self.source) {
             (Kind::Status { status, .. }, _) => *status >= 500,
-            (_, Some(Source::Http(source))) => source.is_connect() || source.is_timeout(),
+            (_, Some(Source::Http(source))) => source.is_broken() && !source.is_connect(),
+            (_, Some(Source::Decode(_))) => true,
             _ => false,
         }
     }

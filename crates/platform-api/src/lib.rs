@@ -24,17 +24,18 @@ mod timestamp;
 mod runtime {
     pub(crate) use auth_http::Method;
 
-    pub(crate) use crate::operation::{Answer, BodyError, DecodeError, Operation, Query, Redirect, Segment, json_body};
+    pub(crate) use crate::operation::{Answer, BodyError, DecodeError, Operation, Query, Segment, json_body};
     pub(crate) use crate::text::{conceal, conceal_optional, expose, open_enum, text};
 }
 
 pub use auth_core::Secret;
+pub use auth_http::SignedUrl;
 pub use client::Client;
 pub use error::ApiError;
 pub use generated::{models, operations};
-pub use operation::{Answer, BodyError, DecodeError, Operation, Query, Redirect, Segment};
+pub use operation::{Answer, BodyError, DecodeError, Operation, Query, Segment};
 pub use text::{QueryValue, UnknownValue};
-pub use timestamp::Timestamp;
+pub use timestamp::{Timestamp, TimestampError};
 
 /// Any JSON object.
 pub type JsonObject = serde_json::Map<String, serde_json::Value>;

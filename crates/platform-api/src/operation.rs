@@ -1,7 +1,6 @@
 use std::fmt;
 
-use auth_core::Secret;
-use auth_http::Method;
+use auth_http::{Method, SignedUrl};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -154,38 +153,16 @@ impl Answer {
     /// # Errors
     ///
     /// There is none, or it is no absolute URL.
-    pub fn redirect(&self) -> Result<Redirect, DecodeError> {
-        let url = self.location.as_deref().and_then(|location| location.parse().ok());
+    pub fn redirect(&self) -> Result<SignedUrl, DecodeError> {
+        let url = self.location.as_deref().and_then(|location| location.parse::<Url>().ok());
         let missing = || DecodeError { path: "the Location header".to_owned(), line: 0, column: 0 };
-        url.map(Redirect).ok_or_else(missing)
+        url.map(SignedUrl::from).ok_or_else(missing)
     }
 }
 
 impl fmt::Debug for Answer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Answer(***)")
-    }
-}
-
-/// A signed URL of the storage: whoever has it can fetch the file. It is secret.
-#[derive(Clone)]
-pub struct Redirect(Url);
-
-impl Redirect {
-    /// The URL itself. Send it no credentials.
-    pub fn into_url(self) -> Url {
-        self.0
-    }
-
-    /// The URL as a secret.
-    pub fn into_secret(self) -> Secret {
-        Secret::new(self.0)
-    }
-}
-
-impl fmt::Debug for Redirect {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Redirect({})", auth_http::redacted(&self.0))
     }
 }
 

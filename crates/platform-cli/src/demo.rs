@@ -6,22 +6,23 @@ mod slides;
 mod summary;
 mod user;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use auth_core::{Secret, TokenKey, TokenSource};
+use auth_core::{TokenKey, TokenSource};
 use auth_http::HttpClient;
 use auth_oauth::{DeviceLogin, Endpoints};
 use clap::Args;
 use futures_util::TryStreamExt;
-use platform_download::{DownloadError, upload};
+use platform_download::{BucketError, DownloadError, FolderError, ResultFolder, SignedBucket, upload};
 use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator};
 use platform_resources::models::{
-    ApplicationSummary, InputArtifactSubmission, ItemSubmission, RunSubmission, VersionNumber,
+    ApplicationId, ApplicationVersion, InputArtifactSubmission, ItemSubmission, RunSubmission,
 };
-use platform_resources::{Client, Error, RunHandle, RunReport};
+use platform_resources::{Client, RunReport, validate};
 
 use crate::exit::Failure;
 use progress::Progress;
@@ -34,7 +35,9 @@ const SLIDE_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The folder with the slides (TIFF or BigTIFF, .svs too); without it, three small ones are made.
+    /// The folder with the slides (TIFF or BigTIFF by their first bytes, .svs too); without it, three
+    /// small ones are made. Hidden files and subfolders are left alone; any other file that is no
+    /// slide is an error.
     #[arg(long, value_name = "DIR")]
     slides: Option<PathBuf>,
     /// The folder for the results. What is in it already is not fetched again.
@@ -42,32 +45,54 @@ pub(crate) struct Arguments {
     output: PathBuf,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let progress = Progress::new();
-    slides::check_writable(&arguments.output).await?;
+pub(crate) async fn run(arguments: Arguments, verbose: bool) -> Result<(), Failure> {
+    let progress = Progress::new(verbose);
+    let results = open_results(&arguments.output).await?;
 
     let emulator = Emulator::start().await.context("the emulator could not be started")?;
     let (api, identity) = (emulator.api_root(), emulator.issuer());
     progress.step(1, &format!("the emulator is up: API {api}, identity provider {identity}"));
     let client = log_in(&emulator, &progress).await?;
     let (application, version) = pick_application(&client).await?;
-    progress.step(3, &format!("application {} {version}: {}", application.application_id, application.name));
+    progress.step(3, &format!("application {application} {}", version.version_number));
 
     let folder = slides::Folder::new(arguments.slides)?;
     let slides = folder.read().await?;
     for slide in &slides {
         progress.step(4, &slide.to_string());
     }
-    let urls = upload_all(&client, &slides, &progress).await?;
-    let run = submit(&client, &application, &version, &slides, &urls).await?;
+    let names: Vec<_> = slides.iter().map(|slide| slide.name.as_str()).collect();
+    results.reserve(&names).await.map_err(unusable)?;
+
+    let bucket = client.bucket().await?;
+    let submission = describe(&application, &version, &slides, &bucket)?;
+    validate(&version, &submission).map_err(Failure::bad_input)?;
+    upload_all(&client, &bucket, &slides, &progress).await?;
+    let run = client.runs().submit(submission).await?;
     progress.step(6, &format!("every item fits the schema of the application; run {} is submitted", run.id()));
 
     progress.step(7, "following the run and downloading what is finished");
     let bars = progress.follow();
-    let report = run.download(&arguments.output).with_observer(move |event| bars.show(event)).follow().await?;
+    let report = run.download(results).with_observer(move |event| bars.show(event)).follow().await?;
     progress.step(8, &format!("run {} has ended", run.id()));
-    summary::print(&report, &arguments.output)?;
-    judge(&report)
+    let printed = summary::print(&report, &arguments.output);
+    judge(&report)?;
+    match printed {
+        // Who closed the pipe early has what he wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => Ok(printed.context("the summary could not be written to stdout")?),
+    }
+}
+
+/// Opens the folder for the results: what is wrong with it shows before anything is uploaded or billed.
+async fn open_results(path: &Path) -> Result<ResultFolder, Failure> {
+    ResultFolder::open(path).await.map_err(unusable)
+}
+
+fn unusable(error: FolderError) -> Failure {
+    anyhow::Error::from(error)
+        .context("the folder for the results cannot be used; another can be named with --output")
+        .into()
 }
 
 /// Logs in over HTTP by the device flow, and verifies the token that comes of it.
@@ -89,70 +114,64 @@ async fn log_in(emulator: &Emulator, progress: &Progress) -> Result<Client, Fail
     Ok(client)
 }
 
-async fn pick_application(client: &Client) -> Result<(ApplicationSummary, VersionNumber), Failure> {
+async fn pick_application(client: &Client) -> Result<(ApplicationId, ApplicationVersion), Failure> {
     let applications: Vec<_> = client.applications().list().try_collect().await?;
-    let open = applications.into_iter().find_map(|application| {
-        let version = application.latest_version.as_ref()?.number.clone();
-        Some((application, version))
-    });
-    Ok(open.context("no application is open to the user")?)
+    let open = applications
+        .into_iter()
+        .find_map(|application| Some((application.application_id, application.latest_version?.number)));
+    let (id, latest) = open.context("no application is open to the user")?;
+    let version = client.applications().version(&id, &latest).await?;
+    Ok((id, version))
 }
 
-/// Uploads the slides to the bucket of the organisation, and makes a URL for each that the platform can fetch it from.
-async fn upload_all(client: &Client, slides: &[Slide], progress: &Progress) -> Result<Vec<Secret>, Failure> {
-    let bucket = client.bucket().await?;
+/// One run of all slides. The platform will fetch each of them from a signed URL, at which it does not lie yet.
+fn describe(
+    application: &ApplicationId,
+    version: &ApplicationVersion,
+    slides: &[Slide],
+    bucket: &SignedBucket,
+) -> Result<RunSubmission, Failure> {
+    let input = version.input_artifacts.first().context("the application takes no input")?.name.as_str();
+    let item = |slide: &Slide| {
+        let url = bucket.get_url(&slide.object_key(), SLIDE_LIFETIME)?;
+        let artifact = InputArtifactSubmission::new(input, url, slide.describe());
+        Ok(ItemSubmission::new(slide.name.as_str(), vec![artifact]))
+    };
+    let items = slides.iter().map(item).collect::<Result<Vec<_>, BucketError>>()?;
+    Ok(RunSubmission::new(application.as_str(), items).with_version_number(version.version_number.as_str()))
+}
+
+/// Uploads the slides to the bucket of the organisation.
+async fn upload_all(
+    client: &Client,
+    bucket: &SignedBucket,
+    slides: &[Slide],
+    progress: &Progress,
+) -> Result<(), Failure> {
     let bytes = slides.iter().map(|slide| slide.metadata.bytes).sum();
     let bar = progress.upload(bytes);
-    let mut urls = Vec::new();
     for slide in slides {
-        let key = format!("slides/{}", slide.name);
-        let to = bucket.put_url(&key, UPLOAD_LIFETIME)?;
+        let to = bucket.put_url(&slide.object_key(), UPLOAD_LIFETIME)?;
         let bar = bar.clone();
         let sent = Arc::new(move |bytes| bar.inc(bytes));
         upload(client.storage_http(), &slide.path, slide.crc32c(), slides::MEDIA_TYPE, to, sent).await?;
-        urls.push(Secret::new(bucket.get_url(&key, SLIDE_LIFETIME)?));
     }
     bar.finish_and_clear();
     progress.step(5, &format!("{} slides uploaded, {bytes} bytes", slides.len()));
-    Ok(urls)
-}
-
-/// Submits one run of all slides, after every item was checked against the schema of its input.
-async fn submit(
-    client: &Client,
-    application: &ApplicationSummary,
-    version: &VersionNumber,
-    slides: &[Slide],
-    urls: &[Secret],
-) -> Result<RunHandle, Failure> {
-    let input = client.applications().version(&application.application_id, version).await?.input_artifacts;
-    let input = input.first().context("the application takes no input")?.name.as_str();
-    let items = slides.iter().zip(urls).map(|(slide, url)| {
-        let artifact = InputArtifactSubmission::new(input, url.clone(), slide.describe());
-        ItemSubmission::new(slide.name.as_str(), vec![artifact])
-    });
-    let submission = RunSubmission::new(application.application_id.as_str(), items.collect::<Vec<_>>());
-    client.runs().submit(submission.with_version_number(version.as_str())).await.map_err(explain)
+    Ok(())
 }
 
 /// Whether all of it went well; if not, whether the fault is on this side.
 fn judge(report: &RunReport) -> Result<(), Failure> {
+    let errors: Vec<_> = report.failures().filter_map(|error| error.downcast_ref::<DownloadError>()).collect();
+    let no_room = |error: &FolderError| error.is_disk_full();
     if report.is_complete() {
         Ok(())
-    } else if report.failures().any(|error| error.downcast_ref().is_some_and(DownloadError::is_local)) {
-        Err(anyhow!("some results could not be written; make room and call again, it goes on from here").into())
+    } else if errors.iter().any(|error| error.is_disk_full()) || report.manifest.as_ref().is_err_and(no_room) {
+        Err(anyhow!("the disk is full: make room and call again, it goes on from here").into())
+    } else if errors.iter().any(|error| error.is_local()) || report.manifest.is_err() {
+        Err(anyhow!("some results could not be written").into())
     } else {
         Err(Failure::incomplete(anyhow!("some items or artifacts failed")))
     }
-}
-
-/// A refused submission with all of its problems.
-fn explain(error: Error) -> Failure {
-    let problems: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
-    if problems.is_empty() { error.into() } else { Failure::bad_input(anyhow!("{error}\n{}", problems.join("\n"))) }
-}
-
-/// A path as it is shown.
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

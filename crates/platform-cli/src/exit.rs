@@ -3,14 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Why the command did not do what it was asked for.
-///
-/// | code | meaning |
-/// |---|---|
-/// | 1 | failure |
-/// | 2 | bad input |
-/// | 6 | some items or artifacts failed |
-/// | 130 | interrupted |
+use platform_resources::Error;
+
+use crate::shown::shown;
+
+/// Why the command did not do what it was asked for. The codes are those that `--help` names.
 pub(crate) struct Failure {
     code: u8,
     error: Option<anyhow::Error>,
@@ -27,33 +24,30 @@ impl Failure {
         Self { code: 6, error: Some(error) }
     }
 
-    /// The user pressed Ctrl-C.
-    pub(crate) fn interrupted() -> Self {
-        Self { code: 130, error: None }
+    /// A signal ended the command.
+    pub(crate) fn signal(number: u8) -> Self {
+        Self { code: 128 + number, error: None }
     }
 
-    /// Says on stderr what happened and why. A reader that closed its pipe early has what it wanted.
+    /// Says on stderr what happened and why.
     pub(crate) fn report(self) -> ExitCode {
-        let Some(error) = self.error else {
-            return ExitCode::from(self.code);
-        };
-        let broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-        if error.downcast_ref().is_some_and(broken_pipe) {
-            return ExitCode::SUCCESS;
+        if let Some(error) = self.error {
+            let mut lines = vec![format!("error: {}", shown(&error))];
+            lines.extend(details(&error).map(|detail| format!("  {}", shown(detail))));
+            lines.extend(error.chain().skip(1).map(|cause| format!("  cause: {}", shown(cause))));
+            // There is nobody to tell that stderr is closed.
+            let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
         }
-        let mut text = format!("error: {error}\n");
-        let mut said = error.to_string();
-        for cause in error.chain().skip(1).map(ToString::to_string) {
-            // Some errors repeat their cause in their own words.
-            if !said.contains(&cause) {
-                text += &format!("  cause: {cause}\n");
-                said = cause;
-            }
-        }
-        // There is nobody to tell that stderr is closed.
-        let _ = io::stderr().write_all(text.as_bytes());
         ExitCode::from(self.code)
     }
+}
+
+/// What the platform, or the check before it, has to say in detail.
+fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
+    let error = error.downcast_ref::<Error>();
+    let problems = error.into_iter().flat_map(|error| error.problems().iter().map(ToString::to_string));
+    let refusals = error.and_then(Error::api).into_iter().flat_map(|api| api.details().iter().cloned());
+    problems.chain(refusals)
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

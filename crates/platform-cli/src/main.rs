@@ -2,7 +2,10 @@
 
 mod demo;
 mod exit;
+mod shown;
 
+use std::env;
+use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,12 +17,14 @@ use exit::Failure;
 
 /// What `--verbose` shows: the project's own steps, and no library's.
 const VERBOSE: &str = "auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_resources=debug";
-
-/// How long work that was given up may still take.
+/// How long work that was given up may still take, and clean up after itself.
 const LAST_WORK: Duration = Duration::from_secs(5);
 
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failure, 2 bad input, 6 some items or artifacts failed, 130 interrupted, 143 terminated."
+)]
 struct Arguments {
     /// Says on stderr what is asked and answered.
     #[arg(long, global = true)]
@@ -36,32 +41,63 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::new(if arguments.verbose { VERBOSE } else { "off" });
-    let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
-    match run(arguments.command) {
+    log(arguments.verbose);
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn log(verbose: bool) {
+    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let filter = EnvFilter::new(if verbose { VERBOSE } else { "off" });
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
+    // Whoever closed stderr does not want to hear of that either.
+    log.log_internal_errors(false).init();
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()?;
     let outcome = runtime.block_on(async {
+        let signal = signal()?;
         tokio::select! {
-            // First, so that the signal is caught before anything is begun.
             biased;
-            signal = tokio::signal::ctrl_c() => Err(signal.map_or_else(Failure::from, |()| Failure::interrupted())),
-            outcome = dispatch(command) => outcome,
+            stopped = signal => Err(stopped),
+            outcome = dispatch(arguments) => outcome,
         }
     });
-    // Lets what is being written come to its end and be deleted; a large file that is being read does not hold it up.
     runtime.shutdown_timeout(LAST_WORK);
     outcome
 }
 
-async fn dispatch(command: Command) -> Result<(), Failure> {
+async fn dispatch(Arguments { verbose, command }: Arguments) -> Result<(), Failure> {
     match command {
-        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments, verbose).await,
     }
+}
+
+/// Waits until the user, or whoever runs the command, wants it to end. The signals are caught from now on.
+#[cfg(unix)]
+fn signal() -> io::Result<impl Future<Output = Failure>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut signals =
+        [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
+    Ok(async move {
+        let [interrupt, terminate, hangup] = &mut signals;
+        tokio::select! {
+            _ = interrupt.recv() => Failure::signal(2),
+            _ = terminate.recv() => Failure::signal(15),
+            _ = hangup.recv() => Failure::signal(1),
+        }
+    })
+}
+
+/// Waits until the user wants the command to end.
+#[cfg(not(unix))]
+fn signal() -> io::Result<impl Future<Output = Failure>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+        Failure::signal(2)
+    })
 }

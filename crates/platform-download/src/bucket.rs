@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::{Clock, Secret};
+use auth_http::SignedUrl;
 use jiff::Timestamp;
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use url::Url;
@@ -30,6 +31,8 @@ enum Kind {
     Endpoint,
     #[error("a signed URL is good for a minute to seven days, not for {0:?}")]
     Lifetime(Duration),
+    #[error("the object key `{0}` has a segment that is empty, `.` or `..`, so its URL would name another object")]
+    Key(String),
     #[error("the clock shows no time that a URL can be signed for")]
     Clock,
 }
@@ -57,27 +60,33 @@ impl SignedBucket {
     ///
     /// # Errors
     ///
-    /// `lifetime` is not within a minute and seven days.
-    pub fn put_url(&self, key: &str, lifetime: Duration) -> Result<Url, BucketError> {
-        self.sign(&self.bucket.put_object(Some(&self.credentials), key), lifetime)
+    /// `lifetime` is not within a minute and seven days, or `key` has a segment that is empty, `.` or `..`.
+    pub fn put_url(&self, key: &str, lifetime: Duration) -> Result<SignedUrl, BucketError> {
+        self.sign(&self.bucket.put_object(Some(&self.credentials), checked(key)?), lifetime)
     }
 
     /// A URL that whoever has it can GET the object `key` from.
     ///
     /// # Errors
     ///
-    /// `lifetime` is not within a minute and seven days.
-    pub fn get_url(&self, key: &str, lifetime: Duration) -> Result<Url, BucketError> {
-        self.sign(&self.bucket.get_object(Some(&self.credentials), key), lifetime)
+    /// `lifetime` is not within a minute and seven days, or `key` has a segment that is empty, `.` or `..`.
+    pub fn get_url(&self, key: &str, lifetime: Duration) -> Result<SignedUrl, BucketError> {
+        self.sign(&self.bucket.get_object(Some(&self.credentials), checked(key)?), lifetime)
     }
 
-    fn sign<'a>(&self, action: &impl S3Action<'a>, lifetime: Duration) -> Result<Url, BucketError> {
+    fn sign<'a>(&self, action: &impl S3Action<'a>, lifetime: Duration) -> Result<SignedUrl, BucketError> {
         if !LIFETIMES.contains(&lifetime) {
             return Err(Kind::Lifetime(lifetime).into());
         }
         let now = Timestamp::try_from(self.clock.now()).map_err(|_| Kind::Clock)?;
-        Ok(action.sign_with_time(lifetime, &now))
+        Ok(action.sign_with_time(lifetime, &now).into())
     }
+}
+
+/// A key whose URL names it and nothing else.
+fn checked(key: &str) -> Result<&str, BucketError> {
+    let astray = key.split('/').any(|segment| matches!(segment, "" | "." | ".."));
+    if astray { Err(Kind::Key(key.to_owned()).into()) } else { Ok(key) }
 }
 
 impl fmt::Debug for SignedBucket {

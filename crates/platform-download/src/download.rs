@@ -5,11 +5,10 @@ use std::io;
 use std::path::Path;
 
 use async_trait::async_trait;
-use auth_http::{HttpClient, Request, Response};
+use auth_http::{HttpClient, Request, Response, SignedUrl};
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
-use url::Url;
 
 use crate::{Crc32c, DownloadError};
 
@@ -24,7 +23,7 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// There is none: the file is gone, or whoever makes the URLs cannot be asked.
-    async fn resolve(&self) -> Result<Url, Box<dyn Error + Send + Sync>>;
+    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>>;
 }
 
 const _: Option<&dyn Source> = None;
@@ -135,7 +134,7 @@ impl Downloader {
             return Ok(Outcome::AlreadyThere(bytes));
         }
         let url = source.resolve().await.map_err(|error| DownloadError::resolve(target, error))?;
-        let request = Request::get(url).with_header("accept-encoding", "identity");
+        let request = Request::get(url.expose().clone()).with_header("accept-encoding", "identity");
         let response = self.http.send(request).await.map_err(|error| DownloadError::http(target, error))?;
         if response.status() != 200 {
             return Err(DownloadError::status(target, response.status()));
@@ -179,14 +178,14 @@ async fn fill(
     let mut file = tokio::fs::File::from_std(part.as_file().try_clone().map_err(failed)?);
     let (mut bytes, mut crc) = (0, Crc32c::default());
     while let Some(piece) = response.chunk().await.map_err(|error| DownloadError::http(target, error))? {
-        file.write_all(&piece).await.map_err(failed)?;
-        crc = crc.append(&piece);
         bytes += piece.len() as u64;
-        received(piece.len() as u64);
         // Not a byte more than was stated goes to the disk, whatever the server sends.
         if let Some(stated) = expected.bytes.filter(|stated| bytes > *stated) {
             return Err(DownloadError::size(target, stated, bytes));
         }
+        file.write_all(&piece).await.map_err(failed)?;
+        crc = crc.append(&piece);
+        received(piece.len() as u64);
     }
     file.flush().await.map_err(failed)?;
     if let Some(stated) = expected.bytes.filter(|stated| bytes != *stated) {

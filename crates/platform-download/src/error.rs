@@ -60,8 +60,7 @@ impl DownloadError {
     }
 
     pub(crate) fn io(file: &Path, source: io::Error) -> Self {
-        let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        Self::new(file, if full { Kind::DiskFull } else { Kind::Write }, Some(source.into()))
+        Self::new(file, if is_full(&source) { Kind::DiskFull } else { Kind::Write }, Some(source.into()))
     }
 
     /// The file that is not there.
@@ -82,6 +81,63 @@ impl DownloadError {
     /// What came is not what was stated.
     pub fn is_corrupt(&self) -> bool {
         matches!(self.kind, Kind::Size { .. } | Kind::Checksum { .. })
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Why a folder cannot hold results. It names the folder or the file in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {kind}", path.display())]
+pub struct FolderError {
+    path: PathBuf,
+    kind: FolderKind,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FolderKind {
+    #[error("cannot be read or written")]
+    Io,
+    #[error("the disk is full: make room and try again")]
+    DiskFull,
+    #[error("another process is writing into this folder: wait for it, or name another folder")]
+    Locked,
+    #[error("line {0} is no entry of a manifest: move the file away to start a new one")]
+    Malformed(usize),
+    #[error("the names `{0}` and `{1}` differ only in case, which not every file system keeps apart: rename one")]
+    Collision(String, String),
+}
+
+impl FolderError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        let kind = if is_full(&source) { FolderKind::DiskFull } else { FolderKind::Io };
+        Self { path: path.to_owned(), kind, source: Some(source.into()) }
+    }
+
+    pub(crate) fn locked(path: &Path) -> Self {
+        Self { path: path.to_owned(), kind: FolderKind::Locked, source: None }
+    }
+
+    pub(crate) fn malformed(path: &Path, line: usize, source: serde_json::Error) -> Self {
+        Self { path: path.to_owned(), kind: FolderKind::Malformed(line), source: Some(source.into()) }
+    }
+
+    pub(crate) fn collision(path: &Path, one: &str, other: &str) -> Self {
+        Self { path: path.to_owned(), kind: FolderKind::Collision(one.to_owned(), other.to_owned()), source: None }
+    }
+
+    /// There is no room in the folder.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self.kind, FolderKind::DiskFull)
+    }
+
+    /// Another process has the folder open.
+    pub fn is_locked(&self) -> bool {
+        matches!(self.kind, FolderKind::Locked)
     }
 }
 

@@ -3,26 +3,25 @@
 //! A file under its final name is complete and has the checksum that was stated for it: bytes go to
 //! a `.part` file beside it, which is checked, synchronised and renamed. [`Downloader`] fetches what
 //! a [`Source`] resolves to, [`upload()`] sends a file to a signed URL that a [`SignedBucket`] makes,
-//! and a [`Manifest`] says what lies in a folder.
+//! and a [`ResultFolder`] holds files with a manifest of them.
 //!
 //! This crate knows neither runs nor applications.
 //!
 //! ```no_run
 //! use auth_http::HttpClient;
-//! use platform_download::{Downloader, Expected, Source};
-//! use url::Url;
+//! use platform_download::{Downloader, Expected, SignedUrl, Source};
 //!
 //! #[derive(Debug)]
-//! struct Fixed(Url);
+//! struct Fixed(SignedUrl);
 //!
 //! #[async_trait::async_trait]
 //! impl Source for Fixed {
-//!     async fn resolve(&self) -> Result<Url, Box<dyn std::error::Error + Send + Sync>> {
+//!     async fn resolve(&self) -> Result<SignedUrl, Box<dyn std::error::Error + Send + Sync>> {
 //!         Ok(self.0.clone())
 //!     }
 //! }
 //!
-//! # async fn example(signed: Url) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(signed: SignedUrl) -> Result<(), Box<dyn std::error::Error>> {
 //! let downloader = Downloader::new(HttpClient::builder().without_decompression().build()?);
 //! let expected = Expected::new("yZRlqg==".parse()?).with_bytes(11);
 //! downloader.fetch(&Fixed(signed), expected, "results/hello.txt".as_ref(), &|bytes| println!("+{bytes}")).await?;
@@ -33,14 +32,17 @@ mod bucket;
 mod checksum;
 mod download;
 mod error;
+mod folder;
 mod manifest;
 mod name;
 mod upload;
 
+pub use auth_http::SignedUrl;
 pub use bucket::{BucketError, SignedBucket};
 pub use checksum::{Crc32c, Crc32cError};
 pub use download::{Downloader, Expected, Outcome, Source};
-pub use error::{DownloadError, UploadError};
-pub use manifest::{Manifest, ManifestEntry, ManifestError};
+pub use error::{DownloadError, FolderError, UploadError};
+pub use folder::ResultFolder;
+pub use manifest::ManifestEntry;
 pub use name::{escape, extension};
 pub use upload::upload;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
 
 /// What some file system cannot hold in a name or takes for something else, and the `%` itself, so
 /// that the way back is unambiguous.
@@ -10,9 +11,15 @@ fn is_unsafe(character: char) -> bool {
     character.is_control() || matches!(character, '%' | '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
 }
 
+/// No name is longer than this in bytes: with an ending it still fits the 255 of most file systems.
+const LONGEST: usize = 200;
+/// So much of a name that is too long is kept, before its hash.
+const KEPT: usize = 160;
+
 /// A name for one file or folder that stands for `name`: percent-encoded where need be, never
-/// empty, `.` or `..`, never hidden, never a path. Different names give different ones, and
-/// percent-decoding gives the name back.
+/// empty, `.` or `..`, never hidden, never a path, never too long. Different names give different
+/// ones, and percent-decoding gives the name back, unless it was empty (`%`) or too long (`…%~` and
+/// part of its SHA-256).
 ///
 /// ```
 /// assert_eq!(platform_download::escape("Präparat 1.tiff"), "Präparat 1.tiff");
@@ -44,14 +51,23 @@ pub fn escape(name: &str) -> String {
         let first = safe.remove(0);
         safe.insert_str(0, &format!("%{:02X}", u32::from(first)));
     }
+    if safe.len() > LONGEST {
+        let kept = (0..=KEPT).rev().find(|end| safe.is_char_boundary(*end)).unwrap_or_default();
+        safe.truncate(kept);
+        safe.push_str("%~");
+        safe.extend(Sha256::digest(name).iter().take(16).map(|byte| format!("{byte:02x}")));
+    }
     safe
 }
 
-/// The device names of Windows, with or without an ending.
+/// The device names of Windows, with or without an ending, and the name of the manifest.
 fn is_reserved(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(|number| matches!(number.as_bytes(), [b'1'..=b'9']));
-    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
+    name.eq_ignore_ascii_case("manifest.jsonl")
+        || matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL")
+        || numbered("COM")
+        || numbered("LPT")
 }
 
 /// The usual ending of files of a media type (RFC 6838), with its dot; `.bin` if there is none.
@@ -100,10 +116,18 @@ mod tests {
             ("CON", "%43ON"),
             ("com1.tiff", "%63om1.tiff"),
             ("common", "common"),
+            ("manifest.jsonl", "%6Danifest.jsonl"),
             ("slide.tiff", "slide.tiff"),
         ] {
             assert_eq!(escape(name), expected, "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_cut_and_stays_unlike_others() {
+        let [one, other] = ["a", "b"].map(|last| escape(&("ü:".repeat(200) + last)));
+        assert!(one.len() <= 200 && one.starts_with("ü%3A") && one != other, "{one}");
+        assert_eq!(escape(&"x".repeat(200)), "x".repeat(200));
     }
 
     proptest! {
@@ -111,6 +135,8 @@ mod tests {
         fn escaping_is_reversible_and_never_a_path(name in any::<String>()) {
             let safe = escape(&name);
             prop_assert!(!safe.contains(['/', '\\', '\0']) && !safe.starts_with('.') && !safe.is_empty());
+            prop_assert!(safe.len() <= 200);
+            prop_assume!(!safe.contains("%~"));
             let back = percent_decode_str(&safe).decode_utf8().unwrap();
             let back = if safe == "%" { "".into() } else { back };
             prop_assert_eq!(back, name);

@@ -1,11 +1,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use auth_http::{HttpClient, Method, Request};
+use auth_http::{HttpClient, Method, Request, SignedUrl};
 use futures_util::TryStreamExt;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
-use url::Url;
 
 use crate::{Crc32c, UploadError};
 
@@ -23,13 +22,13 @@ pub async fn upload(
     path: &Path,
     crc32c: Crc32c,
     content_type: &str,
-    to: Url,
+    to: SignedUrl,
     sent: Arc<dyn Fn(u64) + Send + Sync>,
 ) -> Result<(), UploadError> {
     let file = File::open(path).await.map_err(|error| UploadError::read(path, error))?;
     let length = file.metadata().await.map_err(|error| UploadError::read(path, error))?.len();
     let pieces = ReaderStream::with_capacity(file, BLOCK).inspect_ok(move |piece| sent(piece.len() as u64));
-    let request = Request::new(Method::Put, to)
+    let request = Request::new(Method::Put, to.expose().clone())
         .with_stream(length, pieces)
         .with_header("content-type", content_type)
         .with_header("x-goog-hash", format!("crc32c={crc32c}"));

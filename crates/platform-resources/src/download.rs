@@ -1,52 +1,45 @@
 //! Following a run, and downloading its artifacts as they are made.
 
 mod artifact;
+mod poll;
 mod report;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt};
-use platform_api::models::{ArtifactOutput, Item, ItemId, RunState};
-use platform_download::{Downloader, Manifest};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use platform_api::models::{ArtifactOutput, Item, ItemId};
+use platform_download::{Downloader, ResultFolder};
 
 use crate::{Error, ItemOutcome, RunHandle};
 use artifact::{Fetched, Planned, fetch};
+use poll::{Poll, Snapshot};
 
 pub use report::{ArtifactReport, Event, ItemReport, RunReport};
 
 /// How many files are fetched at a time.
 const WORKERS: usize = 4;
-/// How long to wait before the platform is asked again, at first and at most. The pause doubles
-/// while nothing happens.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
-/// A download of a run's results into a folder, laid out by item and artifact, with a
-/// [`Manifest`]. What is in the folder already, as the platform states it, is not fetched.
-#[derive(Clone)]
+/// A download of a run's results into a folder, laid out by item and artifact. What is in the folder
+/// already, as the platform states it, is not fetched.
 pub struct RunDownload {
     run: RunHandle,
-    folder: PathBuf,
+    folder: ResultFolder,
     observer: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 impl RunHandle {
     /// Prepares to download the results of the run into `folder`.
-    pub fn download(&self, folder: impl Into<PathBuf>) -> RunDownload {
-        RunDownload { run: self.clone(), folder: folder.into(), observer: Arc::new(|_| {}) }
+    pub fn download(&self, folder: ResultFolder) -> RunDownload {
+        RunDownload { run: self.clone(), folder, observer: Arc::new(|_| {}) }
     }
 }
 
 impl fmt::Debug for RunDownload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("RunDownload")
-            .field("run", &self.run.id)
-            .field("folder", &self.folder)
-            .finish_non_exhaustive()
+        let Self { run, folder, .. } = self;
+        formatter.debug_struct("RunDownload").field("run", &run.id).field("folder", folder).finish_non_exhaustive()
     }
 }
 
@@ -61,86 +54,99 @@ impl RunDownload {
     ///
     /// One file that cannot be had does not stop the others: the report names it. When the future is
     /// dropped, no incomplete file is left under a final name, and a later call goes on from there.
+    /// A platform that is not reached, is at fault, or does not know a run yet that was just
+    /// submitted, is asked again for a while.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked how far the run is, or the manifest could not be written.
-    pub async fn follow(&self) -> Result<RunReport, Error> {
-        let mut manifest = Manifest::open(&self.folder).await?;
-        let downloader = Downloader::new(self.run.client.storage.http.clone());
-        let mut report = RunReport::new(&self.run.id);
-        let (mut seen, mut names) = (HashSet::<ItemId>::new(), HashSet::new());
-        let mut queue = VecDeque::<Planned>::new();
+    /// The platform could not be asked how far the run is.
+    pub async fn follow(mut self) -> Result<RunReport, Error> {
+        let (run, observer) = (self.run.clone(), self.observer.clone());
+        let downloader = Downloader::new(run.client.storage.http.clone());
+        let mut plan = Plan {
+            report: RunReport::new(&run.id),
+            seen: HashSet::new(),
+            names: HashSet::new(),
+            queue: VecDeque::new(),
+        };
         let mut active = FuturesUnordered::new();
-        let mut pause = PAUSES.0;
+        let mut poll = Poll::new(run.clone());
+        let mut asked = Box::pin(poll.clone().ask(0));
+        let mut ended = false;
         loop {
-            // Asked in this order, the items of an ended run are all at their end.
-            let details = self.run.get().await?;
-            let items: Vec<Item> = self.run.items().try_collect().await?;
-            let ended = details.state == RunState::Terminated;
-            let known = seen.len();
-            for item in items.iter().filter(|item| ItemOutcome::of(item) != ItemOutcome::InProgress || ended) {
-                if seen.insert(item.item_id.clone()) {
-                    queue.extend(self.plan(item, &mut report, &mut names));
-                }
+            while active.len() < WORKERS
+                && let Some(planned) = plan.queue.pop_front()
+            {
+                active.push(fetch(&run, &downloader, planned, &*observer));
             }
-            (self.observer)(Event::Items { ended: seen.len(), all: items.len() });
-            pause = if seen.len() > known { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
-            let mut ask_again = std::pin::pin!(wait(pause));
-            loop {
-                while active.len() < WORKERS
-                    && let Some(planned) = queue.pop_front()
-                {
-                    active.push(fetch(&self.run, &downloader, planned, &*self.observer));
+            tokio::select! {
+                Some(fetched) = active.next() => self.record(fetched, &mut plan.report).await,
+                snapshot = &mut asked, if !ended => {
+                    let snapshot = snapshot?;
+                    ended = snapshot.ended();
+                    poll.learn(plan.add(&snapshot, self.folder.path(), &*observer));
+                    asked.set(poll.clone().ask(plan.seen.len()));
                 }
-                tokio::select! {
-                    Some(fetched) = active.next() => self.record(fetched, &mut report, &mut manifest).await?,
-                    () = &mut ask_again, if !ended => break,
-                    else => break,
-                }
-            }
-            if ended {
-                report.manifest = manifest.finish().await?;
-                return Ok(report);
+                else => break,
             }
         }
-    }
-
-    /// What is to be fetched of an item that has ended.
-    fn plan(&self, item: &Item, report: &mut RunReport, names: &mut HashSet<String>) -> Vec<Planned> {
-        let index = report.items.len();
-        let mut item_report = ItemReport::of(item);
-        let mut planned = Vec::new();
-        for artifact in item.output_artifacts.iter().filter(|artifact| artifact.output == ArtifactOutput::Available) {
-            match Planned::of(index, item, artifact, &self.folder, names) {
-                Ok(plan) => planned.push(plan),
-                Err(error) => item_report
-                    .artifacts
-                    .push(ArtifactReport { name: artifact.name.clone(), outcome: Err(error.into()) }),
-            }
+        if plan.report.manifest.is_ok() {
+            plan.report.manifest = self.folder.finish().await;
         }
-        report.items.push(item_report);
-        (self.observer)(Event::Planned {
-            files: planned.len(),
-            bytes: planned.iter().filter_map(|planned| planned.expected.bytes()).sum(),
-        });
-        planned
+        Ok(plan.report)
     }
 
-    async fn record(&self, fetched: Fetched, report: &mut RunReport, manifest: &mut Manifest) -> Result<(), Error> {
+    async fn record(&mut self, fetched: Fetched, report: &mut RunReport) {
         let item = &mut report.items[fetched.item];
-        if let Some(entry) = fetched.entry(&self.run.id, &item.external_id) {
-            manifest.record(entry).await?;
+        if let Some(entry) = fetched.entry(&self.run.id, &item.external_id)
+            && let Err(error) = self.folder.record(entry).await
+        {
+            report.manifest = Err(error);
         }
-        item.artifacts.push(fetched.report);
-        Ok(())
+        report.items[fetched.item].artifacts.push(fetched.report);
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the platform has no way to tell a client when a run goes on: it is asked"
-)]
-async fn wait(pause: Duration) {
-    tokio::time::sleep(pause).await;
+/// What is known of a run, and what is still to be fetched.
+struct Plan {
+    report: RunReport,
+    seen: HashSet<ItemId>,
+    names: HashSet<String>,
+    queue: VecDeque<Planned>,
+}
+
+impl Plan {
+    /// Adds what has ended since; whether there was any.
+    fn add(&mut self, snapshot: &Snapshot, folder: &std::path::Path, observer: &(dyn Fn(Event) + Send + Sync)) -> bool {
+        let known = self.seen.len();
+        for item in &snapshot.items {
+            let over = ItemOutcome::of(item) != ItemOutcome::InProgress || snapshot.ended();
+            if over && self.seen.insert(item.item_id.clone()) {
+                self.add_item(item, folder, observer);
+            }
+        }
+        self.report.learn(&snapshot.run);
+        observer(Event::Items { ended: self.seen.len(), all: self.report.item_count });
+        self.seen.len() > known
+    }
+
+    fn add_item(&mut self, item: &Item, folder: &std::path::Path, observer: &(dyn Fn(Event) + Send + Sync)) {
+        let index = self.report.items.len();
+        let mut report = ItemReport::of(item);
+        let (mut files, mut bytes) = (0, 0);
+        for artifact in item.output_artifacts.iter().filter(|artifact| artifact.output == ArtifactOutput::Available) {
+            match Planned::of(index, item, artifact, folder, &mut self.names) {
+                Ok(planned) => {
+                    files += 1;
+                    bytes += planned.expected.bytes().unwrap_or_default();
+                    self.queue.push_back(planned);
+                }
+                Err(error) => {
+                    report.artifacts.push(ArtifactReport { name: artifact.name.clone(), outcome: Err(error.into()) });
+                }
+            }
+        }
+        self.report.items.push(report);
+        observer(Event::Planned { files, bytes });
+    }
 }

@@ -18,9 +18,6 @@ enum Kind {
     #[cfg(feature = "download")]
     #[error("the bucket of the organisation cannot be used")]
     Bucket(#[source] platform_download::BucketError),
-    #[cfg(feature = "download")]
-    #[error(transparent)]
-    Manifest(platform_download::ManifestError),
 }
 
 impl From<ApiError> for Error {
@@ -33,13 +30,6 @@ impl From<ApiError> for Error {
 impl From<platform_download::BucketError> for Error {
     fn from(error: platform_download::BucketError) -> Self {
         Kind::Bucket(error).into()
-    }
-}
-
-#[cfg(feature = "download")]
-impl From<platform_download::ManifestError> for Error {
-    fn from(error: platform_download::ManifestError) -> Self {
-        Kind::Manifest(error).into()
     }
 }
 
@@ -58,6 +48,11 @@ impl Error {
             Kind::Api(error) => Some(error),
             _ => None,
         }
+    }
+
+    /// There is no such thing, or none that the caller may see.
+    pub fn is_not_found(&self) -> bool {
+        self.api().is_some_and(ApiError::is_not_found)
     }
 
     /// All that is wrong with a submission; empty if that is not the reason.

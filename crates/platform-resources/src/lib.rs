@@ -41,8 +41,10 @@ pub use client::{BuildError, Client, ClientBuilder};
 pub use download::{ArtifactReport, Event, ItemReport, RunDownload, RunReport};
 pub use error::Error;
 pub use outcome::ItemOutcome;
+#[cfg(feature = "download")]
+pub use platform_download::{DownloadError, FolderError, Outcome, ResultFolder};
 pub use runs::{RunHandle, Runs};
-pub use validation::Problem;
+pub use validation::{Problem, validate};
 
 #[cfg(doctest)]
 #[cfg_attr(feature = "download", doc = include_str!("../../../README.md"))]

@@ -16,15 +16,15 @@ impl Runs {
     }
 
     /// Submits a run. Before anything is billed, the version is resolved and recorded in the
-    /// submission if none is named, and every item is checked against the schemas of its inputs.
+    /// submission if none is named, and every item is checked ([`validate`](crate::validate)).
     ///
-    /// The request is sent once and never again: the platform bills what it accepts, and cannot
-    /// recognise a submission that comes twice.
+    /// The request is sent once – and once more only after a 401, which says that it was not
+    /// accepted: the platform bills what it accepts, and cannot recognise a submission that comes twice.
     ///
     /// # Errors
     ///
     /// [`Error::problems`] if items are not what the application asks for; otherwise the platform
-    /// could not be asked, or refused. After [`ApiError::is_transient`](platform_api::ApiError::is_transient)
+    /// could not be asked, or refused. After [`ApiError::is_uncertain`](platform_api::ApiError::is_uncertain)
     /// the run may have been accepted all the same.
     pub async fn submit(&self, mut submission: RunSubmission) -> Result<RunHandle, Error> {
         let applications = self.client.applications();
@@ -33,7 +33,7 @@ impl Runs {
             None => applications.latest_version(&submission.application_id).await?,
         };
         let version = applications.version(&submission.application_id, &number).await?;
-        validation::validate(&version, &submission.items)?;
+        validation::validate(&version, &submission)?;
         submission.version_number = Some(number.to_string());
         let submitted = self.client.api.send(&SubmitRun::new(submission)).await?;
         Ok(self.client.run(submitted.run_id.as_str()))

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use jsonschema::Validator;
-use platform_api::models::{ApplicationVersion, InputArtifactSubmission, ItemSubmission};
+use platform_api::models::{ApplicationVersion, InputArtifactSubmission, ItemSubmission, RunSubmission};
 use serde_json::Value;
 
 use crate::Error;
@@ -25,15 +25,19 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Checks every item against the JSON Schemas of the inputs of `version`, before anything is billed.
-/// All problems are reported at once. A schema that refers to another document is not followed there.
-pub(crate) fn validate(version: &ApplicationVersion, items: &[ItemSubmission]) -> Result<(), Error> {
+/// Checks every item of a submission against the JSON Schemas of the inputs of `version`: nothing is
+/// asked, uploaded or billed. A schema that refers to another document is not followed there.
+///
+/// # Errors
+///
+/// [`Error::problems`] names all that is wrong, item by item.
+pub fn validate(version: &ApplicationVersion, submission: &RunSubmission) -> Result<(), Error> {
     let compiled = version.input_artifacts.iter().map(|spec| {
         let schema = Value::Object(spec.metadata_schema.clone());
         (spec.name.as_str(), jsonschema::validator_for(&schema).map_err(|error| error.to_string()))
     });
     let schemas: Schemas<'_> = compiled.collect();
-    let problems: Vec<Problem> = items.iter().flat_map(|item| problems(item, &schemas)).collect();
+    let problems: Vec<Problem> = submission.items.iter().flat_map(|item| problems(item, &schemas)).collect();
     if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) }
 }
 

@@ -1,14 +1,14 @@
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tiff::TiffError;
 
 /// Why a file cannot be used as a slide. It names the file, and what would be accepted.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {kind}", path.display())]
+#[derive(Debug)]
 pub struct SlideError {
     path: PathBuf,
-    #[source]
     kind: Kind,
 }
 
@@ -26,10 +26,24 @@ enum Kind {
     Truncated { expected: u64, actual: u64 },
     #[error("cut off or damaged: its directories cannot be read; copy it again from its source")]
     Malformed(#[source] TiffError),
+    #[error("a kind of TIFF that is not supported; accepted are images with 8 bits per sample in grey, RGB or YCbCr")]
+    Unsupported(#[source] TiffError),
     #[error(
         "{0}; a slide must state its micrometres per pixel, in the tags XResolution, YResolution and ResolutionUnit or as `MPP` in an Aperio description"
     )]
     Resolution(&'static str),
+}
+
+impl fmt::Display for SlideError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.path.display(), self.kind)
+    }
+}
+
+impl Error for SlideError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.kind.source()
+    }
 }
 
 impl SlideError {
@@ -46,7 +60,12 @@ impl SlideError {
     }
 
     pub(crate) fn tiff(path: &Path, source: TiffError) -> Self {
-        Self { path: path.to_owned(), kind: Kind::Malformed(source) }
+        let kind = match source {
+            TiffError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => Kind::Io(source),
+            TiffError::UnsupportedError(_) | TiffError::LimitsExceeded => Kind::Unsupported(source),
+            source => Kind::Malformed(source),
+        };
+        Self { path: path.to_owned(), kind }
     }
 
     pub(crate) fn resolution(path: &Path, reason: &'static str) -> Self {

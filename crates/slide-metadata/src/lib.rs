@@ -69,19 +69,23 @@ fn read_tags(path: &Path, mut reader: impl Read + Seek, bytes: u64) -> Result<(u
     let mut decoder = Decoder::new(reader).map_err(malformed)?;
     let (width, height) = decoder.dimensions().map_err(malformed)?;
     let resolution = resolution::of_first_image(&mut decoder).map_err(|reason| SlideError::resolution(path, reason))?;
+    let mut known = true;
     loop {
-        let end = end_of_image(&mut decoder).map_err(malformed)?;
-        if end > bytes {
-            return Err(SlideError::truncated(path, end, bytes));
+        if known {
+            let end = end_of_image(&mut decoder).map_err(malformed)?;
+            if end > bytes {
+                return Err(SlideError::truncated(path, end, bytes));
+            }
         }
         if !decoder.more_images() {
             return Ok((width, height, resolution));
         }
-        match decoder.next_image() {
+        known = match decoder.next_image() {
+            Ok(()) => true,
             // Labels and thumbnails may be of a kind that the decoder does not know.
-            Ok(()) | Err(TiffError::UnsupportedError(_)) => {}
+            Err(TiffError::UnsupportedError(_)) => false,
             Err(source) => return Err(malformed(source)),
-        }
+        };
     }
 }
 

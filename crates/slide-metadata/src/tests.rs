@@ -130,6 +130,19 @@ fn pixels_beyond_the_end_are_counted() {
 }
 
 #[test]
+fn a_kind_of_tiff_that_is_not_supported_is_not_called_damaged() {
+    let (_folder, path) = Slide { resolution: HALF_MICROMETRE, ..Slide::default() }.write();
+    let mut bytes = fs::read(&path).unwrap();
+    // PhotometricInterpretation (262, a short): colour filter array.
+    let entry = [6_u8, 1, 3, 0, 1, 0, 0, 0, 2, 0];
+    let place = bytes.windows(entry.len()).position(|window| window == entry).unwrap();
+    bytes[place + 8..place + 10].copy_from_slice(&32803_u16.to_le_bytes());
+    fs::write(&path, &bytes).unwrap();
+    let error = read(&path).unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("not supported"), "{error}");
+}
+
+#[test]
 fn a_big_endian_file_is_read_too() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("slide");

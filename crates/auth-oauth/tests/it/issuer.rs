@@ -9,7 +9,7 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use wiremock::matchers::path;
@@ -19,12 +19,16 @@ pub(crate) const AUDIENCE: &str = "https://platform.test";
 /// The present moment of these tests, in seconds since 1970.
 pub(crate) const NOW: u64 = 1_800_000_000;
 
-static KEY: LazyLock<EncodingKey> = LazyLock::new(|| {
+pub(crate) static KEY: LazyLock<EncodingKey> = LazyLock::new(generate);
+/// A key that no issuer publishes.
+pub(crate) static STRANGER: LazyLock<EncodingKey> = LazyLock::new(generate);
+
+fn generate() -> EncodingKey {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der = AsDer::<Pkcs8V1Der>::as_der(&pair).unwrap();
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der.as_ref()));
     EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
-});
+}
 
 #[derive(Debug)]
 pub(crate) struct Frozen;
@@ -41,12 +45,15 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// Starts an issuer that publishes the key `key-1`.
+    /// Starts an issuer that publishes the key `key-1`, and once more for encryption.
     pub(crate) async fn start() -> Self {
         let server = MockServer::start().await;
         let mut jwk = Jwk::from_encoding_key(&KEY, Algorithm::RS256).unwrap();
         jwk.common.key_id = Some("key-1".to_owned());
-        let jwks = ResponseTemplate::new(200).set_body_json(json!({ "keys": [jwk] }));
+        let mut encryption = Jwk::from_encoding_key(&KEY, Algorithm::RS256).unwrap();
+        encryption.common.key_id = Some("encryption".to_owned());
+        encryption.common.public_key_use = Some(PublicKeyUse::Encryption);
+        let jwks = ResponseTemplate::new(200).set_body_json(json!({ "keys": [jwk, encryption] }));
         Mock::given(path("/.well-known/jwks.json")).respond_with(jwks).mount(&server).await;
         Self { server, http: HttpClient::builder().with_plain_loopback().build().unwrap() }
     }

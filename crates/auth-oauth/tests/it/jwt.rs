@@ -5,7 +5,7 @@ use auth_oauth::{Claims, JwtError, JwtVerifier};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
-use crate::issuer::{AUDIENCE, Frozen, Issuer, NOW, header, sign};
+use crate::issuer::{AUDIENCE, Frozen, Issuer, KEY, NOW, STRANGER, header, sign};
 
 async fn verify(issuer: &Issuer, token: &str) -> Result<Claims, JwtError> {
     let jwks = format!("{}/.well-known/jwks.json", issuer.server.uri()).parse().unwrap();
@@ -34,6 +34,7 @@ async fn a_token_with_a_wrong_claim_is_refused_by_the_name_of_the_check() {
     for (changes, reason) in [
         (json!({ "exp": NOW - 60 }), "has expired"),
         (json!({ "nbf": NOW + 61 }), "not valid yet"),
+        (json!({ "nbf": 1e300 }), "not valid yet"),
         (json!({ "iss": "https://evil.test/" }), "another issuer"),
         (json!({ "aud": "https://other.test" }), "another audience"),
         (json!({ "exp": null }), "lacks one of the claims"),
@@ -68,19 +69,20 @@ async fn a_token_with_a_wrong_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_issuer_does_not_publish_is_not_trusted() {
+async fn a_key_that_the_issuer_does_not_publish_for_signatures_is_not_trusted() {
     let issuer = Issuer::start().await;
-    let stranger = Issuer::start().await;
-    let token = stranger.token(json!({ "iss": issuer.name() }));
-    assert!(verify(&issuer, &token).await.is_ok(), "both publish the same key here");
-    let mut unknown = header(Algorithm::RS256, "key-2");
-    let key = EncodingKey::from_secret(b"unused");
-    unknown.alg = Algorithm::HS256;
-    let error = verify(&issuer, &sign(&unknown, &issuer.claims(&json!({})), &key)).await.unwrap_err();
-    assert!(error.to_string().contains("does not publish"), "{error}");
-    unknown.kid = None;
-    let error = verify(&issuer, &sign(&unknown, &issuer.claims(&json!({})), &key)).await.unwrap_err();
-    assert!(error.to_string().contains("does not name its key"), "{error}");
+    let claims = issuer.claims(&json!({}));
+    let mut nameless = header(Algorithm::RS256, "");
+    nameless.kid = None;
+    for (header, key, reason) in [
+        (header(Algorithm::RS256, "key-1"), &*STRANGER, "signature does not fit"),
+        (header(Algorithm::RS256, "key-2"), &*STRANGER, "does not publish"),
+        (header(Algorithm::RS256, "encryption"), &*KEY, "does not publish"),
+        (nameless, &*KEY, "does not name its key"),
+    ] {
+        let error = verify(&issuer, &sign(&header, &claims, key)).await.unwrap_err();
+        assert!(error.is_invalid() && error.to_string().contains(reason), "{header:?}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn a_redirect_is_an_answer_and_shows_no_signature() {
     let (_server, client) = platform(header("authorization", "Bearer bearer-canary"), answer).await;
     let redirect = client.send(&GetArtifactFile::new("r", "a")).await.unwrap();
     assert!(!format!("{redirect:?}").contains("canary"));
-    assert_eq!(redirect.into_url().as_str(), "https://storage.test/b/o?X-Goog-Signature=canary");
+    assert_eq!(redirect.expose().as_str(), "https://storage.test/b/o?X-Goog-Signature=canary");
     let (_server, client) = platform(any(), ResponseTemplate::new(307)).await;
     let error = client.send(&GetArtifactFile::new("r", "a")).await.unwrap_err();
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("Location"));
@@ -105,11 +105,26 @@ async fn a_decode_error_says_where_and_does_not_show_what() {
 }
 
 #[tokio::test]
-async fn a_platform_that_is_away_or_at_fault_is_a_transient_error() {
+async fn what_may_pass_and_what_may_have_been_received_is_told_apart() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let client = crate::client(&format!("http://{free}"));
-    let error = client.send(&GetRun::new("r")).await.unwrap_err();
-    assert!(error.status().is_none() && error.is_transient(), "{error}");
-    let (_server, client) = platform(any(), ResponseTemplate::new(503)).await;
-    assert!(client.send(&GetRun::new("r")).await.unwrap_err().is_transient());
+    let error = crate::client(&format!("http://{free}")).send(&GetRun::new("r")).await.unwrap_err();
+    assert!(error.status().is_none() && error.is_transient() && !error.is_uncertain(), "{error}");
+    for (status, transient, uncertain) in
+        [(503, true, true), (429, true, false), (404, false, false), (201, false, false)]
+    {
+        let (_server, client) = platform(any(), ResponseTemplate::new(status)).await;
+        let error = client.send(&GetRun::new("r")).await.unwrap_err();
+        assert_eq!((error.is_transient(), error.is_uncertain()), (transient, uncertain), "{status}");
+    }
+    // A server that takes the request and hangs up.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let root = format!("http://{}", listener.local_addr().unwrap());
+    let hang_up = tokio::spawn(async move {
+        use tokio::io::AsyncReadExt;
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+    });
+    let error = crate::client(&root).send(&GetRun::new("r")).await.unwrap_err();
+    hang_up.await.unwrap();
+    assert!(error.is_transient() && error.is_uncertain(), "{error}");
 }

@@ -1,5 +1,9 @@
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::io::{self, Write};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use platform_resources::Event;
+
+use crate::shown::shown;
 
 /// How many steps the demo has.
 const STEPS: u8 = 8;
@@ -9,15 +13,16 @@ const STEPS: u8 = 8;
 pub(super) struct Progress(MultiProgress);
 
 impl Progress {
-    pub(super) fn new() -> Self {
-        Self(MultiProgress::new())
+    /// Bars and a log would write over each other, so `verbose` has no bars.
+    pub(super) fn new(verbose: bool) -> Self {
+        let target = if verbose { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        Self(MultiProgress::with_draw_target(target))
     }
 
     pub(super) fn step(&self, number: u8, text: &str) {
-        use std::io::Write;
         // There is nobody to tell that stderr is closed.
         self.0.suspend(|| {
-            let _ = writeln!(std::io::stderr(), "[{number}/{STEPS}] {text}");
+            let _ = writeln!(io::stderr(), "[{number}/{STEPS}] {}", shown(text));
         });
     }
 

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Context, anyhow};
 use platform_download::Crc32c;
@@ -10,9 +10,9 @@ use platform_emulator::samples;
 use serde_json::{Map, Value, json};
 use slide_metadata::SlideMetadata;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use super::shown;
 use crate::exit::Failure;
 
 pub(super) const MEDIA_TYPE: &str = "image/tiff";
@@ -28,12 +28,17 @@ pub(super) struct Slide {
 impl Slide {
     fn read(path: PathBuf) -> Result<Self, Failure> {
         let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-        let name =
-            name.ok_or_else(|| Failure::bad_input(anyhow!("{}: the name is no UTF-8; rename the file", shown(&path))))?;
+        let name = name
+            .ok_or_else(|| Failure::bad_input(anyhow!("{}: the name is no UTF-8; rename the file", path.display())))?;
         let metadata = slide_metadata::read(&path);
         let metadata =
             metadata.map_err(|error| if error.is_invalid() { Failure::bad_input(error) } else { error.into() })?;
         Ok(Self { path, name, metadata })
+    }
+
+    /// Where the slide lies in the bucket.
+    pub(super) fn object_key(&self) -> String {
+        format!("slides/{}", self.name)
     }
 
     pub(super) fn crc32c(&self) -> Crc32c {
@@ -77,66 +82,58 @@ pub(super) enum Folder {
 
 impl Folder {
     pub(super) fn new(given: Option<PathBuf>) -> Result<Self, Failure> {
-        Ok(match given {
-            Some(folder) => Self::Given(folder),
-            None => Self::Samples(Arc::new(tempfile::tempdir()?)),
-        })
+        if let Some(folder) = given {
+            return Ok(Self::Given(folder));
+        }
+        let folder =
+            tempfile::tempdir().context("there is no room for temporary files; TMPDIR can name another place")?;
+        Ok(Self::Samples(Arc::new(folder)))
     }
 
     /// All slides in the order of their names, after the samples were written.
     pub(super) async fn read(&self) -> Result<Vec<Slide>, Failure> {
-        let folder = self.clone();
-        let read = move || {
-            let path = match &folder {
-                Self::Given(path) => path,
-                Self::Samples(folder) => {
-                    samples::write(folder.path()).context("the sample slides could not be written")?;
-                    folder.path()
-                }
-            };
-            let slides = list(path)?.into_iter().map(Slide::read).collect::<Result<Vec<_>, _>>()?;
-            match slides.as_slice() {
-                [] => Err(Failure::bad_input(anyhow!(
-                    "{}: no files; put slides (TIFF or BigTIFF) into the folder",
-                    shown(path)
-                ))),
-                _ => Ok(slides),
-            }
+        if let Self::Samples(folder) = self {
+            let folder = folder.clone();
+            let written = spawn_blocking(move || samples::write(folder.path())).await?;
+            written.context("the sample slides could not be written")?;
+        }
+        let path = match self {
+            Self::Given(path) => path.clone(),
+            Self::Samples(folder) => folder.path().to_owned(),
         };
-        spawn_blocking(read).await?
+        // A thread of its own, for which nobody waits: a large slide does not hold up an interruption.
+        let (done, slides) = oneshot::channel();
+        thread::spawn(move || done.send(read_all(&path)));
+        slides.await?
+    }
+}
+
+fn read_all(folder: &Path) -> Result<Vec<Slide>, Failure> {
+    let slides = list(folder)?.into_iter().map(Slide::read).collect::<Result<Vec<_>, _>>()?;
+    match slides.as_slice() {
+        [] => Err(Failure::bad_input(anyhow!(
+            "{}: no slides; put TIFF or BigTIFF files into the folder",
+            folder.display()
+        ))),
+        _ => Ok(slides),
     }
 }
 
 /// The files of a folder, without hidden ones and subfolders.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("{}: the folder with the slides cannot be read", shown(folder)));
+    let unreadable = |path: &Path| format!("{}: the folder with the slides cannot be read", path.display());
+    let entries = fs::read_dir(folder).with_context(|| unreadable(folder)).map_err(Failure::bad_input)?;
     let mut paths = Vec::new();
-    for entry in entries.map_err(Failure::bad_input)? {
-        let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.is_file() {
+    for entry in entries {
+        let path = entry.with_context(|| unreadable(folder))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            continue;
+        }
+        let kind = fs::metadata(&path).with_context(|| format!("{}: the slide cannot be read", path.display()));
+        if !kind.map_err(Failure::bad_input)?.is_dir() {
             paths.push(path);
         }
     }
     paths.sort();
     Ok(paths)
-}
-
-/// Finds out whether the folder for the results can be written, before anything is uploaded or billed.
-pub(super) async fn check_writable(folder: &Path) -> Result<(), Failure> {
-    let folder = folder.to_owned();
-    spawn_blocking(move || {
-        let write = || {
-            fs::create_dir_all(&folder)?;
-            let mut file = tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(&folder)?;
-            file.write_all(&[0; 4096])?;
-            file.as_file().sync_all()
-        };
-        write().with_context(|| {
-            format!("{}: the folder for the results cannot be written; name another with --output", shown(&folder))
-        })
-    })
-    .await??;
-    Ok(())
 }

@@ -1,13 +1,27 @@
+use std::error::Error;
 use std::io::{self, Write};
+use std::iter;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
-use platform_resources::{ItemReport, RunReport};
+use platform_resources::RunReport;
 
-use super::shown;
+use crate::shown::shown;
 
-/// Prints what became of each item, and where the results are.
+/// Prints what became of each item and where the results are on stdout, and on stderr what failed.
 pub(super) fn print(report: &RunReport, output: &Path) -> io::Result<()> {
+    // There is nobody to tell that stderr is closed.
+    let _ = io::stderr().write_all(failures(report).as_bytes());
+    let mut text = format!("{}\nresults: {}\n", table(report), shown(output.display()));
+    if let Ok(manifest) = &report.manifest {
+        text += &format!("manifest: {}\n", shown(manifest.display()));
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+fn table(report: &RunReport) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["item", "outcome", "artifacts", "bytes"]);
     for number in [2, 3] {
@@ -17,32 +31,30 @@ pub(super) fn print(report: &RunReport, output: &Path) -> io::Result<()> {
     }
     for item in &report.items {
         let verified = item.artifacts.iter().filter(|artifact| artifact.outcome.is_ok()).count();
-        table.add_row([
-            item.external_id.clone(),
-            item.outcome.to_string(),
-            format!("{verified}/{}", item.artifacts.len()),
-            item.bytes().to_string(),
-        ]);
+        let artifacts = format!("{verified}/{}", item.artifacts.len());
+        table.add_row([shown(&item.external_id), shown(&item.outcome), artifacts, item.bytes().to_string()]);
     }
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{table}\nresults: {}\nmanifest: {}", shown(output), shown(&report.manifest))?;
-    stdout.flush()?;
-    drop(stdout);
-    report.items.iter().try_for_each(explain)
+    table
 }
 
-/// Says on stderr what failed, and why.
-fn explain(item: &ItemReport) -> io::Result<()> {
-    let mut stderr = io::stderr().lock();
-    if let Some(message) = &item.message {
-        writeln!(stderr, "{}: {}: {message}", item.external_id, item.outcome)?;
-    }
-    for artifact in &item.artifacts {
-        if let Err(error) = &artifact.outcome {
-            let causes = std::iter::successors(error.source(), |cause| cause.source());
-            let reasons: Vec<_> = [error.to_string()].into_iter().chain(causes.map(ToString::to_string)).collect();
-            writeln!(stderr, "{}, {}: {}", item.external_id, artifact.name, reasons.join(": "))?;
+/// A line for everything that failed, with its reasons.
+fn failures(report: &RunReport) -> String {
+    let mut lines = Vec::new();
+    for item in &report.items {
+        let name = shown(&item.external_id);
+        lines
+            .extend(item.message.iter().map(|message| format!("{name}: {}: {}", shown(&item.outcome), shown(message))));
+        for artifact in &item.artifacts {
+            if let Err(error) = &artifact.outcome {
+                lines.push(format!("{name}, {}: {}", shown(&artifact.name), chain(&**error)));
+            }
         }
     }
-    Ok(())
+    lines.extend(report.manifest.as_ref().err().map(|error| chain(error)));
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |error| (*error).source());
+    causes.map(shown).collect::<Vec<_>>().join(": ")
 }

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use crc::{CRC_32_ISCSI, Crc};
-use platform_download::{Crc32c, DownloadError, Downloader, Expected, Outcome, Source};
+use platform_download::{Crc32c, DownloadError, Downloader, Expected, Outcome, SignedUrl, Source};
 use tempfile::TempDir;
-use url::Url;
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -16,11 +15,11 @@ use crate::http;
 const CONTENT: &[u8] = b"what the application found";
 
 #[derive(Debug)]
-struct Signed(Option<Url>);
+struct Signed(Option<SignedUrl>);
 
 #[async_trait]
 impl Source for Signed {
-    async fn resolve(&self) -> Result<Url, Box<dyn Error + Send + Sync>> {
+    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
         self.0.clone().ok_or_else(|| "the file was deleted".into())
     }
 }
@@ -29,8 +28,8 @@ impl Source for Signed {
 async fn storage(answer: ResponseTemplate) -> (MockServer, Signed) {
     let server = MockServer::start().await;
     Mock::given(method("GET")).and(header("accept-encoding", "identity")).respond_with(answer).mount(&server).await;
-    let url = format!("{}/bucket/file?X-Amz-Signature=canary", server.uri()).parse().unwrap();
-    (server, Signed(Some(url)))
+    let url = format!("{}/bucket/file?X-Amz-Signature=canary", server.uri());
+    (server, Signed(Some(url.parse::<url::Url>().unwrap().into())))
 }
 
 fn content() -> ResponseTemplate {

@@ -1,9 +1,9 @@
-//! Downloads, uploads and manifests against single answers of a storage.
+//! Downloads, uploads and folders against single answers of a storage.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bucket;
 mod download;
-mod manifest;
+mod folder;
 mod upload;
 
 use auth_http::HttpClient;

@@ -29,7 +29,7 @@ async fn send(answer: ResponseTemplate) -> (u64, Result<(), UploadError>) {
     let count = Arc::new(move |bytes| {
         counter.fetch_add(bytes, Ordering::SeqCst);
     });
-    let to = format!("{}/bucket/slide?X-Amz-Signature=canary", server.uri()).parse().unwrap();
+    let to = format!("{}/bucket/slide?X-Amz-Signature=canary", server.uri()).parse::<url::Url>().unwrap().into();
     let outcome = upload(&http(), &file, Crc32c::of(SLIDE), "image/tiff", to, count).await;
     (sent.load(Ordering::SeqCst), outcome)
 }

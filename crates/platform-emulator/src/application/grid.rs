@@ -5,7 +5,8 @@ use std::io::BufReader;
 use std::path::Path;
 
 use tiff::decoder::{Decoder, DecodingResult};
-use tiff::{ColorType, TiffError, TiffResult};
+use tiff::tags::Tag;
+use tiff::{ColorType, TiffError, TiffResult, TiffUnsupportedError};
 
 /// The longer side of a grid has no more cells than this.
 const CELLS: u32 = 512;
@@ -26,7 +27,7 @@ pub(crate) struct Grid {
 }
 
 /// Reads a slide from the smallest image of its pyramid that has enough pixels, piece by piece, so
-/// that the memory it takes does not grow with the slide.
+/// that the memory it takes grows with its largest strip or tile (256 MiB at most) but not with the slide.
 pub(crate) fn read(path: &Path) -> TiffResult<Grid> {
     let mut slide = Decoder::new(BufReader::new(File::open(path)?))?;
     let (width, height) = slide.dimensions()?;
@@ -86,18 +87,23 @@ fn reduce(slide: &mut Slide, columns: usize, rows: usize) -> TiffResult<Vec<u8>>
 /// The absorption of each pixel of a tile or strip: of green light, which the stains of pathology
 /// hold back most, or of all light where there is no colour.
 fn piece(slide: &mut Slide, index: u32) -> TiffResult<impl Iterator<Item = u8>> {
+    // Band by band, a tile would hold one colour only.
+    let planar = slide.find_tag_unsigned::<u16>(Tag::PlanarConfiguration)? == Some(2);
     let (samples, channel) = match slide.colortype()? {
+        ColorType::Gray(8) => (1, 0),
+        other if planar => return Err(unsupported(other)),
         ColorType::RGB(8) => (3, 1),
         ColorType::RGBA(8) => (4, 1),
-        ColorType::Gray(8) => (1, 0),
         // The first channel is the brightness.
         ColorType::YCbCr(8) => (3, 0),
-        other => {
-            return Err(TiffError::UnsupportedError(tiff::TiffUnsupportedError::UnsupportedColorType(other)));
-        }
+        other => return Err(unsupported(other)),
     };
     match slide.read_chunk(index)? {
         DecodingResult::U8(bytes) => Ok(bytes.into_iter().skip(channel).step_by(samples).map(|light| u8::MAX - light)),
         _ => Err(TiffError::FormatError(tiff::TiffFormatError::InconsistentSizesEncountered)),
     }
+}
+
+fn unsupported(color: ColorType) -> TiffError {
+    TiffError::UnsupportedError(TiffUnsupportedError::UnsupportedColorType(color))
 }

@@ -140,8 +140,10 @@ fn canonical_request(method: &Method, uri: &Uri, query: &str, headers: &HeaderMa
         return None;
     }
     for name in names {
-        let value = headers.get(name)?.to_str().ok()?;
-        writeln!(canonical, "{name}:{}", value.trim()).ok()?;
+        let values: Option<Vec<_>> =
+            headers.get_all(name).iter().map(|value| value.to_str().ok().map(str::trim)).collect();
+        let values = values.filter(|values| !values.is_empty())?;
+        writeln!(canonical, "{name}:{}", values.join(",")).ok()?;
     }
     Some(format!("{canonical}\n{signed}\nUNSIGNED-PAYLOAD"))
 }

@@ -1,4 +1,6 @@
 use auth_http::{Method, Request};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::client::{User, read};
@@ -21,6 +23,30 @@ async fn the_gateway_refuses_in_plain_text() {
     assert_eq!(read(bare).await, (401, b"Jwt is missing".to_vec()));
     let forged = Request::get(url).with_header("authorization", "Bearer a.b.c");
     assert_eq!(read(user.send(forged).await).await, (401, b"Jwt verification fails".to_vec()));
+}
+
+#[tokio::test]
+async fn a_token_that_the_emulator_did_not_sign_opens_nothing() {
+    let user = User::new().await;
+    let url = user.emulator.api_root().join("/api/v1/me").unwrap();
+    let [header, claims, signature] = user.token().split('.').collect::<Vec<_>>().try_into().unwrap();
+    let json = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let mut other: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    other["sub"] = json!("auth0|somebody-else");
+    let other = json(other);
+    let unsigned = json(json!({ "alg": "none", "typ": "JWT" }));
+    let symmetric = json(json!({ "alg": "HS256", "typ": "JWT" }));
+    for token in [
+        format!("{header}.{other}.{signature}"),
+        format!("{header}.{claims}."),
+        format!("{unsigned}.{claims}."),
+        format!("{unsigned}.{claims}.{signature}"),
+        format!("{symmetric}.{claims}.{signature}"),
+    ] {
+        let request = Request::get(url.clone()).with_header("authorization", format!("Bearer {token}"));
+        assert_eq!(user.send(request).await.status(), 401, "{token}");
+    }
+    assert_eq!(user.get("/api/v1/me").await.0, 200);
 }
 
 #[tokio::test]

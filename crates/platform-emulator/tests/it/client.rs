@@ -34,6 +34,10 @@ impl User {
         Self { emulator: Emulator::start().await.unwrap(), http, token: String::new() }
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) async fn send(&self, request: Request) -> Response {
         self.http.send(request).await.unwrap()
     }

@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use platform_api::JsonObject;
 use platform_api::models::{ArtifactId, Item, OutputArtifact, RunId};
 use platform_api::operations::GetArtifactFile;
-use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Outcome, Source, escape, extension};
-use url::Url;
+use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Outcome, SignedUrl, Source, escape, extension};
 
 use super::{ArtifactReport, Event};
 use crate::RunHandle;
@@ -79,9 +78,13 @@ impl Planned {
     }
 }
 
-/// The name of an artifact with the ending of its type, unless it has it already.
+/// The name of an artifact with the ending of its type, unless it has one already and no type.
 fn file_name(name: &str, media_type: Option<&str>) -> String {
-    let ending = extension(media_type.unwrap_or_default());
+    let has_ending = std::path::Path::new(name).extension().is_some();
+    let ending = match media_type {
+        None if has_ending => return escape(name),
+        media_type => extension(media_type.unwrap_or_default()),
+    };
     if name.to_ascii_lowercase().ends_with(ending) { escape(name) } else { escape(&format!("{name}{ending}")) }
 }
 
@@ -102,9 +105,9 @@ struct ArtifactSource<'a> {
 
 #[async_trait]
 impl Source for ArtifactSource<'_> {
-    async fn resolve(&self) -> Result<Url, Box<dyn Error + Send + Sync>> {
+    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
         let file = GetArtifactFile::new(self.run.id.as_str(), self.id.as_str());
-        Ok(self.run.client.api.send(&file).await?.into_url())
+        Ok(self.run.client.api.send(&file).await?)
     }
 }
 

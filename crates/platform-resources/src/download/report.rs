@@ -1,8 +1,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use platform_api::models::{Item, RunId};
-use platform_download::Outcome;
+use platform_api::models::{Item, Run, RunId, RunTerminationReason};
+use platform_download::{FolderError, Outcome};
 
 use crate::ItemOutcome;
 
@@ -36,10 +36,15 @@ pub enum Event {
 pub struct RunReport {
     /// The run.
     pub run: RunId,
+    /// Why it ended.
+    pub termination_reason: Option<RunTerminationReason>,
+    /// How many items it has, as the platform says.
+    pub item_count: usize,
     /// Its items, in the order in which they ended.
     pub items: Vec<ItemReport>,
-    /// The manifest of the folder.
-    pub manifest: PathBuf,
+    /// Where the manifest of the folder is, or why it could not be written. The files are in their
+    /// place all the same.
+    pub manifest: Result<PathBuf, FolderError>,
 }
 
 /// What became of an item.
@@ -68,7 +73,13 @@ pub struct ArtifactReport {
 
 impl RunReport {
     pub(super) fn new(run: &RunId) -> Self {
-        Self { run: run.clone(), items: Vec::new(), manifest: PathBuf::new() }
+        let manifest = Ok(PathBuf::new());
+        Self { run: run.clone(), termination_reason: None, item_count: 0, items: Vec::new(), manifest }
+    }
+
+    pub(super) fn learn(&mut self, run: &Run) {
+        self.item_count = usize::try_from(run.statistics.item_count).unwrap_or_default();
+        self.termination_reason.clone_from(&run.termination_reason);
     }
 
     /// Why artifacts are not in their place, one reason for each.
@@ -77,9 +88,14 @@ impl RunReport {
         artifacts.filter_map(|artifact| artifact.outcome.as_ref().err()).map(AsRef::as_ref)
     }
 
-    /// Every item succeeded, and every artifact is in its place.
+    /// The run processed all of its items, every one succeeded, and every artifact and the manifest
+    /// are in their place.
     pub fn is_complete(&self) -> bool {
-        self.items.iter().all(|item| item.outcome == ItemOutcome::Succeeded) && self.failures().next().is_none()
+        self.termination_reason == Some(RunTerminationReason::AllItemsProcessed)
+            && self.items.len() == self.item_count
+            && self.items.iter().all(|item| item.outcome == ItemOutcome::Succeeded)
+            && self.failures().next().is_none()
+            && self.manifest.is_ok()
     }
 }
 

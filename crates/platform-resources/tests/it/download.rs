@@ -1,21 +1,23 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crc::{CRC_32_ISCSI, Crc};
 use platform_download::{Crc32c, Outcome};
-use platform_resources::{Event, ItemOutcome, RunReport};
+use platform_resources::{Event, ItemOutcome, ResultFolder, RunReport};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wiremock::matchers::path;
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::lab::{Lab, metadata, scripted};
 
 /// Submits the slides as they are and downloads what comes of them.
 async fn follow(lab: &Lab, slides: &[std::path::PathBuf]) -> RunReport {
     let run = lab.client.runs().submit(lab.submission(slides).await).await.unwrap();
-    run.download(lab.output()).follow().await.unwrap()
+    run.download(lab.results().await).follow().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,11 +28,11 @@ async fn results_lie_by_item_and_artifact_and_are_what_the_manifest_says() {
     let run = lab.client.runs().submit(submission).await.unwrap();
     let events = Arc::new(Mutex::new(Vec::new()));
     let seen = events.clone();
-    let download = run.download(lab.output()).with_observer(move |event| seen.lock().unwrap().push(event));
+    let download = run.download(lab.results().await).with_observer(move |event| seen.lock().unwrap().push(event));
     let report = download.follow().await.unwrap();
     assert!(report.is_complete());
 
-    let manifest = fs::read_to_string(&report.manifest).unwrap();
+    let manifest = fs::read_to_string(report.manifest.as_ref().unwrap()).unwrap();
     let entries: Vec<Value> = manifest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(entries.len(), 9);
     for entry in &entries {
@@ -84,7 +86,7 @@ async fn what_is_there_already_is_not_fetched_again() {
         .collect();
     fetched.sort_unstable();
     assert_eq!(fetched, [("biopsy.tiff", "tissue:areas"), ("smear.svs", "tissue:heatmap")]);
-    let manifest = fs::read_to_string(&report.manifest).unwrap();
+    let manifest = fs::read_to_string(report.manifest.as_ref().unwrap()).unwrap();
     assert_eq!(manifest.matches(report.run.as_str()).count(), 9, "all entries are those of the new run: {manifest}");
 }
 
@@ -95,7 +97,7 @@ async fn an_item_that_failed_says_why_and_does_not_stop_the_others() {
     let mut submission = lab.submission(&slides[..2]).await;
     submission.items[0].input_artifacts[0].metadata = metadata("AAAAAA==", 1, 1);
     let run = lab.client.runs().submit(submission).await.unwrap();
-    let report = run.download(lab.output()).follow().await.unwrap();
+    let report = run.download(lab.results().await).follow().await.unwrap();
     assert!(!report.is_complete());
     let outcomes: BTreeMap<_, _> =
         report.items.iter().map(|item| (item.external_id.as_str(), (&item.outcome, item.artifacts.len()))).collect();
@@ -104,26 +106,31 @@ async fn an_item_that_failed_says_why_and_does_not_stop_the_others() {
     assert!(report.items[0].message.as_ref().unwrap().contains("CRC32C"));
 }
 
-/// A platform with one ended run, whose one item has these artifacts, and a storage.
-async fn ended(artifacts: Value, file: ResponseTemplate) -> MockServer {
-    let server = MockServer::start().await;
-    let run = json!({
-        "run_id": "run", "application_id": "a", "version_number": "1.0.0", "state": "TERMINATED", "output": "FULL",
-        "submitted_at": "2026-01-01T00:00:00Z", "submitted_by": "me",
-        "statistics": { "item_count": 1, "item_pending_count": 0, "item_processing_count": 0, "item_user_error_count": 0,
+/// A run of one item, as the platform describes it.
+fn run(state: &str, reason: &str) -> ResponseTemplate {
+    let open = i64::from(state != "TERMINATED");
+    ResponseTemplate::new(200).set_body_json(json!({
+        "run_id": "run", "application_id": "a", "version_number": "1.0.0", "state": state, "termination_reason": reason,
+        "output": "FULL", "submitted_at": "2026-01-01T00:00:00Z", "submitted_by": "me",
+        "statistics": { "item_count": 1 + open, "item_pending_count": 0, "item_processing_count": open, "item_user_error_count": 0,
             "item_system_error_count": 0, "item_skipped_count": 0, "item_succeeded_count": 1 },
-    });
+    }))
+}
+
+/// A platform with one run, whose one item has ended and has these artifacts, and a storage.
+async fn platform(run: impl Respond + 'static, artifacts: Value, file: impl Respond + 'static) -> MockServer {
+    let server = MockServer::start().await;
     let item = json!({
         "item_id": "item", "external_id": "../slide", "custom_metadata": null, "state": "TERMINATED", "termination_reason": "SUCCEEDED",
         "output": "FULL", "input_artifacts": [], "output_artifacts": artifacts,
     });
     let redirect = ResponseTemplate::new(307).insert_header("location", format!("{}/storage", server.uri()));
+    Mock::given(path("/api/v1/runs/run")).respond_with(run).mount(&server).await;
+    Mock::given(path("/storage")).respond_with(file).mount(&server).await;
     for (route, answer) in [
-        ("/api/v1/runs/run", ResponseTemplate::new(200).set_body_json(run)),
         ("/api/v1/runs/run/items", ResponseTemplate::new(200).set_body_json(json!([item]))),
         ("/api/v1/runs/run/artifacts/1/file", redirect.clone()),
         ("/api/v1/runs/run/artifacts/2/file", redirect),
-        ("/storage", file),
     ] {
         Mock::given(path(route)).respond_with(answer).mount(&server).await;
     }
@@ -135,10 +142,11 @@ fn artifact(id: &str, name: &str, metadata: &Value) -> Value {
 }
 
 async fn download(artifacts: Value, file: ResponseTemplate) -> (MockServer, TempDir, RunReport) {
-    let server = ended(artifacts, file).await;
+    let server = platform(run("TERMINATED", "ALL_ITEMS_PROCESSED"), artifacts, file).await;
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("deep/results");
-    let report = scripted(&server.uri()).run("run").download(target).follow().await.unwrap();
+    let results = ResultFolder::open(target).await.unwrap();
+    let report = scripted(&server.uri()).run("run").download(results).follow().await.unwrap();
     (server, folder, report)
 }
 
@@ -183,4 +191,116 @@ async fn the_bearer_token_does_not_reach_the_storage() {
     assert_eq!(storage.len(), 1);
     assert!(!storage[0].headers.contains_key("authorization"));
     assert!(api.iter().all(|request| request.headers.contains_key("authorization")));
+}
+
+/// Answers one after the other; the last one for ever.
+struct Script(Vec<ResponseTemplate>, AtomicUsize);
+
+impl Script {
+    fn new(answers: impl IntoIterator<Item = ResponseTemplate>) -> Self {
+        Self(answers.into_iter().collect(), AtomicUsize::new(0))
+    }
+}
+
+impl Respond for Script {
+    fn respond(&self, _request: &Request) -> ResponseTemplate {
+        self.0[self.1.fetch_add(1, Ordering::SeqCst).min(self.0.len() - 1)].clone()
+    }
+}
+
+async fn follow_scripted(server: &MockServer) -> Result<RunReport, platform_resources::Error> {
+    let folder = TempDir::new().unwrap();
+    let results = ResultFolder::open(folder.path()).await.unwrap();
+    let following = scripted(&server.uri()).run("run").download(results).follow();
+    tokio::time::timeout(Duration::from_secs(60), following).await.unwrap()
+}
+
+fn one_artifact() -> Value {
+    json!([artifact("1", "a", &json!({ "checksum_crc32c": Crc32c::of(b"content").to_string() }))])
+}
+
+#[tokio::test]
+async fn what_is_finished_is_downloaded_while_the_run_goes_on() {
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let seen = fetched.clone();
+    // The run ends only once the file of its finished item was fetched.
+    let progress = move |_: &Request| match seen.load(Ordering::SeqCst) {
+        0 => run("PROCESSING", ""),
+        _ => run("TERMINATED", "ALL_ITEMS_PROCESSED"),
+    };
+    let storage = move |_: &Request| {
+        fetched.fetch_add(1, Ordering::SeqCst);
+        ResponseTemplate::new(200).set_body_string("content")
+    };
+    let server = platform(progress, one_artifact(), storage).await;
+    assert!(follow_scripted(&server).await.unwrap().is_complete());
+}
+
+#[tokio::test]
+async fn a_slow_answer_about_the_run_does_not_hold_up_its_downloads() {
+    let released = Arc::new(tokio::sync::Notify::new());
+    let (slow, answered) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let done = answered.clone();
+    // The second answer comes after half a minute; the file must have come long before.
+    let progress = move |_: &Request| match slow.fetch_add(1, Ordering::SeqCst) {
+        0 => run("PROCESSING", ""),
+        _ => run("TERMINATED", "ALL_ITEMS_PROCESSED").set_delay(Duration::from_secs(20)),
+    };
+    let server = platform(progress, one_artifact(), ResponseTemplate::new(200).set_body_string("content")).await;
+    let folder = TempDir::new().unwrap();
+    let results = ResultFolder::open(folder.path()).await.unwrap();
+    let notify = released.clone();
+    let download = scripted(&server.uri()).run("run").download(results).with_observer(move |event| {
+        if event == Event::Verified {
+            done.fetch_add(1, Ordering::SeqCst);
+            notify.notify_one();
+        }
+    });
+    tokio::select! {
+        _ = download.follow() => panic!("the second answer takes longer"),
+        () = released.notified() => assert_eq!(answered.load(Ordering::SeqCst), 1),
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_there_yet_and_a_platform_at_fault_are_asked_again() {
+    let script = Script::new([
+        ResponseTemplate::new(404),
+        ResponseTemplate::new(404),
+        run("PROCESSING", ""),
+        ResponseTemplate::new(503),
+        ResponseTemplate::new(429),
+        run("TERMINATED", "ALL_ITEMS_PROCESSED"),
+    ]);
+    let server = platform(script, one_artifact(), ResponseTemplate::new(200).set_body_string("content")).await;
+    assert!(follow_scripted(&server).await.unwrap().is_complete());
+}
+
+#[tokio::test]
+async fn a_run_that_disappears_or_is_forbidden_is_an_error() {
+    for answers in [vec![run("PROCESSING", ""), ResponseTemplate::new(404)], vec![ResponseTemplate::new(403)]] {
+        let status = answers.last().unwrap().clone();
+        let server = platform(Script::new(answers), one_artifact(), ResponseTemplate::new(200)).await;
+        let error = follow_scripted(&server).await.unwrap_err();
+        assert!(matches!(error.api().unwrap().status(), Some(403 | 404)), "{status:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_was_cancelled_or_lost_items_is_not_complete() {
+    let content = ResponseTemplate::new(200).set_body_string("content");
+    let server = platform(run("TERMINATED", "CANCELED_BY_SYSTEM"), one_artifact(), content).await;
+    let report = follow_scripted(&server).await.unwrap();
+    assert!(!report.is_complete() && report.failures().next().is_none());
+    assert_eq!(report.termination_reason.unwrap().as_str(), "CANCELED_BY_SYSTEM");
+
+    let server = platform(run("TERMINATED", "ALL_ITEMS_PROCESSED"), json!([]), ResponseTemplate::new(200)).await;
+    server.reset().await;
+    Mock::given(path("/api/v1/runs/run")).respond_with(run("TERMINATED", "ALL_ITEMS_PROCESSED")).mount(&server).await;
+    Mock::given(path("/api/v1/runs/run/items"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
+        .mount(&server)
+        .await;
+    let report = follow_scripted(&server).await.unwrap();
+    assert!(!report.is_complete() && report.items.is_empty() && report.item_count == 1);
 }

@@ -12,14 +12,15 @@ use auth_http::{HttpClient, Method, Request};
 use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, Prompt};
 use platform_download::{Crc32c, upload};
 use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator, samples};
-use platform_resources::Client;
 use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
+use platform_resources::{Client, ResultFolder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) struct Lab {
     _emulator: Emulator,
     pub(crate) client: Client,
+    pub(crate) tokens: TokenSource,
     pub(crate) folder: TempDir,
 }
 
@@ -45,13 +46,17 @@ impl Lab {
         let login =
             DeviceLogin::new(http.clone(), endpoints, DEVICE_CLIENT_ID, Arc::new(Yes(http))).with_audience(AUDIENCE);
         let tokens = TokenSource::new(TokenKey::new(emulator.issuer().as_str()), Arc::new(login));
-        let client = Client::builder(emulator.api_root().clone(), tokens).with_plain_loopback();
+        let client = Client::builder(emulator.api_root().clone(), tokens.clone()).with_plain_loopback();
         let client = client.with_storage_endpoint(emulator.storage().clone()).build().unwrap();
-        Self { _emulator: emulator, client, folder: TempDir::new().unwrap() }
+        Self { _emulator: emulator, client, tokens, folder: TempDir::new().unwrap() }
     }
 
     pub(crate) fn slides(&self) -> Vec<PathBuf> {
         samples::write(&self.folder.path().join("slides")).unwrap()
+    }
+
+    pub(crate) async fn results(&self) -> ResultFolder {
+        ResultFolder::open(self.output()).await.unwrap()
     }
 
     pub(crate) fn output(&self) -> PathBuf {
@@ -68,7 +73,7 @@ impl Lab {
         let url = bucket.get_url(name, Duration::from_secs(7 * 24 * 3600)).unwrap();
         let facts = slide_metadata::read(slide).unwrap();
         let metadata = metadata(&crc32c.to_string(), facts.width, facts.height);
-        ItemSubmission::new(name, vec![InputArtifactSubmission::new("whole_slide_image", Secret::new(url), metadata)])
+        ItemSubmission::new(name, vec![InputArtifactSubmission::new("whole_slide_image", url, metadata)])
     }
 
     pub(crate) async fn submission(&self, slides: &[PathBuf]) -> RunSubmission {

@@ -4,4 +4,5 @@
 mod download;
 mod lab;
 mod lists;
+mod secrets;
 mod submit;

@@ -1,7 +1,11 @@
 use auth_core::Secret;
 use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
 
-use crate::lab::{Lab, metadata};
+use serde_json::json;
+use wiremock::matchers::{body_partial_json, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::lab::{Lab, metadata, scripted};
 
 fn item(name: &str, artifact: &str, metadata: serde_json::Map<String, serde_json::Value>) -> ItemSubmission {
     let url = Secret::new("http://127.0.0.1:9/slide");
@@ -41,14 +45,30 @@ async fn all_that_is_wrong_is_said_at_once_and_nothing_is_submitted() {
 }
 
 #[tokio::test]
-async fn the_latest_version_is_resolved_and_recorded() {
-    let lab = Lab::open().await;
-    let submission =
-        || RunSubmission::new("tissue", vec![item("slide", "whole_slide_image", metadata("AAAAAA==", 1, 1))]);
-    let run = lab.client.runs().submit(submission()).await.unwrap();
-    assert_eq!(run.get().await.unwrap().version_number.as_str(), "1.0.0");
-    let named = lab.client.runs().submit(submission().with_version_number("1.0.0")).await.unwrap();
-    assert_ne!(named.id(), run.id());
+async fn the_latest_version_is_resolved_and_recorded_in_what_is_sent() {
+    let server = MockServer::start().await;
+    let version = |number: &str| json!({ "number": number, "released_at": "2026-01-01T00:00:00Z" });
+    let application = json!({
+        "application_id": "tissue", "name": "", "regulatory_classes": [], "description": "", "latest_version": version("2.1.0"),
+    });
+    let details = |number: &str| json!({ "version_number": number, "changelog": "", "input_artifacts": [], "output_artifacts": [], "released_at": "2026-01-01T00:00:00Z" });
+    for (route, answer) in [
+        ("/api/v1/applications", json!([application])),
+        ("/api/v1/applications/tissue/versions/2.1.0", details("2.1.0")),
+        ("/api/v1/applications/tissue/versions/1.0.0", details("1.0.0")),
+    ] {
+        Mock::given(path(route)).respond_with(ResponseTemplate::new(200).set_body_json(answer)).mount(&server).await;
+    }
+    for number in ["2.1.0", "1.0.0"] {
+        let body = body_partial_json(json!({ "version_number": number }));
+        let accepted = ResponseTemplate::new(201).set_body_json(json!({ "run_id": format!("run of {number}") }));
+        Mock::given(path("/api/v1/runs")).and(body).respond_with(accepted).mount(&server).await;
+    }
+    let runs = scripted(&server.uri()).runs();
+    let latest = runs.submit(RunSubmission::new("tissue", vec![])).await.unwrap();
+    assert_eq!(latest.id().as_str(), "run of 2.1.0");
+    let named = runs.submit(RunSubmission::new("tissue", vec![]).with_version_number("1.0.0")).await.unwrap();
+    assert_eq!(named.id().as_str(), "run of 1.0.0");
 }
 
 #[tokio::test]

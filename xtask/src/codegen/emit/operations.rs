@@ -7,8 +7,8 @@ use crate::codegen::model::{Field, Model, Operation, Output, Ty};
 pub(crate) fn operations(model: &Model) -> TokenStream {
     let operations = model.operations.iter().map(one);
     quote! {
-        use crate::{Secret, models::*};
-        use crate::runtime::{Answer, BodyError, DecodeError, Method, Operation, Query, Redirect, Segment, json_body};
+        use crate::{Secret, SignedUrl, models::*};
+        use crate::runtime::{Answer, BodyError, DecodeError, Method, Operation, Query, Segment, json_body};
 
         #(#operations)*
     }
@@ -29,7 +29,7 @@ fn one(operation: &Operation) -> TokenStream {
     let constructors = constructors(&fields, "With what is required; the rest is set by the `with_` methods.");
     let (output, decode) = match &operation.output {
         Output::Json(ty) => (rust_type(ty), quote! { answer.json() }),
-        Output::Redirect => (quote! { Redirect }, quote! { answer.redirect() }),
+        Output::Redirect => (quote! { SignedUrl }, quote! { answer.redirect() }),
     };
     let path = path(operation);
     let query = query(operation);

@@ -1,0 +1,62 @@
+//! What is logged on the way of a whole run, by the crates of this project.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::lab::Lab;
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn no_log_line_of_a_whole_run_shows_a_secret() {
+    let captured = Captured::default();
+    let ours = "auth_core,auth_http,auth_oauth,platform_api,platform_download,platform_emulator,platform_resources";
+    let filter = EnvFilter::new(ours.split(',').map(|name| format!("{name}=trace")).collect::<Vec<_>>().join(","));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(captured.clone()).finish();
+    // The runtime of this test has one thread, so all of its tasks log here.
+    let guard = tracing::subscriber::set_default(subscriber);
+    let lab = Lab::open().await;
+    let organization = lab.client.me().await.unwrap().organization;
+    let token = lab.tokens.token().await.unwrap();
+    let slides = lab.slides();
+    let run = lab.client.runs().submit(lab.submission(&slides[2..]).await).await.unwrap();
+    assert!(run.download(lab.results().await).follow().await.unwrap().is_complete());
+    drop(guard);
+
+    let logged = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    assert!(
+        logged.contains("/oauth/token") && logged.contains("storage"),
+        "there is something to look through: {logged}"
+    );
+    for secret in [
+        token.secret().expose(),
+        organization.aignostics_bucket_hmac_secret_access_key.expose(),
+        "X-Amz-Signature",
+        "Bearer ",
+    ] {
+        assert!(!logged.contains(secret), "{logged}");
+    }
+}
