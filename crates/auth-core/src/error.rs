@@ -1,9 +1,10 @@
+use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
 
-/// Why no token goes out with a request.
+/// Why there is no token, or none that may be sent.
 ///
-/// `Clone`, because all who waited for one attempt share its failure.
+/// It is `Clone`, because all who waited for one attempt share its failure, and never shows a token.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct TokenError(#[from] Kind);
@@ -12,25 +13,50 @@ pub struct TokenError(#[from] Kind);
 enum Kind {
     #[error("no access token could be obtained")]
     Provider(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("the credential was refused: log in again, or give another")]
+    Refused(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("the provider of access tokens panicked")]
+    Panicked,
+    #[error("the attempt to obtain an access token was given up, because its runtime ended")]
+    Aborted,
     #[error("the token cache failed")]
     Cache(#[source] Arc<dyn Error + Send + Sync>),
     #[error("the access token cannot be used: {0}")]
     Malformed(&'static str),
-    #[error("the access token is meant for {expected} and is not sent to {requested}")]
+    #[error("the credential is meant for {expected} and is not sent to {requested}")]
     WrongAuthority { expected: String, requested: String },
-    #[error("an access token is sent over https only, and {0} is not")]
+    #[error("a credential is sent over https only, and {0} is not")]
     Insecure(String),
 }
 
 impl TokenError {
-    /// A provider could not obtain a token because of `source`.
+    /// A provider could not obtain a token because of `source`. It may be asked again.
     pub fn provider(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Provider(source.into().into()).into()
+    }
+
+    /// A provider's credential was refused because of `source` (`invalid_grant`, `invalid_client`):
+    /// asking again is in vain until it changes.
+    pub fn refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Kind::Refused(source.into().into()).into()
     }
 
     /// The backend of a cache failed because of `source`.
     pub fn cache(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Cache(source.into().into()).into()
+    }
+
+    pub(crate) fn panicked() -> Self {
+        Kind::Panicked.into()
+    }
+
+    pub(crate) fn aborted() -> Self {
+        Kind::Aborted.into()
+    }
+
+    /// Said of no provider: the attempt just did not come to its end.
+    pub(crate) fn is_aborted(&self) -> bool {
+        matches!(self.0, Kind::Aborted)
     }
 
     pub(crate) fn malformed(reason: &'static str) -> Self {
@@ -45,23 +71,39 @@ impl TokenError {
         Kind::Insecure(authority.to_string()).into()
     }
 
-    /// A provider was asked and had no token to give.
-    pub fn is_provider(&self) -> bool {
-        matches!(self.0, Kind::Provider(_))
+    /// The credential itself was refused: somebody has to log in or give another.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.0, Kind::Refused(_))
     }
 
-    /// What a provider gave is no bearer token.
+    /// The backend of a cache failed.
+    pub fn is_cache(&self) -> bool {
+        matches!(self.0, Kind::Cache(_))
+    }
+
+    /// What a provider gave is no token that could be used.
     pub fn is_malformed(&self) -> bool {
         matches!(self.0, Kind::Malformed(_))
     }
 
-    /// The request goes to another authority than the token was made for.
+    /// The provider panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0, Kind::Panicked)
+    }
+
+    /// The request goes to another authority than the credential was made for.
     pub fn is_wrong_authority(&self) -> bool {
         matches!(self.0, Kind::WrongAuthority { .. })
     }
 
-    /// The token would have left over a connection that others can read.
+    /// The credential would have left over a connection that others can read.
     pub fn is_insecure(&self) -> bool {
         matches!(self.0, Kind::Insecure(_))
+    }
+}
+
+impl From<Infallible> for TokenError {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }

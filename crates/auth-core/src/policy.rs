@@ -1,104 +1,152 @@
+//! Which requests carry which credential, and what to do when one is refused. Pure decisions: nothing
+//! here sends a request or fetches a token.
+
 use std::fmt;
+use std::sync::Arc;
 
-use url::{Host, Url};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use url::Url;
 
-use crate::{AccessToken, TokenError, TokenSource};
+use crate::{AccessToken, Challenge, Destination, Secret, TokenError, TokenRequest};
 
-/// Scheme, host and port: the place that a token is meant for.
-///
-/// ```
-/// use auth_core::Authority;
-///
-/// let url = "https://platform.example/api".parse().unwrap();
-/// assert_eq!(Authority::of(&url).to_string(), "https://platform.example:443");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority {
-    scheme: String,
-    host: Option<Host<String>>,
-    port: Option<u16>,
-}
-
-impl Authority {
-    /// The authority of a URL, its default port filled in.
-    pub fn of(url: &Url) -> Self {
-        Self {
-            scheme: url.scheme().to_owned(),
-            host: url.host().map(|host| host.to_owned()),
-            port: url.port_or_known_default(),
-        }
-    }
-
-    /// Nobody on the way can read what is sent: https, or plain http that stays on this machine.
-    pub fn is_confidential(&self, allow_plain_loopback: bool) -> bool {
-        self.scheme == "https" || (self.scheme == "http" && allow_plain_loopback && self.is_loopback())
-    }
-
-    /// The host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
-    pub fn is_loopback(&self) -> bool {
-        match &self.host {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        }
-    }
-}
-
-impl fmt::Display for Authority {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:", self.scheme)?;
-        if let Some(host) = &self.host {
-            write!(formatter, "//{host}")?;
-        }
-        self.port.map_or(Ok(()), |port| write!(formatter, ":{port}"))
-    }
-}
-
-/// Which requests carry a bearer token, and what to do when one is refused. It sends nothing itself.
+/// Bearer tokens (RFC 6750): where they may go, how they are written, and what a 401 means.
 #[derive(Clone, Debug)]
 pub struct BearerPolicy {
-    authority: Authority,
-    allow_plain_loopback: bool,
-    source: TokenSource,
+    destination: Destination,
+    handlers: Vec<Arc<dyn ChallengeHandler>>,
 }
 
+/// How far a request is when its answer comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It was sent once.
+    First {
+        /// It could be sent again: its body is still there.
+        replayable: bool,
+    },
+    /// It was sent again after a 401.
+    Resent,
+}
+
+/// What to do with an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// It goes to the caller as it came. The token stays.
+    Deliver,
+    /// The token is rejected, and the answer goes to the caller: the request cannot be sent again.
+    Reject,
+    /// The token is rejected, one for this request is obtained, and the request sent once more.
+    Renew(TokenRequest),
+}
+
+/// Reads what a server says when it refuses a token, beyond that it does: a challenge for certain
+/// claims, or a scheme of its own.
+pub trait ChallengeHandler: fmt::Debug + Send + Sync {
+    /// What to ask for instead of `request`; `None` if the challenges are not its business.
+    fn answer(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest>;
+}
+
+const _: Option<&dyn ChallengeHandler> = None;
+
 impl BearerPolicy {
-    /// Tokens from `source` for requests to `authority`, and to no other.
-    pub fn new(authority: Authority, source: TokenSource) -> Self {
-        Self { authority, allow_plain_loopback: false, source }
+    /// Tokens for `destination`.
+    pub fn new(destination: Destination) -> Self {
+        Self { destination, handlers: Vec::new() }
     }
 
-    /// Lets tokens go over plain http to this machine: for emulators and tests.
-    pub fn with_plain_loopback(mut self) -> Self {
-        self.allow_plain_loopback = true;
+    /// Lets `handler` read the challenges of a refusal; the first that answers decides.
+    pub fn with_challenge_handler(mut self, handler: Arc<dyn ChallengeHandler>) -> Self {
+        self.handlers.push(handler);
         self
     }
 
-    /// The token for a request to `url`. Where none may be sent, none is fetched.
+    /// Whether a request to `url` may carry a token. Ask before one is obtained.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_wrong_authority`] or [`TokenError::is_insecure`] if `url` may not be given
-    /// a token; otherwise what [`TokenSource::token`] failed with.
-    pub async fn authorize(&self, url: &Url) -> Result<AccessToken, TokenError> {
-        let requested = Authority::of(url);
-        if requested != self.authority {
-            return Err(TokenError::wrong_authority(&self.authority, &requested));
-        }
-        if !requested.is_confidential(self.allow_plain_loopback) {
-            return Err(TokenError::insecure(&requested));
-        }
-        self.source.token().await
+    /// [`TokenError::is_wrong_authority`] or [`TokenError::is_insecure`].
+    pub fn admit(&self, url: &Url) -> Result<(), TokenError> {
+        self.destination.admit(url)
     }
 
-    /// The token to send a request again with, after the server answered 401 to one with `used`.
+    /// The value of the `Authorization` header.
+    pub fn header(&self, token: &AccessToken) -> Secret {
+        Secret::new(format!("{} {}", token.token_type(), token.secret().expose()))
+    }
+
+    /// What to do with an answer of this status and these `WWW-Authenticate` headers to a request
+    /// with a token for `request`.
+    ///
+    /// Only a 401 says anything of the token. A 403 is about what it may do, a 407 about a proxy.
+    pub fn react(&self, status: u16, www_authenticate: &[&str], request: &TokenRequest, stage: Stage) -> Reaction {
+        match (status, stage) {
+            (401, Stage::First { replayable: false }) => Reaction::Reject,
+            (401, Stage::First { replayable: true }) => {
+                let challenges: Vec<_> = www_authenticate.iter().flat_map(|header| Challenge::parse(header)).collect();
+                let answer = self.handlers.iter().find_map(|handler| handler.answer(&challenges, request));
+                Reaction::Renew(answer.unwrap_or_else(|| request.clone()))
+            }
+            _ => Reaction::Deliver,
+        }
+    }
+}
+
+/// A key in a header of its own, which is neither obtained nor renewed.
+#[derive(Clone, Debug)]
+pub struct KeyPolicy {
+    destination: Destination,
+    header: String,
+    key: Secret,
+}
+
+impl KeyPolicy {
+    /// `key` in the header `header`, for `destination`.
+    pub fn new(destination: Destination, header: impl Into<String>, key: Secret) -> Self {
+        Self { destination, header: header.into(), key }
+    }
+
+    /// The name and the value of the header for a request to `url`.
     ///
     /// # Errors
     ///
-    /// What [`TokenSource::reject`] or [`TokenSource::token`] failed with.
-    pub async fn replace(&self, used: &AccessToken) -> Result<AccessToken, TokenError> {
-        self.source.reject(used).await?;
-        self.source.token().await
+    /// [`TokenError::is_wrong_authority`] or [`TokenError::is_insecure`].
+    pub fn authorize(&self, url: &Url) -> Result<(&str, &Secret), TokenError> {
+        self.destination.admit(url).map(|()| (self.header.as_str(), &self.key))
+    }
+}
+
+/// A user and a password (RFC 7617).
+#[derive(Clone, Debug)]
+pub struct BasicPolicy {
+    destination: Destination,
+    header: Secret,
+}
+
+impl BasicPolicy {
+    /// `user` and `password` for `destination`.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::is_malformed`]: the user holds a colon, which would end it, or one of both a
+    /// control character.
+    pub fn new(destination: Destination, user: &str, password: &Secret) -> Result<Self, TokenError> {
+        if user.contains(':') {
+            return Err(TokenError::malformed("the user name holds a colon"));
+        }
+        let pair = format!("{user}:{}", password.expose());
+        if pair.contains(char::is_control) {
+            return Err(TokenError::malformed("the user name or the password holds a control character"));
+        }
+        Ok(Self { destination, header: Secret::new(format!("Basic {}", STANDARD.encode(pair))) })
+    }
+
+    /// The value of the `Authorization` header for a request to `url`.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::is_wrong_authority`] or [`TokenError::is_insecure`].
+    pub fn authorize(&self, url: &Url) -> Result<&Secret, TokenError> {
+        self.destination.admit(url).map(|()| &self.header)
     }
 }

@@ -1,43 +1,191 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Secret, TokenError};
 
-/// A bearer token and when it ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessToken {
+/// The type of almost every token (RFC 6750).
+const BEARER: &str = "Bearer";
+
+/// An access token, how long it lives, and what came with it. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken(Arc<Inner>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
     secret: Secret,
-    expires_at: Option<SystemTime>,
+    token_type: String,
+    lifetime: Lifetime,
+    not_after: Option<SystemTime>,
+    refresh_at: Option<SystemTime>,
+    scopes: BTreeSet<String>,
+    id_token: Option<Secret>,
+    refresh_token: Option<Secret>,
+}
+
+/// What is known of the end of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// Nothing was said. A [`TokenSource`](crate::TokenSource) looks into the token if it is a JWT,
+    /// and otherwise gives it the fallback of its [`ExpiryPolicy`](crate::ExpiryPolicy).
+    #[default]
+    Unstated,
+    /// The token is accepted until this moment.
+    Until(SystemTime),
+    /// Whoever gave the token out said that it has no end. It is never refreshed.
+    Unlimited,
 }
 
 impl AccessToken {
-    /// A token without an expiry: it is used until it is rejected.
+    /// A bearer token of which nothing else is known. A `Bearer ` before it, in any case, is
+    /// removed, so that no header says `Bearer Bearer …`.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if the token is empty or holds anything but visible ASCII
-    /// (RFC 6750, section 2.1): it could not be sent in a header.
+    /// [`TokenError::is_malformed`] if nothing is left, or anything but visible ASCII (RFC 6750,
+    /// section 2.1): it could not be sent in a header.
     pub fn new(secret: Secret) -> Result<Self, TokenError> {
-        if secret.expose().is_empty() {
-            return Err(TokenError::malformed("the token is empty"));
+        let text = secret.expose().trim_matches([' ', '\t']);
+        let bare = match text.split_at_checked(BEARER.len()) {
+            Some((prefix, rest))
+                if prefix.eq_ignore_ascii_case(BEARER) && (rest.is_empty() || rest.starts_with([' ', '\t'])) =>
+            {
+                rest.trim_start_matches([' ', '\t'])
+            }
+            _ => text,
+        };
+        if bare.is_empty() {
+            return Err(TokenError::malformed("it is empty"));
         }
-        if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(TokenError::malformed("the token holds spaces, control characters or non-ASCII text"));
+        if !bare.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(TokenError::malformed("it holds spaces, control characters or other than ASCII"));
         }
-        Ok(Self { secret, expires_at: None })
+        let secret = if bare.len() == secret.expose().len() { secret } else { Secret::new(bare) };
+        Ok(Self(Arc::new(Inner {
+            secret,
+            token_type: BEARER.to_owned(),
+            lifetime: Lifetime::Unstated,
+            not_after: None,
+            refresh_at: None,
+            scopes: BTreeSet::new(),
+            id_token: None,
+            refresh_token: None,
+        })))
     }
 
-    /// The same token with the moment from which it is no longer accepted.
+    /// How long the token lives.
+    pub fn with_lifetime(self, lifetime: Lifetime) -> Self {
+        self.with(|inner| inner.lifetime = lifetime)
+    }
+
+    /// The moment from which the token is no longer accepted.
     pub fn with_expires_at(self, expires_at: SystemTime) -> Self {
-        Self { expires_at: Some(expires_at), ..self }
+        self.with_lifetime(Lifetime::Until(expires_at))
+    }
+
+    /// A moment that the token does not outlive, whatever else is said of its end: that of the
+    /// assertion which it was exchanged for.
+    pub fn with_not_after(self, not_after: SystemTime) -> Self {
+        self.with(|inner| inner.not_after = Some(not_after))
+    }
+
+    /// The moment from which another token should be obtained, while this one is still good.
+    pub fn with_refresh_at(self, refresh_at: Option<SystemTime>) -> Self {
+        self.with(|inner| inner.refresh_at = refresh_at)
+    }
+
+    /// What the token is called in the `Authorization` header; `Bearer` unless something is said.
+    pub fn with_token_type(self, token_type: impl Into<String>) -> Self {
+        self.with(|inner| inner.token_type = token_type.into())
+    }
+
+    /// The scopes that the token carries.
+    pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.with(|inner| inner.scopes = scopes.into_iter().map(Into::into).collect())
+    }
+
+    /// The id token that came with it (`OpenID` Connect Core, section 2).
+    pub fn with_id_token(self, id_token: Secret) -> Self {
+        self.with(|inner| inner.id_token = Some(id_token))
+    }
+
+    /// The refresh token that came with it (RFC 6749, section 1.5).
+    pub fn with_refresh_token(self, refresh_token: Secret) -> Self {
+        self.with(|inner| inner.refresh_token = Some(refresh_token))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 
     /// The token itself.
     pub fn secret(&self) -> &Secret {
-        &self.secret
+        &self.0.secret
     }
 
-    /// The moment from which the token is no longer accepted; `None` if it has no end.
+    /// What the token is called in the `Authorization` header.
+    pub fn token_type(&self) -> &str {
+        &self.0.token_type
+    }
+
+    /// How long the token lives, as it was said.
+    pub fn lifetime(&self) -> Lifetime {
+        self.0.lifetime
+    }
+
+    /// The moment from which the token is no longer accepted, if one is known.
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.expires_at
+        match self.0.lifetime {
+            Lifetime::Until(end) => Some(self.0.not_after.map_or(end, |bound| bound.min(end))),
+            Lifetime::Unstated | Lifetime::Unlimited => self.0.not_after,
+        }
+    }
+
+    /// The moment that the token does not outlive, whatever else is said of its end.
+    pub fn not_after(&self) -> Option<SystemTime> {
+        self.0.not_after
+    }
+
+    /// The moment from which another token should be obtained.
+    pub fn refresh_at(&self) -> Option<SystemTime> {
+        self.0.refresh_at
+    }
+
+    /// The scopes that the token carries, as far as they were said.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.0.scopes.iter().map(String::as_str)
+    }
+
+    /// The id token that came with it.
+    pub fn id_token(&self) -> Option<&Secret> {
+        self.0.id_token.as_ref()
+    }
+
+    /// The refresh token that came with it.
+    pub fn refresh_token(&self) -> Option<&Secret> {
+        self.0.refresh_token.as_ref()
+    }
+
+    /// Whether both are one token: their secrets are equal, whatever is known of them.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.secret == other.0.secret
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { token_type, lifetime, refresh_at, scopes, .. } = &*self.0;
+        formatter
+            .debug_struct("AccessToken")
+            .field("token_type", token_type)
+            .field("lifetime", lifetime)
+            .field("refresh_at", refresh_at)
+            .field("scopes", scopes)
+            .finish_non_exhaustive()
     }
 }

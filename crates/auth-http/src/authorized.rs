@@ -1,4 +1,4 @@
-use auth_core::{AccessToken, BearerPolicy};
+use auth_core::{AccessToken, BearerPolicy, Reaction, Stage, TokenRequest, TokenSource};
 
 use crate::{HttpClient, HttpError, Request, Response};
 
@@ -10,11 +10,19 @@ use crate::{HttpClient, HttpError, Request, Response};
 pub struct AuthorizedClient {
     http: HttpClient,
     policy: BearerPolicy,
+    tokens: TokenSource,
+    wanted: TokenRequest,
 }
 
 impl AuthorizedClient {
-    pub(crate) fn new(http: HttpClient, policy: BearerPolicy) -> Self {
-        Self { http, policy }
+    pub(crate) fn new(http: HttpClient, policy: BearerPolicy, tokens: TokenSource) -> Self {
+        Self { http, policy, tokens, wanted: TokenRequest::default() }
+    }
+
+    /// Uses tokens for `wanted`: of a certain user, with certain scopes.
+    pub fn with_token_request(mut self, wanted: TokenRequest) -> Self {
+        self.wanted = wanted;
+        self
     }
 
     /// Sends a request with a token and returns the head of the answer, whatever its status.
@@ -25,19 +33,27 @@ impl AuthorizedClient {
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
         let (method, url) = (request.method, request.url.clone());
         let refused = |source| HttpError::token(method, &url, source);
-        let token = self.policy.authorize(&url).await.map_err(refused)?;
+        self.policy.admit(&url).map_err(refused)?;
+        let token = self.tokens.token_for(&self.wanted).await.map_err(refused)?;
         let again = request.try_clone();
-        let response = self.http.send(stamped(request, &token)).await?;
-        match again {
-            Some(again) if response.status() == 401 => {
-                let token = self.policy.replace(&token).await.map_err(refused)?;
-                self.http.send(stamped(again, &token)).await
+        let response = self.http.send(self.stamped(request, &token)).await?;
+
+        let challenges: Vec<_> = response.headers("www-authenticate").collect();
+        let stage = Stage::First { replayable: again.is_some() };
+        let reaction = self.policy.react(response.status(), &challenges, &self.wanted, stage);
+        if reaction != Reaction::Deliver {
+            self.tokens.reject(&self.wanted, &token).await;
+        }
+        match (reaction, again) {
+            (Reaction::Renew(wanted), Some(again)) => {
+                let token = self.tokens.token_for(&wanted).await.map_err(refused)?;
+                self.http.send(self.stamped(again, &token)).await
             }
             _ => Ok(response),
         }
     }
-}
 
-fn stamped(request: Request, token: &AccessToken) -> Request {
-    request.with_header("authorization", format!("Bearer {}", token.secret().expose()))
+    fn stamped(&self, request: Request, token: &AccessToken) -> Request {
+        request.with_header("authorization", self.policy.header(token).expose())
+    }
 }

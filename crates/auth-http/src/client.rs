@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use auth_core::{Authority, BearerPolicy};
+use auth_core::{Authority, BearerPolicy, TokenSource};
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
@@ -27,9 +27,9 @@ impl HttpClient {
         HttpClientBuilder { plain_loopback: false, decompression: true }
     }
 
-    /// The same connections for requests with the bearer token that `policy` gives out.
-    pub fn authorized(&self, policy: BearerPolicy) -> AuthorizedClient {
-        AuthorizedClient::new(self.clone(), policy)
+    /// The same connections for requests with bearer tokens of `tokens`, where `policy` lets them go.
+    pub fn authorized(&self, policy: BearerPolicy, tokens: TokenSource) -> AuthorizedClient {
+        AuthorizedClient::new(self.clone(), policy, tokens)
     }
 
     /// Sends a request and returns the head of the answer, whatever its status.

@@ -27,6 +27,11 @@ impl Response {
         self.inner.headers().get(name)?.to_str().ok()
     }
 
+    /// All headers of this name that are visible ASCII, in order.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.inner.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
     /// The next piece of the body; `None` after the last.
     ///
     /// # Errors

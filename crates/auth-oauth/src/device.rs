@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, TokenError};
+use auth_core::{AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, TokenError, TokenRequest};
 use auth_http::HttpClient;
 use oauth2::basic::BasicClient;
 use oauth2::{ClientId, DeviceAuthorizationUrl, Scope, StandardDeviceAuthorizationResponse, TokenResponse, TokenUrl};
@@ -145,7 +145,9 @@ impl From<&StandardDeviceAuthorizationResponse> for DeviceAuthorization {
 
 #[async_trait]
 impl AsyncTokenProvider for DeviceLogin {
-    async fn fetch(&self) -> Result<AccessToken, TokenError> {
-        self.login().await.map_err(TokenError::provider)
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        self.login().await.map_err(|error| {
+            if error.is_credential_refused() { TokenError::refused(error) } else { TokenError::provider(error) }
+        })
     }
 }

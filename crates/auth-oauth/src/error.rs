@@ -52,6 +52,12 @@ impl OAuthError {
         Kind::Jwt(source).into()
     }
 
+    /// The provider refuses the client or what it presents (`invalid_client`, `invalid_grant`,
+    /// `unauthorized_client`): asking again is in vain.
+    pub fn is_credential_refused(&self) -> bool {
+        matches!(&self.0, Kind::Refused { code, .. } if matches!(code.as_str(), "invalid_client" | "invalid_grant" | "unauthorized_client"))
+    }
+
     /// The user said no (`access_denied`).
     pub fn is_denied(&self) -> bool {
         matches!(self.0, Kind::Denied)

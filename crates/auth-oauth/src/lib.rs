@@ -24,7 +24,7 @@
 //! let endpoints = Endpoints::of_issuer(&"https://issuer.example/".parse()?)?;
 //! let login = DeviceLogin::new(HttpClient::builder().build()?, endpoints, "client-id", Arc::new(Terminal))
 //!     .with_audience("https://platform.example");
-//! let source = TokenSource::new(TokenKey::new("https://issuer.example/"), Arc::new(login));
+//! let source = TokenSource::new(TokenKey::new("https://issuer.example/"), login);
 //! # Ok(()) }
 //! ```
 

@@ -103,8 +103,9 @@ async fn log_in(emulator: &Emulator, progress: &Progress) -> Result<Client, Fail
     let login = DeviceLogin::new(http, endpoints, DEVICE_CLIENT_ID, prompt)
         .with_audience(AUDIENCE)
         .with_scopes(["offline_access"]);
-    let key = TokenKey::new(emulator.issuer().as_str()).with_client_id(DEVICE_CLIENT_ID).with_audience(AUDIENCE);
-    let tokens = TokenSource::new(key, Arc::new(login));
+    let key =
+        TokenKey::builder(emulator.issuer().as_str()).with_client_id(DEVICE_CLIENT_ID).with_audience(AUDIENCE).build();
+    let tokens = TokenSource::new(key, login);
     tokens.token().await?;
     let client = Client::builder(emulator.api_root().clone(), tokens).with_plain_loopback();
     let client = client.with_storage_endpoint(emulator.storage().clone()).build()?;

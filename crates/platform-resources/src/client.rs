@@ -1,4 +1,4 @@
-use auth_core::{Authority, BearerPolicy, TokenSource};
+use auth_core::{Authority, BearerPolicy, Destination, TokenSource};
 use auth_http::HttpClient;
 use platform_api::models::{Me, RunId};
 use platform_api::operations::GetMe;
@@ -88,14 +88,15 @@ impl ClientBuilder {
     /// The system has no root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
         let mut http = HttpClient::builder();
-        let mut policy = BearerPolicy::new(Authority::of(&self.root), self.tokens);
+        let mut destination = Destination::new(Authority::of(&self.root));
         if self.plain_loopback {
-            (http, policy) = (http.with_plain_loopback(), policy.with_plain_loopback());
+            (http, destination) = (http.with_plain_loopback(), destination.with_plain_loopback());
         }
+        let api = http.clone().build()?.authorized(BearerPolicy::new(destination), self.tokens);
         Ok(Client {
             #[cfg(feature = "download")]
-            storage: crate::bucket::Storage::new(http.clone().without_decompression().build()?, self.storage_endpoint),
-            api: platform_api::Client::new(http.build()?.authorized(policy), self.root),
+            storage: crate::bucket::Storage::new(http.without_decompression().build()?, self.storage_endpoint),
+            api: platform_api::Client::new(api, self.root),
         })
     }
 }

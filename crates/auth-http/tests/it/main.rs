@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenProvider, Authority, BearerPolicy, Secret, TokenError, TokenKey, TokenSource};
+use auth_core::{
+    AccessToken, AsyncTokenProvider, Authority, BearerPolicy, Challenge, ChallengeHandler, Destination, Secret,
+    TokenError, TokenKey, TokenRequest, TokenSource,
+};
 use auth_http::{AuthorizedClient, HttpClient, Request};
 use url::Url;
 use wiremock::matchers::{header, method, path};
@@ -16,7 +19,7 @@ struct Numbered(AtomicUsize);
 
 #[async_trait]
 impl AsyncTokenProvider for Numbered {
-    async fn fetch(&self) -> Result<AccessToken, TokenError> {
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         AccessToken::new(Secret::new(format!("token-{}", self.0.fetch_add(1, Ordering::SeqCst) + 1)))
     }
 }
@@ -28,8 +31,11 @@ fn loopback() -> HttpClient {
 fn authorized(server: &MockServer) -> (Arc<Numbered>, AuthorizedClient) {
     let provider = Arc::new(Numbered::default());
     let source = TokenSource::new(TokenKey::new("issuer"), provider.clone());
-    let policy = BearerPolicy::new(Authority::of(&at(server, "/")), source).with_plain_loopback();
-    (provider, loopback().authorized(policy))
+    (provider, loopback().authorized(policy(server), source))
+}
+
+fn policy(server: &MockServer) -> BearerPolicy {
+    BearerPolicy::new(Destination::new(Authority::of(&at(server, "/"))).with_plain_loopback())
 }
 
 fn at(server: &MockServer, path: &str) -> Url {
@@ -119,4 +125,53 @@ async fn no_error_and_no_debug_output_shows_what_a_url_carries() {
     assert!(error.is_connect());
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("canary") && shown.contains("GET http://127.0.0.1:9/b?***"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_sent_again_is_not_but_its_token_is_rejected() {
+    let server = MockServer::start().await;
+    Mock::given(header("authorization", "Bearer token-1"))
+        .respond_with(ResponseTemplate::new(401))
+        .mount(&server)
+        .await;
+    Mock::given(header("authorization", "Bearer token-2"))
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&server)
+        .await;
+    let (_, client) = authorized(&server);
+    let upload = || {
+        let pieces = futures_util::stream::iter([Ok(bytes::Bytes::from_static(b"abc"))]);
+        Request::new(auth_http::Method::Put, at(&server, "/object")).with_stream(3, pieces)
+    };
+    assert_eq!(client.send(upload()).await.unwrap().status(), 401);
+    assert_eq!(client.send(upload()).await.unwrap().status(), 200);
+}
+
+/// Asks for the claims that a server wants.
+#[derive(Debug)]
+struct Claims;
+
+impl ChallengeHandler for Claims {
+    fn answer(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest> {
+        let claims = challenges.iter().find(|challenge| challenge.is("Bearer"))?.parameter("claims")?;
+        Some(request.clone().with_claims(claims))
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_for_claims_is_answered_with_a_token_that_has_them() {
+    let server = MockServer::start().await;
+    let challenge =
+        ResponseTemplate::new(401).insert_header("www-authenticate", r#"Basic realm="x", Bearer claims="acrs=c1""#);
+    Mock::given(header("authorization", "Bearer plain")).respond_with(challenge).mount(&server).await;
+    Mock::given(header("authorization", "Bearer acrs=c1"))
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&server)
+        .await;
+    let provider = auth_core::async_provider_fn(|request: TokenRequest| async move {
+        Ok::<_, TokenError>(request.claims().unwrap_or("plain").to_owned())
+    });
+    let policy = policy(&server).with_challenge_handler(Arc::new(Claims));
+    let client = loopback().authorized(policy, TokenSource::new(TokenKey::new("issuer"), provider));
+    assert_eq!(client.send(Request::get(at(&server, "/me"))).await.unwrap().status(), 200);
 }

@@ -4,23 +4,10 @@
 mod models;
 mod operations;
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenProvider, Authority, BearerPolicy, TokenError, TokenKey, TokenSource};
+use auth_core::{Authority, BearerPolicy, Destination, TokenKey, TokenSource, static_token};
 use auth_http::HttpClient;
 use platform_api::{Client, Secret};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};
-
-#[derive(Debug)]
-struct Fixed;
-
-#[async_trait]
-impl AsyncTokenProvider for Fixed {
-    async fn fetch(&self) -> Result<AccessToken, TokenError> {
-        AccessToken::new(Secret::new("bearer-canary"))
-    }
-}
 
 /// A platform that gives one answer to requests that fit, and 404 to others.
 async fn platform(fits: impl Match + 'static, answer: ResponseTemplate) -> (MockServer, Client) {
@@ -32,8 +19,8 @@ async fn platform(fits: impl Match + 'static, answer: ResponseTemplate) -> (Mock
 
 fn client(root: &str) -> Client {
     let root: url::Url = root.parse().unwrap();
-    let source = TokenSource::new(TokenKey::new("issuer"), Arc::new(Fixed));
-    let policy = BearerPolicy::new(Authority::of(&root), source).with_plain_loopback();
+    let tokens = TokenSource::new(TokenKey::new("issuer"), static_token(Secret::new("bearer-canary")).unwrap());
+    let policy = BearerPolicy::new(Destination::new(Authority::of(&root)).with_plain_loopback());
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    Client::new(http.authorized(policy), root)
+    Client::new(http.authorized(policy, tokens), root)
 }

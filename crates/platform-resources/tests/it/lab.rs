@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenKey, TokenSource};
+use auth_core::{TokenKey, TokenSource, async_provider_fn};
 use auth_http::{HttpClient, Method, Request};
 use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, Prompt};
 use platform_download::{Crc32c, upload};
@@ -45,7 +45,7 @@ impl Lab {
         let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
         let login =
             DeviceLogin::new(http.clone(), endpoints, DEVICE_CLIENT_ID, Arc::new(Yes(http))).with_audience(AUDIENCE);
-        let tokens = TokenSource::new(TokenKey::new(emulator.issuer().as_str()), Arc::new(login));
+        let tokens = TokenSource::new(TokenKey::new(emulator.issuer().as_str()), login);
         let client = Client::builder(emulator.api_root().clone(), tokens.clone()).with_plain_loopback();
         let client = client.with_storage_endpoint(emulator.storage().clone()).build().unwrap();
         Self { _emulator: emulator, client, tokens, folder: TempDir::new().unwrap() }
@@ -93,19 +93,8 @@ pub(crate) fn metadata(checksum: &str, width: u32, height: u32) -> serde_json::M
     metadata.as_object().unwrap().clone()
 }
 
-/// A provider of somebody else's tokens.
-#[derive(Debug)]
-pub(crate) struct External;
-
-#[async_trait]
-impl AsyncTokenProvider for External {
-    async fn fetch(&self) -> Result<AccessToken, TokenError> {
-        AccessToken::new(Secret::new("external"))
-    }
-}
-
 /// A client of a platform that a test scripts.
 pub(crate) fn scripted(root: &str) -> Client {
-    let tokens = TokenSource::new(TokenKey::new("external"), Arc::new(External));
+    let tokens = TokenSource::new(TokenKey::new("external"), async_provider_fn(|_| async { Ok("external") }));
     Client::builder(root.parse().unwrap(), tokens).with_plain_loopback().build().unwrap()
 }

@@ -1,0 +1,194 @@
+//! What a token costs that is there already: `cargo xtask bench auth`.
+//!
+//! Everything is measured in one run, in rounds in which all take turns, and compared within each
+//! round, so that what else the machine does falls on all sides. The medians of the rounds are printed.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may panic, and prints")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use auth_core::{
+    AccessToken, Clock, MemoryTokenCache, SystemClock, TokenError, TokenKey, TokenRequest, TokenSource,
+    async_provider_fn, blocking, provider_fn,
+};
+use moka::sync::Cache;
+use tokio::runtime::{Builder, Runtime};
+
+const ROUNDS: usize = 41;
+const CALLS: u32 = 100_000;
+const KEYS: u32 = 10_000;
+
+fn main() {
+    println!("{ROUNDS} rounds of {CALLS} calls each");
+    one_key();
+    two_threads();
+    many_keys();
+    allocations();
+}
+
+fn one_key() {
+    let (moka, key) = bare(1);
+    let [source, troubled] = [(); 2].map(|()| source());
+    // What is remembered of one key must not hold up the others.
+    runtime().block_on(troubled.token_for(&TokenRequest::new().with_audience("refused"))).unwrap_err();
+    let blocking = blocking::TokenSource::new(key[0].clone(), provider_fn(|_| Ok(token())));
+    compare(
+        "one key",
+        &[
+            ("moka get", &|| each(|_| moka.get(&key[0]))),
+            ("TokenSource::token", &|| each_async(&source)),
+            ("blocking::TokenSource::token", &|| each(|_| blocking.token().unwrap())),
+            ("TokenSource::token, another key refused", &|| each_async(&troubled)),
+        ],
+    );
+}
+
+fn two_threads() {
+    let ((moka, key), source) = (bare(1), source());
+    let both = |work: &(dyn Fn() + Sync)| {
+        thread::scope(|scope| {
+            scope.spawn(work);
+            work();
+        });
+    };
+    compare(
+        "two threads, each with all the calls, against one",
+        &[
+            ("moka get, one thread", &|| each(|_| moka.get(&key[0]))),
+            ("moka get, two threads", &|| both(&|| each(|_| moka.get(&key[0])))),
+        ],
+    );
+    compare(
+        "the same for tokens",
+        &[
+            ("TokenSource::token, one thread", &|| each_async(&source)),
+            ("TokenSource::token, two threads", &|| both(&|| each_async(&source))),
+        ],
+    );
+}
+
+fn many_keys() {
+    let ((moka, keys), source) = (bare(KEYS), source());
+    let requests: Vec<_> = (0..KEYS).map(user).collect();
+    runtime().block_on(async {
+        for request in &requests {
+            source.token_for(request).await.unwrap();
+        }
+    });
+    compare(
+        "10,000 keys, one after the other",
+        &[
+            ("moka get, keys made beforehand", &|| each(|at| moka.get(&keys[at]))),
+            ("moka get, keys made of requests", &|| each(|at| moka.get(&keys[0].for_request(&requests[at])))),
+            ("TokenSource::token_for", &|| {
+                runtime().block_on(async {
+                    for call in 0..CALLS {
+                        black_box(source.token_for(&requests[(call % KEYS) as usize]).await.unwrap());
+                    }
+                });
+            }),
+        ],
+    );
+}
+
+fn allocations() {
+    println!("\nallocations per call");
+    let (source, request) = (source(), user(0));
+    let runtime = runtime();
+    runtime.block_on(source.token_for(&request)).unwrap();
+    let count = |name: &str, work: &dyn Fn()| {
+        let counted = allocation_counter::measure(|| (0..1000).for_each(|_| work()));
+        println!("  {name:42} {:5}.{:03}", counted.count_total / 1000, counted.count_total % 1000);
+    };
+    runtime.block_on(async {
+        use futures_util::FutureExt;
+        count("TokenSource::token", &|| drop(source.token().now_or_never().unwrap().unwrap()));
+        count("TokenSource::token_for a user", &|| drop(source.token_for(&request).now_or_never().unwrap().unwrap()));
+    });
+}
+
+/// Runs all subjects in turn, and prints what a call of each costs, and how that compares to the first.
+fn compare(title: &str, subjects: &[(&str, &dyn Fn())]) {
+    println!("\n{title}{:>width$} per call   to the first", "", width = 44_usize.saturating_sub(title.len()));
+    let mut rounds: Vec<Vec<f64>> = Vec::new();
+    for round in 0..=ROUNDS {
+        let times = subjects.iter().map(|(_, work)| timed(work)).collect();
+        // The first is to warm up.
+        if round > 0 {
+            rounds.push(times);
+        }
+    }
+    for (at, (name, _)) in subjects.iter().enumerate() {
+        let cost = median(rounds.iter().map(|times| times[at])) / f64::from(CALLS) * 1e9;
+        let ratio = median(rounds.iter().map(|times| times[at] / times[0]));
+        println!("  {name:42} {cost:6.0} ns {ratio:13.2}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn timed(work: &dyn Fn()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn each<T>(mut call: impl FnMut(usize) -> T) {
+    for number in 0..CALLS {
+        black_box(call((number % KEYS) as usize));
+    }
+}
+
+fn each_async(source: &TokenSource) {
+    runtime().block_on(async {
+        for _ in 0..CALLS {
+            black_box(source.token().await.unwrap());
+        }
+    });
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().build().unwrap()
+}
+
+/// As long as a JWT, and good for an hour.
+fn token() -> AccessToken {
+    let end = SystemClock.now() + Duration::from_secs(3600);
+    AccessToken::try_from("x".repeat(1200)).unwrap().with_expires_at(end)
+}
+
+fn user(number: u32) -> TokenRequest {
+    TokenRequest::new().with_subject(format!("user-{number}"))
+}
+
+fn key() -> TokenKey {
+    TokenKey::builder("https://issuer.example/").with_client_id("client").with_scopes(["openid"]).build()
+}
+
+/// A cache without anything around it, and the keys that are in it.
+fn bare(number: u32) -> (Cache<TokenKey, AccessToken>, Vec<TokenKey>) {
+    let cache = Cache::new(u64::from(KEYS) * 2);
+    let keys: Vec<_> = (0..number).map(|number| key().for_request(&user(number))).collect();
+    for key in &keys {
+        cache.insert(key.clone(), token());
+    }
+    (cache, keys)
+}
+
+/// A source that has its token, and refuses one audience.
+fn source() -> TokenSource {
+    let provider = async_provider_fn(|request: TokenRequest| async move {
+        if request.audience().is_some() { Err(TokenError::refused("invalid_grant")) } else { Ok(token()) }
+    });
+    let cache = MemoryTokenCache::builder().with_user_tokens(u64::from(KEYS) * 2).build();
+    let source = TokenSource::builder(key(), provider).with_cache(Arc::new(cache)).build();
+    runtime().block_on(source.token()).unwrap();
+    source
+}

@@ -1,0 +1,153 @@
+use std::fmt;
+use std::sync::Arc;
+
+#[cfg(feature = "async")]
+use async_trait::async_trait;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use crate::{AccessToken, Clock, SystemClock, TokenCache, TokenError, TokenKey};
+
+/// Keeps tokens in the memory of this process, each class of keys within a bound of its own: tokens
+/// of the client itself, and tokens of users (keys with a subject), so that many users do not push
+/// out the few tokens that everything hangs on. The least recently used goes first.
+///
+/// A token that has expired by the clock is not returned. It is a [`TokenCache`] as well as an
+/// [`AsyncTokenCache`](crate::AsyncTokenCache). Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct MemoryTokenCache {
+    system: Cache<TokenKey, AccessToken>,
+    users: Cache<TokenKey, AccessToken>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Sets up a [`MemoryTokenCache`].
+#[derive(Clone, Debug)]
+pub struct MemoryTokenCacheBuilder {
+    system: u64,
+    users: u64,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemoryTokenCache {
+    /// Room for 32 tokens of clients and 256 of users, judged by the clock of the system.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Starts from the bounds of [`new`](Self::new).
+    pub fn builder() -> MemoryTokenCacheBuilder {
+        MemoryTokenCacheBuilder { system: 32, users: 256, clock: Arc::new(SystemClock) }
+    }
+
+    fn class(&self, key: &TokenKey) -> &Cache<TokenKey, AccessToken> {
+        if key.subject().is_some() { &self.users } else { &self.system }
+    }
+}
+
+impl MemoryTokenCacheBuilder {
+    /// How many tokens of clients are kept.
+    pub fn with_system_tokens(mut self, bound: u64) -> Self {
+        self.system = bound;
+        self
+    }
+
+    /// How many tokens of users are kept.
+    pub fn with_user_tokens(mut self, bound: u64) -> Self {
+        self.users = bound;
+        self
+    }
+
+    /// The clock that decides whether a token has expired.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The cache.
+    pub fn build(self) -> MemoryTokenCache {
+        // The default policy of the library may refuse a new entry in favour of a popular old one.
+        let bounded = |bound| Cache::builder().max_capacity(bound).eviction_policy(EvictionPolicy::lru()).build();
+        MemoryTokenCache { system: bounded(self.system), users: bounded(self.users), clock: self.clock }
+    }
+}
+
+impl Default for MemoryTokenCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryTokenCache {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("MemoryTokenCache").finish_non_exhaustive()
+    }
+}
+
+impl TokenCache for MemoryTokenCache {
+    fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        let token = self.class(key).get(key);
+        Ok(token.filter(|token| token.expires_at().is_none_or(|end| self.clock.now() < end)))
+    }
+
+    fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
+        let class = self.class(key);
+        class.insert(key.clone(), token.clone());
+        // The library enforces the bound, and the order of use, when it comes round to it: it is
+        // made to now. New tokens are rare.
+        class.run_pending_tasks();
+        Ok(())
+    }
+
+    fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
+        self.class(key).invalidate(key);
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), TokenError> {
+        self.system.invalidate_all();
+        self.users.invalidate_all();
+        Ok(())
+    }
+
+    fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
+        use moka::ops::compute::{CompResult, Op};
+        let outcome = self.class(key).entry(key.clone()).and_compute_with(|kept| match kept {
+            Some(kept) if kept.value().is_same(rejected) => Op::Remove,
+            _ => Op::Nop,
+        });
+        Ok(matches!(outcome, CompResult::Removed(_)))
+    }
+
+    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+        Some(self.class(key).get(key))
+    }
+}
+
+#[cfg(feature = "async")]
+#[async_trait]
+impl crate::AsyncTokenCache for MemoryTokenCache {
+    async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        TokenCache::get(self, key)
+    }
+
+    async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
+        TokenCache::set(self, key, token)
+    }
+
+    async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
+        TokenCache::delete(self, key)
+    }
+
+    async fn clear(&self) -> Result<(), TokenError> {
+        TokenCache::clear(self)
+    }
+
+    async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
+        TokenCache::delete_if(self, key, rejected)
+    }
+
+    fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
+        TokenCache::get_now(self, key)
+    }
+}

@@ -1,0 +1,54 @@
+#[cfg(feature = "async")]
+use async_trait::async_trait;
+
+use crate::{AccessToken, TokenCache, TokenError, TokenKey};
+
+/// Keeps nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoTokenCache;
+
+impl TokenCache for NoTokenCache {
+    fn get(&self, _key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        Ok(None)
+    }
+
+    fn set(&self, _key: &TokenKey, _token: &AccessToken) -> Result<(), TokenError> {
+        Ok(())
+    }
+
+    fn delete(&self, _key: &TokenKey) -> Result<(), TokenError> {
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), TokenError> {
+        Ok(())
+    }
+
+    fn get_now(&self, _key: &TokenKey) -> Option<Option<AccessToken>> {
+        Some(None)
+    }
+}
+
+#[cfg(feature = "async")]
+#[async_trait]
+impl crate::AsyncTokenCache for NoTokenCache {
+    async fn get(&self, _key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        Ok(None)
+    }
+
+    async fn set(&self, _key: &TokenKey, _token: &AccessToken) -> Result<(), TokenError> {
+        Ok(())
+    }
+
+    async fn delete(&self, _key: &TokenKey) -> Result<(), TokenError> {
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<(), TokenError> {
+        Ok(())
+    }
+
+    fn get_now(&self, _key: &TokenKey) -> Option<Option<AccessToken>> {
+        Some(None)
+    }
+}

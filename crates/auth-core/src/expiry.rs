@@ -1,0 +1,196 @@
+//! When a token ends, and when it is time for another.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use crate::{AccessToken, Lifetime, Secret, TokenError};
+
+/// No guess at the lifetime of a token is longer.
+const LONGEST_FALLBACK: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A JWT larger than this is not looked into.
+const LARGEST_JWT: usize = 64 * 1024;
+
+/// Decides when a token ends and when another is obtained.
+///
+/// A token that states no end gets that of its JWT (`exp`), or else of its id token, or else the
+/// [fallback](ExpiryPolicyBuilder::with_fallback). Another is obtained in a window before the end:
+/// the [buffer](ExpiryPolicyBuilder::with_buffer), but no more than a
+/// [fraction](ExpiryPolicyBuilder::with_fraction) of the lifetime, so that a token of one minute is
+/// not renewed on every call, and made shorter at random by up to the
+/// [jitter](ExpiryPolicyBuilder::with_jitter), so that many processes do not renew at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExpiryPolicy {
+    fallback: Duration,
+    buffer: Duration,
+    fraction: f64,
+    jitter: f64,
+}
+
+/// Puts an [`ExpiryPolicy`] together.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpiryPolicyBuilder(ExpiryPolicy);
+
+/// An [`ExpiryPolicy`] would not work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExpiryPolicyError {
+    /// A token without a stated end would have to be renewed as soon as it is there.
+    #[error(
+        "the buffer ({buffer:?}) swallows the fallback ({fallback:?}): make the buffer shorter or the fallback longer"
+    )]
+    BufferSwallowsFallback {
+        /// The configured buffer.
+        buffer: Duration,
+        /// The configured fallback.
+        fallback: Duration,
+    },
+    /// The fallback is longer than a year.
+    #[error("the fallback must be at most a year: declare a token unlimited that has no end")]
+    Fallback,
+    /// The fraction is not above 0 and below 1.
+    #[error("the fraction of the lifetime must be above 0 and below 1")]
+    Fraction,
+    /// The jitter is not at least 0 and at most 1.
+    #[error("the jitter must be from 0 to 1")]
+    Jitter,
+}
+
+impl Default for ExpiryPolicy {
+    fn default() -> Self {
+        Self { fallback: Duration::from_secs(300), buffer: Duration::from_secs(60), fraction: 0.25, jitter: 0.2 }
+    }
+}
+
+impl ExpiryPolicy {
+    /// Starts from a fallback of 300 s, a buffer of 60 s, a quarter of the lifetime and a jitter of 0.2.
+    pub fn builder() -> ExpiryPolicyBuilder {
+        ExpiryPolicyBuilder(Self::default())
+    }
+
+    /// The token with its end and the moment of its renewal filled in. `random` is from 0 to 1.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::is_malformed`] if the token has ended already.
+    pub(crate) fn settle(&self, token: AccessToken, now: SystemTime, random: f64) -> Result<AccessToken, TokenError> {
+        let stated = match token.lifetime() {
+            Lifetime::Unlimited => None,
+            Lifetime::Until(end) => Some(end),
+            Lifetime::Unstated => {
+                let in_token = jwt_expiry(token.secret()).or_else(|| token.id_token().and_then(jwt_expiry));
+                Some(in_token.unwrap_or(now + self.fallback))
+            }
+        };
+        let Some(end) = [stated, token.not_after()].into_iter().flatten().min() else {
+            return Ok(token.with_refresh_at(None));
+        };
+        let lifetime = end.duration_since(now).ok().filter(|lifetime| !lifetime.is_zero());
+        let lifetime = lifetime.ok_or(TokenError::malformed(
+            "it had expired when it came: check the cache of its provider, and the clock of this machine",
+        ))?;
+        let window = self.buffer.min(lifetime.mul_f64(self.fraction)).mul_f64(1.0 - self.jitter * random);
+        let refresh_at = token.refresh_at().filter(|moment| *moment < end).unwrap_or(end - window);
+        Ok(token.with_expires_at(end).with_refresh_at(Some(refresh_at)))
+    }
+
+    pub(crate) fn is_fresh(&self, token: &AccessToken, now: SystemTime) -> bool {
+        self.freshness(token, now) == Freshness::Fresh
+    }
+
+    /// What can be done with a token now.
+    pub(crate) fn freshness(&self, token: &AccessToken, now: SystemTime) -> Freshness {
+        let Some(end) = token.expires_at() else { return Freshness::Fresh };
+        // A cache of somebody else's may not have kept the moment.
+        let refresh_at = token.refresh_at().unwrap_or_else(|| end.checked_sub(self.buffer).unwrap_or(end));
+        if end <= now {
+            Freshness::Expired
+        } else if refresh_at <= now {
+            Freshness::Stale
+        } else {
+            Freshness::Fresh
+        }
+    }
+}
+
+impl ExpiryPolicyBuilder {
+    /// How long a token lives that does not say so, and is no JWT that does; at most a year.
+    pub fn with_fallback(mut self, fallback: Duration) -> Self {
+        self.0.fallback = fallback;
+        self
+    }
+
+    /// The longest time before its end that a token is renewed.
+    pub fn with_buffer(mut self, buffer: Duration) -> Self {
+        self.0.buffer = buffer;
+        self
+    }
+
+    /// The largest part of its lifetime that a token is renewed before its end; above 0 and below 1.
+    pub fn with_fraction(mut self, fraction: f64) -> Self {
+        self.0.fraction = fraction;
+        self
+    }
+
+    /// The largest part of the window that chance takes away; 0 to 1.
+    pub fn with_jitter(mut self, jitter: f64) -> Self {
+        self.0.jitter = jitter;
+        self
+    }
+
+    /// The policy.
+    ///
+    /// # Errors
+    ///
+    /// A number is out of its range, or the buffer is not shorter than the fallback.
+    pub fn build(self) -> Result<ExpiryPolicy, ExpiryPolicyError> {
+        let ExpiryPolicy { fallback, buffer, fraction, jitter } = self.0;
+        if buffer >= fallback {
+            return Err(ExpiryPolicyError::BufferSwallowsFallback { buffer, fallback });
+        }
+        if fallback > LONGEST_FALLBACK {
+            return Err(ExpiryPolicyError::Fallback);
+        }
+        if !(fraction > 0.0 && fraction < 1.0) {
+            return Err(ExpiryPolicyError::Fraction);
+        }
+        if !(0.0..=1.0).contains(&jitter) {
+            return Err(ExpiryPolicyError::Jitter);
+        }
+        Ok(self.0)
+    }
+}
+
+/// What can be done with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// It is used.
+    Fresh,
+    /// It is used, and another is obtained meanwhile.
+    Stale,
+    /// It is of no use.
+    Expired,
+}
+
+/// The `exp` claim of a JWT (RFC 7519, section 4.1.4). Nothing is verified: whoever gave the token
+/// out also decides how long to keep it.
+fn jwt_expiry(token: &Secret) -> Option<SystemTime> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: f64,
+    }
+    let mut parts = Some(token.expose()).filter(|text| text.len() <= LARGEST_JWT)?.split('.');
+    let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    moment(claims.exp)
+}
+
+/// Seconds since 1970, possibly with a fraction.
+pub(crate) fn moment(seconds: f64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+}

@@ -1,0 +1,40 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::TokenError;
+
+/// Whether a cache answers. One that does not is worked around, so somebody should be told.
+#[derive(Debug, Default)]
+pub(crate) struct CacheHealth {
+    failures: AtomicU64,
+    away: AtomicBool,
+}
+
+impl CacheHealth {
+    /// Counts a failure, and logs the first of a row and the recovery from it.
+    pub(crate) fn observe<T>(&self, outcome: Result<T, TokenError>) -> Option<T> {
+        let away = outcome.is_err();
+        let changed = self.away.swap(away, Ordering::Relaxed) != away;
+        match outcome {
+            Ok(value) => {
+                if changed {
+                    tracing::warn!(failures = self.failures(), "the token cache answers again");
+                }
+                Some(value)
+            }
+            Err(error) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                if changed {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the token cache fails: tokens are fetched instead"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+}

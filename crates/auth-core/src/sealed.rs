@@ -1,0 +1,82 @@
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AccessToken, Lifetime, Secret, TokenError};
+
+/// A token in the one form in which it can be written down, for stores: everything about it, its
+/// secrets in clear. It is made and opened by name, so that no token is written by accident; whoever
+/// writes it encrypts or guards it.
+///
+/// ```
+/// use auth_core::{AccessToken, SealedToken};
+///
+/// let token = AccessToken::try_from("abc")?;
+/// let stored = serde_json::to_string(&SealedToken::seal(&token)).unwrap();
+/// let read: SealedToken = serde_json::from_str(&stored).unwrap();
+/// assert_eq!(read.open()?, token);
+/// # Ok::<(), auth_core::TokenError>(())
+/// ```
+#[derive(Deserialize, Serialize)]
+pub struct SealedToken {
+    access_token: String,
+    token_type: String,
+    lifetime: Lifetime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_after: Option<SystemTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_at: Option<SystemTime>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+}
+
+impl SealedToken {
+    /// The token with all that is known of it.
+    pub fn seal(token: &AccessToken) -> Self {
+        let exposed = |secret: &Secret| secret.expose().to_owned();
+        Self {
+            access_token: exposed(token.secret()),
+            token_type: token.token_type().to_owned(),
+            lifetime: token.lifetime(),
+            not_after: token.not_after(),
+            refresh_at: token.refresh_at(),
+            scopes: token.scopes().map(str::to_owned).collect(),
+            id_token: token.id_token().map(exposed),
+            refresh_token: token.refresh_token().map(exposed),
+        }
+    }
+
+    /// The token that was sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::is_malformed`]: what was read is no token.
+    pub fn open(self) -> Result<AccessToken, TokenError> {
+        let mut token = AccessToken::new(Secret::new(self.access_token))?
+            .with_token_type(self.token_type)
+            .with_lifetime(self.lifetime)
+            .with_refresh_at(self.refresh_at)
+            .with_scopes(self.scopes);
+        if let Some(not_after) = self.not_after {
+            token = token.with_not_after(not_after);
+        }
+        if let Some(id_token) = self.id_token {
+            token = token.with_id_token(Secret::new(id_token));
+        }
+        if let Some(refresh_token) = self.refresh_token {
+            token = token.with_refresh_token(Secret::new(refresh_token));
+        }
+        Ok(token)
+    }
+}
+
+impl fmt::Debug for SealedToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SealedToken(***)")
+    }
+}

@@ -1,0 +1,129 @@
+//! The caches that come with the crate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{
+    AccessToken, AsyncTokenCache, Blocking, Clock, MemoryTokenCache, NonBlocking, TokenCache, TokenError, TokenKey,
+};
+use platform_testkit::{ManualClock, RemoteStore, async_token_cache, refresh_lease, token_cache};
+
+use super::{MINUTE, text, token};
+
+/// The least that a cache has to be.
+#[derive(Debug, Default)]
+struct Least(std::sync::Mutex<std::collections::HashMap<[u8; 32], AccessToken>>);
+
+impl TokenCache for Least {
+    fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        Ok(self.0.lock().unwrap().get(key.digest()).cloned())
+    }
+
+    fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
+        self.0.lock().unwrap().insert(*key.digest(), token.clone());
+        Ok(())
+    }
+
+    fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
+        self.0.lock().unwrap().remove(key.digest());
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), TokenError> {
+        self.0.lock().unwrap().clear();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn every_cache_and_every_adapter_passes_the_suite() {
+    token_cache(&MemoryTokenCache::new());
+    token_cache(&Least::default());
+    async_token_cache(&MemoryTokenCache::new()).await;
+    async_token_cache(&NonBlocking(MemoryTokenCache::new())).await;
+    async_token_cache(&NonBlocking(Least::default())).await;
+    async_token_cache(&Blocking::new(Least::default())).await;
+    let store = RemoteStore::new();
+    refresh_lease(&store, &store.clone(), &store).await;
+}
+
+fn client(number: usize) -> TokenKey {
+    TokenKey::builder("issuer").with_audience(format!("{number}")).build()
+}
+
+fn user(number: usize) -> TokenKey {
+    TokenKey::builder("issuer").with_subject(format!("{number}")).build()
+}
+
+/// Which of the keys the cache still has.
+fn kept(cache: &MemoryTokenCache, keys: impl IntoIterator<Item = TokenKey>) -> Vec<usize> {
+    let keys = keys.into_iter().enumerate();
+    keys.filter(|(_, key)| TokenCache::get(cache, key).unwrap().is_some()).map(|(at, _)| at).collect()
+}
+
+#[test]
+fn the_least_recently_used_token_goes_first() {
+    for round in 0..50 {
+        let cache = MemoryTokenCache::builder().with_system_tokens(3).build();
+        let set = |number| TokenCache::set(&cache, &client(number), &token("t")).unwrap();
+        let touch = |number| assert!(TokenCache::get(&cache, &client(number)).unwrap().is_some(), "{round}: {number}");
+        (0..3).for_each(set);
+        // A popular token that was not used lately goes before an unpopular one that was.
+        (0..20).for_each(|_| touch(1));
+        touch(0);
+        touch(2);
+        set(3);
+        assert_eq!(kept(&cache, (0..4).map(client)), [0, 2, 3], "{round}");
+        // To replace a token uses it, and to find nothing uses nothing.
+        set(0);
+        assert_eq!(TokenCache::get(&cache, &client(9)).unwrap(), None);
+        touch(3);
+        set(4);
+        assert_eq!(kept(&cache, (0..5).map(client)), [0, 3, 4], "{round}");
+    }
+}
+
+#[test]
+fn many_users_do_not_push_out_the_tokens_of_clients() {
+    let cache = MemoryTokenCache::new();
+    (0..32).for_each(|number| TokenCache::set(&cache, &client(number), &token("t")).unwrap());
+    (0..1000).for_each(|number| TokenCache::set(&cache, &user(number), &token("t")).unwrap());
+    assert_eq!(kept(&cache, (0..32).map(client)).len(), 32);
+    assert_eq!(kept(&cache, (0..1000).map(user)), (744..1000).collect::<Vec<_>>());
+    TokenCache::set(&cache, &client(32), &token("t")).unwrap();
+    assert_eq!(kept(&cache, (0..33).map(client)).len(), 32);
+}
+
+#[test]
+fn the_clock_decides_what_has_expired() {
+    let clock = Arc::new(ManualClock::default());
+    let cache = MemoryTokenCache::builder().with_clock(clock.clone()).build();
+    let ends = token("ends").with_expires_at(clock.now() + MINUTE);
+    TokenCache::set(&cache, &client(0), &ends).unwrap();
+    TokenCache::set(&cache, &client(1), &token("has-no-end")).unwrap();
+    clock.advance(MINUTE - Duration::from_nanos(1));
+    assert_eq!(TokenCache::get(&cache, &client(0)).unwrap().as_ref().map(text), Some("ends".to_owned()));
+    clock.advance(Duration::from_nanos(1));
+    assert_eq!(kept(&cache, (0..2).map(client)), [1]);
+}
+
+#[tokio::test]
+async fn a_panic_of_a_blocking_cache_is_a_failure_of_the_cache() {
+    #[derive(Debug)]
+    struct Broken;
+    impl TokenCache for Broken {
+        fn get(&self, _key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+            panic!("the disk is gone")
+        }
+        fn set(&self, _key: &TokenKey, _token: &AccessToken) -> Result<(), TokenError> {
+            Ok(())
+        }
+        fn delete(&self, _key: &TokenKey) -> Result<(), TokenError> {
+            Ok(())
+        }
+        fn clear(&self) -> Result<(), TokenError> {
+            Ok(())
+        }
+    }
+    assert!(Blocking::new(Broken).get(&client(0)).await.unwrap_err().is_cache());
+}

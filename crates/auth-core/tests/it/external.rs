@@ -1,0 +1,130 @@
+//! Tokens from somebody else's provider.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use auth_core::{AccessToken, Clock, Secret, TokenError, TokenKey, TokenSource, async_provider_fn, static_token};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use platform_testkit::ManualClock;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{MINUTE, text};
+
+/// A JWT with these claims and no signature that anybody could check.
+fn jwt(claims: &serde_json::Value) -> String {
+    let part = |text: String| URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.c2ln", part(json!({ "alg": "RS256" }).to_string()), part(claims.to_string()))
+}
+
+/// A source over a closure that hands out one text and counts.
+fn source(given: String, cached: bool) -> (Arc<ManualClock>, Arc<AtomicUsize>, TokenSource) {
+    let (clock, calls) = (Arc::new(ManualClock::default()), Arc::new(AtomicUsize::new(0)));
+    let provider = async_provider_fn({
+        let calls = calls.clone();
+        move |_request| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            let given = given.clone();
+            async move { Ok::<_, TokenError>(given) }
+        }
+    });
+    let builder = TokenSource::builder(TokenKey::new("vault"), provider).with_clock(clock.clone());
+    let builder = if cached { builder } else { builder.without_cache() };
+    (clock, calls, builder.build())
+}
+
+#[test]
+fn a_token_with_or_without_its_prefix_gives_one_clean_header() {
+    for given in ["xyz", "Bearer xyz", "bearer xyz", "BEARER \t xyz", "  bEaReR xyz  ", "xyz\t"] {
+        assert_eq!(text(&AccessToken::try_from(given).unwrap()), "xyz", "{given:?}");
+    }
+    for given in ["Bearerxyz", "bearer-xyz", "Bear"] {
+        assert_eq!(text(&AccessToken::try_from(given).unwrap()), given);
+    }
+}
+
+#[test]
+fn a_token_that_no_header_can_carry_is_an_error_that_says_so() {
+    for given in ["", " ", "Bearer", "Bearer ", "\tbearer\t"] {
+        let error = AccessToken::try_from(given).unwrap_err();
+        assert!(error.is_malformed() && error.to_string().contains("empty"), "{given:?}: {error}");
+    }
+    for given in ["a b", "a\r\nx: y", "a\0", "tökén", "a\n", "Bearer Bearer xyz"] {
+        let error = AccessToken::try_from(given).unwrap_err();
+        assert!(error.is_malformed() && error.to_string().contains("control characters"), "{given:?}: {error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_strange(given in any::<String>()) {
+        if let Ok(token) = AccessToken::try_from(given) {
+            prop_assert!(!token.secret().expose().is_empty());
+            prop_assert!(token.secret().expose().bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_empty_token_is_an_error_and_no_request_without_a_header() {
+    let (_, _, source) = source("Bearer ".to_owned(), true);
+    assert!(source.token().await.unwrap_err().is_malformed());
+}
+
+#[tokio::test]
+async fn a_jwt_is_kept_until_it_ends_and_an_opaque_token_for_the_fallback() {
+    let end = ManualClock::default().now() + MINUTE * 10;
+    let seconds = end.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    for (given, lifetime) in [
+        (jwt(&json!({ "exp": seconds })), MINUTE * 10),
+        (
+            jwt(&json!({ "exp": f64::from(u32::try_from(seconds).unwrap()) + 0.5 })),
+            MINUTE * 10 + Duration::from_millis(500),
+        ),
+        ("opaque".to_owned(), MINUTE * 5),
+        (jwt(&json!({ "sub": "without-an-end" })), MINUTE * 5),
+        (jwt(&json!({ "exp": "soon" })), MINUTE * 5),
+        (jwt(&json!([1, 2])), MINUTE * 5),
+        ("a.b.c".to_owned(), MINUTE * 5),
+        ("e30.e30.e30.e30".to_owned(), MINUTE * 5),
+    ] {
+        let (clock, calls, source) = source(given.clone(), true);
+        let token = source.token().await.unwrap();
+        assert_eq!(token.expires_at(), Some(clock.now() + lifetime), "{given}");
+        clock.advance(lifetime - MINUTE - Duration::from_secs(1));
+        source.token().await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "{given}: it is not asked for again while it is fresh");
+        clock.advance(MINUTE + Duration::from_secs(1));
+        let _ = source.token().await;
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "{given}: and then it is");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_had_ended_when_it_came_is_an_error_that_says_so() {
+    let (_, _, source) = source(jwt(&json!({ "exp": 1000 })), true);
+    let error = source.token().await.unwrap_err();
+    assert!(error.is_malformed() && error.to_string().contains("expired when it came"), "{error}");
+}
+
+#[tokio::test]
+async fn whoever_opts_out_is_asked_every_time() {
+    let (_, calls, source) = source("opaque".to_owned(), false);
+    for _ in 0..3 {
+        assert_eq!(text(&source.token().await.unwrap()), "opaque");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_static_token_has_no_end() {
+    let provider = static_token(Secret::new("Bearer fixed")).unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let source = TokenSource::builder(TokenKey::new("static"), provider).with_clock(clock.clone()).build();
+    assert_eq!(source.token().await.unwrap().expires_at(), None);
+    clock.advance(MINUTE * 60 * 24 * 365 * 100);
+    assert_eq!(text(&source.token().await.unwrap()), "fixed");
+    assert!(static_token(Secret::new("")).unwrap_err().is_malformed());
+}

@@ -1,0 +1,79 @@
+//! The lifecycle of tokens, from outside.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::unchecked_time_subtraction, reason = "a test may panic")]
+
+mod caches;
+mod departures;
+mod external;
+mod interleavings;
+mod lifecycle;
+mod policies;
+mod values;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{AccessToken, AsyncTokenCache, TokenKey, TokenRequest, TokenSource};
+use platform_testkit::{ManualClock, RemoteStore, ScriptedProvider};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A source of `token-1`, `token-2`, …, each good for an hour, and what is around it.
+struct Bench {
+    clock: Arc<ManualClock>,
+    provider: Arc<ScriptedProvider>,
+    source: TokenSource,
+}
+
+impl Bench {
+    /// With tokens in memory.
+    fn new() -> Self {
+        Self::with(|builder, _| builder)
+    }
+
+    /// With tokens in a store that is not at hand, and no copies of them.
+    fn remote(store: &RemoteStore) -> Self {
+        let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
+        Self::with(|builder, _| builder.with_cache(cache).with_local_copy(Duration::ZERO))
+    }
+
+    fn with(
+        set_up: impl FnOnce(auth_core::TokenSourceBuilder, &Arc<ManualClock>) -> auth_core::TokenSourceBuilder,
+    ) -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let provider = Arc::new(ScriptedProvider::new(clock.clone()));
+        let builder = TokenSource::builder(key(), provider.clone()).with_clock(clock.clone());
+        let source = set_up(builder, &clock).build();
+        Self { clock, provider, source }
+    }
+
+    fn calls(&self) -> usize {
+        self.provider.calls().len()
+    }
+
+    async fn text(&self) -> String {
+        text(&self.source.token().await.unwrap())
+    }
+
+    async fn reject(&self, token: &AccessToken) {
+        self.source.reject(&TokenRequest::new(), token).await;
+    }
+
+    /// Lets what was started on the side come to its end.
+    async fn settle(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn key() -> TokenKey {
+    TokenKey::new("https://issuer.example/")
+}
+
+fn text(token: &AccessToken) -> String {
+    token.secret().expose().to_owned()
+}
+
+fn token(text: &str) -> AccessToken {
+    AccessToken::try_from(text).unwrap()
+}

@@ -1,0 +1,98 @@
+//! Which requests carry which credential.
+
+use auth_core::{
+    AccessToken, Authority, BasicPolicy, BearerPolicy, Destination, KeyPolicy, Reaction, Secret, Stage, TokenRequest,
+};
+use url::Url;
+
+fn url(text: &str) -> Url {
+    text.parse().unwrap()
+}
+
+fn destination(text: &str) -> Destination {
+    Destination::new(Authority::of(&url(text)))
+}
+
+#[test]
+fn another_authority_gets_no_credential() {
+    let api = "https://api.example/v1";
+    let bearer = BearerPolicy::new(destination(api));
+    let key = KeyPolicy::new(destination(api), "x-api-key", Secret::new("k"));
+    let basic = BasicPolicy::new(destination(api), "user", &Secret::new("p")).unwrap();
+    for other in [
+        "https://api.example:8443/v1",
+        "http://api.example/v1",
+        "http://api.example:443/v1",
+        "https://evil.example/v1",
+        "https://api.example.evil/",
+        "https://api.example@evil.example/",
+        "https://api.example.:443/",
+    ] {
+        let other = url(other);
+        for refusal in [
+            bearer.admit(&other).unwrap_err(),
+            key.authorize(&other).unwrap_err(),
+            basic.authorize(&other).unwrap_err(),
+        ] {
+            assert!(refusal.is_wrong_authority(), "{other}: {refusal}");
+        }
+    }
+    for same in [api, "https://API.example:443/other?x=y", "https://user@api.example/"] {
+        bearer.admit(&url(same)).unwrap();
+        assert_eq!(key.authorize(&url(same)).unwrap(), ("x-api-key", &Secret::new("k")));
+        assert_eq!(basic.authorize(&url(same)).unwrap().expose(), "Basic dXNlcjpw");
+    }
+}
+
+#[test]
+fn plain_http_needs_a_word_and_never_leaves_this_machine() {
+    for (text, allowed) in [
+        ("http://127.0.0.1:1/", true),
+        ("http://127.9.9.9/", true),
+        ("http://localhost/", true),
+        ("http://[::1]:8/", true),
+        ("http://api.example/", false),
+        ("http://localhost.example/", false),
+        ("http://10.0.0.1/", false),
+        ("ftp://127.0.0.1/", false),
+    ] {
+        let strict = BearerPolicy::new(destination(text));
+        assert!(strict.admit(&url(text)).unwrap_err().is_insecure(), "{text}");
+        let lenient = BearerPolicy::new(destination(text).with_plain_loopback());
+        assert_eq!(lenient.admit(&url(text)).is_ok(), allowed, "{text}");
+    }
+}
+
+#[test]
+fn only_the_first_401_says_anything_of_a_token() {
+    let policy = BearerPolicy::new(destination("https://api.example"));
+    let request = TokenRequest::new().with_subject("user");
+    for (status, stage, expected) in [
+        (401, Stage::First { replayable: true }, Reaction::Renew(request.clone())),
+        (401, Stage::First { replayable: false }, Reaction::Reject),
+        (401, Stage::Resent, Reaction::Deliver),
+        (200, Stage::First { replayable: true }, Reaction::Deliver),
+        (400, Stage::First { replayable: true }, Reaction::Deliver),
+        (403, Stage::First { replayable: true }, Reaction::Deliver),
+        (407, Stage::First { replayable: true }, Reaction::Deliver),
+        (500, Stage::First { replayable: true }, Reaction::Deliver),
+    ] {
+        assert_eq!(policy.react(status, &[], &request, stage), expected, "{status} {stage:?}");
+    }
+}
+
+#[test]
+fn a_header_has_the_type_of_its_token() {
+    let policy = BearerPolicy::new(destination("https://api.example"));
+    let token = AccessToken::try_from("bearer xyz").unwrap();
+    assert_eq!(policy.header(&token).expose(), "Bearer xyz");
+    assert_eq!(policy.header(&token.with_token_type("DPoP")).expose(), "DPoP xyz");
+}
+
+#[test]
+fn a_user_name_that_would_be_cut_is_refused() {
+    for (user, password) in [("a:b", "canary"), ("a\n", "canary"), ("a", "canary\r\nx: y")] {
+        let error = BasicPolicy::new(destination("https://api.example"), user, &Secret::new(password)).unwrap_err();
+        assert!(error.is_malformed() && !error.to_string().contains("canary"), "{user:?}: {error}");
+    }
+}

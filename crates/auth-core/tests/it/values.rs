@@ -1,0 +1,147 @@
+//! Keys, answers and their times.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use auth_core::{AccessToken, ExpiryPolicy, ExpiryPolicyError, SealedToken, Secret, TokenKey, TokenRequest};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{MINUTE, token};
+
+#[test]
+fn everything_in_a_key_tells_tokens_apart_but_the_order_of_scopes() {
+    let base = || TokenKey::builder("issuer");
+    let keys = [
+        base().build(),
+        TokenKey::new("another"),
+        base().with_client_id("x").build(),
+        base().with_subject("x").build(),
+        base().with_audience("x").build(),
+        base().with_tenant("x").build(),
+        base().with_origin("x").build(),
+        base().with_certificate_thumbprint("x").build(),
+        base().with_scopes(["x"]).build(),
+        base().with_scopes(["x", "y"]).build(),
+        base().with_scopes(["x y"]).build(),
+        base().with_scopes(["xy"]).build(),
+        base().with_subject("").build(),
+        base().with_subject("x").with_audience("y").build(),
+        base().with_subject("y").with_audience("x").build(),
+        base().build().for_request(&TokenRequest::new().with_claims("x")),
+    ];
+    let digests: HashSet<_> = keys.iter().map(TokenKey::digest_hex).collect();
+    assert_eq!(digests.len(), keys.len());
+    assert!(digests.iter().all(|digest| digest.len() == 64));
+    let [one, other] = [["a", "b", "b"], ["b", "a", "a"]].map(|scopes| base().with_scopes(scopes).build());
+    assert_eq!((&one, one.digest()), (&other, other.digest()));
+}
+
+#[test]
+fn the_digest_of_a_key_stays_what_it_is() {
+    // What other processes have stored is found under it.
+    let key =
+        TokenKey::builder("https://issuer.example/").with_client_id("cli").with_scopes(["openid", "email"]).build();
+    let mut written = Vec::new();
+    for (place, part) in [(0_u8, "https://issuer.example/"), (1, "cli"), (255, "email"), (255, "openid")] {
+        written.push(place);
+        written.extend((part.len() as u64).to_be_bytes());
+        written.extend(part.bytes());
+    }
+    assert_eq!(key.digest()[..], <sha2::Sha256 as sha2::Digest>::digest(written)[..]);
+}
+
+#[test]
+fn a_request_replaces_what_it_names_and_nothing_else() {
+    let key = TokenKey::builder("issuer").with_audience("api").with_scopes(["a"]).build();
+    assert_eq!(key.for_request(&TokenRequest::new()), key);
+    let expected = TokenKey::builder("issuer").with_audience("api").with_scopes(["b"]).with_subject("user").build();
+    assert_eq!(key.for_request(&TokenRequest::new().with_scopes(["b"]).with_subject("user")), expected);
+}
+
+fn answered(fields: &Value) -> AccessToken {
+    let mut answer = json!({ "access_token": "abc" });
+    for (name, value) in fields.as_object().unwrap() {
+        answer[name] = value.clone();
+    }
+    AccessToken::from_response(&answer, SystemTime::UNIX_EPOCH + MINUTE).unwrap()
+}
+
+#[test]
+fn the_end_of_a_token_is_read_in_every_spelling() {
+    let at = |seconds: u64| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    for (fields, expected) in [
+        (json!({}), None),
+        (json!({ "expires_in": 3600 }), at(3660)),
+        (json!({ "expires_in": "3600" }), at(3660)),
+        (json!({ "expires_in": 3600.0 }), at(3660)),
+        (json!({ "expires_at": 1_700_000_000 }), at(1_700_000_000)),
+        (json!({ "expires_at": " 1700000000 " }), at(1_700_000_000)),
+        (json!({ "expires_at": "2023-11-14T22:13:20Z" }), at(1_700_000_000)),
+        (json!({ "expires_at": "2023-11-14T23:13:20+01:00" }), at(1_700_000_000)),
+        (json!({ "expires_at": "2023-11-14T22:13:20" }), at(1_700_000_000)),
+        (json!({ "expires_at": "2023-11-14 22:13:20" }), at(1_700_000_000)),
+        (json!({ "expires_at": 1_700_000_000, "expires_in": 3600 }), at(1_700_000_000)),
+        (json!({ "expires_at": "tomorrow", "expires_in": 3600 }), at(3660)),
+        (json!({ "expires_at": null, "expires_in": null }), None),
+        (json!({ "expires_in": -1 }), None),
+        (json!({ "expires_in": "NaN" }), None),
+        (json!({ "expires_in": 1e300, "expires_at": 1e300 }), None),
+    ] {
+        assert_eq!(answered(&fields).expires_at(), expected, "{fields}");
+    }
+}
+
+#[test]
+fn an_answer_is_read_in_full() {
+    let token = answered(&json!({
+        "token_type": "bearer", "scope": "b a", "id_token": "an-id", "refresh_token": "a-refresh"
+    }));
+    assert_eq!(token.token_type(), "Bearer");
+    assert_eq!(token.scopes().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(token.id_token(), Some(&Secret::new("an-id")));
+    assert_eq!(token.refresh_token(), Some(&Secret::new("a-refresh")));
+    for answer in [json!({}), json!([]), json!({ "access_token": 5 }), json!({ "access_token": "" })] {
+        assert!(AccessToken::from_response(&answer, SystemTime::UNIX_EPOCH).unwrap_err().is_malformed(), "{answer}");
+    }
+}
+
+#[test]
+fn a_policy_that_could_not_work_is_not_built() {
+    let with = ExpiryPolicy::builder;
+    assert!(matches!(
+        with().with_buffer(MINUTE * 5).build().unwrap_err(),
+        ExpiryPolicyError::BufferSwallowsFallback { .. }
+    ));
+    assert!(with().with_fallback(MINUTE).build().is_err());
+    assert_eq!(with().with_fallback(Duration::MAX).build().unwrap_err(), ExpiryPolicyError::Fallback);
+    for fraction in [0.0, 1.0, -0.5, f64::NAN, f64::INFINITY] {
+        assert_eq!(with().with_fraction(fraction).build().unwrap_err(), ExpiryPolicyError::Fraction);
+    }
+    for jitter in [-0.1, 1.1, f64::NAN] {
+        assert_eq!(with().with_jitter(jitter).build().unwrap_err(), ExpiryPolicyError::Jitter);
+    }
+    assert_eq!(with().build().unwrap(), ExpiryPolicy::default());
+}
+
+proptest! {
+    #[test]
+    fn what_is_sealed_is_what_is_opened(
+        seconds in 0_u64..1 << 40,
+        scopes in prop::collection::vec("[!-~]{1,20}", 0..4),
+        secrets in prop::array::uniform2(prop::option::of(any::<String>())),
+    ) {
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut token = token("abc").with_expires_at(moment).with_refresh_at(Some(moment)).with_scopes(scopes);
+        let [id, refresh] = secrets;
+        if let Some(id) = id {
+            token = token.with_id_token(Secret::new(id));
+        }
+        if let Some(refresh) = refresh {
+            token = token.with_refresh_token(Secret::new(refresh)).with_not_after(moment);
+        }
+        let written = serde_json::to_string(&SealedToken::seal(&token)).unwrap();
+        let opened = serde_json::from_str::<SealedToken>(&written).unwrap().open().unwrap();
+        prop_assert_eq!(opened, token);
+    }
+}

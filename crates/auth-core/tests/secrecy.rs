@@ -1,0 +1,111 @@
+//! Canaries: no output of any kind shows a secret. Alone in its process, whose log it reads.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fmt::Debug;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use auth_core::{
+    AccessToken, Authority, BasicPolicy, BearerPolicy, Destination, KeyPolicy, SealedToken, Secret, TokenError,
+    TokenKey, TokenRequest, TokenSource, async_provider_fn, provider_fn, static_token,
+};
+use platform_testkit::{Answer, ManualClock, RemoteStore, ScriptedProvider};
+use tracing_subscriber::fmt::MakeWriter;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn canary() -> AccessToken {
+    AccessToken::try_from("canary-access")
+        .unwrap()
+        .with_id_token(Secret::new("canary-id"))
+        .with_refresh_token(Secret::new("canary-refresh"))
+}
+
+fn shown(value: &dyn Debug) -> String {
+    format!("{value:?} {value:#?}")
+}
+
+#[tokio::test]
+async fn no_debug_output_and_no_log_line_shows_a_secret() {
+    let log = Log::default();
+    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).init();
+
+    let (store, key) = (RemoteStore::new(), TokenKey::new("https://issuer.example/"));
+    let provider = Arc::new(ScriptedProvider::new(Arc::new(ManualClock::default())));
+    let source = TokenSource::builder(key.clone(), provider.clone())
+        .with_cache(Arc::new(store.clone()))
+        .with_clock(Arc::new(ManualClock::default()))
+        .build();
+    provider.then([Answer::Token(canary())]);
+    let token = source.token().await.unwrap();
+    assert!(token.secret().expose().contains("canary"), "the canaries are there");
+    store.set_away(true);
+    source.reject(&TokenRequest::new(), &token).await;
+    provider.then([Answer::Failure(TokenError::provider("no connection")), Answer::Panic]);
+    let error = source.token().await.unwrap_err();
+    store.set_away(false);
+    source.clear().await.unwrap();
+    let panic = source.token().await.unwrap_err();
+
+    let destination = Destination::new(Authority::of(&"https://api.example".parse().unwrap()));
+    let secret = Secret::new("canary-key");
+    let bearer = BearerPolicy::new(destination.clone());
+    let outputs = [
+        shown(&token),
+        shown(token.secret()),
+        shown(&bearer.header(&token)),
+        shown(&SealedToken::seal(&token)),
+        shown(&source),
+        shown(&provider),
+        shown(&auth_core::MemoryTokenCache::new()),
+        shown(&static_token(secret.clone()).unwrap()),
+        shown(&provider_fn({
+            let secret = secret.clone();
+            move |_| Ok::<_, TokenError>(secret.clone())
+        })),
+        shown(&async_provider_fn({
+            let secret = secret.clone();
+            move |_| {
+                let secret = secret.clone();
+                async { Ok::<_, TokenError>(secret) }
+            }
+        })),
+        shown(&bearer),
+        shown(&KeyPolicy::new(destination.clone(), "x-key", secret.clone())),
+        shown(&BasicPolicy::new(destination, "user", &secret).unwrap()),
+        shown(&key),
+        shown(&TokenRequest::new()),
+        format!("{error} {error:?} {panic} {panic:?}"),
+        format!("{:?}", AccessToken::try_from("canary bad").unwrap_err()),
+        String::from_utf8(log.0.lock().unwrap().clone()).unwrap(),
+    ];
+    for output in &outputs {
+        assert!(!output.contains("canary"), "{output}");
+    }
+    let log = &outputs[outputs.len() - 1];
+    for line in
+        ["obtaining an access token", "no access token could be obtained", "the token cache fails", "answers again"]
+    {
+        assert!(log.contains(line), "{line:?} is not in {log}");
+    }
+}

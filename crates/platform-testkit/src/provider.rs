@@ -1,0 +1,162 @@
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Clock, TokenError, TokenProvider, TokenRequest};
+use tokio::sync::watch;
+
+/// Hands out `token-1`, `token-2`, … – the number is that of the call – unless its script says
+/// otherwise, and remembers what it was asked for.
+///
+/// ```
+/// use std::sync::Arc;
+/// use auth_core::{TokenKey, blocking::TokenSource};
+/// use platform_testkit::{ManualClock, ScriptedProvider};
+///
+/// let provider = Arc::new(ScriptedProvider::new(Arc::new(ManualClock::default())));
+/// let source = TokenSource::new(TokenKey::new("https://issuer.example/"), provider.clone());
+/// # let _ = source;
+/// assert_eq!(provider.calls().len(), 0);
+/// ```
+#[derive(Debug)]
+pub struct ScriptedProvider {
+    clock: Arc<dyn Clock>,
+    lifetime: Duration,
+    script: Mutex<VecDeque<Answer>>,
+    calls: Mutex<Vec<Call>>,
+    credential_version: AtomicU64,
+    open: watch::Sender<bool>,
+}
+
+/// What a [`ScriptedProvider`] answers to one call.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// This token, as it is.
+    Token(AccessToken),
+    /// This error.
+    Failure(TokenError),
+    /// It panics.
+    Panic,
+}
+
+/// What a [`ScriptedProvider`] was asked for.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What the token was wanted for.
+    pub request: TokenRequest,
+    /// The token that was to be replaced.
+    pub previous: Option<AccessToken>,
+}
+
+impl ScriptedProvider {
+    /// Tokens that live for an hour by `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            lifetime: Duration::from_secs(3600),
+            script: Mutex::default(),
+            calls: Mutex::default(),
+            credential_version: AtomicU64::new(0),
+            open: watch::Sender::new(true),
+        }
+    }
+
+    /// How long its tokens live.
+    pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// Answers the next calls so; those after them get tokens again.
+    pub fn then(&self, answers: impl IntoIterator<Item = Answer>) {
+        lock(&self.script).extend(answers);
+    }
+
+    /// What it was asked for so far, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.calls).clone()
+    }
+
+    /// Another credential, so that a refusal of the last one says nothing any more.
+    pub fn change_credential(&self) {
+        self.credential_version.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Lets asynchronous calls wait, after they were counted, until [`release`](Self::release).
+    pub fn hold(&self) {
+        self.open.send_replace(false);
+    }
+
+    /// Lets those go on that wait.
+    pub fn release(&self) {
+        self.open.send_replace(true);
+    }
+
+    fn begin(&self, request: &TokenRequest, previous: Option<&AccessToken>) -> (usize, Option<Answer>) {
+        let mut calls = lock(&self.calls);
+        calls.push(Call { request: request.clone(), previous: previous.cloned() });
+        (calls.len(), lock(&self.script).pop_front())
+    }
+
+    fn answer(&self, number: usize, scripted: Option<Answer>) -> Result<AccessToken, TokenError> {
+        match scripted {
+            Some(Answer::Token(token)) => Ok(token),
+            Some(Answer::Failure(error)) => Err(error),
+            #[expect(clippy::panic, reason = "the script says so")]
+            Some(Answer::Panic) => panic!("the script of the provider says so"),
+            None => {
+                let token = AccessToken::try_from(format!("token-{number}"))?;
+                Ok(token.with_expires_at(self.clock.now() + self.lifetime))
+            }
+        }
+    }
+
+    async fn answer_when_open(
+        &self,
+        request: &TokenRequest,
+        previous: Option<&AccessToken>,
+    ) -> Result<AccessToken, TokenError> {
+        let (number, scripted) = self.begin(request, previous);
+        tokio::task::yield_now().await;
+        let mut open = self.open.subscribe();
+        open.wait_for(|open| *open).await.map_err(TokenError::provider)?;
+        self.answer(number, scripted)
+    }
+}
+
+impl TokenProvider for ScriptedProvider {
+    fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        let (number, scripted) = self.begin(request, None);
+        self.answer(number, scripted)
+    }
+
+    fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
+        let (number, scripted) = self.begin(request, Some(previous));
+        self.answer(number, scripted)
+    }
+
+    fn credential_version(&self) -> u64 {
+        self.credential_version.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for ScriptedProvider {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        self.answer_when_open(request, None).await
+    }
+
+    async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
+        self.answer_when_open(request, Some(previous)).await
+    }
+
+    fn credential_version(&self) -> u64 {
+        self.credential_version.load(Ordering::SeqCst)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
