@@ -4,8 +4,24 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::process::{cargo, say, succeed, timed};
+use crate::process::{cargo, output, say, succeed, timed};
 use crate::{codegen, test};
+
+/// Whoever needs tokens only gets no HTTP client, and whoever blocks no runtime.
+fn auth_core_alone(root: &Path) -> Result<()> {
+    for (features, unwanted) in
+        [("--all-features", &["hyper", "http", "reqwest", "ureq", "oauth2"][..]), ("--no-default-features", &["tokio"])]
+    {
+        let arguments = ["tree", "--package", "auth-core", "--edges", "normal", "--prefix", "none", features];
+        let tree = output(&mut cargo(root, &arguments))?;
+        for line in tree.lines() {
+            let name = line.split(' ').next().unwrap_or_default();
+            ensure!(!unwanted.contains(&name), "auth-core {features} depends on {name}");
+        }
+        say(&format!("auth-core {features}: none of {}", unwanted.join(", ")));
+    }
+    Ok(())
+}
 
 /// Runs every part, even after one has failed, so that one call tells everything.
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -14,13 +30,20 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         let arguments = ["doc", "--workspace", "--no-deps", "--all-features", "--document-private-items"];
         succeed(cargo(root, &arguments).env("RUSTDOCFLAGS", "-D warnings"))
     };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 7] = [
+    let without_features = || {
+        for package in ["auth-core", "platform-resources"] {
+            run(&["clippy", "--locked", "--package", package, "--no-default-features", "--", "-D", "warnings"])?;
+        }
+        Ok(())
+    };
+    let parts: [(&str, &dyn Fn() -> Result<()>); 8] = [
         ("formatted", &|| run(&["fmt", "--all", "--check"])),
         ("generated code is fresh", &|| codegen::run(root, true)),
         ("no lint", &|| {
             run(&["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
         }),
-        ("no lint without features", &|| run(&["clippy", "--package", "platform-resources", "--", "-D", "warnings"])),
+        ("no lint without features", &without_features),
+        ("auth-core alone", &|| auth_core_alone(root)),
         ("documented", &documented),
         ("tests", &|| test::run(root, true)),
         ("layers, licences, sources", &|| run(&["deny", "--all-features", "check", "bans", "licenses", "sources"])),

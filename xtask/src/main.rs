@@ -27,6 +27,11 @@ enum Task {
     },
     /// Runs everything that continuous integration runs, and says how long each part took.
     Ci,
+    /// Measures, and prints ratios: see docs/measurements.md.
+    Bench {
+        #[command(subcommand)]
+        subject: Benchmark,
+    },
     /// Writes the generated part of platform-api from openapi/platform.json.
     Codegen {
         /// Only compares with what is there; fails if it differs.
@@ -35,11 +40,20 @@ enum Task {
     },
 }
 
+#[derive(Subcommand)]
+enum Benchmark {
+    /// What a token costs that is there already.
+    Auth,
+}
+
 fn main() -> Result<()> {
     let root = root();
     match Arguments::parse().task {
         Task::Test { all } => test::run(&root, all),
         Task::Ci => ci::run(&root),
+        Task::Bench { subject: Benchmark::Auth } => {
+            process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-core", "--bench", "token"]))
+        }
         Task::Codegen { check } => codegen::run(&root, check),
     }
 }

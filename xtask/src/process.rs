@@ -1,7 +1,7 @@
 //! Other programs, run to their end.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -19,6 +19,14 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("{shown} cannot be started"))?;
     ensure!(status.success(), "{shown} failed: {status}");
     Ok(())
+}
+
+/// Runs a command and returns what it prints; fails if it does.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = format!("{command:?}");
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("{shown} cannot be started"))?;
+    ensure!(output.status.success(), "{shown} failed: {}", output.status);
+    String::from_utf8(output.stdout).with_context(|| format!("{shown} prints something unexpected"))
 }
 
 /// Runs `work` and says how long it took.
