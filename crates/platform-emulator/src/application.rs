@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 use url::Url;
 use uuid::Uuid;
 
+use crate::account::Organization;
 use crate::platform::Platform;
 use crate::run::{Failure, Item, OutputArtifact};
 use crate::storage::{Object, checksum_text};
@@ -76,12 +77,18 @@ pub(crate) fn check_metadata(metadata: &Value) -> Result<(), String> {
         .map_err(|error| format!("metadata{}: {error}", error.instance_path()))
 }
 
-/// Works on one item: from the URL of its slide to three stored artifacts.
-pub(crate) async fn process(platform: &Arc<Platform>, run: Uuid, item: &Item) -> Result<Vec<OutputArtifact>, Failure> {
+/// Works on one item of a run of `owner`: from the URL of its slide to three stored artifacts.
+pub(crate) async fn process(
+    platform: &Arc<Platform>,
+    owner: &Organization,
+    run: Uuid,
+    item: &Item,
+) -> Result<Vec<OutputArtifact>, Failure> {
+    let input = item.inputs.first().ok_or_else(|| Failure::User("there is no slide".to_owned()))?;
     let stated: Stated =
-        serde_json::from_value(item.input.metadata.clone()).map_err(|error| Failure::User(error.to_string()))?;
-    let slide = fetch(platform, &item.input.download_url).await?;
-    let checksum = checksum_text(slide.crc32c);
+        serde_json::from_value(input.metadata.clone()).map_err(|error| Failure::User(error.to_string()))?;
+    let slide = fetch(platform, &input.download_url).await?;
+    let checksum = checksum_text(slide.about.crc32c);
     if checksum != stated.checksum_base64_crc32c {
         return Err(Failure::User(format!(
             "the slide has the CRC32C {checksum}, but its metadata say {}",
@@ -102,11 +109,12 @@ pub(crate) async fn process(platform: &Arc<Platform>, run: Uuid, item: &Item) ->
         let bytes = spawn_blocking(move || write(&tissue)).await.map_err(|error| error.to_string());
         let bytes = bytes.and_then(|written| written).map_err(Failure::System)?;
         let key = format!("results/{run}/{}/{}", item.id, name.replace(':', "/"));
-        let object =
-            write_object(platform, media_type, &bytes).await.map_err(|error| Failure::System(error.to_string()))?;
-        let metadata = json!({ "checksum_base64_crc32c": checksum_text(object.crc32c), "media_type": media_type, "size_bytes": object.bytes });
-        platform.objects.put(platform.organization.bucket, &key, object);
-        artifacts.push(OutputArtifact { id: Uuid::new_v4(), name, key, metadata });
+        let system = |error: std::io::Error| Failure::System(error.to_string());
+        let object = write_object(platform, media_type, &bytes).await.map_err(system)?;
+        let about = &object.about;
+        let metadata = json!({ "checksum_base64_crc32c": checksum_text(about.crc32c), "media_type": media_type, "size_bytes": about.bytes });
+        platform.objects.put(platform.state.store(), &owner.bucket, &key, object).await.map_err(system)?;
+        artifacts.push(OutputArtifact { id: platform.random.uuid(), name: name.to_owned(), key, metadata });
     }
     Ok(artifacts)
 }

@@ -1,8 +1,9 @@
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use auth_core::SystemClock;
+use auth_core::{Clock, SystemClock};
 use auth_http::HttpClient;
 use axum::Router;
 use axum::extract::Request;
@@ -13,15 +14,18 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use url::Url;
 
-use crate::account::Organization;
-use crate::identity::{Devices, SigningKey};
+use crate::account::{Accounts, BucketKey};
+use crate::config::Config;
+use crate::identity::Identity;
 use crate::platform::Platform;
-use crate::run::Runs;
+use crate::random::Random;
+use crate::state::State;
 use crate::storage::Objects;
-use crate::{api, identity, storage};
+use crate::store::{Changes, Found, Store};
+use crate::{api, identity, processing, storage};
 
 /// A running platform. It ends when this is dropped: requests that are being answered get their answer,
-/// runs stop, and the data are deleted.
+/// runs stop, and the data are deleted, unless they lie in a folder that was named.
 #[derive(Debug)]
 pub struct Emulator {
     platform: Arc<Platform>,
@@ -29,33 +33,101 @@ pub struct Emulator {
     _running: watch::Sender<()>,
 }
 
-impl Emulator {
-    /// Starts a platform on free ports of 127.0.0.1.
+/// Sets up an [`Emulator`].
+#[derive(Clone, Debug)]
+pub struct EmulatorBuilder {
+    config: Config,
+    address: IpAddr,
+    port: u16,
+    data: Option<PathBuf>,
+    seed: Option<u64>,
+    clock: Arc<dyn Clock>,
+}
+
+impl EmulatorBuilder {
+    /// What the platform has and how it behaves.
+    pub fn with_config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The address to listen on: 127.0.0.1 unless something is said. Its secrets are known to
+    /// everybody, so that on any other address everybody who can reach it can do everything.
+    pub fn with_address(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// The port of the API; the identity provider and the storage get the next two. 0, which is the
+    /// default, is for free ones.
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Keeps the data in this folder, which is created if need be, and goes on with what is in it.
+    pub fn with_data_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.data = Some(folder.into());
+        self
+    }
+
+    /// Makes ids and what is left to chance the same every time.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The clock of the platform.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Starts the platform.
     ///
     /// # Errors
     ///
-    /// No port is free, or there is no room for temporary files.
-    pub async fn start() -> io::Result<Self> {
-        let (identity, issuer) = listen().await?;
-        let (api, api_root) = listen().await?;
-        let (storage, storage_root) = listen().await?;
+    /// A port is not free, the data folder cannot be used or is used by another process, or the
+    /// configuration contradicts itself.
+    pub async fn start(self) -> io::Result<Emulator> {
+        let problems = self.config.problems();
+        if !problems.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problems.join("; ")));
+        }
+        let next = |offset| self.port.checked_add(offset).filter(|_| self.port > 0).unwrap_or(0);
+        let (api, api_root) = listen(self.address, next(0)).await?;
+        let (identity, issuer) = listen(self.address, next(1)).await?;
+        let (storage, storage_root) = listen(self.address, next(2)).await?;
+        let random = Random::new(self.seed);
+        let (store, mut found) = match &self.data {
+            Some(folder) => {
+                std::fs::create_dir_all(folder)?;
+                Store::open(folder)?
+            }
+            None => Default::default(),
+        };
+        let accounts = accounts(&self.config, &random, &store, &mut found).await?;
+        let identity_state = Identity::new(&random, &store, &mut found).await?;
+        let objects = Objects::new(self.data.as_deref(), &mut found)?;
         let platform = Arc::new(Platform {
             issuer,
             api_root,
             storage: storage_root,
-            clock: Arc::new(SystemClock),
+            config: self.config,
+            clock: self.clock,
+            random,
             http: HttpClient::builder()
                 .with_plain_loopback()
                 .without_decompression()
                 .build()
                 .map_err(io::Error::other)?,
-            signing_key: SigningKey::generate().map_err(io::Error::other)?,
-            organization: Organization::new(),
-            devices: Devices::default(),
-            objects: Objects::in_temporary_folder()?,
-            runs: Runs::default(),
+            accounts,
+            identity: identity_state,
+            objects,
+            state: State::new(store, &mut found)?,
             work: Mutex::default(),
         });
+        processing::resume(&platform);
         let (running, ended) = watch::channel(());
         for (listener, name, router) in [
             (identity, "identity", identity::router(platform.clone())),
@@ -69,7 +141,30 @@ impl Emulator {
             });
             tokio::spawn(server.into_future());
         }
-        Ok(Self { platform, _running: running })
+        Ok(Emulator { platform, _running: running })
+    }
+}
+
+impl Emulator {
+    /// Starts a platform with everything as it is by default, on free ports of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EmulatorBuilder::start`].
+    pub async fn start() -> io::Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Sets up a platform.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder {
+            config: Config::default(),
+            address: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            data: None,
+            seed: None,
+            clock: Arc::new(SystemClock),
+        }
     }
 
     /// The issuer of the tokens, as their `iss` claim spells it.
@@ -94,8 +189,27 @@ impl Drop for Emulator {
     }
 }
 
-async fn listen() -> io::Result<(TcpListener, Url)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+/// The accounts, with the keys that their buckets had before.
+async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut Found) -> io::Result<Accounts> {
+    let mut known: std::collections::HashMap<String, BucketKey> =
+        found.take::<BucketKey>("bucket-key/")?.into_iter().collect();
+    let mut changes = Changes::default();
+    let accounts = Accounts::new(config, |organization| {
+        known.remove(organization).unwrap_or_else(|| {
+            let key = BucketKey::new(random);
+            changes.put(format!("bucket-key/{organization}"), &key);
+            key
+        })
+    });
+    store.write(changes).await.map_err(io::Error::other)?;
+    Ok(accounts)
+}
+
+async fn listen(address: IpAddr, port: u16) -> io::Result<(TcpListener, Url)> {
+    let address = SocketAddr::new(address, port);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("{address} cannot be listened on: {error}")))?;
     let url = format!("http://{}/", listener.local_addr()?);
     Ok((listener, url.parse().map_err(io::Error::other)?))
 }

@@ -4,6 +4,7 @@ mod device;
 mod key;
 mod page;
 
+use std::io;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -14,14 +15,36 @@ use axum::{Form, Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::account::{AUDIENCE, DEVICE_CLIENT_ID, USER};
+use crate::account::{AUDIENCE, DEVICE_CLIENT_ID};
+use crate::config::Role;
 use crate::platform::Platform;
+use crate::random::Random;
+use crate::store::{Changes, Found, Store};
+use device::Devices;
+use key::SigningKey;
 
-pub(crate) use device::Devices;
-pub(crate) use key::{Caller, SigningKey};
+/// What the identity provider knows.
+pub(crate) struct Identity {
+    pub(crate) signing_key: SigningKey,
+    devices: Devices,
+}
 
-/// How long an access token is good for, in seconds.
-const TOKEN_LIFETIME: u64 = 24 * 60 * 60;
+impl Identity {
+    /// With the key that it had before, if there was one, so that its tokens stay good.
+    pub(crate) async fn new(random: &Random, store: &Store, found: &mut Found) -> io::Result<Self> {
+        let known = found.take::<String>("signing-key/")?.pop();
+        let signing_key = if let Some((id, pem)) = known {
+            SigningKey::from_pem(id, &pem).map_err(io::Error::other)?
+        } else {
+            let (key, pem) = SigningKey::generate(random.token()).map_err(io::Error::other)?;
+            let mut changes = Changes::default();
+            changes.put(format!("signing-key/{}", key.id()), &pem);
+            store.write(changes).await.map_err(io::Error::other)?;
+            key
+        };
+        Ok(Self { signing_key, devices: Devices::default() })
+    }
+}
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
     Router::new()
@@ -66,7 +89,7 @@ async fn discovery(State(platform): State<Arc<Platform>>) -> Json<Value> {
 }
 
 async fn jwks(State(platform): State<Arc<Platform>>) -> Json<Value> {
-    Json(platform.signing_key.jwks())
+    Json(platform.identity.signing_key.jwks())
 }
 
 #[derive(Deserialize)]
@@ -87,7 +110,7 @@ async fn start_device(
     if request.audience.as_deref() != Some(AUDIENCE) {
         return Err(Refusal::new("invalid_request", "unknown audience"));
     }
-    let started = platform.devices.start(request.scope, platform.now());
+    let started = platform.identity.devices.start(request.scope, &platform.random, platform.now());
     let page = format!("{}activate", platform.issuer);
     Ok(Json(json!({
         "device_code": started.device_code,
@@ -95,7 +118,7 @@ async fn start_device(
         "verification_uri": page,
         "verification_uri_complete": format!("{page}?user_code={}", started.user_code),
         "expires_in": device::LIFETIME.as_secs(),
-        "interval": device::INTERVAL.as_secs(),
+        "interval": platform.config.device_interval_seconds,
     })))
 }
 
@@ -117,22 +140,24 @@ async fn token(
         return Err(Refusal::new("unsupported_grant_type", "only device codes are redeemed here"));
     }
     let code = request.device_code.ok_or(Refusal::new("invalid_request", "device_code is missing"))?;
-    let scope = platform.devices.redeem(&code, platform.now())?;
-    let now = platform.unix_now();
+    let (user, scope) = platform.identity.devices.redeem(&code, platform.now())?;
+    let user = platform.accounts.user(&user).ok_or(Refusal::new("invalid_grant", "the user is gone"))?;
+    let (now, lifetime) = (platform.unix_now(), platform.config.access_token_seconds);
     let claims = json!({
         "iss": platform.issuer.as_str(),
-        "sub": USER.id,
+        "sub": user.id,
         "aud": AUDIENCE,
         "azp": DEVICE_CLIENT_ID,
         "iat": now,
-        "exp": now + TOKEN_LIFETIME,
+        "exp": now.saturating_add(lifetime),
         "scope": scope,
-        "org_id": platform.organization.id,
-        format!("{AUDIENCE}/role"): "member",
+        "org_id": user.organization,
+        format!("{AUDIENCE}/role"): if user.role == Role::Admin { "admin" } else { "member" },
     });
     let token = platform
+        .identity
         .signing_key
         .sign(&claims)
         .map_err(|_| Refusal::new("server_error", "the token could not be signed"))?;
-    Ok(Json(json!({ "access_token": token, "token_type": "Bearer", "expires_in": TOKEN_LIFETIME, "scope": scope })))
+    Ok(Json(json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime, "scope": scope })))
 }

@@ -14,13 +14,18 @@
 mod account;
 mod api;
 mod application;
+mod config;
 mod emulator;
 mod identity;
 mod platform;
+mod processing;
 mod random;
 mod run;
 pub mod samples;
+mod state;
 mod storage;
+mod store;
 
 pub use account::{AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID};
-pub use emulator::Emulator;
+pub use config::{Config, OrganizationConfig, Role, UserConfig};
+pub use emulator::{Emulator, EmulatorBuilder};

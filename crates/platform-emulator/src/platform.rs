@@ -9,9 +9,11 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use url::Url;
 
-use crate::account::Organization;
-use crate::identity::{Devices, SigningKey};
-use crate::run::Runs;
+use crate::account::Accounts;
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::random::Random;
+use crate::state::State;
 use crate::storage::Objects;
 
 /// Everything that the three servers share.
@@ -19,13 +21,14 @@ pub(crate) struct Platform {
     pub(crate) issuer: Url,
     pub(crate) api_root: Url,
     pub(crate) storage: Url,
+    pub(crate) config: Config,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Random,
     pub(crate) http: HttpClient,
-    pub(crate) signing_key: SigningKey,
-    pub(crate) organization: Organization,
-    pub(crate) devices: Devices,
+    pub(crate) accounts: Accounts,
+    pub(crate) identity: Identity,
     pub(crate) objects: Objects,
-    pub(crate) runs: Runs,
+    pub(crate) state: State,
     /// The runs that are being processed; they end with the platform.
     pub(crate) work: Mutex<JoinSet<()>>,
 }

@@ -1,40 +1,62 @@
-//! Runs and their items, and how they get done.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//! Runs and their items, as they are kept.
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::application;
-use crate::platform::Platform;
-
-/// All runs by their id.
-#[derive(Default)]
-pub(crate) struct Runs(Mutex<HashMap<Uuid, Run>>);
-
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Run {
     pub(crate) id: Uuid,
+    pub(crate) application: String,
+    pub(crate) version: String,
     pub(crate) custom_metadata: Value,
+    pub(crate) scheduling: Option<Scheduling>,
     pub(crate) submitted_at: Timestamp,
     pub(crate) submitted_by: String,
-    pub(crate) terminated_at: Option<Timestamp>,
+    pub(crate) organization: String,
+    pub(crate) end: Option<RunEnd>,
+    /// Kept as records of their own, as they change one by one.
+    #[serde(skip)]
     pub(crate) items: Vec<Item>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
+pub(crate) struct Scheduling {
+    #[serde(default)]
+    pub(crate) due_date: Option<Timestamp>,
+    #[serde(default)]
+    pub(crate) deadline: Option<Timestamp>,
+}
+
+/// When a run ended, and why.
+#[derive(Clone, Copy, Deserialize, Serialize)]
+pub(crate) struct RunEnd {
+    pub(crate) at: Timestamp,
+    pub(crate) reason: RunEndReason,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum RunEndReason {
+    AllItemsProcessed,
+    CanceledByUser,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Item {
     pub(crate) id: Uuid,
     pub(crate) external_id: String,
     pub(crate) custom_metadata: Value,
-    pub(crate) input: InputArtifact,
+    pub(crate) inputs: Vec<InputArtifact>,
     pub(crate) progress: Progress,
     pub(crate) terminated_at: Option<Timestamp>,
+    /// It has been sent back from PROCESSING to PENDING.
+    #[serde(default)]
+    pub(crate) interrupted: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct InputArtifact {
     pub(crate) id: Uuid,
     pub(crate) name: String,
@@ -42,16 +64,18 @@ pub(crate) struct InputArtifact {
     pub(crate) metadata: Value,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) enum Progress {
     Pending,
     Processing,
     Succeeded(Vec<OutputArtifact>),
     Failed(Failure),
+    /// The run was cancelled before it was its turn.
+    Skipped,
 }
 
 /// Why an item brought no results.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) enum Failure {
     /// The input is at fault.
     User(String),
@@ -59,49 +83,30 @@ pub(crate) enum Failure {
     System(String),
 }
 
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct OutputArtifact {
     pub(crate) id: Uuid,
-    pub(crate) name: &'static str,
-    /// Where the file lies in the bucket.
+    pub(crate) name: String,
+    /// Where the file lies in the bucket of the organisation.
     pub(crate) key: String,
     pub(crate) metadata: Value,
 }
 
-impl Runs {
-    pub(crate) fn insert(&self, run: Run) {
-        self.0.lock().insert(run.id, run);
+impl Item {
+    pub(crate) fn artifacts(&self) -> &[OutputArtifact] {
+        match &self.progress {
+            Progress::Succeeded(artifacts) => artifacts,
+            _ => &[],
+        }
     }
 
-    /// Looks at a run that `user` submitted.
-    pub(crate) fn read<T>(&self, id: Uuid, user: &str, look: impl FnOnce(&Run) -> T) -> Option<T> {
-        self.0.lock().get(&id).filter(|run| run.submitted_by == user).map(look)
-    }
-
-    fn change<T>(&self, id: Uuid, change: impl FnOnce(&mut Run) -> T) -> Option<T> {
-        self.0.lock().get_mut(&id).map(change)
+    pub(crate) fn has_ended(&self) -> bool {
+        !matches!(self.progress, Progress::Pending | Progress::Processing)
     }
 }
 
-/// Works off the items of a run, one after the other.
-pub(crate) async fn process(platform: Arc<Platform>, id: Uuid) {
-    let count = platform.runs.change(id, |run| run.items.len()).unwrap_or_default();
-    for index in 0..count {
-        let started = platform.runs.change(id, |run| {
-            run.items[index].progress = Progress::Processing;
-            run.items[index].clone()
-        });
-        let Some(item) = started else { return };
-        let progress = match application::process(&platform, id, &item).await {
-            Ok(artifacts) => Progress::Succeeded(artifacts),
-            Err(failure) => Progress::Failed(failure),
-        };
-        let now = platform.timestamp();
-        platform.runs.change(id, |run| {
-            run.items[index].progress = progress;
-            run.items[index].terminated_at = Some(now);
-        });
+impl Run {
+    pub(crate) fn count(&self, fits: impl Fn(&Progress) -> bool) -> usize {
+        self.items.iter().filter(|item| fits(&item.progress)).count()
     }
-    let now = platform.timestamp();
-    platform.runs.change(id, |run| run.terminated_at = Some(now));
 }

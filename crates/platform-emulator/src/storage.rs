@@ -59,7 +59,7 @@ async fn store(
     Path((bucket, key)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    signature::verify(&platform, &request)?;
+    signature::verify(&platform, &bucket, &request)?;
     let headers = request.headers().clone();
     let content_type =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/octet-stream");
@@ -73,7 +73,7 @@ async fn store(
         upload.write(&piece).await.map_err(Refusal::internal)?;
     }
     let object = upload.finish(content_type).await.map_err(Refusal::internal)?;
-    if stated_checksum(&headers).is_some_and(|stated| stated != checksum_text(object.crc32c)) {
+    if stated_checksum(&headers).is_some_and(|stated| stated != checksum_text(object.about.crc32c)) {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
             "BadDigest",
@@ -81,7 +81,7 @@ async fn store(
         ));
     }
     let hash = object_headers(&object);
-    platform.objects.put(&bucket, &key, object);
+    platform.objects.put(platform.state.store(), &bucket, &key, object).await.map_err(Refusal::internal)?;
     Ok((StatusCode::OK, hash).into_response())
 }
 
@@ -90,15 +90,15 @@ async fn fetch(
     Path((bucket, key)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    signature::verify(&platform, &request)?;
+    signature::verify(&platform, &bucket, &request)?;
     let object = platform
         .objects
         .get(&bucket, &key)
         .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "NoSuchKey", "there is no such object"))?;
     let file = object.open().await.map_err(Refusal::internal)?;
     let mut headers = object_headers(&object);
-    headers.insert(header::CONTENT_LENGTH, object.bytes.into());
-    if let Ok(value) = HeaderValue::from_str(&object.content_type) {
+    headers.insert(header::CONTENT_LENGTH, object.about.bytes.into());
+    if let Ok(value) = HeaderValue::from_str(&object.about.content_type) {
         headers.insert(header::CONTENT_TYPE, value);
     }
     Ok((headers, Body::from_stream(ReaderStream::with_capacity(file, BLOCK))).into_response())
@@ -106,8 +106,9 @@ async fn fetch(
 
 fn object_headers(object: &Object) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let checksum = checksum_text(object.crc32c);
-    for (name, value) in [("x-goog-hash", format!("crc32c={checksum}")), ("etag", format!("\"{}\"", object.tag))] {
+    let checksum = checksum_text(object.about.crc32c);
+    for (name, value) in [("x-goog-hash", format!("crc32c={checksum}")), ("etag", format!("\"{}\"", object.about.tag))]
+    {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }

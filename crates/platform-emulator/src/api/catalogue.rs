@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::Path;
 use serde_json::{Value, json};
 
+use super::Caller;
 use super::page::Page;
 use super::problem::Problem;
 use crate::application;
-use crate::identity::Caller;
 
 pub(super) async fn list(_caller: Caller, page: Page) -> Result<Json<Vec<Value>>, Problem> {
     let tissue = json!({

@@ -3,13 +3,21 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::state::NotWritten;
+
 /// Why the API refuses, in the form of the real platform.
 pub(crate) enum Problem {
     /// The gateway before the API did not let the request in: 401 in plain text.
     Gateway(&'static str),
     /// The payload breaks a business rule.
     BadRequest(String),
+    /// The organisation has submitted as many slides as it may.
+    QuotaExceeded,
     Forbidden,
+    /// It has been done already.
+    Conflict(&'static str),
+    /// The emulator itself could not go on.
+    Internal(String),
     NotFound(&'static str),
     /// The request is malformed: a place and a message each.
     Invalid(Vec<(Value, String)>),
@@ -22,11 +30,20 @@ impl Problem {
     }
 }
 
+impl From<NotWritten> for Problem {
+    fn from(error: NotWritten) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, detail) = match self {
             Self::Gateway(text) => return (StatusCode::UNAUTHORIZED, text).into_response(),
             Self::BadRequest(text) => (StatusCode::BAD_REQUEST, json!(text)),
+            Self::QuotaExceeded => (StatusCode::PAYMENT_REQUIRED, json!("Slide quota exceeded")),
+            Self::Conflict(text) => (StatusCode::CONFLICT, json!(text)),
+            Self::Internal(text) => (StatusCode::INTERNAL_SERVER_ERROR, json!(text)),
             Self::Forbidden => (StatusCode::FORBIDDEN, json!("Forbidden")),
             Self::NotFound(text) => (StatusCode::NOT_FOUND, json!(text)),
             Self::Invalid(problems) => {

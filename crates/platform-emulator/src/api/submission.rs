@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use serde_path_to_error::Segment;
 use url::Url;
-use uuid::Uuid;
 
+use super::Caller;
 use super::problem::Problem;
+use super::results::uuid;
 use crate::application;
-use crate::identity::Caller;
 use crate::platform::Platform;
-use crate::run::{self, InputArtifact, Item, Progress, Run};
+use crate::processing;
+use crate::random::Random;
+use crate::run::{InputArtifact, Item, Progress, Run, Scheduling};
 
 const LONGEST_EXTERNAL_ID: usize = 255;
 const LONGEST_URL: usize = 2083;
@@ -29,6 +31,7 @@ struct Submission {
     version_number: Option<String>,
     #[serde(default)]
     custom_metadata: Value,
+    scheduling: Option<Scheduling>,
     items: Vec<SubmittedItem>,
 }
 
@@ -60,18 +63,63 @@ pub(super) async fn submit(
     {
         return Err(Problem::NotFound("Application version not found"));
     }
-    let id = Uuid::new_v4();
+    let (user, organization) = caller.account(&platform)?;
+    let id = platform.random.uuid();
     let run = Run {
         id,
+        application: application::ID.to_owned(),
+        version: application::VERSION.to_owned(),
         custom_metadata: submission.custom_metadata,
+        scheduling: submission.scheduling,
         submitted_at: platform.timestamp(),
-        submitted_by: caller.sub,
-        terminated_at: None,
-        items: accept(submission.items)?,
+        submitted_by: user.id.clone(),
+        organization: organization.id.clone(),
+        end: None,
+        items: accept(submission.items, &platform.random)?,
     };
-    platform.runs.insert(run);
-    platform.work.lock().spawn(run::process(platform.clone(), id));
+    platform
+        .state
+        .change(|records, changes| {
+            let submitted = records.runs.values().filter(|run| run.organization == organization.id);
+            let slides = submitted.map(|run| run.items.len()).sum::<usize>() + run.items.len();
+            if organization.slide_quota.is_some_and(|quota| slides > quota) {
+                return Err(Problem::QuotaExceeded);
+            }
+            changes.run(&run);
+            for (at, item) in run.items.iter().enumerate() {
+                changes.item(id, at, item);
+            }
+            records.runs.insert(id, run);
+            Ok(())
+        })
+        .await?;
+    processing::start(&platform, id);
     Ok((StatusCode::CREATED, Json(json!({ "run_id": id }))))
+}
+
+/// Ends a run before its time. Only who submitted it may.
+pub(super) async fn cancel(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let id = uuid("run_id", &id)?;
+    let now = platform.timestamp();
+    platform
+        .state
+        .change(|records, changes| {
+            let run = records.runs.get_mut(&id).ok_or(Problem::NotFound("Run not found"))?;
+            if run.submitted_by != caller.0 {
+                return Err(Problem::Forbidden);
+            }
+            if run.end.is_some() {
+                return Err(Problem::Conflict("The run has ended already"));
+            }
+            processing::cancel(run, changes, now);
+            Ok(())
+        })
+        .await?;
+    Ok((StatusCode::ACCEPTED, Json(json!(null))))
 }
 
 /// Reads JSON, and says where it is not what it should be.
@@ -113,7 +161,7 @@ fn check_form(submission: &Submission) -> Result<(), Problem> {
 }
 
 /// The rules of the application.
-fn accept(items: Vec<SubmittedItem>) -> Result<Vec<Item>, Problem> {
+fn accept(items: Vec<SubmittedItem>, random: &Random) -> Result<Vec<Item>, Problem> {
     let mut names = HashSet::new();
     let mut accepted = Vec::new();
     for SubmittedItem { external_id, custom_metadata, input_artifacts } in items {
@@ -128,14 +176,15 @@ fn accept(items: Vec<SubmittedItem>) -> Result<Vec<Item>, Problem> {
             return Err(broken("the input artifact must be called `whole_slide_image`"));
         }
         application::check_metadata(&metadata).map_err(|reason| broken(&reason))?;
-        let input = InputArtifact { id: Uuid::new_v4(), name, download_url, metadata };
+        let input = InputArtifact { id: random.uuid(), name, download_url, metadata };
         accepted.push(Item {
-            id: Uuid::new_v4(),
+            id: random.uuid(),
             external_id,
             custom_metadata,
-            input,
+            inputs: vec![input],
             progress: Progress::Pending,
             terminated_at: None,
+            interrupted: false,
         });
     }
     Ok(accepted)

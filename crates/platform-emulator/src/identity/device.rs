@@ -6,13 +6,11 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 
 use super::Refusal;
-use crate::random;
+use crate::random::Random;
 
 pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// How long the user may take.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
-/// How often a device may ask.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// All device logins that are not redeemed yet.
 #[derive(Default)]
@@ -21,6 +19,8 @@ pub(crate) struct Devices(Mutex<HashMap<String, Login>>);
 struct Login {
     user_code: String,
     scope: String,
+    /// Who decided.
+    user: Option<String>,
     started: SystemTime,
     decision: Option<Decision>,
 }
@@ -39,20 +39,20 @@ pub(crate) struct Started {
 }
 
 impl Devices {
-    pub(crate) fn start(&self, scope: String, now: SystemTime) -> Started {
-        let device_code = random::token();
-        let letters: String = random::token()[..8].chars().map(letter).collect();
+    pub(crate) fn start(&self, scope: String, random: &Random, now: SystemTime) -> Started {
+        let device_code = random.token();
+        let letters: String = random.token()[..8].chars().map(letter).collect();
         let user_code = format!("{}-{}", &letters[..4], &letters[4..]);
-        let login = Login { user_code: user_code.clone(), scope, started: now, decision: None };
+        let login = Login { user_code: user_code.clone(), scope, user: None, started: now, decision: None };
         self.0.lock().insert(device_code.clone(), login);
         Started { device_code, user_code }
     }
 
-    /// Records what the user said to the login with `user_code`; `false` if there is none to decide on.
-    pub(crate) fn decide(&self, user_code: &str, decision: Decision, now: SystemTime) -> bool {
+    /// Records what `user` said to the login with `user_code`; `false` if there is none to decide on.
+    pub(crate) fn decide(&self, user_code: &str, decision: Decision, user: &str, now: SystemTime) -> bool {
         let mut logins = self.0.lock();
         let open = logins.values_mut().find(|login| login.user_code == user_code && login.is_open(now));
-        open.map(|login| login.decision = Some(decision)).is_some()
+        open.map(|login| (login.decision, login.user) = (Some(decision), Some(user.to_owned()))).is_some()
     }
 
     /// Whether the user can still decide on the login with `user_code`.
@@ -60,17 +60,19 @@ impl Devices {
         self.0.lock().values().any(|login| login.user_code == user_code && login.is_open(now))
     }
 
-    /// The scope of an approved login, once.
-    pub(crate) fn redeem(&self, device_code: &str, now: SystemTime) -> Result<String, Refusal> {
+    /// Who approved a login, and its scope, once.
+    pub(crate) fn redeem(&self, device_code: &str, now: SystemTime) -> Result<(String, String), Refusal> {
         let mut logins = self.0.lock();
         if logins.get(device_code).is_some_and(|login| login.is_open(now)) {
             return Err(Refusal::new("authorization_pending", "the user has not decided yet"));
         }
         let login =
             logins.remove(device_code).ok_or(Refusal::new("invalid_grant", "unknown or redeemed device code"))?;
-        match login.decision {
-            _ if login.is_expired(now) => Err(Refusal::new("expired_token", "the login was not approved in time")),
-            Some(Decision::Approved) => Ok(login.scope),
+        if login.is_expired(now) {
+            return Err(Refusal::new("expired_token", "the login was not approved in time"));
+        }
+        match (login.decision, login.user) {
+            (Some(Decision::Approved), Some(user)) => Ok((user, login.scope)),
             _ => Err(Refusal::new("access_denied", "the user denied the login")),
         }
     }

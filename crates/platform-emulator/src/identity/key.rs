@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::account::AUDIENCE;
-use crate::random;
 
 /// The RSA key that tokens are signed with.
 pub(crate) struct SigningKey {
@@ -28,23 +27,31 @@ pub(crate) enum KeyError {
     Use(#[from] jsonwebtoken::errors::Error),
 }
 
-/// Who sent a token.
+/// What a token says of who sent it.
 #[derive(Deserialize)]
-pub(crate) struct Caller {
+pub(crate) struct Claims {
     pub(crate) sub: String,
-    pub(crate) org_id: String,
 }
 
 impl SigningKey {
-    pub(crate) fn generate() -> Result<Self, KeyError> {
+    /// A new key, and how it is written down.
+    pub(crate) fn generate(id: String) -> Result<(Self, String), KeyError> {
         let pair = KeyPair::generate(KeySize::Rsa2048)?;
         let der = AsDer::<Pkcs8V1Der>::as_der(&pair)?;
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der.as_ref()));
+        Ok((Self::from_pem(id, &pem)?, pem))
+    }
+
+    /// A key that was written down.
+    pub(crate) fn from_pem(id: String, pem: &str) -> Result<Self, KeyError> {
         let private = EncodingKey::from_rsa_pem(pem.as_bytes())?;
         let mut jwk = Jwk::from_encoding_key(&private, Algorithm::RS256)?;
-        let id = random::token();
         jwk.common.key_id = Some(id.clone());
         Ok(Self { id, private, public: DecodingKey::from_jwk(&jwk)?, jwk })
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn jwks(&self) -> Value {
@@ -56,8 +63,8 @@ impl SigningKey {
         jsonwebtoken::encode(&header, claims, &self.private)
     }
 
-    /// The caller, if the token is one of ours and still good.
-    pub(crate) fn verify(&self, issuer: &Url, token: &str) -> Option<Caller> {
+    /// What a token says, if it is one of ours and still good.
+    pub(crate) fn verify(&self, issuer: &Url, token: &str) -> Option<Claims> {
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_issuer(&[issuer.as_str()]);
         validation.set_audience(&[AUDIENCE]);

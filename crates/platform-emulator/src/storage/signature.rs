@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use url::Url;
 
 use super::Refusal;
-use crate::account::BUCKET_REGION;
+use crate::account::{BUCKET_REGION, Organization};
 use crate::platform::Platform;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -64,27 +64,32 @@ fn denied(message: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, "AccessDenied", message)
 }
 
-/// Lets a request pass if its URL was signed with the key of the organisation and is still good.
-pub(super) fn verify(platform: &Platform, request: &Request) -> Result<(), Refusal> {
+/// Lets a request pass if its URL was signed with the key of the organisation that owns the bucket, and
+/// is still good.
+pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Result<(), Refusal> {
     let query = request.uri().query().unwrap_or_default();
     let signed = Signed::read(query)?;
     let (key_id, scope) = signed.credential.split_once('/').unwrap_or_default();
-    if key_id != platform.organization.access_key_id {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"));
-    }
+    let owner = platform
+        .accounts
+        .owner_of_key(key_id)
+        .ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"))?;
     if scope != credential_scope(&signed.day) {
         return Err(denied("the credential scope does not fit the date, region and service"));
     }
     let canonical = canonical_request(request.method(), request.uri(), query, request.headers(), &signed.headers);
     let canonical = canonical.ok_or_else(|| denied("a signed header is missing, or `host` is not signed"))?;
     let text = string_to_sign(&signed.date, &signed.day, &canonical);
-    let key = signing_key(&platform.organization.secret_access_key, &signed.day);
+    let key = signing_key(&owner.key.secret_access_key, &signed.day);
     if hmac::verify(&key, text.as_bytes(), &signed.signature).is_err() {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "SignatureDoesNotMatch",
             "the signature does not fit the request",
         ));
+    }
+    if owner.bucket != bucket {
+        return Err(denied("the key is not one of this bucket"));
     }
     let lifetime = signed.lifetime.parse().ok().filter(|seconds| (1..=LONGEST).contains(seconds));
     let lifetime = lifetime.ok_or_else(|| denied("X-Amz-Expires must be 1 to 604800 seconds"))?;
@@ -95,13 +100,14 @@ pub(super) fn verify(platform: &Platform, request: &Request) -> Result<(), Refus
     Ok(())
 }
 
-/// A URL that fetches an object until `lifetime` is over.
-pub(crate) fn presign(platform: &Platform, bucket: &str, key: &str, lifetime: Duration) -> Url {
+/// A URL that fetches an object of an organisation until `lifetime` is over.
+pub(crate) fn presign(platform: &Platform, owner: &Organization, key: &str, lifetime: Duration) -> Url {
+    let bucket = &owner.bucket;
     let mut url = platform.storage.clone();
     url.set_path(&format!("{bucket}/{}", utf8_percent_encode(key, RESERVED_IN_PATH)));
     let now = platform.timestamp();
     let (date, day) = (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y%m%d").to_string());
-    let credential = format!("{}/{}", platform.organization.access_key_id, credential_scope(&day));
+    let credential = format!("{}/{}", owner.key.access_key_id, credential_scope(&day));
     let query = format!(
         "X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}&X-Amz-Date={date}&X-Amz-Expires={}&X-Amz-SignedHeaders=host",
         utf8_percent_encode(&credential, RESERVED),
@@ -109,7 +115,7 @@ pub(crate) fn presign(platform: &Platform, bucket: &str, key: &str, lifetime: Du
     );
     let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
     let canonical = format!("GET\n{}\n{query}\nhost:{authority}\n\nhost\nUNSIGNED-PAYLOAD", url.path());
-    let key = signing_key(&platform.organization.secret_access_key, &day);
+    let key = signing_key(&owner.key.secret_access_key, &day);
     let signature = hmac::sign(&key, string_to_sign(&date, &day, &canonical).as_bytes());
     url.set_query(Some(&format!("{query}&X-Amz-Signature={}", hex(signature.as_ref()))));
     url

@@ -14,7 +14,7 @@ fn checksum(bytes: &[u8]) -> String {
 }
 
 /// The samples, each with true metadata.
-fn samples() -> Vec<(String, Vec<u8>, Value)> {
+pub(crate) fn samples() -> Vec<(String, Vec<u8>, Value)> {
     let folder = tempfile::tempdir().unwrap();
     let paths = platform_emulator::samples::write(folder.path()).unwrap();
     let read = |path: std::path::PathBuf| {

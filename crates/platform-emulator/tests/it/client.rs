@@ -19,12 +19,14 @@ pub(crate) struct User {
 impl User {
     /// Starts an emulator and logs in.
     pub(crate) async fn new() -> Self {
-        let mut user = Self::anonymous().await;
-        let device = user.start_login().await;
-        user.decide(device["user_code"].as_str().unwrap(), "approve").await;
-        let (status, granted) = user.redeem(device["device_code"].as_str().unwrap()).await;
-        assert_eq!(status, 200, "{granted}");
-        granted["access_token"].as_str().unwrap().clone_into(&mut user.token);
+        Self::at(Emulator::start().await.unwrap()).await
+    }
+
+    /// Logs in at an emulator, as its first user.
+    pub(crate) async fn at(emulator: Emulator) -> Self {
+        let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+        let mut user = Self { emulator, http, token: String::new() };
+        user.log_in(None).await;
         user
     }
 
@@ -32,6 +34,17 @@ impl User {
     pub(crate) async fn anonymous() -> Self {
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         Self { emulator: Emulator::start().await.unwrap(), http, token: String::new() }
+    }
+
+    /// Logs in as the user with this id; as the first if none is named.
+    pub(crate) async fn log_in(&mut self, id: Option<&str>) {
+        let device = self.start_login().await;
+        let mut form = vec![("user_code", device["user_code"].as_str().unwrap()), ("decision", "approve")];
+        form.extend(id.map(|id| ("user", id)));
+        assert_eq!(self.post("/activate", &form).await.0, 200);
+        let (status, granted) = self.redeem(device["device_code"].as_str().unwrap()).await;
+        assert_eq!(status, 200, "{granted}");
+        granted["access_token"].as_str().unwrap().clone_into(&mut self.token);
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -113,18 +126,24 @@ impl User {
     pub(crate) async fn run(&self, items: Vec<Value>) -> (Value, Vec<Value>) {
         let (status, submitted) = self.submit(&json!({ "application_id": "tissue", "items": items })).await;
         assert_eq!(status, 201, "{submitted}");
-        let path = format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap());
-        tokio::time::timeout(Duration::from_secs(60), async {
+        let id = submitted["run_id"].as_str().unwrap();
+        let run = self.ended(id).await;
+        let (_, items) = self.get(&format!("/api/v1/runs/{id}/items")).await;
+        (run, items.as_array().unwrap().clone())
+    }
+
+    /// Asks for a run until it has ended.
+    pub(crate) async fn ended(&self, id: &str) -> Value {
+        let path = format!("/api/v1/runs/{id}");
+        let asking = async {
             loop {
                 let (_, run) = self.get(&path).await;
                 if run["state"] == "TERMINATED" {
-                    let (_, items) = self.get(&format!("{path}/items")).await;
-                    return (run, items.as_array().unwrap().clone());
+                    return run;
                 }
             }
-        })
-        .await
-        .unwrap()
+        };
+        tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap()
     }
 
     /// Fetches the file of an artifact by way of the redirect.

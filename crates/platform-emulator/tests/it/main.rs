@@ -5,4 +5,5 @@ mod api;
 mod application;
 mod client;
 mod identity;
+mod platform;
 mod storage;

@@ -1,0 +1,151 @@
+//! What an emulated platform has, and how it behaves.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+/// What an emulated platform has, and how it behaves. Everything has a default; a file (TOML) names
+/// what is to be different.
+///
+/// ```
+/// let config: platform_emulator::Config = toml::from_str(r#"
+///     replica_lag_ms = 0
+///
+///     [[organizations]]
+///     id = "org_1"
+///     name = "laboratory"
+///     slide_quota = 10
+///
+///     [[users]]
+///     id = "auth0|1"
+///     email = "ada@laboratory.test"
+///     name = "Ada"
+///     organization = "org_1"
+/// "#).unwrap();
+/// assert_eq!(config.users[0].organization, "org_1");
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// The organisations; each has a bucket.
+    pub organizations: Vec<OrganizationConfig>,
+    /// Who can log in.
+    pub users: Vec<UserConfig>,
+    /// For so many milliseconds after a submission, the run is not found.
+    pub replica_lag_ms: u64,
+    /// One of so many items goes back from PROCESSING to PENDING once; 0 for none.
+    pub interruptions: u32,
+    /// How long an access token is good for, in seconds.
+    pub access_token_seconds: u64,
+    /// How long a device has to wait between two questions, in seconds.
+    pub device_interval_seconds: u64,
+}
+
+/// An organisation.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationConfig {
+    /// Its id, as tokens name it in `org_id`.
+    pub id: String,
+    /// Its short name; its bucket is called after it.
+    pub name: String,
+    /// Its name for people; the short one unless something is said.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// How many slides it may submit; unlimited unless something is said.
+    #[serde(default)]
+    pub slide_quota: Option<usize>,
+}
+
+/// Somebody who can log in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfig {
+    /// Their id, the `sub` of their tokens.
+    pub id: String,
+    /// Their address.
+    pub email: String,
+    /// Their name.
+    pub name: String,
+    /// The id of their organisation.
+    pub organization: String,
+    /// What they may do in it.
+    #[serde(default)]
+    pub role: Role,
+}
+
+/// What a user may do in an organisation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Sees runs of their own.
+    #[default]
+    Member,
+    /// Sees all runs of the organisation.
+    Admin,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let organization = |id: &str, name: &str, display_name: &str| OrganizationConfig {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            display_name: Some(display_name.to_owned()),
+            slide_quota: None,
+        };
+        let user = |id: &str, email: &str, name: &str, organization: &str, role| UserConfig {
+            id: id.to_owned(),
+            email: email.to_owned(),
+            name: name.to_owned(),
+            organization: organization.to_owned(),
+            role,
+        };
+        Self {
+            organizations: vec![
+                organization("org_emulator", "emulator", "Emulator Pathology"),
+                organization("org_second", "second", "Second Laboratory"),
+            ],
+            users: vec![
+                user("auth0|emulator-1", "ada@emulator.test", "Ada Emulator", "org_emulator", Role::Admin),
+                user("auth0|emulator-2", "ben@emulator.test", "Ben Emulator", "org_emulator", Role::Member),
+                user("auth0|second-1", "cleo@second.test", "Cleo Second", "org_second", Role::Member),
+            ],
+            replica_lag_ms: 100,
+            interruptions: 16,
+            access_token_seconds: 24 * 60 * 60,
+            device_interval_seconds: 5,
+        }
+    }
+}
+
+impl Config {
+    /// What is wrong with it, if anything is: one sentence for each problem.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.organizations.is_empty() || self.users.is_empty() {
+            problems.push("there must be at least one organization and one user".to_owned());
+        }
+        for (what, ids) in [
+            ("organizations", self.organizations.iter().map(|organization| &organization.id).collect::<Vec<_>>()),
+            ("users", self.users.iter().map(|user| &user.id).collect()),
+            ("organizations by name", self.organizations.iter().map(|organization| &organization.name).collect()),
+        ] {
+            let mut seen = HashSet::new();
+            problems.extend(ids.into_iter().filter(|id| !seen.insert(*id)).map(|id| format!("two {what} are `{id}`")));
+        }
+        for OrganizationConfig { name, .. } in &self.organizations {
+            let fits =
+                |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
+            if name.is_empty() || name.len() > 40 || !name.chars().all(fits) {
+                problems.push(format!("the name of an organization, `{name}`, must be 1 to 40 of a-z, 0-9 and `-`"));
+            }
+        }
+        for UserConfig { id, organization, .. } in &self.users {
+            if !self.organizations.iter().any(|known| known.id == *organization) {
+                problems.push(format!("user `{id}` belongs to `{organization}`, which is no organization here"));
+            }
+        }
+        problems
+    }
+}

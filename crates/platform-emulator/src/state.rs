@@ -1,0 +1,87 @@
+//! The records of the platform: in memory, and written down if there is a data folder.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use indexmap::IndexMap;
+use parking_lot::RwLock;
+use uuid::Uuid;
+
+use crate::run::{Item, Progress, Run};
+use crate::store::{Changes, Found, Store};
+
+pub(crate) struct State {
+    records: RwLock<Records>,
+    store: Store,
+}
+
+/// In the order in which they were made.
+#[derive(Default)]
+pub(crate) struct Records {
+    pub(crate) runs: IndexMap<Uuid, Run>,
+}
+
+/// A change could not be written down.
+#[derive(Debug, thiserror::Error)]
+#[error("the change could not be written down: {0}")]
+pub(crate) struct NotWritten(String);
+
+impl State {
+    pub(crate) fn new(store: Store, found: &mut Found) -> io::Result<Self> {
+        let mut records = Records::default();
+        let mut items: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+        for (key, mut item) in found.take::<Item>("item/")? {
+            // Whatever was being worked on is begun again.
+            if matches!(item.progress, Progress::Processing) {
+                item.progress = Progress::Pending;
+            }
+            items.entry(key.split('/').next().unwrap_or_default().to_owned()).or_default().push(item);
+        }
+        let mut runs = found.take::<Run>("run/")?;
+        runs.sort_by_key(|(_, run)| run.submitted_at);
+        for (key, mut run) in runs {
+            run.items = items.remove(&key).unwrap_or_default();
+            records.runs.insert(run.id, run);
+        }
+        Ok(Self { records: RwLock::new(records), store })
+    }
+
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Records) -> T) -> T {
+        look(&self.records.read())
+    }
+
+    /// Changes records, and returns when that is written down. What is refused changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`, and [`NotWritten`].
+    pub(crate) async fn change<T, E: From<NotWritten>>(
+        &self,
+        change: impl FnOnce(&mut Records, &mut Changes) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (outcome, written) = {
+            let mut records = self.records.write();
+            let mut changes = Changes::default();
+            let outcome = change(&mut records, &mut changes)?;
+            // Handed in under the lock, so that the order on the disk is the order in memory.
+            (outcome, self.store.write(changes))
+        };
+        written.await.map_err(NotWritten)?;
+        Ok(outcome)
+    }
+
+    /// The place where other parts write their records.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Changes {
+    pub(crate) fn run(&mut self, run: &Run) {
+        self.put(format!("run/{}", run.id), run);
+    }
+
+    pub(crate) fn item(&mut self, run: Uuid, at: usize, item: &Item) {
+        self.put(format!("item/{run}/{at:08}"), item);
+    }
+}

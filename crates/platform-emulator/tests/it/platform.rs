@@ -1,0 +1,224 @@
+//! Organisations, users, what is left to chance, and what survives a restart.
+
+use std::path::Path;
+use std::time::Duration;
+
+use auth_http::{Method, Request};
+use platform_emulator::{Config, Emulator};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::client::{User, read};
+
+const SECOND: &str = "auth0|second-1";
+
+fn slide() -> Value {
+    json!({ "external_id": "slide", "input_artifacts": [{
+        "name": "whole_slide_image",
+        "download_url": "http://127.0.0.1:9/slide",
+        "metadata": {
+            "checksum_base64_crc32c": "AAAAAA==", "width_px": 1, "height_px": 1, "resolution_mpp": 0.5,
+            "media_type": "image/tiff",
+        },
+    }] })
+}
+
+fn config(text: &str) -> Config {
+    toml::from_str(text).unwrap()
+}
+
+async fn started(config: Config) -> Emulator {
+    Emulator::builder().with_config(config).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_organization_sees_neither_runs_nor_objects_of_another() {
+    let mut user = User::at(started(config("replica_lag_ms = 0")).await).await;
+    let (_, submitted) = user.submit(&json!({ "application_id": "tissue", "items": [slide()] })).await;
+    let run = format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap());
+    assert_eq!(user.get(&run).await.0, 200);
+    let first = user.bucket().await;
+    let own = first.put("a", Duration::from_secs(60));
+    assert_eq!(user.send(Request::new(Method::Put, own).with_body("text/plain", "mine")).await.status(), 200);
+
+    user.log_in(Some(SECOND)).await;
+    let (_, me) = user.get("/api/v1/me").await;
+    assert_eq!((me["user"]["id"].as_str(), me["organization"]["id"].as_str()), (Some(SECOND), Some("org_second")));
+    assert_eq!(user.get(&run).await.0, 404);
+    let cancel = user.authorized(Method::Post, &format!("{run}/cancel"));
+    assert_eq!(user.send(cancel).await.status(), 403);
+    let mut second = user.bucket().await;
+    second.bucket = first.bucket;
+    let stolen = user.send(Request::get(second.get("a", Duration::from_secs(60)))).await;
+    assert_eq!(stolen.status(), 403, "a key opens the bucket of its own organisation only");
+}
+
+#[tokio::test]
+async fn a_run_is_not_found_while_the_replica_lags_behind() {
+    let user = User::at(started(config("replica_lag_ms = 3600000")).await).await;
+    let (status, submitted) = user.submit(&json!({ "application_id": "tissue", "items": [slide()] })).await;
+    assert_eq!(status, 201);
+    assert_eq!(user.get(&format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap())).await.0, 404);
+}
+
+#[tokio::test]
+async fn an_organization_beyond_its_quota_gets_402_and_no_run() {
+    let quota = r#"
+        [[organizations]]
+        id = "org"
+        name = "small"
+        slide_quota = 1
+        [[users]]
+        id = "user"
+        email = "a@b.test"
+        name = "A <b> & \"c\""
+        organization = "org"
+    "#;
+    let user = User::at(started(config(quota)).await).await;
+    let mut other = slide();
+    other["external_id"] = json!("other");
+    let submit = |items: Value| json!({ "application_id": "tissue", "items": items });
+    assert_eq!(user.submit(&submit(json!([slide(), other]))).await.0, 402);
+    assert_eq!(user.submit(&submit(json!([slide()]))).await.0, 201);
+    assert_eq!(user.submit(&submit(json!([slide()]))).await.0, 402);
+    let page = user.send(Request::get(user.emulator.issuer().join("/activate").unwrap())).await;
+    let page = String::from_utf8(read(page).await.1).unwrap();
+    assert!(page.contains("A &lt;b&gt; &amp; &quot;c&quot;"), "{page}");
+}
+
+#[tokio::test]
+async fn an_item_is_sent_back_once_and_ends_all_the_same() {
+    let user = User::at(started(config("interruptions = 1")).await).await;
+    let (run, items) = user.run(vec![slide()]).await;
+    assert_eq!(
+        (run["state"].as_str(), items[0]["termination_reason"].as_str()),
+        (Some("TERMINATED"), Some("USER_ERROR"))
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_has_ended_cannot_be_cancelled() {
+    let user = User::new().await;
+    let (run, _) = user.run(vec![slide()]).await;
+    let path = format!("/api/v1/runs/{}/cancel", run["run_id"].as_str().unwrap());
+    assert_eq!(user.send(user.authorized(Method::Post, &path)).await.status(), 409);
+}
+
+#[tokio::test]
+async fn a_seed_makes_ids_the_same_every_time() {
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let emulator = Emulator::builder().with_seed(7).start().await.unwrap();
+        let user = User::at(emulator).await;
+        ids.push(user.submit(&json!({ "application_id": "tissue", "items": [slide()] })).await.1);
+    }
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[tokio::test]
+async fn a_configuration_that_contradicts_itself_is_refused_with_all_reasons() {
+    let wrong = config(
+        r#"
+        [[organizations]]
+        id = "org"
+        name = "No Spaces"
+        [[users]]
+        id = "user"
+        email = "a@b.test"
+        name = "A"
+        organization = "nowhere"
+        [[users]]
+        id = "user"
+        email = "a@b.test"
+        name = "A"
+        organization = "org"
+        "#,
+    );
+    let error = Emulator::builder().with_config(wrong).start().await.unwrap_err().to_string();
+    for reason in ["`No Spaces`", "`nowhere`, which is no organization", "two users are `user`"] {
+        assert!(error.contains(reason), "{reason}: {error}");
+    }
+    assert!(toml::from_str::<Config>("replica_lag = 5").unwrap_err().to_string().contains("replica_lag"));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let first = Emulator::start().await.unwrap();
+    let port = first.api_root().port().unwrap();
+    let error = Emulator::builder().with_port(port).start().await.unwrap_err();
+    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+}
+
+/// An emulator on a data folder, in a runtime that ends with it.
+fn session<T>(folder: &Path, work: impl AsyncFnOnce(Emulator) -> T) -> T {
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async { work(Emulator::builder().with_data_folder(folder).start().await.unwrap()).await })
+}
+
+/// The public keys of the identity provider.
+async fn keys(user: &User) -> Value {
+    let url = user.emulator.issuer().join("/.well-known/jwks.json").unwrap();
+    serde_json::from_slice(&read(user.send(Request::get(url)).await).await.1).unwrap()
+}
+
+#[test]
+fn a_restart_on_its_data_folder_serves_the_same_runs_files_and_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let (signed_with, run, items, files) = session(folder.path(), async |emulator| {
+        let user = User::at(emulator).await;
+        let (name, slide, metadata) = crate::application::samples().pop().unwrap();
+        let (run, items) = user.run(vec![user.item(&name, slide, metadata).await]).await;
+        let artifacts = items[0]["output_artifacts"].as_array().unwrap().clone();
+        assert_eq!(artifacts.len(), 3, "{items:?}");
+        let mut files = Vec::new();
+        for artifact in &artifacts {
+            files.push(user.file(&run, artifact).await);
+        }
+        (keys(&user).await, run, items, files)
+    });
+    std::fs::write(folder.path().join("objects/half-written"), "x").unwrap();
+    session(folder.path(), async |emulator| {
+        let user = User::at(emulator).await;
+        let path = format!("/api/v1/runs/{}", run["run_id"].as_str().unwrap());
+        assert_eq!(user.get(&path).await.1, run);
+        assert_eq!(user.get(&format!("{path}/items")).await.1, json!(items));
+        for (artifact, file) in items[0]["output_artifacts"].as_array().unwrap().iter().zip(&files) {
+            assert_eq!(user.file(&run, artifact).await, *file);
+        }
+        assert_eq!(keys(&user).await, signed_with, "tokens of before can be verified");
+    });
+    assert!(!folder.path().join("objects/half-written").exists());
+}
+
+#[test]
+fn a_run_that_was_interrupted_by_a_restart_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let many: Vec<_> = (0..200)
+        .map(|number| {
+            let mut item = slide();
+            item["external_id"] = json!(format!("slide-{number}"));
+            item
+        })
+        .collect();
+    let id = session(folder.path(), async |emulator| {
+        let user = User::at(emulator).await;
+        let (status, submitted) = user.submit(&json!({ "application_id": "tissue", "items": many })).await;
+        assert_eq!(status, 201);
+        submitted["run_id"].as_str().unwrap().to_owned()
+    });
+    session(folder.path(), async |emulator| {
+        let user = User::at(emulator).await;
+        let run = user.ended(&id).await;
+        assert_eq!(run["statistics"]["item_count"], 200);
+        assert_eq!(run["statistics"]["item_user_error_count"], 200);
+    });
+}
+
+#[test]
+fn a_data_folder_belongs_to_one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    session(folder.path(), async |_emulator| {
+        let error = Emulator::builder().with_data_folder(folder.path()).start().await.unwrap_err();
+        assert!(error.to_string().contains("state.redb"), "{error}");
+    });
+}
