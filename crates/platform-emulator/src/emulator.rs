@@ -1,6 +1,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use auth_core::{Clock, SystemClock};
@@ -101,7 +101,7 @@ impl EmulatorBuilder {
         let random = Random::new(self.seed);
         let (store, mut found) = match &self.data {
             Some(folder) => {
-                std::fs::create_dir_all(folder)?;
+                create_private(folder)?;
                 Store::open(folder)?
             }
             None => Default::default(),
@@ -203,6 +203,17 @@ async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut F
     });
     store.write(changes).await.map_err(io::Error::other)?;
     Ok(accounts)
+}
+
+/// Creates a folder that nobody else may look into; one that is there stays as it is.
+fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .recursive(true)
+        .create(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be created: {error}", folder.display())))
 }
 
 async fn listen(address: IpAddr, port: u16) -> io::Result<(TcpListener, Url)> {

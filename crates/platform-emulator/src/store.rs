@@ -4,6 +4,7 @@
 //! when there are many at once, and each is acknowledged only when it is on the disk.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -41,11 +42,16 @@ pub(crate) struct Changes(Vec<(String, Vec<u8>)>);
 pub(crate) struct Found(BTreeMap<String, Vec<u8>>);
 
 impl Store {
-    /// Opens the file in `folder`, and reads all that is in it.
+    /// Opens the file in `folder`, and reads all that is in it. It holds keys, so nobody else may read it.
     pub(crate) fn open(folder: &Path) -> io::Result<(Self, Found)> {
         let path = folder.join("state.redb");
         let named = |error: redb::Error| io::Error::other(format!("{}: {error}", path.display()));
-        let database = Database::create(&path).map_err(|error| named(error.into()))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).map_err(|error| named(redb::Error::Io(error)))?;
+        let database = Database::builder().create_file(file).map_err(|error| named(error.into()))?;
         let found = read(&database).map_err(named)?;
         let (queue, batches) = channel();
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || work(&database, &batches))?;

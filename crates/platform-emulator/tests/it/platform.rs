@@ -215,6 +215,18 @@ fn a_run_that_was_interrupted_by_a_restart_goes_on() {
 }
 
 #[test]
+#[cfg(unix)]
+fn nobody_else_can_read_the_keys_in_a_data_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    session(&folder, async |_emulator| ());
+    for (path, mode) in [(folder.clone(), 0o700), (folder.join("state.redb"), 0o600)] {
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+    }
+}
+
+#[test]
 fn a_data_folder_belongs_to_one_process_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     session(folder.path(), async |_emulator| {
