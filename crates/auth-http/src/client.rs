@@ -79,6 +79,8 @@ impl From<Method> for reqwest::Method {
             Method::Get => Self::GET,
             Method::Post => Self::POST,
             Method::Put => Self::PUT,
+            Method::Head => Self::HEAD,
+            Method::Delete => Self::DELETE,
         }
     }
 }

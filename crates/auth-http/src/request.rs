@@ -15,16 +15,20 @@ use crate::redacted;
 #[expect(missing_docs, reason = "the variants are the methods of RFC 9110")]
 pub enum Method {
     Get,
+    Head,
     Post,
     Put,
+    Delete,
 }
 
 impl fmt::Display for Method {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Get => "GET",
+            Self::Head => "HEAD",
             Self::Post => "POST",
             Self::Put => "PUT",
+            Self::Delete => "DELETE",
         })
     }
 }

@@ -47,6 +47,12 @@ impl QueryValue for i64 {
     }
 }
 
+impl QueryValue for bool {
+    fn text(&self) -> Cow<'_, str> {
+        if *self { "true" } else { "false" }.into()
+    }
+}
+
 impl QueryValue for Secret {
     fn text(&self) -> Cow<'_, str> {
         self.expose().into()

@@ -9,6 +9,12 @@ use crate::random::Random;
 pub const AUDIENCE: &str = "https://aignostics-platform-emulator-samia";
 /// The OAuth client for device logins.
 pub const DEVICE_CLIENT_ID: &str = "emulator-device-client";
+/// The OAuth client for logins in a browser.
+pub const INTERACTIVE_CLIENT_ID: &str = "emulator-interactive-client";
+/// The OAuth client of a machine, which has a secret.
+pub const MACHINE_CLIENT_ID: &str = "emulator-machine-client";
+/// The secret of that client, which is none: every emulator has the same.
+pub const MACHINE_CLIENT_SECRET: &str = "emulator-machine-secret";
 /// The region that requests to buckets are signed for.
 pub const BUCKET_REGION: &str = "EUROPE-WEST3";
 
@@ -18,13 +24,14 @@ pub(crate) struct Accounts {
     users: Vec<User>,
 }
 
-/// A person who can log in.
+/// A person who can log in, or a machine.
 pub(crate) struct User {
     pub(crate) id: String,
     pub(crate) email: String,
     pub(crate) name: String,
     pub(crate) organization: String,
     pub(crate) role: Role,
+    is_machine: bool,
 }
 
 /// An organisation with its bucket and the key that signs requests to it.
@@ -51,6 +58,13 @@ impl BucketKey {
     }
 }
 
+impl Organization {
+    /// The name of its service account.
+    pub(crate) fn service_account_email(&self) -> String {
+        format!("{}@emulator.iam.gserviceaccount.com", self.name)
+    }
+}
+
 impl Accounts {
     /// The accounts of a configuration; `key` hands out the key of each organisation.
     pub(crate) fn new(config: &Config, mut key: impl FnMut(&str) -> BucketKey) -> Self {
@@ -68,20 +82,43 @@ impl Accounts {
             name: user.name.clone(),
             organization: user.organization.clone(),
             role: user.role,
+            is_machine: false,
         });
-        Self { organizations: organizations.collect(), users: users.collect() }
+        let machine = config.organizations.first().map(|organization| User {
+            id: format!("{MACHINE_CLIENT_ID}@clients"),
+            email: format!("machine@{}.test", organization.name),
+            name: "Machine".to_owned(),
+            organization: organization.id.clone(),
+            role: Role::Member,
+            is_machine: true,
+        });
+        Self { organizations: organizations.collect(), users: users.chain(machine).collect() }
     }
 
-    pub(crate) fn users(&self) -> &[User] {
-        &self.users
+    /// Those who can log in.
+    pub(crate) fn people(&self) -> impl Iterator<Item = &User> {
+        self.users.iter().filter(|user| !user.is_machine)
     }
 
     pub(crate) fn user(&self, id: &str) -> Option<&User> {
         self.users.iter().find(|user| user.id == id)
     }
 
+    pub(crate) fn user_by_email(&self, email: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.email.eq_ignore_ascii_case(email))
+    }
+
     pub(crate) fn organization(&self, id: &str) -> Option<&Organization> {
         self.organizations.iter().find(|organization| organization.id == id)
+    }
+
+    pub(crate) fn has_bucket(&self, bucket: &str) -> bool {
+        self.organizations.iter().any(|organization| organization.bucket == bucket)
+    }
+
+    /// The organisation whose service account is called this.
+    pub(crate) fn owner_of_service_account(&self, email: &str) -> Option<&Organization> {
+        self.organizations.iter().find(|organization| organization.service_account_email() == email)
     }
 
     /// The organisation whose key has this id.

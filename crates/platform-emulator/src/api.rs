@@ -1,9 +1,14 @@
-//! The API below `/api`, as far as it is emulated yet.
+//! The API below `/api`.
 
 mod catalogue;
-mod page;
+mod contract;
+mod describe;
+mod grants;
+mod items;
 mod problem;
-mod results;
+mod request;
+mod runs;
+mod share_tokens;
 mod submission;
 
 use std::sync::Arc;
@@ -11,11 +16,13 @@ use std::sync::Arc;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
 use axum::http::header;
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::account::{Organization, User};
+use crate::control;
+use crate::identity::Bearer;
 use crate::platform::Platform;
 use problem::Problem;
 
@@ -23,16 +30,46 @@ use problem::Problem;
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
+    const VERSION: &str = "/applications/{application_id}/versions/{version}";
+    const DOCUMENT: &str = "/applications/{application_id}/versions/{version}/documents/{name}";
     let v1 = Router::new()
         .route("/applications", get(catalogue::list))
-        .route("/applications/{application_id}/versions/{version}", get(catalogue::version))
-        .route("/runs", post(submission::submit))
-        .route("/runs/{run_id}", get(results::run))
-        .route("/runs/{run_id}/cancel", post(submission::cancel))
-        .route("/runs/{run_id}/items", get(results::items))
-        .route("/runs/{run_id}/artifacts/{artifact_id}/file", get(results::file))
+        .route("/applications/{application_id}", get(catalogue::get))
+        .route(VERSION, get(catalogue::version))
+        .route(&format!("{VERSION}/documents"), get(catalogue::documents))
+        .route(DOCUMENT, get(catalogue::document))
+        .route(&format!("{DOCUMENT}/file"), get(catalogue::document_file))
+        .route(&format!("{DOCUMENT}/content"), get(catalogue::document_content))
+        .route("/runs", get(runs::list).post(submission::submit))
+        .route("/runs/{run_id}", get(runs::get))
+        .route("/runs/{run_id}/cancel", post(runs::cancel))
+        .route("/runs/{run_id}/custom-metadata", put(runs::update_metadata))
+        .route("/runs/{run_id}/artifacts", delete(runs::delete_results))
+        .route("/runs/{run_id}/artifacts/{artifact_id}/file", get(items::file))
+        .route("/runs/{run_id}/items", get(items::list))
+        .route("/runs/{run_id}/items/{external_id}", get(items::get))
+        .route("/runs/{run_id}/items/{external_id}/custom-metadata", put(items::update_metadata))
+        .route("/access/grants", get(grants::list).post(grants::create))
+        .route("/access/grants/{grant_id}", get(grants::get).delete(grants::revoke))
+        .route("/access/share-tokens", get(share_tokens::list).post(share_tokens::create))
+        .route("/access/share-tokens/{share_token_id}", get(share_tokens::get).delete(share_tokens::revoke))
         .route("/me", get(me));
-    Router::new().nest("/api/v1", v1).layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(platform)
+    let controlled = platform.controls.is_some();
+    let controls = if controlled { Router::new().nest(control::PREFIX, control::router()) } else { Router::new() };
+    Router::new()
+        .nest("/api/v1", v1)
+        .merge(controls)
+        .route("/api/openapi.json", get(contract::document))
+        .route("/health", get(health))
+        .fallback(async || Problem::NotFound("Not Found"))
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(platform)
+}
+
+/// Anybody may ask.
+async fn health() -> Json<Value> {
+    Json(json!({ "status": "UP" }))
 }
 
 /// The id of who sent a request, by the token that came with it.
@@ -54,9 +91,14 @@ impl FromRequestParts<Arc<Platform>> for Caller {
         let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token =
             authorization.and_then(|value| value.strip_prefix("Bearer ")).ok_or(Problem::Gateway("Jwt is missing"))?;
-        let claims = platform.identity.signing_key.verify(&platform.issuer, token);
-        let caller = Self(claims.ok_or(Problem::Gateway("Jwt verification fails"))?.sub);
-        caller.account(platform).map(|_| caller)
+        match platform.bearer(token).await {
+            Bearer::User(id) => {
+                let caller = Self(id);
+                caller.account(platform).map(|_| caller)
+            }
+            Bearer::Stranger => Err(Problem::Forbidden),
+            Bearer::Invalid => Err(Problem::Gateway("Jwt verification fails")),
+        }
     }
 }
 

@@ -1,153 +1,181 @@
-//! The application of the emulator: it finds the tissue on a slide.
+//! The applications of the emulator. One works on real slides; the others make what a client has to
+//! cope with: items that fail, thousands of files, a file that is larger than most disks.
 
+mod detection;
 mod grid;
 mod output;
+mod synthetic;
 mod tissue;
 
-use std::path::Path;
+use std::io;
 use std::sync::{Arc, LazyLock};
 
-use auth_http::{Request, redacted};
-use serde::Deserialize;
 use serde_json::{Value, json};
-
-use tokio::task::spawn_blocking;
-use url::Url;
 use uuid::Uuid;
 
 use crate::account::Organization;
 use crate::platform::Platform;
 use crate::run::{Failure, Item, OutputArtifact};
-use crate::storage::{Object, checksum_text};
-use tissue::Tissue;
+use crate::storage::{About, checksum_text};
 
-pub(crate) const ID: &str = "tissue";
-pub(crate) const VERSION: &str = "1.0.0";
-pub(crate) const RELEASED_AT: &str = "2026-03-01T12:00:00Z";
-/// The name of the one input artifact.
+/// The name of the one input artifact of every application.
 pub(crate) const INPUT: &str = "whole_slide_image";
 
-/// Name and type of each output artifact.
-const HEATMAP: (&str, &str) = ("tissue:heatmap", "image/tiff");
-const POLYGONS: (&str, &str) = ("tissue:polygons", "application/geo+json");
-const AREAS: (&str, &str) = ("tissue:areas", "text/csv");
+pub(crate) struct Application {
+    pub(crate) id: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
+    /// The latest first.
+    pub(crate) versions: &'static [Version],
+    outputs: &'static [Output],
+    metadata_schema: Value,
+    work: Work,
+}
 
-static METADATA_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "properties": {
-            "checksum_base64_crc32c": { "type": "string", "pattern": "^[A-Za-z0-9+/]{6}==$" },
-            "width_px": { "type": "integer", "minimum": 1 },
-            "height_px": { "type": "integer", "minimum": 1 },
-            "resolution_mpp": { "type": "number", "exclusiveMinimum": 0, "maximum": 100 },
-            "media_type": { "type": "string", "enum": ["image/tiff"] },
+pub(crate) struct Version {
+    pub(crate) number: &'static str,
+    pub(crate) released_at: &'static str,
+    pub(crate) changelog: &'static str,
+}
+
+/// A file that an application makes of an item.
+#[derive(Clone, Copy)]
+struct Output {
+    name: &'static str,
+    media_type: &'static str,
+}
+
+enum Work {
+    Detection,
+    Outcomes,
+    ManyFiles,
+    HugeFile,
+}
+
+static APPLICATIONS: LazyLock<[Application; 4]> = LazyLock::new(|| {
+    [
+        Application {
+            id: "tissue",
+            name: "Tissue detection",
+            description: "Finds the tissue on a slide: a heat map, its outlines and its areas.",
+            versions: &[
+                Version { number: "1.0.0", released_at: "2026-03-01T12:00:00Z", changelog: "Outlines have holes." },
+                Version { number: "0.9.0", released_at: "2026-01-15T12:00:00Z", changelog: "The first version." },
+            ],
+            outputs: &detection::OUTPUTS,
+            metadata_schema: detection::metadata_schema(),
+            work: Work::Detection,
         },
-        "required": ["checksum_base64_crc32c", "width_px", "height_px", "resolution_mpp", "media_type"],
-    })
+        Application {
+            id: "outcomes",
+            name: "Outcomes by rule",
+            description: "Ends each item as its metadata say, and looks at no slide.",
+            versions: &FIRST,
+            outputs: &[synthetic::REPORT],
+            metadata_schema: synthetic::outcome_schema(),
+            work: Work::Outcomes,
+        },
+        Application {
+            id: "many-files",
+            name: "Many files",
+            description: "Makes thousands of small files of each item, and looks at no slide.",
+            versions: &FIRST,
+            outputs: &[synthetic::TILE],
+            metadata_schema: synthetic::count_schema(),
+            work: Work::ManyFiles,
+        },
+        Application {
+            id: "huge-file",
+            name: "Huge file",
+            description: "Makes one file of any size of each item, and looks at no slide.",
+            versions: &FIRST,
+            outputs: &[synthetic::VOLUME],
+            metadata_schema: synthetic::size_schema(),
+            work: Work::HugeFile,
+        },
+    ]
 });
 
-/// What the submitter says of a slide.
-#[derive(Clone, Deserialize)]
-struct Stated {
-    checksum_base64_crc32c: String,
-    width_px: u32,
-    height_px: u32,
-    resolution_mpp: f64,
+const FIRST: [Version; 1] =
+    [Version { number: "1.0.0", released_at: "2026-03-01T12:00:00Z", changelog: "The first version." }];
+
+pub(crate) fn all() -> &'static [Application] {
+    &*APPLICATIONS
 }
 
-/// The version as the API describes it.
-pub(crate) fn description() -> Value {
-    let output = |(name, mime_type): (&str, &str)| {
-        let properties = json!({ "checksum_base64_crc32c": { "type": "string" }, "media_type": { "type": "string" }, "size_bytes": { "type": "integer" } });
-        json!({ "name": name, "mime_type": mime_type, "metadata_schema": { "type": "object", "properties": properties }, "scope": "ITEM", "visibility": "EXTERNAL" })
-    };
-    json!({
-        "version_number": VERSION,
-        "changelog": "The first version.",
-        "input_artifacts": [{ "name": INPUT, "mime_type": "image/tiff", "metadata_schema": *METADATA_SCHEMA }],
-        "output_artifacts": [output(HEATMAP), output(POLYGONS), output(AREAS)],
-        "released_at": RELEASED_AT,
-    })
+pub(crate) fn find(id: &str) -> Option<&'static Application> {
+    all().iter().find(|application| application.id == id)
 }
 
-/// Whether the metadata of a slide are of the form that the application asks for; if not, why.
-pub(crate) fn check_metadata(metadata: &Value) -> Result<(), String> {
-    jsonschema::validate(&METADATA_SCHEMA, metadata)
-        .map_err(|error| format!("metadata{}: {error}", error.instance_path()))
+/// An item that is being worked on.
+pub(crate) struct Job<'a> {
+    pub(crate) platform: &'a Arc<Platform>,
+    /// Whose run it is.
+    pub(crate) owner: &'a Organization,
+    pub(crate) run: Uuid,
+    pub(crate) item: &'a Item,
 }
 
-/// Works on one item of a run of `owner`: from the URL of its slide to three stored artifacts.
-pub(crate) async fn process(
-    platform: &Arc<Platform>,
-    owner: &Organization,
-    run: Uuid,
-    item: &Item,
-) -> Result<Vec<OutputArtifact>, Failure> {
-    let input = item.inputs.first().ok_or_else(|| Failure::User("there is no slide".to_owned()))?;
-    let stated: Stated =
-        serde_json::from_value(input.metadata.clone()).map_err(|error| Failure::User(error.to_string()))?;
-    let slide = fetch(platform, &input.download_url).await?;
-    let checksum = checksum_text(slide.about.crc32c);
-    if checksum != stated.checksum_base64_crc32c {
-        return Err(Failure::User(format!(
-            "the slide has the CRC32C {checksum}, but its metadata say {}",
-            stated.checksum_base64_crc32c
-        )));
+impl Application {
+    pub(crate) fn version(&self, number: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.number == number)
     }
-    let tissue = spawn_blocking(move || analyse(slide.path(), &stated))
-        .await
-        .map_err(|error| Failure::System(error.to_string()))??;
-    let tissue = Arc::new(tissue);
-    let mut artifacts = Vec::new();
-    for ((name, media_type), write) in [
-        (HEATMAP, output::heatmap as fn(&Tissue) -> Result<Vec<u8>, String>),
-        (POLYGONS, output::polygons),
-        (AREAS, |tissue| Ok(output::areas(tissue))),
-    ] {
-        let tissue = tissue.clone();
-        let bytes = spawn_blocking(move || write(&tissue)).await.map_err(|error| error.to_string());
-        let bytes = bytes.and_then(|written| written).map_err(Failure::System)?;
-        let key = format!("results/{run}/{}/{}", item.id, name.replace(':', "/"));
-        let system = |error: std::io::Error| Failure::System(error.to_string());
-        let object = write_object(platform, media_type, &bytes).await.map_err(system)?;
-        let about = &object.about;
-        let metadata = json!({ "checksum_base64_crc32c": checksum_text(about.crc32c), "media_type": media_type, "size_bytes": about.bytes });
-        platform.objects.put(platform.state.store(), &owner.bucket, &key, object).await.map_err(system)?;
-        artifacts.push(OutputArtifact { id: platform.random.uuid(), name: name.to_owned(), key, metadata });
+
+    pub(crate) fn latest(&self) -> &Version {
+        &self.versions[0]
     }
-    Ok(artifacts)
+
+    /// A version as the API describes it.
+    pub(crate) fn describe(&self, version: &Version) -> Value {
+        let outputs = self.outputs.iter().map(|Output { name, media_type }| {
+            let properties = json!({ "checksum_base64_crc32c": { "type": "string" }, "media_type": { "type": "string" }, "size_bytes": { "type": "integer" } });
+            json!({ "name": name, "mime_type": media_type, "metadata_schema": { "type": "object", "properties": properties }, "scope": "ITEM", "visibility": "EXTERNAL" })
+        });
+        json!({
+            "version_number": version.number,
+            "changelog": version.changelog,
+            "input_artifacts": [{ "name": INPUT, "mime_type": "image/tiff", "metadata_schema": self.metadata_schema }],
+            "output_artifacts": outputs.collect::<Vec<_>>(),
+            "released_at": version.released_at,
+        })
+    }
+
+    /// Whether the metadata of an input are of the form that the application asks for; if not, why.
+    pub(crate) fn check_metadata(&self, metadata: &Value) -> Result<(), String> {
+        jsonschema::validate(&self.metadata_schema, metadata)
+            .map_err(|error| format!("metadata{}: {error}", error.instance_path()))
+    }
+
+    pub(crate) async fn process(&self, job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
+        match self.work {
+            Work::Detection => detection::process(job).await,
+            Work::Outcomes => synthetic::outcome(job).await,
+            Work::ManyFiles => synthetic::many_files(job).await,
+            Work::HugeFile => synthetic::huge_file(job).await,
+        }
+    }
 }
 
-async fn fetch(platform: &Platform, url: &str) -> Result<Object, Failure> {
-    let user = |error: &dyn ToString| Failure::User(format!("the slide cannot be fetched: {}", error.to_string()));
-    let url: Url = url.parse().map_err(|error: url::ParseError| user(&error))?;
-    let mut response = platform.http.send(Request::get(url.clone())).await.map_err(|error| user(&error))?;
-    if response.status() != 200 {
-        return Err(user(&format!("{} answered {}", redacted(&url), response.status())));
+impl Job<'_> {
+    /// Stores a file, and describes it.
+    async fn store(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<OutputArtifact, Failure> {
+        let key = self.key(name);
+        let stored = async {
+            let mut upload = self.platform.objects.create().await?;
+            upload.write(bytes).await?;
+            let object = upload.finish(media_type).await?;
+            self.platform.keep(&self.owner.bucket, &key, object).await
+        };
+        let object = stored.await.map_err(|error: io::Error| Failure::System(error.to_string()))?;
+        Ok(self.artifact(name, key, &object.about))
     }
-    let system = |error: std::io::Error| Failure::System(error.to_string());
-    let mut upload = platform.objects.create().await.map_err(system)?;
-    while let Some(piece) = response.chunk().await.map_err(|error| user(&error))? {
-        upload.write(&piece).await.map_err(system)?;
-    }
-    upload.finish("image/tiff").await.map_err(system)
-}
 
-async fn write_object(platform: &Platform, media_type: &str, bytes: &[u8]) -> std::io::Result<Object> {
-    let mut upload = platform.objects.create().await?;
-    upload.write(bytes).await?;
-    upload.finish(media_type).await
-}
-
-fn analyse(path: &Path, stated: &Stated) -> Result<Tissue, Failure> {
-    let slide = grid::read(path).map_err(|error| Failure::User(format!("the slide cannot be decoded: {error}")))?;
-    if (slide.width, slide.height) != (stated.width_px, stated.height_px) {
-        let (width, height) = (slide.width, slide.height);
-        return Err(Failure::User(format!(
-            "the slide has {width} × {height} pixels, but its metadata say {} × {}",
-            stated.width_px, stated.height_px
-        )));
+    fn key(&self, name: &str) -> String {
+        format!("results/{}/{}/{}", self.run, self.item.id, name.replace(':', "/"))
     }
-    Ok(Tissue::find(slide, stated.resolution_mpp))
+
+    fn artifact(&self, name: &str, key: String, about: &About) -> OutputArtifact {
+        let metadata = json!({ "checksum_base64_crc32c": checksum_text(about.crc32c), "media_type": about.content_type, "size_bytes": about.bytes });
+        OutputArtifact { id: self.platform.random.uuid(), name: name.to_owned(), key, metadata }
+    }
 }

@@ -1,6 +1,6 @@
 //! What an emulated platform has, and how it behaves.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 
@@ -36,8 +36,21 @@ pub struct Config {
     pub replica_lag_ms: u64,
     /// One of so many items goes back from PROCESSING to PENDING once; 0 for none.
     pub interruptions: u32,
+    /// How many times as fast as the platform an item is processed, which takes ten minutes there.
+    /// 0 does not wait at all.
+    pub speed: f64,
     /// How long an access token is good for, in seconds.
     pub access_token_seconds: u64,
+    /// Within this many seconds, a refresh token that was just used can be used again.
+    pub refresh_grace_seconds: u64,
+    /// How long after the login its refresh tokens are good, in seconds.
+    pub refresh_lifetime_seconds: u64,
+    /// Logs in whoever is hinted at, or the first user, without a page.
+    pub automatic_login: bool,
+    /// Another provider whose tokens are accepted.
+    pub external_issuer: Option<ExternalIssuer>,
+    /// Names beside `localhost` by which the emulator is reached; requests for others are refused.
+    pub hosts: Vec<String>,
     /// How long a device has to wait between two questions, in seconds.
     pub device_interval_seconds: u64,
 }
@@ -73,6 +86,19 @@ pub struct UserConfig {
     /// What they may do in it.
     #[serde(default)]
     pub role: Role,
+}
+
+/// Another provider whose tokens are accepted, by the keys that it publishes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalIssuer {
+    /// The issuer, exactly as its tokens spell it.
+    #[serde(default)]
+    pub issuer: String,
+    /// The audience that its tokens must have.
+    pub audience: String,
+    /// The id of the user for each subject of its tokens.
+    pub subjects: BTreeMap<String, String>,
 }
 
 /// What a user may do in an organisation.
@@ -113,7 +139,13 @@ impl Default for Config {
             ],
             replica_lag_ms: 100,
             interruptions: 16,
+            speed: 0.0,
             access_token_seconds: 24 * 60 * 60,
+            refresh_grace_seconds: 0,
+            refresh_lifetime_seconds: 30 * 24 * 60 * 60,
+            automatic_login: false,
+            external_issuer: None,
+            hosts: Vec::new(),
             device_interval_seconds: 5,
         }
     }
@@ -140,6 +172,19 @@ impl Config {
             if name.is_empty() || name.len() > 40 || !name.chars().all(fits) {
                 problems.push(format!("the name of an organization, `{name}`, must be 1 to 40 of a-z, 0-9 and `-`"));
             }
+        }
+        if let Some(ExternalIssuer { issuer, subjects, .. }) = &self.external_issuer {
+            if issuer.is_empty() {
+                problems.push("the external issuer has no `issuer`".to_owned());
+            }
+            for (subject, user) in
+                subjects.iter().filter(|(_, user)| !self.users.iter().any(|known| known.id == **user))
+            {
+                problems.push(format!("the external subject `{subject}` is mapped to `{user}`, who is no user here"));
+            }
+        }
+        if !(self.speed >= 0.0 && self.speed.is_finite()) {
+            problems.push(format!("the speed, {}, must be 0 or more", self.speed));
         }
         for UserConfig { id, organization, .. } in &self.users {
             if !self.organizations.iter().any(|known| known.id == *organization) {

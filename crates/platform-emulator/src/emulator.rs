@@ -5,24 +5,24 @@ use std::sync::Arc;
 
 use auth_core::{Clock, SystemClock};
 use auth_http::HttpClient;
-use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::middleware;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use url::Url;
 
 use crate::account::{Accounts, BucketKey};
+use crate::clock::ShiftedClock;
 use crate::config::Config;
+use crate::connection::{Reset, ResettableListener};
+use crate::control::{Control, Controls, Server};
 use crate::identity::Identity;
 use crate::platform::Platform;
 use crate::random::Random;
 use crate::state::State;
-use crate::storage::Objects;
+use crate::storage::{Multiparts, Objects, ServiceAccount, ServiceAccounts};
 use crate::store::{Changes, Found, Store};
-use crate::{api, identity, processing, storage};
+use crate::{api, gate, identity, processing, storage};
 
 /// A running platform. It ends when this is dropped: requests that are being answered get their answer,
 /// runs stop, and the data are deleted, unless they lie in a folder that was named.
@@ -42,6 +42,7 @@ pub struct EmulatorBuilder {
     data: Option<PathBuf>,
     seed: Option<u64>,
     clock: Arc<dyn Clock>,
+    control: bool,
 }
 
 impl EmulatorBuilder {
@@ -83,6 +84,12 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Opens the control routes to whoever has their token: see [`Control`].
+    pub fn with_control(mut self) -> Self {
+        self.control = true;
+        self
+    }
+
     /// Starts the platform.
     ///
     /// # Errors
@@ -114,7 +121,9 @@ impl EmulatorBuilder {
             api_root,
             storage: storage_root,
             config: self.config,
-            clock: self.clock,
+            address: self.address,
+            clock: ShiftedClock::new(self.clock),
+            controls: self.control.then(Controls::new),
             random,
             http: HttpClient::builder()
                 .with_plain_loopback()
@@ -124,18 +133,22 @@ impl EmulatorBuilder {
             accounts,
             identity: identity_state,
             objects,
+            multiparts: Multiparts::default(),
+            service_accounts: ServiceAccounts::new(&mut found)?,
             state: State::new(store, &mut found)?,
             work: Mutex::default(),
         });
         processing::resume(&platform);
         let (running, ended) = watch::channel(());
-        for (listener, name, router) in [
-            (identity, "identity", identity::router(platform.clone())),
-            (api, "api", api::router(platform.clone())),
-            (storage, "storage", storage::router(platform.clone())),
+        for (listener, server, router) in [
+            (identity, Server::Identity, identity::router(platform.clone())),
+            (api, Server::Api, api::router(platform.clone())),
+            (storage, Server::Storage, storage::router(platform.clone())),
         ] {
             let mut ended = ended.clone();
-            let server = axum::serve(listener, logged(name, router)).with_graceful_shutdown(async move {
+            let router = router.layer(middleware::from_fn_with_state((platform.clone(), server), gate::pass));
+            let service = router.into_make_service_with_connect_info::<Reset>();
+            let server = axum::serve(ResettableListener(listener), service).with_graceful_shutdown(async move {
                 // An error says that the sender is gone, which is what is waited for.
                 let _ = ended.changed().await;
             });
@@ -164,6 +177,7 @@ impl Emulator {
             data: None,
             seed: None,
             clock: Arc::new(SystemClock),
+            control: false,
         }
     }
 
@@ -175,6 +189,22 @@ impl Emulator {
     /// The root of the API.
     pub fn api_root(&self) -> &Url {
         &self.platform.api_root
+    }
+
+    /// The controls, if it was started with them.
+    pub fn control(&self) -> Option<Control> {
+        let token = self.platform.controls.as_ref()?.token.clone();
+        Some(Control::new(self.platform.http.clone(), self.platform.api_root.clone(), token))
+    }
+
+    /// The service account of an organisation, which signs URLs to its bucket (GOOG4-RSA-SHA256).
+    ///
+    /// # Errors
+    ///
+    /// There is no organisation with this id, or its key cannot be made or written down.
+    pub async fn service_account(&self, organization: &str) -> io::Result<ServiceAccount> {
+        let organization = self.platform.accounts.organization(organization).ok_or(io::ErrorKind::NotFound)?;
+        self.platform.service_accounts.of(organization, self.platform.state.store()).await
     }
 
     /// The root of the object storage.
@@ -223,14 +253,4 @@ async fn listen(address: IpAddr, port: u16) -> io::Result<(TcpListener, Url)> {
         .map_err(|error| io::Error::new(error.kind(), format!("{address} cannot be listened on: {error}")))?;
     let url = format!("http://{}/", listener.local_addr()?);
     Ok((listener, url.parse().map_err(io::Error::other)?))
-}
-
-/// Logs each request of a server: never its query, where signatures travel.
-fn logged(server: &'static str, router: Router) -> Router {
-    router.layer(middleware::from_fn(move |request: Request, next: Next| async move {
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response: Response = next.run(request).await;
-        tracing::debug!(server, %method, path, status = response.status().as_u16(), "served");
-        response
-    }))
 }

@@ -1,116 +1,170 @@
-//! The identity provider: device logins and RS256 tokens.
+//! The identity provider: logins, RS256 tokens, and who they are good for.
 
+mod access;
+mod activate;
+mod client;
 mod device;
+mod external;
+mod form;
 mod key;
-mod page;
+mod keys;
+mod login;
+mod refresh;
+mod token;
 
 use std::io;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Form, Json, Router};
-use serde::Deserialize;
+use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::account::{AUDIENCE, DEVICE_CLIENT_ID};
-use crate::config::Role;
+use crate::account::{AUDIENCE, User};
 use crate::platform::Platform;
 use crate::random::Random;
-use crate::store::{Changes, Found, Store};
+use crate::store::{Found, Store};
+use access::Revoked;
+use client::Client;
 use device::Devices;
-use key::SigningKey;
+use external::{External, Subject};
+use form::{Form, Refusal};
+use keys::Keys;
+use login::Codes;
+use refresh::Families;
 
 /// What the identity provider knows.
 pub(crate) struct Identity {
-    pub(crate) signing_key: SigningKey,
+    keys: Keys,
     devices: Devices,
+    codes: Codes,
+    families: Families,
+    revoked: Revoked,
+    external: External,
 }
 
 impl Identity {
-    /// With the key that it had before, if there was one, so that its tokens stay good.
+    /// With what it knew before.
     pub(crate) async fn new(random: &Random, store: &Store, found: &mut Found) -> io::Result<Self> {
-        let known = found.take::<String>("signing-key/")?.pop();
-        let signing_key = if let Some((id, pem)) = known {
-            SigningKey::from_pem(id, &pem).map_err(io::Error::other)?
-        } else {
-            let (key, pem) = SigningKey::generate(random.token()).map_err(io::Error::other)?;
-            let mut changes = Changes::default();
-            changes.put(format!("signing-key/{}", key.id()), &pem);
-            store.write(changes).await.map_err(io::Error::other)?;
-            key
-        };
-        Ok(Self { signing_key, devices: Devices::default() })
+        Ok(Self {
+            keys: Keys::new(random, store, found).await?,
+            devices: Devices::default(),
+            codes: Codes::default(),
+            families: Families::new(found)?,
+            revoked: Revoked::new(found)?,
+            external: External::default(),
+        })
+    }
+}
+
+/// Whom a token speaks for.
+pub(crate) enum Bearer {
+    /// The id of a user.
+    User(String),
+    /// The token is good, but speaks for nobody here.
+    Stranger,
+    Invalid,
+}
+
+impl Platform {
+    /// Whom an access token speaks for: one of the platform's own, or of the provider that it trusts.
+    pub(crate) async fn bearer(&self, token: &str) -> Bearer {
+        if let Some(claims) = self.own_claims(token) {
+            return Bearer::User(claims.sub);
+        }
+        let Some(trusted) = &self.config.external_issuer else { return Bearer::Invalid };
+        match external::verify(self, trusted, token).await {
+            Some(Subject::Known(user)) => Bearer::User(user),
+            Some(Subject::Unknown) => Bearer::Stranger,
+            None => Bearer::Invalid,
+        }
+    }
+
+    /// Signs tokens with a new key from now on; `retire` refuses those of the old ones.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be made or written down.
+    pub(crate) async fn rotate_keys(&self, retire: bool) -> io::Result<()> {
+        self.identity.keys.rotate(&self.random, self.state.store(), retire).await
     }
 }
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery))
+        .route("/.well-known/oauth-authorization-server", get(discovery))
         .route("/.well-known/jwks.json", get(jwks))
+        .route("/authorize", get(login::show).post(login::decide))
         .route("/oauth/device/code", post(start_device))
-        .route("/oauth/token", post(token))
-        .route("/activate", get(page::show).post(page::decide))
+        .route("/oauth/token", post(token::token))
+        .route("/oauth/revoke", post(token::revoke))
+        .route("/userinfo", get(userinfo).post(userinfo))
+        .route("/activate", get(activate::show).post(activate::decide))
         .with_state(platform)
-}
-
-/// An error answer of RFC 6749, section 5.2.
-pub(crate) struct Refusal {
-    code: &'static str,
-    description: &'static str,
-}
-
-impl Refusal {
-    pub(crate) fn new(code: &'static str, description: &'static str) -> Self {
-        Self { code, description }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let body = json!({ "error": self.code, "error_description": self.description });
-        (StatusCode::BAD_REQUEST, Json(body)).into_response()
-    }
 }
 
 async fn discovery(State(platform): State<Arc<Platform>>) -> Json<Value> {
     let at = |path| format!("{}{path}", platform.issuer);
     Json(json!({
         "issuer": platform.issuer.as_str(),
+        "authorization_endpoint": at("authorize"),
         "token_endpoint": at("oauth/token"),
         "device_authorization_endpoint": at("oauth/device/code"),
+        "revocation_endpoint": at("oauth/revoke"),
+        "userinfo_endpoint": at("userinfo"),
         "jwks_uri": at(".well-known/jwks.json"),
-        "grant_types_supported": [device::GRANT_TYPE],
-        "token_endpoint_auth_methods_supported": ["none"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "subject_types_supported": ["public"],
+        "scopes_supported": ["openid", "profile", "email", "offline_access"],
+        "claims_supported": ["sub", "email", "email_verified", "name", "org_id"],
+        "grant_types_supported": Client::all_grants(),
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
         "id_token_signing_alg_values_supported": ["RS256"],
+        "authorization_response_iss_parameter_supported": true,
     }))
 }
 
 async fn jwks(State(platform): State<Arc<Platform>>) -> Json<Value> {
-    Json(platform.identity.signing_key.jwks())
+    Json(platform.identity.keys.jwks())
 }
 
-#[derive(Deserialize)]
-struct DeviceRequest {
-    client_id: String,
-    audience: Option<String>,
-    #[serde(default)]
-    scope: String,
+/// What the provider says of a user (`OpenID` Connect Core, section 5.1).
+fn profile(user: &User) -> Value {
+    json!({
+        "sub": user.id,
+        "email": user.email,
+        "email_verified": true,
+        "name": user.name,
+        "org_id": user.organization,
+    })
 }
 
-async fn start_device(
-    State(platform): State<Arc<Platform>>,
-    Form(request): Form<DeviceRequest>,
-) -> Result<Json<Value>, Refusal> {
-    if request.client_id != DEVICE_CLIENT_ID {
-        return Err(Refusal::new("unauthorized_client", "unknown client, or none that may use this grant"));
+async fn userinfo(State(platform): State<Arc<Platform>>, headers: HeaderMap) -> Response {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let claims = token.and_then(|token| platform.own_claims(token));
+    match claims.and_then(|claims| platform.accounts.user(&claims.sub)) {
+        Some(user) => Json(profile(user)).into_response(),
+        None => {
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")]).into_response()
+        }
     }
-    if request.audience.as_deref() != Some(AUDIENCE) {
+}
+
+async fn start_device(State(platform): State<Arc<Platform>>, form: Form) -> Result<Json<Value>, Refusal> {
+    let client = form.required("client_id", "client_id is missing")?;
+    let client = Client::find(client).filter(|client| client.may(device::GRANT_TYPE).is_ok());
+    client.ok_or(Refusal::new("unauthorized_client", "unknown client, or none that may use this grant"))?;
+    if form.text("audience").is_some_and(|audience| audience != AUDIENCE) {
         return Err(Refusal::new("invalid_request", "unknown audience"));
     }
-    let started = platform.identity.devices.start(request.scope, &platform.random, platform.now());
+    let scope = form.text("scope").unwrap_or_default().to_owned();
+    let interval = platform.config.device_interval_seconds;
+    let started = platform.identity.devices.start(scope, interval, &platform.random, platform.now());
     let page = format!("{}activate", platform.issuer);
     Ok(Json(json!({
         "device_code": started.device_code,
@@ -118,46 +172,6 @@ async fn start_device(
         "verification_uri": page,
         "verification_uri_complete": format!("{page}?user_code={}", started.user_code),
         "expires_in": device::LIFETIME.as_secs(),
-        "interval": platform.config.device_interval_seconds,
+        "interval": interval,
     })))
-}
-
-#[derive(Deserialize)]
-struct TokenRequest {
-    grant_type: String,
-    client_id: String,
-    device_code: Option<String>,
-}
-
-async fn token(
-    State(platform): State<Arc<Platform>>,
-    Form(request): Form<TokenRequest>,
-) -> Result<Json<Value>, Refusal> {
-    if request.client_id != DEVICE_CLIENT_ID {
-        return Err(Refusal::new("unauthorized_client", "unknown client"));
-    }
-    if request.grant_type != device::GRANT_TYPE {
-        return Err(Refusal::new("unsupported_grant_type", "only device codes are redeemed here"));
-    }
-    let code = request.device_code.ok_or(Refusal::new("invalid_request", "device_code is missing"))?;
-    let (user, scope) = platform.identity.devices.redeem(&code, platform.now())?;
-    let user = platform.accounts.user(&user).ok_or(Refusal::new("invalid_grant", "the user is gone"))?;
-    let (now, lifetime) = (platform.unix_now(), platform.config.access_token_seconds);
-    let claims = json!({
-        "iss": platform.issuer.as_str(),
-        "sub": user.id,
-        "aud": AUDIENCE,
-        "azp": DEVICE_CLIENT_ID,
-        "iat": now,
-        "exp": now.saturating_add(lifetime),
-        "scope": scope,
-        "org_id": user.organization,
-        format!("{AUDIENCE}/role"): if user.role == Role::Admin { "admin" } else { "member" },
-    });
-    let token = platform
-        .identity
-        .signing_key
-        .sign(&claims)
-        .map_err(|_| Refusal::new("server_error", "the token could not be signed"))?;
-    Ok(Json(json!({ "access_token": token, "token_type": "Bearer", "expires_in": lifetime, "scope": scope })))
 }

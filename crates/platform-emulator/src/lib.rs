@@ -11,12 +11,20 @@
 //! # Ok(()) } // dropped here, and gone
 //! ```
 
+mod access;
 mod account;
 mod api;
 mod application;
+mod clock;
 mod config;
+mod connection;
+mod control;
+mod documents;
 mod emulator;
+mod gate;
 mod identity;
+mod jsonpath;
+mod page;
 mod platform;
 mod processing;
 mod random;
@@ -26,6 +34,10 @@ mod state;
 mod storage;
 mod store;
 
-pub use account::{AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID};
-pub use config::{Config, OrganizationConfig, Role, UserConfig};
+pub use account::{
+    AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
+};
+pub use config::{Config, ExternalIssuer, OrganizationConfig, Role, UserConfig};
+pub use control::{Control, ControlError, Effect, Fault, JournalEntry, Server};
 pub use emulator::{Emulator, EmulatorBuilder};
+pub use storage::ServiceAccount;

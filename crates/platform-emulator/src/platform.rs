@@ -1,8 +1,7 @@
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use auth_core::Clock;
 use auth_http::HttpClient;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -10,11 +9,14 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::account::Accounts;
+use crate::clock::ShiftedClock;
 use crate::config::Config;
+use crate::control::Controls;
 use crate::identity::Identity;
 use crate::random::Random;
+use crate::run::Run;
 use crate::state::State;
-use crate::storage::Objects;
+use crate::storage::{Multiparts, Objects, ServiceAccounts};
 
 /// Everything that the three servers share.
 pub(crate) struct Platform {
@@ -22,12 +24,17 @@ pub(crate) struct Platform {
     pub(crate) api_root: Url,
     pub(crate) storage: Url,
     pub(crate) config: Config,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// Where the servers listen.
+    pub(crate) address: IpAddr,
+    pub(crate) clock: ShiftedClock,
+    pub(crate) controls: Option<Controls>,
     pub(crate) random: Random,
     pub(crate) http: HttpClient,
     pub(crate) accounts: Accounts,
     pub(crate) identity: Identity,
     pub(crate) objects: Objects,
+    pub(crate) multiparts: Multiparts,
+    pub(crate) service_accounts: ServiceAccounts,
     pub(crate) state: State,
     /// The runs that are being processed; they end with the platform.
     pub(crate) work: Mutex<JoinSet<()>>,
@@ -40,6 +47,12 @@ impl Platform {
 
     pub(crate) fn timestamp(&self) -> Timestamp {
         Timestamp::try_from(self.now()).unwrap_or_default()
+    }
+
+    /// Whether the replica that is read from has a run already.
+    pub(crate) fn has_arrived(&self, run: &Run) -> bool {
+        let lag = Duration::from_millis(self.config.replica_lag_ms);
+        SystemTime::from(run.submitted_at) + lag <= self.now()
     }
 
     /// The time in seconds since 1970.

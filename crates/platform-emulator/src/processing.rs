@@ -1,14 +1,19 @@
 //! How runs get done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::application;
+use crate::application::{self, Job};
+use crate::clock::pause;
 use crate::platform::Platform;
 use crate::run::{Item, Progress, Run, RunEnd, RunEndReason};
 use crate::state::NotWritten;
 use crate::store::Changes;
+
+/// How long an item takes on the platform.
+const ITEM: Duration = Duration::from_secs(600);
 
 /// Goes on with all runs that have not ended.
 pub(crate) fn resume(platform: &Arc<Platform>) {
@@ -34,14 +39,20 @@ pub(crate) fn start(platform: &Arc<Platform>, id: Uuid) {
 }
 
 async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
-    let owner = platform.state.read(|records| records.runs.get(&id).map(|run| run.organization.clone()));
-    let Some(owner) = owner.and_then(|owner| platform.accounts.organization(&owner)) else { return Ok(()) };
+    let known = platform.state.read(|records| {
+        let run = records.runs.get(&id)?;
+        Some((application::find(&run.application)?, platform.accounts.organization(&run.organization)?))
+    });
+    // Somebody who was in the configuration before the platform was started again.
+    let Some((application, owner)) = known else { return Ok(()) };
     while let Some((at, item)) = next(platform, id).await? {
         if !item.interrupted && platform.random.one_of(platform.config.interruptions) {
             change_item(platform, id, at, |item| (item.progress, item.interrupted) = (Progress::Pending, true)).await?;
             continue;
         }
-        let progress = match application::process(platform, owner, id, &item).await {
+        pause(duration(platform.config.speed)).await;
+        let job = Job { platform, owner, run: id, item: &item };
+        let progress = match application.process(&job).await {
             Ok(artifacts) => Progress::Succeeded(artifacts),
             Err(failure) => Progress::Failed(failure),
         };
@@ -59,6 +70,12 @@ async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
             Ok(())
         })
         .await
+}
+
+/// How long an item takes beyond the work itself.
+fn duration(speed: f64) -> Duration {
+    let slowed = if speed > 0.0 { Duration::try_from_secs_f64(ITEM.as_secs_f64() / speed) } else { Ok(Duration::ZERO) };
+    slowed.unwrap_or(Duration::MAX)
 }
 
 /// The next item that is pending, which is being processed from now on.
@@ -106,4 +123,14 @@ pub(crate) fn cancel(run: &mut Run, changes: &mut Changes, now: jiff::Timestamp)
         }
     }
     changes.run(run);
+}
+
+/// Deletes files from the bucket of an organisation. The records say already that they are deleted.
+pub(crate) async fn delete_files(platform: &Platform, organization: &str, keys: &[String]) {
+    let Some(owner) = platform.accounts.organization(organization) else { return };
+    for key in keys {
+        if let Err(error) = platform.objects.remove(platform.state.store(), &owner.bucket, key).await {
+            tracing::error!(%error, key, "a file could not be deleted");
+        }
+    }
 }

@@ -22,6 +22,14 @@ impl Random {
         self.uuid().simple().to_string()
     }
 
+    /// A number from 0 up to, but not, 1.
+    pub(crate) fn part(&self) -> f64 {
+        match &self.0 {
+            Some(seeded) => seeded.lock().f64(),
+            None => fastrand::f64(),
+        }
+    }
+
     /// Whether one of so many events happens now; none does for 0.
     pub(crate) fn one_of(&self, number: u32) -> bool {
         let roll = |number| match &self.0 {

@@ -16,6 +16,8 @@ pub(crate) struct Run {
     pub(crate) submitted_by: String,
     pub(crate) organization: String,
     pub(crate) end: Option<RunEnd>,
+    #[serde(default)]
+    pub(crate) results_deleted_at: Option<Timestamp>,
     /// Kept as records of their own, as they change one by one.
     #[serde(skip)]
     pub(crate) items: Vec<Item>,
@@ -41,6 +43,13 @@ pub(crate) struct RunEnd {
 pub(crate) enum RunEndReason {
     AllItemsProcessed,
     CanceledByUser,
+}
+
+/// Who deleted the results of a run.
+#[derive(Clone, Copy)]
+pub(crate) enum Deleted {
+    ByUser,
+    BySystem,
 }
 
 #[derive(Clone, Deserialize, Serialize)]
@@ -105,7 +114,19 @@ impl Item {
     }
 }
 
+/// Results are kept for so long after the end of a run.
+const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+
 impl Run {
+    /// Whether the results are there no more, and why.
+    pub(crate) fn deleted(&self, now: Timestamp) -> Option<Deleted> {
+        let expired = |end: RunEnd| now.duration_since(end.at) >= KEPT;
+        match self.results_deleted_at {
+            Some(_) => Some(Deleted::ByUser),
+            None => self.end.is_some_and(expired).then_some(Deleted::BySystem),
+        }
+    }
+
     pub(crate) fn count(&self, fits: impl Fn(&Progress) -> bool) -> usize {
         self.items.iter().filter(|item| fits(&item.progress)).count()
     }

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use parking_lot::RwLock;
 use uuid::Uuid;
 
+use crate::access::{Grant, ShareToken};
 use crate::run::{Item, Progress, Run};
 use crate::store::{Changes, Found, Store};
 
@@ -19,6 +20,8 @@ pub(crate) struct State {
 #[derive(Default)]
 pub(crate) struct Records {
     pub(crate) runs: IndexMap<Uuid, Run>,
+    pub(crate) grants: IndexMap<Uuid, Grant>,
+    pub(crate) share_tokens: IndexMap<Uuid, ShareToken>,
 }
 
 /// A change could not be written down.
@@ -43,6 +46,12 @@ impl State {
             run.items = items.remove(&key).unwrap_or_default();
             records.runs.insert(run.id, run);
         }
+        let mut grants = found.take::<Grant>("grant/")?;
+        grants.sort_by_key(|(_, grant)| grant.created_at);
+        records.grants.extend(grants.into_iter().map(|(_, grant)| (grant.id, grant)));
+        let mut tokens = found.take::<ShareToken>("share-token/")?;
+        tokens.sort_by_key(|(_, token)| token.created_at);
+        records.share_tokens.extend(tokens.into_iter().map(|(_, token)| (token.id, token)));
         Ok(Self { records: RwLock::new(records), store })
     }
 
@@ -79,6 +88,14 @@ impl State {
 impl Changes {
     pub(crate) fn run(&mut self, run: &Run) {
         self.put(format!("run/{}", run.id), run);
+    }
+
+    pub(crate) fn grant(&mut self, grant: &Grant) {
+        self.put(format!("grant/{}", grant.id), grant);
+    }
+
+    pub(crate) fn share_token(&mut self, token: &ShareToken) {
+        self.put(format!("share-token/{}", token.id), token);
     }
 
     pub(crate) fn item(&mut self, run: Uuid, at: usize, item: &Item) {

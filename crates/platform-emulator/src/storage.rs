@@ -1,78 +1,141 @@
-//! The object storage: signed PUT and GET, path-style (`/bucket/key`).
+//! The object storage, as the XML API of Google Cloud Storage and S3 clients know it, path-style
+//! (`/bucket/key`).
 
+mod conditions;
+mod content;
+mod list;
+mod multipart;
 mod object;
+mod refusal;
+mod service_account;
 mod signature;
 
 use std::sync::Arc;
 
+use async_compression::tokio::bufread::GzipDecoder;
+use aws_lc_rs::digest;
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use futures_util::TryStreamExt;
-use tokio_util::io::ReaderStream;
+use percent_encoding::percent_decode_str;
+use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::platform::Platform;
+use conditions::Selection;
+use content::BLOCK;
+use signature::Verified;
 
-pub(crate) use object::{Object, Objects, checksum_text};
+pub(crate) use multipart::Multiparts;
+pub(crate) use object::{About, Object, Objects, Upload, checksum_text};
+pub(crate) use refusal::Refusal;
+pub use service_account::ServiceAccount;
+pub(crate) use service_account::ServiceAccounts;
 pub(crate) use signature::presign;
 
-/// Files are read in pieces of this size.
-const BLOCK: usize = 256 * 1024;
+/// The longest name of an object, in bytes.
+const LONGEST_KEY: usize = 1024;
+/// The largest object: 5 TiB.
+const LARGEST: u64 = 5 << 40;
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
-    Router::new().route("/{bucket}/{*key}", get(fetch).put(store)).with_state(platform)
+    Router::new().fallback(serve).with_state(platform)
 }
 
-/// An error answer as S3-compatible storages give it.
-pub(crate) struct Refusal {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
+/// What a request is about: a bucket, or an object in it, and what is asked behind the question mark.
+struct Target {
+    bucket: String,
+    key: Option<String>,
+    query: String,
 }
 
-impl Refusal {
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+impl Target {
+    fn of(request: &Request) -> Result<Self, Refusal> {
+        let decode = |text: &str| percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned);
+        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+        let (bucket, key) = path.split_once('/').map_or((path, None), |(bucket, key)| (bucket, Some(key)));
+        let key = key.filter(|key| !key.is_empty()).map(decode).transpose();
+        let malformed = |_| Refusal::invalid("the path is not UTF-8");
+        let (bucket, key) = (decode(bucket).map_err(malformed)?, key.map_err(malformed)?);
+        if key.as_ref().is_some_and(|key| key.len() > LONGEST_KEY) {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "KeyTooLongError", "the key has more than 1024 bytes"));
+        }
+        if key.as_ref().is_some_and(|key| key.chars().any(char::is_control) || matches!(key.as_str(), "." | "..")) {
+            return Err(Refusal::invalid("the key holds control characters, or is `.` or `..`"));
+        }
+        Ok(Self { bucket, key, query: request.uri().query().unwrap_or_default().to_owned() })
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` calls")]
-    fn internal(error: impl ToString) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string())
+    /// A parameter, decoded; that of a name alone is empty.
+    fn parameter(&self, name: &str) -> Option<String> {
+        signature::parameter(&self.query, name)
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let body = format!(
-            "<?xml version=\"1.0\"?><Error><Code>{}</Code><Message>{}</Message></Error>",
-            self.code, self.message
-        );
-        (self.status, [(header::CONTENT_TYPE, "application/xml")], body).into_response()
+async fn serve(State(platform): State<Arc<Platform>>, request: Request) -> Result<Response, Refusal> {
+    let target = Target::of(&request)?;
+    let verified = signature::verify(&platform, &target.bucket, &request)?;
+    let upload = target.parameter("uploadId");
+    let method = request.method().clone();
+    match (method, &target.key, upload) {
+        (Method::GET, None, _) => list::list(&platform, &target),
+        (Method::HEAD, None, _) => Ok(StatusCode::OK.into_response()),
+        (Method::GET, Some(_), Some(id)) => multipart::list_parts(&platform, &target, &id),
+        (Method::GET | Method::HEAD, Some(key), None) => fetch(&platform, &target, key, request.headers()).await,
+        (Method::PUT, Some(_), Some(id)) => multipart::put_part(&platform, &target, &id, request, &verified).await,
+        (Method::PUT, Some(key), None) => store(&platform, &target, key, request, &verified).await,
+        (Method::DELETE, Some(_), Some(id)) => multipart::abort(&platform, &target, &id),
+        (Method::DELETE, Some(key), None) => remove(&platform, &target, key).await,
+        (Method::POST, Some(key), None) if target.parameter("uploads").is_some() => {
+            Ok(multipart::start(&platform, &target, key, request.headers()))
+        }
+        (Method::POST, Some(key), Some(id)) => {
+            multipart::complete(&platform, &target, key, &id, request, &verified).await
+        }
+        (method, ..) => Err(Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            format!("{method} is not understood here"),
+        )),
     }
+}
+
+fn no_such_key() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "NoSuchKey", "there is no such object")
+}
+
+/// Writes a body down, in pieces as they come.
+async fn receive(platform: &Platform, mut body: BodyDataStream, verified: &Verified) -> Result<Upload, Refusal> {
+    let broken = |_| Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body broke off");
+    let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
+    let mut digest = verified.digest();
+    while let Some(piece) = body.try_next().await.map_err(broken)? {
+        if upload.bytes() + piece.len() as u64 > LARGEST {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "EntityTooLarge", "an object has at most 5 TiB"));
+        }
+        if let Some(digest) = &mut digest {
+            digest.update(&piece);
+        }
+        upload.write(&piece).await.map_err(Refusal::internal)?;
+    }
+    verified.check(digest.map(digest::Context::finish).as_ref())?;
+    Ok(upload)
 }
 
 async fn store(
-    State(platform): State<Arc<Platform>>,
-    Path((bucket, key)): Path<(String, String)>,
+    platform: &Platform,
+    target: &Target,
+    key: &str,
     request: Request,
+    verified: &Verified,
 ) -> Result<Response, Refusal> {
-    signature::verify(&platform, &bucket, &request)?;
     let headers = request.headers().clone();
-    let content_type =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/octet-stream");
-    let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
-    let mut body = request.into_body().into_data_stream();
-    while let Some(piece) = body
-        .try_next()
-        .await
-        .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body broke off"))?
-    {
-        upload.write(&piece).await.map_err(Refusal::internal)?;
-    }
-    let object = upload.finish(content_type).await.map_err(Refusal::internal)?;
+    conditions::check_generation(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
+    let upload = receive(platform, request.into_body().into_data_stream(), verified).await?;
+    let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
+    object.about.content_encoding = headers.get(header::CONTENT_ENCODING).map(text);
     if stated_checksum(&headers).is_some_and(|stated| stated != checksum_text(object.about.crc32c)) {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -80,44 +143,124 @@ async fn store(
             "the body does not have the CRC32C that was stated",
         ));
     }
-    let hash = object_headers(&object);
-    platform.objects.put(platform.state.store(), &bucket, &key, object).await.map_err(Refusal::internal)?;
-    Ok((StatusCode::OK, hash).into_response())
+    // Somebody else may have been faster while the body came.
+    conditions::check_generation(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
+    let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
+    Ok((StatusCode::OK, object_headers(&object)).into_response())
 }
 
-async fn fetch(
-    State(platform): State<Arc<Platform>>,
-    Path((bucket, key)): Path<(String, String)>,
-    request: Request,
-) -> Result<Response, Refusal> {
-    signature::verify(&platform, &bucket, &request)?;
-    let object = platform
-        .objects
-        .get(&bucket, &key)
-        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "NoSuchKey", "there is no such object"))?;
-    let file = object.open().await.map_err(Refusal::internal)?;
-    let mut headers = object_headers(&object);
-    headers.insert(header::CONTENT_LENGTH, object.about.bytes.into());
-    if let Ok(value) = HeaderValue::from_str(&object.about.content_type) {
-        headers.insert(header::CONTENT_TYPE, value);
+async fn remove(platform: &Platform, target: &Target, key: &str) -> Result<Response, Refusal> {
+    let removed = platform.objects.remove(platform.state.store(), &target.bucket, key);
+    if removed.await.map_err(Refusal::internal)? {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    } else {
+        Err(no_such_key())
     }
-    Ok((headers, Body::from_stream(ReaderStream::with_capacity(file, BLOCK))).into_response())
+}
+
+async fn fetch(platform: &Platform, target: &Target, key: &str, asked: &HeaderMap) -> Result<Response, Refusal> {
+    let object = platform.objects.get(&target.bucket, key).ok_or_else(no_such_key)?;
+    if target.parameter("generation").is_some_and(|wanted| wanted != object.about.generation.to_string()) {
+        return Err(no_such_key());
+    }
+    conditions::check_generation(asked, Some(&object))?;
+    let mut headers = object_headers(&object);
+    set(&mut headers, header::CONTENT_TYPE, &object.about.content_type);
+    for (parameter, name) in [
+        ("response-content-type", header::CONTENT_TYPE),
+        ("response-content-disposition", header::CONTENT_DISPOSITION),
+        ("response-cache-control", header::CACHE_CONTROL),
+    ] {
+        if let Some(value) = target.parameter(parameter) {
+            set(&mut headers, name, &value);
+        }
+    }
+    if !conditions::is_wanted(&object, asked)? {
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    }
+    if let Some(encoding) = &object.about.content_encoding {
+        if encoding == "gzip" && !conditions::accepts_gzip(asked) {
+            return decompressed(&object, headers).await;
+        }
+        set(&mut headers, header::CONTENT_ENCODING, encoding);
+    }
+    let size = object.about.bytes;
+    let (status, range) = match conditions::select(&object, asked)? {
+        Selection::Whole => (StatusCode::OK, 0..size),
+        Selection::Part(range) => {
+            set(&mut headers, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
+            (StatusCode::PARTIAL_CONTENT, range)
+        }
+    };
+    set(&mut headers, header::ACCEPT_RANGES, "bytes");
+    headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
+    let body = object.read(range).await.map_err(Refusal::internal)?;
+    Ok((status, headers, body).into_response())
+}
+
+/// An object that is stored compressed, for those who do not want it so: whole, and of unknown length.
+async fn decompressed(object: &Object, mut headers: HeaderMap) -> Result<Response, Refusal> {
+    let stored = object.read(0..object.about.bytes).await.map_err(Refusal::internal)?;
+    let stored = StreamReader::new(stored.into_data_stream().map_err(std::io::Error::other));
+    let stream = ReaderStream::with_capacity(GzipDecoder::new(stored), BLOCK);
+    set(&mut headers, header::WARNING, "214 UploadServer gunzipped");
+    set(&mut headers, HeaderName::from_static("x-guploader-response-body-transformations"), "gunzipped");
+    Ok((StatusCode::OK, headers, Body::from_stream(stream)).into_response())
 }
 
 fn object_headers(object: &Object) -> HeaderMap {
+    let about = &object.about;
     let mut headers = HeaderMap::new();
-    let checksum = checksum_text(object.about.crc32c);
-    for (name, value) in [("x-goog-hash", format!("crc32c={checksum}")), ("etag", format!("\"{}\"", object.about.tag))]
-    {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
-        }
+    set(&mut headers, header::ETAG, &object.etag());
+    set(&mut headers, header::LAST_MODIFIED, &conditions::http_date(about.created_at));
+    for (name, value) in [
+        ("x-goog-hash", format!("crc32c={}", checksum_text(about.crc32c))),
+        ("x-goog-generation", about.generation.to_string()),
+        ("x-goog-stored-content-length", about.bytes.to_string()),
+        ("x-goog-stored-content-encoding", about.content_encoding.clone().unwrap_or_else(|| "identity".to_owned())),
+    ] {
+        set(&mut headers, HeaderName::from_static(name), &value);
     }
     headers
+}
+
+/// Sets a header, if the value can be one.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// The value of a header, or the type of what nobody knows.
+fn stated<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("application/octet-stream")
 }
 
 /// The CRC32C that the sender states in `x-goog-hash`.
 fn stated_checksum(headers: &HeaderMap) -> Option<&str> {
     let hashes = headers.get("x-goog-hash")?.to_str().ok()?;
     hashes.split(',').find_map(|hash| hash.trim().strip_prefix("crc32c="))
+}
+
+impl Platform {
+    /// Puts an object in the place of what was there, as of now.
+    pub(crate) async fn keep(&self, bucket: &str, key: &str, mut object: Object) -> std::io::Result<Arc<Object>> {
+        object.about.created_at = self.timestamp();
+        self.objects.put(self.state.store(), bucket, key, object).await
+    }
+}
+
+/// Puts another object of the same size in the place of the one at this path, if there is one.
+pub(crate) async fn replace(platform: &Platform, path: &str) {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let Some((bucket, key)) = decoded.trim_start_matches('/').split_once('/') else { return };
+    if let Some(object) = platform.objects.get(bucket, key)
+        && let Err(error) = platform.keep(bucket, key, object.other()).await
+    {
+        tracing::error!(%error, "an object could not be replaced");
+    }
 }

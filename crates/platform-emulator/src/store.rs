@@ -3,6 +3,7 @@
 //! Changes are written in the order in which they were handed in, several together in one transaction
 //! when there are many at once, and each is acknowledged only when it is on the disk.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
@@ -33,9 +34,13 @@ struct Batch {
     written: oneshot::Sender<Result<(), String>>,
 }
 
-/// Records to be written in the place of what was there.
+/// Records to be written in the place of what was there, or, without content, to be deleted.
 #[derive(Default)]
-pub(crate) struct Changes(Vec<(String, Vec<u8>)>);
+pub(crate) struct Changes {
+    records: Vec<(String, Option<Vec<u8>>)>,
+    /// Dropped when the records are on the disk.
+    kept: Vec<Box<dyn Any + Send>>,
+}
 
 /// What was in the data folder.
 #[derive(Default)]
@@ -62,7 +67,7 @@ impl Store {
     /// are on the disk.
     pub(crate) fn write(&self, changes: Changes) -> impl Future<Output = Result<(), String>> + use<> {
         let (written, done) = oneshot::channel();
-        let queue = self.0.as_ref().and_then(|writer| writer.queue.as_ref()).filter(|_| !changes.0.is_empty());
+        let queue = self.0.as_ref().and_then(|writer| writer.queue.as_ref()).filter(|_| !changes.records.is_empty());
         // In memory, or nothing to write: it is done.
         let queued = queue.map(|queue| queue.send(Batch { changes, written }).is_ok());
         async move {
@@ -88,9 +93,18 @@ impl Drop for Writer {
 impl Changes {
     pub(crate) fn put(&mut self, key: String, record: &impl Serialize) {
         match serde_json::to_vec(record) {
-            Ok(json) => self.0.push((key, json)),
+            Ok(json) => self.records.push((key, Some(json))),
             Err(error) => tracing::error!(%error, key, "a record cannot be written down"),
         }
+    }
+
+    pub(crate) fn remove(&mut self, key: String) {
+        self.records.push((key, None));
+    }
+
+    /// What must not go before the records are on the disk.
+    pub(crate) fn keep_until_written(&mut self, kept: impl Any + Send) {
+        self.kept.push(Box::new(kept));
     }
 }
 
@@ -138,8 +152,11 @@ fn commit(database: &Database, batches: &[Batch]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(RECORDS)?;
-        for (key, json) in batches.iter().flat_map(|batch| &batch.changes.0) {
-            table.insert(key.as_str(), json.as_slice())?;
+        for (key, json) in batches.iter().flat_map(|batch| &batch.changes.records) {
+            match json {
+                Some(json) => table.insert(key.as_str(), json.as_slice())?,
+                None => table.remove(key.as_str())?,
+            };
         }
     }
     transaction.commit()?;

@@ -79,6 +79,8 @@ pub(crate) struct Operation {
 pub(crate) enum Output {
     Json(Ty),
     Redirect,
+    /// The status says everything.
+    Nothing,
 }
 
 impl Model {
@@ -156,7 +158,11 @@ impl Operation {
             let status: u16 = status.parse().with_context(|| format!("status {status}"))?;
             match (status, &response.content) {
                 (200..=299, Some(content)) => {
-                    successes.push((status, Output::Json(Ty::of(&content.json.schema)?)));
+                    let output = match Ty::of(&content.json.schema)? {
+                        Ty::Any => Output::Nothing,
+                        ty => Output::Json(ty),
+                    };
+                    successes.push((status, output));
                 }
                 (307, None) => successes.push((status, Output::Redirect)),
                 (400..=499, _) => refusals.push((status, response.description.clone())),
@@ -184,7 +190,7 @@ impl Operation {
     fn answer(&self) -> Option<&Ty> {
         match &self.output {
             Output::Json(ty) => Some(ty),
-            Output::Redirect => None,
+            Output::Redirect | Output::Nothing => None,
         }
     }
 }

@@ -1,31 +1,140 @@
-//! Applications and their versions.
+//! Applications, their versions, and the documents of these.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
-use axum::extract::Path;
+use axum::extract::State;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Caller;
-use super::page::Page;
+use super::items::redirect;
 use super::problem::Problem;
-use crate::application;
+use super::request::{Key, Parameters, Place};
+use crate::application::{self, Application, Version};
+use crate::documents::{self, Document};
+use crate::platform::Platform;
+use crate::storage::presign;
 
-pub(super) async fn list(_caller: Caller, page: Page) -> Result<Json<Vec<Value>>, Problem> {
-    let tissue = json!({
-        "application_id": application::ID,
-        "name": "Tissue detection",
-        "regulatory_classes": ["RUO"],
-        "description": "Finds the tissue on a slide: a heat map, its outlines and its areas.",
-        "latest_version": { "number": application::VERSION, "released_at": application::RELEASED_AT },
+/// How long the signed URL of a document is good for.
+const URL_LIFETIME: Duration = Duration::from_secs(5 * 60);
+const SORT_FIELDS: [&str; 4] = ["application_id", "name", "description", "regulatory_classes"];
+const REGULATORY_CLASSES: [&str; 1] = ["RUO"];
+const NO_VERSION: Problem = Problem::NotFound("Application version not found");
+const NO_DOCUMENT: Problem = Problem::NotFound("Document not found");
+
+fn summary(version: &Version) -> Value {
+    json!({ "number": version.number, "released_at": version.released_at })
+}
+
+pub(super) async fn list(_caller: Caller, parameters: Parameters) -> Result<Json<Vec<Value>>, Problem> {
+    let (page, sort) = (parameters.page_with("page-size")?, parameters.sort(&SORT_FIELDS)?);
+    let mut applications: Vec<_> = application::all().iter().collect();
+    sort.apply(&mut applications, |application, field| match field {
+        "application_id" => Key::text(application.id),
+        "name" => Key::text(application.name),
+        "description" => Key::text(application.description),
+        _ => Key::text(&REGULATORY_CLASSES.join(",")),
     });
-    page.of(&[tissue]).map(Json)
+    let describe = |application: &Application| {
+        json!({
+            "application_id": application.id,
+            "name": application.name,
+            "regulatory_classes": REGULATORY_CLASSES,
+            "description": application.description,
+            "latest_version": summary(application.latest()),
+        })
+    };
+    Ok(Json(page.of(applications)?.into_iter().map(describe).collect()))
+}
+
+pub(super) async fn get(_caller: Caller, Place(id): Place<String>) -> Result<Json<Value>, Problem> {
+    let application = application::find(&id).ok_or(Problem::NotFound("Application not found"))?;
+    Ok(Json(json!({
+        "application_id": application.id,
+        "name": application.name,
+        "regulatory_classes": REGULATORY_CLASSES,
+        "description": application.description,
+        "versions": application.versions.iter().map(summary).collect::<Vec<_>>(),
+    })))
+}
+
+fn find(id: &str, number: &str) -> Result<(&'static Application, &'static Version), Problem> {
+    if number.parse::<semver::Version>().is_err() {
+        return Err(Problem::invalid(json!(["path", "version"]), "Input should be a semantic version"));
+    }
+    let application = application::find(id).ok_or(NO_VERSION)?;
+    Ok((application, application.version(number).ok_or(NO_VERSION)?))
 }
 
 pub(super) async fn version(
     _caller: Caller,
-    Path((id, version)): Path<(String, String)>,
+    Place((id, number)): Place<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    if (id.as_str(), version.as_str()) != (application::ID, application::VERSION) {
-        return Err(Problem::NotFound("Application version not found"));
-    }
-    Ok(Json(application::description()))
+    let (application, version) = find(&id, &number)?;
+    Ok(Json(application.describe(version)))
+}
+
+fn describe(document: &Document) -> Value {
+    json!({
+        "id": document.id,
+        "name": document.name,
+        "mime_type": document.mime_type,
+        "visibility": "public",
+        "created_at": document.released_at,
+        "updated_at": document.released_at,
+    })
+}
+
+pub(super) async fn documents(
+    _caller: Caller,
+    Place((id, number)): Place<(String, String)>,
+) -> Result<Json<Vec<Value>>, Problem> {
+    let (application, version) = find(&id, &number)?;
+    Ok(Json(documents::of(application, version).iter().map(describe).collect()))
+}
+
+fn find_document(id: &str, number: &str, name: &str) -> Result<Document, Problem> {
+    let (application, version) = find(id, number)?;
+    documents::of(application, version).into_iter().find(|document| document.name == name).ok_or(NO_DOCUMENT)
+}
+
+pub(super) async fn document(
+    _caller: Caller,
+    Place((id, number, name)): Place<(String, String, String)>,
+) -> Result<Json<Value>, Problem> {
+    find_document(&id, &number, &name).map(|document| Json(describe(&document)))
+}
+
+/// Redirects to a document that is to be saved.
+pub(super) async fn document_file(
+    state: State<Arc<Platform>>,
+    caller: Caller,
+    place: Place<(String, String, String)>,
+) -> Result<Response, Problem> {
+    document_url(&state, &caller, place, true).await
+}
+
+/// Redirects to a document that is to be shown.
+pub(super) async fn document_content(
+    state: State<Arc<Platform>>,
+    caller: Caller,
+    place: Place<(String, String, String)>,
+) -> Result<Response, Problem> {
+    document_url(&state, &caller, place, false).await
+}
+
+async fn document_url(
+    platform: &Arc<Platform>,
+    caller: &Caller,
+    Place((id, number, name)): Place<(String, String, String)>,
+    attached: bool,
+) -> Result<Response, Problem> {
+    let document = find_document(&id, &number, &name)?;
+    let (_, organization) = caller.account(platform)?;
+    let key = document.store(platform, organization).await.map_err(|error| Problem::Internal(error.to_string()))?;
+    let disposition = [("response-content-disposition", "attachment")];
+    let parameters = if attached { &disposition[..] } else { &[] };
+    Ok(redirect(presign(platform, organization, &key, URL_LIFETIME, parameters).as_str()))
 }

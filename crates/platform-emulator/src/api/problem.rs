@@ -14,13 +14,19 @@ pub(crate) enum Problem {
     /// The organisation has submitted as many slides as it may.
     QuotaExceeded,
     Forbidden,
-    /// It has been done already.
-    Conflict(&'static str),
-    /// The emulator itself could not go on.
-    Internal(String),
     NotFound(&'static str),
+    MethodNotAllowed,
+    /// It has been done already, or it is too early.
+    Conflict(&'static str),
+    /// It was there, and is deleted.
+    Gone,
+    /// What was to be changed is not what the sender thought.
+    PreconditionFailed,
+    TooLarge,
     /// The request is malformed: a place and a message each.
     Invalid(Vec<(Value, String)>),
+    /// The emulator itself could not go on.
+    Internal(String),
 }
 
 impl Problem {
@@ -42,15 +48,21 @@ impl IntoResponse for Problem {
             Self::Gateway(text) => return (StatusCode::UNAUTHORIZED, text).into_response(),
             Self::BadRequest(text) => (StatusCode::BAD_REQUEST, json!(text)),
             Self::QuotaExceeded => (StatusCode::PAYMENT_REQUIRED, json!("Slide quota exceeded")),
-            Self::Conflict(text) => (StatusCode::CONFLICT, json!(text)),
-            Self::Internal(text) => (StatusCode::INTERNAL_SERVER_ERROR, json!(text)),
-            Self::Forbidden => (StatusCode::FORBIDDEN, json!("Forbidden")),
+            Self::Forbidden => (StatusCode::FORBIDDEN, json!("You do not have the permission")),
             Self::NotFound(text) => (StatusCode::NOT_FOUND, json!(text)),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, json!("Method Not Allowed")),
+            Self::Conflict(text) => (StatusCode::CONFLICT, json!(text)),
+            Self::Gone => (StatusCode::GONE, json!("The artifact has been deleted")),
+            Self::PreconditionFailed => {
+                (StatusCode::PRECONDITION_FAILED, json!("The checksum is not that of the current metadata"))
+            }
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, json!("The body is larger than 64 MiB")),
             Self::Invalid(problems) => {
                 let problems =
                     problems.into_iter().map(|(loc, msg)| json!({ "loc": loc, "msg": msg, "type": "value_error" }));
                 (StatusCode::UNPROCESSABLE_ENTITY, problems.collect())
             }
+            Self::Internal(text) => (StatusCode::INTERNAL_SERVER_ERROR, json!(text)),
         };
         (status, Json(json!({ "detail": detail }))).into_response()
     }

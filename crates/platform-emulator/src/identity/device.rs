@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::Refusal;
+use super::form::Refusal;
 use crate::random::Random;
 
 pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -23,7 +23,13 @@ struct Login {
     user: Option<String>,
     started: SystemTime,
     decision: Option<Decision>,
+    /// How long the device has to wait between two questions; it grows when it does not.
+    interval: Duration,
+    asked: Option<SystemTime>,
 }
+
+/// A device that asks too soon waits so much longer from then on (RFC 8628, section 3.5).
+const SLOWER: Duration = Duration::from_secs(5);
 
 /// What the user said.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,12 +45,23 @@ pub(crate) struct Started {
 }
 
 impl Devices {
-    pub(crate) fn start(&self, scope: String, random: &Random, now: SystemTime) -> Started {
+    pub(crate) fn start(&self, scope: String, interval: u64, random: &Random, now: SystemTime) -> Started {
         let device_code = random.token();
         let letters: String = random.token()[..8].chars().map(letter).collect();
         let user_code = format!("{}-{}", &letters[..4], &letters[4..]);
-        let login = Login { user_code: user_code.clone(), scope, user: None, started: now, decision: None };
-        self.0.lock().insert(device_code.clone(), login);
+        let login = Login {
+            user_code: user_code.clone(),
+            scope,
+            user: None,
+            started: now,
+            decision: None,
+            interval: Duration::from_secs(interval),
+            asked: None,
+        };
+        let mut logins = self.0.lock();
+        // Those that nobody asks for any more.
+        logins.retain(|_, login| now < login.started + 2 * LIFETIME);
+        logins.insert(device_code.clone(), login);
         Started { device_code, user_code }
     }
 
@@ -63,7 +80,12 @@ impl Devices {
     /// Who approved a login, and its scope, once.
     pub(crate) fn redeem(&self, device_code: &str, now: SystemTime) -> Result<(String, String), Refusal> {
         let mut logins = self.0.lock();
-        if logins.get(device_code).is_some_and(|login| login.is_open(now)) {
+        if let Some(login) = logins.get_mut(device_code).filter(|login| login.is_open(now)) {
+            let too_soon = login.asked.replace(now).is_some_and(|asked| now < asked + login.interval);
+            if too_soon {
+                login.interval += SLOWER;
+                return Err(Refusal::new("slow_down", "the device asks more often than it was told to"));
+            }
             return Err(Refusal::new("authorization_pending", "the user has not decided yet"));
         }
         let login =

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
 use crate::account::AUDIENCE;
@@ -31,6 +31,11 @@ pub(crate) enum KeyError {
 #[derive(Deserialize)]
 pub(crate) struct Claims {
     pub(crate) sub: String,
+    pub(crate) exp: u64,
+    #[serde(default)]
+    pub(crate) iat: u64,
+    pub(crate) jti: Option<String>,
+    pub(crate) scope: Option<String>,
 }
 
 impl SigningKey {
@@ -54,8 +59,8 @@ impl SigningKey {
         &self.id
     }
 
-    pub(crate) fn jwks(&self) -> Value {
-        json!({ "keys": [self.jwk] })
+    pub(crate) fn jwk(&self) -> &Jwk {
+        &self.jwk
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> Result<String, jsonwebtoken::errors::Error> {
@@ -63,13 +68,20 @@ impl SigningKey {
         jsonwebtoken::encode(&header, claims, &self.private)
     }
 
-    /// What a token says, if it is one of ours and still good.
-    pub(crate) fn verify(&self, issuer: &Url, token: &str) -> Option<Claims> {
-        let mut validation = Validation::new(Algorithm::RS256);
-        validation.set_issuer(&[issuer.as_str()]);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        validation.leeway = 0;
-        jsonwebtoken::decode(token, &self.public, &validation).ok().map(|decoded| decoded.claims)
+    /// What a token says, if this key signed it for this audience, and it has not ended.
+    pub(crate) fn verify(&self, issuer: &Url, token: &str, now: u64) -> Option<Claims> {
+        let validation = validation(Algorithm::RS256, issuer.as_str(), AUDIENCE);
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.public, &validation).ok()?.claims;
+        (now < claims.exp).then_some(claims)
     }
+}
+
+/// Everything is checked but the end, which is a matter of the platform's clock.
+pub(super) fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[audience]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    validation.validate_exp = false;
+    validation
 }

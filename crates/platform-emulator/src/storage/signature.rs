@@ -1,18 +1,20 @@
-//! V4-style signed URLs by HMAC-SHA256, as the XML API of Google Cloud Storage and S3 know them.
+//! V4 signatures, as the XML API of Google Cloud Storage and S3 know them: in the query of a URL or in the
+//! header of a request, by an HMAC key or by the key of a service account.
 //!
 //! Decisions, case by case:
 //! - the path and the query are taken as they came over the wire, not decoded and encoded again;
 //! - `host` must be signed, and any other signed header must be there;
 //! - a URL is good from its date (some clocks are ahead: five minutes) until its expiry, which is
-//!   one second to seven days after it;
-//! - the signature is compared in constant time, and before the period is looked at.
+//!   one second to seven days after it; a signed request is good for fifteen minutes around its date;
+//! - the signature is compared in constant time, and before the period is looked at;
+//! - a body is what its signed digest says, or unsigned; chunks with signatures of their own are refused.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{digest, hmac};
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
@@ -20,143 +22,288 @@ use super::Refusal;
 use crate::account::{BUCKET_REGION, Organization};
 use crate::platform::Platform;
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// How far a clock may be ahead.
 const AHEAD: Duration = Duration::from_secs(300);
+/// For so long around its date, a request with a signature in its header is good.
+const AROUND: Duration = Duration::from_secs(15 * 60);
 const LONGEST: u64 = 7 * 24 * 60 * 60;
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same for a path, whose `/` stay.
-const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
+pub(super) const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-/// What the query of a signed URL says.
+/// A way to sign: what its parameters, scopes and keys begin or end with.
+struct Scheme {
+    algorithm: &'static str,
+    parameters: &'static str,
+    header_prefix: &'static str,
+    scope: &'static str,
+    key: KeyKind,
+}
+
+enum KeyKind {
+    /// Derived from the secret of the bucket, after this prefix.
+    Hmac(&'static str),
+    ServiceAccount,
+}
+
+const AWS4: Scheme = Scheme {
+    algorithm: "AWS4-HMAC-SHA256",
+    parameters: "X-Amz-",
+    header_prefix: "x-amz-",
+    scope: "s3/aws4_request",
+    key: KeyKind::Hmac("AWS4"),
+};
+const GOOG4: Scheme = Scheme {
+    algorithm: "GOOG4-HMAC-SHA256",
+    parameters: "X-Goog-",
+    header_prefix: "x-goog-",
+    scope: "storage/goog4_request",
+    key: KeyKind::Hmac("GOOG4"),
+};
+const GOOG4_RSA: Scheme = Scheme { algorithm: "GOOG4-RSA-SHA256", key: KeyKind::ServiceAccount, ..GOOG4 };
+const SCHEMES: [Scheme; 3] = [AWS4, GOOG4, GOOG4_RSA];
+
+/// What a request says of its signature.
 struct Signed {
+    scheme: &'static Scheme,
+    /// Who signed, and where the signature is good: `key/day/region/service/request`.
     credential: String,
+    /// As it was sent.
     date: String,
-    day: String,
-    start: SystemTime,
-    lifetime: String,
     headers: String,
     signature: Vec<u8>,
+    /// In seconds, of a URL.
+    lifetime: Option<String>,
+    payload: String,
+}
+
+/// A request that was signed by whom it says.
+pub(super) struct Verified {
+    /// SHA-256 of the body, if it is signed.
+    digest: Option<Vec<u8>>,
+}
+
+impl Verified {
+    /// What the body must be put through as it comes.
+    pub(super) fn digest(&self) -> Option<digest::Context> {
+        self.digest.as_ref().map(|_| digest::Context::new(&digest::SHA256))
+    }
+
+    /// Refuses a body that is not the signed one.
+    pub(super) fn check(&self, body: Option<&digest::Digest>) -> Result<(), Refusal> {
+        if self.digest.as_deref() == body.map(AsRef::as_ref) {
+            return Ok(());
+        }
+        Err(Refusal::new(StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch", "the body is not the signed one"))
+    }
 }
 
 impl Signed {
-    fn read(query: &str) -> Result<Self, Refusal> {
-        let parameter =
-            |name| parameter(query, name).ok_or_else(|| denied(format!("{name} is missing: the URL must be signed")));
-        if parameter("X-Amz-Algorithm")? != ALGORITHM {
-            return Err(denied("another algorithm than AWS4-HMAC-SHA256"));
+    fn read(request: &Request) -> Result<Self, Refusal> {
+        match request.headers().get(header::AUTHORIZATION) {
+            Some(value) => Self::of_header(value.to_str().unwrap_or_default(), request.headers()),
+            None => Self::of_query(request.uri().query().unwrap_or_default(), request.headers()),
         }
-        let date = parameter("X-Amz-Date")?;
-        let (start, day) = parse_date(&date).ok_or_else(|| denied("X-Amz-Date is no date"))?;
+    }
+
+    fn of_query(query: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let stated = SCHEMES.iter().find_map(|scheme| {
+            let algorithm = parameter(query, &format!("{}Algorithm", scheme.parameters))?;
+            Some(SCHEMES.iter().find(|scheme| scheme.algorithm == algorithm))
+        });
+        let scheme = stated.ok_or_else(|| Refusal::denied("the request must be signed"))?;
+        let scheme = scheme.ok_or_else(|| Refusal::denied("the algorithm of the signature is not known"))?;
+        let parameter = |name: &str| {
+            let name = format!("{}{name}", scheme.parameters);
+            parameter(query, &name).ok_or_else(|| Refusal::denied(format!("{name} is missing")))
+        };
         Ok(Self {
-            credential: parameter("X-Amz-Credential")?,
-            date,
-            day,
-            start,
-            lifetime: parameter("X-Amz-Expires")?,
-            headers: parameter("X-Amz-SignedHeaders")?,
-            signature: hex_decode(&parameter("X-Amz-Signature")?).unwrap_or_default(),
+            scheme,
+            credential: parameter("Credential")?,
+            date: parameter("Date")?,
+            headers: parameter("SignedHeaders")?,
+            signature: hex_decode(&parameter("Signature")?).unwrap_or_default(),
+            lifetime: Some(parameter("Expires")?),
+            payload: scheme.header(headers, "content-sha256").unwrap_or(UNSIGNED).to_owned(),
         })
     }
-}
 
-fn denied(message: impl Into<String>) -> Refusal {
-    Refusal::new(StatusCode::FORBIDDEN, "AccessDenied", message)
-}
-
-/// Lets a request pass if its URL was signed with the key of the organisation that owns the bucket, and
-/// is still good.
-pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Result<(), Refusal> {
-    let query = request.uri().query().unwrap_or_default();
-    let signed = Signed::read(query)?;
-    let (key_id, scope) = signed.credential.split_once('/').unwrap_or_default();
-    let owner = platform
-        .accounts
-        .owner_of_key(key_id)
-        .ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"))?;
-    if scope != credential_scope(&signed.day) {
-        return Err(denied("the credential scope does not fit the date, region and service"));
+    fn of_header(value: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let (algorithm, fields) = value.split_once(' ').unwrap_or_default();
+        let scheme = SCHEMES.iter().find(|scheme| scheme.algorithm == algorithm);
+        let scheme = scheme.ok_or_else(|| Refusal::denied("the algorithm of the signature is not known"))?;
+        let field = |name: &str| {
+            let mut fields = fields.split(',').filter_map(|field| field.trim().split_once('='));
+            let found = fields.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+            found.ok_or_else(|| Refusal::denied(format!("{name} is missing in the Authorization header")))
+        };
+        let missing = |name| Refusal::denied(format!("the header {}{name} is missing", scheme.header_prefix));
+        Ok(Self {
+            scheme,
+            credential: field("Credential")?,
+            date: scheme.header(headers, "date").ok_or_else(|| missing("date"))?.to_owned(),
+            headers: field("SignedHeaders")?,
+            signature: hex_decode(&field("Signature")?).unwrap_or_default(),
+            lifetime: None,
+            payload: scheme.header(headers, "content-sha256").ok_or_else(|| missing("content-sha256"))?.to_owned(),
+        })
     }
-    let canonical = canonical_request(request.method(), request.uri(), query, request.headers(), &signed.headers);
-    let canonical = canonical.ok_or_else(|| denied("a signed header is missing, or `host` is not signed"))?;
-    let text = string_to_sign(&signed.date, &signed.day, &canonical);
-    let key = signing_key(&owner.key.secret_access_key, &signed.day);
-    if hmac::verify(&key, text.as_bytes(), &signed.signature).is_err() {
+
+    /// The period in which the request is good.
+    fn check_period(&self, start: SystemTime, now: SystemTime) -> Result<(), Refusal> {
+        let Some(lifetime) = &self.lifetime else {
+            let near = start <= now + AROUND && now <= start + AROUND;
+            let skewed = || Refusal::new(StatusCode::FORBIDDEN, "RequestTimeTooSkewed", "the date is not that of now");
+            return if near { Ok(()) } else { Err(skewed()) };
+        };
+        let lifetime = lifetime.parse().ok().filter(|seconds| (1..=LONGEST).contains(seconds));
+        let lifetime = lifetime.ok_or_else(|| Refusal::denied("the expiry must be 1 to 604800 seconds"))?;
+        if now + AHEAD < start || start + Duration::from_secs(lifetime) <= now {
+            return Err(Refusal::expired());
+        }
+        Ok(())
+    }
+
+    fn digest(&self) -> Result<Option<Vec<u8>>, Refusal> {
+        match hex_decode(&self.payload).filter(|digest| digest.len() == 32) {
+            Some(digest) => Ok(Some(digest)),
+            None if self.payload == UNSIGNED => Ok(None),
+            None => Err(Refusal::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "NotImplemented",
+                "bodies that are signed chunk by chunk are not supported: sign the digest of the body, or leave it unsigned",
+            )),
+        }
+    }
+}
+
+impl Scheme {
+    fn header<'a>(&self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+        headers.get(format!("{}{name}", self.header_prefix))?.to_str().ok()
+    }
+
+    fn string_to_sign(&self, date: &str, scope: &str, canonical: &str) -> String {
+        let digest = digest::digest(&digest::SHA256, canonical.as_bytes());
+        format!("{}\n{date}\n{scope}\n{}", self.algorithm, hex(digest.as_ref()))
+    }
+}
+
+/// Lets a request pass if it was signed with a key of the organisation that owns the bucket, and is still good.
+pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Result<Verified, Refusal> {
+    let signed = Signed::read(request)?;
+    let (start, day) = parse_date(&signed.date).ok_or_else(|| Refusal::denied("the date of the signature is none"))?;
+    let (key, scope) = signed.credential.split_once('/').unwrap_or_default();
+    let location = scope.strip_prefix(&format!("{day}/")).and_then(|rest| rest.split_once('/'));
+    let location = location.filter(|(_, rest)| *rest == signed.scheme.scope).map(|(location, _)| location);
+    let location =
+        location.ok_or_else(|| Refusal::denied("the credential scope does not fit the date and the service"))?;
+    let canonical = canonical_request(request, &signed)
+        .ok_or_else(|| Refusal::denied("a signed header is missing, or `host` is not signed"))?;
+    let text = signed.scheme.string_to_sign(&signed.date, scope, &canonical);
+    let owner = match signed.scheme.key {
+        KeyKind::Hmac(_) => platform.accounts.owner_of_key(key),
+        KeyKind::ServiceAccount => platform.accounts.owner_of_service_account(key),
+    };
+    let owner =
+        owner.ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", "unknown access key id"))?;
+    let fits = match signed.scheme.key {
+        KeyKind::Hmac(prefix) => {
+            let key = signing_key(prefix, &owner.key.secret_access_key, &day, location, signed.scheme.scope);
+            hmac::verify(&key, text.as_bytes(), &signed.signature).is_ok()
+        }
+        KeyKind::ServiceAccount => platform.service_accounts.signed(owner, &text, &signed.signature),
+    };
+    if !fits {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "SignatureDoesNotMatch",
             "the signature does not fit the request",
         ));
     }
+    if !platform.accounts.has_bucket(bucket) {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "NoSuchBucket", "there is no such bucket"));
+    }
     if owner.bucket != bucket {
-        return Err(denied("the key is not one of this bucket"));
+        return Err(Refusal::denied("the key is not one of this bucket"));
     }
-    let lifetime = signed.lifetime.parse().ok().filter(|seconds| (1..=LONGEST).contains(seconds));
-    let lifetime = lifetime.ok_or_else(|| denied("X-Amz-Expires must be 1 to 604800 seconds"))?;
-    let now = platform.now();
-    if now + AHEAD < signed.start || signed.start + Duration::from_secs(lifetime) <= now {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "ExpiredToken", "the URL has expired or is not valid yet"));
-    }
-    Ok(())
+    signed.check_period(start, platform.now())?;
+    Ok(Verified { digest: signed.digest()? })
 }
 
-/// A URL that fetches an object of an organisation until `lifetime` is over.
-pub(crate) fn presign(platform: &Platform, owner: &Organization, key: &str, lifetime: Duration) -> Url {
-    let bucket = &owner.bucket;
+/// A URL that fetches an object of an organisation until `lifetime` is over; `parameters` are signed with it.
+pub(crate) fn presign(
+    platform: &Platform,
+    owner: &Organization,
+    key: &str,
+    lifetime: Duration,
+    parameters: &[(&str, &str)],
+) -> Url {
     let mut url = platform.storage.clone();
-    url.set_path(&format!("{bucket}/{}", utf8_percent_encode(key, RESERVED_IN_PATH)));
+    url.set_path(&format!("{}/{}", owner.bucket, utf8_percent_encode(key, RESERVED_IN_PATH)));
     let now = platform.timestamp();
     let (date, day) = (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y%m%d").to_string());
-    let credential = format!("{}/{}", owner.key.access_key_id, credential_scope(&day));
-    let query = format!(
-        "X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}&X-Amz-Date={date}&X-Amz-Expires={}&X-Amz-SignedHeaders=host",
-        utf8_percent_encode(&credential, RESERVED),
-        lifetime.as_secs(),
-    );
+    let scope = format!("{day}/{BUCKET_REGION}/{}", AWS4.scope);
+    let credential = format!("{}/{scope}", owner.key.access_key_id);
+    let (seconds, encode) = (lifetime.as_secs().to_string(), |text| utf8_percent_encode(text, RESERVED).to_string());
+    let all = [
+        ("X-Amz-Algorithm", AWS4.algorithm),
+        ("X-Amz-Credential", &credential),
+        ("X-Amz-Date", &date),
+        ("X-Amz-Expires", &seconds),
+        ("X-Amz-SignedHeaders", "host"),
+    ];
+    let mut query: Vec<_> =
+        all.iter().chain(parameters).map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    query.sort_unstable();
+    let query = query.join("&");
     let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let canonical = format!("GET\n{}\n{query}\nhost:{authority}\n\nhost\nUNSIGNED-PAYLOAD", url.path());
-    let key = signing_key(&owner.key.secret_access_key, &day);
-    let signature = hmac::sign(&key, string_to_sign(&date, &day, &canonical).as_bytes());
+    let canonical = format!("GET\n{}\n{query}\nhost:{authority}\n\nhost\n{UNSIGNED}", url.path());
+    let key = signing_key("AWS4", &owner.key.secret_access_key, &day, BUCKET_REGION, AWS4.scope);
+    let signature = hmac::sign(&key, AWS4.string_to_sign(&date, &scope, &canonical).as_bytes());
     url.set_query(Some(&format!("{query}&X-Amz-Signature={}", hex(signature.as_ref()))));
     url
 }
 
-fn credential_scope(day: &str) -> String {
-    format!("{day}/{BUCKET_REGION}/s3/aws4_request")
-}
-
-fn string_to_sign(date: &str, day: &str, canonical: &str) -> String {
-    let digest = digest::digest(&digest::SHA256, canonical.as_bytes());
-    format!("{ALGORITHM}\n{date}\n{}\n{}", credential_scope(day), hex(digest.as_ref()))
-}
-
-fn signing_key(secret: &str, day: &str) -> hmac::Key {
-    let start = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{secret}").as_bytes());
-    [day, BUCKET_REGION, "s3", "aws4_request"]
-        .iter()
+fn signing_key(prefix: &str, secret: &str, day: &str, location: &str, scope: &str) -> hmac::Key {
+    let start = hmac::Key::new(hmac::HMAC_SHA256, format!("{prefix}{secret}").as_bytes());
+    [day, location]
+        .into_iter()
+        .chain(scope.split('/'))
         .fold(start, |key, part| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref()))
 }
 
-fn canonical_request(method: &Method, uri: &Uri, query: &str, headers: &HeaderMap, signed: &str) -> Option<String> {
-    let mut parameters: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("X-Amz-Signature=")).collect();
+/// The request as it was signed; `None` if something that was signed is not there.
+fn canonical_request(request: &Request, signed: &Signed) -> Option<String> {
+    let signature = format!("{}Signature=", signed.scheme.parameters);
+    let query = request.uri().query().unwrap_or_default();
+    let mut parameters: Vec<_> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.starts_with(&signature))
+        // A name alone is signed with an empty value.
+        .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
+        .collect();
     parameters.sort_unstable();
-    let mut canonical = format!("{method}\n{}\n{}\n", uri.path(), parameters.join("&"));
-    let names: Vec<&str> = signed.split(';').collect();
+    let mut canonical = format!("{}\n{}\n{}\n", request.method(), request.uri().path(), parameters.join("&"));
+    let names: Vec<&str> = signed.headers.split(';').collect();
     if !names.contains(&header::HOST.as_str()) {
         return None;
     }
     for name in names {
         let values: Option<Vec<_>> =
-            headers.get_all(name).iter().map(|value| value.to_str().ok().map(str::trim)).collect();
+            request.headers().get_all(name).iter().map(|value| value.to_str().ok().map(str::trim)).collect();
         let values = values.filter(|values| !values.is_empty())?;
         writeln!(canonical, "{name}:{}", values.join(",")).ok()?;
     }
-    Some(format!("{canonical}\n{signed}\nUNSIGNED-PAYLOAD"))
+    Some(format!("{canonical}\n{}\n{}", signed.headers, signed.payload))
 }
 
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1;
-    Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
+/// A parameter of a query, decoded; that of a name alone is empty.
+pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let value = pairs.into_iter().find(|(key, _)| *key == name)?.1.replace('+', " ");
+    Some(percent_decode_str(&value).decode_utf8().ok()?.into_owned())
 }
 
 /// `20260301T120000Z` as a moment, and its day.

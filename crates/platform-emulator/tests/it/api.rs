@@ -1,3 +1,11 @@
+//! The API as a stranger sees it.
+
+mod access;
+mod catalogue;
+mod lists;
+mod metadata;
+mod results;
+
 use auth_http::{Method, Request};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +17,7 @@ fn metadata() -> Value {
     json!({ "checksum_base64_crc32c": "AAAAAA==", "width_px": 1, "height_px": 1, "resolution_mpp": 0.5, "media_type": "image/tiff" })
 }
 
-fn item(external_id: &str, metadata: &Value) -> Value {
+pub(super) fn item(external_id: &str, metadata: &Value) -> Value {
     let artifact =
         json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/slide", "metadata": metadata });
     json!({ "external_id": external_id, "input_artifacts": [artifact] })
@@ -50,36 +58,6 @@ async fn a_token_that_the_emulator_did_not_sign_opens_nothing() {
 }
 
 #[tokio::test]
-async fn the_catalogue_leads_to_what_a_run_needs() {
-    let user = User::new().await;
-    let (_, applications) = user.get("/api/v1/applications").await;
-    let (id, version) = (&applications[0]["application_id"], &applications[0]["latest_version"]["number"]);
-    let path = format!("/api/v1/applications/{}/versions/{}", id.as_str().unwrap(), version.as_str().unwrap());
-    let (_, version) = user.get(&path).await;
-    assert_eq!(version["input_artifacts"][0]["name"], "whole_slide_image");
-    assert_eq!(version["output_artifacts"].as_array().unwrap().len(), 3);
-    assert_eq!(user.get("/api/v1/applications/tissue/versions/9.9.9").await.0, 404);
-}
-
-#[tokio::test]
-async fn pages_have_the_size_that_was_asked_for_and_end() {
-    let user = User::new().await;
-    let items = (0..12).map(|number| item(&format!("slide-{number}"), &metadata())).collect();
-    let (run, _) = user.run(items).await;
-    let path = format!("/api/v1/runs/{}/items", run["run_id"].as_str().unwrap());
-    for (query, expected) in [("", 12), ("?page_size=5", 5), ("?page_size=5&page=3", 2)] {
-        assert_eq!(user.get(&format!("{path}{query}")).await.1.as_array().unwrap().len(), expected, "{query}");
-    }
-    assert_eq!(user.get(&format!("{path}?page=2")).await.0, 404);
-    for query in ["?page_size=4", "?page_size=101", "?page=0", "?page=x"] {
-        let (status, problem) = user.get(&format!("{path}{query}")).await;
-        assert_eq!((status, problem["detail"][0]["loc"][0].as_str()), (422, Some("query")), "{query}");
-    }
-    assert_eq!(user.get("/api/v1/applications?page-size=4").await.0, 422);
-    assert_eq!(user.get("/api/v1/applications?page_size=4").await.0, 200);
-}
-
-#[tokio::test]
 async fn a_malformed_submission_is_refused_with_its_place() {
     let user = User::new().await;
     let long = "x".repeat(256);
@@ -96,7 +74,9 @@ async fn a_malformed_submission_is_refused_with_its_place() {
         ),
     ] {
         let (status, problem) = user.submit(&submission).await;
-        assert_eq!((status, problem["detail"][0]["loc"].to_string()), (422, place.to_owned()), "{submission}");
+        let places: Vec<_> =
+            problem["detail"].as_array().unwrap().iter().map(|problem| problem["loc"].to_string()).collect();
+        assert!(status == 422 && places.contains(&place.to_owned()), "{submission}: {problem}");
     }
     let request = user.authorized(Method::Post, "/api/v1/runs").with_body("application/json", "{\"items\": [");
     assert_eq!(user.send(request).await.status(), 422);

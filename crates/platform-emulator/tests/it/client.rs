@@ -1,17 +1,24 @@
 //! A user of the emulator who knows nothing of it but its URLs.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use auth_http::{HttpClient, Method, Request, Response};
 use platform_emulator::{AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID, Emulator};
+use platform_testkit::ManualClock;
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use serde_json::{Value, json};
 use url::Url;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// A clock that stands, some day in 2027.
+pub(crate) fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)))
+}
+
 pub(crate) struct User {
-    pub(crate) emulator: Emulator,
+    pub(crate) emulator: Arc<Emulator>,
     http: HttpClient,
     token: String,
 }
@@ -24,16 +31,20 @@ impl User {
 
     /// Logs in at an emulator, as its first user.
     pub(crate) async fn at(emulator: Emulator) -> Self {
-        let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-        let mut user = Self { emulator, http, token: String::new() };
+        let mut user = Self::anonymous_at(emulator);
         user.log_in(None).await;
         user
     }
 
     /// Starts an emulator.
     pub(crate) async fn anonymous() -> Self {
+        Self::anonymous_at(Emulator::start().await.unwrap())
+    }
+
+    /// Somebody who has not logged in.
+    pub(crate) fn anonymous_at(emulator: Emulator) -> Self {
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-        Self { emulator: Emulator::start().await.unwrap(), http, token: String::new() }
+        Self { emulator: Arc::new(emulator), http, token: String::new() }
     }
 
     /// Logs in as the user with this id; as the first if none is named.
@@ -47,12 +58,25 @@ impl User {
         granted["access_token"].as_str().unwrap().clone_into(&mut self.token);
     }
 
+    /// Another user of the same emulator.
+    pub(crate) async fn other(&self, id: &str) -> Self {
+        let mut other = Self { emulator: self.emulator.clone(), http: self.http.clone(), token: String::new() };
+        other.log_in(Some(id)).await;
+        other
+    }
+
     pub(crate) fn token(&self) -> &str {
         &self.token
     }
 
     pub(crate) async fn send(&self, request: Request) -> Response {
         self.http.send(request).await.unwrap()
+    }
+
+    /// Sends a request, and takes the answer as it was sent.
+    pub(crate) async fn raw(&self, request: Request) -> Response {
+        let http = HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap();
+        http.send(request).await.unwrap()
     }
 
     /// Sends a form to the identity provider.
@@ -86,11 +110,22 @@ impl User {
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
-    pub(crate) async fn submit(&self, submission: &Value) -> (u16, Value) {
-        let request =
-            self.authorized(Method::Post, "/api/v1/runs").with_body("application/json", submission.to_string());
+    /// Sends JSON to the API.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.authorized(method, path).with_body("application/json", body.to_string());
         let (status, body) = read(self.send(request).await).await;
-        (status, serde_json::from_slice(&body).unwrap())
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// The ids of what is in a list.
+    pub(crate) async fn ids(&self, path: &str, id: &str) -> Vec<String> {
+        let (status, list) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {list}");
+        list.as_array().unwrap().iter().map(|entry| entry[id].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub(crate) async fn submit(&self, submission: &Value) -> (u16, Value) {
+        self.call(Method::Post, "/api/v1/runs", submission).await
     }
 
     pub(crate) fn authorized(&self, method: Method, path: &str) -> Request {

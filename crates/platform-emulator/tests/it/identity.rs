@@ -1,3 +1,5 @@
+mod tokens;
+
 use auth_http::Request;
 
 use crate::client::{User, read};
@@ -8,6 +10,7 @@ async fn a_device_waits_until_the_user_approves_and_redeems_its_code_once() {
     let device = user.start_login().await;
     let code = device["device_code"].as_str().unwrap();
     assert_eq!(user.redeem(code).await.1["error"], "authorization_pending");
+    assert_eq!(user.redeem(code).await.1["error"], "slow_down", "it did not wait");
 
     let page = user.send(Request::get(device["verification_uri_complete"].as_str().unwrap().parse().unwrap())).await;
     assert_eq!(page.header("cache-control"), Some("no-store"));
@@ -43,6 +46,8 @@ async fn unknown_clients_grants_and_audiences_are_refused() {
     let client = ("client_id", platform_emulator::DEVICE_CLIENT_ID);
     for (path, form, code) in [
         ("/oauth/device/code", vec![("client_id", "other")], "unauthorized_client"),
+        ("/oauth/device/code", vec![("client_id", platform_emulator::MACHINE_CLIENT_ID)], "unauthorized_client"),
+        ("/oauth/token", vec![client], "invalid_request"),
         ("/oauth/device/code", vec![client, ("audience", "https://other")], "invalid_request"),
         ("/oauth/token", vec![client, ("grant_type", "password")], "unsupported_grant_type"),
     ] {

@@ -4,6 +4,7 @@
 mod api;
 mod application;
 mod client;
+mod control;
 mod identity;
 mod platform;
 mod storage;

@@ -44,7 +44,7 @@ async fn an_organization_sees_neither_runs_nor_objects_of_another() {
     user.log_in(Some(SECOND)).await;
     let (_, me) = user.get("/api/v1/me").await;
     assert_eq!((me["user"]["id"].as_str(), me["organization"]["id"].as_str()), (Some(SECOND), Some("org_second")));
-    assert_eq!(user.get(&run).await.0, 404);
+    assert_eq!(user.get(&run).await.0, 403);
     let cancel = user.authorized(Method::Post, &format!("{run}/cancel"));
     assert_eq!(user.send(cancel).await.status(), 403);
     let mut second = user.bucket().await;

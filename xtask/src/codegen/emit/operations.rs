@@ -27,9 +27,10 @@ fn one(operation: &Operation) -> TokenStream {
     });
     let default = default(fields.iter().copied());
     let constructors = constructors(&fields, "With what is required; the rest is set by the `with_` methods.");
-    let (output, decode) = match &operation.output {
-        Output::Json(ty) => (rust_type(ty), quote! { answer.json() }),
-        Output::Redirect => (quote! { SignedUrl }, quote! { answer.redirect() }),
+    let (output, argument, decode) = match &operation.output {
+        Output::Json(ty) => (rust_type(ty), quote! { answer }, quote! { answer.json() }),
+        Output::Redirect => (quote! { SignedUrl }, quote! { answer }, quote! { answer.redirect() }),
+        Output::Nothing => (quote! { () }, quote! { _ }, quote! { Ok(()) }),
     };
     let path = path(operation);
     let query = query(operation);
@@ -54,7 +55,7 @@ fn one(operation: &Operation) -> TokenStream {
             #path
             #query
             #body
-            fn decode(answer: &Answer) -> Result<Self::Output, DecodeError> { #decode }
+            fn decode(#argument: &Answer) -> Result<Self::Output, DecodeError> { #decode }
         }
     }
 }

@@ -1,0 +1,130 @@
+//! Who may read and who may change what: owners, administrators, grants and share tokens.
+
+use std::collections::HashSet;
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::account::User;
+use crate::config::Role;
+use crate::run::Run;
+use crate::state::Records;
+
+/// The right to see a resource.
+#[derive(Clone, Deserialize, Serialize)]
+pub(crate) struct Grant {
+    pub(crate) id: Uuid,
+    pub(crate) resource_type: ResourceType,
+    pub(crate) resource: Uuid,
+    /// The id of who owns the resource.
+    pub(crate) owner: String,
+    pub(crate) subject_type: SubjectType,
+    pub(crate) subject: String,
+    pub(crate) created_by: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) revoked: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ResourceType {
+    Run,
+    Item,
+    OutputArtifact,
+    ShareToken,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SubjectType {
+    User,
+    OrganizationAdmin,
+    OrganizationUser,
+    ShareToken,
+}
+
+/// A token that can be handed on; whoever sends it sees what was granted to it.
+#[derive(Clone, Deserialize, Serialize)]
+pub(crate) struct ShareToken {
+    pub(crate) id: Uuid,
+    /// SHA-256 of the secret, which is shown once and not kept.
+    pub(crate) digest: Vec<u8>,
+    pub(crate) created_by: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) revoked: bool,
+}
+
+impl ShareToken {
+    pub(crate) fn digest_of(secret: &str) -> Vec<u8> {
+        digest::digest(&digest::SHA256, secret.as_bytes()).as_ref().to_vec()
+    }
+
+    fn is_good(&self, now: Timestamp) -> bool {
+        !self.revoked && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+impl User {
+    /// Whether the user may change what `owner` of `organization` made.
+    pub(crate) fn manages(&self, owner: &str, organization: &str) -> bool {
+        self.id == owner || self.administers(organization)
+    }
+
+    pub(crate) fn administers(&self, organization: &str) -> bool {
+        self.role == Role::Admin && self.organization == organization
+    }
+
+    pub(crate) fn manages_run(&self, run: &Run) -> bool {
+        self.manages(&run.submitted_by, &run.organization)
+    }
+}
+
+/// Somebody who reads, and what was granted to them.
+pub(crate) struct Reader<'a> {
+    user: &'a User,
+    granted: HashSet<Uuid>,
+}
+
+impl<'a> Reader<'a> {
+    /// `secret` is the share token that came with the request; one that is no good adds nothing.
+    pub(crate) fn new(records: &Records, user: &'a User, secret: Option<&str>, now: Timestamp) -> Self {
+        let digest = secret.map(ShareToken::digest_of);
+        let token = records.share_tokens.values().find(|token| Some(&token.digest) == digest.as_ref());
+        let token = token.filter(|token| token.is_good(now)).map(|token| token.id.to_string());
+        let applies = |grant: &&Grant| match grant.subject_type {
+            _ if grant.revoked => false,
+            SubjectType::User => grant.subject == user.id,
+            SubjectType::OrganizationUser => grant.subject == user.organization,
+            SubjectType::OrganizationAdmin => user.administers(&grant.subject),
+            SubjectType::ShareToken => token.as_ref() == Some(&grant.subject),
+        };
+        let granted = records.grants.values().filter(applies).map(|grant| grant.resource).collect();
+        Self { user, granted }
+    }
+
+    /// Whether the run itself may be seen, with everything in it.
+    pub(crate) fn sees_run(&self, run: &Run) -> bool {
+        self.user.manages_run(run) || self.granted.contains(&run.id)
+    }
+
+    /// Whether one of these parts of a run may be seen.
+    pub(crate) fn sees_part(&self, run: &Run, parts: &[Uuid]) -> bool {
+        self.sees_run(run) || parts.iter().any(|part| self.granted.contains(part))
+    }
+
+    /// Whether the run belongs in the reader's own list.
+    pub(crate) fn lists_run(&self, run: &Run) -> bool {
+        run.submitted_by == self.user.id || self.granted.contains(&run.id)
+    }
+
+    pub(crate) fn sees_share_token(&self, token: &ShareToken, organization: &str) -> bool {
+        self.user.manages(&token.created_by, organization) || self.granted.contains(&token.id)
+    }
+
+    pub(crate) fn user(&self) -> &'a User {
+        self.user
+    }
+}

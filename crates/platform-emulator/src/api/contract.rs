@@ -1,0 +1,56 @@
+//! The document of the API: it is served, and it decides which bodies are well-formed.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use axum::http::{Method, header};
+use axum::response::IntoResponse;
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+
+const DOCUMENT: &str = include_str!("../../../../openapi/platform.json");
+/// So many problems of one body are told.
+const MOST: usize = 100;
+
+/// What each operation wants in its body, by `METHOD /path`.
+static BODIES: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap_or_default();
+    let operations = document["paths"].as_object().into_iter().flatten().flat_map(|(path, operations)| {
+        operations.as_object().into_iter().flatten().map(move |(method, operation)| (path, method, operation))
+    });
+    let validators = operations.filter_map(|(path, method, operation)| {
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let whole = json!({ "allOf": [schema], "components": document["components"] });
+        let validator = jsonschema::options().should_validate_formats(true).build(&whole).ok()?;
+        schema.is_object().then(|| (format!("{} {path}", method.to_uppercase()), validator))
+    });
+    validators.collect()
+});
+
+/// The document as it stands.
+pub(super) async fn document() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
+}
+
+/// Refuses a body that is not what the document says, with every place where it is not.
+pub(super) fn check_body(method: &Method, route: &str, body: &Value) -> Result<(), Problem> {
+    let operation = format!("{method} {}", route.strip_prefix("/api").unwrap_or(route));
+    let validator = BODIES
+        .get(&operation)
+        .ok_or_else(|| Problem::Internal(format!("the document has no schema for the body of {operation}")))?;
+    let problems: Vec<_> = validator
+        .iter_errors(body)
+        .take(MOST)
+        .map(|error| {
+            let steps = error.instance_path().iter().map(|step| match step {
+                jsonschema::paths::LocationSegment::Index(index) => json!(index),
+                jsonschema::paths::LocationSegment::Property(name) => json!(name),
+            });
+            // Masked, as the value may be of any size, or secret.
+            ([json!("body")].into_iter().chain(steps).collect(), error.masked().to_string())
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(Problem::Invalid(problems)) }
+}

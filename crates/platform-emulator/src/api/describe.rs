@@ -1,0 +1,116 @@
+//! Runs, items and artifacts in the form in which the API shows them.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::run::{Deleted, Failure, InputArtifact, Item, OutputArtifact, Progress, Run};
+
+/// A fingerprint of metadata, by which a writer can say which version was read.
+pub(super) fn checksum(metadata: &Value) -> Option<String> {
+    (!metadata.is_null()).then(|| format!("{:08x}", crc32c::crc32c(metadata.to_string().as_bytes())))
+}
+
+pub(super) fn run_state(run: &Run) -> &'static str {
+    match run.end {
+        Some(_) => "TERMINATED",
+        None if run.items.iter().all(|item| matches!(item.progress, Progress::Pending)) => "PENDING",
+        None => "PROCESSING",
+    }
+}
+
+pub(super) fn run(run: &Run) -> Value {
+    let count = |fits: fn(&Progress) -> bool| run.count(fits);
+    let succeeded = count(|progress| matches!(progress, Progress::Succeeded(_)));
+    json!({
+        "run_id": run.id,
+        "application_id": run.application,
+        "version_number": run.version,
+        "state": run_state(run),
+        "output": match succeeded { 0 => "NONE", all if all == run.items.len() => "FULL", _ => "PARTIAL" },
+        "termination_reason": run.end.map(|end| end.reason),
+        "error_code": null,
+        "error_message": null,
+        "statistics": {
+            "item_count": run.items.len(),
+            "item_pending_count": count(|progress| matches!(progress, Progress::Pending)),
+            "item_processing_count": count(|progress| matches!(progress, Progress::Processing)),
+            "item_user_error_count": count(|progress| matches!(progress, Progress::Failed(Failure::User(_)))),
+            "item_system_error_count": count(|progress| matches!(progress, Progress::Failed(Failure::System(_)))),
+            "item_skipped_count": count(|progress| matches!(progress, Progress::Skipped)),
+            "item_succeeded_count": succeeded,
+        },
+        "custom_metadata": run.custom_metadata,
+        "custom_metadata_checksum": checksum(&run.custom_metadata),
+        "submitted_at": run.submitted_at.to_string(),
+        "submitted_by": run.submitted_by,
+        "organization_id": run.organization,
+        "terminated_at": run.end.map(|end| end.at.to_string()),
+        "scheduling": run.scheduling,
+    })
+}
+
+pub(super) fn item_state(item: &Item) -> &'static str {
+    match item.progress {
+        Progress::Pending => "PENDING",
+        Progress::Processing => "PROCESSING",
+        Progress::Succeeded(_) | Progress::Failed(_) | Progress::Skipped => "TERMINATED",
+    }
+}
+
+pub(super) fn termination_reason(item: &Item) -> Option<&'static str> {
+    match item.progress {
+        Progress::Pending | Progress::Processing => None,
+        Progress::Succeeded(_) => Some("SUCCEEDED"),
+        Progress::Failed(Failure::User(_)) => Some("USER_ERROR"),
+        Progress::Failed(Failure::System(_)) => Some("SYSTEM_ERROR"),
+        Progress::Skipped => Some("SKIPPED"),
+    }
+}
+
+/// An item of a run. Where its input lies, which is a secret, is shown to whom the run belongs.
+pub(super) fn item(run: &Run, item: &Item, owned: bool, now: Timestamp) -> Value {
+    let (code, message) = match &item.progress {
+        Progress::Failed(Failure::User(message)) => (Some("APPLICATION.USER_ERROR"), Some(message)),
+        Progress::Failed(Failure::System(message)) => (Some("APPLICATION.SYSTEM_ERROR"), Some(message)),
+        _ => (None, None),
+    };
+    let deleted = run.deleted(now);
+    json!({
+        "item_id": item.id,
+        "external_id": item.external_id,
+        "custom_metadata": item.custom_metadata,
+        "custom_metadata_checksum": checksum(&item.custom_metadata),
+        "state": item_state(item),
+        "output": if matches!(item.progress, Progress::Succeeded(_)) { "FULL" } else { "NONE" },
+        "termination_reason": termination_reason(item),
+        "error_code": code,
+        "error_message": message,
+        "terminated_at": item.terminated_at.map(|moment| moment.to_string()),
+        "input_artifacts": item.inputs.iter().map(|artifact| input(artifact, owned)).collect::<Vec<_>>(),
+        "output_artifacts": item.artifacts().iter().map(|artifact| output(artifact, deleted)).collect::<Vec<_>>(),
+    })
+}
+
+fn input(artifact: &InputArtifact, owned: bool) -> Value {
+    json!({
+        "input_artifact_id": artifact.id,
+        "name": artifact.name,
+        "metadata": artifact.metadata,
+        "download_url": owned.then_some(&artifact.download_url),
+    })
+}
+
+fn output(artifact: &OutputArtifact, deleted: Option<Deleted>) -> Value {
+    json!({
+        "output_artifact_id": artifact.id,
+        "name": artifact.name,
+        "metadata": artifact.metadata,
+        "state": "TERMINATED",
+        "termination_reason": "SUCCEEDED",
+        "output": match deleted {
+            None => "AVAILABLE",
+            Some(Deleted::ByUser) => "DELETED_BY_USER",
+            Some(Deleted::BySystem) => "DELETED_BY_SYSTEM",
+        },
+    })
+}

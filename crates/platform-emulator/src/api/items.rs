@@ -1,0 +1,137 @@
+//! The items of a run, and the files of their results.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::Caller;
+use super::describe;
+use super::problem::Problem;
+use super::request::{Body, Key, Parameters, Place, uuid};
+use super::runs::{self, MetadataUpdate};
+use crate::platform::Platform;
+use crate::run::{Item, Run};
+use crate::state::Records;
+use crate::storage::presign;
+use crate::store::Changes;
+
+/// How long the signed URL of a result is good for.
+const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
+const NO_ITEM: Problem = Problem::NotFound("Item not found");
+const NO_ARTIFACT: Problem = Problem::NotFound("Artifact not found");
+
+const SORT_FIELDS: [&str; 6] =
+    ["item_id", "external_id", "custom_metadata", "terminated_at", "termination_reason", "state"];
+
+const STATES: [&str; 3] = ["PENDING", "PROCESSING", "TERMINATED"];
+const TERMINATION_REASONS: [&str; 4] = ["SUCCEEDED", "USER_ERROR", "SYSTEM_ERROR", "SKIPPED"];
+
+pub(super) async fn list(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    Place(id): Place<String>,
+    parameters: Parameters,
+) -> Result<Json<Vec<Value>>, Problem> {
+    let id = uuid("run_id", &id)?;
+    let (page, sort) = (parameters.page()?, parameters.sort(&SORT_FIELDS)?);
+    let ids = parameters.uuids("item_id__in")?;
+    let external_ids: Vec<_> = parameters.texts("external_id__in").collect();
+    let state = parameters.one_of("state", &STATES)?;
+    let reason = parameters.one_of("termination_reason", &TERMINATION_REASONS)?;
+    let metadata = parameters.metadata_filter()?;
+    runs::read(&platform, &caller, id, &parameters, |reader, run| {
+        if !reader.sees_run(run) {
+            return Err(Problem::NotFound("Run not found"));
+        }
+        let fits = |item: &&Item| {
+            ids.as_ref().is_none_or(|ids| ids.contains(&item.id))
+                && (external_ids.is_empty() || external_ids.contains(&item.external_id.as_str()))
+                && state.is_none_or(|state| state == describe::item_state(item))
+                && reason.is_none_or(|reason| describe::termination_reason(item) == Some(reason))
+                && metadata.as_ref().is_none_or(|path| path.is_in(&item.custom_metadata))
+        };
+        let mut items: Vec<&Item> = run.items.iter().filter(fits).collect();
+        sort.apply(&mut items, |item, field| sort_key(item, field));
+        let (owned, now) = (reader.user().manages_run(run), platform.timestamp());
+        Ok(Json(page.of(items)?.into_iter().map(|item| describe::item(run, item, owned, now)).collect()))
+    })
+}
+
+fn sort_key(item: &Item, field: &str) -> Key {
+    match field {
+        "external_id" => Key::text(&item.external_id),
+        "custom_metadata" => Key::value(&item.custom_metadata),
+        "terminated_at" => Key::moment(item.terminated_at),
+        "termination_reason" => describe::termination_reason(item).map_or(Key::Absent, Key::text),
+        "state" => Key::text(describe::item_state(item)),
+        _ => Key::text(&item.id),
+    }
+}
+
+pub(super) async fn get(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    Place((id, external_id)): Place<(String, String)>,
+    parameters: Parameters,
+) -> Result<Json<Value>, Problem> {
+    let id = uuid("run_id", &id)?;
+    runs::read(&platform, &caller, id, &parameters, |reader, run| {
+        let item = run.items.iter().find(|item| item.external_id == external_id).ok_or(NO_ITEM)?;
+        if !reader.sees_part(run, &[item.id]) {
+            return Err(Problem::Forbidden);
+        }
+        Ok(Json(describe::item(run, item, reader.user().manages_run(run), platform.timestamp())))
+    })
+}
+
+pub(super) async fn update_metadata(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    Place((id, external_id)): Place<(String, String)>,
+    Body(update): Body<MetadataUpdate>,
+) -> Result<Json<Value>, Problem> {
+    let id = uuid("run_id", &id)?;
+    let (user, _) = caller.account(&platform)?;
+    let apply = |records: &mut Records, changes: &mut Changes| {
+        let run: &mut Run = runs::managed(records, user, id)?;
+        let at = run.items.iter().position(|item| item.external_id == external_id).ok_or(NO_ITEM)?;
+        let answer = update.apply(&mut run.items[at].custom_metadata)?;
+        changes.item(run.id, at, &run.items[at]);
+        Ok(answer)
+    };
+    platform.state.change(apply).await
+}
+
+/// Redirects to the file of an artifact.
+pub(super) async fn file(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    Place((id, artifact)): Place<(String, String)>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let (id, wanted) = (uuid("run_id", &id)?, uuid("artifact_id", &artifact)?);
+    let (owner, key) = runs::read(&platform, &caller, id, &parameters, |reader, run| {
+        let artifacts = run.items.iter().flat_map(|item| item.artifacts().iter().map(move |found| (item, found)));
+        let (item, artifact) = artifacts.into_iter().find(|(_, found)| found.id == wanted).ok_or(NO_ARTIFACT)?;
+        if !reader.sees_part(run, &[item.id, artifact.id]) {
+            return Err(Problem::Forbidden);
+        }
+        if run.deleted(platform.timestamp()).is_some() {
+            return Err(Problem::Gone);
+        }
+        Ok((run.organization.clone(), artifact.key.clone()))
+    })?;
+    let owner = platform.accounts.organization(&owner).ok_or(NO_ARTIFACT)?;
+    Ok(redirect(presign(&platform, owner, &key, URL_LIFETIME, &[]).as_str()))
+}
+
+/// A redirect to a URL that is a secret for as long as it is good.
+pub(super) fn redirect(url: &str) -> Response {
+    let headers = [(header::LOCATION, url), (header::CACHE_CONTROL, "no-store")];
+    (StatusCode::TEMPORARY_REDIRECT, headers).into_response()
+}

@@ -1,0 +1,217 @@
+//! What comes with a request, read as the platform reads it: what is malformed is refused with its place.
+
+use std::ops::RangeInclusive;
+
+use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use super::contract;
+use super::problem::Problem;
+use crate::jsonpath::JsonPath;
+
+const PAGE_SIZES: RangeInclusive<usize> = 5..=100;
+const PAGE_SIZE: usize = 50;
+const LONGEST_PATH: usize = 1000;
+
+/// The parts of the path that are parameters.
+pub(super) struct Place<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Place<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let malformed = |error: PathRejection| Problem::invalid(json!(["path"]), error.body_text());
+        Path::from_request_parts(parts, state).await.map(|Path(parameters)| Self(parameters)).map_err(malformed)
+    }
+}
+
+pub(super) fn uuid(name: &str, text: &str) -> Result<Uuid, Problem> {
+    text.parse().map_err(|_| Problem::invalid(json!(["path", name]), "Input should be a valid UUID"))
+}
+
+/// The body: JSON as the document of the API wants it for this operation.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let malformed = |message: String| Problem::invalid(json!(["body"]), message);
+        let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+        let method = request.method().clone();
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::TooLarge,
+            _ => malformed("The body broke off".to_owned()),
+        })?;
+        let body: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        contract::check_body(&method, &route.unwrap_or_default(), &body)?;
+        serde_json::from_value(body).map(Self).map_err(|error| malformed(error.to_string()))
+    }
+}
+
+/// The parameters of the query. What is not asked for is ignored.
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Ok(Self::of(&parts.uri))
+    }
+}
+
+impl Parameters {
+    fn of(uri: &Uri) -> Self {
+        Self(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect())
+    }
+
+    /// Where a parameter is repeated that should not be, the last one counts.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn texts<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn uuids(&self, name: &str) -> Result<Option<Vec<Uuid>>, Problem> {
+        let uuids = self.texts(name).map(|text| {
+            let malformed = |_| Problem::invalid(json!(["query", name]), "Input should be a valid UUID");
+            text.parse().map_err(malformed)
+        });
+        let uuids: Vec<_> = uuids.collect::<Result<_, _>>()?;
+        Ok((!uuids.is_empty()).then_some(uuids))
+    }
+
+    pub(super) fn uuid(&self, name: &str) -> Result<Option<Uuid>, Problem> {
+        Ok(self.uuids(name)?.and_then(|uuids| uuids.last().copied()))
+    }
+
+    /// One of the values of an enumeration.
+    pub(super) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Problem> {
+        match self.texts(name).find(|text| !allowed.contains(text)) {
+            Some(_) => Err(Problem::invalid(json!(["query", name]), format!("Input should be {}", allowed.join(", ")))),
+            None => Ok(self.text(name)),
+        }
+    }
+
+    pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.text(name).map(str::to_ascii_lowercase).as_deref() {
+            None => Ok(None),
+            Some("true" | "1" | "yes" | "on" | "t" | "y") => Ok(Some(true)),
+            Some("false" | "0" | "no" | "off" | "f" | "n") => Ok(Some(false)),
+            Some(_) => Err(Problem::invalid(json!(["query", name]), "Input should be a valid boolean")),
+        }
+    }
+
+    /// The filter on the users' own metadata.
+    pub(super) fn metadata_filter(&self) -> Result<Option<JsonPath>, Problem> {
+        let refused = |message: String| Problem::invalid(json!(["query", "custom_metadata"]), message);
+        let Some(text) = self.text("custom_metadata") else { return Ok(None) };
+        if text.chars().count() > LONGEST_PATH {
+            return Err(refused(format!("String should have at most {LONGEST_PATH} characters")));
+        }
+        text.parse().map(Some).map_err(|error| refused(format!("Invalid JSONPath expression: {error}")))
+    }
+
+    /// Which part of a list is asked for.
+    pub(super) fn page(&self) -> Result<Page, Problem> {
+        self.page_with("page_size")
+    }
+
+    /// The same, where the size of a page is called something else.
+    pub(super) fn page_with(&self, size_name: &str) -> Result<Page, Problem> {
+        let number = |name: &str, default: usize, allowed: RangeInclusive<usize>| {
+            let Some(text) = self.text(name) else { return Ok(default) };
+            let (least, most) = (allowed.start(), allowed.end());
+            text.parse().ok().filter(|number| allowed.contains(number)).ok_or_else(|| {
+                Problem::invalid(json!(["query", name]), format!("Input should be an integer from {least} to {most}"))
+            })
+        };
+        Ok(Page { number: number("page", 1, 1..=usize::MAX)?, size: number(size_name, PAGE_SIZE, PAGE_SIZES)? })
+    }
+
+    /// The order that is asked for; `fields` are those that a list can be sorted by.
+    pub(super) fn sort(&self, fields: &[&'static str]) -> Result<Sort, Problem> {
+        let order = self.texts("sort").map(|text| {
+            // A `+` that was not encoded came as a space.
+            let (name, descending) = match text.split_at_checked(1) {
+                Some(("-", name)) => (name, true),
+                Some(("+" | " ", name)) => (name, false),
+                _ => (text, false),
+            };
+            let field = fields.iter().find(|field| **field == name);
+            field.map(|field| (*field, descending)).ok_or_else(|| {
+                Problem::invalid(json!(["query", "sort"]), format!("Input should be one of {}", fields.join(", ")))
+            })
+        });
+        order.collect::<Result<_, _>>().map(Sort)
+    }
+}
+
+pub(super) struct Page {
+    number: usize,
+    size: usize,
+}
+
+impl Page {
+    /// The entries of this page. Beyond the end there is nothing to be found.
+    pub(super) fn of<T>(&self, entries: Vec<T>) -> Result<Vec<T>, Problem> {
+        let start = (self.number - 1).saturating_mul(self.size);
+        if self.number > 1 && start >= entries.len() {
+            return Err(Problem::NotFound("Page not found"));
+        }
+        Ok(entries.into_iter().skip(start).take(self.size).collect())
+    }
+}
+
+/// By which fields a list is sorted, and whether the highest comes first.
+pub(super) struct Sort(Vec<(&'static str, bool)>);
+
+/// A value to sort by. What is absent comes after everything else.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    Text(String),
+    Moment(Timestamp),
+    Absent,
+}
+
+impl Key {
+    pub(super) fn text(text: &(impl ToString + ?Sized)) -> Self {
+        Self::Text(text.to_string())
+    }
+
+    pub(super) fn moment(moment: Option<Timestamp>) -> Self {
+        moment.map_or(Self::Absent, Self::Moment)
+    }
+
+    /// A value of an enumeration, or nothing.
+    pub(super) fn value(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Absent,
+            Value::String(text) => Self::text(text),
+            other => Self::text(other),
+        }
+    }
+}
+
+impl Sort {
+    /// Sorts entries; equal ones stay in their order.
+    pub(super) fn apply<T>(&self, entries: &mut [T], key: impl Fn(&T, &'static str) -> Key) {
+        for (field, descending) in self.0.iter().rev() {
+            if *descending {
+                entries.sort_by_cached_key(|entry| std::cmp::Reverse(key(entry, field)));
+            } else {
+                entries.sort_by_cached_key(|entry| key(entry, field));
+            }
+        }
+    }
+}

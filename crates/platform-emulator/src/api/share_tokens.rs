@@ -1,0 +1,139 @@
+//! Share tokens: secrets that can be handed on, and see what was granted to them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Caller;
+use super::problem::Problem;
+use super::request::{Body, Key, Parameters, Place, uuid};
+use crate::access::{Reader, ShareToken, SubjectType};
+use crate::platform::Platform;
+use crate::state::Records;
+use crate::store::Changes;
+
+const SORT_FIELDS: [&str; 4] = ["share_token_id", "created_at", "expires_at", "revoked"];
+const NOT_FOUND: Problem = Problem::NotFound("Share token not found");
+
+#[derive(Deserialize)]
+pub(super) struct Creation {
+    expires_at: Option<Timestamp>,
+}
+
+fn describe(token: &ShareToken) -> Value {
+    json!({
+        "share_token_id": token.id,
+        "created_at": token.created_at.to_string(),
+        "expires_at": token.expires_at.map(|moment| moment.to_string()),
+        "revoked": token.revoked,
+    })
+}
+
+pub(super) async fn create(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    Body(creation): Body<Creation>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let (user, _) = caller.account(&platform)?;
+    let created_at = platform.timestamp();
+    if creation.expires_at.is_some_and(|end| end <= created_at) {
+        return Err(Problem::invalid(json!(["body", "expires_at"]), "Input should be in the future"));
+    }
+    let secret = format!("{}{}", platform.random.token(), platform.random.token());
+    let token = ShareToken {
+        id: platform.random.uuid(),
+        digest: ShareToken::digest_of(&secret),
+        created_by: user.id.clone(),
+        created_at,
+        expires_at: creation.expires_at,
+        revoked: false,
+    };
+    let mut answer = describe(&token);
+    // Shown now, and never again.
+    answer["share_token"] = json!(secret);
+    let insert = |records: &mut Records, changes: &mut Changes| {
+        changes.share_token(&token);
+        records.share_tokens.insert(token.id, token);
+        Ok((StatusCode::CREATED, Json(answer)))
+    };
+    platform.state.change(insert).await
+}
+
+/// The organisation of who made a token.
+fn organization<'a>(platform: &'a Platform, token: &ShareToken) -> &'a str {
+    platform.accounts.user(&token.created_by).map_or("", |user| &user.organization)
+}
+
+pub(super) async fn list(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    parameters: Parameters,
+) -> Result<Json<Vec<Value>>, Problem> {
+    let (user, _) = caller.account(&platform)?;
+    let (page, sort) = (parameters.page()?, parameters.sort(&SORT_FIELDS)?);
+    let (run, revoked) = (parameters.uuid("run_id")?, parameters.boolean("revoked")?);
+    let creator = parameters.text("created_by").map(|id| if id == "me" { &user.id } else { id });
+    platform.state.read(|records| {
+        let reader = Reader::new(records, user, None, platform.timestamp());
+        let opens = |token: &ShareToken, run| {
+            let id = token.id.to_string();
+            let mut grants = records.grants.values().filter(|grant| !grant.revoked && grant.resource == run);
+            grants.any(|grant| grant.subject_type == SubjectType::ShareToken && grant.subject == id)
+        };
+        let fits = |token: &&ShareToken| {
+            reader.sees_share_token(token, organization(&platform, token))
+                && run.is_none_or(|run| opens(token, run))
+                && creator.is_none_or(|creator| token.created_by == creator)
+                && revoked.is_none_or(|wanted| token.revoked == wanted)
+        };
+        let mut tokens: Vec<&ShareToken> = records.share_tokens.values().filter(fits).collect();
+        sort.apply(&mut tokens, |token, field| match field {
+            "created_at" => Key::moment(Some(token.created_at)),
+            "expires_at" => Key::moment(token.expires_at),
+            field => Key::value(&describe(token)[field]),
+        });
+        Ok(Json(page.of(tokens)?.into_iter().map(describe).collect()))
+    })
+}
+
+pub(super) async fn get(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    Place(id): Place<String>,
+) -> Result<Json<Value>, Problem> {
+    let id = uuid("share_token_id", &id)?;
+    let (user, _) = caller.account(&platform)?;
+    platform.state.read(|records| {
+        let token = records.share_tokens.get(&id).ok_or(NOT_FOUND)?;
+        let reader = Reader::new(records, user, None, platform.timestamp());
+        let seen = reader.sees_share_token(token, organization(&platform, token));
+        if seen { Ok(Json(describe(token))) } else { Err(Problem::Forbidden) }
+    })
+}
+
+pub(super) async fn revoke(
+    State(platform): State<Arc<Platform>>,
+    caller: Caller,
+    Place(id): Place<String>,
+) -> Result<Json<Value>, Problem> {
+    let id = uuid("share_token_id", &id)?;
+    let (user, _) = caller.account(&platform)?;
+    let revoke = |records: &mut Records, changes: &mut Changes| {
+        let token = records.share_tokens.get_mut(&id).ok_or(NOT_FOUND)?;
+        if !user.manages(&token.created_by, organization(&platform, token)) {
+            return Err(Problem::Forbidden);
+        }
+        if token.revoked {
+            return Err(Problem::Conflict("The share token is revoked already"));
+        }
+        token.revoked = true;
+        changes.share_token(token);
+        Ok(Json(describe(token)))
+    };
+    platform.state.change(revoke).await
+}

@@ -1,0 +1,103 @@
+//! The application that finds the tissue on a slide: it fetches the slide, checks it, and works on its pixels.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use auth_http::{Request, redacted};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use url::Url;
+
+use super::tissue::Tissue;
+use super::{Job, Output, grid, output};
+use crate::platform::Platform;
+use crate::run::{Failure, OutputArtifact};
+use crate::storage::{Object, checksum_text};
+
+const HEATMAP: Output = Output { name: "tissue:heatmap", media_type: "image/tiff" };
+const POLYGONS: Output = Output { name: "tissue:polygons", media_type: "application/geo+json" };
+const AREAS: Output = Output { name: "tissue:areas", media_type: "text/csv" };
+pub(super) const OUTPUTS: [Output; 3] = [HEATMAP, POLYGONS, AREAS];
+
+pub(super) fn metadata_schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "checksum_base64_crc32c": { "type": "string", "pattern": "^[A-Za-z0-9+/]{6}==$" },
+            "width_px": { "type": "integer", "minimum": 1 },
+            "height_px": { "type": "integer", "minimum": 1 },
+            "resolution_mpp": { "type": "number", "exclusiveMinimum": 0, "maximum": 100 },
+            "media_type": { "type": "string", "enum": ["image/tiff"] },
+        },
+        "required": ["checksum_base64_crc32c", "width_px", "height_px", "resolution_mpp", "media_type"],
+    })
+}
+
+/// What the submitter says of a slide.
+#[derive(Clone, Deserialize)]
+struct Stated {
+    checksum_base64_crc32c: String,
+    width_px: u32,
+    height_px: u32,
+    resolution_mpp: f64,
+}
+
+/// From the URL of a slide to three stored artifacts.
+pub(super) async fn process(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
+    let input = job.item.inputs.first().ok_or_else(|| Failure::User("there is no slide".to_owned()))?;
+    let stated: Stated =
+        serde_json::from_value(input.metadata.clone()).map_err(|error| Failure::User(error.to_string()))?;
+    let slide = fetch(job.platform, &input.download_url).await?;
+    let checksum = checksum_text(slide.about.crc32c);
+    if checksum != stated.checksum_base64_crc32c {
+        return Err(Failure::User(format!(
+            "the slide has the CRC32C {checksum}, but its metadata say {}",
+            stated.checksum_base64_crc32c
+        )));
+    }
+    let tissue = spawn_blocking(move || analyse(slide.path(), &stated))
+        .await
+        .map_err(|error| Failure::System(error.to_string()))??;
+    let tissue = Arc::new(tissue);
+    let mut artifacts = Vec::new();
+    for (output, write) in [
+        (HEATMAP, output::heatmap as fn(&Tissue) -> Result<Vec<u8>, String>),
+        (POLYGONS, output::polygons),
+        (AREAS, |tissue| Ok(output::areas(tissue))),
+    ] {
+        let tissue = tissue.clone();
+        let bytes = spawn_blocking(move || write(&tissue)).await.map_err(|error| error.to_string());
+        let bytes = bytes.and_then(|written| written).map_err(Failure::System)?;
+        artifacts.push(job.store(output.name, output.media_type, &bytes).await?);
+    }
+    Ok(artifacts)
+}
+
+async fn fetch(platform: &Platform, url: &str) -> Result<Object, Failure> {
+    let user = |error: &dyn ToString| Failure::User(format!("the slide cannot be fetched: {}", error.to_string()));
+    let url: Url = url.parse().map_err(|error: url::ParseError| user(&error))?;
+    let mut response = platform.http.send(Request::get(url.clone())).await.map_err(|error| user(&error))?;
+    if response.status() != 200 {
+        return Err(user(&format!("{} answered {}", redacted(&url), response.status())));
+    }
+    let system = |error: std::io::Error| Failure::System(error.to_string());
+    let mut upload = platform.objects.create().await.map_err(system)?;
+    while let Some(piece) = response.chunk().await.map_err(|error| user(&error))? {
+        upload.write(&piece).await.map_err(system)?;
+    }
+    upload.finish("image/tiff").await.map_err(system)
+}
+
+fn analyse(path: &Path, stated: &Stated) -> Result<Tissue, Failure> {
+    let slide = grid::read(path).map_err(|error| Failure::User(format!("the slide cannot be decoded: {error}")))?;
+    if (slide.width, slide.height) != (stated.width_px, stated.height_px) {
+        let (width, height) = (slide.width, slide.height);
+        return Err(Failure::User(format!(
+            "the slide has {width} × {height} pixels, but its metadata say {} × {}",
+            stated.width_px, stated.height_px
+        )));
+    }
+    Ok(Tissue::find(slide, stated.resolution_mpp))
+}

@@ -1,0 +1,39 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use auth_core::Clock;
+use tokio::time::{Sleep, sleep};
+
+/// Lets time pass, where that is what is emulated.
+#[expect(clippy::disallowed_methods, reason = "how long something takes is what is asked for")]
+pub(crate) fn pause(duration: Duration) -> Sleep {
+    sleep(duration)
+}
+
+/// A clock that can be put forward and back.
+pub(crate) struct ShiftedClock {
+    inner: Arc<dyn Clock>,
+    /// In seconds.
+    shift: AtomicI64,
+}
+
+impl ShiftedClock {
+    pub(crate) fn new(inner: Arc<dyn Clock>) -> Self {
+        Self { inner, shift: AtomicI64::new(0) }
+    }
+
+    pub(crate) fn shift(&self, seconds: i64) {
+        let sum = |shift: i64| Some(shift.saturating_add(seconds));
+        // It always gives a value, so that there is no error.
+        let _ = self.shift.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+    }
+
+    /// A moment that cannot be told is that of the clock within.
+    pub(crate) fn now(&self) -> SystemTime {
+        let (now, shift) = (self.inner.now(), self.shift.load(Ordering::Relaxed));
+        let distance = Duration::from_secs(shift.unsigned_abs());
+        let shifted = if shift < 0 { now.checked_sub(distance) } else { now.checked_add(distance) };
+        shifted.unwrap_or(now)
+    }
+}

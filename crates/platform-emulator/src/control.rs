@@ -1,0 +1,201 @@
+//! What only tests do with a platform: faults, a journal of what was asked, and time, keys and tokens that
+//! change at once. Off unless it is asked for, and open to whoever has the token.
+
+mod client;
+mod fault;
+mod journal;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequestParts, Query, State};
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+use crate::platform::Platform;
+
+pub use client::{Control, ControlError};
+pub use fault::{Effect, Fault};
+pub use journal::JournalEntry;
+
+pub(crate) use fault::Faults;
+pub(crate) use journal::{Journal, Recorded};
+
+/// Where the control routes begin, on the port of the API.
+pub(crate) const PREFIX: &str = "/_control";
+
+/// One of the three servers of a platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Server {
+    /// The identity provider.
+    Identity,
+    /// The API.
+    Api,
+    /// The object storage.
+    Storage,
+}
+
+/// What the control routes work on.
+pub(crate) struct Controls {
+    pub(crate) token: String,
+    pub(crate) faults: Faults,
+    pub(crate) journal: Journal,
+}
+
+impl Controls {
+    pub(crate) fn new() -> Self {
+        // Never from a seed: it is a secret.
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        Self { token, faults: Faults::default(), journal: Journal::default() }
+    }
+}
+
+pub(crate) fn router() -> Router<Arc<Platform>> {
+    Router::new()
+        .route("/faults", get(faults).post(inject).delete(clear_faults))
+        .route("/journal", get(journal).delete(clear_journal))
+        .route("/clock", post(shift_clock))
+        .route("/keys", post(rotate_keys))
+        .route("/tokens", post(revoke_tokens))
+}
+
+/// Whoever sent the token of the controls.
+struct Operator;
+
+/// Why a control request is refused.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "detail": self.1 }))).into_response()
+    }
+}
+
+impl From<JsonRejection> for Refused {
+    fn from(rejection: JsonRejection) -> Self {
+        Self(rejection.status(), rejection.body_text())
+    }
+}
+
+impl FromRequestParts<Arc<Platform>> for Operator {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, platform: &Arc<Platform>) -> Result<Self, Refused> {
+        let sent = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let known = platform.controls.as_ref().map_or("", |controls| &controls.token);
+        if !known.is_empty() && bool::from(sent.as_bytes().ct_eq(known.as_bytes())) {
+            Ok(Self)
+        } else {
+            Err(Refused(StatusCode::UNAUTHORIZED, "the token of the controls is needed".to_owned()))
+        }
+    }
+}
+
+fn controls(platform: &Platform) -> Result<&Controls, Refused> {
+    platform.controls.as_ref().ok_or(Refused(StatusCode::NOT_FOUND, "there are no controls".to_owned()))
+}
+
+async fn faults(_: Operator, State(platform): State<Arc<Platform>>) -> Result<Json<Vec<Fault>>, Refused> {
+    Ok(Json(controls(&platform)?.faults.list()))
+}
+
+async fn inject(
+    _: Operator,
+    State(platform): State<Arc<Platform>>,
+    body: Result<Json<Fault>, JsonRejection>,
+) -> Result<StatusCode, Refused> {
+    let Json(fault) = body?;
+    fault.check().map_err(|problem| Refused(StatusCode::UNPROCESSABLE_ENTITY, problem))?;
+    controls(&platform)?.faults.add(fault);
+    Ok(StatusCode::CREATED)
+}
+
+async fn clear_faults(_: Operator, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
+    controls(&platform)?.faults.clear();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Selection {
+    server: Option<Server>,
+}
+
+async fn journal(
+    _: Operator,
+    State(platform): State<Arc<Platform>>,
+    Query(selection): Query<Selection>,
+) -> Result<Json<Vec<JournalEntry>>, Refused> {
+    let mut entries = controls(&platform)?.journal.entries();
+    entries.retain(|entry| selection.server.is_none_or(|server| entry.server == server));
+    Ok(Json(entries))
+}
+
+async fn clear_journal(_: Operator, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
+    controls(&platform)?.journal.clear();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Shift {
+    seconds: i64,
+}
+
+async fn shift_clock(
+    _: Operator,
+    State(platform): State<Arc<Platform>>,
+    body: Result<Json<Shift>, JsonRejection>,
+) -> Result<StatusCode, Refused> {
+    platform.clock.shift(body?.0.seconds);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    /// Whether tokens that were signed with the key of before are refused from now on.
+    retire: bool,
+}
+
+async fn rotate_keys(
+    _: Operator,
+    State(platform): State<Arc<Platform>>,
+    body: Result<Json<Rotation>, JsonRejection>,
+) -> Result<StatusCode, Refused> {
+    let Rotation { retire } = body?.0;
+    let rotated = platform.rotate_keys(retire).await;
+    rotated.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Revocation {
+    /// The id of the user.
+    user: String,
+}
+
+async fn revoke_tokens(
+    _: Operator,
+    State(platform): State<Arc<Platform>>,
+    body: Result<Json<Revocation>, JsonRejection>,
+) -> Result<StatusCode, Refused> {
+    let Revocation { user } = body?.0;
+    if platform.accounts.user(&user).is_none() {
+        return Err(Refused(StatusCode::NOT_FOUND, format!("there is no user `{user}`")));
+    }
+    let revoked = platform.revoke_access(&user).await;
+    revoked.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,93 @@
+//! What was asked of a platform.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::Server;
+
+/// So many requests are remembered; the oldest go first.
+const MOST: usize = 100_000;
+
+/// A request, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct JournalEntry {
+    /// When it came, in seconds since 1970 by the clock of the platform.
+    pub at: i64,
+    /// The server that was asked.
+    pub server: Server,
+    /// The method.
+    pub method: String,
+    /// The path; the query, where signatures travel, is not kept.
+    pub path: String,
+    /// The header `Range`.
+    pub range: Option<String>,
+    /// Whether there was a header `Authorization`.
+    pub authorization: bool,
+    /// The status of the answer; 0 as long as there is none.
+    pub status: u16,
+    /// How many bytes of the body were handed to the connection.
+    pub bytes: u64,
+}
+
+/// A request that may still be going on.
+pub(crate) struct Recorded {
+    entry: JournalEntry,
+    status: AtomicU16,
+    bytes: AtomicU64,
+}
+
+#[derive(Default)]
+pub(crate) struct Journal(Mutex<VecDeque<Arc<Recorded>>>);
+
+impl Recorded {
+    pub(crate) fn answered(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Journal {
+    pub(crate) fn record(&self, now: Timestamp, server: Server, request: &axum::extract::Request) -> Arc<Recorded> {
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let entry = JournalEntry {
+            at: now.as_second(),
+            server,
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            range: header("range").map(str::to_owned),
+            authorization: header("authorization").is_some(),
+            status: 0,
+            bytes: 0,
+        };
+        let recorded = Arc::new(Recorded { entry, status: AtomicU16::new(0), bytes: AtomicU64::new(0) });
+        let mut entries = self.0.lock();
+        if entries.len() == MOST {
+            entries.pop_front();
+        }
+        entries.push_back(recorded.clone());
+        recorded
+    }
+
+    pub(super) fn entries(&self) -> Vec<JournalEntry> {
+        let entries = self.0.lock();
+        let now = |recorded: &Arc<Recorded>| JournalEntry {
+            status: recorded.status.load(Ordering::Relaxed),
+            bytes: recorded.bytes.load(Ordering::Relaxed),
+            ..recorded.entry.clone()
+        };
+        entries.iter().map(now).collect()
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.lock().clear();
+    }
+}

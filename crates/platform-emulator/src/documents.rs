@@ -1,0 +1,62 @@
+//! What is written about a version of an application, for those who use it.
+
+use std::io;
+
+use uuid::{Builder, Uuid};
+
+use crate::account::Organization;
+use crate::application::{Application, Version};
+use crate::platform::Platform;
+
+pub(crate) struct Document {
+    pub(crate) id: Uuid,
+    /// May hold more than a file name does.
+    pub(crate) name: &'static str,
+    pub(crate) mime_type: &'static str,
+    pub(crate) released_at: &'static str,
+    content: String,
+    folder: String,
+}
+
+/// The documents of a version: one with a plain name, one whose name must be encoded in a URL.
+pub(crate) fn of(application: &Application, version: &Version) -> Vec<Document> {
+    let about = format!("{} {}", application.name, version.number);
+    let guide = format!("# {about}\n\n{}\n", application.description);
+    let notes = format!("{about}\n{}\n", version.changelog);
+    [("user-guide.md", "text/markdown", guide), ("release notes/changes.txt", "text/plain", notes)]
+        .into_iter()
+        .map(|(name, mime_type, content)| {
+            let folder = format!("documents/{}/{}", application.id, version.number);
+            Document {
+                id: stable_id(&format!("{folder}/{name}")),
+                name,
+                mime_type,
+                released_at: version.released_at,
+                content,
+                folder,
+            }
+        })
+        .collect()
+}
+
+/// The same id for the same name every time.
+fn stable_id(name: &str) -> Uuid {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.as_ref()[..16]);
+    Builder::from_random_bytes(bytes).into_uuid()
+}
+
+impl Document {
+    /// Where the document lies in the bucket of an organisation; it is put there when it is first asked for.
+    pub(crate) async fn store(&self, platform: &Platform, reader: &Organization) -> io::Result<String> {
+        let key = format!("{}/{}", self.folder, self.name);
+        if platform.objects.get(&reader.bucket, &key).is_none() {
+            let mut upload = platform.objects.create().await?;
+            upload.write(self.content.as_bytes()).await?;
+            let object = upload.finish(self.mime_type).await?;
+            platform.keep(&reader.bucket, &key, object).await?;
+        }
+        Ok(key)
+    }
+}

@@ -1,0 +1,157 @@
+//! A body that is counted, and tampered with.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::Sleep;
+
+use crate::clock::pause;
+use crate::connection::Reset;
+use crate::control::{Effect, Recorded};
+
+/// A limited bandwidth is kept in pieces of this part of a second.
+const PIECES: u64 = 20;
+
+/// What is to happen to the bytes of a body.
+#[derive(Default)]
+pub(super) struct Tampering {
+    end: Option<(u64, End)>,
+    corrupt: Option<u64>,
+    bytes_per_second: Option<u64>,
+}
+
+/// How a body ends before its end.
+#[derive(Clone, Copy)]
+enum End {
+    Close,
+    Reset,
+    Never,
+}
+
+impl Tampering {
+    pub(super) fn of(effects: &[Effect]) -> Self {
+        let mut tampering = Self::default();
+        for effect in effects {
+            match effect {
+                Effect::Reset { after_bytes } => tampering.end = Some((*after_bytes, End::Reset)),
+                Effect::Truncate { after_bytes } => tampering.end = Some((*after_bytes, End::Close)),
+                Effect::Stall { after_bytes } => tampering.end = Some((*after_bytes, End::Never)),
+                Effect::Corrupt { at_byte } => tampering.corrupt = Some(*at_byte),
+                Effect::Bandwidth { bytes_per_second } => tampering.bytes_per_second = Some(*bytes_per_second),
+                _ => {}
+            }
+        }
+        tampering
+    }
+}
+
+pub(super) struct Observed {
+    body: Body,
+    recorded: Arc<Recorded>,
+    tampering: Tampering,
+    reset: Reset,
+    sent: u64,
+    /// What came from the body and is not sent yet.
+    rest: Bytes,
+    /// Until when nothing is sent.
+    pause: Option<Pin<Box<Sleep>>>,
+    /// What was sent before the end has had its chance to leave.
+    flushed: bool,
+}
+
+impl Observed {
+    pub(super) fn new(body: Body, recorded: Arc<Recorded>, tampering: Tampering, reset: Reset) -> Self {
+        Self { body, recorded, tampering, reset, sent: 0, rest: Bytes::new(), pause: None, flushed: false }
+    }
+
+    /// Ends the body before its end.
+    fn end(&mut self, end: End, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match end {
+            // Nobody wakes it.
+            End::Never => return Poll::Pending,
+            // The connection writes what it has while it waits.
+            _ if !self.flushed => {
+                self.flushed = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            End::Reset => self.reset.ask(),
+            End::Close => {}
+        }
+        Poll::Ready(Some(Err(axum::Error::new(io::Error::other("a fault ends the answer")))))
+    }
+
+    /// The next piece of what is at hand, as large as it may be.
+    fn piece(&mut self) -> Bytes {
+        let mut most = self.rest.len() as u64;
+        if let Some((after, _)) = self.tampering.end {
+            most = most.min(after - self.sent);
+        }
+        if let Some(rate) = self.tampering.bytes_per_second {
+            most = most.min((rate / PIECES).max(1));
+            let milliseconds = most.saturating_mul(1000) / rate;
+            self.pause = Some(Box::pin(pause(Duration::from_millis(milliseconds))));
+        }
+        let piece = self.rest.split_to(usize::try_from(most).unwrap_or(usize::MAX));
+        let first = self.sent;
+        self.sent += most;
+        self.recorded.sent(most);
+        match self.tampering.corrupt {
+            Some(at) if (first..self.sent).contains(&at) => {
+                let mut changed = piece.to_vec();
+                if let Some(byte) = usize::try_from(at - first).ok().and_then(|at| changed.get_mut(at)) {
+                    *byte ^= 1;
+                }
+                changed.into()
+            }
+            _ => piece,
+        }
+    }
+}
+
+impl HttpBody for Observed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(pause) = &mut self.pause {
+            std::task::ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        if let Some((after, end)) = self.tampering.end
+            && self.sent >= after
+        {
+            return self.end(end, context);
+        }
+        while self.rest.is_empty() {
+            match std::task::ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.piece()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.tampering.end.is_none() && self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .size_hint()
+            .exact()
+            .map_or_else(SizeHint::default, |size| SizeHint::with_exact(size + self.rest.len() as u64))
+    }
+}

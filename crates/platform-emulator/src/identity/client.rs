@@ -1,0 +1,91 @@
+//! The OAuth clients that the emulator knows, and what each of them may do.
+
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use subtle::ConstantTimeEq;
+use url::{Host, Url};
+
+use super::form::{Form, Refusal};
+use super::{device, token};
+use crate::account::{DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET};
+
+pub(super) struct Client {
+    pub(super) id: &'static str,
+    /// Clients without one are public.
+    secret: Option<&'static str>,
+    grants: &'static [&'static str],
+}
+
+const CLIENTS: [Client; 3] = [
+    Client { id: INTERACTIVE_CLIENT_ID, secret: None, grants: &[token::CODE, token::REFRESH] },
+    Client { id: DEVICE_CLIENT_ID, secret: None, grants: &[device::GRANT_TYPE, token::REFRESH] },
+    Client {
+        id: MACHINE_CLIENT_ID,
+        secret: Some(MACHINE_CLIENT_SECRET),
+        grants: &[token::CREDENTIALS, token::JWT_BEARER, token::EXCHANGE],
+    },
+];
+
+impl Client {
+    pub(super) fn find(id: &str) -> Option<&'static Self> {
+        CLIENTS.iter().find(|client| client.id == id)
+    }
+
+    /// The client that sends a request, by `client_secret_basic`, `client_secret_post`, or its id alone if it
+    /// is public (RFC 6749, section 2.3.1).
+    pub(super) fn authenticate(headers: &HeaderMap, form: &Form) -> Result<&'static Self, Refusal> {
+        let unknown = Refusal::new("invalid_client", "the client is unknown, or its secret is another");
+        let basic = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+        let Some(basic) = basic else {
+            let id = form.text("client_id").ok_or(Refusal::new("invalid_request", "client_id is missing"))?;
+            return Self::check(id, form.text("client_secret")).ok_or(unknown);
+        };
+        let decoded = basic.strip_prefix("Basic ").and_then(|text| STANDARD.decode(text).ok());
+        let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let (id, secret) = decoded.split_once(':').unwrap_or_default();
+        let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+        Self::check(&plain(id), Some(&plain(secret))).ok_or_else(|| unknown.with_challenge())
+    }
+
+    fn check(id: &str, secret: Option<&str>) -> Option<&'static Self> {
+        let client = Self::find(id)?;
+        match (client.secret, secret) {
+            (None, _) => Some(client),
+            (Some(known), Some(sent)) if bool::from(known.as_bytes().ct_eq(sent.as_bytes())) => Some(client),
+            _ => None,
+        }
+    }
+
+    pub(super) fn may(&self, grant: &str) -> Result<(), Refusal> {
+        if self.grants.contains(&grant) {
+            return Ok(());
+        }
+        let known = CLIENTS.iter().any(|client| client.grants.contains(&grant));
+        Err(if known {
+            Refusal::new("unauthorized_client", "the client may not use this grant")
+        } else {
+            Refusal::new("unsupported_grant_type", "the grant is not known")
+        })
+    }
+
+    /// All grants of all clients.
+    pub(super) fn all_grants() -> Vec<&'static str> {
+        let mut grants: Vec<_> = CLIENTS.iter().flat_map(|client| client.grants).copied().collect();
+        grants.sort_unstable();
+        grants.dedup();
+        grants
+    }
+}
+
+/// Whether the browser may be sent there: to this machine, on any port (RFC 8252, section 7.3).
+pub(super) fn is_redirect(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    loopback && url.scheme() == "http" && url.fragment().is_none() && url.username().is_empty()
+}

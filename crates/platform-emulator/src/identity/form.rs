@@ -1,0 +1,109 @@
+//! The parameters of a request to the identity provider, and its refusals.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+/// An error answer of RFC 6749, section 5.2.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    code: &'static str,
+    description: &'static str,
+    /// The client tried to authenticate in the header.
+    challenge: bool,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &'static str, description: &'static str) -> Self {
+        Self { code, description, challenge: false }
+    }
+
+    pub(super) fn with_challenge(mut self) -> Self {
+        self.challenge = true;
+        self
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(super) fn description(&self) -> &'static str {
+        self.description
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self.code {
+            "invalid_client" => StatusCode::UNAUTHORIZED,
+            "server_error" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let body = Json(json!({ "error": self.code, "error_description": self.description }));
+        let mut response =
+            (status, [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], body).into_response();
+        if self.challenge {
+            let challenge = header::HeaderValue::from_static("Basic realm=\"emulator\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// Parameters, each of them once (RFC 6749, section 3.2).
+pub(super) struct Form(HashMap<String, String>);
+
+impl Form {
+    /// From pairs; the second of two with one name is refused.
+    pub(super) fn of(pairs: impl Iterator<Item = (String, String)>) -> Result<Self, Refusal> {
+        let mut form = HashMap::new();
+        for (name, value) in pairs {
+            if form.insert(name, value).is_some() {
+                return Err(Refusal::new("invalid_request", "a parameter was sent twice"));
+            }
+        }
+        Ok(Self(form))
+    }
+
+    pub(super) fn of_query(query: &str) -> Result<Self, Refusal> {
+        Self::of(form_urlencoded::parse(query.as_bytes()).into_owned())
+    }
+
+    /// A parameter; an empty one counts as absent.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn required(&self, name: &str, missing: &'static str) -> Result<&str, Refusal> {
+        self.text(name).ok_or(Refusal::new("invalid_request", missing))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Refusal;
+
+    /// Forms, and JSON objects of strings.
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let is_json = kind.is_some_and(|kind| kind.starts_with("application/json"));
+        let is_form = kind.is_none_or(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let malformed = Refusal::new("invalid_request", "the body is neither a form nor a JSON object of strings");
+        let Ok(bytes) = Bytes::from_request(request, state).await else { return Err(malformed) };
+        if is_form {
+            return Self::of(form_urlencoded::parse(&bytes).into_owned());
+        }
+        let object: Option<HashMap<String, Value>> = serde_json::from_slice(&bytes).ok().filter(|_| is_json);
+        let text = |(name, value): (String, Value)| Some((name, value.as_str()?.to_owned()));
+        object.and_then(|object| object.into_iter().map(text).collect::<Option<_>>()).map(Self).ok_or(malformed)
+    }
+}

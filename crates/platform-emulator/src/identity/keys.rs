@@ -1,0 +1,67 @@
+//! The keys that tokens are signed with: the last one signs, the others are still good until they are retired.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use serde_json::{Value, json};
+
+use super::key::SigningKey;
+use crate::random::Random;
+use crate::store::{Changes, Found, Store};
+
+pub(super) struct Keys(RwLock<Vec<Entry>>);
+
+#[derive(Clone)]
+struct Entry {
+    number: u32,
+    key: Arc<SigningKey>,
+}
+
+impl Keys {
+    /// With the keys of before, if there were any, so that their tokens stay good.
+    pub(super) async fn new(random: &Random, store: &Store, found: &mut Found) -> io::Result<Self> {
+        let mut known = Vec::new();
+        for (number, (id, pem)) in found.take::<(String, String)>("signing-key/")? {
+            let key = Arc::new(SigningKey::from_pem(id, &pem).map_err(io::Error::other)?);
+            known.push(Entry { number: number.parse().map_err(io::Error::other)?, key });
+        }
+        let keys = Self(RwLock::new(known));
+        if keys.0.read().is_empty() {
+            keys.rotate(random, store, false).await?;
+        }
+        Ok(keys)
+    }
+
+    /// Signs with a new key from now on; `retire` lets the others be good no more.
+    pub(super) async fn rotate(&self, random: &Random, store: &Store, retire: bool) -> io::Result<()> {
+        let (key, pem) = SigningKey::generate(random.token()).map_err(io::Error::other)?;
+        let written = {
+            let mut keys = self.0.write();
+            let number = keys.last().map_or(0, |entry| entry.number + 1);
+            let mut changes = Changes::default();
+            for entry in keys.iter().filter(|_| retire) {
+                changes.remove(format!("signing-key/{:06}", entry.number));
+            }
+            if retire {
+                keys.clear();
+            }
+            changes.put(format!("signing-key/{number:06}"), &(key.id(), &pem));
+            keys.push(Entry { number, key: Arc::new(key) });
+            store.write(changes)
+        };
+        written.await.map_err(io::Error::other)
+    }
+
+    pub(super) fn current(&self) -> Option<Arc<SigningKey>> {
+        self.0.read().last().map(|entry| entry.key.clone())
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<Arc<SigningKey>> {
+        self.0.read().iter().find(|entry| entry.key.id() == id).map(|entry| entry.key.clone())
+    }
+
+    pub(super) fn jwks(&self) -> Value {
+        json!({ "keys": self.0.read().iter().map(|entry| entry.key.jwk()).collect::<Vec<_>>() })
+    }
+}

@@ -1,0 +1,245 @@
+//! `/authorize`: the login page, and the codes that it gives out (RFC 6749, section 4.1; PKCE, RFC 7636).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
+use url::Url;
+
+use super::client::{self, Client};
+use super::form::{Form, Refusal};
+use crate::account::{AUDIENCE, User};
+use crate::page::{escaped, page};
+use crate::platform::Platform;
+
+/// How long a code is good for.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// For so long it is remembered what came of a code.
+const MEMORY: Duration = Duration::from_secs(600);
+
+/// All codes of the last minutes.
+#[derive(Default)]
+pub(super) struct Codes(Mutex<HashMap<String, Code>>);
+
+/// What a code stands for.
+#[derive(Clone)]
+pub(super) struct Code {
+    client: &'static str,
+    redirect_uri: String,
+    challenge: String,
+    pub(super) user: String,
+    pub(super) scope: String,
+    pub(super) nonce: Option<String>,
+    issued: SystemTime,
+    used: bool,
+    outcome: Option<Outcome>,
+}
+
+/// What came of a code.
+#[derive(Clone)]
+pub(super) struct Outcome {
+    pub(super) refresh_token: Option<String>,
+    /// Of the access token.
+    pub(super) id: String,
+    pub(super) end: u64,
+}
+
+impl Codes {
+    fn issue(&self, code: String, about: Code) {
+        let mut codes = self.0.lock();
+        codes.retain(|_, known| known.issued + MEMORY > about.issued);
+        codes.insert(code, about);
+    }
+
+    /// What a code stands for, once. Of one that was used before it says what came of it.
+    pub(super) fn redeem(
+        &self,
+        code: &str,
+        client: &Client,
+        form: &Form,
+        now: SystemTime,
+    ) -> Result<Code, (Refusal, Option<Outcome>)> {
+        let refused = |description| (Refusal::new("invalid_grant", description), None);
+        let mut codes = self.0.lock();
+        let known = codes.get_mut(code).filter(|known| known.client == client.id);
+        let known = known.ok_or(refused("the code is unknown"))?;
+        if known.used {
+            return Err((Refusal::new("invalid_grant", "the code was used before"), known.outcome.clone()));
+        }
+        // Whoever had it once, has it no more, whatever else is wrong.
+        known.used = true;
+        if known.issued + LIFETIME <= now {
+            return Err(refused("the code has expired"));
+        }
+        if form.text("redirect_uri") != Some(&known.redirect_uri) {
+            return Err(refused("the redirect_uri is another than that of the login"));
+        }
+        let verifier = form.text("code_verifier").unwrap_or_default();
+        let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()));
+        if !bool::from(challenge.as_bytes().ct_eq(known.challenge.as_bytes())) {
+            return Err(refused("the code_verifier does not fit the challenge of the login"));
+        }
+        Ok(known.clone())
+    }
+
+    /// Remembers what came of a code.
+    pub(super) fn remember(&self, code: &str, outcome: Outcome) {
+        if let Some(known) = self.0.lock().get_mut(code) {
+            known.outcome = Some(outcome);
+        }
+    }
+}
+
+pub(super) async fn show(State(platform): State<Arc<Platform>>, RawQuery(query): RawQuery) -> Response {
+    match Form::of_query(&query.unwrap_or_default()) {
+        Ok(form) => answer(&platform, &form, false),
+        Err(refusal) => unusable(&refusal),
+    }
+}
+
+pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) -> Response {
+    answer(&platform, &form, true)
+}
+
+/// What is wrong before it is known where the browser may be sent: told on a page.
+fn unusable(refusal: &Refusal) -> Response {
+    page(StatusCode::BAD_REQUEST, "Login", &format!("<p>{}: {}</p>", refusal.code(), refusal.description()))
+}
+
+/// The page, or, if the user has decided, the way back to the client.
+fn answer(platform: &Platform, form: &Form, decided: bool) -> Response {
+    let client = form.text("client_id").and_then(Client::find);
+    let Some(client) = client else {
+        return unusable(&Refusal::new("invalid_request", "the client_id is missing or unknown"));
+    };
+    let redirect = form.text("redirect_uri").and_then(|text| text.parse().ok()).filter(client::is_redirect);
+    let Some(redirect) = redirect else {
+        return unusable(&Refusal::new("invalid_request", "the redirect_uri must be http on this machine"));
+    };
+    let outcome = check(client, form).and_then(|()| choose(platform, form, decided));
+    match outcome {
+        Ok(Some(user)) => back(platform, form, redirect, &[("code", &issue(platform, client, form, user))]),
+        Ok(None) => login_page(platform, form),
+        Err(refusal) => {
+            let parameters = [("error", refusal.code()), ("error_description", refusal.description())];
+            back(platform, form, redirect, &parameters)
+        }
+    }
+}
+
+fn check(client: &Client, form: &Form) -> Result<(), Refusal> {
+    if form.text("response_type") != Some("code") {
+        return Err(Refusal::new("unsupported_response_type", "response_type must be code"));
+    }
+    client.may(super::token::CODE)?;
+    let challenge = form.required("code_challenge", "code_challenge is missing: PKCE is needed")?;
+    let is_sha256 = URL_SAFE_NO_PAD.decode(challenge).is_ok_and(|bytes| bytes.len() == 32);
+    if form.text("code_challenge_method") != Some("S256") || !is_sha256 {
+        return Err(Refusal::new("invalid_request", "code_challenge_method must be S256, with a SHA-256 in base64url"));
+    }
+    if form.text("audience").is_some_and(|audience| audience != AUDIENCE) {
+        return Err(Refusal::new("invalid_request", "unknown audience"));
+    }
+    Ok(())
+}
+
+/// Those who may log in for a client that names an organisation, or none.
+fn candidates<'a>(platform: &'a Platform, organization: Option<&str>) -> impl Iterator<Item = &'a User> {
+    platform.accounts.people().filter(move |user| organization.is_none_or(|wanted| user.organization == wanted))
+}
+
+/// Who logs in; `None` as long as the user has to say so.
+fn choose<'a>(platform: &'a Platform, form: &Form, decided: bool) -> Result<Option<&'a User>, Refusal> {
+    let fits = |user: &&User, name: &str| user.id == name || user.email.eq_ignore_ascii_case(name);
+    let mut users = candidates(platform, form.text("organization"));
+    if decided {
+        if form.text("decision") != Some("approve") {
+            return Err(Refusal::new("access_denied", "the user did not log in"));
+        }
+        let name = form.text("user").unwrap_or_default();
+        let user = users.find(|user| fits(user, name));
+        return user.map(Some).ok_or(Refusal::new("access_denied", "there is no such user in the organization"));
+    }
+    if platform.config.automatic_login {
+        let hint = form.text("login_hint");
+        let user = users.find(|user| hint.is_none_or(|hint| fits(user, hint)));
+        return user.map(Some).ok_or(Refusal::new("access_denied", "nobody fits the login_hint and the organization"));
+    }
+    if form.text("prompt") == Some("none") {
+        return Err(Refusal::new("login_required", "the user has to log in"));
+    }
+    Ok(None)
+}
+
+fn issue(platform: &Platform, client: &Client, form: &Form, user: &User) -> String {
+    let code = format!("{}{}", platform.random.token(), platform.random.token());
+    let text = |name| form.text(name).unwrap_or_default().to_owned();
+    let about = Code {
+        client: client.id,
+        redirect_uri: text("redirect_uri"),
+        challenge: text("code_challenge"),
+        user: user.id.clone(),
+        scope: text("scope"),
+        nonce: form.text("nonce").map(str::to_owned),
+        issued: platform.now(),
+        used: false,
+        outcome: None,
+    };
+    platform.identity.codes.issue(code.clone(), about);
+    code
+}
+
+/// Sends the browser back to the client, with the issuer (RFC 9207).
+fn back(platform: &Platform, form: &Form, mut redirect: Url, parameters: &[(&str, &str)]) -> Response {
+    let mut query = redirect.query_pairs_mut();
+    query.extend_pairs(parameters).append_pair("iss", platform.issuer.as_str());
+    if let Some(state) = form.text("state") {
+        query.append_pair("state", state);
+    }
+    drop(query);
+    let headers = [(header::LOCATION, redirect.as_str()), (header::CACHE_CONTROL, "no-store")];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+/// The users as options of a choice; the one who is hinted at is chosen already.
+pub(super) fn options(platform: &Platform, organization: Option<&str>, hint: Option<&str>) -> String {
+    let option = |user: &User| {
+        let chosen = hint.is_some_and(|hint| user.id == hint || user.email.eq_ignore_ascii_case(hint));
+        let of = platform.accounts.organization(&user.organization).map_or("", |of| &of.display_name);
+        format!(
+            r#"<option value="{}"{}>{} ({}), {}</option>"#,
+            escaped(&user.id),
+            if chosen { " selected" } else { "" },
+            escaped(&user.name),
+            escaped(&user.email),
+            escaped(of)
+        )
+    };
+    candidates(platform, organization).map(option).collect()
+}
+
+fn login_page(platform: &Platform, form: &Form) -> Response {
+    // Sent along, so that the decision is about the same request; it is checked again then.
+    let fields = form
+        .iter()
+        .filter(|(name, _)| !matches!(*name, "user" | "decision"))
+        .map(|(name, value)| format!(r#"<input type="hidden" name="{}" value="{}">"#, escaped(name), escaped(value)));
+    let users = options(platform, form.text("organization"), form.text("login_hint"));
+    let content = format!(
+        r#"<form method="post" action="/authorize">{}
+<label>Sign in as <select name="user">{users}</select></label>
+<button name="decision" value="approve">Log in</button>
+<button name="decision" value="deny">Cancel</button>
+</form>"#,
+        fields.collect::<String>()
+    );
+    page(StatusCode::OK, "Login", &content)
+}

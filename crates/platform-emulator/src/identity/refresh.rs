@@ -1,0 +1,139 @@
+//! Refresh tokens: each is good once, and whoever uses one again ends them all (RFC 9700, section 4.14.2).
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::form::Refusal;
+use crate::platform::Platform;
+use crate::store::{Changes, Found};
+
+/// All refresh tokens, by the login that they come from.
+pub(super) struct Families(Mutex<HashMap<String, Family>>);
+
+/// What a login gave rise to. Of tokens only the digests are kept.
+#[derive(Clone, Deserialize, Serialize)]
+pub(super) struct Family {
+    pub(super) user: String,
+    pub(super) client: String,
+    pub(super) scope: String,
+    started_at: Timestamp,
+    current: Vec<u8>,
+    previous: Option<Vec<u8>>,
+    rotated_at: Timestamp,
+    revoked: bool,
+}
+
+fn digest_of(token: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+}
+
+/// Tokens begin with the id of their family.
+fn family_of(token: &str) -> &str {
+    token.split_once('.').map_or("", |(family, _)| family)
+}
+
+impl Families {
+    pub(super) fn new(found: &mut Found) -> io::Result<Self> {
+        Ok(Self(Mutex::new(found.take::<Family>("refresh/")?.into_iter().collect())))
+    }
+}
+
+impl Platform {
+    fn new_refresh_token(&self, family: &str) -> String {
+        format!("{family}.{}{}", self.random.token(), self.random.token())
+    }
+
+    /// The first refresh token of a login.
+    pub(super) async fn start_family(&self, user: &str, client: &str, scope: &str) -> Result<String, Refusal> {
+        let id = self.random.token();
+        let token = self.new_refresh_token(&id);
+        let now = self.timestamp();
+        let family = Family {
+            user: user.to_owned(),
+            client: client.to_owned(),
+            scope: scope.to_owned(),
+            started_at: now,
+            current: digest_of(&token),
+            previous: None,
+            rotated_at: now,
+            revoked: false,
+        };
+        self.change_families(|families, changes| {
+            let ended: Vec<_> =
+                families.iter().filter(|(_, family)| self.has_ended(family)).map(|(id, _)| id.clone()).collect();
+            for id in ended {
+                families.remove(&id);
+                changes.remove(format!("refresh/{id}"));
+            }
+            changes.put(format!("refresh/{id}"), &family);
+            families.insert(id, family);
+            Ok(token)
+        })
+        .await
+    }
+
+    fn has_ended(&self, family: &Family) -> bool {
+        let lifetime = Duration::from_secs(self.config.refresh_lifetime_seconds);
+        self.timestamp().duration_since(family.started_at).unsigned_abs() >= lifetime
+    }
+
+    /// Takes a refresh token, and gives the next one with what it stands for.
+    pub(super) async fn rotate_refresh(&self, token: &str, client: &str) -> Result<(Family, String), Refusal> {
+        let refused = |description| Err(Refusal::new("invalid_grant", description));
+        let (id, digest, now) = (family_of(token).to_owned(), digest_of(token), self.timestamp());
+        self.change_families(|families, changes| {
+            let family = families.get_mut(&id).filter(|family| family.client == client && !self.has_ended(family));
+            let Some(family) = family.filter(|family| !family.revoked) else {
+                return Ok(refused("the refresh token is unknown, has ended or is revoked"));
+            };
+            let grace = Duration::from_secs(self.config.refresh_grace_seconds);
+            let in_grace = family.previous.as_ref() == Some(&digest)
+                && now.duration_since(family.rotated_at).unsigned_abs() < grace;
+            if family.current != digest && !in_grace {
+                // Somebody else has a copy: nobody is trusted any more.
+                family.revoked = true;
+                changes.put(format!("refresh/{id}"), family);
+                return Ok(refused("the refresh token was used before; the login is revoked"));
+            }
+            let next = self.new_refresh_token(&id);
+            family.previous = Some(std::mem::replace(&mut family.current, digest_of(&next)));
+            family.rotated_at = now;
+            changes.put(format!("refresh/{id}"), family);
+            Ok(Ok((family.clone(), next)))
+        })
+        .await?
+    }
+
+    /// Revokes the login that a refresh token comes from; `false` if it is none of this client's.
+    pub(super) async fn revoke_family(&self, token: &str, client: Option<&str>) -> Result<bool, Refusal> {
+        let id = family_of(token).to_owned();
+        self.change_families(|families, changes| {
+            let family = families.get_mut(&id).filter(|family| client.is_none_or(|client| family.client == client));
+            let Some(family) = family else { return Ok(false) };
+            family.revoked = true;
+            changes.put(format!("refresh/{id}"), family);
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn change_families<T>(
+        &self,
+        change: impl FnOnce(&mut HashMap<String, Family>, &mut Changes) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let (outcome, written) = {
+            let mut families = self.identity.families.0.lock();
+            let mut changes = Changes::default();
+            (change(&mut families, &mut changes)?, self.state.store().write(changes))
+        };
+        let failed = |_| Refusal::new("server_error", "the refresh token could not be written down");
+        written.await.map_err(failed)?;
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,244 @@
+//! `/oauth/token` and `/oauth/revoke`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::device;
+use super::form::{Form, Refusal};
+use super::login::Outcome;
+use crate::account::{AUDIENCE, User};
+use crate::config::Role;
+use crate::platform::Platform;
+
+pub(super) const CODE: &str = "authorization_code";
+pub(super) const REFRESH: &str = "refresh_token";
+pub(super) const CREDENTIALS: &str = "client_credentials";
+pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+pub(super) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// What is to be given out.
+struct Grant<'a> {
+    client: &'static Client,
+    user: &'a User,
+    scope: String,
+    refresh_token: Option<String>,
+    nonce: Option<String>,
+    /// The client acts for the user (RFC 8693, section 4.1).
+    acts: bool,
+}
+
+/// An access token, and by what it can be revoked.
+struct Signed {
+    token: String,
+    id: String,
+    end: u64,
+}
+
+pub(super) async fn token(
+    State(platform): State<Arc<Platform>>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let client = Client::authenticate(&headers, &form)?;
+    let grant_type = form.required("grant_type", "grant_type is missing")?;
+    client.may(grant_type)?;
+    if form.text("audience").is_some_and(|audience| audience != AUDIENCE) {
+        return Err(Refusal::new("invalid_request", "unknown audience"));
+    }
+    let answer = match grant_type {
+        CODE => redeem_code(&platform, client, &form).await?,
+        REFRESH => refresh(&platform, client, &form).await?,
+        device::GRANT_TYPE => redeem_device(&platform, client, &form).await?,
+        CREDENTIALS => machine(&platform, client, &form)?,
+        _ => act(&platform, client, &form, grant_type)?,
+    };
+    let headers = [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
+    Ok((headers, Json(answer)).into_response())
+}
+
+fn user<'a>(platform: &'a Platform, id: &str) -> Result<&'a User, Refusal> {
+    platform.accounts.user(id).ok_or(Refusal::new("invalid_grant", "there is no such user any more"))
+}
+
+async fn redeem_code(platform: &Platform, client: &'static Client, form: &Form) -> Result<Value, Refusal> {
+    let sent = form.required("code", "code is missing")?;
+    let code = match platform.identity.codes.redeem(sent, client, form, platform.now()) {
+        Ok(code) => code,
+        Err((refusal, reused)) => {
+            // Two have the code, and one of them should not: nothing that came of it is good any more.
+            if let Some(Outcome { refresh_token, id, end }) = reused {
+                if let Some(refresh_token) = refresh_token {
+                    platform.revoke_family(&refresh_token, None).await?;
+                }
+                revoke_token(platform, &id, end).await?;
+            }
+            return Err(refusal);
+        }
+    };
+    let user = user(platform, &code.user)?;
+    let refresh_token = start_refresh(platform, client, user, &code.scope).await?;
+    let grant =
+        Grant { client, user, scope: code.scope, refresh_token: refresh_token.clone(), nonce: code.nonce, acts: false };
+    let (signed, answer) = give(platform, grant)?;
+    platform.identity.codes.remember(sent, Outcome { refresh_token, id: signed.id, end: signed.end });
+    Ok(answer)
+}
+
+async fn redeem_device(platform: &Platform, client: &'static Client, form: &Form) -> Result<Value, Refusal> {
+    let code = form.required("device_code", "device_code is missing")?;
+    let (id, scope) = platform.identity.devices.redeem(code, platform.now())?;
+    let user = user(platform, &id)?;
+    let refresh_token = start_refresh(platform, client, user, &scope).await?;
+    let grant = Grant { client, user, scope, refresh_token, nonce: None, acts: false };
+    Ok(give(platform, grant)?.1)
+}
+
+async fn start_refresh(
+    platform: &Platform,
+    client: &Client,
+    user: &User,
+    scope: &str,
+) -> Result<Option<String>, Refusal> {
+    if !scope.split(' ').any(|part| part == "offline_access") {
+        return Ok(None);
+    }
+    platform.start_family(&user.id, client.id, scope).await.map(Some)
+}
+
+async fn refresh(platform: &Platform, client: &'static Client, form: &Form) -> Result<Value, Refusal> {
+    let token = form.required("refresh_token", "refresh_token is missing")?;
+    let (family, next) = platform.rotate_refresh(token, client.id).await?;
+    let scope = narrowed(&family.scope, form)?;
+    let user = user(platform, &family.user)?;
+    Ok(give(platform, Grant { client, user, scope, refresh_token: Some(next), nonce: None, acts: false })?.1)
+}
+
+/// The scope that is asked for, which is no wider than `granted` (RFC 6749, section 6).
+fn narrowed(granted: &str, form: &Form) -> Result<String, Refusal> {
+    let Some(wanted) = form.text("scope") else { return Ok(granted.to_owned()) };
+    let known = |part: &str| granted.split(' ').any(|known| known == part);
+    if wanted.split(' ').all(known) {
+        return Ok(wanted.to_owned());
+    }
+    Err(Refusal::new("invalid_scope", "the scope is wider than that of the login"))
+}
+
+fn machine(platform: &Platform, client: &'static Client, form: &Form) -> Result<Value, Refusal> {
+    let user = user(platform, &format!("{}@clients", client.id))?;
+    let scope = form.text("scope").unwrap_or_default().to_owned();
+    Ok(give(platform, Grant { client, user, scope, refresh_token: None, nonce: None, acts: false })?.1)
+}
+
+/// A token for the user whose token the client has (RFC 7523, section 2.1; RFC 8693).
+fn act(platform: &Platform, client: &'static Client, form: &Form, grant_type: &str) -> Result<Value, Refusal> {
+    let exchange = grant_type == EXCHANGE;
+    let token = if exchange {
+        for name in ["subject_token_type", "requested_token_type"] {
+            let missing = name == "subject_token_type" && form.text(name).is_none();
+            if missing || form.text(name).is_some_and(|kind| kind != ACCESS_TOKEN_TYPE) {
+                return Err(Refusal::new("invalid_request", "only access tokens are exchanged, for access tokens"));
+            }
+        }
+        form.required("subject_token", "subject_token is missing")?
+    } else {
+        form.required("assertion", "assertion is missing")?
+    };
+    let claims = platform.own_claims(token);
+    let claims = claims.ok_or(Refusal::new("invalid_grant", "the token of the user is not good, or has ended"))?;
+    let user = user(platform, &claims.sub)?;
+    let granted = claims.scope.unwrap_or_default();
+    let scope = if exchange { narrowed(&granted, form)? } else { form.text("scope").unwrap_or_default().to_owned() };
+    let grant = Grant { client, user, scope, refresh_token: None, nonce: None, acts: exchange };
+    let (_, mut answer) = give(platform, grant)?;
+    if exchange {
+        answer["issued_token_type"] = json!(ACCESS_TOKEN_TYPE);
+    }
+    Ok(answer)
+}
+
+/// Signs what was granted, and describes it (RFC 6749, section 5.1).
+fn give(platform: &Platform, grant: Grant<'_>) -> Result<(Signed, Value), Refusal> {
+    let lifetime = platform.config.access_token_seconds;
+    let signed = sign_access(platform, &grant, lifetime)?;
+    let mut answer = json!({
+        "access_token": signed.token,
+        "token_type": "Bearer",
+        "expires_in": lifetime,
+        "scope": grant.scope,
+    });
+    if grant.scope.split(' ').any(|part| part == "openid") {
+        answer["id_token"] = json!(sign_id(platform, &grant, lifetime)?);
+    }
+    if let Some(token) = grant.refresh_token {
+        answer["refresh_token"] = json!(token);
+    }
+    Ok((signed, answer))
+}
+
+fn sign_access(platform: &Platform, grant: &Grant<'_>, lifetime: u64) -> Result<Signed, Refusal> {
+    let (now, id) = (platform.unix_now(), platform.random.token());
+    let end = now.saturating_add(lifetime);
+    let mut claims = json!({
+        "iss": platform.issuer.as_str(),
+        "sub": grant.user.id,
+        "aud": AUDIENCE,
+        "azp": grant.client.id,
+        "iat": now,
+        "exp": end,
+        "jti": id,
+        "scope": grant.scope,
+        "org_id": grant.user.organization,
+        format!("{AUDIENCE}/role"): if grant.user.role == Role::Admin { "admin" } else { "member" },
+    });
+    if grant.acts {
+        claims["act"] = json!({ "sub": grant.client.id });
+    }
+    Ok(Signed { token: sign(platform, &claims)?, id, end })
+}
+
+fn sign_id(platform: &Platform, grant: &Grant<'_>, lifetime: u64) -> Result<String, Refusal> {
+    let now = platform.unix_now();
+    let mut claims = super::profile(grant.user);
+    claims["iss"] = json!(platform.issuer.as_str());
+    claims["aud"] = json!(grant.client.id);
+    claims["iat"] = json!(now);
+    claims["exp"] = json!(now.saturating_add(lifetime));
+    if let Some(nonce) = &grant.nonce {
+        claims["nonce"] = json!(nonce);
+    }
+    sign(platform, &claims)
+}
+
+fn sign(platform: &Platform, claims: &Value) -> Result<String, Refusal> {
+    let signed = platform.identity.keys.current().and_then(|key| key.sign(claims).ok());
+    signed.ok_or(Refusal::new("server_error", "the token could not be signed"))
+}
+
+async fn revoke_token(platform: &Platform, id: &str, end: u64) -> Result<(), Refusal> {
+    let revoked = platform.identity.revoked.revoke(id, end, platform.unix_now(), platform.state.store());
+    revoked.await.map_err(|_| Refusal::new("server_error", "the revocation could not be written down"))
+}
+
+/// Revokes a token (RFC 7009); one that is not known needs no revocation.
+pub(super) async fn revoke(
+    State(platform): State<Arc<Platform>>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<StatusCode, Refusal> {
+    let client = Client::authenticate(&headers, &form)?;
+    let token = form.required("token", "token is missing")?;
+    if !platform.revoke_family(token, Some(client.id)).await?
+        && let Some(claims) = platform.own_claims(token)
+        && let Some(id) = claims.jti
+    {
+        revoke_token(&platform, &id, claims.exp).await?;
+    }
+    Ok(StatusCode::OK)
+}

@@ -1,0 +1,209 @@
+//! SQL/JSON path expressions as `PostgreSQL` knows them, the everyday part: members, elements, filters,
+//! comparisons, `like_regex`, `starts with`, `exists`, `size()` and `type()`, lax and strict.
+//!
+//! Reading takes time in proportion to the length of the expression, and is refused beyond a depth.
+
+mod evaluate;
+mod parse;
+
+use regex::Regex;
+use serde_json::Value;
+
+/// An expression that can be looked for in any number of documents.
+#[derive(Debug)]
+pub(crate) struct JsonPath {
+    strict: bool,
+    root: Node,
+}
+
+/// Where an expression cannot be understood.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("at character {at}: {expected} expected")]
+pub(crate) struct PathError {
+    at: usize,
+    expected: &'static str,
+}
+
+/// A part of an expression: most give a sequence of values, some a truth value.
+#[derive(Debug)]
+enum Node {
+    /// `$`
+    Root,
+    /// `@`
+    Current,
+    Literal(Value),
+    /// What comes of the steps, one after the other.
+    Path(Box<Node>, Vec<Step>),
+    Compare(Comparison, Box<Node>, Box<Node>),
+    StartsWith(Box<Node>, String),
+    LikeRegex(Box<Node>, Regex),
+    Exists(Box<Node>),
+    IsUnknown(Box<Node>),
+    Not(Box<Node>),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+}
+
+#[derive(Debug)]
+enum Step {
+    /// `.name`
+    Member(String),
+    /// `.*`
+    AnyMember,
+    /// `.**`
+    Descendants,
+    /// `[*]`
+    AnyElement,
+    /// `[2]`, `[last]`, `[0 to 2]`
+    Elements(Index, Index),
+    /// `? (…)`
+    Filter(Node),
+    /// `.size()`
+    Size,
+    /// `.type()`
+    Type,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Index {
+    At(usize),
+    Last,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl JsonPath {
+    /// Whether there is anything in `document` at this path, as the operator `@?` says it: what fails
+    /// finds nothing.
+    pub(crate) fn is_in(&self, document: &Value) -> bool {
+        evaluate::exists(self, document)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(path: &str) -> bool {
+        let document = json!({
+            "study": "high", "score": 0.8, "tags": ["draft", "x"], "none": null, "yes": true, "a b": 1,
+            "resources": { "gpu_count": 3, "memory_gb": 16 }, "sdk": { "tags": ["q"], "note": "it is" },
+            "list": [{ "n": 1 }, { "n": 2 }], "nested": [[1, 2]],
+        });
+        path.parse::<JsonPath>().unwrap().is_in(&document)
+    }
+
+    #[test]
+    fn a_path_is_found_where_the_database_finds_it() {
+        for path in [
+            "$",
+            "$.study",
+            "study",
+            "sdk.note",
+            "$.none",
+            "$.\"a b\"",
+            "$.study ? (@ == \"high\")",
+            "$.score ? (@ > 0.75)",
+            "$.score ? (@ >= 8e-1 && @ <= 0.8)",
+            "$.tags[*] ? (@ == \"draft\")",
+            "$.tags ? (@ == \"draft\")",
+            "$.resources ? (@.gpu_count > 2 && @.memory_gb >= 16)",
+            "$.resources ? (@.gpu_count > 5 || @.memory_gb >= 16)",
+            "$.resources?(!(@.gpu_count > 5))",
+            "$ ? ($.study == \"high\")",
+            "$.study ? (@ like_regex \"^hi\")",
+            "$.study ? (@ like_regex \"^HI\" flag \"i\")",
+            "$.study ? (@ starts with \"hi\")",
+            "$ ? (exists(@.sdk.tags))",
+            "$.none ? (@ == null)",
+            "$.none ? (@ != 1)",
+            "$.yes ? (@ == true)",
+            "$.**.note",
+            "$.resources.*",
+            "$.tags[0]",
+            "$.tags[last] ? (@ == \"x\")",
+            "$.tags[0 to 1] ? (@ == \"x\")",
+            "$.list.n ? (@ == 2)",
+            "lax $.list[*].n",
+            "strict $.list[*].n",
+            "$.tags.size() ? (@ == 2)",
+            "$.tags.type() ? (@ == \"array\")",
+            "$.study[0]",
+            "$ ? ((@.score > \"x\") is unknown)",
+            // A comparison is an answer, be it false.
+            "$.study == \"low\"",
+            "$.study ? (@ != \"low\") ? (@ <> \"medium\")",
+            "$.resources ? (@.gpu_count == 3.0)",
+            "$.score ? (@ > -1)",
+            "$.nested ? (@ == 1)",
+        ] {
+            assert!(found(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_not_found_where_the_database_does_not_find_it() {
+        for path in [
+            "$.nope",
+            "$.study.nope",
+            "$.study ? (@ == \"low\")",
+            "$.study ? (@ > 1)",
+            "$.study ? (!(@ > 1))",
+            "$.tags[2]",
+            "$.tags[1 to 0]",
+            "$.none ? (@ < 1)",
+            "$ ? (@.nested == 1)",
+            "$.resources ? (@ == 1)",
+            "$.score ? (@ like_regex \"8\")",
+            "$.score ? (@ starts with \"0\")",
+            "strict $.nope",
+            "strict $.list.n",
+            "strict $.tags ? (@ == \"draft\")",
+            "$ ? (exists(@.nope))",
+            "$.resources ? (@.gpu_count > 2 && @.nope == 1)",
+        ] {
+            assert!(!found(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused_with_its_place() {
+        for (path, at) in [
+            ("", 0),
+            ("$[", 2),
+            ("$.study ? (@ == 'high')", 16),
+            ("$.study ? (@ == nan)", 16),
+            ("$.a ? (@ == \"open)", 12),
+            ("$.a ? (@ like_regex \"(\")", 20),
+            ("$.a ? (@ like_regex \"a\" flag \"z\")", 29),
+            ("$.a extra", 4),
+            ("@.a", 0),
+            ("$.a ? @", 6),
+            ("$.tags[99999999999999999999]", 7),
+            ("$.a ? (@ == 1e999)", 12),
+            ("$.é ? (", 7),
+        ] {
+            let error = path.parse::<JsonPath>().unwrap_err();
+            assert_eq!(error.at, at, "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_and_costs_nothing() {
+        let nested = |depth: usize| format!("$.a ? ({}@ == 1{})", "(".repeat(depth), ")".repeat(depth));
+        assert!(nested(20).parse::<JsonPath>().is_ok());
+        for path in [nested(400), "!".repeat(1000), "(".repeat(1000), format!("$ ? ({}", "exists(".repeat(140))] {
+            assert!(path.parse::<JsonPath>().is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a tree finds in a document.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use super::{Comparison, Index, JsonPath, Node, Step};
+
+/// What a part of an expression gives, in order.
+type Sequence<'a> = Vec<Cow<'a, Value>>;
+
+/// Steps that find more than this find nothing: `$.**.**.**` would find without end.
+const MOST: usize = 100_000;
+
+/// In strict mode, something is not where the path wants it to be; or there is too much of it.
+struct Missing;
+
+struct Evaluation<'a> {
+    strict: bool,
+    root: &'a Value,
+}
+
+pub(super) fn exists(path: &JsonPath, document: &Value) -> bool {
+    let evaluation = Evaluation { strict: path.strict, root: document };
+    evaluation.sequence(&path.root, document).is_ok_and(|sequence| !sequence.is_empty())
+}
+
+impl<'a> Evaluation<'a> {
+    fn sequence(&self, node: &'a Node, current: &'a Value) -> Result<Sequence<'a>, Missing> {
+        match node {
+            Node::Root => Ok(vec![Cow::Borrowed(self.root)]),
+            Node::Current => Ok(vec![Cow::Borrowed(current)]),
+            Node::Literal(value) => Ok(vec![Cow::Borrowed(value)]),
+            Node::Path(start, steps) => {
+                let start = self.sequence(start, current)?;
+                steps.iter().try_fold(start, |sequence, step| self.step(step, sequence))
+            }
+            // What is neither true nor false is null.
+            condition => Ok(vec![Cow::Owned(self.holds(condition, current).into())]),
+        }
+    }
+
+    fn step(&self, step: &'a Step, from: Sequence<'a>) -> Result<Sequence<'a>, Missing> {
+        let mut found = Vec::new();
+        for value in from {
+            match value {
+                Cow::Borrowed(value) => self.follow(step, value, &mut found)?,
+                // Sizes, types and truth values have nothing below them; only a filter lets them pass.
+                Cow::Owned(value) => {
+                    if matches!(step, Step::Filter(condition) if self.holds_of(condition, &value)) {
+                        found.push(Cow::Owned(value));
+                    }
+                }
+            }
+        }
+        if found.len() > MOST { Err(Missing) } else { Ok(found) }
+    }
+
+    fn follow(&self, step: &'a Step, value: &'a Value, found: &mut Sequence<'a>) -> Result<(), Missing> {
+        match (step, value) {
+            (Step::Member(name), Value::Object(members)) => match members.get(name) {
+                Some(member) => found.push(Cow::Borrowed(member)),
+                None => self.missing()?,
+            },
+            (Step::AnyMember, Value::Object(members)) => found.extend(members.values().map(Cow::Borrowed)),
+            // Lax: an array stands for its elements.
+            (Step::Member(_) | Step::AnyMember, Value::Array(elements)) if !self.strict => {
+                let objects = elements.iter().filter(|element| element.is_object());
+                objects.into_iter().try_for_each(|element| self.follow(step, element, found))?;
+            }
+            (Step::Filter(_), Value::Array(elements)) if !self.strict => {
+                found.extend(elements.iter().filter(|element| self.passes(step, element)).map(Cow::Borrowed));
+            }
+            (Step::Filter(_), _) => found.extend(self.passes(step, value).then_some(Cow::Borrowed(value))),
+            (Step::Descendants, _) => descend(value, found),
+            (Step::AnyElement, Value::Array(elements)) => found.extend(elements.iter().map(Cow::Borrowed)),
+            (Step::Elements(first, last), Value::Array(elements)) => self.slice(*first, *last, elements, found)?,
+            // Lax: anything else stands for an array of itself.
+            (Step::AnyElement | Step::Elements(Index::At(0) | Index::Last, _), _) if !self.strict => {
+                found.push(Cow::Borrowed(value));
+            }
+            (Step::Size, Value::Array(elements)) => found.push(Cow::Owned(elements.len().into())),
+            (Step::Size, _) if !self.strict => found.push(Cow::Owned(1.into())),
+            (Step::Type, _) => found.push(Cow::Owned(type_name(value).into())),
+            _ => self.missing()?,
+        }
+        Ok(())
+    }
+
+    fn missing(&self) -> Result<(), Missing> {
+        if self.strict { Err(Missing) } else { Ok(()) }
+    }
+
+    fn slice(&self, first: Index, last: Index, elements: &'a [Value], found: &mut Sequence<'a>) -> Result<(), Missing> {
+        let position = |index| match index {
+            Index::At(index) => index,
+            Index::Last => elements.len().saturating_sub(1),
+        };
+        let (first, last) = (position(first), position(last));
+        let end = last.saturating_add(1).min(elements.len());
+        if last >= elements.len() || first > last {
+            self.missing()?;
+        }
+        found.extend(elements.get(first..end).unwrap_or_default().iter().map(Cow::Borrowed));
+        Ok(())
+    }
+
+    fn passes(&self, filter: &'a Step, value: &'a Value) -> bool {
+        matches!(filter, Step::Filter(condition) if self.holds(condition, value) == Some(true))
+    }
+
+    /// The same for a value that was made on the way.
+    fn holds_of(&self, condition: &Node, value: &Value) -> bool {
+        Evaluation { strict: self.strict, root: self.root }.holds(condition, value) == Some(true)
+    }
+
+    /// True, false, or unknown.
+    fn holds(&self, condition: &'a Node, current: &'a Value) -> Option<bool> {
+        match condition {
+            Node::Not(inner) => self.holds(inner, current).map(|holds| !holds),
+            Node::And(parts) => all(parts.iter().map(|part| self.holds(part, current)), false),
+            Node::Or(parts) => all(parts.iter().map(|part| self.holds(part, current)), true),
+            Node::IsUnknown(inner) => Some(self.holds(inner, current).is_none()),
+            Node::Exists(inner) => Some(!self.sequence(inner, current).ok()?.is_empty()),
+            Node::Compare(comparison, left, right) => {
+                let (left, right) = (self.operands(left, current)?, self.operands(right, current)?);
+                let pairs = left.iter().flat_map(|left| right.iter().map(move |right| (left, right)));
+                any(pairs.map(|(left, right)| compare(*comparison, left, right)))
+            }
+            Node::StartsWith(of, start) => {
+                any(self.operands(of, current)?.iter().map(|value| Some(value.as_str()?.starts_with(start))))
+            }
+            Node::LikeRegex(of, regex) => {
+                any(self.operands(of, current)?.iter().map(|value| Some(regex.is_match(value.as_str()?))))
+            }
+            // A value where a condition is wanted.
+            value => self.sequence(value, current).ok()?.first()?.as_bool(),
+        }
+    }
+
+    /// The values to be compared; lax, arrays stand for their elements.
+    fn operands(&self, node: &'a Node, current: &'a Value) -> Option<Sequence<'a>> {
+        let sequence = self.sequence(node, current).ok()?;
+        let unwrapped = sequence.into_iter().flat_map(|value| match value {
+            Cow::Borrowed(Value::Array(elements)) if !self.strict => elements.iter().map(Cow::Borrowed).collect(),
+            other => vec![other],
+        });
+        Some(unwrapped.collect())
+    }
+}
+
+/// `decisive` as soon as one part is that; otherwise the opposite, or unknown if any part is.
+fn all(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool> {
+    let mut outcome = Some(!decisive);
+    for part in parts {
+        match part {
+            Some(value) if value == decisive => return Some(decisive),
+            Some(_) => {}
+            None => outcome = None,
+        }
+    }
+    outcome
+}
+
+/// Whether one pair fits; unknown if none does and any could not be compared.
+fn any(pairs: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    all(pairs, true)
+}
+
+fn compare(comparison: Comparison, left: &Value, right: &Value) -> Option<bool> {
+    let order = match (left, right) {
+        (Value::Null, Value::Null) => Ordering::Equal,
+        // Null differs from everything else, and is neither more nor less.
+        (Value::Null, _) | (_, Value::Null) => return Some(matches!(comparison, Comparison::NotEqual)),
+        (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
+        (Value::String(left), Value::String(right)) => left.cmp(right),
+        (Value::Number(left), Value::Number(right)) => left.as_f64()?.partial_cmp(&right.as_f64()?)?,
+        _ => return None,
+    };
+    Some(match comparison {
+        Comparison::Equal => order.is_eq(),
+        Comparison::NotEqual => order.is_ne(),
+        Comparison::Less => order.is_lt(),
+        Comparison::LessOrEqual => order.is_le(),
+        Comparison::Greater => order.is_gt(),
+        Comparison::GreaterOrEqual => order.is_ge(),
+    })
+}
+
+fn descend<'a>(value: &'a Value, found: &mut Sequence<'a>) {
+    found.push(Cow::Borrowed(value));
+    match value {
+        Value::Array(elements) => elements.iter().for_each(|element| descend(element, found)),
+        Value::Object(members) => members.values().for_each(|member| descend(member, found)),
+        _ => {}
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}

@@ -1,0 +1,125 @@
+//! What a request makes its answer depend on: ranges, validators and generations (RFC 9110, sections 13 and 14).
+
+use std::ops::Range;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
+
+use super::{Object, Refusal};
+
+/// Which part of an object is to be sent.
+pub(super) enum Selection {
+    Whole,
+    Part(Range<u64>),
+}
+
+pub(super) fn http_date(moment: Timestamp) -> String {
+    DateTimePrinter::new().timestamp_to_rfc9110_string(&moment).unwrap_or_default()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let codings = text(headers, "accept-encoding").unwrap_or_default().split(',').map(str::trim);
+    codings.into_iter().any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        matches!(name.trim(), "gzip" | "*") && quality.trim().replace(' ', "") != "q=0"
+    })
+}
+
+fn failed(message: &str) -> Refusal {
+    Refusal::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message)
+}
+
+/// A writer or reader may want one generation; 0 is for an object that is not there.
+pub(super) fn check_generation(headers: &HeaderMap, object: Option<&Object>) -> Result<(), Refusal> {
+    let Some(wanted) = text(headers, "x-goog-if-generation-match") else { return Ok(()) };
+    let generation = object.map_or(0, |object| object.about.generation);
+    if wanted == generation.to_string() { Ok(()) } else { Err(failed("the object has another generation")) }
+}
+
+/// Whether one of the entity tags in a list is that of the object.
+fn lists(tags: &str, object: &Object) -> bool {
+    let etag = object.etag();
+    tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+/// Whether the object is to be sent at all; if not, the reader has it.
+pub(super) fn is_wanted(object: &Object, headers: &HeaderMap) -> Result<bool, Refusal> {
+    if text(headers, "if-match").is_some_and(|tags| !lists(tags, object)) {
+        return Err(failed("the object has another entity tag"));
+    }
+    Ok(text(headers, "if-none-match").is_none_or(|tags| !lists(tags, object)))
+}
+
+/// The range that is asked for. One that is not understood is ignored; several are refused.
+pub(super) fn select(object: &Object, headers: &HeaderMap) -> Result<Selection, Refusal> {
+    let known = |validator: &str| validator == object.etag() || validator == http_date(object.about.created_at);
+    // The object is another by now, so that all of it is wanted.
+    if text(headers, "if-range").is_some_and(|validator| !known(validator)) {
+        return Ok(Selection::Whole);
+    }
+    let Some(ranges) = text(headers, "range").and_then(|value| value.trim().strip_prefix("bytes=")) else {
+        return Ok(Selection::Whole);
+    };
+    if ranges.contains(',') {
+        return Err(Refusal::invalid("several ranges in one request are not supported"));
+    }
+    let size = object.about.bytes;
+    let Some(range) = parse(ranges.trim(), size) else { return Ok(Selection::Whole) };
+    if range.start < range.end {
+        return Ok(Selection::Part(range));
+    }
+    Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", "the range lies beyond the end of the object")
+        .with_header(header::CONTENT_RANGE, format!("bytes */{size}")))
+}
+
+/// The bytes that a range means, none if it lies beyond the end; `None` if it is malformed.
+fn parse(range: &str, size: u64) -> Option<Range<u64>> {
+    let digits = |text: &str| -> Option<u64> {
+        let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // A number that is too large is beyond every end.
+        all_digits.then(|| text.parse().unwrap_or(u64::MAX))
+    };
+    let (first, last) = range.split_once('-')?;
+    if first.is_empty() {
+        return Some(size.saturating_sub(digits(last)?)..size);
+    }
+    let first = digits(first)?;
+    let last = if last.is_empty() { u64::MAX } else { digits(last)? };
+    if last < first {
+        return None;
+    }
+    Some(first.min(size)..last.saturating_add(1).min(size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_mean_what_the_standard_says() {
+        for (range, expected) in [
+            ("0-0", Some(0..1)),
+            ("0-9", Some(0..10)),
+            ("5-", Some(5..10)),
+            ("5-100", Some(5..10)),
+            ("-3", Some(7..10)),
+            ("-100", Some(0..10)),
+            ("-0", Some(10..10)),
+            ("10-", Some(10..10)),
+            ("99999999999999999999-", Some(10..10)),
+            ("0-99999999999999999999", Some(0..10)),
+            ("3-2", None),
+            ("a-b", None),
+            ("+1-2", None),
+            ("1", None),
+            ("-", None),
+        ] {
+            assert_eq!(parse(range, 10), expected, "{range}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Objects that are uploaded in parts. Uploads that are not completed do not survive the process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::refusal::xml;
+use super::signature::Verified;
+use super::{Object, Refusal, Target, object_headers, receive, stated};
+use crate::platform::Platform;
+
+const MOST_PARTS: u32 = 10_000;
+/// Every part but the last has at least 5 MiB.
+const SMALLEST_PART: u64 = 5 * 1024 * 1024;
+/// The longest list of parts that is read.
+const LIST_LIMIT: usize = 4 * 1024 * 1024;
+
+/// All uploads that are not completed.
+#[derive(Default)]
+pub(crate) struct Multiparts(Mutex<HashMap<String, Pending>>);
+
+struct Pending {
+    bucket: String,
+    key: String,
+    content_type: String,
+    content_encoding: Option<String>,
+    parts: BTreeMap<u32, Arc<Object>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename = "InitiateMultipartUploadResult", rename_all = "PascalCase")]
+struct Started<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    upload_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename = "ListPartsResult", rename_all = "PascalCase")]
+struct Listing<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    upload_id: &'a str,
+    is_truncated: bool,
+    part: Vec<ListedPart>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedPart {
+    part_number: u32,
+    #[serde(rename = "ETag")]
+    etag: String,
+    size: u64,
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    #[serde(rename = "Part", default)]
+    parts: Vec<CompletedPart>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CompletedPart {
+    part_number: u32,
+    #[serde(rename = "ETag")]
+    etag: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename = "CompleteMultipartUploadResult", rename_all = "PascalCase")]
+struct Completed<'a> {
+    location: String,
+    bucket: &'a str,
+    key: &'a str,
+    #[serde(rename = "ETag")]
+    etag: String,
+}
+
+impl Multiparts {
+    /// Looks at the upload with this id, which must be one of the object that is asked for.
+    fn of<T>(&self, target: &Target, id: &str, look: impl FnOnce(&mut Pending) -> T) -> Result<T, Refusal> {
+        let mut uploads = self.0.lock();
+        let fits = |upload: &&mut Pending| upload.bucket == target.bucket && Some(&upload.key) == target.key.as_ref();
+        let upload = uploads.get_mut(id).filter(fits);
+        upload.map(look).ok_or_else(|| {
+            Refusal::new(StatusCode::NOT_FOUND, "NoSuchUpload", "there is no such upload, or it has ended")
+        })
+    }
+}
+
+pub(super) fn start(platform: &Platform, target: &Target, key: &str, headers: &HeaderMap) -> Response {
+    let upload_id = platform.random.token();
+    let pending = Pending {
+        bucket: target.bucket.clone(),
+        key: key.to_owned(),
+        content_type: stated(headers, &header::CONTENT_TYPE).to_owned(),
+        content_encoding: headers.get(header::CONTENT_ENCODING).map(super::text),
+        parts: BTreeMap::new(),
+    };
+    platform.multiparts.0.lock().insert(upload_id.clone(), pending);
+    xml(&Started { bucket: &target.bucket, key, upload_id: &upload_id })
+}
+
+pub(super) async fn put_part(
+    platform: &Platform,
+    target: &Target,
+    id: &str,
+    request: Request,
+    verified: &Verified,
+) -> Result<Response, Refusal> {
+    let number = target.parameter("partNumber").and_then(|text| text.parse().ok());
+    let number = number.filter(|number| (1..=MOST_PARTS).contains(number));
+    let number = number.ok_or_else(|| Refusal::invalid(format!("partNumber must be 1 to {MOST_PARTS}")))?;
+    platform.multiparts.of(target, id, |_| ())?;
+    let upload = receive(platform, request.into_body().into_data_stream(), verified).await?;
+    let part = Arc::new(upload.finish("application/octet-stream").await.map_err(Refusal::internal)?);
+    let headers = object_headers(&part);
+    platform.multiparts.of(target, id, |upload| upload.parts.insert(number, part))?;
+    Ok((StatusCode::OK, headers).into_response())
+}
+
+pub(super) fn list_parts(platform: &Platform, target: &Target, id: &str) -> Result<Response, Refusal> {
+    platform.multiparts.of(target, id, |upload| {
+        let part = upload.parts.iter().map(|(number, part)| ListedPart {
+            part_number: *number,
+            etag: part.etag(),
+            size: part.about.bytes,
+        });
+        let (bucket, key) = (target.bucket.as_str(), upload.key.as_str());
+        xml(&Listing { bucket, key, upload_id: id, is_truncated: false, part: part.collect() })
+    })
+}
+
+pub(super) fn abort(platform: &Platform, target: &Target, id: &str) -> Result<Response, Refusal> {
+    platform.multiparts.of(target, id, |_| ())?;
+    platform.multiparts.0.lock().remove(id);
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn complete(
+    platform: &Platform,
+    target: &Target,
+    key: &str,
+    id: &str,
+    request: Request,
+    verified: &Verified,
+) -> Result<Response, Refusal> {
+    let malformed = || Refusal::new(StatusCode::BAD_REQUEST, "MalformedXML", "the list of parts cannot be read");
+    let body = to_bytes(request.into_body(), LIST_LIMIT).await.map_err(|_| malformed())?;
+    verified.check(verified.digest().map(|_| digest::digest(&digest::SHA256, &body)).as_ref())?;
+    let body = std::str::from_utf8(&body).map_err(|_| malformed())?;
+    let wanted: Completion = quick_xml::de::from_str(body).map_err(|_| malformed())?;
+    let (parts, content_type, content_encoding) = platform.multiparts.of(target, id, |upload| {
+        let parts = choose(&upload.parts, &wanted)?;
+        Ok::<_, Refusal>((parts, upload.content_type.clone(), upload.content_encoding.clone()))
+    })??;
+    let mut object = platform.objects.join(parts, &content_type).await.map_err(Refusal::internal)?;
+    object.about.content_encoding = content_encoding;
+    let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
+    platform.multiparts.0.lock().remove(id);
+    let location = format!("{}{}/{key}", platform.storage, target.bucket);
+    let mut answer = xml(&Completed { location, bucket: &target.bucket, key, etag: object.etag() });
+    answer.headers_mut().extend(object_headers(&object));
+    super::set(answer.headers_mut(), header::CONTENT_TYPE, "application/xml");
+    Ok(answer)
+}
+
+/// The parts that were named, in order.
+fn choose(known: &BTreeMap<u32, Arc<Object>>, wanted: &Completion) -> Result<Vec<Arc<Object>>, Refusal> {
+    let refuse = |code, message: &str| Err(Refusal::new(StatusCode::BAD_REQUEST, code, message));
+    if wanted.parts.is_empty() {
+        return refuse("MalformedXML", "there must be at least one part");
+    }
+    if !wanted.parts.is_sorted_by(|one, other| one.part_number < other.part_number) {
+        return refuse("InvalidPartOrder", "the parts must be in the order of their numbers");
+    }
+    let mut parts = Vec::new();
+    for part in &wanted.parts {
+        match known.get(&part.part_number) {
+            Some(found) if found.etag().trim_matches('"') == part.etag.trim_matches('"') => parts.push(found.clone()),
+            _ => return refuse("InvalidPart", "a part was not uploaded, or has another ETag"),
+        }
+    }
+    if parts.iter().rev().skip(1).any(|part| part.about.bytes < SMALLEST_PART) {
+        return refuse("EntityTooSmall", "every part but the last must have at least 5 MiB");
+    }
+    Ok(parts)
+}

@@ -1,0 +1,73 @@
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// An error answer as S3-compatible storages give it.
+pub(crate) struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    headers: Vec<(header::HeaderName, String)>,
+}
+
+#[derive(Serialize)]
+#[serde(rename = "Error", rename_all = "PascalCase")]
+struct Body<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), headers: Vec::new() }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidArgument", message)
+    }
+
+    pub(super) fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "AccessDenied", message)
+    }
+
+    pub(crate) fn expired() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "ExpiredToken", "the URL has expired or is not valid yet")
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` calls")]
+    pub(super) fn internal(error: impl ToString) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string())
+    }
+
+    pub(super) fn with_header(mut self, name: header::HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+/// A record as XML, in the namespace that clients expect.
+pub(super) fn xml(record: &impl Serialize) -> Response {
+    written(record, r#" xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#)
+}
+
+/// `root_end` is what ends the first tag.
+fn written(record: &impl Serialize, root_end: &str) -> Response {
+    match quick_xml::se::to_string(record) {
+        Ok(body) => {
+            let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", body.replacen('>', root_end, 1));
+            ([(header::CONTENT_TYPE, "application/xml")], body).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = written(&Body { code: self.code, message: &self.message }, ">");
+        *response.status_mut() = self.status;
+        for (name, value) in self.headers {
+            super::set(response.headers_mut(), name, &value);
+        }
+        response
+    }
+}

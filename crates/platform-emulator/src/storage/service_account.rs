@@ -1,0 +1,78 @@
+//! Service accounts, whose RSA keys sign URLs (GOOG4-RSA-SHA256). An organisation has one as soon as somebody
+//! asks for its key.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
+
+use crate::account::Organization;
+use crate::store::{Changes, Found, Store};
+
+/// What a client needs to sign URLs as a service account.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ServiceAccount {
+    /// Names the account in a signed URL.
+    pub client_email: String,
+    /// The private key, PKCS #8 in PEM. A secret.
+    pub private_key: String,
+}
+
+impl fmt::Debug for ServiceAccount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ServiceAccount").field("client_email", &self.client_email).finish_non_exhaustive()
+    }
+}
+
+/// The keys of all accounts, by organisation.
+pub(crate) struct ServiceAccounts(Mutex<HashMap<String, Arc<KeyPair>>>);
+
+impl ServiceAccounts {
+    pub(crate) fn new(found: &mut Found) -> io::Result<Self> {
+        let known = found.take::<Vec<u8>>("service-account/")?.into_iter();
+        let keys = known.map(|(organization, der)| {
+            let key = KeyPair::from_pkcs8(&der).map_err(io::Error::other)?;
+            Ok((organization, Arc::new(key)))
+        });
+        Ok(Self(Mutex::new(keys.collect::<io::Result<_>>()?)))
+    }
+
+    /// The account of an organisation, which is made now if there is none.
+    pub(crate) async fn of(&self, organization: &Organization, store: &Store) -> io::Result<ServiceAccount> {
+        let known = self.0.lock().get(&organization.id).cloned();
+        let der = |key: &KeyPair| AsDer::<Pkcs8V1Der<'_>>::as_der(key).map(|der| der.as_ref().to_vec());
+        let key = if let Some(key) = known {
+            key
+        } else {
+            let made = KeyPair::generate(KeySize::Rsa2048).map_err(io::Error::other)?;
+            // Somebody else may have been faster.
+            let key = self.0.lock().entry(organization.id.clone()).or_insert_with(|| Arc::new(made)).clone();
+            let mut changes = Changes::default();
+            changes.put(format!("service-account/{}", organization.id), &der(&key).map_err(io::Error::other)?);
+            store.write(changes).await.map_err(io::Error::other)?;
+            key
+        };
+        let body = STANDARD.encode(der(&key).map_err(io::Error::other)?);
+        let lines = body.as_bytes().chunks(64).map(|line| format!("{}\n", String::from_utf8_lossy(line)));
+        let lines = lines.collect::<String>();
+        let private_key = format!("-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----\n");
+        Ok(ServiceAccount { client_email: organization.service_account_email(), private_key })
+    }
+
+    /// Whether the account of an organisation signed a text.
+    pub(super) fn signed(&self, organization: &Organization, text: &str, signature: &[u8]) -> bool {
+        let key = self.0.lock().get(&organization.id).cloned();
+        key.is_some_and(|key| {
+            let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
+            public.verify(text.as_bytes(), signature).is_ok()
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! Grants and share tokens decide who may read what, across two organisations.
+
+use std::time::Duration;
+
+use auth_http::Method;
+use platform_emulator::Emulator;
+use serde_json::{Value, json};
+
+use super::item;
+use crate::client::{User, clock};
+
+const GRANTS: &str = "/api/v1/access/grants";
+const TOKENS: &str = "/api/v1/access/share-tokens";
+const COLLEAGUE: &str = "auth0|emulator-2";
+const STRANGER: &str = "auth0|second-1";
+
+/// The ids of a run of two items, with everything in it.
+struct Shared {
+    run: String,
+    items: Value,
+}
+
+impl Shared {
+    async fn of(user: &User) -> Self {
+        let items = json!([item("a", &json!({})), item("b", &json!({}))]);
+        let (_, submitted) = user.submit(&json!({ "application_id": "outcomes", "items": items })).await;
+        let run = submitted["run_id"].as_str().unwrap().to_owned();
+        user.ended(&run).await;
+        let (_, items) = user.get(&format!("/api/v1/runs/{run}/items")).await;
+        Self { run, items }
+    }
+
+    fn artifact(&self, item: usize) -> &str {
+        self.items[item]["output_artifacts"][0]["output_artifact_id"].as_str().unwrap()
+    }
+
+    /// What a reader gets for the run, its items, each item, and each file; `query` goes with each.
+    async fn seen_by(&self, reader: &User, query: &str) -> [u16; 6] {
+        let run = format!("/api/v1/runs/{}", self.run);
+        let mut statuses = Vec::new();
+        for path in ["", "/items", "/items/a", "/items/b"] {
+            statuses.push(reader.get(&format!("{run}{path}{query}")).await.0);
+        }
+        for item in [0, 1] {
+            let path = format!("{run}/artifacts/{}/file{query}", self.artifact(item));
+            statuses.push(reader.send(reader.authorized(Method::Get, &path)).await.status());
+        }
+        statuses.try_into().unwrap()
+    }
+}
+
+const ALL: [u16; 6] = [200, 200, 200, 200, 307, 307];
+const NOTHING: [u16; 6] = [403, 404, 403, 403, 403, 403];
+
+fn grant(resource: (&str, &str), subject: (&str, &str)) -> Value {
+    json!({
+        "resource_type": resource.0, "resource_id": resource.1,
+        "subject_type": subject.0, "subject_id": subject.1, "relation": "viewer",
+    })
+}
+
+#[tokio::test]
+async fn a_grant_opens_what_it_names_to_whom_it_names_until_it_is_revoked() {
+    let owner = User::new().await;
+    let (colleague, stranger) = (owner.other(COLLEAGUE).await, owner.other(STRANGER).await);
+    let shared = Shared::of(&owner).await;
+    let run = shared.run.as_str();
+    let first = shared.items[0]["item_id"].as_str().unwrap();
+    for (resource, subject, of_stranger, of_colleague) in [
+        (("run", run), ("user", STRANGER), ALL, NOTHING),
+        (("run", run), ("organization_user", "org_second"), ALL, NOTHING),
+        (("run", run), ("organization_user", "org_emulator"), NOTHING, ALL),
+        (("run", run), ("organization_admin", "org_second"), NOTHING, NOTHING),
+        (("item", first), ("user", STRANGER), [403, 404, 200, 403, 307, 403], NOTHING),
+        (("output_artifact", shared.artifact(1)), ("user", STRANGER), [403, 404, 403, 403, 403, 307], NOTHING),
+    ] {
+        assert_eq!(shared.seen_by(&stranger, "").await, NOTHING);
+        let (status, granted) = owner.call(Method::Post, GRANTS, &grant(resource, subject)).await;
+        assert_eq!(status, 201, "{granted}");
+        assert_eq!(granted["created_by"], "auth0|emulator-1");
+        assert_eq!(shared.seen_by(&stranger, "").await, of_stranger, "{granted}");
+        assert_eq!(shared.seen_by(&colleague, "").await, of_colleague, "{granted}");
+
+        let path = format!("{GRANTS}/{}", granted["grant_id"].as_str().unwrap());
+        assert_eq!(owner.get(&path).await, (200, granted.clone()));
+        assert_eq!(stranger.call(Method::Delete, &path, &Value::Null).await.0, 403, "only the owner revokes");
+        let (status, revoked) = owner.call(Method::Delete, &path, &Value::Null).await;
+        assert_eq!((status, revoked["revoked"].as_bool()), (200, Some(true)));
+        assert_eq!(owner.call(Method::Delete, &path, &Value::Null).await.0, 409);
+        assert_eq!(shared.seen_by(&stranger, "").await, NOTHING);
+        assert_eq!(shared.seen_by(&colleague, "").await, NOTHING);
+    }
+    assert_eq!(shared.seen_by(&owner, "").await, ALL);
+}
+
+#[tokio::test]
+async fn who_reads_by_a_grant_changes_nothing_and_sees_no_input() {
+    let owner = User::new().await;
+    let stranger = owner.other(STRANGER).await;
+    let shared = Shared::of(&owner).await;
+    let granted = grant(("run", &shared.run), ("user", STRANGER));
+    assert_eq!(owner.call(Method::Post, GRANTS, &granted).await.0, 201);
+    let run = format!("/api/v1/runs/{}", shared.run);
+    let cancel = stranger.call(Method::Post, &format!("{run}/cancel"), &Value::Null).await;
+    assert_eq!(cancel.0, 403);
+    let update = json!({ "custom_metadata": {} });
+    assert_eq!(stranger.call(Method::Put, &format!("{run}/custom-metadata"), &update).await.0, 403);
+    assert_eq!(stranger.call(Method::Delete, &format!("{run}/artifacts"), &Value::Null).await.0, 404);
+    assert_eq!(stranger.call(Method::Post, GRANTS, &granted).await.0, 403, "nor hands it on");
+    let (_, items) = stranger.get(&format!("{run}/items")).await;
+    assert_eq!(items[0]["input_artifacts"][0]["download_url"], Value::Null);
+    assert!(shared.items[0]["input_artifacts"][0]["download_url"].is_string());
+    assert_eq!(stranger.ids("/api/v1/runs", "run_id").await, [shared.run], "it is in their list");
+}
+
+#[tokio::test]
+async fn a_user_is_found_by_address_and_what_cannot_be_granted_is_refused() {
+    let owner = User::new().await;
+    let shared = Shared::of(&owner).await;
+    let by_address = |address: &str| {
+        let mut body = grant(("run", &shared.run), ("user", ""));
+        body["subject_id"] = Value::Null;
+        body["subject_email"] = json!(address);
+        body
+    };
+    let (status, granted) = owner.call(Method::Post, GRANTS, &by_address("Cleo@second.test")).await;
+    assert_eq!((status, granted["subject_id"].as_str()), (201, Some(STRANGER)));
+
+    let run = ("run", shared.run.as_str());
+    let mut editor = grant(run, ("user", STRANGER));
+    editor["relation"] = json!("editor");
+    let mut nobody = grant(run, ("user", STRANGER));
+    nobody.as_object_mut().unwrap().remove("subject_id");
+    let absent = "00000000-0000-0000-0000-000000000000";
+    for (body, expected) in [
+        (editor, 422),
+        (nobody, 422),
+        (by_address("nobody@nowhere.test"), 422),
+        (grant(run, ("user", "auth0|nobody")), 422),
+        (grant(run, ("organization_user", "org_nowhere")), 422),
+        (grant(run, ("share_token", absent)), 422),
+        (grant(run, ("robot", "x")), 422),
+        (grant(("run", "x"), ("user", STRANGER)), 422),
+        (grant(("run", absent), ("user", STRANGER)), 404),
+        (grant(("item", &shared.run), ("user", STRANGER)), 404),
+    ] {
+        assert_eq!(owner.call(Method::Post, GRANTS, &body).await.0, expected, "{body}");
+    }
+    assert_eq!(owner.get(&format!("{GRANTS}/{absent}")).await.0, 404);
+    assert_eq!(owner.get(&format!("{GRANTS}/x")).await.0, 422);
+}
+
+#[tokio::test]
+async fn grants_are_listed_to_those_whom_they_concern() {
+    let owner = User::new().await;
+    let (colleague, stranger) = (owner.other(COLLEAGUE).await, owner.other(STRANGER).await);
+    let shared = Shared::of(&owner).await;
+    let mut ids = Vec::new();
+    for subject in [("user", STRANGER), ("organization_user", "org_second"), ("user", COLLEAGUE)] {
+        let (_, granted) = owner.call(Method::Post, GRANTS, &grant(("run", &shared.run), subject)).await;
+        ids.push(granted["grant_id"].as_str().unwrap().to_owned());
+    }
+    owner.call(Method::Delete, &format!("{GRANTS}/{}", ids[1]), &Value::Null).await;
+    for (reader, query, expected) in [
+        (&owner, "", &ids[..]),
+        (&stranger, "", &ids[..2]),
+        (&colleague, "", &ids[2..]),
+        (&owner, "?revoked=true", &ids[1..2]),
+        (&stranger, "?revoked=false", &ids[..1]),
+        (&owner, "?subject_type=organization_user", &ids[1..2]),
+        (&owner, "?subject_id=auth0%7Cemulator-2", &ids[2..]),
+        (&owner, "?resource_type=item", &[]),
+        (&owner, &format!("?resource_id={}", shared.run), &ids[..]),
+        (&owner, "?relation=owner&relation=viewer&sort=created_at", &ids[..]),
+        (&owner, "?relation=owner", &[]),
+    ] {
+        assert_eq!(reader.ids(&format!("{GRANTS}{query}"), "grant_id").await, expected, "{query}");
+    }
+    for query in ["?relation=king", "?revoked=maybe", "?resource_id=x", "?subject_type=robot", "?sort=x"] {
+        assert_eq!(owner.get(&format!("{GRANTS}{query}")).await.0, 422, "{query}");
+    }
+    assert_eq!(colleague.get(&format!("{GRANTS}/{}", ids[0])).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_share_token_opens_a_run_to_whoever_sends_it_until_it_expires_or_is_revoked() {
+    let clock = clock();
+    let emulator = Emulator::builder().with_clock(clock.clone()).start().await.unwrap();
+    let owner = User::at(emulator).await;
+    let items = json!([item("a", &json!({})), item("b", &json!({}))]);
+    let (_, submitted) = owner.submit(&json!({ "application_id": "outcomes", "items": items })).await;
+    clock.advance(Duration::from_secs(1));
+    let run = submitted["run_id"].as_str().unwrap().to_owned();
+    owner.ended(&run).await;
+    let (_, items) = owner.get(&format!("/api/v1/runs/{run}/items")).await;
+    let shared = Shared { run, items };
+    let stranger = owner.other(STRANGER).await;
+
+    let end =
+        jiff::Timestamp::try_from(auth_core::Clock::now(&*clock)).unwrap() + jiff::SignedDuration::from_secs(3600);
+    let (status, token) = owner.call(Method::Post, TOKENS, &json!({ "expires_at": end.to_string() })).await;
+    assert_eq!(status, 201, "{token}");
+    let (id, secret) = (token["share_token_id"].as_str().unwrap(), token["share_token"].as_str().unwrap());
+    let query = format!("?share_token={secret}");
+    assert_eq!(shared.seen_by(&stranger, &query).await, NOTHING, "nothing is granted to it yet");
+    let granted = grant(("run", &shared.run), ("share_token", id));
+    assert_eq!(stranger.call(Method::Post, GRANTS, &granted).await.0, 403);
+    assert_eq!(owner.call(Method::Post, GRANTS, &granted).await.0, 201);
+    assert_eq!(shared.seen_by(&stranger, &query).await, ALL);
+    assert_eq!(shared.seen_by(&stranger, "").await, NOTHING, "without it nothing");
+    assert_eq!(shared.seen_by(&stranger, "?share_token=guessed").await, NOTHING);
+    let url = owner.emulator.api_root().join(&format!("/api/v1/runs/{}{query}", shared.run)).unwrap();
+    assert_eq!(stranger.send(auth_http::Request::get(url)).await.status(), 401, "the bearer is needed as well");
+
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(shared.seen_by(&stranger, &query).await, NOTHING, "expired");
+
+    let (_, token) = owner.call(Method::Post, TOKENS, &json!({})).await;
+    let (id, secret) = (token["share_token_id"].as_str().unwrap(), token["share_token"].as_str().unwrap());
+    let granted = grant(("run", &shared.run), ("share_token", id));
+    assert_eq!(owner.call(Method::Post, GRANTS, &granted).await.0, 201);
+    let query = format!("?share_token={secret}");
+    assert_eq!(shared.seen_by(&stranger, &query).await, ALL);
+    let path = format!("{TOKENS}/{id}");
+    assert_eq!(stranger.call(Method::Delete, &path, &Value::Null).await.0, 403);
+    assert_eq!(owner.call(Method::Delete, &path, &Value::Null).await.0, 200);
+    assert_eq!(owner.call(Method::Delete, &path, &Value::Null).await.0, 409);
+    assert_eq!(shared.seen_by(&stranger, &query).await, NOTHING, "revoked");
+}
+
+#[tokio::test]
+async fn the_secret_of_a_share_token_is_shown_once() {
+    let owner = User::new().await;
+    let shared = Shared::of(&owner).await;
+    let (_, token) = owner.call(Method::Post, TOKENS, &json!({})).await;
+    let (_, other) = owner.call(Method::Post, TOKENS, &json!({})).await;
+    let ids = [&token, &other].map(|token| token["share_token_id"].as_str().unwrap());
+    let path = format!("{TOKENS}/{}", ids[0]);
+    let (status, read) = owner.get(&path).await;
+    assert_eq!((status, read.get("share_token")), (200, None));
+    assert_eq!(owner.call(Method::Post, GRANTS, &grant(("run", &shared.run), ("share_token", ids[1]))).await.0, 201);
+    let of_run = format!("?run_id={}", shared.run);
+    for (query, expected) in [("", &ids[..]), (&of_run, &ids[1..]), ("?created_by=me", &ids), ("?revoked=true", &[])] {
+        assert_eq!(owner.ids(&format!("{TOKENS}{query}"), "share_token_id").await, expected, "{query}");
+    }
+    let stranger = owner.other(STRANGER).await;
+    assert!(stranger.ids(TOKENS, "share_token_id").await.is_empty());
+    assert_eq!(stranger.get(&path).await.0, 403);
+    let past = json!({ "expires_at": "2020-01-01T00:00:00Z" });
+    for wrong in [past, json!({ "expires_at": "soon" }), json!([])] {
+        assert_eq!(owner.call(Method::Post, TOKENS, &wrong).await.0, 422, "{wrong}");
+    }
+}

@@ -1,0 +1,157 @@
+use platform_emulator::Emulator;
+use serde_json::{Value, json};
+
+use super::{item, metadata};
+use crate::client::User;
+
+const COLLEAGUE: &str = "auth0|emulator-2";
+
+async fn user() -> User {
+    let config = toml::from_str("replica_lag_ms = 0").unwrap();
+    User::at(Emulator::builder().with_config(config).start().await.unwrap()).await
+}
+
+/// Submits a run of one item that ends as it is told, and waits for its end.
+async fn submit(user: &User, external_id: &str, custom_metadata: &Value, outcome: &str) -> String {
+    let mut item = item(external_id, &json!({ "outcome": outcome }));
+    item["custom_metadata"] = json!({ "of": external_id });
+    let submission = json!({ "application_id": "outcomes", "custom_metadata": custom_metadata, "items": [item] });
+    let (status, submitted) = user.submit(&submission).await;
+    assert_eq!(status, 201, "{submitted}");
+    let id = submitted["run_id"].as_str().unwrap().to_owned();
+    user.ended(&id).await;
+    id
+}
+
+#[tokio::test]
+async fn runs_are_filtered_by_everything_that_the_document_names() {
+    let user = user().await;
+    let high = submit(&user, "a", &json!({ "study": "high", "tags": ["x", "y"] }), "SUCCEEDED").await;
+    let low = submit(&user, "b", &json!({ "study": "low" }), "USER_ERROR").await;
+    let none = submit(&user, "c", &Value::Null, "SYSTEM_ERROR").await;
+    let all = [high.clone(), low.clone(), none.clone()];
+    for (query, expected) in [
+        ("", &all[..]),
+        ("application_id=outcomes", &all),
+        ("application_id=tissue", &[]),
+        ("application_version=1.0.0", &all),
+        ("application_version=2.0.0", &[]),
+        ("external_id=b", std::slice::from_ref(&low)),
+        ("submitted_by=me", &all),
+        ("submitted_by=auth0%7Cemulator-1", &all),
+        ("submitted_by=somebody", &[]),
+        ("organization_id=my_org", &all),
+        ("organization_id=org_second", &[]),
+        ("custom_metadata=%24.study", &all[..2]),
+        ("custom_metadata=%24.study%20%3F%20(%40%20%3D%3D%20%22high%22)", std::slice::from_ref(&high)),
+        ("custom_metadata=tags%5B*%5D%20%3F%20(%40%20%3D%3D%20%22y%22)", std::slice::from_ref(&high)),
+        ("application_id=outcomes&external_id=c", std::slice::from_ref(&none)),
+    ] {
+        let path = format!("/api/v1/runs?sort=submitted_at&{query}");
+        assert_eq!(user.ids(&path, "run_id").await, expected, "{query}");
+    }
+    for query in ["custom_metadata=%24%5B", &format!("custom_metadata={}", "a".repeat(1001)), "page_size=4", "page=0"] {
+        let (status, problem) = user.get(&format!("/api/v1/runs?{query}")).await;
+        assert_eq!((status, problem["detail"][0]["loc"][0].as_str()), (422, Some("query")), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn runs_are_sorted_by_several_fields() {
+    let user = user().await;
+    let mut runs = Vec::new();
+    for (name, outcome) in [("a", "SUCCEEDED"), ("b", "SUCCEEDED"), ("c", "SUCCEEDED")] {
+        runs.push(submit(&user, name, &json!({ "n": name }), outcome).await);
+    }
+    let oldest_first = user.ids("/api/v1/runs?sort=application_id&sort=submitted_at", "run_id").await;
+    assert_eq!(oldest_first, runs);
+    // An encoded plus, and one that became a space.
+    assert_eq!(user.ids("/api/v1/runs?sort=%2Bsubmitted_at", "run_id").await, runs);
+    assert_eq!(user.ids("/api/v1/runs?sort=+submitted_at", "run_id").await, runs);
+    runs.reverse();
+    assert_eq!(user.ids("/api/v1/runs?sort=termination_reason&sort=-submitted_at", "run_id").await, runs);
+    assert_eq!(user.ids("/api/v1/runs?sort=-terminated_at", "run_id").await, runs);
+    assert_eq!(user.ids("/api/v1/runs?sort=-custom_metadata", "run_id").await, runs);
+    runs.sort();
+    assert_eq!(user.ids("/api/v1/runs?sort=run_id", "run_id").await, runs);
+    assert_eq!(user.get("/api/v1/runs?sort=size").await.0, 422);
+}
+
+#[tokio::test]
+async fn a_user_lists_own_runs_and_an_administrator_those_of_the_organization() {
+    let admin = user().await;
+    let colleague = admin.other(COLLEAGUE).await;
+    let own = submit(&admin, "a", &Value::Null, "SUCCEEDED").await;
+    let theirs = submit(&colleague, "b", &Value::Null, "SUCCEEDED").await;
+    assert_eq!(admin.ids("/api/v1/runs", "run_id").await, std::slice::from_ref(&own));
+    let all = admin.ids("/api/v1/runs?for_organization=org_emulator&sort=submitted_at", "run_id").await;
+    assert_eq!(all, [own.clone(), theirs.clone()]);
+    assert_eq!(colleague.ids("/api/v1/runs", "run_id").await, std::slice::from_ref(&theirs));
+    assert_eq!(colleague.get("/api/v1/runs?for_organization=org_emulator").await.0, 404);
+    assert_eq!(admin.get("/api/v1/runs?for_organization=org_second").await.0, 404);
+    assert_eq!(admin.get(&format!("/api/v1/runs/{theirs}")).await.0, 200);
+    assert_eq!(colleague.get(&format!("/api/v1/runs/{own}")).await.0, 403);
+}
+
+#[tokio::test]
+async fn items_are_filtered_and_sorted() {
+    let user = user().await;
+    let items: Vec<_> = [("a/1", "SUCCEEDED"), ("b 2", "USER_ERROR"), ("ü", "SYSTEM_ERROR")]
+        .iter()
+        .map(|(id, outcome)| {
+            let mut item = item(id, &json!({ "outcome": outcome }));
+            item["custom_metadata"] = json!({ "patient": id });
+            item
+        })
+        .collect();
+    let (_, submitted) = user.submit(&json!({ "application_id": "outcomes", "items": items })).await;
+    let path = format!("/api/v1/runs/{}/items", submitted["run_id"].as_str().unwrap());
+    user.ended(submitted["run_id"].as_str().unwrap()).await;
+    let ids = user.ids(&path, "item_id").await;
+    for (query, expected) in [
+        (format!("item_id__in={}&item_id__in={}", ids[0], ids[2]), vec!["a/1", "ü"]),
+        ("external_id__in=b%202".to_owned(), vec!["b 2"]),
+        ("state=TERMINATED".to_owned(), vec!["a/1", "b 2", "ü"]),
+        ("state=PENDING".to_owned(), vec![]),
+        ("termination_reason=USER_ERROR".to_owned(), vec!["b 2"]),
+        ("custom_metadata=%24.patient%20%3F%20(%40%20starts%20with%20%22a%22)".to_owned(), vec!["a/1"]),
+        ("sort=-external_id".to_owned(), vec!["ü", "b 2", "a/1"]),
+        ("sort=termination_reason".to_owned(), vec!["a/1", "ü", "b 2"]),
+    ] {
+        assert_eq!(user.ids(&format!("{path}?{query}"), "external_id").await, expected, "{query}");
+    }
+    for query in ["item_id__in=x", "state=DONE", "termination_reason=", "sort=-"] {
+        assert_eq!(user.get(&format!("{path}?{query}")).await.0, 422, "{query}");
+    }
+    for id in ["a%2F1", "b%202", "%C3%BC"] {
+        assert_eq!(user.get(&format!("{path}/{id}")).await.0, 200, "{id}");
+    }
+    assert_eq!(user.get(&format!("{path}/c")).await.0, 404);
+}
+
+#[tokio::test]
+async fn pages_have_the_size_that_was_asked_for_and_end() {
+    let user = User::new().await;
+    let items = (0..12).map(|number| item(&format!("slide-{number}"), &metadata())).collect();
+    let (run, _) = user.run(items).await;
+    let path = format!("/api/v1/runs/{}/items", run["run_id"].as_str().unwrap());
+    for (query, expected) in [("", 12), ("?page_size=5", 5), ("?page_size=5&page=3", 2)] {
+        assert_eq!(user.get(&format!("{path}{query}")).await.1.as_array().unwrap().len(), expected, "{query}");
+    }
+    assert_eq!(user.get(&format!("{path}?page=2")).await.0, 404);
+    for query in ["?page_size=4", "?page_size=101", "?page=0", "?page=x"] {
+        let (status, problem) = user.get(&format!("{path}{query}")).await;
+        assert_eq!((status, problem["detail"][0]["loc"][0].as_str()), (422, Some("query")), "{query}");
+    }
+    assert_eq!(user.get("/api/v1/applications?page-size=4").await.0, 422);
+    assert_eq!(user.get("/api/v1/applications?page_size=4").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_run_is_missing_from_lists_too_while_the_replica_lags_behind() {
+    let config = toml::from_str("replica_lag_ms = 3600000").unwrap();
+    let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
+    let submission = json!({ "application_id": "outcomes", "items": [item("a", &json!({}))] });
+    assert_eq!(user.submit(&submission).await.0, 201);
+    assert!(user.ids("/api/v1/runs", "run_id").await.is_empty());
+}

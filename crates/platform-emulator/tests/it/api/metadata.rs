@@ -1,0 +1,66 @@
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use super::item;
+use crate::client::User;
+
+async fn submitted(user: &User) -> String {
+    let mut item = item("folder/slide 1", &json!({}));
+    item["custom_metadata"] = json!({ "before": true });
+    let submission = json!({ "application_id": "outcomes", "custom_metadata": { "before": true }, "items": [item] });
+    let (_, submitted) = user.submit(&submission).await;
+    let id = submitted["run_id"].as_str().unwrap().to_owned();
+    user.ended(&id).await;
+    format!("/api/v1/runs/{id}")
+}
+
+#[tokio::test]
+async fn metadata_of_runs_and_items_are_replaced_and_a_lost_update_is_refused() {
+    let user = User::new().await;
+    let run = submitted(&user).await;
+    for path in [run.clone(), format!("{run}/items/folder%2Fslide%201")] {
+        let update = |body: Value| {
+            let path = format!("{path}/custom-metadata");
+            let user = &user;
+            async move { user.call(Method::Put, &path, &body).await }
+        };
+        let (_, before) = user.get(&path).await;
+        let known = before["custom_metadata_checksum"].as_str().unwrap();
+        assert_eq!(known.len(), 8, "{known}");
+        let body = json!({ "custom_metadata": { "after": [1, 2] }, "custom_metadata_checksum": known });
+        let (status, answer) = update(body.clone()).await;
+        assert_eq!(status, 200, "{answer}");
+        let (_, after) = user.get(&path).await;
+        assert_eq!(after["custom_metadata"], json!({ "after": [1, 2] }), "replaced, not merged");
+        assert_eq!(after["custom_metadata_checksum"], answer["custom_metadata_checksum"]);
+
+        assert_eq!(update(body).await.0, 412, "somebody else was faster");
+        assert_eq!(user.get(&path).await.1, after);
+        assert_eq!(update(json!({ "custom_metadata": { "last": 1 } })).await.0, 200, "whoever does not ask, wins");
+        assert_eq!(
+            update(json!({ "custom_metadata": null })).await,
+            (200, json!({ "custom_metadata_checksum": null }))
+        );
+        assert_eq!(user.get(&path).await.1["custom_metadata"], Value::Null);
+        assert_eq!(update(json!({ "custom_metadata": {}, "custom_metadata_checksum": known })).await.0, 412);
+        for wrong in [json!({ "custom_metadata": [1] }), json!([]), json!({ "custom_metadata_checksum": 1 })] {
+            assert_eq!(update(wrong.clone()).await.0, 422, "{wrong}");
+        }
+    }
+    let absent = format!("{run}/items/absent/custom-metadata");
+    assert_eq!(user.call(Method::Put, &absent, &json!({ "custom_metadata": {} })).await.0, 404);
+}
+
+#[tokio::test]
+async fn nobody_else_changes_metadata() {
+    let user = User::new().await;
+    let run = submitted(&user).await;
+    for other in ["auth0|emulator-2", "auth0|second-1"] {
+        let other = user.other(other).await;
+        for path in [run.clone(), format!("{run}/items/folder%2Fslide%201")] {
+            let path = format!("{path}/custom-metadata");
+            assert_eq!(other.call(Method::Put, &path, &json!({ "custom_metadata": {} })).await.0, 403);
+        }
+    }
+    assert_eq!(user.get(&run).await.1["custom_metadata"], json!({ "before": true }));
+}

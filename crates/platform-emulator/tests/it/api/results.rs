@@ -1,0 +1,106 @@
+use std::time::Duration;
+
+use auth_http::{Method, Request};
+use platform_emulator::Emulator;
+use serde_json::{Value, json};
+
+use super::item;
+use crate::client::{User, clock};
+
+async fn run(user: &User, application: &str, metadata: &Value) -> (Value, Value) {
+    let submission = json!({ "application_id": application, "items": [item("a", metadata)] });
+    let (status, submitted) = user.submit(&submission).await;
+    assert_eq!(status, 201, "{submitted}");
+    let run = user.ended(submitted["run_id"].as_str().unwrap()).await;
+    let (_, items) = user.get(&format!("/api/v1/runs/{}/items", run["run_id"].as_str().unwrap())).await;
+    (run, items[0].clone())
+}
+
+/// The path of the first result.
+fn file(run: &Value, item: &Value) -> String {
+    let artifact = item["output_artifacts"][0]["output_artifact_id"].as_str().unwrap();
+    format!("/api/v1/runs/{}/artifacts/{artifact}/file", run["run_id"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn results_that_were_deleted_are_gone() {
+    let user = User::new().await;
+    let (run, item) = run(&user, "outcomes", &json!({})).await;
+    let redirect = user.send(user.authorized(Method::Get, &file(&run, &item))).await;
+    let url: url::Url = redirect.header("location").unwrap().parse().unwrap();
+    let results = format!("/api/v1/runs/{}/artifacts", run["run_id"].as_str().unwrap());
+
+    let stranger = user.other("auth0|second-1").await;
+    assert_eq!(stranger.call(Method::Delete, &results, &Value::Null).await.0, 404);
+    assert_eq!(user.send(Request::get(url.clone())).await.status(), 200);
+
+    assert_eq!(user.call(Method::Delete, &results, &Value::Null).await.0, 200);
+    assert_eq!(user.get(&file(&run, &item)).await.0, 410);
+    assert_eq!(user.send(Request::get(url)).await.status(), 404, "the file itself is deleted too");
+    let (_, items) = user.get(&format!("/api/v1/runs/{}/items", run["run_id"].as_str().unwrap())).await;
+    assert_eq!(items[0]["output_artifacts"][0]["output"], "DELETED_BY_USER");
+    assert_eq!(items[0]["output"], "FULL");
+    assert_eq!(user.call(Method::Delete, &results, &Value::Null).await.0, 200, "again changes nothing");
+}
+
+#[tokio::test]
+async fn results_of_a_run_that_goes_on_cannot_be_deleted() {
+    let config = toml::from_str("replica_lag_ms = 0\nspeed = 0.000001").unwrap();
+    let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
+    let submission = json!({ "application_id": "outcomes", "items": [item("a", &json!({}))] });
+    let (_, submitted) = user.submit(&submission).await;
+    let results = format!("/api/v1/runs/{}/artifacts", submitted["run_id"].as_str().unwrap());
+    assert_eq!(user.call(Method::Delete, &results, &Value::Null).await.0, 409);
+}
+
+#[tokio::test]
+async fn results_are_deleted_by_the_platform_after_thirty_days() {
+    let clock = clock();
+    let config = toml::from_str("access_token_seconds = 31536000").unwrap();
+    let emulator = Emulator::builder().with_config(config).with_clock(clock.clone()).start().await.unwrap();
+    let user = User::at(emulator).await;
+    clock.advance(Duration::from_secs(1));
+    let submission = json!({ "application_id": "outcomes", "items": [item("a", &json!({}))] });
+    let (_, submitted) = user.submit(&submission).await;
+    clock.advance(Duration::from_secs(1));
+    let run = user.ended(submitted["run_id"].as_str().unwrap()).await;
+    let items = format!("/api/v1/runs/{}/items", run["run_id"].as_str().unwrap());
+    let (_, before) = user.get(&items).await;
+    clock.advance(Duration::from_secs(30 * 24 * 60 * 60 - 60));
+    assert_eq!(user.send(user.authorized(Method::Get, &file(&run, &before[0]))).await.status(), 307);
+    clock.advance(Duration::from_secs(120));
+    assert_eq!(user.get(&file(&run, &before[0])).await.0, 410);
+    let (_, after) = user.get(&items).await;
+    assert_eq!(after[0]["output_artifacts"][0]["output"], "DELETED_BY_SYSTEM");
+}
+
+#[tokio::test]
+async fn an_item_ends_as_its_metadata_say() {
+    let user = User::new().await;
+    for (outcome, code, files) in [
+        ("SUCCEEDED", Value::Null, 1),
+        ("USER_ERROR", json!("APPLICATION.USER_ERROR"), 0),
+        ("SYSTEM_ERROR", json!("APPLICATION.SYSTEM_ERROR"), 0),
+    ] {
+        let (run, item) = run(&user, "outcomes", &json!({ "outcome": outcome })).await;
+        assert_eq!((item["termination_reason"].as_str(), &item["error_code"]), (Some(outcome), &code));
+        assert_eq!(item["output_artifacts"].as_array().unwrap().len(), files, "{item}");
+        assert_eq!(run["output"], if files > 0 { "FULL" } else { "NONE" });
+    }
+    let wrong = json!({ "application_id": "outcomes", "items": [item("a", &json!({ "outcome": "MAYBE" }))] });
+    assert_eq!(user.submit(&wrong).await.0, 400);
+}
+
+#[tokio::test]
+async fn thousands_of_small_files_are_all_there_and_all_different() {
+    let user = User::new().await;
+    let (run, item) = run(&user, "many-files", &json!({ "files": 1200 })).await;
+    let artifacts = item["output_artifacts"].as_array().unwrap();
+    let checksums: std::collections::HashSet<_> =
+        artifacts.iter().map(|artifact| artifact["metadata"]["checksum_base64_crc32c"].as_str().unwrap()).collect();
+    assert_eq!((artifacts.len(), checksums.len()), (1200, 1200));
+    let file = user.file(&run, &artifacts[1199]).await;
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&file);
+    let stated = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crc.to_be_bytes());
+    assert_eq!(artifacts[1199]["metadata"]["checksum_base64_crc32c"], stated);
+}

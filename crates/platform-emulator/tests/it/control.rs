@@ -1,0 +1,241 @@
+//! Faults, the journal and the clock, through the typed client.
+
+use std::time::Duration;
+
+use auth_http::{HttpClient, Method, Request};
+use platform_emulator::{Control, ControlError, Effect, Emulator, Fault, Server};
+use serde_json::{Value, json};
+
+use crate::client::{SignedBucket, User, read};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const CONTENT: &[u8] = &[7; 100_000];
+
+/// A platform with an object to be fetched.
+async fn controlled() -> (User, Control, SignedBucket) {
+    let user = User::at(Emulator::builder().with_control().start().await.unwrap()).await;
+    let bucket = user.bucket().await;
+    let put = Request::new(Method::Put, bucket.put("object", HOUR)).with_body("text/plain", CONTENT);
+    assert_eq!(user.send(put).await.status(), 200);
+    let control = user.emulator.control().unwrap();
+    control.clear_journal().await.unwrap();
+    (user, control, bucket)
+}
+
+fn storage(effect: Effect) -> Fault {
+    Fault::new(effect).on(Server::Storage).with_method("get").with_path("/*/object").times(1)
+}
+
+/// What comes of the object until it ends or breaks: how much of it is right, and whether it broke.
+async fn fetch(bucket: &SignedBucket) -> (usize, bool) {
+    let Ok(mut response) = http().send(Request::get(bucket.get("object", HOUR))).await else { return (0, true) };
+    let mut length = 0;
+    loop {
+        match response.chunk().await {
+            Ok(Some(piece)) => {
+                assert!(piece.iter().all(|byte| *byte == 7));
+                length += piece.len();
+            }
+            Ok(None) => return (length, false),
+            Err(_) => return (length, true),
+        }
+    }
+}
+
+fn http() -> HttpClient {
+    HttpClient::builder().with_plain_loopback().build().unwrap()
+}
+
+#[tokio::test]
+async fn a_status_comes_as_often_as_it_was_ordered_and_only_where() {
+    let (user, control, bucket) = controlled().await;
+    let unavailable = Effect::Status { status: 503, body: Some(r#"{"detail":"busy"}"#.to_owned()) };
+    let fault = Fault::new(unavailable).on(Server::Api).with_path("/api/v1/me").after(1).times(2);
+    control.inject(&fault).await.unwrap();
+    assert_eq!(control.faults().await.unwrap(), [fault]);
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(user.get("/api/v1/applications").await.0, 200);
+        statuses.push(user.get("/api/v1/me").await.0);
+    }
+    assert_eq!(statuses, [200, 503, 503, 200, 200]);
+    assert!(control.faults().await.unwrap().is_empty(), "it is used up");
+    control.inject(&Fault::new(Effect::Status { status: 500, body: None })).await.unwrap();
+    assert_eq!(user.get("/api/v1/me").await, (500, Value::Null));
+    control.clear_faults().await.unwrap();
+    assert_eq!(fetch(&bucket).await, (CONTENT.len(), false));
+}
+
+#[tokio::test]
+async fn a_body_ends_before_its_end() {
+    let (_user, control, bucket) = controlled().await;
+    for effect in [Effect::Truncate { after_bytes: 1000 }, Effect::Reset { after_bytes: 1000 }] {
+        control.inject(&storage(effect.clone())).await.unwrap();
+        let (length, broke) = fetch(&bucket).await;
+        assert!(broke && length <= 1000, "{effect:?} {length}");
+        assert_eq!(fetch(&bucket).await, (CONTENT.len(), false));
+    }
+    let journal = control.journal(Server::Storage).await.unwrap();
+    let bytes: Vec<_> = journal.iter().map(|entry| entry.bytes).collect();
+    assert_eq!(bytes, [1000, 100_000, 1000, 100_000]);
+}
+
+#[tokio::test]
+async fn a_stalled_body_brings_nothing_more_and_does_not_end() {
+    let (user, control, bucket) = controlled().await;
+    control.inject(&storage(Effect::Stall { after_bytes: 1000 })).await.unwrap();
+    let mut response = user.send(Request::get(bucket.get("object", HOUR))).await;
+    let mut length = 0;
+    while length < 1000 {
+        length += response.chunk().await.unwrap().unwrap().len();
+    }
+    assert_eq!(length, 1000);
+    let more = tokio::time::timeout(Duration::from_millis(100), response.chunk()).await;
+    assert!(more.is_err(), "{more:?}");
+}
+
+#[tokio::test]
+async fn one_bit_of_a_body_is_another() {
+    let (user, control, bucket) = controlled().await;
+    control.inject(&storage(Effect::Corrupt { at_byte: 54_321 })).await.unwrap();
+    let (status, body) = read(user.send(Request::get(bucket.get("object", HOUR))).await).await;
+    let wrong: Vec<_> = (0..body.len()).filter(|at| body[*at] != CONTENT[*at]).collect();
+    assert_eq!((status, body.len(), wrong), (200, CONTENT.len(), vec![54_321]));
+}
+
+#[tokio::test]
+async fn latency_and_bandwidth_take_their_time() {
+    let (_user, control, bucket) = controlled().await;
+    for effect in [Effect::Latency { milliseconds: 200 }, Effect::Bandwidth { bytes_per_second: 500_000 }] {
+        control.inject(&storage(effect.clone())).await.unwrap();
+        let start = tokio::time::Instant::now();
+        assert_eq!(fetch(&bucket).await, (CONTENT.len(), false));
+        // How much longer it takes is the machine's affair.
+        assert!(start.elapsed() >= Duration::from_millis(150), "{effect:?} {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn the_storage_lies_about_a_range_and_replaces_what_is_being_fetched() {
+    let (user, control, bucket) = controlled().await;
+    let part = || Request::get(bucket.get("object", HOUR)).with_header("range", "bytes=10-19");
+    let before = user.send(part()).await;
+    assert_eq!(before.header("content-range"), Some("bytes 10-19/100000"));
+    control.inject(&storage(Effect::WrongContentRange)).await.unwrap();
+    assert_eq!(user.send(part()).await.header("content-range"), Some("bytes 11-20/100000"));
+    control.inject(&storage(Effect::ExpiredSignature)).await.unwrap();
+    let (status, body) = read(user.send(part()).await).await;
+    assert!(status == 403 && String::from_utf8(body).unwrap().contains("ExpiredToken"));
+    control.inject(&storage(Effect::ReplacedObject)).await.unwrap();
+    let after = user.send(part()).await;
+    assert_eq!(after.header("content-range"), Some("bytes 10-19/100000"), "of the same size");
+    assert_ne!(after.header("etag"), before.header("etag"));
+    assert_ne!(after.header("x-goog-hash"), before.header("x-goog-hash"));
+    let ranges: Vec<_> =
+        control.journal(Server::Storage).await.unwrap().into_iter().map(|entry| (entry.range, entry.status)).collect();
+    let range = Some("bytes=10-19".to_owned());
+    assert_eq!(ranges, [206, 206, 403, 206].map(|status| (range.clone(), status)));
+}
+
+#[tokio::test]
+async fn a_newer_platform_answers_with_what_no_client_knows() {
+    let (user, control, _) = controlled().await;
+    let item = crate::api::item("a", &json!({}));
+    let submission = json!({ "application_id": "outcomes", "custom_metadata": { "output": "mine" }, "items": [item] });
+    let (_, submitted) = user.submit(&submission).await;
+    user.ended(submitted["run_id"].as_str().unwrap()).await;
+    control.inject(&Fault::new(Effect::Novelty).on(Server::Api)).await.unwrap();
+    let (status, run) = user.get(&format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap())).await;
+    assert_eq!((status, run["output"].as_str()), (200, Some("FULL_OF_TOMORROW")));
+    assert!(run["field_of_tomorrow"].is_object() && run["statistics"]["field_of_tomorrow"].is_object());
+    assert_eq!(run["custom_metadata"], json!({ "output": "mine" }), "what users wrote stays theirs");
+}
+
+#[tokio::test]
+async fn the_journal_shows_where_a_token_travels() {
+    let (user, control, bucket) = controlled().await;
+    assert_eq!(user.get("/api/v1/me").await.0, 200);
+    fetch(&bucket).await;
+    let api = control.journal(Server::Api).await.unwrap();
+    let storage = control.journal(Server::Storage).await.unwrap();
+    assert_eq!((api.len(), api[0].path.as_str(), api[0].authorization), (1, "/api/v1/me", true));
+    assert_eq!((storage.len(), storage[0].authorization), (1, false));
+    assert!(!format!("{storage:?}").contains("Signature"), "{storage:?}");
+}
+
+#[tokio::test]
+async fn time_goes_on_when_it_is_told_to() {
+    let (user, control, bucket) = controlled().await;
+    let url = bucket.get("object", Duration::from_secs(60));
+    control.shift_clock(120).await.unwrap();
+    assert_eq!(user.send(Request::get(url.clone())).await.status(), 403);
+    control.shift_clock(-120).await.unwrap();
+    assert_eq!(user.send(Request::get(url)).await.status(), 200);
+    control.shift_clock(2 * 24 * 60 * 60).await.unwrap();
+    assert_eq!(user.get("/api/v1/me").await.0, 401, "the token has ended");
+}
+
+#[tokio::test]
+async fn a_token_and_a_key_end_at_once() {
+    let (mut user, control, _) = controlled().await;
+    control.revoke_tokens("auth0|emulator-1").await.unwrap();
+    assert_eq!(user.get("/api/v1/me").await.0, 401);
+    control.shift_clock(1).await.unwrap();
+    user.log_in(None).await;
+    assert_eq!(user.get("/api/v1/me").await.0, 200);
+    control.rotate_keys(false).await.unwrap();
+    assert_eq!(user.get("/api/v1/me").await.0, 200, "the old key is still good");
+    let old = user.token().to_owned();
+    user.log_in(None).await;
+    let key = |token: &str| token.split('.').next().unwrap().to_owned();
+    assert_ne!(key(user.token()), key(&old), "the header names another key");
+    control.rotate_keys(true).await.unwrap();
+    assert_eq!(user.get("/api/v1/me").await.0, 401, "the old keys are retired");
+}
+
+#[tokio::test]
+async fn nobody_controls_without_the_token_or_from_elsewhere() {
+    let (user, control, _) = controlled().await;
+    assert!(!format!("{control:?}").contains("token"));
+    let api = user.emulator.api_root().clone();
+    let forged = Control::new(http(), api.clone(), "guessed");
+    let refused = forged.clear_faults().await.unwrap_err();
+    assert!(matches!(refused, ControlError::Refused { status: 401, .. }), "{refused}");
+    let wrong = Fault::new(Effect::Status { status: 99, body: None });
+    assert!(matches!(control.inject(&wrong).await.unwrap_err(), ControlError::Refused { status: 422, .. }));
+    assert!(control.revoke_tokens("nobody").await.unwrap_err().to_string().contains("nobody"));
+
+    let plain = User::anonymous().await;
+    assert!(plain.emulator.control().is_none());
+    let absent = Control::new(http(), plain.emulator.api_root().clone(), "");
+    assert!(matches!(absent.faults().await.unwrap_err(), ControlError::Refused { status: 404, .. }));
+}
+
+#[tokio::test]
+async fn a_page_of_somebody_else_reaches_nothing() {
+    let user = User::anonymous().await;
+    let port = user.emulator.api_root().port().unwrap();
+    let url = user.emulator.api_root().join("/health").unwrap();
+    let ask = async |headers: &[(&str, &str)]| {
+        let request = Request::get(url.clone());
+        let request = headers.iter().fold(request, |request, (name, value)| request.with_header(*name, *value));
+        user.send(request).await.status()
+    };
+    for headers in [
+        vec![("host", "rebound.example")],
+        vec![("host", "rebound.example:80")],
+        vec![("origin", "https://evil.example")],
+        vec![("origin", "http://localhost:1")],
+        vec![("origin", "null")],
+    ] {
+        assert_eq!(ask(&headers).await, 403, "{headers:?}");
+    }
+    let own = format!("http://localhost:{port}");
+    for headers in [
+        vec![("host", "localhost")],
+        vec![("origin", own.as_str())],
+        vec![("origin", "null"), ("sec-fetch-site", "same-origin")],
+    ] {
+        assert_eq!(ask(&headers).await, 200, "{headers:?}");
+    }
+}

@@ -1,0 +1,436 @@
+//! The grants, over HTTP.
+
+use std::time::Duration;
+
+use auth_http::{Method, Request};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use platform_emulator::{
+    AUDIENCE, Config, DEVICE_CLIENT_ID, Emulator, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
+};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::client::{User, clock, read};
+
+const REDIRECT: &str = "http://localhost:8989/";
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+/// SHA-256 of the verifier: the example of RFC 7636, appendix B.
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+async fn user_with(config: &str) -> User {
+    let config: Config = toml::from_str(config).unwrap();
+    User::anonymous_at(Emulator::builder().with_config(config).start().await.unwrap())
+}
+
+async fn automatic() -> User {
+    user_with("automatic_login = true").await
+}
+
+/// The URL of a login, with some parameters replaced.
+fn login(user: &User, changes: &[(&str, &str)]) -> Url {
+    let mut parameters = vec![
+        ("client_id", INTERACTIVE_CLIENT_ID),
+        ("redirect_uri", REDIRECT),
+        ("response_type", "code"),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+        ("audience", AUDIENCE),
+        ("scope", "openid offline_access"),
+        ("state", "a&b=c"),
+    ];
+    parameters.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+    parameters.extend(changes.iter().filter(|(_, value)| !value.is_empty()));
+    let mut url = user.emulator.issuer().join("/authorize").unwrap();
+    url.query_pairs_mut().extend_pairs(parameters);
+    url
+}
+
+/// Where the browser is sent, parameter by parameter.
+async fn redirected(user: &User, url: Url) -> std::collections::HashMap<String, String> {
+    let response = user.send(Request::get(url)).await;
+    assert_eq!(response.status(), 303);
+    let back: Url = response.header("location").unwrap().parse().unwrap();
+    assert!(back.as_str().starts_with(REDIRECT));
+    back.query_pairs().into_owned().collect()
+}
+
+async fn token(user: &User, form: &[(&str, &str)]) -> (u16, Value) {
+    let (status, body) = user.post("/oauth/token", form).await;
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+fn redeem<'a>(code: &'a str, verifier: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("grant_type", "authorization_code"),
+        ("client_id", INTERACTIVE_CLIENT_ID),
+        ("redirect_uri", REDIRECT),
+        ("code", code),
+        ("code_verifier", verifier),
+    ]
+}
+
+/// Logs in by a code, and returns the answer of the token endpoint.
+async fn granted(user: &User) -> Value {
+    let code = redirected(user, login(user, &[])).await["code"].clone();
+    let (status, granted) = token(user, &redeem(&code, VERIFIER)).await;
+    assert_eq!(status, 200, "{granted}");
+    granted
+}
+
+async fn refresh(user: &User, refresh_token: &str) -> (u16, Value) {
+    let client = ("client_id", INTERACTIVE_CLIENT_ID);
+    token(user, &[("grant_type", "refresh_token"), client, ("refresh_token", refresh_token)]).await
+}
+
+/// The status with which the API answers a token.
+async fn accepted(user: &User, access_token: &str) -> u16 {
+    let url = user.emulator.api_root().join("/api/v1/me").unwrap();
+    user.send(Request::get(url).with_header("authorization", format!("Bearer {access_token}"))).await.status()
+}
+
+fn claims(token: &str) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
+    answer[name].as_str().unwrap_or_else(|| panic!("no {name}: {answer}"))
+}
+
+#[tokio::test]
+async fn a_code_and_its_verifier_bring_tokens_with_the_claims_of_the_platform() {
+    let user = automatic().await;
+    let back = redirected(&user, login(&user, &[("nonce", "n"), ("login_hint", "cleo@second.test")])).await;
+    assert_eq!((back["state"].as_str(), back["iss"].as_str()), ("a&b=c", user.emulator.issuer().as_str()));
+    let (status, granted) = token(&user, &redeem(&back["code"], VERIFIER)).await;
+    assert_eq!((status, text(&granted, "token_type")), (200, "Bearer"));
+    let access = claims(text(&granted, "access_token"));
+    assert_eq!(access["sub"], "auth0|second-1");
+    assert_eq!((&access["aud"], &access["azp"]), (&json!(AUDIENCE), &json!(INTERACTIVE_CLIENT_ID)));
+    assert_eq!((&access["org_id"], &access[format!("{AUDIENCE}/role")]), (&json!("org_second"), &json!("member")));
+    let identity = claims(text(&granted, "id_token"));
+    assert_eq!((&identity["aud"], &identity["nonce"]), (&json!(INTERACTIVE_CLIENT_ID), &json!("n")));
+    assert_eq!(accepted(&user, text(&granted, "access_token")).await, 200);
+    let url = user.emulator.issuer().join("/userinfo").unwrap();
+    let bearer = format!("Bearer {}", text(&granted, "access_token"));
+    let (_, profile) = read(user.send(Request::get(url).with_header("authorization", bearer)).await).await;
+    assert_eq!(serde_json::from_slice::<Value>(&profile).unwrap()["email"], "cleo@second.test");
+}
+
+#[tokio::test]
+async fn a_code_is_good_once_and_only_for_whom_it_was_issued() {
+    let user = automatic().await;
+    let code = async || redirected(&user, login(&user, &[])).await["code"].clone();
+    for (name, value) in [
+        ("code_verifier", "another-verifier-that-is-long-enough-to-be-one"),
+        ("redirect_uri", "http://localhost:8990/"),
+        ("client_id", DEVICE_CLIENT_ID),
+        ("code", "guessed"),
+    ] {
+        let good = code().await;
+        let form = redeem(&good, VERIFIER).map(|(known, sent)| (known, if known == name { value } else { sent }));
+        let (status, answer) = token(&user, &form).await;
+        let expected = if name == "client_id" { "unauthorized_client" } else { "invalid_grant" };
+        assert_eq!((status, text(&answer, "error")), (400, expected), "{name}");
+    }
+    let code = code().await;
+    let (_, first) = token(&user, &redeem(&code, VERIFIER)).await;
+    assert_eq!(accepted(&user, text(&first, "access_token")).await, 200);
+    assert_eq!(token(&user, &redeem(&code, VERIFIER)).await.1["error"], "invalid_grant");
+    assert_eq!(accepted(&user, text(&first, "access_token")).await, 401, "what came of it is revoked");
+    assert_eq!(refresh(&user, text(&first, "refresh_token")).await.1["error"], "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_code_expires() {
+    let clock = clock();
+    let config: Config = toml::from_str("automatic_login = true").unwrap();
+    let emulator = Emulator::builder().with_config(config).with_clock(clock.clone()).start().await.unwrap();
+    let user = User::anonymous_at(emulator);
+    let code = redirected(&user, login(&user, &[])).await["code"].clone();
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(token(&user, &redeem(&code, VERIFIER)).await.1["error"], "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_login_that_cannot_be_trusted_goes_nowhere_and_any_other_goes_back() {
+    let user = automatic().await;
+    for change in [
+        ("client_id", "other"),
+        ("client_id", ""),
+        ("redirect_uri", "https://evil.example/"),
+        ("redirect_uri", "http://localhost.evil.example/"),
+        ("redirect_uri", ""),
+    ] {
+        let response = user.send(Request::get(login(&user, &[change]))).await;
+        assert_eq!((response.status(), response.header("location")), (400, None), "{change:?}");
+    }
+    for (change, error) in [
+        (("response_type", "token"), "unsupported_response_type"),
+        (("code_challenge", ""), "invalid_request"),
+        (("code_challenge_method", "plain"), "invalid_request"),
+        (("code_challenge_method", ""), "invalid_request"),
+        (("audience", "https://other"), "invalid_request"),
+        (("client_id", MACHINE_CLIENT_ID), "unauthorized_client"),
+        (("login_hint", "nobody"), "access_denied"),
+    ] {
+        let back = redirected(&user, login(&user, &[change])).await;
+        assert_eq!((back["error"].as_str(), back["state"].as_str()), (error, "a&b=c"), "{change:?}");
+        assert!(!back.contains_key("code"));
+    }
+    let by_hand = user_with("").await;
+    assert_eq!(redirected(&by_hand, login(&by_hand, &[("prompt", "none")])).await["error"], "login_required");
+    let twice = format!("{}&state=other", login(&user, &[])).parse().unwrap();
+    assert_eq!(user.send(Request::get(twice)).await.status(), 400);
+}
+
+#[tokio::test]
+async fn the_login_page_lets_one_choose_among_those_who_may() {
+    let user = user_with("").await;
+    let url = login(&user, &[("organization", "org_emulator"), ("login_hint", "ben@emulator.test")]);
+    let response = user.send(Request::get(url.clone())).await;
+    assert!(response.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
+    let page = String::from_utf8(read(response).await.1).unwrap();
+    assert!(page.contains(r#"value="auth0|emulator-2" selected"#) && !page.contains("cleo@second.test"), "{page}");
+    assert!(page.contains(r#"name="state" value="a&amp;b=c""#), "{page}");
+    let decide = async |id: &str, decision: &str| {
+        let mut form: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        form.extend([("user", id), ("decision", decision)].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let at = user.emulator.issuer().join("/authorize").unwrap();
+        let request = Request::new(Method::Post, at).with_body("application/x-www-form-urlencoded", body);
+        let back: Url = user.send(request).await.header("location").unwrap().parse().unwrap();
+        back.query_pairs().into_owned().collect::<std::collections::HashMap<_, _>>()
+    };
+    let back = decide("auth0|emulator-2", "approve").await;
+    let (_, granted) = token(&user, &redeem(&back["code"], VERIFIER)).await;
+    assert_eq!(claims(text(&granted, "access_token"))["sub"], "auth0|emulator-2");
+    assert_eq!(decide("auth0|emulator-2", "deny").await["error"], "access_denied");
+    assert_eq!(decide("auth0|second-1", "approve").await["error"], "access_denied", "of another organisation");
+    assert_eq!(decide(&format!("{MACHINE_CLIENT_ID}@clients"), "approve").await["error"], "access_denied");
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_login() {
+    let user = automatic().await;
+    let first = granted(&user).await;
+    let (status, second) = refresh(&user, text(&first, "refresh_token")).await;
+    assert_eq!(status, 200, "{second}");
+    assert_ne!(second["refresh_token"], first["refresh_token"]);
+    assert_eq!(accepted(&user, text(&second, "access_token")).await, 200);
+    let reused = refresh(&user, text(&first, "refresh_token")).await;
+    assert_eq!((reused.0, text(&reused.1, "error")), (400, "invalid_grant"));
+    assert_eq!(refresh(&user, text(&second, "refresh_token")).await.1["error"], "invalid_grant", "all of them");
+    let (_, narrow) = {
+        let third = granted(&user).await;
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("client_id", INTERACTIVE_CLIENT_ID),
+            ("refresh_token", text(&third, "refresh_token")),
+            ("scope", "openid admin"),
+        ];
+        token(&user, &form).await
+    };
+    assert_eq!(narrow["error"], "invalid_scope");
+}
+
+#[tokio::test]
+async fn a_refresh_token_can_be_used_again_within_the_grace_and_not_after_it() {
+    let clock = clock();
+    let config = "automatic_login = true\nrefresh_grace_seconds = 30\nrefresh_lifetime_seconds = 3600";
+    let config: Config = toml::from_str(config).unwrap();
+    let emulator = Emulator::builder().with_config(config).with_clock(clock.clone()).start().await.unwrap();
+    let user = User::anonymous_at(emulator);
+    let first = granted(&user).await;
+    let (_, second) = refresh(&user, text(&first, "refresh_token")).await;
+    clock.advance(Duration::from_secs(29));
+    let (status, third) = refresh(&user, text(&first, "refresh_token")).await;
+    assert_eq!(status, 200, "{third}");
+    clock.advance(Duration::from_secs(31));
+    assert_eq!(refresh(&user, text(&second, "refresh_token")).await.0, 400);
+    assert_eq!(refresh(&user, text(&third, "refresh_token")).await.0, 400, "the login is revoked");
+    let other = granted(&user).await;
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(refresh(&user, text(&other, "refresh_token")).await.0, 400, "the login has ended");
+}
+
+#[tokio::test]
+async fn a_machine_logs_in_with_its_secret_in_either_way() {
+    let user = automatic().await;
+    let grant = ("grant_type", "client_credentials");
+    let post = [grant, ("client_id", MACHINE_CLIENT_ID), ("client_secret", MACHINE_CLIENT_SECRET)];
+    let (status, answer) = token(&user, &post).await;
+    assert_eq!((status, answer.get("refresh_token")), (200, None));
+    let access = claims(text(&answer, "access_token"));
+    assert_eq!(access["sub"], format!("{MACHINE_CLIENT_ID}@clients"));
+    assert_eq!(accepted(&user, text(&answer, "access_token")).await, 200);
+
+    let at = user.emulator.issuer().join("/oauth/token").unwrap();
+    let basic = async |secret: &str| {
+        let credentials = STANDARD.encode(format!("{MACHINE_CLIENT_ID}:{secret}"));
+        let request = Request::new(Method::Post, at.clone())
+            .with_body("application/x-www-form-urlencoded", "grant_type=client_credentials")
+            .with_header("authorization", format!("Basic {credentials}"));
+        user.send(request).await
+    };
+    let good = basic(MACHINE_CLIENT_SECRET).await;
+    assert_eq!((good.status(), good.header("cache-control")), (200, Some("no-store")));
+    let bad = basic("guessed").await;
+    assert_eq!(bad.status(), 401);
+    assert!(bad.header("www-authenticate").unwrap().starts_with("Basic"));
+    let (status, answer) = token(&user, &[grant, ("client_id", MACHINE_CLIENT_ID)]).await;
+    assert_eq!((status, text(&answer, "error")), (401, "invalid_client"));
+    let (status, answer) = token(&user, &[grant, ("client_id", INTERACTIVE_CLIENT_ID)]).await;
+    assert_eq!((status, text(&answer, "error")), (400, "unauthorized_client"));
+    let twice = [grant, grant, ("client_id", MACHINE_CLIENT_ID)];
+    assert_eq!(token(&user, &twice).await.1["error"], "invalid_request");
+    let json = json!({ "grant_type": "client_credentials", "client_id": MACHINE_CLIENT_ID, "client_secret": MACHINE_CLIENT_SECRET });
+    let request = Request::new(Method::Post, at.clone()).with_body("application/json", json.to_string());
+    assert_eq!(user.send(request).await.status(), 200);
+    let request = Request::new(Method::Post, at).with_body("text/xml", "<grant/>");
+    assert_eq!(user.send(request).await.status(), 400);
+}
+
+#[tokio::test]
+async fn a_machine_acts_for_a_user_whose_token_it_has() {
+    let user = automatic().await;
+    let of_user = granted(&user).await;
+    let subject = text(&of_user, "access_token");
+    let machine = [("client_id", MACHINE_CLIENT_ID), ("client_secret", MACHINE_CLIENT_SECRET)];
+    let bearer = [&machine[..], &[("grant_type", JWT_BEARER), ("assertion", subject)]].concat();
+    let (status, answer) = token(&user, &bearer).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(claims(text(&answer, "access_token"))["sub"], "auth0|emulator-1");
+
+    let exchange = |token: &'static str, kind: &'static str, scope: &'static str| {
+        let subject = if token.is_empty() { subject } else { token };
+        let form =
+            [("grant_type", EXCHANGE), ("subject_token", subject), ("subject_token_type", kind), ("scope", scope)];
+        [&machine[..], &form].concat()
+    };
+    let (status, answer) = token(&user, &exchange("", ACCESS_TOKEN, "openid")).await;
+    assert_eq!((status, text(&answer, "issued_token_type"), text(&answer, "scope")), (200, ACCESS_TOKEN, "openid"));
+    assert_eq!(claims(text(&answer, "access_token"))["act"]["sub"], MACHINE_CLIENT_ID);
+    for (form, error) in [
+        (exchange("", ACCESS_TOKEN, "admin"), "invalid_scope"),
+        (exchange("", "urn:other", "openid"), "invalid_request"),
+        (exchange("a.b.c", ACCESS_TOKEN, "openid"), "invalid_grant"),
+        ([&machine[..], &[("grant_type", JWT_BEARER), ("assertion", "a.b.c")]].concat(), "invalid_grant"),
+        ([&machine[..], &[("grant_type", JWT_BEARER)]].concat(), "invalid_request"),
+    ] {
+        let (status, answer) = token(&user, &form).await;
+        assert_eq!((status, text(&answer, "error")), (400, error), "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_revoked_is_good_no_more() {
+    let user = automatic().await;
+    let revoke = async |token: &str| {
+        let form = [("client_id", INTERACTIVE_CLIENT_ID), ("token", token)];
+        user.post("/oauth/revoke", &form).await.0
+    };
+    let granted = granted(&user).await;
+    assert_eq!(revoke("unknown").await, 200);
+    assert_eq!(revoke(text(&granted, "access_token")).await, 200);
+    assert_eq!(accepted(&user, text(&granted, "access_token")).await, 401);
+    assert_eq!(revoke(text(&granted, "refresh_token")).await, 200);
+    assert_eq!(refresh(&user, text(&granted, "refresh_token")).await.1["error"], "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_device_that_asks_too_soon_is_slowed_down() {
+    let clock = clock();
+    let emulator = Emulator::builder().with_clock(clock.clone()).start().await.unwrap();
+    let user = User::anonymous_at(emulator);
+    let device = user.start_login().await;
+    let code = text(&device, "device_code");
+    let ask = async |seconds: u64| {
+        clock.advance(Duration::from_secs(seconds));
+        user.redeem(code).await.1["error"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask(0).await, "authorization_pending");
+    assert_eq!(ask(4).await, "slow_down");
+    assert_eq!(ask(6).await, "slow_down", "the interval is ten seconds now");
+    assert_eq!(ask(15).await, "authorization_pending");
+    assert_eq!(ask(600).await, "expired_token");
+}
+
+/// The first of three ports in a row that nobody uses now.
+fn free_ports() -> u16 {
+    let bind = |port| std::net::TcpListener::bind(("127.0.0.1", port));
+    loop {
+        let port = bind(0).unwrap().local_addr().unwrap().port();
+        if port < u16::MAX - 2 && (0..3).all(|offset| bind(port + offset).is_ok()) {
+            return port;
+        }
+    }
+}
+
+#[test]
+fn a_restart_keeps_logins_and_revocations() {
+    let folder = tempfile::tempdir().unwrap();
+    let config: Config = toml::from_str("automatic_login = true").unwrap();
+    // The issuer is part of a token, and the port of the issuer: the same both times.
+    let port = free_ports();
+    let session = |work: &dyn Fn(User) -> std::pin::Pin<Box<dyn Future<Output = Value>>>| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let builder = Emulator::builder().with_config(config.clone()).with_data_folder(folder.path());
+        runtime.block_on(async { work(User::anonymous_at(builder.with_port(port).start().await.unwrap())).await })
+    };
+    let before = session(&|user| {
+        Box::pin(async move {
+            let granted = granted(&user).await;
+            let revoked = self::granted(&user).await;
+            let form = [("client_id", INTERACTIVE_CLIENT_ID), ("token", text(&revoked, "access_token"))];
+            assert_eq!(user.post("/oauth/revoke", &form).await.0, 200);
+            json!([granted, revoked])
+        })
+    });
+    let after = session(&move |user| {
+        let before = before.clone();
+        Box::pin(async move {
+            assert_eq!(accepted(&user, text(&before[0], "access_token")).await, 200);
+            assert_eq!(accepted(&user, text(&before[1], "access_token")).await, 401);
+            refresh(&user, text(&before[0], "refresh_token")).await.1
+        })
+    });
+    assert!(after["access_token"].is_string(), "{after}");
+}
+
+#[tokio::test]
+async fn tokens_of_a_trusted_provider_are_good_for_those_it_is_told_of() {
+    let provider = automatic().await;
+    let issuer = provider.emulator.issuer().as_str();
+    let config = |audience: &str, issuer: &str| {
+        format!(
+            "[external_issuer]\nissuer = \"{issuer}\"\naudience = \"{audience}\"\nsubjects = {{ \"auth0|emulator-1\" = \"auth0|second-1\" }}\n"
+        )
+    };
+    let user = user_with(&config(AUDIENCE, issuer)).await;
+    let known = granted(&provider).await;
+    let known = text(&known, "access_token");
+    let url = user.emulator.api_root().join("/api/v1/me").unwrap();
+    let me = user.send(Request::get(url).with_header("authorization", format!("Bearer {known}"))).await;
+    let (status, me) = read(me).await;
+    let me: Value = serde_json::from_slice(&me).unwrap();
+    assert_eq!((status, &me["user"]["id"]), (200, &json!("auth0|second-1")), "as the mapping says");
+
+    let machine = [("client_id", MACHINE_CLIENT_ID), ("client_secret", MACHINE_CLIENT_SECRET)];
+    let (_, machine) = token(&provider, &[&machine[..], &[("grant_type", "client_credentials")]].concat()).await;
+    assert_eq!(accepted(&user, text(&machine, "access_token")).await, 403, "nobody whom the mapping names");
+    assert_eq!(accepted(&user, &format!("{known}x")).await, 401);
+    assert_eq!(accepted(&user_with(&config("https://other", issuer)).await, known).await, 401);
+    assert_eq!(
+        accepted(&user_with(&config(AUDIENCE, &issuer.replace("127.0.0.1", "localhost"))).await, known).await,
+        401
+    );
+    assert_eq!(accepted(&user_with("").await, known).await, 401);
+    let wrong: Config =
+        toml::from_str("[external_issuer]\nissuer = \"x\"\naudience = \"y\"\nsubjects = { a = \"b\" }").unwrap();
+    let error = Emulator::builder().with_config(wrong).start().await.unwrap_err().to_string();
+    assert!(error.contains("`a` is mapped to `b`"), "{error}");
+}

@@ -1,0 +1,173 @@
+//! Listings and uploads in parts, driven by a library that the emulator does not use.
+
+use auth_http::{Method, Request};
+use rusty_s3::S3Action;
+use rusty_s3::actions::{CreateMultipartUpload, ListObjectsV2};
+use url::Url;
+
+use super::HOUR;
+use crate::client::{SignedBucket, User, read};
+
+const PART: usize = 5 * 1024 * 1024;
+
+async fn send(user: &User, method: Method, url: Url, body: impl Into<bytes::Bytes>) -> (u16, String) {
+    let request = Request::new(method, url).with_body("application/octet-stream", body);
+    let (status, body) = read(user.send(request).await).await;
+    (status, String::from_utf8_lossy(&body).into_owned())
+}
+
+async fn list(user: &User, bucket: &SignedBucket, set: impl FnOnce(&mut ListObjectsV2<'_>)) -> String {
+    let mut action = bucket.bucket.list_objects_v2(Some(&bucket.credentials));
+    set(&mut action);
+    let (status, body) = read(user.send(Request::get(action.sign(HOUR))).await).await;
+    let body = String::from_utf8(body).unwrap();
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+fn keys(listing: &str) -> Vec<String> {
+    let parsed = ListObjectsV2::parse_response(listing).unwrap();
+    parsed.contents.into_iter().map(|entry| entry.key).collect()
+}
+
+#[tokio::test]
+async fn a_bucket_is_listed_page_by_page_in_the_order_of_the_names() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let mut names: Vec<_> = (0..25).map(|number| format!("slides/a & <b>/{number:02}.tiff")).collect();
+    names.extend(["ü".to_owned(), "A".to_owned()]);
+    for name in &names {
+        assert_eq!(send(&user, Method::Put, bucket.put(name, HOUR), name.clone()).await.0, 200);
+    }
+    names.sort();
+    assert_eq!(keys(&list(&user, &bucket, |_| ()).await), names);
+    let mut found = Vec::new();
+    let mut token = None;
+    loop {
+        let listing = list(&user, &bucket, |action| {
+            action.with_max_keys(10);
+            if let Some(token) = token.take() {
+                action.with_continuation_token(token);
+            }
+        })
+        .await;
+        let parsed = ListObjectsV2::parse_response(&listing).unwrap();
+        assert!(parsed.contents.len() <= 10);
+        found.extend(parsed.contents.into_iter().map(|entry| entry.key));
+        token = parsed.next_continuation_token;
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, names);
+    assert_eq!(keys(&list(&user, &bucket, |action| action.with_prefix("slides/")).await).len(), 25);
+    assert_eq!(keys(&list(&user, &bucket, |action| action.with_start_after("slides/z")).await), ["ü"]);
+}
+
+#[tokio::test]
+async fn folders_are_told_once() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    for name in ["a/1", "a/2", "b/c/1", "top"] {
+        assert_eq!(send(&user, Method::Put, bucket.put(name, HOUR), "x").await.0, 200);
+    }
+    let listing = list(&user, &bucket, |action| action.with_delimiter("/")).await;
+    let parsed = ListObjectsV2::parse_response(&listing).unwrap();
+    let prefixes: Vec<_> = parsed.common_prefixes.iter().map(|prefix| prefix.prefix.as_str()).collect();
+    assert_eq!((prefixes, keys(&listing)), (vec!["a/", "b/"], vec!["top".to_owned()]));
+    let mut pages = Vec::new();
+    let mut token: Option<String> = None;
+    loop {
+        let listing = list(&user, &bucket, |action| {
+            action.with_delimiter("/");
+            action.with_max_keys(1);
+            if let Some(token) = token.take() {
+                action.with_continuation_token(token);
+            }
+        })
+        .await;
+        let parsed = ListObjectsV2::parse_response(&listing).unwrap();
+        pages.extend(parsed.common_prefixes.into_iter().map(|prefix| prefix.prefix));
+        pages.extend(parsed.contents.into_iter().map(|entry| entry.key));
+        token = parsed.next_continuation_token;
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, ["a/", "b/", "top"]);
+}
+
+/// Begins an upload in parts, and returns its id.
+async fn start(user: &User, bucket: &SignedBucket, key: &str) -> String {
+    let action = bucket.bucket.create_multipart_upload(Some(&bucket.credentials), key);
+    let (status, body) = send(user, Method::Post, action.sign(HOUR), "").await;
+    assert_eq!(status, 200, "{body}");
+    CreateMultipartUpload::parse_response(&body).unwrap().upload_id().to_owned()
+}
+
+async fn upload_part(user: &User, bucket: &SignedBucket, key: &str, number: u16, id: &str, body: Vec<u8>) -> String {
+    let url = bucket.bucket.upload_part(Some(&bucket.credentials), key, number, id).sign(HOUR);
+    let response = user.send(Request::new(Method::Put, url).with_body("application/octet-stream", body)).await;
+    assert_eq!(response.status(), 200);
+    response.header("etag").unwrap().to_owned()
+}
+
+async fn complete(user: &User, bucket: &SignedBucket, key: &str, id: &str, etags: &[&str]) -> (u16, String) {
+    let action = bucket.bucket.complete_multipart_upload(Some(&bucket.credentials), key, id, etags.iter().copied());
+    let url = action.sign(HOUR);
+    send(user, Method::Post, url, action.body()).await
+}
+
+#[tokio::test]
+async fn parts_become_one_object_with_one_checksum() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let id = start(&user, &bucket, "large").await;
+    let (first, second) = (vec![1; PART], vec![2; 1000]);
+    // The later part comes first, and one is sent again.
+    let tail = upload_part(&user, &bucket, "large", 2, &id, second.clone()).await;
+    upload_part(&user, &bucket, "large", 1, &id, vec![9; PART]).await;
+    let head = upload_part(&user, &bucket, "large", 1, &id, first.clone()).await;
+    let parts = bucket.bucket.list_parts(Some(&bucket.credentials), "large", &id).sign(HOUR);
+    let (_, listed) = read(user.send(Request::get(parts)).await).await;
+    let listed = String::from_utf8(listed).unwrap();
+    assert!(listed.contains("<PartNumber>1</PartNumber>") && listed.contains("<Size>1000</Size>"), "{listed}");
+
+    let (status, body) = complete(&user, &bucket, "large", &id, &[&head, &tail]).await;
+    assert_eq!(status, 200, "{body}");
+    let response = user.send(Request::get(bucket.get("large", HOUR))).await;
+    let hash = response.header("x-goog-hash").unwrap().to_owned();
+    let content = read(response).await.1;
+    assert_eq!(content, [first, second].concat());
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&content);
+    let stated = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crc.to_be_bytes());
+    assert_eq!(hash, format!("crc32c={stated}"));
+    let again = complete(&user, &bucket, "large", &id, &[&head, &tail]).await;
+    assert!(again.0 == 404 && again.1.contains("NoSuchUpload"), "{again:?}");
+}
+
+#[tokio::test]
+async fn parts_that_do_not_fit_are_refused_and_the_upload_goes_on() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let id = start(&user, &bucket, "a").await;
+    let small = upload_part(&user, &bucket, "a", 1, &id, vec![1; 10]).await;
+    let last = upload_part(&user, &bucket, "a", 2, &id, vec![2; 10]).await;
+    for (etags, code) in [
+        (vec![small.as_str(), last.as_str()], "EntityTooSmall"),
+        (vec!["\"other\""], "InvalidPart"),
+        (vec![], "MalformedXML"),
+    ] {
+        let (status, body) = complete(&user, &bucket, "a", &id, &etags).await;
+        assert!(status == 400 && body.contains(code), "{body}");
+    }
+    let (status, _) = complete(&user, &bucket, "other", &id, &[&small]).await;
+    assert_eq!(status, 404, "the upload is one of another object");
+    assert_eq!(complete(&user, &bucket, "a", &id, &[&small]).await.0, 200);
+
+    let id = start(&user, &bucket, "b").await;
+    upload_part(&user, &bucket, "b", 1, &id, vec![1; 10]).await;
+    let abort = bucket.bucket.abort_multipart_upload(Some(&bucket.credentials), "b", &id).sign(HOUR);
+    assert_eq!(send(&user, Method::Delete, abort, "").await.0, 204);
+    assert_eq!(user.send(Request::get(bucket.get("b", HOUR))).await.status(), 404);
+}
