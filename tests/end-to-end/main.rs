@@ -4,6 +4,7 @@
 mod command;
 mod demo;
 mod disk;
+mod emulator;
 mod interrupt;
 mod needs;
 mod slides;

@@ -1,7 +1,8 @@
 //! Exit codes, and what is said with them.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 
 use platform_resources::Error;
 
@@ -27,6 +28,23 @@ impl Failure {
     /// A signal ended the command.
     pub(crate) fn signal(number: u8) -> Self {
         Self { code: 128 + number, error: None }
+    }
+
+    /// A command that was to be run ended so; what there is to say it has said itself.
+    pub(crate) fn passed_on(status: ExitStatus) -> Self {
+        #[cfg(unix)]
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        #[cfg(not(unix))]
+        let signal = None::<i32>;
+        let code = status.code().or_else(|| signal.map(|number| 128 + number)).unwrap_or(1);
+        Self { code: u8::try_from(code).unwrap_or(1), error: None }
+    }
+
+    /// A command that was to be run could not be: 127 if there is none of this name, 126 otherwise, as shells say it.
+    pub(crate) fn not_started(error: io::Error, program: &OsStr) -> Self {
+        let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+        let error = anyhow::Error::from(error).context(format!("{} cannot be run", program.to_string_lossy()));
+        Self { code, error: Some(error) }
     }
 
     /// Says on stderr what happened and why.

@@ -1,6 +1,7 @@
 //! The `aignostics` command.
 
 mod demo;
+mod emulator;
 mod exit;
 mod shown;
 
@@ -37,6 +38,8 @@ struct Arguments {
 enum Command {
     /// Slides in, verified results out: the whole way, on a platform inside this process.
     Demo(demo::Arguments),
+    /// The whole platform on loopback, for tests: identity provider, API and storage.
+    Emulator(emulator::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
 
 fn log(verbose: bool) {
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let filter = EnvFilter::new(if verbose { VERBOSE } else { "off" });
+    let filter = EnvFilter::new(if verbose { VERBOSE } else { "platform_emulator=warn" });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     // Whoever closed stderr does not want to hear of that either.
     log.log_internal_errors(false).init();
@@ -73,6 +76,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 async fn dispatch(Arguments { verbose, command }: Arguments) -> Result<(), Failure> {
     match command {
         Command::Demo(arguments) => demo::run(arguments, verbose).await,
+        Command::Emulator(arguments) => emulator::run(arguments).await,
     }
 }
 

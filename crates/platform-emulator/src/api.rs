@@ -5,6 +5,7 @@ mod contract;
 mod describe;
 mod grants;
 mod items;
+mod overview;
 mod problem;
 mod request;
 mod runs;
@@ -61,6 +62,7 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .merge(controls)
         .route("/api/openapi.json", get(contract::document))
         .route("/health", get(health))
+        .route("/", get(overview::show))
         .fallback(async || Problem::NotFound("Not Found"))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

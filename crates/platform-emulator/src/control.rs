@@ -45,6 +45,16 @@ pub enum Server {
     Storage,
 }
 
+impl Server {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Api => "api",
+            Self::Storage => "storage",
+        }
+    }
+}
+
 /// What the control routes work on.
 pub(crate) struct Controls {
     pub(crate) token: String,

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::random::Random;
 use crate::state::State;
 use crate::storage::{Multiparts, Objects, ServiceAccount, ServiceAccounts};
 use crate::store::{Changes, Found, Store};
-use crate::{api, gate, identity, processing, storage};
+use crate::{gate, processing};
 
 /// A running platform. It ends when this is dropped: requests that are being answered get their answer,
 /// runs stop, and the data are deleted, unless they lie in a folder that was named.
@@ -39,6 +39,7 @@ pub struct EmulatorBuilder {
     config: Config,
     address: IpAddr,
     port: u16,
+    host: Option<String>,
     data: Option<PathBuf>,
     seed: Option<u64>,
     clock: Arc<dyn Clock>,
@@ -63,6 +64,12 @@ impl EmulatorBuilder {
     /// default, is for free ones.
     pub fn with_port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// The name of this machine in all URLs, by which the emulator is reached: its address unless something is said.
+    pub fn with_host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
         self
     }
 
@@ -102,9 +109,13 @@ impl EmulatorBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problems.join("; ")));
         }
         let next = |offset| self.port.checked_add(offset).filter(|_| self.port > 0).unwrap_or(0);
-        let (api, api_root) = listen(self.address, next(0)).await?;
-        let (identity, issuer) = listen(self.address, next(1)).await?;
-        let (storage, storage_root) = listen(self.address, next(2)).await?;
+        let host = self.host.as_deref();
+        let (api, api_root) = listen(self.address, next(0), host).await?;
+        let (identity, issuer) = listen(self.address, next(1), host).await?;
+        let (storage, storage_root) = listen(self.address, next(2), host).await?;
+        if !self.address.is_loopback() {
+            tracing::warn!(address = %self.address, "whoever reaches this address can do everything with the emulator");
+        }
         let random = Random::new(self.seed);
         let (store, mut found) = match &self.data {
             Some(folder) => {
@@ -139,21 +150,7 @@ impl EmulatorBuilder {
             work: Mutex::default(),
         });
         processing::resume(&platform);
-        let (running, ended) = watch::channel(());
-        for (listener, server, router) in [
-            (identity, Server::Identity, identity::router(platform.clone())),
-            (api, Server::Api, api::router(platform.clone())),
-            (storage, Server::Storage, storage::router(platform.clone())),
-        ] {
-            let mut ended = ended.clone();
-            let router = router.layer(middleware::from_fn_with_state((platform.clone(), server), gate::pass));
-            let service = router.into_make_service_with_connect_info::<Reset>();
-            let server = axum::serve(ResettableListener(listener), service).with_graceful_shutdown(async move {
-                // An error says that the sender is gone, which is what is waited for.
-                let _ = ended.changed().await;
-            });
-            tokio::spawn(server.into_future());
-        }
+        let running = serve(&platform, identity, api, storage);
         Ok(Emulator { platform, _running: running })
     }
 }
@@ -174,6 +171,7 @@ impl Emulator {
             config: Config::default(),
             address: Ipv4Addr::LOCALHOST.into(),
             port: 0,
+            host: None,
             data: None,
             seed: None,
             clock: Arc::new(SystemClock),
@@ -189,6 +187,27 @@ impl Emulator {
     /// The root of the API.
     pub fn api_root(&self) -> &Url {
         &self.platform.api_root
+    }
+
+    /// What it has and how it behaves.
+    pub fn config(&self) -> &Config {
+        &self.platform.config
+    }
+
+    /// The token of the control routes, if it was started with them. A secret.
+    pub fn control_token(&self) -> Option<&str> {
+        self.platform.controls.as_ref().map(|controls| controls.token.as_str())
+    }
+
+    /// A refresh token of a user for the interactive client, that can be used again and again, as variables
+    /// for scripts need it. A secret.
+    ///
+    /// # Errors
+    ///
+    /// There is no such user, or the token cannot be written down.
+    pub async fn refresh_token(&self, user: &str) -> io::Result<String> {
+        let user = self.platform.accounts.user(user).ok_or(io::ErrorKind::NotFound)?;
+        self.platform.start_lasting_family(user).await.map_err(io::Error::other)
     }
 
     /// The controls, if it was started with them.
@@ -219,6 +238,26 @@ impl Drop for Emulator {
     }
 }
 
+/// Starts the three servers; they end when what comes back is dropped.
+fn serve(platform: &Arc<Platform>, identity: TcpListener, api: TcpListener, storage: TcpListener) -> watch::Sender<()> {
+    let (running, ended) = watch::channel(());
+    for (listener, server, router) in [
+        (identity, Server::Identity, crate::identity::router(platform.clone())),
+        (api, Server::Api, crate::api::router(platform.clone())),
+        (storage, Server::Storage, crate::storage::router(platform.clone())),
+    ] {
+        let mut ended = ended.clone();
+        let router = router.layer(middleware::from_fn_with_state((platform.clone(), server), gate::pass));
+        let service = router.into_make_service_with_connect_info::<Reset>();
+        let server = axum::serve(ResettableListener(listener), service).with_graceful_shutdown(async move {
+            // An error says that the sender is gone, which is what is waited for.
+            let _ = ended.changed().await;
+        });
+        tokio::spawn(server.into_future());
+    }
+    running
+}
+
 /// The accounts, with the keys that their buckets had before.
 async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut Found) -> io::Result<Accounts> {
     let mut known: std::collections::HashMap<String, BucketKey> =
@@ -246,11 +285,20 @@ fn create_private(folder: &Path) -> io::Result<()> {
         .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be created: {error}", folder.display())))
 }
 
-async fn listen(address: IpAddr, port: u16) -> io::Result<(TcpListener, Url)> {
+async fn listen(address: IpAddr, port: u16, host: Option<&str>) -> io::Result<(TcpListener, Url)> {
     let address = SocketAddr::new(address, port);
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("{address} cannot be listened on: {error}")))?;
-    let url = format!("http://{}/", listener.local_addr()?);
-    Ok((listener, url.parse().map_err(io::Error::other)?))
+    let mut bound = listener.local_addr()?;
+    match bound.ip() {
+        IpAddr::V4(any) if any.is_unspecified() => bound.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(any) if any.is_unspecified() => bound.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    let authority = host.map_or_else(|| bound.to_string(), |host| format!("{host}:{}", bound.port()));
+    let invalid =
+        |error| io::Error::new(io::ErrorKind::InvalidInput, format!("{authority} cannot be in a URL: {error}"));
+    let url = format!("http://{authority}/").parse().map_err(invalid)?;
+    Ok((listener, url))
 }

@@ -36,7 +36,7 @@ pub(crate) async fn pass(
         observe(&platform, server, reset, request, next).await
     };
     // Never the query, where signatures travel.
-    tracing::debug!(?server, %method, path, status = response.status().as_u16(), "served");
+    tracing::debug!(server = server.name(), %method, path, status = response.status().as_u16(), "served");
     response
 }
 
@@ -69,7 +69,9 @@ fn is_ours(platform: &Platform, url: &Url) -> bool {
         Some(Host::Ipv4(address)) => is_bound(platform, address.into()),
         Some(Host::Ipv6(address)) => is_bound(platform, address.into()),
         Some(Host::Domain(name)) => {
-            name == "localhost" || name.ends_with(".localhost") || platform.config.hosts.iter().any(|host| host == name)
+            let named =
+                platform.api_root.host_str() == Some(name) || platform.config.hosts.iter().any(|host| host == name);
+            named || name == "localhost" || name.ends_with(".localhost")
         }
         None => false,
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, anyhow};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use platform_download::Crc32c;
 use platform_emulator::samples;
 use serde_json::{Map, Value, json};
@@ -36,9 +37,10 @@ impl Slide {
         Ok(Self { path, name, metadata })
     }
 
-    /// Where the slide lies in the bucket.
+    /// Where the slide lies in the bucket, which takes no control characters.
     pub(super) fn object_key(&self) -> String {
-        format!("slides/{}", self.name)
+        const REFUSED: &AsciiSet = &CONTROLS.add(b'%');
+        format!("slides/{}", utf8_percent_encode(&self.name, REFUSED))
     }
 
     pub(super) fn crc32c(&self) -> Crc32c {

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::form::Refusal;
+use crate::account::{INTERACTIVE_CLIENT_ID, User};
 use crate::platform::Platform;
 use crate::store::{Changes, Found};
 
@@ -26,6 +27,9 @@ pub(super) struct Family {
     current: Vec<u8>,
     previous: Option<Vec<u8>>,
     rotated_at: Timestamp,
+    /// The token is good again and again.
+    #[serde(default)]
+    lasting: bool,
     revoked: bool,
 }
 
@@ -51,6 +55,16 @@ impl Platform {
 
     /// The first refresh token of a login.
     pub(super) async fn start_family(&self, user: &str, client: &str, scope: &str) -> Result<String, Refusal> {
+        self.add_family(user, client, scope, false).await
+    }
+
+    /// A refresh token that is good again and again.
+    pub(crate) async fn start_lasting_family(&self, user: &User) -> Result<String, String> {
+        let started = self.add_family(&user.id, INTERACTIVE_CLIENT_ID, "offline_access", true).await;
+        started.map_err(|refusal| refusal.description().to_owned())
+    }
+
+    async fn add_family(&self, user: &str, client: &str, scope: &str, lasting: bool) -> Result<String, Refusal> {
         let id = self.random.token();
         let token = self.new_refresh_token(&id);
         let now = self.timestamp();
@@ -62,6 +76,7 @@ impl Platform {
             current: digest_of(&token),
             previous: None,
             rotated_at: now,
+            lasting,
             revoked: false,
         };
         self.change_families(|families, changes| {
@@ -100,6 +115,9 @@ impl Platform {
                 family.revoked = true;
                 changes.put(format!("refresh/{id}"), family);
                 return Ok(refused("the refresh token was used before; the login is revoked"));
+            }
+            if family.lasting {
+                return Ok(Ok((family.clone(), token.to_owned())));
             }
             let next = self.new_refresh_token(&id);
             family.previous = Some(std::mem::replace(&mut family.current, digest_of(&next)));
