@@ -11,14 +11,14 @@ use tokio::runtime::Runtime;
 use crate::command::{BINARY, Lab};
 
 /// An emulator in a process of its own; it is killed when this is dropped.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     said: BufReader<ChildStdout>,
-    ready: Value,
+    pub(crate) ready: Value,
 }
 
 impl Running {
-    fn start(lab: &Lab, arguments: &[&str]) -> Self {
+    pub(crate) fn start(lab: &Lab, arguments: &[&str]) -> Self {
         let mut command = command(lab, arguments);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
@@ -27,7 +27,7 @@ impl Running {
         Self { child, said, ready: serde_json::from_str(&line).unwrap() }
     }
 
-    fn url(&self, server: &str, path: &str) -> url::Url {
+    pub(crate) fn url(&self, server: &str, path: &str) -> url::Url {
         self.ready[server].as_str().unwrap().parse::<url::Url>().unwrap().join(path).unwrap()
     }
 
@@ -52,19 +52,19 @@ fn command(lab: &Lab, arguments: &[&str]) -> Command {
     command
 }
 
-fn http() -> HttpClient {
+pub(crate) fn http() -> HttpClient {
     HttpClient::builder().with_plain_loopback().build().unwrap()
 }
 
 /// Sends a request, and gives status and body.
-async fn send(request: Request) -> (u16, Value) {
+pub(crate) async fn send(request: Request) -> (u16, Value) {
     let response = http().send(request).await.unwrap();
     let status = response.status();
     (status, serde_json::from_slice(&response.bytes(1 << 20).await.unwrap()).unwrap_or_default())
 }
 
 /// An access token for the refresh token among the variables.
-async fn token(running: &Running) -> String {
+pub(crate) async fn token(running: &Running) -> String {
     let variables = &running.ready["env"];
     let text = |name: &str| variables[name].as_str().unwrap().to_owned();
     let form = [
@@ -78,6 +78,39 @@ async fn token(running: &Running) -> String {
     let (status, answer) = send(request).await;
     assert_eq!(status, 200, "{answer}");
     answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// What was asked of the emulator.
+pub(crate) async fn journal(running: &Running) -> Vec<Value> {
+    let control = &running.ready["control"];
+    let url = format!("{}/journal", control["url"].as_str().unwrap()).parse().unwrap();
+    let bearer = format!("Bearer {}", control["token"].as_str().unwrap());
+    let response = http().send(Request::get(url).with_header("authorization", bearer)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    serde_json::from_slice(&response.bytes(1 << 30).await.unwrap()).unwrap()
+}
+
+fn submission() -> Value {
+    json!({ "application_id": "outcomes", "items": [
+        { "external_id": "a", "input_artifacts": [{ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": {} }] },
+    ] })
+}
+
+/// Submits until there is no quota left, and asks for what a run that goes on does not allow.
+pub(crate) async fn meet_quota(running: &Running, token: &str) {
+    let authorized = |method, path: &str| {
+        Request::new(method, running.url("api_root", path)).with_header("authorization", format!("Bearer {token}"))
+    };
+    loop {
+        let request = authorized(Method::Post, "/api/v1/runs").with_body("application/json", submission().to_string());
+        let (status, body) = send(request).await;
+        if status != 201 {
+            assert_eq!(status, 402);
+            return;
+        }
+        let path = format!("/api/v1/runs/{}/artifacts", body["run_id"].as_str().unwrap());
+        assert_eq!(send(authorized(Method::Delete, &path)).await.0, 409);
+    }
 }
 
 #[test]
@@ -95,11 +128,7 @@ fn it_says_in_one_line_all_that_a_client_needs() {
         Request::get(running.url("api_root", "/api/v1/me")).with_header("authorization", format!("Bearer {token}"));
     let (status, me) = runtime.block_on(send(me));
     assert_eq!((status, &me["user"]["id"]), (200, &running.ready["users"][0]["id"]));
-    let journal =
-        Request::get(format!("{}/journal", running.ready["control"]["url"].as_str().unwrap()).parse().unwrap());
-    let secret = running.ready["control"]["token"].as_str().unwrap();
-    let (status, journal) = runtime.block_on(send(journal.with_header("authorization", format!("Bearer {secret}"))));
-    assert!(status == 200 && journal.as_array().unwrap().len() > 2, "{journal}");
+    assert!(runtime.block_on(journal(&running)).len() > 2);
 
     assert_eq!(running.signal("TERM"), Some(143));
     let mut rest = String::new();
@@ -178,15 +207,12 @@ fn what_cannot_be_used_is_named() {
 /// Submits runs and uploads objects until the emulator is gone, and gives the paths of those that were acknowledged.
 async fn write_until_it_ends(running: &Running) -> Vec<String> {
     let bearer = format!("Bearer {}", token(running).await);
-    let submission = json!({ "application_id": "outcomes", "items": [
-        { "external_id": "a", "input_artifacts": [{ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": {} }] },
-    ] });
     let client = http();
     let mut acknowledged = Vec::new();
     loop {
         let request = Request::new(Method::Post, running.url("api_root", "/api/v1/runs"))
             .with_header("authorization", bearer.as_str())
-            .with_body("application/json", submission.to_string());
+            .with_body("application/json", submission().to_string());
         let Ok(response) = client.send(request).await else { return acknowledged };
         assert_eq!(response.status(), 201);
         let Ok(body) = response.bytes(1 << 20).await else { return acknowledged };

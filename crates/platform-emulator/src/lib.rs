@@ -1,8 +1,8 @@
 //! The Aignostics Platform on loopback: an identity provider, the API and an object storage, each
 //! on a free port of its own, so that what must not travel from one to another can be seen not to.
 //!
-//! Its one application works on the bytes that it is given: it fetches the slide, checks it, finds
-//! the tissue and stores what it found. Nothing is canned.
+//! One of its applications works on the bytes that it is given: it fetches the slide, checks it, finds
+//! the tissue and stores what it found. The others make what a client has to cope with.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
@@ -41,3 +41,8 @@ pub use config::{Config, ExternalIssuer, OrganizationConfig, Role, UserConfig};
 pub use control::{Control, ControlError, Effect, Fault, JournalEntry, Server};
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use storage::ServiceAccount;
+
+/// The examples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/emulator.md")]
+struct Guide;

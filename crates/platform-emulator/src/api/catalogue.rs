@@ -1,11 +1,12 @@
 //! Applications, their versions, and the documents of these.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use regex::Regex;
 use serde_json::{Value, json};
 
 use super::Caller;
@@ -46,7 +47,7 @@ pub(super) async fn list(_caller: Caller, parameters: Parameters) -> Result<Json
             "latest_version": summary(application.latest()),
         })
     };
-    Ok(Json(page.of(applications)?.into_iter().map(describe).collect()))
+    Ok(Json(page.of(applications).into_iter().map(describe).collect()))
 }
 
 pub(super) async fn get(_caller: Caller, Place(id): Place<String>) -> Result<Json<Value>, Problem> {
@@ -60,10 +61,15 @@ pub(super) async fn get(_caller: Caller, Place(id): Place<String>) -> Result<Jso
     })))
 }
 
+/// What <https://semver.org> says of a version; numbers may be of any length.
+static SEMANTIC_VERSION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let (number, identifier) = ("(?:0|[1-9][0-9]*)", "(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)");
+    let pre_release = format!(r"(?:-{identifier}(?:\.{identifier})*)?");
+    let build = r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?";
+    Regex::new(&format!(r"^{number}\.{number}\.{number}{pre_release}{build}$")).ok()
+});
+
 fn find(id: &str, number: &str) -> Result<(&'static Application, &'static Version), Problem> {
-    if number.parse::<semver::Version>().is_err() {
-        return Err(Problem::invalid(json!(["path", "version"]), "Input should be a semantic version"));
-    }
     let application = application::find(id).ok_or(NO_VERSION)?;
     Ok((application, application.version(number).ok_or(NO_VERSION)?))
 }
@@ -72,6 +78,9 @@ pub(super) async fn version(
     _caller: Caller,
     Place((id, number)): Place<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
+    if !SEMANTIC_VERSION.as_ref().is_some_and(|form| form.is_match(&number)) {
+        return Err(Problem::invalid(json!(["path", "version"]), "Input should be a semantic version"));
+    }
     let (application, version) = find(&id, &number)?;
     Ok(Json(application.describe(version)))
 }

@@ -171,7 +171,7 @@ pub(super) async fn list(
             "created_at" => Key::moment(Some(grant.created_at)),
             field => Key::value(&describe(grant)[field]),
         });
-        Ok(Json(page.of(grants)?.into_iter().map(describe).collect()))
+        Ok(Json(page.of(grants).into_iter().map(describe).collect()))
     })
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn list(
         let mut items: Vec<&Item> = run.items.iter().filter(fits).collect();
         sort.apply(&mut items, |item, field| sort_key(item, field));
         let (owned, now) = (reader.user().manages_run(run), platform.timestamp());
-        Ok(Json(page.of(items)?.into_iter().map(|item| describe::item(run, item, owned, now)).collect()))
+        Ok(Json(page.existing_of(items)?.into_iter().map(|item| describe::item(run, item, owned, now)).collect()))
     })
 }
 

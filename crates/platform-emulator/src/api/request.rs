@@ -141,7 +141,7 @@ impl Parameters {
 
     /// The order that is asked for; `fields` are those that a list can be sorted by.
     pub(super) fn sort(&self, fields: &[&'static str]) -> Result<Sort, Problem> {
-        let order = self.texts("sort").map(|text| {
+        let order = self.texts("sort").filter(|text| !text.is_empty()).map(|text| {
             // A `+` that was not encoded came as a space.
             let (name, descending) = match text.split_at_checked(1) {
                 Some(("-", name)) => (name, true),
@@ -163,13 +163,16 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The entries of this page. Beyond the end there is nothing to be found.
-    pub(super) fn of<T>(&self, entries: Vec<T>) -> Result<Vec<T>, Problem> {
+    /// The entries of this page; beyond the end there are none.
+    pub(super) fn of<T>(&self, entries: Vec<T>) -> Vec<T> {
         let start = (self.number - 1).saturating_mul(self.size);
-        if self.number > 1 && start >= entries.len() {
-            return Err(Problem::NotFound("Page not found"));
-        }
-        Ok(entries.into_iter().skip(start).take(self.size).collect())
+        entries.into_iter().skip(start).take(self.size).collect()
+    }
+
+    /// The entries of this page, where a page beyond the end is not found.
+    pub(super) fn existing_of<T>(&self, entries: Vec<T>) -> Result<Vec<T>, Problem> {
+        let page = self.of(entries);
+        if self.number > 1 && page.is_empty() { Err(Problem::NotFound("Page not found")) } else { Ok(page) }
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn list(
         };
         let mut runs: Vec<&Run> = records.runs.values().filter(fits).collect();
         sort.apply(&mut runs, |run, field| sort_key(run, field));
-        Ok(Json(page.of(runs)?.into_iter().map(describe::run).collect()))
+        Ok(Json(page.existing_of(runs)?.into_iter().map(describe::run).collect()))
     })
 }
 

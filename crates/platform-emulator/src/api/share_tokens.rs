@@ -97,7 +97,7 @@ pub(super) async fn list(
             "expires_at" => Key::moment(token.expires_at),
             field => Key::value(&describe(token)[field]),
         });
-        Ok(Json(page.of(tokens)?.into_iter().map(describe).collect()))
+        Ok(Json(page.of(tokens).into_iter().map(describe).collect()))
     })
 }
 

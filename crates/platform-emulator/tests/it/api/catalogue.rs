@@ -13,7 +13,12 @@ async fn the_catalogue_leads_to_what_a_run_needs() {
     let (_, version) = user.get(&format!("{application}/versions/{}", version.as_str().unwrap())).await;
     assert_eq!(version["input_artifacts"][0]["name"], "whole_slide_image");
     assert_eq!(version["output_artifacts"].as_array().unwrap().len(), 3);
-    for (path, status) in [("tissue/versions/9.9.9", 404), ("other/versions/1.0.0", 404), ("tissue/versions/1", 422)] {
+    for (path, status) in [
+        ("tissue/versions/9.9.9", 404),
+        ("other/versions/1.0.0", 404),
+        ("tissue/versions/1", 422),
+        ("tissue/versions/99999999999999999999999.0.0", 404),
+    ] {
         assert_eq!(user.get(&format!("/api/v1/applications/{path}")).await.0, status, "{path}");
     }
     assert_eq!(user.get("/api/v1/applications/other").await.0, 404);
@@ -28,6 +33,7 @@ async fn applications_are_sorted_as_asked() {
     reversed.reverse();
     assert_eq!(sorted, reversed);
     assert_eq!(user.get("/api/v1/applications?sort=size").await.0, 422);
+    assert_eq!(user.get("/api/v1/applications?page=9").await, (200, serde_json::json!([])), "no 404 is declared here");
 }
 
 #[tokio::test]

@@ -1,0 +1,91 @@
+//! The emulator against the document of the platform itself: thousands of requests that schemathesis makes of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::command::Lab;
+use crate::emulator::{Running, journal, token};
+use crate::needs;
+
+/// The platform's own document, which is there in development only.
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/openapi/aignostics-platform-1.7.0.json");
+
+/// Statuses that the document does not declare, and why they are answered all the same.
+const UNDECLARED: [(&str, &str, u16, &str); 3] = [
+    ("*", "*", 405, "a method that the document does not know"),
+    ("DELETE", "/v1/runs/{run_id}/artifacts", 409, "the guide of the platform: not before the run has ended"),
+    ("POST", "/v1/runs", 402, "declared from 1.8.0 on"),
+];
+
+/// Whether a path is one of a template.
+fn matches(template: &str, path: &str) -> bool {
+    let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+    template.len() == path.len()
+        && template.iter().zip(&path).all(|(part, found)| part.starts_with('{') || part == found)
+}
+
+#[test]
+fn every_answer_is_one_that_the_document_of_the_platform_declares() {
+    if !Path::new(REFERENCE).exists() {
+        return needs::absent("the document of the platform", "it is there in development only");
+    }
+    if !needs::has("schemathesis") {
+        return needs::missing("schemathesis", "pip install schemathesis==4.32.5");
+    }
+    let lab = Lab::new();
+    let config = lab.path("config.toml");
+    // So few slides that the quota is met.
+    let organization = "[[organizations]]\nid = \"org\"\nname = \"org\"\nslide_quota = 3\n";
+    let user =
+        "[[users]]\nid = \"auth0|1\"\nemail = \"a@b.test\"\nname = \"A\"\norganization = \"org\"\nrole = \"admin\"\n";
+    fs::write(&config, format!("replica_lag_ms = 0\nspeed = 0.001\n{organization}{user}")).unwrap();
+    let running = Running::start(&lab, &["--control", "--seed", "1", "--config", config.to_str().unwrap()]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bearer = runtime.block_on(token(&running));
+    runtime.block_on(crate::emulator::meet_quota(&running, &bearer));
+    let ended = Command::new("schemathesis")
+        .args(["run", REFERENCE, "--url", running.url("api_root", "/api").as_str(), "--seed", "1", "--no-color"])
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--generation-deterministic"])
+        .args(["--header", &format!("Authorization: Bearer {bearer}")])
+        .args(["--checks", "not_a_server_error,content_type_conformance,response_schema_conformance,response_headers_conformance,negative_data_rejection,missing_required_header"])
+        .args(["--warnings", "off"])
+        .current_dir(lab.path("."))
+        .output()
+        .unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&said));
+
+    let document: Value = serde_json::from_slice(&fs::read(REFERENCE).unwrap()).unwrap();
+    let entries = runtime.block_on(journal(&running));
+    let mut met = BTreeSet::new();
+    let mut unexpected = BTreeSet::new();
+    for entry in entries.iter().filter(|entry| entry["server"] == "api") {
+        let (method, path) = (entry["method"].as_str().unwrap(), entry["path"].as_str().unwrap());
+        let Some(path) = path.strip_prefix("/api") else { continue };
+        let status = u16::try_from(entry["status"].as_u64().unwrap()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let template = paths.keys().find(|template| matches(template, path)).map_or("(none)", String::as_str);
+        let operation = &document["paths"][template][method.to_lowercase()];
+        if operation["responses"].get(status.to_string()).is_some() {
+            continue;
+        }
+        let reason = UNDECLARED.iter().position(|(of_method, of_path, of_status, _)| {
+            *of_status == status && ["*", method].contains(of_method) && ["*", template].contains(of_path)
+        });
+        match reason {
+            Some(reason) => _ = met.insert(reason),
+            // A path that the document does not know.
+            None if template == "(none)" && status == 404 => {}
+            None => _ = unexpected.insert(format!("{method} {template}: {status}")),
+        }
+    }
+    assert!(entries.len() > 500, "only {} requests", entries.len());
+    assert!(unexpected.is_empty(), "not declared: {unexpected:?}");
+    let unused: Vec<_> =
+        (0..UNDECLARED.len()).filter(|reason| !met.contains(reason)).map(|at| UNDECLARED[at]).collect();
+    assert!(unused.is_empty(), "never answered: {unused:?}");
+}
