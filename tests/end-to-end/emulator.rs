@@ -96,20 +96,27 @@ fn submission() -> Value {
     ] })
 }
 
+fn authorized(running: &Running, token: &str, method: Method, path: &str) -> Request {
+    Request::new(method, running.url("api_root", path)).with_header("authorization", format!("Bearer {token}"))
+}
+
+/// Submits a run, and gives its id, or the status of the refusal.
+pub(crate) async fn submit(running: &Running, token: &str) -> Result<String, u16> {
+    let request = authorized(running, token, Method::Post, "/api/v1/runs");
+    let (status, body) = send(request.with_body("application/json", submission().to_string())).await;
+    if status == 201 { Ok(body["run_id"].as_str().unwrap().to_owned()) } else { Err(status) }
+}
+
 /// Submits until there is no quota left, and asks for what a run that goes on does not allow.
 pub(crate) async fn meet_quota(running: &Running, token: &str) {
-    let authorized = |method, path: &str| {
-        Request::new(method, running.url("api_root", path)).with_header("authorization", format!("Bearer {token}"))
-    };
     loop {
-        let request = authorized(Method::Post, "/api/v1/runs").with_body("application/json", submission().to_string());
-        let (status, body) = send(request).await;
-        if status != 201 {
-            assert_eq!(status, 402);
-            return;
+        match submit(running, token).await {
+            Ok(run) => {
+                let path = format!("/api/v1/runs/{run}/artifacts");
+                assert_eq!(send(authorized(running, token, Method::Delete, &path)).await.0, 409);
+            }
+            Err(status) => return assert_eq!(status, 402),
         }
-        let path = format!("/api/v1/runs/{}/artifacts", body["run_id"].as_str().unwrap());
-        assert_eq!(send(authorized(Method::Delete, &path)).await.0, 409);
     }
 }
 
@@ -160,7 +167,7 @@ fn a_command_runs_in_it_and_its_exit_code_is_passed_on() {
         let ended = command(&lab, &["exec", "--", "sh", "-c", script]).output().unwrap();
         assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(code), &b""[..]), "{script}");
     }
-    let script = "echo \"$AIGNOSTICS_API_ROOT $1\"; test -n \"$AIGNOSTICS_REFRESH_TOKEN\"";
+    let script = "echo \"$AIGNOSTICS_API_ROOT $1\"; test -n \"$AIGNOSTICS_REFRESH_TOKEN\" && touch \"$AIGNOSTICS_CACHE_DIR/token\"";
     let ended = command(&lab, &["exec", "--seed", "7", "--", "sh", "-c", script, "sh", "--port"]).output().unwrap();
     let said = String::from_utf8(ended.stdout).unwrap();
     assert!(ended.status.success() && said.starts_with("http://127.0.0.1:") && said.ends_with(" --port\n"), "{said}");

@@ -1,6 +1,7 @@
 //! The built `aignostics` command from end to end, as a user runs it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod browser;
 mod command;
 mod conformance;
 mod demo;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
@@ -62,7 +62,10 @@ enum Action {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let emulator = start(&arguments).await?;
-    let variables = variables(&emulator).await?;
+    // A token of this emulator must not meet those of the user's other logins, nor outlive it.
+    let logins = tempfile::Builder::new().prefix("aignostics-logins-").tempdir();
+    let logins = logins.context("there is no room for temporary files; TMPDIR can name another place")?;
+    let variables = variables(&emulator, logins.path()).await?;
     match arguments.action {
         Some(Action::Exec { command }) => execute(&command, &variables).await,
         None => {
@@ -116,7 +119,7 @@ async fn start(arguments: &Arguments) -> Result<Emulator, Failure> {
 }
 
 /// What points an SDK of the platform at the emulator, as its first user.
-async fn variables(emulator: &Emulator) -> Result<Vec<(&'static str, String)>, Failure> {
+async fn variables(emulator: &Emulator, logins: &Path) -> Result<Vec<(&'static str, String)>, Failure> {
     let user = emulator.config().users.first().context("there is no user")?.id.clone();
     let refresh_token = emulator.refresh_token(&user).await?;
     let at = |path: &str| format!("{}{path}", emulator.issuer());
@@ -133,6 +136,7 @@ async fn variables(emulator: &Emulator) -> Result<Vec<(&'static str, String)>, F
         ("AIGNOSTICS_CLIENT_ID_INTERACTIVE", platform_emulator::INTERACTIVE_CLIENT_ID.to_owned()),
         ("AIGNOSTICS_CLIENT_ID_DEVICE", platform_emulator::DEVICE_CLIENT_ID.to_owned()),
         ("AIGNOSTICS_REFRESH_TOKEN", refresh_token),
+        ("AIGNOSTICS_CACHE_DIR", logins.display().to_string()),
         ("AIGNOSTICS_STATUS_PAGE_URL", bare(emulator.api_root().as_str())),
         ("AIGNOSTICS_BUCKET_PROTOCOL", "gs".to_owned()),
         ("AIGNOSTICS_BUCKET_REGION_NAME", platform_emulator::BUCKET_REGION.to_owned()),

@@ -1,0 +1,229 @@
+//! The emulator's pages in a real browser.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use auth_http::{Method, Request};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::runtime::Runtime;
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use crate::command::Lab;
+use crate::emulator::{Running, send, submit, token};
+use crate::needs;
+
+/// A headless Chromium, driven by the WebDriver protocol (W3C); it ends when this is dropped.
+struct Browser {
+    driver: Child,
+    runtime: Runtime,
+    session: String,
+}
+
+impl Browser {
+    /// `None`, said aloud, where there is none.
+    fn start(lab: &Lab) -> Option<Self> {
+        if !needs::has("chromedriver") || !needs::has("chromium") {
+            needs::missing("a browser", "apt-get install chromium chromium-driver");
+            return None;
+        }
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").env("TMPDIR", lab.temporary()).env("HOME", lab.temporary());
+        let mut driver = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut said = BufReader::new(driver.stdout.take().unwrap());
+        let mut line = String::new();
+        let port = loop {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "chromedriver ended");
+            if let Some((_, port)) = line.trim().split_once("successfully on port ") {
+                break port.trim_end_matches('.').parse::<u16>().unwrap();
+            }
+        };
+        // What it says later goes nowhere, but must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        let mut browser =
+            Self { driver, runtime: Runtime::new().unwrap(), session: format!("http://127.0.0.1:{port}/session") };
+        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=390,844"];
+        let capabilities = json!({ "alwaysMatch": {
+            "goog:chromeOptions": { "args": arguments, "mobileEmulation": { "deviceMetrics": { "width": 390, "height": 844, "pixelRatio": 3.0 } } },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        } });
+        let session = browser.ask(Method::Post, "", &json!({ "capabilities": capabilities }));
+        browser.session += &format!("/{}", session["sessionId"].as_str().unwrap());
+        Some(browser)
+    }
+
+    fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
+        let request = Request::new(method, format!("{}{path}", self.session).parse().unwrap());
+        let request = match method {
+            Method::Post => request.with_body("application/json", body.to_string()),
+            _ => request,
+        };
+        let (_, mut answer) = self.runtime.block_on(send(request));
+        let value = answer["value"].take();
+        assert!(value["error"].is_null(), "{path}: {value}");
+        value
+    }
+
+    fn open(&self, url: &Url) {
+        self.ask(Method::Post, "/url", &json!({ "url": url }));
+    }
+
+    fn address(&self) -> Url {
+        self.ask(Method::Get, "/url", &Value::Null).as_str().unwrap().parse().unwrap()
+    }
+
+    /// The path of an element, by a CSS selector.
+    fn element(&self, selector: &str) -> String {
+        let found = self.ask(Method::Post, "/element", &json!({ "using": "css selector", "value": selector }));
+        let id = found.as_object().unwrap().values().next().unwrap();
+        format!("/element/{}", id.as_str().unwrap())
+    }
+
+    fn click(&self, selector: &str) {
+        self.ask(Method::Post, &format!("{}/click", self.element(selector)), &json!({}));
+    }
+
+    fn text(&self) -> String {
+        let text = self.ask(Method::Get, &format!("{}/text", self.element("main")), &Value::Null);
+        text.as_str().unwrap().to_owned()
+    }
+
+    fn script(&self, script: &str) -> Value {
+        self.ask(Method::Post, "/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// The page has its style, fits a phone, and the browser had nothing to object to.
+    fn assert_well(&self) {
+        assert_eq!(self.script("return getComputedStyle(document.body).colorScheme"), "light dark");
+        let (wide, fits) = ("document.documentElement.scrollWidth", "document.documentElement.clientWidth");
+        assert_eq!(self.script(&format!("return [{wide}, {fits}]")), json!([390, 390]), "{}", self.text());
+        let log = self.ask(Method::Post, "/se/log", &json!({ "type": "browser" }));
+        let objections = log.as_array().unwrap().iter().filter(|line| !line.to_string().contains("favicon"));
+        assert_eq!(objections.collect::<Vec<_>>(), Vec::<&Value>::new());
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.ask(Method::Delete, "", &Value::Null);
+        }
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// Answers one request on a port of its own, and gives its target.
+fn call_back() -> (u16, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut received = Vec::new();
+        while !received.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            received.extend(byte);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 15\r\n\r\n<main>in</main>").unwrap();
+        String::from_utf8(received).unwrap().split(' ').nth(1).unwrap().to_owned()
+    });
+    (port, target)
+}
+
+fn form(url: Url, fields: &[(&str, &str)]) -> Request {
+    let body = Serializer::new(String::new()).extend_pairs(fields).finish();
+    Request::new(Method::Post, url).with_body("application/x-www-form-urlencoded", body)
+}
+
+#[test]
+fn a_user_logs_in_on_the_login_page() {
+    let lab = Lab::new();
+    let Some(browser) = Browser::start(&lab) else { return };
+    let running = Running::start(&lab, &[]);
+    let (port, target) = call_back();
+    let redirect = format!("http://127.0.0.1:{port}/call-back");
+    let client = running.ready["env"]["AIGNOSTICS_CLIENT_ID_INTERACTIVE"].as_str().unwrap();
+    let verifier = "0123456789-0123456789-0123456789-0123456789";
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
+    let mut url = running.url("issuer", "/authorize");
+    url.query_pairs_mut().extend_pairs([
+        ("response_type", "code"),
+        ("client_id", client),
+        ("redirect_uri", &redirect),
+        ("scope", "openid offline_access"),
+        ("state", "<b>&\"'"),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+    ]);
+    browser.open(&url);
+    browser.assert_well();
+    browser.click("select[name=user] option[value='auth0|emulator-2']");
+    browser.click("button[value=approve]");
+    let target = target.join().unwrap();
+    let back = browser.address();
+    assert_eq!(format!("{}?{}", back.path(), back.query().unwrap()), target);
+    let given = |name| back.query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned();
+    assert_eq!(given("state"), "<b>&\"'");
+    let code = given("code");
+
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("client_id", client),
+        ("code", &code),
+        ("redirect_uri", &redirect),
+        ("code_verifier", verifier),
+    ];
+    let (status, tokens) = browser.runtime.block_on(send(form(running.url("issuer", "/oauth/token"), &fields)));
+    assert_eq!(status, 200, "{tokens}");
+    assert_eq!(browser.runtime.block_on(who(&running, &tokens)), "auth0|emulator-2");
+}
+
+/// The user that a token is for.
+async fn who(running: &Running, tokens: &Value) -> Value {
+    let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
+    let me = Request::get(running.url("api_root", "/api/v1/me")).with_header("authorization", bearer);
+    send(me).await.1["user"]["id"].take()
+}
+
+#[test]
+fn a_user_approves_a_device() {
+    let lab = Lab::new();
+    let Some(browser) = Browser::start(&lab) else { return };
+    let running = Running::start(&lab, &[]);
+    let client = running.ready["env"]["AIGNOSTICS_CLIENT_ID_DEVICE"].as_str().unwrap();
+    let asked =
+        form(running.url("issuer", "/oauth/device/code"), &[("client_id", client), ("scope", "openid offline_access")]);
+    let (_, device) = browser.runtime.block_on(send(asked));
+    browser.open(&device["verification_uri_complete"].as_str().unwrap().parse().unwrap());
+    browser.assert_well();
+    browser.click("select[name=user] option[value='auth0|second-1']");
+    browser.click("button[value=approve]");
+    assert_eq!(browser.text(), "Device login\nDone. You can close this page.");
+    browser.assert_well();
+
+    let fields = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("client_id", client),
+        ("device_code", device["device_code"].as_str().unwrap()),
+    ];
+    let (status, tokens) = browser.runtime.block_on(send(form(running.url("issuer", "/oauth/token"), &fields)));
+    assert_eq!(status, 200, "{tokens}");
+    assert_eq!(browser.runtime.block_on(who(&running, &tokens)), "auth0|second-1");
+}
+
+#[test]
+fn the_overview_shows_the_runs_on_a_phone() {
+    let lab = Lab::new();
+    let Some(browser) = Browser::start(&lab) else { return };
+    let running = Running::start(&lab, &[]);
+    let run = browser.runtime.block_on(async { submit(&running, &token(&running).await).await.unwrap() });
+    browser.open(&running.url("api_root", "/"));
+    assert!(browser.text().contains(&run), "{}", browser.text());
+    browser.assert_well();
+}
