@@ -84,13 +84,14 @@ impl User {
 
 /// Somebody who reads, and what was granted to them.
 pub(crate) struct Reader<'a> {
+    records: &'a Records,
     user: &'a User,
     granted: HashSet<Uuid>,
 }
 
 impl<'a> Reader<'a> {
     /// `secret` is the share token that came with the request; one that is no good adds nothing.
-    pub(crate) fn new(records: &Records, user: &'a User, secret: Option<&str>, now: Timestamp) -> Self {
+    pub(crate) fn new(records: &'a Records, user: &'a User, secret: Option<&str>, now: Timestamp) -> Self {
         let digest = secret.map(ShareToken::digest_of);
         let token = records.share_tokens.values().find(|token| Some(&token.digest) == digest.as_ref());
         let token = token.filter(|token| token.is_good(now)).map(|token| token.id.to_string());
@@ -102,7 +103,7 @@ impl<'a> Reader<'a> {
             SubjectType::ShareToken => token.as_ref() == Some(&grant.subject),
         };
         let granted = records.grants.values().filter(applies).map(|grant| grant.resource).collect();
-        Self { user, granted }
+        Self { records, user, granted }
     }
 
     /// Whether the run itself may be seen, with everything in it.
@@ -122,6 +123,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn sees_share_token(&self, token: &ShareToken, organization: &str) -> bool {
         self.user.manages(&token.created_by, organization) || self.granted.contains(&token.id)
+    }
+
+    pub(crate) fn records(&self) -> &'a Records {
+        self.records
     }
 
     pub(crate) fn user(&self) -> &'a User {

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use crate::platform::Platform;
@@ -77,6 +77,7 @@ pub(crate) fn router() -> Router<Arc<Platform>> {
         .route("/clock", post(shift_clock))
         .route("/keys", post(rotate_keys))
         .route("/tokens", post(revoke_tokens))
+        .route("/service-accounts/{organization}", get(service_account))
 }
 
 /// Whoever sent the token of the controls.
@@ -208,4 +209,23 @@ async fn revoke_tokens(
     let revoked = platform.revoke_access(&user).await;
     revoked.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The key of an organisation's service account, in the form of Google's key files.
+async fn service_account(
+    _: Operator,
+    State(platform): State<Arc<Platform>>,
+    Path(organization): Path<String>,
+) -> Result<Json<Value>, Refused> {
+    let absent = || Refused(StatusCode::NOT_FOUND, format!("there is no organization `{organization}`"));
+    let owner = platform.accounts.organization(&organization).ok_or_else(absent)?;
+    let account = platform.service_accounts.of(owner, platform.state.store()).await;
+    let account = account.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(Json(json!({
+        "type": "service_account",
+        "project_id": owner.name,
+        "client_email": account.client_email,
+        "private_key": account.private_key,
+        "token_uri": format!("{}oauth/token", platform.issuer),
+    })))
 }

@@ -127,6 +127,11 @@ impl Run {
         }
     }
 
+    /// The items that wait, in their order.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter(|item| matches!(item.progress, Progress::Pending))
+    }
+
     pub(crate) fn count(&self, fits: impl Fn(&Progress) -> bool) -> usize {
         self.items.iter().filter(|item| fits(&item.progress)).count()
     }

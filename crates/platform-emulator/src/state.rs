@@ -24,6 +24,26 @@ pub(crate) struct Records {
     pub(crate) share_tokens: IndexMap<Uuid, ShareToken>,
 }
 
+/// How many items there are: in one organisation, and on the whole platform.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Waiting {
+    pub(crate) organization: usize,
+    pub(crate) platform: usize,
+}
+
+impl Records {
+    /// The items that wait in runs submitted before this one.
+    pub(crate) fn before(&self, run: &Run) -> Waiting {
+        let open = self.runs.values().take_while(|other| other.id != run.id).filter(|other| other.end.is_none());
+        open.fold(Waiting::default(), |mut waiting, other| {
+            let pending = other.pending().count();
+            waiting.platform += pending;
+            waiting.organization += if other.organization == run.organization { pending } else { 0 };
+            waiting
+        })
+    }
+}
+
 /// A change could not be written down.
 #[derive(Debug, thiserror::Error)]
 #[error("the change could not be written down: {0}")]

@@ -33,7 +33,7 @@ pub(crate) use object::{About, Object, Objects, Upload, checksum_text};
 pub(crate) use refusal::Refusal;
 pub use service_account::ServiceAccount;
 pub(crate) use service_account::ServiceAccounts;
-pub(crate) use signature::presign;
+pub(crate) use signature::{end, presign};
 
 /// The longest name of an object, in bytes.
 const LONGEST_KEY: usize = 1024;

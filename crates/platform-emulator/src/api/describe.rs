@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::access::Reader;
 use crate::run::{Deleted, Failure, InputArtifact, Item, OutputArtifact, Progress, Run};
+use crate::state::Records;
 
 /// A fingerprint of metadata, by which a writer can say which version was read.
 pub(super) fn checksum(metadata: &Value) -> Option<String> {
@@ -18,7 +20,8 @@ pub(super) fn run_state(run: &Run) -> &'static str {
     }
 }
 
-pub(super) fn run(run: &Run) -> Value {
+pub(super) fn run(records: &Records, run: &Run) -> Value {
+    let before = run.pending().next().map(|_| records.before(run));
     let count = |fits: fn(&Progress) -> bool| run.count(fits);
     let succeeded = count(|progress| matches!(progress, Progress::Succeeded(_)));
     json!({
@@ -46,6 +49,8 @@ pub(super) fn run(run: &Run) -> Value {
         "organization_id": run.organization,
         "terminated_at": run.end.map(|end| end.at.to_string()),
         "scheduling": run.scheduling,
+        "num_preceding_items_org": before.map(|waiting| waiting.organization),
+        "num_preceding_items_platform": before.map(|waiting| waiting.platform),
     })
 }
 
@@ -68,19 +73,25 @@ pub(super) fn termination_reason(item: &Item) -> Option<&'static str> {
 }
 
 /// An item of a run. Where its input lies, which is a secret, is shown to whom the run belongs.
-pub(super) fn item(run: &Run, item: &Item, owned: bool, now: Timestamp) -> Value {
+pub(super) fn item(reader: &Reader<'_>, run: &Run, item: &Item, now: Timestamp) -> Value {
     let (code, message) = match &item.progress {
         Progress::Failed(Failure::User(message)) => (Some("APPLICATION.USER_ERROR"), Some(message)),
         Progress::Failed(Failure::System(message)) => (Some("APPLICATION.SYSTEM_ERROR"), Some(message)),
         _ => (None, None),
     };
     let deleted = run.deleted(now);
+    let owned = reader.user().manages_run(run);
+    let before = matches!(item.progress, Progress::Pending).then(|| reader.records().before(run));
+    // Its own place begins with 1.
+    let place = |before: usize| before + run.pending().position(|other| other.id == item.id).unwrap_or(0) + 1;
     json!({
         "item_id": item.id,
         "external_id": item.external_id,
         "custom_metadata": item.custom_metadata,
         "custom_metadata_checksum": checksum(&item.custom_metadata),
         "state": item_state(item),
+        "queue_position_org": before.map(|waiting| place(waiting.organization)),
+        "queue_position_platform": before.map(|waiting| place(waiting.platform)),
         "output": if matches!(item.progress, Progress::Succeeded(_)) { "FULL" } else { "NONE" },
         "termination_reason": termination_reason(item),
         "error_code": code,

@@ -57,8 +57,8 @@ pub(super) async fn list(
         };
         let mut items: Vec<&Item> = run.items.iter().filter(fits).collect();
         sort.apply(&mut items, |item, field| sort_key(item, field));
-        let (owned, now) = (reader.user().manages_run(run), platform.timestamp());
-        Ok(Json(page.existing_of(items)?.into_iter().map(|item| describe::item(run, item, owned, now)).collect()))
+        let now = platform.timestamp();
+        Ok(Json(page.existing_of(items)?.into_iter().map(|item| describe::item(reader, run, item, now)).collect()))
     })
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn get(
         if !reader.sees_part(run, &[item.id]) {
             return Err(Problem::Forbidden);
         }
-        Ok(Json(describe::item(run, item, reader.user().manages_run(run), platform.timestamp())))
+        Ok(Json(describe::item(reader, run, item, platform.timestamp())))
     })
 }
 

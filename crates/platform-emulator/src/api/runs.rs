@@ -63,7 +63,7 @@ pub(super) async fn list(
         };
         let mut runs: Vec<&Run> = records.runs.values().filter(fits).collect();
         sort.apply(&mut runs, |run, field| sort_key(run, field));
-        Ok(Json(page.existing_of(runs)?.into_iter().map(describe::run).collect()))
+        Ok(Json(page.existing_of(runs)?.into_iter().map(|run| describe::run(records, run)).collect()))
     })
 }
 
@@ -89,7 +89,7 @@ pub(super) async fn get(
 ) -> Result<Json<Value>, Problem> {
     let id = uuid("run_id", &id)?;
     read(&platform, &caller, id, &parameters, |reader, run| {
-        if reader.sees_run(run) { Ok(Json(describe::run(run))) } else { Err(Problem::Forbidden) }
+        if reader.sees_run(run) { Ok(Json(describe::run(reader.records(), run))) } else { Err(Problem::Forbidden) }
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -16,9 +17,11 @@ use super::request::Body;
 use crate::application::{self, Application};
 use crate::platform::Platform;
 use crate::processing;
-use crate::random::Random;
 use crate::run::{InputArtifact, Item, Progress, Run, Scheduling};
+use crate::storage;
 
+/// A slide must be there for so long after the run was submitted.
+const INPUT_LIFETIME: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 /// The longest context that comes back with a call, in bytes of JSON.
 const LONGEST_CONTEXT: usize = 1024;
 
@@ -77,7 +80,7 @@ pub(super) async fn submit(
         organization: organization.id.clone(),
         end: None,
         results_deleted_at: None,
-        items: accept(application, submission.items, &platform.random)?,
+        items: accept(&platform, application, submission.items)?,
     };
     platform
         .state
@@ -113,9 +116,10 @@ fn check_schedule(scheduling: Option<&Scheduling>, now: Timestamp) -> Result<(),
 }
 
 /// The rules of the application.
-fn accept(application: &Application, items: Vec<SubmittedItem>, random: &Random) -> Result<Vec<Item>, Problem> {
+fn accept(platform: &Platform, application: &Application, items: Vec<SubmittedItem>) -> Result<Vec<Item>, Problem> {
     let mut names = HashSet::new();
     let mut accepted = Vec::new();
+    let needed = platform.now() + INPUT_LIFETIME;
     for SubmittedItem { external_id, custom_metadata, input_artifacts } in items {
         let broken = |rule: &str| Problem::BadRequest(format!("item {external_id}: {rule}"));
         if !names.insert(external_id.clone()) {
@@ -127,10 +131,13 @@ fn accept(application: &Application, items: Vec<SubmittedItem>, random: &Random)
         if name != application::INPUT {
             return Err(broken(&format!("the input artifact must be called `{}`", application::INPUT)));
         }
+        if storage::end(&download_url).is_some_and(|end| end < needed) {
+            return Err(broken("the download_url must be good for at least six days"));
+        }
         application.check_metadata(&metadata).map_err(|reason| broken(&reason))?;
-        let input = InputArtifact { id: random.uuid(), name, download_url, metadata };
+        let input = InputArtifact { id: platform.random.uuid(), name, download_url, metadata };
         accepted.push(Item {
-            id: random.uuid(),
+            id: platform.random.uuid(),
             external_id,
             custom_metadata: custom_metadata.map_or(Value::Null, Value::Object),
             inputs: vec![input],

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::ServiceAccount;
+
 use super::{Fault, JournalEntry, PREFIX, Revocation, Rotation, Server, Shift};
 
 /// The largest answer that is read.
@@ -129,6 +131,15 @@ impl Control {
     /// [`ControlError`].
     pub async fn revoke_tokens(&self, user: impl Into<String>) -> Result<(), ControlError> {
         self.send(Method::Post, "/tokens", Some(&Revocation { user: user.into() })).await
+    }
+
+    /// The service account of the organisation with this id, which signs URLs to its bucket (GOOG4-RSA-SHA256).
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn service_account(&self, organization: &str) -> Result<ServiceAccount, ControlError> {
+        self.read(&format!("/service-accounts/{organization}")).await
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<(), ControlError> {

@@ -17,7 +17,7 @@ use crate::account::Organization;
 use crate::store::{Changes, Found, Store};
 
 /// What a client needs to sign URLs as a service account.
-#[derive(Clone)]
+#[derive(Clone, serde::Deserialize)]
 #[non_exhaustive]
 pub struct ServiceAccount {
     /// Names the account in a signed URL.

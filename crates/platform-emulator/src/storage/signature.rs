@@ -299,6 +299,16 @@ fn canonical_request(request: &Request, signed: &Signed) -> Option<String> {
     Some(format!("{canonical}\n{}\n{}", signed.headers, signed.payload))
 }
 
+/// When a signed URL ends, if it says so; it may be one of any storage.
+pub(crate) fn end(url: &str) -> Option<SystemTime> {
+    let (_, query) = url.split_once('?')?;
+    SCHEMES.iter().find_map(|scheme| {
+        let parameter = |name| parameter(query, &format!("{}{name}", scheme.parameters));
+        let (date, _) = parse_date(&parameter("Date")?)?;
+        date.checked_add(Duration::from_secs(parameter("Expires")?.parse().ok()?))
+    })
+}
+
 /// A parameter of a query, decoded; that of a name alone is empty.
 pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));

@@ -6,6 +6,8 @@ mod lists;
 mod metadata;
 mod results;
 
+use std::time::Duration;
+
 use auth_http::{Method, Request};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -96,6 +98,14 @@ async fn a_submission_that_breaks_a_rule_is_refused_with_the_item() {
         let detail = problem["detail"].as_str().unwrap();
         assert!(status == 400 && detail.contains("item a") && detail.contains(reason), "{status} {detail}");
     }
+    let mut short = item("a", &metadata());
+    let bucket = user.bucket().await;
+    let days = |days: u64| bucket.get("slide", Duration::from_secs(days * 24 * 60 * 60) - Duration::from_secs(1)).to_string();
+    short["input_artifacts"][0]["download_url"] = json!(days(6));
+    let (status, problem) = user.submit(&submit(json!([short]))).await;
+    assert!(status == 400 && problem["detail"].as_str().unwrap().contains("six days"), "{problem}");
+    short["input_artifacts"][0]["download_url"] = json!(days(7));
+    assert_eq!(user.submit(&submit(json!([short]))).await.0, 201);
     let other = json!({ "application_id": "other", "items": [item("a", &metadata())] });
     assert_eq!(user.submit(&other).await.0, 404);
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 const HOUR: Duration = Duration::from_secs(3600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A clock that stands, some day in 2027.
 pub(crate) fn clock() -> Arc<ManualClock> {
@@ -153,7 +154,7 @@ impl User {
         let put = Request::new(Method::Put, bucket.put(external_id, HOUR)).with_body("image/tiff", slide);
         assert_eq!(self.send(put).await.status(), 200);
         json!({ "external_id": external_id, "input_artifacts": [
-            { "name": "whole_slide_image", "download_url": bucket.get(external_id, HOUR).as_str(), "metadata": metadata },
+            { "name": "whole_slide_image", "download_url": bucket.get(external_id, WEEK).as_str(), "metadata": metadata },
         ] })
     }
 

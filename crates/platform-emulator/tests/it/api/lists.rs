@@ -155,3 +155,32 @@ async fn a_run_is_missing_from_lists_too_while_the_replica_lags_behind() {
     assert_eq!(user.submit(&submission).await.0, 201);
     assert!(user.ids("/api/v1/runs", "run_id").await.is_empty());
 }
+
+#[tokio::test]
+async fn what_waits_knows_its_place_behind_the_runs_submitted_before() {
+    let config = toml::from_str("replica_lag_ms = 0\nspeed = 0.000001\ninterruptions = 0").unwrap();
+    let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
+    let stranger = user.other("auth0|second-1").await;
+    let submission = json!({ "application_id": "outcomes", "items": [item("a", &json!({})), item("b", &json!({})), item("c", &json!({}))] });
+    let mut runs = Vec::new();
+    for user in [&user, &stranger, &user] {
+        let (_, submitted) = user.submit(&submission).await;
+        let path = format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap());
+        // The first item of each is being processed, and will be for ever.
+        let begun = async { while user.get(&path).await.1["state"] != "PROCESSING" {} };
+        tokio::time::timeout(std::time::Duration::from_secs(60), begun).await.unwrap();
+        runs.push(path);
+    }
+    let (_, last) = user.get(&runs[2]).await;
+    assert_eq!((&last["num_preceding_items_org"], &last["num_preceding_items_platform"]), (&json!(2), &json!(4)));
+    let (_, items) = user.get(&format!("{}/items?sort=external_id", runs[2])).await;
+    let places = items.as_array().unwrap().iter();
+    let places: Vec<_> =
+        places.map(|item| json!([item["queue_position_org"], item["queue_position_platform"]])).collect();
+    assert_eq!(json!(places), json!([[null, null], [3, 5], [4, 6]]));
+
+    let cancel = user.authorized(auth_http::Method::Post, &format!("{}/cancel", runs[2]));
+    assert_eq!(user.send(cancel).await.status(), 202);
+    let (_, cancelled) = user.get(&runs[2]).await;
+    assert_eq!(cancelled["num_preceding_items_org"], Value::Null);
+}

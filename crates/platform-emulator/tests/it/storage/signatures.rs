@@ -7,6 +7,7 @@ use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use platform_emulator::{ControlError, Emulator};
 use url::Url;
 
 use crate::client::{User, read};
@@ -72,6 +73,16 @@ async fn a_service_account_signs_urls_to_its_bucket() {
     let foreign = signed_url(&user, "GET", "GOOG4-RSA-SHA256", &other.client_email, sign);
     assert_eq!(user.send(Request::get(foreign)).await.status(), 403, "the key of another account");
     assert!(user.emulator.service_account("org_nowhere").await.is_err());
+}
+
+#[tokio::test]
+async fn the_key_of_a_service_account_is_given_to_whoever_controls_the_emulator() {
+    let emulator = Emulator::builder().with_control().start().await.unwrap();
+    let known = emulator.service_account("org_emulator").await.unwrap();
+    let given = emulator.control().unwrap().service_account("org_emulator").await.unwrap();
+    assert_eq!((given.client_email, given.private_key), (known.client_email, known.private_key));
+    let absent = emulator.control().unwrap().service_account("org_nowhere").await;
+    assert!(matches!(absent, Err(ControlError::Refused { status: 404, .. })));
 }
 
 #[tokio::test]
