@@ -11,13 +11,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use url::Url;
-use url::form_urlencoded::Serializer;
 
 use crate::command::Lab;
-use crate::emulator::{Running, send, submit, token};
+use crate::emulator::{Running, form, send, submit, token};
 use crate::needs;
 
-/// A headless Chromium, driven by the WebDriver protocol (W3C); it ends when this is dropped.
+/// A headless Chromium, driven by the `WebDriver` protocol (W3C); it ends when this is dropped.
 struct Browser {
     driver: Child,
     runtime: Runtime,
@@ -136,11 +135,6 @@ fn call_back() -> (u16, std::thread::JoinHandle<String>) {
     (port, target)
 }
 
-fn form(url: Url, fields: &[(&str, &str)]) -> Request {
-    let body = Serializer::new(String::new()).extend_pairs(fields).finish();
-    Request::new(Method::Post, url).with_body("application/x-www-form-urlencoded", body)
-}
-
 #[test]
 fn a_user_logs_in_on_the_login_page() {
     let lab = Lab::new();
@@ -148,7 +142,7 @@ fn a_user_logs_in_on_the_login_page() {
     let running = Running::start(&lab, &[]);
     let (port, target) = call_back();
     let redirect = format!("http://127.0.0.1:{port}/call-back");
-    let client = running.ready["env"]["AIGNOSTICS_CLIENT_ID_INTERACTIVE"].as_str().unwrap();
+    let client = running.interactive_client();
     let verifier = "0123456789-0123456789-0123456789-0123456789";
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
     let mut url = running.url("issuer", "/authorize");

@@ -1,18 +1,19 @@
 //! `aignostics emulator`: what it says, what it runs, what it leaves, and what survives it.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use auth_http::{HttpClient, Method, Request};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use url::Url;
+use url::form_urlencoded::Serializer;
 
 use crate::command::{BINARY, Lab};
 
 /// An emulator in a process of its own; it is killed when this is dropped.
 pub(crate) struct Running {
-    child: Child,
+    pub(crate) child: Child,
     said: BufReader<ChildStdout>,
     pub(crate) ready: Value,
 }
@@ -27,8 +28,12 @@ impl Running {
         Self { child, said, ready: serde_json::from_str(&line).unwrap() }
     }
 
-    pub(crate) fn url(&self, server: &str, path: &str) -> url::Url {
-        self.ready[server].as_str().unwrap().parse::<url::Url>().unwrap().join(path).unwrap()
+    pub(crate) fn url(&self, server: &str, path: &str) -> Url {
+        self.ready[server].as_str().unwrap().parse::<Url>().unwrap().join(path).unwrap()
+    }
+
+    pub(crate) fn interactive_client(&self) -> &str {
+        self.ready["client_ids"]["interactive"].as_str().unwrap()
     }
 
     fn signal(&mut self, signal: &str) -> Option<i32> {
@@ -63,21 +68,24 @@ pub(crate) async fn send(request: Request) -> (u16, Value) {
     (status, serde_json::from_slice(&response.bytes(1 << 20).await.unwrap()).unwrap_or_default())
 }
 
+pub(crate) fn form(url: Url, fields: &[(&str, &str)]) -> Request {
+    let body = Serializer::new(String::new()).extend_pairs(fields).finish();
+    Request::new(Method::Post, url).with_body("application/x-www-form-urlencoded", body)
+}
+
 /// An access token for the refresh token among the variables.
 pub(crate) async fn token(running: &Running) -> String {
-    let variables = &running.ready["env"];
-    let text = |name: &str| variables[name].as_str().unwrap().to_owned();
-    let form = [
-        ("grant_type", "refresh_token".to_owned()),
-        ("client_id", text("AIGNOSTICS_CLIENT_ID_INTERACTIVE")),
-        ("refresh_token", text("AIGNOSTICS_REFRESH_TOKEN")),
-    ];
-    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    let url = text("AIGNOSTICS_TOKEN_URL").parse().unwrap();
-    let request = Request::new(Method::Post, url).with_body("application/x-www-form-urlencoded", body);
-    let (status, answer) = send(request).await;
+    let refresh_token = running.ready["env"]["AIGNOSTICS_REFRESH_TOKEN"].as_str().unwrap();
+    let (status, answer) = send(refresh(running, refresh_token)).await;
     assert_eq!(status, 200, "{answer}");
     answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Asks for new tokens.
+pub(crate) fn refresh(running: &Running, refresh_token: &str) -> Request {
+    let client = running.interactive_client();
+    let fields = [("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", refresh_token)];
+    form(running.url("issuer", "/oauth/token"), &fields)
 }
 
 /// What was asked of the emulator.
@@ -90,13 +98,13 @@ pub(crate) async fn journal(running: &Running) -> Vec<Value> {
     serde_json::from_slice(&response.bytes(1 << 30).await.unwrap()).unwrap()
 }
 
-fn submission() -> Value {
+pub(crate) fn submission() -> Value {
     json!({ "application_id": "outcomes", "items": [
         { "external_id": "a", "input_artifacts": [{ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": {} }] },
     ] })
 }
 
-fn authorized(running: &Running, token: &str, method: Method, path: &str) -> Request {
+pub(crate) fn authorized(running: &Running, token: &str, method: Method, path: &str) -> Request {
     Request::new(method, running.url("api_root", path)).with_header("authorization", format!("Bearer {token}"))
 }
 
@@ -208,55 +216,5 @@ fn what_cannot_be_used_is_named() {
         let ended = command(&lab, &arguments).stdout(Stdio::null()).output().unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();
         assert!(ended.status.code() == Some(code) && said.contains(reason), "{arguments:?}: {said}");
-    }
-}
-
-/// Submits runs and uploads objects until the emulator is gone, and gives the paths of those that were acknowledged.
-async fn write_until_it_ends(running: &Running) -> Vec<String> {
-    let bearer = format!("Bearer {}", token(running).await);
-    let client = http();
-    let mut acknowledged = Vec::new();
-    loop {
-        let request = Request::new(Method::Post, running.url("api_root", "/api/v1/runs"))
-            .with_header("authorization", bearer.as_str())
-            .with_body("application/json", submission().to_string());
-        let Ok(response) = client.send(request).await else { return acknowledged };
-        assert_eq!(response.status(), 201);
-        let Ok(body) = response.bytes(1 << 20).await else { return acknowledged };
-        let body: Value = serde_json::from_slice(&body).unwrap();
-        acknowledged.push(format!("/api/v1/runs/{}", body["run_id"].as_str().unwrap()));
-    }
-}
-
-#[test]
-fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
-    let lab = Lab::new();
-    let data = lab.path("data");
-    let data = data.to_str().unwrap();
-    let runtime = Runtime::new().unwrap();
-    let mut acknowledged = Vec::new();
-    for milliseconds in [40, 90, 170, 260] {
-        let mut running = Running::start(&lab, &["--data-dir", data]);
-        runtime.block_on(assert_all_are_there(&running, &acknowledged));
-        let id = running.child.id().to_string();
-        let killer = std::thread::spawn(move || {
-            // A moment of no meaning.
-            let moment = Command::new("sleep").arg(format!("0.{milliseconds:03}")).status().unwrap();
-            moment.success() && Command::new("kill").args(["-KILL", &id]).status().unwrap().success()
-        });
-        acknowledged.extend(runtime.block_on(write_until_it_ends(&running)));
-        assert!(killer.join().unwrap());
-        assert_eq!(running.child.wait().unwrap().code(), None, "killed");
-    }
-    assert!(acknowledged.len() > 4, "{acknowledged:?}");
-    runtime.block_on(assert_all_are_there(&Running::start(&lab, &["--data-dir", data]), &acknowledged));
-    assert!(Path::new(data).join("state.redb").exists());
-}
-
-async fn assert_all_are_there(running: &Running, paths: &[String]) {
-    let bearer = format!("Bearer {}", token(running).await);
-    for path in paths {
-        let request = Request::get(running.url("api_root", path)).with_header("authorization", bearer.as_str());
-        assert_eq!(send(request).await.0, 200, "{path}");
     }
 }

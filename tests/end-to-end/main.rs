@@ -6,6 +6,7 @@ mod command;
 mod conformance;
 mod demo;
 mod disk;
+mod durability;
 mod emulator;
 mod interrupt;
 mod needs;

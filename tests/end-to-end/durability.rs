@@ -1,0 +1,184 @@
+//! An emulator that is killed in the middle of what it does, again and again.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{Secret, SystemClock};
+use auth_http::{Method, Request};
+use platform_download::SignedBucket;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use url::Url;
+
+use crate::command::Lab;
+use crate::emulator::{Running, authorized, form, http, refresh, send, submission, token};
+
+/// What the emulator has acknowledged.
+#[derive(Default)]
+struct Written {
+    runs: Vec<String>,
+    /// So many objects, each with its own number in it.
+    objects: u32,
+    /// The number in an object that is written again and again.
+    latest: u32,
+    refresh_token: String,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What a user needs to work with an emulator that runs.
+struct Session {
+    running: Running,
+    token: String,
+    bucket: SignedBucket,
+}
+
+impl Session {
+    async fn of(running: Running) -> Self {
+        let token = token(&running).await;
+        let bucket = bucket(&running, &token).await;
+        Self { running, token, bucket }
+    }
+
+    fn put(&self, key: &str, number: u32) -> Request {
+        let url = self.bucket.put_url(key, HOUR).unwrap().expose().clone();
+        Request::new(Method::Put, url).with_body("text/plain", number.to_string())
+    }
+
+    async fn number(&self, key: &str) -> u32 {
+        let (status, number) = send(Request::get(self.bucket.get_url(key, HOUR).unwrap().expose().clone())).await;
+        assert_eq!(status, 200, "{key}");
+        u32::try_from(number.as_u64().unwrap()).unwrap()
+    }
+
+    fn submit(&self) -> Request {
+        let request = authorized(&self.running, &self.token, Method::Post, "/api/v1/runs");
+        request.with_body("application/json", submission().to_string())
+    }
+}
+
+async fn bucket(running: &Running, token: &str) -> SignedBucket {
+    let (_, me) = send(authorized(running, token, Method::Get, "/api/v1/me")).await;
+    let text = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap();
+    let secret = Secret::new(text("hmac_secret_access_key"));
+    let region = running.ready["env"]["AIGNOSTICS_BUCKET_REGION_NAME"].as_str().unwrap();
+    let id = text("hmac_access_key_id");
+    SignedBucket::new(running.url("storage", "/"), text("name"), region, id, &secret, Arc::new(SystemClock)).unwrap()
+}
+
+/// A login by way of the page that answers itself, whose refresh token is good once.
+async fn log_in(running: &Running) -> String {
+    const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+    let (client, redirect) = (running.interactive_client(), "http://localhost:8989/");
+    let mut url = running.url("issuer", "/authorize");
+    url.query_pairs_mut().extend_pairs([
+        ("response_type", "code"),
+        ("client_id", client),
+        ("redirect_uri", redirect),
+        ("scope", "offline_access"),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+    ]);
+    let answer = http().send(Request::get(url)).await.unwrap();
+    let back: Url = answer.header("location").unwrap().parse().unwrap();
+    let code = back.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("client_id", client),
+        ("code", &code),
+        ("redirect_uri", redirect),
+        ("code_verifier", VERIFIER),
+    ];
+    let (status, tokens) = send(form(running.url("issuer", "/oauth/token"), &fields)).await;
+    assert_eq!(status, 200, "{tokens}");
+    tokens["refresh_token"].as_str().unwrap().to_owned()
+}
+
+/// Submits, uploads, overwrites and refreshes at the same time, until so many have been acknowledged in all.
+async fn write(session: &Session, written: &mut Written, acknowledgements: u32) {
+    let left = Cell::new(acknowledgements);
+    let acknowledged = |(status, answer): (u16, Value)| {
+        assert!(matches!(status, 200 | 201), "{answer}");
+        left.set(left.get() - 1);
+        answer
+    };
+    let Written { runs, objects, latest, refresh_token } = written;
+    let submitting = async {
+        while left.get() > 0 {
+            let run = acknowledged(send(session.submit()).await);
+            runs.push(run["run_id"].as_str().unwrap().to_owned());
+        }
+    };
+    let uploading = async {
+        while left.get() > 0 {
+            acknowledged(send(session.put(&format!("object-{objects}"), *objects)).await);
+            *objects += 1;
+        }
+    };
+    let overwriting = async {
+        while left.get() > 0 {
+            acknowledged(send(session.put("latest", *latest + 1)).await);
+            *latest += 1;
+        }
+    };
+    let refreshing = async {
+        while left.get() > 0 {
+            let tokens = acknowledged(send(refresh(&session.running, refresh_token)).await);
+            tokens["refresh_token"].as_str().unwrap().clone_into(refresh_token);
+        }
+    };
+    // Whoever had the last one ends it; what the others are waiting for is left open.
+    tokio::select! {
+        () = submitting => {}
+        () = uploading => {}
+        () = overwriting => {}
+        () = refreshing => {}
+    }
+}
+
+/// All that was acknowledged is there, and no object is half of one.
+async fn assert_nothing_is_lost(session: &Session, written: &mut Written) {
+    for run in &written.runs {
+        let path = format!("/api/v1/runs/{run}");
+        assert_eq!(send(authorized(&session.running, &session.token, Method::Get, &path)).await.0, 200, "{run}");
+    }
+    for object in 0..written.objects {
+        assert_eq!(session.number(&format!("object-{object}")).await, object);
+    }
+    if written.latest > 0 {
+        let latest = session.number("latest").await;
+        // What was not acknowledged any more may have been written all the same.
+        assert!(latest == written.latest || latest == written.latest + 1, "{latest}, not {}", written.latest);
+        written.latest = latest;
+    }
+    let (status, tokens) = send(refresh(&session.running, &written.refresh_token)).await;
+    assert_eq!(status, 200, "{tokens}");
+    tokens["refresh_token"].as_str().unwrap().clone_into(&mut written.refresh_token);
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
+    let lab = Lab::new();
+    let (data, config) = (lab.path("data"), lab.path("config.toml"));
+    // The answer to the last refresh can be lost, so that the token before it must do.
+    std::fs::write(&config, "automatic_login = true\nrefresh_grace_seconds = 3600\nreplica_lag_ms = 0").unwrap();
+    let arguments = ["--data-dir", data.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    let runtime = Runtime::new().unwrap();
+    let mut written = Written::default();
+    for acknowledgements in [1, 2, 3, 5, 8, 13, 21, 34] {
+        let mut session = runtime.block_on(Session::of(Running::start(&lab, &arguments)));
+        if written.refresh_token.is_empty() {
+            written.refresh_token = runtime.block_on(log_in(&session.running));
+        }
+        runtime.block_on(assert_nothing_is_lost(&session, &mut written));
+        runtime.block_on(write(&session, &mut written, acknowledgements));
+        session.running.child.kill().unwrap();
+        assert_eq!(session.running.child.wait().unwrap().code(), None, "killed");
+    }
+    let session = runtime.block_on(Session::of(Running::start(&lab, &arguments)));
+    runtime.block_on(assert_nothing_is_lost(&session, &mut written));
+    let Written { runs, objects, latest, .. } = &written;
+    assert!(runs.len() > 4 && *objects > 4 && *latest > 4, "{} {objects} {latest}", runs.len());
+}
