@@ -6,6 +6,7 @@ mod process;
 mod test;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -44,6 +45,8 @@ enum Task {
 enum Benchmark {
     /// What a token costs that is there already.
     Auth,
+    /// How fast the emulator answers, and gives out a large object beside nginx.
+    Emulator,
 }
 
 fn main() -> Result<()> {
@@ -53,6 +56,16 @@ fn main() -> Result<()> {
         Task::Ci => ci::run(&root),
         Task::Bench { subject: Benchmark::Auth } => {
             process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-core", "--bench", "token"]))
+        }
+        Task::Bench { subject: Benchmark::Emulator } => {
+            process::succeed(&mut process::cargo(&root, &["build", "--release"]))?;
+            let mut measure = Command::new("bash");
+            process::succeed(
+                measure
+                    .arg("tests/benchmarks/emulator.sh")
+                    .arg(root.join("target/release/aignostics"))
+                    .current_dir(&root),
+            )
         }
         Task::Codegen { check } => codegen::run(&root, check),
     }
