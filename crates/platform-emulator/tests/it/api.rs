@@ -100,8 +100,7 @@ async fn a_submission_that_breaks_a_rule_is_refused_with_the_item() {
     }
     let mut short = item("a", &metadata());
     let bucket = user.bucket().await;
-    let days =
-        |days: u64| bucket.get("slide", Duration::from_secs(days * 24 * 60 * 60 - 1)).to_string();
+    let days = |days: u64| bucket.get("slide", Duration::from_secs(days * 24 * 60 * 60 - 1)).to_string();
     short["input_artifacts"][0]["download_url"] = json!(days(6));
     let (status, problem) = user.submit(&submit(json!([short]))).await;
     assert!(status == 400 && problem["detail"].as_str().unwrap().contains("six days"), "{problem}");
