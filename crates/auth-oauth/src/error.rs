@@ -1,10 +1,11 @@
 use std::error::Error;
 
 use auth_http::HttpError;
+use jsonwebtoken::errors::ErrorKind;
 
 use crate::JwtError;
 
-/// Why a login brought no token. It never shows a code, a secret or a token.
+/// Why a grant brought no token. It never shows a code, a secret or a token.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct OAuthError(#[from] Kind);
@@ -19,12 +20,20 @@ enum Kind {
     Denied,
     #[error("the login was not approved in time: start it again")]
     Expired,
+    #[error("nobody is logged in: log in first")]
+    LoginRequired,
+    #[error("the identity provider answered {0} without saying why")]
+    Status(u16),
     #[error("the answer of the identity provider is not understood: {0}")]
     Malformed(String),
+    #[error("the identity provider names no endpoint for {0}")]
+    Unsupported(&'static str),
     #[error("the user could not be asked to approve the login")]
     Prompt(#[source] Box<dyn Error + Send + Sync>),
     #[error("the identity provider issued a token that does not verify")]
     Jwt(#[source] JwtError),
+    #[error("the private key of the client could not sign: {0:?}")]
+    Unsigned(ErrorKind),
 }
 
 impl OAuthError {
@@ -40,8 +49,24 @@ impl OAuthError {
         }
     }
 
+    pub(crate) fn expired() -> Self {
+        Kind::Expired.into()
+    }
+
+    pub(crate) fn login_required() -> Self {
+        Kind::LoginRequired.into()
+    }
+
+    pub(crate) fn status(status: u16) -> Self {
+        Kind::Status(status).into()
+    }
+
     pub(crate) fn malformed(reason: impl Into<String>) -> Self {
         Kind::Malformed(reason.into()).into()
+    }
+
+    pub(crate) fn unsupported(endpoint: &'static str) -> Self {
+        Kind::Unsupported(endpoint).into()
     }
 
     pub(crate) fn prompt(source: Box<dyn Error + Send + Sync>) -> Self {
@@ -52,10 +77,31 @@ impl OAuthError {
         Kind::Jwt(source).into()
     }
 
-    /// The provider refuses the client or what it presents (`invalid_client`, `invalid_grant`,
-    /// `unauthorized_client`): asking again is in vain.
+    pub(crate) fn unsigned(kind: &ErrorKind) -> Self {
+        Kind::Unsigned(kind.clone()).into()
+    }
+
+    fn is_code(&self, codes: &[&str]) -> bool {
+        matches!(&self.0, Kind::Refused { code, .. } if codes.contains(&code.as_str()))
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.is_code(&["authorization_pending"])
+    }
+
+    pub(crate) fn is_slow_down(&self) -> bool {
+        self.is_code(&["slow_down"])
+    }
+
+    /// The provider refuses the client or what it presents (`invalid_client`, `invalid_grant`, `unauthorized_client`), or
+    /// there is nothing to present: asking again is in vain.
     pub fn is_credential_refused(&self) -> bool {
-        matches!(&self.0, Kind::Refused { code, .. } if matches!(code.as_str(), "invalid_client" | "invalid_grant" | "unauthorized_client"))
+        self.is_login_required() || self.is_code(&["invalid_client", "invalid_grant", "unauthorized_client"])
+    }
+
+    /// There is no login that could be renewed.
+    pub fn is_login_required(&self) -> bool {
+        matches!(self.0, Kind::LoginRequired)
     }
 
     /// The user said no (`access_denied`).
@@ -71,5 +117,19 @@ impl OAuthError {
     /// A token came, but it is not what was asked for: see its [`JwtError`] as the source.
     pub fn is_unverified(&self) -> bool {
         matches!(self.0, Kind::Jwt(_))
+    }
+
+    /// The provider does not offer it, as far as is known.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.0, Kind::Unsupported(_))
+    }
+
+    /// The provider could not be reached, or was at fault (5xx): it may do better later.
+    pub fn is_transient(&self) -> bool {
+        match &self.0 {
+            Kind::Http(error) => error.is_broken(),
+            Kind::Status(status) => *status >= 500,
+            _ => self.is_code(&["temporarily_unavailable", "server_error"]),
+        }
     }
 }

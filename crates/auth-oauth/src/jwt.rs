@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use url::Url;
 
-use crate::wire::{BODY_LIMIT, TIMEOUT};
+use crate::exchange::{BODY_LIMIT, TIMEOUT};
 
 /// Clocks may differ by this much before a token counts as expired or not yet valid.
 const LEEWAY: Duration = Duration::from_secs(60);

@@ -1,13 +1,22 @@
-//! OAuth 2.0 logins as token providers, and the verification of the JWTs that they bring.
+//! Every way to a token of OAuth 2.0, as token providers, and the verification of the JWTs that they bring.
 //!
-//! [`DeviceLogin`] is the device authorization grant (RFC 8628): the user approves on another
-//! device, and the access token is verified by a [`JwtVerifier`] before it is handed out.
+//! An [`OAuthClient`] says who asks; a grant, how:
+//!
+//! | grant | for |
+//! |---|---|
+//! | [`DeviceLogin`] (RFC 8628) | users, who approve on another device |
+//! | [`RefreshGrant`] (RFC 6749, section 6) | a login that goes on |
+//! | [`ClientCredentials`] (RFC 6749, section 4.4) | machines, by secret, private key or certificate |
+//! | [`JwtBearer`] (RFC 7523) | workloads and users whose identity somebody else has signed |
+//! | [`TokenExchange`] (RFC 8693) | services that act for whoever called them |
+//!
+//! With a [`JwtVerifier`], a client hands out no token of another issuer or for another audience.
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use auth_core::{TokenKey, TokenSource};
+//! use auth_core::TokenSource;
 //! use auth_http::HttpClient;
-//! use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, Prompt};
+//! use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, OAuthClient, Prompt};
 //!
 //! #[derive(Debug)]
 //! struct Terminal;
@@ -22,19 +31,26 @@
 //!
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let endpoints = Endpoints::of_issuer(&"https://issuer.example/".parse()?)?;
-//! let login = DeviceLogin::new(HttpClient::builder().build()?, endpoints, "client-id", Arc::new(Terminal))
-//!     .with_audience("https://platform.example");
-//! let source = TokenSource::new(TokenKey::new("https://issuer.example/"), login);
+//! let client = OAuthClient::new(HttpClient::builder().build()?, endpoints, "client-id")
+//!     .with_audience("https://platform.example")
+//!     .with_scopes(["offline_access"]);
+//! let key = client.token_key().build();
+//! let source = TokenSource::new(key, DeviceLogin::new(client, Arc::new(Terminal)));
 //! # Ok(()) }
 //! ```
 
+mod client;
 mod device;
 mod endpoints;
 mod error;
+mod exchange;
+mod grant;
 mod jwt;
-mod wire;
+mod revocation;
 
+pub use client::{OAuthClient, PrivateKey, PrivateKeyError};
 pub use device::{DeviceAuthorization, DeviceLogin, Prompt};
-pub use endpoints::Endpoints;
+pub use endpoints::{Endpoints, MtlsEndpoints};
 pub use error::OAuthError;
+pub use grant::{ClientCredentials, JwtBearer, RefreshGrant, TokenExchange, TokenType};
 pub use jwt::{Claims, JwtError, JwtVerifier};

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use auth_core::{TokenKey, TokenSource};
+use auth_core::TokenSource;
 use auth_http::HttpClient;
-use auth_oauth::{DeviceLogin, Endpoints};
+use auth_oauth::{DeviceLogin, Endpoints, JwtVerifier, OAuthClient};
 use clap::Args;
 use futures_util::TryStreamExt;
 use platform_download::{BucketError, DownloadError, FolderError, ResultFolder, SignedBucket, upload};
@@ -99,13 +99,14 @@ fn unusable(error: FolderError) -> Failure {
 async fn log_in(emulator: &Emulator, progress: &Progress) -> Result<Client, Failure> {
     let http = HttpClient::builder().with_plain_loopback().build()?;
     let endpoints = Endpoints::of_issuer(emulator.issuer())?;
+    let jwks = endpoints.jwks.clone().context("the emulator publishes its keys")?;
+    let verifier = JwtVerifier::new(http.clone(), emulator.issuer().as_str(), AUDIENCE, jwks);
     let prompt = Arc::new(user::DemoUser::new(http.clone(), progress.clone()));
-    let login = DeviceLogin::new(http, endpoints, DEVICE_CLIENT_ID, prompt)
+    let client = OAuthClient::new(http, endpoints, DEVICE_CLIENT_ID)
         .with_audience(AUDIENCE)
-        .with_scopes(["offline_access"]);
-    let key =
-        TokenKey::builder(emulator.issuer().as_str()).with_client_id(DEVICE_CLIENT_ID).with_audience(AUDIENCE).build();
-    let tokens = TokenSource::new(key, login);
+        .with_scopes(["offline_access"])
+        .with_verifier(verifier);
+    let tokens = TokenSource::new(client.token_key().build(), DeviceLogin::new(client, prompt));
     tokens.token().await?;
     let client = Client::builder(emulator.api_root().clone(), tokens).with_plain_loopback();
     let client = client.with_storage_endpoint(emulator.storage().clone()).build()?;

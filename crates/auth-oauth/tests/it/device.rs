@@ -2,7 +2,8 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, OAuthError, Prompt};
+use auth_core::TokenRequest;
+use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, JwtVerifier, OAuthClient, OAuthError, Prompt};
 use serde_json::{Value, json};
 use wiremock::matchers::{body_string_contains, path};
 use wiremock::{Mock, ResponseTemplate};
@@ -46,11 +47,14 @@ async fn login(
     }
     let prompt = Arc::new(Recorded::default());
     let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
-    let login = DeviceLogin::new(issuer.http.clone(), endpoints, "client-1", prompt.clone())
+    let jwks = endpoints.jwks.clone().unwrap();
+    let verifier = JwtVerifier::new(issuer.http.clone(), issuer.name(), AUDIENCE, jwks).with_clock(Arc::new(Frozen));
+    let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1")
         .with_clock(Arc::new(Frozen))
         .with_audience(AUDIENCE)
-        .with_scopes(["offline_access"]);
-    let outcome = login.login().await;
+        .with_scopes(["offline_access"])
+        .with_verifier(verifier);
+    let outcome = DeviceLogin::new(client, prompt.clone()).login(&TokenRequest::default()).await;
     (prompt, outcome)
 }
 
@@ -102,7 +106,7 @@ async fn a_token_that_does_not_verify_is_not_handed_out() {
 async fn an_answer_that_is_not_understood_is_not_shown() {
     let issuer = Issuer::start().await;
     let error =
-        login(&issuer, [(200, json!({ "access_token": "canary", "token_type": ["canary"] }))]).await.1.unwrap_err();
+        login(&issuer, [(200, json!({ "access_token": ["canary"], "token_type": "canary" }))]).await.1.unwrap_err();
     let shown = format!("{error} {error:?}");
-    assert!(!shown.contains("canary") && shown.contains("token_type"), "{shown}");
+    assert!(!shown.contains("canary") && shown.contains("access_token"), "{shown}");
 }

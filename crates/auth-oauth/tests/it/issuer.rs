@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use url::Url;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -19,15 +20,17 @@ pub(crate) const AUDIENCE: &str = "https://platform.test";
 /// The present moment of these tests, in seconds since 1970.
 pub(crate) const NOW: u64 = 1_800_000_000;
 
-pub(crate) static KEY: LazyLock<EncodingKey> = LazyLock::new(generate);
+/// The key of the issuer.
+pub(crate) static PEM: LazyLock<String> = LazyLock::new(generate);
+pub(crate) static KEY: LazyLock<EncodingKey> = LazyLock::new(|| EncodingKey::from_rsa_pem(PEM.as_bytes()).unwrap());
 /// A key that no issuer publishes.
-pub(crate) static STRANGER: LazyLock<EncodingKey> = LazyLock::new(generate);
+pub(crate) static STRANGER: LazyLock<EncodingKey> =
+    LazyLock::new(|| EncodingKey::from_rsa_pem(generate().as_bytes()).unwrap());
 
-fn generate() -> EncodingKey {
+fn generate() -> String {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der = AsDer::<Pkcs8V1Der>::as_der(&pair).unwrap();
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der.as_ref()));
-    EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der.as_ref()))
 }
 
 #[derive(Debug)]
@@ -61,6 +64,10 @@ impl Issuer {
     /// The `iss` of its tokens.
     pub(crate) fn name(&self) -> String {
         format!("{}/", self.server.uri())
+    }
+
+    pub(crate) fn jwks(&self) -> Url {
+        format!("{}/.well-known/jwks.json", self.server.uri()).parse().unwrap()
     }
 
     /// The claims of a good token, with `changes` on top; a change to `null` removes a claim.

@@ -1,6 +1,8 @@
 //! Logins and verification against a scripted identity provider.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod authentication;
 mod device;
+mod grants;
 mod issuer;
 mod jwt;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use auth_core::{TokenKey, TokenSource, async_provider_fn};
 use auth_http::{HttpClient, Method, Request};
-use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, Prompt};
+use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, OAuthClient, Prompt};
 use platform_download::{Crc32c, upload};
 use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator, samples};
 use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
@@ -43,9 +43,9 @@ impl Lab {
         let emulator = Emulator::start().await.unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
-        let login =
-            DeviceLogin::new(http.clone(), endpoints, DEVICE_CLIENT_ID, Arc::new(Yes(http))).with_audience(AUDIENCE);
-        let tokens = TokenSource::new(TokenKey::new(emulator.issuer().as_str()), login);
+        let client = OAuthClient::new(http.clone(), endpoints, DEVICE_CLIENT_ID).with_audience(AUDIENCE);
+        let key = client.token_key().build();
+        let tokens = TokenSource::new(key, DeviceLogin::new(client, Arc::new(Yes(http))));
         let client = Client::builder(emulator.api_root().clone(), tokens.clone()).with_plain_loopback();
         let client = client.with_storage_endpoint(emulator.storage().clone()).build().unwrap();
         Self { _emulator: emulator, client, tokens, folder: TempDir::new().unwrap() }

@@ -1,0 +1,222 @@
+//! Who asks a provider for tokens, and what every question of it says.
+
+mod assertion;
+mod authentication;
+
+use std::sync::Arc;
+
+use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenError, TokenKey, TokenKeyBuilder, TokenRequest};
+use auth_http::HttpClient;
+use url::Url;
+
+use crate::exchange::Exchange;
+use crate::{Endpoints, JwtVerifier, OAuthError};
+
+pub use assertion::{PrivateKey, PrivateKeyError};
+pub(crate) use authentication::Authentication;
+
+/// An OAuth client: how a provider knows it, how it proves that, and what it asks for unless something else is
+/// said. Every grant begins with one. Cheap to clone.
+///
+/// ```
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use auth_core::Secret;
+/// use auth_http::HttpClient;
+/// use auth_oauth::{ClientCredentials, Endpoints, OAuthClient};
+///
+/// let endpoints = Endpoints::of_issuer(&"https://issuer.example/".parse()?)?;
+/// let client = OAuthClient::new(HttpClient::builder().build()?, endpoints, "a-machine")
+///     .with_secret_basic(Secret::new("its secret"))
+///     .with_audience("https://platform.example");
+/// let grant = ClientCredentials::new(client);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct OAuthClient(Arc<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    http: HttpClient,
+    endpoints: Endpoints,
+    id: String,
+    authentication: Authentication,
+    audience: Option<String>,
+    organization: Option<String>,
+    resources: Vec<Url>,
+    scopes: Vec<String>,
+    verifier: Option<JwtVerifier>,
+    clock: Arc<dyn Clock>,
+}
+
+impl OAuthClient {
+    /// The client `id`, which has no secret, at the provider with these endpoints.
+    pub fn new(http: HttpClient, endpoints: Endpoints, id: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            http,
+            endpoints,
+            id: id.into(),
+            authentication: Authentication::None,
+            audience: None,
+            organization: None,
+            resources: Vec::new(),
+            scopes: Vec::new(),
+            verifier: None,
+            clock: Arc::new(SystemClock),
+        }))
+    }
+
+    /// Proves itself by a secret in the header (`client_secret_basic`; RFC 6749, section 2.3.1).
+    pub fn with_secret_basic(self, secret: Secret) -> Self {
+        self.with(|inner| inner.authentication = Authentication::SecretBasic(secret))
+    }
+
+    /// Proves itself by a secret in the form (`client_secret_post`; RFC 6749, section 2.3.1).
+    pub fn with_secret_post(self, secret: Secret) -> Self {
+        self.with(|inner| inner.authentication = Authentication::SecretPost(secret))
+    }
+
+    /// Proves itself by a signature (`private_key_jwt`; RFC 7523, section 2.2).
+    pub fn with_private_key(self, key: PrivateKey) -> Self {
+        self.with(|inner| inner.authentication = Authentication::PrivateKeyJwt(key))
+    }
+
+    /// Proves itself by the certificate of its HTTP client (RFC 8705, section 2), at the endpoints that the provider
+    /// has for that: see `auth_http::HttpClientBuilder::with_client_certificate`.
+    pub fn with_mutual_tls(self) -> Self {
+        self.with(|inner| inner.authentication = Authentication::MutualTls)
+    }
+
+    /// The service that tokens should be meant for, as Auth0 spells it.
+    pub fn with_audience(self, audience: impl Into<String>) -> Self {
+        self.with(|inner| inner.audience = Some(audience.into()))
+    }
+
+    /// The organisation that a user logs in for, as Auth0 spells it.
+    pub fn with_organization(self, organization: impl Into<String>) -> Self {
+        self.with(|inner| inner.organization = Some(organization.into()))
+    }
+
+    /// A service that tokens should be meant for (RFC 8707); may be called for each of several.
+    pub fn with_resource(self, resource: Url) -> Self {
+        self.with(|inner| inner.resources.push(resource))
+    }
+
+    /// The scopes to ask for.
+    pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.with(|inner| inner.scopes = scopes.into_iter().map(Into::into).collect())
+    }
+
+    /// Hands out only tokens that `verifier` accepts: none of another issuer or for another audience.
+    pub fn with_verifier(self, verifier: JwtVerifier) -> Self {
+        self.with(|inner| inner.verifier = Some(verifier))
+    }
+
+    /// The clock that the ends of tokens are counted from.
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        self.with(|inner| inner.clock = clock)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// How the provider knows it.
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Where the provider is spoken to.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.0.endpoints
+    }
+
+    /// What its tokens are kept under: everything by which they differ from those of other clients.
+    pub fn token_key(&self) -> TokenKeyBuilder {
+        let Inner { endpoints, id, audience, organization, resources, scopes, .. } = &*self.0;
+        let key = TokenKey::builder(&endpoints.issuer).with_client_id(id).with_scopes(scopes);
+        let audiences = audience.iter().map(String::as_str).chain(resources.iter().map(Url::as_str));
+        let audiences = audiences.collect::<Vec<_>>().join(" ");
+        let key = if audiences.is_empty() { key } else { key.with_audience(audiences) };
+        organization.iter().fold(key, TokenKeyBuilder::with_tenant)
+    }
+
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.0.http
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    /// A question to the token endpoint for a token for `request`, with the proof of who asks.
+    pub(crate) fn token_exchange(&self, grant_type: &str, request: &TokenRequest) -> Result<Exchange, OAuthError> {
+        let exchange = self.authenticated(Exchange::new(self.token_endpoint()).with("grant_type", grant_type))?;
+        Ok(self.wanted(request).into_iter().fold(exchange, |exchange, (name, value)| exchange.with(name, &value)))
+    }
+
+    /// The proof of who asks.
+    pub(crate) fn authenticated(&self, exchange: Exchange) -> Result<Exchange, OAuthError> {
+        let Inner { authentication, id, endpoints, clock, .. } = &*self.0;
+        authentication.prove(exchange, id, &endpoints.issuer, clock.now())
+    }
+
+    pub(crate) fn token_endpoint(&self) -> Url {
+        self.endpoint(|endpoints| Some(&endpoints.token), |mtls| mtls.token.as_ref())
+            .unwrap_or(&self.0.endpoints.token)
+            .clone()
+    }
+
+    /// An endpoint, or the one that stands in its place for mutual TLS.
+    pub(crate) fn endpoint<'a>(
+        &'a self,
+        usual: impl FnOnce(&'a Endpoints) -> Option<&'a Url>,
+        mtls: impl FnOnce(&'a crate::MtlsEndpoints) -> Option<&'a Url>,
+    ) -> Option<&'a Url> {
+        let aliases =
+            self.0.endpoints.mtls.as_ref().filter(|_| matches!(self.0.authentication, Authentication::MutualTls));
+        aliases.and_then(mtls).or_else(|| usual(&self.0.endpoints))
+    }
+
+    /// What a token should be for: what the request says, or else what the client does.
+    pub(crate) fn wanted(&self, request: &TokenRequest) -> Vec<(&'static str, String)> {
+        let Inner { audience, organization, resources, scopes, .. } = &*self.0;
+        let mut wanted = Vec::new();
+        let mut scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+        if request.scopes().next().is_some() {
+            scopes = request.scopes().collect();
+        }
+        if !scopes.is_empty() {
+            wanted.push(("scope", scopes.join(" ")));
+        }
+        if let Some(audience) = request.audience() {
+            wanted.push(("audience", audience.to_owned()));
+        } else {
+            wanted.extend(audience.iter().map(|audience| ("audience", audience.clone())));
+            wanted.extend(resources.iter().map(|resource| ("resource", resource.to_string())));
+        }
+        let organization = request.tenant().or(organization.as_deref());
+        wanted.extend(organization.map(|organization| ("organization", organization.to_owned())));
+        wanted.extend(request.claims().map(|claims| ("claims", claims.to_owned())));
+        wanted
+    }
+
+    /// Sends a question, and reads the token in the answer.
+    pub(crate) async fn redeem(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
+        let answer = exchange.send(self.http()).await.map_err(OAuthError::http)?;
+        self.verified(answer.token(self.clock().now())?).await
+    }
+
+    /// The token, if it is what it must be.
+    pub(crate) async fn verified(&self, token: AccessToken) -> Result<AccessToken, OAuthError> {
+        let Some(verifier) = &self.0.verifier else { return Ok(token) };
+        let claims = verifier.verify(token.secret()).await.map_err(OAuthError::jwt)?;
+        tracing::debug!(subject = claims.sub, "the access token is verified");
+        Ok(claims.expires_at().into_iter().fold(token, AccessToken::with_not_after))
+    }
+}
+
+/// What a grant says to those who only know of tokens.
+pub(crate) fn token_error(error: OAuthError) -> TokenError {
+    if error.is_credential_refused() { TokenError::refused(error) } else { TokenError::provider(error) }
+}

@@ -1,0 +1,49 @@
+//! How a client proves to the token endpoint that it is itself.
+
+use std::time::SystemTime;
+
+use auth_core::Secret;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use url::form_urlencoded::byte_serialize;
+
+use super::assertion::PrivateKey;
+use crate::OAuthError;
+use crate::exchange::Exchange;
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+#[derive(Clone, Debug)]
+pub(crate) enum Authentication {
+    None,
+    SecretBasic(Secret),
+    SecretPost(Secret),
+    PrivateKeyJwt(PrivateKey),
+    MutualTls,
+}
+
+impl Authentication {
+    /// Adds the proof for the client `id`; `issuer` is whom it is made for.
+    pub(crate) fn prove(
+        &self,
+        exchange: Exchange,
+        id: &str,
+        issuer: &str,
+        now: SystemTime,
+    ) -> Result<Exchange, OAuthError> {
+        Ok(match self {
+            // Both halves are form-encoded first, so that neither a colon nor anything else is misread.
+            Self::SecretBasic(secret) => {
+                let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+                let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret.expose())));
+                exchange.with_authorization(Secret::new(format!("Basic {pair}")))
+            }
+            Self::None | Self::MutualTls => exchange.with("client_id", id),
+            Self::SecretPost(secret) => exchange.with("client_id", id).with("client_secret", secret.expose()),
+            Self::PrivateKeyJwt(key) => exchange
+                .with("client_id", id)
+                .with("client_assertion_type", ASSERTION_TYPE)
+                .with("client_assertion", key.assertion(id, id, issuer, now)?.expose()),
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! When a device asks again, and when it stops (RFC 8628, sections 3.4 and 3.5). Without time or network of its own.
+//!
+//! - It asks at once, as the user may have been faster, and then waits the interval that the provider named, or 5 s,
+//!   before each question; an interval of zero would be a storm, and becomes a tenth of a second.
+//! - `authorization_pending` changes nothing; each `slow_down` adds 5 s for good.
+//! - A connection that fails or takes too long doubles the interval, so that a provider in trouble gets relief.
+//! - A provider at fault (5xx) is asked again.
+//! - Any other error is the end, and so is the moment when the codes end, whatever was said last.
+
+use std::time::{Duration, SystemTime};
+
+use auth_core::AccessToken;
+use auth_http::HttpError;
+
+use crate::OAuthError;
+use crate::exchange::Answer;
+
+/// RFC 8628, section 3.2: the interval if none is named.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+/// RFC 8628, section 3.5.
+const SLOWER: Duration = Duration::from_secs(5);
+
+pub(super) struct Polling {
+    interval: Duration,
+    expires_at: SystemTime,
+}
+
+pub(super) enum Next {
+    /// Ask after this time.
+    Wait(Duration),
+    Done(AccessToken),
+}
+
+impl Polling {
+    pub(super) fn new(interval: Option<Duration>, expires_at: SystemTime) -> Self {
+        Self { interval: interval.unwrap_or(DEFAULT_INTERVAL).max(LEAST_INTERVAL), expires_at }
+    }
+
+    pub(super) fn next(&mut self, answer: Result<Answer, HttpError>, now: SystemTime) -> Result<Next, OAuthError> {
+        match answer {
+            Ok(answer) if answer.is_success() => return answer.token(now).map(Next::Done),
+            Ok(answer) if answer.is_server_error() => {
+                tracing::debug!("the identity provider is at fault, and asked again");
+            }
+            Ok(answer) => match answer.refusal() {
+                error if error.is_pending() => {}
+                error if error.is_slow_down() => self.interval += SLOWER,
+                error => return Err(error),
+            },
+            Err(error) if error.is_broken() => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the identity provider was not reached, and is asked again"
+                );
+                self.interval = self.interval.saturating_mul(2);
+            }
+            Err(error) => return Err(OAuthError::http(error)),
+        }
+        // Where less time is left than the interval, the next question would come too late.
+        let in_time = now.checked_add(self.interval).is_some_and(|then| then < self.expires_at);
+        if in_time { Ok(Next::Wait(self.interval)) } else { Err(OAuthError::expired()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn after(seconds: u64) -> SystemTime {
+        START + Duration::from_secs(seconds)
+    }
+
+    fn error(code: &str) -> Answer {
+        Answer::new(400, &format!(r#"{{"error":"{code}"}}"#))
+    }
+
+    fn wait(next: Result<Next, OAuthError>) -> u64 {
+        match next.unwrap() {
+            Next::Wait(time) => time.as_secs(),
+            Next::Done(_) => panic!("it is not done yet"),
+        }
+    }
+
+    #[test]
+    fn it_asks_at_the_interval_and_slower_when_it_is_told() {
+        let mut polling = Polling::new(None, after(600));
+        let answers =
+            [("authorization_pending", 5), ("slow_down", 10), ("authorization_pending", 10), ("slow_down", 15)];
+        for (code, seconds) in answers {
+            assert_eq!(wait(polling.next(Ok(error(code)), START)), seconds, "{code}");
+        }
+        assert_eq!(wait(polling.next(Ok(Answer::new(503, "busy")), START)), 15, "a provider at fault");
+        let answer = Answer::new(200, r#"{"access_token":"t","token_type":"Bearer","expires_in":60}"#);
+        let Ok(Next::Done(token)) = polling.next(Ok(answer), START) else { panic!("it is done") };
+        assert_eq!(token.expires_at(), Some(after(60)));
+    }
+
+    #[test]
+    fn it_stops_when_it_is_refused_or_too_late() {
+        let mut polling = Polling::new(Some(Duration::from_secs(2)), after(10));
+        assert!(polling.next(Ok(error("access_denied")), START).is_err_and(|error| error.is_denied()));
+        assert!(polling.next(Ok(error("expired_token")), START).is_err_and(|error| error.is_expired()));
+        assert!(polling.next(Ok(error("invalid_grant")), START).is_err_and(|error| error.is_credential_refused()));
+        assert_eq!(wait(polling.next(Ok(error("authorization_pending")), after(7))), 2);
+        assert!(polling.next(Ok(error("authorization_pending")), after(8)).is_err_and(|error| error.is_expired()));
+        let mut at_once = Polling::new(Some(Duration::ZERO), after(10));
+        let Ok(Next::Wait(time)) = at_once.next(Ok(error("authorization_pending")), START) else {
+            panic!("it goes on")
+        };
+        assert_eq!(time, LEAST_INTERVAL);
+    }
+}

@@ -1,0 +1,120 @@
+//! One form sent to an endpoint of the provider, and what comes back.
+
+use std::time::{Duration, SystemTime};
+
+use auth_core::{AccessToken, Secret};
+use auth_http::{HttpClient, HttpError, Method, Request};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use crate::OAuthError;
+
+/// An exchange with the identity provider takes no longer than this.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+/// Answers of an identity provider are small; a larger one is a mistake or an attack.
+pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
+/// So much of what a provider says about an error is shown.
+const LONGEST_DESCRIPTION: usize = 300;
+
+/// A form that is to be sent. It holds secrets, and has no `Debug`.
+pub(crate) struct Exchange {
+    endpoint: Url,
+    fields: String,
+    authorization: Option<Secret>,
+}
+
+/// What came back, whatever its status.
+pub(crate) struct Answer {
+    status: u16,
+    body: Vec<u8>,
+}
+
+/// RFC 6749, section 5.2.
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+    error_description: Option<String>,
+}
+
+impl Exchange {
+    pub(crate) fn new(endpoint: Url) -> Self {
+        Self { endpoint, fields: String::new(), authorization: None }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        Serializer::for_suffix(&mut self.fields, 0).append_pair(name, value);
+        self
+    }
+
+    /// The same, if there is a value.
+    pub(crate) fn with_some(self, name: &str, value: Option<&str>) -> Self {
+        value.into_iter().fold(self, |exchange, value| exchange.with(name, value))
+    }
+
+    pub(crate) fn with_authorization(mut self, value: Secret) -> Self {
+        self.authorization = Some(value);
+        self
+    }
+
+    fn into_request(self) -> Request {
+        let request = Request::new(Method::Post, self.endpoint)
+            .with_timeout(TIMEOUT)
+            .with_header("accept", "application/json")
+            .with_body("application/x-www-form-urlencoded", self.fields);
+        self.authorization.iter().fold(request, |request, value| request.with_header("authorization", value.expose()))
+    }
+
+    pub(crate) async fn send(self, http: &HttpClient) -> Result<Answer, HttpError> {
+        let response = http.send(self.into_request()).await?;
+        Ok(Answer { status: response.status(), body: response.bytes(BODY_LIMIT).await?.to_vec() })
+    }
+}
+
+impl Answer {
+    #[cfg(test)]
+    pub(crate) fn new(status: u16, body: &str) -> Self {
+        Self { status, body: body.as_bytes().to_vec() }
+    }
+
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    pub(crate) fn is_server_error(&self) -> bool {
+        self.status >= 500
+    }
+
+    /// The token in the answer of a token endpoint (RFC 6749, section 5.1).
+    pub(crate) fn token(&self, now: SystemTime) -> Result<AccessToken, OAuthError> {
+        let answer = self.read()?;
+        AccessToken::from_response(&answer, now).map_err(|error| OAuthError::malformed(error.to_string()))
+    }
+
+    /// What a good answer says.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, OAuthError> {
+        if !self.is_success() {
+            return Err(self.refusal());
+        }
+        // Where it is wrong, but not what stands there, which may be a token.
+        let mut json = serde_json::Deserializer::from_slice(&self.body);
+        serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| OAuthError::malformed(format!("at `{}`", error.path())))
+    }
+
+    /// The error that an answer other than a good one means.
+    pub(crate) fn refusal(&self) -> OAuthError {
+        match serde_json::from_slice::<Refusal>(&self.body) {
+            Ok(Refusal { error, error_description }) => {
+                OAuthError::refused(shown(&error), error_description.as_deref().map(shown))
+            }
+            Err(_) => OAuthError::status(self.status),
+        }
+    }
+}
+
+/// Text of the provider, without anything that could be more than text where it is shown.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(LONGEST_DESCRIPTION).collect()
+}

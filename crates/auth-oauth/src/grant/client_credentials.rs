@@ -1,0 +1,32 @@
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
+
+use crate::client::token_error;
+use crate::{OAuthClient, OAuthError};
+
+/// Tokens for the client itself (RFC 6749, section 4.4).
+#[derive(Clone, Debug)]
+pub struct ClientCredentials(OAuthClient);
+
+impl ClientCredentials {
+    /// Tokens for `client`, which must be able to prove itself.
+    pub fn new(client: OAuthClient) -> Self {
+        Self(client)
+    }
+
+    /// Obtains a token.
+    ///
+    /// # Errors
+    ///
+    /// [`OAuthError::is_credential_refused`], or the provider could not be asked or understood.
+    pub async fn token(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+        self.0.redeem(self.0.token_exchange("client_credentials", request)?).await
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for ClientCredentials {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        self.token(request).await.map_err(token_error)
+    }
+}

@@ -1,0 +1,53 @@
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
+
+use crate::client::token_error;
+use crate::{OAuthClient, OAuthError};
+
+/// Tokens for an assertion that somebody else has signed (RFC 7523, section 2.1): the identity of a workload, of a user
+/// elsewhere.
+///
+/// The assertion comes from a provider of its own, is asked for each time, and its end is that of the token at the latest.
+#[derive(Clone, Debug)]
+pub struct JwtBearer<P> {
+    client: OAuthClient,
+    assertions: P,
+}
+
+const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+impl<P: AsyncTokenProvider> JwtBearer<P> {
+    /// Tokens for `client`, in exchange for what `assertions` gives out.
+    pub fn new(client: OAuthClient, assertions: P) -> Self {
+        Self { client, assertions }
+    }
+
+    /// Exchanges an assertion for a token.
+    ///
+    /// # Errors
+    ///
+    /// [`OAuthError::is_credential_refused`], or the provider could not be asked or understood.
+    pub async fn redeem(&self, assertion: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+        let exchange = self.client.token_exchange(GRANT_TYPE, request)?;
+        let token = self.client.redeem(exchange.with("assertion", assertion.secret().expose())).await?;
+        Ok(bounded(token, assertion))
+    }
+}
+
+/// A token that does not outlive what it was exchanged for.
+pub(super) fn bounded(token: AccessToken, assertion: &AccessToken) -> AccessToken {
+    let ends = [token.not_after(), assertion.expires_at()];
+    ends.into_iter().flatten().min().into_iter().fold(token, AccessToken::with_not_after)
+}
+
+#[async_trait]
+impl<P: AsyncTokenProvider> AsyncTokenProvider for JwtBearer<P> {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        let assertion = self.assertions.fetch(request).await?;
+        self.redeem(&assertion, request).await.map_err(token_error)
+    }
+
+    fn credential_version(&self) -> u64 {
+        self.assertions.credential_version()
+    }
+}

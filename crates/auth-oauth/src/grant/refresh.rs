@@ -1,0 +1,65 @@
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest};
+
+use crate::client::token_error;
+use crate::exchange::Exchange;
+use crate::{OAuthClient, OAuthError};
+
+/// Tokens for a refresh token (RFC 6749, section 6). The provider may give out another refresh token each time, and
+/// refuse the one before from then on.
+#[derive(Clone, Debug)]
+pub struct RefreshGrant {
+    client: OAuthClient,
+    first: Option<Secret>,
+}
+
+impl RefreshGrant {
+    /// Redeems what came with the token before.
+    pub fn new(client: OAuthClient) -> Self {
+        Self { client, first: None }
+    }
+
+    /// The refresh token to begin with, where there is no token before.
+    pub fn with_refresh_token(mut self, refresh_token: Secret) -> Self {
+        self.first = Some(refresh_token);
+        self
+    }
+
+    /// Redeems `refresh_token`. If the provider gives out no other, it comes with the new access token again.
+    ///
+    /// # Errors
+    ///
+    /// [`OAuthError::is_credential_refused`]: it has ended, was revoked, or was redeemed before. Or the provider could
+    /// not be asked or understood; then nobody knows whether it was redeemed.
+    pub async fn redeem(&self, refresh_token: &Secret, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+        let exchange = Exchange::new(self.client.token_endpoint())
+            .with("grant_type", "refresh_token")
+            .with("refresh_token", refresh_token.expose())
+            .with_some("audience", request.audience());
+        // Those of the login go on unless something else is said (section 6).
+        let scopes = request.scopes().collect::<Vec<_>>().join(" ");
+        let exchange = exchange.with_some("scope", Some(scopes.as_str()).filter(|scopes| !scopes.is_empty()));
+        let token = self.client.redeem(self.client.authenticated(exchange)?).await?;
+        Ok(match token.refresh_token() {
+            Some(_) => token,
+            None => token.with_refresh_token(refresh_token.clone()),
+        })
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for RefreshGrant {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        match &self.first {
+            Some(refresh_token) => self.redeem(refresh_token, request).await.map_err(token_error),
+            None => Err(TokenError::refused(OAuthError::login_required())),
+        }
+    }
+
+    async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
+        match previous.refresh_token() {
+            Some(refresh_token) => self.redeem(refresh_token, request).await.map_err(token_error),
+            None => self.fetch(request).await,
+        }
+    }
+}

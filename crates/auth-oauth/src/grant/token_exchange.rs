@@ -1,0 +1,82 @@
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
+
+use super::jwt_bearer::bounded;
+use crate::client::token_error;
+use crate::{OAuthClient, OAuthError};
+
+/// Tokens in exchange for another (RFC 8693), which comes from a provider of its own, is asked for each time, and whose
+/// end is that of the token at the latest.
+#[derive(Clone, Debug)]
+pub struct TokenExchange<P> {
+    client: OAuthClient,
+    subjects: P,
+    subject_type: TokenType,
+    requested_type: Option<TokenType>,
+}
+
+/// What a token is (RFC 8693, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenType {
+    /// An access token of this provider.
+    AccessToken,
+    /// A refresh token of this provider.
+    RefreshToken,
+    /// An id token of this provider.
+    IdToken,
+    /// Any JWT.
+    Jwt,
+}
+
+const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+impl TokenType {
+    fn urn(self) -> &'static str {
+        match self {
+            Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
+            Self::RefreshToken => "urn:ietf:params:oauth:token-type:refresh_token",
+            Self::IdToken => "urn:ietf:params:oauth:token-type:id_token",
+            Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+        }
+    }
+}
+
+impl<P: AsyncTokenProvider> TokenExchange<P> {
+    /// Tokens for `client`, in exchange for what `subjects` gives out: tokens of the type `subject_type`.
+    pub fn new(client: OAuthClient, subjects: P, subject_type: TokenType) -> Self {
+        Self { client, subjects, subject_type, requested_type: None }
+    }
+
+    /// The type of the token to ask for; the provider decides unless something is said.
+    pub fn with_requested_type(mut self, requested_type: TokenType) -> Self {
+        self.requested_type = Some(requested_type);
+        self
+    }
+
+    /// Exchanges a token for another.
+    ///
+    /// # Errors
+    ///
+    /// [`OAuthError::is_credential_refused`], or the provider could not be asked or understood.
+    pub async fn redeem(&self, subject: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+        let exchange = self.client.token_exchange(GRANT_TYPE, request)?;
+        let exchange = exchange
+            .with("subject_token", subject.secret().expose())
+            .with("subject_token_type", self.subject_type.urn())
+            .with_some("requested_token_type", self.requested_type.map(TokenType::urn));
+        Ok(bounded(self.client.redeem(exchange).await?, subject))
+    }
+}
+
+#[async_trait]
+impl<P: AsyncTokenProvider> AsyncTokenProvider for TokenExchange<P> {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        let subject = self.subjects.fetch(request).await?;
+        self.redeem(&subject, request).await.map_err(token_error)
+    }
+
+    fn credential_version(&self) -> u64 {
+        self.subjects.credential_version()
+    }
+}

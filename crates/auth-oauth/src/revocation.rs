@@ -1,0 +1,24 @@
+use auth_core::AccessToken;
+
+use crate::exchange::Exchange;
+use crate::{OAuthClient, OAuthError};
+
+impl OAuthClient {
+    /// Ends a login at the provider (RFC 7009): by its refresh token, with which providers end all that came of it, or by
+    /// the access token if there is no other.
+    ///
+    /// # Errors
+    ///
+    /// The provider has no endpoint for that ([`OAuthError::is_unsupported`]), or could not be asked, or refused.
+    pub async fn revoke(&self, token: &AccessToken) -> Result<(), OAuthError> {
+        let endpoint = self.endpoint(|usual| usual.revocation.as_ref(), |mtls| mtls.revocation.as_ref());
+        let endpoint = endpoint.ok_or(OAuthError::unsupported("revocation"))?;
+        let (secret, hint) = match token.refresh_token() {
+            Some(refresh_token) => (refresh_token, "refresh_token"),
+            None => (token.secret(), "access_token"),
+        };
+        let exchange = Exchange::new(endpoint.clone()).with("token", secret.expose()).with("token_type_hint", hint);
+        let answer = self.authenticated(exchange)?.send(self.http()).await.map_err(OAuthError::http)?;
+        if answer.is_success() { Ok(()) } else { Err(answer.refusal()) }
+    }
+}

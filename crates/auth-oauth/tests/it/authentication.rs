@@ -1,0 +1,147 @@
+//! What a client says of itself, as a scripted provider sees it.
+
+use auth_core::{Secret, TokenRequest};
+use auth_oauth::{ClientCredentials, Endpoints, OAuthClient, PrivateKey};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde_json::{Value, json};
+use url::form_urlencoded::parse;
+use wiremock::matchers::path;
+use wiremock::{Mock, ResponseTemplate};
+
+use crate::issuer::{Issuer, PEM};
+
+/// Asks for a token, and gives the form and the authorization that the provider saw.
+async fn asked(issuer: &Issuer, client: OAuthClient, request: TokenRequest) -> (Vec<(String, String)>, Option<String>) {
+    let granted = json!({ "access_token": "opaque", "token_type": "Bearer" });
+    let answer = ResponseTemplate::new(200).set_body_json(granted);
+    Mock::given(path("/oauth/token")).respond_with(answer).mount(&issuer.server).await;
+    ClientCredentials::new(client).token(&request).await.unwrap();
+    let received = issuer.server.received_requests().await.unwrap().pop().unwrap();
+    let authorization = received.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    (parse(&received.body).into_owned().collect(), authorization)
+}
+
+fn client(issuer: &Issuer) -> OAuthClient {
+    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    OAuthClient::new(issuer.http.clone(), endpoints, "client/1")
+}
+
+fn pairs(form: &[(String, String)]) -> Vec<(&str, &str)> {
+    form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+#[tokio::test]
+async fn every_part_of_a_request_is_asked_for_and_the_request_comes_before_the_client() {
+    let issuer = Issuer::start().await;
+    let client = client(&issuer)
+        .with_scopes(["a", "b"])
+        .with_resource("https://one.test/".parse().unwrap())
+        .with_resource("https://two.test/".parse().unwrap())
+        .with_organization("org 1");
+    let (form, authorization) = asked(&issuer, client.clone(), TokenRequest::new()).await;
+    assert_eq!(
+        pairs(&form),
+        [
+            ("grant_type", "client_credentials"),
+            ("client_id", "client/1"),
+            ("scope", "a b"),
+            ("resource", "https://one.test/"),
+            ("resource", "https://two.test/"),
+            ("organization", "org 1"),
+        ]
+    );
+    assert_eq!(authorization, None);
+    let request = TokenRequest::new().with_scopes(["c"]).with_audience("https://three.test").with_tenant("org 2");
+    let (form, _) = asked(&issuer, client, request.with_claims(r#"{"id_token":{}}"#)).await;
+    assert_eq!(
+        pairs(&form)[2..],
+        [
+            ("scope", "c"),
+            ("audience", "https://three.test"),
+            ("organization", "org 2"),
+            ("claims", r#"{"id_token":{}}"#),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_secret_in_the_header_is_form_encoded_first() {
+    let issuer = Issuer::start().await;
+    let client = client(&issuer).with_secret_basic(Secret::new("a:b+c d%"));
+    assert!(!format!("{client:?}").contains("a:b"));
+    let (form, authorization) = asked(&issuer, client, TokenRequest::new()).await;
+    // client%2F1:a%3Ab%2Bc+d%25
+    assert_eq!(authorization.as_deref(), Some("Basic Y2xpZW50JTJGMTphJTNBYiUyQmMrZCUyNQ=="));
+    assert_eq!(pairs(&form), [("grant_type", "client_credentials")]);
+}
+
+#[tokio::test]
+async fn a_private_key_signs_an_assertion_for_one_use() {
+    let issuer = Issuer::start().await;
+    let key = PrivateKey::from_pem(&Secret::new(PEM.as_str())).unwrap().with_id("key-1");
+    let client = client(&issuer).with_private_key(key);
+    assert!(!format!("{client:?}").contains("PRIVATE"));
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let (form, _) = asked(&issuer, client.clone(), TokenRequest::new()).await;
+        let text = |name: &str| form.iter().find(|(found, _)| found == name).unwrap().1.clone();
+        assert_eq!(text("client_assertion_type"), "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_issuer(&["client/1"]);
+        validation.set_audience(&[issuer.name()]);
+        let jwks = issuer.http.send(auth_http::Request::get(issuer.jwks())).await.unwrap();
+        let jwks: Value = serde_json::from_slice(&jwks.bytes(1 << 20).await.unwrap()).unwrap();
+        let jwk = serde_json::from_value(jwks["keys"][0].clone()).unwrap();
+        let decoded =
+            jsonwebtoken::decode::<Value>(text("client_assertion"), &DecodingKey::from_jwk(&jwk).unwrap(), &validation);
+        let decoded = decoded.unwrap();
+        assert_eq!((decoded.header.kid.as_deref(), &decoded.claims["sub"]), (Some("key-1"), &json!("client/1")));
+        let life = decoded.claims["exp"].as_u64().unwrap() - decoded.claims["iat"].as_u64().unwrap();
+        assert_eq!(life, 60);
+        ids.push(decoded.claims["jti"].as_str().unwrap().to_owned());
+    }
+    assert_ne!(ids[0], ids[1]);
+    let wrong = PrivateKey::from_pem(&Secret::new("-----BEGIN canary-----")).unwrap_err();
+    assert!(!format!("{wrong} {wrong:?}").contains("canary"));
+}
+
+#[tokio::test]
+async fn mutual_tls_goes_to_the_endpoints_that_the_provider_has_for_it() {
+    let issuer = Issuer::start().await;
+    let discovered = json!({
+        "issuer": "https://issuer.test/",
+        "token_endpoint": "https://issuer.test/token",
+        "mtls_endpoint_aliases": { "token_endpoint": format!("{}/oauth/token", issuer.server.uri()) },
+    });
+    let endpoints: Endpoints = serde_json::from_value(discovered).unwrap();
+    let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_mutual_tls();
+    let (form, authorization) = asked(&issuer, client, TokenRequest::new()).await;
+    assert_eq!(pairs(&form)[1], ("client_id", "client-1"));
+    assert_eq!(authorization, None);
+}
+
+#[tokio::test]
+async fn what_a_provider_says_of_an_error_is_shown_without_what_could_be_more_than_text() {
+    let issuer = Issuer::start().await;
+    for (status, body, expected) in [
+        (
+            400,
+            r#"{"error":"invalid_scope","error_description":"no \u001b[31mred\n"}"#.to_owned(),
+            "refused: invalid_scope (no [31mred)",
+        ),
+        (400, format!(r#"{{"error":"x","error_description":"{}"}}"#, "y".repeat(10_000)), "refused: x (yyy"),
+        (502, "<html>canary</html>".to_owned(), "answered 502 without saying why"),
+        (302, String::new(), "answered 302 without saying why"),
+        (200, "canary".to_owned(), "is not understood"),
+        (200, r#"{"access_token":""}"#.to_owned(), "is not understood"),
+        (200, r#"{"access_token":"canary canary"}"#.to_owned(), "is not understood"),
+    ] {
+        issuer.server.reset().await;
+        let answer = ResponseTemplate::new(status).set_body_string(body);
+        Mock::given(path("/oauth/token")).respond_with(answer).mount(&issuer.server).await;
+        let error = ClientCredentials::new(client(&issuer)).token(&TokenRequest::new()).await.unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(expected) && !shown.contains("canary") && shown.len() < 1000, "{shown}");
+        assert_eq!(error.is_transient(), status == 502, "{shown}");
+    }
+}

@@ -1,0 +1,213 @@
+//! The grants against the emulator's identity provider, which knows nothing of this crate.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use auth_core::{
+    AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, TokenRequest, async_provider_fn, static_token,
+};
+use auth_http::{HttpClient, Method, Request};
+use auth_oauth::{
+    ClientCredentials, DeviceAuthorization, DeviceLogin, Endpoints, JwtBearer, JwtVerifier, OAuthClient, Prompt,
+    RefreshGrant, TokenExchange, TokenType,
+};
+use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET};
+use serde_json::Value;
+
+struct Lab {
+    emulator: Emulator,
+    http: HttpClient,
+    endpoints: Endpoints,
+}
+
+impl Lab {
+    async fn open() -> Self {
+        let emulator = Emulator::builder().with_control().start().await.unwrap();
+        let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+        let endpoints = Endpoints::discover(&http, emulator.issuer().as_str()).await.unwrap();
+        Self { emulator, http, endpoints }
+    }
+
+    fn client(&self, id: &str) -> OAuthClient {
+        let issuer = self.emulator.issuer().as_str();
+        let verifier = JwtVerifier::new(self.http.clone(), issuer, AUDIENCE, self.endpoints.jwks.clone().unwrap());
+        let client = OAuthClient::new(self.http.clone(), self.endpoints.clone(), id);
+        client.with_audience(AUDIENCE).with_verifier(verifier)
+    }
+
+    fn machine(&self) -> OAuthClient {
+        self.client(MACHINE_CLIENT_ID).with_secret_basic(Secret::new(MACHINE_CLIENT_SECRET))
+    }
+
+    async fn log_in(&self) -> AccessToken {
+        let client = self.client(DEVICE_CLIENT_ID).with_scopes(["openid", "offline_access"]);
+        let login = DeviceLogin::new(client, Arc::new(Yes(self.http.clone())));
+        login.login(&TokenRequest::default()).await.unwrap()
+    }
+
+    fn refresh(&self) -> RefreshGrant {
+        RefreshGrant::new(self.client(DEVICE_CLIENT_ID))
+    }
+
+    /// Whom the platform takes the bearer of a token for; `None` if it refuses the token.
+    async fn who(&self, token: &AccessToken) -> Option<String> {
+        let me = Request::get(self.emulator.api_root().join("/api/v1/me").unwrap());
+        let bearer = format!("Bearer {}", token.secret().expose());
+        let response = self.http.send(me.with_header("authorization", bearer)).await.unwrap();
+        let me: Value = serde_json::from_slice(&response.bytes(1 << 20).await.unwrap()).unwrap_or_default();
+        Some(me["user"]["id"].as_str()?.to_owned())
+    }
+}
+
+/// Approves every login at once.
+#[derive(Debug)]
+struct Yes(HttpClient);
+
+#[async_trait]
+impl Prompt for Yes {
+    async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let form = format!("user_code={}&decision=approve", device.user_code);
+        let page = Request::new(Method::Post, device.verification_url.parse()?);
+        self.0.send(page.with_body("application/x-www-form-urlencoded", form)).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_machine_proves_itself_by_a_secret_in_the_header_or_in_the_form() {
+    let lab = Lab::open().await;
+    let secret = || Secret::new(MACHINE_CLIENT_SECRET);
+    let client = || lab.client(MACHINE_CLIENT_ID);
+    for client in [client().with_secret_basic(secret()), client().with_secret_post(secret())] {
+        let token = ClientCredentials::new(client).fetch(&TokenRequest::default()).await.unwrap();
+        assert_eq!(lab.who(&token).await, Some(format!("{MACHINE_CLIENT_ID}@clients")));
+        assert!(token.expires_at().is_some() && token.refresh_token().is_none());
+    }
+    let wrong = client().with_secret_basic(Secret::new("canary: another+secret"));
+    for client in [wrong, client()] {
+        let error = ClientCredentials::new(client).fetch(&TokenRequest::default()).await.unwrap_err();
+        assert!(error.is_refused(), "{error}");
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_redeemed_and_rotates() {
+    let lab = Lab::open().await;
+    let first = lab.log_in().await;
+    let second = lab.refresh().refresh(&TokenRequest::default(), &first).await.unwrap();
+    assert!(!second.is_same(&first) && second.refresh_token() != first.refresh_token());
+    assert_eq!(lab.who(&second).await.as_deref(), Some("auth0|emulator-1"));
+
+    let third = lab.refresh().refresh(&TokenRequest::new().with_scopes(["openid"]), &second).await.unwrap();
+    assert_eq!(third.scopes().collect::<Vec<_>>(), ["openid"]);
+    let wider = lab.refresh().refresh(&TokenRequest::new().with_scopes(["everything"]), &third).await.unwrap_err();
+    assert!(!wider.is_refused(), "a scope that is not to be had says nothing of the login");
+    let again = lab.refresh().refresh(&TokenRequest::default(), &first).await.unwrap_err();
+    assert!(again.is_refused(), "{again}");
+}
+
+#[tokio::test]
+async fn a_login_goes_on_with_a_refresh_token_from_elsewhere() {
+    let lab = Lab::open().await;
+    let refresh_token = Secret::new(lab.emulator.refresh_token("auth0|emulator-2").await.unwrap());
+    let client = lab.client(platform_emulator::INTERACTIVE_CLIENT_ID);
+    let grant = RefreshGrant::new(client.clone()).with_refresh_token(refresh_token);
+    let token = grant.fetch(&TokenRequest::default()).await.unwrap();
+    assert_eq!(lab.who(&token).await.as_deref(), Some("auth0|emulator-2"));
+    assert!(token.refresh_token().is_some());
+
+    let nothing = RefreshGrant::new(client).fetch(&TokenRequest::default()).await.unwrap_err();
+    assert!(nothing.is_refused() && format!("{nothing:?}").contains("LoginRequired"), "{nothing:?}");
+}
+
+#[tokio::test]
+async fn an_assertion_and_a_token_are_exchanged_for_one_that_does_not_outlive_them() {
+    let lab = Lab::open().await;
+    let user = lab.log_in().await;
+    // What is said of the assertion here is less than what the provider would give.
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    let assertion = AccessToken::new(user.secret().clone()).unwrap().with_expires_at(end);
+    let source = |token: AccessToken| async_provider_fn(move |_| std::future::ready(Ok(token.clone())));
+    let bearer = JwtBearer::new(lab.machine(), source(assertion.clone()));
+    let exchange = TokenExchange::new(lab.machine(), source(assertion.clone()), TokenType::AccessToken)
+        .with_requested_type(TokenType::AccessToken);
+    let grants: [&dyn AsyncTokenProvider; 2] = [&bearer, &exchange];
+    for grant in grants {
+        let token = grant.fetch(&TokenRequest::default()).await.unwrap();
+        assert_eq!(lab.who(&token).await.as_deref(), Some("auth0|emulator-1"), "it speaks for the user");
+        assert!(!token.is_same(&user));
+        assert!(token.expires_at().unwrap() < end, "its own end is nearer");
+    }
+    let soon = SystemClock.now() + Duration::from_secs(60);
+    let short = assertion.with_expires_at(soon);
+    let token = JwtBearer::new(lab.machine(), source(short)).fetch(&TokenRequest::default()).await.unwrap();
+    assert_eq!(token.expires_at(), Some(soon));
+
+    let forged = JwtBearer::new(lab.machine(), static_token(Secret::new("a.b.c")).unwrap());
+    assert!(forged.fetch(&TokenRequest::default()).await.unwrap_err().is_refused());
+}
+
+#[tokio::test]
+async fn a_revoked_login_brings_no_tokens_any_more() {
+    let lab = Lab::open().await;
+    let login = lab.log_in().await;
+    lab.client(DEVICE_CLIENT_ID).revoke(&login).await.unwrap();
+    assert!(lab.refresh().refresh(&TokenRequest::default(), &login).await.unwrap_err().is_refused());
+
+    let bare = AccessToken::new(lab.log_in().await.secret().clone()).unwrap();
+    assert!(lab.who(&bare).await.is_some());
+    lab.client(DEVICE_CLIENT_ID).revoke(&bare).await.unwrap();
+    assert_eq!(lab.who(&bare).await, None);
+
+    let nowhere = Endpoints::new("https://issuer.test/", lab.endpoints.token.clone());
+    let error = OAuthClient::new(lab.http.clone(), nowhere, "client").revoke(&login).await.unwrap_err();
+    assert!(error.is_unsupported() && error.to_string().contains("revocation"), "{error}");
+}
+
+#[tokio::test]
+async fn a_provider_is_found_by_its_issuer_and_no_other_may_speak_for_it() {
+    let lab = Lab::open().await;
+    let by_hand = Endpoints::of_issuer(lab.emulator.issuer()).unwrap();
+    assert_eq!(format!("{:?}", lab.endpoints), format!("{by_hand:?}"), "what Auth0 has is what the emulator says");
+    let other = lab.emulator.issuer().as_str().replace("127.0.0.1", "localhost");
+    let error = Endpoints::discover(&lab.http, &other).await.unwrap_err();
+    assert!(error.to_string().contains(&other), "{error}");
+    let api = lab.emulator.api_root().as_str();
+    assert!(Endpoints::discover(&lab.http, api).await.is_err());
+}
+
+#[tokio::test]
+async fn a_token_for_somebody_else_is_not_handed_out() {
+    let lab = Lab::open().await;
+    let jwks = lab.endpoints.jwks.clone().unwrap();
+    let verifier = JwtVerifier::new(lab.http.clone(), lab.emulator.issuer().as_str(), "https://other.test", jwks);
+    let grant = ClientCredentials::new(lab.machine().with_verifier(verifier));
+    let error = grant.token(&TokenRequest::default()).await.unwrap_err();
+    assert!(error.is_unverified(), "{error}");
+}
+
+#[test]
+fn a_client_keeps_its_tokens_apart_from_those_of_others() {
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let endpoints = Endpoints::of_issuer(&"https://issuer.test/".parse().unwrap()).unwrap();
+    let client = |id: &str| OAuthClient::new(http.clone(), endpoints.clone(), id);
+    let resource = || "https://api.test/".parse().unwrap();
+    let keys = [
+        client("a"),
+        client("b"),
+        client("a").with_audience("x"),
+        client("a").with_resource(resource()),
+        client("a").with_organization("o"),
+        client("a").with_scopes(["s"]),
+        client("a").with_scopes(["s", "t"]),
+    ];
+    let keys: std::collections::HashSet<_> = keys.iter().map(|client| client.token_key().build()).collect();
+    assert_eq!(keys.len(), 7);
+    assert_eq!(
+        client("a").with_scopes(["s", "t"]).token_key().build(),
+        client("a").with_scopes(["t", "s"]).token_key().build()
+    );
+}
