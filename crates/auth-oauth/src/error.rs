@@ -1,7 +1,9 @@
 use std::error::Error;
+use std::io;
 
 use auth_http::HttpError;
 use jsonwebtoken::errors::ErrorKind;
+use url::Url;
 
 use crate::JwtError;
 
@@ -28,6 +30,12 @@ enum Kind {
     Malformed(String),
     #[error("the identity provider names no endpoint for {0}")]
     Unsupported(&'static str),
+    #[error("the redirect URL `{0}` is not http on localhost, 127.0.0.1 or [::1], without a fragment")]
+    Redirect(String),
+    #[error("port {0} of the redirect URL is taken: end what listens there, or log in by a device")]
+    PortTaken(u16),
+    #[error("port {port} of the redirect URL cannot be listened on")]
+    Listen { port: u16, source: io::Error },
     #[error("the user could not be asked to approve the login")]
     Prompt(#[source] Box<dyn Error + Send + Sync>),
     #[error("the identity provider issued a token that does not verify")]
@@ -81,6 +89,17 @@ impl OAuthError {
         Kind::Unsigned(kind.clone()).into()
     }
 
+    pub(crate) fn redirect(redirect: &Url) -> Self {
+        Kind::Redirect(redirect.to_string()).into()
+    }
+
+    pub(crate) fn listen(port: u16, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Kind::PortTaken(port).into(),
+            _ => Kind::Listen { port, source }.into(),
+        }
+    }
+
     fn is_code(&self, codes: &[&str]) -> bool {
         matches!(&self.0, Kind::Refused { code, .. } if codes.contains(&code.as_str()))
     }
@@ -117,6 +136,11 @@ impl OAuthError {
     /// A token came, but it is not what was asked for: see its [`JwtError`] as the source.
     pub fn is_unverified(&self) -> bool {
         matches!(self.0, Kind::Jwt(_))
+    }
+
+    /// Another process listens at the port of the redirect URL.
+    pub fn is_port_taken(&self) -> bool {
+        matches!(self.0, Kind::PortTaken(_))
     }
 
     /// The provider does not offer it, as far as is known.

@@ -4,6 +4,7 @@
 //!
 //! | grant | for |
 //! |---|---|
+//! | [`BrowserLogin`] (RFC 6749, section 4.1; RFC 7636) | users, in the browser of this machine |
 //! | [`DeviceLogin`] (RFC 8628) | users, who approve on another device |
 //! | [`RefreshGrant`] (RFC 6749, section 6) | a login that goes on |
 //! | [`ClientCredentials`] (RFC 6749, section 4.4) | machines, by secret, private key or certificate |
@@ -39,6 +40,7 @@
 //! # Ok(()) }
 //! ```
 
+mod browser;
 mod client;
 mod device;
 mod endpoints;
@@ -48,6 +50,7 @@ mod grant;
 mod jwt;
 mod revocation;
 
+pub use browser::{Browser, BrowserLogin, headless};
 pub use client::{OAuthClient, PrivateKey, PrivateKeyError};
 pub use device::{DeviceAuthorization, DeviceLogin, Prompt};
 pub use endpoints::{Endpoints, MtlsEndpoints};

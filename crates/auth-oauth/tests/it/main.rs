@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod authentication;
+mod browser;
 mod device;
 mod grants;
 mod issuer;

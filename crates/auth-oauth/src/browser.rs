@@ -1,0 +1,123 @@
+//! Logins in the user's browser, on this machine.
+
+mod call_back;
+mod headless;
+mod page;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest};
+use oauth2::{CsrfToken, PkceCodeChallenge};
+use url::Url;
+
+use crate::client::token_error;
+use crate::{OAuthClient, OAuthError};
+use call_back::CallBack;
+
+pub use headless::headless;
+
+/// A user has so long to log in.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Logs in by the authorization code grant with PKCE S256 (RFC 6749, section 4.1; RFC 7636; RFC 8252): the user logs in
+/// with the browser of this machine, which the provider sends back to a listener on loopback. Drop its future to give up.
+#[derive(Clone, Debug)]
+pub struct BrowserLogin {
+    client: OAuthClient,
+    redirect: Url,
+    browser: Arc<dyn Browser>,
+    patience: Duration,
+}
+
+/// Leads the user to the page of the provider.
+#[async_trait]
+pub trait Browser: fmt::Debug + Send + Sync {
+    /// Tells the user the URL, and may open it. The listener is there already; the login goes on once this returns, so
+    /// that a browser which cannot be opened need not be the end.
+    ///
+    /// # Errors
+    ///
+    /// The user cannot be asked, which ends the login.
+    async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+const _: Option<&dyn Browser> = None;
+
+impl BrowserLogin {
+    /// A login as `client`, to which the provider sends the browser back at `redirect`: `http` on `127.0.0.1`, `[::1]` or
+    /// `localhost`, where the latter listens on both addresses, as it may be either. Port 0 is any free one.
+    ///
+    /// # Errors
+    ///
+    /// `redirect` is something else.
+    pub fn new(client: OAuthClient, redirect: Url, browser: Arc<dyn Browser>) -> Result<Self, OAuthError> {
+        CallBack::addresses(&redirect)?;
+        Ok(Self { client, redirect, browser, patience: PATIENCE })
+    }
+
+    /// How long the user may take; five minutes unless something is said.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Logs in.
+    ///
+    /// # Errors
+    ///
+    /// [`OAuthError::is_port_taken`] before anybody is asked; [`OAuthError::is_denied`], [`OAuthError::is_expired`],
+    /// [`OAuthError::is_unverified`], [`OAuthError::is_unsupported`], or the provider could not be asked or understood.
+    pub async fn login(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+        let client = &self.client;
+        let page = client.endpoints().authorization.clone().ok_or(OAuthError::unsupported("the browser login"))?;
+        // First the listener, then the URL: nobody else can be sent the code meanwhile.
+        let call_back = CallBack::bind(&self.redirect).await?;
+        let state = Secret::new(CsrfToken::new_random().into_secret());
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let url = self.page(page, &call_back, &state, &challenge, request);
+        self.browser.open(&url).await.map_err(OAuthError::prompt)?;
+        tracing::debug!(redirect = %call_back.redirect(), "waiting for the user to log in");
+        let redirect = call_back.redirect().clone();
+        let code = call_back.wait(&state, &client.endpoints().issuer, self.patience).await?;
+        let exchange = client.token_exchange("authorization_code", &TokenRequest::default())?;
+        let exchange = exchange
+            .with("code", code.expose())
+            .with("redirect_uri", redirect.as_str())
+            .with("code_verifier", verifier.secret());
+        client.redeem(exchange).await
+    }
+
+    /// The URL at which the user logs in.
+    fn page(
+        &self,
+        mut url: Url,
+        call_back: &CallBack,
+        state: &Secret,
+        challenge: &PkceCodeChallenge,
+        request: &TokenRequest,
+    ) -> Url {
+        let mut query = url.query_pairs_mut();
+        query
+            .append_pair("response_type", "code")
+            .append_pair("client_id", self.client.id())
+            .append_pair("redirect_uri", call_back.redirect().as_str())
+            .append_pair("state", state.expose())
+            .append_pair("code_challenge", challenge.as_str())
+            .append_pair("code_challenge_method", challenge.method().as_str());
+        query.extend_pairs(self.client.wanted(request));
+        query.extend_pairs(request.subject().map(|subject| ("login_hint", subject)));
+        drop(query);
+        url
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for BrowserLogin {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        self.login(request).await.map_err(token_error)
+    }
+}

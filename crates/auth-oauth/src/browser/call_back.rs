@@ -1,0 +1,204 @@
+//! Where the provider sends the browser back to: a listener on loopback that waits for one request.
+//!
+//! - It listens before anybody is asked to log in, on both addresses of `localhost`: one that is not ours could get the code.
+//! - A registered port that is taken is tried ten times, a second apart; its last connections may be ending.
+//! - Only `GET` of the very path is looked at. All else – a favicon, a scan – is 404, and changes nothing.
+//! - The state is random, compared in constant time, and good once. A request without it is refused, and the wait goes on:
+//!   a page of somebody else must not end the login.
+//! - An `iss` that is not the issuer is refused in the same way (RFC 9207).
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use auth_core::Secret;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use url::{Host, Url};
+
+use super::page;
+use crate::OAuthError;
+use crate::exchange::shown;
+
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+/// Whoever connects and says nothing is let go after this.
+const SILENCE: Duration = Duration::from_secs(10);
+const BACKLOG: u32 = 16;
+
+/// A listener that is bound.
+pub(super) struct CallBack {
+    listeners: Vec<TcpListener>,
+    redirect: Url,
+}
+
+/// What the right request said: the code, or why there is none.
+type Outcome = Result<Secret, OAuthError>;
+
+/// What is needed to tell it from others.
+#[derive(Clone)]
+struct Expected {
+    path: String,
+    state: Secret,
+    issuer: String,
+}
+
+impl CallBack {
+    /// The addresses that a redirect URL stands for.
+    pub(super) fn addresses(redirect: &Url) -> Result<Vec<IpAddr>, OAuthError> {
+        let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+        let addresses = match redirect.host() {
+            Some(Host::Domain("localhost")) => vec![v4, v6],
+            Some(Host::Ipv4(address)) if address.is_loopback() => vec![address.into()],
+            Some(Host::Ipv6(address)) if address.is_loopback() => vec![address.into()],
+            _ => Vec::new(),
+        };
+        if addresses.is_empty() || redirect.scheme() != "http" || redirect.fragment().is_some() {
+            return Err(OAuthError::redirect(redirect));
+        }
+        Ok(addresses)
+    }
+
+    /// Listens where `redirect` says.
+    pub(super) async fn bind(redirect: &Url) -> Result<Self, OAuthError> {
+        let addresses = Self::addresses(redirect)?;
+        let port = redirect.port_or_known_default().unwrap_or(0);
+        let mut tries = 1;
+        loop {
+            match listen(&addresses, port) {
+                Ok((listeners, port)) => {
+                    let mut redirect = redirect.clone();
+                    // A URL with a host takes any port.
+                    let _ = redirect.set_port(Some(port));
+                    return Ok(Self { listeners, redirect });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {
+                    tracing::debug!(port, tries, "the port of the redirect URL is taken");
+                    tries += 1;
+                    #[expect(clippy::disallowed_methods, reason = "nobody says when a port becomes free")]
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                Err(error) => return Err(OAuthError::listen(port, error)),
+            }
+        }
+    }
+
+    /// The redirect URL, with its port.
+    pub(super) fn redirect(&self) -> &Url {
+        &self.redirect
+    }
+
+    /// Serves until the right request comes, and gives the code in it.
+    pub(super) async fn wait(self, state: &Secret, issuer: &str, patience: Duration) -> Outcome {
+        let expected =
+            Expected { path: self.redirect.path().to_owned(), state: state.clone(), issuer: issuer.to_owned() };
+        let (sender, mut outcomes) = mpsc::channel(1);
+        let mut accepting = JoinSet::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(listener, expected.clone(), sender.clone()));
+        }
+        let outcome = tokio::time::timeout(patience, outcomes.recv()).await;
+        // The port is free when this returns; the connections end with their listener.
+        accepting.shutdown().await;
+        outcome.ok().flatten().unwrap_or_else(|| Err(OAuthError::expired()))
+    }
+}
+
+/// Listens on all of these addresses, at one port.
+fn listen(addresses: &[IpAddr], port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut port = port;
+    for address in addresses {
+        match listen_at(SocketAddr::new(*address, port)) {
+            Ok(listener) => {
+                port = listener.local_addr()?.port();
+                listeners.push(listener);
+            }
+            // A machine without IPv6 has no such address.
+            Err(error)
+                if !listeners.is_empty()
+                    && matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((listeners, port))
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Elsewhere it would let others listen at the same port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept(listener: TcpListener, expected: Expected, outcomes: mpsc::Sender<Outcome>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(serve(stream, expected.clone(), outcomes.clone()));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Answers one request, and hands on what it said when the browser has the answer.
+async fn serve(stream: TcpStream, expected: Expected, outcomes: mpsc::Sender<Outcome>) {
+    let (said, mut heard) = mpsc::channel(1);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (outcome, response) = answer(&expected, &request);
+        if let Some(outcome) = outcome {
+            // There is room for the one request of this connection.
+            let _ = said.try_send(outcome);
+        }
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    // A connection that breaks or is silent may have said enough.
+    let _ = tokio::time::timeout(SILENCE, connection).await;
+    if let Ok(outcome) = heard.try_recv() {
+        // If there is an outcome already, nobody waits for another.
+        let _ = outcomes.try_send(outcome);
+    }
+}
+
+fn answer(expected: &Expected, request: &Request<Incoming>) -> (Option<Outcome>, Response<String>) {
+    if request.method() != Method::GET || request.uri().path() != expected.path {
+        return (None, page::page(StatusCode::NOT_FOUND, "There is nothing here."));
+    }
+    let query: Vec<(String, String)> =
+        url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let text = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let known = text("state").is_some_and(|state| Secret::new(state) == expected.state);
+    let ours = text("iss").is_none_or(|issuer| issuer == expected.issuer);
+    if !known || !ours {
+        let text = "This is not the answer to the login that waits here. Go on with that one.";
+        return (None, page::page(StatusCode::BAD_REQUEST, text));
+    }
+    match (text("code"), text("error")) {
+        (Some(code), None) => {
+            (Some(Ok(Secret::new(code))), page::page(StatusCode::OK, "You are logged in. You can close this page."))
+        }
+        (_, Some(error)) => {
+            let description = text("error_description").map(shown);
+            let text = format!("The login failed: {}", description.as_deref().unwrap_or(error));
+            (Some(Err(OAuthError::refused(shown(error), description))), page::page(StatusCode::OK, &text))
+        }
+        (None, None) => {
+            let missing = OAuthError::malformed("it sent the browser back without a code");
+            (Some(Err(missing)), page::page(StatusCode::BAD_REQUEST, "The provider sent no code."))
+        }
+    }
+}

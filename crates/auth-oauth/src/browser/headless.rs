@@ -1,0 +1,53 @@
+//! Whether there is a browser to open.
+
+use std::path::Path;
+
+/// Why a browser that were opened here would be seen by nobody; `None` if nothing speaks against it.
+pub fn headless() -> Option<&'static str> {
+    reason(
+        |name| std::env::var_os(name).is_some_and(|value| !value.is_empty()),
+        |path| Path::new(path).exists(),
+        cfg!(all(unix, not(target_os = "macos"))),
+    )
+}
+
+fn reason(is_set: impl Fn(&str) -> bool, exists: impl Fn(&str) -> bool, needs_display: bool) -> Option<&'static str> {
+    if is_set("SSH_CONNECTION") || is_set("SSH_TTY") {
+        return Some("this is a session over SSH");
+    }
+    if is_set("WSL_DISTRO_NAME") || is_set("WSL_INTEROP") {
+        return Some("this is WSL, whose browser cannot always reach it");
+    }
+    if ["/.dockerenv", "/run/.containerenv"].into_iter().any(&exists) || is_set("KUBERNETES_SERVICE_HOST") {
+        return Some("this is a container");
+    }
+    if needs_display && !is_set("DISPLAY") && !is_set("WAYLAND_DISPLAY") {
+        return Some("there is no display");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_browser_is_known_by_what_it_says_of_itself() {
+        for (set, files, needs_display, expected) in [
+            (&["DISPLAY"][..], &[][..], true, None),
+            (&["WAYLAND_DISPLAY"], &[], true, None),
+            (&[], &[], false, None),
+            (&[], &[], true, Some("display")),
+            (&["DISPLAY", "SSH_CONNECTION"], &[], true, Some("SSH")),
+            (&["SSH_TTY"], &[], false, Some("SSH")),
+            (&["DISPLAY", "WSL_DISTRO_NAME"], &[], true, Some("WSL")),
+            (&["DISPLAY"], &["/.dockerenv"], true, Some("container")),
+            (&["DISPLAY"], &["/run/.containerenv"], true, Some("container")),
+            (&["DISPLAY", "KUBERNETES_SERVICE_HOST"], &[], true, Some("container")),
+        ] {
+            let found = reason(|name| set.contains(&name), |path| files.contains(&path), needs_display);
+            assert_eq!(found.is_some(), expected.is_some(), "{set:?} {files:?}: {found:?}");
+            assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Logins by the browser, at the emulator and at a provider with a script; the browser is a few requests.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, TokenRequest};
+use auth_http::{HttpClient, Method, Request};
+use auth_oauth::{Browser, BrowserLogin, Endpoints, OAuthClient, OAuthError};
+use platform_emulator::{AUDIENCE, Config, Emulator, INTERACTIVE_CLIENT_ID};
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use url::Url;
+use wiremock::matchers::{body_string_contains, path};
+use wiremock::{Mock, ResponseTemplate};
+
+use crate::issuer::Issuer;
+
+const ANY_PORT: &str = "http://127.0.0.1:0/call-back";
+
+fn http() -> HttpClient {
+    HttpClient::builder().with_plain_loopback().build().unwrap()
+}
+
+/// Hands the URL of the login to the test.
+#[derive(Debug)]
+struct Told(UnboundedSender<Url>);
+
+#[async_trait]
+impl Browser for Told {
+    async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.0.send(url.clone())?)
+    }
+}
+
+fn login(client: OAuthClient, redirect: &str) -> (BrowserLogin, UnboundedReceiver<Url>) {
+    let (told, urls) = unbounded_channel();
+    (BrowserLogin::new(client, redirect.parse().unwrap(), Arc::new(Told(told))).unwrap(), urls)
+}
+
+fn parameter(url: &Url, name: &str) -> String {
+    url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned()
+}
+
+/// The call-back of a login with these parameters beside the state.
+fn back(login: &Url, parameters: &[(&str, &str)]) -> Url {
+    let mut url: Url = parameter(login, "redirect_uri").parse().unwrap();
+    url.query_pairs_mut().append_pair("state", &parameter(login, "state")).extend_pairs(parameters);
+    url
+}
+
+async fn get(url: Url) -> (u16, String) {
+    let response = http().send(Request::get(url)).await.unwrap();
+    let headers = ["cache-control", "referrer-policy"].map(|name| response.header(name).map(str::to_owned));
+    assert_eq!(headers.map(Option::unwrap), ["no-store", "no-referrer"]);
+    let status = response.status();
+    (status, String::from_utf8(response.bytes(1 << 20).await.unwrap().to_vec()).unwrap())
+}
+
+/// Logs in at a provider that gives a token for `code-1`, while `user` does what a user, or somebody else, does.
+async fn at_script<U: Future<Output = ()>>(
+    issuer: &Issuer,
+    user: impl FnOnce(Url) -> U,
+) -> Result<AccessToken, OAuthError> {
+    let granted = json!({ "access_token": "opaque", "token_type": "Bearer", "refresh_token": "refresh" });
+    Mock::given(path("/oauth/token"))
+        .and(body_string_contains("code=code-1"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(granted))
+        .mount(&issuer.server)
+        .await;
+    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let (login, mut urls) = login(OAuthClient::new(issuer.http.clone(), endpoints, "client-1"), ANY_PORT);
+    let login = login.with_patience(Duration::from_secs(20));
+    let request = TokenRequest::default();
+    let (outcome, ()) = tokio::join!(login.login(&request), async { user(urls.recv().await.unwrap()).await });
+    outcome
+}
+
+#[tokio::test]
+async fn a_user_logs_in_at_the_platform_s_provider() {
+    let config: Config = toml::from_str("automatic_login = true").unwrap();
+    let emulator = Emulator::builder().with_config(config).start().await.unwrap();
+    let endpoints = Endpoints::discover(&http(), emulator.issuer().as_str()).await.unwrap();
+    let client = OAuthClient::new(http(), endpoints, INTERACTIVE_CLIENT_ID)
+        .with_audience(AUDIENCE)
+        .with_organization("org_second")
+        .with_scopes(["openid", "offline_access"]);
+    let (login, mut urls) = login(client, "http://localhost:0/");
+    let request = TokenRequest::new().with_subject("cleo@second.test");
+    let (token, page) = tokio::join!(login.login(&request), async {
+        let url = urls.recv().await.unwrap();
+        assert_eq!(parameter(&url, "code_challenge_method"), "S256");
+        let answer = http().send(Request::get(url)).await.unwrap();
+        get(answer.header("location").unwrap().parse().unwrap()).await
+    });
+    let token = token.unwrap();
+    assert!(token.refresh_token().is_some() && token.id_token().is_some());
+    assert!(page.0 == 200 && page.1.contains("You are logged in"), "{page:?}");
+    let me = Request::get(emulator.api_root().join("/api/v1/me").unwrap());
+    let me = http().send(me.with_header("authorization", format!("Bearer {}", token.secret().expose()))).await.unwrap();
+    let me = String::from_utf8(me.bytes(1 << 20).await.unwrap().to_vec()).unwrap();
+    assert!(me.contains("cleo@second.test"), "{me}");
+}
+
+#[tokio::test]
+async fn only_the_right_request_ends_the_wait_and_all_others_get_nothing() {
+    let issuer = Issuer::start().await;
+    let token = at_script(&issuer, async |login| {
+        let right = back(&login, &[("code", "code-1")]);
+        let mut elsewhere = right.clone();
+        elsewhere.set_path("/favicon.ico");
+        assert_eq!(get(elsewhere).await.0, 404);
+        let mut below = right.clone();
+        below.set_path("/call-back/");
+        assert_eq!(get(below).await.0, 404);
+        let posted = http().send(Request::new(Method::Post, right.clone())).await.unwrap();
+        assert_eq!(posted.status(), 404);
+        let mut stranger: Url = parameter(&login, "redirect_uri").parse().unwrap();
+        assert_eq!(get(stranger.clone()).await.0, 400, "no state");
+        stranger.query_pairs_mut().append_pair("state", "guessed").append_pair("code", "evil");
+        assert_eq!(get(stranger).await.0, 400, "another state");
+        let mixed = back(&login, &[("code", "evil"), ("iss", "https://evil.test/")]);
+        assert_eq!(get(mixed).await.0, 400, "another issuer");
+        // Somebody connects and says nothing.
+        let silent = tokio::net::TcpStream::connect(("127.0.0.1", right.port().unwrap())).await.unwrap();
+        assert_eq!(get(right).await.0, 200);
+        drop(silent);
+    })
+    .await
+    .unwrap();
+    assert_eq!(token.secret().expose(), "opaque");
+    let asked = issuer.server.received_requests().await.unwrap();
+    assert_eq!(asked.len(), 1, "one code was redeemed");
+    let form: Vec<(String, String)> = url::form_urlencoded::parse(&asked[0].body).into_owned().collect();
+    let names: Vec<_> = form.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["grant_type", "client_id", "code", "redirect_uri", "code_verifier"]);
+}
+
+#[tokio::test]
+async fn what_the_provider_says_instead_of_a_code_is_told_apart_and_shown_as_text() {
+    let issuer = Issuer::start().await;
+    let denied = at_script(&issuer, async |login| {
+        let script = "<script>alert(1)</script> & \"'";
+        let (status, page) = get(back(&login, &[("error", "access_denied"), ("error_description", script)])).await;
+        assert!(status == 200 && page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;&#39;"), "{page}");
+        assert!(!page.contains("<script"), "{page}");
+    });
+    assert!(denied.await.unwrap_err().is_denied());
+    let other = at_script(&issuer, async |login| {
+        get(back(&login, &[("error", "invalid_scope"), ("error_description", "no such scope")])).await;
+    });
+    let error = other.await.unwrap_err().to_string();
+    assert!(error.contains("invalid_scope (no such scope)"), "{error}");
+    let neither = at_script(&issuer, async |login| assert_eq!(get(back(&login, &[])).await.0, 400));
+    assert!(neither.await.unwrap_err().to_string().contains("without a code"));
+}
+
+#[tokio::test]
+async fn nobody_is_asked_when_the_port_is_taken() {
+    let issuer = Issuer::start().await;
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1");
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    for host in ["localhost", "127.0.0.1"] {
+        let (login, mut urls) = login(client.clone(), &format!("http://{host}:{port}/"));
+        let error = login.login(&TokenRequest::default()).await.unwrap_err();
+        assert!(error.is_port_taken() && error.to_string().contains(&port.to_string()), "{error}");
+        assert!(urls.try_recv().is_err(), "nobody was asked");
+    }
+    assert_eq!(begun.elapsed().as_secs(), 18, "ten tries each, a second apart");
+}
+
+#[tokio::test]
+async fn a_port_of_localhost_that_is_taken_on_one_address_is_taken() {
+    let issuer = Issuer::start().await;
+    let Ok(taken) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
+    let port = taken.local_addr().unwrap().port();
+    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let (login, _urls) =
+        login(OAuthClient::new(issuer.http.clone(), endpoints, "c"), &format!("http://localhost:{port}/"));
+    tokio::time::pause();
+    assert!(login.login(&TokenRequest::default()).await.unwrap_err().is_port_taken());
+}
+
+#[tokio::test]
+async fn a_user_who_does_nothing_is_waited_for_only_so_long_and_the_port_is_free_again() {
+    let issuer = Issuer::start().await;
+    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let (login, mut urls) = login(OAuthClient::new(issuer.http.clone(), endpoints, "c"), ANY_PORT);
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    assert!(login.login(&TokenRequest::default()).await.unwrap_err().is_expired());
+    assert_eq!(begun.elapsed().as_secs(), 300);
+    let url = urls.recv().await.unwrap();
+    let redirect: Url = parameter(&url, "redirect_uri").parse().unwrap();
+    TcpListener::bind((Ipv4Addr::LOCALHOST, redirect.port().unwrap())).unwrap();
+}
+
+#[test]
+fn a_redirect_that_leaves_this_machine_is_refused() {
+    let endpoints = Endpoints::of_issuer(&"https://issuer.test/".parse().unwrap()).unwrap();
+    let client = OAuthClient::new(http(), endpoints, "c");
+    for redirect in [
+        "https://localhost/",
+        "http://0.0.0.0:8989/",
+        "http://example.test/",
+        "http://localhost.evil.test/",
+        "http://[::]/",
+        "http://localhost/#x",
+    ] {
+        let (told, _) = unbounded_channel();
+        let refused = BrowserLogin::new(client.clone(), redirect.parse().unwrap(), Arc::new(Told(told)));
+        assert!(refused.unwrap_err().to_string().contains(redirect), "{redirect}");
+    }
+}
