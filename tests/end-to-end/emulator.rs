@@ -200,6 +200,48 @@ fn a_stopped_emulator_stops_its_command() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_command_is_told_to_stop_and_may_clean_up() {
+    let lab = Lab::new();
+    for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
+        // A shell starts what runs in the background without SIGINT, so the one in front has to go too.
+        let script =
+            format!("sleep 600 & trap 'kill $! 2>/dev/null; echo cleaned up; exit 5' {signal}; echo started; wait");
+        let mut prepared = command(&lab, &["exec", "--", "sh", "-c", &script]);
+        let mut child = prepared.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut String::new()).unwrap();
+        assert!(
+            Command::new("kill").args([&format!("-{number}"), &child.id().to_string()]).status().unwrap().success()
+        );
+        assert_eq!(child.wait().unwrap().code(), Some(5), "{signal}");
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
+        assert_eq!(rest, "cleaned up\n", "{signal}");
+    }
+    lab.assert_nothing_is_left();
+}
+
+#[test]
+#[cfg(unix)]
+fn what_a_command_has_started_is_stopped_with_it_and_one_that_does_not_listen_is_killed() {
+    let lab = Lab::new();
+    // The output ends when the last of them does.
+    let mut prepared = command(&lab, &["exec", "--", "sh", "-c", "trap '' TERM; echo started; sleep 600; sleep 600"]);
+    let mut child = prepared.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    said.read_line(&mut String::new()).unwrap();
+    let id = child.id().to_string();
+    let stop = || Command::new("kill").args(["-TERM", &id]).status().unwrap().success();
+    while child.try_wait().unwrap().is_none() {
+        assert!(stop());
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(said.read_line(&mut String::new()).unwrap(), 0);
+    lab.assert_nothing_is_left();
+}
+
+#[test]
 fn what_cannot_be_used_is_named() {
     let lab = Lab::new();
     let config = lab.path("config.toml");
@@ -212,6 +254,8 @@ fn what_cannot_be_used_is_named() {
         (vec!["--speed", "nan"], 2, "speed"),
         (vec!["--data-dir", "/proc/nowhere"], 1, "/proc/nowhere cannot be created"),
         (vec!["--host", "a b"], 2, "cannot be in a URL"),
+        (vec!["--port", "65535"], 2, "65535"),
+        (vec!["--print-env", "exec", "--", "true"], 2, "--print-env"),
     ] {
         let ended = command(&lab, &arguments).stdout(Stdio::null()).output().unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();

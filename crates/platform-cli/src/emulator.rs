@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::exit::Failure;
+use crate::signals::Signals;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -60,14 +61,17 @@ enum Action {
     },
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, signals: Signals) -> Result<(), Failure> {
+    if arguments.print_env && arguments.action.is_some() {
+        return Err(Failure::bad_input(anyhow!("--print-env is for an emulator without a command in it")));
+    }
     let emulator = start(&arguments).await?;
     // A token of this emulator must not meet those of the user's other logins, nor outlive it.
     let logins = tempfile::Builder::new().prefix("aignostics-logins-").tempdir();
     let logins = logins.context("there is no room for temporary files; TMPDIR can name another place")?;
     let variables = variables(&emulator, logins.path()).await?;
     match arguments.action {
-        Some(Action::Exec { command }) => execute(&command, &variables).await,
+        Some(Action::Exec { command }) => execute(&command, &variables, signals).await,
         None => {
             let ready = if arguments.print_env {
                 variables.iter().fold(String::new(), |lines, (name, value)| lines + &format!("{name}={value}\n"))
@@ -75,8 +79,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ready(&emulator, &variables).to_string()
             };
             writeln!(io::stdout(), "{ready}").context("nobody reads the ready line")?;
-            // Until a signal ends the command.
-            std::future::pending().await
+            signals.end(std::future::pending()).await
         }
     }
 }
@@ -172,14 +175,58 @@ fn ready(emulator: &Emulator, variables: &[(&str, String)]) -> serde_json::Value
     })
 }
 
-async fn execute(command: &[OsString], variables: &[(&'static str, String)]) -> Result<(), Failure> {
+/// Runs a command, hands on to it what it is told, and waits for its end. Told twice, it is killed.
+///
+/// Without a terminal, the command and all that it starts are a group of their own, and the group is told. With one, the
+/// group must stay that of the terminal, which tells it of Ctrl-C and Ctrl-\ itself.
+async fn execute(
+    command: &[OsString],
+    variables: &[(&'static str, String)],
+    mut signals: Signals,
+) -> Result<(), Failure> {
     let (program, arguments) = command.split_first().context("there is no command")?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .envs(variables.iter().map(|(name, value)| (*name, value)))
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| Failure::not_started(error, program))?;
-    let status = child.wait().await.context("the command cannot be waited for")?;
+    let terminal = io::stdin().is_terminal();
+    let mut prepared = Command::new(program);
+    prepared.args(arguments).envs(variables.iter().map(|(name, value)| (*name, value))).kill_on_drop(true);
+    #[cfg(unix)]
+    if !terminal {
+        prepared.process_group(0);
+    }
+    let mut child = prepared.spawn().map_err(|error| Failure::not_started(error, program))?;
+    let id = child.id();
+    let status = tokio::select! {
+        status = child.wait() => status,
+        number = signals.next() => {
+            tell(id, number, terminal);
+            tokio::select! {
+                status = child.wait() => status,
+                again = signals.next() => {
+                    tell(id, KILL, terminal);
+                    return Err(Failure::signal(again));
+                }
+            }
+        }
+    };
+    let status = status.context("the command cannot be waited for")?;
     if status.success() { Ok(()) } else { Err(Failure::passed_on(status)) }
 }
+
+const KILL: u8 = 9;
+
+/// Hands a signal on to a command and, if it has one of its own, its group.
+#[cfg(unix)]
+fn tell(child: Option<u32>, signal: u8, terminal: bool) {
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+    let child = child.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let (Some(child), Some(signal)) = (child, Signal::from_named_raw(signal.into())) else { return };
+    // If it has ended, there is nobody to tell.
+    let _ = match signal {
+        Signal::INT | Signal::QUIT if terminal => Ok(()),
+        _ if terminal => kill_process(child, signal),
+        _ => kill_process_group(child, signal),
+    };
+}
+
+/// The console tells all of its processes.
+#[cfg(not(unix))]
+fn tell(_child: Option<u32>, _signal: u8, _terminal: bool) {}

@@ -4,9 +4,9 @@ mod demo;
 mod emulator;
 mod exit;
 mod shown;
+mod signals;
 
 use std::env;
-use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use exit::Failure;
+use signals::Signals;
 
 /// What `--verbose` shows: the project's own steps, and no library's.
 const VERBOSE: &str = "auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_resources=debug";
@@ -61,47 +62,14 @@ fn log(verbose: bool) {
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let outcome = runtime.block_on(async {
-        let signal = signal()?;
-        tokio::select! {
-            biased;
-            stopped = signal => Err(stopped),
-            outcome = dispatch(arguments) => outcome,
-        }
-    });
+    let outcome = runtime.block_on(async { dispatch(arguments, Signals::catch()?).await });
     runtime.shutdown_timeout(LAST_WORK);
     outcome
 }
 
-async fn dispatch(Arguments { verbose, command }: Arguments) -> Result<(), Failure> {
+async fn dispatch(Arguments { verbose, command }: Arguments, signals: Signals) -> Result<(), Failure> {
     match command {
-        Command::Demo(arguments) => demo::run(arguments, verbose).await,
-        Command::Emulator(arguments) => emulator::run(arguments).await,
+        Command::Demo(arguments) => signals.end(demo::run(arguments, verbose)).await,
+        Command::Emulator(arguments) => emulator::run(arguments, signals).await,
     }
-}
-
-/// Waits until the user, or whoever runs the command, wants it to end. The signals are caught from now on.
-#[cfg(unix)]
-fn signal() -> io::Result<impl Future<Output = Failure>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut signals =
-        [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
-    Ok(async move {
-        let [interrupt, terminate, hangup] = &mut signals;
-        tokio::select! {
-            _ = interrupt.recv() => Failure::signal(2),
-            _ = terminate.recv() => Failure::signal(15),
-            _ = hangup.recv() => Failure::signal(1),
-        }
-    })
-}
-
-/// Waits until the user wants the command to end.
-#[cfg(not(unix))]
-fn signal() -> io::Result<impl Future<Output = Failure>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
-        Failure::signal(2)
-    })
 }

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::account::{Organization, User};
 use crate::control;
-use crate::identity::Bearer;
+use crate::identity::{Bearer, scheme};
 use crate::platform::Platform;
 use problem::Problem;
 
@@ -92,7 +92,7 @@ impl FromRequestParts<Arc<Platform>> for Caller {
     async fn from_request_parts(parts: &mut Parts, platform: &Arc<Platform>) -> Result<Self, Problem> {
         let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token =
-            authorization.and_then(|value| value.strip_prefix("Bearer ")).ok_or(Problem::Gateway("Jwt is missing"))?;
+            authorization.and_then(|value| scheme(value, "Bearer")).ok_or(Problem::Gateway("Jwt is missing"))?;
         match platform.bearer(token).await {
             Bearer::User(id) => {
                 let caller = Self(id);

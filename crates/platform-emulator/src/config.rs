@@ -151,6 +151,8 @@ impl Default for Config {
     }
 }
 
+const YEAR: u64 = 365 * 24 * 60 * 60;
+
 impl Config {
     /// What is wrong with it, if anything is: one sentence for each problem.
     pub(crate) fn problems(&self) -> Vec<String> {
@@ -181,6 +183,17 @@ impl Config {
                 subjects.iter().filter(|(_, user)| !self.users.iter().any(|known| known.id == **user))
             {
                 problems.push(format!("the external subject `{subject}` is mapped to `{user}`, who is no user here"));
+            }
+        }
+        for (name, value, most) in [
+            ("replica_lag_ms", self.replica_lag_ms, YEAR * 1000),
+            ("access_token_seconds", self.access_token_seconds, 10 * YEAR),
+            ("refresh_grace_seconds", self.refresh_grace_seconds, 10 * YEAR),
+            ("refresh_lifetime_seconds", self.refresh_lifetime_seconds, 10 * YEAR),
+            ("device_interval_seconds", self.device_interval_seconds, 3600),
+        ] {
+            if value > most {
+                problems.push(format!("{name}, {value}, must be at most {most}"));
             }
         }
         if !(self.speed >= 0.0 && self.speed.is_finite()) {

@@ -22,7 +22,7 @@ use crate::random::Random;
 use crate::state::State;
 use crate::storage::{Multiparts, Objects, ServiceAccount, ServiceAccounts};
 use crate::store::{Changes, Found, Store};
-use crate::{gate, processing};
+use crate::{gate, processing, store};
 
 /// A running platform. It ends when this is dropped: requests that are being answered get their answer,
 /// runs stop, and the data are deleted, unless they lie in a folder that was named.
@@ -108,7 +108,11 @@ impl EmulatorBuilder {
         if !problems.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problems.join("; ")));
         }
-        let next = |offset| self.port.checked_add(offset).filter(|_| self.port > 0).unwrap_or(0);
+        if self.port > u16::MAX - 2 {
+            let message = format!("after port {} there are no two others", self.port);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let next = |offset| if self.port > 0 { self.port + offset } else { 0 };
         let host = self.host.as_deref();
         let (api, api_root) = listen(self.address, next(0), host).await?;
         let (identity, issuer) = listen(self.address, next(1), host).await?;
@@ -120,6 +124,7 @@ impl EmulatorBuilder {
         let (store, mut found) = match &self.data {
             Some(folder) => {
                 create_private(folder)?;
+                check_ours(folder)?;
                 Store::open(folder)?
             }
             None => Default::default(),
@@ -283,6 +288,16 @@ fn create_private(folder: &Path) -> io::Result<()> {
         .recursive(true)
         .create(folder)
         .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be created: {error}", folder.display())))
+}
+
+/// A folder with anything else in it is somebody else's.
+fn check_ours(folder: &Path) -> io::Result<()> {
+    let foreign = !folder.join(store::FILE).exists() && std::fs::read_dir(folder)?.next().is_some();
+    if foreign {
+        let message = format!("{} is not empty, and no data folder of an emulator", folder.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(())
 }
 
 async fn listen(address: IpAddr, port: u16, host: Option<&str>) -> io::Result<(TcpListener, Url)> {

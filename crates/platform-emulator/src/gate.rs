@@ -26,11 +26,17 @@ use body::{Observed, Tampering};
 pub(crate) async fn pass(
     State((platform, server)): State<(Arc<Platform>, Server)>,
     ConnectInfo(reset): ConnectInfo<Reset>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = if let Err(refusal) = check_origin(&platform, request.headers()) {
+    // In HTTP/2, and in the absolute form, the host is part of the target (RFC 9112, section 3.2.2).
+    if let Some(authority) = request.uri().authority().and_then(|authority| authority.as_str().parse().ok()) {
+        request.headers_mut().insert(header::HOST, authority);
+    }
+    let response = if request.headers().get_all(header::HOST).iter().count() != 1 {
+        (StatusCode::BAD_REQUEST, "a request names one host").into_response()
+    } else if let Err(refusal) = check_origin(&platform, request.headers()) {
         (StatusCode::FORBIDDEN, refusal).into_response()
     } else {
         observe(&platform, server, reset, request, next).await

@@ -14,6 +14,8 @@ mod token;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -28,6 +30,7 @@ use crate::random::Random;
 use crate::store::{Found, Store};
 use access::Revoked;
 use client::Client;
+pub(crate) use client::scheme;
 use device::Devices;
 use external::{External, Subject};
 use form::{Form, Refusal};
@@ -43,6 +46,7 @@ pub(crate) struct Identity {
     families: Families,
     revoked: Revoked,
     external: External,
+    last_moment: AtomicU64,
 }
 
 impl Identity {
@@ -55,7 +59,19 @@ impl Identity {
             families: Families::new(found)?,
             revoked: Revoked::new(found)?,
             external: External::default(),
+            last_moment: AtomicU64::default(),
         })
+    }
+}
+
+impl Identity {
+    /// The present moment in microseconds, and later than any before, so that it tells what came first.
+    fn next_moment(&self, now: SystemTime) -> u64 {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let later = |last: u64| now.max(last.saturating_add(1));
+        let last = self.last_moment.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
+        later(last.unwrap_or_else(|last| last))
     }
 }
 
@@ -145,7 +161,7 @@ fn profile(user: &User) -> Value {
 }
 
 async fn userinfo(State(platform): State<Arc<Platform>>, headers: HeaderMap) -> Response {
-    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| scheme(value.to_str().ok()?, "Bearer"));
     let claims = token.and_then(|token| platform.own_claims(token));
     match claims.and_then(|claims| platform.accounts.user(&claims.sub)) {
         Some(user) => Json(profile(user)).into_response(),

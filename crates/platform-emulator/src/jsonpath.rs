@@ -6,6 +6,8 @@
 mod evaluate;
 mod parse;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -14,7 +16,12 @@ use serde_json::Value;
 pub(crate) struct JsonPath {
     strict: bool,
     root: Node,
+    /// How much work is left for all documents together.
+    budget: AtomicUsize,
 }
+
+/// So many values are looked at for one expression: some seconds at the most.
+const BUDGET: usize = 5_000_000;
 
 /// Where an expression cannot be understood.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -85,6 +92,11 @@ impl JsonPath {
     /// finds nothing.
     pub(crate) fn is_in(&self, document: &Value) -> bool {
         evaluate::exists(self, document)
+    }
+
+    /// Whether it would have taken too much work: what was found is not to be trusted.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.budget.load(Ordering::Relaxed) == 0
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod conditions;
 mod content;
+mod digests;
 mod list;
 mod multipart;
 mod object;
@@ -10,12 +11,13 @@ mod refusal;
 mod service_account;
 mod signature;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_compression::tokio::bufread::GzipDecoder;
 use aws_lc_rs::digest;
 use axum::Router;
-use axum::body::{Body, BodyDataStream};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -62,7 +64,9 @@ impl Target {
         if key.as_ref().is_some_and(|key| key.len() > LONGEST_KEY) {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "KeyTooLongError", "the key has more than 1024 bytes"));
         }
-        if key.as_ref().is_some_and(|key| key.chars().any(char::is_control) || matches!(key.as_str(), "." | "..")) {
+        // The last two cannot be in XML, and so in no listing.
+        let unusable = |character: char| character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
+        if key.as_ref().is_some_and(|key| key.chars().any(unusable) || matches!(key.as_str(), "." | "..")) {
             return Err(Refusal::invalid("the key holds control characters, or is `.` or `..`"));
         }
         Ok(Self { bucket, key, query: request.uri().query().unwrap_or_default().to_owned() })
@@ -74,9 +78,53 @@ impl Target {
     }
 }
 
+/// What S3 and Google know of an object or a bucket beside its content, and this storage does not.
+const SUBRESOURCES: [&str; 27] = [
+    "accelerate",
+    "acl",
+    "analytics",
+    "attributes",
+    "billing",
+    "compose",
+    "cors",
+    "delete",
+    "encryption",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "location",
+    "logging",
+    "metrics",
+    "notification",
+    "object-lock",
+    "policy",
+    "replication",
+    "restore",
+    "retention",
+    "select",
+    "storageClass",
+    "tagging",
+    "versioning",
+    "versions",
+    "website",
+];
+const COPIES: [&str; 2] = ["x-amz-copy-source", "x-goog-copy-source"];
+
+/// Refuses what would be taken for something else: an object that is overwritten by its own tags, an empty copy.
+fn check_understood(target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
+    let subresource = SUBRESOURCES.into_iter().find(|name| target.parameter(name).is_some());
+    let uploads = target.key.is_none().then_some("uploads").filter(|name| target.parameter(name).is_some());
+    let copy = COPIES.into_iter().find(|name| headers.contains_key(*name));
+    match subresource.or(uploads).or(copy) {
+        Some(name) => Err(Refusal::not_implemented(format!("`{name}` is not supported"))),
+        None => Ok(()),
+    }
+}
+
 async fn serve(State(platform): State<Arc<Platform>>, request: Request) -> Result<Response, Refusal> {
     let target = Target::of(&request)?;
     let verified = signature::verify(&platform, &target.bucket, &request)?;
+    check_understood(&target, request.headers())?;
     let upload = target.parameter("uploadId");
     let method = request.method().clone();
     match (method, &target.key, upload) {
@@ -107,7 +155,9 @@ fn no_such_key() -> Refusal {
 }
 
 /// Writes a body down, in pieces as they come.
-async fn receive(platform: &Platform, mut body: BodyDataStream, verified: &Verified) -> Result<Upload, Refusal> {
+async fn receive(platform: &Platform, request: Request, verified: &Verified) -> Result<Upload, Refusal> {
+    let mut stated = digests::Stated::of(request.headers())?;
+    let mut body = request.into_body().into_data_stream();
     let broken = |_| Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body broke off");
     let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
     let mut digest = verified.digest();
@@ -118,9 +168,11 @@ async fn receive(platform: &Platform, mut body: BodyDataStream, verified: &Verif
         if let Some(digest) = &mut digest {
             digest.update(&piece);
         }
+        stated.update(&piece);
         upload.write(&piece).await.map_err(Refusal::internal)?;
     }
     verified.check(digest.map(digest::Context::finish).as_ref())?;
+    stated.check()?;
     Ok(upload)
 }
 
@@ -132,19 +184,13 @@ async fn store(
     verified: &Verified,
 ) -> Result<Response, Refusal> {
     let headers = request.headers().clone();
-    conditions::check_generation(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
-    let upload = receive(platform, request.into_body().into_data_stream(), verified).await?;
+    conditions::check_write(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
+    let upload = receive(platform, request, verified).await?;
     let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
     object.about.content_encoding = headers.get(header::CONTENT_ENCODING).map(text);
-    if stated_checksum(&headers).is_some_and(|stated| stated != checksum_text(object.about.crc32c)) {
-        return Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "BadDigest",
-            "the body does not have the CRC32C that was stated",
-        ));
-    }
+    object.about.metadata = metadata(&headers);
     // Somebody else may have been faster while the body came.
-    conditions::check_generation(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
+    conditions::check_write(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
     let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
     Ok((StatusCode::OK, object_headers(&object)).into_response())
 }
@@ -212,6 +258,11 @@ fn object_headers(object: &Object) -> HeaderMap {
     let about = &object.about;
     let mut headers = HeaderMap::new();
     set(&mut headers, header::ETAG, &object.etag());
+    for (name, value) in &about.metadata {
+        if let Ok(name) = HeaderName::try_from(name) {
+            set(&mut headers, name, value);
+        }
+    }
     set(&mut headers, header::LAST_MODIFIED, &conditions::http_date(about.created_at));
     for (name, value) in [
         ("x-goog-hash", format!("crc32c={}", checksum_text(about.crc32c))),
@@ -240,10 +291,13 @@ fn stated<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("application/octet-stream")
 }
 
-/// The CRC32C that the sender states in `x-goog-hash`.
-fn stated_checksum(headers: &HeaderMap) -> Option<&str> {
-    let hashes = headers.get("x-goog-hash")?.to_str().ok()?;
-    hashes.split(',').find_map(|hash| hash.trim().strip_prefix("crc32c="))
+/// What is kept of an object beside its content, and sent with it: the sender's own metadata, how it may be kept and shown.
+fn metadata(headers: &HeaderMap) -> BTreeMap<String, String> {
+    const KEPT: [HeaderName; 3] = [header::CACHE_CONTROL, header::CONTENT_DISPOSITION, header::CONTENT_LANGUAGE];
+    let own =
+        |name: &HeaderName| ["x-amz-meta-", "x-goog-meta-"].iter().any(|prefix| name.as_str().starts_with(prefix));
+    let kept = headers.iter().filter(|(name, _)| own(name) || KEPT.contains(name));
+    kept.map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
 impl Platform {

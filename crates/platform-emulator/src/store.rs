@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
+/// The one file, in the data folder.
+pub(crate) const FILE: &str = "state.redb";
 /// So many changes at most are written together.
 const TOGETHER: usize = 1000;
 
@@ -49,7 +51,7 @@ pub(crate) struct Found(BTreeMap<String, Vec<u8>>);
 impl Store {
     /// Opens the file in `folder`, and reads all that is in it. It holds keys, so nobody else may read it.
     pub(crate) fn open(folder: &Path) -> io::Result<(Self, Found)> {
-        let path = folder.join("state.redb");
+        let path = folder.join(FILE);
         let named = |error: redb::Error| io::Error::other(format!("{}: {error}", path.display()));
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);

@@ -56,6 +56,7 @@ pub(super) async fn list(
                 && metadata.as_ref().is_none_or(|path| path.is_in(&item.custom_metadata))
         };
         let mut items: Vec<&Item> = run.items.iter().filter(fits).collect();
+        Parameters::check_work(metadata.as_ref())?;
         sort.apply(&mut items, |item, field| sort_key(item, field));
         let now = platform.timestamp();
         Ok(Json(page.existing_of(items)?.into_iter().map(|item| describe::item(reader, run, item, now)).collect()))

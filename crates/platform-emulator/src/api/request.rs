@@ -122,6 +122,15 @@ impl Parameters {
         text.parse().map(Some).map_err(|error| refused(format!("Invalid JSONPath expression: {error}")))
     }
 
+    /// Refuses a filter that has turned out to take too much work.
+    pub(super) fn check_work(filter: Option<&JsonPath>) -> Result<(), Problem> {
+        if filter.is_some_and(JsonPath::is_exhausted) {
+            let message = "the JSONPath expression takes too much work";
+            return Err(Problem::invalid(json!(["query", "custom_metadata"]), message));
+        }
+        Ok(())
+    }
+
     /// Which part of a list is asked for.
     pub(super) fn page(&self) -> Result<Page, Problem> {
         self.page_with("page_size")

@@ -62,6 +62,7 @@ pub(super) async fn list(
                 && metadata.as_ref().is_none_or(|path| path.is_in(&run.custom_metadata))
         };
         let mut runs: Vec<&Run> = records.runs.values().filter(fits).collect();
+        Parameters::check_work(metadata.as_ref())?;
         sort.apply(&mut runs, |run, field| sort_key(run, field));
         Ok(Json(page.existing_of(runs)?.into_iter().map(|run| describe::run(records, run)).collect()))
     })

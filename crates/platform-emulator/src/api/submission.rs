@@ -122,6 +122,9 @@ fn accept(platform: &Platform, application: &Application, items: Vec<SubmittedIt
     let needed = platform.now() + INPUT_LIFETIME;
     for SubmittedItem { external_id, custom_metadata, input_artifacts } in items {
         let broken = |rule: &str| Problem::BadRequest(format!("item {external_id}: {rule}"));
+        if external_id.is_empty() {
+            return Err(broken("the external_id is empty"));
+        }
         if !names.insert(external_id.clone()) {
             return Err(broken("the external_id is not unique within the run"));
         }

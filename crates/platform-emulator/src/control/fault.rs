@@ -136,6 +136,10 @@ impl Fault {
     /// What is wrong with the fault itself.
     pub(super) fn check(&self) -> Result<(), String> {
         match self.effect {
+            // RFC 9110, sections 15.3.5 and 15.4.5.
+            Effect::Status { status: status @ (204 | 205 | 304), body: Some(_) } => {
+                Err(format!("an answer with the status {status} has no body"))
+            }
             Effect::Status { status, .. } if !(200..600).contains(&status) => {
                 Err(format!("the status {status} is not within 200 to 599"))
             }

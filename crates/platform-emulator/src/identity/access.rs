@@ -15,7 +15,7 @@ use crate::store::{Changes, Found, Store};
 pub(super) struct Revoked {
     /// Tokens by their id, with the second of their end.
     tokens: Mutex<HashMap<String, u64>>,
-    /// All tokens that a user got up to this second.
+    /// All tokens that a user got up to this moment, in microseconds.
     users: Mutex<HashMap<String, u64>>,
 }
 
@@ -51,11 +51,22 @@ impl Revoked {
 
     fn holds(&self, claims: &Claims) -> bool {
         claims.jti.as_ref().is_some_and(|id| self.tokens.lock().contains_key(id))
-            || self.users.lock().get(&claims.sub).is_some_and(|moment| claims.iat <= *moment)
+            || self.users.lock().get(&claims.sub).is_some_and(|moment| issued_at(claims) <= *moment)
     }
 }
 
+/// When a token was issued, in microseconds: `iat` has only seconds, and a login right after a revocation is good.
+fn issued_at(claims: &Claims) -> u64 {
+    let moment = claims.jti.as_ref().and_then(|id| u64::from_str_radix(id.split_once('-')?.0, 16).ok());
+    moment.unwrap_or(0)
+}
+
 impl Platform {
+    /// The id of a new token, which says when it was issued.
+    pub(super) fn new_token_id(&self) -> String {
+        format!("{:x}-{}", self.identity.next_moment(self.now()), self.random.token())
+    }
+
     /// What an access token of the platform's own says, if it is good.
     pub(super) fn own_claims(&self, token: &str) -> Option<Claims> {
         let id = jsonwebtoken::decode_header(token).ok()?.kid?;
@@ -71,9 +82,10 @@ impl Platform {
     pub(crate) async fn revoke_access(&self, user: &str) -> io::Result<()> {
         let written = {
             let mut users = self.identity.revoked.users.lock();
-            users.insert(user.to_owned(), self.unix_now());
+            let moment = self.identity.next_moment(self.now());
+            users.insert(user.to_owned(), moment);
             let mut changes = Changes::default();
-            changes.put(format!("revoked-user/{user}"), &self.unix_now());
+            changes.put(format!("revoked-user/{user}"), &moment);
             self.state.store().write(changes)
         };
         written.await.map_err(io::Error::other)

@@ -22,7 +22,7 @@ pub(super) struct Code {
 
 pub(super) async fn show(State(platform): State<Arc<Platform>>, Query(code): Query<Code>) -> Response {
     // Only a code of ours is shown again: nothing else of the request reaches the page.
-    let known = code.user_code.filter(|code| platform.identity.devices.is_open(code, platform.now()));
+    let known = code.user_code.and_then(|typed| platform.identity.devices.open_code(&typed, platform.now()));
     let users = login::options(&platform, None, None);
     let form = format!(
         r#"<form method="post" action="/activate">
@@ -40,12 +40,12 @@ pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) ->
     let decision = if form.text("decision") == Some("approve") { Decision::Approved } else { Decision::Denied };
     let wanted = form.text("user");
     // The first user unless something is said.
-    let user = platform.accounts.people().find(|user| wanted.is_none_or(|id| *id == user.id));
+    let user = platform.accounts.people().find(|user| wanted.is_none_or(|name| login::is_called(user, name)));
     let Some(user) = user else {
         return page(StatusCode::NOT_FOUND, TITLE, "<p>There is no such user.</p>");
     };
-    let code = form.text("user_code").unwrap_or_default().trim().to_uppercase();
-    if platform.identity.devices.decide(&code, decision, &user.id, platform.now()) {
+    let code = form.text("user_code").unwrap_or_default();
+    if platform.identity.devices.decide(code, decision, &user.id, platform.now()) {
         page(StatusCode::OK, TITLE, "<p>Done. You can close this page.</p>")
     } else {
         let text = "<p>There is no login with this code, or it has expired. Start it again.</p>";

@@ -42,11 +42,18 @@ impl Client {
             let id = form.text("client_id").ok_or(Refusal::new("invalid_request", "client_id is missing"))?;
             return Self::check(id, form.text("client_secret")).ok_or(unknown);
         };
-        let decoded = basic.strip_prefix("Basic ").and_then(|text| STANDARD.decode(text).ok());
+        if form.text("client_secret").is_some() {
+            return Err(Refusal::new("invalid_request", "the client proves itself in the header and in the form"));
+        }
+        let decoded = scheme(basic, "Basic").and_then(|text| STANDARD.decode(text).ok());
         let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let (id, secret) = decoded.split_once(':').unwrap_or_default();
         let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        Self::check(&plain(id), Some(&plain(secret))).ok_or_else(|| unknown.with_challenge())
+        let client = Self::check(&plain(id), Some(&plain(secret))).ok_or_else(|| unknown.with_challenge())?;
+        if form.text("client_id").is_some_and(|id| id != client.id) {
+            return Err(Refusal::new("invalid_request", "the form names another client than the header"));
+        }
+        Ok(client)
     }
 
     fn check(id: &str, secret: Option<&str>) -> Option<&'static Self> {
@@ -77,6 +84,12 @@ impl Client {
         grants.dedup();
         grants
     }
+}
+
+/// What follows the name of a scheme in an `Authorization` header; the name may be in any case (RFC 9110, section 11.1).
+pub(crate) fn scheme<'a>(authorization: &'a str, name: &str) -> Option<&'a str> {
+    let (found, rest) = authorization.split_once(' ')?;
+    found.eq_ignore_ascii_case(name).then(|| rest.trim_start())
 }
 
 /// Whether the browser may be sent there: to this machine, on any port (RFC 8252, section 7.3).

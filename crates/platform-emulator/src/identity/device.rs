@@ -68,13 +68,15 @@ impl Devices {
     /// Records what `user` said to the login with `user_code`; `false` if there is none to decide on.
     pub(crate) fn decide(&self, user_code: &str, decision: Decision, user: &str, now: SystemTime) -> bool {
         let mut logins = self.0.lock();
-        let open = logins.values_mut().find(|login| login.user_code == user_code && login.is_open(now));
+        let open = logins.values_mut().find(|login| login.has_code(user_code) && login.is_open(now));
         open.map(|login| (login.decision, login.user) = (Some(decision), Some(user.to_owned()))).is_some()
     }
 
-    /// Whether the user can still decide on the login with `user_code`.
-    pub(crate) fn is_open(&self, user_code: &str, now: SystemTime) -> bool {
-        self.0.lock().values().any(|login| login.user_code == user_code && login.is_open(now))
+    /// The code, as it was given out, of a login that the user can still decide on.
+    pub(crate) fn open_code(&self, typed: &str, now: SystemTime) -> Option<String> {
+        let logins = self.0.lock();
+        let open = logins.values().find(|login| login.has_code(typed) && login.is_open(now))?;
+        Some(open.user_code.clone())
     }
 
     /// Who approved a login, and its scope, once.
@@ -103,6 +105,13 @@ impl Devices {
 impl Login {
     fn is_expired(&self, now: SystemTime) -> bool {
         self.started + LIFETIME <= now
+    }
+
+    /// Users leave out the dash, and write as they like (RFC 8628, section 6.1).
+    fn has_code(&self, typed: &str) -> bool {
+        let bare =
+            |code: &str| code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
+        bare(typed) == bare(&self.user_code)
     }
 
     fn is_open(&self, now: SystemTime) -> bool {

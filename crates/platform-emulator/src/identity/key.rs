@@ -32,9 +32,8 @@ pub(crate) enum KeyError {
 pub(crate) struct Claims {
     pub(crate) sub: String,
     pub(crate) exp: u64,
-    #[serde(default)]
-    pub(crate) iat: u64,
     pub(crate) jti: Option<String>,
+    pub(crate) azp: Option<String>,
     pub(crate) scope: Option<String>,
 }
 

@@ -20,6 +20,8 @@ use crate::account::{AUDIENCE, User};
 use crate::page::{escaped, page};
 use crate::platform::Platform;
 
+/// RFC 7636, section 4.1.
+const VERIFIER_LENGTHS: std::ops::RangeInclusive<usize> = 43..=128;
 /// How long a code is good for.
 const LIFETIME: Duration = Duration::from_secs(60);
 /// For so long it is remembered what came of a code.
@@ -83,6 +85,9 @@ impl Codes {
             return Err(refused("the redirect_uri is another than that of the login"));
         }
         let verifier = form.text("code_verifier").unwrap_or_default();
+        if !VERIFIER_LENGTHS.contains(&verifier.len()) {
+            return Err(refused("the code_verifier must have 43 to 128 characters"));
+        }
         let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()));
         if !bool::from(challenge.as_bytes().ct_eq(known.challenge.as_bytes())) {
             return Err(refused("the code_verifier does not fit the challenge of the login"));
@@ -136,7 +141,7 @@ fn answer(platform: &Platform, form: &Form, decided: bool) -> Response {
 }
 
 fn check(client: &Client, form: &Form) -> Result<(), Refusal> {
-    if form.text("response_type") != Some("code") {
+    if form.required("response_type", "response_type is missing")? != "code" {
         return Err(Refusal::new("unsupported_response_type", "response_type must be code"));
     }
     client.may(super::token::CODE)?;
@@ -151,6 +156,11 @@ fn check(client: &Client, form: &Form) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a user is meant by an id or an address.
+pub(super) fn is_called(user: &User, name: &str) -> bool {
+    user.id == name || user.email.eq_ignore_ascii_case(name)
+}
+
 /// Those who may log in for a client that names an organisation, or none.
 fn candidates<'a>(platform: &'a Platform, organization: Option<&str>) -> impl Iterator<Item = &'a User> {
     platform.accounts.people().filter(move |user| organization.is_none_or(|wanted| user.organization == wanted))
@@ -158,19 +168,18 @@ fn candidates<'a>(platform: &'a Platform, organization: Option<&str>) -> impl It
 
 /// Who logs in; `None` as long as the user has to say so.
 fn choose<'a>(platform: &'a Platform, form: &Form, decided: bool) -> Result<Option<&'a User>, Refusal> {
-    let fits = |user: &&User, name: &str| user.id == name || user.email.eq_ignore_ascii_case(name);
     let mut users = candidates(platform, form.text("organization"));
     if decided {
         if form.text("decision") != Some("approve") {
             return Err(Refusal::new("access_denied", "the user did not log in"));
         }
         let name = form.text("user").unwrap_or_default();
-        let user = users.find(|user| fits(user, name));
+        let user = users.find(|user| is_called(user, name));
         return user.map(Some).ok_or(Refusal::new("access_denied", "there is no such user in the organization"));
     }
     if platform.config.automatic_login {
         let hint = form.text("login_hint");
-        let user = users.find(|user| hint.is_none_or(|hint| fits(user, hint)));
+        let user = users.find(|user| hint.is_none_or(|hint| is_called(user, hint)));
         return user.map(Some).ok_or(Refusal::new("access_denied", "nobody fits the login_hint and the organization"));
     }
     if form.text("prompt") == Some("none") {
@@ -212,7 +221,7 @@ fn back(platform: &Platform, form: &Form, mut redirect: Url, parameters: &[(&str
 /// The users as options of a choice; the one who is hinted at is chosen already.
 pub(super) fn options(platform: &Platform, organization: Option<&str>, hint: Option<&str>) -> String {
     let option = |user: &User| {
-        let chosen = hint.is_some_and(|hint| user.id == hint || user.email.eq_ignore_ascii_case(hint));
+        let chosen = hint.is_some_and(|hint| is_called(user, hint));
         let of = platform.accounts.organization(&user.organization).map_or("", |of| &of.display_name);
         format!(
             r#"<option value="{}"{}>{} ({}), {}</option>"#,

@@ -25,7 +25,9 @@ pub(super) struct Family {
     pub(super) scope: String,
     started_at: Timestamp,
     current: Vec<u8>,
-    previous: Option<Vec<u8>>,
+    /// Those before it, the latest last.
+    #[serde(default)]
+    used: Vec<Vec<u8>>,
     rotated_at: Timestamp,
     /// The token is good again and again.
     #[serde(default)]
@@ -40,6 +42,13 @@ fn digest_of(token: &str) -> Vec<u8> {
 /// Tokens begin with the id of their family.
 fn family_of(token: &str) -> &str {
     token.split_once('.').map_or("", |(family, _)| family)
+}
+
+impl Family {
+    /// Whether a token is one of this login, good or not.
+    fn knows(&self, digest: &Vec<u8>) -> bool {
+        self.current == *digest || self.used.contains(digest)
+    }
 }
 
 impl Families {
@@ -74,7 +83,7 @@ impl Platform {
             scope: scope.to_owned(),
             started_at: now,
             current: digest_of(&token),
-            previous: None,
+            used: Vec::new(),
             rotated_at: now,
             lasting,
             revoked: false,
@@ -98,8 +107,13 @@ impl Platform {
         self.timestamp().duration_since(family.started_at).unsigned_abs() >= lifetime
     }
 
-    /// Takes a refresh token, and gives the next one with what it stands for.
-    pub(super) async fn rotate_refresh(&self, token: &str, client: &str) -> Result<(Family, String), Refusal> {
+    /// Takes a refresh token, and gives the next one with what it stands for, and what `check` makes of its scope.
+    pub(super) async fn rotate_refresh<T>(
+        &self,
+        token: &str,
+        client: &str,
+        check: impl FnOnce(&str) -> Result<T, Refusal>,
+    ) -> Result<(Family, String, T), Refusal> {
         let refused = |description| Err(Refusal::new("invalid_grant", description));
         let (id, digest, now) = (family_of(token).to_owned(), digest_of(token), self.timestamp());
         self.change_families(|families, changes| {
@@ -108,31 +122,37 @@ impl Platform {
                 return Ok(refused("the refresh token is unknown, has ended or is revoked"));
             };
             let grace = Duration::from_secs(self.config.refresh_grace_seconds);
-            let in_grace = family.previous.as_ref() == Some(&digest)
-                && now.duration_since(family.rotated_at).unsigned_abs() < grace;
+            let in_grace =
+                family.used.last() == Some(&digest) && now.duration_since(family.rotated_at).unsigned_abs() < grace;
+            if !family.knows(&digest) {
+                return Ok(refused("the refresh token is unknown, has ended or is revoked"));
+            }
             if family.current != digest && !in_grace {
                 // Somebody else has a copy: nobody is trusted any more.
                 family.revoked = true;
                 changes.put(format!("refresh/{id}"), family);
                 return Ok(refused("the refresh token was used before; the login is revoked"));
             }
+            // What is refused uses nothing up.
+            let checked = check(&family.scope)?;
             if family.lasting {
-                return Ok(Ok((family.clone(), token.to_owned())));
+                return Ok(Ok((family.clone(), token.to_owned(), checked)));
             }
             let next = self.new_refresh_token(&id);
-            family.previous = Some(std::mem::replace(&mut family.current, digest_of(&next)));
+            family.used.push(std::mem::replace(&mut family.current, digest_of(&next)));
             family.rotated_at = now;
             changes.put(format!("refresh/{id}"), family);
-            Ok(Ok((family.clone(), next)))
+            Ok(Ok((family.clone(), next, checked)))
         })
         .await?
     }
 
     /// Revokes the login that a refresh token comes from; `false` if it is none of this client's.
     pub(super) async fn revoke_family(&self, token: &str, client: Option<&str>) -> Result<bool, Refusal> {
-        let id = family_of(token).to_owned();
+        let (id, digest) = (family_of(token).to_owned(), digest_of(token));
         self.change_families(|families, changes| {
-            let family = families.get_mut(&id).filter(|family| client.is_none_or(|client| family.client == client));
+            let theirs = |family: &&mut Family| client.is_none_or(|client| family.client == client);
+            let family = families.get_mut(&id).filter(theirs).filter(|family| family.knows(&digest));
             let Some(family) = family else { return Ok(false) };
             family.revoked = true;
             changes.put(format!("refresh/{id}"), family);

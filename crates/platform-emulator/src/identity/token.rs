@@ -114,8 +114,7 @@ async fn start_refresh(
 
 async fn refresh(platform: &Platform, client: &'static Client, form: &Form) -> Result<Value, Refusal> {
     let token = form.required("refresh_token", "refresh_token is missing")?;
-    let (family, next) = platform.rotate_refresh(token, client.id).await?;
-    let scope = narrowed(&family.scope, form)?;
+    let (family, next, scope) = platform.rotate_refresh(token, client.id, |granted| narrowed(granted, form)).await?;
     let user = user(platform, &family.user)?;
     Ok(give(platform, Grant { client, user, scope, refresh_token: Some(next), nonce: None, acts: false })?.1)
 }
@@ -123,9 +122,9 @@ async fn refresh(platform: &Platform, client: &'static Client, form: &Form) -> R
 /// The scope that is asked for, which is no wider than `granted` (RFC 6749, section 6).
 fn narrowed(granted: &str, form: &Form) -> Result<String, Refusal> {
     let Some(wanted) = form.text("scope") else { return Ok(granted.to_owned()) };
-    let known = |part: &str| granted.split(' ').any(|known| known == part);
-    if wanted.split(' ').all(known) {
-        return Ok(wanted.to_owned());
+    let parts: Vec<_> = wanted.split_ascii_whitespace().collect();
+    if parts.iter().all(|part| granted.split_ascii_whitespace().any(|known| known == *part)) {
+        return Ok(parts.join(" "));
     }
     Err(Refusal::new("invalid_scope", "the scope is wider than that of the login"))
 }
@@ -151,7 +150,9 @@ fn act(platform: &Platform, client: &'static Client, form: &Form, grant_type: &s
         form.required("assertion", "assertion is missing")?
     };
     let claims = platform.own_claims(token);
-    let claims = claims.ok_or(Refusal::new("invalid_grant", "the token of the user is not good, or has ended"))?;
+    // RFC 8693, section 2.2.2, has another code for it than RFC 7523, section 3.1.
+    let code = if exchange { "invalid_request" } else { "invalid_grant" };
+    let claims = claims.ok_or(Refusal::new(code, "the token of the user is not good, or has ended"))?;
     let user = user(platform, &claims.sub)?;
     let granted = claims.scope.unwrap_or_default();
     let scope = if exchange { narrowed(&granted, form)? } else { form.text("scope").unwrap_or_default().to_owned() };
@@ -183,7 +184,7 @@ fn give(platform: &Platform, grant: Grant<'_>) -> Result<(Signed, Value), Refusa
 }
 
 fn sign_access(platform: &Platform, grant: &Grant<'_>, lifetime: u64) -> Result<Signed, Refusal> {
-    let (now, id) = (platform.unix_now(), platform.random.token());
+    let (now, id) = (platform.unix_now(), platform.new_token_id());
     let end = now.saturating_add(lifetime);
     let mut claims = json!({
         "iss": platform.issuer.as_str(),
@@ -226,7 +227,7 @@ async fn revoke_token(platform: &Platform, id: &str, end: u64) -> Result<(), Ref
     revoked.await.map_err(|_| Refusal::new("server_error", "the revocation could not be written down"))
 }
 
-/// Revokes a token (RFC 7009); one that is not known needs no revocation.
+/// Revokes a token (RFC 7009); one that is not known, or is another client's, is left alone.
 pub(super) async fn revoke(
     State(platform): State<Arc<Platform>>,
     headers: HeaderMap,
@@ -235,7 +236,7 @@ pub(super) async fn revoke(
     let client = Client::authenticate(&headers, &form)?;
     let token = form.required("token", "token is missing")?;
     if !platform.revoke_family(token, Some(client.id)).await?
-        && let Some(claims) = platform.own_claims(token)
+        && let Some(claims) = platform.own_claims(token).filter(|claims| claims.azp.as_deref() == Some(client.id))
         && let Some(id) = claims.jti
     {
         revoke_token(&platform, &id, claims.exp).await?;

@@ -1,7 +1,8 @@
 //! What a tree finds in a document.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
+use std::cmp;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -19,14 +20,22 @@ struct Missing;
 struct Evaluation<'a> {
     strict: bool,
     root: &'a Value,
+    budget: &'a AtomicUsize,
 }
 
 pub(super) fn exists(path: &JsonPath, document: &Value) -> bool {
-    let evaluation = Evaluation { strict: path.strict, root: document };
+    let evaluation = Evaluation { strict: path.strict, root: document, budget: &path.budget };
     evaluation.sequence(&path.root, document).is_ok_and(|sequence| !sequence.is_empty())
 }
 
 impl<'a> Evaluation<'a> {
+    /// Takes so much work out of the budget; when there is not enough left, nothing is found any more.
+    fn spend(&self, work: usize) -> Result<(), Missing> {
+        let left = self.budget.load(Ordering::Relaxed).saturating_sub(work);
+        self.budget.store(left, Ordering::Relaxed);
+        if left == 0 { Err(Missing) } else { Ok(()) }
+    }
+
     fn sequence(&self, node: &'a Node, current: &'a Value) -> Result<Sequence<'a>, Missing> {
         match node {
             Node::Root => Ok(vec![Cow::Borrowed(self.root)]),
@@ -44,6 +53,7 @@ impl<'a> Evaluation<'a> {
     fn step(&self, step: &'a Step, from: Sequence<'a>) -> Result<Sequence<'a>, Missing> {
         let mut found = Vec::new();
         for value in from {
+            self.spend(1)?;
             match value {
                 Cow::Borrowed(value) => self.follow(step, value, &mut found)?,
                 // Sizes, types and truth values have nothing below them; only a filter lets them pass.
@@ -54,6 +64,7 @@ impl<'a> Evaluation<'a> {
                 }
             }
         }
+        self.spend(found.len())?;
         if found.len() > MOST { Err(Missing) } else { Ok(found) }
     }
 
@@ -107,12 +118,12 @@ impl<'a> Evaluation<'a> {
     }
 
     fn passes(&self, filter: &'a Step, value: &'a Value) -> bool {
-        matches!(filter, Step::Filter(condition) if self.holds(condition, value) == Some(true))
+        self.spend(1).is_ok() && matches!(filter, Step::Filter(condition) if self.holds(condition, value) == Some(true))
     }
 
     /// The same for a value that was made on the way.
     fn holds_of(&self, condition: &Node, value: &Value) -> bool {
-        Evaluation { strict: self.strict, root: self.root }.holds(condition, value) == Some(true)
+        Evaluation { strict: self.strict, root: self.root, budget: self.budget }.holds(condition, value) == Some(true)
     }
 
     /// True, false, or unknown.
@@ -125,6 +136,7 @@ impl<'a> Evaluation<'a> {
             Node::Exists(inner) => Some(!self.sequence(inner, current).ok()?.is_empty()),
             Node::Compare(comparison, left, right) => {
                 let (left, right) = (self.operands(left, current)?, self.operands(right, current)?);
+                self.spend(left.len().saturating_mul(right.len())).ok()?;
                 let pairs = left.iter().flat_map(|left| right.iter().map(move |right| (left, right)));
                 any(pairs.map(|(left, right)| compare(*comparison, left, right)))
             }
@@ -146,7 +158,9 @@ impl<'a> Evaluation<'a> {
             Cow::Borrowed(Value::Array(elements)) if !self.strict => elements.iter().map(Cow::Borrowed).collect(),
             other => vec![other],
         });
-        Some(unwrapped.collect())
+        let unwrapped: Sequence<'_> = unwrapped.collect();
+        self.spend(unwrapped.len()).ok()?;
+        Some(unwrapped)
     }
 }
 
@@ -170,7 +184,7 @@ fn any(pairs: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 
 fn compare(comparison: Comparison, left: &Value, right: &Value) -> Option<bool> {
     let order = match (left, right) {
-        (Value::Null, Value::Null) => Ordering::Equal,
+        (Value::Null, Value::Null) => cmp::Ordering::Equal,
         // Null differs from everything else, and is neither more nor less.
         (Value::Null, _) | (_, Value::Null) => return Some(matches!(comparison, Comparison::NotEqual)),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),

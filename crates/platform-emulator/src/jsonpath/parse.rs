@@ -5,7 +5,7 @@ use std::str::FromStr;
 use regex::RegexBuilder;
 use serde_json::{Number, Value};
 
-use super::{Comparison, Index, JsonPath, Node, PathError, Step};
+use super::{BUDGET, Comparison, Index, JsonPath, Node, PathError, Step};
 
 /// How deep parentheses, filters and negations may be nested.
 const DEEPEST: usize = 32;
@@ -50,7 +50,7 @@ impl FromStr for JsonPath {
             parser.either()?
         };
         parser.space();
-        if parser.rest().is_empty() { Ok(Self { strict, root }) } else { parser.fail("the end") }
+        if parser.rest().is_empty() { Ok(Self { strict, root, budget: BUDGET.into() }) } else { parser.fail("the end") }
     }
 }
 

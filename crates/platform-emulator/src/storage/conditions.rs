@@ -34,6 +34,21 @@ fn failed(message: &str) -> Refusal {
     Refusal::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message)
 }
 
+/// A writer may want what is there to be a certain object, or nothing.
+pub(super) fn check_write(headers: &HeaderMap, object: Option<&Object>) -> Result<(), Refusal> {
+    check_generation(headers, object)?;
+    if text(headers, "if-match").is_some_and(|tags| !object.is_some_and(|object| lists(tags, object, Compare::Strong)))
+    {
+        return Err(failed("the object is not there, or has another entity tag"));
+    }
+    if text(headers, "if-none-match")
+        .is_some_and(|tags| object.is_some_and(|object| lists(tags, object, Compare::Weak)))
+    {
+        return Err(failed("the object is there"));
+    }
+    Ok(())
+}
+
 /// A writer or reader may want one generation; 0 is for an object that is not there.
 pub(super) fn check_generation(headers: &HeaderMap, object: Option<&Object>) -> Result<(), Refusal> {
     let Some(wanted) = text(headers, "x-goog-if-generation-match") else { return Ok(()) };
@@ -41,18 +56,40 @@ pub(super) fn check_generation(headers: &HeaderMap, object: Option<&Object>) -> 
     if wanted == generation.to_string() { Ok(()) } else { Err(failed("the object has another generation")) }
 }
 
+/// How entity tags are compared (RFC 9110, section 8.8.3.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compare {
+    Strong,
+    Weak,
+}
+
 /// Whether one of the entity tags in a list is that of the object.
-fn lists(tags: &str, object: &Object) -> bool {
+fn lists(tags: &str, object: &Object, compare: Compare) -> bool {
     let etag = object.etag();
-    tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    let bare = |tag| if compare == Compare::Weak { str::strip_prefix(tag, "W/").unwrap_or(tag) } else { tag };
+    tags.split(',').map(str::trim).any(|tag| tag == "*" || bare(tag) == etag)
+}
+
+/// Whether the object was changed after the moment in a header; `None` if there is none, or it cannot be read.
+fn changed_since(headers: &HeaderMap, name: &str, object: &Object) -> Option<bool> {
+    let moment = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text(headers, name)?).ok()?;
+    // A date has no fractions of a second.
+    Some(object.about.created_at.as_second() > moment.as_second())
 }
 
 /// Whether the object is to be sent at all; if not, the reader has it.
 pub(super) fn is_wanted(object: &Object, headers: &HeaderMap) -> Result<bool, Refusal> {
-    if text(headers, "if-match").is_some_and(|tags| !lists(tags, object)) {
-        return Err(failed("the object has another entity tag"));
+    let unfit = match text(headers, "if-match") {
+        Some(tags) => !lists(tags, object, Compare::Strong),
+        None => changed_since(headers, "if-unmodified-since", object) == Some(true),
+    };
+    if unfit {
+        return Err(failed("the object has another entity tag, or was changed since"));
     }
-    Ok(text(headers, "if-none-match").is_none_or(|tags| !lists(tags, object)))
+    Ok(match text(headers, "if-none-match") {
+        Some(tags) => !lists(tags, object, Compare::Weak),
+        None => changed_since(headers, "if-modified-since", object) != Some(false),
+    })
 }
 
 /// The range that is asked for. One that is not understood is ignored; several are refused.
@@ -62,7 +99,8 @@ pub(super) fn select(object: &Object, headers: &HeaderMap) -> Result<Selection, 
     if text(headers, "if-range").is_some_and(|validator| !known(validator)) {
         return Ok(Selection::Whole);
     }
-    let Some(ranges) = text(headers, "range").and_then(|value| value.trim().strip_prefix("bytes=")) else {
+    let asked = text(headers, "range").and_then(|value| value.trim().split_once('='));
+    let Some((_, ranges)) = asked.filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes")) else {
         return Ok(Selection::Whole);
     };
     if ranges.contains(',') {

@@ -147,7 +147,8 @@ fn page(
                 continue;
             }
             if page.entries.len() + page.prefixes.len() == size {
-                page.more = true;
+                // Nobody could go on from a page of nothing.
+                page.more = size > 0;
                 break;
             }
             page.next = Some(common.unwrap_or(key).to_owned());

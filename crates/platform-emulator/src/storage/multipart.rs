@@ -1,6 +1,7 @@
 //! Objects that are uploaded in parts. Uploads that are not completed do not survive the process.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -17,6 +18,8 @@ use super::{Object, Refusal, Target, object_headers, receive, stated};
 use crate::platform::Platform;
 
 const MOST_PARTS: u32 = 10_000;
+/// A page of a list of parts has no more.
+const MOST_LISTED: u32 = 1000;
 /// Every part but the last has at least 5 MiB.
 const SMALLEST_PART: u64 = 5 * 1024 * 1024;
 /// The longest list of parts that is read.
@@ -31,6 +34,7 @@ struct Pending {
     key: String,
     content_type: String,
     content_encoding: Option<String>,
+    metadata: BTreeMap<String, String>,
     parts: BTreeMap<u32, Arc<Object>>,
 }
 
@@ -48,7 +52,11 @@ struct Listing<'a> {
     bucket: &'a str,
     key: &'a str,
     upload_id: &'a str,
+    part_number_marker: u32,
+    max_parts: usize,
     is_truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_part_number_marker: Option<u32>,
     part: Vec<ListedPart>,
 }
 
@@ -104,6 +112,7 @@ pub(super) fn start(platform: &Platform, target: &Target, key: &str, headers: &H
         key: key.to_owned(),
         content_type: stated(headers, &header::CONTENT_TYPE).to_owned(),
         content_encoding: headers.get(header::CONTENT_ENCODING).map(super::text),
+        metadata: super::metadata(headers),
         parts: BTreeMap::new(),
     };
     platform.multiparts.0.lock().insert(upload_id.clone(), pending);
@@ -121,7 +130,7 @@ pub(super) async fn put_part(
     let number = number.filter(|number| (1..=MOST_PARTS).contains(number));
     let number = number.ok_or_else(|| Refusal::invalid(format!("partNumber must be 1 to {MOST_PARTS}")))?;
     platform.multiparts.of(target, id, |_| ())?;
-    let upload = receive(platform, request.into_body().into_data_stream(), verified).await?;
+    let upload = receive(platform, request, verified).await?;
     let part = Arc::new(upload.finish("application/octet-stream").await.map_err(Refusal::internal)?);
     let headers = object_headers(&part);
     platform.multiparts.of(target, id, |upload| upload.parts.insert(number, part))?;
@@ -129,14 +138,33 @@ pub(super) async fn put_part(
 }
 
 pub(super) fn list_parts(platform: &Platform, target: &Target, id: &str) -> Result<Response, Refusal> {
+    let number = |name: &str, default: u32| match target.parameter(name) {
+        Some(text) => text.parse().map_err(|_| Refusal::invalid(format!("{name} is no number"))),
+        None => Ok(default),
+    };
+    let part_number_marker = number("part-number-marker", 0)?;
+    let max_parts = number("max-parts", MOST_LISTED)?.min(MOST_LISTED) as usize;
     platform.multiparts.of(target, id, |upload| {
-        let part = upload.parts.iter().map(|(number, part)| ListedPart {
+        let after = (Bound::Excluded(part_number_marker), Bound::Unbounded);
+        let listed = |(number, part): (&u32, &Arc<Object>)| ListedPart {
             part_number: *number,
             etag: part.etag(),
             size: part.about.bytes,
-        });
+        };
+        let part: Vec<_> = upload.parts.range(after).take(max_parts).map(listed).collect();
+        let is_truncated = max_parts > 0 && upload.parts.range(after).nth(max_parts).is_some();
+        let next = part.last().map(|part| part.part_number).filter(|_| is_truncated);
         let (bucket, key) = (target.bucket.as_str(), upload.key.as_str());
-        xml(&Listing { bucket, key, upload_id: id, is_truncated: false, part: part.collect() })
+        xml(&Listing {
+            bucket,
+            key,
+            upload_id: id,
+            part_number_marker,
+            max_parts,
+            is_truncated,
+            next_part_number_marker: next,
+            part,
+        })
     })
 }
 
@@ -159,12 +187,13 @@ pub(super) async fn complete(
     verified.check(verified.digest().map(|_| digest::digest(&digest::SHA256, &body)).as_ref())?;
     let body = std::str::from_utf8(&body).map_err(|_| malformed())?;
     let wanted: Completion = quick_xml::de::from_str(body).map_err(|_| malformed())?;
-    let (parts, content_type, content_encoding) = platform.multiparts.of(target, id, |upload| {
+    let (parts, content_type, content_encoding, metadata) = platform.multiparts.of(target, id, |upload| {
         let parts = choose(&upload.parts, &wanted)?;
-        Ok::<_, Refusal>((parts, upload.content_type.clone(), upload.content_encoding.clone()))
+        let Pending { content_type, content_encoding, metadata, .. } = upload;
+        Ok::<_, Refusal>((parts, content_type.clone(), content_encoding.clone(), metadata.clone()))
     })??;
     let mut object = platform.objects.join(parts, &content_type).await.map_err(Refusal::internal)?;
-    object.about.content_encoding = content_encoding;
+    (object.about.content_encoding, object.about.metadata) = (content_encoding, metadata);
     let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
     platform.multiparts.0.lock().remove(id);
     let location = format!("{}{}/{key}", platform.storage, target.bucket);

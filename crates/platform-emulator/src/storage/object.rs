@@ -64,6 +64,9 @@ pub(crate) struct About {
     pub(crate) generation: u64,
     #[serde(default)]
     pub(crate) created_at: Timestamp,
+    /// Headers that are sent with it.
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
     /// There is no file: the bytes come from a formula.
     #[serde(default)]
     pub(crate) seed: Option<u64>,
@@ -100,14 +103,17 @@ impl Objects {
             return Ok(new(Folder::Temporary(folder)));
         };
         let folder = data.join("objects");
-        fs::create_dir_all(&folder)?;
+        let named =
+            |error: io::Error, path: &Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        fs::create_dir_all(&folder).map_err(|error| named(error, &folder))?;
         let records = found.take::<Record>("object/")?;
         let kept: HashSet<_> = records.iter().map(|(_, record)| record.about.tag.clone()).collect();
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            // What was being written when the process ended, or replaced right before.
-            if !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
-                fs::remove_file(entry.path())?;
+        for entry in fs::read_dir(&folder).map_err(|error| named(error, &folder))? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // What was being written when the process ended, or replaced right before; what is not ours stays.
+            if is_tag(name) && !kept.contains(name) {
+                fs::remove_file(&path).map_err(|error| named(error, &path))?;
             }
         }
         let objects = new(Folder::Named(folder));
@@ -140,6 +146,7 @@ impl Objects {
             content_encoding: None,
             generation: 0,
             created_at: Timestamp::UNIX_EPOCH,
+            metadata: BTreeMap::new(),
             seed: Some(seed),
         };
         Object::new(about, self.folder.clone())
@@ -254,6 +261,7 @@ impl Upload {
             content_encoding: None,
             generation: 0,
             created_at: Timestamp::UNIX_EPOCH,
+            metadata: BTreeMap::new(),
             seed: None,
         };
         Ok(Object::new(about, folder))
@@ -262,6 +270,10 @@ impl Upload {
 
 fn new_tag() -> String {
     Uuid::new_v4().simple().to_string()
+}
+
+fn is_tag(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl Object {

@@ -30,8 +30,13 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "AccessDenied", message)
     }
 
+    /// Google says it with a 400, where S3 says 403.
     pub(crate) fn expired() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "ExpiredToken", "the URL has expired or is not valid yet")
+        Self::new(StatusCode::BAD_REQUEST, "ExpiredToken", "the URL has expired or is not valid yet")
+    }
+
+    pub(super) fn not_implemented(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` calls")]

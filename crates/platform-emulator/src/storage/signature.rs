@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{digest, hmac};
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
@@ -170,9 +170,7 @@ impl Signed {
         match hex_decode(&self.payload).filter(|digest| digest.len() == 32) {
             Some(digest) => Ok(Some(digest)),
             None if self.payload == UNSIGNED => Ok(None),
-            None => Err(Refusal::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "NotImplemented",
+            None => Err(Refusal::not_implemented(
                 "bodies that are signed chunk by chunk are not supported: sign the digest of the body, or leave it unsigned",
             )),
         }
@@ -282,21 +280,28 @@ fn canonical_request(request: &Request, signed: &Signed) -> Option<String> {
         .split('&')
         .filter(|pair| !pair.is_empty() && !pair.starts_with(&signature))
         // A name alone is signed with an empty value.
-        .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .collect();
+    // By name first: `a=` comes before `a-b=`, though `=` comes after `-`.
     parameters.sort_unstable();
+    let parameters: Vec<_> = parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut canonical = format!("{}\n{}\n{}\n", request.method(), request.uri().path(), parameters.join("&"));
     let names: Vec<&str> = signed.headers.split(';').collect();
     if !names.contains(&header::HOST.as_str()) {
         return None;
     }
     for name in names {
-        let values: Option<Vec<_>> =
-            request.headers().get_all(name).iter().map(|value| value.to_str().ok().map(str::trim)).collect();
+        let signed = |value: &HeaderValue| Some(single_spaced(value.to_str().ok()?));
+        let values: Option<Vec<_>> = request.headers().get_all(name).iter().map(signed).collect();
         let values = values.filter(|values| !values.is_empty())?;
         writeln!(canonical, "{name}:{}", values.join(",")).ok()?;
     }
     Some(format!("{canonical}\n{}\n{}", signed.headers, signed.payload))
+}
+
+/// A value as it is signed: without spaces around it, and one where there are several.
+fn single_spaced(value: &str) -> String {
+    value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// When a signed URL ends, if it says so; it may be one of any storage.
@@ -336,4 +341,34 @@ fn hex_decode(text: &str) -> Option<Vec<u8>> {
     digits
         .filter(|digits| digits.len() % 2 == 0)
         .map(|digits| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_written_as_it_is_signed() {
+        let request = Request::builder()
+            .uri("/bucket/key?b=2&a-b=1&a=1&X-Amz-Signature=00&c")
+            .header("host", "storage.test")
+            .header("content-disposition", "  attachment;   filename=\"a  b.tif\" ")
+            .body(Body::empty())
+            .unwrap();
+        let signed = Signed {
+            scheme: &AWS4,
+            credential: String::new(),
+            date: String::new(),
+            headers: "content-disposition;host".to_owned(),
+            signature: Vec::new(),
+            lifetime: None,
+            payload: UNSIGNED.to_owned(),
+        };
+        let canonical = canonical_request(&request, &signed).unwrap();
+        let expected = "GET\n/bucket/key\na=1&a-b=1&b=2&c=\ncontent-disposition:attachment; filename=\"a b.tif\"\n\
+                        host:storage.test\n\ncontent-disposition;host\nUNSIGNED-PAYLOAD";
+        assert_eq!(canonical, expected);
+    }
 }

@@ -93,10 +93,11 @@ async fn a_submission_that_breaks_a_rule_is_refused_with_the_item() {
         (submit(json!([item("a", &metadata()), item("a", &metadata())])), "not unique"),
         (submit(json!([item("a", &no_width)])), "width_px"),
         (submit(json!([{ "external_id": "a", "input_artifacts": [] }])), "exactly one"),
+        (submit(json!([item("", &metadata())])), "is empty"),
     ] {
         let (status, problem) = user.submit(&submission).await;
         let detail = problem["detail"].as_str().unwrap();
-        assert!(status == 400 && detail.contains("item a") && detail.contains(reason), "{status} {detail}");
+        assert!(status == 400 && detail.starts_with("item ") && detail.contains(reason), "{status} {detail}");
     }
     let mut short = item("a", &metadata());
     let bucket = user.bucket().await;

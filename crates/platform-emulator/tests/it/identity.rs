@@ -17,7 +17,8 @@ async fn a_device_waits_until_the_user_approves_and_redeems_its_code_once() {
     let page = String::from_utf8(read(page).await.1).unwrap();
     assert!(page.contains(device["user_code"].as_str().unwrap()), "{page}");
 
-    assert_eq!(user.decide(device["user_code"].as_str().unwrap(), "approve").await, 200);
+    let typed = device["user_code"].as_str().unwrap().to_lowercase().replace('-', " ");
+    assert_eq!(user.decide(&typed, "approve").await, 200, "as users write");
     assert_eq!(user.redeem(code).await.0, 200);
     assert_eq!(user.redeem(code).await.1["error"], "invalid_grant");
 }
@@ -38,6 +39,12 @@ async fn the_page_shows_nothing_that_it_was_sent() {
     let url = user.emulator.issuer().join("/activate?user_code=\"><script>alert(1)</script>").unwrap();
     let page = String::from_utf8(read(user.send(Request::get(url)).await).await.1).unwrap();
     assert!(page.contains("<form") && !page.contains("script>alert"), "{page}");
+    let device = user.start_login().await;
+    let code = device["user_code"].as_str().unwrap();
+    let typed = code.to_lowercase().replace('-', "\"><");
+    let url = user.emulator.issuer().join(&format!("/activate?user_code={typed}")).unwrap();
+    let page = String::from_utf8(read(user.send(Request::get(url)).await).await.1).unwrap();
+    assert!(page.contains(&format!("value=\"{code}\"")) && !page.contains(&typed), "{page}");
 }
 
 #[tokio::test]

@@ -176,7 +176,11 @@ fn a_restart_on_its_data_folder_serves_the_same_runs_files_and_keys() {
         }
         (keys(&user).await, run, items, files)
     });
-    std::fs::write(folder.path().join("objects/half-written"), "x").unwrap();
+    let half = folder.path().join("objects").join("0123456789abcdef".repeat(2));
+    let foreign = folder.path().join("objects/thesis.txt");
+    for path in [&half, &foreign] {
+        std::fs::write(path, "x").unwrap();
+    }
     session(folder.path(), async |emulator| {
         let user = User::at(emulator).await;
         let path = format!("/api/v1/runs/{}", run["run_id"].as_str().unwrap());
@@ -187,7 +191,7 @@ fn a_restart_on_its_data_folder_serves_the_same_runs_files_and_keys() {
         }
         assert_eq!(keys(&user).await, signed_with, "tokens of before can be verified");
     });
-    assert!(!folder.path().join("objects/half-written").exists());
+    assert!(!half.exists() && foreign.exists(), "what was half written goes, what is somebody else's stays");
 }
 
 #[test]
@@ -223,6 +227,21 @@ fn nobody_else_can_read_the_keys_in_a_data_folder() {
     session(&folder, async |_emulator| ());
     for (path, mode) in [(folder.clone(), 0o700), (folder.join("state.redb"), 0o600)] {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_folder_of_somebody_else_and_ports_that_are_not_there_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("thesis.txt"), "x").unwrap();
+    let error = Emulator::builder().with_data_folder(folder.path()).start().await.unwrap_err();
+    assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let error = Emulator::builder().with_port(u16::MAX - 1).start().await.unwrap_err();
+    assert!(error.to_string().contains("65534"), "{error}");
+    for setting in ["device_interval_seconds = 3601", "replica_lag_ms = 18446744073709551615"] {
+        let error = Emulator::builder().with_config(config(setting)).start().await.unwrap_err();
+        assert!(error.to_string().contains(setting.split(' ').next().unwrap()), "{error}");
     }
 }
 

@@ -1,5 +1,6 @@
 mod buckets;
 mod objects;
+mod requests;
 mod signatures;
 
 use std::time::Duration;
@@ -56,12 +57,14 @@ async fn only_what_was_signed_is_served() {
         (forged, "SignatureDoesNotMatch"),
         (unknown, "InvalidAccessKeyId"),
         (bucket.put("object", HOUR), "SignatureDoesNotMatch"),
-        (expired(&bucket, -7200), "ExpiredToken"),
-        (expired(&bucket, 3600), "ExpiredToken"),
     ] {
         let (status, body) = read(user.send(Request::get(url.clone())).await).await;
         let body = String::from_utf8(body).unwrap();
         assert!(status == 403 && body.contains(code), "{url}: {status} {body}");
+    }
+    for url in [expired(&bucket, -7200), expired(&bucket, 3600)] {
+        let (status, body) = read(user.send(Request::get(url)).await).await;
+        assert!(status == 400 && String::from_utf8(body).unwrap().contains("ExpiredToken"));
     }
     assert_eq!(read(user.send(Request::get(good)).await).await.0, 200);
 }
@@ -76,12 +79,31 @@ fn expired(bucket: &SignedBucket, seconds: i64) -> Url {
 async fn an_upload_that_does_not_have_its_stated_checksum_is_not_kept() {
     let user = User::new().await;
     let bucket = user.bucket().await;
-    let upload = |hash: &'static str| {
+    let upload = |header: &'static str, value: &'static str| {
         let request = Request::new(Method::Put, bucket.put("object", HOUR));
-        user.send(request.with_body("text/plain", "content").with_header("x-goog-hash", hash))
+        user.send(request.with_body("text/plain", "content").with_header(header, value))
     };
-    let (status, body) = read(upload("crc32c=AAAAAA==").await).await;
-    assert!(status == 400 && String::from_utf8(body).unwrap().contains("BadDigest"));
+    for (header, value, code) in [
+        ("x-goog-hash", "crc32c=AAAAAA==", "BadDigest"),
+        ("x-goog-hash", "md5=AAAAAAAAAAAAAAAAAAAAAA==, crc32c=Ya91Mw==", "BadDigest"),
+        ("x-goog-hash", "md5=?", "InvalidDigest"),
+        ("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==", "BadDigest"),
+        ("x-amz-checksum-crc32c", "AAAAAA==", "BadDigest"),
+        ("x-amz-checksum-crc32", "AAAAAA==", "BadDigest"),
+        ("x-amz-checksum-sha256", "AAAA", "BadDigest"),
+    ] {
+        let (status, body) = read(upload(header, value).await).await;
+        let body = String::from_utf8(body).unwrap();
+        assert!(status == 400 && body.contains(code), "{header}: {value}: {status} {body}");
+    }
     assert_eq!(user.send(Request::get(bucket.get("object", HOUR))).await.status(), 404);
-    assert_eq!(upload("md5=abc, crc32c=Ya91Mw==").await.status(), 200);
+    for (header, value) in [
+        ("x-goog-hash", "md5=mgNkuembtIDdJeHwKEyFVQ==, crc32c=Ya91Mw=="),
+        ("content-md5", "mgNkuembtIDdJeHwKEyFVQ=="),
+        ("x-amz-checksum-crc32c", "Ya91Mw=="),
+        ("x-amz-checksum-crc32", "/sUwqQ=="),
+        ("x-amz-checksum-sha256", "7XACtDnprIRfIjV9giusFERzD722AW0+yUMil7nsn3M="),
+    ] {
+        assert_eq!(upload(header, value).await.status(), 200, "{header}: {value}");
+    }
 }

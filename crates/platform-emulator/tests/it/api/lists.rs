@@ -184,3 +184,19 @@ async fn what_waits_knows_its_place_behind_the_runs_submitted_before() {
     let (_, cancelled) = user.get(&runs[2]).await;
     assert_eq!(cancelled["num_preceding_items_org"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_filter_that_takes_too_much_work_is_refused() {
+    let user = user().await;
+    let run = submit(&user, "a", &json!({ "l": (0..1000).collect::<Vec<_>>() }), "SUCCEEDED").await;
+    for filter in ["$.l[*] ? ($.l[*] ? ($.l[*] > 5000) > 1)", "$.l ? ($.** ? ($.** > 5000) > 1)"] {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let query = query.append_pair("custom_metadata", filter).finish();
+        let (status, problem) = user.get(&format!("/api/v1/runs?{query}")).await;
+        assert!(status == 422 && problem.to_string().contains("too much work"), "{filter}: {problem}");
+    }
+    assert_eq!(
+        user.ids("/api/v1/runs?custom_metadata=%24.l%5B*%5D%20%3F%20(%40%20%3D%3D%20999)", "run_id").await,
+        [run]
+    );
+}

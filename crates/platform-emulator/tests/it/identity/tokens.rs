@@ -224,17 +224,29 @@ async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_login() {
     let reused = refresh(&user, text(&first, "refresh_token")).await;
     assert_eq!((reused.0, text(&reused.1, "error")), (400, "invalid_grant"));
     assert_eq!(refresh(&user, text(&second, "refresh_token")).await.1["error"], "invalid_grant", "all of them");
-    let (_, narrow) = {
-        let third = granted(&user).await;
+}
+
+#[tokio::test]
+async fn a_refresh_that_is_refused_uses_nothing_up() {
+    let user = automatic().await;
+    let login = granted(&user).await;
+    let refresh_token = text(&login, "refresh_token");
+    let scoped = async |scope: &str| {
         let form = [
             ("grant_type", "refresh_token"),
             ("client_id", INTERACTIVE_CLIENT_ID),
-            ("refresh_token", text(&third, "refresh_token")),
-            ("scope", "openid admin"),
+            ("refresh_token", refresh_token),
+            ("scope", scope),
         ];
         token(&user, &form).await
     };
-    assert_eq!(narrow["error"], "invalid_scope");
+    assert_eq!(scoped("openid admin").await.1["error"], "invalid_scope");
+    // One that is mistyped says nothing of the login.
+    assert_eq!(refresh(&user, &format!("{refresh_token}x")).await.1["error"], "invalid_grant");
+    let garbage = format!("{}.garbage", refresh_token.split_once('.').unwrap().0);
+    assert_eq!(user.post("/oauth/revoke", &[("client_id", INTERACTIVE_CLIENT_ID), ("token", &garbage)]).await.0, 200);
+    let (status, answer) = scoped(" openid  offline_access").await;
+    assert_eq!((status, text(&answer, "scope")), (200, "openid offline_access"));
 }
 
 #[tokio::test]
@@ -269,13 +281,17 @@ async fn a_machine_logs_in_with_its_secret_in_either_way() {
     assert_eq!(accepted(&user, text(&answer, "access_token")).await, 200);
 
     let at = user.emulator.issuer().join("/oauth/token").unwrap();
-    let basic = async |secret: &str| {
+    let basic_with = async |secret: &str, more: &str| {
         let credentials = STANDARD.encode(format!("{MACHINE_CLIENT_ID}:{secret}"));
         let request = Request::new(Method::Post, at.clone())
-            .with_body("application/x-www-form-urlencoded", "grant_type=client_credentials")
-            .with_header("authorization", format!("Basic {credentials}"));
+            .with_body("application/x-www-form-urlencoded", format!("grant_type=client_credentials{more}"))
+            .with_header("authorization", format!("bASIC {credentials}"));
         user.send(request).await
     };
+    let basic = async |secret: &str| basic_with(secret, "").await;
+    for more in ["&client_secret=x", "&client_id=other"] {
+        assert_eq!(basic_with(MACHINE_CLIENT_SECRET, more).await.status(), 400, "{more}");
+    }
     let good = basic(MACHINE_CLIENT_SECRET).await;
     assert_eq!((good.status(), good.header("cache-control")), (200, Some("no-store")));
     let bad = basic("guessed").await;
@@ -317,7 +333,7 @@ async fn a_machine_acts_for_a_user_whose_token_it_has() {
     for (form, error) in [
         (exchange("", ACCESS_TOKEN, "admin"), "invalid_scope"),
         (exchange("", "urn:other", "openid"), "invalid_request"),
-        (exchange("a.b.c", ACCESS_TOKEN, "openid"), "invalid_grant"),
+        (exchange("a.b.c", ACCESS_TOKEN, "openid"), "invalid_request"),
         ([&machine[..], &[("grant_type", JWT_BEARER), ("assertion", "a.b.c")]].concat(), "invalid_grant"),
         ([&machine[..], &[("grant_type", JWT_BEARER)]].concat(), "invalid_request"),
     ] {
@@ -335,6 +351,9 @@ async fn what_was_revoked_is_good_no_more() {
     };
     let granted = granted(&user).await;
     assert_eq!(revoke("unknown").await, 200);
+    let other = [("client_id", DEVICE_CLIENT_ID), ("token", text(&granted, "access_token"))];
+    assert_eq!(user.post("/oauth/revoke", &other).await.0, 200);
+    assert_eq!(accepted(&user, text(&granted, "access_token")).await, 200, "another client may not");
     assert_eq!(revoke(text(&granted, "access_token")).await, 200);
     assert_eq!(accepted(&user, text(&granted, "access_token")).await, 401);
     assert_eq!(revoke(text(&granted, "refresh_token")).await, 200);

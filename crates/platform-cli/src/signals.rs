@@ -1,0 +1,51 @@
+//! What the user, or whoever runs the command, wants it to do: end.
+
+use std::io;
+
+use crate::exit::Failure;
+
+/// The signals that end the command. They are caught as long as this is there.
+pub(crate) struct Signals(Caught);
+
+#[cfg(unix)]
+type Caught = Vec<(u8, tokio::signal::unix::Signal)>;
+#[cfg(not(unix))]
+type Caught = tokio::signal::windows::CtrlC;
+
+impl Signals {
+    #[cfg(unix)]
+    pub(crate) fn catch() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+        let caught = [1, 2, 3, 15].map(|number: u8| Ok((number, signal(SignalKind::from_raw(number.into()))?)));
+        Ok(Self(caught.into_iter().collect::<io::Result<_>>()?))
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Self(tokio::signal::windows::ctrl_c()?))
+    }
+
+    /// Waits for the next one, and gives its number.
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) -> u8 {
+        use futures_util::FutureExt;
+        let each = self.0.iter_mut().map(|(number, signal)| signal.recv().map(|_| *number).boxed());
+        futures_util::future::select_all(each).await.0
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) -> u8 {
+        self.0.recv().await;
+        2
+    }
+
+    /// Does `work`, and gives it up when a signal comes.
+    pub(crate) async fn end(mut self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            number = self.next() => Err(Failure::signal(number)),
+            outcome = work => outcome,
+        }
+    }
+}
