@@ -1,168 +1,154 @@
+//! What a token must be to verify. In this order, and the first check that fails is named:
+//!
+//! 1. [`compact`]: it is not too large, and three parts in base64url.
+//! 2. [`header`]: its header asks for nothing that was not decided beforehand.
+//! 3. [`source`], [`keys`], [`key`]: the issuer publishes the key that it names, for this algorithm.
+//! 4. Its signature fits. Until then nobody reads the claims.
+//! 5. [`claims`]: its claims are of the kind that they must be.
+//! 6. [`expectation`]: they are those of an access token of this issuer, for this audience, now.
+
+mod algorithm;
+mod claims;
+mod compact;
+mod error;
+mod expectation;
+mod freshness;
+mod header;
+mod json;
+mod key;
+mod keys;
+mod source;
+
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use auth_core::{Clock, Secret, SystemClock};
-use auth_http::{HttpClient, HttpError, Request};
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
+use auth_http::HttpClient;
 use url::Url;
 
-use crate::exchange::{BODY_LIMIT, TIMEOUT};
+use compact::Compact;
+use expectation::Expectation;
+use header::Header;
+use source::{KeySource, Terms};
 
-/// Clocks may differ by this much before a token counts as expired or not yet valid.
+pub use algorithm::JwtAlgorithm;
+pub use claims::Claims;
+pub use error::{JwtError, JwtProblem};
+
+/// Clocks differ by up to a minute, by default.
 const LEEWAY: Duration = Duration::from_secs(60);
 
-/// Verifies access tokens that are JWTs (RFC 7519): the RS256 signature against the keys of the
-/// issuer (RFC 7517), and the issuer, audience and validity period that they state.
+/// Verifies access tokens that are JWTs (RFC 7519, RFC 9068): the signature against the keys that the
+/// issuer publishes, and the issuer, audience and validity period that they state.
 ///
-/// The algorithm is fixed here and never taken from the token (RFC 8725, section 3.1).
+/// - The algorithm is fixed here, RS256 by default, and never taken from the token (RFC 8725, section
+///   3.1). Keys come from the issuer only, whatever the token offers.
+/// - Keys are kept for a day, and for one more while the issuer cannot be asked. A token with a key that
+///   is not among them has them fetched again, at most once in five minutes.
+/// - Id tokens are refused: by their `typ`, by claims that only they have, or by their audience.
+///
+/// Needs a tokio runtime, on which keys are fetched. Cheap to clone; clones share their keys.
+///
+/// ```no_run
+/// use auth_core::Secret;
+/// use auth_http::HttpClient;
+/// use auth_oauth::JwtVerifier;
+///
+/// # async fn example(http: HttpClient, token: Secret) -> Result<(), Box<dyn std::error::Error>> {
+/// let jwks = "https://issuer.example/.well-known/jwks.json".parse()?;
+/// let verifier = JwtVerifier::new(http, "https://issuer.example/", "https://platform.example", jwks);
+/// match verifier.verify(&token).await {
+///     Ok(claims) => println!("it speaks for {}", claims.sub),
+///     Err(error) if error.is_invalid() => println!("{error}"),
+///     Err(error) => println!("nobody knows: {error}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct JwtVerifier {
-    http: HttpClient,
-    issuer: String,
-    audience: String,
-    jwks: Url,
+    keys: Arc<KeySource>,
+    expected: Expectation,
+    algorithms: Vec<JwtAlgorithm>,
+    key_lifetime: Duration,
     clock: Arc<dyn Clock>,
-}
-
-/// What a verified token says.
-#[derive(Clone, Debug, Deserialize)]
-#[non_exhaustive]
-pub struct Claims {
-    /// Whom the token speaks for.
-    pub sub: String,
-    /// The organisation that the token is limited to.
-    pub org_id: Option<String>,
-    exp: Option<f64>,
-    nbf: Option<f64>,
-}
-
-impl Claims {
-    /// The moment from which the token is no longer accepted; `None` if it lies beyond the clock's range.
-    pub fn expires_at(&self) -> Option<SystemTime> {
-        self.exp.and_then(moment)
-    }
 }
 
 impl JwtVerifier {
     /// Accepts the tokens of `issuer` for `audience`; the issuer publishes its keys at `jwks`.
     pub fn new(http: HttpClient, issuer: impl Into<String>, audience: impl Into<String>, jwks: Url) -> Self {
-        Self { http, issuer: issuer.into(), audience: audience.into(), jwks, clock: Arc::new(SystemClock) }
+        Self {
+            keys: Arc::new(KeySource::new(http, jwks)),
+            expected: Expectation { issuer: issuer.into(), audience: audience.into(), leeway: LEEWAY },
+            algorithms: vec![JwtAlgorithm::Rs256],
+            key_lifetime: freshness::LIFETIME,
+            clock: Arc::new(SystemClock),
+        }
     }
 
-    /// Judges validity periods by `clock`.
+    /// Judges validity periods, and the age of keys, by `clock`.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Fetches the keys of the issuer and verifies `token`.
+    /// Accepts these algorithms and no others, instead of RS256.
+    ///
+    /// ```
+    /// use auth_oauth::{JwtAlgorithm, JwtVerifier};
+    ///
+    /// fn for_elliptic_curves(verifier: JwtVerifier) -> JwtVerifier {
+    ///     verifier.with_algorithms([JwtAlgorithm::Es256, JwtAlgorithm::Es384])
+    /// }
+    /// ```
+    pub fn with_algorithms(mut self, algorithms: impl IntoIterator<Item = JwtAlgorithm>) -> Self {
+        self.algorithms = algorithms.into_iter().collect();
+        self
+    }
+
+    /// By how much the issuer's clock may differ from ours; a minute by default.
+    pub fn with_leeway(mut self, leeway: Duration) -> Self {
+        self.expected.leeway = leeway;
+        self
+    }
+
+    /// How long keys are used before they are fetched again; a day by default. A key that the issuer
+    /// withdraws is trusted for that long.
+    pub fn with_key_lifetime(mut self, lifetime: Duration) -> Self {
+        self.key_lifetime = lifetime;
+        self
+    }
+
+    /// Verifies `token`, with the keys at hand or, where there are none or not that of the token, with
+    /// those that the issuer publishes now.
     ///
     /// # Errors
     ///
-    /// The keys could not be had, or the token is not what it must be: the message names the check that failed.
+    /// [`JwtError::is_invalid`]: the token is not what it must be; [`JwtError::problem`] names the check
+    /// that failed. Otherwise the keys could not be had, which says nothing of the token:
+    /// [`JwtError::is_transient`], [`JwtError::is_outdated`], [`JwtError::is_unusable_key_set`].
     pub async fn verify(&self, token: &Secret) -> Result<Claims, JwtError> {
-        let header = jsonwebtoken::decode_header(token.expose()).map_err(|error| JwtError::from_kind(error.kind()))?;
-        let kid = header.kid.ok_or(JwtError(Kind::Invalid("it does not name its key (`kid`)")))?;
-        let keys = self.keys().await?;
-        let key = keys.find(&kid).filter(|key| is_for_signatures(key));
-        let key = key.ok_or(JwtError(Kind::Invalid("it is signed with a key that the issuer does not publish")))?;
-        let key = DecodingKey::from_jwk(key).map_err(|error| JwtError::from_kind(error.kind()))?;
-        let decoded = jsonwebtoken::decode::<Claims>(token.expose(), &key, &self.validation());
-        let claims = decoded.map_err(|error| JwtError::from_kind(error.kind()))?.claims;
-        self.check_period(&claims)?;
+        let token = Compact::split(token.expose())?;
+        let header = Header::read(&token.header, &self.algorithms)?;
+        let terms = Terms { clock: &self.clock, lifetime: self.key_lifetime };
+        let key = self.keys.find(&header.kid, header.algorithm, &terms).await?.ok_or(JwtProblem::UnknownKey)?;
+        if !key.has_signed(&token, header.algorithm) {
+            return Err(JwtProblem::Signature.into());
+        }
+        let claims = Claims::read(&token.claims)?;
+        self.expected.check(&claims, self.clock.now())?;
         Ok(claims)
-    }
-
-    async fn keys(&self) -> Result<JwkSet, JwtError> {
-        let request = Request::get(self.jwks.clone()).with_timeout(TIMEOUT);
-        let response = self.http.send(request).await.map_err(|source| JwtError(Kind::Keys(source)))?;
-        if response.status() != 200 {
-            return Err(JwtError(Kind::NoKeys(response.status())));
-        }
-        let body = response.bytes(BODY_LIMIT).await.map_err(|source| JwtError(Kind::Keys(source)))?;
-        serde_json::from_slice(&body).map_err(|source| JwtError(Kind::MalformedKeys(source)))
-    }
-
-    fn validation(&self) -> Validation {
-        let mut validation = Validation::new(Algorithm::RS256);
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // The library can only ask the system for the time: the period is checked by our clock.
-        validation.validate_exp = false;
-        validation
-    }
-
-    fn check_period(&self, claims: &Claims) -> Result<(), JwtError> {
-        let now = self.clock.now();
-        if claims.expires_at().is_some_and(|end| end + LEEWAY <= now) {
-            return Err(JwtError(Kind::Invalid("it has expired")));
-        }
-        // A start beyond all clocks is in the future too.
-        if claims.nbf.is_some_and(|start| moment(start).is_none_or(|start| start > now + LEEWAY)) {
-            return Err(JwtError(Kind::Invalid("it is not valid yet")));
-        }
-        Ok(())
     }
 }
 
 impl fmt::Debug for JwtVerifier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { issuer, audience, .. } = self;
+        let Self { expected, algorithms, .. } = self;
         formatter
             .debug_struct("JwtVerifier")
-            .field("issuer", issuer)
-            .field("audience", audience)
+            .field("issuer", &expected.issuer)
+            .field("audience", &expected.audience)
+            .field("algorithms", algorithms)
             .finish_non_exhaustive()
-    }
-}
-
-/// A key may say that it is for encryption only (RFC 7517, section 4.2).
-fn is_for_signatures(key: &Jwk) -> bool {
-    key.common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature)
-}
-
-/// A `NumericDate` (RFC 7519, section 2): seconds since 1970, possibly with a fraction.
-fn moment(seconds: f64) -> Option<SystemTime> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
-}
-
-/// Why a token does not verify. It never shows the token.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct JwtError(#[from] Kind);
-
-#[derive(Debug, thiserror::Error)]
-enum Kind {
-    #[error("the keys of the issuer could not be fetched")]
-    Keys(#[source] HttpError),
-    #[error("the keys of the issuer could not be fetched: it answered {0}")]
-    NoKeys(u16),
-    #[error("the keys of the issuer are no JWK set")]
-    MalformedKeys(#[source] serde_json::Error),
-    #[error("the token was refused: {0}")]
-    Invalid(&'static str),
-}
-
-impl JwtError {
-    fn from_kind(kind: &ErrorKind) -> Self {
-        Self(Kind::Invalid(match kind {
-            ErrorKind::InvalidIssuer => "another issuer made it",
-            ErrorKind::InvalidAudience => "it is meant for another audience",
-            ErrorKind::InvalidSignature => "its signature does not fit",
-            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "it is not signed with RS256",
-            ErrorKind::MissingRequiredClaim(_) => "it lacks one of the claims exp, iss and aud",
-            ErrorKind::Json(_) => "its claims are not those of an access token",
-            _ => "it is no well-formed JWT",
-        }))
-    }
-
-    /// The token itself was looked at and refused; `false` if there were no keys to look with.
-    pub fn is_invalid(&self) -> bool {
-        matches!(self.0, Kind::Invalid(_))
     }
 }

@@ -56,4 +56,4 @@ pub use device::{DeviceAuthorization, DeviceLogin, Prompt};
 pub use endpoints::{Endpoints, MtlsEndpoints};
 pub use error::OAuthError;
 pub use grant::{ClientCredentials, JwtBearer, RefreshGrant, TokenExchange, TokenType};
-pub use jwt::{Claims, JwtError, JwtVerifier};
+pub use jwt::{Claims, JwtAlgorithm, JwtError, JwtProblem, JwtVerifier};

@@ -1,10 +1,11 @@
 //! An identity provider with one RSA key, for tokens that a real one would never issue.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use auth_core::Clock;
 use auth_http::HttpClient;
+use auth_oauth::JwtVerifier;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine;
@@ -14,7 +15,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use url::Url;
 use wiremock::matchers::path;
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 pub(crate) const AUDIENCE: &str = "https://platform.test";
 /// The present moment of these tests, in seconds since 1970.
@@ -45,20 +46,54 @@ impl Clock for Frozen {
 pub(crate) struct Issuer {
     pub(crate) server: MockServer,
     pub(crate) http: HttpClient,
+    jwks: Arc<Mutex<ResponseTemplate>>,
 }
 
 impl Issuer {
     /// Starts an issuer that publishes the key `key-1`, and once more for encryption.
     pub(crate) async fn start() -> Self {
-        let server = MockServer::start().await;
-        let mut jwk = Jwk::from_encoding_key(&KEY, Algorithm::RS256).unwrap();
-        jwk.common.key_id = Some("key-1".to_owned());
         let mut encryption = Jwk::from_encoding_key(&KEY, Algorithm::RS256).unwrap();
         encryption.common.key_id = Some("encryption".to_owned());
         encryption.common.public_key_use = Some(PublicKeyUse::Encryption);
-        let jwks = ResponseTemplate::new(200).set_body_json(json!({ "keys": [jwk, encryption] }));
-        Mock::given(path("/.well-known/jwks.json")).respond_with(jwks).mount(&server).await;
-        Self { server, http: HttpClient::builder().with_plain_loopback().build().unwrap() }
+        Self::publishing(json!([jwk("key-1", &KEY, Algorithm::RS256), encryption])).await
+    }
+
+    /// Starts an issuer with these keys.
+    pub(crate) async fn publishing(keys: Value) -> Self {
+        let jwks = Arc::new(Mutex::new(ResponseTemplate::new(200)));
+        let answer = jwks.clone();
+        let issuer = Self::answering(jwks, move |_: &Request| answer.lock().unwrap().clone()).await;
+        issuer.publish(keys);
+        issuer
+    }
+
+    /// Starts an issuer that answers whatever it wants when it is asked for its keys.
+    pub(crate) async fn answering(jwks: Arc<Mutex<ResponseTemplate>>, respond: impl Respond + 'static) -> Self {
+        let server = MockServer::start().await;
+        Mock::given(path("/.well-known/jwks.json")).respond_with(respond).mount(&server).await;
+        Self { server, http: HttpClient::builder().with_plain_loopback().build().unwrap(), jwks }
+    }
+
+    /// Publishes these keys from now on.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
+    pub(crate) fn publish(&self, keys: Value) {
+        self.answer(ResponseTemplate::new(200).set_body_json(json!({ "keys": keys })));
+    }
+
+    /// Answers this from now on when it is asked for its keys.
+    pub(crate) fn answer(&self, answer: ResponseTemplate) {
+        *self.jwks.lock().unwrap() = answer;
+    }
+
+    /// How often its keys were asked for.
+    pub(crate) async fn fetches(&self) -> usize {
+        self.server.received_requests().await.unwrap().len()
+    }
+
+    /// A verifier of its tokens, at the moment [`NOW`].
+    pub(crate) fn verifier(&self) -> JwtVerifier {
+        let jwks = format!("{}/.well-known/jwks.json", self.server.uri()).parse().unwrap();
+        JwtVerifier::new(self.http.clone(), self.name(), AUDIENCE, jwks).with_clock(Arc::new(Frozen))
     }
 
     /// The `iss` of its tokens.
@@ -86,6 +121,13 @@ impl Issuer {
     pub(crate) fn token(&self, changes: Value) -> String {
         sign(&header(Algorithm::RS256, "key-1"), &self.claims(&changes), &KEY)
     }
+}
+
+/// The public half of `key` as it is published.
+pub(crate) fn jwk(kid: &str, key: &EncodingKey, algorithm: Algorithm) -> Value {
+    let mut jwk = Jwk::from_encoding_key(key, algorithm).unwrap();
+    jwk.common.key_id = Some(kid.to_owned());
+    serde_json::to_value(jwk).unwrap()
 }
 
 pub(crate) fn header(algorithm: Algorithm, kid: &str) -> Header {

@@ -1,0 +1,136 @@
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::error::JwtProblem;
+use super::json::{self, Object};
+
+/// The last second of the year 9999, with which RFC 3339 ends. A token that is to live longer is refused.
+const LAST_SECOND: f64 = 253_402_300_799.0;
+
+/// What a verified token says. It comes from a [`JwtVerifier`](crate::JwtVerifier) only.
+///
+/// Its `Debug` shows the names of the claims and not what they say.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Claims {
+    /// Whom the token speaks for.
+    pub sub: String,
+    /// The organisation that the token is limited to.
+    pub org_id: Option<String>,
+    scopes: Vec<String>,
+    exp: f64,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+    all: Object,
+}
+
+impl Claims {
+    /// Reads claims whose signature fits, and checks of what kind each is.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, JwtProblem> {
+        let all = json::object(bytes).map_err(|fault| JwtProblem::in_json(fault, JwtProblem::Claims))?;
+        let sub = optional_text(&all, "sub")?.filter(|sub| !sub.is_empty()).ok_or(JwtProblem::Claims)?;
+        let exp = seconds(&all, "exp")?.ok_or(JwtProblem::MissingClaim)?;
+        if exp > LAST_SECOND {
+            return Err(JwtProblem::Claims);
+        }
+        Ok(Self {
+            sub: sub.to_owned(),
+            org_id: optional_text(&all, "org_id")?.map(str::to_owned),
+            scopes: scopes(&all)?,
+            exp,
+            nbf: seconds(&all, "nbf")?,
+            iat: seconds(&all, "iat")?,
+            all,
+        })
+    }
+
+    /// The moment from which the token is no longer accepted.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        moment(self.exp)
+    }
+
+    /// The moment at which the token was issued, if it says so.
+    pub fn issued_at(&self) -> Option<SystemTime> {
+        self.iat.and_then(moment)
+    }
+
+    /// What the token allows, from `scope` as text (RFC 8693, section 4.2) or as a list.
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    /// The OAuth client that the token was issued to: `client_id` (RFC 9068, section 2.2) or `azp`.
+    pub fn client_id(&self) -> Option<&str> {
+        self.text("client_id").or_else(|| self.text("azp"))
+    }
+
+    /// The claim `name`, if the token has it and it is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.all.get(name)?.as_str()
+    }
+
+    pub(super) fn issuer(&self) -> Result<&str, JwtProblem> {
+        optional_text(&self.all, "iss")?.ok_or(JwtProblem::MissingClaim)
+    }
+
+    /// One audience or several (RFC 7519, section 4.1.3).
+    pub(super) fn audiences(&self) -> Result<Vec<&str>, JwtProblem> {
+        match self.all.get("aud") {
+            None | Some(Value::Null) => Err(JwtProblem::MissingClaim),
+            Some(Value::String(audience)) => Ok(vec![audience]),
+            Some(Value::Array(audiences)) => texts(audiences),
+            Some(_) => Err(JwtProblem::Claims),
+        }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.all.contains_key(name)
+    }
+
+    /// `exp`, `nbf` and `iat` as they are: no moment of a clock needs to be theirs.
+    pub(super) fn period(&self) -> (f64, Option<f64>, Option<f64>) {
+        (self.exp, self.nbf, self.iat)
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.all.keys().collect();
+        formatter.debug_struct("Claims").field("names", &names).finish_non_exhaustive()
+    }
+}
+
+/// A claim that is text; `null` is as good as none.
+fn optional_text<'a>(claims: &'a Object, name: &str) -> Result<Option<&'a str>, JwtProblem> {
+    match claims.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(JwtProblem::Claims),
+    }
+}
+
+/// A `NumericDate` (RFC 7519, section 2): seconds since 1970, possibly with a fraction.
+fn seconds(claims: &Object, name: &str) -> Result<Option<f64>, JwtProblem> {
+    match claims.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_f64().map(Some).ok_or(JwtProblem::Claims),
+    }
+}
+
+fn scopes(claims: &Object) -> Result<Vec<String>, JwtProblem> {
+    let scopes = match claims.get("scope") {
+        Some(Value::Array(scopes)) => texts(scopes)?,
+        _ => optional_text(claims, "scope")?.unwrap_or_default().split_ascii_whitespace().collect(),
+    };
+    Ok(scopes.into_iter().map(str::to_owned).collect())
+}
+
+fn texts(values: &[Value]) -> Result<Vec<&str>, JwtProblem> {
+    values.iter().map(|value| value.as_str().ok_or(JwtProblem::Claims)).collect()
+}
+
+fn moment(seconds: f64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+}

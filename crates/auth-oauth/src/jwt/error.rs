@@ -1,0 +1,171 @@
+use std::sync::Arc;
+
+use auth_http::HttpError;
+
+use super::JwtAlgorithm;
+use super::json::Fault;
+
+/// Why a token does not verify. It never shows the token.
+///
+/// It is `Clone`, because all who waited for one fetch of keys share its failure.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct JwtError(#[from] Kind);
+
+#[derive(Clone, Debug, thiserror::Error)]
+enum Kind {
+    #[error("the token was refused: {0}")]
+    Invalid(JwtProblem),
+    #[error("the token was refused: it is not signed with {0}")]
+    Algorithm(String),
+    #[error(transparent)]
+    Keys(KeyError),
+}
+
+/// The check that a token did not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum JwtProblem {
+    /// It is longer than 16 KiB, and was not looked at.
+    #[error("it is larger than 16 KiB")]
+    TooLarge,
+    /// It is not three parts in base64url (RFC 7515, section 7.1).
+    #[error("it is no well-formed JWT")]
+    Malformed,
+    /// Its header is no JSON object with the text `alg`, or `kid` is no text.
+    #[error("its header is not that of a signed JWT")]
+    Header,
+    /// A member of its header or of its claims is stated twice.
+    #[error("it states a member twice")]
+    DuplicateMember,
+    /// It needs an extension (`crit`, `b64`), and none is understood.
+    #[error("it needs an extension that is not understood")]
+    Extension,
+    /// It brings a key of its own, or says where to get one (`jwk`, `jku`, `x5u`, `x5c`).
+    #[error("it brings or names a key from elsewhere")]
+    ForeignKey,
+    /// Its `typ` is that of something else.
+    #[error("it is of another type than an access token")]
+    Type,
+    /// It is signed with an algorithm that the verifier was not set up with, or not at all.
+    #[error("it is not signed with an algorithm that is accepted")]
+    Algorithm,
+    /// It has no `kid`.
+    #[error("it does not name its key (`kid`)")]
+    NoKeyId,
+    /// The issuer has no such key, or not for signatures of this algorithm.
+    #[error("it is signed with a key that the issuer does not publish for that")]
+    UnknownKey,
+    /// It was not signed with the key that it names, or changed since.
+    #[error("its signature does not fit")]
+    Signature,
+    /// Its claims are no JSON object, or one of them is not of its kind.
+    #[error("its claims are not those of an access token")]
+    Claims,
+    /// It does not state its end, its issuer or its audience.
+    #[error("it lacks one of the claims exp, iss and aud")]
+    MissingClaim,
+    /// Its `iss` is another.
+    #[error("another issuer made it")]
+    Issuer,
+    /// Its `aud` does not contain the audience.
+    #[error("it is meant for another audience")]
+    Audience,
+    /// It has claims that only an id token has.
+    #[error("it is an id token and not an access token")]
+    IdToken,
+    /// Its `exp` has passed.
+    #[error("it has expired")]
+    Expired,
+    /// Its `nbf` is yet to come.
+    #[error("it is not valid yet")]
+    NotYetValid,
+    /// Its `iat` is yet to come.
+    #[error("it says that it was issued in the future")]
+    IssuedInFuture,
+}
+
+impl JwtProblem {
+    /// What is wrong with JSON that was to be read; `otherwise` if no member is stated twice.
+    pub(super) fn in_json(fault: Fault, otherwise: Self) -> Self {
+        match fault {
+            Fault::Duplicate => Self::DuplicateMember,
+            Fault::Malformed => otherwise,
+        }
+    }
+}
+
+impl JwtError {
+    pub(super) fn algorithm(accepted: &[JwtAlgorithm]) -> Self {
+        let names: Vec<_> = accepted.iter().map(|algorithm| algorithm.name()).collect();
+        Kind::Algorithm(names.join(" or ")).into()
+    }
+
+    /// The token itself was looked at and refused; `false` if there were no keys to look with.
+    pub fn is_invalid(&self) -> bool {
+        self.problem().is_some()
+    }
+
+    /// The check that the token did not pass; `None` if there were no keys to look with.
+    pub fn problem(&self) -> Option<JwtProblem> {
+        match &self.0 {
+            Kind::Invalid(problem) => Some(*problem),
+            Kind::Algorithm(_) => Some(JwtProblem::Algorithm),
+            Kind::Keys(_) => None,
+        }
+    }
+
+    /// The issuer could not be asked for its keys; later it may be. This says nothing of the token.
+    pub fn is_transient(&self) -> bool {
+        let Kind::Keys(error) = &self.0 else { return false };
+        match error.cause() {
+            KeyError::Http(source) => !source.is_insecure(),
+            KeyError::Status(_) | KeyError::Aborted => true,
+            KeyError::Unusable(_) | KeyError::Outdated(_) => false,
+        }
+    }
+
+    /// What the issuer publishes is no set of keys that could be used. This says nothing of the token.
+    pub fn is_unusable_key_set(&self) -> bool {
+        matches!(&self.0, Kind::Keys(error) if matches!(error.cause(), KeyError::Unusable(_)))
+    }
+
+    /// The keys at hand are too old to be trusted, because no newer ones could be had for too long.
+    pub fn is_outdated(&self) -> bool {
+        matches!(&self.0, Kind::Keys(KeyError::Outdated(_)))
+    }
+}
+
+impl From<JwtProblem> for JwtError {
+    fn from(problem: JwtProblem) -> Self {
+        Kind::Invalid(problem).into()
+    }
+}
+
+impl From<KeyError> for JwtError {
+    fn from(error: KeyError) -> Self {
+        Kind::Keys(error).into()
+    }
+}
+
+/// Why there are no keys.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum KeyError {
+    #[error("the keys of the issuer could not be fetched")]
+    Http(#[source] Arc<HttpError>),
+    #[error("the keys of the issuer could not be fetched: it answered {0}")]
+    Status(u16),
+    #[error("the keys of the issuer could not be fetched, because the runtime of the fetch ended")]
+    Aborted,
+    #[error("the keys of the issuer are no JWK set that can be used: {0}")]
+    Unusable(&'static str),
+    #[error("the keys of the issuer at hand are outdated, and newer ones could not be had")]
+    Outdated(#[source] Box<KeyError>),
+}
+
+impl KeyError {
+    /// Why no newer keys could be had.
+    fn cause(&self) -> &Self {
+        if let Self::Outdated(cause) = self { cause } else { self }
+    }
+}

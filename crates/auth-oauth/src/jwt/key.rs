@@ -1,0 +1,70 @@
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::Value;
+
+use super::JwtAlgorithm;
+use super::compact::Compact;
+use super::json::Object;
+
+/// A public key of the issuer that can verify signatures (RFC 7517, section 4).
+pub(super) struct Key {
+    kid: String,
+    /// What it may be used with: what its kind allows and its `alg`, if it has one, does not exclude.
+    algorithms: Vec<JwtAlgorithm>,
+    public: DecodingKey,
+}
+
+impl Key {
+    /// The key that a JWK describes; `None` if no signature could or should be verified with it:
+    /// - it has no name, so that no token can mean it;
+    /// - it is for something else, by `use`, `key_ops` or `alg`;
+    /// - its kind is unknown, or it is incomplete or not well-formed;
+    /// - its private half (`d`) is published too, so that everybody could sign with it.
+    pub(super) fn read(jwk: &Value) -> Option<Self> {
+        let jwk = jwk.as_object()?;
+        if !is_for_verification(jwk) || jwk.contains_key("d") {
+            return None;
+        }
+        let (fitting, public) = material(jwk)?;
+        let algorithms: Vec<_> = match jwk.get("alg") {
+            None => fitting.to_vec(),
+            Some(alg) => fitting.iter().copied().filter(|algorithm| alg.as_str() == Some(algorithm.name())).collect(),
+        };
+        let kid = text(jwk, "kid")?.to_owned();
+        (!algorithms.is_empty()).then_some(Self { kid, algorithms, public })
+    }
+
+    pub(super) fn fits(&self, kid: &str, algorithm: JwtAlgorithm) -> bool {
+        self.kid == kid && self.algorithms.contains(&algorithm)
+    }
+
+    /// Whether this key has signed the token. RSA keys below 2048 bits never have.
+    pub(super) fn has_signed(&self, token: &Compact<'_>, algorithm: JwtAlgorithm) -> bool {
+        let algorithm = Algorithm::from(algorithm);
+        let verdict = jsonwebtoken::crypto::verify(token.signature, token.message.as_bytes(), &self.public, algorithm);
+        verdict.unwrap_or(false)
+    }
+}
+
+/// The key itself, and the algorithms for keys of its kind (RFC 7518, section 6; RFC 8037, section 2).
+fn material(jwk: &Object) -> Option<(&'static [JwtAlgorithm], DecodingKey)> {
+    let member = |name| text(jwk, name);
+    let (fitting, key): (&[_], _) = match (member("kty")?, member("crv")) {
+        ("RSA", _) => (JwtAlgorithm::RSA, DecodingKey::from_rsa_components(member("n")?, member("e")?)),
+        ("EC", Some("P-256")) => (&[JwtAlgorithm::Es256], DecodingKey::from_ec_components(member("x")?, member("y")?)),
+        ("EC", Some("P-384")) => (&[JwtAlgorithm::Es384], DecodingKey::from_ec_components(member("x")?, member("y")?)),
+        ("OKP", Some("Ed25519")) => (&[JwtAlgorithm::EdDsa], DecodingKey::from_ed_components(member("x")?)),
+        _ => return None,
+    };
+    Some((fitting, key.ok()?))
+}
+
+/// A key without `use` and `key_ops` is for everything (RFC 7517, sections 4.2 and 4.3).
+fn is_for_verification(jwk: &Object) -> bool {
+    let by_use = jwk.get("use").is_none_or(|usage| usage == "sig");
+    let lists_verify = |operations: &Vec<Value>| operations.iter().any(|operation| operation == "verify");
+    by_use && jwk.get("key_ops").is_none_or(|operations| operations.as_array().is_some_and(lists_verify))
+}
+
+fn text<'a>(jwk: &'a Object, name: &str) -> Option<&'a str> {
+    jwk.get(name)?.as_str()
+}

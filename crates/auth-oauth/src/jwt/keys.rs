@@ -1,0 +1,40 @@
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::JwtAlgorithm;
+use super::error::KeyError;
+use super::json::{self, Fault};
+use super::key::Key;
+
+/// The most keys in a set. Issuers publish two or three.
+const MAX_KEYS: usize = 100;
+
+/// The keys that an issuer publishes (RFC 7517, section 5): at least one that can be used.
+pub(super) struct KeySet(Vec<Arc<Key>>);
+
+impl KeySet {
+    /// Reads a set. Single keys that cannot be used are left out, as RFC 7517, section 5, recommends.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, KeyError> {
+        let set = json::object(bytes).map_err(|fault| match fault {
+            Fault::Malformed => KeyError::Unusable("it is no JSON object"),
+            Fault::Duplicate => KeyError::Unusable("it states a member twice"),
+        })?;
+        let published = set.get("keys").and_then(Value::as_array);
+        let published = published.ok_or(KeyError::Unusable("it has no list of `keys`"))?;
+        if published.len() > MAX_KEYS {
+            return Err(KeyError::Unusable("it has more than 100 keys"));
+        }
+        let keys: Vec<_> = published.iter().filter_map(Key::read).map(Arc::new).collect();
+        if keys.is_empty() {
+            return Err(KeyError::Unusable("it has no key that verifies signatures"));
+        }
+        tracing::debug!(published = published.len(), usable = keys.len(), "fetched the keys of the issuer");
+        Ok(Self(keys))
+    }
+
+    /// The first key of this name that fits the algorithm: names need not be unique (RFC 7517, section 4.5).
+    pub(super) fn find(&self, kid: &str, algorithm: JwtAlgorithm) -> Option<Arc<Key>> {
+        self.0.iter().find(|key| key.fits(kid, algorithm)).cloned()
+    }
+}

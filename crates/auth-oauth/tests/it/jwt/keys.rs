@@ -1,0 +1,240 @@
+//! How long the keys of an issuer serve, and when he is asked for others.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use auth_oauth::JwtProblem::UnknownKey;
+use auth_oauth::JwtVerifier;
+use jsonwebtoken::Algorithm;
+use platform_testkit::ManualClock;
+use serde_json::{Value, json};
+use wiremock::ResponseTemplate;
+
+use super::forge::{EC, assert_problem, good_claims, signed, signed_with};
+use super::verify_with;
+use crate::issuer::{Issuer, KEY, NOW, STRANGER, jwk};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const SECOND: Duration = Duration::from_secs(1);
+/// A second less.
+const JUST_23_HOURS: Duration = Duration::from_secs(23 * 60 * 60 - 1);
+
+/// An issuer, a verifier of its tokens, and the clock of that.
+async fn begin() -> (Issuer, JwtVerifier, Arc<ManualClock>) {
+    let issuer = Issuer::start().await;
+    let clock = Arc::new(ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW)));
+    let verifier = issuer.verifier().with_clock(clock.clone());
+    (issuer, verifier, clock)
+}
+
+/// A token that is good for a week.
+fn lasting(issuer: &Issuer) -> String {
+    issuer.token(json!({ "exp": NOW + 7 * 86_400 }))
+}
+
+/// A good token, but for a key that nobody publishes.
+fn unknown(issuer: &Issuer) -> String {
+    signed(r#"{"alg":"RS256","kid":"unknown"}"#, issuer.claims(&json!({ "exp": NOW + 7 * 86_400 })).to_string())
+}
+
+#[tokio::test]
+async fn keys_are_fetched_once_and_kept_for_a_day_by_all_clones() {
+    let (issuer, verifier, clock) = begin().await;
+    let token = lasting(&issuer);
+    for time in [Duration::ZERO, HOUR, JUST_23_HOURS] {
+        clock.advance(time);
+        verify_with(&verifier.clone(), &token).await.unwrap();
+        assert_eq!(issuer.fetches().await, 1);
+    }
+    clock.advance(SECOND);
+    verify_with(&verifier, &token).await.unwrap();
+    verify_with(&verifier.clone(), &token).await.unwrap();
+    assert_eq!(issuer.fetches().await, 2);
+}
+
+#[tokio::test]
+async fn the_lifetime_of_keys_is_what_it_was_set_to() {
+    let (issuer, verifier, clock) = begin().await;
+    let verifier = verifier.with_key_lifetime(HOUR);
+    let token = lasting(&issuer);
+    for (time, fetches) in [(Duration::ZERO, 1), (Duration::from_secs(3599), 1), (SECOND, 2), (SECOND, 2)] {
+        clock.advance(time);
+        verify_with(&verifier, &token).await.unwrap();
+        assert_eq!(issuer.fetches().await, fetches);
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_is_found_by_one_fetch_and_a_withdrawn_one_is_forgotten() {
+    let (issuer, verifier, _clock) = begin().await;
+    let (old, claims) = (lasting(&issuer), good_claims(&issuer));
+    verify_with(&verifier, &old).await.unwrap();
+    issuer.publish(json!([jwk("key-2", &STRANGER, Algorithm::RS256)]));
+    let new = signed_with(r#"{"alg":"RS256","kid":"key-2"}"#, claims, &STRANGER, Algorithm::RS256);
+    for _ in 0..3 {
+        verify_with(&verifier, &new).await.unwrap();
+        assert_eq!(issuer.fetches().await, 2);
+    }
+    assert_problem(&verify_with(&verifier, &old).await.unwrap_err(), UnknownKey, "withdrawn");
+    assert_eq!(issuer.fetches().await, 2);
+}
+
+#[tokio::test]
+async fn unknown_keys_cause_at_most_one_fetch_in_five_minutes() {
+    let (issuer, verifier, clock) = begin().await;
+    let (good, unknown) = (lasting(&issuer), unknown(&issuer));
+    verify_with(&verifier, &good).await.unwrap();
+    for (time, fetches) in [(0, 2), (0, 2), (299, 2), (1, 3), (299, 3), (1, 4)] {
+        clock.advance(Duration::from_secs(time));
+        assert_problem(&verify_with(&verifier, &unknown).await.unwrap_err(), UnknownKey, "unknown");
+        assert_eq!(issuer.fetches().await, fetches);
+    }
+}
+
+#[tokio::test]
+async fn keys_that_were_fetched_for_a_token_are_not_fetched_again_for_it() {
+    let (issuer, verifier, _clock) = begin().await;
+    assert_problem(&verify_with(&verifier, &unknown(&issuer)).await.unwrap_err(), UnknownKey, "unknown");
+    assert_eq!(issuer.fetches().await, 1);
+}
+
+#[tokio::test]
+async fn old_keys_serve_for_a_day_more_while_no_others_can_be_had() {
+    let (issuer, verifier, clock) = begin().await;
+    let token = lasting(&issuer);
+    verify_with(&verifier, &token).await.unwrap();
+    issuer.answer(ResponseTemplate::new(503));
+    for time in [24 * HOUR, HOUR, JUST_23_HOURS] {
+        clock.advance(time);
+        verify_with(&verifier, &token).await.unwrap();
+    }
+    assert_eq!(issuer.fetches().await, 4);
+    for time in [SECOND, 24 * HOUR] {
+        clock.advance(time);
+        let error = verify_with(&verifier, &token).await.unwrap_err();
+        assert!(error.is_outdated() && error.is_transient() && !error.is_invalid(), "{error:?}");
+        assert!(error.to_string().contains("outdated"), "{error}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.ends_with("it answered 503"), "{source}");
+    }
+    issuer.publish(json!([jwk("key-1", &KEY, Algorithm::RS256)]));
+    clock.advance(10 * SECOND);
+    verify_with(&verifier, &token).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_failed_fetch_nobody_waits_for_another_one_for_ten_seconds() {
+    let (issuer, verifier, clock) = begin().await;
+    let token = lasting(&issuer);
+    issuer.answer(ResponseTemplate::new(500));
+    for (time, fetches) in [(0, 1), (9, 1), (1, 2)] {
+        clock.advance(Duration::from_secs(time));
+        let error = verify_with(&verifier, &token).await.unwrap_err();
+        assert!(error.is_transient() && !error.is_outdated() && error.to_string().ends_with("500"), "{error}");
+        assert_eq!(issuer.fetches().await, fetches);
+    }
+    issuer.publish(json!([jwk("key-1", &KEY, Algorithm::RS256)]));
+    clock.advance(10 * SECOND);
+    verify_with(&verifier, &token).await.unwrap();
+    issuer.answer(ResponseTemplate::new(500));
+    clock.advance(24 * HOUR);
+    for _ in 0..3 {
+        verify_with(&verifier, &token).await.unwrap();
+    }
+    assert_eq!(issuer.fetches().await, 4);
+}
+
+#[tokio::test]
+async fn a_token_with_an_unknown_key_is_not_refused_while_nobody_can_be_asked() {
+    let (issuer, verifier, clock) = begin().await;
+    verify_with(&verifier, &lasting(&issuer)).await.unwrap();
+    issuer.answer(ResponseTemplate::new(503));
+    for (time, fetches) in [(0, 2), (60, 2), (240, 3), (86_400, 4)] {
+        clock.advance(Duration::from_secs(time));
+        let error = verify_with(&verifier, &unknown(&issuer)).await.unwrap_err();
+        assert!(error.is_transient() && !error.is_invalid(), "{error}");
+        assert_eq!(issuer.fetches().await, fetches);
+    }
+    issuer.publish(json!([jwk("key-1", &KEY, Algorithm::RS256)]));
+    clock.advance(10 * SECOND);
+    for _ in 0..3 {
+        assert_problem(&verify_with(&verifier, &unknown(&issuer)).await.unwrap_err(), UnknownKey, "asked again");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_cannot_be_reached_is_told_apart_from_one_that_may_not_be() {
+    let issuer = Issuer::start().await;
+    let at = |jwks: &str| JwtVerifier::new(issuer.http.clone(), issuer.name(), "", jwks.parse().unwrap());
+    let token = lasting(&issuer);
+    let unreachable = verify_with(&at("http://127.0.0.1:1/jwks.json"), &token).await.unwrap_err();
+    assert!(unreachable.is_transient() && !unreachable.is_unusable_key_set(), "{unreachable}");
+    let insecure = verify_with(&at("http://issuer.test/jwks.json"), &token).await.unwrap_err();
+    assert!(!insecure.is_transient() && !insecure.is_invalid() && !insecure.is_unusable_key_set(), "{insecure}");
+}
+
+#[tokio::test]
+async fn a_set_that_cannot_be_used_is_an_error_and_displaces_nothing() {
+    let key = jwk("key-1", &KEY, Algorithm::RS256);
+    let text = |body: String| ResponseTemplate::new(200).set_body_string(body);
+    let set = |keys: Value| text(json!({ "keys": keys }).to_string());
+    let mut encryption = key.clone();
+    encryption["use"] = json!("enc");
+    for (name, answer, reason) in [
+        ("nothing", text(String::new()), "no JSON object"),
+        ("HTML", text("<html>maintenance</html>".to_owned()), "no JSON object"),
+        ("cut off", text(json!({ "keys": [key] }).to_string()[..100].to_owned()), "no JSON object"),
+        ("followed by something", text(json!({ "keys": [key] }).to_string() + "{}"), "no JSON object"),
+        ("a list", text(json!([key]).to_string()), "no JSON object"),
+        ("a single key", text(key.to_string()), "no list of `keys`"),
+        ("keys that are no list", set(key.clone()), "no list of `keys`"),
+        ("two lists", text(format!(r#"{{"keys":[{key}],"keys":[]}}"#)), "a member twice"),
+        (
+            "a member of a key twice",
+            text(format!(r#"{{"keys":[{{"kty":"RSA",{}]}}"#, &key.to_string()[1..])),
+            "a member twice",
+        ),
+        ("no keys", set(json!([])), "no key that verifies"),
+        ("keys for encryption only", set(json!([encryption])), "no key that verifies"),
+        ("101 keys", set(json!(vec![key.clone(); 101])), "more than 100 keys"),
+        (
+            "more than 1 MiB",
+            text(json!({ "keys": [key], "x": "x".repeat(1024 * 1024) }).to_string()),
+            "larger than 1 MiB",
+        ),
+    ] {
+        let (issuer, verifier, clock) = begin().await;
+        let token = lasting(&issuer);
+        verify_with(&verifier, &token).await.unwrap();
+        issuer.answer(answer);
+        let error = verify_with(&verifier, &unknown(&issuer)).await.unwrap_err();
+        assert!(error.is_unusable_key_set() && !error.is_invalid() && !error.is_transient(), "{name}: {error}");
+        assert!(error.to_string().contains(reason), "{name}: {error}");
+        clock.advance(24 * HOUR);
+        verify_with(&verifier, &token).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        clock.advance(24 * HOUR);
+        let error = verify_with(&verifier, &token).await.unwrap_err();
+        assert!(error.is_outdated() && error.is_unusable_key_set(), "{name}: {error}");
+        assert_eq!(issuer.fetches().await, 4, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_set_of_100_keys_is_used() {
+    let mut keys = vec![jwk("ec", &EC, Algorithm::ES256); 99];
+    keys.push(jwk("key-1", &KEY, Algorithm::RS256));
+    let issuer = Issuer::publishing(json!(keys)).await;
+    verify_with(&issuer.verifier(), &lasting(&issuer)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_costs_one_fetch() {
+    let (issuer, verifier, clock) = begin().await;
+    let token = issuer.token(json!({ "iat": 0, "exp": NOW + 600 }));
+    verify_with(&verifier, &token).await.unwrap();
+    clock.set(UNIX_EPOCH + Duration::from_secs(NOW - 60));
+    for _ in 0..3 {
+        verify_with(&verifier, &token).await.unwrap();
+        assert_eq!(issuer.fetches().await, 2);
+    }
+}

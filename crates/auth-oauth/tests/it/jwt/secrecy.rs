@@ -1,0 +1,103 @@
+//! What is shown of a token by whoever verifies it.
+
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use jsonwebtoken::Algorithm;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use wiremock::ResponseTemplate;
+
+use super::forge::{GOOD_HEADER, encoded, good_claims, header_with, signed, signed_with};
+use super::verify_with;
+use crate::issuer::{Issuer, STRANGER};
+
+const CANARY: &str = "canary-in-a-token";
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Tokens that hold the canary everywhere, one for each way to fail and one that verifies.
+fn tokens(issuer: &Issuer) -> Vec<String> {
+    let header = header_with(&format!(r#""x":"{CANARY}""#));
+    let changed = |name: &str| issuer.claims(&json!({ "sub": CANARY, name: CANARY })).to_string();
+    let mut tokens: Vec<_> = ["x", "iss", "aud", "exp", "nbf", "iat", "nonce", "org_id", "scope"]
+        .map(|name| signed(&header, changed(name)))
+        .into();
+    let claims = changed("x");
+    for broken in ["alg", "kid", "typ", "crit", "jku"] {
+        tokens.push(signed(format!(r#"{{"alg":"RS256","kid":"key-1","{broken}":"{CANARY}"}}"#), &claims));
+    }
+    let kid = format!(r#"{{"alg":"RS256","kid":"{CANARY}"}}"#);
+    let alg = format!(r#"{{"alg":"{CANARY}","kid":"key-1"}}"#);
+    tokens.extend([signed(kid, &claims), signed(alg, &claims), signed(&header, format!("{claims}{CANARY}"))]);
+    tokens.push(signed(GOOD_HEADER, claims.replace(r#""sub":"#, &format!(r#""{CANARY}":1,"{CANARY}":2,"sub":"#))));
+    tokens.push(signed_with(&header, &claims, &STRANGER, Algorithm::RS256));
+    tokens.extend([CANARY.to_owned(), format!("{CANARY}.{CANARY}.{CANARY}"), format!("{CANARY}.").repeat(2000)]);
+    tokens.push(format!("{}.{}.{CANARY}", encoded(GOOD_HEADER), encoded(good_claims(issuer))));
+    tokens
+}
+
+/// An error, its causes, and all that `Debug` shows of them.
+fn shown(error: &(dyn Error + 'static)) -> String {
+    let causes: Vec<_> = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    format!("{causes:?} {error:?} {error:#?}")
+}
+
+#[tokio::test]
+async fn neither_errors_nor_debug_nor_log_lines_show_a_token() {
+    let captured = Captured::default();
+    // For the whole process: what other tests log meanwhile must not hold the canary either.
+    let filter = EnvFilter::new("auth_oauth=trace,auth_http=trace");
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(captured.clone()).init();
+    let issuer = Issuer::start().await;
+    let verifier = issuer.verifier();
+    let mut all = format!("{verifier:?} {verifier:#?}");
+    let (mut accepted, mut refused) = (0, 0);
+    for token in tokens(&issuer) {
+        match verify_with(&verifier, &token).await {
+            Ok(claims) => {
+                assert_eq!(claims.sub, CANARY);
+                accepted += 1;
+                all += &format!("{claims:?} {claims:#?}");
+            }
+            Err(error) => {
+                refused += 1;
+                all += &shown(&error);
+            }
+        }
+    }
+    assert_eq!((accepted, refused), (3, 20));
+    issuer.answer(ResponseTemplate::new(503));
+    let fresh = issuer.verifier();
+    all += &shown(&verify_with(&fresh, &tokens(&issuer)[0]).await.unwrap_err());
+
+    all += &String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    for line in ["fetched the keys of the issuer", "no newer keys of the issuer"] {
+        assert!(all.contains(line), "there is something to look through: {all}");
+    }
+    for secret in [CANARY.to_owned(), encoded(CANARY), tokens(&issuer)[0].clone()] {
+        assert!(!all.contains(&secret), "{all}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Many who need the same keys, and callers that go away.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+
+use auth_oauth::JwtProblem::UnknownKey;
+use auth_oauth::JwtVerifier;
+use jsonwebtoken::Algorithm;
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use wiremock::{Request, ResponseTemplate};
+
+use super::forge::{assert_problem, good_claims, signed};
+use super::verify_with;
+use crate::issuer::{Issuer, KEY, jwk};
+
+/// Verifies a hundred tokens at once, and counts those that were refused for an unknown key.
+async fn storm(verifier: &JwtVerifier, token: impl Fn(usize) -> String) -> usize {
+    let mut callers = JoinSet::new();
+    for number in 0..100 {
+        let (verifier, token) = (verifier.clone(), token(number));
+        callers.spawn(async move { verify_with(&verifier, &token).await });
+    }
+    let outcomes = callers.join_all().await;
+    let errors: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    for error in &errors {
+        assert_problem(error, UnknownKey, "storm");
+    }
+    errors.len()
+}
+
+/// A good token, but for a key that nobody publishes.
+fn unknown(number: usize, claims: &str) -> String {
+    signed(format!(r#"{{"alg":"RS256","kid":"unknown-{number}"}}"#), claims)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_who_need_keys_share_one_fetch() {
+    let issuer = Issuer::start().await;
+    let good = issuer.token(json!({}));
+    assert_eq!(storm(&issuer.verifier(), |_| good.clone()).await, 0);
+    assert_eq!(issuer.fetches().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_unknown_keys_at_once_cause_one_fetch() {
+    let issuer = Issuer::start().await;
+    let claims = good_claims(&issuer);
+    let verifier = issuer.verifier();
+    verify_with(&verifier, &issuer.token(json!({}))).await.unwrap();
+    for fetches in [2, 2] {
+        assert_eq!(storm(&verifier, |number| unknown(number, &claims)).await, 100);
+        assert_eq!(issuer.fetches().await, fetches);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_tokens_with_a_new_key_wait_for_the_one_fetch_that_brings_it() {
+    let issuer = Issuer::start().await;
+    let verifier = issuer.verifier();
+    verify_with(&verifier, &issuer.token(json!({}))).await.unwrap();
+    issuer.publish(json!([jwk("key-2", &KEY, Algorithm::RS256)]));
+    let new = signed(r#"{"alg":"RS256","kid":"key-2"}"#, good_claims(&issuer));
+    assert_eq!(storm(&verifier, |_| new.clone()).await, 0);
+    assert_eq!(issuer.fetches().await, 2);
+}
+
+#[tokio::test]
+async fn a_hundred_unknown_keys_at_once_are_looked_for_in_the_first_keys_that_come() {
+    let issuer = Issuer::start().await;
+    let claims = good_claims(&issuer);
+    assert_eq!(storm(&issuer.verifier(), |number| unknown(number, &claims)).await, 100);
+    assert_eq!(issuer.fetches().await, 1);
+}
+
+#[tokio::test]
+async fn a_hundred_who_wait_share_one_failure() {
+    let issuer = Issuer::start().await;
+    issuer.answer(ResponseTemplate::new(503));
+    let (verifier, good) = (issuer.verifier(), issuer.token(json!({})));
+    let mut callers = JoinSet::new();
+    for _ in 0..100 {
+        let (verifier, good) = (verifier.clone(), good.clone());
+        callers.spawn(async move { verify_with(&verifier, &good).await });
+    }
+    assert!(callers.join_all().await.into_iter().all(|outcome| outcome.unwrap_err().is_transient()));
+    assert_eq!(issuer.fetches().await, 1);
+}
+
+/// An issuer that tells when it is asked for its keys, and answers once it is let.
+struct Hesitant {
+    issuer: Issuer,
+    asked: Arc<Notify>,
+    /// It answers at once after this is dropped.
+    gate: Sender<()>,
+}
+
+impl Hesitant {
+    async fn start() -> Self {
+        let asked = Arc::new(Notify::new());
+        let (gate, opened) = channel();
+        let (bell, opened): (_, Mutex<Receiver<()>>) = (asked.clone(), Mutex::new(opened));
+        let keys = json!({ "keys": [jwk("key-1", &KEY, Algorithm::RS256)] });
+        let respond = move |_: &Request| {
+            bell.notify_one();
+            let _closed = opened.lock().unwrap().recv();
+            ResponseTemplate::new(200).set_body_json(&keys)
+        };
+        let unused = Arc::new(Mutex::new(ResponseTemplate::new(500)));
+        Self { issuer: Issuer::answering(unused, respond).await, asked, gate }
+    }
+
+    /// Begins to verify `token`, and gives up once the issuer was asked for keys.
+    async fn give_up(&self, verifier: &JwtVerifier, token: &str) {
+        tokio::select! {
+            outcome = verify_with(verifier, token) => panic!("nobody has answered yet: {outcome:?}"),
+            () = self.asked.notified() => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_caller_does_not_break_the_fetch_for_the_others() {
+    let hesitant = Hesitant::start().await;
+    let (verifier, good) = (hesitant.issuer.verifier(), hesitant.issuer.token(json!({})));
+    hesitant.give_up(&verifier, &good).await;
+    let (others, late) = (verifier.clone(), good.clone());
+    let other = tokio::spawn(async move { verify_with(&others, &good).await });
+    tokio::task::yield_now().await;
+    drop(hesitant.gate);
+    other.await.unwrap().unwrap();
+    verify_with(&verifier, &late).await.unwrap();
+    assert_eq!(hesitant.issuer.fetches().await, 1);
+}
+
+#[test]
+fn a_fetch_on_a_runtime_that_ends_is_begun_anew_by_who_waits_for_it() {
+    let runtime = || -> Runtime { Builder::new_current_thread().enable_all().build().unwrap() };
+    let (first, second) = (runtime(), runtime());
+    let hesitant = second.block_on(Hesitant::start());
+    let (verifier, good) = (hesitant.issuer.verifier(), hesitant.issuer.token(json!({})));
+    first.block_on(hesitant.give_up(&verifier, &good));
+    let mut waiting = pin!(verify_with(&verifier, &good));
+    {
+        let _inside = second.enter();
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    drop(first);
+    drop(hesitant.gate);
+    second.block_on(waiting).unwrap();
+    assert_eq!(second.block_on(hesitant.issuer.fetches()), 2);
+}
+
+#[test]
+fn without_a_runtime_no_keys_are_fetched_and_that_is_an_error() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let issuer = runtime.block_on(Issuer::start());
+    let (verifier, good) = (issuer.verifier(), issuer.token(json!({})));
+    let mut verifying = pin!(verify_with(&verifier, &good));
+    let std::task::Poll::Ready(outcome) = verifying.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("nobody would wake it");
+    };
+    let error = outcome.unwrap_err();
+    assert!(!error.is_invalid() && error.to_string().contains("runtime"), "{error}");
+}

@@ -1,0 +1,204 @@
+//! Who has signed a token, and whether he may.
+
+use auth_oauth::JwtAlgorithm::{self, EdDsa, Es256, Es384, Ps256, Ps512, Rs256, Rs384};
+use auth_oauth::JwtProblem::{self, Algorithm as WrongAlgorithm, Signature, UnknownKey};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::{Value, json};
+
+use super::forge::{
+    EC, ED, GOOD_HEADER, Table, assert_problem, assert_refused, encoded, good_claims, header_with, public_spellings,
+    seal, signed, signed_with,
+};
+use super::verify_with;
+use crate::issuer::{Issuer, KEY, STRANGER, jwk};
+
+/// The public half of [`KEY`] with `changes`; a change to `null` removes a member.
+fn changed(kid: &str, changes: &Value) -> Value {
+    let mut key = jwk(kid, &KEY, Algorithm::RS256);
+    let members = key.as_object_mut().unwrap();
+    for (name, value) in changes.as_object().unwrap() {
+        members.insert(name.clone(), value.clone());
+    }
+    members.retain(|_, value| !value.is_null());
+    key
+}
+
+#[tokio::test]
+async fn a_signature_that_does_not_fit_is_refused() {
+    let issuer = Issuer::start().await;
+    let claims = good_claims(&issuer);
+    let good = signed(GOOD_HEADER, &claims);
+    let (message, signature) = good.rsplit_once('.').unwrap();
+    let raw = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let with = |signature: &[u8]| format!("{message}.{}", encoded(signature));
+    let mut flipped = raw.clone();
+    flipped[100] ^= 1;
+    let other = signed(header_with(r#""typ":"JWT""#), &claims);
+    let moved = format!("{message}.{}", other.rsplit_once('.').unwrap().1);
+    let changed = format!("{}.{}.{signature}", encoded(GOOD_HEADER), encoded(claims.replace("user-1", "user-2")));
+    let spaced = format!("{}.{}.{signature}", encoded(GOOD_HEADER), encoded(format!("{claims} ")));
+    let disguised = seal(message.to_owned(), &EC, Algorithm::ES256);
+    let table: Table<_> = [
+        ("an empty one", format!("{message}.")),
+        ("one byte", with(&[0])),
+        ("all zeros", with(&[0; 256])),
+        ("a flipped bit", with(&flipped)),
+        ("cut off", with(&raw[..255])),
+        ("with a byte more", with(&[&raw[..], &[0]].concat())),
+        ("with a zero in front", with(&[&[0], &raw[..]].concat())),
+        ("of another token", moved),
+        ("over other claims", changed),
+        ("over other whitespace", spaced),
+        ("of a stranger", signed_with(GOOD_HEADER, &claims, &STRANGER, Algorithm::RS256)),
+        ("with another hash", signed_with(GOOD_HEADER, &claims, &KEY, Algorithm::RS512)),
+        ("with another padding", signed_with(GOOD_HEADER, &claims, &KEY, Algorithm::PS256)),
+        ("ECDSA, disguised as RS256", disguised),
+        ("HMAC, disguised as RS256", {
+            let secret = EncodingKey::from_secret(&public_spellings()[0]);
+            signed_with(GOOD_HEADER, &claims, &secret, Algorithm::HS256)
+        }),
+    ]
+    .map(|(name, token)| (name.to_owned(), token, Signature))
+    .into();
+    assert_refused(&issuer, table).await;
+}
+
+#[tokio::test]
+async fn a_token_with_any_character_changed_or_cut_off_is_refused() {
+    let issuer = Issuer::start().await;
+    let (verifier, good) = (issuer.verifier(), issuer.token(json!({})));
+    verify_with(&verifier, &good).await.unwrap();
+    for (position, character) in good.char_indices() {
+        let (start, rest) = (&good[..position], &good[position + 1..]);
+        let other = if character == 'A' { 'B' } else { 'A' };
+        for token in [start.to_owned(), format!("{start}{rest}"), format!("{start}{other}{rest}")] {
+            let verdict = verify_with(&verifier, &token).await;
+            assert!(verdict.is_err_and(|error| error.is_invalid()), "accepted: {token}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_the_issuer_does_not_publish_by_that_name_is_not_used() {
+    let issuer = Issuer::start().await;
+    let claims = good_claims(&issuer);
+    let long = "k".repeat(8000);
+    let names =
+        ["key-2", "KEY-1", "key-1 ", " key-1", "", "key-1\0", "../../../dev/null", "' OR 1=1 --", "null", &long];
+    let unpublished = |kid: &str| {
+        let header = json!({ "alg": "RS256", "kid": kid }).to_string();
+        (format!("{kid:.40?}"), signed(header, &claims), UnknownKey)
+    };
+    assert_refused(&issuer, names.map(unpublished).into()).await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_for_something_else_never_verifies() {
+    let unfit = [
+        json!({ "use": "enc" }),
+        json!({ "use": "SIG" }),
+        json!({ "use": ["sig"] }),
+        json!({ "key_ops": [] }),
+        json!({ "key_ops": ["encrypt", "wrapKey"] }),
+        json!({ "key_ops": "verify" }),
+        json!({ "use": "sig", "key_ops": ["sign"] }),
+        json!({ "alg": "PS256" }),
+        json!({ "alg": "RSA-OAEP" }),
+        json!({ "alg": "rs256" }),
+        json!({ "alg": 256 }),
+        json!({ "kty": "EC" }),
+        json!({ "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA" }),
+        json!({ "kty": "oct", "k": "c2VjcmV0" }),
+        json!({ "kty": "rsa" }),
+        json!({ "kty": null }),
+        json!({ "n": null }),
+        json!({ "e": null }),
+        json!({ "n": "not base64!" }),
+        json!({ "e": "AQAB=" }),
+        json!({ "kid": 1 }),
+        json!({ "d": "the private half" }),
+    ];
+    let mut keys: Vec<_> = unfit.iter().map(|changes| changed("unfit", changes)).collect();
+    keys.extend([jwk("key-1", &KEY, Algorithm::RS256), json!(null), json!("key"), json!([])]);
+    for single in unfit.iter().map(|changes| changed("unfit", changes)) {
+        let issuer = Issuer::publishing(json!([single, jwk("key-1", &KEY, Algorithm::RS256)])).await;
+        let token = signed(r#"{"alg":"RS256","kid":"unfit"}"#, good_claims(&issuer));
+        assert_refused(&issuer, vec![(single.to_string(), token, UnknownKey)]).await;
+    }
+    // None of them keeps the good one from being used.
+    let issuer = Issuer::publishing(json!(keys)).await;
+    verify_with(&issuer.verifier(), &issuer.token(json!({}))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_says_what_it_is_for_verifies() {
+    for changes in [
+        json!({}),
+        json!({ "alg": null }),
+        json!({ "use": "sig" }),
+        json!({ "key_ops": ["verify"] }),
+        json!({ "key_ops": ["encrypt", "verify"], "use": "sig" }),
+        json!({ "x5c": ["MIIB"], "x5t": "c2hhMQ", "unknown": { "a": 1 } }),
+    ] {
+        let issuer = Issuer::publishing(json!([changed("key-1", &changes)])).await;
+        let verified = verify_with(&issuer.verifier(), &issuer.token(json!({}))).await;
+        verified.unwrap_or_else(|error| panic!("{changes}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn of_keys_with_one_name_that_which_fits_is_used() {
+    let keys = json!([
+        changed("key-1", &json!({ "use": "enc" })),
+        jwk("key-1", &EC, Algorithm::ES256),
+        changed("key-1", &json!({ "alg": "PS256" })),
+        jwk("key-1", &KEY, Algorithm::RS256),
+    ]);
+    let issuer = Issuer::publishing(keys).await;
+    verify_with(&issuer.verifier(), &issuer.token(json!({}))).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_configuration_alone_decides_which_algorithms_are_accepted() {
+    let any = changed("rsa", &json!({ "alg": null }));
+    let keys = json!([any, jwk("ec", &EC, Algorithm::ES256), jwk("ed", &ED, Algorithm::EdDSA)]);
+    let issuer = Issuer::publishing(keys).await;
+    let tokens: [(&str, &str, &EncodingKey, Algorithm, JwtAlgorithm); 5] = [
+        ("RS384", "rsa", &KEY, Algorithm::RS384, Rs384),
+        ("PS256", "rsa", &KEY, Algorithm::PS256, Ps256),
+        ("PS512", "rsa", &KEY, Algorithm::PS512, Ps512),
+        ("ES256", "ec", &EC, Algorithm::ES256, Es256),
+        ("EdDSA", "ed", &ED, Algorithm::EdDSA, EdDsa),
+    ];
+    for (name, kid, key, algorithm, accepted) in tokens {
+        let header = json!({ "alg": name, "kid": kid }).to_string();
+        let token = signed_with(header, good_claims(&issuer), key, algorithm);
+        let both = issuer.verifier().with_algorithms([Rs256, accepted]);
+        verify_with(&both, &token).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let error = verify_with(&issuer.verifier(), &token).await.unwrap_err();
+        assert_problem(&error, WrongAlgorithm, name);
+        assert!(error.to_string().ends_with("it is not signed with RS256"), "{error}");
+        assert_eq!(accepted.to_string(), name);
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_one_kind_does_not_verify_for_another() {
+    let keys = json!([changed("rsa", &json!({ "alg": null })), jwk("ec", &EC, Algorithm::ES256)]);
+    let issuer = Issuer::publishing(keys).await;
+    let verifier = issuer.verifier().with_algorithms([Rs256, Es256, Es384, EdDsa]);
+    let cases: [(&str, &str, &EncodingKey, Algorithm, JwtProblem); 5] = [
+        ("ES256", "rsa", &EC, Algorithm::ES256, UnknownKey),
+        ("RS256", "ec", &KEY, Algorithm::RS256, UnknownKey),
+        ("ES384", "ec", &EC, Algorithm::ES256, UnknownKey),
+        ("EdDSA", "ec", &ED, Algorithm::EdDSA, UnknownKey),
+        ("ES256", "ec", &KEY, Algorithm::RS256, Signature),
+    ];
+    for (name, kid, key, algorithm, problem) in cases {
+        let header = json!({ "alg": name, "kid": kid }).to_string();
+        let token = signed_with(header, good_claims(&issuer), key, algorithm);
+        assert_problem(&verify_with(&verifier, &token).await.unwrap_err(), problem, &format!("{name} with {kid}"));
+    }
+}
