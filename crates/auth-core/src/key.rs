@@ -42,6 +42,7 @@ pub struct TokenKeyBuilder {
     tenant: Option<String>,
     origin: Option<String>,
     certificate_thumbprint: Option<String>,
+    token_endpoint: Option<String>,
 }
 
 impl TokenKey {
@@ -57,6 +58,7 @@ impl TokenKey {
             tenant: None,
             origin: None,
             certificate_thumbprint: None,
+            token_endpoint: None,
         }
     }
 
@@ -106,6 +108,16 @@ impl TokenKey {
     pub fn subject(&self) -> Option<&str> {
         self.0.parts.subject.as_deref()
     }
+
+    /// The origin that the tokens may be sent to, if the key names one.
+    pub fn origin(&self) -> Option<&str> {
+        self.0.parts.origin.as_deref()
+    }
+
+    /// The origin of the token endpoint that the tokens come from, if the key names one.
+    pub fn token_endpoint(&self) -> Option<&str> {
+        self.0.parts.token_endpoint.as_deref()
+    }
 }
 
 impl TokenKeyBuilder {
@@ -151,6 +163,13 @@ impl TokenKeyBuilder {
         self
     }
 
+    /// The origin of the token endpoint that the token comes from and that its refresh token may be
+    /// sent to, where tokens outlive the settings that name the endpoint.
+    pub fn with_token_endpoint(mut self, origin: impl Into<String>) -> Self {
+        self.token_endpoint = Some(origin.into());
+        self
+    }
+
     /// The key.
     pub fn build(self) -> TokenKey {
         let digest = self.digest();
@@ -175,6 +194,7 @@ impl TokenKeyBuilder {
             &self.tenant,
             &self.origin,
             &self.certificate_thumbprint,
+            &self.token_endpoint,
         ];
         for (place, text) in (1..).zip(optional) {
             if let Some(text) = text {

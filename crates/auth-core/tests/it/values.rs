@@ -21,6 +21,7 @@ fn everything_in_a_key_tells_tokens_apart_but_the_order_of_scopes() {
         base().with_tenant("x").build(),
         base().with_origin("x").build(),
         base().with_certificate_thumbprint("x").build(),
+        base().with_token_endpoint("x").build(),
         base().with_scopes(["x"]).build(),
         base().with_scopes(["x", "y"]).build(),
         base().with_scopes(["x y"]).build(),
@@ -40,10 +41,11 @@ fn everything_in_a_key_tells_tokens_apart_but_the_order_of_scopes() {
 #[test]
 fn the_digest_of_a_key_stays_what_it_is() {
     // What other processes have stored is found under it.
-    let key =
-        TokenKey::builder("https://issuer.example/").with_client_id("cli").with_scopes(["openid", "email"]).build();
+    let key = TokenKey::builder("https://issuer.example/").with_client_id("cli").with_scopes(["openid", "email"]);
+    let key = key.with_token_endpoint("https://login.example").build();
     let mut written = Vec::new();
-    for (place, part) in [(0_u8, "https://issuer.example/"), (1, "cli"), (255, "email"), (255, "openid")] {
+    let parts = [(0_u8, "https://issuer.example/"), (1, "cli"), (8, "https://login.example"), (255, "email")];
+    for (place, part) in parts.into_iter().chain([(255, "openid")]) {
         written.push(place);
         written.extend((part.len() as u64).to_be_bytes());
         written.extend(part.bytes());
