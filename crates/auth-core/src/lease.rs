@@ -13,7 +13,8 @@ use crate::{AccessToken, TokenError, TokenKey};
 #[async_trait]
 pub trait RefreshLease: fmt::Debug + Send + Sync {
     /// Waits until this process may obtain a token for `key`, or another has: then that token, which
-    /// is not `previous`, is adopted. How long it waits is bounded, and the business of the store.
+    /// is not `previous`, is adopted. A store that knows the time adopts none that has ended. How long
+    /// it waits is bounded, and the business of the store.
     ///
     /// # Errors
     ///
@@ -37,6 +38,15 @@ pub enum Acquired {
 /// lease ends by itself.
 #[async_trait]
 pub trait LeaseGuard: fmt::Debug + Send + Sync {
+    /// What was stored when the lease was acquired; it takes the place of what the caller knew.
+    ///
+    /// Another process may have obtained a token that has ended again since: then the refresh token
+    /// which the caller knows is spent, and the one that came with this token is not. A store that
+    /// cannot say what it had says nothing.
+    fn current(&self) -> Option<&AccessToken> {
+        None
+    }
+
     /// Stores the token where the others find it, and lets them go on. A token that another has
     /// stored later is not overwritten.
     ///
@@ -47,6 +57,15 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
 
     /// Lets another process try: none was obtained.
     async fn give_up(self: Box<Self>);
+
+    /// The credential that came with `refused` was refused for good: forgets it, if it is still
+    /// exactly what is stored, and lets another process try.
+    ///
+    /// A store that does not override it forgets nothing.
+    async fn discard(self: Box<Self>, refused: &AccessToken) {
+        let _ = refused;
+        self.give_up().await;
+    }
 }
 
 const _: Option<&dyn LeaseGuard> = None;

@@ -25,6 +25,7 @@ struct Inner {
 struct Guard {
     store: RemoteStore,
     key: TokenKey,
+    current: Option<AccessToken>,
 }
 
 impl RemoteStore {
@@ -104,12 +105,13 @@ impl RefreshLease for RemoteStore {
         loop {
             self.reach().await?;
             let freed = self.0.freed.notified();
-            let kept = self.peek(key).filter(|token| previous.is_none_or(|previous| !previous.is_same(token)));
-            if let Some(token) = kept {
+            let current = self.peek(key);
+            let news = current.clone().filter(|token| previous.is_none_or(|previous| !previous.is_same(token)));
+            if let Some(token) = news {
                 return Ok(Acquired::Adopted(token));
             }
             if self.leased().insert(key.clone()) {
-                return Ok(Acquired::Leading(Box::new(Guard { store: self.clone(), key: key.clone() })));
+                return Ok(Acquired::Leading(Box::new(Guard { store: self.clone(), key: key.clone(), current })));
             }
             freed.await;
         }
@@ -118,12 +120,24 @@ impl RefreshLease for RemoteStore {
 
 #[async_trait]
 impl LeaseGuard for Guard {
+    fn current(&self) -> Option<&AccessToken> {
+        self.current.as_ref()
+    }
+
     async fn publish(self: Box<Self>, token: &AccessToken) -> Result<(), TokenError> {
         self.store.set(&self.key, token).await
     }
 
     async fn give_up(self: Box<Self>) {
         yield_now().await;
+    }
+
+    async fn discard(self: Box<Self>, refused: &AccessToken) {
+        yield_now().await;
+        let mut tokens = self.store.tokens();
+        if tokens.get(&self.key) == Some(refused) {
+            tokens.remove(&self.key);
+        }
     }
 }
 

@@ -6,6 +6,14 @@ use tokio::sync::watch::{self, Receiver, Sender};
 use super::{Inner, Outcome};
 use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
 
+/// Who obtains a token.
+enum Lead {
+    /// Another process has obtained this one.
+    Adopted(AccessToken),
+    /// This process does, in place of `previous`; alone if there is no lease.
+    Taken { guard: Option<Box<dyn LeaseGuard>>, previous: Option<AccessToken> },
+}
+
 /// One attempt to obtain a token, for all who wait for it.
 ///
 /// However it ends – well, with an error, by a panic, because the runtime ends – it is announced.
@@ -67,34 +75,50 @@ impl Attempt {
             self.inner.replaced(&self.key, token, self.epoch);
             return Ok(token.clone());
         }
-        let previous = kept.as_ref().or(self.previous.as_ref());
-        let guard = match &self.inner.lease {
-            Some(lease) => {
-                match self.inner.health.observe(lease.acquire(&self.key, previous).await) {
-                    Some(Acquired::Adopted(token)) if self.is_news(&token) => {
-                        self.inner.replaced(&self.key, &token, self.epoch);
-                        self.inner.keep_local(&self.key, &token, self.epoch);
-                        return Ok(token);
-                    }
-                    Some(Acquired::Leading(guard)) => Some(guard),
-                    // The store is away, or offers what is of no use: this process looks after itself.
-                    Some(Acquired::Adopted(_)) | None => None,
-                }
-            }
-            None => None,
+        let known = kept.or_else(|| self.previous.clone());
+        let (guard, previous) = match self.take_lead(known).await {
+            Lead::Adopted(token) => return Ok(token),
+            Lead::Taken { guard, previous } => (guard, previous),
         };
-        match self.ask(previous).await {
+        match self.ask(previous.as_ref()).await {
             Ok(token) => {
                 self.store(&token, guard).await;
                 Ok(token)
             }
             Err(error) => {
-                if let Some(guard) = guard {
-                    guard.give_up().await;
+                match (guard, previous) {
+                    (Some(guard), Some(refused)) if error.is_refused() => guard.discard(&refused).await,
+                    (Some(guard), _) => guard.give_up().await,
+                    (None, _) => {}
                 }
                 Err(error)
             }
         }
+    }
+
+    /// Takes the lease, if there is one, unless another process has obtained a token meanwhile.
+    async fn take_lead(&self, known: Option<AccessToken>) -> Lead {
+        let mut previous = known;
+        let Some(lease) = &self.inner.lease else { return Lead::Taken { guard: None, previous } };
+        // What another process has stored may be of no use here. Then that is what is to be replaced,
+        // and the second time no other is offered, unless it is newer still.
+        for _ in 0..2 {
+            match self.inner.health.observe(lease.acquire(&self.key, previous.as_ref()).await) {
+                Some(Acquired::Adopted(token)) if self.is_news(&token) => {
+                    self.inner.replaced(&self.key, &token, self.epoch);
+                    self.inner.keep_local(&self.key, &token, self.epoch);
+                    return Lead::Adopted(token);
+                }
+                Some(Acquired::Adopted(token)) => previous = Some(token),
+                Some(Acquired::Leading(guard)) => {
+                    let previous = guard.current().cloned().or(previous);
+                    return Lead::Taken { guard: Some(guard), previous };
+                }
+                None => break,
+            }
+        }
+        // The store is away, or offers one useless token after the other: this process looks after itself.
+        Lead::Taken { guard: None, previous }
     }
 
     /// Whether a token is better than the one that is to be replaced.

@@ -5,6 +5,7 @@ mod caches;
 mod departures;
 mod external;
 mod interleavings;
+mod leases;
 mod lifecycle;
 mod policies;
 mod values;

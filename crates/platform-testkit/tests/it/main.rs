@@ -7,7 +7,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use auth_core::{
-    AccessToken, Acquired, AsyncTokenCache, MemoryTokenCache, RefreshLease, TokenCache, TokenError, TokenKey,
+    AccessToken, Acquired, AsyncTokenCache, LeaseGuard, MemoryTokenCache, RefreshLease, TokenCache, TokenError,
+    TokenKey,
 };
 use platform_testkit::{RemoteStore, async_token_cache, refresh_lease, token_cache};
 
@@ -141,4 +142,66 @@ fn a_lease_that_lets_two_lead_is_found() {
     let lease = Generous(store.clone());
     let said = complaint(|| runtime.block_on(refresh_lease(&lease, &lease, &store)));
     assert!(said.contains("a process that waited adopts what was published"), "{said}");
+}
+
+/// A lease whose guards do one thing wrong.
+#[derive(Clone, Debug)]
+struct Careless {
+    store: RemoteStore,
+    /// What was stored, as its guards say; otherwise they discard whatever is there.
+    current: Option<AccessToken>,
+}
+
+#[derive(Debug)]
+struct CarelessGuard {
+    lease: Careless,
+    key: TokenKey,
+    inner: Box<dyn LeaseGuard>,
+}
+
+#[async_trait]
+impl RefreshLease for Careless {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+        Ok(match self.store.acquire(key, previous).await? {
+            Acquired::Leading(inner) => {
+                Acquired::Leading(Box::new(CarelessGuard { lease: self.clone(), key: key.clone(), inner }))
+            }
+            adopted @ Acquired::Adopted(_) => adopted,
+        })
+    }
+}
+
+#[async_trait]
+impl LeaseGuard for CarelessGuard {
+    fn current(&self) -> Option<&AccessToken> {
+        self.lease.current.as_ref()
+    }
+
+    async fn publish(self: Box<Self>, token: &AccessToken) -> Result<(), TokenError> {
+        self.inner.publish(token).await
+    }
+
+    async fn give_up(self: Box<Self>) {
+        self.inner.give_up().await;
+    }
+
+    async fn discard(self: Box<Self>, _refused: &AccessToken) {
+        let _ = self.lease.store.delete(&self.key).await;
+        self.inner.give_up().await;
+    }
+}
+
+#[test]
+fn a_guard_that_says_or_discards_what_it_should_not_is_found() {
+    let lie = AccessToken::try_from("a-lie").unwrap();
+    for (current, expected) in [
+        (Some(lie), "current is what is stored, whole"),
+        (None, "discard leaves what is not exactly the refused token"),
+    ] {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let store = RemoteStore::new();
+        let lease = Careless { store: store.clone(), current };
+        let said = complaint(|| runtime.block_on(refresh_lease(&lease, &lease, &store)));
+        assert!(said.contains(expected), "{said}");
+    }
 }
