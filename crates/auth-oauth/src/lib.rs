@@ -11,7 +11,8 @@
 //! | [`JwtBearer`] (RFC 7523) | workloads and users whose identity somebody else has signed |
 //! | [`TokenExchange`] (RFC 8693) | services that act for whoever called them |
 //!
-//! With a [`JwtVerifier`], a client hands out no token of another issuer or for another audience.
+//! With a [`JwtVerifier`], a client hands out no token of another issuer or for another audience. [`FileTokenStore`]
+//! keeps what was obtained for the next process of the same user.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -49,6 +50,7 @@ mod exchange;
 mod grant;
 mod jwt;
 mod revocation;
+mod store;
 
 pub use browser::{Browser, BrowserLogin, headless};
 pub use client::{OAuthClient, PrivateKey, PrivateKeyError};
@@ -57,3 +59,4 @@ pub use endpoints::{Endpoints, MtlsEndpoints};
 pub use error::OAuthError;
 pub use grant::{ClientCredentials, JwtBearer, RefreshGrant, TokenExchange, TokenType};
 pub use jwt::{Claims, JwtAlgorithm, JwtError, JwtProblem, JwtVerifier};
+pub use store::{FileTokenStore, StoreError};

@@ -7,3 +7,4 @@ mod device;
 mod grants;
 mod issuer;
 mod jwt;
+mod store;

@@ -1,0 +1,287 @@
+//! Tokens in files.
+
+mod broken;
+mod leases;
+mod processes;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{AccessToken, AsyncTokenCache, Clock, Secret, TokenCache, TokenKey};
+use auth_oauth::{FileTokenStore, StoreError};
+use platform_testkit::{ManualClock, async_token_cache, refresh_lease, token_cache};
+use tempfile::TempDir;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A store in a folder that is not there yet, and a clock that stands.
+struct Bench {
+    home: TempDir,
+    clock: Arc<ManualClock>,
+    store: FileTokenStore,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (home, clock) = (TempDir::new().unwrap(), Arc::new(ManualClock::default()));
+        let store = FileTokenStore::new(home.path().join("tokens")).with_clock(clock.clone());
+        Self { home, clock, store }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.path().join("tokens")
+    }
+
+    /// The store of another process: it shares nothing but the folder.
+    fn another(&self) -> FileTokenStore {
+        FileTokenStore::new(self.folder()).with_clock(self.clock.clone())
+    }
+
+    fn path(&self, key: &TokenKey, extension: &str) -> PathBuf {
+        self.folder().join(key.digest_hex()).with_extension(extension)
+    }
+
+    /// The names of the files there, in order.
+    fn names(&self) -> Vec<String> {
+        let files = fs::read_dir(self.folder()).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Session `number`: its access token is good for an hour from now.
+    fn session(&self, number: u32) -> AccessToken {
+        session(number).with_expires_at(self.clock.now() + HOUR)
+    }
+}
+
+fn key() -> TokenKey {
+    TokenKey::new("https://issuer.example/")
+}
+
+fn session(number: u32) -> AccessToken {
+    AccessToken::try_from(format!("access-{number}"))
+        .unwrap()
+        .with_refresh_token(Secret::new(format!("refresh-{number}")))
+}
+
+fn get(store: &FileTokenStore, key: &TokenKey) -> Option<AccessToken> {
+    TokenCache::get(store, key).unwrap()
+}
+
+fn set(store: &FileTokenStore, key: &TokenKey, token: &AccessToken) {
+    TokenCache::set(store, key, token).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_store_passes_the_suites() {
+    let home = TempDir::new().unwrap();
+    let store = || FileTokenStore::new(home.path().join("tokens"));
+    token_cache(&store());
+    async_token_cache(&store()).await;
+    refresh_lease(&store(), &store(), &store()).await;
+    let shared = store();
+    refresh_lease(&shared, &shared.clone(), &shared).await;
+}
+
+#[test]
+fn what_the_suites_leave_are_lock_files() {
+    let bench = Bench::new();
+    token_cache(&bench.store);
+    let names = bench.names();
+    assert!(!names.is_empty() && names.iter().all(|name| name.strip_suffix(".lock").is_some()), "{names:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_and_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = TempDir::new().unwrap();
+    let store = FileTokenStore::new(home.path().join("state/tokens"));
+    set(&store, &key(), &session(1));
+    let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&home.path().join("state")), 0o700);
+    assert_eq!(mode(&home.path().join("state/tokens")), 0o700);
+    let files: Vec<_> = fs::read_dir(home.path().join("state/tokens")).unwrap().map(|file| file.unwrap()).collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        assert_eq!(mode(&file.path()), 0o600, "{}", file.path().display());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_token_file_that_is_a_symbolic_link_is_refused() {
+    let bench = Bench::new();
+    set(&bench.store, &key(), &session(1));
+    let elsewhere = bench.home.path().join("elsewhere");
+    fs::rename(bench.path(&key(), "json"), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, bench.path(&key(), "json")).unwrap();
+    let before = fs::read(&elsewhere).unwrap();
+    let read = TokenCache::get(&bench.store, &key()).unwrap_err();
+    let written = TokenCache::set(&bench.store, &key(), &session(2)).unwrap_err();
+    for error in [&read, &written] {
+        assert!(error.is_cache() && StoreError::of(error).unwrap().is_symbolic_link(), "{error:?}");
+    }
+    assert_eq!(fs::read(&elsewhere).unwrap(), before);
+    // To forget it deletes the link, and nothing else.
+    TokenCache::delete(&bench.store, &key()).unwrap();
+    assert_eq!((get(&bench.store, &key()), fs::read(&elsewhere).unwrap()), (None, before));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_file_that_is_a_symbolic_link_is_refused() {
+    let bench = Bench::new();
+    fs::create_dir(bench.folder()).unwrap();
+    let elsewhere = bench.home.path().join("elsewhere");
+    std::os::unix::fs::symlink(&elsewhere, bench.path(&key(), "lock")).unwrap();
+    let error = TokenCache::set(&bench.store, &key(), &session(1)).unwrap_err();
+    assert!(StoreError::of(&error).unwrap().is_symbolic_link(), "{error:?}");
+    assert!(!elsewhere.exists(), "nothing is created where it leads");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_is_a_symbolic_link_is_refused() {
+    let bench = Bench::new();
+    let elsewhere = bench.home.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, bench.folder()).unwrap();
+    for folder in [bench.folder(), bench.home.path().join("tokens/")] {
+        let store = FileTokenStore::new(folder);
+        for error in [
+            TokenCache::get(&store, &key()).unwrap_err(),
+            TokenCache::set(&store, &key(), &session(1)).unwrap_err(),
+            TokenCache::clear(&store).unwrap_err(),
+        ] {
+            assert!(StoreError::of(&error).unwrap().is_symbolic_link(), "{error:?}");
+        }
+    }
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_an_error_and_no_miss() {
+    let bench = Bench::new();
+    fs::write(bench.folder(), "a file").unwrap();
+    for error in [
+        TokenCache::get(&bench.store, &key()).unwrap_err(),
+        TokenCache::set(&bench.store, &key(), &session(1)).unwrap_err(),
+    ] {
+        let behind = StoreError::of(&error).unwrap().to_string();
+        assert!(error.is_cache() && behind.contains("tokens"), "{behind}");
+    }
+    let below = FileTokenStore::new(bench.folder().join("below"));
+    assert!(TokenCache::set(&below, &key(), &session(1)).unwrap_err().is_cache());
+}
+
+#[test]
+fn nothing_is_created_to_find_or_to_forget_nothing() {
+    let bench = Bench::new();
+    assert_eq!(get(&bench.store, &key()), None);
+    TokenCache::delete(&bench.store, &key()).unwrap();
+    assert!(!TokenCache::delete_if(&bench.store, &key(), &session(1)).unwrap());
+    TokenCache::clear(&bench.store).unwrap();
+    assert!(!bench.folder().exists());
+}
+
+#[tokio::test]
+async fn clear_deletes_tokens_and_what_is_left_of_them_but_no_other_file() {
+    let bench = Bench::new();
+    let other = TokenKey::new("https://other.example/");
+    let digest = key().digest_hex();
+    let foreign = [
+        "notes.json".to_owned(),
+        format!("{}.json", &digest[1..]),
+        format!("{}.json", digest.replace(|digit: char| digit.is_ascii_digit(), "A")),
+        format!("{digest}.txt"),
+        format!("{digest}.lock"),
+    ];
+    for asynchronous in [false, true] {
+        set(&bench.store, &key(), &session(1));
+        // A process that was killed while it wrote.
+        fs::write(bench.path(&other, "tmp"), "half a token").unwrap();
+        for name in &foreign {
+            fs::write(bench.folder().join(name), "").unwrap();
+        }
+        if asynchronous {
+            AsyncTokenCache::clear(&bench.store).await.unwrap();
+        } else {
+            TokenCache::clear(&bench.store).unwrap();
+        }
+        let mut expected = foreign.to_vec();
+        expected.push(format!("{}.lock", other.digest_hex()));
+        expected.sort_unstable();
+        assert_eq!(bench.names(), expected);
+    }
+}
+
+#[test]
+fn what_a_killed_writer_has_left_is_in_nobodys_way() {
+    let bench = Bench::new();
+    set(&bench.store, &key(), &session(1));
+    fs::write(bench.path(&key(), "tmp"), "half a token").unwrap();
+    assert_eq!(get(&bench.store, &key()), Some(session(1)));
+    set(&bench.store, &key(), &session(2));
+    assert_eq!(get(&bench.store, &key()), Some(session(2)));
+    assert!(!bench.path(&key(), "tmp").exists());
+}
+
+#[test]
+fn two_environments_never_mix() {
+    let bench = Bench::new();
+    let base = || TokenKey::builder("https://issuer.example/");
+    let keys = [
+        base().build(),
+        TokenKey::new("https://issuer.staging.example/"),
+        base().with_token_endpoint("https://login.example").build(),
+        base().with_token_endpoint("https://login.staging.example").build(),
+        base().with_origin("https://api.example").build(),
+        base().with_origin("https://api.staging.example").build(),
+        base().with_client_id("another").build(),
+    ];
+    for (number, key) in (0..).zip(&keys) {
+        set(&bench.store, key, &session(number));
+    }
+    for (number, key) in (0..).zip(&keys) {
+        assert_eq!(get(&bench.store, key), Some(session(number)));
+    }
+    for (from, to) in keys.iter().zip(&keys[1..]) {
+        fs::copy(bench.path(from, "json"), bench.path(to, "json")).unwrap();
+        assert_eq!(get(&bench.store, to), None, "a file that was copied hands its token to nobody");
+        set(&bench.store, to, &session(99));
+    }
+}
+
+#[test]
+fn a_file_says_in_the_open_what_it_is_for() {
+    let bench = Bench::new();
+    let key = TokenKey::builder("https://issuer.example/")
+        .with_token_endpoint("https://login.example")
+        .with_origin("https://api.example")
+        .with_subject("zoë")
+        .build();
+    set(&bench.store, &key, &session(1));
+    let file: serde_json::Value = serde_json::from_slice(&fs::read(bench.path(&key, "json")).unwrap()).unwrap();
+    assert_eq!(file["version"], 1);
+    assert_eq!(
+        file["binding"],
+        serde_json::json!({
+            "key": key.digest_hex(), "issuer": "https://issuer.example/", "token_endpoint": "https://login.example",
+            "origin": "https://api.example", "subject": "zoë",
+        })
+    );
+}
+
+#[test]
+fn a_token_that_could_not_be_read_again_is_not_written() {
+    let bench = Bench::new();
+    set(&bench.store, &key(), &session(1));
+    let large = session(2).with_id_token(Secret::new("x".repeat(1024 * 1024)));
+    let error = TokenCache::set(&bench.store, &key(), &large).unwrap_err();
+    assert!(error.is_cache() && StoreError::of(&error).unwrap().to_string().contains("1048576"), "{error:?}");
+    assert_eq!(get(&bench.store, &key()), Some(session(1)));
+}

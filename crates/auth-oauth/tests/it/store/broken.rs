@@ -1,0 +1,123 @@
+//! Files that are of no use.
+
+use std::fs;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use auth_core::{AsyncTokenCache, RefreshLease, Secret, TokenCache, TokenKey};
+use serde_json::{Value, json};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::{Bench, get, key, session, set};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// What a file may hold instead of a token, each with a canary where there is room.
+fn contents(bench: &Bench) -> Vec<(&'static str, Vec<u8>)> {
+    set(&bench.store, &key(), &session(1).with_id_token(Secret::new("canary")));
+    let good = fs::read(bench.path(&key(), "json")).unwrap();
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut file = serde_json::from_slice(&good).unwrap();
+        change(&mut file);
+        serde_json::to_vec(&file).unwrap()
+    };
+    let mut padded = good.clone();
+    padded.resize(1024 * 1024 + 1, b' ');
+    vec![
+        ("empty", Vec::new()),
+        ("truncated", good[..good.len() / 2].to_vec()),
+        ("text", b"canary".to_vec()),
+        ("another kind of JSON", b"[\"canary\"]".to_vec()),
+        ("not UTF-8", [b"{\"version\":1,\"x\":\"canary", &[0xff][..], b"\"}"].concat()),
+        ("another version", changed(&|file| file["version"] = json!(2))),
+        ("a version of another kind", changed(&|file| file["version"] = json!("canary"))),
+        ("another issuer", changed(&|file| file["binding"]["issuer"] = json!("https://canary.example/"))),
+        ("another endpoint", changed(&|file| file["binding"]["token_endpoint"] = json!("https://canary.example"))),
+        ("another origin", changed(&|file| file["binding"]["origin"] = json!("https://canary.example"))),
+        ("another key", changed(&|file| file["binding"]["key"] = json!(TokenKey::new("canary").digest_hex()))),
+        ("no token", changed(&|file| drop(file.as_object_mut().unwrap().remove("token")))),
+        ("a token of another kind", changed(&|file| file["token"]["access_token"] = json!(["canary"]))),
+        ("a token that no header carries", changed(&|file| file["token"]["access_token"] = json!("canary canary"))),
+        ("oversize", padded),
+    ]
+}
+
+#[test]
+fn a_broken_file_is_a_miss_and_kept_aside() {
+    let (bench, log) = (Bench::new(), Log::default());
+    let contents = contents(&bench);
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let (token, aside) = (bench.path(&key(), "json"), bench.path(&key(), "corrupt"));
+    for (kind, content) in contents {
+        fs::write(&token, &content).unwrap();
+        assert_eq!(get(&bench.store, &key()), None, "{kind}");
+        assert_eq!(fs::read(&aside).unwrap(), content, "{kind}: it takes the place of an older one");
+        assert!(!token.exists(), "{kind}");
+        let line = log.take();
+        assert_eq!(line.matches("WARN").count(), 1, "{kind}: {line}");
+        assert!(line.contains(token.to_str().unwrap()) && !line.contains("canary"), "{kind}: {line}");
+
+        assert_eq!(get(&bench.store, &key()), None, "{kind}");
+        set(&bench.store, &key(), &session(2));
+        assert_eq!(get(&bench.store, &key()), Some(session(2)), "{kind}");
+        assert_eq!(log.take(), "", "{kind}: it is said once");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_file_is_a_miss_for_every_caller() {
+    let bench = Bench::new();
+    let (token, aside) = (bench.path(&key(), "json"), bench.path(&key(), "corrupt"));
+    let break_it = || {
+        let _ = fs::remove_file(&aside);
+        set(&bench.store, &key(), &session(1));
+        fs::write(&token, "canary").unwrap();
+    };
+    break_it();
+    assert_eq!(AsyncTokenCache::get(&bench.store, &key()).await.unwrap(), None);
+    assert!(aside.exists());
+    break_it();
+    assert!(!TokenCache::delete_if(&bench.store, &key(), &session(1)).unwrap());
+    assert!(aside.exists());
+    break_it();
+    let guard = super::leases::leading(bench.store.acquire(&key(), None).await);
+    assert!(guard.current().is_none() && aside.exists());
+}
+
+#[tokio::test]
+async fn a_broken_file_is_not_touched_while_another_has_the_lock() {
+    let bench = Bench::new();
+    let guard = super::leases::leading(bench.store.acquire(&key(), None).await);
+    fs::write(bench.path(&key(), "json"), "canary").unwrap();
+    assert_eq!(get(&bench.another(), &key()), None);
+    assert!(bench.path(&key(), "json").exists(), "it may be replaced just now");
+    guard.publish(&session(1)).await.unwrap();
+    assert_eq!(get(&bench.another(), &key()), Some(session(1)));
+}

@@ -1,0 +1,159 @@
+//! One renewal at a time, seen from one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{
+    AccessToken, Acquired, AsyncTokenCache, Clock, LeaseGuard, RefreshLease, TokenCache, TokenError, TokenRequest,
+    TokenSource, async_provider_fn,
+};
+use auth_oauth::StoreError;
+use tokio::sync::Notify;
+use tokio::time::{Instant, interval};
+
+use super::{Bench, HOUR, get, key, session, set};
+
+pub(super) fn leading(acquired: Result<Acquired, TokenError>) -> Box<dyn LeaseGuard> {
+    match acquired.unwrap() {
+        Acquired::Leading(guard) => guard,
+        Acquired::Adopted(token) => panic!("it adopts {token:?}"),
+    }
+}
+
+fn adopted(acquired: Result<Acquired, TokenError>) -> AccessToken {
+    match acquired.unwrap() {
+        Acquired::Adopted(token) => token,
+        Acquired::Leading(guard) => panic!("it leads: {guard:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_rotated_and_has_ended_is_what_the_leader_redeems() {
+    let bench = Bench::new();
+    let (known, rotated) = (bench.session(1), bench.session(2));
+    set(&bench.another(), &key(), &rotated);
+    assert!(adopted(bench.store.acquire(&key(), Some(&known)).await) == rotated, "while it is good it is adopted");
+    bench.clock.advance(HOUR);
+    for previous in [None, Some(&known), Some(&rotated)] {
+        let guard = leading(bench.store.acquire(&key(), previous).await);
+        assert!(guard.current() == Some(&rotated), "{previous:?}: whole, with its refresh token");
+        let shown = format!("{guard:?}");
+        assert!(!shown.contains("access-2") && !shown.contains("refresh-2"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_to_be_renewed_already_is_not_adopted() {
+    let bench = Bench::new();
+    let stale = bench.session(2).with_refresh_at(Some(bench.clock.now() + HOUR / 2));
+    set(&bench.store, &key(), &stale);
+    adopted(bench.store.acquire(&key(), Some(&session(1))).await);
+    bench.clock.advance(HOUR / 2);
+    let guard = leading(bench.store.acquire(&key(), Some(&session(1))).await);
+    assert!(guard.current() == Some(&stale));
+}
+
+#[tokio::test]
+async fn a_refused_login_is_forgotten_only_if_it_is_exactly_what_is_stored() {
+    let bench = Bench::new();
+    let kept = bench.session(2);
+    set(&bench.store, &key(), &kept);
+    let same_access = kept.clone().with_refresh_token(auth_core::Secret::new("refresh-3"));
+    let bare = AccessToken::new(kept.secret().clone()).unwrap();
+    let same_refresh = session(3).with_refresh_token(kept.refresh_token().unwrap().clone());
+    for refused in [session(1), same_access, bare, same_refresh] {
+        leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&refused).await;
+        assert_eq!(get(&bench.store, &key()).as_ref(), Some(&kept), "{refused:?}");
+    }
+    // However long it is said to live.
+    leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&session(2)).await;
+    assert_eq!(get(&bench.store, &key()), None);
+    drop(leading(bench.another().with_wait(Duration::ZERO).acquire(&key(), None).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_held_elsewhere_is_an_error_with_a_name_when_the_wait_is_over_and_no_worker_is_held_up() {
+    let bench = Bench::new();
+    let guard = leading(bench.another().acquire(&key(), None).await);
+    let ticking = tokio::spawn(async {
+        let mut ticks = interval(Duration::from_secs(1));
+        for _ in 0..=29 {
+            ticks.tick().await;
+        }
+        Instant::now()
+    });
+    let start = Instant::now();
+    let error = bench.store.acquire(&key(), None).await.unwrap_err();
+    assert_eq!(start.elapsed(), Duration::from_secs(30));
+    let behind = StoreError::of(&error).unwrap();
+    assert!(error.is_cache() && behind.is_timeout() && behind.to_string().contains("30s"), "{error:?}");
+    assert!(ticking.is_finished(), "other tasks of the same worker went on");
+    assert_eq!(ticking.await.unwrap() - start, Duration::from_secs(29));
+
+    let hurried = bench.another().with_wait(Duration::ZERO);
+    let store: &dyn AsyncTokenCache = &hurried;
+    for error in [
+        store.set(&key(), &session(1)).await.unwrap_err(),
+        store.delete(&key()).await.unwrap_err(),
+        store.delete_if(&key(), &session(1)).await.unwrap_err(),
+        TokenCache::set(&hurried, &key(), &session(1)).unwrap_err(),
+        TokenCache::delete(&hurried, &key()).unwrap_err(),
+        TokenCache::delete_if(&hurried, &key(), &session(1)).unwrap_err(),
+    ] {
+        assert!(StoreError::of(&error).unwrap().is_timeout(), "{error:?}");
+    }
+    assert_eq!(store.get(&key()).await.unwrap(), None, "who only reads waits for nobody");
+    guard.give_up().await;
+    store.set(&key(), &session(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn clear_deletes_what_it_can_and_says_what_it_could_not() {
+    let bench = Bench::new();
+    let other = auth_core::TokenKey::new("https://other.example/");
+    let hurried = bench.another().with_wait(Duration::ZERO);
+    for asynchronous in [false, true] {
+        set(&bench.store, &key(), &session(1));
+        set(&bench.store, &other, &session(2));
+        let guard = leading(bench.store.acquire(&other, Some(&session(2))).await);
+        let cleared = if asynchronous { AsyncTokenCache::clear(&hurried).await } else { TokenCache::clear(&hurried) };
+        assert!(StoreError::of(&cleared.unwrap_err()).unwrap().is_timeout());
+        assert_eq!((get(&hurried, &key()), get(&hurried, &other)), (None, Some(session(2))));
+        drop(guard);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
+    let bench = Bench::new();
+    let stale = bench.session(1).with_refresh_at(Some(bench.clock.now()));
+    set(&bench.store, &key(), &stale);
+    let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let provider = async_provider_fn({
+        let (asked, answer) = (asked.clone(), answer.clone());
+        move |_request| {
+            let (asked, answer) = (asked.clone(), answer.clone());
+            async move {
+                asked.notify_one();
+                answer.notified().await;
+                Ok::<_, TokenError>("access-2")
+            }
+        }
+    });
+    let store = Arc::new(bench.store.clone());
+    let source = TokenSource::builder(key(), provider)
+        .with_cache(store.clone())
+        .with_lease(store)
+        .with_clock(bench.clock.clone())
+        .build();
+    let start = Instant::now();
+    assert!(source.token().await.unwrap().is_same(&stale));
+    asked.notified().await;
+    source.reject(&TokenRequest::new(), &stale).await;
+    assert_eq!(get(&bench.store, &key()), None, "it is forgotten while the renewal goes on");
+    answer.notify_one();
+    assert_eq!(source.token().await.unwrap().secret().expose(), "access-2");
+    assert_eq!((start.elapsed(), source.cache_failures()), (Duration::ZERO, 0));
+    assert_eq!(get(&bench.another(), &key()).unwrap().secret().expose(), "access-2");
+    assert!(TokenCache::delete_if(&bench.store, &key(), &AccessToken::try_from("access-2").unwrap()).unwrap());
+}

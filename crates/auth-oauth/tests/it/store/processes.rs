@@ -1,0 +1,297 @@
+//! One renewal at a time among real processes, some of which are killed.
+//!
+//! The test binary starts itself again. A child says on a socket what it is about to do, and goes on
+//! when it is answered: so a test knows where a child is when it kills it, without any measure of time.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{
+    AccessToken, AsyncTokenProvider, Clock, RefreshLease, SystemClock, TokenError, TokenRequest, TokenSource,
+};
+use auth_oauth::{FileTokenStore, StoreError};
+use tempfile::TempDir;
+
+use super::leases::leading;
+use super::{HOUR, get, key, session, set};
+
+/// The test that is a child where these variables are set: its stage, its folder, where it stops.
+const CHILD: &str = "store::processes::sixteen_processes_renew_one_login_once";
+const STAGE: &str = "AUTH_OAUTH_TEST_STAGE";
+const FOLDER: &str = "AUTH_OAUTH_TEST_FOLDER";
+const STOP: &str = "AUTH_OAUTH_TEST_STOP";
+
+/// Nothing here takes a hundredth of it.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Where children say what they do, and the folder that they share with an ended session.
+struct Stage {
+    home: TempDir,
+    address: SocketAddr,
+    said: mpsc::Receiver<Said>,
+    provider: Rotating,
+}
+
+struct Said {
+    line: String,
+    stream: TcpStream,
+}
+
+/// A provider that takes each refresh token once, and within its grace the last one again.
+#[derive(Default)]
+struct Rotating {
+    /// The number of the refresh token that was not redeemed yet.
+    live: u32,
+    has_grace: bool,
+    redeemed: u32,
+    replayed: u32,
+}
+
+/// A process that does not outlive its test.
+struct Child(std::process::Child);
+
+impl Stage {
+    fn open(has_grace: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (send, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let send = send.clone();
+                std::thread::spawn(move || {
+                    let mut line = String::new();
+                    if BufReader::new(&stream).read_line(&mut line).is_ok_and(|length| length > 0) {
+                        let _ = send.send(Said { line: line.trim_end().to_owned(), stream });
+                    }
+                });
+            }
+        });
+        let provider = Rotating { live: 1, has_grace, ..Rotating::default() };
+        let stage = Self { home: TempDir::new().unwrap(), address, said, provider };
+        let ended = session(1).with_expires_at(SystemClock.now() - HOUR);
+        set(&stage.store(), &key(), &ended);
+        stage
+    }
+
+    fn store(&self) -> FileTokenStore {
+        FileTokenStore::new(self.home.path())
+    }
+
+    /// Starts a child that stops at `stop`, and waits until it is about to ask for a token.
+    fn start(&self, stop: &str) -> (Child, Said) {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.env(STAGE, self.address.to_string()).env(FOLDER, self.home.path()).env(STOP, stop);
+        let child = Child(command.spawn().unwrap());
+        (child, self.hear("ready"))
+    }
+
+    fn next(&self) -> Said {
+        self.said.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no child said anything in time"))
+    }
+
+    fn hear(&self, expected: &str) -> Said {
+        let said = self.next();
+        assert_eq!(said.line, expected);
+        said
+    }
+
+    /// Answers what is redeemed until `children` have ended; how they ended.
+    fn play(&mut self, children: usize) -> Vec<String> {
+        let mut ends = Vec::new();
+        while ends.len() < children {
+            let said = self.next();
+            match said.line.split_once(' ') {
+                Some(("redeem", refresh)) => {
+                    let answer = self.provider.redeem(refresh);
+                    said.answer(&answer);
+                }
+                Some(("end", end)) => {
+                    ends.push(end.to_owned());
+                    said.answer("bye");
+                }
+                _ => panic!("nobody should say {:?}", said.line),
+            }
+        }
+        ends
+    }
+}
+
+impl Said {
+    fn answer(mut self, line: &str) {
+        writeln!(self.stream, "{line}").unwrap();
+    }
+}
+
+impl Rotating {
+    fn redeem(&mut self, refresh: &str) -> String {
+        if refresh == format!("refresh-{}", self.live) {
+            self.redeemed += 1;
+            self.live += 1;
+        } else {
+            self.replayed += 1;
+            if !self.has_grace || refresh != format!("refresh-{}", self.live - 1) {
+                return "refused".to_owned();
+            }
+        }
+        format!("granted {}", self.live)
+    }
+}
+
+impl Child {
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The provider of a child: it asks on the stage.
+#[derive(Clone, Debug)]
+struct OnStage {
+    stage: SocketAddr,
+    stop: String,
+}
+
+impl OnStage {
+    /// Says a line and waits for the answer; a child has nothing else to do meanwhile.
+    fn say(&self, line: &str) -> String {
+        let mut stream = TcpStream::connect(self.stage).unwrap();
+        writeln!(stream, "{line}").unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        answer.trim_end().to_owned()
+    }
+
+    fn stop_at(&self, place: &str) {
+        if self.stop == place {
+            self.say(place);
+        }
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for OnStage {
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        self.say("login");
+        Err(TokenError::refused("nobody is there to log in"))
+    }
+
+    async fn refresh(&self, _request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
+        self.stop_at("before");
+        let answer = self.say(&format!("redeem {}", previous.refresh_token().unwrap().expose()));
+        let granted = answer.strip_prefix("granted ").map(|number| number.parse().unwrap());
+        self.stop_at("after");
+        let granted = granted.ok_or_else(|| TokenError::refused("the refresh token was used before"))?;
+        Ok(session(granted).with_expires_at(SystemClock.now() + HOUR))
+    }
+}
+
+/// What a child does; `false` if this process is none.
+fn is_child() -> bool {
+    let Ok(stage) = std::env::var(STAGE) else { return false };
+    let provider = OnStage { stage: stage.parse().unwrap(), stop: std::env::var(STOP).unwrap() };
+    let store = Arc::new(FileTokenStore::new(PathBuf::from(std::env::var_os(FOLDER).unwrap())));
+    let source = TokenSource::builder(key(), provider.clone()).with_cache(store.clone()).with_lease(store).build();
+    provider.say("ready");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let end = match runtime.block_on(source.token()) {
+        Ok(token) => token.secret().expose().to_owned(),
+        Err(error) if error.is_refused() => "refused".to_owned(),
+        Err(error) => format!("{error:?}"),
+    };
+    provider.say(&format!("end {end}"));
+    true
+}
+
+#[test]
+fn sixteen_processes_renew_one_login_once() {
+    if is_child() {
+        return;
+    }
+    let mut stage = Stage::open(false);
+    let (_children, ready): (Vec<_>, Vec<_>) = (0..16).map(|_| stage.start("")).unzip();
+    for said in ready {
+        said.answer("go");
+    }
+    assert_eq!(stage.play(16), vec!["access-2"; 16]);
+    assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 0));
+    assert_eq!(get(&stage.store(), &key()).unwrap().refresh_token().unwrap().expose(), "refresh-2");
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_frees_its_lock() {
+    let stage = Stage::open(false);
+    let store = stage.store().with_wait(Duration::ZERO);
+    let (child, ready) = stage.start("before");
+    ready.answer("go");
+    let _said = stage.hear("before");
+    let error = store.acquire(&key(), None).await.unwrap_err();
+    assert!(StoreError::of(&error).unwrap().is_timeout(), "{error:?}");
+    child.kill();
+    leading(store.acquire(&key(), None).await).give_up().await;
+}
+
+#[test]
+fn when_the_leader_is_killed_before_it_redeems_the_next_process_redeems() {
+    let mut stage = Stage::open(false);
+    let (leader, ready) = stage.start("before");
+    ready.answer("go");
+    let _said = stage.hear("before");
+    let (_next, ready) = stage.start("");
+    ready.answer("go");
+    leader.kill();
+    assert_eq!(stage.play(1), ["access-2"]);
+    assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 0));
+}
+
+/// Kills a leader that has redeemed and not published.
+fn kill_after_redemption(stage: &mut Stage) {
+    let (leader, ready) = stage.start("after");
+    ready.answer("go");
+    stage.hear("redeem refresh-1").answer(&stage.provider.redeem("refresh-1"));
+    let _said = stage.hear("after");
+    leader.kill();
+    assert_eq!(stage.provider.redeemed, 1);
+    let kept = get(&stage.store(), &key()).unwrap();
+    assert_eq!(kept.refresh_token().unwrap().expose(), "refresh-1", "nothing was published");
+}
+
+#[test]
+fn when_the_leader_is_killed_before_it_publishes_a_grace_of_the_provider_saves_the_login() {
+    let mut stage = Stage::open(true);
+    kill_after_redemption(&mut stage);
+    let (_next, ready) = stage.start("");
+    ready.answer("go");
+    assert_eq!(stage.play(1), ["access-2"]);
+    assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 1));
+    assert_eq!(get(&stage.store(), &key()).unwrap().refresh_token().unwrap().expose(), "refresh-2");
+}
+
+#[test]
+fn when_the_leader_is_killed_before_it_publishes_and_there_is_no_grace_the_login_ends_once() {
+    let mut stage = Stage::open(false);
+    kill_after_redemption(&mut stage);
+    let (_next, ready) = stage.start("");
+    ready.answer("go");
+    assert_eq!(stage.play(1), ["refused"]);
+    assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 1), "it is tried once");
+    assert_eq!(get(&stage.store(), &key()), None, "what was refused is forgotten");
+
+    let (_third, ready) = stage.start("");
+    ready.answer("go");
+    stage.hear("login").answer("nobody");
+    assert_eq!(stage.play(1), ["refused"]);
+    assert_eq!(stage.provider.replayed, 1, "and nobody redeems it again");
+}
