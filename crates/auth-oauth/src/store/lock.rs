@@ -63,20 +63,22 @@ pub(super) async fn until_taken<T: Send + 'static>(
     }
 }
 
-/// The same, on a thread that may wait.
+/// The same, on a thread that may wait. Its pauses are its measure of time: no clock that a test has
+/// stopped, or a user has set, makes it wait longer.
 pub(super) fn until_taken_blocking<T>(
     entry: &Entry,
     bound: Duration,
     attempt: impl Fn() -> Result<Option<T>, StoreError>,
 ) -> Result<T, StoreError> {
-    let start = Instant::now();
+    let mut waited = Duration::ZERO;
     loop {
         if let Some(taken) = attempt()? {
             return Ok(taken);
         }
-        let pause = pause(start.elapsed(), bound).ok_or_else(|| StoreError::busy(entry.lock_path(), bound))?;
+        let pause = pause(waited, bound).ok_or_else(|| StoreError::busy(entry.lock_path(), bound))?;
         #[expect(clippy::disallowed_methods, reason = "a file lock announces nothing: polling is the protocol")]
         std::thread::sleep(pause);
+        waited += pause;
     }
 }
 

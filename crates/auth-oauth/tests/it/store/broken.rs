@@ -1,42 +1,12 @@
 //! Files that are of no use.
 
 use std::fs;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 
 use auth_core::{AsyncTokenCache, RefreshLease, Secret, TokenCache, TokenKey};
 use serde_json::{Value, json};
-use tracing_subscriber::fmt::MakeWriter;
 
+use super::log::Log;
 use super::{Bench, get, key, session, set};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn take(&self) -> String {
-        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// What a file may hold instead of a token, each with a canary where there is room.
 fn contents(bench: &Bench) -> Vec<(&'static str, Vec<u8>)> {
@@ -70,25 +40,22 @@ fn contents(bench: &Bench) -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn a_broken_file_is_a_miss_and_kept_aside() {
-    let (bench, log) = (Bench::new(), Log::default());
+    let bench = Bench::new();
     let contents = contents(&bench);
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
     let (token, aside) = (bench.path(&key(), "json"), bench.path(&key(), "corrupt"));
-    for (kind, content) in contents {
+    for (number, (kind, content)) in (1..).zip(contents) {
         fs::write(&token, &content).unwrap();
         assert_eq!(get(&bench.store, &key()), None, "{kind}");
         assert_eq!(fs::read(&aside).unwrap(), content, "{kind}: it takes the place of an older one");
         assert!(!token.exists(), "{kind}");
-        let line = log.take();
-        assert_eq!(line.matches("WARN").count(), 1, "{kind}: {line}");
-        assert!(line.contains(token.to_str().unwrap()) && !line.contains("canary"), "{kind}: {line}");
-
         assert_eq!(get(&bench.store, &key()), None, "{kind}");
         set(&bench.store, &key(), &session(2));
         assert_eq!(get(&bench.store, &key()), Some(session(2)), "{kind}");
-        assert_eq!(log.take(), "", "{kind}: it is said once");
+        let lines = Log::of_this_process().lines_about(&token);
+        assert_eq!(lines.len(), number, "{kind}: it is said once: {lines:#?}");
+        assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:#?}");
     }
+    Log::of_this_process().lacks("canary");
 }
 
 #[tokio::test]

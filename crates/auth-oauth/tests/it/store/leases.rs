@@ -8,7 +8,7 @@ use auth_core::{
     TokenSource, async_provider_fn,
 };
 use auth_oauth::StoreError;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, interval};
 
 use super::{Bench, HOUR, get, key, session, set};
@@ -128,14 +128,14 @@ async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
     let bench = Bench::new();
     let stale = bench.session(1).with_refresh_at(Some(bench.clock.now()));
     set(&bench.store, &key(), &stale);
-    let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let provider = async_provider_fn({
         let (asked, answer) = (asked.clone(), answer.clone());
         move |_request| {
             let (asked, answer) = (asked.clone(), answer.clone());
             async move {
                 asked.notify_one();
-                answer.notified().await;
+                drop(answer.acquire().await);
                 Ok::<_, TokenError>("access-2")
             }
         }
@@ -151,7 +151,7 @@ async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
     asked.notified().await;
     source.reject(&TokenRequest::new(), &stale).await;
     assert_eq!(get(&bench.store, &key()), None, "it is forgotten while the renewal goes on");
-    answer.notify_one();
+    answer.add_permits(1);
     assert_eq!(source.token().await.unwrap().secret().expose(), "access-2");
     assert_eq!((start.elapsed(), source.cache_failures()), (Duration::ZERO, 0));
     assert_eq!(get(&bench.another(), &key()).unwrap().secret().expose(), "access-2");
