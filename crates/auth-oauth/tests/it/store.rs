@@ -89,11 +89,19 @@ async fn the_store_passes_the_suites() {
 }
 
 #[test]
-fn what_the_suites_leave_are_lock_files() {
+fn a_lock_file_outlives_its_tokens() {
     let bench = Bench::new();
-    token_cache(&bench.store);
-    let names = bench.names();
-    assert!(!names.is_empty() && names.iter().all(|name| name.strip_suffix(".lock").is_some()), "{names:?}");
+    let lock = format!("{}.lock", key().digest_hex());
+    let ways: [&dyn Fn(); 3] = [
+        &|| TokenCache::delete(&bench.store, &key()).unwrap(),
+        &|| assert!(TokenCache::delete_if(&bench.store, &key(), &session(1)).unwrap()),
+        &|| TokenCache::clear(&bench.store).unwrap(),
+    ];
+    for forget in ways {
+        set(&bench.store, &key(), &session(1));
+        forget();
+        assert_eq!(bench.names(), [lock.as_str()]);
+    }
 }
 
 #[cfg(unix)]
