@@ -7,4 +7,5 @@ mod device;
 mod grants;
 mod issuer;
 mod jwt;
+mod log;
 mod store;

@@ -2,7 +2,6 @@
 
 mod broken;
 mod leases;
-mod log;
 mod processes;
 
 use std::fs;
@@ -26,7 +25,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        log::Log::of_this_process();
+        crate::log::Log::of_this_process();
         let (home, clock) = (TempDir::new().unwrap(), Arc::new(ManualClock::default()));
         let store = FileTokenStore::new(home.path().join("tokens")).with_clock(clock.clone());
         Self { home, clock, store }

@@ -1,42 +1,17 @@
 //! What is shown of a token by whoever verifies it.
 
 use std::error::Error;
-use std::io;
-use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::Algorithm;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 use wiremock::ResponseTemplate;
 
 use super::forge::{GOOD_HEADER, encoded, good_claims, header_with, signed, signed_with};
 use super::verify_with;
 use crate::issuer::{Issuer, STRANGER};
+use crate::log::Log;
 
 const CANARY: &str = "canary-in-a-token";
-
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// Tokens that hold the canary everywhere, one for each way to fail and one that verifies.
 fn tokens(issuer: &Issuer) -> Vec<String> {
@@ -67,10 +42,7 @@ fn shown(error: &(dyn Error + 'static)) -> String {
 
 #[tokio::test]
 async fn neither_errors_nor_debug_nor_log_lines_show_a_token() {
-    let captured = Captured::default();
-    // For the whole process: what other tests log meanwhile must not hold the canary either.
-    let filter = EnvFilter::new("auth_oauth=trace,auth_http=trace");
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(captured.clone()).init();
+    let log = Log::of_this_process();
     let issuer = Issuer::start().await;
     let verifier = issuer.verifier();
     let mut all = format!("{verifier:?} {verifier:#?}");
@@ -93,7 +65,7 @@ async fn neither_errors_nor_debug_nor_log_lines_show_a_token() {
     let fresh = issuer.verifier();
     all += &shown(&verify_with(&fresh, &tokens(&issuer)[0]).await.unwrap_err());
 
-    all += &String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    all += &log.text();
     for line in ["fetched the keys of the issuer", "no newer keys of the issuer"] {
         assert!(all.contains(line), "there is something to look through: {all}");
     }

@@ -5,8 +5,8 @@ use std::fs;
 use auth_core::{AsyncTokenCache, RefreshLease, Secret, TokenCache, TokenKey};
 use serde_json::{Value, json};
 
-use super::log::Log;
 use super::{Bench, get, key, session, set};
+use crate::log::Log;
 
 /// What a file may hold instead of a token, each with a canary where there is room.
 fn contents(bench: &Bench) -> Vec<(&'static str, Vec<u8>)> {
