@@ -9,6 +9,8 @@
 //!   only, after another look.
 //! - **A token is rejected while this process renews it.** The lease has the lock of the key, and its
 //!   owner may be waiting for the rejection; so `delete_if` works under the lock that the lease has.
+//! - **A token is rejected, and the provider is away, or the process ends.** Its refresh token stays for
+//!   the next lease; only the access token is given out no more.
 //! - **The lock is not free.** Each attempt to take it returns at once, and they are repeated until the
 //!   wait is over. No system call waits for another process, so that everything can be given up.
 
@@ -34,9 +36,9 @@ use folder::Folder;
 use lease::Leases;
 use lock::{Lock, off_worker, until_taken};
 
-/// How long a lock is waited for: longer than a token endpoint may take to answer the process that
-/// renews the login, and no longer than a user looks at a command that does nothing.
-const WAIT: Duration = Duration::from_secs(30);
+/// How long a lock is waited for: twice as long as a token endpoint may take to answer the process that
+/// renews the login. Whoever gave up sooner would redeem the same refresh token once more.
+const WAIT: Duration = Duration::from_secs(60);
 
 /// Keeps tokens in a folder of its user, and lets one process at a time renew them: a [`TokenCache`],
 /// an [`AsyncTokenCache`] and a [`RefreshLease`]. Cheap to clone; clones share their leases.
@@ -84,7 +86,7 @@ impl FileTokenStore {
         self
     }
 
-    /// How long another process is waited for that writes, or renews the login; 30 s unless something
+    /// How long another process is waited for that writes, or renews the login; 60 s unless something
     /// is said, 0 for not at all.
     pub fn with_wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -142,6 +144,6 @@ impl AsyncTokenCache for FileTokenStore {
         }
         let (entry, key, rejected) = (self.folder.entry(key), key.clone(), rejected.clone());
         let lock = until_taken(&entry, self.wait, self.leases.join(&key, &entry)).await?;
-        Ok(off_worker(move || entry.remove_if(&key, &lock, |kept| kept.is_same(&rejected))).await?)
+        Ok(off_worker(move || entry.reject(&key, &lock, &rejected)).await?)
     }
 }

@@ -43,6 +43,6 @@ impl TokenCache for FileTokenStore {
         }
         let entry = self.folder.entry(key);
         let lock = until_taken_blocking(&entry, self.wait, self.leases.join(key, &entry))?;
-        Ok(entry.remove_if(key, &lock, |kept| kept.is_same(rejected))?)
+        Ok(entry.reject(key, &lock, rejected)?)
     }
 }

@@ -20,6 +20,16 @@ struct Envelope {
     version: u32,
     binding: Binding,
     token: SealedToken,
+    /// A server has rejected the access token; the login that it belongs to goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rejected: bool,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) token: AccessToken,
+    pub(super) rejected: bool,
 }
 
 /// Read first: the rest is as the version says.
@@ -40,8 +50,10 @@ struct Binding {
     subject: Option<String>,
 }
 
-pub(super) fn write(key: &TokenKey, token: &AccessToken) -> Result<Vec<u8>, StoreError> {
-    let envelope = Envelope { version: VERSION, binding: Binding::of(key), token: SealedToken::seal(token) };
+pub(super) fn write(key: &TokenKey, kept: &Kept) -> Result<Vec<u8>, StoreError> {
+    let Kept { token, rejected } = kept;
+    let (binding, token) = (Binding::of(key), SealedToken::seal(token));
+    let envelope = Envelope { version: VERSION, binding, token, rejected: *rejected };
     let bytes = serde_json::to_vec(&envelope).map_err(StoreError::unwritable)?;
     if bytes.len() > LARGEST {
         return Err(StoreError::too_large(bytes.len(), LARGEST));
@@ -50,7 +62,7 @@ pub(super) fn write(key: &TokenKey, token: &AccessToken) -> Result<Vec<u8>, Stor
 }
 
 /// The reasons are fixed texts, as the messages of a parser quote what they stumble over.
-pub(super) fn read(bytes: &[u8], key: &TokenKey) -> Result<AccessToken, Unreadable> {
+pub(super) fn read(bytes: &[u8], key: &TokenKey) -> Result<Kept, Unreadable> {
     if bytes.len() > LARGEST {
         return Err(Unreadable("it is larger than a token"));
     }
@@ -63,7 +75,8 @@ pub(super) fn read(bytes: &[u8], key: &TokenKey) -> Result<AccessToken, Unreadab
     if envelope.binding != Binding::of(key) {
         return Err(Unreadable("it was written for something else"));
     }
-    envelope.token.open().map_err(|_| Unreadable("what it holds is no token"))
+    let token = envelope.token.open().map_err(|_| Unreadable("what it holds is no token"))?;
+    Ok(Kept { token, rejected: envelope.rejected })
 }
 
 impl Binding {

@@ -105,7 +105,7 @@ impl From<StoreError> for TokenError {
 /// Some systems have no locks at all, and some mounts (NFS without its lock service) answer `ENOLCK`.
 fn has_no_locks(error: &io::Error) -> bool {
     #[cfg(unix)]
-    if error.raw_os_error() == Some(libc::ENOLCK) {
+    if error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error()) {
         return true;
     }
     error.kind() == io::ErrorKind::Unsupported
@@ -119,9 +119,9 @@ mod tests {
     fn a_file_system_without_locks_is_told_from_one_that_fails() {
         let error = |source| StoreError::lock(Path::new("/mnt/x.lock"), source);
         #[cfg(unix)]
-        assert!(error(io::Error::from_raw_os_error(libc::ENOLCK)).is_without_locks());
+        assert!(error(io::Error::from(rustix::io::Errno::NOLCK)).is_without_locks());
         #[cfg(unix)]
-        assert!(error(io::Error::from_raw_os_error(libc::EOPNOTSUPP)).is_without_locks());
+        assert!(error(io::Error::from(rustix::io::Errno::OPNOTSUPP)).is_without_locks());
         let without = error(io::ErrorKind::Unsupported.into());
         assert!(without.is_without_locks() && without.to_string().contains("choose a folder"), "{without}");
         assert!(!error(io::ErrorKind::PermissionDenied.into()).is_without_locks());

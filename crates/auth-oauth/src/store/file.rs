@@ -9,7 +9,7 @@ pub(super) fn open(options: &mut OpenOptions, path: &Path, action: &'static str)
     refuse_symbolic_link(path)?;
     // Closes the gap between the look and the opening.
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW);
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options.open(path).map_err(|error| StoreError::io(path, action, error))

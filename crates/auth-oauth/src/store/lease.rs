@@ -6,6 +6,7 @@ use auth_core::{AccessToken, Acquired, Clock, LeaseGuard, RefreshLease, TokenErr
 
 use super::FileTokenStore;
 use super::entry::Entry;
+use super::envelope::Kept;
 use super::error::StoreError;
 use super::lock::{Lock, off_worker};
 
@@ -57,11 +58,12 @@ impl RefreshLease for FileTokenStore {
             move || entry.load(&key, &lock)
         });
         let current = current.await?;
-        let is_news = |kept: &&AccessToken| !previous.is_some_and(|known| known.is_same(kept));
-        if let Some(token) = current.as_ref().filter(is_news).filter(|kept| is_usable(kept, &*self.clock)) {
-            return Ok(Acquired::Adopted(token.clone()));
+        let is_news = |kept: &&Kept| !kept.rejected && !previous.is_some_and(|known| known.is_same(&kept.token));
+        if let Some(kept) = current.as_ref().filter(is_news).filter(|kept| is_usable(&kept.token, &*self.clock)) {
+            return Ok(Acquired::Adopted(kept.token.clone()));
         }
         self.leases.begin(key, &lock);
+        let current = current.map(|kept| kept.token);
         Ok(Acquired::Leading(Box::new(Guard { entry, key: key.clone(), lock, current })))
     }
 }
