@@ -1,11 +1,15 @@
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::{Authority, BearerPolicy, TokenSource};
+use auth_core::{Authority, BearerPolicy, Secret, TokenSource};
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
+use crate::proxy::{Proxy, Route};
 use crate::request::Body;
+use crate::roots::Roots;
 use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
 
 /// The longest time to establish a connection, and the longest silence on one.
@@ -19,12 +23,26 @@ const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
 pub struct HttpClient {
     inner: reqwest::Client,
     plain_loopback: bool,
+    about: Arc<About>,
+}
+
+/// What an error has to say of how the client is set up.
+struct About {
+    route: Route,
+    /// Files with roots beside those of the system.
+    roots: Vec<PathBuf>,
 }
 
 impl HttpClient {
     /// Starts to set up a client.
     pub fn builder() -> HttpClientBuilder {
-        HttpClientBuilder { plain_loopback: false, decompression: true }
+        HttpClientBuilder {
+            plain_loopback: false,
+            decompression: true,
+            roots: Vec::new(),
+            proxy: None,
+            certificate: None,
+        }
     }
 
     /// The same connections for requests with bearer tokens of `tokens`, where `policy` lets them go.
@@ -61,7 +79,8 @@ impl HttpClient {
         if let Some(timeout) = timeout {
             builder = builder.timeout(timeout);
         }
-        let response = builder.send().await.map_err(|source| HttpError::send(method, &url, source))?;
+        let failed = |source| HttpError::send(method, &url, self.about.route.proxy(&url), &self.about.roots, source);
+        let response = builder.send().await.map_err(failed)?;
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "answered");
         Ok(Response::new(response, method, url))
     }
@@ -86,16 +105,41 @@ impl From<Method> for reqwest::Method {
 }
 
 /// Sets up an [`HttpClient`].
+///
+/// What the system trusts, and the proxy that the environment names (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), are used
+/// unless something else is said; so are the roots in the files of `REQUESTS_CA_BUNDLE` and `SSL_CERT_FILE`.
 #[derive(Clone, Debug)]
 pub struct HttpClientBuilder {
     plain_loopback: bool,
     decompression: bool,
+    roots: Vec<PathBuf>,
+    proxy: Option<Proxy>,
+    /// A chain in PEM, and its key.
+    certificate: Option<(String, Secret)>,
 }
 
 impl HttpClientBuilder {
-    /// Allows plain http to this machine, and uses no proxy at all: for emulators and tests.
+    /// Allows plain http to this machine, and uses no proxy unless one is named: for emulators and tests.
     pub fn with_plain_loopback(mut self) -> Self {
         self.plain_loopback = true;
+        self
+    }
+
+    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts. May be called for several.
+    pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
+        self.roots.push(file.into());
+        self
+    }
+
+    /// Sends everything through `proxy`, whatever the environment says.
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Shows servers that ask for it a certificate (RFC 8705): its chain in PEM, and its private key in PEM.
+    pub fn with_client_certificate(mut self, chain: impl Into<String>, key: Secret) -> Self {
+        self.certificate = Some((chain.into(), key));
         self
     }
 
@@ -109,24 +153,40 @@ impl HttpClientBuilder {
     ///
     /// # Errors
     ///
-    /// The system has no root certificates, which https needs. Where plain http to this machine is
-    /// allowed, that is no error until somebody speaks https.
+    /// A file with roots, the client's certificate or the proxy cannot be used; or the system has no root
+    /// certificates, which https needs. Where plain http to this machine is allowed, the latter is no
+    /// error until somebody speaks https.
     pub fn build(self) -> Result<HttpClient, BuildError> {
-        let built = match self.prepare().build() {
-            Err(_) if self.plain_loopback => self.prepare().tls_certs_only([]).build(),
+        let Roots { certificates, files } = Roots::read(&self.roots, |name| std::env::var_os(name))?;
+        let built = match self.prepare()?.tls_certs_merge(certificates.clone()).build() {
+            Err(_) if self.plain_loopback => self.prepare()?.tls_certs_only(certificates).build(),
             built => built,
         };
-        Ok(HttpClient { inner: built.map_err(BuildError)?, plain_loopback: self.plain_loopback })
+        let inner = built.map_err(|error| BuildError::client(&files, self.certificate.is_some(), error))?;
+        let direct = self.plain_loopback && self.proxy.is_none();
+        let route = if direct { Route::direct() } else { Route::of(self.proxy.as_ref()) };
+        let about = Arc::new(About { route, roots: files });
+        Ok(HttpClient { inner, plain_loopback: self.plain_loopback, about })
     }
 
-    fn prepare(&self) -> reqwest::ClientBuilder {
-        let builder = reqwest::Client::builder()
+    fn prepare(&self) -> Result<reqwest::ClientBuilder, BuildError> {
+        let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(DEFAULT_SILENCE)
             .read_timeout(DEFAULT_SILENCE)
             .gzip(self.decompression);
-        if self.plain_loopback { builder.no_proxy() } else { builder }
+        if let Some((chain, key)) = &self.certificate {
+            let pem = Secret::new(format!("{}\n{}", chain, key.expose()));
+            let identity =
+                reqwest::Identity::from_pem(pem.expose().as_bytes()).map_err(|_| BuildError::certificate())?;
+            builder = builder.identity(identity);
+        }
+        Ok(match &self.proxy {
+            Some(proxy) => builder.proxy(proxy.build()?),
+            None if self.plain_loopback => builder.no_proxy(),
+            None => builder,
+        })
     }
 }

@@ -19,14 +19,17 @@
 mod authorized;
 mod client;
 mod error;
+mod proxy;
 mod redact;
 mod request;
 mod response;
+mod roots;
 mod signed;
 
 pub use authorized::AuthorizedClient;
 pub use client::{HttpClient, HttpClientBuilder};
 pub use error::{BuildError, HttpError};
+pub use proxy::Proxy;
 pub use redact::redacted;
 pub use request::{Method, Request};
 pub use response::Response;

@@ -1,0 +1,203 @@
+//! Real TLS: whom the clients trust, what they show of themselves, and what they say when it fails.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use auth_core::Secret;
+use auth_http::{HttpClient, HttpClientBuilder, HttpError, Proxy, Request};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use url::Url;
+
+/// A certificate authority of one laboratory, and where its certificate lies.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let authority = Self { issuer, folder: TempDir::new().unwrap() };
+        std::fs::write(authority.file(), authority.issuer.pem()).unwrap();
+        authority
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("laboratory.pem")
+    }
+
+    /// A certificate for this name and its key, in PEM.
+    fn sign(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// Serves https on localhost; with `clients`, only to those whose certificate is from there.
+    async fn serve(&self, clients: Option<&Self>) -> Url {
+        let (certificate, key) = self.sign("localhost");
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let builder = ServerConfig::builder();
+        let builder = match clients {
+            Some(clients) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(clients.issuer.der().clone()).unwrap();
+                builder.with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let acceptor = TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that does not trust the server leaves.
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nin";
+                    let _ = stream.write_all(answer).await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        url
+    }
+}
+
+async fn get(client: HttpClientBuilder, url: &Url) -> Result<u16, HttpError> {
+    Ok(client.build().unwrap().send(Request::get(url.clone())).await?.status())
+}
+
+/// An error with its causes and its `Debug`.
+fn shown(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
+    format!("{} {error:?}", chain.collect::<Vec<_>>().join(": "))
+}
+
+fn client() -> HttpClientBuilder {
+    // No proxy of the environment that the tests run in.
+    HttpClient::builder().with_plain_loopback()
+}
+
+#[tokio::test]
+async fn roots_of_a_laboratory_are_trusted_when_they_are_named_and_the_error_says_what_was_asked() {
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    let error = get(client(), &url).await.unwrap_err();
+    assert!(error.is_untrusted() && error.is_connect() && error.to_string().contains("this system"), "{error}");
+    let other = Authority::new();
+    let error = get(client().with_roots(other.file()), &url).await.unwrap_err();
+    assert!(error.is_untrusted() && error.to_string().contains("laboratory.pem"), "{error}");
+    assert_eq!(get(client().with_roots(other.file()).with_roots(authority.file()), &url).await.unwrap(), 200);
+    let mut wrong_name = url.clone();
+    wrong_name.set_host(Some("127.0.0.1")).unwrap();
+    assert!(get(client().with_roots(authority.file()), &wrong_name).await.unwrap_err().is_untrusted());
+}
+
+#[tokio::test]
+async fn a_client_shows_its_certificate_to_those_who_ask() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let url = authority.serve(Some(&clients)).await;
+    let with = |(chain, key): (String, String)| {
+        client().with_roots(authority.file()).with_client_certificate(chain, Secret::new(key))
+    };
+    assert_eq!(get(with(clients.sign("laboratory-1")), &url).await.unwrap(), 200);
+    assert!(get(with(authority.sign("laboratory-1")), &url).await.is_err(), "of another authority");
+    assert!(get(client().with_roots(authority.file()), &url).await.is_err(), "none");
+}
+
+#[test]
+fn what_cannot_be_used_is_named_and_no_secret_shown() {
+    let authority = Authority::new();
+    let write = |name: &str, text: &str| {
+        std::fs::write(authority.folder.path().join(name), text).unwrap();
+        authority.folder.path().join(name)
+    };
+    let empty = write("empty.pem", "canary");
+    let malformed = write("malformed.pem", "-----BEGIN CERTIFICATE-----\ncanary\n-----END CERTIFICATE-----\n");
+    let key = Secret::new("-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----");
+    let proxy = Proxy::new("ftp://user:canary@proxy.test:21".parse().unwrap());
+    for (builder, reason) in [
+        (client().with_roots("/nowhere/roots.pem"), "/nowhere/roots.pem cannot be read"),
+        (client().with_roots(empty), "empty.pem holds no certificate"),
+        (client().with_roots(malformed), "malformed.pem"),
+        (client().with_client_certificate(authority.issuer.pem(), key), "its own certificate"),
+        (client().with_proxy(proxy), "proxy.test"),
+    ] {
+        let described = format!("{builder:?}");
+        let error = builder.build().unwrap_err();
+        let shown = shown(&error) + &described;
+        assert!(shown.contains(reason) && !shown.contains("canary"), "{shown}");
+    }
+}
+
+/// A proxy that lets those pass who say `lab:pass/word`, and answers others with `refusal`.
+async fn proxy(refusal: &'static str) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(tunnel(stream, refusal));
+        }
+    });
+    url
+}
+
+async fn tunnel(stream: TcpStream, refusal: &str) {
+    let mut stream = BufReader::new(stream);
+    let (mut head, mut line) = (String::new(), String::new());
+    while stream.read_line(&mut line).await.unwrap() > 2 {
+        head += &std::mem::take(&mut line);
+    }
+    let target = head.split(' ').nth(1).unwrap().to_owned();
+    // lab:pass/word
+    if head.to_lowercase().contains("proxy-authorization: basic bgfiomnhc3mvd29yza==")
+        || head.contains("Basic bGFiOnBhc3Mvd29yZA==")
+    {
+        let mut there = TcpStream::connect(target).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+    } else {
+        let _ = stream.write_all(format!("HTTP/1.1 {refusal}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_go_through_a_proxy_with_a_password_and_the_error_names_the_proxy() {
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    for refusal in ["407 Proxy Authentication Required", "401 Unauthorized", "502 Bad Gateway"] {
+        let at = proxy(refusal).await;
+        let through = |proxy| client().with_roots(authority.file()).with_proxy(proxy);
+        let good = Proxy::new(at.clone()).with_credentials("lab", Secret::new("pass/word"));
+        assert_eq!(get(through(good), &url).await.unwrap(), 200);
+        let mut in_url = at.clone();
+        in_url.set_username("lab").unwrap();
+        in_url.set_password(Some("pass%2Fword")).unwrap();
+        assert_eq!(get(through(Proxy::new(in_url)), &url).await.unwrap(), 200);
+
+        let wrong = Proxy::new(at.clone()).with_credentials("lab", Secret::new("canary"));
+        let error = get(through(wrong), &url).await.unwrap_err();
+        assert_eq!(error.proxy(), Some(at.as_str().trim_end_matches('/')), "{error}");
+        let shown = shown(&error);
+        assert!(error.is_connect() && error.to_string().contains("through the proxy"), "{shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+        let without = Proxy::new(at).without("localhost");
+        assert_eq!(get(through(without), &url).await.unwrap(), 200, "around it");
+    }
+    let gone = Proxy::new("http://127.0.0.1:9".parse().unwrap());
+    let error = get(client().with_roots(authority.file()).with_proxy(gone), &url).await.unwrap_err();
+    assert!(error.is_connect() && error.to_string().contains("http://127.0.0.1:9"), "{error}");
+}
