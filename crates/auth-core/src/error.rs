@@ -1,26 +1,27 @@
 use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 /// Why there is no token, or none that may be sent.
 ///
 /// It is `Clone`, because all who waited for one attempt share its failure, and never shows a token.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct TokenError(#[from] Kind);
+#[derive(Clone, Debug)]
+pub struct TokenError(Kind);
 
+/// Its causes are not `#[source]`: that of a shared error would be the pointer, in which nobody finds the error itself.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Kind {
     #[error("no access token could be obtained")]
-    Provider(#[source] Arc<dyn Error + Send + Sync>),
+    Provider(Arc<dyn Error + Send + Sync>),
     #[error("the credential was refused: log in again, or give another")]
-    Refused(#[source] Arc<dyn Error + Send + Sync>),
+    Refused(Arc<dyn Error + Send + Sync>),
     #[error("the provider of access tokens panicked")]
     Panicked,
     #[error("the attempt to obtain an access token was given up, because its runtime ended")]
     Aborted,
     #[error("the token cache failed")]
-    Cache(#[source] Arc<dyn Error + Send + Sync>),
+    Cache(Arc<dyn Error + Send + Sync>),
     #[error("the access token cannot be used: {0}")]
     Malformed(&'static str),
     #[error("the credential is meant for {expected} and is not sent to {requested}")]
@@ -99,6 +100,27 @@ impl TokenError {
     /// The credential would have left over a connection that others can read.
     pub fn is_insecure(&self) -> bool {
         matches!(self.0, Kind::Insecure(_))
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl Error for TokenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Kind::Provider(source) | Kind::Refused(source) | Kind::Cache(source) => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+impl From<Kind> for TokenError {
+    fn from(kind: Kind) -> Self {
+        Self(kind)
     }
 }
 

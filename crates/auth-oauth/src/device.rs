@@ -71,6 +71,10 @@ impl DeviceLogin {
         Self { client, prompt }
     }
 
+    pub(crate) fn client(&self) -> &OAuthClient {
+        &self.client
+    }
+
     /// Logs in.
     ///
     /// # Errors

@@ -40,6 +40,10 @@ enum Kind {
     Prompt(#[source] Box<dyn Error + Send + Sync>),
     #[error("the identity provider issued a token that does not verify")]
     Jwt(#[source] JwtError),
+    #[error(
+        "a blocking provider was called inside an asynchronous runtime, whose thread it would hold up: use the grant itself"
+    )]
+    InsideRuntime,
     #[error("the private key of the client could not sign: {0:?}")]
     Unsigned(ErrorKind),
 }
@@ -63,6 +67,14 @@ impl OAuthError {
 
     pub(crate) fn login_required() -> Self {
         Kind::LoginRequired.into()
+    }
+
+    pub(crate) fn inside_runtime() -> Self {
+        Kind::InsideRuntime.into()
+    }
+
+    pub(crate) fn is_prompt(&self) -> bool {
+        matches!(self.0, Kind::Prompt(_))
     }
 
     pub(crate) fn status(status: u16) -> Self {
@@ -141,6 +153,11 @@ impl OAuthError {
     /// Another process listens at the port of the redirect URL.
     pub fn is_port_taken(&self) -> bool {
         matches!(self.0, Kind::PortTaken(_))
+    }
+
+    /// A [`BlockingProvider`](crate::BlockingProvider) was called inside an asynchronous runtime.
+    pub fn is_inside_runtime(&self) -> bool {
+        matches!(self.0, Kind::InsideRuntime)
     }
 
     /// The provider does not offer it, as far as is known.

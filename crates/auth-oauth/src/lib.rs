@@ -11,6 +11,9 @@
 //! | [`JwtBearer`] (RFC 7523) | workloads and users whose identity somebody else has signed |
 //! | [`TokenExchange`] (RFC 8693) | services that act for whoever called them |
 //!
+//! A [`UserLogin`] takes whichever of the ways for users there is, and [`BlockingProvider`] makes any grant one for callers
+//! without a runtime.
+//!
 //! With a [`JwtVerifier`], a client hands out no token of another issuer or for another audience. [`FileTokenStore`]
 //! keeps what was obtained for the next process of the same user.
 //!
@@ -41,6 +44,7 @@
 //! # Ok(()) }
 //! ```
 
+mod blocking;
 mod browser;
 mod client;
 mod device;
@@ -49,9 +53,11 @@ mod error;
 mod exchange;
 mod grant;
 mod jwt;
+mod login;
 mod revocation;
 mod store;
 
+pub use blocking::BlockingProvider;
 pub use browser::{Browser, BrowserLogin, headless};
 pub use client::{OAuthClient, PrivateKey, PrivateKeyError};
 pub use device::{DeviceAuthorization, DeviceLogin, Prompt};
@@ -59,4 +65,5 @@ pub use endpoints::{Endpoints, MtlsEndpoints};
 pub use error::OAuthError;
 pub use grant::{ClientCredentials, JwtBearer, RefreshGrant, TokenExchange, TokenType};
 pub use jwt::{Claims, JwtAlgorithm, JwtError, JwtProblem, JwtVerifier};
+pub use login::UserLogin;
 pub use store::{FileTokenStore, StoreError};

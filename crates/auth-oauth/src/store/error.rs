@@ -1,7 +1,6 @@
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::TokenError;
@@ -77,7 +76,7 @@ impl StoreError {
     /// assert!(!StoreError::of(&error).unwrap().is_timeout());
     /// ```
     pub fn of(error: &TokenError) -> Option<&Self> {
-        error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
+        error.source()?.downcast_ref()
     }
 
     /// Another process had the lock all the time that was waited for it.

@@ -13,31 +13,37 @@ use auth_oauth::{
     ClientCredentials, DeviceAuthorization, DeviceLogin, Endpoints, JwtBearer, JwtVerifier, OAuthClient, Prompt,
     RefreshGrant, TokenExchange, TokenType,
 };
-use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET};
+use platform_emulator::{
+    AUDIENCE, DEVICE_CLIENT_ID, Emulator, EmulatorBuilder, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
+};
 use serde_json::Value;
 
-struct Lab {
-    emulator: Emulator,
-    http: HttpClient,
-    endpoints: Endpoints,
+pub(crate) struct Lab {
+    pub(crate) emulator: Emulator,
+    pub(crate) http: HttpClient,
+    pub(crate) endpoints: Endpoints,
 }
 
 impl Lab {
     async fn open() -> Self {
-        let emulator = Emulator::builder().with_control().start().await.unwrap();
+        Self::at(Emulator::builder().with_control()).await
+    }
+
+    pub(crate) async fn at(builder: EmulatorBuilder) -> Self {
+        let emulator = builder.start().await.unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         let endpoints = Endpoints::discover(&http, emulator.issuer().as_str()).await.unwrap();
         Self { emulator, http, endpoints }
     }
 
-    fn client(&self, id: &str) -> OAuthClient {
+    pub(crate) fn client(&self, id: &str) -> OAuthClient {
         let issuer = self.emulator.issuer().as_str();
         let verifier = JwtVerifier::new(self.http.clone(), issuer, AUDIENCE, self.endpoints.jwks.clone().unwrap());
         let client = OAuthClient::new(self.http.clone(), self.endpoints.clone(), id);
         client.with_audience(AUDIENCE).with_verifier(verifier)
     }
 
-    fn machine(&self) -> OAuthClient {
+    pub(crate) fn machine(&self) -> OAuthClient {
         self.client(MACHINE_CLIENT_ID).with_secret_basic(Secret::new(MACHINE_CLIENT_SECRET))
     }
 
@@ -52,7 +58,7 @@ impl Lab {
     }
 
     /// Whom the platform takes the bearer of a token for; `None` if it refuses the token.
-    async fn who(&self, token: &AccessToken) -> Option<String> {
+    pub(crate) async fn who(&self, token: &AccessToken) -> Option<String> {
         let me = Request::get(self.emulator.api_root().join("/api/v1/me").unwrap());
         let bearer = format!("Bearer {}", token.secret().expose());
         let response = self.http.send(me.with_header("authorization", bearer)).await.unwrap();
@@ -63,7 +69,7 @@ impl Lab {
 
 /// Approves every login at once.
 #[derive(Debug)]
-struct Yes(HttpClient);
+pub(crate) struct Yes(pub(crate) HttpClient);
 
 #[async_trait]
 impl Prompt for Yes {

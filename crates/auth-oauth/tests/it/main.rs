@@ -8,4 +8,5 @@ mod grants;
 mod issuer;
 mod jwt;
 mod log;
+mod login;
 mod store;

@@ -1,0 +1,131 @@
+//! The login of a user, in whatever way it can be had.
+
+use std::error::Error;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use crate::client::token_error;
+use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
+
+/// The login of a user: what was stored goes on for as long as the provider renews it; otherwise the user logs in with
+/// the browser, or else by a device. Each step says in the log why it comes.
+///
+/// Without either way, nobody is asked, and where a login is needed the error says so
+/// ([`OAuthError::is_login_required`]). Over a [`FileTokenStore`](crate::FileTokenStore), as cache and as lease of a
+/// `TokenSource`, one process renews the login for all.
+///
+/// ```
+/// # fn example(client: auth_oauth::OAuthClient, browser: auth_oauth::BrowserLogin) {
+/// use std::sync::Arc;
+/// use auth_core::TokenSource;
+/// use auth_oauth::{FileTokenStore, UserLogin};
+///
+/// let store = Arc::new(FileTokenStore::new("/home/user/.cache/example/logins"));
+/// let key = client.token_key().build();
+/// let login = UserLogin::new(client).with_browser(browser);
+/// let tokens = TokenSource::builder(key, login).with_cache(store.clone()).with_lease(store).build();
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct UserLogin {
+    /// By the id of the client. There is at least one.
+    renewals: Vec<(String, RefreshGrant)>,
+    browser: Option<BrowserLogin>,
+    device: Option<DeviceLogin>,
+}
+
+impl UserLogin {
+    /// The login at `client`, for as long as it can be renewed.
+    pub fn new(client: OAuthClient) -> Self {
+        Self { renewals: vec![(client.id().to_owned(), RefreshGrant::new(client))], browser: None, device: None }
+    }
+
+    /// Renews logins of this client too: providers want one of its own for logins by a device, and only that can renew them.
+    pub fn with_client(mut self, client: OAuthClient) -> Self {
+        self.renewals.push((client.id().to_owned(), RefreshGrant::new(client)));
+        self
+    }
+
+    /// Logs in with the browser of this machine.
+    pub fn with_browser(mut self, browser: BrowserLogin) -> Self {
+        self.browser = Some(browser);
+        self
+    }
+
+    /// Logs in by a device, where there is no browser or it does not lead to a login.
+    pub fn with_device(self, device: DeviceLogin) -> Self {
+        let login = self.with_client(device.client().clone());
+        Self { device: Some(device), ..login }
+    }
+
+    /// Logs in, whatever was stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BrowserLogin::login`] and [`DeviceLogin::login`], or [`OAuthError::is_login_required`].
+    pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+        if let Some(browser) = &self.browser {
+            tracing::info!("logging in with the browser");
+            match (browser.login(request).await, &self.device) {
+                // The user can still be asked in another way.
+                (Err(error), Some(_)) if error.is_port_taken() || error.is_expired() || error.is_prompt() => {
+                    let error = &error as &dyn Error;
+                    tracing::info!(error, "the browser did not lead to a login, so a device is asked");
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+        match &self.device {
+            Some(device) => {
+                tracing::info!("logging in by a device");
+                device.login(request).await
+            }
+            None => Err(OAuthError::login_required()),
+        }
+    }
+
+    /// Renews a login by the client that it belongs to.
+    async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
+        let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
+        let client = client_of(previous);
+        let theirs = |(id, _): &&(String, RefreshGrant)| Some(id) == client.as_ref();
+        let (_, grant) = self.renewals.iter().find(theirs).unwrap_or(&self.renewals[0]);
+        grant.redeem(refresh_token, request).await
+    }
+}
+
+/// The client that an access token was issued to, if it says so. Nothing is decided by it but whom to ask: it is not
+/// verified.
+fn client_of(token: &AccessToken) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Claims {
+        azp: Option<String>,
+        client_id: Option<String>,
+    }
+    let payload = URL_SAFE_NO_PAD.decode(token.secret().expose().split('.').nth(1)?).ok()?;
+    let Claims { azp, client_id } = serde_json::from_slice(&payload).ok()?;
+    azp.or(client_id)
+}
+
+#[async_trait]
+impl AsyncTokenProvider for UserLogin {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        tracing::debug!("no login is stored");
+        self.log_in(request).await.map_err(token_error)
+    }
+
+    async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
+        let renewed = self.renew(request, previous).await;
+        let asks = self.browser.is_some() || self.device.is_some();
+        if let Some(error) = renewed.as_ref().err().filter(|error| asks && error.is_credential_refused()) {
+            tracing::info!(error = error as &dyn Error, "the stored login cannot be renewed");
+        } else {
+            return renewed.map_err(token_error);
+        }
+        self.log_in(request).await.map_err(token_error)
+    }
+}

@@ -1,0 +1,195 @@
+//! The login of a user from process to process, at the emulator; and grants for callers without a runtime.
+
+use std::error::Error;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, TokenError, TokenProvider, TokenRequest, TokenSource, blocking};
+use auth_oauth::{
+    BlockingProvider, Browser, BrowserLogin, ClientCredentials, DeviceLogin, FileTokenStore, OAuthClient, OAuthError,
+    UserLogin,
+};
+use platform_emulator::{DEVICE_CLIENT_ID, Emulator, INTERACTIVE_CLIENT_ID, Server};
+use platform_testkit::ManualClock;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use url::Url;
+
+use crate::grants::{Lab, Yes};
+use crate::log::Log;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A user of a machine, on which processes come and go.
+struct Home {
+    lab: Lab,
+    clock: Arc<ManualClock>,
+    folder: TempDir,
+}
+
+impl Home {
+    async fn new() -> Self {
+        Log::of_this_process();
+        let clock = Arc::new(ManualClock::default());
+        let lab = Lab::at(Emulator::builder().with_control().with_clock(clock.clone())).await;
+        Self { lab, clock, folder: TempDir::new().unwrap() }
+    }
+
+    fn client(&self, id: &str) -> OAuthClient {
+        let jwks = self.lab.endpoints.jwks.clone().unwrap();
+        let issuer = self.lab.emulator.issuer().as_str();
+        let verifier = auth_oauth::JwtVerifier::new(self.lab.http.clone(), issuer, platform_emulator::AUDIENCE, jwks);
+        let client = self.lab.client(id).with_scopes(["offline_access"]).with_clock(self.clock.clone());
+        client.with_verifier(verifier.with_clock(self.clock.clone()))
+    }
+
+    fn login(&self) -> UserLogin {
+        UserLogin::new(self.client(INTERACTIVE_CLIENT_ID)).with_client(self.client(DEVICE_CLIENT_ID))
+    }
+
+    fn device_login(&self) -> UserLogin {
+        let device = DeviceLogin::new(self.client(DEVICE_CLIENT_ID), Arc::new(Yes(self.lab.http.clone())));
+        self.login().with_device(device)
+    }
+
+    /// A process that logs in so.
+    fn process(&self, login: UserLogin) -> TokenSource {
+        let store = FileTokenStore::new(self.folder.path().join("logins")).with_clock(self.clock.clone());
+        let store = Arc::new(store);
+        let key = self.client(INTERACTIVE_CLIENT_ID).token_key().build();
+        let source = TokenSource::builder(key, login).with_cache(store.clone()).with_lease(store);
+        source.with_clock(self.clock.clone()).build()
+    }
+
+    /// How often the provider was asked at this path.
+    async fn asked(&self, path: &str) -> usize {
+        let journal = self.lab.emulator.control().unwrap().journal(Server::Identity).await.unwrap();
+        journal.iter().filter(|entry| entry.path == path).count()
+    }
+}
+
+/// The error of the grant behind that of a token source.
+fn behind(error: &TokenError) -> &OAuthError {
+    error.source().unwrap().downcast_ref().unwrap()
+}
+
+#[tokio::test]
+async fn a_login_goes_on_from_process_to_process_and_is_renewed_by_the_client_that_it_belongs_to() {
+    let home = Home::new().await;
+    let first = home.process(home.device_login()).token().await.unwrap();
+    // Nobody is asked any more, and the provider neither.
+    let second = home.process(home.login()).token().await.unwrap();
+    assert!(second.is_same(&first));
+    assert_eq!((home.asked("/oauth/device/code").await, home.asked("/oauth/token").await), (1, 1));
+
+    let mut before = second;
+    for day in 1..=3 {
+        home.clock.advance(DAY);
+        let renewed = home.process(home.login()).token().await.unwrap();
+        assert!(!renewed.is_same(&before) && renewed.refresh_token() != before.refresh_token());
+        assert_eq!(home.lab.who(&renewed).await.as_deref(), Some("auth0|emulator-1"));
+        assert_eq!(home.asked("/oauth/token").await, 1 + day);
+        before = renewed;
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_has_ended_is_begun_again_if_the_user_may_be_asked_and_else_the_error_says_so() {
+    let home = Home::new().await;
+    let nobody = home.process(home.login()).token().await.unwrap_err();
+    assert!(nobody.is_refused() && behind(&nobody).is_login_required(), "{nobody:?}");
+
+    let login = home.process(home.device_login()).token().await.unwrap();
+    home.client(DEVICE_CLIENT_ID).revoke(&login).await.unwrap();
+    home.clock.advance(DAY);
+    let again = home.process(home.device_login()).token().await.unwrap();
+    assert_eq!(home.lab.who(&again).await.as_deref(), Some("auth0|emulator-1"));
+    assert_eq!(home.asked("/oauth/device/code").await, 2);
+
+    home.client(DEVICE_CLIENT_ID).revoke(&again).await.unwrap();
+    home.clock.advance(DAY);
+    let ended = home.process(home.login()).token().await.unwrap_err();
+    assert!(ended.is_refused() && behind(&ended).is_credential_refused(), "{ended:?}");
+    // What was refused is forgotten, so that the next one does not try it again.
+    let asked = home.asked("/oauth/token").await;
+    let next = home.process(home.login()).token().await.unwrap_err();
+    assert!(behind(&next).is_login_required(), "{next:?}");
+    assert_eq!(home.asked("/oauth/token").await, asked);
+}
+
+#[tokio::test]
+async fn a_token_that_the_platform_rejects_while_the_provider_is_away_does_not_cost_the_login() {
+    let home = Home::new().await;
+    let source = home.process(home.device_login());
+    let rejected = source.token().await.unwrap();
+    let away = platform_emulator::Effect::Status { status: 503, body: None };
+    let away = platform_emulator::Fault::new(away).on(Server::Identity).with_path("/oauth/token").times(1);
+    home.lab.emulator.control().unwrap().inject(&away).await.unwrap();
+    source.reject(&TokenRequest::default(), &rejected).await;
+    let error = source.token().await.unwrap_err();
+    assert!(!error.is_refused() && behind(&error).is_transient(), "{error:?}");
+    // The next process renews it, without asking anybody.
+    let renewed = home.process(home.login()).token().await.unwrap();
+    assert!(!renewed.is_same(&rejected));
+}
+
+/// A browser that cannot be opened.
+#[derive(Debug)]
+struct Broken;
+
+#[async_trait]
+impl Browser for Broken {
+    async fn open(&self, _url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Err("there is no browser".into())
+    }
+}
+
+/// Does not wait for the nine seconds in which a port may become free; what comes after them takes its time.
+async fn hurried<T>(login: impl Future<Output = T>) -> T {
+    tokio::time::pause();
+    let resumed = async {
+        tokio::time::timeout(Duration::from_secs(9), std::future::pending::<()>()).await.unwrap_err();
+        tokio::time::resume();
+    };
+    tokio::join!(login, resumed).0
+}
+
+#[tokio::test]
+async fn a_device_is_asked_where_the_browser_does_not_lead_to_a_login() {
+    let home = Home::new().await;
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let redirect = format!("http://127.0.0.1:{}/", occupied.local_addr().unwrap().port());
+    for (redirect, reason) in [(redirect.as_str(), "PortTaken"), ("http://127.0.0.1:0/", "there is no browser")] {
+        let interactive = home.client(INTERACTIVE_CLIENT_ID);
+        let browser = BrowserLogin::new(interactive, redirect.parse().unwrap(), Arc::new(Broken)).unwrap();
+        let alone = home.login().with_browser(browser.clone());
+        let alone = hurried(alone.log_in(&TokenRequest::default())).await.unwrap_err();
+        assert!(format!("{alone:?}").contains(reason), "{alone:?}");
+        let both = home.device_login().with_browser(browser);
+        let token: AccessToken = hurried(both.log_in(&TokenRequest::default())).await.unwrap();
+        assert!(token.refresh_token().is_some());
+    }
+    let log = Log::of_this_process().text();
+    assert!(log.contains("the browser did not lead to a login"), "{log}");
+}
+
+#[test]
+fn a_caller_without_a_runtime_gets_tokens_from_any_grant() {
+    let runtime = Runtime::new().unwrap();
+    let lab = runtime.block_on(Lab::at(Emulator::builder()));
+    let client = lab.machine();
+    let provider = BlockingProvider::new(ClientCredentials::new(client.clone())).unwrap();
+    let source = blocking::TokenSource::new(client.token_key().build(), provider);
+    let token = source.token().unwrap();
+    assert!(runtime.block_on(lab.who(&token)).is_some());
+    assert!(source.token().unwrap().is_same(&token));
+
+    let provider = BlockingProvider::new(ClientCredentials::new(client)).unwrap();
+    runtime.block_on(async move {
+        let error = provider.fetch(&TokenRequest::default()).unwrap_err();
+        assert!(behind(&error).is_inside_runtime(), "{error:?}");
+        // It is dropped here, and nothing panics.
+    });
+}
