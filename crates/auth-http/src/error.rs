@@ -11,7 +11,13 @@ use crate::{Method, redacted};
 /// Why a request has no answer. No variant shows a header, a body or the query of a URL.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct HttpError(#[from] Kind);
+pub struct HttpError(Box<Kind>);
+
+impl From<Kind> for HttpError {
+    fn from(kind: Kind) -> Self {
+        Self(Box::new(kind))
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
@@ -86,27 +92,27 @@ impl HttpError {
 
     /// No token could be had, or none may go to this URL.
     pub fn is_token(&self) -> bool {
-        matches!(self.0, Kind::Token { .. })
+        matches!(*self.0, Kind::Token { .. })
     }
 
     /// The URL is neither https nor a permitted address of this machine.
     pub fn is_insecure(&self) -> bool {
-        matches!(self.0, Kind::Insecure(_))
+        matches!(*self.0, Kind::Insecure(_))
     }
 
     /// No connection came about: the request has not reached the server.
     pub fn is_connect(&self) -> bool {
-        matches!(&self.0, Kind::Send { source, .. } | Kind::Untrusted { source, .. } if source.is_connect())
+        matches!(&*self.0, Kind::Send { source, .. } | Kind::Untrusted { source, .. } if source.is_connect())
     }
 
     /// The certificate of the server, or of what intercepts the connection, is not trusted.
     pub fn is_untrusted(&self) -> bool {
-        matches!(self.0, Kind::Untrusted { .. })
+        matches!(*self.0, Kind::Untrusted { .. })
     }
 
     /// The proxy that the request was to go through: if no connection came about, it may be at fault.
     pub fn proxy(&self) -> Option<&str> {
-        match &self.0 {
+        match &*self.0 {
             Kind::Send { proxy, .. } | Kind::Untrusted { proxy, .. } => proxy.as_deref(),
             _ => None,
         }
@@ -114,17 +120,17 @@ impl HttpError {
 
     /// A time-out ended the exchange.
     pub fn is_timeout(&self) -> bool {
-        matches!(&self.0, Kind::Send { source, .. } | Kind::Body { source, .. } if source.is_timeout())
+        matches!(&*self.0, Kind::Send { source, .. } | Kind::Body { source, .. } if source.is_timeout())
     }
 
     /// The exchange was begun and broke off: no connection, no answer, or half of one.
     pub fn is_broken(&self) -> bool {
-        matches!(&self.0, Kind::Send { .. } | Kind::Untrusted { .. } | Kind::Body { .. })
+        matches!(&*self.0, Kind::Send { .. } | Kind::Untrusted { .. } | Kind::Body { .. })
     }
 
     /// The body of the answer was larger than asked for.
     pub fn is_too_large(&self) -> bool {
-        matches!(self.0, Kind::TooLarge { .. })
+        matches!(*self.0, Kind::TooLarge { .. })
     }
 }
 

@@ -31,6 +31,7 @@ mod error;
 mod outcome;
 mod pages;
 mod runs;
+mod settings;
 mod validation;
 
 pub use platform_api::models;
@@ -44,6 +45,9 @@ pub use outcome::ItemOutcome;
 #[cfg(feature = "download")]
 pub use platform_download::{DownloadError, FolderError, Outcome, ResultFolder};
 pub use runs::{RunHandle, Runs};
+pub use settings::{
+    BucketSettings, OperationSettings, SettingProblem, SettingSource, Settings, SettingsBuilder, SettingsError,
+};
 pub use validation::{Problem, validate};
 
 #[cfg(doctest)]

@@ -5,4 +5,5 @@ mod download;
 mod lab;
 mod lists;
 mod secrets;
+mod settings;
 mod submit;

@@ -1,0 +1,267 @@
+//! How the platform is reached, as the environment and files say it.
+
+mod environment;
+mod reader;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use auth_core::Secret;
+use url::Url;
+
+use environment::{ENVIRONMENTS, Environment};
+use reader::Reader;
+
+pub use reader::{SettingProblem, SettingsError};
+pub use sources::SettingSource;
+
+/// How the platform is reached and treated: everything that `AIGNOSTICS_…` variables say, with the defaults of the
+/// environment that the root of the API belongs to. `Debug` shows no secret.
+///
+/// ```
+/// use platform_resources::Settings;
+///
+/// let settings = Settings::builder()
+///     .with_variables([("AIGNOSTICS_API_ROOT", "https://platform-staging.aignostics.com"), ("AIGNOSTICS_RUN_TIMEOUT", "60")])
+///     .build()?;
+/// assert_eq!(settings.environment, Some("staging"));
+/// assert_eq!(settings.run.timeout.as_secs(), 60);
+/// # Ok::<(), platform_resources::SettingsError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// `production`, `staging`, `dev` or `test`; `None` for a platform that is none of these, such as an emulator.
+    pub environment: Option<&'static str>,
+    /// The root of the API (`API_ROOT`).
+    pub api_root: Url,
+    /// The issuer of its tokens: scheme and authority of `AUTHORIZATION_BASE_URL`.
+    pub issuer: String,
+    /// Where users log in (`AUTHORIZATION_BASE_URL`).
+    pub authorization_url: Url,
+    /// Where tokens come from (`TOKEN_URL`).
+    pub token_url: Url,
+    /// Where device logins begin (`DEVICE_URL`).
+    pub device_url: Url,
+    /// The keys of the issuer (`JWS_JSON_URL`).
+    pub jwks_url: Url,
+    /// Where a browser is sent back to (`REDIRECT_URI`).
+    pub redirect_url: Url,
+    /// The service that tokens are meant for (`AUDIENCE`).
+    pub audience: String,
+    /// The scopes to ask for (`SCOPE`, separated by commas).
+    pub scopes: Vec<String>,
+    /// The OAuth client for browsers (`CLIENT_ID_INTERACTIVE`).
+    pub client_id_interactive: String,
+    /// The OAuth client for devices (`CLIENT_ID_DEVICE`); no environment has one of its own.
+    pub client_id_device: Option<String>,
+    /// The organisation to log in for (`ORGANIZATION_ID`).
+    pub organization_id: Option<String>,
+    /// A login that is there already (`REFRESH_TOKEN`).
+    pub refresh_token: Option<Secret>,
+    /// Where logins are kept (`CACHE_DIR`).
+    pub cache_folder: PathBuf,
+    /// Where people see how the platform is (`STATUS_PAGE_URL`).
+    pub status_page_url: Option<Url>,
+    /// Requests to the identity provider (`AUTH_…`).
+    pub auth: OperationSettings,
+    /// Who the user is (`ME_…`).
+    pub me: OperationSettings,
+    /// Applications (`APPLICATION_…`).
+    pub application: OperationSettings,
+    /// Versions of applications (`APPLICATION_VERSION_…`).
+    pub application_version: OperationSettings,
+    /// Runs (`RUN_…`).
+    pub run: OperationSettings,
+    /// How long the keys of the issuer are kept (`AUTH_JWK_SET_CACHE_TTL`).
+    pub jwks_lifetime: Duration,
+    /// The longest time for a look at the platform's health (`HEALTH_TIMEOUT`).
+    pub health_timeout: Duration,
+    /// The longest time for a submission (`RUN_SUBMIT_TIMEOUT`).
+    pub run_submit_timeout: Duration,
+    /// The longest time for a cancellation (`RUN_CANCEL_TIMEOUT`).
+    pub run_cancel_timeout: Duration,
+    /// The longest time to delete results (`RUN_DELETE_TIMEOUT`).
+    pub run_delete_timeout: Duration,
+    /// The bucket of the organisation (`BUCKET_…`).
+    pub bucket: BucketSettings,
+    /// What a `.env` in the working folder said and may not say, by the names of the variables.
+    pub ignored: Vec<String>,
+}
+
+/// How a group of operations is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperationSettings {
+    /// The longest time for one attempt (`…_TIMEOUT`): 0.1 to 300 s, 30 s unless something is said.
+    pub timeout: Duration,
+    /// How often it is tried in all (`…_RETRY_ATTEMPTS`): up to 10, 4 unless something is said.
+    pub attempts: u32,
+    /// The shortest wait between two attempts (`…_RETRY_WAIT_MIN`): up to 600 s, 0.1 s unless something is said.
+    pub wait_min: Duration,
+    /// The longest (`…_RETRY_WAIT_MAX`): up to 600 s, 60 s unless something is said.
+    pub wait_max: Duration,
+    /// How long an answer is kept (`…_CACHE_TTL`): up to a week, 0 for not at all.
+    pub cache_lifetime: Duration,
+}
+
+/// The bucket of the organisation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BucketSettings {
+    /// What its URLs begin with: `gs` (`BUCKET_PROTOCOL`).
+    pub protocol: String,
+    /// Where it lies (`BUCKET_REGION_NAME`).
+    pub region: String,
+    /// Where the storage is spoken to (`BUCKET_ENDPOINT`).
+    pub endpoint: Url,
+    /// How long a URL for an upload is good (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    pub upload_lifetime: Duration,
+    /// How long a URL for a download is good (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    pub download_lifetime: Duration,
+}
+
+/// Says where settings come from.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsBuilder {
+    variables: BTreeMap<String, String>,
+    working_folder: Option<PathBuf>,
+    home: Option<PathBuf>,
+    trusts_working_folder: bool,
+}
+
+impl Settings {
+    /// As the environment of this process says, a `.env` in its working folder, and the file named by
+    /// `AIGNOSTICS_ENV_FILE` or else `~/.aignostics/.env`, in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] with all that is wrong.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::of_this_process().build()
+    }
+
+    /// The same, where more can be said first.
+    pub fn of_this_process() -> SettingsBuilder {
+        SettingsBuilder {
+            variables: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+            working_folder: std::env::current_dir().ok(),
+            home: etcetera::home_dir().ok(),
+            trusts_working_folder: false,
+        }
+    }
+
+    /// Settings that nothing outside decides about.
+    pub fn builder() -> SettingsBuilder {
+        SettingsBuilder::default()
+    }
+
+    /// Whether the platform is on this machine and spoken to without encryption, as an emulator is.
+    pub fn is_plain_loopback(&self) -> bool {
+        self.api_root.scheme() == "http"
+    }
+}
+
+impl SettingsBuilder {
+    /// Variables, beside those that are there.
+    pub fn with_variables<N: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// The folder whose `.env` is read.
+    pub fn with_working_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.working_folder = Some(folder.into());
+        self
+    }
+
+    /// The folder of the user, in which `.aignostics/.env` is read and logins are kept.
+    pub fn with_home(mut self, home: impl Into<PathBuf>) -> Self {
+        self.home = Some(home.into());
+        self
+    }
+
+    /// Takes everything from the `.env` in the working folder, also what decides who is logged in where.
+    pub fn trusting_working_folder(mut self) -> Self {
+        self.trusts_working_folder = true;
+        self
+    }
+
+    /// The settings.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] with all that is wrong: values, files, and an unknown platform that is not described in full.
+    pub fn build(self) -> Result<Settings, SettingsError> {
+        let (home, working_folder) = (self.home.clone(), self.working_folder);
+        let mut reader = Reader::new(self.variables, working_folder, self.home, self.trusts_working_folder);
+        let settings = read(&mut reader, home);
+        reader.finish(settings)
+    }
+}
+
+const DAY: f64 = 24.0 * 60.0 * 60.0;
+const WEEK: f64 = 7.0 * DAY;
+
+/// Reads everything; what is wrong is noted by the reader, and something else put in its place.
+fn read(reader: &mut Reader, home: Option<PathBuf>) -> Settings {
+    let api_root = reader.url("API_ROOT", Some(ENVIRONMENTS[0].api_root));
+    let environment = Environment::find(api_root.as_str());
+    if environment.is_none() {
+        reader.require_description(&api_root);
+    }
+    let of_issuer = |path: &str| environment.map(|known| format!("https://{}{path}", known.issuer_host));
+    let authorization_url = reader.url("AUTHORIZATION_BASE_URL", of_issuer("/authorize").as_deref());
+    let mut issuer = authorization_url.clone();
+    issuer.set_path("/");
+    issuer.set_query(None);
+    let timeout = reader.seconds("REQUEST_TIMEOUT_SECONDS", 30.0, 0.1..=300.0);
+    let wait = reader.seconds("AUTHORIZATION_BACKOFF_SECONDS", 0.1, 0.0..=600.0);
+    let mut group = |name: &str, cache| reader.operation(name, timeout, wait, cache);
+    let (auth, me) = (group("AUTH", 0.0), group("ME", 300.0));
+    let (application, application_version) = (group("APPLICATION", 300.0), group("APPLICATION_VERSION", 300.0));
+    let run = group("RUN", 15.0);
+    Settings {
+        environment: environment.map(|known| known.name),
+        issuer: issuer.into(),
+        token_url: reader.url("TOKEN_URL", of_issuer("/oauth/token").as_deref()),
+        device_url: reader.url("DEVICE_URL", of_issuer("/oauth/device/code").as_deref()),
+        jwks_url: reader.url("JWS_JSON_URL", of_issuer("/.well-known/jwks.json").as_deref()),
+        redirect_url: reader.url("REDIRECT_URI", Some("http://localhost:8989/")),
+        audience: reader.text("AUDIENCE", environment.map(|known| known.audience)),
+        scopes: reader.list("SCOPE", "offline_access"),
+        client_id_interactive: reader.text("CLIENT_ID_INTERACTIVE", environment.map(|known| known.client_id)),
+        client_id_device: reader.optional("CLIENT_ID_DEVICE"),
+        organization_id: reader.optional("ORGANIZATION_ID"),
+        refresh_token: reader.secret("REFRESH_TOKEN", 10..=1000),
+        cache_folder: reader.folder("CACHE_DIR", home.map(|home| home.join(".aignostics/cache"))),
+        status_page_url: reader.optional_url("STATUS_PAGE_URL", environment.and_then(|known| known.status_page)),
+        jwks_lifetime: reader.seconds("AUTH_JWK_SET_CACHE_TTL", DAY, 0.0..=WEEK),
+        health_timeout: reader.seconds("HEALTH_TIMEOUT", 30.0, 0.1..=300.0),
+        run_submit_timeout: reader.seconds("RUN_SUBMIT_TIMEOUT", 30.0, 0.1..=300.0),
+        run_cancel_timeout: reader.seconds("RUN_CANCEL_TIMEOUT", 30.0, 0.1..=300.0),
+        run_delete_timeout: reader.seconds("RUN_DELETE_TIMEOUT", 30.0, 0.1..=300.0),
+        bucket: BucketSettings {
+            protocol: reader.text("BUCKET_PROTOCOL", Some("gs")),
+            region: reader.text("BUCKET_REGION_NAME", Some("EUROPE-WEST3")),
+            endpoint: reader.url("BUCKET_ENDPOINT", Some("https://storage.googleapis.com")),
+            upload_lifetime: reader.seconds("BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS", 7200.0, 60.0..=WEEK),
+            download_lifetime: reader.seconds("BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS", WEEK, 60.0..=WEEK),
+        },
+        ignored: reader.ignored(),
+        api_root,
+        authorization_url,
+        auth,
+        me,
+        application,
+        application_version,
+        run,
+    }
+}

@@ -1,0 +1,47 @@
+//! The platforms that there are.
+
+/// One of the platforms of Aignostics, known by the root of its API.
+pub(super) struct Environment {
+    pub(super) name: &'static str,
+    pub(super) api_root: &'static str,
+    pub(super) issuer_host: &'static str,
+    pub(super) audience: &'static str,
+    pub(super) client_id: &'static str,
+    pub(super) status_page: Option<&'static str>,
+}
+
+const PRODUCTION: Environment = Environment {
+    name: "production",
+    api_root: "https://platform.aignostics.com",
+    issuer_host: "aignostics-platform.eu.auth0.com",
+    audience: "https://aignostics-platform-samia",
+    client_id: "YtJ7F9lAtxx16SZGQlYPe6wcjlXB78MM",
+    status_page: Some("https://status.platform.aignostics.com"),
+};
+const STAGING: Environment = Environment {
+    name: "staging",
+    api_root: "https://platform-staging.aignostics.com",
+    issuer_host: "aignostics-platform-staging.eu.auth0.com",
+    audience: "https://aignostics-platform-staging-samia",
+    client_id: "fQkbvYzQPPVwLxc3uque5JsyFW00rJ7b",
+    status_page: Some("https://status.platform-staging.aignostics.com"),
+};
+const DEV: Environment = Environment {
+    name: "dev",
+    api_root: "https://platform-dev.aignostics.ai",
+    issuer_host: "dev-8ouohmmrbuh2h4vu.eu.auth0.com",
+    audience: "https://dev-8ouohmmrbuh2h4vu-samia",
+    client_id: "gqduveFvx7LX90drQPGzr4JGUYdh24gA",
+    status_page: None,
+};
+const TEST: Environment = Environment { name: "test", api_root: "https://platform-test.aignostics.ai", ..DEV };
+
+/// The first is meant if nothing is said.
+pub(super) const ENVIRONMENTS: [Environment; 4] = [PRODUCTION, STAGING, DEV, TEST];
+
+impl Environment {
+    /// The one with this root, with or without a slash at its end.
+    pub(super) fn find(api_root: &str) -> Option<&'static Self> {
+        ENVIRONMENTS.iter().find(|environment| environment.api_root == api_root.trim_end_matches('/'))
+    }
+}

@@ -1,0 +1,246 @@
+//! Reads values, and notes all that is wrong with them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use auth_core::{Authority, Secret};
+use url::Url;
+
+use super::OperationSettings;
+use super::Settings;
+use super::sources::{ENV_FILE, Layer, PREFIX, SettingSource, Unusable};
+
+/// What must be said of a platform that is none of the known ones.
+const DESCRIPTION: [&str; 6] =
+    ["AUDIENCE", "AUTHORIZATION_BASE_URL", "CLIENT_ID_INTERACTIVE", "DEVICE_URL", "JWS_JSON_URL", "TOKEN_URL"];
+
+/// Settings cannot be used: all that is wrong with them, and where. No value is shown, as it may be a secret.
+#[derive(Debug)]
+pub struct SettingsError(Vec<SettingProblem>);
+
+/// What is wrong with one setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SettingProblem {
+    /// The name of the variable, or of the file.
+    pub name: String,
+    /// Where it was found.
+    pub source: SettingSource,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl SettingsError {
+    /// All that is wrong, in the order of the settings.
+    pub fn problems(&self) -> &[SettingProblem] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the settings cannot be used")?;
+        self.0.iter().try_for_each(|problem| write!(formatter, "; {problem}"))
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl fmt::Display for SettingProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, source, message } = self;
+        match source {
+            SettingSource::Default => write!(formatter, "{name} {message}"),
+            source => write!(formatter, "{name} (from {source}) {message}"),
+        }
+    }
+}
+
+/// The sources, in the order in which they are asked, and what was wrong so far.
+pub(super) struct Reader {
+    layers: Vec<Layer>,
+    ignored: Vec<String>,
+    problems: Vec<SettingProblem>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        variables: BTreeMap<String, String>,
+        working_folder: Option<PathBuf>,
+        home: Option<PathBuf>,
+        trusts_working_folder: bool,
+    ) -> Self {
+        let layers = vec![Layer::environment(variables)];
+        let mut reader = Self { layers, ignored: Vec::new(), problems: Vec::new() };
+        if let Some(path) = working_folder.map(|folder| folder.join(".env")) {
+            match Layer::file(&path, false) {
+                Ok(Some(mut layer)) => {
+                    let untrusted = if trusts_working_folder { Vec::new() } else { layer.distrust(&path) };
+                    untrusted.into_iter().for_each(|unusable| reader.note(unusable));
+                    reader.layers.push(layer);
+                }
+                Ok(None) => {}
+                Err(unusable) => reader.note(unusable),
+            }
+        }
+        let named = reader.layers.iter().find_map(|layer| layer.get(ENV_FILE)).map(PathBuf::from);
+        let (path, is_needed) = (named.clone().or_else(|| Some(home?.join(".aignostics/.env"))), named.is_some());
+        match path.map(|path| Layer::file(&path, is_needed)) {
+            Some(Ok(Some(layer))) => reader.layers.push(layer),
+            Some(Err(unusable)) => reader.note(unusable),
+            Some(Ok(None)) | None => {}
+        }
+        reader
+    }
+
+    fn note(&mut self, unusable: Unusable) {
+        match unusable {
+            Unusable::File(path, reason) => {
+                let message = format!("cannot be read: {reason}");
+                let (name, source) = (path.display().to_string(), SettingSource::Default);
+                self.problems.push(SettingProblem { name, source, message });
+            }
+            Unusable::Untrusted(name, path) => {
+                tracing::warn!(name, path = %path.display(), "a setting of the working folder is not taken: only the environment or {ENV_FILE} may say it");
+                self.ignored.push(name);
+            }
+        }
+    }
+
+    pub(super) fn ignored(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ignored)
+    }
+
+    pub(super) fn finish(self, settings: Settings) -> Result<Settings, SettingsError> {
+        if self.problems.is_empty() { Ok(settings) } else { Err(SettingsError(self.problems)) }
+    }
+
+    fn find(&self, name: &str) -> Option<(SettingSource, String)> {
+        let variable = format!("{PREFIX}{name}");
+        self.layers.iter().find_map(|layer| Some((layer.source.clone(), layer.get(&variable)?.to_owned())))
+    }
+
+    fn problem(&mut self, name: &str, source: SettingSource, message: impl Into<String>) {
+        let name = format!("{PREFIX}{name}");
+        self.problems.push(SettingProblem { name, source, message: message.into() });
+    }
+
+    /// Notes what is missing of the description of a platform that is none of the known ones.
+    pub(super) fn require_description(&mut self, api_root: &Url) {
+        let missing = DESCRIPTION.iter().filter(|name| self.find(name).is_none());
+        let missing: Vec<_> = missing.map(|name| format!("{PREFIX}{name}")).collect();
+        if !missing.is_empty() {
+            let source = self.find("API_ROOT").map_or(SettingSource::Default, |(source, _)| source);
+            let host = api_root.host_str().unwrap_or_default();
+            let message = format!(
+                "names {host}, which is no platform that is known here: {} must be set too",
+                missing.join(", ")
+            );
+            self.problem("API_ROOT", source, message);
+        }
+    }
+
+    pub(super) fn optional(&self, name: &str) -> Option<String> {
+        Some(self.find(name)?.1)
+    }
+
+    /// A text. Where it is missing, [`require_description`](Self::require_description) says so.
+    pub(super) fn text(&self, name: &str, default: Option<&str>) -> String {
+        self.optional(name).or_else(|| default.map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// What stands between commas or spaces.
+    pub(super) fn list(&self, name: &str, default: &str) -> Vec<String> {
+        let text = self.text(name, Some(default));
+        text.split([',', ' ']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    pub(super) fn url(&mut self, name: &str, default: Option<&str>) -> Url {
+        self.optional_url(name, default).unwrap_or_else(nowhere)
+    }
+
+    /// A URL to which secrets may go: https, or http on this machine.
+    pub(super) fn optional_url(&mut self, name: &str, default: Option<&str>) -> Option<Url> {
+        let (source, text) = self.find(name).or_else(|| Some((SettingSource::Default, default?.to_owned())))?;
+        let url = Url::parse(&text).ok().filter(|url| Authority::of(url).is_confidential(true));
+        let url = url.filter(|url| url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
+        if url.is_none() {
+            self.problem(
+                name,
+                source,
+                "must be an https URL, or an http one of this machine, without a user and a fragment",
+            );
+        }
+        url
+    }
+
+    pub(super) fn folder(&mut self, name: &str, default: Option<PathBuf>) -> PathBuf {
+        let found = self.optional(name).map(PathBuf::from).or(default);
+        found.unwrap_or_else(|| {
+            self.problem(name, SettingSource::Default, "must name a folder, as this user has no home");
+            PathBuf::new()
+        })
+    }
+
+    pub(super) fn secret(&mut self, name: &str, lengths: RangeInclusive<usize>) -> Option<Secret> {
+        let (source, text) = self.find(name)?;
+        if !lengths.contains(&text.chars().count()) {
+            let message = format!("must have {} to {} characters", lengths.start(), lengths.end());
+            self.problem(name, source, message);
+        }
+        Some(Secret::new(text))
+    }
+
+    /// A time in seconds, possibly with a fraction.
+    pub(super) fn seconds(&mut self, name: &str, default: f64, range: RangeInclusive<f64>) -> Duration {
+        let value = self.number(name, range, "seconds").unwrap_or(default);
+        Duration::from_secs_f64(value)
+    }
+
+    fn number(&mut self, name: &str, range: RangeInclusive<f64>, unit: &str) -> Option<f64> {
+        let (source, text) = self.find(name)?;
+        let number = text.trim().parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            self.problem(name, source, format!("must be {} to {} {unit}", range.start(), range.end()));
+        }
+        number
+    }
+
+    /// The settings of a group of operations; `timeout` and `wait_min` are those for all groups.
+    pub(super) fn operation(
+        &mut self,
+        group: &str,
+        timeout: Duration,
+        wait_min: Duration,
+        cache: f64,
+    ) -> OperationSettings {
+        let name = |setting: &str| format!("{group}_{setting}");
+        let attempts = self.number(&name("RETRY_ATTEMPTS"), 0.0..=10.0, "attempts").unwrap_or(4.0);
+        let settings = OperationSettings {
+            timeout: self.seconds(&name("TIMEOUT"), timeout.as_secs_f64(), 0.1..=300.0),
+            // None is one; a number within 0 to 10 fits, and a fraction counts for nothing.
+            attempts: (1..=10).take_while(|attempt| f64::from(*attempt) <= attempts).last().unwrap_or(1),
+            wait_min: self.seconds(&name("RETRY_WAIT_MIN"), wait_min.as_secs_f64(), 0.0..=600.0),
+            wait_max: self.seconds(&name("RETRY_WAIT_MAX"), 60.0, 0.0..=600.0),
+            cache_lifetime: self.seconds(&name("CACHE_TTL"), cache, 0.0..=7.0 * 24.0 * 60.0 * 60.0),
+        };
+        if settings.wait_min > settings.wait_max {
+            let source = self.find(&name("RETRY_WAIT_MAX")).map_or(SettingSource::Default, |(source, _)| source);
+            self.problem(
+                &name("RETRY_WAIT_MAX"),
+                source,
+                format!("must not be less than {PREFIX}{}", name("RETRY_WAIT_MIN")),
+            );
+        }
+        settings
+    }
+}
+
+/// In the place of a URL that is missing; the settings are not handed out then.
+#[expect(clippy::expect_used, reason = "a constant that is a URL")]
+fn nowhere() -> Url {
+    Url::parse("https://nowhere.invalid/").expect("it is a URL")
+}

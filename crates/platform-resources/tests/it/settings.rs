@@ -1,0 +1,208 @@
+//! Settings from variables and files.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use platform_resources::{SettingSource, Settings, SettingsBuilder, SettingsError};
+use tempfile::TempDir;
+
+fn with(variables: &[(&str, &str)]) -> SettingsBuilder {
+    let named = variables.iter().map(|(name, value)| (format!("AIGNOSTICS_{name}"), *value));
+    Settings::builder().with_home("/home/user").with_variables(named)
+}
+
+fn problems(error: &SettingsError) -> Vec<&str> {
+    error.problems().iter().map(|problem| problem.name.trim_start_matches("AIGNOSTICS_")).collect()
+}
+
+#[test]
+fn nothing_said_means_production() {
+    let settings = with(&[]).build().unwrap();
+    assert_eq!(settings.environment, Some("production"));
+    assert_eq!(settings.api_root.as_str(), "https://platform.aignostics.com/");
+    assert_eq!(settings.issuer, "https://aignostics-platform.eu.auth0.com/");
+    assert_eq!(settings.token_url.as_str(), "https://aignostics-platform.eu.auth0.com/oauth/token");
+    assert_eq!((settings.audience.as_str(), settings.client_id_device), ("https://aignostics-platform-samia", None));
+    assert_eq!(
+        (settings.scopes, settings.redirect_url.as_str()),
+        (vec!["offline_access".to_owned()], "http://localhost:8989/")
+    );
+    assert_eq!(settings.cache_folder, Path::new("/home/user/.aignostics/cache"));
+    assert_eq!((settings.run.timeout, settings.run.attempts), (Duration::from_secs(30), 4));
+    assert_eq!(
+        (settings.run.cache_lifetime, settings.me.cache_lifetime),
+        (Duration::from_secs(15), Duration::from_secs(300))
+    );
+    assert_eq!(settings.bucket.download_lifetime, Duration::from_secs(7 * 24 * 3600));
+}
+
+#[test]
+fn the_root_of_the_api_says_which_platform_is_meant_and_single_fields_can_differ() {
+    for (root, name) in [
+        ("https://platform-staging.aignostics.com", "staging"),
+        ("https://platform-dev.aignostics.ai/", "dev"),
+        ("https://platform-test.aignostics.ai", "test"),
+    ] {
+        let settings = with(&[("API_ROOT", root), ("ORGANIZATION_ID", "org"), ("SCOPE", "offline_access,openid")]);
+        let settings = settings.build().unwrap();
+        assert_eq!((settings.environment, settings.organization_id.as_deref()), (Some(name), Some("org")));
+        assert_eq!(settings.scopes, ["offline_access", "openid"]);
+        assert!(settings.issuer.contains("auth0.com/") && !settings.audience.contains("aignostics-platform-samia"));
+    }
+}
+
+#[test]
+fn a_platform_that_is_not_known_is_described_in_full_or_refused() {
+    let error = with(&[("API_ROOT", "https://platform.example")]).build().unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("platform.example") && said.contains("AIGNOSTICS_TOKEN_URL"), "{said}");
+    let emulator = with(&[
+        ("API_ROOT", "http://127.0.0.1:8000"),
+        ("AUTHORIZATION_BASE_URL", "http://127.0.0.1:8001/authorize?x=1"),
+        ("TOKEN_URL", "http://127.0.0.1:8001/oauth/token"),
+        ("DEVICE_URL", "http://127.0.0.1:8001/oauth/device/code"),
+        ("JWS_JSON_URL", "http://127.0.0.1:8001/.well-known/jwks.json"),
+        ("AUDIENCE", "https://emulator"),
+        ("CLIENT_ID_INTERACTIVE", "client"),
+    ]);
+    let settings = emulator.build().unwrap();
+    assert_eq!((settings.environment, settings.issuer.as_str()), (None, "http://127.0.0.1:8001/"));
+    assert!(settings.is_plain_loopback());
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once_with_its_name_its_source_and_what_would_be_right_but_no_value() {
+    let error = with(&[
+        ("TOKEN_URL", "http://canary.example/token"),
+        ("STATUS_PAGE_URL", "https://user:canary@status.example/"),
+        ("REFRESH_TOKEN", "canary"),
+        ("RUN_TIMEOUT", "canary"),
+        ("ME_TIMEOUT", "300.1"),
+        ("AUTH_RETRY_ATTEMPTS", "11"),
+        ("APPLICATION_RETRY_WAIT_MIN", "61"),
+        ("ME_CACHE_TTL", "-1"),
+        ("HEALTH_TIMEOUT", "nan"),
+        ("BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS", "59"),
+    ])
+    .build()
+    .unwrap_err();
+    assert_eq!(
+        problems(&error),
+        [
+            "AUTH_RETRY_ATTEMPTS",
+            "ME_TIMEOUT",
+            "ME_CACHE_TTL",
+            "APPLICATION_RETRY_WAIT_MAX",
+            "RUN_TIMEOUT",
+            "TOKEN_URL",
+            "REFRESH_TOKEN",
+            "STATUS_PAGE_URL",
+            "HEALTH_TIMEOUT",
+            "BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS",
+        ]
+    );
+    let said = format!("{error} {error:?}");
+    assert!(said.contains("(from the environment)") && said.contains("0.1 to 300 seconds"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+}
+
+#[test]
+fn numbers_mean_what_they_say_and_older_names_stand_behind_the_new_ones() {
+    let settings = with(&[
+        ("RUN_RETRY_ATTEMPTS", "0"),
+        ("ME_RETRY_ATTEMPTS", "10"),
+        ("RUN_TIMEOUT", "0.5"),
+        ("REQUEST_TIMEOUT_SECONDS", "7"),
+        ("AUTHORIZATION_BACKOFF_SECONDS", "3"),
+        ("ME_RETRY_WAIT_MIN", "1"),
+        ("RUN_CACHE_TTL", "0"),
+        ("HEALTH_TIMEOUT", ""),
+    ]);
+    let settings = settings.build().unwrap();
+    assert_eq!((settings.run.attempts, settings.me.attempts), (1, 10));
+    assert_eq!((settings.run.timeout, settings.me.timeout), (Duration::from_millis(500), Duration::from_secs(7)));
+    assert_eq!((settings.run.wait_min, settings.me.wait_min), (Duration::from_secs(3), Duration::from_secs(1)));
+    assert_eq!((settings.run.cache_lifetime, settings.health_timeout), (Duration::ZERO, Duration::from_secs(30)));
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let settings = with(&[("REFRESH_TOKEN", "canary-canary")]).build().unwrap();
+    assert_eq!(settings.refresh_token.as_ref().unwrap().expose(), "canary-canary");
+    assert!(!format!("{settings:?}").contains("canary"));
+}
+
+#[test]
+fn the_environment_comes_before_the_working_folder_and_that_before_the_file_of_the_user() {
+    let (home, working) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::create_dir(home.path().join(".aignostics")).unwrap();
+    let of_user = "AIGNOSTICS_RUN_TIMEOUT=1\nAIGNOSTICS_ME_TIMEOUT=1\nAIGNOSTICS_AUTH_TIMEOUT=1\nAIGNOSTICS_ORGANIZATION_ID=org\n";
+    fs::write(home.path().join(".aignostics/.env"), of_user).unwrap();
+    fs::write(working.path().join(".env"), "AIGNOSTICS_RUN_TIMEOUT=2\n# AIGNOSTICS_X\nAIGNOSTICS_ME_TIMEOUT=2\n")
+        .unwrap();
+    let builder = with(&[("RUN_TIMEOUT", "3")]).with_home(home.path()).with_working_folder(working.path());
+    let settings = builder.clone().build().unwrap();
+    let seconds = [settings.run, settings.me, settings.auth].map(|group| group.timeout.as_secs());
+    assert_eq!((seconds, settings.organization_id.as_deref()), ([3, 2, 1], Some("org")));
+
+    let named = working.path().join("other.env");
+    fs::write(&named, "AIGNOSTICS_AUTH_TIMEOUT=4").unwrap();
+    let settings = builder.clone().with_variables([("AIGNOSTICS_ENV_FILE", named.to_str().unwrap())]).build().unwrap();
+    assert_eq!((settings.auth.timeout.as_secs(), settings.organization_id), (4, None), "in the place of the other");
+
+    let missing = builder.clone().with_variables([("AIGNOSTICS_ENV_FILE", "/nowhere/env")]).build().unwrap_err();
+    assert!(missing.to_string().contains("/nowhere/env cannot be read"), "{missing}");
+    fs::write(&named, "AIGNOSTICS_REFRESH_TOKEN='canary").unwrap();
+    let malformed = builder.with_variables([("AIGNOSTICS_ENV_FILE", named.to_str().unwrap())]).build().unwrap_err();
+    let said = format!("{malformed} {malformed:?}");
+    assert!(said.contains("other.env") && !said.contains("canary"), "{said}");
+}
+
+#[test]
+fn a_file_that_came_with_a_folder_cannot_send_tokens_elsewhere_or_log_in_somebody_else() {
+    let working = TempDir::new().unwrap();
+    let names = [
+        "API_ROOT",
+        "AUDIENCE",
+        "AUTHORIZATION_BASE_URL",
+        "BUCKET_ENDPOINT",
+        "CACHE_DIR",
+        "CLIENT_ID_DEVICE",
+        "CLIENT_ID_INTERACTIVE",
+        "DEVICE_URL",
+        "ENV_FILE",
+        "JWS_JSON_URL",
+        "ORGANIZATION_ID",
+        "REDIRECT_URI",
+        "REFRESH_TOKEN",
+        "STATUS_PAGE_URL",
+        "TOKEN_URL",
+    ];
+    let lines: String =
+        names.iter().map(|name| format!("AIGNOSTICS_{name}=https://evil.example/\n")).collect::<Vec<_>>().concat();
+    fs::write(working.path().join(".env"), format!("{lines}AIGNOSTICS_RUN_TIMEOUT=9\n")).unwrap();
+    let settings = with(&[]).with_working_folder(working.path()).build().unwrap();
+    assert!(!format!("{settings:?}").contains("evil.example"), "{settings:?}");
+    assert_eq!(settings.refresh_token, None);
+    assert_eq!(settings.run.timeout.as_secs(), 9, "the rest is taken");
+    assert_eq!(settings.ignored.len(), names.len());
+    let trusted = format!("{lines}AIGNOSTICS_ENV_FILE=/nowhere");
+    fs::write(working.path().join(".env"), trusted).unwrap();
+    let error = with(&[]).with_working_folder(working.path()).trusting_working_folder().build().unwrap_err();
+    assert!(error.to_string().contains("/nowhere"), "{error}");
+    fs::write(working.path().join(".env"), "AIGNOSTICS_TOKEN_URL=https://issuer.example/").unwrap();
+    let settings = with(&[]).with_working_folder(working.path()).trusting_working_folder().build().unwrap();
+    assert_eq!(settings.token_url.as_str(), "https://issuer.example/");
+}
+
+#[test]
+fn the_source_of_what_is_wrong_is_named() {
+    let working = TempDir::new().unwrap();
+    let file = working.path().join(".env");
+    fs::write(&file, "AIGNOSTICS_RUN_TIMEOUT=0").unwrap();
+    let error = with(&[]).with_working_folder(working.path()).build().unwrap_err();
+    assert_eq!(error.problems()[0].source, SettingSource::File(file));
+    let homeless = Settings::builder().build().unwrap_err();
+    assert_eq!(problems(&homeless), ["CACHE_DIR"]);
+}
