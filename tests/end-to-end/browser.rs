@@ -1,95 +1,33 @@
 //! The emulator's pages in a real browser.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 
 use auth_http::{Method, Request};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::runtime::Runtime;
 use url::Url;
 
 use crate::command::Lab;
 use crate::emulator::{Running, form, send, submit, token};
-use crate::needs;
+use crate::webdriver::Browser;
 
-/// A headless Chromium, driven by the `WebDriver` protocol (W3C); it ends when this is dropped.
-struct Browser {
-    driver: Child,
-    runtime: Runtime,
-    session: String,
+/// A phone with a browser. `None`, said aloud, where there is none.
+fn phone(lab: &Lab) -> Option<Browser> {
+    let metrics = json!({ "width": 390, "height": 844, "pixelRatio": 3.0 });
+    let options = json!({ "args": ["--window-size=390,844"], "mobileEmulation": { "deviceMetrics": metrics } });
+    Browser::start(&lab.temporary(), options)
 }
 
 impl Browser {
-    /// `None`, said aloud, where there is none.
-    fn start(lab: &Lab) -> Option<Self> {
-        if !needs::has("chromedriver") || !needs::has("chromium") {
-            needs::missing("a browser", "apt-get install chromium chromium-driver");
-            return None;
-        }
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").env("TMPDIR", lab.temporary()).env("HOME", lab.temporary());
-        let mut driver = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut said = BufReader::new(driver.stdout.take().unwrap());
-        let mut line = String::new();
-        let port = loop {
-            line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "chromedriver ended");
-            if let Some((_, port)) = line.trim().split_once("successfully on port ") {
-                break port.trim_end_matches('.').parse::<u16>().unwrap();
-            }
-        };
-        // What it says later goes nowhere, but must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        let mut browser =
-            Self { driver, runtime: Runtime::new().unwrap(), session: format!("http://127.0.0.1:{port}/session") };
-        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=390,844"];
-        let capabilities = json!({ "alwaysMatch": {
-            "goog:chromeOptions": { "args": arguments, "mobileEmulation": { "deviceMetrics": { "width": 390, "height": 844, "pixelRatio": 3.0 } } },
-            "goog:loggingPrefs": { "browser": "ALL" },
-        } });
-        let session = browser.ask(Method::Post, "", &json!({ "capabilities": capabilities }));
-        browser.session += &format!("/{}", session["sessionId"].as_str().unwrap());
-        Some(browser)
-    }
-
-    fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
-        let request = Request::new(method, format!("{}{path}", self.session).parse().unwrap());
-        let request = match method {
-            Method::Post => request.with_body("application/json", body.to_string()),
-            _ => request,
-        };
-        let (_, mut answer) = self.runtime.block_on(send(request));
-        let value = answer["value"].take();
-        assert!(value["error"].is_null(), "{path}: {value}");
-        value
-    }
-
-    fn open(&self, url: &Url) {
-        self.ask(Method::Post, "/url", &json!({ "url": url }));
-    }
-
     fn address(&self) -> Url {
         self.ask(Method::Get, "/url", &Value::Null).as_str().unwrap().parse().unwrap()
     }
 
-    /// The path of an element, by a CSS selector.
-    fn element(&self, selector: &str) -> String {
-        let found = self.ask(Method::Post, "/element", &json!({ "using": "css selector", "value": selector }));
-        let id = found.as_object().unwrap().values().next().unwrap();
-        format!("/element/{}", id.as_str().unwrap())
-    }
-
-    fn click(&self, selector: &str) {
-        self.ask(Method::Post, &format!("{}/click", self.element(selector)), &json!({}));
-    }
-
     fn text(&self) -> String {
-        let text = self.ask(Method::Get, &format!("{}/text", self.element("main")), &Value::Null);
-        text.as_str().unwrap().to_owned()
+        self.text_of("main")
     }
 
     fn script(&self, script: &str) -> Value {
@@ -104,16 +42,6 @@ impl Browser {
         let log = self.ask(Method::Post, "/se/log", &json!({ "type": "browser" }));
         let objections = log.as_array().unwrap().iter().filter(|line| !line.to_string().contains("favicon"));
         assert_eq!(objections.collect::<Vec<_>>(), Vec::<&Value>::new());
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.ask(Method::Delete, "", &Value::Null);
-        }
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
     }
 }
 
@@ -138,7 +66,7 @@ fn call_back() -> (u16, std::thread::JoinHandle<String>) {
 #[test]
 fn a_user_logs_in_on_the_login_page() {
     let lab = Lab::new();
-    let Some(browser) = Browser::start(&lab) else { return };
+    let Some(browser) = phone(&lab) else { return };
     let running = Running::start(&lab, &[]);
     let (port, target) = call_back();
     let redirect = format!("http://127.0.0.1:{port}/call-back");
@@ -188,7 +116,7 @@ async fn who(running: &Running, tokens: &Value) -> Value {
 #[test]
 fn a_user_approves_a_device() {
     let lab = Lab::new();
-    let Some(browser) = Browser::start(&lab) else { return };
+    let Some(browser) = phone(&lab) else { return };
     let running = Running::start(&lab, &[]);
     let client = running.ready["env"]["AIGNOSTICS_CLIENT_ID_DEVICE"].as_str().unwrap();
     let asked =
@@ -198,7 +126,8 @@ fn a_user_approves_a_device() {
     browser.assert_well();
     browser.click("select[name=user] option[value='auth0|second-1']");
     browser.click("button[value=approve]");
-    assert_eq!(browser.text(), "Device login\nDone. You can close this page.");
+    // Not the page before, which is still there for a moment.
+    assert_eq!(browser.text_of("main:not(:has(form))"), "Device login\nDone. You can close this page.");
     browser.assert_well();
 
     let fields = [
@@ -214,7 +143,7 @@ fn a_user_approves_a_device() {
 #[test]
 fn the_overview_shows_the_runs_on_a_phone() {
     let lab = Lab::new();
-    let Some(browser) = Browser::start(&lab) else { return };
+    let Some(browser) = phone(&lab) else { return };
     let running = Running::start(&lab, &[]);
     let run = browser.runtime.block_on(async { submit(&running, &token(&running).await).await.unwrap() });
     browser.open(&running.url("api_root", "/"));

@@ -9,5 +9,8 @@ mod disk;
 mod durability;
 mod emulator;
 mod interrupt;
+#[path = "../support/needs.rs"]
 mod needs;
 mod slides;
+#[path = "../support/webdriver.rs"]
+mod webdriver;

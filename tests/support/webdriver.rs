@@ -1,0 +1,131 @@
+//! A headless Chromium, driven by the `WebDriver` protocol (W3C).
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use auth_http::{HttpClient, Method, Request};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use url::Url;
+
+use crate::needs;
+
+/// An element is waited for so long, as pages come one after another.
+const PATIENCE_MS: u32 = 20_000;
+const ANSWER_LIMIT: usize = 1 << 20;
+
+/// A browser, which ends when this is dropped, also by a panic.
+pub(crate) struct Browser {
+    _driver: Driver,
+    http: HttpClient,
+    pub(crate) runtime: Runtime,
+    session: String,
+}
+
+/// The process that speaks the protocol.
+struct Driver(Child);
+
+impl Browser {
+    /// A browser that keeps its files in `folder`; `options` are those of `goog:chromeOptions`. `None`, said aloud,
+    /// where there is none.
+    pub(crate) fn start(folder: &Path, mut options: Value) -> Option<Self> {
+        if !needs::has("chromedriver") || !needs::has("chromium") {
+            needs::missing("a browser", "apt-get install chromium chromium-driver");
+            return None;
+        }
+        let (driver, port) = Driver::start(folder);
+        let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+        let session = format!("http://127.0.0.1:{port}/session");
+        let mut browser = Self { _driver: driver, http, runtime: Runtime::new().unwrap(), session };
+        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"].map(Value::from);
+        options["args"].as_array_mut().unwrap().extend(arguments);
+        let capabilities = json!({ "alwaysMatch": {
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "timeouts": { "implicit": PATIENCE_MS },
+        } });
+        let session = browser.ask(Method::Post, "", &json!({ "capabilities": capabilities }));
+        browser.session += &format!("/{}", session["sessionId"].as_str().unwrap());
+        Some(browser)
+    }
+
+    pub(crate) fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
+        self.try_ask(method, path, body).unwrap_or_else(|problem| panic!("{path}: {problem}"))
+    }
+
+    fn try_ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, String> {
+        let request = Request::new(method, format!("{}{path}", self.session).parse().unwrap());
+        let request = match method {
+            Method::Post => request.with_body("application/json", body.to_string()),
+            _ => request,
+        };
+        let answer = self.runtime.block_on(async {
+            let response = self.http.send(request).await?;
+            response.bytes(ANSWER_LIMIT).await
+        });
+        let mut answer: Value =
+            serde_json::from_slice(&answer.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+        let value = answer["value"].take();
+        if value["error"].is_null() { Ok(value) } else { Err(value.to_string()) }
+    }
+
+    pub(crate) fn open(&self, url: &Url) {
+        self.ask(Method::Post, "/url", &json!({ "url": url }));
+    }
+
+    /// The path of an element, by a CSS selector.
+    pub(crate) fn element(&self, selector: &str) -> String {
+        let found = self.ask(Method::Post, "/element", &json!({ "using": "css selector", "value": selector }));
+        let id = found.as_object().unwrap().values().next().unwrap();
+        format!("/element/{}", id.as_str().unwrap())
+    }
+
+    pub(crate) fn click(&self, selector: &str) {
+        self.ask(Method::Post, &format!("{}/click", self.element(selector)), &json!({}));
+    }
+
+    /// What an element says.
+    pub(crate) fn text_of(&self, selector: &str) -> String {
+        let text = self.ask(Method::Get, &format!("{}/text", self.element(selector)), &Value::Null);
+        text.as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Chromium ends with its session, and not with the driver. A second panic would hide the first.
+        let ended = self.try_ask(Method::Delete, "", &Value::Null);
+        assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
+    }
+}
+
+impl Driver {
+    /// The process, and the port at which it listens.
+    fn start(folder: &Path) -> (Self, u16) {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").env("TMPDIR", folder).env("HOME", folder);
+        let mut driver = Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+        let mut said = BufReader::new(driver.0.stdout.take().unwrap());
+        let port = port(&mut said);
+        // What it says later goes nowhere, but must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        (driver, port)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn port(said: &mut BufReader<ChildStdout>) -> u16 {
+    for line in said.lines() {
+        if let Some((_, port)) = line.unwrap().trim().split_once("successfully on port ") {
+            return port.trim_end_matches('.').parse().unwrap();
+        }
+    }
+    panic!("chromedriver ended");
+}
