@@ -31,6 +31,7 @@ pub struct BrowserLogin {
     redirect: Url,
     browser: Arc<dyn Browser>,
     patience: Duration,
+    prompt: Option<String>,
 }
 
 /// Leads the user to the page of the provider.
@@ -56,12 +57,20 @@ impl BrowserLogin {
     /// `redirect` is something else.
     pub fn new(client: OAuthClient, redirect: Url, browser: Arc<dyn Browser>) -> Result<Self, OAuthError> {
         CallBack::addresses(&redirect)?;
-        Ok(Self { client, redirect, browser, patience: PATIENCE })
+        Ok(Self { client, redirect, browser, patience: PATIENCE, prompt: None })
     }
 
     /// How long the user may take; five minutes unless something is said.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// What the provider must ask the user, whatever it knows already: one or more of `login`, `consent` and
+    /// `select_account`, with spaces between them (`OpenID` Connect Core 1.0, section 3.1.2.1). A strict provider gives a
+    /// refresh token only after `consent` (section 11); Auth0 does without.
+    pub fn with_prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.prompt = Some(prompt.into());
         self
     }
 
@@ -110,6 +119,7 @@ impl BrowserLogin {
             .append_pair("code_challenge_method", challenge.method().as_str());
         query.extend_pairs(self.client.wanted(request));
         query.extend_pairs(request.subject().map(|subject| ("login_hint", subject)));
+        query.extend_pairs(self.prompt.iter().map(|prompt| ("prompt", prompt)));
         drop(query);
         url
     }

@@ -88,10 +88,12 @@ async fn a_user_logs_in_at_the_platform_s_provider() {
         .with_organization("org_second")
         .with_scopes(["openid", "offline_access"]);
     let (login, mut urls) = login(client, "http://localhost:0/");
+    let login = login.with_prompt("login consent");
     let request = TokenRequest::new().with_subject("cleo@second.test");
     let (token, page) = tokio::join!(login.login(&request), async {
         let url = urls.recv().await.unwrap();
         assert_eq!(parameter(&url, "code_challenge_method"), "S256");
+        assert_eq!(parameter(&url, "prompt"), "login consent");
         let answer = http().send(Request::get(url)).await.unwrap();
         get(answer.header("location").unwrap().parse().unwrap()).await
     });
