@@ -1,0 +1,17 @@
+//! What the provider says of itself.
+
+use auth_oauth::Endpoints;
+
+use crate::provider::Provider;
+
+#[tokio::test]
+async fn the_endpoints_are_discovered_and_those_of_another_issuer_are_not_taken() {
+    let Some(provider) = Provider::start() else { return };
+    let found = Endpoints::discover(&provider.http, &provider.issuer).await.unwrap();
+    assert_eq!(format!("{found:?}"), format!("{:?}", provider.endpoints()), "it has the paths of Auth0");
+    let other = [provider.issuer.trim_end_matches('/').to_owned(), provider.issuer.replace("127.0.0.1", "localhost")];
+    for spelling in other {
+        let error = Endpoints::discover(&provider.http, &spelling).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("not of `{spelling}`")), "{error}");
+    }
+}

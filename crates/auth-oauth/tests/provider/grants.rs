@@ -1,0 +1,101 @@
+//! Grants and revocation.
+
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenRequest};
+use auth_oauth::{ClientCredentials, OAuthClient, PrivateKey, RefreshGrant};
+
+use crate::provider::Provider;
+use crate::user::User;
+
+const BASIC: &str = "machine: basic/1";
+const BASIC_SECRET: &str = r#"odd: +/%&=~"<\ ?#"#;
+pub(crate) const POST_SECRET: &str = "odd: +%&";
+
+#[tokio::test]
+async fn a_machine_proves_itself_in_each_of_three_ways() {
+    let Some(provider) = Provider::start() else { return };
+    let key = PrivateKey::from_pem(&provider.machine_key).unwrap().with_id("machine-1");
+    for client in [
+        provider.client(BASIC).with_secret_basic(Secret::new(BASIC_SECRET)),
+        provider.client("machine-post").with_secret_post(Secret::new(POST_SECRET)),
+        provider.client("machine-key").with_private_key(key),
+    ] {
+        let grant = ClientCredentials::new(client.clone());
+        // Twice, as an assertion is for one use.
+        for _ in 0..2 {
+            let token = grant.token(&TokenRequest::default()).await.unwrap();
+            let claims = provider.verifier().verify(token.secret()).await.unwrap();
+            assert_eq!(claims.sub, client.id());
+            assert!(token.refresh_token().is_none() && token.expires_at().is_some());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_proves_nothing_is_refused() {
+    let Some(provider) = Provider::start() else { return };
+    let wrong = || Secret::new("canary");
+    let unknown = PrivateKey::from_pem(&provider.machine_key).unwrap().with_id("machine-2");
+    for client in [
+        provider.client(BASIC).with_secret_basic(wrong()),
+        provider.client(BASIC),
+        provider.client("machine-post").with_secret_post(wrong()),
+        provider.client("machine-key").with_private_key(unknown),
+        provider.client("nobody").with_secret_post(wrong()),
+    ] {
+        let error = ClientCredentials::new(client.clone()).fetch(&TokenRequest::default()).await.unwrap_err();
+        assert!(error.is_refused(), "{client:?}: {error}");
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_the_provider_does_not_know_says_nothing_of_the_client() {
+    let Some(provider) = Provider::start() else { return };
+    let client = provider.client(BASIC).with_secret_basic(Secret::new(BASIC_SECRET));
+    let request = TokenRequest::new().with_audience("https://other.test");
+    let error = ClientCredentials::new(client).token(&request).await.unwrap_err();
+    assert!(!error.is_credential_refused() && error.to_string().contains("invalid_target"), "{error}");
+}
+
+/// A user, the client that he has logged in with, and his login.
+fn logged_in(provider: &Provider) -> Option<(User, OAuthClient, AccessToken)> {
+    let user = User::start()?;
+    let client = provider.client("native").with_scopes(["openid", "offline_access"]);
+    let login = user.log_in(&client);
+    Some((user, client, login))
+}
+
+#[test]
+fn a_refresh_token_rotates_and_an_old_one_ends_the_login() {
+    let Some(provider) = Provider::start() else { return };
+    let Some((user, client, first)) = logged_in(&provider) else { return };
+    let (grant, request) = (RefreshGrant::new(client), TokenRequest::default());
+    user.browser.runtime.block_on(async {
+        let second = grant.refresh(&request, &first).await.unwrap();
+        let third = grant.refresh(&request, &second).await.unwrap();
+        assert!(second.refresh_token() != first.refresh_token() && third.refresh_token() != second.refresh_token());
+        provider.verifier().verify(third.secret()).await.unwrap();
+
+        let stolen = grant.refresh(&request, &first).await.unwrap_err();
+        assert!(stolen.is_refused(), "{stolen}");
+        let ended = grant.refresh(&request, &third).await.unwrap_err();
+        assert!(ended.is_refused(), "{ended}");
+    });
+}
+
+#[test]
+fn a_revoked_login_brings_nothing() {
+    let Some(provider) = Provider::start() else { return };
+    let Some((user, client, login)) = logged_in(&provider) else { return };
+    user.browser.runtime.block_on(async {
+        // An access token alone is a JWT, which this provider cannot take back, and says so.
+        let bare = AccessToken::new(login.secret().clone()).unwrap();
+        let error = client.revoke(&bare).await.unwrap_err();
+        assert!(error.to_string().contains("unsupported_token_type"), "{error}");
+
+        client.revoke(&login).await.unwrap();
+        let error = RefreshGrant::new(client.clone()).refresh(&TokenRequest::default(), &login).await.unwrap_err();
+        assert!(error.is_refused(), "{error}");
+        client.revoke(&login).await.expect("RFC 7009, section 2.2: what has ended already is no error");
+    });
+}

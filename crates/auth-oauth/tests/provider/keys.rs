@@ -1,0 +1,45 @@
+//! A provider that changes its keys while a verifier lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenRequest};
+use auth_oauth::{ClientCredentials, JwtProblem};
+use platform_testkit::ManualClock;
+
+use crate::grants::POST_SECRET;
+use crate::provider::{JWKS, Provider};
+
+const KEY_LIFETIME: Duration = Duration::from_secs(600);
+
+/// A token that nobody has verified yet.
+async fn token(provider: &Provider) -> AccessToken {
+    let client = provider.trusting_client("machine-post").with_secret_post(Secret::new(POST_SECRET));
+    ClientCredentials::new(client).token(&TokenRequest::default()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_new_key_is_fetched_once_and_a_withdrawn_one_is_forgotten() {
+    let Some(provider) = Provider::start() else { return };
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let verifier = provider.verifier().with_clock(clock.clone()).with_key_lifetime(KEY_LIFETIME);
+    let old = token(&provider).await;
+    for _ in 0..2 {
+        verifier.verify(old.secret()).await.unwrap();
+    }
+    assert_eq!(provider.requests(JWKS), 1);
+
+    provider.publish_keys(&["key-2", "key-1"]);
+    let new = token(&provider).await;
+    for token in [&new, &old, &new] {
+        verifier.verify(token.secret()).await.unwrap();
+    }
+    assert_eq!(provider.requests(JWKS), 2);
+
+    provider.publish_keys(&["key-2"]);
+    clock.advance(KEY_LIFETIME);
+    let error = verifier.verify(old.secret()).await.unwrap_err();
+    assert_eq!(error.problem(), Some(JwtProblem::UnknownKey), "{error}");
+    verifier.verify(new.secret()).await.unwrap();
+    assert_eq!(provider.requests(JWKS), 3);
+}

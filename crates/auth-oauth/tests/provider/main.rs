@@ -1,0 +1,14 @@
+//! The logins and grants against the certified `oidc-provider`, which shares no code with this project.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod discovery;
+mod grants;
+mod keys;
+mod logins;
+#[path = "../../../../tests/support/needs.rs"]
+mod needs;
+mod provider;
+mod renewal;
+mod user;
+#[path = "../../../../tests/support/webdriver.rs"]
+mod webdriver;

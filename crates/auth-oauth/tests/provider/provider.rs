@@ -1,0 +1,145 @@
+//! The provider, in a process of its own for each test.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use auth_core::Secret;
+use auth_http::HttpClient;
+use auth_oauth::{Endpoints, JwtVerifier, OAuthClient};
+use serde_json::{Value, json};
+
+use crate::needs;
+
+const AUDIENCE: &str = "https://platform.test";
+pub(crate) const TOKEN: &str = "/oauth/token";
+pub(crate) const JWKS: &str = "/.well-known/jwks.json";
+/// What takes longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+const PACKAGES: &str = include_str!("../../../../tests/peers/oidc-provider/package-lock.json");
+const PROGRAM: &str = include_str!("../../../../tests/peers/oidc-provider/server.mjs");
+
+const REMEDY: &str = "copy tests/peers/oidc-provider to ~/.cache/aignostics-test-tools, or what AIGNOSTICS_TEST_TOOLS \
+    names, and run `npm ci` in the copy, as .ci/run does";
+
+/// The provider, which ends when this is dropped, or the test itself does.
+pub(crate) struct Provider {
+    process: Child,
+    commands: Option<ChildStdin>,
+    answers: Receiver<String>,
+    complaints: File,
+    pub(crate) http: HttpClient,
+    pub(crate) issuer: String,
+    /// The key of the client `machine-key`, in PEM.
+    pub(crate) machine_key: Secret,
+}
+
+impl Provider {
+    /// `None`, said aloud, where it is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(folder) = installed() else {
+            needs::missing("the npm package oidc-provider, as locked", REMEDY);
+            return None;
+        };
+        let complaints = tempfile::tempfile().unwrap();
+        // Modules of a program in an argument are looked for in the working folder.
+        let mut process = Command::new(folder.join("node_modules/node/bin/node"))
+            .args(["--input-type=module", "--eval", PROGRAM])
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(complaints.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (say, answers) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
+        let mut provider = Self {
+            commands: process.stdin.take(),
+            process,
+            answers,
+            complaints,
+            http: HttpClient::builder().with_plain_loopback().build().unwrap(),
+            issuer: String::new(),
+            machine_key: Secret::new(""),
+        };
+        let ready = provider.answer();
+        ready["issuer"].as_str().unwrap().clone_into(&mut provider.issuer);
+        provider.machine_key = Secret::new(ready["machineKey"].as_str().unwrap());
+        Some(provider)
+    }
+
+    /// The client of this name, which hands out only tokens that verify.
+    pub(crate) fn client(&self, id: &str) -> OAuthClient {
+        self.trusting_client(id).with_verifier(self.verifier())
+    }
+
+    /// The same, but it hands out whatever it is given.
+    pub(crate) fn trusting_client(&self, id: &str) -> OAuthClient {
+        OAuthClient::new(self.http.clone(), self.endpoints(), id).with_audience(AUDIENCE)
+    }
+
+    pub(crate) fn endpoints(&self) -> Endpoints {
+        Endpoints::of_issuer(&self.issuer.parse().unwrap()).unwrap()
+    }
+
+    pub(crate) fn verifier(&self) -> JwtVerifier {
+        JwtVerifier::new(self.http.clone(), &self.issuer, AUDIENCE, self.endpoints().jwks.unwrap())
+    }
+
+    /// How often a path was asked for.
+    pub(crate) fn requests(&self, path: &str) -> u64 {
+        self.tell(&json!({}))["requests"][path].as_u64().unwrap_or_default()
+    }
+
+    /// Waits until a path was asked for so often.
+    pub(crate) fn wait_for(&self, path: &str, count: u64) {
+        self.tell(&json!({ "until": [path, count] }));
+    }
+
+    /// How long access tokens live from now on.
+    pub(crate) fn let_tokens_live(&self, time: Duration) {
+        self.tell(&json!({ "accessTokenSeconds": time.as_secs() }));
+    }
+
+    /// Publishes the keys of these names, and signs with the first; all logins are forgotten.
+    pub(crate) fn publish_keys(&self, names: &[&str]) {
+        self.tell(&json!({ "keys": names }));
+    }
+
+    fn tell(&self, command: &Value) -> Value {
+        writeln!(self.commands.as_ref().unwrap(), "{command}").unwrap();
+        self.answer()
+    }
+
+    fn answer(&self) -> Value {
+        let answer = self.answers.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            let (mut file, mut complaints) = (&self.complaints, String::new());
+            file.rewind().unwrap();
+            file.read_to_string(&mut complaints).unwrap();
+            panic!("no answer of the provider ({error}): {complaints}")
+        });
+        serde_json::from_str(&answer).unwrap()
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The folder with the packages, if they are those that the tests were written for.
+fn installed() -> Option<PathBuf> {
+    let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
+    let tools = tools.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")))?;
+    let folder = tools.join("oidc-provider");
+    let packages = fs::read_to_string(folder.join("package-lock.json")).ok()?;
+    (packages == PACKAGES).then_some(folder)
+}

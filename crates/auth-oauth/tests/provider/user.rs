@@ -1,0 +1,107 @@
+//! A user, who does what the pages of the provider want in a real browser.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, TokenRequest};
+use auth_http::Method;
+use auth_oauth::{BrowserLogin, DeviceAuthorization, OAuthClient, OAuthError, Prompt};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use crate::provider::PATIENCE;
+use crate::webdriver::Browser;
+
+/// Who logs in.
+pub(crate) const NAME: &str = "ada";
+
+pub(crate) struct User {
+    pub(crate) browser: Browser,
+    // After the browser, which keeps its files in it.
+    _folder: TempDir,
+}
+
+impl User {
+    /// `None`, said aloud, where there is no browser.
+    pub(crate) fn start() -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        // The pages of the provider want fonts from elsewhere.
+        let loopback = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";
+        let browser = Browser::start(folder.path(), json!({ "args": [loopback] }))?;
+        Some(Self { browser, _folder: folder })
+    }
+
+    /// Logs in, and allows what `client` asks for.
+    pub(crate) fn log_in(&self, client: &OAuthClient) -> AccessToken {
+        let (login, url) = self.begin(client, |login| login.with_prompt("consent"));
+        self.browser.open(&url);
+        self.browser.sign_in();
+        self.browser.allow();
+        self.wait(login).unwrap()
+    }
+
+    /// Begins a login, and gives it with the URL that the user should open.
+    pub(crate) fn begin(
+        &self,
+        client: &OAuthClient,
+        change: impl FnOnce(BrowserLogin) -> BrowserLogin,
+    ) -> (JoinHandle<Result<AccessToken, OAuthError>>, Url) {
+        let (told, url) = asking();
+        let redirect = "http://127.0.0.1:0/call-back".parse().unwrap();
+        let login = BrowserLogin::new(client.clone(), redirect, told).unwrap().with_patience(PATIENCE);
+        let login = change(login);
+        let login = self.browser.runtime.spawn(async move { login.login(&TokenRequest::default()).await });
+        (login, url.recv_timeout(PATIENCE).unwrap())
+    }
+
+    pub(crate) fn wait<T>(&self, task: JoinHandle<T>) -> T {
+        self.browser.runtime.block_on(async { tokio::time::timeout(PATIENCE, task).await }).unwrap().unwrap()
+    }
+}
+
+impl Browser {
+    /// Fills in the login form of the provider, which believes every password.
+    pub(crate) fn sign_in(&self) {
+        self.fill("input[name=login]", NAME);
+        self.fill("input[name=password]", "any");
+        self.click("form:has(input[name=login]) button[type=submit]");
+    }
+
+    /// Agrees on the consent form of the provider.
+    pub(crate) fn allow(&self) {
+        self.click("form:has(input[name=prompt][value=consent]) button[type=submit]");
+    }
+
+    fn fill(&self, selector: &str, text: &str) {
+        let path = format!("{}/value", self.element(selector));
+        self.ask(Method::Post, &path, &json!({ "text": text }));
+    }
+}
+
+/// Hands what a login says to the user on to the test.
+#[derive(Debug)]
+pub(crate) struct Told<T>(Sender<T>);
+
+/// Somebody who is told something by a login, and what he was told.
+pub(crate) fn asking<T>() -> (Arc<Told<T>>, Receiver<T>) {
+    let (told, heard) = channel();
+    (Arc::new(Told(told)), heard)
+}
+
+#[async_trait]
+impl auth_oauth::Browser for Told<Url> {
+    async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.0.send(url.clone())?)
+    }
+}
+
+#[async_trait]
+impl Prompt for Told<DeviceAuthorization> {
+    async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.0.send(device.clone())?)
+    }
+}

@@ -1,0 +1,131 @@
+// A certified OpenID provider to test against: `oidc-provider`, with the paths of Auth0. It runs in the folder that
+// has its packages, as `node --input-type=module --eval "$(cat server.mjs)"`.
+//
+// It listens on a free port of 127.0.0.1 and says where in one line of JSON. From then on every line of JSON on stdin
+// is a command, which one line answers, with how often each path was asked for: {"requests":{"/oauth/token":2}}.
+//
+//   {}                             changes nothing
+//   {"until":["/oauth/token",2]}   answers once this path was asked for so often
+//   {"accessTokenSeconds":4}       how long access tokens live from now on
+//   {"keys":["b","a"]}             publishes these keys and signs with the first; forgets all logins
+//
+// It ends when stdin does, and so never outlives the test.
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { createInterface } from 'node:readline';
+
+// What the library says goes to stderr: stdout is for answers.
+console.info = console.warn = console.error;
+const { Provider, errors } = await import('oidc-provider');
+
+const AUDIENCE = 'https://platform.test';
+const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
+
+const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
+const machineKey = rsa();
+const machine = { grant_types: ['client_credentials'], response_types: [], redirect_uris: [] };
+const user = { application_type: 'native', token_endpoint_auth_method: 'none' };
+const clients = [
+  {
+    ...user,
+    client_id: 'native',
+    grant_types: ['authorization_code', 'refresh_token'],
+    // RFC 8252, section 7.3: on loopback any port will do.
+    redirect_uris: ['http://127.0.0.1/call-back'],
+  },
+  { ...user, client_id: 'device', grant_types: [DEVICE_CODE, 'refresh_token'], response_types: [], redirect_uris: [] },
+  {
+    ...machine,
+    client_id: 'machine: basic/1',
+    client_secret: 'odd: +/%&=~"<\\ ?#',
+    token_endpoint_auth_method: 'client_secret_basic',
+  },
+  {
+    ...machine,
+    client_id: 'machine-post',
+    client_secret: 'odd: +%&',
+    token_endpoint_auth_method: 'client_secret_post',
+  },
+  {
+    ...machine,
+    client_id: 'machine-key',
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: { keys: [{ ...machineKey.publicKey.export({ format: 'jwk' }), kid: 'machine-1', alg: 'RS256', use: 'sig' }] },
+  },
+];
+
+const resourceServer = (context, audience) => {
+  if (audience !== AUDIENCE) throw new errors.InvalidTarget();
+  const jwt = { sign: { alg: 'RS256' } };
+  return { audience, scope: 'runs:read', accessTokenFormat: 'jwt', accessTokenTTL: accessTokenSeconds, jwt };
+};
+
+const configuration = () => ({
+  clients,
+  jwks: { keys: published.map((name) => ({ ...keys.get(name), kid: name, alg: 'RS256', use: 'sig' })) },
+  cookies: { keys: [randomUUID()] },
+  clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+  pkce: { required: () => true },
+  extraParams: ['audience'],
+  routes: {
+    authorization: '/authorize',
+    device_authorization: '/oauth/device/code',
+    jwks: '/.well-known/jwks.json',
+    revocation: '/oauth/revoke',
+    token: '/oauth/token',
+  },
+  features: {
+    clientCredentials: { enabled: true },
+    deviceFlow: { enabled: true },
+    revocation: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      // As Auth0 has it: `audience` instead of the `resource` of RFC 8707.
+      defaultResource: ({ oidc }) => oidc.params?.audience ?? oidc.body?.audience,
+      getResourceServerInfo: resourceServer,
+      useGrantedResource: () => true,
+    },
+  },
+});
+
+const keys = new Map();
+let published = ['key-1'];
+let accessTokenSeconds = 3600;
+let answer;
+
+function publish(names) {
+  for (const name of names) if (!keys.has(name)) keys.set(name, rsa().privateKey.export({ format: 'jwk' }));
+  published = names;
+  const provider = new Provider(issuer, configuration());
+  provider.use(async (context, next) => {
+    await next();
+    // The library names no interval, and five seconds are long.
+    if (context.oidc?.route === 'device_authorization' && context.status === 200) context.body.interval = 1;
+  });
+  answer = provider.callback();
+}
+
+const requests = {};
+const server = createServer((request, response) => {
+  const path = request.url.split('?')[0];
+  requests[path] = (requests[path] ?? 0) + 1;
+  server.emit('counted');
+  answer(request, response);
+});
+server.listen(0, '127.0.0.1');
+await once(server, 'listening');
+const issuer = `http://127.0.0.1:${server.address().port}/`;
+publish(published);
+
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+say({ issuer, machineKey: machineKey.privateKey.export({ format: 'pem', type: 'pkcs8' }) });
+process.stdin.on('end', () => process.exit());
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line);
+  if (command.keys) publish(command.keys);
+  accessTokenSeconds = command.accessTokenSeconds ?? accessTokenSeconds;
+  const [path, count] = command.until ?? [];
+  while (path && (requests[path] ?? 0) < count) await once(server, 'counted');
+  say({ requests });
+}
