@@ -79,7 +79,9 @@ impl Reader {
             match Layer::file(&path, false) {
                 Ok(Some(mut layer)) => {
                     let untrusted = if trusts_working_folder { Vec::new() } else { layer.distrust(&path) };
-                    untrusted.into_iter().for_each(|unusable| reader.note(unusable));
+                    for unusable in untrusted {
+                        reader.note(unusable);
+                    }
                     reader.layers.push(layer);
                 }
                 Ok(None) => {}

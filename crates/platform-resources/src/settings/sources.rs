@@ -97,8 +97,10 @@ impl Layer {
     pub(super) fn distrust(&mut self, path: &Path) -> Vec<Unusable> {
         let is_untrusted =
             |name: &str| name.strip_prefix(PREFIX).is_some_and(|name| NOT_FROM_THE_WORKING_FOLDER.contains(&name));
-        let untrusted = self.values.extract_if(.., |name, _| is_untrusted(name));
-        untrusted.map(|(name, _)| Unusable::Untrusted(name, path.to_owned())).collect()
+        let all = std::mem::take(&mut self.values);
+        let (untrusted, trusted): (BTreeMap<_, _>, _) = all.into_iter().partition(|(name, _)| is_untrusted(name));
+        self.values = trusted;
+        untrusted.into_keys().map(|name| Unusable::Untrusted(name, path.to_owned())).collect()
     }
 }
 
