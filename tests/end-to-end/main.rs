@@ -9,6 +9,7 @@ mod disk;
 mod durability;
 mod emulator;
 mod interrupt;
+mod login;
 #[path = "../support/needs.rs"]
 mod needs;
 mod slides;

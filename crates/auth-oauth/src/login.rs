@@ -32,8 +32,8 @@ use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 /// ```
 #[derive(Clone, Debug)]
 pub struct UserLogin {
-    /// By the id of the client. There is at least one.
-    renewals: Vec<(String, RefreshGrant)>,
+    /// Whose logins are renewed. There is at least one.
+    clients: Vec<OAuthClient>,
     browser: Option<BrowserLogin>,
     device: Option<DeviceLogin>,
 }
@@ -41,12 +41,12 @@ pub struct UserLogin {
 impl UserLogin {
     /// The login at `client`, for as long as it can be renewed.
     pub fn new(client: OAuthClient) -> Self {
-        Self { renewals: vec![(client.id().to_owned(), RefreshGrant::new(client))], browser: None, device: None }
+        Self { clients: vec![client], browser: None, device: None }
     }
 
     /// Renews logins of this client too: providers want one of its own for logins by a device, and only that can renew them.
     pub fn with_client(mut self, client: OAuthClient) -> Self {
-        self.renewals.push((client.id().to_owned(), RefreshGrant::new(client)));
+        self.clients.push(client);
         self
     }
 
@@ -88,19 +88,30 @@ impl UserLogin {
         }
     }
 
+    /// Ends a login at the provider (RFC 7009), by the client that it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OAuthClient::revoke`].
+    pub async fn revoke(&self, token: &AccessToken) -> Result<(), OAuthError> {
+        self.client_of(token).revoke(token).await
+    }
+
     /// Renews a login by the client that it belongs to.
     async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
-        let client = client_of(previous);
-        let theirs = |(id, _): &&(String, RefreshGrant)| Some(id) == client.as_ref();
-        let (_, grant) = self.renewals.iter().find(theirs).unwrap_or(&self.renewals[0]);
-        grant.redeem(refresh_token, request).await
+        RefreshGrant::new(self.client_of(previous).clone()).redeem(refresh_token, request).await
+    }
+
+    fn client_of(&self, token: &AccessToken) -> &OAuthClient {
+        let id = client_id_of(token);
+        self.clients.iter().find(|client| Some(client.id()) == id.as_deref()).unwrap_or(&self.clients[0])
     }
 }
 
 /// The client that an access token was issued to, if it says so. Nothing is decided by it but whom to ask: it is not
 /// verified.
-fn client_of(token: &AccessToken) -> Option<String> {
+fn client_id_of(token: &AccessToken) -> Option<String> {
     #[derive(Deserialize)]
     struct Claims {
         azp: Option<String>,

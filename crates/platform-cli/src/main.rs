@@ -1,10 +1,12 @@
 //! The `aignostics` command.
 
+mod auth;
 mod demo;
 mod emulator;
 mod exit;
 mod shown;
 mod signals;
+mod user;
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -18,7 +20,7 @@ use exit::Failure;
 use signals::Signals;
 
 /// What `--verbose` shows: the project's own steps, and no library's.
-const VERBOSE: &str = "auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_resources=debug";
+const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_resources=debug";
 /// How long work that was given up may still take, and clean up after itself.
 const LAST_WORK: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,8 @@ struct Arguments {
     /// Says on stderr what is asked and answered.
     #[arg(long, global = true)]
     verbose: bool,
+    #[command(flatten)]
+    access: user::Access,
     #[command(subcommand)]
     command: Command,
 }
@@ -39,6 +43,12 @@ struct Arguments {
 enum Command {
     /// Slides in, verified results out: the whole way, on a platform inside this process.
     Demo(demo::Arguments),
+    /// Logs in and out, and says who is logged in.
+    #[command(subcommand, alias = "platform")]
+    User(user::Action),
+    /// The token of the login, for other tools.
+    #[command(subcommand)]
+    Auth(auth::Action),
     /// The whole platform on loopback, for tests: identity provider, API and storage.
     Emulator(emulator::Arguments),
 }
@@ -54,7 +64,7 @@ fn main() -> ExitCode {
 
 fn log(verbose: bool) {
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let filter = EnvFilter::new(if verbose { VERBOSE } else { "platform_emulator=warn" });
+    let filter = EnvFilter::new(if verbose { VERBOSE } else { "platform_emulator=warn,platform_resources=warn" });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     // Whoever closed stderr does not want to hear of that either.
     log.log_internal_errors(false).init();
@@ -67,9 +77,11 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     outcome
 }
 
-async fn dispatch(Arguments { verbose, command }: Arguments, signals: Signals) -> Result<(), Failure> {
+async fn dispatch(Arguments { verbose, access, command }: Arguments, signals: Signals) -> Result<(), Failure> {
     match command {
         Command::Demo(arguments) => signals.end(demo::run(arguments, verbose)).await,
+        Command::User(action) => signals.end(user::run(action, &access)).await,
+        Command::Auth(action) => signals.end(auth::run(action, &access)).await,
         Command::Emulator(arguments) => emulator::run(arguments, signals).await,
     }
 }

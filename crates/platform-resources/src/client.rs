@@ -1,5 +1,7 @@
+use std::path::PathBuf;
+
 use auth_core::{Authority, BearerPolicy, Destination, TokenSource};
-use auth_http::HttpClient;
+use auth_http::{HttpClient, HttpClientBuilder};
 use platform_api::models::{Me, RunId};
 use platform_api::operations::GetMe;
 use url::Url;
@@ -20,6 +22,7 @@ pub struct ClientBuilder {
     root: Url,
     tokens: TokenSource,
     plain_loopback: bool,
+    roots: Vec<PathBuf>,
     #[cfg(feature = "download")]
     storage_endpoint: Option<Url>,
 }
@@ -37,6 +40,7 @@ impl Client {
             root,
             tokens,
             plain_loopback: false,
+            roots: Vec::new(),
             #[cfg(feature = "download")]
             storage_endpoint: None,
         }
@@ -74,6 +78,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
+    pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
+        self.roots.push(file.into());
+        self
+    }
+
     /// Where the storage is; `https://storage.googleapis.com` if nothing is said.
     #[cfg(feature = "download")]
     pub fn with_storage_endpoint(mut self, endpoint: Url) -> Self {
@@ -87,7 +97,7 @@ impl ClientBuilder {
     ///
     /// The system has no root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
-        let mut http = HttpClient::builder();
+        let mut http = self.roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
         let mut destination = Destination::new(Authority::of(&self.root));
         if self.plain_loopback {
             (http, destination) = (http.with_plain_loopback(), destination.with_plain_loopback());

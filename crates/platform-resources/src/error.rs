@@ -15,9 +15,49 @@ enum Kind {
     Invalid(Vec<Problem>),
     #[error("there is no application {0} with a version that the caller may use")]
     NoVersion(String),
+    #[error(transparent)]
+    Build(crate::BuildError),
+    #[cfg(feature = "login")]
+    #[error(transparent)]
+    Login(Login),
     #[cfg(feature = "download")]
     #[error("the bucket of the organisation cannot be used")]
     Bucket(#[source] platform_download::BucketError),
+}
+
+#[cfg(feature = "login")]
+#[derive(Debug, thiserror::Error)]
+enum Login {
+    #[error("the login did not succeed")]
+    OAuth(#[from] auth_oauth::OAuthError),
+    #[error("there is no token of a login")]
+    Token(#[from] auth_core::TokenError),
+    #[error("the token of the login does not verify")]
+    Claims(#[source] auth_oauth::JwtError),
+    #[error("nobody is logged in")]
+    NotLoggedIn,
+    #[error("a login by a device needs a client of its own: set AIGNOSTICS_CLIENT_ID_DEVICE")]
+    NoDeviceClient,
+}
+
+#[cfg(feature = "login")]
+impl From<auth_oauth::OAuthError> for Error {
+    fn from(error: auth_oauth::OAuthError) -> Self {
+        Kind::Login(error.into()).into()
+    }
+}
+
+#[cfg(feature = "login")]
+impl From<auth_core::TokenError> for Error {
+    fn from(error: auth_core::TokenError) -> Self {
+        Kind::Login(error.into()).into()
+    }
+}
+
+impl From<crate::BuildError> for Error {
+    fn from(error: crate::BuildError) -> Self {
+        Kind::Build(error).into()
+    }
 }
 
 impl From<ApiError> for Error {
@@ -40,6 +80,33 @@ impl Error {
 
     pub(crate) fn no_version(application: &impl ToString) -> Self {
         Kind::NoVersion(application.to_string()).into()
+    }
+
+    #[cfg(feature = "login")]
+    pub(crate) fn token_claims(error: auth_oauth::JwtError) -> Self {
+        Kind::Login(Login::Claims(error)).into()
+    }
+
+    #[cfg(feature = "login")]
+    pub(crate) fn not_logged_in() -> Self {
+        Kind::Login(Login::NotLoggedIn).into()
+    }
+
+    #[cfg(feature = "login")]
+    pub(crate) fn no_device_client() -> Self {
+        Kind::Login(Login::NoDeviceClient).into()
+    }
+
+    /// It is about the login of the user: none came about, or there is none.
+    #[cfg(feature = "login")]
+    pub fn is_login(&self) -> bool {
+        matches!(self.0, Kind::Login(_))
+    }
+
+    /// There is no login that could be ended.
+    #[cfg(feature = "login")]
+    pub fn is_not_logged_in(&self) -> bool {
+        matches!(self.0, Kind::Login(Login::NotLoggedIn))
     }
 
     /// What the platform or the way to it has to do with the failure, if anything.

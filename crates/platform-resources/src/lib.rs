@@ -19,6 +19,7 @@
 //!
 //! # Features
 //!
+//! - `login`: [`Service`], logins of users that all their processes share; off by default.
 //! - `download`: the bucket of the organisation, and [`RunHandle::download`]; off by default.
 
 mod applications;
@@ -31,6 +32,8 @@ mod error;
 mod outcome;
 mod pages;
 mod runs;
+#[cfg(feature = "login")]
+mod service;
 mod settings;
 mod validation;
 
@@ -45,6 +48,8 @@ pub use outcome::ItemOutcome;
 #[cfg(feature = "download")]
 pub use platform_download::{DownloadError, FolderError, Outcome, ResultFolder};
 pub use runs::{RunHandle, Runs};
+#[cfg(feature = "login")]
+pub use service::{Identity, LoggedOut, LoginWays, Service, ServiceBuilder};
 pub use settings::{
     BucketSettings, OperationSettings, SettingProblem, SettingSource, Settings, SettingsBuilder, SettingsError,
 };

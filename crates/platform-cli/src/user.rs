@@ -1,0 +1,193 @@
+//! `aignostics user`: who is logged in.
+
+mod asking;
+mod masked;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use platform_resources::{Identity, LoggedOut, LoginWays, Service, Settings};
+use serde_json::json;
+
+use crate::exit::Failure;
+use asking::{DevicePrompt, SystemBrowser};
+
+/// How the platform is reached, beside what the settings say.
+#[derive(Args)]
+pub(crate) struct Access {
+    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
+    #[arg(long, value_name = "FILE", global = true)]
+    ca_cert: Vec<PathBuf>,
+    /// Takes everything from a `.env` in the working folder, also where to log in and as whom.
+    #[arg(long, global = true)]
+    trust_env_file: bool,
+}
+
+impl Access {
+    /// Logins at the platform that the settings describe.
+    pub(crate) fn service(&self) -> Result<Service, Failure> {
+        let settings = Settings::of_this_process();
+        let settings = if self.trust_env_file { settings.trusting_working_folder() } else { settings };
+        let settings = settings.build().map_err(Failure::bad_input)?;
+        let service = self.ca_cert.iter().fold(Service::builder(settings), |builder, file| builder.with_roots(file));
+        service.build().map_err(Failure::bad_input)
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Logs in, unless a login goes on.
+    Login {
+        /// Logs in again; the login of before stays until the new one stands.
+        #[arg(long)]
+        relogin: bool,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Ends the login, here and at the identity provider.
+    Logout,
+    /// Says who is logged in, as JSON; logs in if need be.
+    Whoami {
+        /// Shows credentials as `***MASKED(length)***`.
+        #[arg(long, overrides_with = "no_mask_secrets")]
+        mask_secrets: bool,
+        /// Shows credentials as they are.
+        #[arg(long)]
+        no_mask_secrets: bool,
+        /// Logs in again before.
+        #[arg(long)]
+        relogin: bool,
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+/// In which way to log in.
+#[derive(Args)]
+pub(crate) struct How {
+    /// Logs in by another device: shows a code to enter there.
+    #[arg(long)]
+    device: bool,
+    /// Shows the URL of the login, and opens no browser.
+    #[arg(long)]
+    no_browser: bool,
+}
+
+impl How {
+    fn ways(&self, service: &Service) -> LoginWays {
+        let has_device = service.settings().client_id_device.is_some();
+        let device = |ways: LoginWays| ways.with_device(Arc::new(DevicePrompt));
+        let headless = auth_oauth::headless();
+        match headless {
+            _ if self.device => device(LoginWays::none()),
+            Some(reason) if has_device && !self.no_browser => {
+                tracing::info!(reason, "no browser can be opened, so a device is asked");
+                device(LoginWays::none())
+            }
+            _ => {
+                let browser = SystemBrowser::new(!self.no_browser && headless.is_none());
+                let ways = LoginWays::none().with_browser(Arc::new(browser));
+                if has_device { device(ways) } else { ways }
+            }
+        }
+    }
+}
+
+pub(crate) async fn run(action: Action, access: &Access) -> Result<(), Failure> {
+    let service = access.service()?;
+    match action {
+        Action::Login { relogin, how } => {
+            let ways = how.ways(&service);
+            log_in(&service, ways.clone(), relogin).await?;
+            let Identity { me, .. } = service.who(ways).await?;
+            let name = me.user.name.or(me.user.email).unwrap_or(me.user.id);
+            say(&format!("logged in as {} of {}", crate::shown::shown(name), crate::shown::shown(me.organization.id)));
+            Ok(())
+        }
+        Action::Logout => match service.log_out().await {
+            Err(error) if error.is_not_logged_in() => Err(Failure::bad_input(error)),
+            Err(error) => Err(error.into()),
+            Ok(LoggedOut::HereOnly(error)) => {
+                let error = anyhow::Error::from(error);
+                say(&format!(
+                    "logged out here; the identity provider could not be told: {}",
+                    crate::shown::shown(format!("{error:#}"))
+                ));
+                Ok(())
+            }
+            Ok(_) => {
+                say("logged out");
+                Ok(())
+            }
+        },
+        Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
+            let ways = how.ways(&service);
+            log_in(&service, ways.clone(), relogin).await?;
+            let identity = described(&service.who(ways).await?);
+            let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
+            let text = serde_json::to_string_pretty(&identity).context("the answer cannot be shown")?;
+            Ok(writeln!(io::stdout(), "{text}").context("nobody reads the answer")?)
+        }
+    }
+}
+
+async fn log_in(service: &Service, ways: LoginWays, again: bool) -> Result<(), Failure> {
+    if again {
+        service.log_in(ways).await?;
+    } else {
+        service.tokens(ways)?.token().await?;
+    }
+    Ok(())
+}
+
+/// Says on stderr how it went: stdout is for data.
+fn say(text: &str) {
+    // There is nobody to tell that stderr is closed.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn described(identity: &Identity) -> serde_json::Value {
+    let seconds = |moment: Option<SystemTime>| {
+        moment.and_then(|moment| Some(moment.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs()))
+    };
+    let (user, organization) = (&identity.me.user, &identity.me.organization);
+    json!({
+        "role": identity.role,
+        "token": {
+            "issuer": identity.issuer,
+            "issued_at": seconds(identity.issued_at),
+            "expires_at": seconds(identity.expires_at),
+            "scope": identity.scopes,
+            "audience": [identity.audience],
+            "authorized_party": identity.client_id,
+            "org_id": identity.organization_id,
+            "role": identity.role,
+        },
+        "user": {
+            "id": user.id,
+            "email": user.email,
+            "email_verified": user.email_verified,
+            "name": user.name,
+            "given_name": user.given_name,
+            "family_name": user.family_name,
+            "nickname": user.nickname,
+            "picture": user.picture,
+            "updated_at": user.updated_at.as_ref().map(ToString::to_string),
+        },
+        "organization": {
+            "id": organization.id,
+            "name": organization.name,
+            "display_name": organization.display_name,
+            "aignostics_bucket_hmac_access_key_id": organization.aignostics_bucket_hmac_access_key_id,
+            "aignostics_bucket_hmac_secret_access_key": organization.aignostics_bucket_hmac_secret_access_key.expose(),
+            "aignostics_bucket_name": organization.aignostics_bucket_name,
+            "aignostics_bucket_protocol": organization.aignostics_bucket_protocol,
+            "aignostics_logfire_token": organization.aignostics_logfire_token.expose(),
+            "aignostics_sentry_dsn": organization.aignostics_sentry_dsn.expose(),
+        },
+    })
+}

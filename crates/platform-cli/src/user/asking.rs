@@ -1,0 +1,57 @@
+//! How a user at a terminal is asked to log in. All of it goes to stderr.
+
+use std::error::Error;
+use std::io::{self, Write};
+
+use async_trait::async_trait;
+use auth_oauth::{Browser, DeviceAuthorization, Prompt};
+use url::Url;
+
+use crate::shown::shown;
+
+type Asked = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// The browser of this machine.
+#[derive(Debug)]
+pub(super) struct SystemBrowser {
+    opens: bool,
+}
+
+impl SystemBrowser {
+    /// `opens`: whether it is opened, or the URL only shown.
+    pub(super) fn new(opens: bool) -> Self {
+        Self { opens }
+    }
+}
+
+#[async_trait]
+impl Browser for SystemBrowser {
+    async fn open(&self, url: &Url) -> Asked {
+        // First the URL, as nobody knows whether a browser that is opened is seen.
+        writeln!(io::stderr(), "to log in, open {url}")?;
+        if self.opens {
+            let url = url.clone();
+            let opened = tokio::task::spawn_blocking(move || webbrowser::open(url.as_str())).await?;
+            if let Err(error) = opened {
+                tracing::info!(error = &error as &dyn Error, "no browser could be opened");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows where to go, and the code to enter there.
+#[derive(Debug)]
+pub(super) struct DevicePrompt;
+
+#[async_trait]
+impl Prompt for DevicePrompt {
+    async fn show(&self, device: &DeviceAuthorization) -> Asked {
+        let (url, code) = (shown(&device.verification_url), shown(&device.user_code));
+        writeln!(io::stderr(), "to log in, open {url} on any device and enter {code}")?;
+        if let Some(complete) = &device.verification_url_complete {
+            writeln!(io::stderr(), "or open {}", shown(complete))?;
+        }
+        Ok(())
+    }
+}

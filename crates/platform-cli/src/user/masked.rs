@@ -1,0 +1,71 @@
+//! What of an identity may be shown.
+
+use serde_json::Value;
+
+/// What is no secret. Whatever else there is, or comes to be there, is masked.
+const SHOWN: [&str; 17] = [
+    "role",
+    "issuer",
+    "issued_at",
+    "expires_at",
+    "scope",
+    "audience",
+    "authorized_party",
+    "org_id",
+    "id",
+    "email_verified",
+    "name",
+    "given_name",
+    "family_name",
+    "nickname",
+    "display_name",
+    "aignostics_bucket_name",
+    "aignostics_bucket_protocol",
+];
+
+/// Every text under a name that is not known to be harmless becomes `***MASKED(length)***`.
+pub(super) fn masked(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(
+            members
+                .into_iter()
+                .map(|(name, value)| {
+                    let value =
+                        if value.is_object() || SHOWN.contains(&name.as_str()) { masked(value) } else { hidden(value) };
+                    (name, value)
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+fn hidden(value: Value) -> Value {
+    match value {
+        Value::String(text) if !text.is_empty() => Value::String(format!("***MASKED({})***", text.chars().count())),
+        Value::Array(values) => Value::Array(values.into_iter().map(hidden).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_to_be_harmless_is_masked() {
+        let identity = json!({
+            "role": "admin", "surprise": "canary", "list": ["canary"],
+            "organization": { "id": "org", "aignostics_bucket_hmac_secret_access_key": "canary", "empty": "", "none": null },
+        });
+        assert_eq!(
+            masked(identity),
+            json!({
+                "role": "admin", "surprise": "***MASKED(6)***", "list": ["***MASKED(6)***"],
+                "organization": { "id": "org", "aignostics_bucket_hmac_secret_access_key": "***MASKED(6)***", "empty": "", "none": null },
+            })
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! Logins of users, as settings say, and what depends on them.
+
+mod ways;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use auth_core::{Acquired, AsyncTokenCache, AsyncTokenProvider, RefreshLease, TokenKey, TokenRequest, TokenSource};
+use auth_http::HttpClient;
+use auth_oauth::{
+    Browser, BrowserLogin, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
+};
+use platform_api::models::Me;
+use sha2::{Digest, Sha256};
+
+use crate::{BuildError, Client, Error, Settings};
+
+pub use ways::LoginWays;
+
+/// Logs a user in and out at the platform that [`Settings`] describe, and makes clients for them. What was logged in is kept
+/// in the cache folder, for all processes of the user, of which one renews it for all. Cheap to clone.
+///
+/// ```no_run
+/// use platform_resources::{LoginWays, Service, Settings};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let service = Service::builder(Settings::from_env()?).build()?;
+/// // Nobody is asked: who is not logged in gets an error that says so.
+/// let client = service.client(LoginWays::none())?;
+/// println!("{}", client.me().await?.user.id);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Service {
+    settings: Arc<Settings>,
+    roots: Vec<PathBuf>,
+    interactive: OAuthClient,
+    device: Option<OAuthClient>,
+    verifier: JwtVerifier,
+    store: FileTokenStore,
+}
+
+/// Sets up a [`Service`].
+#[derive(Clone, Debug)]
+pub struct ServiceBuilder {
+    settings: Settings,
+    roots: Vec<PathBuf>,
+}
+
+/// Who a user is, and what their token says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The user and the organisation. They hold live credentials.
+    pub me: Me,
+    /// What the user may do in the organisation: `member` unless the token says otherwise.
+    pub role: String,
+    /// The issuer of the token.
+    pub issuer: String,
+    /// The service that it is for.
+    pub audience: String,
+    /// The OAuth client that it was issued to.
+    pub client_id: Option<String>,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+    /// The organisation that it is limited to.
+    pub organization_id: Option<String>,
+    /// When it was issued.
+    pub issued_at: Option<SystemTime>,
+    /// When it ends.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// How a logout went. The login is gone from this machine in any case.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LoggedOut {
+    /// The provider has ended it too.
+    Everywhere,
+    /// The provider could not be told: whoever has a copy of the login can go on with it.
+    HereOnly(auth_oauth::OAuthError),
+}
+
+impl Service {
+    /// Starts to set up a service.
+    pub fn builder(settings: Settings) -> ServiceBuilder {
+        ServiceBuilder { settings, roots: Vec::new() }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The tokens of the user, who is asked in these ways if there is no login that goes on. With a refresh token among the
+    /// settings, its login is the user's, and nobody is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_login`]: the ways cannot be gone, such as by a device without a client for it.
+    pub fn tokens(&self, ways: LoginWays) -> Result<TokenSource, Error> {
+        let provider: Arc<dyn AsyncTokenProvider> = match &self.settings.refresh_token {
+            Some(secret) => Arc::new(RefreshGrant::new(self.interactive.clone()).with_refresh_token(secret.clone())),
+            None => Arc::new(self.login(ways)?),
+        };
+        let store = Arc::new(self.store.clone());
+        Ok(TokenSource::builder(self.key(), provider).with_cache(store.clone()).with_lease(store).build())
+    }
+
+    /// A client of the platform for the user.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tokens`](Self::tokens), or the HTTP client could not be set up.
+    pub fn client(&self, ways: LoginWays) -> Result<Client, Error> {
+        let mut builder = Client::builder(self.settings.api_root.clone(), self.tokens(ways)?);
+        if self.settings.is_plain_loopback() {
+            builder = builder.with_plain_loopback();
+        }
+        #[cfg(feature = "download")]
+        {
+            builder = builder.with_storage_endpoint(self.settings.bucket.endpoint.clone());
+        }
+        let builder = self.roots.iter().fold(builder, crate::ClientBuilder::with_roots);
+        Ok(builder.build()?)
+    }
+
+    /// Logs in, whatever login there is; that one is replaced when the new one stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_login`]: the user did not log in, or the provider refused; or the login could not be kept.
+    pub async fn log_in(&self, ways: LoginWays) -> Result<(), Error> {
+        let token = self.login(ways)?.log_in(&TokenRequest::default()).await?;
+        Ok(self.store.set(&self.login_key(), &token).await?)
+    }
+
+    /// Ends the login of the user, here and at the provider. A refresh token among the settings is not touched.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_not_logged_in`], or the login could not be deleted.
+    pub async fn log_out(&self) -> Result<LoggedOut, Error> {
+        let key = self.login_key();
+        let (token, lease) = match self.store.acquire(&key, None).await? {
+            Acquired::Adopted(token) => (Some(token), None),
+            Acquired::Leading(lease) => (lease.current().cloned(), Some(lease)),
+        };
+        if let Some(lease) = lease {
+            lease.give_up().await;
+        }
+        let token = token.ok_or_else(Error::not_logged_in)?;
+        // First here: what is gone here can be used here no more, whatever the provider says.
+        self.store.delete(&key).await?;
+        let told = self.login(LoginWays::none())?.revoke(&token).await;
+        Ok(told.map_or_else(LoggedOut::HereOnly, |()| LoggedOut::Everywhere))
+    }
+
+    /// Who the user is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_login`], or the platform could not be asked.
+    pub async fn who(&self, ways: LoginWays) -> Result<Identity, Error> {
+        let client = self.client(ways)?;
+        let me = client.me().await?;
+        let token = self.tokens(LoginWays::none())?.token().await?;
+        let claims = self.verifier.verify(token.secret()).await.map_err(Error::token_claims)?;
+        let role = claims.text(&format!("{}/role", self.settings.audience));
+        Ok(Identity {
+            me,
+            role: role.unwrap_or("member").to_owned(),
+            issuer: self.settings.issuer.clone(),
+            audience: self.settings.audience.clone(),
+            client_id: claims.client_id().map(str::to_owned),
+            scopes: claims.scopes().to_vec(),
+            organization_id: claims.org_id.clone(),
+            issued_at: claims.issued_at(),
+            expires_at: claims.expires_at(),
+        })
+    }
+
+    fn login(&self, LoginWays { browser, device }: LoginWays) -> Result<UserLogin, Error> {
+        let mut login = UserLogin::new(self.interactive.clone());
+        if let Some(client) = &self.device {
+            login = login.with_client(client.clone());
+        }
+        if let Some(browser) = browser {
+            login = login.with_browser(self.browser_login(browser)?);
+        }
+        match (device, &self.device) {
+            (Some(prompt), Some(client)) => Ok(login.with_device(DeviceLogin::new(client.clone(), prompt))),
+            (Some(_), None) => Err(Error::no_device_client()),
+            (None, _) => Ok(login),
+        }
+    }
+
+    fn browser_login(&self, browser: Arc<dyn Browser>) -> Result<BrowserLogin, Error> {
+        Ok(BrowserLogin::new(self.interactive.clone(), self.settings.redirect_url.clone(), browser)?)
+    }
+
+    /// What the tokens of the user are kept under.
+    fn key(&self) -> TokenKey {
+        match &self.settings.refresh_token {
+            // A login of its own: what it rotates to is found by the variable, and a changed variable is another login.
+            Some(secret) => {
+                let fingerprint = Sha256::digest(secret.expose())
+                    .iter()
+                    .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+                self.bound(self.interactive.token_key().with_subject(format!("refresh-token:{fingerprint}")))
+            }
+            None => self.login_key(),
+        }
+    }
+
+    fn login_key(&self) -> TokenKey {
+        self.bound(self.interactive.token_key())
+    }
+
+    /// Bound to where it may go, so that no other platform and no other provider sees it.
+    fn bound(&self, key: auth_core::TokenKeyBuilder) -> TokenKey {
+        let Settings { api_root, token_url, .. } = &*self.settings;
+        key.with_origin(api_root.origin().ascii_serialization())
+            .with_token_endpoint(token_url.origin().ascii_serialization())
+            .build()
+    }
+}
+
+impl ServiceBuilder {
+    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
+    pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
+        self.roots.push(file.into());
+        self
+    }
+
+    /// The service. Nothing is asked for yet.
+    ///
+    /// # Errors
+    ///
+    /// The HTTP client could not be set up.
+    pub fn build(self) -> Result<Service, BuildError> {
+        let Self { settings, roots } = self;
+        let http = roots.iter().fold(HttpClient::builder(), auth_http::HttpClientBuilder::with_roots);
+        let http = if settings.is_plain_loopback() { http.with_plain_loopback() } else { http }.build()?;
+        let mut endpoints = Endpoints::new(&settings.issuer, settings.token_url.clone());
+        endpoints.authorization = Some(settings.authorization_url.clone());
+        endpoints.device_authorization = Some(settings.device_url.clone());
+        endpoints.jwks = Some(settings.jwks_url.clone());
+        endpoints.revocation = settings.token_url.join("revoke").ok();
+        let verifier = JwtVerifier::new(http.clone(), &settings.issuer, &settings.audience, settings.jwks_url.clone())
+            .with_key_lifetime(settings.jwks_lifetime);
+        let client = |id: &str| {
+            let client = OAuthClient::new(http.clone(), endpoints.clone(), id).with_audience(&settings.audience);
+            let client = client.with_scopes(&settings.scopes).with_verifier(verifier.clone());
+            settings.organization_id.iter().fold(client, OAuthClient::with_organization)
+        };
+        Ok(Service {
+            interactive: client(&settings.client_id_interactive),
+            device: settings.client_id_device.as_deref().map(client),
+            store: FileTokenStore::new(settings.cache_folder.join("logins")),
+            verifier,
+            roots,
+            settings: Arc::new(settings),
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! `aignostics user` and `auth`, as a user at a terminal and a script have them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use auth_http::{Request, Response};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use url::Url;
+
+use crate::command::{BINARY, Ended, Lab};
+use crate::emulator::{Running, form, http};
+
+/// A user of an emulator, whose home is clean.
+struct Home<'a> {
+    lab: &'a Lab,
+    running: &'a Running,
+    runtime: Runtime,
+}
+
+impl<'a> Home<'a> {
+    fn new(lab: &'a Lab, running: &'a Running) -> Self {
+        Self { lab, running, runtime: Runtime::new().unwrap() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).env_clear().env("HOME", self.lab.path("home")).current_dir(self.lab.temporary());
+        let variables = self.running.ready["env"].as_object().unwrap();
+        command.envs(variables.iter().map(|(name, value)| (name, value.as_str().unwrap())));
+        command.env_remove("AIGNOSTICS_REFRESH_TOKEN").env("AIGNOSTICS_REDIRECT_URI", "http://127.0.0.1:0/");
+        command.env("AIGNOSTICS_CACHE_DIR", self.cache());
+        command
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.lab.path("cache")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&self.command(arguments).output().unwrap())
+    }
+
+    /// Starts a login, and gives the first line that says where to go.
+    fn start(&self, arguments: &[&str]) -> (Child, BufReader<ChildStderr>, String) {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        (child, said, line)
+    }
+
+    fn get(&self, url: Url) -> Response {
+        self.runtime.block_on(http().send(Request::get(url))).unwrap()
+    }
+
+    /// Does what a user does in the browser, where the login page answers itself.
+    fn visit(&self, line: &str) {
+        let url: Url = line.trim().strip_prefix("to log in, open ").unwrap().parse().unwrap();
+        let back = self.get(url).header("location").unwrap().parse().unwrap();
+        assert_eq!(self.get(back).status(), 200);
+    }
+
+    /// Approves a login by a device.
+    fn approve(&self, line: &str) {
+        let (_, code) = line.trim().rsplit_once(' ').unwrap();
+        let page = form(self.running.url("issuer", "/activate"), &[("user_code", code), ("decision", "approve")]);
+        assert_eq!(self.runtime.block_on(http().send(page)).unwrap().status(), 200);
+    }
+}
+
+/// The rest of what a login says, which must have succeeded.
+fn succeeded((mut child, mut said, _): (Child, BufReader<ChildStderr>, String)) -> String {
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success(), "{rest}");
+    rest
+}
+
+fn automatic(lab: &Lab) -> Running {
+    let config = lab.path("config.toml");
+    std::fs::write(&config, "automatic_login = true\ndevice_interval_seconds = 0").unwrap();
+    Running::start(lab, &["--config", config.to_str().unwrap()])
+}
+
+#[test]
+fn a_user_logs_in_with_the_browser_is_known_and_logs_out() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.2);
+    let said = succeeded(login);
+    assert_eq!(said, "logged in as Ada Emulator of org_emulator\n");
+
+    let again = home.run(&["user", "login", "--no-browser"]);
+    again.assert_code(0);
+    assert_eq!(again.stderr, "logged in as Ada Emulator of org_emulator\n", "nobody is asked again");
+    for (arguments, masks) in [
+        (&["user", "whoami"][..], true),
+        (&["user", "whoami", "--mask-secrets"], true),
+        (&["platform", "whoami", "--no-mask-secrets"], false),
+    ] {
+        let who = home.run(arguments);
+        who.assert_code(0);
+        let who: Value = serde_json::from_str(&who.stdout).unwrap();
+        assert_eq!((&who["user"]["id"], &who["role"]), (&"auth0|emulator-1".into(), &"admin".into()));
+        let secret = who["organization"]["aignostics_bucket_hmac_secret_access_key"].as_str().unwrap();
+        assert_eq!(secret.starts_with("***MASKED("), masks, "{secret}");
+    }
+    let out = home.run(&["user", "logout"]);
+    out.assert_code(0);
+    assert_eq!(out.stderr, "logged out\n");
+    let out = home.run(&["user", "logout"]);
+    out.assert_code(2);
+    assert_eq!(out.told(), "error: nobody is logged in");
+    let token = home.run(&["auth", "token"]);
+    token.assert_code(1);
+    assert!(token.stdout.is_empty() && token.stderr.contains("log in first"), "{}", token.stderr);
+}
+
+#[test]
+fn a_user_logs_in_by_a_device_and_a_script_gets_the_token() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--device"]);
+    home.approve(&login.2);
+    let said = succeeded(login);
+    assert!(said.ends_with("logged in as Ada Emulator of org_emulator\n"), "{said}");
+
+    let raw = home.run(&["auth", "token"]);
+    raw.assert_code(0);
+    assert_eq!(raw.stdout.trim().split('.').count(), 3);
+    let json = home.run(&["auth", "token", "--min-ttl", "10m", "--format", "json"]);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["access_token"], raw.stdout.trim(), "it lasts, so it is the same");
+    let exec: Value = serde_json::from_str(&home.run(&["auth", "token", "--format", "exec"]).stdout).unwrap();
+    assert_eq!((&exec["status"]["token"], &exec["kind"]), (&json["access_token"], &"ExecCredential".into()));
+    let longer = home.run(&["auth", "token", "--min-ttl", "25h"]);
+    longer.assert_code(1);
+    assert!(longer.stdout.is_empty() && longer.stderr.contains("good for 90000 s"), "{}", longer.stderr);
+    home.run(&["auth", "token", "--min-ttl", "soon"]).assert_code(2);
+    // It was renewed for that, and the login goes on.
+    assert_ne!(home.run(&["auth", "token"]).stdout, raw.stdout);
+
+    let again = home.start(&["user", "login", "--device", "--relogin"]);
+    home.approve(&again.2);
+    succeeded(again);
+    assert_eq!(home.run(&["user", "whoami"]).code, Some(0));
+}
+
+#[test]
+fn a_login_is_for_one_platform_and_nobody_else_may_read_it() {
+    let lab = Lab::new();
+    let (running, other) = (automatic(&lab), automatic(&lab));
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.2);
+    succeeded(login);
+    let elsewhere = Home::new(&lab, &other).run(&["auth", "token"]);
+    elsewhere.assert_code(1);
+    assert!(elsewhere.stderr.contains("log in first"), "{}", elsewhere.stderr);
+    home.run(&["auth", "token"]).assert_code(0);
+    #[cfg(unix)]
+    for entry in std::fs::read_dir(home.cache().join("logins")).unwrap() {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_refresh_token_among_the_variables_is_a_login_of_its_own_that_is_not_logged_out() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let refresh_token = running.ready["env"]["AIGNOSTICS_REFRESH_TOKEN"].as_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        Ended::of(&command.env("AIGNOSTICS_REFRESH_TOKEN", refresh_token).output().unwrap())
+    };
+    let token = run(&["auth", "token"]);
+    token.assert_code(0);
+    assert_eq!(run(&["auth", "token"]).stdout, token.stdout, "it is kept");
+    run(&["user", "whoami"]).assert_code(0);
+    run(&["user", "logout"]).assert_code(2);
+    assert_eq!(run(&["auth", "token"]).stdout, token.stdout);
+    home.run(&["auth", "token"]).assert_code(1);
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_named_and_a_folder_that_was_cloned_decides_nothing() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let mut command = home.command(&["user", "whoami"]);
+    let ended =
+        command.env("AIGNOSTICS_RUN_TIMEOUT", "soon").env("AIGNOSTICS_TOKEN_URL", "http://evil.example/").output();
+    let ended = Ended::of(&ended.unwrap());
+    ended.assert_code(2);
+    assert!(
+        ended.stderr.contains("AIGNOSTICS_RUN_TIMEOUT") && ended.stderr.contains("AIGNOSTICS_TOKEN_URL"),
+        "{}",
+        ended.stderr
+    );
+
+    std::fs::write(lab.temporary().join(".env"), "AIGNOSTICS_TOKEN_URL=https://evil.example/oauth/token").unwrap();
+    let bare = |arguments: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).env_clear().env("HOME", lab.path("home")).current_dir(lab.temporary());
+        Ended::of(&command.output().unwrap())
+    };
+    let ignored = bare(&["auth", "token"]);
+    ignored.assert_code(1);
+    assert!(
+        ignored.stderr.contains("AIGNOSTICS_TOKEN_URL") && ignored.stderr.contains("log in first"),
+        "{}",
+        ignored.stderr
+    );
+    let no_device = bare(&["user", "login", "--device"]);
+    no_device.assert_code(1);
+    assert!(no_device.stderr.contains("AIGNOSTICS_CLIENT_ID_DEVICE"), "{}", no_device.stderr);
+    let roots = bare(&["user", "whoami", "--ca-cert", "/nowhere.pem"]);
+    roots.assert_code(2);
+    assert!(roots.stderr.contains("/nowhere.pem"), "{}", roots.stderr);
+}
