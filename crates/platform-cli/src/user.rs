@@ -33,7 +33,8 @@ impl Access {
         let settings = Settings::of_this_process();
         let settings = if self.trust_env_file { settings.trusting_working_folder() } else { settings };
         let settings = settings.build().map_err(Failure::bad_input)?;
-        let service = self.ca_cert.iter().fold(Service::builder(settings), |builder, file| builder.with_roots(file));
+        let service =
+            self.ca_cert.iter().fold(Service::builder(settings), platform_resources::ServiceBuilder::with_roots);
         service.build().map_err(Failure::bad_input)
     }
 }
