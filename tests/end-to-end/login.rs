@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-use auth_http::{Request, Response};
-use serde_json::Value;
+use auth_http::{Method, Request, Response};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use url::Url;
 
 use crate::command::{BINARY, Ended, Lab};
-use crate::emulator::{Running, form, http};
+use crate::emulator::{Running, form, http, journal};
 
 /// A user of an emulator, whose home is clean.
 struct Home<'a> {
@@ -225,4 +225,41 @@ fn settings_that_cannot_be_used_are_named_and_a_folder_that_was_cloned_decides_n
     let roots = bare(&["user", "whoami", "--ca-cert", "/nowhere.pem"]);
     roots.assert_code(2);
     assert!(roots.stderr.contains("/nowhere.pem"), "{}", roots.stderr);
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
+    let lab = Lab::new();
+    let config = lab.path("config.toml");
+    std::fs::write(&config, "automatic_login = true").unwrap();
+    let running = Running::start(&lab, &["--control", "--config", config.to_str().unwrap()]);
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.2);
+    succeeded(login);
+    let control = &running.ready["control"];
+    let order = Request::new(Method::Post, format!("{}/faults", control["url"].as_str().unwrap()).parse().unwrap());
+    // Rotated already, and a second on its way.
+    let late = json!({ "server": "identity", "path": "/oauth/token", "times": 1, "effect": { "kind": "bandwidth", "bytes_per_second": 1500 } });
+    let order = order.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
+    let ordered = home.runtime.block_on(http().send(order.with_body("application/json", late.to_string()))).unwrap();
+    assert_eq!(ordered.status(), 201);
+
+    // It renews the login, as no token lasts so long.
+    let mut renewing = home.command(&["auth", "token", "--min-ttl", "25h"]).stdout(Stdio::null()).spawn().unwrap();
+    let asked = || {
+        home.runtime
+            .block_on(journal(&running))
+            .iter()
+            .filter(|entry| entry["path"] == "/oauth/token" && entry["status"] == 200)
+            .count()
+    };
+    while asked() < 2 {}
+    assert!(Command::new("kill").args(["-INT", &renewing.id().to_string()]).status().unwrap().success());
+    assert_eq!(renewing.wait().unwrap().code(), Some(130));
+    home.run(&["auth", "token", "--min-ttl", "1h"]).assert_code(0);
+    // The login is renewed once more, with the refresh token that was kept.
+    let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
+    assert!(renewed.stderr.contains("gives no token that is good for"), "{}", renewed.stderr);
 }

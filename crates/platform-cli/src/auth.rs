@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, anyhow};
 use auth_core::{AccessToken, Clock, SystemClock, TokenRequest};
 use clap::{Subcommand, ValueEnum};
-use platform_resources::LoginWays;
+use platform_resources::{LoginWays, Service};
 use serde_json::json;
 
 use crate::exit::Failure;
+use crate::signals::Signals;
 use crate::user::Access;
 
 #[derive(Subcommand)]
@@ -35,9 +36,14 @@ pub(crate) enum Format {
     Exec,
 }
 
-pub(crate) async fn run(action: Action, access: &Access) -> Result<(), Failure> {
+pub(crate) async fn run(action: Action, access: &Access, signals: Signals) -> Result<(), Failure> {
+    let service = access.service()?;
+    signals.end_after(act(action, &service), || service.is_renewing()).await
+}
+
+async fn act(action: Action, service: &Service) -> Result<(), Failure> {
     let Action::Token { min_ttl, format } = action;
-    let tokens = access.service()?.tokens(LoginWays::none())?;
+    let tokens = service.tokens(LoginWays::none())?;
     let mut token = tokens.token().await?;
     if let Some(least) = min_ttl
         && !lasts(&token, least)

@@ -79,9 +79,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 
 async fn dispatch(Arguments { verbose, access, command }: Arguments, signals: Signals) -> Result<(), Failure> {
     match command {
-        Command::Demo(arguments) => signals.end(demo::run(arguments, verbose)).await,
-        Command::User(action) => signals.end(user::run(action, &access)).await,
-        Command::Auth(action) => signals.end(auth::run(action, &access)).await,
+        Command::Demo(arguments) => signals.end(Box::pin(demo::run(arguments, verbose))).await,
+        Command::User(action) => user::run(action, &access, signals).await,
+        Command::Auth(action) => auth::run(action, &access, signals).await,
         Command::Emulator(arguments) => emulator::run(arguments, signals).await,
     }
 }

@@ -1,8 +1,12 @@
 //! What the user, or whoever runs the command, wants it to do: end.
 
 use std::io;
+use std::time::Duration;
 
+use crate::LAST_WORK;
 use crate::exit::Failure;
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// The signals that end the command. They are caught as long as this is there.
 pub(crate) struct Signals(Caught);
@@ -41,11 +45,32 @@ impl Signals {
     }
 
     /// Does `work`, and gives it up when a signal comes.
-    pub(crate) async fn end(mut self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-        tokio::select! {
+    pub(crate) async fn end(self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+        self.end_after(work, || false).await
+    }
+
+    /// The same, but not while `is_delicate`, for as long as that may take; a second signal ends it at once.
+    pub(crate) async fn end_after(
+        mut self,
+        work: impl Future<Output = Result<(), Failure>>,
+        is_delicate: impl Fn() -> bool,
+    ) -> Result<(), Failure> {
+        let number = tokio::select! {
             biased;
-            number = self.next() => Err(Failure::signal(number)),
-            outcome = work => outcome,
+            number = self.next() => number,
+            outcome = work => return outcome,
+        };
+        // It goes on in a task of its own, and says nobody when it ends.
+        let mut looks = tokio::time::interval(BETWEEN_LOOKS);
+        let calm = async {
+            while is_delicate() {
+                looks.tick().await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_WORK, calm) => {}
+            _ = self.next() => {}
         }
+        Err(Failure::signal(number))
     }
 }

@@ -14,6 +14,7 @@ use platform_resources::{Identity, LoggedOut, LoginWays, Service, Settings};
 use serde_json::json;
 
 use crate::exit::Failure;
+use crate::signals::Signals;
 use asking::{DevicePrompt, SystemBrowser};
 
 /// How the platform is reached, beside what the settings say.
@@ -98,12 +99,16 @@ impl How {
     }
 }
 
-pub(crate) async fn run(action: Action, access: &Access) -> Result<(), Failure> {
+pub(crate) async fn run(action: Action, access: &Access, signals: Signals) -> Result<(), Failure> {
     let service = access.service()?;
+    signals.end_after(act(action, &service), || service.is_renewing()).await
+}
+
+async fn act(action: Action, service: &Service) -> Result<(), Failure> {
     match action {
         Action::Login { relogin, how } => {
-            let ways = how.ways(&service);
-            log_in(&service, ways.clone(), relogin).await?;
+            let ways = how.ways(service);
+            log_in(service, ways.clone(), relogin).await?;
             let Identity { me, .. } = service.who(ways).await?;
             let name = me.user.name.or(me.user.email).unwrap_or(me.user.id);
             say(&format!("logged in as {} of {}", crate::shown::shown(name), crate::shown::shown(me.organization.id)));
@@ -126,8 +131,8 @@ pub(crate) async fn run(action: Action, access: &Access) -> Result<(), Failure> 
             }
         },
         Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
-            let ways = how.ways(&service);
-            log_in(&service, ways.clone(), relogin).await?;
+            let ways = how.ways(service);
+            log_in(service, ways.clone(), relogin).await?;
             let identity = described(&service.who(ways).await?);
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
             let text = serde_json::to_string_pretty(&identity).context("the answer cannot be shown")?;

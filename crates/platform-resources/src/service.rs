@@ -93,6 +93,11 @@ impl Service {
         &self.settings
     }
 
+    /// Whether the login is being renewed right now: a process that ends in the middle can lose it.
+    pub fn is_renewing(&self) -> bool {
+        self.store.is_renewing()
+    }
+
     /// The tokens of the user, who is asked in these ways if there is no login that goes on. With a refresh token among the
     /// settings, its login is the user's, and nobody is asked.
     ///
