@@ -1,0 +1,97 @@
+//! Proxies that the environment names. The test binary starts itself again, since the environment of
+//! a process is that of all its tests.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use auth_http::HttpClient;
+use tempfile::TempDir;
+use url::Url;
+
+use crate::authority::Authority;
+use crate::exchange::{get, shown};
+use crate::process::Running;
+use crate::program::{AUTHORITY, CANARY, mitmproxy, with_password};
+
+/// The test that is a child where these variables are set: whom it asks, and where it writes what came of it.
+const CHILD: &str = "environment::a_proxy_of_the_environment_is_used_unless_it_excepts_the_host";
+const TARGET: &str = "AUTH_HTTP_TEST_TARGET";
+const OUTCOME: &str = "AUTH_HTTP_TEST_OUTCOME";
+
+/// What a request to `url` comes to in a process with these variables and no other: a status, or a proxy and an error.
+async fn in_environment(variables: &[(&str, &str)], url: &Url) -> String {
+    let folder = TempDir::new().unwrap();
+    let outcome = folder.path().join("outcome");
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args([CHILD, "--exact"]).stdin(Stdio::null()).env_clear().envs(variables.iter().copied());
+    command.env(TARGET, url.as_str()).env(OUTCOME, &outcome);
+    // The server that it asks is served from here.
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    fs::read_to_string(outcome).unwrap()
+}
+
+async fn be_child(target: &str) {
+    let outcome = match get(HttpClient::builder(), &target.parse().unwrap()).await {
+        Ok(status) => status.to_string(),
+        Err(error) => format!("{}\n{}", error.proxy().unwrap_or("no proxy"), shown(&error)),
+    };
+    fs::write(env::var_os(OUTCOME).unwrap(), outcome).unwrap();
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_used_unless_it_excepts_the_host() {
+    if let Ok(target) = env::var(TARGET) {
+        return be_child(&target).await;
+    }
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    let file = authority.file();
+    let trusted = ("REQUESTS_CA_BUNDLE", text(&file));
+    for program in with_password() {
+        let Some(running) = Running::start(program).await else { continue };
+        let shown = running.shown();
+        let good = running.url_with("pass%2Eword").to_string();
+        let wrong = running.url_with("canary").to_string();
+        let bare = wrong.strip_prefix("http://").unwrap().trim_end_matches('/');
+        for (variables, passes) in [
+            (vec![("HTTPS_PROXY", good.as_str())], true),
+            (vec![("https_proxy", &good)], true),
+            (vec![("ALL_PROXY", &good)], true),
+            (vec![("HTTPS_PROXY", &good), ("NO_PROXY", "example.org")], true),
+            (vec![("HTTPS_PROXY", &good), ("ALL_PROXY", &wrong)], true),
+            (vec![("HTTPS_PROXY", &wrong), ("NO_PROXY", "localhost")], true),
+            (vec![("HTTPS_PROXY", &wrong), ("no_proxy", ".example.org,localhost")], true),
+            // That of plain http is not for https.
+            (vec![("HTTP_PROXY", &wrong)], true),
+            (vec![("HTTPS_PROXY", &wrong)], false),
+            (vec![("HTTPS_PROXY", bare)], false),
+            (vec![("HTTPS_PROXY", &wrong), ("NO_PROXY", "example.org")], false),
+        ] {
+            let outcome = in_environment(&[&variables[..], &[trusted]].concat(), &url).await;
+            let (first, error) = outcome.split_once('\n').unwrap_or((&outcome, ""));
+            assert_eq!(first, if passes { "200" } else { &shown }, "{variables:?} {error}");
+            assert!(!error.contains("canary") && !error.contains(CANARY), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_intercepting_proxy_can_be_named_and_trusted_by_the_environment_alone() {
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    let Some(running) = Running::start(mitmproxy(authority.file())).await else { return };
+    let (proxy, file) = (running.url(), running.file(AUTHORITY));
+    let named = ("HTTPS_PROXY", proxy.as_str());
+    for variable in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"] {
+        assert_eq!(in_environment(&[named, (variable, text(&file))], &url).await, "200", "{variable}");
+    }
+    let outcome = in_environment(&[named], &url).await;
+    assert!(outcome.starts_with(&running.shown()) && outcome.contains("not trusted by this system"), "{outcome}");
+}

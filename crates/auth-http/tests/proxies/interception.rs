@@ -1,0 +1,30 @@
+//! A proxy that reads what passes, with certificates of an authority of its own.
+
+use auth_http::{Proxy, Request};
+
+use crate::authority::Authority;
+use crate::exchange::{client, get, shown};
+use crate::process::Running;
+use crate::program::{AUTHORITY, mitmproxy};
+
+#[tokio::test]
+async fn an_intercepting_proxy_is_trusted_when_its_authority_is_named_and_not_before() {
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    let Some(running) = Running::start(mitmproxy(authority.file())).await else { return };
+    let through = || client().with_proxy(Proxy::new(running.url()));
+
+    // The authority of the server helps no more: its certificate does not arrive.
+    let error = get(through().with_roots(authority.file()), &url).await.unwrap_err();
+    let said = error.to_string();
+    assert!(error.is_untrusted() && error.is_connect(), "{}", shown(&error));
+    assert_eq!(error.proxy(), Some(running.shown().as_str()), "{said}");
+    for part in [running.shown(), "not trusted by this system".to_owned(), authority.file().display().to_string()] {
+        assert!(said.contains(&part), "{part}: {said}");
+    }
+
+    let trusting = through().with_roots(running.file(AUTHORITY)).build().unwrap();
+    let response = trusting.send(Request::get(url)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(&response.bytes(100).await.unwrap()[..], b"in");
+}

@@ -1,0 +1,15 @@
+//! The clients behind proxies as they are in laboratories: real programs, on loopback.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../support/authority.rs"]
+mod authority;
+mod environment;
+#[path = "../support/exchange.rs"]
+mod exchange;
+mod interception;
+#[path = "../../../../tests/support/needs.rs"]
+mod needs;
+mod password;
+mod process;
+mod program;

@@ -1,0 +1,129 @@
+//! Proxies that ask for a password. One answers 401 to a wrong one, the other 407: neither is an
+//! answer of the server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use auth_core::{BearerPolicy, Destination, TokenError, TokenKey, TokenSource};
+use auth_http::{HttpClient, Proxy, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::authority::Authority;
+use crate::exchange::{client, get, shown};
+use crate::process::Running;
+use crate::program::{CANARY, with_password};
+
+#[tokio::test]
+async fn who_knows_the_password_gets_through() {
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    for program in with_password() {
+        let Some(running) = Running::start(program).await else { continue };
+        let in_url = ["pass.word", "pass%2Eword"].map(|password| Proxy::new(running.url_with(password)));
+        for proxy in [running.proxy()].into_iter().chain(in_url) {
+            let through = client().with_roots(authority.file()).with_proxy(proxy);
+            assert_eq!(get(through, &url).await.unwrap(), 200, "{}", running.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_a_failed_connection_that_names_the_proxy_and_shows_no_password() {
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    for program in with_password() {
+        let Some(running) = Running::start(program).await else { continue };
+        assert_eq!(Some(refusal(&running).await), running.refusal(), "{}", running.name());
+        let wrong = [running.proxy_with("canary"), Proxy::new(running.url_with("canary")), Proxy::new(running.url())];
+        for proxy in wrong {
+            let error = get(client().with_roots(authority.file()).with_proxy(proxy), &url).await.unwrap_err();
+            let shown = shown(&error);
+            assert!(error.is_connect() && !error.is_untrusted() && !error.is_timeout(), "{shown}");
+            assert_eq!(error.proxy(), Some(running.shown().as_str()), "{shown}");
+            assert!(error.to_string().contains(&format!("through the proxy {}", running.shown())), "{shown}");
+            assert!(!shown.contains("canary") && !shown.contains(CANARY), "{shown}");
+        }
+    }
+}
+
+/// The status of the answer to a wrong password.
+async fn refusal(running: &Running) -> u16 {
+    let mut stream = TcpStream::connect(("127.0.0.1", running.port())).await.unwrap();
+    let head =
+        format!("CONNECT localhost:1 HTTP/1.1\r\nhost: localhost:1\r\nproxy-authorization: Basic {CANARY}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await.unwrap();
+    std::str::from_utf8(&start[9..]).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_the_password_costs_no_token() {
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    for program in with_password() {
+        let Some(running) = Running::start(program).await else { continue };
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let provider = auth_core::async_provider_fn(move |_| {
+            let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+            async move { Ok::<_, TokenError>(format!("token-{number}")) }
+        });
+        let source = TokenSource::new(TokenKey::new("issuer"), provider);
+        let policy = BearerPolicy::new(Destination::new(auth_core::Authority::of(&url)));
+        let authorized = |password: &str| {
+            let http = client().with_roots(authority.file()).with_proxy(running.proxy_with(password)).build().unwrap();
+            http.authorized(policy.clone(), source.clone())
+        };
+        for _ in 0..2 {
+            let error = authorized("canary").send(Request::get(url.clone())).await.unwrap_err();
+            assert!(error.is_connect() && !error.is_token(), "{}", shown(&error));
+        }
+        assert_eq!(source.token().await.unwrap().secret().expose(), "token-1", "{}", running.name());
+        assert_eq!(authorized("pass.word").send(Request::get(url.clone())).await.unwrap().status(), 200);
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "{}", running.name());
+    }
+}
+
+#[tokio::test]
+async fn hosts_to_be_reached_without_the_proxy_are() {
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    for program in with_password() {
+        let Some(running) = Running::start(program).await else { continue };
+        let reaches = async |hosts: &str| {
+            // One who goes to the proxy comes no further.
+            let proxy = running.proxy_with("canary").without(hosts);
+            get(client().with_roots(authority.file()).with_proxy(proxy), &url).await.is_ok()
+        };
+        for (hosts, expected) in [
+            ("localhost", true),
+            ("example.org, localhost", true),
+            ("*", true),
+            ("", false),
+            ("example.org,host,local", false),
+            // The name counts, not where it leads.
+            ("127.0.0.1", false),
+        ] {
+            assert_eq!(reaches(hosts).await, expected, "{hosts:?} {}", running.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_gone_is_named_and_serves_again_when_it_is_back() {
+    let authority = Authority::new();
+    let url = authority.serve(None).await;
+    for program in with_password() {
+        let Some(mut running) = Running::start(program).await else { continue };
+        let client = client().with_roots(authority.file()).with_proxy(running.proxy()).build().unwrap();
+        let ask = async |client: &HttpClient| client.send(Request::get(url.clone())).await;
+        assert_eq!(ask(&client).await.unwrap().status(), 200, "{}", running.name());
+        running.stop();
+        let error = ask(&client).await.unwrap_err();
+        assert!(error.is_connect() && error.proxy() == Some(running.shown().as_str()), "{}", shown(&error));
+        running.restart().await;
+        assert_eq!(ask(&client).await.unwrap().status(), 200, "{}", running.name());
+    }
+}

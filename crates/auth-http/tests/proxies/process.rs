@@ -1,0 +1,135 @@
+//! A proxy that runs.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use auth_core::Secret;
+use auth_http::Proxy;
+use tempfile::TempDir;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{interval, timeout};
+use url::Url;
+
+use crate::needs;
+use crate::program::{PASSWORD, Program, USER};
+
+/// How long a proxy may take to accept a connection: one in Python, on a machine that has other things to do.
+const STARTING: Duration = Duration::from_secs(60);
+/// How often it is tried meanwhile.
+const PACE: Duration = Duration::from_millis(20);
+
+/// A proxy with a folder of its own, on a port of 127.0.0.1. It ends when this is dropped.
+pub(crate) struct Running {
+    program: Program,
+    folder: TempDir,
+    port: u16,
+    /// Bound, but not listening: so the kernel gives the port to nobody, and Linux lets the program listen on it.
+    /// Whoever accepts a connection there is the program.
+    _reserved: TcpSocket,
+    child: Option<Child>,
+}
+
+impl Running {
+    /// `None`, said aloud, where there is no such program.
+    pub(crate) async fn start(program: Program) -> Option<Self> {
+        if !program.files.iter().all(|file| needs::has(file)) {
+            needs::missing(program.name(), program.remedy);
+            return None;
+        }
+        let reserved = TcpSocket::new_v4().unwrap();
+        reserved.set_reuseaddr(true).unwrap();
+        reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = reserved.local_addr().unwrap().port();
+        let folder = TempDir::new().unwrap();
+        let mut running = Self { program, folder, port, _reserved: reserved, child: None };
+        running.run().await;
+        Some(running)
+    }
+
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+            (self.program.tidy)(self.port);
+        }
+    }
+
+    /// Starts it again where it was.
+    pub(crate) async fn restart(&mut self) {
+        self.stop();
+        self.run().await;
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.program.name()
+    }
+
+    pub(crate) fn refusal(&self) -> Option<u16> {
+        self.program.refusal
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// As errors name it.
+    pub(crate) fn shown(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn url(&self) -> Url {
+        self.shown().parse().unwrap()
+    }
+
+    pub(crate) fn url_with(&self, password: &str) -> Url {
+        format!("http://{USER}:{password}@127.0.0.1:{}", self.port).parse().unwrap()
+    }
+
+    /// The proxy, to one who knows the password.
+    pub(crate) fn proxy(&self) -> Proxy {
+        self.proxy_with(PASSWORD)
+    }
+
+    pub(crate) fn proxy_with(&self, password: &str) -> Proxy {
+        Proxy::new(self.url()).with_credentials(USER, Secret::new(password))
+    }
+
+    /// Starts the program, and waits until it accepts connections.
+    async fn run(&mut self) {
+        let output = File::create(self.file("output")).unwrap();
+        let mut command = (self.program.command)(self.folder.path(), self.port);
+        // Nothing of the environment that the tests run in, and no files elsewhere.
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let child = self.child.insert(command.spawn().unwrap());
+        let mut pace = interval(PACE);
+        let accepts = async {
+            while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+                if let Some(status) = child.try_wait().unwrap() {
+                    return Err(status);
+                }
+                pace.tick().await;
+            }
+            Ok(())
+        };
+        let accepts = timeout(STARTING, accepts).await;
+        assert!(matches!(accepts, Ok(Ok(()))), "{} does not start ({accepts:?}): {}", self.name(), self.said());
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.file("output")).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
