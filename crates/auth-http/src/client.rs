@@ -119,7 +119,8 @@ pub struct HttpClientBuilder {
 }
 
 impl HttpClientBuilder {
-    /// Allows plain http to this machine, and uses no proxy unless one is named: for emulators and tests.
+    /// Allows plain http to this machine, which goes to no proxy, and uses none for https unless one is named: for
+    /// emulators and tests.
     pub fn with_plain_loopback(mut self) -> Self {
         self.plain_loopback = true;
         self
@@ -131,7 +132,7 @@ impl HttpClientBuilder {
         self
     }
 
-    /// Sends everything through `proxy`, whatever the environment says.
+    /// Sends all https through `proxy`, whatever the environment says.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
         self

@@ -1,4 +1,5 @@
-//! The proxy that requests go through.
+//! The proxy that requests go through: those by https. Plain http is for this machine alone; on its way through a proxy
+//! it would be read, and what the proxy refuses would look like an answer of the server, and cost a good token.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use url::Url;
 
 use crate::BuildError;
 
-/// A proxy for all requests, instead of what the environment says (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+/// A proxy for all https, instead of what the environment says (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 ///
 /// ```
 /// use auth_core::Secret;
@@ -40,8 +41,8 @@ impl Proxy {
         self
     }
 
-    /// Hosts that are reached without it, in the form of `NO_PROXY`: names, domains with a dot before them, addresses,
-    /// separated by commas.
+    /// Hosts that are reached without it, in the form of `NO_PROXY`, separated by commas: names with all that is below
+    /// them (a dot before them changes nothing), addresses, networks (`10.0.0.0/8`), or `*` for all.
     pub fn without(mut self, hosts: impl Into<String>) -> Self {
         self.exceptions = hosts.into();
         self
@@ -49,7 +50,7 @@ impl Proxy {
 
     pub(crate) fn build(&self) -> Result<reqwest::Proxy, BuildError> {
         let proxy =
-            reqwest::Proxy::all(self.url.as_str()).ok().filter(|_| matches!(self.url.scheme(), "http" | "https"));
+            reqwest::Proxy::https(self.url.as_str()).ok().filter(|_| matches!(self.url.scheme(), "http" | "https"));
         let proxy = proxy.ok_or_else(|| BuildError::proxy(&self.url))?;
         let proxy = match &self.credentials {
             Some((user, password)) => proxy.basic_auth(user, password.expose()),
@@ -59,7 +60,7 @@ impl Proxy {
     }
 
     fn matcher(&self) -> Matcher {
-        Matcher::builder().all(self.url.as_str()).no(self.exceptions.as_str()).build()
+        Matcher::builder().https(self.url.as_str()).no(self.exceptions.as_str()).build()
     }
 }
 
@@ -92,5 +93,30 @@ impl Route {
     pub(crate) fn proxy(&self, url: &Url) -> Option<String> {
         let proxy = self.0.as_ref()?.intercept(&url.as_str().parse().ok()?)?;
         Some(shown(&proxy.uri().to_string().parse().ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_excepted_with_all_below_them_and_plain_http_always() {
+        let proxy = Proxy::new("http://proxy.test:3128".parse().unwrap()).without("example.org, .lab.test,10.0.0.0/8");
+        let route = Route::of(Some(&proxy));
+        for (url, through) in [
+            ("https://elsewhere.test/", true),
+            ("https://notexample.org/", true),
+            ("https://example.org/", false),
+            ("https://api.example.org/", false),
+            ("https://lab.test/", false),
+            ("https://api.lab.test/", false),
+            ("https://10.1.2.3/", false),
+            ("https://11.1.2.3/", true),
+            ("http://localhost/", false),
+        ] {
+            let expected = through.then(|| "http://proxy.test:3128".to_owned());
+            assert_eq!(route.proxy(&url.parse().unwrap()), expected, "{url}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use auth_core::{
     AccessToken, AsyncTokenProvider, Authority, BearerPolicy, Challenge, ChallengeHandler, Destination, Secret,
     TokenError, TokenKey, TokenRequest, TokenSource,
 };
-use auth_http::{AuthorizedClient, HttpClient, Request};
+use auth_http::{AuthorizedClient, HttpClient, Proxy, Request};
 use url::Url;
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -173,4 +173,23 @@ async fn a_challenge_for_claims_is_answered_with_a_token_that_has_them() {
     let policy = policy(&server).with_challenge_handler(Arc::new(Claims));
     let client = loopback().authorized(policy, TokenSource::new(TokenKey::new("issuer"), provider));
     assert_eq!(client.send(Request::get(at(&server, "/me"))).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn plain_http_to_this_machine_goes_to_no_proxy_and_what_that_refuses_costs_no_token() {
+    let (server, proxy) = (MockServer::start().await, MockServer::start().await);
+    Mock::given(header("authorization", "Bearer token-1"))
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&server)
+        .await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&proxy).await;
+    let named = HttpClient::builder().with_plain_loopback().with_proxy(Proxy::new(at(&proxy, "/"))).build().unwrap();
+    let provider = Arc::new(Numbered::default());
+    let source = TokenSource::new(TokenKey::new("issuer"), provider.clone());
+    let client = named.authorized(policy(&server), source);
+    assert_eq!(client.send(Request::get(at(&server, "/me"))).await.unwrap().status(), 200);
+    assert!(proxy.received_requests().await.unwrap().is_empty());
+    assert_eq!(provider.0.load(Ordering::SeqCst), 1);
+    let nowhere = named.send(Request::get("http://127.0.0.1:9/".parse().unwrap())).await.unwrap_err();
+    assert!(nowhere.is_connect() && nowhere.proxy().is_none(), "{nowhere}");
 }
