@@ -13,15 +13,40 @@ use crate::command::{BINARY, Ended, Lab};
 use crate::emulator::{Running, form, http, journal};
 
 /// A user of an emulator, whose home is clean.
-struct Home<'a> {
+pub(crate) struct Home<'a> {
     lab: &'a Lab,
     running: &'a Running,
     runtime: Runtime,
+    variables: Vec<(&'static str, String)>,
+}
+
+/// A login that waits for its user.
+pub(crate) struct Login {
+    child: Child,
+    said: BufReader<ChildStderr>,
+    /// The first line that it said: where to go.
+    pub(crate) line: String,
+}
+
+impl Login {
+    /// The rest of what it says, once it has succeeded.
+    pub(crate) fn succeeded(mut self) -> String {
+        let mut rest = String::new();
+        self.said.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{rest}");
+        rest
+    }
 }
 
 impl<'a> Home<'a> {
-    fn new(lab: &'a Lab, running: &'a Running) -> Self {
-        Self { lab, running, runtime: Runtime::new().unwrap() }
+    pub(crate) fn new(lab: &'a Lab, running: &'a Running) -> Self {
+        Self { lab, running, runtime: Runtime::new().unwrap(), variables: Vec::new() }
+    }
+
+    /// Where something else is to be said than the emulator does.
+    pub(crate) fn with_variables(mut self, variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.variables.extend(variables);
+        self
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -31,6 +56,7 @@ impl<'a> Home<'a> {
         command.envs(variables.iter().map(|(name, value)| (name, value.as_str().unwrap())));
         command.env_remove("AIGNOSTICS_REFRESH_TOKEN").env("AIGNOSTICS_REDIRECT_URI", "http://127.0.0.1:0/");
         command.env("AIGNOSTICS_CACHE_DIR", self.cache());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -38,18 +64,18 @@ impl<'a> Home<'a> {
         self.lab.path("cache")
     }
 
-    fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(&self.command(arguments).output().unwrap())
     }
 
-    /// Starts a login, and gives the first line that says where to go.
-    fn start(&self, arguments: &[&str]) -> (Child, BufReader<ChildStderr>, String) {
+    /// Starts a login, until it has said where to go.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Login {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
-        (child, said, line)
+        Login { child, said, line }
     }
 
     fn get(&self, url: Url) -> Response {
@@ -71,14 +97,6 @@ impl<'a> Home<'a> {
     }
 }
 
-/// The rest of what a login says, which must have succeeded.
-fn succeeded((mut child, mut said, _): (Child, BufReader<ChildStderr>, String)) -> String {
-    let mut rest = String::new();
-    said.read_to_string(&mut rest).unwrap();
-    assert!(child.wait().unwrap().success(), "{rest}");
-    rest
-}
-
 fn automatic(lab: &Lab) -> Running {
     let config = lab.path("config.toml");
     std::fs::write(&config, "automatic_login = true\ndevice_interval_seconds = 0").unwrap();
@@ -91,8 +109,8 @@ fn a_user_logs_in_with_the_browser_is_known_and_logs_out() {
     let running = automatic(&lab);
     let home = Home::new(&lab, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
-    home.visit(&login.2);
-    let said = succeeded(login);
+    home.visit(&login.line);
+    let said = login.succeeded();
     assert_eq!(said, "logged in as Ada Emulator of org_emulator\n");
 
     let again = home.run(&["user", "login", "--no-browser"]);
@@ -127,8 +145,8 @@ fn a_user_logs_in_by_a_device_and_a_script_gets_the_token() {
     let running = automatic(&lab);
     let home = Home::new(&lab, &running);
     let login = home.start(&["user", "login", "--device"]);
-    home.approve(&login.2);
-    let said = succeeded(login);
+    home.approve(&login.line);
+    let said = login.succeeded();
     assert!(said.ends_with("logged in as Ada Emulator of org_emulator\n"), "{said}");
 
     let raw = home.run(&["auth", "token"]);
@@ -147,8 +165,8 @@ fn a_user_logs_in_by_a_device_and_a_script_gets_the_token() {
     assert_ne!(home.run(&["auth", "token"]).stdout, raw.stdout);
 
     let again = home.start(&["user", "login", "--device", "--relogin"]);
-    home.approve(&again.2);
-    succeeded(again);
+    home.approve(&again.line);
+    again.succeeded();
     assert_eq!(home.run(&["user", "whoami"]).code, Some(0));
 }
 
@@ -158,8 +176,8 @@ fn a_login_is_for_one_platform_and_nobody_else_may_read_it() {
     let (running, other) = (automatic(&lab), automatic(&lab));
     let home = Home::new(&lab, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
-    home.visit(&login.2);
-    succeeded(login);
+    home.visit(&login.line);
+    login.succeeded();
     let elsewhere = Home::new(&lab, &other).run(&["auth", "token"]);
     elsewhere.assert_code(1);
     assert!(elsewhere.stderr.contains("log in first"), "{}", elsewhere.stderr);
@@ -236,8 +254,8 @@ fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     let running = Running::start(&lab, &["--control", "--config", config.to_str().unwrap()]);
     let home = Home::new(&lab, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
-    home.visit(&login.2);
-    succeeded(login);
+    home.visit(&login.line);
+    login.succeeded();
     let control = &running.ready["control"];
     let order = Request::new(Method::Post, format!("{}/faults", control["url"].as_str().unwrap()).parse().unwrap());
     // Rotated already, and a second on its way.

@@ -10,8 +10,16 @@ mod durability;
 mod emulator;
 mod interrupt;
 mod login;
+mod other_provider;
+mod slides;
+
 #[path = "../support/needs.rs"]
 mod needs;
-mod slides;
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/provider.rs"]
+mod provider;
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/user.rs"]
+mod user;
 #[path = "../support/webdriver.rs"]
 mod webdriver;

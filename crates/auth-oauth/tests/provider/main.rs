@@ -7,8 +7,10 @@ mod keys;
 mod logins;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
+#[path = "../../../../tests/support/provider.rs"]
 mod provider;
 mod renewal;
+#[path = "../../../../tests/support/user.rs"]
 mod user;
 #[path = "../../../../tests/support/webdriver.rs"]
 mod webdriver;

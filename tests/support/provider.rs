@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 
 use crate::needs;
 
-const AUDIENCE: &str = "https://platform.test";
+pub(crate) const AUDIENCE: &str = "https://platform.test";
 pub(crate) const TOKEN: &str = "/oauth/token";
 pub(crate) const JWKS: &str = "/.well-known/jwks.json";
 /// What takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-const PACKAGES: &str = include_str!("../../../../tests/peers/oidc-provider/package-lock.json");
-const PROGRAM: &str = include_str!("../../../../tests/peers/oidc-provider/server.mjs");
+const PACKAGES: &str = include_str!("../peers/oidc-provider/package-lock.json");
+const PROGRAM: &str = include_str!("../peers/oidc-provider/server.mjs");
 
 const REMEDY: &str = "copy tests/peers/oidc-provider to ~/.cache/aignostics-test-tools, or what AIGNOSTICS_TEST_TOOLS \
     names, and run `npm ci` in the copy, as .ci/run does";
