@@ -58,7 +58,9 @@ impl Roots {
 fn read(file: &Path, variable: Option<&'static str>) -> Result<Vec<Certificate>, BuildError> {
     let bytes = fs::read(file).map_err(|source| BuildError::unreadable(file, variable, source))?;
     let certificates = Certificate::from_pem_bundle(&bytes).unwrap_or_default();
-    if certificates.is_empty() { Err(BuildError::no_certificates(file, variable)) } else { Ok(certificates) }
+    // `/dev/null` in a variable says that there is nothing to add.
+    let is_refused = certificates.is_empty() && !(bytes.is_empty() && variable.is_some());
+    if is_refused { Err(BuildError::no_certificates(file, variable)) } else { Ok(certificates) }
 }
 
 #[cfg(test)]
@@ -81,5 +83,8 @@ mod tests {
         assert_eq!(folder.certificates.len(), of_system);
         let empty = Roots::read(&[], |_| Some("".into())).unwrap();
         assert!(empty.certificates.is_empty());
+        let nothing = Roots::read(&[], |variable| (variable == FILES[0]).then(|| "/dev/null".into())).unwrap();
+        assert!(nothing.certificates.is_empty());
+        assert!(Roots::read(&["/dev/null".into()], none).is_err(), "who names a file means something");
     }
 }

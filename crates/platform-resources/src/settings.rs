@@ -24,6 +24,7 @@ pub use sources::SettingSource;
 /// use platform_resources::Settings;
 ///
 /// let settings = Settings::builder()
+///     .with_home("/home/user")
 ///     .with_variables([("AIGNOSTICS_API_ROOT", "https://platform-staging.aignostics.com"), ("AIGNOSTICS_RUN_TIMEOUT", "60")])
 ///     .build()?;
 /// assert_eq!(settings.environment, Some("staging"));
