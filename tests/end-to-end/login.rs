@@ -281,3 +281,40 @@ fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
     assert!(renewed.stderr.contains("gives no token that is good for"), "{}", renewed.stderr);
 }
+
+#[test]
+fn the_doctor_says_what_is_not_well_and_what_would_mend_it() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let before = home.run(&["auth", "doctor"]);
+    before.assert_code(1);
+    let failed: Vec<_> = before.stdout.lines().filter(|line| line.starts_with("FAILED")).collect();
+    assert!(failed.len() == 1 && failed[0].contains("login: "), "{}", before.stdout);
+    assert!(before.stdout.contains("to do: log in (again)"), "{}", before.stdout);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.line);
+    login.succeeded();
+    let well = home.run(&["auth", "doctor"]);
+    well.assert_code(0);
+    for name in
+        ["settings", "identity provider", "clock", "platform", "storage", "logins on this machine", "port", "login"]
+    {
+        assert!(well.stdout.contains(&format!("ok      {name}")), "{name}: {}", well.stdout);
+    }
+    assert!(well.stdout.contains("auth0|emulator-1 of org_emulator"), "{}", well.stdout);
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ill = home
+        .command(&["auth", "doctor"])
+        .env("AIGNOSTICS_REDIRECT_URI", format!("http://127.0.0.1:{}/", taken.local_addr().unwrap().port()))
+        .env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9/")
+        .env("AIGNOSTICS_CACHE_DIR", "/proc/nowhere")
+        .output();
+    let ill = Ended::of(&ill.unwrap());
+    ill.assert_code(1);
+    let failed: Vec<_> = ill.stdout.lines().filter(|line| line.starts_with("FAILED")).collect();
+    let names = ["storage", "logins on this machine", "port for the browser", "login"];
+    assert!(names.iter().zip(&failed).all(|(name, line)| line[8..].starts_with(name)), "{}", ill.stdout);
+    assert_eq!((failed.len(), ill.stdout.matches("to do: ").count()), (4, 4), "{}", ill.stdout);
+}

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use url::Url;
@@ -30,6 +31,12 @@ impl Response {
     /// All headers of this name that are visible ASCII, in order.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.inner.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// When the server sent the answer, by its own clock (RFC 9110, section 6.6.1), if it says so.
+    pub fn date(&self) -> Option<SystemTime> {
+        let moment = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header("date")?).ok()?;
+        Some(moment.into())
     }
 
     /// The next piece of the body; `None` after the last.

@@ -60,6 +60,15 @@ impl BrowserLogin {
         Ok(Self { client, redirect, browser, patience: PATIENCE, prompt: None })
     }
 
+    /// Whether a redirect URL can be listened on right now.
+    ///
+    /// # Errors
+    ///
+    /// [`OAuthError::is_port_taken`], or it is none that a login can use.
+    pub fn check_redirect(redirect: &Url) -> Result<(), OAuthError> {
+        CallBack::try_bind(redirect).map(drop)
+    }
+
     /// How long the user may take; five minutes unless something is said.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

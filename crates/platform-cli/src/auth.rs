@@ -6,15 +6,18 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, anyhow};
 use auth_core::{AccessToken, Clock, SystemClock, TokenRequest};
 use clap::{Subcommand, ValueEnum};
-use platform_resources::{LoginWays, Service};
+use platform_resources::{Finding, LoginWays, Service};
 use serde_json::json;
 
 use crate::exit::Failure;
+use crate::shown::shown;
 use crate::signals::Signals;
 use crate::user::Access;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
+    /// Looks at all that a login depends on, and says what would mend it.
+    Doctor,
     /// Prints an access token of the login. Whoever has it is the user: hand it on by a pipe, not by an argument.
     Token {
         /// How long the token must be good for at least, such as 90s, 10m or 2h.
@@ -42,7 +45,28 @@ pub(crate) async fn run(action: Action, access: &Access, signals: Signals) -> Re
 }
 
 async fn act(action: Action, service: &Service) -> Result<(), Failure> {
-    let Action::Token { min_ttl, format } = action;
+    match action {
+        Action::Doctor => doctor(service).await,
+        Action::Token { min_ttl, format } => token(service, min_ttl, format).await,
+    }
+}
+
+async fn doctor(service: &Service) -> Result<(), Failure> {
+    let findings = service.examine().await;
+    let mut text = String::new();
+    for Finding { name, detail, remedy, .. } in &findings {
+        let verdict = if remedy.is_some() { "FAILED" } else { "ok" };
+        text += &format!("{verdict:6}  {name}: {}\n", shown(detail));
+        text.extend(remedy.iter().map(|remedy| format!("        to do: {remedy}\n")));
+    }
+    write!(io::stdout(), "{text}").context("nobody reads the findings")?;
+    match findings.iter().filter(|finding| !finding.is_well()).count() {
+        0 => Ok(()),
+        count => Err(anyhow!("{count} of {} are not well", findings.len()).into()),
+    }
+}
+
+async fn token(service: &Service, min_ttl: Option<Duration>, format: Format) -> Result<(), Failure> {
     let tokens = service.tokens(LoginWays::none())?;
     let mut token = tokens.token().await?;
     if let Some(least) = min_ttl

@@ -49,7 +49,7 @@ pub use outcome::ItemOutcome;
 pub use platform_download::{DownloadError, FolderError, Outcome, ResultFolder};
 pub use runs::{RunHandle, Runs};
 #[cfg(feature = "login")]
-pub use service::{Identity, LoggedOut, LoginWays, Service, ServiceBuilder};
+pub use service::{Finding, Identity, LoggedOut, LoginWays, Service, ServiceBuilder};
 pub use settings::{
     BucketSettings, OperationSettings, SettingProblem, SettingSource, Settings, SettingsBuilder, SettingsError,
 };

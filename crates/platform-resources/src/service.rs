@@ -1,5 +1,6 @@
 //! Logins of users, as settings say, and what depends on them.
 
+mod doctor;
 mod ways;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{BuildError, Client, Error, Settings};
 
+pub use doctor::Finding;
 pub use ways::LoginWays;
 
 /// Logs a user in and out at the platform that [`Settings`] describe, and makes clients for them. What was logged in is kept
@@ -34,6 +36,7 @@ pub use ways::LoginWays;
 #[derive(Clone, Debug)]
 pub struct Service {
     settings: Arc<Settings>,
+    http: HttpClient,
     roots: Vec<PathBuf>,
     interactive: OAuthClient,
     device: Option<OAuthClient>,
@@ -265,6 +268,7 @@ impl ServiceBuilder {
             device: settings.client_id_device.as_deref().map(client),
             store: FileTokenStore::new(settings.cache_folder.join("logins")),
             verifier,
+            http,
             roots,
             settings: Arc::new(settings),
         })

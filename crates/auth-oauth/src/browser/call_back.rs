@@ -68,26 +68,29 @@ impl CallBack {
 
     /// Listens where `redirect` says.
     pub(super) async fn bind(redirect: &Url) -> Result<Self, OAuthError> {
-        let addresses = Self::addresses(redirect)?;
-        let port = redirect.port_or_known_default().unwrap_or(0);
         let mut tries = 1;
         loop {
-            match listen(&addresses, port) {
-                Ok((listeners, port)) => {
-                    let mut redirect = redirect.clone();
-                    // A URL with a host takes any port.
-                    let _ = redirect.set_port(Some(port));
-                    return Ok(Self { listeners, redirect });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {
-                    tracing::debug!(port, tries, "the port of the redirect URL is taken");
+            match Self::try_bind(redirect) {
+                Err(error) if error.is_port_taken() && tries < TRIES => {
+                    tracing::debug!(%redirect, tries, "the port of the redirect URL is taken");
                     tries += 1;
                     #[expect(clippy::disallowed_methods, reason = "nobody says when a port becomes free")]
                     tokio::time::sleep(BETWEEN_TRIES).await;
                 }
-                Err(error) => return Err(OAuthError::listen(port, error)),
+                outcome => return outcome,
             }
         }
+    }
+
+    /// The same, once.
+    pub(super) fn try_bind(redirect: &Url) -> Result<Self, OAuthError> {
+        let addresses = Self::addresses(redirect)?;
+        let port = redirect.port_or_known_default().unwrap_or(0);
+        let (listeners, port) = listen(&addresses, port).map_err(|error| OAuthError::listen(port, error))?;
+        let mut redirect = redirect.clone();
+        // A URL with a host takes any port.
+        let _ = redirect.set_port(Some(port));
+        Ok(Self { listeners, redirect })
     }
 
     /// The redirect URL, with its port.

@@ -1,0 +1,204 @@
+//! What keeps a user from logging in, each with a way out.
+
+use std::error::Error as _;
+use std::fmt::Display;
+use std::time::{Duration, SystemTime};
+
+use auth_core::{Acquired, Clock, RefreshLease, SystemClock};
+use auth_http::{HttpError, Request};
+use auth_oauth::{BrowserLogin, StoreError};
+use url::Url;
+
+use super::{LoginWays, Service};
+
+/// A look at a server takes no longer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A process that renews the login has the lock for a moment.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Tokens are judged with this much leeway.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// What was looked at, and how it is. No secret is in it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What was looked at.
+    pub name: &'static str,
+    /// How it is.
+    pub detail: String,
+    /// What would mend it; `None` if it is well.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn well(name: &'static str, detail: impl Display) -> Self {
+        Self { name, detail: detail.to_string(), remedy: None }
+    }
+
+    fn ill(name: &'static str, detail: impl Display, remedy: impl Into<String>) -> Self {
+        Self { name, detail: detail.to_string(), remedy: Some(remedy.into()) }
+    }
+
+    /// Nothing is wrong with it.
+    pub fn is_well(&self) -> bool {
+        self.remedy.is_none()
+    }
+}
+
+impl Service {
+    /// Looks at everything that a login depends on: settings, the way to each server, clocks, the folder for logins and
+    /// its locks, the port for the browser, and the login itself. Nobody is asked to log in.
+    pub async fn examine(&self) -> Vec<Finding> {
+        let settings = self.settings();
+        let mut findings = vec![self.examine_settings()];
+        let (issuer, moment) = self.reach("identity provider", settings.jwks_url.clone()).await;
+        findings.push(issuer);
+        findings.extend(moment.map(clock));
+        for (name, url) in [
+            ("platform", settings.api_root.join("/health").unwrap_or_else(|_| settings.api_root.clone())),
+            ("storage", settings.bucket.endpoint.clone()),
+        ] {
+            findings.push(self.reach(name, url).await.0);
+        }
+        findings.push(self.examine_store().await);
+        findings.push(self.examine_port());
+        findings.push(self.examine_login().await);
+        findings
+    }
+
+    fn examine_settings(&self) -> Finding {
+        let settings = self.settings();
+        let detail = format!("{} at {}", settings.environment.unwrap_or("a platform of your own"), settings.api_root);
+        if settings.ignored.is_empty() {
+            return Finding::well("settings", detail);
+        }
+        let names = settings.ignored.join(", ");
+        let detail = format!("{detail}; the `.env` of the working folder says {names}, which it may not");
+        Finding::ill(
+            "settings",
+            detail,
+            "set them in the environment or in the file that AIGNOSTICS_ENV_FILE names, or trust the folder",
+        )
+    }
+
+    /// Whether a server answers, whatever it says, and what time it has.
+    async fn reach(&self, name: &'static str, url: Url) -> (Finding, Option<SystemTime>) {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        match self.http.send(Request::get(url).with_timeout(TIMEOUT)).await {
+            Ok(response) if response.status() >= 500 => {
+                let detail = format!("{host} answers {}", response.status());
+                (
+                    Finding::ill(name, detail, "it is at fault itself: try later, or look at its status page"),
+                    response.date(),
+                )
+            }
+            Ok(response) => (Finding::well(name, format!("{host} answers")), response.date()),
+            Err(error) => (unreachable(name, &error), None),
+        }
+    }
+
+    async fn examine_store(&self) -> Finding {
+        let name = "logins on this machine";
+        let folder = self.settings().cache_folder.join("logins");
+        match self.store.clone().with_wait(LOCK_WAIT).acquire(&self.key(), None).await {
+            Ok(Acquired::Adopted(_)) => Finding::well(name, folder.display()),
+            Ok(Acquired::Leading(lease)) => {
+                lease.give_up().await;
+                Finding::well(name, folder.display())
+            }
+            Err(error) => {
+                let detail = StoreError::of(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                Finding::ill(name, detail, "make the folder writable, or name another by AIGNOSTICS_CACHE_DIR")
+            }
+        }
+    }
+
+    fn examine_port(&self) -> Finding {
+        let (name, redirect) = ("port for the browser", &self.settings().redirect_url);
+        match BrowserLogin::check_redirect(redirect) {
+            Ok(()) => Finding::well(name, redirect),
+            Err(error) => Finding::ill(
+                name,
+                error,
+                "end what listens there, log in by a device, or name another redirect URL by AIGNOSTICS_REDIRECT_URI",
+            ),
+        }
+    }
+
+    async fn examine_login(&self) -> Finding {
+        let name = "login";
+        let log_in = "log in (again)";
+        let token = match self.tokens(LoginWays::none()) {
+            Ok(tokens) => tokens.token().await,
+            Err(error) => return Finding::ill(name, error, log_in),
+        };
+        let token = match token {
+            Ok(token) => token,
+            Err(error) => {
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                return Finding::ill(name, format!("{error}{cause}"), log_in);
+            }
+        };
+        match self.verifier.verify(token.secret()).await {
+            Ok(claims) => {
+                let end = claims.expires_at().and_then(|end| end.duration_since(SystemClock.now()).ok());
+                let left =
+                    end.map_or_else(|| "without an end".to_owned(), |left| format!("{} min left", left.as_secs() / 60));
+                let organization = claims.org_id.as_deref().unwrap_or("no organisation");
+                Finding::well(name, format!("{} of {organization}, {left}", claims.sub))
+            }
+            Err(error) if error.is_transient() => {
+                Finding::ill(name, error, "let the identity provider be reached first")
+            }
+            Err(error) => Finding::ill(name, error, log_in),
+        }
+    }
+}
+
+fn unreachable(name: &'static str, error: &HttpError) -> Finding {
+    let chain = std::iter::successors(error.source(), |&error| error.source());
+    let cause = chain.last().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let remedy = match error.proxy() {
+        _ if error.is_untrusted() => {
+            "if a proxy of your network stands in between, name its certificate by --ca-cert or REQUESTS_CA_BUNDLE"
+                .to_owned()
+        }
+        Some(proxy) => format!(
+            "ask whether the proxy {proxy} and its password are right (HTTPS_PROXY), or go around it (NO_PROXY)"
+        ),
+        None if error.is_timeout() => {
+            "look whether a firewall stands in between, or a proxy is needed (HTTPS_PROXY)".to_owned()
+        }
+        None => "look whether the name can be resolved and the network is there, or a proxy is needed (HTTPS_PROXY)"
+            .to_owned(),
+    };
+    Finding::ill(name, format!("{error}{cause}"), remedy)
+}
+
+fn clock(theirs: SystemTime) -> Finding {
+    let ours = SystemClock.now();
+    let skew = ours.duration_since(theirs).unwrap_or_else(|ahead| ahead.duration());
+    let detail = format!("{} s from that of the identity provider", skew.as_secs());
+    if skew <= SKEW {
+        Finding::well("clock", detail)
+    } else {
+        Finding::ill("clock", detail, "set the clock of this machine; tokens are refused until then")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_may_differ_by_a_minute() {
+        let shifted = |seconds: i64| {
+            let now = SystemClock.now();
+            let by = Duration::from_secs(seconds.unsigned_abs());
+            clock(if seconds < 0 { now - by } else { now + by })
+        };
+        for (seconds, is_well) in [(0, true), (55, true), (-55, true), (70, false), (-70, false)] {
+            assert_eq!(shifted(seconds).is_well(), is_well, "{seconds}");
+        }
+    }
+}
