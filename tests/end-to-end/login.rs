@@ -204,6 +204,8 @@ fn a_refresh_token_among_the_variables_is_a_login_of_its_own_that_is_not_logged_
     assert_eq!(run(&["auth", "token"]).stdout, token.stdout, "it is kept");
     run(&["user", "whoami"]).assert_code(0);
     run(&["user", "logout"]).assert_code(2);
+    let other = run(&["user", "login", "--relogin", "--no-browser"]);
+    assert!(other.code == Some(1) && other.stderr.contains("AIGNOSTICS_REFRESH_TOKEN decides"), "{}", other.stderr);
     assert_eq!(run(&["auth", "token"]).stdout, token.stdout);
     home.run(&["auth", "token"]).assert_code(1);
 }
@@ -280,6 +282,31 @@ fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     // The login is renewed once more, with the refresh token that was kept.
     let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
     assert!(renewed.stderr.contains("gives no token that is good for"), "{}", renewed.stderr);
+}
+
+#[test]
+fn a_login_that_could_not_be_kept_is_not_begun() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let ended = home.command(&["user", "login", "--no-browser"]).env("AIGNOSTICS_CACHE_DIR", "/proc/nowhere").output();
+    let ended = Ended::of(&ended.unwrap());
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("/proc/nowhere") && !ended.stderr.contains("to log in"), "{}", ended.stderr);
+}
+
+#[test]
+#[cfg(unix)]
+fn nobody_waits_for_a_user_who_is_being_asked() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    let token = home.run(&["auth", "token"]);
+    assert!(token.code == Some(1) && token.stderr.contains("log in first"), "{}", token.stderr);
+    home.visit(&login.line);
+    login.succeeded();
+    home.run(&["auth", "token"]).assert_code(0);
 }
 
 #[test]

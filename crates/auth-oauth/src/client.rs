@@ -121,6 +121,11 @@ impl OAuthClient {
         self
     }
 
+    /// The same client under another name, at the same provider.
+    pub(crate) fn with_id(self, id: String) -> Self {
+        self.with(|inner| inner.id = id)
+    }
+
     /// How the provider knows it.
     pub fn id(&self) -> &str {
         &self.0.id
@@ -203,6 +208,9 @@ impl OAuthClient {
 
     /// Sends a question, and reads the token in the answer.
     pub(crate) async fn redeem(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
+        if let Some(verifier) = &self.0.verifier {
+            verifier.prepare().await.map_err(OAuthError::jwt)?;
+        }
         let answer = exchange.send(self.http()).await.map_err(OAuthError::http)?;
         self.verified(answer.token(self.clock().now())?).await
     }

@@ -169,7 +169,8 @@ impl OAuthError {
     pub fn is_transient(&self) -> bool {
         match &self.0 {
             Kind::Http(error) => error.is_broken(),
-            Kind::Status(status) => *status >= 500,
+            Kind::Jwt(error) => error.is_transient(),
+            Kind::Status(status) => *status >= 500 || *status == 429,
             _ => self.is_code(&["temporarily_unavailable", "server_error"]),
         }
     }

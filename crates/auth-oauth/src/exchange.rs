@@ -82,8 +82,9 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    pub(crate) fn is_server_error(&self) -> bool {
-        self.status >= 500
+    /// The provider is at fault, or wants to be left alone for a while.
+    pub(crate) fn is_overburdened(&self) -> bool {
+        self.status >= 500 || self.status == 429
     }
 
     /// The token in the answer of a token endpoint (RFC 6749, section 5.1).
@@ -106,6 +107,8 @@ impl Answer {
     /// The error that an answer other than a good one means.
     pub(crate) fn refusal(&self) -> OAuthError {
         match serde_json::from_slice::<Refusal>(&self.body) {
+            // Whatever it says of the credential then, it does not mean it.
+            _ if self.is_overburdened() => OAuthError::status(self.status),
             Ok(Refusal { error, error_description }) => {
                 OAuthError::refused(shown(&error), error_description.as_deref().map(shown))
             }

@@ -119,6 +119,13 @@ impl JwtVerifier {
         self
     }
 
+    /// Has the keys of the issuer at hand: what is paid for a token – a code, a refresh token – should not be spent when
+    /// the token could not be verified.
+    pub(crate) async fn prepare(&self) -> Result<(), JwtError> {
+        let terms = Terms { clock: &self.clock, lifetime: self.key_lifetime };
+        Ok(self.keys.prepare(&terms).await?)
+    }
+
     /// Verifies `token`, with the keys at hand or, where there are none or not that of the token, with
     /// those that the issuer publishes now.
     ///

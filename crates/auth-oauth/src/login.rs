@@ -100,12 +100,15 @@ impl UserLogin {
     /// Renews a login by the client that it belongs to.
     async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
-        RefreshGrant::new(self.client_of(previous).clone()).redeem(refresh_token, request).await
+        RefreshGrant::new(self.client_of(previous)).redeem(refresh_token, request).await
     }
 
-    fn client_of(&self, token: &AccessToken) -> &OAuthClient {
-        let id = client_id_of(token);
-        self.clients.iter().find(|client| Some(client.id()) == id.as_deref()).unwrap_or(&self.clients[0])
+    fn client_of(&self, token: &AccessToken) -> OAuthClient {
+        let first = &self.clients[0];
+        let Some(id) = client_id_of(token) else { return first.clone() };
+        let known = self.clients.iter().find(|client| client.id() == id);
+        // One that is not set up here any more: another would be refused, and that would end the login.
+        known.cloned().unwrap_or_else(|| first.clone().with_id(id))
     }
 }
 

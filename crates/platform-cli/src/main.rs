@@ -64,7 +64,11 @@ fn main() -> ExitCode {
 
 fn log(verbose: bool) {
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let filter = EnvFilter::new(if verbose { VERBOSE } else { "platform_emulator=warn,platform_resources=warn" });
+    let filter = EnvFilter::new(if verbose {
+        VERBOSE
+    } else {
+        "auth_core=warn,auth_oauth=warn,platform_emulator=warn,platform_resources=warn"
+    });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     // Whoever closed stderr does not want to hear of that either.
     log.log_internal_errors(false).init();

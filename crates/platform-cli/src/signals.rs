@@ -49,7 +49,7 @@ impl Signals {
         self.end_after(work, || false).await
     }
 
-    /// The same, but not while `is_delicate`, for as long as that may take; a second signal ends it at once.
+    /// The same, but not while `is_delicate`, for up to five seconds; a second signal ends it at once.
     pub(crate) async fn end_after(
         mut self,
         work: impl Future<Output = Result<(), Failure>>,

@@ -108,8 +108,8 @@ async fn act(action: Action, service: &Service) -> Result<(), Failure> {
     match action {
         Action::Login { relogin, how } => {
             let ways = how.ways(service);
-            log_in(service, ways.clone(), relogin).await?;
-            let Identity { me, .. } = service.who(ways).await?;
+            log_in(service, ways, relogin).await?;
+            let Identity { me, .. } = service.who(LoginWays::none()).await?;
             let name = me.user.name.or(me.user.email).unwrap_or(me.user.id);
             say(&format!("logged in as {} of {}", crate::shown::shown(name), crate::shown::shown(me.organization.id)));
             Ok(())
@@ -132,8 +132,8 @@ async fn act(action: Action, service: &Service) -> Result<(), Failure> {
         },
         Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
             let ways = how.ways(service);
-            log_in(service, ways.clone(), relogin).await?;
-            let identity = described(&service.who(ways).await?);
+            log_in(service, ways, relogin).await?;
+            let identity = described(&service.who(LoginWays::none()).await?);
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
             let text = serde_json::to_string_pretty(&identity).context("the answer cannot be shown")?;
             Ok(writeln!(io::stdout(), "{text}").context("nobody reads the answer")?)
@@ -142,12 +142,7 @@ async fn act(action: Action, service: &Service) -> Result<(), Failure> {
 }
 
 async fn log_in(service: &Service, ways: LoginWays, again: bool) -> Result<(), Failure> {
-    if again {
-        service.log_in(ways).await?;
-    } else {
-        service.tokens(ways)?.token().await?;
-    }
-    Ok(())
+    Ok(if again { service.log_in(ways).await } else { service.ensure_login(ways).await }?)
 }
 
 /// Says on stderr how it went: stdout is for data.

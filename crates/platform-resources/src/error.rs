@@ -36,6 +36,8 @@ enum Login {
     Claims(#[source] auth_oauth::JwtError),
     #[error("nobody is logged in")]
     NotLoggedIn,
+    #[error("AIGNOSTICS_REFRESH_TOKEN decides who is logged in: unset it to log in as somebody else")]
+    Decided,
     #[error("a login by a device needs a client of its own: set AIGNOSTICS_CLIENT_ID_DEVICE")]
     NoDeviceClient,
 }
@@ -90,6 +92,11 @@ impl Error {
     #[cfg(feature = "login")]
     pub(crate) fn not_logged_in() -> Self {
         Kind::Login(Login::NotLoggedIn).into()
+    }
+
+    #[cfg(feature = "login")]
+    pub(crate) fn decided() -> Self {
+        Kind::Login(Login::Decided).into()
     }
 
     #[cfg(feature = "login")]

@@ -134,12 +134,35 @@ impl Service {
         Ok(builder.build()?)
     }
 
+    /// Logs in, unless a login goes on. No other process waits while the user is asked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`log_in`](Self::log_in), and what else there is that keeps a login from being renewed.
+    pub async fn ensure_login(&self, ways: LoginWays) -> Result<(), Error> {
+        match self.tokens(LoginWays::none())?.token().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_refused() && self.settings.refresh_token.is_none() => {
+                tracing::info!(error = &error as &dyn std::error::Error, "no login goes on");
+                self.log_in(ways).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Logs in, whatever login there is; that one is replaced when the new one stands.
     ///
     /// # Errors
     ///
-    /// [`Error::is_login`]: the user did not log in, or the provider refused; or the login could not be kept.
+    /// [`Error::is_login`]: the user did not log in, or the provider refused; or the login could not be kept, which is found
+    /// out before anybody is asked; or a refresh token among the settings decides who is logged in.
     pub async fn log_in(&self, ways: LoginWays) -> Result<(), Error> {
+        if self.settings.refresh_token.is_some() {
+            return Err(Error::decided());
+        }
+        if let Acquired::Leading(lease) = self.store.acquire(&self.login_key(), None).await? {
+            lease.give_up().await;
+        }
         let token = self.login(ways)?.log_in(&TokenRequest::default()).await?;
         Ok(self.store.set(&self.login_key(), &token).await?)
     }
@@ -151,16 +174,17 @@ impl Service {
     /// [`Error::is_not_logged_in`], or the login could not be deleted.
     pub async fn log_out(&self) -> Result<LoggedOut, Error> {
         let key = self.login_key();
-        let (token, lease) = match self.store.acquire(&key, None).await? {
-            Acquired::Adopted(token) => (Some(token), None),
-            Acquired::Leading(lease) => (lease.current().cloned(), Some(lease)),
+        let mut known = None;
+        // Under the lease, so that what is told to the provider is what was deleted, and nobody renews it meanwhile.
+        let lease = loop {
+            match self.store.acquire(&key, known.as_ref()).await? {
+                Acquired::Adopted(token) => known = Some(token),
+                Acquired::Leading(lease) => break lease,
+            }
         };
-        if let Some(lease) = lease {
-            lease.give_up().await;
-        }
-        let token = token.ok_or_else(Error::not_logged_in)?;
+        let token = lease.current().cloned().ok_or_else(Error::not_logged_in)?;
         // First here: what is gone here can be used here no more, whatever the provider says.
-        self.store.delete(&key).await?;
+        lease.discard(&token).await;
         let told = self.login(LoginWays::none())?.revoke(&token).await;
         Ok(told.map_or_else(LoggedOut::HereOnly, |()| LoggedOut::Everywhere))
     }

@@ -131,6 +131,8 @@ pub struct SettingsBuilder {
     working_folder: Option<PathBuf>,
     home: Option<PathBuf>,
     trusts_working_folder: bool,
+    /// Variables whose values are not text, without their prefix.
+    garbled: Vec<String>,
 }
 
 impl Settings {
@@ -146,10 +148,13 @@ impl Settings {
 
     /// The same, where more can be said first.
     pub fn of_this_process() -> SettingsBuilder {
+        let named =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string())));
+        let (texts, garbled): (Vec<_>, Vec<_>) = named.partition(|(_, value)| value.is_ok());
+        let garbled = garbled.iter().filter_map(|(name, _)| Some(name.strip_prefix(sources::PREFIX)?.to_owned()));
         SettingsBuilder {
-            variables: std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-                .collect(),
+            variables: texts.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect(),
+            garbled: garbled.collect(),
             working_folder: std::env::current_dir().ok(),
             home: etcetera::home_dir().ok(),
             trusts_working_folder: false,
@@ -202,7 +207,8 @@ impl SettingsBuilder {
     /// [`SettingsError`] with all that is wrong: values, files, and an unknown platform that is not described in full.
     pub fn build(self) -> Result<Settings, SettingsError> {
         let (home, working_folder) = (self.home.clone(), self.working_folder);
-        let mut reader = Reader::new(self.variables, working_folder, self.home, self.trusts_working_folder);
+        let mut reader =
+            Reader::new(self.variables, working_folder, self.home, self.trusts_working_folder, self.garbled);
         let settings = read(&mut reader, home);
         reader.finish(settings)
     }

@@ -40,7 +40,7 @@ impl Polling {
     pub(super) fn next(&mut self, answer: Result<Answer, HttpError>, now: SystemTime) -> Result<Next, OAuthError> {
         match answer {
             Ok(answer) if answer.is_success() => return answer.token(now).map(Next::Done),
-            Ok(answer) if answer.is_server_error() => {
+            Ok(answer) if answer.is_overburdened() => {
                 tracing::debug!("the identity provider is at fault, and asked again");
             }
             Ok(answer) => match answer.refusal() {
@@ -92,7 +92,10 @@ mod tests {
         for (code, seconds) in answers {
             assert_eq!(wait(polling.next(Ok(error(code)), START)), seconds, "{code}");
         }
-        assert_eq!(wait(polling.next(Ok(Answer::new(503, "busy")), START)), 15, "a provider at fault");
+        for status in [503, 429] {
+            let answer = Answer::new(status, r#"{"error":"invalid_grant"}"#);
+            assert_eq!(wait(polling.next(Ok(answer), START)), 15, "a provider at fault");
+        }
         let answer = Answer::new(200, r#"{"access_token":"t","token_type":"Bearer","expires_in":60}"#);
         let Ok(Next::Done(token)) = polling.next(Ok(answer), START) else { panic!("it is done") };
         assert_eq!(token.expires_at(), Some(after(60)));

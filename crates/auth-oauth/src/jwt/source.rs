@@ -63,6 +63,11 @@ impl KeySource {
         Self { http, url, state: Mutex::default() }
     }
 
+    /// Has keys at hand, so that a verification right after this need not ask for them.
+    pub(super) async fn prepare(self: &Arc<Self>, terms: &Terms<'_>) -> Result<(), KeyError> {
+        self.keys(terms).await.map(drop)
+    }
+
     /// The key of this name for this algorithm, if the issuer publishes it.
     pub(super) async fn find(
         self: &Arc<Self>,

@@ -135,6 +135,46 @@ async fn a_token_that_the_platform_rejects_while_the_provider_is_away_does_not_c
     assert!(!renewed.is_same(&rejected));
 }
 
+#[tokio::test]
+async fn a_renewal_that_could_not_be_verified_is_not_begun() {
+    let home = Home::new().await;
+    home.process(home.device_login()).token().await.unwrap();
+    home.clock.advance(DAY);
+    let away = platform_emulator::Effect::Status { status: 503, body: None };
+    let away = platform_emulator::Fault::new(away).on(Server::Identity).with_path("/.well-known/jwks.json").times(1);
+    home.lab.emulator.control().unwrap().inject(&away).await.unwrap();
+    let error = home.process(home.login()).token().await.unwrap_err();
+    assert!(!error.is_refused() && behind(&error).is_transient(), "{error:?}");
+    assert_eq!(home.asked("/oauth/token").await, 1, "the refresh token was not spent");
+    home.process(home.login()).token().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_login_of_a_client_that_is_not_set_up_any_more_is_renewed_all_the_same() {
+    let home = Home::new().await;
+    let login = home.process(home.device_login()).token().await.unwrap();
+    home.clock.advance(DAY);
+    let alone = UserLogin::new(home.client(INTERACTIVE_CLIENT_ID));
+    let renewed = home.process(alone).token().await.unwrap();
+    assert!(!renewed.is_same(&login));
+}
+
+#[tokio::test]
+async fn a_provider_at_fault_refuses_nobody_whatever_it_says() {
+    let home = Home::new().await;
+    home.process(home.device_login()).token().await.unwrap();
+    home.clock.advance(DAY);
+    for status in [500, 429] {
+        let body = Some(r#"{"error":"invalid_grant"}"#.to_owned());
+        let fault = platform_emulator::Effect::Status { status, body };
+        let fault = platform_emulator::Fault::new(fault).on(Server::Identity).with_path("/oauth/token").times(1);
+        home.lab.emulator.control().unwrap().inject(&fault).await.unwrap();
+        let error = home.process(home.login()).token().await.unwrap_err();
+        assert!(!error.is_refused() && behind(&error).is_transient(), "{error:?}");
+    }
+    home.process(home.login()).token().await.unwrap();
+}
+
 /// A browser that cannot be opened.
 #[derive(Debug)]
 struct Broken;

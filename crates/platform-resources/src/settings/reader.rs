@@ -72,21 +72,21 @@ impl Reader {
         working_folder: Option<PathBuf>,
         home: Option<PathBuf>,
         trusts_working_folder: bool,
+        garbled: Vec<String>,
     ) -> Self {
         let layers = vec![Layer::environment(variables)];
         let mut reader = Self { layers, ignored: Vec::new(), problems: Vec::new() };
-        if let Some(path) = working_folder.map(|folder| folder.join(".env")) {
-            match Layer::file(&path, false) {
-                Ok(Some(mut layer)) => {
-                    let untrusted = if trusts_working_folder { Vec::new() } else { layer.distrust(&path) };
-                    for unusable in untrusted {
-                        reader.note(unusable);
-                    }
-                    reader.layers.push(layer);
-                }
-                Ok(None) => {}
-                Err(unusable) => reader.note(unusable),
+        for name in garbled {
+            reader.problem(&name, SettingSource::Environment, "is not UTF-8");
+        }
+        if let Some(path) = working_folder.map(|folder| folder.join(".env"))
+            && let Some(mut layer) = Layer::working_folder(&path)
+        {
+            let untrusted = if trusts_working_folder { Vec::new() } else { layer.distrust(&path) };
+            for unusable in untrusted {
+                reader.note(unusable);
             }
+            reader.layers.push(layer);
         }
         let named = reader.layers.iter().find_map(|layer| layer.get(ENV_FILE)).map(PathBuf::from);
         let (path, is_needed) = (named.clone().or_else(|| Some(home?.join(".aignostics/.env"))), named.is_some());

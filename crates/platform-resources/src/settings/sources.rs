@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
 
 /// What begins or ends like this is not taken from the working folder. The names are without their prefix.
-const NOT_FROM_THE_WORKING_FOLDER: [&str; 15] = [
+const NOT_FROM_THE_WORKING_FOLDER: [&str; 16] = [
     "API_ROOT",
     "AUDIENCE",
     "AUTHORIZATION_BASE_URL",
@@ -29,6 +29,7 @@ const NOT_FROM_THE_WORKING_FOLDER: [&str; 15] = [
     "ORGANIZATION_ID",
     "REDIRECT_URI",
     "REFRESH_TOKEN",
+    "SCOPE",
     "STATUS_PAGE_URL",
     "TOKEN_URL",
 ];
@@ -79,6 +80,19 @@ impl Layer {
     /// A value by the name of its variable; an empty one counts as absent.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The variables in the `.env` of the working folder, as far as they can be read: it may be meant for something else.
+    pub(super) fn working_folder(path: &Path) -> Option<Self> {
+        // A folder of this name is an environment of Python; anything else but a file could make us wait.
+        if !path.is_file() {
+            return None;
+        }
+        let (values, unreadable): (Vec<_>, Vec<_>) = dotenvy::from_path_iter(path).ok()?.partition(Result::is_ok);
+        if !unreadable.is_empty() {
+            tracing::warn!(path = %path.display(), lines = unreadable.len(), "lines that are not NAME=VALUE are left out");
+        }
+        Some(Self { source: SettingSource::File(path.to_owned()), values: values.into_iter().flatten().collect() })
     }
 
     /// The variables in a file; `None` if it is not there and need not be.

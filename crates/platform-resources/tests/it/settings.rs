@@ -176,6 +176,7 @@ fn a_file_that_came_with_a_folder_cannot_send_tokens_elsewhere_or_log_in_somebod
         "ORGANIZATION_ID",
         "REDIRECT_URI",
         "REFRESH_TOKEN",
+        "SCOPE",
         "STATUS_PAGE_URL",
         "TOKEN_URL",
     ];
@@ -205,4 +206,16 @@ fn the_source_of_what_is_wrong_is_named() {
     assert_eq!(error.problems()[0].source, SettingSource::File(file));
     let homeless = Settings::builder().build().unwrap_err();
     assert_eq!(problems(&homeless), ["CACHE_DIR"]);
+}
+
+#[test]
+fn a_working_folder_with_an_env_that_is_meant_for_something_else_is_no_problem() {
+    let working = TempDir::new().unwrap();
+    let path = working.path().join(".env");
+    fs::create_dir(&path).unwrap();
+    with(&[]).with_working_folder(working.path()).build().unwrap();
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, "FOO=bar baz qux\nAIGNOSTICS_RUN_TIMEOUT=5\n").unwrap();
+    let settings = with(&[]).with_working_folder(working.path()).build().unwrap();
+    assert_eq!(settings.run.timeout.as_secs(), 5);
 }
