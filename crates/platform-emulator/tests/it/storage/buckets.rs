@@ -171,3 +171,40 @@ async fn parts_that_do_not_fit_are_refused_and_the_upload_goes_on() {
     assert_eq!(send(&user, Method::Delete, abort, "").await.0, 204);
     assert_eq!(user.send(Request::get(bucket.get("b", HOUR))).await.status(), 404);
 }
+
+#[tokio::test]
+async fn parts_are_listed_page_by_page_and_a_page_of_nothing_promises_nothing() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let id = start(&user, &bucket, "paged").await;
+    for number in [3, 1, 7] {
+        upload_part(&user, &bucket, "paged", number, &id, vec![1; 10]).await;
+    }
+    let page = async |after: &str, most: &str| {
+        let mut action = bucket.bucket.list_parts(Some(&bucket.credentials), "paged", &id);
+        action.query_mut().insert("part-number-marker", after.to_owned());
+        action.query_mut().insert("max-parts", most.to_owned());
+        send(&user, Method::Get, action.sign(HOUR), "").await
+    };
+    for (after, most, numbers, next) in [
+        ("0", "2", &[1, 3][..], Some("<NextPartNumberMarker>3</NextPartNumberMarker>")),
+        ("3", "2", &[7], None),
+        ("0", "0", &[], None),
+    ] {
+        let (status, listed) = page(after, most).await;
+        let found: Vec<_> =
+            [1, 3, 7].into_iter().filter(|number| listed.contains(&format!("<PartNumber>{number}<"))).collect();
+        assert_eq!((status, found.as_slice()), (200, numbers), "{listed}");
+        assert!(listed.contains(&format!("<IsTruncated>{}<", next.is_some())), "{listed}");
+        assert!(next.is_none_or(|next| listed.contains(next)), "{listed}");
+    }
+    assert_eq!(page("one", "2").await.0, 400);
+
+    assert_eq!(send(&user, Method::Put, bucket.put("object", HOUR), "x").await.0, 200);
+    let nothing = list(&user, &bucket, |action| {
+        action.query_mut().insert("max-keys", "0");
+    });
+    assert!(nothing.await.contains("<IsTruncated>false<"));
+    let unlistable = bucket.put("\u{fffe}", HOUR);
+    assert_eq!(send(&user, Method::Put, unlistable, "x").await.0, 400, "XML has no such character");
+}
