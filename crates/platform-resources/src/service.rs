@@ -171,7 +171,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`Error::is_not_logged_in`], or the login could not be deleted.
+    /// [`Error::is_not_logged_in`], or the login could not be read. A login that cannot be deleted is only logged.
     pub async fn log_out(&self) -> Result<LoggedOut, Error> {
         let key = self.login_key();
         let mut known = None;
