@@ -78,6 +78,16 @@ impl<'a> Home<'a> {
         Login { child, said, line }
     }
 
+    /// Does so to the next answer of the token endpoint.
+    fn disturb(&self, effect: &Value) {
+        let control = &self.running.ready["control"];
+        let order = Request::new(Method::Post, format!("{}/faults", control["url"].as_str().unwrap()).parse().unwrap());
+        let order = order.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
+        let fault = json!({ "server": "identity", "path": "/oauth/token", "times": 1, "effect": effect });
+        let order = order.with_body("application/json", fault.to_string());
+        assert_eq!(self.runtime.block_on(http().send(order)).unwrap().status(), 201);
+    }
+
     fn get(&self, url: Url) -> Response {
         self.runtime.block_on(http().send(Request::get(url))).unwrap()
     }
@@ -135,7 +145,7 @@ fn a_user_logs_in_with_the_browser_is_known_and_logs_out() {
     out.assert_code(2);
     assert_eq!(out.told(), "error: nobody is logged in");
     let token = home.run(&["auth", "token"]);
-    token.assert_code(1);
+    token.assert_code(4);
     assert!(token.stdout.is_empty() && token.stderr.contains("log in first"), "{}", token.stderr);
 }
 
@@ -179,7 +189,7 @@ fn a_login_is_for_one_platform_and_nobody_else_may_read_it() {
     home.visit(&login.line);
     login.succeeded();
     let elsewhere = Home::new(&lab, &other).run(&["auth", "token"]);
-    elsewhere.assert_code(1);
+    elsewhere.assert_code(4);
     assert!(elsewhere.stderr.contains("log in first"), "{}", elsewhere.stderr);
     home.run(&["auth", "token"]).assert_code(0);
     #[cfg(unix)]
@@ -207,7 +217,7 @@ fn a_refresh_token_among_the_variables_is_a_login_of_its_own_that_is_not_logged_
     let other = run(&["user", "login", "--relogin", "--no-browser"]);
     assert!(other.code == Some(1) && other.stderr.contains("AIGNOSTICS_REFRESH_TOKEN decides"), "{}", other.stderr);
     assert_eq!(run(&["auth", "token"]).stdout, token.stdout);
-    home.run(&["auth", "token"]).assert_code(1);
+    home.run(&["auth", "token"]).assert_code(4);
 }
 
 #[test]
@@ -233,7 +243,7 @@ fn settings_that_cannot_be_used_are_named_and_a_folder_that_was_cloned_decides_n
         Ended::of(&command.output().unwrap())
     };
     let ignored = bare(&["auth", "token"]);
-    ignored.assert_code(1);
+    ignored.assert_code(4);
     assert!(
         ignored.stderr.contains("AIGNOSTICS_TOKEN_URL") && ignored.stderr.contains("log in first"),
         "{}",
@@ -258,13 +268,8 @@ fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
-    let control = &running.ready["control"];
-    let order = Request::new(Method::Post, format!("{}/faults", control["url"].as_str().unwrap()).parse().unwrap());
     // Rotated already, and a second on its way.
-    let late = json!({ "server": "identity", "path": "/oauth/token", "times": 1, "effect": { "kind": "bandwidth", "bytes_per_second": 1500 } });
-    let order = order.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
-    let ordered = home.runtime.block_on(http().send(order.with_body("application/json", late.to_string()))).unwrap();
-    assert_eq!(ordered.status(), 201);
+    home.disturb(&json!({ "kind": "bandwidth", "bytes_per_second": 1500 }));
 
     // It renews the login, as no token lasts so long.
     let mut renewing = home.command(&["auth", "token", "--min-ttl", "25h"]).stdout(Stdio::null()).spawn().unwrap();
@@ -282,6 +287,46 @@ fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     // The login is renewed once more, with the refresh token that was kept.
     let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
     assert!(renewed.stderr.contains("gives no token that is good for"), "{}", renewed.stderr);
+}
+
+#[test]
+fn a_token_that_could_not_be_replaced_stays_for_others() {
+    let lab = Lab::new();
+    let config = lab.path("config.toml");
+    std::fs::write(&config, "automatic_login = true").unwrap();
+    let running = Running::start(&lab, &["--control", "--config", config.to_str().unwrap()]);
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.line);
+    login.succeeded();
+    let token = home.run(&["auth", "token"]);
+    home.disturb(&json!({ "kind": "status", "status": 503 }));
+    let longer = home.run(&["auth", "token", "--min-ttl", "25h"]);
+    longer.assert_code(1);
+    assert!(longer.stdout.is_empty() && longer.stderr.contains("503"), "{}", longer.stderr);
+    assert_eq!(home.run(&["auth", "token"]).stdout, token.stdout);
+}
+
+#[test]
+fn a_logout_that_cannot_delete_the_login_says_so() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.line);
+    login.succeeded();
+    let files = std::fs::read_dir(home.cache().join("logins")).unwrap().map(|file| file.unwrap().path());
+    let file = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "json")).unwrap();
+    // What a writer leaves that was killed, but no file: it cannot be deleted, whoever tries.
+    let obstacle = file.with_extension("tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    let out = home.run(&["user", "logout"]);
+    out.assert_code(1);
+    assert!(out.stderr.contains(obstacle.to_str().unwrap()) && !out.stderr.contains("logged out"), "{}", out.stderr);
+    home.run(&["auth", "token"]).assert_code(0);
+    std::fs::remove_dir(&obstacle).unwrap();
+    home.run(&["user", "logout"]).assert_code(0);
+    home.run(&["auth", "token"]).assert_code(4);
 }
 
 #[test]
@@ -303,7 +348,7 @@ fn nobody_waits_for_a_user_who_is_being_asked() {
     let home = Home::new(&lab, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     let token = home.run(&["auth", "token"]);
-    assert!(token.code == Some(1) && token.stderr.contains("log in first"), "{}", token.stderr);
+    assert!(token.code == Some(4) && token.stderr.contains("log in first"), "{}", token.stderr);
     home.visit(&login.line);
     login.succeeded();
     home.run(&["auth", "token"]).assert_code(0);

@@ -28,6 +28,7 @@ pub struct ExpiryPolicy {
     buffer: Duration,
     fraction: f64,
     jitter: f64,
+    least: Duration,
 }
 
 /// Puts an [`ExpiryPolicy`] together.
@@ -61,7 +62,13 @@ pub enum ExpiryPolicyError {
 
 impl Default for ExpiryPolicy {
     fn default() -> Self {
-        Self { fallback: Duration::from_secs(300), buffer: Duration::from_secs(60), fraction: 0.25, jitter: 0.2 }
+        Self {
+            fallback: Duration::from_secs(300),
+            buffer: Duration::from_secs(60),
+            fraction: 0.25,
+            jitter: 0.2,
+            least: Duration::ZERO,
+        }
     }
 }
 
@@ -69,6 +76,13 @@ impl ExpiryPolicy {
     /// Starts from a fallback of 300 s, a buffer of 60 s, a quarter of the lifetime and a jitter of 0.2.
     pub fn builder() -> ExpiryPolicyBuilder {
         ExpiryPolicyBuilder(Self::default())
+    }
+
+    /// The same, but a token that is not good for `least` from now counts as ended, and is replaced before anything is
+    /// served. A provider that gives none so long is asked every time.
+    pub fn lasting(mut self, least: Duration) -> Self {
+        self.least = least;
+        self
     }
 
     /// The token with its end and the moment of its renewal filled in. `random` is from 0 to 1.
@@ -106,7 +120,7 @@ impl ExpiryPolicy {
         let Some(end) = token.expires_at() else { return Freshness::Fresh };
         // A cache of somebody else's may not have kept the moment.
         let refresh_at = token.refresh_at().unwrap_or_else(|| end.checked_sub(self.buffer).unwrap_or(end));
-        if end <= now {
+        if now.checked_add(self.least).is_none_or(|moment| end <= moment) {
             Freshness::Expired
         } else if refresh_at <= now {
             Freshness::Stale
@@ -147,7 +161,7 @@ impl ExpiryPolicyBuilder {
     ///
     /// A number is out of its range, or the buffer is not shorter than the fallback.
     pub fn build(self) -> Result<ExpiryPolicy, ExpiryPolicyError> {
-        let ExpiryPolicy { fallback, buffer, fraction, jitter } = self.0;
+        let ExpiryPolicy { fallback, buffer, fraction, jitter, least: _ } = self.0;
         if buffer >= fallback {
             return Err(ExpiryPolicyError::BufferSwallowsFallback { buffer, fallback });
         }

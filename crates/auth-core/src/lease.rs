@@ -19,7 +19,8 @@ pub trait RefreshLease: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the store is away, or the wait took too long. The caller then
-    /// obtains a token for itself.
+    /// obtains a token for itself, unless its provider
+    /// [needs the lease](crate::AsyncTokenProvider::needs_lease).
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError>;
 }
 
@@ -62,9 +63,14 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
     /// exactly what is stored, and lets another process try.
     ///
     /// A store that does not override it forgets nothing.
-    async fn discard(self: Box<Self>, refused: &AccessToken) {
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::is_cache`]: the store is away, and may still have it.
+    async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         let _ = refused;
         self.give_up().await;
+        Ok(())
     }
 }
 

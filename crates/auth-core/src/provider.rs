@@ -79,6 +79,13 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     fn credential_version(&self) -> u64 {
         0
     }
+
+    /// Whether what a token is obtained with is good once, as a refresh token is that rotates. A source
+    /// with a lease then asks for nothing while it cannot have the lease: two processes would redeem the
+    /// same, and lose the login.
+    fn needs_lease(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(feature = "async")]
@@ -152,6 +159,10 @@ impl<P: AsyncTokenProvider + ?Sized> AsyncTokenProvider for Arc<P> {
 
     fn credential_version(&self) -> u64 {
         (**self).credential_version()
+    }
+
+    fn needs_lease(&self) -> bool {
+        (**self).needs_lease()
     }
 }
 

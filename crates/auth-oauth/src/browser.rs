@@ -94,6 +94,7 @@ impl BrowserLogin {
         let page = client.endpoints().authorization.clone().ok_or(OAuthError::unsupported("the browser login"))?;
         // First the listener, then the URL: nobody else can be sent the code meanwhile.
         let call_back = CallBack::bind(&self.redirect).await?;
+        client.prepare().await?;
         let state = Secret::new(CsrfToken::new_random().into_secret());
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let url = self.page(page, &call_back, &state, &challenge, request);

@@ -208,11 +208,17 @@ impl OAuthClient {
 
     /// Sends a question, and reads the token in the answer.
     pub(crate) async fn redeem(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
-        if let Some(verifier) = &self.0.verifier {
-            verifier.prepare().await.map_err(OAuthError::jwt)?;
-        }
+        self.prepare().await?;
         let answer = exchange.send(self.http()).await.map_err(OAuthError::http)?;
         self.verified(answer.token(self.clock().now())?).await
+    }
+
+    /// Makes sure that a token could be verified, before anything is spent for it, or anybody asked.
+    pub(crate) async fn prepare(&self) -> Result<(), OAuthError> {
+        match &self.0.verifier {
+            Some(verifier) => verifier.prepare().await.map_err(OAuthError::jwt),
+            None => Ok(()),
+        }
     }
 
     /// The token, if it is what it must be.

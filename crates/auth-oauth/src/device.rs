@@ -86,6 +86,7 @@ impl DeviceLogin {
         let endpoint =
             client.endpoint(|usual| usual.device_authorization.as_ref(), |mtls| mtls.device_authorization.as_ref());
         let endpoint = endpoint.ok_or(OAuthError::unsupported("the device authorization"))?;
+        client.prepare().await?;
         let exchange = client.authenticated(Exchange::new(endpoint.clone()))?;
         let exchange =
             client.wanted(request).iter().fold(exchange, |exchange, (name, value)| exchange.with(name, value));

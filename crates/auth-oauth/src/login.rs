@@ -142,4 +142,9 @@ impl AsyncTokenProvider for UserLogin {
         }
         self.log_in(request).await.map_err(token_error)
     }
+
+    /// A refresh token that rotates is good once.
+    fn needs_lease(&self) -> bool {
+        true
+    }
 }

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
-use auth_core::{AccessToken, Clock, SystemClock, TokenRequest};
+use auth_core::{AccessToken, Clock, SystemClock};
 use clap::{Subcommand, ValueEnum};
-use platform_resources::{Finding, LoginWays, Service};
+use platform_resources::{Finding, Service};
 use serde_json::json;
 
 use crate::exit::Failure;
@@ -67,17 +67,11 @@ async fn doctor(service: &Service) -> Result<(), Failure> {
 }
 
 async fn token(service: &Service, min_ttl: Option<Duration>, format: Format) -> Result<(), Failure> {
-    let tokens = service.tokens(LoginWays::none())?;
-    let mut token = tokens.token().await?;
-    if let Some(least) = min_ttl
-        && !lasts(&token, least)
-    {
-        tokens.reject(&TokenRequest::default(), &token).await;
-        token = tokens.token().await?;
-        if !lasts(&token, least) {
-            let short = anyhow!("the identity provider gives no token that is good for {} s", least.as_secs());
-            return Err(short.into());
-        }
+    let least = min_ttl.unwrap_or_default();
+    let token = service.tokens_lasting(least).token().await.map_err(platform_resources::Error::from)?;
+    if !lasts(&token, least) {
+        let short = anyhow!("the identity provider gives no token that is good for {} s", least.as_secs());
+        return Err(short.into());
     }
     let text = match format {
         Format::Raw => token.secret().expose().to_owned(),

@@ -70,6 +70,8 @@ fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { code: 1, error: Some(error.into()) }
+        let error = error.into();
+        let needs_login = error.downcast_ref().is_some_and(Error::is_login_required);
+        Self { code: if needs_login { 4 } else { 1 }, error: Some(error) }
     }
 }

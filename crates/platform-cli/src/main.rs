@@ -27,7 +27,7 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failure, 2 bad input, 6 some items or artifacts failed, 130 interrupted, 143 terminated."
+    after_help = "Exit codes: 0 done, 1 failure, 2 bad input, 4 login required or refused, 6 some items or artifacts failed, 130 interrupted, 143 terminated."
 )]
 struct Arguments {
     /// Says on stderr what is asked and answered.

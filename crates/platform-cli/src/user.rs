@@ -109,7 +109,7 @@ async fn act(action: Action, service: &Service) -> Result<(), Failure> {
         Action::Login { relogin, how } => {
             let ways = how.ways(service);
             log_in(service, ways, relogin).await?;
-            let Identity { me, .. } = service.who(LoginWays::none()).await?;
+            let Identity { me, .. } = service.who().await?;
             let name = me.user.name.or(me.user.email).unwrap_or(me.user.id);
             say(&format!("logged in as {} of {}", crate::shown::shown(name), crate::shown::shown(me.organization.id)));
             Ok(())
@@ -133,7 +133,7 @@ async fn act(action: Action, service: &Service) -> Result<(), Failure> {
         Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
             let ways = how.ways(service);
             log_in(service, ways, relogin).await?;
-            let identity = described(&service.who(LoginWays::none()).await?);
+            let identity = described(&service.who().await?);
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
             let text = serde_json::to_string_pretty(&identity).context("the answer cannot be shown")?;
             Ok(writeln!(io::stdout(), "{text}").context("nobody reads the answer")?)

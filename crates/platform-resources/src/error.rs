@@ -110,6 +110,23 @@ impl Error {
         matches!(self.0, Kind::Login(_))
     }
 
+    /// A user has to log in (again) before this can be done: there is no login, or it was refused, or the user did not
+    /// complete it.
+    #[cfg(feature = "login")]
+    pub fn is_login_required(&self) -> bool {
+        use auth_core::TokenError;
+        use auth_oauth::OAuthError;
+
+        let is_oauth = |error: &OAuthError| {
+            error.is_login_required() || error.is_credential_refused() || error.is_denied() || error.is_expired()
+        };
+        self.is_not_logged_in()
+            || self.api().is_some_and(|api| api.status() == Some(401))
+            || std::iter::successors(Some(self as &dyn std::error::Error), |&error| error.source()).any(|error| {
+                error.downcast_ref().is_some_and(TokenError::is_refused) || error.downcast_ref().is_some_and(is_oauth)
+            })
+    }
+
     /// There is no login that could be ended.
     #[cfg(feature = "login")]
     pub fn is_not_logged_in(&self) -> bool {

@@ -5,12 +5,14 @@ mod ways;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use auth_core::{Acquired, AsyncTokenCache, AsyncTokenProvider, RefreshLease, TokenKey, TokenRequest, TokenSource};
+use auth_core::{
+    Acquired, AsyncTokenCache, AsyncTokenProvider, ExpiryPolicy, RefreshLease, TokenKey, TokenRequest, TokenSource,
+};
 use auth_http::HttpClient;
 use auth_oauth::{
-    Browser, BrowserLogin, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
+    BrowserLogin, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
 };
 use platform_api::models::Me;
 use sha2::{Digest, Sha256};
@@ -28,8 +30,9 @@ pub use ways::LoginWays;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let service = Service::builder(Settings::from_env()?).build()?;
-/// // Nobody is asked: who is not logged in gets an error that says so.
-/// let client = service.client(LoginWays::none())?;
+/// // Nobody is asked, as there is no way to: who is not logged in gets an error that says so.
+/// service.ensure_login(LoginWays::none()).await?;
+/// let client = service.client()?;
 /// println!("{}", client.me().await?.user.id);
 /// # Ok(()) }
 /// ```
@@ -101,28 +104,31 @@ impl Service {
         self.store.is_renewing()
     }
 
-    /// The tokens of the user, who is asked in these ways if there is no login that goes on. With a refresh token among the
-    /// settings, its login is the user's, and nobody is asked.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::is_login`]: the ways cannot be gone, such as by a device without a client for it.
-    pub fn tokens(&self, ways: LoginWays) -> Result<TokenSource, Error> {
+    /// The tokens of the user: of the refresh token among the settings, if there is one, and else of the login that goes
+    /// on. Nobody is asked to log in.
+    pub fn tokens(&self) -> TokenSource {
+        self.tokens_lasting(Duration::ZERO)
+    }
+
+    /// The same, each renewed first if it is not good for `least` from now. A provider that gives none so long gives what it
+    /// has; if it gives none, the token that is there stays for others.
+    pub fn tokens_lasting(&self, least: Duration) -> TokenSource {
         let provider: Arc<dyn AsyncTokenProvider> = match &self.settings.refresh_token {
             Some(secret) => Arc::new(RefreshGrant::new(self.interactive.clone()).with_refresh_token(secret.clone())),
-            None => Arc::new(self.login(ways)?),
+            None => Arc::new(self.renewal()),
         };
         let store = Arc::new(self.store.clone());
-        Ok(TokenSource::builder(self.key(), provider).with_cache(store.clone()).with_lease(store).build())
+        let source = TokenSource::builder(self.key(), provider).with_cache(store.clone()).with_lease(store);
+        source.with_expiry(ExpiryPolicy::default().lasting(least)).build()
     }
 
     /// A client of the platform for the user.
     ///
     /// # Errors
     ///
-    /// Those of [`tokens`](Self::tokens), or the HTTP client could not be set up.
-    pub fn client(&self, ways: LoginWays) -> Result<Client, Error> {
-        let mut builder = Client::builder(self.settings.api_root.clone(), self.tokens(ways)?);
+    /// The HTTP client could not be set up.
+    pub fn client(&self) -> Result<Client, BuildError> {
+        let mut builder = Client::builder(self.settings.api_root.clone(), self.tokens());
         if self.settings.is_plain_loopback() {
             builder = builder.with_plain_loopback();
         }
@@ -131,7 +137,7 @@ impl Service {
             builder = builder.with_storage_endpoint(self.settings.bucket.endpoint.clone());
         }
         let builder = self.roots.iter().fold(builder, crate::ClientBuilder::with_roots);
-        Ok(builder.build()?)
+        builder.build()
     }
 
     /// Logs in, unless a login goes on. No other process waits while the user is asked.
@@ -140,7 +146,7 @@ impl Service {
     ///
     /// Those of [`log_in`](Self::log_in), and what else there is that keeps a login from being renewed.
     pub async fn ensure_login(&self, ways: LoginWays) -> Result<(), Error> {
-        match self.tokens(LoginWays::none())?.token().await {
+        match self.tokens().token().await {
             Ok(_) => Ok(()),
             Err(error) if error.is_refused() && self.settings.refresh_token.is_none() => {
                 tracing::info!(error = &error as &dyn std::error::Error, "no login goes on");
@@ -171,7 +177,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`Error::is_not_logged_in`], or the login could not be read. A login that cannot be deleted is only logged.
+    /// [`Error::is_not_logged_in`]; or the login could not be read or deleted, and is as it was.
     pub async fn log_out(&self) -> Result<LoggedOut, Error> {
         let key = self.login_key();
         let mut known = None;
@@ -184,8 +190,8 @@ impl Service {
         };
         let token = lease.current().cloned().ok_or_else(Error::not_logged_in)?;
         // First here: what is gone here can be used here no more, whatever the provider says.
-        lease.discard(&token).await;
-        let told = self.login(LoginWays::none())?.revoke(&token).await;
+        lease.discard(&token).await?;
+        let told = self.renewal().revoke(&token).await;
         Ok(told.map_or_else(LoggedOut::HereOnly, |()| LoggedOut::Everywhere))
     }
 
@@ -194,10 +200,9 @@ impl Service {
     /// # Errors
     ///
     /// [`Error::is_login`], or the platform could not be asked.
-    pub async fn who(&self, ways: LoginWays) -> Result<Identity, Error> {
-        let client = self.client(ways)?;
-        let me = client.me().await?;
-        let token = self.tokens(LoginWays::none())?.token().await?;
+    pub async fn who(&self) -> Result<Identity, Error> {
+        let token = self.tokens().token().await?;
+        let me = self.client()?.me().await?;
         let claims = self.verifier.verify(token.secret()).await.map_err(Error::token_claims)?;
         let role = claims.text(&format!("{}/role", self.settings.audience));
         Ok(Identity {
@@ -213,23 +218,22 @@ impl Service {
         })
     }
 
+    /// The login that is there, for as long as it goes on.
+    fn renewal(&self) -> UserLogin {
+        self.device.iter().cloned().fold(UserLogin::new(self.interactive.clone()), UserLogin::with_client)
+    }
+
     fn login(&self, LoginWays { browser, device }: LoginWays) -> Result<UserLogin, Error> {
-        let mut login = UserLogin::new(self.interactive.clone());
-        if let Some(client) = &self.device {
-            login = login.with_client(client.clone());
-        }
+        let mut login = self.renewal();
         if let Some(browser) = browser {
-            login = login.with_browser(self.browser_login(browser)?);
+            let redirect = self.settings.redirect_url.clone();
+            login = login.with_browser(BrowserLogin::new(self.interactive.clone(), redirect, browser)?);
         }
         match (device, &self.device) {
             (Some(prompt), Some(client)) => Ok(login.with_device(DeviceLogin::new(client.clone(), prompt))),
             (Some(_), None) => Err(Error::no_device_client()),
             (None, _) => Ok(login),
         }
-    }
-
-    fn browser_login(&self, browser: Arc<dyn Browser>) -> Result<BrowserLogin, Error> {
-        Ok(BrowserLogin::new(self.interactive.clone(), self.settings.redirect_url.clone(), browser)?)
     }
 
     /// What the tokens of the user are kept under.

@@ -64,7 +64,7 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
     adopts(second.acquire(&key, Some(&new)).await, &old, "a token other than the previous one is adopted");
     let guard = leading(second.acquire(&key, Some(&old)).await);
     assert!(guard.current().is_none_or(|current| *current == old), "current is what is stored, whole");
-    guard.discard(&new).await;
+    guard.discard(&new).await.expect("what is not stored can be discarded");
     let kept = cache.get(&key).await.expect("the cache answers");
     assert!(kept.is_some_and(|kept| kept == old), "discard leaves what is not exactly the refused token");
     let guard = leading(second.acquire(&key, Some(&old)).await);
@@ -76,7 +76,7 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
     let abandoned = leading(first.acquire(&key, Some(&new)).await);
     drop(abandoned);
     let guard = leading(second.acquire(&key, Some(&new)).await);
-    guard.discard(&new).await;
+    guard.discard(&new).await.expect("what is not stored can be discarded");
     leading(first.acquire(&key, Some(&new)).await).publish(&new).await.expect("a token can be published");
     leading(second.acquire(&key, Some(&new)).await).give_up().await;
 

@@ -132,12 +132,13 @@ impl LeaseGuard for Guard {
         yield_now().await;
     }
 
-    async fn discard(self: Box<Self>, refused: &AccessToken) {
+    async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         yield_now().await;
         let mut tokens = self.store.tokens();
         if tokens.get(&self.key) == Some(refused) {
             tokens.remove(&self.key);
         }
+        Ok(())
     }
 }
 

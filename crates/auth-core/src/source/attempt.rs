@@ -76,7 +76,7 @@ impl Attempt {
             return Ok(token.clone());
         }
         let known = kept.or_else(|| self.previous.clone());
-        let (guard, previous) = match self.take_lead(known).await {
+        let (guard, previous) = match self.take_lead(known).await? {
             Lead::Adopted(token) => return Ok(token),
             Lead::Taken { guard, previous } => (guard, previous),
         };
@@ -87,7 +87,9 @@ impl Attempt {
             }
             Err(error) => {
                 match (guard, previous) {
-                    (Some(guard), Some(refused)) if error.is_refused() => guard.discard(&refused).await,
+                    (Some(guard), Some(refused)) if error.is_refused() => {
+                        self.inner.health.observe(guard.discard(&refused).await);
+                    }
                     (Some(guard), _) => guard.give_up().await,
                     (None, _) => {}
                 }
@@ -97,28 +99,36 @@ impl Attempt {
     }
 
     /// Takes the lease, if there is one, unless another process has obtained a token meanwhile.
-    async fn take_lead(&self, known: Option<AccessToken>) -> Lead {
+    async fn take_lead(&self, known: Option<AccessToken>) -> Result<Lead, TokenError> {
         let mut previous = known;
-        let Some(lease) = &self.inner.lease else { return Lead::Taken { guard: None, previous } };
+        let Some(lease) = &self.inner.lease else { return Ok(Lead::Taken { guard: None, previous }) };
+        let needs_lease = self.inner.provider.needs_lease();
         // What another process has stored may be of no use here. Then that is what is to be replaced,
         // and the second time no other is offered, unless it is newer still.
         for _ in 0..2 {
-            match self.inner.health.observe(lease.acquire(&self.key, previous.as_ref()).await) {
+            let acquired = lease.acquire(&self.key, previous.as_ref()).await;
+            if needs_lease && let Err(error) = acquired {
+                return Err(error);
+            }
+            match self.inner.health.observe(acquired) {
                 Some(Acquired::Adopted(token)) if self.is_news(&token) => {
                     self.inner.replaced(&self.key, &token, self.epoch);
                     self.inner.keep_local(&self.key, &token, self.epoch);
-                    return Lead::Adopted(token);
+                    return Ok(Lead::Adopted(token));
                 }
                 Some(Acquired::Adopted(token)) => previous = Some(token),
                 Some(Acquired::Leading(guard)) => {
                     let previous = guard.current().cloned().or(previous);
-                    return Lead::Taken { guard: Some(guard), previous };
+                    return Ok(Lead::Taken { guard: Some(guard), previous });
                 }
                 None => break,
             }
         }
+        if needs_lease {
+            return Err(TokenError::provider("another process obtains tokens that are of no use here"));
+        }
         // The store is away, or offers one useless token after the other: this process looks after itself.
-        Lead::Taken { guard: None, previous }
+        Ok(Lead::Taken { guard: None, previous })
     }
 
     /// Whether a token is better than the one that is to be replaced.

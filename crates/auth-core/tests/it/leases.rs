@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use auth_core::{
-    AccessToken, Acquired, AsyncTokenCache, Clock, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey,
+    AccessToken, Acquired, AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, LeaseGuard, RefreshLease, Secret,
+    TokenError, TokenKey, TokenRequest, TokenSource,
 };
-use platform_testkit::{Answer, RemoteStore};
+use platform_testkit::{Answer, RemoteStore, ScriptedProvider};
 
 use super::{Bench, MINUTE, key, text, token};
 
@@ -140,6 +141,84 @@ async fn a_guard_that_only_publishes_and_gives_up_discards_by_giving_up() {
     let lease = Arc::new(());
     let guard: Box<dyn LeaseGuard> = Box::new(Least(lease.clone()));
     assert_eq!(guard.current(), None);
-    guard.discard(&token("refused")).await;
+    guard.discard(&token("refused")).await.unwrap();
     assert_eq!(Arc::strong_count(&lease), 1);
+}
+
+/// What it obtains tokens with is good once.
+#[derive(Clone, Debug)]
+struct Rotating(Arc<ScriptedProvider>);
+
+#[async_trait]
+impl AsyncTokenProvider for Rotating {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        AsyncTokenProvider::fetch(&*self.0, request).await
+    }
+
+    fn needs_lease(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn what_is_good_once_is_not_redeemed_without_the_lease() {
+    let (bench, store) = (Bench::new(), Arc::new(RemoteStore::new()));
+    let rotating = Rotating(bench.provider.clone());
+    let source = |provider: Arc<dyn AsyncTokenProvider>| {
+        let builder = TokenSource::builder(key(), provider).with_clock(bench.clock.clone());
+        builder.with_cache(store.clone()).with_lease(store.clone()).build()
+    };
+    store.set_away(true);
+    // Behind a pointer too.
+    let error = source(Arc::new(Arc::new(rotating.clone()))).token().await.unwrap_err();
+    assert!(error.is_cache() && !error.is_refused(), "{error:?}");
+    assert_eq!(bench.calls(), 0);
+    source(bench.provider.clone()).token().await.unwrap();
+    assert_eq!(bench.calls(), 1, "others look after themselves");
+    store.set_away(false);
+    source(Arc::new(rotating.clone())).token().await.unwrap();
+    assert_eq!(bench.calls(), 2);
+}
+
+/// Offers one token after the other, and never lets anybody lead.
+#[derive(Debug)]
+struct Offering(AccessToken);
+
+#[async_trait]
+impl RefreshLease for Offering {
+    async fn acquire(&self, _key: &TokenKey, _previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+        Ok(Acquired::Adopted(self.0.clone()))
+    }
+}
+
+#[tokio::test]
+async fn what_is_good_once_is_not_redeemed_for_a_store_that_never_lets_anybody_lead() {
+    let bench = Bench::new();
+    let lease = Arc::new(Offering(ended(&bench, 1)));
+    let source = TokenSource::builder(key(), Rotating(bench.provider.clone())).with_clock(bench.clock.clone());
+    let error = source.with_lease(lease).build().token().await.unwrap_err();
+    assert!(!error.is_refused(), "{error:?}");
+    assert_eq!(bench.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_last_is_replaced_first_and_stays_if_there_is_no_other() {
+    let (bench, store) = (Bench::new(), Arc::new(RemoteStore::new()));
+    let lasting = |least| {
+        let builder = TokenSource::builder(key(), bench.provider.clone()).with_clock(bench.clock.clone());
+        let builder = builder.with_cache(store.clone()).with_lease(store.clone()).with_local_copy(Duration::ZERO);
+        builder.with_expiry(ExpiryPolicy::default().lasting(least)).build()
+    };
+    let first = lasting(Duration::ZERO).token().await.unwrap();
+    bench.clock.advance(10 * MINUTE);
+    assert_eq!(lasting(50 * MINUTE - Duration::from_secs(1)).token().await.unwrap(), first, "it is good so long");
+    bench.provider.then([Answer::Failure(TokenError::provider("away"))]);
+    lasting(50 * MINUTE).token().await.unwrap_err();
+    assert_eq!(lasting(Duration::ZERO).token().await.unwrap(), first, "others still have it");
+    let second = lasting(50 * MINUTE).token().await.unwrap();
+    assert!(!second.is_same(&first));
+    assert_eq!(lasting(Duration::ZERO).token().await.unwrap(), second);
+    let short = lasting(2 * 60 * MINUTE).token().await.unwrap();
+    assert!(!short.is_same(&second), "what there is is better than none");
+    lasting(Duration::MAX).token().await.unwrap();
 }

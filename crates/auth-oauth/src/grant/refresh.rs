@@ -62,4 +62,9 @@ impl AsyncTokenProvider for RefreshGrant {
             None => self.fetch(request).await,
         }
     }
+
+    /// A refresh token that rotates is good once.
+    fn needs_lease(&self) -> bool {
+        true
+    }
 }

@@ -92,13 +92,11 @@ impl LeaseGuard for Guard {
 
     async fn give_up(self: Box<Self>) {}
 
-    async fn discard(self: Box<Self>, refused: &AccessToken) {
+    async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         let refused = refused.clone();
         let is_refused =
             move |kept: &AccessToken| kept.is_same(&refused) && kept.refresh_token() == refused.refresh_token();
-        let outcome = off_worker(move || self.entry.remove_if(&self.key, &self.lock, is_refused));
-        if let Err(error) = outcome.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a refused login could not be deleted");
-        }
+        off_worker(move || self.entry.remove_if(&self.key, &self.lock, is_refused)).await?;
+        Ok(())
     }
 }

@@ -63,6 +63,14 @@ impl Home {
         source.with_clock(self.clock.clone()).build()
     }
 
+    /// The keys of the issuer cannot be had the next time.
+    async fn lose_keys(&self) {
+        let away = platform_emulator::Effect::Status { status: 503, body: None };
+        let away =
+            platform_emulator::Fault::new(away).on(Server::Identity).with_path("/.well-known/jwks.json").times(1);
+        self.lab.emulator.control().unwrap().inject(&away).await.unwrap();
+    }
+
     /// How often the provider was asked at this path.
     async fn asked(&self, path: &str) -> usize {
         let journal = self.lab.emulator.control().unwrap().journal(Server::Identity).await.unwrap();
@@ -140,13 +148,26 @@ async fn a_renewal_that_could_not_be_verified_is_not_begun() {
     let home = Home::new().await;
     home.process(home.device_login()).token().await.unwrap();
     home.clock.advance(DAY);
-    let away = platform_emulator::Effect::Status { status: 503, body: None };
-    let away = platform_emulator::Fault::new(away).on(Server::Identity).with_path("/.well-known/jwks.json").times(1);
-    home.lab.emulator.control().unwrap().inject(&away).await.unwrap();
+    home.lose_keys().await;
     let error = home.process(home.login()).token().await.unwrap_err();
     assert!(!error.is_refused() && behind(&error).is_transient(), "{error:?}");
     assert_eq!(home.asked("/oauth/token").await, 1, "the refresh token was not spent");
     home.process(home.login()).token().await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_a_login_that_could_not_be_verified() {
+    let home = Home::new().await;
+    home.lose_keys().await;
+    let error = home.device_login().log_in(&TokenRequest::default()).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert_eq!(home.asked("/oauth/device/code").await, 0);
+
+    let redirect = "http://127.0.0.1:0/".parse().unwrap();
+    home.lose_keys().await;
+    let browser = BrowserLogin::new(home.client(INTERACTIVE_CLIENT_ID), redirect, Arc::new(Broken)).unwrap();
+    let error = browser.login(&TokenRequest::default()).await.unwrap_err();
+    assert!(error.is_transient(), "no browser is opened: {error:?}");
 }
 
 #[tokio::test]

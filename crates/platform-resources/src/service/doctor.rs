@@ -9,7 +9,7 @@ use auth_http::{HttpError, Request};
 use auth_oauth::{BrowserLogin, StoreError};
 use url::Url;
 
-use super::{LoginWays, Service};
+use super::Service;
 
 /// A look at a server takes no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -128,11 +128,7 @@ impl Service {
     async fn examine_login(&self) -> Finding {
         let name = "login";
         let log_in = "log in (again)";
-        let token = match self.tokens(LoginWays::none()) {
-            Ok(tokens) => tokens.token().await,
-            Err(error) => return Finding::ill(name, error, log_in),
-        };
-        let token = match token {
+        let token = match self.tokens().token().await {
             Ok(token) => token,
             Err(error) => {
                 let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();

@@ -185,9 +185,10 @@ impl LeaseGuard for CarelessGuard {
         self.inner.give_up().await;
     }
 
-    async fn discard(self: Box<Self>, _refused: &AccessToken) {
-        let _ = self.lease.store.delete(&self.key).await;
+    async fn discard(self: Box<Self>, _refused: &AccessToken) -> Result<(), TokenError> {
+        self.lease.store.delete(&self.key).await?;
         self.inner.give_up().await;
+        Ok(())
     }
 }
 

@@ -93,11 +93,11 @@ async fn a_refused_login_is_forgotten_only_if_it_is_exactly_what_is_stored() {
     let bare = AccessToken::new(kept.secret().clone()).unwrap();
     let same_refresh = session(3).with_refresh_token(kept.refresh_token().unwrap().clone());
     for refused in [session(1), same_access, bare, same_refresh] {
-        leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&refused).await;
+        leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&refused).await.unwrap();
         assert_eq!(get(&bench.store, &key()).as_ref(), Some(&kept), "{refused:?}");
     }
     // However long it is said to live.
-    leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&session(2)).await;
+    leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&session(2)).await.unwrap();
     assert_eq!(get(&bench.store, &key()), None);
     drop(leading(bench.another().with_wait(Duration::ZERO).acquire(&key(), None).await));
 }
