@@ -9,4 +9,7 @@ mod issuer;
 mod jwt;
 mod log;
 mod login;
+#[cfg(target_os = "linux")]
+#[path = "../../../../tests/support/needs.rs"]
+mod needs;
 mod store;

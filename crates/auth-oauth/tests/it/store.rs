@@ -1,6 +1,8 @@
 //! Tokens in files.
 
 mod broken;
+#[cfg(target_os = "linux")]
+mod kills;
 mod leases;
 mod processes;
 

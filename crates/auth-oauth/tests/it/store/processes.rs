@@ -1,4 +1,4 @@
-//! One renewal at a time among real processes, some of which are killed.
+//! One renewal at a time among real processes, some of which are killed at a moment of note; `kills` kills them at each.
 //!
 //! The test binary starts itself again. A child says on a socket what it is about to do, and goes on
 //! when it is answered: so a test knows where a child is when it kills it, without any measure of time.
@@ -26,37 +26,40 @@ const STAGE: &str = "AUTH_OAUTH_TEST_STAGE";
 const FOLDER: &str = "AUTH_OAUTH_TEST_FOLDER";
 const STOP: &str = "AUTH_OAUTH_TEST_STOP";
 
+/// What is said when a child has ended.
+pub(super) const GONE: &str = "gone";
+
 /// Nothing here takes a hundredth of it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where children say what they do, and the folder that they share with an ended session.
-struct Stage {
-    home: TempDir,
+pub(super) struct Stage {
+    pub(super) home: TempDir,
     address: SocketAddr,
     said: mpsc::Receiver<Said>,
-    provider: Rotating,
+    pub(super) provider: Rotating,
 }
 
-struct Said {
-    line: String,
+pub(super) struct Said {
+    pub(super) line: String,
     stream: TcpStream,
 }
 
 /// A provider that takes each refresh token once, and within its grace the last one again.
 #[derive(Default)]
-struct Rotating {
+pub(super) struct Rotating {
     /// The number of the refresh token that was not redeemed yet.
     live: u32,
     has_grace: bool,
-    redeemed: u32,
-    replayed: u32,
+    pub(super) redeemed: u32,
+    pub(super) replayed: u32,
 }
 
 /// A process that does not outlive its test.
-struct Child(std::process::Child);
+pub(super) struct Child(std::process::Child);
 
 impl Stage {
-    fn open(has_grace: bool) -> Self {
+    pub(super) fn open(has_grace: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (send, said) = mpsc::channel();
@@ -78,20 +81,33 @@ impl Stage {
         stage
     }
 
-    fn store(&self) -> FileTokenStore {
+    pub(super) fn store(&self) -> FileTokenStore {
         FileTokenStore::new(self.home.path())
     }
 
     /// Starts a child that stops at `stop`, and waits until it is about to ask for a token.
     fn start(&self, stop: &str) -> (Child, Said) {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
-        command.env(STAGE, self.address.to_string()).env(FOLDER, self.home.path()).env(STOP, stop);
-        let child = Child(command.spawn().unwrap());
+        let child = self.spawn(Command::new(std::env::current_exe().unwrap()), stop);
         (child, self.hear("ready"))
     }
 
-    fn next(&self) -> Said {
+    /// Starts a child in `command`, which runs its own arguments as a program.
+    pub(super) fn spawn(&self, mut command: Command, stop: &str) -> Child {
+        command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.env(STAGE, self.address.to_string()).env(FOLDER, self.home.path()).env(STOP, stop);
+        Child(command.spawn().unwrap())
+    }
+
+    /// Says here that `child` has ended, when it has.
+    pub(super) fn announce_end_of(&self, mut child: Child) {
+        let address = self.address;
+        std::thread::spawn(move || {
+            child.0.wait().unwrap();
+            writeln!(TcpStream::connect(address).unwrap(), "{GONE}").unwrap();
+        });
+    }
+
+    pub(super) fn next(&self) -> Said {
         self.said.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no child said anything in time"))
     }
 
@@ -123,13 +139,13 @@ impl Stage {
 }
 
 impl Said {
-    fn answer(mut self, line: &str) {
+    pub(super) fn answer(mut self, line: &str) {
         writeln!(self.stream, "{line}").unwrap();
     }
 }
 
 impl Rotating {
-    fn redeem(&mut self, refresh: &str) -> String {
+    pub(super) fn redeem(&mut self, refresh: &str) -> String {
         if refresh == format!("refresh-{}", self.live) {
             self.redeemed += 1;
             self.live += 1;
@@ -205,7 +221,7 @@ fn is_child() -> bool {
     let store = Arc::new(FileTokenStore::new(PathBuf::from(std::env::var_os(FOLDER).unwrap())));
     let source = TokenSource::builder(key(), provider.clone()).with_cache(store.clone()).with_lease(store).build();
     provider.say("ready");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_time().build().unwrap();
     let end = match runtime.block_on(source.token()) {
         Ok(token) => token.secret().expose().to_owned(),
         Err(error) if error.is_refused() => "refused".to_owned(),

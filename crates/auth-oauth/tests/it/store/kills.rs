@@ -1,0 +1,137 @@
+//! A renewal whose process is killed before every single system call that touches its files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use tempfile::NamedTempFile;
+
+use super::processes::{GONE, Stage};
+use super::{get, key};
+use crate::needs;
+
+/// How a process ended.
+#[derive(Debug, PartialEq)]
+enum End {
+    Killed,
+    /// With a token, or without.
+    Itself(String),
+}
+
+/// Whether processes can be killed at a system call here.
+fn can_trace() -> bool {
+    if !needs::has("strace") {
+        needs::missing("strace", "apt-get install strace");
+        return false;
+    }
+    let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    let can_trace = traced.unwrap().success();
+    if !can_trace {
+        needs::absent("processes that may be traced", "run it where ptrace is permitted");
+    }
+    can_trace
+}
+
+/// Runs a process with these options of `strace`, which sees the system calls that touch the files of the login.
+fn run(stage: &mut Stage, options: &[&str]) -> End {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq"]).args(options).arg("-P").arg(stage.home.path()).stderr(Stdio::null());
+    let path = stage.home.path().join(key().digest_hex());
+    for extension in ["json", "lock", "tmp"] {
+        strace.arg("-P").arg(path.with_extension(extension));
+    }
+    strace.arg(std::env::current_exe().unwrap());
+    stage.announce_end_of(stage.spawn(strace, ""));
+    finish(stage)
+}
+
+/// Every system call that a renewal makes on the files of the login: its name, and how many of this name it is.
+fn steps() -> Vec<(String, usize)> {
+    let calls = NamedTempFile::new().unwrap();
+    let end = run(&mut Stage::open(false), &["-o", calls.path().to_str().unwrap()]);
+    assert_eq!(end, End::Itself("access-2".to_owned()));
+    let mut steps: Vec<(String, usize)> = Vec::new();
+    for line in fs::read_to_string(calls.path()).unwrap().lines() {
+        let name = line.split_whitespace().nth(1).unwrap().split('(').next().unwrap();
+        steps.push((name.to_owned(), 1 + steps.iter().filter(|step| step.0 == name).count()));
+    }
+    steps
+}
+
+/// Answers a process until it has ended.
+fn finish(stage: &mut Stage) -> End {
+    let mut end = End::Killed;
+    loop {
+        let said = stage.next();
+        match said.line.split_once(' ').unwrap_or((&said.line, "")) {
+            ("ready", _) => said.answer("go"),
+            ("redeem", refresh) => {
+                let answer = stage.provider.redeem(refresh);
+                said.answer(&answer);
+            }
+            ("login", _) => said.answer("nobody"),
+            ("end", how) => {
+                end = End::Itself(how.to_owned());
+                said.answer("bye");
+            }
+            (GONE, _) => return end,
+            _ => panic!("nobody should say {:?}", said.line),
+        }
+    }
+}
+
+fn next_process(stage: &mut Stage) -> End {
+    stage.announce_end_of(stage.spawn(Command::new(std::env::current_exe().unwrap()), ""));
+    finish(stage)
+}
+
+/// Kills a process before each of its steps, in turn, and lets another come after it; `check` what became of the login,
+/// the refresh token of which was `kept` in between.
+fn kill_at_each_step(has_grace: bool, check: impl Fn(&mut Stage, End, &str)) {
+    let mut counts = BTreeMap::new();
+    for (name, number) in steps() {
+        let mut stage = Stage::open(has_grace);
+        let injection = format!("inject={name}:signal=KILL:when={number}");
+        assert_eq!(run(&mut stage, &["-o", "/dev/null", "-e", &injection]), End::Killed, "{injection}");
+        // Whatever was going on, there is a whole login in the place of the login.
+        let kept = get(&stage.store(), &key()).unwrap().refresh_token().unwrap().expose().to_owned();
+        *counts.entry((stage.provider.redeemed, kept.clone())).or_insert(0) += 1;
+        let next = next_process(&mut stage);
+        check(&mut stage, next, &kept);
+    }
+    // Before the redemption, between redemption and publication, and after the publication.
+    let states: Vec<_> = counts.keys().map(|(redeemed, kept)| (*redeemed, kept.as_str())).collect();
+    assert_eq!(states, [(0, "refresh-1"), (1, "refresh-1"), (1, "refresh-2")], "{counts:?}");
+    assert!(counts.values().all(|&count| count > 5), "{counts:?}");
+}
+
+#[test]
+fn at_whatever_step_a_process_is_killed_a_grace_of_the_provider_saves_the_login() {
+    if !can_trace() {
+        return;
+    }
+    kill_at_each_step(true, |stage, next, _| {
+        assert_eq!(next, End::Itself("access-2".to_owned()));
+        assert_eq!(stage.provider.redeemed, 1);
+        assert_eq!(get(&stage.store(), &key()).unwrap().refresh_token().unwrap().expose(), "refresh-2");
+    });
+}
+
+#[test]
+fn without_a_grace_the_login_ends_once_if_a_process_is_killed_between_redemption_and_publication_and_only_then() {
+    if !can_trace() {
+        return;
+    }
+    kill_at_each_step(false, |stage, next, kept| {
+        if stage.provider.replayed == 0 {
+            assert_eq!(next, End::Itself("access-2".to_owned()));
+            return;
+        }
+        // It had been redeemed, and the other was not kept yet.
+        assert_eq!((kept, stage.provider.redeemed, stage.provider.replayed), ("refresh-1", 1, 1));
+        assert_eq!(next, End::Itself("refused".to_owned()));
+        assert_eq!(get(&stage.store(), &key()), None, "what was refused is forgotten");
+        assert_eq!(next_process(stage), End::Itself("refused".to_owned()));
+        assert_eq!(stage.provider.replayed, 1, "and nobody redeems it again");
+    });
+}
