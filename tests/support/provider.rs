@@ -112,6 +112,11 @@ impl Provider {
         self.tell(&json!({ "keys": names }));
     }
 
+    /// Listens for mutual TLS too, with this certificate and its key, for clients with certificates of `authority`.
+    pub(crate) fn listen_for_mutual_tls(&self, (certificate, key): (String, String), authority: &str) {
+        self.tell(&json!({ "tls": { "cert": certificate, "key": key, "ca": authority } }));
+    }
+
     fn tell(&self, command: &Value) -> Value {
         writeln!(self.commands.as_ref().unwrap(), "{command}").unwrap();
         self.answer()

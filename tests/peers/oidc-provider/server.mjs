@@ -8,11 +8,13 @@
 //   {"until":["/oauth/token",2]}   answers once this path was asked for so often
 //   {"accessTokenSeconds":4}       how long access tokens live from now on
 //   {"keys":["b","a"]}             publishes these keys and signs with the first; forgets all logins
+//   {"tls":{"key":…,"cert":…,"ca":…}}  listens for mutual TLS on another port too, and says so in its metadata
 //
 // It ends when stdin does, and so never outlives the test.
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomUUID, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { createInterface } from 'node:readline';
 
 // What the library says goes to stderr: stdout is for answers.
@@ -53,7 +55,27 @@ const clients = [
     token_endpoint_auth_method: 'private_key_jwt',
     jwks: { keys: [{ ...machineKey.publicKey.export({ format: 'jwk' }), kid: 'machine-1', alg: 'RS256', use: 'sig' }] },
   },
+  {
+    ...machine,
+    client_id: 'machine-certificate',
+    token_endpoint_auth_method: 'tls_client_auth',
+    tls_client_auth_san_dns: 'machine.test',
+    tls_client_certificate_bound_access_tokens: true,
+  },
 ];
+
+// RFC 8705, as far as it is left to whoever runs the provider.
+const certificateOf = ({ socket }) => socket.getPeerCertificate?.().raw;
+const mTLS = {
+  enabled: true,
+  certificateBoundAccessTokens: true,
+  tlsClientAuth: true,
+  getCertificate: (context) => certificateOf(context) && new X509Certificate(certificateOf(context)),
+  certificateAuthorized: ({ socket }) => socket.authorized === true,
+  certificateSubjectMatches: (context, property, expected) =>
+    property === 'tls_client_auth_san_dns' &&
+    new X509Certificate(certificateOf(context)).subjectAltName === `DNS:${expected}`,
+};
 
 const resourceServer = (context, audience) => {
   if (audience !== AUDIENCE) throw new errors.InvalidTarget();
@@ -65,7 +87,8 @@ const configuration = () => ({
   clients,
   jwks: { keys: published.map((name) => ({ ...keys.get(name), kid: name, alg: 'RS256', use: 'sig' })) },
   cookies: { keys: [randomUUID()] },
-  clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+  clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'tls_client_auth'],
+  ...(aliases && { discovery: { mtls_endpoint_aliases: aliases } }),
   pkce: { required: () => true },
   extraParams: ['audience'],
   routes: {
@@ -78,6 +101,7 @@ const configuration = () => ({
   features: {
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
+    mTLS,
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
@@ -92,6 +116,7 @@ const configuration = () => ({
 const keys = new Map();
 let published = ['key-1'];
 let accessTokenSeconds = 3600;
+let aliases;
 let answer;
 
 function publish(names) {
@@ -107,12 +132,13 @@ function publish(names) {
 }
 
 const requests = {};
-const server = createServer((request, response) => {
+const count = (request, response) => {
   const path = request.url.split('?')[0];
   requests[path] = (requests[path] ?? 0) + 1;
   server.emit('counted');
   answer(request, response);
-});
+};
+const server = createServer(count);
 server.listen(0, '127.0.0.1');
 await once(server, 'listening');
 const issuer = `http://127.0.0.1:${server.address().port}/`;
@@ -124,8 +150,16 @@ process.stdin.on('end', () => process.exit());
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line);
   if (command.keys) publish(command.keys);
+  if (command.tls) {
+    // Whoever shows no certificate may speak, and is refused as a client.
+    const tls = createTlsServer({ ...command.tls, requestCert: true, rejectUnauthorized: false }, count);
+    tls.listen(0, '127.0.0.1');
+    await once(tls, 'listening');
+    aliases = { token_endpoint: `https://localhost:${tls.address().port}/oauth/token` };
+    publish(published);
+  }
   accessTokenSeconds = command.accessTokenSeconds ?? accessTokenSeconds;
-  const [path, count] = command.until ?? [];
-  while (path && (requests[path] ?? 0) < count) await once(server, 'counted');
+  const [path, least] = command.until ?? [];
+  while (path && (requests[path] ?? 0) < least) await once(server, 'counted');
   say({ requests });
 }

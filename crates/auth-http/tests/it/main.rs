@@ -1,9 +1,13 @@
 //! The clients against servers on loopback.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../support/authority.rs"]
+#[path = "../../../../tests/support/authority.rs"]
 mod authority;
 #[path = "../support/exchange.rs"]
 mod exchange;
 mod requests;
+#[path = "../support/server.rs"]
+mod server;
 mod tls;
+#[path = "../../../../tests/support/tls.rs"]
+mod tls_server;

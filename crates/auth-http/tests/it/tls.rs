@@ -8,11 +8,12 @@ use url::Url;
 
 use crate::authority::Authority;
 use crate::exchange::{client, get, shown};
+use crate::server::serve;
 
 #[tokio::test]
 async fn roots_of_a_laboratory_are_trusted_when_they_are_named_and_the_error_says_what_was_asked() {
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     let error = get(client(), &url).await.unwrap_err();
     assert!(error.is_untrusted() && error.is_connect() && error.to_string().contains("this system"), "{error}");
     let other = Authority::new();
@@ -27,7 +28,7 @@ async fn roots_of_a_laboratory_are_trusted_when_they_are_named_and_the_error_say
 #[tokio::test]
 async fn a_client_shows_its_certificate_to_those_who_ask() {
     let (authority, clients) = (Authority::new(), Authority::new());
-    let url = authority.serve(Some(&clients)).await;
+    let url = serve(&authority, Some(&clients)).await;
     let with = |(chain, key): (String, String)| {
         client().with_roots(authority.file()).with_client_certificate(chain, Secret::new(key))
     };
@@ -95,7 +96,7 @@ async fn tunnel(stream: TcpStream, refusal: &str) {
 #[tokio::test]
 async fn requests_go_through_a_proxy_with_a_password_and_the_error_names_the_proxy() {
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     for refusal in ["407 Proxy Authentication Required", "401 Unauthorized", "502 Bad Gateway"] {
         let at = proxy(refusal).await;
         let through = |proxy| client().with_roots(authority.file()).with_proxy(proxy);

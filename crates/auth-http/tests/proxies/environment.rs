@@ -14,6 +14,7 @@ use crate::authority::Authority;
 use crate::exchange::{get, shown};
 use crate::process::Running;
 use crate::program::{AUTHORITY, CANARY, mitmproxy, with_password};
+use crate::server::serve;
 
 /// The test that is a child where these variables are set: whom it asks, and where it writes what came of it.
 const CHILD: &str = "environment::a_proxy_of_the_environment_is_used_unless_it_excepts_the_host";
@@ -51,7 +52,7 @@ async fn a_proxy_of_the_environment_is_used_unless_it_excepts_the_host() {
         return be_child(&target).await;
     }
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     let file = authority.file();
     let trusted = ("REQUESTS_CA_BUNDLE", text(&file));
     for program in with_password() {
@@ -85,7 +86,7 @@ async fn a_proxy_of_the_environment_is_used_unless_it_excepts_the_host() {
 #[tokio::test]
 async fn an_intercepting_proxy_can_be_named_and_trusted_by_the_environment_alone() {
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     let Some(running) = Running::start(mitmproxy(authority.file())).await else { return };
     let (proxy, file) = (running.url(), running.file(AUTHORITY));
     let named = ("HTTPS_PROXY", proxy.as_str());

@@ -6,11 +6,12 @@ use crate::authority::Authority;
 use crate::exchange::{client, get, shown};
 use crate::process::Running;
 use crate::program::{AUTHORITY, mitmproxy};
+use crate::server::serve;
 
 #[tokio::test]
 async fn an_intercepting_proxy_is_trusted_when_its_authority_is_named_and_not_before() {
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     let Some(running) = Running::start(mitmproxy(authority.file())).await else { return };
     let through = || client().with_proxy(Proxy::new(running.url()));
 

@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../support/authority.rs"]
+#[path = "../../../../tests/support/authority.rs"]
 mod authority;
 mod environment;
 #[path = "../support/exchange.rs"]
@@ -13,3 +13,7 @@ mod needs;
 mod password;
 mod process;
 mod program;
+#[path = "../support/server.rs"]
+mod server;
+#[path = "../../../../tests/support/tls.rs"]
+mod tls_server;

@@ -13,11 +13,12 @@ use crate::authority::Authority;
 use crate::exchange::{client, get, shown};
 use crate::process::Running;
 use crate::program::{CANARY, with_password};
+use crate::server::serve;
 
 #[tokio::test]
 async fn who_knows_the_password_gets_through() {
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     for program in with_password() {
         let Some(running) = Running::start(program).await else { continue };
         let in_url = ["pass.word", "pass%2Eword"].map(|password| Proxy::new(running.url_with(password)));
@@ -31,7 +32,7 @@ async fn who_knows_the_password_gets_through() {
 #[tokio::test]
 async fn a_wrong_password_is_a_failed_connection_that_names_the_proxy_and_shows_no_password() {
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     for program in with_password() {
         let Some(running) = Running::start(program).await else { continue };
         assert_eq!(Some(refusal(&running).await), running.refusal(), "{}", running.name());
@@ -61,7 +62,7 @@ async fn refusal(running: &Running) -> u16 {
 #[tokio::test]
 async fn a_proxy_that_refuses_the_password_costs_no_token() {
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     for program in with_password() {
         let Some(running) = Running::start(program).await else { continue };
         let asked = Arc::new(AtomicUsize::new(0));
@@ -89,7 +90,7 @@ async fn a_proxy_that_refuses_the_password_costs_no_token() {
 #[tokio::test]
 async fn hosts_to_be_reached_without_the_proxy_are() {
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     for program in with_password() {
         let Some(running) = Running::start(program).await else { continue };
         let reaches = async |hosts: &str| {
@@ -114,7 +115,7 @@ async fn hosts_to_be_reached_without_the_proxy_are() {
 #[tokio::test]
 async fn a_proxy_that_is_gone_is_named_and_serves_again_when_it_is_back() {
     let authority = Authority::new();
-    let url = authority.serve(None).await;
+    let url = serve(&authority, None).await;
     for program in with_password() {
         let Some(mut running) = Running::start(program).await else { continue };
         let client = client().with_roots(authority.file()).with_proxy(running.proxy()).build().unwrap();

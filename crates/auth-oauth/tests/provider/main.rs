@@ -1,6 +1,9 @@
 //! The logins and grants against the certified `oidc-provider`, which shares no code with this project.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../../../../tests/support/authority.rs"]
+mod authority;
+mod certificates;
 mod discovery;
 mod grants;
 mod keys;

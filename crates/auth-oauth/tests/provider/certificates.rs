@@ -1,0 +1,58 @@
+//! Machines that prove themselves by a certificate (RFC 8705).
+
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenRequest};
+use auth_http::HttpClient;
+use auth_oauth::{ClientCredentials, Endpoints, OAuthClient};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rcgen::CertifiedKey;
+
+use crate::authority::Authority;
+use crate::provider::{AUDIENCE, Provider, TOKEN};
+
+/// The thumbprint of the certificate that a token is bound to (RFC 8705, section 3.1).
+fn thumbprint(token: &AccessToken) -> String {
+    let claims = URL_SAFE_NO_PAD.decode(token.secret().expose().split('.').nth(1).unwrap()).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    claims["cnf"]["x5t#S256"].as_str().unwrap().to_owned()
+}
+
+/// A certificate for this name that no authority answers for, and its key, in PEM.
+fn signed_by_itself(name: &str) -> (String, String) {
+    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    (cert.pem(), signing_key.serialize_pem())
+}
+
+#[tokio::test]
+async fn a_machine_proves_itself_by_its_certificate_at_the_endpoint_that_the_provider_has_for_that() {
+    let Some(provider) = Provider::start() else { return };
+    let (servers, clients) = (Authority::new(), Authority::new());
+    provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
+    let endpoints = Endpoints::discover(&provider.http, &provider.issuer).await.unwrap();
+    assert_ne!(endpoints.mtls.as_ref().unwrap().token.as_ref(), Some(&endpoints.token));
+    let showing = |certificate: Option<(String, String)>| {
+        let http = HttpClient::builder().with_plain_loopback().with_roots(servers.file());
+        let http = match certificate {
+            Some((chain, key)) => http.with_client_certificate(chain, Secret::new(key)),
+            None => http,
+        };
+        let client = OAuthClient::new(http.build().unwrap(), endpoints.clone(), "machine-certificate");
+        ClientCredentials::new(client.with_mutual_tls().with_audience(AUDIENCE).with_verifier(provider.verifier()))
+    };
+    let request = TokenRequest::default();
+    let [first, second] = [(); 2].map(|()| showing(Some(clients.sign("machine.test"))));
+    let tokens = [first.fetch(&request).await.unwrap(), second.fetch(&request).await.unwrap()];
+    assert_eq!(first.fetch(&request).await.map(|token| thumbprint(&token)).unwrap(), thumbprint(&tokens[0]));
+    assert_ne!(thumbprint(&tokens[0]), thumbprint(&tokens[1]), "each is bound to the certificate that was shown");
+    assert_eq!(provider.requests(TOKEN), 3);
+
+    for certificate in [None, Some(clients.sign("another.test")), Some(signed_by_itself("machine.test"))] {
+        let error = showing(certificate).fetch(&request).await.unwrap_err();
+        assert!(error.is_refused(), "{error:?}");
+    }
+    let mut endpoints = endpoints.clone();
+    endpoints.mtls = None;
+    let usual = OAuthClient::new(provider.http.clone(), endpoints, "machine-certificate").with_mutual_tls();
+    let error = ClientCredentials::new(usual).fetch(&request).await.unwrap_err();
+    assert!(error.is_refused(), "the usual endpoint sees no certificate: {error:?}");
+}

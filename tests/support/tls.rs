@@ -1,0 +1,54 @@
+//! Servers with certificates of an [`Authority`].
+
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::server::TlsStream;
+use url::Url;
+
+use crate::authority::Authority;
+
+impl Authority {
+    /// Serves https on localhost; with `clients`, only to those whose certificate is from there.
+    pub(crate) async fn serve<A>(
+        &self,
+        clients: Option<&Self>,
+        answer: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
+    ) -> Url
+    where
+        A: Future<Output = ()> + Send,
+    {
+        let (certificate, key) = self.sign("localhost");
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let builder = ServerConfig::builder();
+        let builder = match clients {
+            Some(clients) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(clients.issuer.der().clone()).unwrap();
+                builder.with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let acceptor = TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, answer) = (acceptor.clone(), answer.clone());
+                tokio::spawn(async move {
+                    // A client that does not trust the server leaves.
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        answer(stream).await;
+                    }
+                });
+            }
+        });
+        url
+    }
+}
