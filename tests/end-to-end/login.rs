@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-use auth_http::{Method, Request, Response};
+use auth_http::{HttpClient, Method, Request, Response};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use url::Url;
@@ -18,6 +18,7 @@ pub(crate) struct Home<'a> {
     running: &'a Running,
     runtime: Runtime,
     variables: Vec<(&'static str, String)>,
+    http: HttpClient,
 }
 
 /// A login that waits for its user.
@@ -40,12 +41,18 @@ impl Login {
 
 impl<'a> Home<'a> {
     pub(crate) fn new(lab: &'a Lab, running: &'a Running) -> Self {
-        Self { lab, running, runtime: Runtime::new().unwrap(), variables: Vec::new() }
+        Self { lab, running, runtime: Runtime::new().unwrap(), variables: Vec::new(), http: http() }
     }
 
     /// Where something else is to be said than the emulator does.
     pub(crate) fn with_variables(mut self, variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         self.variables.extend(variables);
+        self
+    }
+
+    /// How the user's browser reaches the emulator, where `http()` does not.
+    pub(crate) fn with_http(mut self, http: HttpClient) -> Self {
+        self.http = http;
         self
     }
 
@@ -89,21 +96,21 @@ impl<'a> Home<'a> {
     }
 
     fn get(&self, url: Url) -> Response {
-        self.runtime.block_on(http().send(Request::get(url))).unwrap()
+        self.runtime.block_on(self.http.send(Request::get(url))).unwrap()
     }
 
     /// Does what a user does in the browser, where the login page answers itself.
-    fn visit(&self, line: &str) {
+    pub(crate) fn visit(&self, line: &str) {
         let url: Url = line.trim().strip_prefix("to log in, open ").unwrap().parse().unwrap();
         let back = self.get(url).header("location").unwrap().parse().unwrap();
         assert_eq!(self.get(back).status(), 200);
     }
 
     /// Approves a login by a device.
-    fn approve(&self, line: &str) {
+    pub(crate) fn approve(&self, line: &str) {
         let (_, code) = line.trim().rsplit_once(' ').unwrap();
         let page = form(self.running.url("issuer", "/activate"), &[("user_code", code), ("decision", "approve")]);
-        assert_eq!(self.runtime.block_on(http().send(page)).unwrap().status(), 200);
+        assert_eq!(self.runtime.block_on(self.http.send(page)).unwrap().status(), 200);
     }
 }
 

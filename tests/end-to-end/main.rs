@@ -10,14 +10,28 @@ mod durability;
 mod emulator;
 mod interrupt;
 mod login;
+mod networks;
 mod other_provider;
 mod slides;
 
+#[cfg(target_os = "linux")]
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../support/needs.rs"]
 mod needs;
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../support/proxy.rs"]
+mod process;
+#[cfg(target_os = "linux")]
+#[path = "../support/proxy_program.rs"]
+mod program;
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/provider.rs"]
 mod provider;
+#[cfg(target_os = "linux")]
+#[path = "../support/tls.rs"]
+mod tls;
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/user.rs"]
 mod user;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
+use url::Url;
 
 /// What an emulated platform has, and how it behaves. Everything has a default; a file (TOML) names
 /// what is to be different.
@@ -51,8 +52,23 @@ pub struct Config {
     pub external_issuer: Option<ExternalIssuer>,
     /// Names beside `localhost` by which the emulator is reached; requests for others are refused.
     pub hosts: Vec<String>,
+    /// The URLs by which clients reach it, where they differ from those that it listens on.
+    pub public: PublicUrls,
     /// How long a device has to wait between two questions, in seconds.
     pub device_interval_seconds: u64,
+}
+
+/// The roots of the servers as clients know them, where something stands in front that they pass: a server that speaks TLS,
+/// the ports of a container. The emulator itself fetches slides from its storage by the URL that is named here.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PublicUrls {
+    /// The root of the API, such as `https://localhost:8443/`.
+    pub api_root: Option<String>,
+    /// The identity provider, and so the issuer of tokens.
+    pub issuer: Option<String>,
+    /// The object storage.
+    pub storage: Option<String>,
 }
 
 /// An organisation.
@@ -146,6 +162,7 @@ impl Default for Config {
             automatic_login: false,
             external_issuer: None,
             hosts: Vec::new(),
+            public: PublicUrls::default(),
             device_interval_seconds: 5,
         }
     }
@@ -185,6 +202,13 @@ impl Config {
                 problems.push(format!("the external subject `{subject}` is mapped to `{user}`, who is no user here"));
             }
         }
+        for (name, url) in self.public.named() {
+            if let Some(url) = url
+                && root(url).is_none()
+            {
+                problems.push(format!("the public {name}, `{url}`, must be an http or https URL without a path"));
+            }
+        }
         for (name, value, most) in [
             ("replica_lag_ms", self.replica_lag_ms, YEAR * 1000),
             ("access_token_seconds", self.access_token_seconds, 10 * YEAR),
@@ -206,4 +230,26 @@ impl Config {
         }
         problems
     }
+}
+
+impl PublicUrls {
+    fn named(&self) -> [(&'static str, Option<&str>); 3] {
+        [("api_root", &self.api_root), ("issuer", &self.issuer), ("storage", &self.storage)]
+            .map(|(name, url)| (name, url.as_deref()))
+    }
+
+    /// The API, the identity provider and the storage, as clients know those that listen there.
+    pub(crate) fn of(&self, listening: [Url; 3]) -> [Url; 3] {
+        let [api_root, issuer, storage] = self.named().map(|(_, url)| url.and_then(root));
+        let [api, identity, objects] = listening;
+        [api_root.unwrap_or(api), issuer.unwrap_or(identity), storage.unwrap_or(objects)]
+    }
+}
+
+/// The root of a server, if the text is one.
+fn root(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let mut root = url.join("/").ok()?;
+    let _ = (root.set_username(""), root.set_password(None));
+    (root == url && matches!(url.scheme(), "http" | "https")).then_some(root)
 }

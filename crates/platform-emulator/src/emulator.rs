@@ -29,6 +29,8 @@ use crate::{gate, processing, store};
 #[derive(Debug)]
 pub struct Emulator {
     platform: Arc<Platform>,
+    /// Where the API listens, whatever clients call it.
+    listening: Url,
     /// The servers end when this is dropped.
     _running: watch::Sender<()>,
 }
@@ -114,9 +116,12 @@ impl EmulatorBuilder {
         }
         let next = |offset| if self.port > 0 { self.port + offset } else { 0 };
         let host = self.host.as_deref();
-        let (api, api_root) = listen(self.address, next(0), host).await?;
-        let (identity, issuer) = listen(self.address, next(1), host).await?;
-        let (storage, storage_root) = listen(self.address, next(2), host).await?;
+        let (api, api_listening) = listen(self.address, next(0), host).await?;
+        let (identity, identity_listening) = listen(self.address, next(1), host).await?;
+        let (storage, storage_listening) = listen(self.address, next(2), host).await?;
+        let listening = api_listening.clone();
+        let [api_root, issuer, storage_root] =
+            self.config.public.of([api_listening, identity_listening, storage_listening]);
         if !self.address.is_loopback() {
             tracing::warn!(address = %self.address, "whoever reaches this address can do everything with the emulator");
         }
@@ -156,7 +161,7 @@ impl EmulatorBuilder {
         });
         processing::resume(&platform);
         let running = serve(&platform, identity, api, storage);
-        Ok(Emulator { platform, _running: running })
+        Ok(Emulator { platform, listening, _running: running })
     }
 }
 
@@ -218,7 +223,7 @@ impl Emulator {
     /// The controls, if it was started with them.
     pub fn control(&self) -> Option<Control> {
         let token = self.platform.controls.as_ref()?.token.clone();
-        Some(Control::new(self.platform.http.clone(), self.platform.api_root.clone(), token))
+        Some(Control::new(self.platform.http.clone(), self.listening.clone(), token))
     }
 
     /// The service account of an organisation, which signs URLs to its bucket (GOOG4-RSA-SHA256).

@@ -75,9 +75,12 @@ fn is_ours(platform: &Platform, url: &Url) -> bool {
         Some(Host::Ipv4(address)) => is_bound(platform, address.into()),
         Some(Host::Ipv6(address)) => is_bound(platform, address.into()),
         Some(Host::Domain(name)) => {
-            let named =
-                platform.api_root.host_str() == Some(name) || platform.config.hosts.iter().any(|host| host == name);
-            named || name == "localhost" || name.ends_with(".localhost")
+            let urls = [&platform.api_root, &platform.issuer, &platform.storage];
+            let named = urls.iter().any(|url| url.host_str() == Some(name));
+            named
+                || platform.config.hosts.iter().any(|host| host == name)
+                || name == "localhost"
+                || name.ends_with(".localhost")
         }
         None => false,
     }

@@ -12,8 +12,9 @@ use url::Url;
 
 use crate::authority::Authority;
 use crate::exchange::{get, shown};
+use crate::password::CANARY;
 use crate::process::Running;
-use crate::program::{AUTHORITY, CANARY, mitmproxy, with_password};
+use crate::program::{AUTHORITY, mitmproxy, with_password};
 use crate::server::serve;
 
 /// The test that is a child where these variables are set: whom it asks, and where it writes what came of it.

@@ -11,7 +11,9 @@ mod interception;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
 mod password;
+#[path = "../../../../tests/support/proxy.rs"]
 mod process;
+#[path = "../../../../tests/support/proxy_program.rs"]
 mod program;
 #[path = "../support/server.rs"]
 mod server;

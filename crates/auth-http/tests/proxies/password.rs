@@ -12,7 +12,10 @@ use tokio::net::TcpStream;
 use crate::authority::Authority;
 use crate::exchange::{client, get, shown};
 use crate::process::Running;
-use crate::program::{CANARY, with_password};
+use crate::program::with_password;
+
+/// The user with the password `canary`, which is wrong, as it travels.
+pub(crate) const CANARY: &str = "bGFiOmNhbmFyeQ==";
 use crate::server::serve;
 
 #[tokio::test]

@@ -119,6 +119,9 @@ async fn a_seed_makes_ids_the_same_every_time() {
 async fn a_configuration_that_contradicts_itself_is_refused_with_all_reasons() {
     let wrong = config(
         r#"
+        [public]
+        issuer = "https://user@lab.test/"
+        storage = "https://lab.test/storage"
         [[organizations]]
         id = "org"
         name = "No Spaces"
@@ -135,7 +138,13 @@ async fn a_configuration_that_contradicts_itself_is_refused_with_all_reasons() {
         "#,
     );
     let error = Emulator::builder().with_config(wrong).start().await.unwrap_err().to_string();
-    for reason in ["`No Spaces`", "`nowhere`, which is no organization", "two users are `user`"] {
+    for reason in [
+        "`No Spaces`",
+        "`nowhere`, which is no organization",
+        "two users are `user`",
+        "public issuer, `https://user@lab",
+        "public storage",
+    ] {
         assert!(error.contains(reason), "{reason}: {error}");
     }
     assert!(toml::from_str::<Config>("replica_lag = 5").unwrap_err().to_string().contains("replica_lag"));

@@ -10,8 +10,6 @@ pub(crate) const USER: &str = "lab";
 pub(crate) const PASSWORD: &str = "pass.word";
 /// `openssl passwd -apr1 -salt labsalt1 pass.word`
 const HASH: &str = "$apr1$labsalt1$VZtdrAx6LYqYGl2By6CvD.";
-/// The user with the password `canary`, which is wrong, as it travels.
-pub(crate) const CANARY: &str = "bGFiOmNhbmFyeQ==";
 /// The program that Debian's squid asks for passwords.
 const SQUID_PASSWORDS: &str = "/usr/lib/squid/basic_ncsa_auth";
 

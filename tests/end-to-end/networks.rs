@@ -1,0 +1,143 @@
+//! Logins through the networks of laboratories: TLS of an authority that nobody else knows, and proxies.
+#![cfg(target_os = "linux")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use auth_http::HttpClient;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use url::Url;
+
+use crate::authority::Authority;
+use crate::command::Lab;
+use crate::emulator::Running;
+use crate::login::Home;
+use crate::process;
+use crate::program::{AUTHORITY, mitmproxy, with_password};
+
+/// An emulator that is reached by https alone.
+struct Secured {
+    authority: Authority,
+    emulator: Running,
+    runtime: Runtime,
+    lab: Lab,
+}
+
+/// Speaks TLS for a server that does not, which becomes known later.
+async fn terminate(authority: &Authority, server: Arc<OnceLock<SocketAddr>>) -> Url {
+    let passes_on = move |mut stream| {
+        let server = server.clone();
+        async move {
+            let mut there = TcpStream::connect(server.get().unwrap()).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+        }
+    };
+    authority.serve(None, passes_on).await
+}
+
+impl Secured {
+    fn start() -> Self {
+        let (authority, runtime, lab) = (Authority::new(), Runtime::new().unwrap(), Lab::new());
+        let servers = [(); 3].map(|()| Arc::new(OnceLock::new()));
+        let urls = servers.clone().map(|server| runtime.block_on(terminate(&authority, server)));
+        let [api, issuer, storage] = &urls;
+        let config = lab.path("config.toml");
+        let public = format!("[public]\napi_root = \"{api}\"\nissuer = \"{issuer}\"\nstorage = \"{storage}\"\n");
+        std::fs::write(&config, format!("automatic_login = true\ndevice_interval_seconds = 0\n{public}")).unwrap();
+        let port = free_ports();
+        let emulator = Running::start(&lab, &["--port", &port.to_string(), "--config", config.to_str().unwrap()]);
+        for (server, port) in servers.iter().zip(port..) {
+            server.set(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+        }
+        Self { authority, emulator, runtime, lab }
+    }
+
+    /// A clean home in a network where these variables are set.
+    fn home<'a>(&'a self, lab: &'a Lab, variables: Vec<(&'static str, String)>) -> Home<'a> {
+        let http = HttpClient::builder().with_plain_loopback().with_roots(self.authority.file()).build().unwrap();
+        Home::new(lab, &self.emulator).with_http(http).with_variables(variables)
+    }
+}
+
+/// The first of three ports in a row that are free.
+fn free_ports() -> u16 {
+    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
+    std::iter::repeat_with(|| free(0).unwrap())
+        .find_map(|first| {
+            let port = first.local_addr().unwrap().port();
+            let others = (free(port.checked_add(1)?)?, free(port.checked_add(2)?)?);
+            drop(others);
+            Some(port)
+        })
+        .unwrap()
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Logs in, in either way, is known, and logs out. `options` come after every command.
+fn lives(home: &Home<'_>, options: &[&str]) {
+    for way in ["--no-browser", "--device"] {
+        let login = home.start(&[&["user", "login", way], options].concat());
+        match way {
+            "--device" => home.approve(&login.line),
+            _ => home.visit(&login.line),
+        }
+        let said = login.succeeded();
+        assert!(said.ends_with("logged in as Ada Emulator of org_emulator\n"), "{said}");
+        let who = home.run(&[&["user", "whoami"], options].concat());
+        who.assert_code(0);
+        assert!(who.stdout.contains("auth0|emulator-1"), "{}", who.stdout);
+        let out = home.run(&[&["user", "logout"], options].concat());
+        out.assert_code(0);
+        assert_eq!(out.stderr, "logged out\n");
+    }
+}
+
+#[test]
+fn a_user_of_a_platform_with_certificates_of_a_laboratory_names_its_authority() {
+    let secured = Secured::start();
+    let authority = text(&secured.authority.file());
+    let home = secured.home(&secured.lab, Vec::new());
+    let stranger = home.run(&["user", "login", "--no-browser"]);
+    stranger.assert_code(1);
+    assert!(stranger.stderr.contains("not trusted") && !stranger.stderr.contains("to log in"), "{}", stranger.stderr);
+    lives(&home, &["--ca-cert", &authority]);
+    for variable in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"] {
+        let lab = Lab::new();
+        lives(&secured.home(&lab, vec![(variable, authority.clone())]), &[]);
+    }
+}
+
+#[test]
+fn a_user_behind_a_proxy_with_a_password_logs_in_and_one_with_a_wrong_password_learns_which_proxy_it_was() {
+    let secured = Secured::start();
+    let authority = text(&secured.authority.file());
+    for program in with_password() {
+        let Some(proxy) = secured.runtime.block_on(process::Running::start(program)) else { continue };
+        let behind = |password: &str| {
+            vec![("HTTPS_PROXY", proxy.url_with(password).to_string()), ("REQUESTS_CA_BUNDLE", authority.clone())]
+        };
+        let lab = Lab::new();
+        lives(&secured.home(&lab, behind("pass%2Eword")), &[]);
+        let refused = secured.home(&lab, behind("canary")).run(&["user", "login", "--no-browser"]);
+        refused.assert_code(1);
+        assert!(refused.stderr.contains(&proxy.shown()) && !refused.stderr.contains("canary"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_user_behind_a_proxy_that_reads_what_passes_names_its_authority() {
+    let secured = Secured::start();
+    let program = mitmproxy(secured.authority.file());
+    let Some(proxy) = secured.runtime.block_on(process::Running::start(program)) else { return };
+    let lab = Lab::new();
+    let home = secured.home(&lab, vec![("HTTPS_PROXY", proxy.url().to_string())]);
+    lives(&home, &["--ca-cert", &text(&proxy.file(AUTHORITY))]);
+    let refused = home.run(&["user", "login", "--no-browser"]);
+    refused.assert_code(1);
+    assert!(refused.stderr.contains(&proxy.shown()) && refused.stderr.contains("not trusted"), "{}", refused.stderr);
+}
