@@ -347,6 +347,73 @@ fn a_login_that_could_not_be_kept_is_not_begun() {
     assert!(ended.stderr.contains("/proc/nowhere") && !ended.stderr.contains("to log in"), "{}", ended.stderr);
 }
 
+/// The arguments of all processes of this machine.
+#[cfg(target_os = "linux")]
+fn process_list() -> String {
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    // Most are no processes, and some have ended since.
+    processes.filter_map(|path| Some(String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned())).collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_process_list_shows_no_token() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    let mut listed = process_list();
+    assert!(listed.contains(BINARY), "the command is listed");
+    home.visit(&login.line);
+    listed += &process_list();
+    login.succeeded();
+    for arguments in [&["auth", "token", "--min-ttl", "25h"][..], &["user", "whoami"], &["user", "logout"]] {
+        let mut child = home.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            listed += &process_list();
+        }
+        let logins = std::fs::read_dir(home.cache().join("logins")).unwrap().map(|entry| entry.unwrap().path());
+        for file in logins.filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
+            let kept: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+            for secret in ["access_token", "refresh_token"] {
+                let secret = kept["token"][secret].as_str().unwrap();
+                assert!(!listed.contains(secret) && secret.len() > 20);
+            }
+        }
+    }
+}
+
+#[test]
+fn where_the_port_is_taken_a_device_is_asked_or_the_error_names_the_port_and_the_way_out() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let redirect = [("AIGNOSTICS_REDIRECT_URI", format!("http://127.0.0.1:{port}/"))];
+    let home = Home::new(&lab, &running).with_variables(redirect);
+    // Both try for nine seconds whether the port becomes free.
+    let mut alone = home.command(&["user", "login", "--no-browser"]);
+    let alone = alone.env_remove("AIGNOSTICS_CLIENT_ID_DEVICE").stderr(Stdio::piped()).spawn().unwrap();
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.approve(&login.line);
+    assert!(login.succeeded().ends_with("logged in as Ada Emulator of org_emulator\n"));
+    let alone = Ended::of(&alone.wait_with_output().unwrap());
+    alone.assert_code(1);
+    let said = format!("port {port} of the redirect URL is taken: end what listens there, or log in by a device");
+    assert!(alone.stderr.contains(&said), "{}", alone.stderr);
+}
+
+#[test]
+fn a_user_without_a_browser_is_asked_by_a_device() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    // It says nothing of a display.
+    let home = Home::new(&lab, &running).with_variables([("SSH_CONNECTION", "1 2 3 4".to_owned())]);
+    let login = home.start(&["user", "login"]);
+    home.approve(&login.line);
+    assert!(login.succeeded().ends_with("logged in as Ada Emulator of org_emulator\n"));
+}
+
 #[test]
 #[cfg(unix)]
 fn nobody_waits_for_a_user_who_is_being_asked() {

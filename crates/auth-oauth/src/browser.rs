@@ -104,9 +104,9 @@ impl BrowserLogin {
         let code = call_back.wait(&state, &client.endpoints().issuer, self.patience).await?;
         let exchange = client.token_exchange("authorization_code", &TokenRequest::default())?;
         let exchange = exchange
-            .with("code", code.expose())
+            .with_secret("code", &code)
             .with("redirect_uri", redirect.as_str())
-            .with("code_verifier", verifier.secret());
+            .with_secret("code_verifier", &Secret::new(verifier.secret()));
         client.redeem(exchange).await
     }
 

@@ -113,7 +113,7 @@ impl DeviceLogin {
         let client = &self.client;
         loop {
             let exchange = Exchange::new(client.token_endpoint()).with("grant_type", GRANT_TYPE);
-            let exchange = client.authenticated(exchange.with("device_code", device_code.expose()))?;
+            let exchange = client.authenticated(exchange.with_secret("device_code", device_code))?;
             let answer = exchange.send(client.http()).await;
             match polling.next(answer, client.clock().now())? {
                 Next::Done(token) => return Ok(token),

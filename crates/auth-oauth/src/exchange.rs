@@ -23,12 +23,15 @@ pub(crate) struct Exchange {
     endpoint: Url,
     fields: String,
     authorization: Option<Secret>,
+    secrets: Vec<Secret>,
 }
 
 /// What came back, whatever its status.
 pub(crate) struct Answer {
     status: u16,
     body: Vec<u8>,
+    /// What was sent, and is not shown even if it comes back.
+    secrets: Vec<Secret>,
 }
 
 /// RFC 6749, section 5.2.
@@ -40,7 +43,7 @@ struct Refusal {
 
 impl Exchange {
     pub(crate) fn new(endpoint: Url) -> Self {
-        Self { endpoint, fields: String::new(), authorization: None }
+        Self { endpoint, fields: String::new(), authorization: None, secrets: Vec::new() }
     }
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
@@ -48,12 +51,21 @@ impl Exchange {
         self
     }
 
+    /// The same for what nobody may see.
+    pub(crate) fn with_secret(self, name: &str, value: &Secret) -> Self {
+        let mut exchange = self.with(name, value.expose());
+        exchange.secrets.push(value.clone());
+        exchange
+    }
+
     /// The same, if there is a value.
     pub(crate) fn with_some(self, name: &str, value: Option<&str>) -> Self {
         value.into_iter().fold(self, |exchange, value| exchange.with(name, value))
     }
 
-    pub(crate) fn with_authorization(mut self, value: Secret) -> Self {
+    /// A header that proves who asks by a `secret`.
+    pub(crate) fn with_authorization(mut self, value: Secret, secret: &Secret) -> Self {
+        self.secrets.extend([value.clone(), secret.clone()]);
         self.authorization = Some(value);
         self
     }
@@ -66,16 +78,17 @@ impl Exchange {
         self.authorization.iter().fold(request, |request, value| request.with_header("authorization", value.expose()))
     }
 
-    pub(crate) async fn send(self, http: &HttpClient) -> Result<Answer, HttpError> {
+    pub(crate) async fn send(mut self, http: &HttpClient) -> Result<Answer, HttpError> {
+        let secrets = std::mem::take(&mut self.secrets);
         let response = http.send(self.into_request()).await?;
-        Ok(Answer { status: response.status(), body: response.bytes(BODY_LIMIT).await?.to_vec() })
+        Ok(Answer { status: response.status(), body: response.bytes(BODY_LIMIT).await?.to_vec(), secrets })
     }
 }
 
 impl Answer {
     #[cfg(test)]
     pub(crate) fn new(status: u16, body: &str) -> Self {
-        Self { status, body: body.as_bytes().to_vec() }
+        Self { status, body: body.as_bytes().to_vec(), secrets: Vec::new() }
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -110,10 +123,16 @@ impl Answer {
             // Whatever it says of the credential then, it does not mean it.
             _ if self.is_overburdened() => OAuthError::status(self.status),
             Ok(Refusal { error, error_description }) => {
-                OAuthError::refused(shown(&error), error_description.as_deref().map(shown))
+                OAuthError::refused(self.shown(&error), error_description.map(|description| self.shown(&description)))
             }
             Err(_) => OAuthError::status(self.status),
         }
+    }
+
+    /// Text of the provider, without what it was told in confidence.
+    fn shown(&self, text: &str) -> String {
+        let secrets = self.secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty());
+        shown(&secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***")))
     }
 }
 

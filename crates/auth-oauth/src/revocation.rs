@@ -17,7 +17,7 @@ impl OAuthClient {
             Some(refresh_token) => (refresh_token, "refresh_token"),
             None => (token.secret(), "access_token"),
         };
-        let exchange = Exchange::new(endpoint.clone()).with("token", secret.expose()).with("token_type_hint", hint);
+        let exchange = Exchange::new(endpoint.clone()).with_secret("token", secret).with("token_type_hint", hint);
         let answer = self.authenticated(exchange)?.send(self.http()).await.map_err(OAuthError::http)?;
         if answer.is_success() { Ok(()) } else { Err(answer.refusal()) }
     }

@@ -45,7 +45,7 @@ const WAIT: Duration = Duration::from_secs(60);
 ///
 /// Every key has a file of its own, which only its owner can read (0600, in a folder of 0700, on
 /// systems that know such modes), and a lock file, which is never deleted. The tokens are in clear.
-/// Symbolic links are not followed. A file that cannot be read is a miss: it is set aside as
+/// Symbolic links are not followed, and a folder that others can write into is an error. A file that cannot be read is a miss: it is set aside as
 /// `….corrupt`, and the log names it.
 ///
 /// The asynchronous half needs a tokio runtime, and does not hold up its workers. Where no process

@@ -36,14 +36,14 @@ impl Authentication {
             Self::SecretBasic(secret) => {
                 let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
                 let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret.expose())));
-                exchange.with_authorization(Secret::new(format!("Basic {pair}")))
+                exchange.with_authorization(Secret::new(format!("Basic {pair}")), secret)
             }
             Self::None | Self::MutualTls => exchange.with("client_id", id),
-            Self::SecretPost(secret) => exchange.with("client_id", id).with("client_secret", secret.expose()),
+            Self::SecretPost(secret) => exchange.with("client_id", id).with_secret("client_secret", secret),
             Self::PrivateKeyJwt(key) => exchange
                 .with("client_id", id)
                 .with("client_assertion_type", ASSERTION_TYPE)
-                .with("client_assertion", key.assertion(id, id, issuer, now)?.expose()),
+                .with_secret("client_assertion", &key.assertion(id, id, issuer, now)?),
         })
     }
 }

@@ -29,7 +29,7 @@ impl<P: AsyncTokenProvider> JwtBearer<P> {
     /// [`OAuthError::is_credential_refused`], or the provider could not be asked or understood.
     pub async fn redeem(&self, assertion: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let exchange = self.client.token_exchange(GRANT_TYPE, request)?;
-        let token = self.client.redeem(exchange.with("assertion", assertion.secret().expose())).await?;
+        let token = self.client.redeem(exchange.with_secret("assertion", assertion.secret())).await?;
         Ok(bounded(token, assertion))
     }
 }

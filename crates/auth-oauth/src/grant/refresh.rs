@@ -34,7 +34,7 @@ impl RefreshGrant {
     pub async fn redeem(&self, refresh_token: &Secret, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let exchange = Exchange::new(self.client.token_endpoint())
             .with("grant_type", "refresh_token")
-            .with("refresh_token", refresh_token.expose())
+            .with_secret("refresh_token", refresh_token)
             .with_some("audience", request.audience());
         // Those of the login go on unless something else is said (section 6).
         let scopes = request.scopes().collect::<Vec<_>>().join(" ");

@@ -62,7 +62,7 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
     pub async fn redeem(&self, subject: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let exchange = self.client.token_exchange(GRANT_TYPE, request)?;
         let exchange = exchange
-            .with("subject_token", subject.secret().expose())
+            .with_secret("subject_token", subject.secret())
             .with("subject_token_type", self.subject_type.urn())
             .with_some("requested_token_type", self.requested_type.map(TokenType::urn));
         Ok(bounded(self.client.redeem(exchange).await?, subject))

@@ -17,6 +17,8 @@ enum Kind {
     Io { path: PathBuf, action: &'static str, source: io::Error },
     #[error("{} is a symbolic link, which the token store does not follow: remove it, or name the folder that it leads to", .0.display())]
     SymbolicLink(PathBuf),
+    #[error("others can write into {}, which holds logins: `chmod go-w` it, or choose another folder for tokens", .0.display())]
+    OpenToOthers(PathBuf),
     #[error("the lock {} was not free within {waited:?}: try again, or end the process that renews this login", path.display())]
     Busy { path: PathBuf, waited: Duration },
     #[error("the file system of {} has no file locks: choose a folder for tokens on a local disk", path.display())]
@@ -37,6 +39,11 @@ impl StoreError {
 
     pub(super) fn symbolic_link(path: &Path) -> Self {
         Kind::SymbolicLink(path.to_owned()).into()
+    }
+
+    #[cfg(unix)]
+    pub(super) fn open_to_others(path: &Path) -> Self {
+        Kind::OpenToOthers(path.to_owned()).into()
     }
 
     pub(super) fn busy(path: PathBuf, waited: Duration) -> Self {
@@ -87,6 +94,11 @@ impl StoreError {
     /// The file system has no locks, so that processes cannot take turns in this folder.
     pub fn is_without_locks(&self) -> bool {
         matches!(self.0, Kind::NoLocks { .. })
+    }
+
+    /// Others can write into the folder, and could put a login of theirs there.
+    pub fn is_open_to_others(&self) -> bool {
+        matches!(self.0, Kind::OpenToOthers(_))
     }
 
     /// The folder or one of its files is a symbolic link.

@@ -44,12 +44,22 @@ impl Folder {
         Ok(names.into_iter().map(|name| Entry::new(self, name)).collect())
     }
 
-    /// An error if it is a symbolic link.
+    /// An error if it is a symbolic link, or others can write into it: they could put a login of theirs there.
     pub(super) fn is_there(&self) -> Result<bool, StoreError> {
-        file::is_there(&self.0)
+        let is_there = file::is_there(&self.0)?;
+        #[cfg(unix)]
+        if is_there {
+            use std::os::unix::fs::PermissionsExt;
+
+            let metadata = fs::symlink_metadata(&self.0).map_err(|error| StoreError::io(&self.0, "read", error))?;
+            if metadata.permissions().mode() & 0o022 != 0 {
+                return Err(StoreError::open_to_others(&self.0));
+            }
+        }
+        Ok(is_there)
     }
 
-    /// Creates it, if need be, for its owner alone. One that is there stays as it is.
+    /// Creates it, if need be, for its owner alone.
     pub(super) fn ensure(&self) -> Result<(), StoreError> {
         if self.is_there()? {
             return Ok(());

@@ -12,4 +12,5 @@ mod login;
 #[cfg(target_os = "linux")]
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
+mod secrecy;
 mod store;

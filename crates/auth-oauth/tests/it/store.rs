@@ -147,7 +147,7 @@ fn a_token_file_that_is_a_symbolic_link_is_refused() {
 #[test]
 fn a_lock_file_that_is_a_symbolic_link_is_refused() {
     let bench = Bench::new();
-    fs::create_dir(bench.folder()).unwrap();
+    std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(bench.folder()).unwrap();
     let elsewhere = bench.home.path().join("elsewhere");
     std::os::unix::fs::symlink(&elsewhere, bench.path(&key(), "lock")).unwrap();
     let error = TokenCache::set(&bench.store, &key(), &session(1)).unwrap_err();
@@ -173,6 +173,26 @@ fn a_folder_that_is_a_symbolic_link_is_refused() {
         }
     }
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_others_can_write_into_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let bench = Bench::new();
+    set(&bench.store, &key(), &session(1));
+    for (mode, is_open) in [(0o777, true), (0o720, true), (0o702, true), (0o755, false), (0o700, false)] {
+        fs::set_permissions(bench.folder(), fs::Permissions::from_mode(mode)).unwrap();
+        for outcome in [
+            TokenCache::get(&bench.store, &key()).map(drop),
+            TokenCache::set(&bench.store, &key(), &session(1)),
+            TokenCache::delete(&bench.store, &TokenKey::new("https://other.test/")),
+        ] {
+            let refused = outcome.as_ref().is_err_and(|error| StoreError::of(error).unwrap().is_open_to_others());
+            assert_eq!(refused, is_open, "{mode:o}: {outcome:?}");
+        }
+    }
 }
 
 #[test]

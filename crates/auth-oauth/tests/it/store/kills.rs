@@ -35,8 +35,8 @@ fn can_trace() -> bool {
 /// Runs a process with these options of `strace`, which sees the system calls that touch the files of the login.
 fn run(stage: &mut Stage, options: &[&str]) -> End {
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq"]).args(options).arg("-P").arg(stage.home.path()).stderr(Stdio::null());
-    let path = stage.home.path().join(key().digest_hex());
+    strace.args(["-f", "-qq"]).args(options).arg("-P").arg(stage.folder()).stderr(Stdio::null());
+    let path = stage.folder().join(key().digest_hex());
     for extension in ["json", "lock", "tmp"] {
         strace.arg("-P").arg(path.with_extension(extension));
     }

@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where children say what they do, and the folder that they share with an ended session.
 pub(super) struct Stage {
-    pub(super) home: TempDir,
+    home: TempDir,
     address: SocketAddr,
     said: mpsc::Receiver<Said>,
     pub(super) provider: Rotating,
@@ -81,8 +81,12 @@ impl Stage {
         stage
     }
 
+    pub(super) fn folder(&self) -> PathBuf {
+        self.home.path().join("tokens")
+    }
+
     pub(super) fn store(&self) -> FileTokenStore {
-        FileTokenStore::new(self.home.path())
+        FileTokenStore::new(self.folder())
     }
 
     /// Starts a child that stops at `stop`, and waits until it is about to ask for a token.
@@ -94,7 +98,7 @@ impl Stage {
     /// Starts a child in `command`, which runs its own arguments as a program.
     pub(super) fn spawn(&self, mut command: Command, stop: &str) -> Child {
         command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
-        command.env(STAGE, self.address.to_string()).env(FOLDER, self.home.path()).env(STOP, stop);
+        command.env(STAGE, self.address.to_string()).env(FOLDER, self.folder()).env(STOP, stop);
         Child(command.spawn().unwrap())
     }
 

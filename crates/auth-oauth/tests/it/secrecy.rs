@@ -1,0 +1,188 @@
+//! What is shown of secrets by whoever sends them: nothing, even if the provider sends them back.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest, static_token};
+use auth_http::{HttpClient, Request};
+use auth_oauth::{
+    Browser, BrowserLogin, ClientCredentials, DeviceAuthorization, DeviceLogin, Endpoints, JwtBearer, OAuthClient,
+    PrivateKey, Prompt, RefreshGrant, TokenExchange, TokenType, UserLogin,
+};
+use serde_json::json;
+use url::Url;
+use url::form_urlencoded::parse;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, ResponseTemplate};
+
+use crate::issuer::{AUDIENCE, Issuer, PEM};
+use crate::log::Log;
+
+/// What a form says that anybody may know.
+const PUBLIC: [&str; 10] = [
+    "audience",
+    "client_assertion_type",
+    "client_id",
+    "grant_type",
+    "redirect_uri",
+    "requested_token_type",
+    "scope",
+    "subject_token_type",
+    "token_type_hint",
+    "resource",
+];
+
+/// A provider that sends back what it was sent, and what it was ever told in confidence.
+#[derive(Default)]
+struct Echo {
+    style: (u16, usize),
+    secrets: BTreeSet<String>,
+}
+
+/// The ways to send something back.
+const STYLES: usize = 8;
+
+impl Echo {
+    fn answer(&mut self, request: &wiremock::Request) -> ResponseTemplate {
+        let form = parse(&request.body).into_owned().filter(|(name, _)| !PUBLIC.contains(&name.as_str()));
+        let mut secrets: Vec<String> = form.map(|(_, value)| value).collect();
+        secrets.extend(request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()));
+        self.secrets.extend(secrets.iter().cloned());
+        let echo = secrets.join(" ");
+        let (status, style) = self.style;
+        let answer = ResponseTemplate::new(status).append_header("location", "/canary-location");
+        match style {
+            0 => answer.set_body_json(json!({ "error": "invalid_grant", "error_description": echo })),
+            1 => answer.set_body_json(json!({ "error": echo, "error_description": echo })),
+            2 => answer.set_body_string(echo),
+            3 => answer.set_body_json(json!({ "access_token": echo, "expires_in": { "canary-field": echo } })),
+            4 => answer.set_body_json(json!({ "access_token": format!("canary {echo}\n"), "token_type": echo })),
+            5 => answer.set_body_json(json!({ "access_token": "canary-a.canary-b.canary-c", "token_type": "Bearer" })),
+            6 => answer.set_body_json(json!({ "access_token": ["canary-list"], "refresh_token": 7 })),
+            _ => answer.set_body_json(json!({ "error": "invalid_client", "error_description": ["canary-list"] })),
+        }
+    }
+}
+
+/// Comes back at once with a code.
+#[derive(Debug)]
+struct Comes(HttpClient);
+
+#[async_trait]
+impl Browser for Comes {
+    async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+        let mut back: Url = parameter("redirect_uri").parse()?;
+        back.query_pairs_mut().append_pair("state", &parameter("state")).append_pair("code", "canary-code");
+        let http = self.0.clone();
+        tokio::spawn(async move { http.send(Request::get(back)).await });
+        Ok(())
+    }
+}
+
+/// Approves nothing.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait]
+impl Prompt for Silent {
+    async fn show(&self, _device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+fn secret(name: &str) -> Secret {
+    Secret::new(format!("canary-{name}"))
+}
+
+fn login() -> AccessToken {
+    AccessToken::new(secret("access")).unwrap().with_refresh_token(secret("refresh")).with_id_token(secret("id"))
+}
+
+/// An error, its causes, and all that `Debug` shows of them.
+fn shown(error: &(dyn Error + 'static)) -> String {
+    let causes: Vec<_> = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    format!("{causes:?} {error:?} {error:#?}")
+}
+
+/// What a grant shows of itself and of how it failed; `failures` are counted.
+async fn seen(grant: impl AsyncTokenProvider, previous: Option<&AccessToken>, failures: &mut usize) -> String {
+    let request = TokenRequest::default();
+    let outcome = match previous {
+        Some(previous) => grant.refresh(&request, previous).await,
+        None => grant.fetch(&request).await,
+    };
+    let outcome = match outcome {
+        Ok(token) => format!("{token:?} {token:#?}"),
+        Err(error) => {
+            *failures += 1;
+            shown(&error)
+        }
+    };
+    format!("{outcome} {grant:?} {grant:#?}")
+}
+
+#[tokio::test]
+async fn whatever_a_provider_answers_no_error_and_no_log_line_shows_what_it_was_told() {
+    let log = Log::of_this_process();
+    let issuer = Issuer::start().await;
+    let echo = Arc::new(Mutex::new(Echo::default()));
+    let answering = echo.clone();
+    let device = json!({
+        "device_code": "canary-device", "user_code": "ABCD", "verification_uri": "https://lab.test/", "expires_in": 0,
+    });
+    let device = ResponseTemplate::new(200).set_body_json(device);
+    Mock::given(path("/oauth/device/code")).respond_with(device).mount(&issuer.server).await;
+    let answer = move |request: &wiremock::Request| answering.lock().unwrap().answer(request);
+    Mock::given(method("POST")).respond_with(answer).mount(&issuer.server).await;
+
+    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let trusting = OAuthClient::new(issuer.http.clone(), endpoints, "client").with_audience(AUDIENCE);
+    let key = PrivateKey::from_pem(&Secret::new(PEM.as_str())).unwrap();
+    let (mut all, mut failures, mut attempts) = (String::new(), 0, 0);
+    for style in
+        [200, 302, 400, 401, 403, 429, 500].into_iter().flat_map(|status| (0..STYLES).map(move |n| (status, n)))
+    {
+        echo.lock().unwrap().style = style;
+        for client in [trusting.clone(), trusting.clone().with_verifier(issuer.verifier())] {
+            let machine = |client: OAuthClient| ClientCredentials::new(client);
+            let assertions = || static_token(secret("assertion")).unwrap();
+            let browser = Arc::new(Comes(issuer.http.clone()));
+            let browser = BrowserLogin::new(client.clone(), "http://127.0.0.1:0/".parse().unwrap(), browser).unwrap();
+            let device = DeviceLogin::new(client.clone(), Arc::new(Silent));
+            let both = UserLogin::new(client.clone()).with_browser(browser.clone()).with_device(device.clone());
+            let grants: [(Box<dyn AsyncTokenProvider>, Option<AccessToken>); 10] = [
+                (Box::new(machine(client.clone().with_secret_basic(secret("basic: +%")))), None),
+                (Box::new(machine(client.clone().with_secret_post(secret("post: +%")))), None),
+                (Box::new(machine(client.clone().with_private_key(key.clone()))), None),
+                (Box::new(RefreshGrant::new(client.clone()).with_refresh_token(secret("refresh"))), None),
+                (Box::new(RefreshGrant::new(client.clone())), Some(login())),
+                (Box::new(JwtBearer::new(client.clone(), assertions())), None),
+                (Box::new(TokenExchange::new(client.clone(), assertions(), TokenType::AccessToken)), None),
+                (Box::new(browser), None),
+                (Box::new(device), None),
+                (Box::new(both), Some(login())),
+            ];
+            for (grant, previous) in grants {
+                attempts += 1;
+                all += &seen(Arc::<dyn AsyncTokenProvider>::from(grant), previous.as_ref(), &mut failures).await;
+            }
+            all += &client.revoke(&login()).await.err().map(|error| shown(&error)).unwrap_or_default();
+        }
+    }
+    // All but those with a good status and a token that one of the two clients takes as it is.
+    assert!(failures > attempts * 9 / 10 && failures < attempts, "{failures} of {attempts}");
+    let mut secrets = echo.lock().unwrap().secrets.clone();
+    assert!(secrets.len() > 100, "each verifier and assertion is another: {}", secrets.len());
+    secrets.insert("canary".to_owned());
+    for secret in &secrets {
+        if let Some(at) = all.find(secret.as_str()) {
+            panic!("{secret} is shown: {}", all.get(at.saturating_sub(300)..at + 100).unwrap_or(&all));
+        }
+        log.lacks(secret);
+    }
+    let refused = TokenError::refused("no").to_string();
+    assert!(all.contains(&refused) && all.contains("***"), "the rest of what is said stays");
+}
