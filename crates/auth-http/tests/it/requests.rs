@@ -193,3 +193,26 @@ async fn plain_http_to_this_machine_goes_to_no_proxy_and_what_that_refuses_costs
     let nowhere = named.send(Request::get("http://127.0.0.1:9/".parse().unwrap())).await.unwrap_err();
     assert!(nowhere.is_connect() && nowhere.proxy().is_none(), "{nowhere}");
 }
+
+/// Takes an hour by the clock of the runtime.
+#[derive(Debug)]
+struct Slow;
+
+#[async_trait]
+impl AsyncTokenProvider for Slow {
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        tokio::time::pause();
+        tokio::time::advance(std::time::Duration::from_secs(3600)).await;
+        tokio::time::resume();
+        AccessToken::new(Secret::new("slow"))
+    }
+}
+
+#[tokio::test]
+async fn the_time_that_a_token_takes_is_not_that_of_the_request() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
+    let client = loopback().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), Slow));
+    let request = Request::get(at(&server, "/me")).with_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(client.send(request).await.unwrap().status(), 200);
+}

@@ -4,6 +4,8 @@
 mod download;
 mod lab;
 mod lists;
+#[cfg(feature = "login")]
+mod login;
 mod secrets;
 mod settings;
 mod submit;
