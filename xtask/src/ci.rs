@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use crate::process::{cargo, output, say, succeed, timed};
-use crate::{codegen, test};
+use crate::{codegen, conform, test};
 
 /// Whoever needs tokens only gets no HTTP client, and whoever blocks no runtime.
 fn auth_core_alone(root: &Path) -> Result<()> {
@@ -36,9 +36,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         }
         Ok(())
     };
-    let parts: [(&str, &dyn Fn() -> Result<()>); 8] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 9] = [
         ("formatted", &|| run(&["fmt", "--all", "--check"])),
         ("generated code is fresh", &|| codegen::run(root, true)),
+        ("the document means what the platform's does", &|| conform::run(root, None)),
         ("no lint", &|| {
             run(&["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
         }),

@@ -2,6 +2,7 @@
 
 mod ci;
 mod codegen;
+mod conform;
 mod process;
 mod test;
 
@@ -38,6 +39,24 @@ enum Task {
         /// Only compares with what is there; fails if it differs.
         #[arg(long)]
         check: bool,
+        #[command(subcommand)]
+        action: Option<Codegen>,
+    },
+    /// Compares openapi/platform.json with what the platform's own document means on the wire.
+    Conform {
+        /// The platform's own document; the facts that are kept of it, and its words, are compared with it too.
+        #[arg(long, value_name = "FILE")]
+        reference: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Codegen {
+    /// Takes the facts of a newer document of the platform, and says what has changed.
+    Refresh {
+        /// Where the document is.
+        #[arg(long, value_name = "FILE|URL")]
+        from: String,
     },
 }
 
@@ -67,7 +86,9 @@ fn main() -> Result<()> {
                     .current_dir(&root),
             )
         }
-        Task::Codegen { check } => codegen::run(&root, check),
+        Task::Codegen { action: Some(Codegen::Refresh { from }), .. } => conform::refresh(&root, &from),
+        Task::Codegen { check, action: None } => codegen::run(&root, check),
+        Task::Conform { reference } => conform::run(&root, reference.as_deref()),
     }
 }
 

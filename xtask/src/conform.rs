@@ -1,0 +1,87 @@
+//! `cargo xtask conform`: `openapi/platform.json` means on the wire what the platform's own document means, or the
+//! difference is listed with its reason.
+//!
+//! The platform's document is not here: `openapi/reference.facts` is what it says, without its words. Given the document
+//! itself, the facts are compared with it too, and so are the words, which must be the project's own.
+
+mod deviations;
+mod facts;
+mod words;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::process::say;
+use deviations::Deviations;
+use facts::Facts;
+
+const DOCUMENT: &str = "openapi/platform.json";
+pub(crate) const FACTS: &str = "openapi/reference.facts";
+const DEVIATIONS: &str = "openapi/deviations.toml";
+
+pub(crate) fn run(root: &Path, reference: Option<&Path>) -> Result<()> {
+    let document = read_json(&root.join(DOCUMENT))?;
+    let (facts, deviations) = (read_facts(root)?, Deviations::read(&root.join(DEVIATIONS))?);
+    let mut problems = Vec::new();
+    if let Some(path) = reference {
+        let reference = read_json(path)?;
+        let stale = facts.differences(&Facts::of(&reference).with_context(|| path.display().to_string())?);
+        problems.extend(
+            stale.iter().map(|difference| format!("{FACTS} is not what {} says: {difference}", path.display())),
+        );
+        let shared = words::shared(&document, &reference);
+        problems.extend(shared.map(|words| format!("{DOCUMENT} has words of the reference: “{words}”")));
+    }
+    let (explained, unexplained) = deviations.explain(facts.differences(&Facts::of(&document).context(DOCUMENT)?));
+    problems.extend(unexplained);
+    for problem in &problems {
+        say(problem);
+    }
+    let (total, explained, unexplained) = (facts.len(), explained, problems.len());
+    say(&format!("{total} facts, {explained} explained differences, {unexplained} unexplained"));
+    ensure!(problems.is_empty(), "{DOCUMENT} does not mean what the platform's document means");
+    Ok(())
+}
+
+/// Takes the facts of a newer document of the platform, and says what has changed since the one before.
+pub(crate) fn refresh(root: &Path, from: &str) -> Result<()> {
+    let text = read_from(from)?;
+    let reference: Value = serde_json::from_slice(&text).with_context(|| format!("{from} is no JSON"))?;
+    let newer = Facts::of(&reference).with_context(|| from.to_owned())?;
+    let changes = read_facts(root).unwrap_or_default().differences(&newer);
+    for change in &changes {
+        say(&change.to_string());
+    }
+    fs::write(root.join(FACTS), newer.to_string()).with_context(|| format!("writing {FACTS}"))?;
+    let version = reference["info"]["version"].as_str().unwrap_or("?");
+    say(&format!("version {version}: {} facts, {} changes", newer.len(), changes.len()));
+    say(&format!("next: bring {DOCUMENT} in line until `cargo xtask conform` is content, then `cargo xtask codegen`"));
+    Ok(())
+}
+
+/// A file, or what a URL leads to.
+fn read_from(from: &str) -> Result<Vec<u8>> {
+    if from.starts_with("https://") || from.starts_with("http://") {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["--fail", "--silent", "--show-error", "--proto", "=http,https", "--", from]);
+        return Ok(crate::process::output(&mut curl)?.into_bytes());
+    }
+    fs::read(from).with_context(|| format!("reading {from}"))
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
+}
+
+fn read_facts(root: &Path) -> Result<Facts> {
+    let path: PathBuf = root.join(FACTS);
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {FACTS}"))?;
+    Facts::parse(&text).with_context(|| FACTS.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

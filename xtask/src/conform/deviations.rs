@@ -1,0 +1,76 @@
+//! Differences that are wanted, each with its reason.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::facts::Difference;
+
+/// All of them. One that explains nothing is a problem of its own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Deviations {
+    #[serde(default, rename = "deviation")]
+    deviations: Vec<Deviation>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deviation {
+    /// The address of the fact, where `*` stands for anything.
+    address: String,
+    /// What it is in the reference; nothing if it is not there.
+    reference: Option<String>,
+    /// What it is in the project's document; nothing if it is not there.
+    ours: Option<String>,
+    reason: String,
+}
+
+impl Deviations {
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        Self::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        Ok(toml::from_str(text)?)
+    }
+
+    /// How many of `differences` are explained, and what is not, with the deviations that explain nothing.
+    pub(super) fn explain(&self, differences: Vec<Difference>) -> (usize, Vec<String>) {
+        let mut used = vec![false; self.deviations.len()];
+        let mut unexplained = Vec::new();
+        let total = differences.len();
+        for difference in differences {
+            match self.deviations.iter().position(|deviation| deviation.explains(&difference)) {
+                Some(index) => used[index] = true,
+                None => unexplained.push(format!("unexplained: {difference}")),
+            }
+        }
+        let explained = total - unexplained.len();
+        let unused = self.deviations.iter().zip(used).filter(|(_, used)| !used);
+        unexplained.extend(unused.map(|(deviation, _)| format!("explains nothing any more: {}", deviation.address)));
+        (explained, unexplained)
+    }
+}
+
+impl Deviation {
+    fn explains(&self, difference: &Difference) -> bool {
+        !self.reason.is_empty()
+            && fits(&self.address, &difference.address)
+            && self.reference == difference.before
+            && self.ours == difference.after
+    }
+}
+
+/// Whether a pattern, in which `*` stands for anything, is that of the whole text.
+fn fits(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            (0..=text.len()).filter(|&at| text.is_char_boundary(at)).any(|at| fits(rest, &text[at..]))
+        }),
+    }
+}

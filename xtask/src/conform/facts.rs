@@ -1,0 +1,270 @@
+//! What an OpenAPI document means on the wire, as lines `address = value`. Descriptions, titles, examples and the names of
+//! schemas mean nothing there. What else a document says and this does not know is an error with its address.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value};
+
+/// The facts of a document, by their addresses.
+#[derive(Default)]
+pub(crate) struct Facts(BTreeMap<String, String>);
+
+/// A fact that two documents do not agree on. What has no value is not there.
+#[derive(Debug)]
+pub(crate) struct Difference {
+    pub(crate) address: String,
+    pub(crate) before: Option<String>,
+    pub(crate) after: Option<String>,
+}
+
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+/// What is said to people, and to generators.
+const WORDS: [&str; 7] = ["title", "description", "summary", "examples", "example", "tags", "operationId"];
+/// Keywords of JSON Schema whose value is the fact.
+const LIMITS: [&str; 15] = [
+    "format",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "default",
+    "const",
+    "contentMediaType",
+    "readOnly",
+];
+/// Schemas that refer to themselves are not followed for ever.
+const DEPTH: usize = 16;
+
+impl Facts {
+    pub(crate) fn of(document: &Value) -> Result<Self> {
+        let mut facts = Reader { document, facts: Self::default() };
+        let prefix = document["servers"][0]["url"].as_str().context("servers: no URL")?;
+        facts.set("server", &prefix);
+        for (path, item) in object(&document["paths"], "paths")? {
+            for (method, operation) in object(item, path)? {
+                let address = format!("{} {path}", method.to_uppercase());
+                ensure!(METHODS.contains(&method.as_str()), "{address}: unknown");
+                facts.operation(&address, operation)?;
+            }
+        }
+        Ok(facts.facts)
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let lines = text.lines().enumerate().map(|(number, line)| {
+            let (address, value) = line.split_once(" = ").with_context(|| format!("line {}: no fact", number + 1))?;
+            Ok((address.to_owned(), value.to_owned()))
+        });
+        lines.collect::<Result<_>>().map(Self)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What `after` says otherwise, in the order of the addresses.
+    pub(crate) fn differences(&self, after: &Self) -> Vec<Difference> {
+        let addresses: BTreeSet<_> = self.0.keys().chain(after.0.keys()).collect();
+        let differences = addresses.into_iter().map(|address| Difference {
+            address: address.clone(),
+            before: self.0.get(address).cloned(),
+            after: after.0.get(address).cloned(),
+        });
+        differences.filter(|difference| difference.before != difference.after).collect()
+    }
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(address, value)| writeln!(formatter, "{address} = {value}"))
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+        write!(formatter, "{}: {} → {}", self.address, shown(&self.before), shown(&self.after))
+    }
+}
+
+struct Reader<'a> {
+    document: &'a Value,
+    facts: Facts,
+}
+
+impl<'a> Reader<'a> {
+    fn set(&mut self, address: &str, value: &impl ToString) {
+        self.facts.0.insert(address.to_owned(), value.to_string());
+    }
+
+    fn operation(&mut self, address: &str, operation: &'a Value) -> Result<()> {
+        let secured = operation.get("security").and_then(Value::as_array).is_some_and(|ways| !ways.is_empty());
+        self.set(&format!("{address} security"), &secured);
+        for (name, value) in object(operation, address)? {
+            match name.as_str() {
+                "parameters" => {
+                    for parameter in array(value, address)? {
+                        self.parameter(address, parameter)?;
+                    }
+                }
+                "requestBody" => self.body(&format!("{address} body"), value)?,
+                "responses" => {
+                    for (status, response) in object(value, address)? {
+                        self.response(&format!("{address} {status}"), response)?;
+                    }
+                }
+                "deprecated" => self.set(&format!("{address} deprecated"), value),
+                "security" => {}
+                name => ignored(name, address)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn parameter(&mut self, operation: &str, parameter: &'a Value) -> Result<()> {
+        let (place, name) = (text(parameter, "in", operation)?, text(parameter, "name", operation)?);
+        let address = format!("{operation} {place} {name}");
+        self.set(&format!("{address} required"), &parameter["required"].as_bool().unwrap_or(false));
+        for (key, value) in object(parameter, &address)? {
+            match key.as_str() {
+                "schema" => self.schema(&address, value, 0)?,
+                "in" | "name" | "required" => {}
+                key => ignored(key, &address)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, address: &str, body: &'a Value) -> Result<()> {
+        self.set(&format!("{address} required"), &body["required"].as_bool().unwrap_or(false));
+        for (key, value) in object(body, address)? {
+            match key.as_str() {
+                "content" => self.content(address, value)?,
+                "required" => {}
+                key => ignored(key, address)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn response(&mut self, address: &str, response: &'a Value) -> Result<()> {
+        self.set(address, &"declared");
+        for (key, value) in object(response, address)? {
+            match key.as_str() {
+                "content" => self.content(address, value)?,
+                key => ignored(key, address)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, address: &str, content: &'a Value) -> Result<()> {
+        for (kind, media) in object(content, address)? {
+            self.set(&format!("{address} content"), kind);
+            for (key, value) in object(media, address)? {
+                match key.as_str() {
+                    "schema" => self.schema(address, value, 0)?,
+                    key => ignored(key, address)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn schema(&mut self, address: &str, schema: &'a Value, depth: usize) -> Result<()> {
+        ensure!(depth < DEPTH, "{address}: nested too deeply");
+        let mut kinds = BTreeSet::new();
+        self.alternative(address, schema, depth, &mut kinds)?;
+        if kinds.is_empty() {
+            kinds.insert("any".to_owned());
+        }
+        self.set(&format!("{address} type"), &kinds.into_iter().collect::<Vec<_>>().join(" or "));
+        Ok(())
+    }
+
+    /// All but the type of a schema, which joins those of its siblings in an `anyOf`.
+    fn alternative(
+        &mut self,
+        address: &str,
+        schema: &'a Value,
+        depth: usize,
+        kinds: &mut BTreeSet<String>,
+    ) -> Result<()> {
+        let document = self.document;
+        let required: Vec<_> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for (key, value) in object(schema, address)? {
+            match key.as_str() {
+                "$ref" => {
+                    let target = value.as_str().and_then(|text| document.pointer(text.strip_prefix('#')?));
+                    let target = target.with_context(|| format!("{address}: {value} leads nowhere"))?;
+                    self.alternative(address, target, depth + 1, kinds)?;
+                }
+                "anyOf" => {
+                    for alternative in array(value, address)? {
+                        self.alternative(address, alternative, depth + 1, kinds)?;
+                    }
+                }
+                "type" => match value {
+                    Value::String(kind) => kinds.extend([kind.clone()]),
+                    several => {
+                        kinds.extend(array(several, address)?.iter().filter_map(Value::as_str).map(str::to_owned));
+                    }
+                },
+                "properties" => {
+                    for (name, property) in object(value, address)? {
+                        let property_address = format!("{address}.{name}");
+                        self.set(&format!("{property_address} required"), &required.contains(&name.as_str()));
+                        self.schema(&property_address, property, depth + 1)?;
+                    }
+                }
+                "items" => self.schema(&format!("{address}[]"), value, depth + 1)?,
+                "enum" => {
+                    let values: BTreeSet<_> = array(value, address)?.iter().map(Value::to_string).collect();
+                    self.set(&format!("{address} enum"), &values.into_iter().collect::<Vec<_>>().join(" "));
+                }
+                // That others are allowed is what JSON Schema says if nothing is said.
+                "additionalProperties" if value == &Value::Bool(true) => {}
+                "additionalProperties" if value == &Value::Bool(false) => {
+                    self.set(&format!("{address} additionalProperties"), &false);
+                }
+                "additionalProperties" => self.schema(&format!("{address}.*"), value, depth + 1)?,
+                "deprecated" if value == &Value::Bool(true) => self.set(&format!("{address} deprecated"), &true),
+                "required" | "deprecated" => {}
+                limit if LIMITS.contains(&limit) => self.set(&format!("{address} {limit}"), value),
+                key => ignored(key, address)?,
+            }
+        }
+        for name in required {
+            ensure!(schema["properties"].get(name).is_some(), "{address}: {name} is required but no property");
+        }
+        Ok(())
+    }
+}
+
+fn ignored(key: &str, address: &str) -> Result<()> {
+    ensure!(WORDS.contains(&key) || key.starts_with("x-"), "{address}: `{key}` is not known here");
+    Ok(())
+}
+
+fn object<'a>(value: &'a Value, address: &str) -> Result<&'a Map<String, Value>> {
+    value.as_object().with_context(|| format!("{address}: no object"))
+}
+
+fn array<'a>(value: &'a Value, address: &str) -> Result<&'a Vec<Value>> {
+    value.as_array().with_context(|| format!("{address}: no array"))
+}
+
+fn text<'a>(value: &'a Value, name: &str, address: &str) -> Result<&'a str> {
+    match value[name].as_str() {
+        Some(text) => Ok(text),
+        None => bail!("{address}: no `{name}`"),
+    }
+}
