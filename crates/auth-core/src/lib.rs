@@ -48,10 +48,12 @@ mod key;
 mod lease;
 mod policy;
 mod provider;
+mod redact;
 mod request;
 mod response;
 mod sealed;
 mod secret;
+mod signed;
 #[cfg(feature = "async")]
 mod source;
 mod sync;
@@ -72,9 +74,11 @@ pub use policy::{BasicPolicy, BearerPolicy, ChallengeHandler, KeyPolicy, Reactio
 #[cfg(feature = "async")]
 pub use provider::{AsyncTokenProvider, async_provider_fn};
 pub use provider::{StaticToken, TokenProvider, provider_fn, static_token};
+pub use redact::redacted;
 pub use request::TokenRequest;
 pub use sealed::SealedToken;
 pub use secret::Secret;
+pub use signed::SignedUrl;
 #[cfg(feature = "async")]
 pub use source::{TokenSource, TokenSourceBuilder};
 pub use token::{AccessToken, Lifetime};

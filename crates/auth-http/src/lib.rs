@@ -17,20 +17,19 @@
 //! ```
 
 mod authorized;
+mod blocking;
 mod client;
 mod error;
 mod proxy;
-mod redact;
 mod request;
 mod response;
 mod roots;
-mod signed;
 
+pub use auth_core::{SignedUrl, redacted};
 pub use authorized::AuthorizedClient;
+pub use blocking::{BlockingRuntime, InsideRuntime};
 pub use client::{HttpClient, HttpClientBuilder};
 pub use error::{BuildError, HttpError};
 pub use proxy::Proxy;
-pub use redact::redacted;
 pub use request::{Method, Request};
 pub use response::Response;
-pub use signed::SignedUrl;

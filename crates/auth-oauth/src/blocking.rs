@@ -1,11 +1,10 @@
 //! Grants for callers without a runtime.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 
 use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenProvider, TokenRequest};
-use tokio::runtime::{Builder, Handle, Runtime};
+use auth_http::BlockingRuntime;
 
 use crate::OAuthError;
 
@@ -22,10 +21,10 @@ use crate::OAuthError;
 /// let token = source.token()?;
 /// # Ok(()) }
 /// ```
+#[derive(Debug)]
 pub struct BlockingProvider<P> {
     provider: P,
-    /// Taken only when this is dropped.
-    runtime: Option<Runtime>,
+    runtime: BlockingRuntime,
 }
 
 impl<P: AsyncTokenProvider> BlockingProvider<P> {
@@ -35,15 +34,11 @@ impl<P: AsyncTokenProvider> BlockingProvider<P> {
     ///
     /// The thread cannot be started.
     pub fn new(provider: P) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("auth-oauth").enable_all().build()?;
-        Ok(Self { provider, runtime: Some(runtime) })
+        Ok(Self { provider, runtime: BlockingRuntime::new("auth-oauth")? })
     }
 
     fn run<T>(&self, work: impl Future<Output = Result<T, TokenError>>) -> Result<T, TokenError> {
-        match &self.runtime {
-            Some(runtime) if Handle::try_current().is_err() => runtime.block_on(work),
-            _ => Err(TokenError::provider(OAuthError::inside_runtime())),
-        }
+        self.runtime.run(work).map_err(|_| TokenError::provider(OAuthError::inside_runtime()))?
     }
 }
 
@@ -58,20 +53,5 @@ impl<P: AsyncTokenProvider> TokenProvider for BlockingProvider<P> {
 
     fn credential_version(&self) -> u64 {
         self.provider.credential_version()
-    }
-}
-
-impl<P> Drop for BlockingProvider<P> {
-    /// Without waiting, as it may be dropped where nobody may wait.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl<P: fmt::Debug> fmt::Debug for BlockingProvider<P> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("BlockingProvider").field(&self.provider).finish()
     }
 }

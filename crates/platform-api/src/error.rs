@@ -1,39 +1,24 @@
-use auth_http::HttpError;
+use std::error::Error;
+use std::fmt;
 
-use crate::{BodyError, DecodeError, JsonValue};
+use crate::transport::{Reach, TransportError};
+use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
 
 /// Why an operation brought no answer. It names the operation and, where there was one, the status;
 /// bodies and secrets stay out of its `Display`.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation} failed: {kind}")]
+#[derive(Debug)]
 pub struct ApiError {
     operation: &'static str,
     kind: Kind,
-    #[source]
-    source: Option<Source>,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 enum Kind {
-    #[error("no answer came")]
-    NoAnswer,
-    #[error("`{0}` cannot be empty, `.` or `..`")]
+    Transport(TransportError),
     Segment(&'static str),
-    #[error("the request could not be written")]
-    Body,
-    #[error("the platform answered {status}{}", hint(*.status))]
-    Status { status: u16, detail: Vec<String> },
-    #[error("the answer was not understood")]
-    Decode,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Source {
-    #[error(transparent)]
-    Http(HttpError),
-    #[error(transparent)]
+    Header(String),
     Body(BodyError),
-    #[error(transparent)]
+    Refused { status: u16, details: Vec<ErrorDetail>, snippet: Option<String> },
     Decode(DecodeError),
 }
 
@@ -48,30 +33,36 @@ fn hint(status: u16) -> &'static str {
         410 => " (deleted)",
         412 => " (changed by another)",
         422 => " (invalid request)",
+        429 => " (too many requests: try again later)",
         500..=599 => " (a fault of the platform: try again)",
         _ => "",
     }
 }
 
 impl ApiError {
-    pub(crate) fn http(operation: &'static str, source: HttpError) -> Self {
-        Self { operation, kind: Kind::NoAnswer, source: Some(Source::Http(source)) }
+    pub(crate) fn transport(operation: &'static str, source: TransportError) -> Self {
+        Self { operation, kind: Kind::Transport(source) }
     }
 
     pub(crate) fn segment(operation: &'static str, name: &'static str) -> Self {
-        Self { operation, kind: Kind::Segment(name), source: None }
+        Self { operation, kind: Kind::Segment(name) }
+    }
+
+    pub(crate) fn header(operation: &'static str, name: &str) -> Self {
+        Self { operation, kind: Kind::Header(name.to_owned()) }
     }
 
     pub(crate) fn body(operation: &'static str, source: BodyError) -> Self {
-        Self { operation, kind: Kind::Body, source: Some(Source::Body(source)) }
+        Self { operation, kind: Kind::Body(source) }
     }
 
     pub(crate) fn decode(operation: &'static str, source: DecodeError) -> Self {
-        Self { operation, kind: Kind::Decode, source: Some(Source::Decode(source)) }
+        Self { operation, kind: Kind::Decode(source) }
     }
 
-    pub(crate) fn status_of(operation: &'static str, status: u16, body: &[u8]) -> Self {
-        Self { operation, kind: Kind::Status { status, detail: details(body) }, source: None }
+    pub(crate) fn refused(operation: &'static str, response: &ApiResponse) -> Self {
+        let (details, snippet) = detail::read(response.body());
+        Self { operation, kind: Kind::Refused { status: response.status(), details, snippet } }
     }
 
     /// The operation that failed, as the OpenAPI document calls it.
@@ -79,64 +70,128 @@ impl ApiError {
         self.operation
     }
 
-    /// The status that the platform answered with, if it answered.
+    /// The status that the platform answered with, if it refused.
     pub fn status(&self) -> Option<u16> {
         match self.kind {
-            Kind::Status { status, .. } => Some(status),
+            Kind::Refused { status, .. } => Some(status),
             _ => None,
         }
     }
 
-    /// What the platform has to say on its refusal, one problem each; empty if it says nothing.
-    pub fn details(&self) -> &[String] {
+    /// What the platform has to say on its refusal, one problem each; empty if it says nothing that is understood.
+    pub fn details(&self) -> &[ErrorDetail] {
         match &self.kind {
-            Kind::Status { detail, .. } => detail,
+            Kind::Refused { details, .. } => details,
             _ => &[],
         }
     }
 
+    /// The beginning of a refusal that is not understood – of a proxy in between, say – without what could be a secret.
+    pub fn snippet(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Refused { snippet, .. } => snippet.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn is(&self, status: u16) -> bool {
+        self.status() == Some(status)
+    }
+
+    /// The platform does not understand the request, or the request makes no sense (400).
+    pub fn is_bad_request(&self) -> bool {
+        self.is(400)
+    }
+
+    /// The token was refused, and another one too (401).
+    pub fn is_unauthorized(&self) -> bool {
+        self.is(401)
+    }
+
+    /// The slide quota of the organisation is used up (402).
+    pub fn is_quota_exceeded(&self) -> bool {
+        self.is(402)
+    }
+
+    /// The caller may not do this (403).
+    pub fn is_forbidden(&self) -> bool {
+        self.is(403)
+    }
+
     /// There is no such thing, or none that the caller may see (404).
     pub fn is_not_found(&self) -> bool {
-        self.status() == Some(404)
+        self.is(404)
+    }
+
+    /// It was done before, such as a cancellation; or it cannot be done yet, such as a deletion of results while the run
+    /// goes on (409).
+    pub fn is_already_done(&self) -> bool {
+        self.is(409)
+    }
+
+    /// It was there and is deleted (410).
+    pub fn is_gone(&self) -> bool {
+        self.is(410)
+    }
+
+    /// Somebody else has changed it since it was read (412).
+    pub fn is_conflict(&self) -> bool {
+        self.is(412)
+    }
+
+    /// The request is not of the form that the platform wants (422); [`details`](Self::details) say where.
+    pub fn is_validation(&self) -> bool {
+        self.is(422)
     }
 
     /// The same request may well succeed later: the platform was not reached, is at fault, or has
     /// too much to do (429).
     pub fn is_transient(&self) -> bool {
-        match (&self.kind, &self.source) {
-            (Kind::Status { status, .. }, _) => *status == 429 || *status >= 500,
-            (_, Some(Source::Http(source))) => source.is_broken(),
+        match &self.kind {
+            Kind::Refused { status, .. } => *status == 429 || *status >= 500,
+            Kind::Transport(error) => matches!(error.reach, Reach::Nowhere | Reach::Unknown),
             _ => false,
         }
     }
 
     /// The platform may have received the request and acted on it, though it did not say so.
     pub fn is_uncertain(&self) -> bool {
-        match (&self.kind, &self.source) {
-            (Kind::Status { status, .. }, _) => *status >= 500,
-            (_, Some(Source::Http(source))) => source.is_broken() && !source.is_connect(),
-            (_, Some(Source::Decode(_))) => true,
+        match &self.kind {
+            Kind::Refused { status, .. } => *status >= 500,
+            Kind::Transport(error) => matches!(error.reach, Reach::Unknown | Reach::Answered),
+            Kind::Decode(_) => true,
             _ => false,
+        }
+    }
+
+    /// A blocking client was called inside an asynchronous runtime.
+    #[cfg(feature = "http")]
+    pub fn is_inside_runtime(&self) -> bool {
+        matches!(&self.kind, Kind::Transport(error) if error.source.is::<auth_http::InsideRuntime>())
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} failed: ", self.operation)?;
+        match &self.kind {
+            Kind::Transport(_) => formatter.write_str("no answer came"),
+            Kind::Segment(name) => write!(formatter, "`{name}` cannot be empty, `.` or `..`"),
+            Kind::Header(name) => write!(formatter, "the header `{name}` cannot be set for a call"),
+            Kind::Body(_) => formatter.write_str("the request could not be written"),
+            Kind::Refused { status, .. } => write!(formatter, "the platform answered {status}{}", hint(*status)),
+            Kind::Decode(_) => formatter.write_str("the answer was not understood"),
         }
     }
 }
 
-/// The problems in a `detail`: one text, or a list with a place and a message each.
-fn details(body: &[u8]) -> Vec<String> {
-    let detail =
-        serde_json::from_slice::<JsonValue>(body).ok().and_then(|mut body| body.get_mut("detail").map(JsonValue::take));
-    match detail {
-        Some(JsonValue::String(text)) => vec![text],
-        Some(JsonValue::Array(problems)) => problems.iter().filter_map(problem).collect(),
-        _ => Vec::new(),
+impl Error for ApiError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            Kind::Transport(error) => Some(&*error.source),
+            Kind::Body(error) => Some(error),
+            Kind::Decode(error) => Some(error),
+            Kind::Segment(_) | Kind::Header(_) | Kind::Refused { .. } => None,
+        }
     }
-}
-
-fn problem(problem: &JsonValue) -> Option<String> {
-    let place = problem.get("loc")?.as_array()?.iter().map(|step| match step {
-        JsonValue::String(name) => name.clone(),
-        other => other.to_string(),
-    });
-    let place: Vec<_> = place.collect();
-    Some(format!("{}: {}", place.join("."), problem.get("msg")?.as_str()?))
 }

@@ -1,7 +1,7 @@
 //! The Aignostics Platform API, operation by operation.
 //!
 //! [`models`] and [`operations`] are generated from the project's OpenAPI document; a [`Client`]
-//! sends an operation and returns its typed answer. It does nothing more: no retry, no cache, no
+//! sends an operation over a [`Transport`] and returns its typed answer. It does nothing more: no retry, no cache, no
 //! paging, no login. That is the task of the crates above.
 //!
 //! ```no_run
@@ -12,30 +12,50 @@
 //! println!("{} {}", run.application_id, run.state);
 //! # Ok(()) }
 //! ```
+//!
+//! Answers keep what they do not know ([`UnknownFields`]) and can be written as JSON again – with their secrets in clear, so
+//! that whoever writes one guards it. Requests hold nothing that is not known.
+//!
+//! # Features
+//!
+//! - `http` (on by default): `auth_http::AuthorizedClient` is a [`Transport`], and any transport one for blocking callers.
+//!   Without it there is no HTTP client among the dependencies, and the transport is yours.
 
+pub mod blocking;
 mod client;
+mod detail;
 mod error;
+mod exchange;
 mod generated;
+#[cfg(feature = "http")]
+mod http;
 mod operation;
+mod options;
+mod patch;
 mod text;
 mod timestamp;
+mod transport;
+mod unknown;
 
 /// What the generated code is made with.
 mod runtime {
-    pub(crate) use auth_http::Method;
-
     pub(crate) use crate::operation::{Answer, BodyError, DecodeError, Operation, Query, Segment, json_body};
-    pub(crate) use crate::text::{conceal, conceal_optional, expose, open_enum, text};
+    pub(crate) use crate::text::{conceal, conceal_optional, expose, expose_optional, open_enum, text};
+    pub(crate) use crate::transport::Method;
 }
 
-pub use auth_core::Secret;
-pub use auth_http::SignedUrl;
+pub use auth_core::{Secret, SignedUrl};
 pub use client::Client;
+pub use detail::ErrorDetail;
 pub use error::ApiError;
 pub use generated::{models, operations};
 pub use operation::{Answer, BodyError, DecodeError, Operation, Query, Segment};
+pub use options::CallOptions;
+pub use patch::Patch;
 pub use text::{QueryValue, UnknownValue};
 pub use timestamp::{Timestamp, TimestampError};
+pub use transport::{ApiRequest, ApiResponse, Method, Transport, TransportError};
+pub use unknown::UnknownFields;
 
 /// Any JSON object.
 pub type JsonObject = serde_json::Map<String, serde_json::Value>;

@@ -1,12 +1,12 @@
 use std::fmt;
 
-use auth_http::{Method, SignedUrl};
+use auth_core::SignedUrl;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::QueryValue;
+use crate::{ApiResponse, JsonValue, Method, QueryValue};
 
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -24,6 +24,8 @@ pub trait Operation: fmt::Debug + Send + Sync {
     const TEMPLATE: &'static str;
     /// The status that means success.
     const SUCCESS: u16;
+    /// Whether it takes a share token, which opens what somebody else has shared.
+    const SHAREABLE: bool = false;
 
     /// What goes into the template.
     fn segments(&self) -> Vec<Segment<'_>> {
@@ -107,6 +109,12 @@ impl Query {
         values.into_iter().flatten().fold(self, |query, value| query.one(name, Some(value)))
     }
 
+    /// Adds `name=value` if there is a value, and no other of this name.
+    pub(crate) fn or_one<V: QueryValue>(self, name: &str, value: Option<&V>) -> Self {
+        let is_there = self.0.split('&').any(|pair| pair.split('=').next() == Some(name));
+        if is_there { self } else { self.one(name, value) }
+    }
+
     pub(crate) fn into_text(self) -> Option<String> {
         (!self.0.is_empty()).then_some(self.0)
     }
@@ -128,9 +136,12 @@ pub(crate) fn json_body<T: Serialize>(value: &T) -> Result<Option<Vec<u8>>, Body
 }
 
 /// An answer with the status that means success. It may hold secrets, so `Debug` shows nothing of it.
-pub struct Answer {
-    pub(crate) location: Option<String>,
-    pub(crate) body: Vec<u8>,
+pub struct Answer(ApiResponse);
+
+impl From<ApiResponse> for Answer {
+    fn from(response: ApiResponse) -> Self {
+        Self(response)
+    }
 }
 
 impl Answer {
@@ -140,23 +151,27 @@ impl Answer {
     ///
     /// It is no JSON, or not of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        let mut reader = serde_json::Deserializer::from_slice(&self.body);
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| DecodeError {
-            path: error.path().to_string(),
-            line: error.inner().line(),
-            column: error.inner().column(),
-        })
+        let body = self.0.body();
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| DecodeError::new(&error, body))?;
+        // A second value, or half of one, is no answer either.
+        reader.end().map_err(|error| DecodeError::behind(&error))?;
+        Ok(value)
     }
 
     /// Where the `Location` header leads.
     ///
     /// # Errors
     ///
-    /// There is none, or it is no absolute URL.
+    /// There is none, or it is no absolute URL of `https`, or of `http` on this machine.
     pub fn redirect(&self) -> Result<SignedUrl, DecodeError> {
-        let url = self.location.as_deref().and_then(|location| location.parse::<Url>().ok());
-        let missing = || DecodeError { path: "the Location header".to_owned(), line: 0, column: 0 };
-        url.map(SignedUrl::from).ok_or_else(missing)
+        let location = self.0.header("location").ok_or_else(|| DecodeError::of_location("is missing"))?;
+        let url: Url = location.parse().map_err(|_| DecodeError::of_location("is no absolute URL"))?;
+        match url.scheme() {
+            "https" => Ok(url.into()),
+            "http" if auth_core::Authority::of(&url).is_confidential(true) => Ok(url.into()),
+            _ => Err(DecodeError::of_location("is no URL of https")),
+        }
     }
 }
 
@@ -166,18 +181,66 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// An answer is not of the declared form. It says where, and shows nothing of the value there.
+/// An answer is not of the declared form. It says where, and of what kind the value there is, but not the value.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer is not understood at `{path}` (line {line}, column {column})")]
+#[error("the answer is not understood: {problem}{}", .at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default())]
 pub struct DecodeError {
     path: String,
-    line: usize,
-    column: usize,
+    problem: String,
+    at: Option<(usize, usize)>,
 }
 
 impl DecodeError {
+    fn new(error: &serde_path_to_error::Error<serde_json::Error>, body: &[u8]) -> Self {
+        let (mut path, inner) = (error.path().to_string(), error.inner());
+        let message = inner.to_string();
+        let problem = match serde_json::from_slice::<JsonValue>(body) {
+            Err(_) => {
+                // Where it ends to make sense, a value may stand in the place of a name.
+                ".".clone_into(&mut path);
+                "it is no JSON, or JSON that is nested too deeply".to_owned()
+            }
+            // What is missing is a name of this library; all else may quote the answer.
+            Ok(_) if message.starts_with("missing field") => {
+                let missing = message.split('`').nth(1).unwrap_or_default();
+                format!("`{missing}` is missing at `{path}`")
+            }
+            Ok(value) => format!("at `{path}` there is {}", found(&value, error.path())),
+        };
+        Self { path, problem, at: Some((inner.line(), inner.column())) }
+    }
+
+    fn behind(error: &serde_json::Error) -> Self {
+        let problem = "there is more behind it".to_owned();
+        Self { path: ".".to_owned(), problem, at: Some((error.line(), error.column())) }
+    }
+
+    fn of_location(problem: &str) -> Self {
+        let path = "the Location header".to_owned();
+        Self { problem: format!("{path} {problem}"), path, at: None }
+    }
+
     /// The JSON path of the value that is not what it should be.
     pub fn path(&self) -> &str {
         &self.path
+    }
+}
+
+/// What kind of value is at `path`.
+fn found(value: &JsonValue, path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+
+    let value = path.iter().try_fold(value, |value, segment| match segment {
+        Segment::Seq { index } => value.get(index),
+        Segment::Map { key } => value.get(key),
+        Segment::Enum { .. } | Segment::Unknown => Some(value),
+    });
+    match value {
+        None | Some(JsonValue::Null) => "null".to_owned(),
+        Some(JsonValue::Bool(_)) => "a truth value".to_owned(),
+        Some(JsonValue::Number(_)) => "a number".to_owned(),
+        Some(JsonValue::String(text)) => format!("a text of {} bytes", text.len()),
+        Some(JsonValue::Array(values)) => format!("a list of {}", values.len()),
+        Some(JsonValue::Object(members)) => format!("an object of {} members", members.len()),
     }
 }

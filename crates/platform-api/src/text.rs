@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use auth_core::Secret;
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value of an enumeration that this version of the library does not know.
 ///
@@ -62,6 +62,11 @@ impl QueryValue for Secret {
 /// Writes a secret into the body of a request, where the platform needs it in clear.
 pub(crate) fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
+}
+
+/// The same for one that may be absent.
+pub(crate) fn expose_optional<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
 /// Takes a secret out of an answer.

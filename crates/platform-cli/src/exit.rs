@@ -64,8 +64,10 @@ impl Failure {
 fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
     let error = error.downcast_ref::<Error>();
     let problems = error.into_iter().flat_map(|error| error.problems().iter().map(ToString::to_string));
-    let refusals = error.and_then(Error::api).into_iter().flat_map(|api| api.details().iter().cloned());
-    problems.chain(refusals)
+    let api = error.and_then(Error::api);
+    let refusals = api.into_iter().flat_map(|api| api.details().iter().map(ToString::to_string));
+    let snippet = api.and_then(|api| api.snippet()).map(str::to_owned);
+    problems.chain(refusals).chain(snippet)
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

@@ -139,6 +139,9 @@ pub(crate) struct Schema {
     pub(crate) deprecated: bool,
     #[serde(default, rename = "x-sdk-secret")]
     pub(crate) secret: bool,
+    /// Whether to send `null` means something else than to send nothing.
+    #[serde(default, rename = "x-sdk-nullable")]
+    pub(crate) nullable: bool,
 }
 
 /// `"string"` or `["string", "null"]`.

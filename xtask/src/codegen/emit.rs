@@ -41,14 +41,18 @@ fn doc(text: &str) -> TokenStream {
 fn field_type(field: &Field) -> TokenStream {
     let ty = rust_type(&field.ty);
     match &field.ty {
-        Ty::Nullable(_) => ty,
+        Ty::Nullable(_) | Ty::Patch(_) => ty,
         _ if field.optional => quote! { Option<#ty> },
         _ => ty,
     }
 }
 
 fn is_option(field: &Field) -> bool {
-    field.optional || matches!(field.ty, Ty::Nullable(_))
+    field.optional || matches!(field.ty, Ty::Nullable(_) | Ty::Patch(_))
+}
+
+fn is_patch(field: &Field) -> bool {
+    matches!(field.ty, Ty::Patch(_))
 }
 
 /// `Default,` for what needs nothing to be made.
@@ -73,6 +77,10 @@ fn rust_type(ty: &Ty) -> TokenStream {
             let inner = rust_type(inner);
             quote! { Option<#inner> }
         }
+        Ty::Patch(inner) => {
+            let inner = rust_type(inner);
+            quote! { Patch<#inner> }
+        }
         Ty::Named(name) => {
             let name = type_name(name);
             quote! { #name }
@@ -88,23 +96,28 @@ fn inner_type(ty: &Ty) -> TokenStream {
     }
 }
 
-/// `new` with the required fields, and a setter for each of the others.
-fn constructors(fields: &[&Field], summary: &str) -> TokenStream {
+/// `new` with the required fields, and a setter for each of the others. What is `tolerant` keeps fields that it does not know.
+fn constructors(fields: &[&Field], summary: &str, tolerant: bool) -> TokenStream {
     let required: Vec<_> = fields.iter().filter(|field| !is_option(field)).collect();
     let names: Vec<_> = required.iter().map(|field| ident(&field.name)).collect();
     let types = required.iter().map(|field| rust_type(&field.ty));
     let optional: Vec<_> = fields.iter().filter(|field| is_option(field)).collect();
-    let absent = optional.iter().map(|field| ident(&field.name));
+    let absent = optional.iter().map(|field| {
+        let (name, value) = (ident(&field.name), if is_patch(field) { quote!(Patch::Absent) } else { quote!(None) });
+        quote! { #name: #value }
+    });
+    let unknown = tolerant.then(|| quote! { unknown: UnknownFields::default(), });
     let summary = doc(summary);
     let setters = optional.iter().map(|field| {
         let name = ident(&field.name);
         let setter = Ident::new(&format!("with_{name}"), Span::call_site());
         let ty = inner_type(&field.ty);
         let text = doc(&field.doc);
+        let value = if is_patch(field) { quote!(#name.into()) } else { quote!(Some(#name.into())) };
         quote! {
             #text
             pub fn #setter(mut self, #name: impl Into<#ty>) -> Self {
-                self.#name = Some(#name.into());
+                self.#name = #value;
                 self
             }
         }
@@ -112,7 +125,7 @@ fn constructors(fields: &[&Field], summary: &str) -> TokenStream {
     quote! {
         #summary
         pub fn new(#(#names: impl Into<#types>),*) -> Self {
-            Self { #(#names: #names.into(),)* #(#absent: None),* }
+            Self { #(#names: #names.into(),)* #(#absent,)* #unknown }
         }
         #(#setters)*
     }

@@ -58,6 +58,8 @@ pub(crate) enum Ty {
     Any,
     List(Box<Ty>),
     Nullable(Box<Ty>),
+    /// Nothing said, `null` and a value are three things.
+    Patch(Box<Ty>),
     Named(String),
 }
 
@@ -262,7 +264,12 @@ impl Ty {
             }
             (kind, format) => bail!("type {kind} with format {format:?} is not understood"),
         };
-        Ok(if nullable { Self::Nullable(Box::new(ty)) } else { ty })
+        Ok(match (nullable, schema.nullable) {
+            (true, true) => Self::Patch(Box::new(ty)),
+            (true, false) => Self::Nullable(Box::new(ty)),
+            (false, false) => ty,
+            (false, true) => bail!("`x-sdk-nullable` is for what may be null"),
+        })
     }
 
     fn of_alternatives(alternatives: &[Schema]) -> Result<Self> {
@@ -279,7 +286,7 @@ impl Ty {
     fn name(&self) -> Option<String> {
         match self {
             Self::Named(name) => Some(name.clone()),
-            Self::List(inner) | Self::Nullable(inner) => inner.name(),
+            Self::List(inner) | Self::Nullable(inner) | Self::Patch(inner) => inner.name(),
             _ => None,
         }
     }

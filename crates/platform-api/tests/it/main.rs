@@ -1,11 +1,15 @@
 //! The generated operations and models against single answers.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod document;
+mod hostile;
 mod models;
 mod operations;
+mod round_trips;
+mod transports;
 
 use auth_core::{Authority, BearerPolicy, Destination, TokenKey, TokenSource, static_token};
-use auth_http::HttpClient;
+use auth_http::{AuthorizedClient, HttpClient};
 use platform_api::{Client, Secret};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
@@ -19,8 +23,12 @@ async fn platform(fits: impl Match + 'static, answer: ResponseTemplate) -> (Mock
 
 fn client(root: &str) -> Client {
     let root: url::Url = root.parse().unwrap();
+    Client::new(authorized(&root), root)
+}
+
+fn authorized(root: &url::Url) -> AuthorizedClient {
     let tokens = TokenSource::new(TokenKey::new("issuer"), static_token(Secret::new("bearer-canary")).unwrap());
-    let policy = BearerPolicy::new(Destination::new(Authority::of(&root)).with_plain_loopback());
+    let policy = BearerPolicy::new(Destination::new(Authority::of(root)).with_plain_loopback());
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-    Client::new(http.authorized(policy, tokens), root)
+    http.authorized(policy, tokens)
 }

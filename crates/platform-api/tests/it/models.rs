@@ -1,4 +1,5 @@
-use platform_api::models::{Item, Me, RunState, RunSubmission, Scheduling};
+use platform_api::Patch;
+use platform_api::models::{Item, Me, MetadataUpdate, RunState, RunSubmission, Scheduling};
 use serde_json::json;
 
 #[test]
@@ -29,6 +30,27 @@ fn what_is_not_set_is_not_sent() {
 }
 
 #[test]
+fn to_clear_a_field_and_to_leave_it_are_two_things() {
+    let update = |update: MetadataUpdate| serde_json::to_value(update).unwrap();
+    assert_eq!(update(MetadataUpdate::new()), json!({}));
+    assert_eq!(update(MetadataUpdate::new().with_custom_metadata(Patch::Null)), json!({ "custom_metadata": null }));
+    let set = json!({ "custom_metadata": { "a": 1 }, "custom_metadata_checksum": "x" });
+    let object = set["custom_metadata"].as_object().unwrap().clone();
+    assert_eq!(update(MetadataUpdate::new().with_custom_metadata(object).with_custom_metadata_checksum("x")), set);
+    for value in [json!({}), json!({ "custom_metadata": null }), set] {
+        let read: MetadataUpdate = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), value);
+    }
+}
+
+#[test]
+fn what_is_sent_may_hold_nothing_that_is_not_known() {
+    let wrong = json!({ "application_id": "he-tme", "items": [], "version": "1.0.0" });
+    let error = serde_json::from_value::<RunSubmission>(wrong).unwrap_err();
+    assert!(error.to_string().contains("`version`"), "{error}");
+}
+
+#[test]
 fn the_answer_about_me_shows_none_of_its_secrets() {
     let me: Me = serde_json::from_value(json!({
         "user": { "id": "auth0|1" },
@@ -40,6 +62,20 @@ fn the_answer_about_me_shows_none_of_its_secrets() {
         },
     }))
     .unwrap();
+    // Whatever a newer platform adds to it.
+    let newer: Me = serde_json::from_value(json!({
+        "user": { "id": "auth0|1", "token": "canary" }, "session": { "key": "canary" },
+        "organization": {
+            "id": "org_1", "aignostics_bucket_name": "bucket", "aignostics_bucket_protocol": "gs",
+            "aignostics_bucket_hmac_access_key_id": "key-id", "aignostics_bucket_hmac_secret_access_key": "canary",
+            "aignostics_logfire_token": "canary", "aignostics_sentry_dsn": "canary", "new_secret": "canary",
+        },
+    }))
+    .unwrap();
+    let shown = format!("{newer:?} {newer:#?}");
+    assert!(!shown.contains("canary") && shown.contains("new_secret") && shown.contains("session"), "{shown}");
+    assert_eq!(newer.organization.unknown.expose("new_secret"), Some(&json!("canary")));
+    assert_eq!(newer.unknown.names().collect::<Vec<_>>(), ["session"]);
     assert_eq!(me.organization.aignostics_bucket_hmac_secret_access_key.expose(), "canary");
     assert!(!format!("{me:?}").contains("canary"));
 }

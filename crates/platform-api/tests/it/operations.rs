@@ -76,16 +76,16 @@ async fn a_redirect_is_an_answer_and_shows_no_signature() {
 #[tokio::test]
 async fn a_refusal_is_read_whatever_its_body() {
     for (answer, details) in [
-        (ResponseTemplate::new(422).set_body_json(json!({ "detail": [{ "loc": ["body", "items", 0, "external_id"], "msg": "Field required", "type": "missing" }] })), vec!["body.items.0.external_id: Field required"]),
+        (ResponseTemplate::new(422).set_body_json(json!({ "detail": [{ "loc": ["body", "items", 0, "external_id"], "msg": "Field required", "type": "missing" }] })), vec!["body.items[0].external_id: Field required"]),
         (ResponseTemplate::new(422).set_body_json(json!({ "detail": "Too long" })), vec!["Too long"]),
-        (ResponseTemplate::new(422).set_body_json(json!({ "detail": [7, { "msg": "no place" }] })), vec![]),
+        (ResponseTemplate::new(422).set_body_json(json!({ "detail": [7, { "msg": "no place" }] })), vec!["no place"]),
         (ResponseTemplate::new(422).set_body_string("Jwt is missing"), vec![]),
         (ResponseTemplate::new(422), vec![]),
     ] {
         let (_server, client) = platform(method("GET"), answer).await;
         let error = client.send(&GetRun::new("r")).await.unwrap_err();
         assert_eq!((error.status(), error.operation()), (Some(422), "get_run"));
-        assert_eq!(error.details(), details);
+        assert_eq!(error.details().iter().map(ToString::to_string).collect::<Vec<_>>(), details);
         assert!(!error.is_transient());
     }
 }

@@ -9,7 +9,7 @@ pub(crate) fn models(model: &Model) -> TokenStream {
     quote! {
         use serde::{Deserialize, Serialize};
 
-        use crate::{JsonObject, JsonValue, Secret, Timestamp, UnknownValue};
+        use crate::{JsonObject, JsonValue, Patch, Secret, Timestamp, UnknownFields, UnknownValue};
         use crate::runtime::{open_enum, text};
 
         #(#types)*
@@ -50,50 +50,64 @@ fn record(name: &str, text: &str, role: Role, fields: &[Field]) -> TokenStream {
     let name = type_name(name);
     let text = doc(text);
     let sent = role != Role::Answer;
-    let derives = match role {
-        Role::Answer => quote! { Deserialize },
-        Role::Request => quote! { Serialize },
-        Role::Both => quote! { Deserialize, Serialize },
-    };
     let default = if sent { default(fields) } else { None };
+    // What is sent must be what was meant; what arrives may be of a newer platform.
+    let tolerant = role != Role::Request;
+    let strict = (!tolerant).then(|| quote! { #[serde(deny_unknown_fields)] });
+    let unknown = tolerant.then(|| {
+        quote! {
+            /// What this version of the library does not know.
+            #[serde(flatten)]
+            pub unknown: UnknownFields,
+        }
+    });
     let constructors = sent.then(|| {
-        let methods = constructors_of(fields);
+        let summary = "With what is required; the rest is set by the `with_` methods.";
+        let methods = constructors(&fields.iter().collect::<Vec<_>>(), summary, tolerant);
         quote! { impl #name { #methods } }
     });
-    let fields = fields.iter().map(|field| {
-        let (wire, ident) = (&field.name, ident(&field.name));
-        let (text, ty) = (doc(&field.doc), field_type(field));
-        let rename = (ident != wire).then(|| quote! { #[serde(rename = #wire)] });
-        let absent = (sent && is_option(field)).then(|| quote! { #[serde(skip_serializing_if = "Option::is_none")] });
-        let expose =
-            (sent && field.ty == Ty::Secret).then(|| quote! { #[serde(serialize_with = "crate::runtime::expose")] });
-        let secret = secret_reader(field, role);
-        let deprecated = field.deprecated.then(|| quote! { #[deprecated] });
-        quote! { #text #deprecated #rename #absent #expose #secret pub #ident: #ty }
-    });
+    let fields = fields.iter().map(field);
     quote! {
         #text
-        #[derive(Clone, Debug, #default #derives)]
+        #[derive(Clone, Debug, #default Deserialize, Serialize)]
+        #strict
         #[non_exhaustive]
-        pub struct #name { #(#fields),* }
+        pub struct #name { #(#fields,)* #unknown }
         #constructors
     }
 }
 
-fn constructors_of(fields: &[Field]) -> TokenStream {
-    constructors(&fields.iter().collect::<Vec<_>>(), "With what is required; the rest is set by the `with_` methods.")
+fn field(field: &Field) -> TokenStream {
+    let (wire, ident) = (&field.name, ident(&field.name));
+    let (text, ty) = (doc(&field.doc), field_type(field));
+    let rename = (ident != wire).then(|| quote! { #[serde(rename = #wire)] });
+    let absent = match &field.ty {
+        Ty::Patch(_) => Some(quote! { #[serde(default, skip_serializing_if = "Patch::is_absent")] }),
+        _ if field.optional => Some(quote! { #[serde(skip_serializing_if = "Option::is_none")] }),
+        _ => None,
+    };
+    let secret = secret(field);
+    let deprecated = field.deprecated.then(|| quote! { #[deprecated] });
+    quote! { #text #deprecated #rename #absent #secret pub #ident: #ty }
 }
 
-/// `Secret` does not read itself: where one arrives is said field by field.
-fn secret_reader(field: &Field, role: Role) -> Option<TokenStream> {
-    if role == Role::Request {
-        return None;
-    }
-    match &field.ty {
-        Ty::Secret => Some(quote! { #[serde(deserialize_with = "crate::runtime::conceal")] }),
-        Ty::Nullable(inner) if **inner == Ty::Secret => {
-            Some(quote! { #[serde(default, deserialize_with = "crate::runtime::conceal_optional")] })
-        }
-        _ => None,
+/// `Secret` does not read or write itself: where one does is said field by field.
+fn secret(field: &Field) -> Option<TokenStream> {
+    let is_secret = match &field.ty {
+        Ty::Nullable(inner) => **inner == Ty::Secret,
+        ty => *ty == Ty::Secret,
+    };
+    match (is_secret, is_option(field)) {
+        (false, _) => None,
+        (true, false) => Some(quote! {
+            #[serde(deserialize_with = "crate::runtime::conceal", serialize_with = "crate::runtime::expose")]
+        }),
+        (true, true) => Some(quote! {
+            #[serde(
+                default,
+                deserialize_with = "crate::runtime::conceal_optional",
+                serialize_with = "crate::runtime::expose_optional"
+            )]
+        }),
     }
 }

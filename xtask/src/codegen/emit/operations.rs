@@ -26,12 +26,14 @@ fn one(operation: &Operation) -> TokenStream {
         quote! { #text pub #name: #ty }
     });
     let default = default(fields.iter().copied());
-    let constructors = constructors(&fields, "With what is required; the rest is set by the `with_` methods.");
+    let constructors = constructors(&fields, "With what is required; the rest is set by the `with_` methods.", false);
     let (output, argument, decode) = match &operation.output {
         Output::Json(ty) => (rust_type(ty), quote! { answer }, quote! { answer.json() }),
         Output::Redirect => (quote! { SignedUrl }, quote! { answer }, quote! { answer.redirect() }),
         Output::Nothing => (quote! { () }, quote! { _ }, quote! { Ok(()) }),
     };
+    let is_shareable = operation.query.iter().any(|field| field.name == "share_token" && field.ty == Ty::Secret);
+    let shareable = is_shareable.then(|| quote! { const SHAREABLE: bool = true; });
     let path = path(operation);
     let query = query(operation);
     let body = body.as_ref().map(|body| {
@@ -52,6 +54,7 @@ fn one(operation: &Operation) -> TokenStream {
             const METHOD: Method = Method::#method;
             const TEMPLATE: &'static str = #template;
             const SUCCESS: u16 = #success;
+            #shareable
             #path
             #query
             #body

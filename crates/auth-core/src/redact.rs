@@ -7,7 +7,7 @@ use url::Url;
 ///
 /// ```
 /// let url = "https://user:pass@host.example/a/b?X-Amz-Signature=abc".parse().unwrap();
-/// assert_eq!(auth_http::redacted(&url).to_string(), "https://host.example/a/b?***");
+/// assert_eq!(auth_core::redacted(&url).to_string(), "https://host.example/a/b?***");
 /// ```
 pub fn redacted(url: &Url) -> impl fmt::Display + '_ {
     Redacted(url)

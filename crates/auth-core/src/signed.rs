@@ -1,15 +1,14 @@
 use std::fmt;
 
-use auth_core::Secret;
 use url::Url;
 
-use crate::redacted;
+use crate::{Secret, redacted};
 
 /// A URL that is a key: whoever has it can fetch or store what it names, until it ends. Its `Debug`
 /// shows no query, where the signature is.
 ///
 /// ```
-/// use auth_http::SignedUrl;
+/// use auth_core::SignedUrl;
 ///
 /// let signed = SignedUrl::from("https://storage.example/b/o?X-Amz-Signature=abc".parse::<url::Url>().unwrap());
 /// assert_eq!(format!("{signed:?}"), "SignedUrl(https://storage.example/b/o?***)");

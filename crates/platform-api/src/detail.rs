@@ -1,0 +1,108 @@
+//! What a refusal says, as far as it can be shown.
+
+use std::fmt::{self, Write};
+
+use crate::JsonValue;
+
+/// Of what a refusal says, so many characters are shown.
+const LONGEST: usize = 300;
+/// A word of so many characters may be a secret: a token, a signature.
+const LONGEST_WORD: usize = 40;
+
+/// One problem that the platform has with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorDetail {
+    /// Where in the request it is, such as `body.items[0].external_id`, if the platform says so.
+    pub path: Option<String>,
+    /// What is wrong there, in the platform's words, without what could be a secret.
+    pub message: String,
+}
+
+impl fmt::Display for ErrorDetail {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => write!(formatter, "{path}: {}", self.message),
+            None => formatter.write_str(&self.message),
+        }
+    }
+}
+
+/// The problems in the `detail` of a refusal – one text, or a list with a place and a message each – or else its beginning.
+pub(crate) fn read(body: &[u8]) -> (Vec<ErrorDetail>, Option<String>) {
+    let detail =
+        serde_json::from_slice::<JsonValue>(body).ok().and_then(|mut body| body.get_mut("detail").map(JsonValue::take));
+    let details = match detail {
+        Some(JsonValue::String(text)) => vec![ErrorDetail { path: None, message: shown(&text) }],
+        Some(JsonValue::Array(problems)) => problems.iter().filter_map(problem).collect(),
+        _ => Vec::new(),
+    };
+    let snippet = (details.is_empty() && !body.is_empty()).then(|| shown(&String::from_utf8_lossy(body)));
+    (details, snippet)
+}
+
+fn problem(problem: &JsonValue) -> Option<ErrorDetail> {
+    let message = shown(problem.get("msg")?.as_str()?);
+    let path = problem.get("loc").and_then(JsonValue::as_array).map(|steps| path(steps));
+    Some(ErrorDetail { path: path.filter(|path| !path.is_empty()), message })
+}
+
+fn path(steps: &[JsonValue]) -> String {
+    steps.iter().fold(String::new(), |mut path, step| {
+        // A string cannot fail.
+        let _ = match step {
+            JsonValue::String(name) if path.is_empty() => write!(path, "{}", shown(name)),
+            JsonValue::String(name) => write!(path, ".{}", shown(name)),
+            other => write!(path, "[{other}]"),
+        };
+        path
+    })
+}
+
+/// Text of somebody else, in one line, without words that are as long as secrets, and without what follows the question
+/// mark of a URL.
+fn shown(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| {
+        let start = word.char_indices().nth(LONGEST_WORD).map_or(word, |(end, _)| &word[..end]);
+        match start.split_once('?').filter(|(url, _)| url.contains("://")) {
+            Some((url, _)) => format!("{url}?***"),
+            None if start.len() < word.len() => "***".to_owned(),
+            None => start.chars().filter(|character| !character.is_control()).collect(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_shown_in_one_line_without_what_could_be_a_secret() {
+        let canary = "canary".repeat(8);
+        for (text, expected) in [
+            ("Jwt is missing", "Jwt is missing"),
+            ("two\n lines \u{1b}[31m", "two lines [31m"),
+            ("at https://b.test/o?X-Sig=canary now", "at https://b.test/o?*** now"),
+            (&format!("token {canary}"), "token ***"),
+            ("what? yes", "what? yes"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+        assert_eq!(shown(&"word ".repeat(1000)).chars().count(), LONGEST);
+    }
+
+    #[test]
+    fn what_is_wrong_is_read_with_its_path_or_else_shown_from_its_beginning() {
+        let body =
+            r#"{"detail":[{"loc":["body","items",0,"external_id"],"msg":"Field required"},{"msg":"no place"},7]}"#;
+        let (details, snippet) = read(body.as_bytes());
+        let shown: Vec<_> = details.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["body.items[0].external_id: Field required", "no place"]);
+        assert_eq!(snippet, None);
+        assert_eq!(read(b"Jwt is missing"), (vec![], Some("Jwt is missing".to_owned())));
+        assert_eq!(read(b"{\"detail\":7}"), (vec![], Some("{\"detail\":7}".to_owned())));
+        assert_eq!(read(b""), (vec![], None));
+        assert_eq!(read(b"\xff\xfe").1.as_deref(), Some("\u{fffd}\u{fffd}"));
+    }
+}

@@ -1,0 +1,47 @@
+//! From an operation to a request, and from a response to an answer: the same for every transport.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::operation::{Answer, path};
+use crate::{ApiError, ApiRequest, ApiResponse, CallOptions, Operation};
+
+/// An exchange takes no longer than this.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// What only the transport may say.
+const RESERVED: [&str; 4] = ["authorization", "cookie", "host", "content-length"];
+
+pub(crate) fn request<O: Operation>(root: &Url, operation: &O, options: &CallOptions) -> Result<ApiRequest, ApiError> {
+    let CallOptions { timeout, headers, share_token } = options;
+    let path = path(O::TEMPLATE, &operation.segments()).map_err(|name| ApiError::segment(O::ID, name))?;
+    let mut url = root.clone();
+    url.set_path(&format!("{}{path}", root.path().trim_end_matches('/')));
+    let query = operation.query();
+    let query = if O::SHAREABLE { query.or_one("share_token", share_token.as_ref()) } else { query };
+    url.set_query(query.into_text().as_deref());
+    if let Some((name, _)) = headers.iter().find(|(name, _)| RESERVED.contains(&name.to_ascii_lowercase().as_str())) {
+        return Err(ApiError::header(O::ID, name));
+    }
+    let body = operation.body().map_err(|error| ApiError::body(O::ID, error))?;
+    let mut all = vec![("accept".to_owned(), "application/json".to_owned())];
+    all.extend(body.is_some().then(|| ("content-type".to_owned(), "application/json".to_owned())));
+    all.extend(headers.iter().cloned());
+    Ok(ApiRequest {
+        operation: O::ID,
+        method: O::METHOD,
+        url,
+        headers: all,
+        body,
+        timeout: timeout.unwrap_or(TIMEOUT),
+        success: O::SUCCESS,
+    })
+}
+
+pub(crate) fn answer<O: Operation>(response: ApiResponse) -> Result<O::Output, ApiError> {
+    if response.status() == O::SUCCESS {
+        O::decode(&Answer::from(response)).map_err(|error| ApiError::decode(O::ID, error))
+    } else {
+        Err(ApiError::refused(O::ID, &response))
+    }
+}

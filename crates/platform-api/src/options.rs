@@ -1,0 +1,58 @@
+use std::fmt;
+use std::time::Duration;
+
+use auth_core::Secret;
+
+/// How one call differs from others. `Debug` shows no value of a header, and no share token.
+///
+/// ```
+/// use std::time::Duration;
+/// use platform_api::CallOptions;
+///
+/// let patient = CallOptions::new().with_timeout(Duration::from_secs(120)).with_header("x-request-id", "7");
+/// ```
+#[derive(Clone, Default)]
+pub struct CallOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) share_token: Option<Secret>,
+}
+
+impl CallOptions {
+    /// Nothing differs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The exchange may take so long, without the time to obtain a token; 30 s unless something is said.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends a header too. `authorization` and `cookie` are none that can be set here: who asks is the business of the
+    /// transport.
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sees what the share token opens, where an operation takes one; one that the operation names itself comes first.
+    /// Others are sent without.
+    pub fn with_share_token(mut self, share_token: Secret) -> Self {
+        self.share_token = Some(share_token);
+        self
+    }
+}
+
+impl fmt::Debug for CallOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        formatter
+            .debug_struct("CallOptions")
+            .field("timeout", &self.timeout)
+            .field("headers", &names)
+            .field("share_token", &self.share_token)
+            .finish()
+    }
+}

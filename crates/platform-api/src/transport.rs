@@ -1,0 +1,202 @@
+//! The seam between operations and whatever sends them.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::redacted;
+use url::Url;
+
+/// An answer is not read beyond this: a page of a hundred items with many artifacts stays well below.
+const BODY_LIMIT: usize = 64 * 1024 * 1024;
+/// Of a refusal no more than this is read.
+const REFUSAL_LIMIT: usize = 1024 * 1024;
+
+/// The method of a request (RFC 9110, section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Creates or starts something.
+    Post,
+    /// Puts something in the place of what is there.
+    Put,
+    /// Deletes.
+    Delete,
+}
+
+impl Method {
+    /// As it is written in a request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// What an operation asks, ready to be sent. Its URL and headers may hold secrets; `Debug` shows none.
+#[non_exhaustive]
+pub struct ApiRequest {
+    /// The name of the operation in the OpenAPI document.
+    pub operation: &'static str,
+    /// The method.
+    pub method: Method,
+    /// Where it goes.
+    pub url: Url,
+    /// All headers but those that the transport is in charge of, such as `authorization`.
+    pub headers: Vec<(String, String)>,
+    /// The JSON to send, if any.
+    pub body: Option<Vec<u8>>,
+    /// The exchange may take so long, without the time to obtain a token.
+    pub timeout: Duration,
+    /// The status that means success.
+    pub success: u16,
+}
+
+impl ApiRequest {
+    /// So many bytes of an answer with this status are read at most; one that is larger is a failure.
+    pub fn body_limit(&self, status: u16) -> usize {
+        if status == self.success { BODY_LIMIT } else { REFUSAL_LIMIT }
+    }
+}
+
+impl fmt::Debug for ApiRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ApiRequest({} {} {})", self.operation, self.method, redacted(&self.url))
+    }
+}
+
+/// What came back, whatever its status. It may hold secrets, so `Debug` shows its status alone.
+#[derive(Clone)]
+pub struct ApiResponse {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl ApiResponse {
+    /// An answer with this status (RFC 9110, section 15) and body.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into() }
+    }
+
+    /// With a header. `location` is needed, all others are welcome.
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The first header of this name, in whatever case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl fmt::Debug for ApiResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ApiResponse({})", self.status)
+    }
+}
+
+/// Sends requests of a [`Client`](crate::Client), with whatever proves who asks. It follows no redirect, and tries
+/// nothing again but what the server says that it did not accept.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use platform_api::{ApiRequest, ApiResponse, Transport, TransportError};
+///
+/// /// Answers from a recording.
+/// #[derive(Debug)]
+/// struct Recorded;
+///
+/// #[async_trait]
+/// impl Transport for Recorded {
+///     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
+///         match request.operation {
+///             "list_applications" => Ok(ApiResponse::new(200, "[]")),
+///             other => Err(TransportError::failed(format!("{other} was not recorded"))),
+///         }
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// No answer came, or only a part of one.
+    async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError>;
+}
+
+const _: Option<&dyn Transport> = None;
+
+#[async_trait]
+impl<T: Transport + ?Sized> Transport for std::sync::Arc<T> {
+    async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
+        (**self).send(request).await
+    }
+}
+
+/// Why a transport has no answer, and what that says of the request.
+#[derive(Debug)]
+pub struct TransportError {
+    pub(crate) reach: Reach,
+    pub(crate) source: Box<dyn Error + Send + Sync>,
+}
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The platform was not reached.
+    Nowhere,
+    /// The platform may have received it.
+    Unknown,
+    /// It was not sent, and to try again is in vain.
+    Unsent,
+    /// The platform has answered.
+    Answered,
+}
+
+impl TransportError {
+    /// The platform could not be reached: it has not received the request, and may be reached later.
+    pub fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { reach: Reach::Nowhere, source: source.into() }
+    }
+
+    /// The request was sent, at least in part, and no whole answer came: the platform may have acted on it.
+    pub fn interrupted(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { reach: Reach::Unknown, source: source.into() }
+    }
+
+    /// An answer came that is of no use: it is larger than it may be, say.
+    pub fn unusable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { reach: Reach::Answered, source: source.into() }
+    }
+
+    /// The request was not sent, and would not be if it were tried again: there is no token for it, say.
+    pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { reach: Reach::Unsent, source: source.into() }
+    }
+}

@@ -1,0 +1,30 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::JsonValue;
+
+/// What a newer platform says that this version of the library does not know. It is kept and written back; as it may be
+/// secret, `Debug` shows the names alone.
+#[derive(Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct UnknownFields(BTreeMap<String, JsonValue>);
+
+impl UnknownFields {
+    /// The value of a field, which may be a secret.
+    pub fn expose(&self, name: &str) -> Option<&JsonValue> {
+        self.0.get(name)
+    }
+
+    /// The names of the fields, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for UnknownFields {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}

@@ -1,0 +1,118 @@
+//! `openapi/platform.json`, and JSON as its schemas allow it.
+
+use std::sync::LazyLock;
+
+use fastrand::Rng;
+use serde_json::{Map, Value, json};
+
+/// Is in texts and in the names of fields that are made up.
+pub(crate) const CANARY: &str = "canary";
+
+pub(crate) static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../../openapi/platform.json")).unwrap());
+
+pub(crate) fn schemas() -> &'static Map<String, Value> {
+    DOCUMENT["components"]["schemas"].as_object().unwrap()
+}
+
+/// Every operation of the document: its name, and what it says.
+pub(crate) fn operations() -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let items = DOCUMENT["paths"].as_object().unwrap().values();
+    let operations = items.flat_map(|item| item.as_object().unwrap().values());
+    operations.map(|operation| (operation["operationId"].as_str().unwrap(), operation))
+}
+
+/// Makes up JSON.
+pub(crate) struct Maker {
+    pub(crate) rng: Rng,
+    /// Whether there are fields that no schema names.
+    pub(crate) novel: bool,
+}
+
+impl Maker {
+    /// JSON that the schema allows.
+    pub(crate) fn value(&mut self, schema: &Value) -> Value {
+        if let Some(reference) = schema["$ref"].as_str() {
+            return self.value(DOCUMENT.pointer(&reference[1..]).unwrap());
+        }
+        if let Some(alternatives) = schema["anyOf"].as_array() {
+            let chosen = self.rng.usize(..alternatives.len());
+            return self.value(&alternatives[chosen]);
+        }
+        let kinds: Vec<&str> = match &schema["type"] {
+            Value::String(kind) => vec![kind],
+            Value::Array(kinds) => kinds.iter().map(|kind| kind.as_str().unwrap()).collect(),
+            _ => return self.anything(3),
+        };
+        match kinds[self.rng.usize(..kinds.len())] {
+            "null" => Value::Null,
+            "boolean" => self.rng.bool().into(),
+            "integer" => self.integer(schema).into(),
+            "string" => self.text(schema).into(),
+            "array" => {
+                let least = usize::try_from(schema["minItems"].as_u64().unwrap_or(0)).unwrap();
+                let count = least + self.rng.usize(..3);
+                (0..count).map(|_| self.value(&schema["items"])).collect()
+            }
+            "object" => self.object(schema),
+            kind => panic!("a value of the type {kind}"),
+        }
+    }
+
+    fn integer(&mut self, schema: &Value) -> i64 {
+        let least = schema["minimum"].as_i64().unwrap_or(i64::MIN);
+        self.rng.i64(least..=schema["maximum"].as_i64().unwrap_or(i64::MAX))
+    }
+
+    fn text(&mut self, schema: &Value) -> String {
+        if let Some(values) = schema["enum"].as_array() {
+            let novel = self.novel && self.rng.u8(..) < 32;
+            return if novel {
+                "A_NEWER_VALUE".into()
+            } else {
+                self.rng.choice(values).unwrap().as_str().unwrap().into()
+            };
+        }
+        if schema["format"] == "date-time" {
+            let second = self.rng.u64(..4_000_000_000);
+            return jiff::Timestamp::from_second(i64::try_from(second).unwrap()).unwrap().to_string();
+        }
+        let extra = self.rng.usize(..8);
+        CANARY.chars().chain((0..extra).map(|_| self.rng.char(..))).collect()
+    }
+
+    fn object(&mut self, schema: &Value) -> Value {
+        let Some(properties) = schema["properties"].as_object() else { return self.anything_in_an_object(3) };
+        let required = schema["required"].as_array().unwrap();
+        let mut object = Map::new();
+        for (name, property) in properties {
+            if required.contains(&json!(name)) || self.rng.bool() {
+                object.insert(name.clone(), self.value(property));
+            }
+        }
+        if self.novel && self.rng.u8(..) < 64 {
+            let value = self.anything(2);
+            object.insert(format!("{CANARY}_{}", self.rng.u8(..)), value);
+        }
+        object.into()
+    }
+
+    /// Any JSON, so deep at most.
+    pub(crate) fn anything(&mut self, depth: usize) -> Value {
+        match self.rng.u8(..if depth == 0 { 5 } else { 7 }) {
+            0 => Value::Null,
+            1 => self.rng.bool().into(),
+            2 => self.rng.i64(..).into(),
+            3 => (self.rng.f64() * 1e6).into(),
+            4 => self.text(&Value::Null).into(),
+            5 => (0..self.rng.usize(..3)).map(|_| self.anything(depth - 1)).collect(),
+            _ => self.anything_in_an_object(depth),
+        }
+    }
+
+    fn anything_in_an_object(&mut self, depth: usize) -> Value {
+        let count = self.rng.usize(..3);
+        let members = (0..count).map(|number| (format!("{CANARY}{number}"), self.anything(depth.saturating_sub(1))));
+        Value::Object(members.collect())
+    }
+}

@@ -1,0 +1,176 @@
+//! Answers that no platform gives: cut, nested, of wrong types, no UTF-8, endless. An answer or an error comes of each.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use platform_api::blocking::{Client, Transport};
+use platform_api::models::{GrantCreation, MetadataUpdate, RunSubmission, ShareTokenCreation};
+use platform_api::operations::*;
+use platform_api::{ApiError, ApiRequest, ApiResponse, Operation, TransportError};
+use serde_json::{Value, json};
+
+use crate::document::{CANARY, Maker, operations, schemas};
+
+/// How long it is tried, in seconds; and where chance begins.
+const SECONDS: &str = "AIGNOSTICS_TEST_HOSTILE_SECONDS";
+const SEED: &str = "AIGNOSTICS_TEST_SEED";
+
+/// Gives the next answer that is laid down for it.
+#[derive(Debug, Default)]
+struct Laid(Mutex<Option<ApiResponse>>);
+
+#[derive(Clone, Debug)]
+struct Shared(Arc<Laid>);
+
+impl Transport for Shared {
+    fn send(&self, _request: ApiRequest) -> Result<ApiResponse, TransportError> {
+        Ok(self.0.0.lock().unwrap().take().unwrap())
+    }
+}
+
+/// An operation: its name, the status that means success, and what sends it.
+type Sender = (&'static str, u16, Box<dyn Fn(&Client) -> Result<(), ApiError>>);
+
+fn sender<O: Operation + 'static>(operation: O) -> Sender {
+    (O::ID, O::SUCCESS, Box::new(move |client| client.send(&operation).map(drop)))
+}
+
+fn senders() -> Vec<Sender> {
+    let grant: GrantCreation = example("GrantCreation");
+    let share: ShareTokenCreation = example("ShareTokenCreation");
+    vec![
+        sender(ListApplications::new()),
+        sender(GetApplication::new("a")),
+        sender(GetApplicationVersion::new("a", "1.0.0")),
+        sender(ListRuns::new()),
+        sender(SubmitRun::new(RunSubmission::new("a", vec![]))),
+        sender(GetRun::new("r")),
+        sender(CancelRun::new("r")),
+        sender(ListRunItems::new("r")),
+        sender(GetRunItem::new("r", "i")),
+        sender(GetArtifactFile::new("r", "a")),
+        sender(DeleteRunResults::new("r")),
+        sender(UpdateRunMetadata::new("r", MetadataUpdate::new())),
+        sender(UpdateItemMetadata::new("r", "i", MetadataUpdate::new())),
+        sender(GetMe::new()),
+        sender(ListDocuments::new("a", "1.0.0")),
+        sender(GetDocument::new("a", "1.0.0", "d")),
+        sender(GetDocumentFile::new("a", "1.0.0", "d")),
+        sender(GetDocumentContent::new("a", "1.0.0", "d")),
+        sender(CreateGrant::new(grant)),
+        sender(ListGrants::new()),
+        sender(GetGrant::new("g")),
+        sender(RevokeGrant::new("g")),
+        sender(CreateShareToken::new(share)),
+        sender(ListShareTokens::new()),
+        sender(GetShareToken::new("s")),
+        sender(RevokeShareToken::new("s")),
+    ]
+}
+
+fn example<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    let mut maker = Maker { rng: Rng::with_seed(1), novel: false };
+    serde_json::from_value(maker.value(&schemas()[name])).unwrap()
+}
+
+/// Something like a good answer of the operation.
+fn answer(maker: &mut Maker, operation: &Value, success: u16) -> Value {
+    let schema = &operation["responses"][success.to_string()]["content"]["application/json"]["schema"];
+    if maker.rng.u8(..) < 16 { maker.anything(4) } else { maker.value(schema) }
+}
+
+/// Puts something else in the place of one value.
+fn replace_one(maker: &mut Maker, value: &mut Value) {
+    let stops = maker.rng.u8(..) < 64;
+    match value {
+        Value::Array(values) if !stops && !values.is_empty() => {
+            let chosen = maker.rng.usize(..values.len());
+            replace_one(maker, &mut values[chosen]);
+        }
+        Value::Object(members) if !stops && !members.is_empty() => {
+            let chosen = maker.rng.usize(..members.len());
+            replace_one(maker, members.values_mut().nth(chosen).unwrap());
+        }
+        value => {
+            *value = match maker.rng.u8(..4) {
+                0 => (0..200).fold(json!(1), |inner, _| json!([inner])),
+                1 => json!(f64::MAX),
+                2 => CANARY.repeat(1000).into(),
+                _ => maker.anything(2),
+            }
+        }
+    }
+}
+
+/// Bytes that are like it, and mostly no JSON any more.
+fn spoil(rng: &mut Rng, bytes: &mut Vec<u8>) {
+    for _ in 0..rng.usize(..4) {
+        let at = rng.usize(..bytes.len().max(1));
+        match rng.u8(..6) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at.min(bytes.len()), rng.u8(..)),
+            2 => bytes.splice(at.min(bytes.len())..at.min(bytes.len()), [0xff, 0xc0, 0x80]).for_each(drop),
+            3 => bytes.splice(..0, std::iter::repeat_n(b'[', 10_000)).for_each(drop),
+            4 => bytes.extend_from_slice(&bytes.clone()),
+            _ => bytes.clear(),
+        }
+    }
+}
+
+/// Says how to do it again.
+struct Attempt(u64, &'static str);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{} with {SEED}={}", self.1, self.0);
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_no_platform_gives_is_an_error_that_shows_nothing_of_it() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let (patience, first) = (Duration::from_secs(number(SECONDS).unwrap_or(1)), number(SEED).unwrap_or(0));
+    let senders = senders();
+    let known: BTreeSet<_> = senders.iter().map(|sender| sender.0).collect();
+    assert_eq!(known, operations().map(|(name, _)| name).collect());
+    let transport = Shared(Arc::default());
+    let client = Client::new(transport.clone(), "https://platform.test".parse().unwrap());
+    let (mut good, mut bad) = (0_u64, 0_u64);
+    #[expect(clippy::disallowed_methods, reason = "the longer it is tried, the more is found")]
+    let start = Instant::now();
+    for seed in first.. {
+        let mut maker = Maker { rng: Rng::with_seed(seed), novel: true };
+        let (name, success, send) = &senders[maker.rng.usize(..senders.len())];
+        let _attempt = Attempt(seed, name);
+        let operation = operations().find(|(known, _)| known == name).unwrap().1;
+        let mut value = answer(&mut maker, operation, *success);
+        (0..maker.rng.usize(..3)).for_each(|_| replace_one(&mut maker, &mut value));
+        let mut bytes = serde_json::to_vec(&value).unwrap();
+        spoil(&mut maker.rng, &mut bytes);
+        let status = if maker.rng.u8(..) < 200 { *success } else { maker.rng.u16(100..600) };
+        let location = ["https://storage.test/o?canary", "", "canary", "http://storage.test/canary"];
+        let response = ApiResponse::new(status, bytes).with_header("location", *maker.rng.choice(&location).unwrap());
+        *transport.0.0.lock().unwrap() = Some(response);
+        match send(&client) {
+            Ok(()) => good += 1,
+            Err(error) => {
+                bad += 1;
+                let chain = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
+                let said: Vec<_> = chain.map(ToString::to_string).collect();
+                assert!(!said.concat().contains(CANARY), "{said:?}");
+                if status == *success {
+                    assert!(!format!("{error:?}").contains(CANARY), "{error:?}");
+                }
+            }
+        }
+        if seed % 256 == 255 && start.elapsed() >= patience {
+            break;
+        }
+    }
+    assert!(good > 100 && bad > 100, "{good} good, {bad} bad");
+}

@@ -1,0 +1,208 @@
+//! The seam: whoever sends what operations ask, and however a call differs from others.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use platform_api::blocking::{self, OnRuntime};
+use platform_api::operations::{DeleteRunResults, GetArtifactFile, GetRun, GetRunItem, ListApplications, ListRuns};
+use platform_api::{
+    ApiError, ApiRequest, ApiResponse, CallOptions, Client, Method, Operation, Secret, Transport, TransportError,
+};
+use wiremock::ResponseTemplate;
+use wiremock::matchers::any;
+
+use crate::{authorized, platform};
+
+/// Keeps what it is asked, and gives one answer.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    answer: ApiResponse,
+    asked: Mutex<Vec<ApiRequest>>,
+}
+
+impl Recorder {
+    pub(crate) fn new(answer: ApiResponse) -> Arc<Self> {
+        Arc::new(Self { answer, asked: Mutex::default() })
+    }
+
+    pub(crate) fn client(self: &Arc<Self>) -> Client {
+        Client::new(self.clone(), "https://platform.test".parse().unwrap())
+    }
+
+    pub(crate) fn asked(&self) -> Vec<ApiRequest> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Transport for Recorder {
+    async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
+        self.asked.lock().unwrap().push(request);
+        Ok(self.answer.clone())
+    }
+}
+
+impl blocking::Transport for Recorder {
+    fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
+        self.asked.lock().unwrap().push(request);
+        Ok(self.answer.clone())
+    }
+}
+
+#[derive(Debug)]
+struct Shared(Arc<Recorder>);
+
+impl blocking::Transport for Shared {
+    fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
+        blocking::Transport::send(&*self.0, request)
+    }
+}
+
+#[tokio::test]
+async fn an_operation_runs_over_any_transport_for_those_who_wait_and_those_who_block() {
+    let recorder = Recorder::new(ApiResponse::new(200, "[]"));
+    assert!(recorder.client().send(&ListApplications::new()).await.unwrap().is_empty());
+    let client = blocking::Client::new(Shared(recorder.clone()), "https://platform.test".parse().unwrap());
+    assert!(client.send(&ListApplications::new()).unwrap().is_empty());
+    let [awaited, blocked] = &recorder.asked()[..] else { panic!("it was asked twice") };
+    for request in [awaited, blocked] {
+        assert_eq!((request.operation, request.method, request.success), ("list_applications", Method::Get, 200));
+        assert_eq!(request.url.as_str(), "https://platform.test/api/v1/applications");
+        assert_eq!(request.timeout, Duration::from_secs(30));
+        assert_eq!(request.headers, [("accept".to_owned(), "application/json".to_owned())]);
+        assert!(request.body.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_call_has_a_time_and_headers_and_a_share_token_of_its_own() {
+    let recorder = Recorder::new(ApiResponse::new(404, ""));
+    let client = recorder.client();
+    let options = CallOptions::new().with_timeout(Duration::from_secs(5)).with_header("x-request-id", "canary");
+    let options = options.with_share_token(Secret::new("canary +"));
+    assert!(!format!("{options:?} {options:#?}").contains("canary"), "{options:?}");
+    client.send_with(&GetRun::new("r"), &options).await.unwrap_err();
+    client.send_with(&GetRun::new("r").with_share_token(Secret::new("own")), &options).await.unwrap_err();
+    client.send_with(&GetRunItem::new("r", "i"), &options).await.unwrap_err();
+    client.send_with(&GetArtifactFile::new("r", "a"), &options).await.unwrap_err();
+    // These take none.
+    client.send_with(&ListRuns::new().with_page(2), &options).await.unwrap_err();
+    client.send_with(&DeleteRunResults::new("r"), &options).await.unwrap_err();
+    let asked = recorder.asked();
+    let queries: Vec<_> = asked.iter().map(|request| request.url.query().unwrap_or_default()).collect();
+    let shared = "share_token=canary%20%2B";
+    assert_eq!(queries, [shared, "share_token=own", shared, shared, "page=2", ""]);
+    for request in &asked {
+        assert_eq!(request.timeout, Duration::from_secs(5));
+        assert!(request.headers.contains(&("x-request-id".to_owned(), "canary".to_owned())));
+        assert!(!format!("{request:?}").contains("canary"), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_is_the_business_of_the_transport() {
+    let recorder = Recorder::new(ApiResponse::new(200, "[]"));
+    for name in ["Authorization", "cookie", "Host", "content-length"] {
+        let options = CallOptions::new().with_header(name, "canary");
+        let error = recorder.client().send_with(&ListApplications::new(), &options).await.unwrap_err();
+        assert!(error.to_string().contains(name) && !format!("{error:?}").contains("canary"), "{error:?}");
+    }
+    assert!(recorder.asked().is_empty());
+}
+
+#[test]
+fn a_blocking_client_asks_over_http_and_refuses_inside_a_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let answer = ResponseTemplate::new(200).set_body_string("[]");
+    let (server, _) = runtime.block_on(platform(any(), answer));
+    let root: url::Url = server.uri().parse().unwrap();
+    let client = blocking::Client::new(OnRuntime::new(authorized(&root)).unwrap(), root);
+    assert!(client.send(&ListApplications::new()).unwrap().is_empty());
+    let error = runtime.block_on(async { client.send(&ListApplications::new()).unwrap_err() });
+    assert!(error.is_inside_runtime() && !error.is_transient() && !error.is_uncertain(), "{error:?}");
+    // It is dropped inside the runtime too, and nothing panics.
+    runtime.block_on(async move { drop(client) });
+}
+
+#[derive(Debug)]
+struct Failing(fn() -> TransportError);
+
+impl blocking::Transport for Failing {
+    fn send(&self, _request: ApiRequest) -> Result<ApiResponse, TransportError> {
+        Err(self.0())
+    }
+}
+
+#[test]
+fn how_far_a_request_came_decides_whether_it_may_be_sent_again() {
+    for (fails, transient, uncertain) in [
+        ((|| TransportError::unreachable("no route")) as fn() -> _, true, false),
+        (|| TransportError::interrupted("reset"), true, true),
+        (|| TransportError::unusable("too large"), false, true),
+        (|| TransportError::failed("no token"), false, false),
+    ] {
+        let client = blocking::Client::new(Failing(fails), "https://platform.test".parse().unwrap());
+        let error = client.send(&GetRun::new("r")).unwrap_err();
+        assert_eq!((error.is_transient(), error.is_uncertain()), (transient, uncertain), "{error:?}");
+        assert_eq!((error.status(), error.operation()), (None, "get_run"));
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_has_a_name() {
+    type Is = fn(&ApiError) -> bool;
+    let predicates: [(u16, Is); 9] = [
+        (400, ApiError::is_bad_request),
+        (401, ApiError::is_unauthorized),
+        (402, ApiError::is_quota_exceeded),
+        (403, ApiError::is_forbidden),
+        (404, ApiError::is_not_found),
+        (409, ApiError::is_already_done),
+        (410, ApiError::is_gone),
+        (412, ApiError::is_conflict),
+        (422, ApiError::is_validation),
+    ];
+    for (status, _) in predicates {
+        let error = Recorder::new(ApiResponse::new(status, "")).client().send(&GetRun::new("r")).await.unwrap_err();
+        let fits: Vec<_> = predicates.iter().filter(|(_, is)| is(&error)).map(|(status, _)| *status).collect();
+        assert_eq!(fits, [status]);
+        assert!(error.to_string().contains(&status.to_string()) && !error.is_transient(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_beyond_its_limit_is_not_read() {
+    let large = |size: usize| " ".repeat(size);
+    let (_server, client) = platform(any(), ResponseTemplate::new(400).set_body_string(large(1 << 20) + "x")).await;
+    let error = client.send(&GetRun::new("r")).await.unwrap_err();
+    assert_eq!((error.status(), error.snippet()), (Some(400), None), "the status says enough");
+    let request = |success| {
+        let recorder = Recorder::new(ApiResponse::new(success, ""));
+        async move {
+            let _ = recorder.client().send(&ListApplications::new()).await;
+            recorder.asked().pop().unwrap()
+        }
+    };
+    let limit = request(200).await.body_limit(200);
+    let (_server, client) = platform(any(), ResponseTemplate::new(200).set_body_string(large(limit + 1))).await;
+    let error = client.send(&ListApplications::new()).await.unwrap_err();
+    assert!(error.is_uncertain() && !error.is_transient(), "{error:?}");
+}
+
+#[test]
+fn a_redirect_leads_to_https_or_to_this_machine() {
+    let redirect = |location: Option<&str>| {
+        let answer = ApiResponse::new(307, "");
+        let answer = location.into_iter().fold(answer, |answer, location| answer.with_header("Location", location));
+        GetArtifactFile::decode(&answer.into())
+    };
+    for good in ["https://storage.test/o?sig=canary", "http://127.0.0.1:9000/o?sig=canary"] {
+        assert_eq!(redirect(Some(good)).unwrap().expose().as_str(), good);
+    }
+    for bad in [None, Some("/o?sig=canary"), Some("http://storage.test/o?sig=canary"), Some("file:///etc/canary")] {
+        let error = redirect(bad).unwrap_err();
+        assert!(error.path().contains("Location") && !format!("{error} {error:?}").contains("canary"), "{error}");
+    }
+}
