@@ -19,6 +19,8 @@ mod slides;
 mod authority;
 #[path = "../support/needs.rs"]
 mod needs;
+#[path = "../support/packages.rs"]
+mod packages;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/proxy.rs"]

@@ -1,9 +1,7 @@
 //! The provider, in a process of its own for each test.
 
-use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -13,7 +11,7 @@ use auth_http::HttpClient;
 use auth_oauth::{Endpoints, JwtVerifier, OAuthClient};
 use serde_json::{Value, json};
 
-use crate::needs;
+use crate::packages;
 
 pub(crate) const AUDIENCE: &str = "https://platform.test";
 pub(crate) const TOKEN: &str = "/oauth/token";
@@ -23,9 +21,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 const PACKAGES: &str = include_str!("../peers/oidc-provider/package-lock.json");
 const PROGRAM: &str = include_str!("../peers/oidc-provider/server.mjs");
-
-const REMEDY: &str = "copy tests/peers/oidc-provider to ~/.cache/aignostics-test-tools, or what AIGNOSTICS_TEST_TOOLS \
-    names, and run `npm ci` in the copy, as .ci/run does";
 
 /// The provider, which ends when this is dropped, or the test itself does.
 pub(crate) struct Provider {
@@ -42,13 +37,10 @@ pub(crate) struct Provider {
 impl Provider {
     /// `None`, said aloud, where it is not installed.
     pub(crate) fn start() -> Option<Self> {
-        let Some(folder) = installed() else {
-            needs::missing("the npm package oidc-provider, as locked", REMEDY);
-            return None;
-        };
+        let folder = packages::installed("oidc-provider", PACKAGES)?;
         let complaints = tempfile::tempfile().unwrap();
         // Modules of a program in an argument are looked for in the working folder.
-        let mut process = Command::new(folder.join("node_modules/node/bin/node"))
+        let mut process = Command::new(packages::node(&folder))
             .args(["--input-type=module", "--eval", PROGRAM])
             .current_dir(folder)
             .stdin(Stdio::piped())
@@ -138,13 +130,4 @@ impl Drop for Provider {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// The folder with the packages, if they are those that the tests were written for.
-fn installed() -> Option<PathBuf> {
-    let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
-    let tools = tools.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")))?;
-    let folder = tools.join("oidc-provider");
-    let packages = fs::read_to_string(folder.join("package-lock.json")).ok()?;
-    (packages == PACKAGES).then_some(folder)
 }

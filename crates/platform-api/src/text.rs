@@ -65,6 +65,7 @@ pub(crate) fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S:
 }
 
 /// The same for one that may be absent.
+#[expect(clippy::ref_option, reason = "the signature is that of `serialize_with`")]
 pub(crate) fn expose_optional<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }

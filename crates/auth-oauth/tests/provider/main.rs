@@ -10,6 +10,8 @@ mod keys;
 mod logins;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
+#[path = "../../../../tests/support/packages.rs"]
+mod packages;
 #[path = "../../../../tests/support/provider.rs"]
 mod provider;
 mod renewal;

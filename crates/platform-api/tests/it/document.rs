@@ -27,6 +27,8 @@ pub(crate) struct Maker {
     pub(crate) rng: Rng,
     /// Whether there are fields that no schema names.
     pub(crate) novel: bool,
+    /// Whether everything is there that may be.
+    pub(crate) full: bool,
 }
 
 impl Maker {
@@ -36,7 +38,7 @@ impl Maker {
             return self.value(DOCUMENT.pointer(&reference[1..]).unwrap());
         }
         if let Some(alternatives) = schema["anyOf"].as_array() {
-            let chosen = self.rng.usize(..alternatives.len());
+            let chosen = if self.full { 0 } else { self.rng.usize(..alternatives.len()) };
             return self.value(&alternatives[chosen]);
         }
         let kinds: Vec<&str> = match &schema["type"] {
@@ -44,14 +46,15 @@ impl Maker {
             Value::Array(kinds) => kinds.iter().map(|kind| kind.as_str().unwrap()).collect(),
             _ => return self.anything(3),
         };
-        match kinds[self.rng.usize(..kinds.len())] {
+        let chosen = if self.full { 0 } else { self.rng.usize(..kinds.len()) };
+        match kinds[chosen] {
             "null" => Value::Null,
             "boolean" => self.rng.bool().into(),
             "integer" => self.integer(schema).into(),
             "string" => self.text(schema).into(),
             "array" => {
                 let least = usize::try_from(schema["minItems"].as_u64().unwrap_or(0)).unwrap();
-                let count = least + self.rng.usize(..3);
+                let count = least.max(usize::from(self.full)) + self.rng.usize(..3);
                 (0..count).map(|_| self.value(&schema["items"])).collect()
             }
             "object" => self.object(schema),
@@ -77,6 +80,12 @@ impl Maker {
             let second = self.rng.u64(..4_000_000_000);
             return jiff::Timestamp::from_second(i64::try_from(second).unwrap()).unwrap().to_string();
         }
+        match (schema["format"].as_str(), schema["pattern"].as_str()) {
+            (Some("uuid"), _) => return format!("7f1c0a3e-8f0b-4d8e-9d2a-{:012x}", self.rng.u64(..1 << 48)),
+            (Some("uri"), _) => return format!("https://storage.test/{CANARY}?{}", self.rng.u64(..)),
+            (_, Some(_)) => return format!("1.{}.0", self.rng.u8(..)),
+            _ => {}
+        }
         let extra = self.rng.usize(..8);
         CANARY.chars().chain((0..extra).map(|_| self.rng.char(..))).collect()
     }
@@ -86,7 +95,7 @@ impl Maker {
         let required = schema["required"].as_array().unwrap();
         let mut object = Map::new();
         for (name, property) in properties {
-            if required.contains(&json!(name)) || self.rng.bool() {
+            if self.full || required.contains(&json!(name)) || self.rng.bool() {
                 object.insert(name.clone(), self.value(property));
             }
         }

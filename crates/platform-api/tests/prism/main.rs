@@ -1,0 +1,48 @@
+//! Every operation, with every parameter, at Prism, which validates requests by the platform's own document – or by that of
+//! the project where the other is not at hand. Prism lets unknown parameters pass, and does not know what is missing that may
+//! be; so what is sent is compared with the facts of the platform's document too.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../it/document.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod document;
+mod facts;
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../../../../tests/support/needs.rs"]
+mod needs;
+mod operations;
+#[path = "../../../../tests/support/packages.rs"]
+mod packages;
+mod server;
+
+use std::collections::BTreeSet;
+
+use facts::Facts;
+use operations::senders;
+use server::Prism;
+
+#[test]
+fn every_operation_with_every_parameter_is_accepted_by_the_platform_s_own_document() {
+    let Some(prism) = Prism::start() else { return };
+    let facts = Facts::read();
+    let mut sent = BTreeSet::new();
+    for (name, send) in senders() {
+        let (request, outcome) = prism.send(name, &send);
+        let said = || format!("{name} {}: {outcome:?}\n{}", request.url, prism.said());
+        // A refusal has a status; what is made up as an answer is understood as well.
+        assert!(outcome.is_ok(), "{}", said());
+        let problems = facts.problems(&request);
+        assert!(problems.is_empty(), "{problems:#?} {}", said());
+        sent.insert(name);
+    }
+    assert_eq!(sent, document::operations().map(|(name, _)| name).collect());
+}
+
+#[test]
+fn prism_refuses_what_the_document_does_not_allow() {
+    let Some(prism) = Prism::start() else { return };
+    for (name, send) in operations::wrong() {
+        let (_, outcome) = prism.send(name, &send);
+        assert_eq!(outcome.unwrap_err().status(), Some(422), "{name}");
+    }
+}

@@ -1,0 +1,151 @@
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use auth_core::{Authority, BearerPolicy, Destination, Secret, TokenKey, TokenSource, static_token};
+use auth_http::HttpClient;
+use platform_api::blocking::{Client, OnRuntime, Transport};
+use platform_api::{ApiError, ApiRequest, ApiResponse, TransportError};
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+
+use crate::operations::Send;
+use crate::{document, needs, packages};
+
+const PACKAGES: &str = include_str!("../../../../tests/peers/prism/package-lock.json");
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/openapi/aignostics-platform-1.7.0.json");
+
+/// Prism, in a process of its own, which ends when this is dropped.
+pub(crate) struct Prism {
+    process: Child,
+    folder: TempDir,
+    client: Client,
+    asked: Arc<Mutex<Option<Asked>>>,
+}
+
+/// What was sent.
+pub(crate) struct Asked {
+    pub(crate) operation: &'static str,
+    pub(crate) url: url::Url,
+    pub(crate) body: Option<Value>,
+}
+
+/// Our own transport, with an eye on what it is given.
+#[derive(Debug)]
+struct Watched<T>(T, Arc<Mutex<Option<Asked>>>);
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.operation, self.url)
+    }
+}
+
+impl<T: Transport> Transport for Watched<T> {
+    fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
+        let body = request.body.as_ref().map(|body| serde_json::from_slice(body).unwrap());
+        *self.1.lock().unwrap() = Some(Asked { operation: request.operation, url: request.url.clone(), body });
+        let answer = self.0.send(request)?;
+        // The document says nothing of the header, and so Prism makes none up.
+        Ok(if answer.status() == 307 { answer.with_header("location", "https://storage.test/o") } else { answer })
+    }
+}
+
+impl Prism {
+    /// `None`, said aloud, where it is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        let packages = packages::installed("prism", PACKAGES)?;
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("openapi.json"), prepared().to_string()).unwrap();
+        // It is told a port, and not every one is free: another process may take it meanwhile, and then it ends.
+        let (process, port) = (0..10).find_map(|_| run(&packages, folder.path())).unwrap();
+        let root: url::Url = format!("http://127.0.0.1:{port}").parse().unwrap();
+        let policy = BearerPolicy::new(Destination::new(Authority::of(&root)).with_plain_loopback());
+        let tokens = TokenSource::new(TokenKey::new("issuer"), static_token(Secret::new("a-token")).unwrap());
+        let http = HttpClient::builder().with_plain_loopback().build().unwrap().authorized(policy, tokens);
+        let asked = Arc::default();
+        let client = Client::new(Watched(OnRuntime::new(http).unwrap(), Arc::clone(&asked)), root);
+        Some(Self { process, folder, client, asked })
+    }
+
+    /// Sends an operation: what was sent, and what came of it.
+    pub(crate) fn send(&self, name: &str, send: &Send) -> (Asked, Result<(), ApiError>) {
+        let outcome = send(&self.client);
+        let asked = self.asked.lock().unwrap().take();
+        (asked.unwrap_or_else(|| panic!("{name} was not sent: {outcome:?}")), outcome)
+    }
+
+    /// What it has said lately.
+    pub(crate) fn said(&self) -> String {
+        let said = fs::read_to_string(self.folder.path().join("log")).unwrap();
+        let lines: Vec<_> = said.lines().rev().take(12).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn run(packages: &Path, folder: &Path) -> Option<(Child, u16)> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let log = folder.join("log");
+    let mut process = Command::new(packages::node(packages))
+        .arg(packages.join("node_modules/@stoplight/prism-cli/dist/index.js"))
+        .args(["mock", "--errors", "--host", "127.0.0.1", "--port", &port.to_string()])
+        .arg(folder.join("openapi.json"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(folder.join("complaints")).unwrap())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(process.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("Prism is listening") {
+        line.clear();
+        if output.read_line(&mut line).unwrap() == 0 {
+            process.wait().unwrap();
+            return None;
+        }
+    }
+    std::thread::spawn(move || std::io::copy(&mut output, &mut File::create(log).unwrap()));
+    Some((process, port))
+}
+
+/// The document as Prism can read it: it follows a `$ref` within an example, and ignores the path of the server.
+fn prepared() -> Value {
+    let mut document: Value = match fs::read(REFERENCE) {
+        Ok(text) => serde_json::from_slice(&text).unwrap(),
+        Err(_) => {
+            needs::absent("the platform's own document", "the project's own takes its place");
+            document::DOCUMENT.clone()
+        }
+    };
+    defuse(&mut document, false);
+    let prefix = document["servers"][0]["url"].as_str().unwrap().to_owned();
+    let paths = std::mem::take(document["paths"].as_object_mut().unwrap());
+    let paths: Map<_, _> = paths.into_iter().map(|(path, item)| (prefix.clone() + &path, item)).collect();
+    document["paths"] = paths.into();
+    document["servers"] = Value::Array(Vec::new());
+    document
+}
+
+/// Takes `$ref` out of examples, where it is no reference.
+fn defuse(value: &mut Value, is_example: bool) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(|value| defuse(value, is_example)),
+        Value::Object(members) => {
+            members.retain(|name, _| !is_example || name != "$ref");
+            for (name, member) in members {
+                // A property may be called so, and has a type then.
+                let begins = matches!(name.as_str(), "example" | "examples") && member.get("type").is_none();
+                defuse(member, is_example || begins);
+            }
+        }
+        _ => {}
+    }
+}
+
+impl Drop for Prism {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
