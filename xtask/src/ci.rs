@@ -7,18 +7,26 @@ use anyhow::{Result, ensure};
 use crate::process::{cargo, output, say, succeed, timed};
 use crate::{codegen, conform, test};
 
-/// Whoever needs tokens only gets no HTTP client, and whoever blocks no runtime.
-fn auth_core_alone(root: &Path) -> Result<()> {
-    for (features, unwanted) in
-        [("--all-features", &["hyper", "http", "reqwest", "ureq", "oauth2"][..]), ("--no-default-features", &["tokio"])]
-    {
-        let arguments = ["tree", "--package", "auth-core", "--edges", "normal", "--prefix", "none", features];
+/// A crate and features with which it depends on none of these.
+type Alone = (&'static str, &'static str, &'static [&'static str]);
+
+/// Whoever needs tokens only gets no HTTP client, whoever blocks no runtime, and whoever sends by means of their own no HTTP
+/// client of ours, no type of which can be in what they use then.
+const ALONE: [Alone; 3] = [
+    ("auth-core", "--all-features", &["hyper", "http", "reqwest", "ureq", "oauth2"]),
+    ("auth-core", "--no-default-features", &["tokio"]),
+    ("platform-api", "--no-default-features", &["hyper", "http", "reqwest", "auth-http"]),
+];
+
+fn alone(root: &Path) -> Result<()> {
+    for (package, features, unwanted) in ALONE {
+        let arguments = ["tree", "--package", package, "--edges", "normal", "--prefix", "none", features];
         let tree = output(&mut cargo(root, &arguments))?;
         for line in tree.lines() {
             let name = line.split(' ').next().unwrap_or_default();
-            ensure!(!unwanted.contains(&name), "auth-core {features} depends on {name}");
+            ensure!(!unwanted.contains(&name), "{package} {features} depends on {name}");
         }
-        say(&format!("auth-core {features}: none of {}", unwanted.join(", ")));
+        say(&format!("{package} {features}: none of {}", unwanted.join(", ")));
     }
     Ok(())
 }
@@ -31,7 +39,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         succeed(cargo(root, &arguments).env("RUSTDOCFLAGS", "-D warnings"))
     };
     let without_features = || {
-        for package in ["auth-core", "platform-resources"] {
+        for package in ["auth-core", "platform-api", "platform-resources"] {
             run(&["clippy", "--locked", "--package", package, "--no-default-features", "--", "-D", "warnings"])?;
         }
         Ok(())
@@ -44,7 +52,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             run(&["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
         }),
         ("no lint without features", &without_features),
-        ("auth-core alone", &|| auth_core_alone(root)),
+        ("crates alone", &|| alone(root)),
         ("documented", &documented),
         ("tests", &|| test::run(root, true)),
         ("layers, licences, sources", &|| run(&["deny", "--all-features", "check", "bans", "licenses", "sources"])),

@@ -79,3 +79,16 @@ fn the_answer_about_me_shows_none_of_its_secrets() {
     assert_eq!(me.organization.aignostics_bucket_hmac_secret_access_key.expose(), "canary");
     assert!(!format!("{me:?}").contains("canary"));
 }
+
+#[test]
+fn limits_are_those_of_requests_and_not_checked_when_an_answer_arrives() {
+    let mut grant = serde_json::Map::new();
+    grant.insert("large".to_owned(), json!(i64::MAX));
+    let item: Item = serde_json::from_value(json!({
+        "item_id": "x".repeat(5000), "external_id": "x".repeat(5000), "state": "PENDING", "output": "NONE",
+        "input_artifacts": [], "output_artifacts": [], "queue_position_org": i64::MAX, "custom_metadata": grant,
+    }))
+    .unwrap();
+    assert_eq!(item.external_id.len(), 5000);
+    assert_eq!(serde_json::to_value(item).unwrap()["queue_position_org"], json!(i64::MAX));
+}

@@ -206,3 +206,26 @@ fn a_redirect_leads_to_https_or_to_this_machine() {
         assert!(error.path().contains("Location") && !format!("{error} {error:?}").contains("canary"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_path_of_the_root_comes_before_that_of_the_operation() {
+    let recorder = Recorder::new(ApiResponse::new(200, "[]"));
+    for root in ["https://gateway.test/platform", "https://gateway.test/platform/"] {
+        let client = Client::new(recorder.clone(), root.parse().unwrap());
+        client.send(&ListApplications::new()).await.unwrap();
+        let url = recorder.asked().pop().unwrap().url;
+        assert_eq!(url.as_str(), "https://gateway.test/platform/api/v1/applications");
+    }
+}
+
+#[tokio::test]
+async fn no_error_shows_a_share_token_wherever_the_way_of_its_url_ends() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_server, refusing) = platform(any(), ResponseTemplate::new(500)).await;
+    for client in [crate::client(&format!("http://{free}")), crate::client("http://platform.test"), refusing] {
+        let error = client.send(&GetRun::new("r").with_share_token(Secret::new("canary"))).await.unwrap_err();
+        let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |&error| error.source());
+        let said: Vec<_> = chain.map(|error| format!("{error} {error:?}")).collect();
+        assert!(!said.concat().contains("canary"), "{said:?}");
+    }
+}

@@ -87,7 +87,9 @@ impl Facts {
         seen.insert(place.to_owned());
         match value {
             Value::Array(values) => {
-                values.iter().for_each(|value| self.walk(&format!("{place}[]"), value, seen, problems))
+                for value in values {
+                    self.walk(&format!("{place}[]"), value, seen, problems);
+                }
             }
             Value::Object(members) => {
                 let is_free = !self.0.keys().any(|fact| fact.starts_with(&format!("{place}.")));

@@ -111,12 +111,11 @@ fn run(packages: &Path, folder: &Path) -> Option<(Child, u16)> {
 
 /// The document as Prism can read it: it follows a `$ref` within an example, and ignores the path of the server.
 fn prepared() -> Value {
-    let mut document: Value = match fs::read(REFERENCE) {
-        Ok(text) => serde_json::from_slice(&text).unwrap(),
-        Err(_) => {
-            needs::absent("the platform's own document", "the project's own takes its place");
-            document::DOCUMENT.clone()
-        }
+    let mut document: Value = if let Ok(text) = fs::read(REFERENCE) {
+        serde_json::from_slice(&text).unwrap()
+    } else {
+        needs::absent("the platform's own document", "the project's own takes its place");
+        document::DOCUMENT.clone()
     };
     defuse(&mut document, false);
     let prefix = document["servers"][0]["url"].as_str().unwrap().to_owned();
