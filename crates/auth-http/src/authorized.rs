@@ -1,4 +1,4 @@
-use auth_core::{AccessToken, BearerPolicy, Reaction, Stage, TokenRequest, TokenSource};
+use auth_core::{AccessToken, BearerPolicy, Reaction, Stage, TokenError, TokenRequest, TokenSource};
 
 use crate::{HttpClient, HttpError, Request, Response};
 
@@ -23,6 +23,30 @@ impl AuthorizedClient {
     pub fn with_token_request(mut self, wanted: TokenRequest) -> Self {
         self.wanted = wanted;
         self
+    }
+
+    /// A token, as requests are sent with.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TokenSource::token_for`].
+    pub async fn token(&self) -> Result<AccessToken, TokenError> {
+        self.tokens.token_for(&self.wanted).await
+    }
+
+    /// Sends a request with this very token and no other: one that is refused is forgotten, and the 401 returned as it came.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::is_token`] before anything is sent, or no answer came.
+    pub async fn send_as(&self, token: &AccessToken, request: Request) -> Result<Response, HttpError> {
+        let (method, url) = (request.method, request.url.clone());
+        self.policy.admit(&url).map_err(|source| HttpError::token(method, &url, source))?;
+        let response = self.http.send(self.stamped(request, token)).await?;
+        if response.status() == 401 {
+            self.tokens.reject(&self.wanted, token).await;
+        }
+        Ok(response)
     }
 
     /// Sends a request with a token and returns the head of the answer, whatever its status.

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use crate::transport::{Reach, TransportError};
 use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
@@ -18,7 +19,7 @@ enum Kind {
     Segment(&'static str),
     Header(String),
     Body(BodyError),
-    Refused { status: u16, details: Vec<ErrorDetail>, snippet: Option<String> },
+    Refused { status: u16, details: Vec<ErrorDetail>, snippet: Option<String>, retry_after: Option<Duration> },
     Decode(DecodeError),
 }
 
@@ -62,7 +63,10 @@ impl ApiError {
 
     pub(crate) fn refused(operation: &'static str, response: &ApiResponse) -> Self {
         let (details, snippet) = detail::read(response.body());
-        Self { operation, kind: Kind::Refused { status: response.status(), details, snippet } }
+        // The other form, a date, is for caches: an API has none to refer to.
+        let retry_after =
+            response.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        Self { operation, kind: Kind::Refused { status: response.status(), details, snippet, retry_after } }
     }
 
     /// The operation that failed, as the OpenAPI document calls it.
@@ -90,6 +94,14 @@ impl ApiError {
     pub fn snippet(&self) -> Option<&str> {
         match &self.kind {
             Kind::Refused { snippet, .. } => snippet.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// How long the platform asks to be left alone (RFC 9110, section 10.2.3), if it says so in seconds.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.kind {
+            Kind::Refused { retry_after, .. } => retry_after,
             _ => None,
         }
     }

@@ -3,7 +3,8 @@
 use std::io;
 
 use async_trait::async_trait;
-use auth_http::{AuthorizedClient, BlockingRuntime, HttpError, Request};
+use auth_core::AccessToken;
+use auth_http::{AuthorizedClient, BlockingRuntime, HttpError, Request, Response};
 
 use crate::{ApiRequest, ApiResponse, Method, Transport, TransportError, blocking};
 
@@ -13,27 +14,66 @@ const HEADERS: [&str; 3] = ["location", "content-type", "retry-after"];
 #[async_trait]
 impl Transport for AuthorizedClient {
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
-        let limits = [request.body_limit(request.success), request.body_limit(0)];
-        let ApiRequest { method, url, headers, body, timeout, success, .. } = request;
-        let mut asked = Request::new(method.into(), url).with_timeout(timeout);
-        // That of the body comes with it.
-        for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-type")) {
-            asked = asked.with_header(name, value);
-        }
-        let asked = body.into_iter().fold(asked, |asked, body| asked.with_body("application/json", body));
-        let response = Self::send(self, asked).await.map_err(failed)?;
-        let status = response.status();
-        let known = HEADERS.iter().filter_map(|&name| Some((name, response.header(name)?.to_owned())));
-        let known: Vec<_> = known.collect();
-        let body = if status == success {
-            response.bytes(limits[0]).await.map_err(failed)?
-        } else {
-            // What it says beyond its status is welcome, and no more.
-            response.bytes(limits[1]).await.unwrap_or_default()
-        };
-        let answer = ApiResponse::new(status, body);
-        Ok(known.into_iter().fold(answer, |answer, (name, value)| answer.with_header(name, value)))
+        let (limits, request) = asked(request);
+        answered(limits, Self::send(self, request).await).await
     }
+}
+
+/// Sends with one token and no other: whoever keeps answers must know whose they are. Is it refused, it is forgotten, and the
+/// answer is 401.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    http: AuthorizedClient,
+    token: AccessToken,
+}
+
+impl Pinned {
+    /// Sends through `http` with `token`, which came [from it](AuthorizedClient::token).
+    pub fn new(http: AuthorizedClient, token: AccessToken) -> Self {
+        Self { http, token }
+    }
+}
+
+#[async_trait]
+impl Transport for Pinned {
+    async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError> {
+        let (limits, request) = asked(request);
+        answered(limits, self.http.send_as(&self.token, request).await).await
+    }
+}
+
+/// How much of an answer is read: of one that means success, and of any other.
+struct Limits {
+    success: u16,
+    answer: usize,
+    refusal: usize,
+}
+
+fn asked(request: ApiRequest) -> (Limits, Request) {
+    let success = request.success;
+    let limits = Limits { success, answer: request.body_limit(success), refusal: request.body_limit(0) };
+    let ApiRequest { method, url, headers, body, timeout, .. } = request;
+    let mut asked = Request::new(method.into(), url).with_timeout(timeout);
+    // That of the body comes with it.
+    for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-type")) {
+        asked = asked.with_header(name, value);
+    }
+    (limits, body.into_iter().fold(asked, |asked, body| asked.with_body("application/json", body)))
+}
+
+async fn answered(limits: Limits, response: Result<Response, HttpError>) -> Result<ApiResponse, TransportError> {
+    let response = response.map_err(failed)?;
+    let status = response.status();
+    let known = HEADERS.iter().filter_map(|&name| Some((name, response.header(name)?.to_owned())));
+    let known: Vec<_> = known.collect();
+    let body = if status == limits.success {
+        response.bytes(limits.answer).await.map_err(failed)?
+    } else {
+        // What it says beyond its status is welcome, and no more.
+        response.bytes(limits.refusal).await.unwrap_or_default()
+    };
+    let answer = ApiResponse::new(status, body);
+    Ok(known.into_iter().fold(answer, |answer, (name, value)| answer.with_header(name, value)))
 }
 
 fn failed(error: HttpError) -> TransportError {

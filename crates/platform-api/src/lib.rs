@@ -49,7 +49,9 @@ pub use client::Client;
 pub use detail::ErrorDetail;
 pub use error::ApiError;
 pub use generated::{models, operations};
-pub use operation::{Answer, BodyError, DecodeError, Operation, Query, Segment};
+#[cfg(feature = "http")]
+pub use http::Pinned;
+pub use operation::{Answer, BodyError, DecodeError, Operation, Query, Segment, parameters};
 pub use options::CallOptions;
 pub use patch::Patch;
 pub use text::{QueryValue, UnknownValue};

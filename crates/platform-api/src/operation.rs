@@ -81,6 +81,21 @@ pub(crate) fn path(template: &str, segments: &[Segment<'_>]) -> Result<String, &
     Ok(path)
 }
 
+/// All by which an operation differs from others of its name, but for its body: the segments of its path and its query, each
+/// encoded. It may hold a share token.
+pub fn parameters<O: Operation>(operation: &O) -> String {
+    let mut text = String::new();
+    for Segment { value, .. } in operation.segments() {
+        text.extend(utf8_percent_encode(value, RESERVED));
+        text.push('/');
+    }
+    if let Some(query) = operation.query().into_text() {
+        text.push('?');
+        text += &query;
+    }
+    text
+}
+
 /// The parameters behind the question mark, encoded. It may hold a share token, so `Debug` shows nothing of it.
 #[derive(Clone, Default)]
 pub struct Query(String);

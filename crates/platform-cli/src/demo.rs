@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use auth_core::TokenSource;
+use auth_core::{Clock, SystemClock, TokenSource};
 use auth_http::HttpClient;
 use auth_oauth::{DeviceLogin, Endpoints, JwtVerifier, OAuthClient};
 use clap::Args;
@@ -22,7 +22,7 @@ use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator};
 use platform_resources::models::{
     ApplicationId, ApplicationVersion, InputArtifactSubmission, ItemSubmission, RunSubmission,
 };
-use platform_resources::{Client, RunReport, validate};
+use platform_resources::{Client, RunReport, Settings, validate};
 
 use crate::exit::Failure;
 use progress::Progress;
@@ -66,7 +66,7 @@ pub(crate) async fn run(arguments: Arguments, verbose: bool) -> Result<(), Failu
 
     let bucket = client.bucket().await?;
     let submission = describe(&application, &version, &slides, &bucket)?;
-    validate(&version, &submission).map_err(Failure::bad_input)?;
+    validate(&version, &submission, SystemClock.now()).map_err(Failure::bad_input)?;
     upload_all(&client, &bucket, &slides, &progress).await?;
     let run = client.runs().submit(submission).await?;
     progress.step(6, &format!("every item fits the schema of the application; run {} is submitted", run.id()));
@@ -108,8 +108,9 @@ async fn log_in(emulator: &Emulator, progress: &Progress) -> Result<Client, Fail
         .with_verifier(verifier);
     let tokens = TokenSource::new(client.token_key().build(), DeviceLogin::new(client, prompt));
     tokens.token().await?;
-    let client = Client::builder(emulator.api_root().clone(), tokens).with_plain_loopback();
-    let client = client.with_storage_endpoint(emulator.storage().clone()).build()?;
+    let mut settings = Settings::at(emulator.api_root())?;
+    settings.bucket.endpoint = emulator.storage().clone();
+    let client = Client::builder(settings).with_tokens(tokens).build()?;
     let me = client.me().await?;
     let name = me.user.name.unwrap_or(me.user.id);
     progress.step(2, &format!("logged in as {name} of {}; the token is verified", me.organization.id));

@@ -5,27 +5,19 @@ use auth_http::HttpClient;
 use platform_download::SignedBucket;
 use url::Url;
 
-use crate::{Client, Error};
-
-/// The region that requests to the buckets of the platform are signed for.
-const REGION: &str = "EUROPE-WEST3";
-const ENDPOINT: &str = "https://storage.googleapis.com";
+use crate::{BucketSettings, Client, Error};
 
 /// How the storage is reached: without credentials, without decompression.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     pub(crate) http: HttpClient,
-    endpoint: Option<Url>,
+    endpoint: Url,
+    region: String,
 }
 
 impl Storage {
-    pub(crate) fn new(http: HttpClient, endpoint: Option<Url>) -> Self {
-        Self { http, endpoint }
-    }
-
-    fn endpoint(&self) -> Url {
-        #[expect(clippy::expect_used, reason = "a constant that every test with a bucket parses")]
-        self.endpoint.clone().unwrap_or_else(|| ENDPOINT.parse().expect("the endpoint is a URL"))
+    pub(crate) fn new(http: HttpClient, bucket: &BucketSettings) -> Self {
+        Self { http, endpoint: bucket.endpoint.clone(), region: bucket.region.clone() }
     }
 }
 
@@ -39,9 +31,9 @@ impl Client {
     pub async fn bucket(&self) -> Result<SignedBucket, Error> {
         let organization = self.me().await?.organization;
         let bucket = SignedBucket::new(
-            self.storage.endpoint(),
+            self.storage.endpoint.clone(),
             &organization.aignostics_bucket_name,
-            REGION,
+            &self.storage.region,
             &organization.aignostics_bucket_hmac_access_key_id,
             &organization.aignostics_bucket_hmac_secret_access_key,
             Arc::new(SystemClock),

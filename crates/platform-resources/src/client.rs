@@ -1,17 +1,26 @@
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use auth_core::{Authority, BearerPolicy, Destination, TokenSource};
+use auth_core::{
+    AsyncTokenCache, AsyncTokenProvider, Authority, BearerPolicy, Clock, Destination, RefreshLease, SystemClock,
+    TokenKey, TokenRequest, TokenSource,
+};
 use auth_http::{HttpClient, HttpClientBuilder};
 use platform_api::models::{Me, RunId};
 use platform_api::operations::GetMe;
-use url::Url;
 
-use crate::{Applications, Error, RunHandle, Runs};
+use crate::core::{Core, Group};
+use crate::{Applications, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
 
-/// A client of one platform. Cheap to clone; clones share their connections and tokens.
+/// A client of one platform, and where everything begins. Cheap to clone; clones share their connections, their tokens, what
+/// they keep and their retries.
+///
+/// What is read is kept for as long as the [settings](Settings) say, each answer under the token that it was asked with; a
+/// write forgets what it can have changed. What fails and may pass is tried again, but no submission.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(crate) api: platform_api::Client,
+    pub(crate) core: Core,
     #[cfg(feature = "download")]
     pub(crate) storage: crate::bucket::Storage,
 }
@@ -19,31 +28,99 @@ pub struct Client {
 /// Sets up a [`Client`].
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
-    root: Url,
-    tokens: TokenSource,
-    plain_loopback: bool,
+    settings: Settings,
+    provider: Option<Arc<dyn AsyncTokenProvider>>,
+    cache: Cache,
+    lease: Option<Arc<dyn RefreshLease>>,
+    tokens: Option<TokenSource>,
     roots: Vec<PathBuf>,
-    #[cfg(feature = "download")]
-    storage_endpoint: Option<Url>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Where tokens are kept.
+#[derive(Clone, Debug)]
+enum Cache {
+    Memory,
+    Given(Arc<dyn AsyncTokenCache>),
+    Nowhere,
 }
 
 /// A client could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("the client of the platform could not be set up")]
-pub struct BuildError(#[from] auth_http::BuildError);
+#[error(transparent)]
+pub struct BuildError(#[from] BuildKind);
+
+#[derive(Debug, thiserror::Error)]
+enum BuildKind {
+    #[error("the client of the platform could not be set up")]
+    Http(#[from] auth_http::BuildError),
+    #[error("nobody says where tokens come from: call `with_token_provider`, or take the client of a `Service`")]
+    NoTokens,
+}
+
+impl From<auth_http::BuildError> for BuildError {
+    fn from(error: auth_http::BuildError) -> Self {
+        BuildKind::from(error).into()
+    }
+}
 
 impl Client {
-    /// Starts to set up a client of the platform at `root`, such as
-    /// `https://platform.aignostics.com`, with tokens from `tokens`.
-    pub fn builder(root: Url, tokens: TokenSource) -> ClientBuilder {
+    /// Starts to set up a client of the platform that the settings describe. It needs a source of tokens.
+    ///
+    /// ```
+    /// use auth_core::async_provider_fn;
+    /// use platform_resources::{Client, Settings};
+    ///
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let vault = async_provider_fn(|_request| async { Ok("from-the-vault") });
+    /// let settings = Settings::at(&"https://platform.aignostics.com".parse()?)?;
+    /// let client = Client::builder(settings).with_token_provider(vault).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder(settings: Settings) -> ClientBuilder {
         ClientBuilder {
-            root,
-            tokens,
-            plain_loopback: false,
+            settings,
+            provider: None,
+            cache: Cache::Memory,
+            lease: None,
+            tokens: None,
             roots: Vec::new(),
-            #[cfg(feature = "download")]
-            storage_endpoint: None,
+            clock: Arc::new(SystemClock),
         }
+    }
+
+    /// A client for the user who is logged in on this machine, at the platform that the environment describes. Nobody is
+    /// asked to log in.
+    ///
+    /// # Errors
+    ///
+    /// The settings cannot be used, or the client cannot be set up.
+    #[cfg(feature = "login")]
+    pub fn from_env() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(crate::Service::builder(Settings::from_env()?).build()?.client()?)
+    }
+
+    /// The same client with tokens for `wanted`: of a certain user, with certain scopes.
+    pub fn with_token_request(mut self, wanted: TokenRequest) -> Self {
+        self.core = self.core.with_token_request(wanted);
+        self
+    }
+
+    /// The same client, for which all attempts of one call together may take so long.
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.core = self.core.with_mode(|mode| mode.deadline = Some(deadline));
+        self
+    }
+
+    /// The same client, which asks the platform even for what is kept; the answers are kept.
+    pub fn nocache(mut self) -> Self {
+        self.core = self.core.with_mode(|mode| mode.fresh = true);
+        self
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        self.core.settings()
     }
 
     /// Whom the token speaks for. The answer holds live credentials.
@@ -52,12 +129,12 @@ impl Client {
     ///
     /// The platform could not be asked, or refused.
     pub async fn me(&self) -> Result<Me, Error> {
-        Ok(self.api.send(&GetMe::new()).await?)
+        self.core.read(GetMe::new(), Group::Me).await
     }
 
     /// The applications that the caller may use.
     pub fn applications(&self) -> Applications {
-        Applications::new(self.api.clone())
+        Applications::new(self.clone())
     }
 
     /// The runs of the caller.
@@ -69,12 +146,51 @@ impl Client {
     pub fn run(&self, id: impl Into<RunId>) -> RunHandle {
         RunHandle::new(self.clone(), id.into())
     }
+
+    /// What was granted to others, and to the caller.
+    pub fn grants(&self) -> Grants {
+        Grants::new(self.core.clone())
+    }
+
+    /// The share tokens of the caller.
+    pub fn share_tokens(&self) -> ShareTokens {
+        ShareTokens::new(self.core.clone())
+    }
 }
 
 impl ClientBuilder {
-    /// Allows plain http to this machine: for emulators and tests.
-    pub fn with_plain_loopback(mut self) -> Self {
-        self.plain_loopback = true;
+    /// Tokens come from here: a closure ([`async_provider_fn`](auth_core::async_provider_fn)), a grant, a provider of your
+    /// own. They are kept in memory unless something is said.
+    ///
+    /// A provider that answers by an *ambient* user – that of the thread, of the request that is being served – must not have
+    /// its tokens kept, or one user would get those of another: either call
+    /// [`without_token_cache`](Self::without_token_cache), or name the user by [`Client::with_token_request`].
+    pub fn with_token_provider(mut self, provider: impl AsyncTokenProvider + 'static) -> Self {
+        self.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// Keeps tokens in `cache`: in files, in Redis, in one of your own.
+    pub fn with_token_cache(mut self, cache: Arc<dyn AsyncTokenCache>) -> Self {
+        self.cache = Cache::Given(cache);
+        self
+    }
+
+    /// Keeps no tokens: the provider is asked on every call.
+    pub fn without_token_cache(mut self) -> Self {
+        self.cache = Cache::Nowhere;
+        self
+    }
+
+    /// Lets processes that share a store obtain one token for all.
+    pub fn with_token_lease(mut self, lease: Arc<dyn RefreshLease>) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Tokens come from a source that is there already, with its cache, whatever else was said.
+    pub fn with_tokens(mut self, tokens: TokenSource) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 
@@ -84,10 +200,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Where the storage is; `https://storage.googleapis.com` if nothing is said.
-    #[cfg(feature = "download")]
-    pub fn with_storage_endpoint(mut self, endpoint: Url) -> Self {
-        self.storage_endpoint = Some(endpoint);
+    /// The clock that decides how long answers and tokens are kept, and whether dates lie in the future.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -95,18 +210,37 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// The system has no root certificates.
+    /// There is no source of tokens, or the system has no root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
-        let mut http = self.roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
-        let mut destination = Destination::new(Authority::of(&self.root));
-        if self.plain_loopback {
+        let tokens = self.tokens()?;
+        let Self { settings, roots, clock, .. } = self;
+        let mut http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
+        let mut destination = Destination::new(Authority::of(&settings.api_root));
+        if settings.is_plain_loopback() {
             (http, destination) = (http.with_plain_loopback(), destination.with_plain_loopback());
         }
-        let api = http.clone().build()?.authorized(BearerPolicy::new(destination), self.tokens);
+        let plain = http.clone().build()?;
         Ok(Client {
             #[cfg(feature = "download")]
-            storage: crate::bucket::Storage::new(http.without_decompression().build()?, self.storage_endpoint),
-            api: platform_api::Client::new(api, self.root),
+            storage: crate::bucket::Storage::new(http.without_decompression().build()?, &settings.bucket),
+            core: Core::new(plain.authorized(BearerPolicy::new(destination), tokens), plain, settings, clock),
         })
+    }
+
+    fn tokens(&self) -> Result<TokenSource, BuildError> {
+        let Self { settings, provider, cache, lease, tokens, clock, .. } = self;
+        if let Some(tokens) = tokens {
+            return Ok(tokens.clone());
+        }
+        let provider = provider.clone().ok_or(BuildKind::NoTokens)?;
+        let key = TokenKey::builder(&settings.issuer).with_audience(&settings.audience);
+        let key = key.with_origin(settings.api_root.origin().ascii_serialization()).build();
+        let source = TokenSource::builder(key, provider).with_clock(clock.clone());
+        let source = match cache {
+            Cache::Memory => source,
+            Cache::Given(cache) => source.with_cache(cache.clone()),
+            Cache::Nowhere => source.without_cache(),
+        };
+        Ok(lease.iter().cloned().fold(source, auth_core::TokenSourceBuilder::with_lease).build())
     }
 }

@@ -1,7 +1,6 @@
 //! Following a run, and downloading its artifacts as they are made.
 
 mod artifact;
-mod poll;
 mod report;
 
 use std::collections::{HashSet, VecDeque};
@@ -12,9 +11,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use platform_api::models::{ArtifactOutput, Item, ItemId};
 use platform_download::{Downloader, ResultFolder};
 
+use crate::run::poll::{Poll, Snapshot};
 use crate::{Error, ItemOutcome, RunHandle};
 use artifact::{Fetched, Planned, fetch};
-use poll::{Poll, Snapshot};
 
 pub use report::{ArtifactReport, Event, ItemReport, RunReport};
 

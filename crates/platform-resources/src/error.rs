@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use auth_core::TokenError;
 use platform_api::ApiError;
 
 use crate::Problem;
@@ -9,12 +12,25 @@ pub struct Error(#[from] Kind);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    #[error(transparent)]
-    Api(ApiError),
+    /// Shared by all who waited for the same answer.
+    #[error("{0}")]
+    Api(Arc<ApiError>),
+    #[error("there is no access token")]
+    Token(#[source] TokenError),
     #[error("the run was not submitted: its inputs are not what the application asks for (problems: {})", .0.len())]
     Invalid(Vec<Problem>),
+    #[error("nobody knows whether the run was submitted: look for it before it is submitted again")]
+    Uncertain(#[source] Arc<ApiError>),
     #[error("there is no application {0} with a version that the caller may use")]
     NoVersion(String),
+    #[error("the metadata were changed by others each of the {0} times that they were to be edited")]
+    Contended(u32),
+    #[error("the run did not end in time")]
+    Unfinished,
+    #[error("the health of the platform cannot be asked for")]
+    Health(#[source] auth_http::HttpError),
+    #[error("an answer was kept under the name of another: a mistake of this library")]
+    MixedUp,
     #[error(transparent)]
     Build(crate::BuildError),
     #[cfg(feature = "login")]
@@ -23,6 +39,12 @@ enum Kind {
     #[cfg(feature = "download")]
     #[error("the bucket of the organisation cannot be used")]
     Bucket(#[source] platform_download::BucketError),
+    #[cfg(feature = "download")]
+    #[error("the file cannot be read from the storage")]
+    Storage(#[source] auth_http::HttpError),
+    #[cfg(feature = "download")]
+    #[error("the storage answered {0} when it was asked for the file")]
+    StorageStatus(u16),
 }
 
 #[cfg(feature = "login")]
@@ -30,8 +52,6 @@ enum Kind {
 enum Login {
     #[error("the login did not succeed")]
     OAuth(#[from] auth_oauth::OAuthError),
-    #[error("there is no token of a login")]
-    Token(#[from] auth_core::TokenError),
     #[error("the token of the login does not verify")]
     Claims(#[source] auth_oauth::JwtError),
     #[error("nobody is logged in")]
@@ -49,10 +69,9 @@ impl From<auth_oauth::OAuthError> for Error {
     }
 }
 
-#[cfg(feature = "login")]
-impl From<auth_core::TokenError> for Error {
-    fn from(error: auth_core::TokenError) -> Self {
-        Kind::Login(error.into()).into()
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        Kind::Token(error).into()
     }
 }
 
@@ -64,7 +83,7 @@ impl From<crate::BuildError> for Error {
 
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
-        Kind::Api(error).into()
+        Self::shared(Arc::new(error))
     }
 }
 
@@ -76,12 +95,50 @@ impl From<platform_download::BucketError> for Error {
 }
 
 impl Error {
+    pub(crate) fn shared(error: Arc<ApiError>) -> Self {
+        Kind::Api(error).into()
+    }
+
+    pub(crate) fn mixed_up() -> Self {
+        Kind::MixedUp.into()
+    }
+
     pub(crate) fn invalid(problems: Vec<Problem>) -> Self {
         Kind::Invalid(problems).into()
     }
 
+    /// A submission that may have arrived.
+    pub(crate) fn uncertain(self) -> Self {
+        match self.0 {
+            Kind::Api(error) if error.is_uncertain() => Kind::Uncertain(error).into(),
+            kind => kind.into(),
+        }
+    }
+
     pub(crate) fn no_version(application: &impl ToString) -> Self {
         Kind::NoVersion(application.to_string()).into()
+    }
+
+    pub(crate) fn contended(times: u32) -> Self {
+        Kind::Contended(times).into()
+    }
+
+    pub(crate) fn unfinished() -> Self {
+        Kind::Unfinished.into()
+    }
+
+    pub(crate) fn health(error: auth_http::HttpError) -> Self {
+        Kind::Health(error).into()
+    }
+
+    #[cfg(feature = "download")]
+    pub(crate) fn storage(error: auth_http::HttpError) -> Self {
+        Kind::Storage(error).into()
+    }
+
+    #[cfg(feature = "download")]
+    pub(crate) fn storage_status(status: u16) -> Self {
+        Kind::StorageStatus(status).into()
     }
 
     #[cfg(feature = "login")]
@@ -104,24 +161,23 @@ impl Error {
         Kind::Login(Login::NoDeviceClient).into()
     }
 
-    /// It is about the login of the user: none came about, or there is none.
+    /// It is about the login of the user: none came about, or there is no token of one.
     #[cfg(feature = "login")]
     pub fn is_login(&self) -> bool {
-        matches!(self.0, Kind::Login(_))
+        matches!(self.0, Kind::Login(_) | Kind::Token(_))
     }
 
     /// A user has to log in (again) before this can be done: there is no login, or it was refused, or the user did not
     /// complete it.
     #[cfg(feature = "login")]
     pub fn is_login_required(&self) -> bool {
-        use auth_core::TokenError;
         use auth_oauth::OAuthError;
 
         let is_oauth = |error: &OAuthError| {
             error.is_login_required() || error.is_credential_refused() || error.is_denied() || error.is_expired()
         };
         self.is_not_logged_in()
-            || self.api().is_some_and(|api| api.status() == Some(401))
+            || self.api().is_some_and(ApiError::is_unauthorized)
             || std::iter::successors(Some(self as &dyn std::error::Error), |&error| error.source()).any(|error| {
                 error.downcast_ref().is_some_and(TokenError::is_refused) || error.downcast_ref().is_some_and(is_oauth)
             })
@@ -136,7 +192,7 @@ impl Error {
     /// What the platform or the way to it has to do with the failure, if anything.
     pub fn api(&self) -> Option<&ApiError> {
         match &self.0 {
-            Kind::Api(error) => Some(error),
+            Kind::Api(error) | Kind::Uncertain(error) => Some(error),
             _ => None,
         }
     }
@@ -144,6 +200,21 @@ impl Error {
     /// There is no such thing, or none that the caller may see.
     pub fn is_not_found(&self) -> bool {
         self.api().is_some_and(ApiError::is_not_found)
+    }
+
+    /// Others have changed it since it was read.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.0, Kind::Contended(_)) || self.api().is_some_and(ApiError::is_conflict)
+    }
+
+    /// A submission was sent, and nobody knows whether the platform has accepted it: it may be billed.
+    pub fn is_submission_uncertain(&self) -> bool {
+        matches!(self.0, Kind::Uncertain(_))
+    }
+
+    /// The time was over before the run was.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.0, Kind::Unfinished)
     }
 
     /// All that is wrong with a submission; empty if that is not the reason.

@@ -4,12 +4,13 @@
 //! [`AsyncTokenProvider`](auth_core::AsyncTokenProvider) will do – and everything else comes from it.
 //!
 //! ```no_run
-//! use auth_core::TokenSource;
+//! use auth_core::AsyncTokenProvider;
 //! use futures_util::TryStreamExt;
-//! use platform_resources::Client;
+//! use platform_resources::{Client, Settings};
 //!
-//! # async fn example(tokens: TokenSource) -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::builder("https://platform.aignostics.com".parse()?, tokens).build()?;
+//! # async fn example(provider: impl AsyncTokenProvider + 'static) -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = Settings::at(&"https://platform.aignostics.com".parse()?)?;
+//! let client = Client::builder(settings).with_token_provider(provider).build()?;
 //! let applications: Vec<_> = client.applications().list().try_collect().await?;
 //! for application in applications {
 //!     println!("{}: {}", application.application_id, application.name);
@@ -22,32 +23,42 @@
 //! - `login`: [`Service`], logins of users that all their processes share; off by default.
 //! - `download`: the bucket of the organisation, and [`RunHandle::download`]; off by default.
 
+mod access;
 mod applications;
 #[cfg(feature = "download")]
 mod bucket;
 mod client;
+mod core;
+mod documents;
 #[cfg(feature = "download")]
 mod download;
 mod error;
+mod health;
 mod outcome;
 mod pages;
+mod run;
 mod runs;
 #[cfg(feature = "login")]
 mod service;
 mod settings;
 mod validation;
 
-pub use platform_api::models;
+pub use platform_api::{Patch, models, operations};
 
+pub use access::{Grants, ShareTokens};
 pub use applications::Applications;
 pub use client::{BuildError, Client, ClientBuilder};
+pub use documents::Documents;
 #[cfg(feature = "download")]
 pub use download::{ArtifactReport, Event, ItemReport, RunDownload, RunReport};
 pub use error::Error;
-pub use outcome::ItemOutcome;
+pub use health::Health;
+pub use outcome::{ArtifactOutcome, By, Done, ItemOutcome, RunOutcome};
+pub use pages::List;
 #[cfg(feature = "download")]
 pub use platform_download::{DownloadError, FolderError, Outcome, ResultFolder};
-pub use runs::{RunHandle, Runs};
+pub use run::{RunEvent, RunHandle, Viewer};
+pub use runs::{Checked, Runs};
 #[cfg(feature = "login")]
 pub use service::{Finding, Identity, LoggedOut, LoginWays, Service, ServiceBuilder};
 pub use settings::{

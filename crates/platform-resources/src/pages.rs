@@ -1,29 +1,194 @@
-use std::future::Future;
+//! Lists, page after page.
+//!
+//! Pages are fetched ahead, more of them the longer a list is: one, then two, four, and at most eight at a time, but none
+//! beyond the limit of the caller. They come in order. A page that is not full is the last; one beyond the end may be answered
+//! with 404, which on the first page is an error. An error is an error, never the end. Rows that move from page to page while
+//! they are read come once.
 
-use futures_util::stream::{self, Stream, TryStreamExt};
-use platform_api::ApiError;
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::Stream;
+use platform_api::Operation;
+use platform_api::models::{ApplicationSummary, Grant, Item, Run, ShareToken};
+use platform_api::operations::{ListApplications, ListGrants, ListRunItems, ListRuns, ListShareTokens};
 
 use crate::Error;
+use crate::core::{Core, Group};
 
-/// How many entries are asked for at a time: the most that the platform gives.
-pub(crate) const SIZE: i64 = 100;
+/// How many entries are asked for at a time unless something is said: the most that the platform gives.
+const SIZE: i64 = 100;
+/// So many pages are on their way at most.
+const AHEAD: usize = 8;
 
-/// All entries of a list, page after page. A page that is not full is the last; a page beyond the
-/// end may be answered with 404. An error is an error, never the end.
-pub(crate) fn all<T, F, Answer>(fetch: F) -> impl Stream<Item = Result<T, Error>>
-where
-    F: Fn(i64) -> Answer,
-    Answer: Future<Output = Result<Vec<T>, ApiError>>,
-{
-    let pages = stream::try_unfold((Some(1), fetch), |(page, fetch)| async move {
-        let Some(page) = page else { return Ok(None) };
-        let entries = match fetch(page).await {
-            Err(error) if error.is_not_found() && page > 1 => return Ok(None),
-            answer => answer?,
+/// An operation that answers with a page of a list.
+pub(crate) trait Paged: Operation<Output = Vec<Self::Entry>> + Clone + 'static {
+    type Entry: Clone + Send + Sync + 'static;
+    const GROUP: Group;
+
+    fn size(&self) -> i64;
+    fn at(self, page: i64, size: i64) -> Self;
+    fn id(entry: &Self::Entry) -> &str;
+}
+
+macro_rules! paged {
+    ($($operation:ident of $entry:ident by $id:ident in $group:ident;)+) => {
+        $(impl Paged for $operation {
+            type Entry = $entry;
+            const GROUP: Group = Group::$group;
+
+            fn size(&self) -> i64 {
+                self.page_size.unwrap_or(SIZE)
+            }
+
+            fn at(self, page: i64, size: i64) -> Self {
+                self.with_page(page).with_page_size(size)
+            }
+
+            fn id(entry: &$entry) -> &str {
+                entry.$id.as_str()
+            }
+        })+
+    };
+}
+
+paged! {
+    ListApplications of ApplicationSummary by application_id in Application;
+    ListRuns of Run by run_id in Run;
+    ListRunItems of Item by item_id in Run;
+    ListGrants of Grant by grant_id in Access;
+    ListShareTokens of ShareToken by share_token_id in Access;
+}
+
+/// A page that is on its way.
+type Fetch<T> = BoxFuture<'static, Result<Vec<T>, Error>>;
+
+/// All entries of a list, in order, as a stream. Nothing is asked for before it is read; its first error is its end.
+pub struct List<T> {
+    fetch: Box<dyn Fn(i64) -> Fetch<T> + Send>,
+    id: fn(&T) -> &str,
+    size: usize,
+    limit: Option<usize>,
+    /// Those on their way, in order, with what has arrived of them.
+    pages: VecDeque<futures_util::future::MaybeDone<Fetch<T>>>,
+    next_page: i64,
+    arrived: usize,
+    ready: VecDeque<T>,
+    seen: HashSet<String>,
+    given: usize,
+    ended: bool,
+}
+
+impl<T: Clone + Send + Sync + 'static> List<T> {
+    pub(crate) fn of<O: Paged<Entry = T>>(core: &Core, operation: O) -> Self {
+        let size = operation.size();
+        let (first, others) = (core.clone(), core.clone().with_mode(|mode| mode.no_wait = true));
+        let fetch = move |page| {
+            let core = if page == 1 { first.clone() } else { others.clone() };
+            let request = operation.clone().at(page, size);
+            async move { core.read(request, O::GROUP).await }.boxed()
         };
-        let full = i64::try_from(entries.len()).is_ok_and(|count| count >= SIZE);
-        let next = full.then_some(page + 1);
-        Ok::<_, Error>(Some((stream::iter(entries.into_iter().map(Ok)), (next, fetch))))
-    });
-    pages.try_flatten()
+        Self {
+            fetch: Box::new(fetch),
+            id: O::id,
+            size: usize::try_from(size).unwrap_or(1).max(1),
+            limit: None,
+            pages: VecDeque::new(),
+            next_page: 1,
+            arrived: 0,
+            ready: VecDeque::new(),
+            seen: HashSet::new(),
+            given: 0,
+            ended: false,
+        }
+    }
+}
+
+impl<T> List<T> {
+    /// Ends after so many entries, and asks for no page beyond them.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Asks for as many pages as are wanted ahead now.
+    fn ask_ahead(&mut self) {
+        // One after the first, two after the second, four, eight.
+        let ahead = 1_usize.checked_shl(u32::try_from(self.arrived).unwrap_or(u32::MAX)).unwrap_or(AHEAD).min(AHEAD);
+        let last = self.limit.map(|limit| limit.div_ceil(self.size).max(1));
+        while self.pages.len() < ahead
+            && last.is_none_or(|last| usize::try_from(self.next_page).is_ok_and(|page| page <= last))
+        {
+            self.pages.push_back(futures_util::future::maybe_done((self.fetch)(self.next_page)));
+            self.next_page += 1;
+        }
+    }
+
+    /// Takes in the next page.
+    fn take(&mut self, page: Result<Vec<T>, Error>) -> Result<(), Error> {
+        let entries = match page {
+            Err(error) if error.is_not_found() && self.arrived > 0 => Vec::new(),
+            page => page?,
+        };
+        self.arrived += 1;
+        if entries.len() < self.size {
+            self.ended = true;
+            self.pages.clear();
+        }
+        for entry in entries {
+            if self.seen.insert((self.id)(&entry).to_owned()) {
+                self.ready.push_back(entry);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: Unpin> Stream for List<T> {
+    type Item = Result<T, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let list = &mut *self;
+        loop {
+            if list.limit.is_some_and(|limit| list.given >= limit) {
+                list.pages.clear();
+                return Poll::Ready(None);
+            }
+            if let Some(entry) = list.ready.pop_front() {
+                list.given += 1;
+                return Poll::Ready(Some(Ok(entry)));
+            }
+            if list.ended {
+                return Poll::Ready(None);
+            }
+            list.ask_ahead();
+            if list.pages.is_empty() {
+                return Poll::Ready(None);
+            }
+            // All go on, though they are taken in order.
+            let mut first = Poll::Pending;
+            for (index, page) in list.pages.iter_mut().enumerate() {
+                let polled = page.poll_unpin(context);
+                if index == 0 {
+                    first = polled;
+                }
+            }
+            ready!(first);
+            let page = list.pages.pop_front().and_then(|mut page| Pin::new(&mut page).take_output());
+            if let Some(Err(error)) = page.map(|page| list.take(page)) {
+                list.ended = true;
+                list.pages.clear();
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for List<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("List").field("given", &self.given).field("limit", &self.limit).finish_non_exhaustive()
+    }
 }

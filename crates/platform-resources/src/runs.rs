@@ -1,8 +1,8 @@
-use futures_util::stream::Stream;
-use platform_api::models::{Item, Run, RunId, RunSubmission};
-use platform_api::operations::{GetRun, ListRunItems, SubmitRun};
+use platform_api::models::{Run, RunSubmission};
+use platform_api::operations::{ListRuns, SubmitRun};
 
-use crate::{Client, Error, pages, validation};
+use crate::core::Group;
+use crate::{Client, Error, List, RunHandle, validation};
 
 /// The runs of the caller.
 #[derive(Clone, Debug)]
@@ -10,9 +10,45 @@ pub struct Runs {
     client: Client,
 }
 
+/// What would be submitted, checked and with the version that it would run on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Checked {
+    /// The submission, in which the version is named.
+    pub submission: RunSubmission,
+}
+
 impl Runs {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// All of them.
+    pub fn list(&self) -> List<Run> {
+        self.list_with(ListRuns::new())
+    }
+
+    /// Those that `query` asks for, sorted as it says and in pages of its size. Its page is of no account.
+    pub fn list_with(&self, query: ListRuns) -> List<Run> {
+        List::of(&self.client.core, query)
+    }
+
+    /// Checks a submission as [`submit`](Self::submit) does, and submits nothing: the version is resolved, and every item
+    /// checked ([`validate`](crate::validate)).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::problems`] if something is not what the application asks for; otherwise the platform could not be asked.
+    pub async fn dry_run(&self, mut submission: RunSubmission) -> Result<Checked, Error> {
+        let applications = self.client.applications();
+        let number = match &submission.version_number {
+            Some(number) => number.as_str().into(),
+            None => applications.latest_version(&submission.application_id).await?,
+        };
+        let version = applications.version(&submission.application_id, &number).await?;
+        validation::validate(&version, &submission, self.client.core.clock().now())?;
+        submission.version_number = Some(number.to_string());
+        Ok(Checked { submission })
     }
 
     /// Submits a run. Before anything is billed, the version is resolved and recorded in the
@@ -23,56 +59,12 @@ impl Runs {
     ///
     /// # Errors
     ///
-    /// [`Error::problems`] if items are not what the application asks for; otherwise the platform
-    /// could not be asked, or refused. After [`ApiError::is_uncertain`](platform_api::ApiError::is_uncertain)
-    /// the run may have been accepted all the same.
-    pub async fn submit(&self, mut submission: RunSubmission) -> Result<RunHandle, Error> {
-        let applications = self.client.applications();
-        let number = match &submission.version_number {
-            Some(number) => number.as_str().into(),
-            None => applications.latest_version(&submission.application_id).await?,
-        };
-        let version = applications.version(&submission.application_id, &number).await?;
-        validation::validate(&version, &submission)?;
-        submission.version_number = Some(number.to_string());
-        let submitted = self.client.api.send(&SubmitRun::new(submission)).await?;
-        Ok(self.client.run(submitted.run_id.as_str()))
-    }
-}
-
-/// One run. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct RunHandle {
-    pub(crate) client: Client,
-    pub(crate) id: RunId,
-}
-
-impl RunHandle {
-    pub(crate) fn new(client: Client, id: RunId) -> Self {
-        Self { client, id }
-    }
-
-    /// The name that the platform gave the run.
-    pub fn id(&self) -> &RunId {
-        &self.id
-    }
-
-    /// The run and how far it is.
-    ///
-    /// # Errors
-    ///
-    /// The platform could not be asked, or there is no such run for the caller.
-    pub async fn get(&self) -> Result<Run, Error> {
-        Ok(self.client.api.send(&GetRun::new(self.id.as_str())).await?)
-    }
-
-    /// All items of the run, page after page. The stream fails at the first page that cannot be had.
-    pub fn items(&self) -> impl Stream<Item = Result<Item, Error>> + Send + use<> {
-        let run = self.clone();
-        pages::all(move |page| {
-            let request = ListRunItems::new(run.id.as_str()).with_page(page).with_page_size(pages::SIZE);
-            let api = run.client.api.clone();
-            async move { api.send(&request).await }
-        })
+    /// [`Error::problems`] if items are not what the application asks for; [`Error::is_submission_uncertain`] if the run may
+    /// have been accepted though no answer says so; otherwise the platform could not be asked, or refused.
+    pub async fn submit(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
+        let Checked { submission } = self.dry_run(submission).await?;
+        let timeout = self.client.settings().run_submit_timeout;
+        let submitted = self.client.core.create(SubmitRun::new(submission), timeout, &[Group::Run]).await;
+        Ok(self.client.run(submitted.map_err(Error::uncertain)?.run_id))
     }
 }

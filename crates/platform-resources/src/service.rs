@@ -128,14 +128,7 @@ impl Service {
     ///
     /// The HTTP client could not be set up.
     pub fn client(&self) -> Result<Client, BuildError> {
-        let mut builder = Client::builder(self.settings.api_root.clone(), self.tokens());
-        if self.settings.is_plain_loopback() {
-            builder = builder.with_plain_loopback();
-        }
-        #[cfg(feature = "download")]
-        {
-            builder = builder.with_storage_endpoint(self.settings.bucket.endpoint.clone());
-        }
+        let builder = Client::builder((*self.settings).clone()).with_tokens(self.tokens());
         let builder = self.roots.iter().fold(builder, crate::ClientBuilder::with_roots);
         builder.build()
     }

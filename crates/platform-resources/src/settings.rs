@@ -161,6 +161,30 @@ impl Settings {
         }
     }
 
+    /// The settings of the platform with this API root, which nothing outside decides about. What is not known of a platform
+    /// that is none of the four – where its users log in – is taken to be at its root: its tokens come from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The root is neither https, nor http on this machine.
+    pub fn at(api_root: &Url) -> Result<Self, SettingsError> {
+        let mut variables = vec![("AIGNOSTICS_API_ROOT", api_root.to_string())];
+        if Environment::find(api_root.as_str()).is_none() {
+            let at = |path: &str| api_root.join(path).map(String::from).unwrap_or_default();
+            variables.extend([
+                ("AIGNOSTICS_AUDIENCE", api_root.to_string()),
+                ("AIGNOSTICS_AUTHORIZATION_BASE_URL", at("/authorize")),
+                ("AIGNOSTICS_CLIENT_ID_INTERACTIVE", "none".to_owned()),
+                ("AIGNOSTICS_DEVICE_URL", at("/oauth/device/code")),
+                ("AIGNOSTICS_JWS_JSON_URL", at("/.well-known/jwks.json")),
+                ("AIGNOSTICS_REDIRECT_URI", "http://localhost:8989/".to_owned()),
+                ("AIGNOSTICS_TOKEN_URL", at("/oauth/token")),
+            ]);
+        }
+        let home = etcetera::home_dir().unwrap_or_else(|_| PathBuf::from("."));
+        Self::builder().with_home(home).with_variables(variables).build()
+    }
+
     /// Settings that nothing outside decides about.
     pub fn builder() -> SettingsBuilder {
         SettingsBuilder::default()

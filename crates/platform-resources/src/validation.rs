@@ -1,19 +1,32 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
+use auth_core::{Authority, Secret};
 use jsonschema::Validator;
-use platform_api::models::{ApplicationVersion, InputArtifactSubmission, ItemSubmission, RunSubmission};
+use platform_api::Timestamp;
+use platform_api::models::{ApplicationVersion, InputArtifactSubmission, ItemSubmission, RunSubmission, Scheduling};
 use serde_json::Value;
+use url::Url;
 
 use crate::Error;
+
+const LONGEST_ID: usize = 255;
+const LONGEST_URL: usize = 2083;
+/// In bytes, as JSON.
+const LARGEST_CONTEXT: usize = 1024;
+/// The platform may fetch an input so late.
+const SHORTEST_SIGNATURE: Duration = Duration::from_secs(6 * 24 * 3600);
+/// A URL that was signed for six days just now has a little less to go.
+const MOMENT: Duration = Duration::from_secs(600);
 
 /// Something that is wrong with a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// The item, as its submitter named it.
-    pub item: String,
-    /// Where in the item: a path to the value, such as `input_artifacts/0/metadata/width_px`.
+    /// The item, as its submitter named it; `None` if it is about the run.
+    pub item: Option<String>,
+    /// Where in the item, or in the run: a path to the value, such as `input_artifacts/0/metadata/width_px`.
     pub path: String,
     /// What is wrong there.
     pub message: String,
@@ -21,37 +34,81 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "item {}, {}: {}", self.item, self.path, self.message)
+        let Self { item, path, message } = self;
+        match item {
+            Some(item) => write!(formatter, "item {item}, {path}: {message}"),
+            None => write!(formatter, "{path}: {message}"),
+        }
     }
 }
 
-/// Checks every item of a submission against the JSON Schemas of the inputs of `version`: nothing is
+/// Checks a submission at the moment `now`: that there are items and each has a name of its own, every item against the JSON
+/// Schemas of the inputs of `version`, URLs and how long they are signed for, the size of the context, and the dates. Nothing is
 /// asked, uploaded or billed. A schema that refers to another document is not followed there.
 ///
 /// # Errors
 ///
 /// [`Error::problems`] names all that is wrong, item by item.
-pub fn validate(version: &ApplicationVersion, submission: &RunSubmission) -> Result<(), Error> {
+pub fn validate(version: &ApplicationVersion, submission: &RunSubmission, now: SystemTime) -> Result<(), Error> {
     let compiled = version.input_artifacts.iter().map(|spec| {
         let schema = Value::Object(spec.metadata_schema.clone());
         (spec.name.as_str(), jsonschema::validator_for(&schema).map_err(|error| error.to_string()))
     });
     let schemas: Schemas<'_> = compiled.collect();
-    let problems: Vec<Problem> = submission.items.iter().flat_map(|item| problems(item, &schemas)).collect();
+    let mut problems = of_run(submission, now);
+    problems.extend(submission.items.iter().flat_map(|item| of_item(item, &schemas, now)));
     if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) }
 }
 
 type Schemas<'a> = HashMap<&'a str, Result<Validator, String>>;
 
-fn problems(item: &ItemSubmission, schemas: &Schemas<'_>) -> Vec<Problem> {
-    let problem = |path: String, message: String| Problem { item: item.external_id.clone(), path, message };
+fn of_run(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut problem =
+        |path: &str, message: String| problems.push(Problem { item: None, path: path.to_owned(), message });
+    if submission.items.is_empty() {
+        problem("items", "there must be at least one".to_owned());
+    }
+    let size =
+        submission.callback_context.as_ref().map_or(0, |context| Value::Object(context.clone()).to_string().len());
+    if size > LARGEST_CONTEXT {
+        problem("callback_context", format!("{size} bytes as JSON are more than {LARGEST_CONTEXT}"));
+    }
+    if let Some(Scheduling { due_date, deadline, .. }) = &submission.scheduling {
+        for (path, date) in [("scheduling/due_date", due_date), ("scheduling/deadline", deadline)] {
+            if let Some(date) = date.filter(|date| SystemTime::from(*date) <= now) {
+                problem(path, format!("{date} is not in the future"));
+            }
+        }
+        if let (Some(due), Some(deadline)) = (due_date, deadline)
+            && due > deadline
+        {
+            problem("scheduling/due_date", format!("{due} is after the deadline, {deadline}"));
+        }
+    }
+    let mut seen = HashSet::new();
+    let twice: Vec<_> = submission.items.iter().filter(|item| !seen.insert(&item.external_id)).collect();
+    problems.extend(twice.into_iter().map(|item| Problem {
+        item: Some(item.external_id.clone()),
+        path: "external_id".to_owned(),
+        message: "another item has it too".to_owned(),
+    }));
+    problems
+}
+
+fn of_item(item: &ItemSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec<Problem> {
+    let problem = |path: String, message: String| Problem { item: Some(item.external_id.clone()), path, message };
     let submitted = |name: &str| item.input_artifacts.iter().any(|artifact| artifact.name == name);
     let missing = schemas.keys().filter(|name| !submitted(name));
     let mut found: Vec<Problem> = missing
         .map(|name| problem("input_artifacts".to_owned(), format!("the artifact `{name}` is missing")))
         .collect();
+    let length = item.external_id.chars().count();
+    if !(1..=LONGEST_ID).contains(&length) {
+        found.push(problem("external_id".to_owned(), format!("{length} characters are not from 1 to {LONGEST_ID}")));
+    }
     for (index, artifact) in item.input_artifacts.iter().enumerate() {
-        let broken = broken_rules(artifact, schemas);
+        let broken = broken_rules(artifact, schemas, now);
         found.extend(
             broken.into_iter().map(|(path, message)| problem(format!("input_artifacts/{index}{path}"), message)),
         );
@@ -60,19 +117,57 @@ fn problems(item: &ItemSubmission, schemas: &Schemas<'_>) -> Vec<Problem> {
 }
 
 /// A path within the artifact and a message for each rule that it breaks.
-fn broken_rules(artifact: &InputArtifactSubmission, schemas: &Schemas<'_>) -> Vec<(String, String)> {
+fn broken_rules(artifact: &InputArtifactSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec<(String, String)> {
+    let url = unusable(&artifact.download_url, now).map(|message| ("/download_url".to_owned(), message));
     let schema = match schemas.get(artifact.name.as_str()) {
         None => {
-            return vec![("/name".to_owned(), format!("the application has no input `{}`", artifact.name))];
+            let unknown = ("/name".to_owned(), format!("the application has no input `{}`", artifact.name));
+            return url.into_iter().chain([unknown]).collect();
         }
         Some(Err(reason)) => {
-            return vec![("/metadata".to_owned(), format!("the schema of the application cannot be used: {reason}"))];
+            let unusable = format!("the schema of the application cannot be used: {reason}");
+            return url.into_iter().chain([("/metadata".to_owned(), unusable)]).collect();
         }
         Some(Ok(schema)) => schema,
     };
     let metadata = Value::Object(artifact.metadata.clone());
-    schema
-        .iter_errors(&metadata)
-        .map(|error| (format!("/metadata{}", error.instance_path()), error.to_string()))
+    let errors = schema.iter_errors(&metadata);
+    url.into_iter()
+        .chain(errors.map(|error| (format!("/metadata{}", error.instance_path()), error.to_string())))
         .collect()
+}
+
+/// What is wrong with the URL of an input. It is a key, and not shown.
+fn unusable(url: &Secret, now: SystemTime) -> Option<String> {
+    let text = url.expose();
+    let length = text.chars().count();
+    if length > LONGEST_URL {
+        return Some(format!("{length} characters are more than {LONGEST_URL}"));
+    }
+    let Ok(url) = Url::parse(text) else { return Some("this is no absolute URL".to_owned()) };
+    if !matches!(url.scheme(), "https" | "gs") && !Authority::of(&url).is_confidential(true) {
+        return Some(format!("`{}` is neither https nor gs", url.scheme()));
+    }
+    let left = signature_end(&url)?.duration_since(now).unwrap_or_default();
+    let days = left.as_secs_f64() / 86400.0;
+    (left + MOMENT < SHORTEST_SIGNATURE)
+        .then(|| format!("its signature ends in {days:.1} days, and the platform may fetch it six days from now"))
+}
+
+/// When the signature of a URL ends, if it has one (AWS Signature Version 4, and that of Google).
+fn signature_end(url: &Url) -> Option<SystemTime> {
+    let parameter = |name: &str| {
+        let found = url.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.into_owned())
+    };
+    let (date, seconds) = ["X-Amz", "X-Goog"]
+        .iter()
+        .find_map(|kind| Some((parameter(&format!("{kind}-Date"))?, parameter(&format!("{kind}-Expires"))?)))?;
+    // 20260301T120000Z
+    let (day, time) = date.trim_end_matches('Z').split_once('T')?;
+    let part = |text: &str, from: usize, to: usize| text.get(from..to).map(str::to_owned);
+    let [year, month, day] = [part(day, 0, 4)?, part(day, 4, 6)?, part(day, 6, 8)?];
+    let [hour, minute, second] = [part(time, 0, 2)?, part(time, 2, 4)?, part(time, 4, 6)?];
+    let start: Timestamp = format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z").parse().ok()?;
+    SystemTime::from(start).checked_add(Duration::from_secs(seconds.parse().ok()?))
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use platform_api::JsonObject;
 use platform_api::models::{ArtifactId, Item, OutputArtifact, RunId};
-use platform_api::operations::GetArtifactFile;
 use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Outcome, SignedUrl, Source, escape, extension};
 
 use super::{ArtifactReport, Event};
@@ -106,8 +105,7 @@ struct ArtifactSource<'a> {
 #[async_trait]
 impl Source for ArtifactSource<'_> {
     async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
-        let file = GetArtifactFile::new(self.run.id.as_str(), self.id.as_str());
-        Ok(self.run.client.api.send(&file).await?)
+        Ok(self.run.artifact_url(&self.id).await?)
     }
 }
 

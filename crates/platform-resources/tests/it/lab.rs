@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{TokenKey, TokenSource, async_provider_fn};
+use auth_core::{TokenSource, async_provider_fn};
 use auth_http::{HttpClient, Method, Request};
 use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, OAuthClient, Prompt};
 use platform_download::{Crc32c, upload};
-use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator, samples};
+use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator, EmulatorBuilder, samples};
 use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
-use platform_resources::{Client, ResultFolder};
+use platform_resources::{Client, ResultFolder, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) struct Lab {
-    _emulator: Emulator,
+    pub(crate) emulator: Emulator,
     pub(crate) client: Client,
     pub(crate) tokens: TokenSource,
     pub(crate) folder: TempDir,
@@ -40,15 +40,18 @@ impl Prompt for Yes {
 
 impl Lab {
     pub(crate) async fn open() -> Self {
-        let emulator = Emulator::start().await.unwrap();
+        Self::at(Emulator::builder().with_control()).await
+    }
+
+    pub(crate) async fn at(builder: EmulatorBuilder) -> Self {
+        let emulator = builder.start().await.unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
         let client = OAuthClient::new(http.clone(), endpoints, DEVICE_CLIENT_ID).with_audience(AUDIENCE);
         let key = client.token_key().build();
         let tokens = TokenSource::new(key, DeviceLogin::new(client, Arc::new(Yes(http))));
-        let client = Client::builder(emulator.api_root().clone(), tokens.clone()).with_plain_loopback();
-        let client = client.with_storage_endpoint(emulator.storage().clone()).build().unwrap();
-        Self { _emulator: emulator, client, tokens, folder: TempDir::new().unwrap() }
+        let client = Client::builder(settings(&emulator)).with_tokens(tokens.clone()).build().unwrap();
+        Self { emulator, client, tokens, folder: TempDir::new().unwrap() }
     }
 
     pub(crate) fn slides(&self) -> Vec<PathBuf> {
@@ -95,6 +98,16 @@ pub(crate) fn metadata(checksum: &str, width: u32, height: u32) -> serde_json::M
 
 /// A client of a platform that a test scripts.
 pub(crate) fn scripted(root: &str) -> Client {
-    let tokens = TokenSource::new(TokenKey::new("external"), async_provider_fn(|_| async { Ok("external") }));
-    Client::builder(root.parse().unwrap(), tokens).with_plain_loopback().build().unwrap()
+    let settings = Settings::at(&root.parse().unwrap()).unwrap();
+    Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") })).build().unwrap()
+}
+
+/// The settings that lead to an emulator, in which nothing that fails is waited for long.
+pub(crate) fn settings(emulator: &Emulator) -> Settings {
+    let mut settings = Settings::at(emulator.api_root()).unwrap();
+    settings.bucket.endpoint = emulator.storage().clone();
+    for group in [&mut settings.me, &mut settings.application, &mut settings.application_version, &mut settings.run] {
+        group.wait_min = Duration::from_millis(1);
+    }
+    settings
 }

@@ -1,5 +1,8 @@
 //! The login of a user, at the emulator.
 
+use auth_core::{Secret, TokenRequest};
+use auth_http::HttpClient;
+use auth_oauth::{Endpoints, OAuthClient, RefreshGrant};
 use platform_emulator::{Emulator, Server};
 use platform_resources::{Service, Settings};
 use tempfile::TempDir;
@@ -22,6 +25,17 @@ async fn service(emulator: &Emulator, home: &TempDir) -> Service {
     Service::builder(settings.build().unwrap()).build().unwrap()
 }
 
+/// An access token of a user.
+pub(crate) async fn access_token(emulator: &Emulator, user: &str) -> String {
+    let refresh_token = Secret::new(emulator.refresh_token(user).await.unwrap());
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
+    let client = OAuthClient::new(http, endpoints, platform_emulator::INTERACTIVE_CLIENT_ID);
+    let grant = RefreshGrant::new(client.with_audience(platform_emulator::AUDIENCE));
+    let token = grant.redeem(&refresh_token, &TokenRequest::new()).await.unwrap();
+    token.secret().expose().to_owned()
+}
+
 async fn asked(emulator: &Emulator, server: Server, path: &str) -> Vec<u16> {
     let journal = emulator.control().unwrap().journal(server).await.unwrap();
     journal.iter().filter(|entry| entry.path == path).map(|entry| entry.status).collect()
@@ -32,7 +46,7 @@ async fn a_token_that_the_platform_has_revoked_is_replaced_once_for_all_and_the_
     let emulator = Emulator::builder().with_control().start().await.unwrap();
     let home = TempDir::new().unwrap();
     let service = service(&emulator, &home).await;
-    let client = service.client().unwrap();
+    let client = service.client().unwrap().nocache();
     client.me().await.unwrap();
     emulator.control().unwrap().revoke_tokens("auth0|emulator-1").await.unwrap();
     let answers = futures_util::future::join_all((0..16).map(|_| client.me())).await;

@@ -1,11 +1,12 @@
 //! The client against the emulator, and against scripted platforms where the emulator is too well-behaved.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod cache;
 mod download;
 mod lab;
 mod lists;
-#[cfg(feature = "login")]
 mod login;
+mod retries;
 mod secrets;
 mod settings;
 mod submit;

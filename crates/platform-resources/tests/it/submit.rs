@@ -29,7 +29,7 @@ async fn all_that_is_wrong_is_said_at_once_and_nothing_is_submitted() {
     );
     let error = lab.client.runs().submit(submission).await.unwrap_err();
     let mut found: Vec<_> =
-        error.problems().iter().map(|problem| (problem.item.as_str(), problem.path.as_str())).collect();
+        error.problems().iter().map(|problem| (problem.item.as_deref().unwrap(), problem.path.as_str())).collect();
     found.sort_unstable();
     assert_eq!(
         found,
@@ -65,9 +65,10 @@ async fn the_latest_version_is_resolved_and_recorded_in_what_is_sent() {
         Mock::given(path("/api/v1/runs")).and(body).respond_with(accepted).mount(&server).await;
     }
     let runs = scripted(&server.uri()).runs();
-    let latest = runs.submit(RunSubmission::new("tissue", vec![])).await.unwrap();
+    let items = || vec![ItemSubmission::new("slide", vec![])];
+    let latest = runs.submit(RunSubmission::new("tissue", items())).await.unwrap();
     assert_eq!(latest.id().as_str(), "run of 2.1.0");
-    let named = runs.submit(RunSubmission::new("tissue", vec![]).with_version_number("1.0.0")).await.unwrap();
+    let named = runs.submit(RunSubmission::new("tissue", items()).with_version_number("1.0.0")).await.unwrap();
     assert_eq!(named.id().as_str(), "run of 1.0.0");
 }
 

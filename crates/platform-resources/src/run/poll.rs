@@ -7,7 +7,8 @@ use platform_api::ApiError;
 use platform_api::models::{Item, Run, RunState, RunStatistics};
 use tokio::time::Instant;
 
-use crate::{Error, RunHandle};
+use super::RunHandle;
+use crate::Error;
 
 /// How long to wait before the platform is asked again, at first and at most. The pause doubles
 /// while nothing happens.
@@ -18,20 +19,20 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 const LAG: Duration = Duration::from_secs(10);
 
 /// How far a run is.
-pub(super) struct Snapshot {
-    pub(super) run: Run,
+pub(crate) struct Snapshot {
+    pub(crate) run: Run,
     /// Its items, or none if no more of them had ended.
-    pub(super) items: Vec<Item>,
+    pub(crate) items: Vec<Item>,
 }
 
 impl Snapshot {
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.run.state == RunState::Terminated
     }
 }
 
 #[derive(Clone)]
-pub(super) struct Poll {
+pub(crate) struct Poll {
     run: RunHandle,
     pause: Duration,
     /// The run was found before.
@@ -39,23 +40,43 @@ pub(super) struct Poll {
 }
 
 impl Poll {
-    pub(super) fn new(run: RunHandle) -> Self {
-        Self { run, pause: Duration::ZERO, found: false }
+    pub(crate) fn new(run: RunHandle) -> Self {
+        // What is kept says nothing of how far it is; what is not found is asked for again here.
+        Self { run: run.nocache().no_wait(), pause: Duration::ZERO, found: false }
     }
 
     /// Waits longer before the next question if nothing was `new`.
-    pub(super) fn learn(&mut self, new: bool) {
+    pub(crate) fn learn(&mut self, new: bool) {
         self.pause = if new { PAUSES.0 } else { (self.pause * 2).clamp(PAUSES.0, PAUSES.1) };
         self.found = true;
     }
 
     /// Waits, and asks until there is an answer, or it is clear that there will be none. The items
     /// are asked for only if more than `known` have ended.
-    pub(super) async fn ask(mut self, known: usize) -> Result<Snapshot, Error> {
+    pub(crate) async fn ask(self, known: usize) -> Result<Snapshot, Error> {
+        self.until_answered(move |run| async move {
+            // Asked in this order, the items of an ended run are all at their end.
+            let found = run.get().await?;
+            let wanted = found.state == RunState::Terminated || over(&found.statistics) > known;
+            let items = if wanted { run.items().try_collect().await? } else { Vec::new() };
+            Ok(Snapshot { run: found, items })
+        })
+        .await
+    }
+
+    /// The same for the run alone.
+    pub(crate) async fn run(self) -> Result<Run, Error> {
+        self.until_answered(|run| async move { run.get().await }).await
+    }
+
+    async fn until_answered<T, F>(mut self, look: impl Fn(RunHandle) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let mut first_failure = None;
         loop {
             wait(self.pause).await;
-            let error = match self.look(known).await {
+            let error = match look(self.run.clone()).await {
                 Err(error) if self.may_pass(&error) => error,
                 answer => return answer,
             };
@@ -67,14 +88,6 @@ impl Poll {
             tracing::debug!(run = %self.run.id, error = &error as &dyn std::error::Error, "asked again");
             self.pause = (self.pause * 2).clamp(PAUSES.0, PAUSES.1);
         }
-    }
-
-    async fn look(&self, known: usize) -> Result<Snapshot, Error> {
-        // Asked in this order, the items of an ended run are all at their end.
-        let run = self.run.get().await?;
-        let wanted = run.state == RunState::Terminated || over(&run.statistics) > known;
-        let items = if wanted { self.run.items().try_collect().await? } else { Vec::new() };
-        Ok(Snapshot { run, items })
     }
 
     fn may_pass(&self, error: &Error) -> bool {

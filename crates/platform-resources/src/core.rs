@@ -1,0 +1,254 @@
+//! The one way to the platform: what is read may come from the cache, and is tried again; what is written is neither, and
+//! takes out of the cache what it can have changed.
+//!
+//! Where it is hard:
+//! - **Whose answer is it?** An answer is kept under the token that it was sent with, which is chosen first, and no other is
+//!   sent in its place. Is that token refused, the answer that another brings is not kept.
+//! - **Many ask for the same.** One request is sent for all who wait; it goes on if whoever began it goes away.
+//! - **A read meets a write.** An answer that was asked for before a write ended is kept under a generation that nobody asks
+//!   for any more.
+
+mod cache;
+mod principal;
+mod retry;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{AccessToken, Clock, Secret, TokenRequest};
+use auth_http::{AuthorizedClient, HttpClient};
+use futures_util::future::FutureExt;
+use platform_api::{ApiError, CallOptions, Operation, Pinned};
+use tracing::Instrument;
+use url::Url;
+
+use crate::settings::OperationSettings;
+use crate::{Error, Settings};
+use cache::{Found, Key, ReadCache};
+use principal::{Principal, Principals};
+use retry::{Budget, Retry};
+
+/// What an answer is about: how it is treated, and what a write can have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Group {
+    Me,
+    Application,
+    Version,
+    Run,
+    Access,
+}
+
+/// How a call differs from others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mode {
+    /// Opens what somebody else has shared.
+    pub(crate) share_token: Option<Secret>,
+    /// What is kept is not read, though the answer is kept.
+    pub(crate) fresh: bool,
+    /// What is not found is that, and not asked for again.
+    pub(crate) no_wait: bool,
+    /// All attempts together may take so long.
+    pub(crate) deadline: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Core {
+    inner: Arc<Inner>,
+    http: AuthorizedClient,
+    pub(crate) mode: Mode,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: Url,
+    settings: Settings,
+    plain: HttpClient,
+    cache: ReadCache,
+    principals: Principals,
+    budget: Budget,
+    clock: Arc<dyn Clock>,
+}
+
+/// An answer of any kind, for all who wait for it.
+type Shared = Result<Arc<dyn Any + Send + Sync>, Arc<ApiError>>;
+
+impl Core {
+    pub(crate) fn new(http: AuthorizedClient, plain: HttpClient, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner {
+            root: settings.api_root.clone(),
+            settings,
+            plain,
+            cache: ReadCache::new(),
+            principals: Principals::default(),
+            budget: Budget::default(),
+            clock,
+        };
+        Self { inner: Arc::new(inner), http, mode: Mode::default() }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    /// Sends without credentials.
+    pub(crate) fn plain(&self) -> &HttpClient {
+        &self.inner.plain
+    }
+
+    /// The same, with tokens for `wanted`. What is kept is kept apart, by token.
+    pub(crate) fn with_token_request(mut self, wanted: TokenRequest) -> Self {
+        self.http = self.http.with_token_request(wanted);
+        self
+    }
+
+    pub(crate) fn with_mode(mut self, change: impl FnOnce(&mut Mode)) -> Self {
+        change(&mut self.mode);
+        self
+    }
+
+    fn group(&self, group: Group) -> &OperationSettings {
+        let settings = &self.inner.settings;
+        match group {
+            Group::Me => &settings.me,
+            Group::Application => &settings.application,
+            Group::Version => &settings.application_version,
+            Group::Run | Group::Access => &settings.run,
+        }
+    }
+
+    /// Reads, from what is kept or from the platform.
+    pub(crate) async fn read<O>(&self, operation: O, group: Group) -> Result<O::Output, Error>
+    where
+        O: Operation + 'static,
+        O::Output: Clone + Send + Sync + 'static,
+    {
+        let lifetime = self.group(group).cache_lifetime;
+        if lifetime.is_zero() {
+            return self.fetch(operation, group).await;
+        }
+        let token = self.http.token().await?;
+        let inner = &self.inner;
+        let key = inner.cache.key(&operation, group, inner.principals.of(&token), self.mode.share_token.as_ref());
+        let ask = || self.clone().ask(operation, group, token, key.clone(), lifetime).boxed();
+        let answer = match inner.cache.find(&key, inner.clock.now(), self.mode.fresh, ask) {
+            Found::Answer(answer) => Ok(answer),
+            Found::Asked(asked) => asked.await,
+        };
+        Ok(answer.map_err(Error::shared)?.downcast_ref::<O::Output>().ok_or_else(Error::mixed_up)?.clone())
+    }
+
+    /// Asks the platform, and keeps its answer.
+    async fn ask<O>(self, operation: O, group: Group, token: AccessToken, key: Key, lifetime: Duration) -> Shared
+    where
+        O: Operation + 'static,
+        O::Output: Clone + Send + Sync + 'static,
+    {
+        let (outcome, is_of_token) = self.attempts(&operation, group, token).await;
+        let answer: Arc<dyn Any + Send + Sync> = Arc::new(outcome.map_err(Arc::new)?);
+        if is_of_token {
+            self.inner.cache.keep(key, answer.clone(), self.inner.clock.now() + lifetime);
+        }
+        Ok(answer)
+    }
+
+    /// Reads what is never kept, such as a URL that is a key.
+    pub(crate) async fn fetch<O: Operation>(&self, operation: O, group: Group) -> Result<O::Output, Error> {
+        let token = self.http.token().await?;
+        Ok(self.attempts(&operation, group, token).await.0?)
+    }
+
+    /// Changes something, and tries again while that may help: for what has the same effect once and twice.
+    pub(crate) async fn change<O: Operation>(
+        &self,
+        operation: O,
+        group: Group,
+        clears: &[Group],
+    ) -> Result<O::Output, Error> {
+        let token = self.http.token().await?;
+        let principal = self.inner.principals.of(&token);
+        let (outcome, is_of_token) = self.attempts(&operation, group, token).await;
+        self.forget(is_of_token.then_some(&principal), clears);
+        Ok(outcome?)
+    }
+
+    /// Creates something: it is sent once, and once more only after a 401.
+    pub(crate) async fn create<O: Operation>(
+        &self,
+        operation: O,
+        timeout: Duration,
+        clears: &[Group],
+    ) -> Result<O::Output, Error> {
+        let token = self.http.token().await?;
+        let principal = self.inner.principals.of(&token);
+        let options = self.options(timeout);
+        let sent = self.client(Some(token)).send_with(&operation, &options).instrument(span::<O>(1)).await;
+        let (outcome, is_of_token) = match sent {
+            Err(error) if error.is_unauthorized() => {
+                (self.client(None).send_with(&operation, &options).instrument(span::<O>(2)).await, false)
+            }
+            outcome => (outcome, true),
+        };
+        self.forget(is_of_token.then_some(&principal), clears);
+        Ok(outcome?)
+    }
+
+    /// However a change ended: it may have been made.
+    fn forget(&self, whose: Option<&Principal>, clears: &[Group]) {
+        for &group in clears {
+            self.inner.cache.forget(whose, group);
+        }
+    }
+
+    /// Sends until there is an answer, or it is clear that there will be none; and whether it is that for this token.
+    async fn attempts<O: Operation>(
+        &self,
+        operation: &O,
+        group: Group,
+        token: AccessToken,
+    ) -> (Result<O::Output, ApiError>, bool) {
+        let (mut client, mut is_of_token) = (self.client(Some(token)), true);
+        let mut retry = Retry::new(self.group(group), &self.mode, &self.inner.budget);
+        loop {
+            let options = self.options(retry.timeout());
+            let outcome = client.send_with(operation, &options).instrument(span::<O>(retry.attempt())).await;
+            let error = match outcome {
+                // It was refused, and is forgotten; the next one may be of somebody else.
+                Err(error) if error.is_unauthorized() && is_of_token => {
+                    (client, is_of_token) = (self.client(None), false);
+                    continue;
+                }
+                Err(error) => error,
+                answer => {
+                    self.inner.budget.succeeded();
+                    return (answer, is_of_token);
+                }
+            };
+            let Some(pause) = retry.pause_after(O::ID, &error) else { return (Err(error), is_of_token) };
+            tracing::debug!(operation = O::ID, error = &error as &dyn std::error::Error, ?pause, "tried again");
+            retry::wait(pause).await;
+        }
+    }
+
+    fn options(&self, timeout: Duration) -> CallOptions {
+        let options = CallOptions::new().with_timeout(timeout);
+        self.mode.share_token.iter().cloned().fold(options, CallOptions::with_share_token)
+    }
+
+    /// With this token, or with whichever there is.
+    fn client(&self, token: Option<AccessToken>) -> platform_api::Client {
+        let root = self.inner.root.clone();
+        match token {
+            Some(token) => platform_api::Client::new(Pinned::new(self.http.clone(), token), root),
+            None => platform_api::Client::new(self.http.clone(), root),
+        }
+    }
+}
+
+fn span<O: Operation>(attempt: u32) -> tracing::Span {
+    tracing::debug_span!("platform", operation = O::ID, attempt)
+}

@@ -1,0 +1,31 @@
+//! Whose answers are whose.
+
+use std::sync::{Mutex, PoisonError};
+
+use auth_core::AccessToken;
+use sha2::{Digest, Sha256};
+
+/// The digest of a token, in whole: what others cannot have without it.
+pub(crate) type Principal = [u8; 32];
+
+/// So many tokens are remembered with their digests.
+const REMEMBERED: usize = 16;
+
+/// The digests of the tokens that were used lately, so that each is computed once.
+#[derive(Debug, Default)]
+pub(super) struct Principals(Mutex<Vec<(AccessToken, Principal)>>);
+
+impl Principals {
+    pub(super) fn of(&self, token: &AccessToken) -> Principal {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, principal)) = known.iter().find(|(known, _)| known.is_same(token)) {
+            return *principal;
+        }
+        let principal = Sha256::digest(token.secret().expose()).into();
+        if known.len() == REMEMBERED {
+            known.remove(0);
+        }
+        known.push((token.clone(), principal));
+        principal
+    }
+}

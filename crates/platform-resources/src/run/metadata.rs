@@ -1,0 +1,128 @@
+use platform_api::models::{MetadataUpdate, MetadataUpdated};
+use platform_api::operations::{UpdateItemMetadata, UpdateRunMetadata};
+use platform_api::{JsonObject, Operation, Patch};
+
+use super::RunHandle;
+use crate::Error;
+use crate::core::Group;
+
+/// Metadata that others change all the time are read anew so often.
+const ATTEMPTS: u32 = 5;
+
+/// Metadata, and how to tell that they have changed.
+struct Read {
+    metadata: Option<JsonObject>,
+    checksum: Option<String>,
+}
+
+impl RunHandle {
+    /// Puts `metadata` in the place of those of the run, or clears them ([`Patch::Null`]). With the checksum of those that
+    /// were read, nothing is changed if others have changed them since.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_conflict`], or the platform could not be asked, or refused.
+    pub async fn update_metadata(
+        &self,
+        metadata: impl Into<Patch<JsonObject>>,
+        checksum: Option<&str>,
+    ) -> Result<MetadataUpdated, Error> {
+        let update = update(metadata.into(), checksum);
+        self.put(UpdateRunMetadata::new(self.id.as_str(), update), checksum.is_some()).await
+    }
+
+    /// The same for the metadata of an item.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`update_metadata`](Self::update_metadata).
+    pub async fn update_item_metadata(
+        &self,
+        external_id: &str,
+        metadata: impl Into<Patch<JsonObject>>,
+        checksum: Option<&str>,
+    ) -> Result<MetadataUpdated, Error> {
+        let update = update(metadata.into(), checksum);
+        self.put(UpdateItemMetadata::new(self.id.as_str(), external_id, update), checksum.is_some()).await
+    }
+
+    /// Reads the metadata of the run, lets `edit` change them, and puts them back if nobody has changed them meanwhile;
+    /// otherwise it begins anew, up to five times.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_conflict`]: others were faster each time. Or the platform could not be asked, or refused.
+    pub async fn edit_metadata(&self, edit: impl Fn(&mut JsonObject)) -> Result<MetadataUpdated, Error> {
+        let run = self.clone().nocache();
+        let run = &run;
+        let read = || async move {
+            let run = run.get().await?;
+            Ok(Read { metadata: run.custom_metadata, checksum: run.custom_metadata_checksum })
+        };
+        let put = |metadata: JsonObject, checksum: Option<String>| async move {
+            run.update_metadata(metadata, checksum.as_deref()).await
+        };
+        compare_and_swap(read, edit, put).await
+    }
+
+    /// The same for the metadata of an item.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`edit_metadata`](Self::edit_metadata).
+    pub async fn edit_item_metadata(
+        &self,
+        external_id: &str,
+        edit: impl Fn(&mut JsonObject),
+    ) -> Result<MetadataUpdated, Error> {
+        let run = self.clone().nocache();
+        let run = &run;
+        let read = || async move {
+            let item = run.item(external_id).await?;
+            Ok(Read { metadata: item.custom_metadata, checksum: item.custom_metadata_checksum })
+        };
+        let put = |metadata: JsonObject, checksum: Option<String>| async move {
+            run.update_item_metadata(external_id, metadata, checksum.as_deref()).await
+        };
+        compare_and_swap(read, edit, put).await
+    }
+
+    /// With a checksum it is sent once: sent again after an answer that did not come, it would meet its own change.
+    async fn put<O>(&self, operation: O, once: bool) -> Result<MetadataUpdated, Error>
+    where
+        O: Operation<Output = MetadataUpdated>,
+    {
+        let core = &self.client.core;
+        if once {
+            core.create(operation, self.client.settings().run.timeout, &[Group::Run]).await
+        } else {
+            core.change(operation, Group::Run, &[Group::Run]).await
+        }
+    }
+}
+
+fn update(metadata: Patch<JsonObject>, checksum: Option<&str>) -> MetadataUpdate {
+    let update = MetadataUpdate::new().with_custom_metadata(metadata);
+    checksum.into_iter().fold(update, MetadataUpdate::with_custom_metadata_checksum)
+}
+
+async fn compare_and_swap<R, P>(
+    read: impl Fn() -> R,
+    edit: impl Fn(&mut JsonObject),
+    put: impl Fn(JsonObject, Option<String>) -> P,
+) -> Result<MetadataUpdated, Error>
+where
+    R: Future<Output = Result<Read, Error>>,
+    P: Future<Output = Result<MetadataUpdated, Error>>,
+{
+    for _ in 0..ATTEMPTS {
+        let Read { metadata, checksum } = read().await?;
+        let mut metadata = metadata.unwrap_or_default();
+        edit(&mut metadata);
+        match put(metadata, checksum).await {
+            Err(error) if error.is_conflict() => tracing::debug!("the metadata have changed meanwhile"),
+            outcome => return outcome,
+        }
+    }
+    Err(Error::contended(ATTEMPTS))
+}

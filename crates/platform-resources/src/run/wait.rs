@@ -1,0 +1,90 @@
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream};
+use platform_api::models::{Item, ItemId, Run};
+
+use super::RunHandle;
+use super::poll::Poll;
+use crate::{Error, ItemOutcome};
+
+/// What happens in a run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RunEvent {
+    /// One of its items has ended, in whatever way.
+    ItemEnded(Box<Item>),
+    /// It has ended, in whatever way: the last event.
+    Ended(Box<Run>),
+}
+
+/// How far somebody has watched.
+struct Watch {
+    poll: Poll,
+    seen: HashSet<ItemId>,
+    events: VecDeque<RunEvent>,
+    ended: bool,
+}
+
+impl RunHandle {
+    /// Waits until the run has ended, for as long as it takes or, if a time is named, so long. A platform that is not
+    /// reached or is at fault is asked again for a while.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_unfinished`], or the platform could not be asked.
+    pub async fn wait(&self, time: Option<Duration>) -> Result<Run, Error> {
+        let ends = async {
+            let mut poll = Poll::new(self.clone());
+            loop {
+                // No item is of interest: it asks for none before the end.
+                let run = poll.clone().run().await?;
+                if run.state == platform_api::models::RunState::Terminated {
+                    return Ok(run);
+                }
+                poll.learn(false);
+            }
+        };
+        match time {
+            None => ends.await,
+            Some(time) => tokio::time::timeout(time, ends).await.map_err(|_| Error::unfinished())?,
+        }
+    }
+
+    /// What happens in the run from now on: each item that ends, or has ended before, and the end of the run.
+    pub fn watch(&self) -> impl Stream<Item = Result<RunEvent, Error>> + Send + use<> {
+        let poll = Poll::new(self.clone());
+        let watch = Watch { poll, seen: HashSet::new(), events: VecDeque::new(), ended: false };
+        stream::try_unfold(watch, |mut watch| async move {
+            loop {
+                if let Some(event) = watch.events.pop_front() {
+                    return Ok(Some((event, watch)));
+                }
+                if watch.ended {
+                    return Ok(None);
+                }
+                watch.look().await?;
+            }
+        })
+    }
+}
+
+impl Watch {
+    async fn look(&mut self) -> Result<(), Error> {
+        let snapshot = self.poll.clone().ask(self.seen.len()).await?;
+        let before = self.seen.len();
+        self.ended = snapshot.ended();
+        for item in snapshot.items {
+            let over = self.ended || ItemOutcome::of(&item) != ItemOutcome::InProgress;
+            if over && self.seen.insert(item.item_id.clone()) {
+                self.events.push_back(RunEvent::ItemEnded(Box::new(item)));
+            }
+        }
+        if self.ended {
+            self.events.push_back(RunEvent::Ended(Box::new(snapshot.run)));
+        }
+        self.poll.learn(self.seen.len() > before);
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! What is kept, for whom, and for how long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use auth_core::{Secret, TokenRequest, async_provider_fn};
+use futures_util::future::join_all;
+use platform_emulator::{Emulator, Server};
+use platform_resources::models::{RunSubmission, ShareTokenCreation};
+use platform_resources::{Client, Patch, Viewer};
+use platform_testkit::ManualClock;
+use serde_json::json;
+
+use crate::lab::{Lab, settings};
+
+impl Lab {
+    /// How often a path of the API was asked for.
+    pub(crate) async fn asked(&self, path: &str) -> usize {
+        let journal = self.emulator.control().unwrap().journal(Server::Api).await.unwrap();
+        journal.iter().filter(|entry| entry.path == path).count()
+    }
+}
+
+/// Access tokens of Ada and of Ben, who belong to one organisation.
+async fn tokens(emulator: &Emulator) -> [String; 2] {
+    let of = async |user: &str| crate::login::access_token(emulator, user).await;
+    [of("auth0|emulator-1").await, of("auth0|emulator-2").await]
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_for_as_long_as_the_settings_say_and_asked_for_once_by_all_who_wait() {
+    let clock = Arc::new(ManualClock::default());
+    let lab = Lab::open().await;
+    let client = Client::builder(settings(&lab.emulator)).with_tokens(lab.tokens.clone());
+    let client = client.with_clock(clock.clone()).build().unwrap();
+    let answers = join_all((0..16).map(|_| client.me())).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(lab.asked("/api/v1/me").await, 1);
+    clock.advance(Duration::from_secs(299));
+    client.me().await.unwrap();
+    assert_eq!(lab.asked("/api/v1/me").await, 1);
+    clock.advance(Duration::from_secs(2));
+    client.me().await.unwrap();
+    assert_eq!(lab.asked("/api/v1/me").await, 2);
+    // Who wants it anew gets it, and the others have it too.
+    clock.advance(Duration::from_secs(200));
+    client.clone().nocache().me().await.unwrap();
+    assert_eq!(lab.asked("/api/v1/me").await, 3);
+    clock.advance(Duration::from_secs(200));
+    client.me().await.unwrap();
+    assert_eq!(lab.asked("/api/v1/me").await, 3);
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_does_not_take_the_answer_with_them() {
+    let lab = Lab::open().await;
+    let (first, second) = (lab.client.clone(), lab.client.clone());
+    let leaving = tokio::spawn(async move { first.me().await });
+    let staying = tokio::spawn(async move { second.me().await });
+    tokio::task::yield_now().await;
+    leaving.abort();
+    staying.await.unwrap().unwrap();
+    assert!(lab.asked("/api/v1/me").await <= 2);
+}
+
+#[tokio::test]
+async fn a_provider_that_alternates_between_two_users_never_gets_one_the_answer_of_the_other() {
+    let lab = Lab::open().await;
+    let [ada, ben] = tokens(&lab.emulator).await;
+    let turn = Arc::new(AtomicUsize::new(0));
+    let provider = async_provider_fn(move |_| {
+        let token = if turn.fetch_add(1, Ordering::SeqCst) % 2 == 0 { ada.clone() } else { ben.clone() };
+        async move { Ok(token) }
+    });
+    let client = Client::builder(settings(&lab.emulator)).with_token_provider(provider).without_token_cache();
+    let client = client.build().unwrap();
+    for _ in 0..10 {
+        assert_eq!(client.me().await.unwrap().user.id, "auth0|emulator-1");
+        assert_eq!(client.me().await.unwrap().user.id, "auth0|emulator-2");
+    }
+    assert_eq!(lab.asked("/api/v1/me").await, 2, "each is kept under a token of its own");
+}
+
+#[tokio::test]
+async fn users_who_are_named_are_kept_apart_with_their_tokens_and_their_answers() {
+    let lab = Lab::open().await;
+    let [ada, ben] = tokens(&lab.emulator).await;
+    let provider = async_provider_fn(move |request: TokenRequest| {
+        let token = if request.subject() == Some("ada") { ada.clone() } else { ben.clone() };
+        async move { Ok(token) }
+    });
+    let client = Client::builder(settings(&lab.emulator)).with_token_provider(provider).build().unwrap();
+    let of = |name: &str| client.clone().with_token_request(TokenRequest::new().with_subject(name));
+    for _ in 0..3 {
+        assert_eq!(of("ada").me().await.unwrap().user.id, "auth0|emulator-1");
+        assert_eq!(of("ben").me().await.unwrap().user.id, "auth0|emulator-2");
+    }
+}
+
+#[tokio::test]
+async fn a_forged_token_that_names_a_user_gets_nothing_of_what_is_kept_for_them() {
+    let lab = Lab::open().await;
+    let [ada, _] = tokens(&lab.emulator).await;
+    let (signed, _) = ada.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.forged");
+    let forges = Arc::new(AtomicUsize::new(0));
+    let is_forged = forges.clone();
+    let provider = async_provider_fn(move |_| {
+        let token = if is_forged.load(Ordering::SeqCst) > 0 { forged.clone() } else { ada.clone() };
+        async move { Ok(token) }
+    });
+    let client = Client::builder(settings(&lab.emulator)).with_token_provider(provider).without_token_cache();
+    let client = client.build().unwrap();
+    client.me().await.unwrap();
+    forges.store(1, Ordering::SeqCst);
+    let error = client.me().await.unwrap_err();
+    assert!(error.api().unwrap().is_unauthorized(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_write_forgets_what_it_can_have_changed_and_nothing_else() {
+    let lab = Lab::open().await;
+    let slides = lab.slides();
+    let run = lab.client.runs().submit(lab.submission(&slides[..1]).await).await.unwrap();
+    let ended = run.wait(None).await.unwrap();
+    let path = format!("/api/v1/runs/{}", run.id());
+    run.get().await.unwrap();
+    lab.client.me().await.unwrap();
+    let (runs, me) = (lab.asked(&path).await, lab.asked("/api/v1/me").await);
+    run.get().await.unwrap();
+    assert_eq!(lab.asked(&path).await, runs, "it is kept");
+    let metadata = json!({ "study": "b" }).as_object().unwrap().clone();
+    run.update_metadata(metadata.clone(), None).await.unwrap();
+    let changed = run.get().await.unwrap();
+    assert_eq!(changed.custom_metadata, Some(metadata));
+    assert_ne!(changed.custom_metadata_checksum, ended.custom_metadata_checksum);
+    lab.client.me().await.unwrap();
+    assert_eq!((lab.asked(&path).await, lab.asked("/api/v1/me").await), (runs + 1, me));
+    run.update_metadata(Patch::Null, None).await.unwrap();
+    assert!(run.get().await.unwrap().custom_metadata.is_none_or(|metadata| metadata.is_empty()));
+}
+
+#[tokio::test]
+async fn what_a_share_token_opens_is_kept_apart_and_the_bearer_is_sent_too() {
+    let lab = Lab::open().await;
+    let slides = lab.slides();
+    let run = lab.client.runs().submit(lab.submission(&slides[..1]).await).await.unwrap();
+    run.wait(None).await.unwrap();
+    let created = lab.client.share_tokens().create(ShareTokenCreation::new()).await.unwrap();
+    run.share_with(Viewer::ShareToken(created.share_token_id.to_string())).await.unwrap();
+    // Somebody of another organisation.
+    let cleo = crate::login::access_token(&lab.emulator, "auth0|second-1").await;
+    let provider = async_provider_fn(move |_| {
+        let token = cleo.clone();
+        async move { Ok(token) }
+    });
+    let stranger = Client::builder(settings(&lab.emulator)).with_token_provider(provider).build().unwrap();
+    let theirs = stranger.run(run.id().as_str()).no_wait();
+    assert!(theirs.get().await.is_err());
+    let shared = theirs.clone().with_share_token(created.share_token.clone());
+    assert_eq!(shared.get().await.unwrap().run_id, *run.id());
+    assert!(theirs.get().await.is_err(), "the answer to the one is not that to the other");
+    let wrong = theirs.with_share_token(Secret::new("canary-wrong"));
+    let error = wrong.get().await.unwrap_err();
+    assert!(!format!("{error:?} {wrong:?}").contains("canary"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_submission_shows_in_the_list_at_once() {
+    use futures_util::TryStreamExt;
+
+    let lab =
+        Lab::at(Emulator::builder().with_control().with_config(toml::from_str("replica_lag_ms = 0").unwrap())).await;
+    let count = async || lab.client.runs().list().try_collect::<Vec<_>>().await.unwrap().len();
+    assert_eq!(count().await, 0);
+    let slides = lab.slides();
+    let submission: RunSubmission = lab.submission(&slides[..1]).await;
+    lab.client.runs().submit(submission).await.unwrap();
+    assert_eq!(count().await, 1);
+}

@@ -1,0 +1,164 @@
+//! What is sent again, and what is not.
+
+use std::time::Duration;
+
+use auth_core::async_provider_fn;
+use platform_emulator::{Effect, Fault, Server};
+use platform_resources::models::{ItemSubmission, RunSubmission};
+use platform_resources::{Client, Settings};
+use serde_json::json;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::lab::Lab;
+
+/// A client of a platform that a test scripts, which waits a millisecond between attempts, and what it counts.
+fn client(server: &MockServer, change: impl FnOnce(&mut Settings)) -> Client {
+    let mut settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
+    for group in [&mut settings.me, &mut settings.run, &mut settings.application, &mut settings.application_version] {
+        group.wait_min = Duration::from_millis(1);
+        group.wait_max = Duration::from_millis(2);
+    }
+    change(&mut settings);
+    Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") })).build().unwrap()
+}
+
+fn run(id: &str) -> serde_json::Value {
+    json!({
+        "run_id": id, "application_id": "a", "version_number": "1.0.0", "state": "PENDING", "output": "NONE",
+        "submitted_at": "2026-01-01T00:00:00Z", "submitted_by": "u",
+        "statistics": {
+            "item_count": 0, "item_pending_count": 0, "item_processing_count": 0, "item_user_error_count": 0,
+            "item_system_error_count": 0, "item_skipped_count": 0, "item_succeeded_count": 0,
+        },
+    })
+}
+
+async fn requests(server: &MockServer) -> usize {
+    server.received_requests().await.unwrap().len()
+}
+
+#[tokio::test]
+async fn a_read_that_fails_and_may_pass_is_sent_again_so_often_as_the_settings_say() {
+    for status in [429, 500, 502, 503, 504] {
+        let server = MockServer::start().await;
+        let fails = ResponseTemplate::new(status);
+        Mock::given(method("GET")).respond_with(fails).up_to_n_times(3).mount(&server).await;
+        Mock::given(method("GET"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(run("r")))
+            .mount(&server)
+            .await;
+        client(&server, |_| {}).run("r").get().await.unwrap();
+        assert_eq!(requests(&server).await, 4, "{status}");
+        let server = MockServer::start().await;
+        Mock::given(method("GET")).respond_with(ResponseTemplate::new(status)).mount(&server).await;
+        let error = client(&server, |settings| settings.run.attempts = 3).run("r").get().await.unwrap_err();
+        assert_eq!((error.api().unwrap().status(), requests(&server).await), (Some(status), 3));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_answer() {
+    for status in [400, 402, 403, 409, 410, 412, 422] {
+        let server = MockServer::start().await;
+        Mock::given(method("GET")).respond_with(ResponseTemplate::new(status)).mount(&server).await;
+        let error = client(&server, |_| {}).run("r").get().await.unwrap_err();
+        assert_eq!((error.api().unwrap().status(), requests(&server).await), (Some(status), 1));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_twice_is_the_end() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
+    let error = client(&server, |_| {}).me().await.unwrap_err();
+    assert!(error.api().unwrap().is_unauthorized());
+    assert!(requests(&server).await <= 3, "{}", requests(&server).await);
+}
+
+#[tokio::test]
+async fn a_deadline_bounds_all_attempts_together() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
+    let patient = |settings: &mut Settings| {
+        settings.run.wait_min = Duration::from_secs(60);
+        settings.run.wait_max = Duration::from_secs(60);
+    };
+    let client = client(&server, patient).with_deadline(Duration::from_secs(5));
+    let error = client.run("r").get().await.unwrap_err();
+    assert_eq!((error.api().unwrap().status(), requests(&server).await), (Some(503), 1), "no attempt is left in time");
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(slow).mount(&server).await;
+    let client = self::client(&server, |_| {}).with_deadline(Duration::from_millis(100));
+    let error = client.run("r").get().await.unwrap_err();
+    assert!(error.api().unwrap().is_transient(), "{error:?}");
+}
+
+#[tokio::test]
+async fn where_nearly_everything_fails_retries_end_for_all_calls_of_a_client() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
+    let client = client(&server, |settings| settings.run.attempts = 10);
+    for number in 0..20 {
+        client.run(format!("r{number}")).get().await.unwrap_err();
+    }
+    let sent = requests(&server).await;
+    assert_eq!(sent, 20 + 20, "each call is sent once, and twenty retries are all there are");
+}
+
+#[tokio::test]
+async fn a_run_that_was_just_submitted_is_asked_for_again_unless_the_caller_does_not_want_that() {
+    let server = MockServer::start().await;
+    Mock::given(path("/api/v1/runs/r")).respond_with(ResponseTemplate::new(404)).up_to_n_times(2).mount(&server).await;
+    Mock::given(path("/api/v1/runs/r"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(run("r")))
+        .mount(&server)
+        .await;
+    let client = client(&server, |_| {});
+    assert!(client.run("r").no_wait().get().await.unwrap_err().is_not_found());
+    client.run("r").get().await.unwrap();
+    assert_eq!(requests(&server).await, 3);
+}
+
+#[tokio::test]
+async fn a_submission_is_sent_once_whatever_becomes_of_it() {
+    let lab = Lab::open().await;
+    let slides = lab.slides();
+    let submission = lab.submission(&slides[..1]).await;
+    let control = lab.emulator.control().unwrap();
+    let mut accepted = 0;
+    for (effect, is_uncertain) in [
+        (Effect::Status { status: 503, body: None }, true),
+        (Effect::Status { status: 400, body: None }, false),
+        (Effect::Reset { after_bytes: 0 }, true),
+        (Effect::Truncate { after_bytes: 3 }, true),
+        (Effect::Stall { after_bytes: 0 }, true),
+    ] {
+        let client = {
+            let mut settings = crate::lab::settings(&lab.emulator);
+            settings.run_submit_timeout = Duration::from_millis(500);
+            Client::builder(settings).with_tokens(lab.tokens.clone()).build().unwrap()
+        };
+        let fault = Fault::new(effect).on(Server::Api).with_path("/api/v1/runs").with_method("POST").times(1);
+        control.inject(&fault).await.unwrap();
+        let before = lab.asked("/api/v1/runs").await;
+        let error = client.runs().submit(submission.clone()).await.unwrap_err();
+        assert_eq!(error.is_submission_uncertain(), is_uncertain, "{error:?}");
+        assert_eq!(lab.asked("/api/v1/runs").await, before + 1, "{error:?}");
+        accepted += 1;
+    }
+    assert_eq!(accepted, 5);
+}
+
+#[tokio::test]
+async fn a_submission_is_sent_once_more_after_a_401_alone() {
+    let lab = Lab::open().await;
+    let slides = lab.slides();
+    let submission: RunSubmission = lab.submission(&slides[..1]).await;
+    lab.client.runs().dry_run(submission.clone()).await.unwrap();
+    lab.emulator.control().unwrap().revoke_tokens("auth0|emulator-1").await.unwrap();
+    lab.client.runs().submit(submission).await.unwrap();
+    assert_eq!(lab.asked("/api/v1/runs").await, 2);
+    assert!(ItemSubmission::new("x", vec![]).input_artifacts.is_empty());
+}
