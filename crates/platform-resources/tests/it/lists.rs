@@ -1,4 +1,5 @@
 use futures_util::TryStreamExt;
+use platform_resources::models::ApplicationSummary;
 use serde_json::{Value, json};
 use wiremock::matchers::{path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -10,8 +11,8 @@ fn page(names: impl Iterator<Item = usize>) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(names.map(application).collect::<Value>())
 }
 
-/// Lists the applications of a platform with these pages.
-async fn list(pages: Vec<ResponseTemplate>) -> Result<usize, platform_resources::Error> {
+/// A platform with these pages.
+async fn mounted(pages: Vec<ResponseTemplate>) -> MockServer {
     let server = MockServer::start().await;
     for (answer, number) in pages.into_iter().zip(1..) {
         let number: i32 = number;
@@ -22,13 +23,23 @@ async fn list(pages: Vec<ResponseTemplate>) -> Result<usize, platform_resources:
             .mount(&server)
             .await;
     }
+    server
+}
+
+async fn list_of(pages: Vec<ResponseTemplate>) -> Result<Vec<ApplicationSummary>, platform_resources::Error> {
+    let server = mounted(pages).await;
     let applications: Vec<_> = scripted(&server.uri()).applications().list().try_collect().await?;
     let in_order = applications
         .iter()
         .enumerate()
         .all(|(index, application)| application.application_id.as_str() == format!("app-{index}"));
     assert!(in_order);
-    Ok(applications.len())
+    Ok(applications)
+}
+
+/// Lists the applications of a platform with these pages.
+async fn list(pages: Vec<ResponseTemplate>) -> Result<usize, platform_resources::Error> {
+    Ok(list_of(pages).await?.len())
 }
 
 #[tokio::test]
@@ -50,4 +61,96 @@ async fn an_error_never_shortens_a_list() {
     assert!(error.api().unwrap().is_not_found(), "on page 1 it is an error");
     let error = list(vec![page(0..100), ResponseTemplate::new(500)]).await.unwrap_err();
     assert_eq!(error.api().unwrap().status(), Some(500));
+}
+
+/// A platform with so many full pages and one that is not, each answered after `delay`.
+async fn long(full: usize, delay: std::time::Duration) -> MockServer {
+    let server = MockServer::start().await;
+    let answer = move |request: &wiremock::Request| {
+        let asked = request.url.query_pairs().find(|(name, _)| name == "page").unwrap().1.parse::<usize>().unwrap();
+        match asked {
+            beyond if beyond > full + 1 => ResponseTemplate::new(404),
+            last if last == full + 1 => page(full * 100..full * 100 + 7),
+            number => page((number - 1) * 100..number * 100),
+        }
+        .set_delay(delay)
+    };
+    Mock::given(path("/api/v1/applications")).respond_with(answer).mount(&server).await;
+    server
+}
+
+async fn pages_asked(server: &MockServer) -> Vec<usize> {
+    let requests = server.received_requests().await.unwrap();
+    let page = |request: &wiremock::Request| {
+        request.url.query_pairs().find(|(name, _)| name == "page").unwrap().1.into_owned()
+    };
+    let mut pages: Vec<usize> = requests.iter().map(|request| page(request).parse().unwrap()).collect();
+    pages.sort_unstable();
+    pages
+}
+
+#[tokio::test]
+async fn a_long_list_is_fetched_ahead_and_comes_in_order() {
+    let server = long(30, std::time::Duration::ZERO).await;
+    let all: Vec<_> = scripted(&server.uri()).applications().list().try_collect().await.unwrap();
+    assert_eq!(all.len(), 3007);
+    let in_order = all.iter().enumerate().all(|(index, entry)| entry.application_id.as_str() == format!("app-{index}"));
+    assert!(in_order);
+    let pages = pages_asked(&server).await;
+    assert!(
+        pages.len() <= 31 + 7 && pages[..31] == (1..=31).collect::<Vec<_>>(),
+        "each once, and few beyond: {pages:?}"
+    );
+}
+
+#[tokio::test]
+async fn no_page_is_asked_for_that_nobody_wants() {
+    for (limit, wanted) in [(1, 1), (100, 1), (101, 2), (450, 5)] {
+        let server = long(30, std::time::Duration::ZERO).await;
+        let some: Vec<_> = scripted(&server.uri()).applications().list().limit(limit).try_collect().await.unwrap();
+        assert_eq!(some.len(), limit);
+        assert_eq!(pages_asked(&server).await, (1..=wanted).collect::<Vec<_>>(), "{limit}");
+    }
+    let server = long(30, std::time::Duration::ZERO).await;
+    let none: Vec<_> = scripted(&server.uri()).applications().list().limit(0).try_collect().await.unwrap();
+    assert!(none.is_empty() && pages_asked(&server).await.is_empty());
+    let mut first = scripted(&server.uri()).applications().list();
+    first.try_next().await.unwrap().unwrap();
+    drop(first);
+    assert_eq!(pages_asked(&server).await, [1], "who reads one entry asks for one page");
+}
+
+#[tokio::test]
+async fn rows_that_move_between_pages_come_once() {
+    // Somebody has put one before the others meanwhile: the last of the first page comes again.
+    let all = list_of(vec![page(0..100), page(99..199), page(198..200)]).await.unwrap();
+    assert_eq!(all.len(), 200);
+}
+
+#[tokio::test]
+async fn an_error_comes_in_its_place_whatever_was_fetched_ahead() {
+    let pages = (0..4).map(|number| page(number * 100..(number + 1) * 100));
+    let pages = pages.chain([ResponseTemplate::new(403), page(500..600), page(600..601)]).collect();
+    let server = mounted(pages).await;
+    let mut list = scripted(&server.uri()).applications().list();
+    for _ in 0..400 {
+        list.try_next().await.unwrap().unwrap();
+    }
+    assert_eq!(list.try_next().await.unwrap_err().api().unwrap().status(), Some(403));
+    assert!(list.try_next().await.unwrap().is_none(), "it is the end");
+}
+
+#[tokio::test]
+async fn a_page_may_have_another_size_and_order() {
+    let server = MockServer::start().await;
+    Mock::given(path("/api/v1/applications"))
+        .and(query_param("page-size", "5"))
+        .and(query_param("sort", "-name"))
+        .respond_with(page(0..3))
+        .mount(&server)
+        .await;
+    let query =
+        platform_resources::operations::ListApplications::new().with_page_size(5).with_sort(["-name".to_owned()]);
+    let some: Vec<_> = scripted(&server.uri()).applications().list_with(query).try_collect().await.unwrap();
+    assert_eq!(some.len(), 3);
 }

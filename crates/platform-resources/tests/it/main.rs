@@ -6,6 +6,7 @@ mod download;
 mod lab;
 mod lists;
 mod login;
+mod resources;
 mod retries;
 mod secrets;
 mod settings;

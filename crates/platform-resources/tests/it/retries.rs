@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auth_core::async_provider_fn;
 use platform_emulator::{Effect, Fault, Server};
-use platform_resources::models::{ItemSubmission, RunSubmission};
+use platform_resources::models::RunSubmission;
 use platform_resources::{Client, Settings};
 use serde_json::json;
 use wiremock::matchers::{method, path};
@@ -127,7 +127,6 @@ async fn a_submission_is_sent_once_whatever_becomes_of_it() {
     let slides = lab.slides();
     let submission = lab.submission(&slides[..1]).await;
     let control = lab.emulator.control().unwrap();
-    let mut accepted = 0;
     for (effect, is_uncertain) in [
         (Effect::Status { status: 503, body: None }, true),
         (Effect::Status { status: 400, body: None }, false),
@@ -146,9 +145,7 @@ async fn a_submission_is_sent_once_whatever_becomes_of_it() {
         let error = client.runs().submit(submission.clone()).await.unwrap_err();
         assert_eq!(error.is_submission_uncertain(), is_uncertain, "{error:?}");
         assert_eq!(lab.asked("/api/v1/runs").await, before + 1, "{error:?}");
-        accepted += 1;
     }
-    assert_eq!(accepted, 5);
 }
 
 #[tokio::test]
@@ -160,5 +157,4 @@ async fn a_submission_is_sent_once_more_after_a_401_alone() {
     lab.emulator.control().unwrap().revoke_tokens("auth0|emulator-1").await.unwrap();
     lab.client.runs().submit(submission).await.unwrap();
     assert_eq!(lab.asked("/api/v1/runs").await, 2);
-    assert!(ItemSubmission::new("x", vec![]).input_artifacts.is_empty());
 }

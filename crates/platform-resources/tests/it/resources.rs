@@ -1,0 +1,295 @@
+//! Every method of the resources, at the emulator.
+
+use std::time::Duration;
+
+use auth_core::Secret;
+use futures_util::TryStreamExt;
+use platform_api::Timestamp;
+use platform_emulator::{Effect, Emulator, Fault, Server};
+use platform_resources::models::{
+    ApplicationId, ItemState, ItemSubmission, RunSubmission, Scheduling, ShareTokenCreation,
+};
+use platform_resources::operations::{ListGrants, ListRunItems, ListRuns, ListShareTokens};
+use platform_resources::{
+    ArtifactOutcome, By, Done, Error, Health, ItemOutcome, Patch, RunEvent, RunHandle, RunOutcome, Viewer,
+};
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+
+/// A run of items that end as they are told.
+async fn outcomes(lab: &Lab, outcomes: &[&str]) -> RunHandle {
+    let slides = lab.slides();
+    let mut items = Vec::new();
+    for (index, outcome) in outcomes.iter().enumerate() {
+        let mut item = lab.item(&slides[0]).await;
+        item.external_id = format!("{index} {outcome}");
+        item.input_artifacts[0].metadata.insert("outcome".to_owned(), outcome.to_uppercase().into());
+        items.push(item);
+    }
+    lab.client.runs().submit(RunSubmission::new("outcomes", items)).await.unwrap()
+}
+
+fn object(value: Value) -> serde_json::Map<String, Value> {
+    serde_json::from_value(value).unwrap()
+}
+
+/// Runs that take their time.
+async fn slow() -> Lab {
+    let config = toml::from_str("speed = 1.0\nreplica_lag_ms = 0").unwrap();
+    Lab::at(Emulator::builder().with_control().with_config(config)).await
+}
+
+#[tokio::test]
+async fn applications_their_versions_and_their_documents_are_found() {
+    let lab = Lab::open().await;
+    let applications = lab.client.applications();
+    let all: Vec<_> = applications.list().try_collect().await.unwrap();
+    let id = ApplicationId::from("tissue");
+    assert!(all.iter().any(|application| application.application_id == id));
+    assert_eq!(applications.get(&id).await.unwrap().application_id, id);
+    let versions = applications.versions(&id).await.unwrap();
+    assert_eq!(versions[0].number, applications.latest_version(&id).await.unwrap());
+    let version = versions[0].number.clone();
+    assert_eq!(applications.version(&id, &version).await.unwrap().version_number, version);
+    let documents = applications.documents(&id, &version);
+    let document = documents.list().await.unwrap().remove(0);
+    assert_eq!(documents.get(&document.name).await.unwrap().id, document.id);
+    let bytes = documents.read(&document.name).await.unwrap();
+    assert!(!bytes.is_empty());
+    for url in [documents.file_url(&document.name).await.unwrap(), documents.content_url(&document.name).await.unwrap()]
+    {
+        assert_eq!(url.expose().host_str(), lab.emulator.storage().host_str());
+    }
+    assert!(documents.get("none").await.unwrap_err().is_not_found());
+    assert!(applications.get(&ApplicationId::from("none")).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn versions_are_sorted_by_precedence_and_not_as_text() {
+    use wiremock::matchers::path;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    let server = MockServer::start().await;
+    let version = |number: &&str| json!({ "number": number, "released_at": "2026-01-01T00:00:00Z" });
+    let versions: Vec<_> =
+        ["1.9.0", "odd", "1.10.0", "1.10.0-rc.2", "1.10.0-rc.10", "0.1.0"].iter().map(version).collect();
+    let answer = json!({
+        "application_id": "a", "name": "", "regulatory_classes": [], "description": "", "versions": versions,
+    });
+    let answer = ResponseTemplate::new(200).set_body_json(answer);
+    Mock::given(path("/api/v1/applications/a")).respond_with(answer).mount(&server).await;
+    let sorted = crate::lab::scripted(&server.uri()).applications().versions(&"a".into()).await.unwrap();
+    let sorted: Vec<_> = sorted.iter().map(|version| version.number.as_str()).collect();
+    assert_eq!(sorted, ["1.10.0", "1.10.0-rc.10", "1.10.0-rc.2", "1.9.0", "0.1.0", "odd"]);
+}
+
+#[tokio::test]
+async fn a_run_is_watched_to_its_end_and_its_items_are_found_in_every_way() {
+    let lab = Lab::open().await;
+    let run = outcomes(&lab, &["succeeded", "user_error", "system_error"]).await;
+    let events: Vec<_> = run.watch().try_collect().await.unwrap();
+    let ended = events.iter().filter(|event| matches!(event, RunEvent::ItemEnded(_))).count();
+    assert!(ended == 3 && matches!(events.last(), Some(RunEvent::Ended(_))), "{events:?}");
+    assert_eq!(run.outcome().await.unwrap(), RunOutcome::CompletedWithErrors);
+    assert_eq!(run.statistics().await.unwrap().item_succeeded_count, 1);
+    let states = run.item_states().await.unwrap();
+    assert!(states.len() == 3 && states.values().all(|state| *state == ItemState::Terminated), "{states:?}");
+    let outcomes = run.item_outcomes().await.unwrap();
+    let expected = [ItemOutcome::Succeeded, ItemOutcome::UserError, ItemOutcome::SystemError];
+    assert_eq!(outcomes.values().cloned().collect::<Vec<_>>(), expected);
+    let item = run.item("0 succeeded").await.unwrap();
+    assert!(item.output_artifacts.iter().all(|artifact| ArtifactOutcome::of(artifact) == ArtifactOutcome::Available));
+    let artifact = &item.output_artifacts[0].output_artifact_id;
+    assert!(run.artifact_url(artifact).await.unwrap().expose().query().is_some());
+    let query = ListRunItems::new("of another run").with_external_id_in(["1 user_error".to_owned()]);
+    let filtered: Vec<_> = run.items_with(query).try_collect().await.unwrap();
+    assert_eq!(filtered.len(), 1);
+    assert!(run.item("none").await.unwrap_err().is_not_found());
+    let query = ListRuns::new().with_external_id("2 system_error").with_submitted_by("me");
+    let found: Vec<_> = lab.client.runs().list_with(query).try_collect().await.unwrap();
+    assert_eq!(found.iter().map(|found| &found.run_id).collect::<Vec<_>>(), [run.id()]);
+}
+
+#[tokio::test]
+async fn a_run_that_failed_in_every_item_says_through_whom() {
+    let lab = Lab::open().await;
+    for (items, expected) in [
+        (&["succeeded", "succeeded"][..], RunOutcome::Completed),
+        (&["user_error"], RunOutcome::Failed(By::User)),
+        (&["user_error", "system_error"], RunOutcome::Failed(By::System)),
+    ] {
+        let run = outcomes(&lab, items).await;
+        run.wait(None).await.unwrap();
+        assert_eq!(run.outcome().await.unwrap(), expected, "{items:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_once_and_to_cancel_it_again_is_no_error() {
+    let lab = slow().await;
+    let run = outcomes(&lab, &["succeeded", "succeeded"]).await;
+    assert_eq!(run.outcome().await.unwrap(), RunOutcome::InProgress);
+    let unfinished = run.wait(Some(Duration::from_millis(50))).await.unwrap_err();
+    assert!(unfinished.is_unfinished(), "{unfinished:?}");
+    let early = run.delete_results().await.unwrap_err();
+    assert!(early.api().unwrap().is_already_done(), "it goes on: {early:?}");
+    assert_eq!(run.cancel().await.unwrap(), Done::Now);
+    assert_eq!(run.cancel().await.unwrap(), Done::Before);
+    run.wait(None).await.unwrap();
+    assert_eq!(run.outcome().await.unwrap(), RunOutcome::Cancelled(By::User));
+    assert!(run.item_outcomes().await.unwrap().values().all(|outcome| *outcome == ItemOutcome::Skipped));
+}
+
+#[tokio::test]
+async fn results_that_are_deleted_are_gone() {
+    let lab = Lab::open().await;
+    let run = outcomes(&lab, &["succeeded"]).await;
+    run.wait(None).await.unwrap();
+    let artifact = run.item("0 succeeded").await.unwrap().output_artifacts.remove(0);
+    run.delete_results().await.unwrap();
+    let deleted = run.item("0 succeeded").await.unwrap().output_artifacts.remove(0);
+    assert_eq!(ArtifactOutcome::of(&deleted), ArtifactOutcome::Deleted(By::User));
+    let error = run.artifact_url(&artifact.output_artifact_id).await.unwrap_err();
+    assert!(error.api().unwrap().is_gone(), "{error:?}");
+}
+
+#[tokio::test]
+async fn metadata_are_changed_only_if_nobody_else_has_changed_them() {
+    let lab = Lab::open().await;
+    let run = outcomes(&lab, &["succeeded"]).await;
+    run.wait(None).await.unwrap();
+    let updated = run.update_metadata(object(json!({ "n": 0 })), None).await.unwrap();
+    let stale = updated.custom_metadata_checksum.unwrap();
+    run.update_metadata(object(json!({ "n": 1 })), Some(&stale)).await.unwrap();
+    let conflict = run.update_metadata(object(json!({ "n": 2 })), Some(&stale)).await.unwrap_err();
+    assert!(conflict.is_conflict() && conflict.api().unwrap().is_conflict(), "{conflict:?}");
+    // Eight at once, each of which adds one.
+    let add = |metadata: &mut serde_json::Map<String, Value>| {
+        let count = metadata.get("n").and_then(Value::as_i64).unwrap_or_default();
+        metadata.insert("n".to_owned(), (count + 1).into());
+    };
+    let edits = futures_util::future::join_all((0..4).map(|_| run.edit_metadata(add))).await;
+    let done = edits.iter().filter(|edit| edit.is_ok()).count();
+    assert!(edits.iter().all(|edit| edit.as_ref().err().is_none_or(Error::is_conflict)));
+    let metadata = run.get().await.unwrap().custom_metadata.unwrap();
+    assert_eq!(metadata["n"], json!(1 + done), "no edit is lost");
+    run.update_item_metadata("0 succeeded", object(json!({ "item": true })), None).await.unwrap();
+    run.edit_item_metadata("0 succeeded", |metadata| drop(metadata.insert("more".to_owned(), true.into())))
+        .await
+        .unwrap();
+    let item = run.item("0 succeeded").await.unwrap();
+    assert_eq!(item.custom_metadata, Some(object(json!({ "item": true, "more": true }))));
+    run.update_item_metadata("0 succeeded", Patch::Null, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_edit_that_others_are_always_faster_than_ends_with_a_conflict() {
+    let lab = Lab::open().await;
+    let run = outcomes(&lab, &["succeeded"]).await;
+    run.wait(None).await.unwrap();
+    let conflict = Effect::Status { status: 412, body: None };
+    let fault = Fault::new(conflict).on(Server::Api).with_method("PUT").times(100);
+    lab.emulator.control().unwrap().inject(&fault).await.unwrap();
+    let error = run.edit_metadata(|_| {}).await.unwrap_err();
+    assert!(error.is_conflict() && error.to_string().contains("5 times"), "{error}");
+}
+
+#[tokio::test]
+async fn a_run_is_shown_to_others_and_hidden_again() {
+    let lab = Lab::open().await;
+    let run = outcomes(&lab, &["succeeded"]).await;
+    let grants = [
+        run.share_with(Viewer::User("auth0|second-1".to_owned())).await.unwrap(),
+        run.share_with(Viewer::UserWithEmail("ben@emulator.test".to_owned())).await.unwrap(),
+        run.share_with(Viewer::Organization("org_second".to_owned())).await.unwrap(),
+        run.share_with(Viewer::OrganizationAdmins("org_second".to_owned())).await.unwrap(),
+    ];
+    let listed: Vec<_> = run.grants().try_collect().await.unwrap();
+    assert!(grants.iter().all(|grant| listed.iter().any(|listed| listed.grant_id == grant.grant_id)));
+    let all = lab.client.grants();
+    assert_eq!(all.get(&grants[0].grant_id).await.unwrap().grant_id, grants[0].grant_id);
+    assert_eq!(all.revoke(&grants[0].grant_id).await.unwrap(), Done::Now);
+    assert_eq!(all.revoke(&grants[0].grant_id).await.unwrap(), Done::Before);
+    assert!(all.get(&grants[0].grant_id).await.unwrap().revoked);
+    let revoked: Vec<_> = all.list_with(ListGrants::new().with_revoked(true)).try_collect().await.unwrap();
+    assert_eq!(revoked.len(), 1);
+    assert!(all.list().try_collect::<Vec<_>>().await.unwrap().len() >= 3);
+}
+
+#[tokio::test]
+async fn share_tokens_are_made_found_and_ended() {
+    let lab = Lab::open().await;
+    let tokens = lab.client.share_tokens();
+    let created = tokens.create(ShareTokenCreation::new()).await.unwrap();
+    assert!(!format!("{created:?}").contains(created.share_token.expose()));
+    assert!(!tokens.get(&created.share_token_id).await.unwrap().revoked);
+    assert_eq!(tokens.list().try_collect::<Vec<_>>().await.unwrap().len(), 1);
+    assert_eq!(tokens.revoke(&created.share_token_id).await.unwrap(), Done::Now);
+    assert_eq!(tokens.revoke(&created.share_token_id).await.unwrap(), Done::Before);
+    let left = tokens.list_with(ListShareTokens::new().with_revoked(false)).try_collect::<Vec<_>>().await.unwrap();
+    assert!(left.is_empty());
+}
+
+#[tokio::test]
+async fn the_health_of_the_platform_is_what_it_says_and_a_fault_is_told() {
+    let lab = Lab::open().await;
+    assert_eq!(lab.client.health().await.unwrap(), Health::Up);
+    let says = async |status: u16, body: &str| {
+        let effect = Effect::Status { status, body: Some(body.to_owned()) };
+        let fault = Fault::new(effect).on(Server::Api).with_path("/health").times(1);
+        lab.emulator.control().unwrap().inject(&fault).await.unwrap();
+        lab.client.health().await.unwrap()
+    };
+    assert_eq!(says(200, r#"{"status":"DEGRADED","reason":"slow"}"#).await, Health::Degraded(Some("slow".to_owned())));
+    assert_eq!(says(503, r#"{"status":"DOWN"}"#).await, Health::Down(None));
+    assert!(matches!(says(502, "bad gateway").await, Health::Down(Some(reason)) if reason.contains("502")));
+    assert_eq!(says(200, r#"{"status":"NEWER"}"#).await, Health::Unknown("NEWER".to_owned()));
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_run_is_said_before_anything_is_billed() {
+    let lab = Lab::open().await;
+    let slides = lab.slides();
+    let good = lab.item(&slides[0]).await;
+    let with = |change: &dyn Fn(&mut ItemSubmission)| {
+        let mut item = good.clone();
+        change(&mut item);
+        item
+    };
+    let url = |url: &str| {
+        let url = Secret::new(url);
+        with(&move |item| item.input_artifacts[0].download_url = url.clone())
+    };
+    let soon = lab.client.bucket().await.unwrap().get_url("slide", Duration::from_secs(5 * 24 * 3600)).unwrap();
+    let past = Scheduling::new().with_due_date("2020-01-02T00:00:00Z".parse::<Timestamp>().unwrap());
+    let past = past.with_deadline("2020-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    let run = |items: Vec<ItemSubmission>| RunSubmission::new("tissue", items);
+    let context = object(json!({ "a": "x".repeat(1024) }));
+    for (submission, expected) in [
+        (run(vec![]), vec!["items"]),
+        (run(vec![good.clone(), good.clone()]), vec!["external_id"]),
+        (run(vec![with(&|item| item.external_id = "x".repeat(256))]), vec!["external_id"]),
+        (run(vec![with(&|item| item.external_id.clear())]), vec!["external_id"]),
+        (run(vec![url("no url")]), vec!["input_artifacts/0/download_url"]),
+        (run(vec![url("ftp://a.test/b")]), vec!["input_artifacts/0/download_url"]),
+        (run(vec![url("http://a.test/b")]), vec!["input_artifacts/0/download_url"]),
+        (run(vec![url(&format!("https://a.test/{}", "x".repeat(2083)))]), vec!["input_artifacts/0/download_url"]),
+        (run(vec![url(soon.expose().as_str())]), vec!["input_artifacts/0/download_url"]),
+        (run(vec![good.clone()]).with_callback_context(context), vec!["callback_context"]),
+        (
+            run(vec![good.clone()]).with_scheduling(past),
+            vec!["scheduling/due_date", "scheduling/deadline", "scheduling/due_date"],
+        ),
+    ] {
+        let error = lab.client.runs().dry_run(submission.clone()).await.unwrap_err();
+        let paths: Vec<_> = error.problems().iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, expected, "{:?}", error.problems());
+        assert!(!format!("{error:?}").contains("X-Amz-Signature"), "{error:?}");
+        assert!(!lab.client.runs().submit(submission).await.unwrap_err().problems().is_empty());
+    }
+    let checked = lab.client.runs().dry_run(run(vec![good.clone(), url("gs://bucket/slide")])).await;
+    // Two of one name, and nothing else.
+    assert_eq!(checked.unwrap_err().problems().len(), 1);
+    assert!(lab.client.runs().list().try_next().await.unwrap().is_none(), "nothing was submitted");
+}
