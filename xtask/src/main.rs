@@ -64,6 +64,8 @@ enum Codegen {
 enum Benchmark {
     /// What a token costs that is there already.
     Auth,
+    /// What an answer costs that is kept, and a long list.
+    Resources,
     /// How fast the emulator answers, and gives out a large object beside nginx.
     Emulator,
 }
@@ -76,6 +78,10 @@ fn main() -> Result<()> {
         Task::Bench { subject: Benchmark::Auth } => {
             process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-core", "--bench", "token"]))
         }
+        Task::Bench { subject: Benchmark::Resources } => process::succeed(&mut process::cargo(
+            &root,
+            &["bench", "--package", "platform-resources", "--bench", "resources"],
+        )),
         Task::Bench { subject: Benchmark::Emulator } => {
             process::succeed(&mut process::cargo(&root, &["build", "--release"]))?;
             let mut measure = Command::new("bash");

@@ -123,6 +123,11 @@ impl Client {
         self.core.settings()
     }
 
+    /// The operations as they are: nothing is kept, and nothing tried again but what a 401 says was not accepted.
+    pub fn api(&self) -> platform_api::Client {
+        self.core.bare()
+    }
+
     /// Whom the token speaks for. The answer holds live credentials.
     ///
     /// # Errors

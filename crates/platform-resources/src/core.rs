@@ -95,6 +95,10 @@ impl Core {
         &*self.inner.clock
     }
 
+    pub(crate) fn bare(&self) -> platform_api::Client {
+        self.client(None)
+    }
+
     /// Sends without credentials.
     pub(crate) fn plain(&self) -> &HttpClient {
         &self.inner.plain

@@ -1,0 +1,147 @@
+//! What an answer costs that is kept, and a long list: `cargo xtask bench resources`.
+//!
+//! What is compared is measured in one run, in rounds in which all take turns. The medians of the rounds are printed.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may panic, and prints")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use auth_core::async_provider_fn;
+use futures_util::{FutureExt, TryStreamExt};
+use platform_resources::models::{Me, Run};
+use platform_resources::operations::ListRuns;
+use platform_resources::{Client, Settings};
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+const ROUNDS: usize = 21;
+const CALLS: u32 = 20_000;
+/// Runs in the long list, how many a page has, and how long each answer takes.
+const RUNS: usize = 10_000;
+const PAGE: usize = 100;
+const LATENCY: Duration = Duration::from_millis(20);
+const LISTS: usize = 5;
+
+fn main() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let server = runtime.block_on(platform());
+    let client = client(&server);
+    kept(&runtime, &client);
+    listed(&runtime, &client);
+}
+
+fn kept(runtime: &Runtime, client: &Client) {
+    let me = runtime.block_on(client.me()).unwrap();
+    let call = || drop(black_box(client.me().now_or_never().unwrap().unwrap()));
+    let copy = || drop(black_box(me.clone()));
+    println!("{ROUNDS} rounds of {CALLS} calls of `me()`, whose answer is kept");
+    // Tokens are looked at within a runtime.
+    let _inside = runtime.enter();
+    let each = |work: &dyn Fn()| timed(|| (0..CALLS).for_each(|_| work())) / f64::from(CALLS) * 1e9;
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| (each(&call), each(&copy))).collect();
+    println!("  a call         {:6.0} ns", median(rounds.iter().map(|round| round.0)));
+    println!("  a copy of it   {:6.0} ns", median(rounds.iter().map(|round| round.1)));
+    let count =
+        |work: &dyn Fn()| allocation_counter::measure(|| (0..1000).for_each(|_| work())).count_total as f64 / 1000.0;
+    println!("  allocations of a call {:.1}, of a copy {:.1}", count(&call), count(&copy));
+}
+
+fn listed(runtime: &Runtime, client: &Client) {
+    println!("\n{RUNS} runs in pages of {PAGE}, each of which takes {} ms; {LISTS} rounds", LATENCY.as_millis());
+    let page_size = i64::try_from(PAGE).unwrap();
+    let ahead = || {
+        let runs = client.clone().nocache().runs().list_with(ListRuns::new().with_page_size(page_size));
+        let runs: Vec<Run> = runtime.block_on(runs.try_collect()).unwrap();
+        assert_eq!(runs.len(), RUNS);
+    };
+    let one_by_one = || {
+        let mut runs = Vec::new();
+        // A list with a limit of its first page is that page; from there on, each page is asked for when the last is there.
+        for page in 1.. {
+            let found = runtime.block_on(page_of(client, page));
+            let last = found.len() < PAGE;
+            runs.extend(found);
+            if last {
+                break;
+            }
+        }
+        assert_eq!(runs.len(), RUNS);
+    };
+    let rounds: Vec<_> = (0..LISTS).map(|_| (timed(one_by_one), timed(ahead))).collect();
+    println!("  page by page    {:6.2} s", median(rounds.iter().map(|round| round.0)));
+    println!("  fetched ahead   {:6.2} s", median(rounds.iter().map(|round| round.1)));
+    println!("  ratio           {:6.2}", median(rounds.iter().map(|round| round.1 / round.0)));
+}
+
+/// One page, by the same HTTP client.
+async fn page_of(client: &Client, page: usize) -> Vec<Run> {
+    let query = ListRuns::new().with_page(i64::try_from(page).unwrap()).with_page_size(i64::try_from(PAGE).unwrap());
+    client.api().send(&query).await.unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn timed(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn client(server: &MockServer) -> Client {
+    let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
+    let token = "x".repeat(1200);
+    let provider = async_provider_fn(move |_| {
+        let token = token.clone();
+        async move { Ok(token) }
+    });
+    Client::builder(settings).with_token_provider(provider).build().unwrap()
+}
+
+async fn platform() -> MockServer {
+    let server = MockServer::start().await;
+    let pages: Vec<String> = (0..=RUNS / PAGE).map(|page| runs(page).to_string()).collect();
+    let answer = move |request: &Request| {
+        let page =
+            request.url.query_pairs().find(|(name, _)| name == "page").map_or(1, |(_, page)| page.parse().unwrap());
+        match pages.get(page - 1) {
+            Some(page) => ResponseTemplate::new(200).set_body_raw(page.clone(), "application/json"),
+            None => ResponseTemplate::new(404),
+        }
+        .set_delay(LATENCY)
+    };
+    Mock::given(path("/api/v1/runs")).respond_with(answer).mount(&server).await;
+    let me: Value = json!({
+        "user": { "id": "auth0|1", "email": "ada@lab.test", "name": "Ada" },
+        "organization": {
+            "id": "org_1", "name": "lab", "aignostics_bucket_name": "bucket", "aignostics_bucket_protocol": "gs",
+            "aignostics_bucket_hmac_access_key_id": "key", "aignostics_bucket_hmac_secret_access_key": "secret",
+            "aignostics_logfire_token": "token", "aignostics_sentry_dsn": "dsn",
+        },
+    });
+    serde_json::from_value::<Me>(me.clone()).unwrap();
+    Mock::given(path("/api/v1/me")).respond_with(ResponseTemplate::new(200).set_body_json(me)).mount(&server).await;
+    server
+}
+
+fn runs(page: usize) -> Value {
+    let count = if page == RUNS / PAGE { 0 } else { PAGE };
+    let run = |number: usize| {
+        json!({
+            "run_id": format!("{:032x}", page * PAGE + number), "application_id": "he-tme", "version_number": "1.0.0",
+            "state": "TERMINATED", "output": "FULL", "termination_reason": "ALL_ITEMS_PROCESSED",
+            "submitted_at": "2026-01-01T00:00:00Z", "submitted_by": "auth0|1", "custom_metadata": { "study": "a" },
+            "statistics": {
+                "item_count": 1, "item_pending_count": 0, "item_processing_count": 0, "item_user_error_count": 0,
+                "item_system_error_count": 0, "item_skipped_count": 0, "item_succeeded_count": 1,
+            },
+        })
+    };
+    (0..count).map(run).collect()
+}
