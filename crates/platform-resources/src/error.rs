@@ -32,6 +32,8 @@ enum Kind {
     #[error("an answer was kept under the name of another: a mistake of this library")]
     MixedUp,
     #[error(transparent)]
+    InsideRuntime(auth_http::InsideRuntime),
+    #[error(transparent)]
     Build(crate::BuildError),
     #[cfg(feature = "login")]
     #[error(transparent)]
@@ -127,6 +129,10 @@ impl Error {
         Kind::Unfinished.into()
     }
 
+    pub(crate) fn inside_runtime(error: auth_http::InsideRuntime) -> Self {
+        Kind::InsideRuntime(error).into()
+    }
+
     pub(crate) fn health(error: auth_http::HttpError) -> Self {
         Kind::Health(error).into()
     }
@@ -215,6 +221,11 @@ impl Error {
     /// The time was over before the run was.
     pub fn is_unfinished(&self) -> bool {
         matches!(self.0, Kind::Unfinished)
+    }
+
+    /// A blocking client was called inside an asynchronous runtime, whose thread it would hold up. Nothing was begun.
+    pub fn is_inside_runtime(&self) -> bool {
+        matches!(self.0, Kind::InsideRuntime(_))
     }
 
     /// All that is wrong with a submission; empty if that is not the reason.

@@ -25,6 +25,7 @@
 
 mod access;
 mod applications;
+pub mod blocking;
 #[cfg(feature = "download")]
 mod bucket;
 mod client;

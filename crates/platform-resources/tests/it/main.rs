@@ -1,6 +1,7 @@
 //! The client against the emulator, and against scripted platforms where the emulator is too well-behaved.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod blocking;
 mod cache;
 mod download;
 mod lab;

@@ -1,0 +1,301 @@
+//! The same for callers who block: each method is that of its asynchronous twin, on a runtime of one thread that belongs to
+//! the client. Inside another runtime, whose thread it would hold up, it refuses ([`Error::is_inside_runtime`]).
+//!
+//! ```no_run
+//! use auth_core::async_provider_fn;
+//! use platform_resources::{Settings, blocking};
+//!
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = Settings::at(&"https://platform.aignostics.com".parse()?)?;
+//! let vault = async_provider_fn(|_request| async { Ok("from-the-vault") });
+//! let client = platform_resources::Client::builder(settings).with_token_provider(vault).build()?;
+//! let client = blocking::Client::new(client)?;
+//! for run in client.runs().list().limit(10) {
+//!     println!("{}", run?.run_id);
+//! }
+//! # Ok(()) }
+//! ```
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{Secret, TokenRequest};
+use auth_http::BlockingRuntime;
+use futures_util::stream::{Stream, TryStreamExt};
+use platform_api::models::{
+    Application, ApplicationId, ApplicationSummary, ApplicationVersion, ArtifactId, Document, Grant, GrantCreation,
+    GrantId, Item, ItemState, Me, MetadataUpdated, Run, RunId, RunStatistics, RunSubmission, ShareToken,
+    ShareTokenCreated, ShareTokenCreation, ShareTokenId, VersionNumber, VersionSummary,
+};
+use platform_api::operations::{ListApplications, ListGrants, ListRunItems, ListRuns, ListShareTokens};
+use platform_api::{JsonObject, Patch, SignedUrl};
+
+use crate::{Checked, Done, Error, Health, ItemOutcome, RunEvent, RunOutcome, Settings, Viewer};
+
+/// A client of one platform, for callers who block. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: crate::Client,
+    runtime: Arc<BlockingRuntime>,
+}
+
+/// All entries of a list, in order.
+#[derive(Debug)]
+pub struct List<T> {
+    inner: crate::List<T>,
+    runtime: Arc<BlockingRuntime>,
+    /// Once it has failed because of where it was called, it has ended.
+    ended: bool,
+}
+
+/// What happens in a run.
+pub struct Events {
+    inner: std::pin::Pin<Box<dyn Stream<Item = Result<RunEvent, Error>> + Send>>,
+    runtime: Arc<BlockingRuntime>,
+    ended: bool,
+}
+
+fn run<T>(runtime: &BlockingRuntime, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    runtime.run(work).map_err(Error::inside_runtime)?
+}
+
+impl Client {
+    /// `client` for callers who block.
+    ///
+    /// # Errors
+    ///
+    /// The thread of its runtime cannot be started.
+    pub fn new(client: crate::Client) -> io::Result<Self> {
+        Ok(Self { inner: client, runtime: Arc::new(BlockingRuntime::new("platform-resources")?) })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        self.inner.settings()
+    }
+}
+
+impl<T: Unpin> List<T> {
+    /// Ends after so many entries, and asks for no page beyond them.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.inner = self.inner.limit(limit);
+        self
+    }
+}
+
+impl<T: Unpin> Iterator for List<T> {
+    type Item = Result<T, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        next(&self.runtime, &mut self.inner, &mut self.ended)
+    }
+}
+
+impl Iterator for Events {
+    type Item = Result<RunEvent, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        next(&self.runtime, &mut self.inner, &mut self.ended)
+    }
+}
+
+fn next<T>(
+    runtime: &BlockingRuntime,
+    stream: &mut (impl Stream<Item = Result<T, Error>> + Unpin),
+    ended: &mut bool,
+) -> Option<Result<T, Error>> {
+    if *ended {
+        return None;
+    }
+    let next = run(runtime, stream.try_next()).transpose();
+    *ended = !matches!(next, Some(Ok(_)));
+    next
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Events")
+    }
+}
+
+/// The same handles with the same methods: `handle` gives a handle, `list` a list, `with` the same handle changed, and `call`
+/// waits.
+macro_rules! twins {
+    ($($(#[$meta:meta])* $name:ident of $asynchronous:ty {
+        $(handle $handle:ident($($handle_argument:ident: $handle_type:ty),*) -> $made:ident;)*
+        $(with $with:ident($($with_argument:ident: $with_type:ty),*);)*
+        $(list $list:ident($($list_argument:ident: $list_type:ty),*) -> $entry:ty;)*
+        $(call $call:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*
+    })+) => {$(
+        $(#[$meta])*
+        impl $name {
+            $(
+                #[doc = concat!("See [`", stringify!($handle), "`](", stringify!($asynchronous), "::", stringify!($handle), ").")]
+                pub fn $handle(&self, $($handle_argument: $handle_type),*) -> $made {
+                    $made { inner: self.inner.$handle($($handle_argument),*), runtime: self.runtime.clone() }
+                }
+            )*
+            $(
+                #[doc = concat!("See [`", stringify!($with), "`](", stringify!($asynchronous), "::", stringify!($with), ").")]
+                pub fn $with(mut self, $($with_argument: $with_type),*) -> Self {
+                    self.inner = self.inner.$with($($with_argument),*);
+                    self
+                }
+            )*
+            $(
+                #[doc = concat!("See [`", stringify!($list), "`](", stringify!($asynchronous), "::", stringify!($list), ").")]
+                pub fn $list(&self, $($list_argument: $list_type),*) -> List<$entry> {
+                    List { inner: self.inner.$list($($list_argument),*), runtime: self.runtime.clone(), ended: false }
+                }
+            )*
+            $(
+                #[doc = concat!("See [`", stringify!($call), "`](", stringify!($asynchronous), "::", stringify!($call), ").")]
+                ///
+                /// # Errors
+                ///
+                /// Those of its twin, or [`Error::is_inside_runtime`].
+                pub fn $call(&self, $($argument: $type),*) -> Result<$answer, Error> {
+                    run(&self.runtime, self.inner.$call($($argument),*))
+                }
+            )*
+        }
+    )+};
+}
+
+/// Declares a handle.
+macro_rules! handles {
+    ($($(#[$meta:meta])* $name:ident of $asynchronous:ty;)+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            inner: $asynchronous,
+            runtime: Arc<BlockingRuntime>,
+        }
+    )+};
+}
+
+handles! {
+    /// The applications that the caller may use.
+    Applications of crate::Applications;
+    /// What comes with a version of an application for people to read.
+    Documents of crate::Documents;
+    /// The runs of the caller.
+    Runs of crate::Runs;
+    /// One run.
+    RunHandle of crate::RunHandle;
+    /// What was granted.
+    Grants of crate::Grants;
+    /// Share tokens.
+    ShareTokens of crate::ShareTokens;
+}
+
+twins! {
+    Client of crate::Client {
+        handle applications() -> Applications;
+        handle runs() -> Runs;
+        handle run(id: impl Into<RunId>) -> RunHandle;
+        handle grants() -> Grants;
+        handle share_tokens() -> ShareTokens;
+        with with_token_request(wanted: TokenRequest);
+        with with_deadline(deadline: Duration);
+        with nocache();
+        call me() -> Me;
+        call health() -> Health;
+    }
+    Applications of crate::Applications {
+        handle documents(id: &ApplicationId, version: &VersionNumber) -> Documents;
+        list list() -> ApplicationSummary;
+        list list_with(query: ListApplications) -> ApplicationSummary;
+        call get(id: &ApplicationId) -> Application;
+        call versions(id: &ApplicationId) -> Vec<VersionSummary>;
+        call version(id: &ApplicationId, version: &VersionNumber) -> ApplicationVersion;
+        call latest_version(id: &ApplicationId) -> VersionNumber;
+    }
+    Documents of crate::Documents {
+        call list() -> Vec<Document>;
+        call get(name: &str) -> Document;
+        call file_url(name: &str) -> SignedUrl;
+        call content_url(name: &str) -> SignedUrl;
+    }
+    Runs of crate::Runs {
+        list list() -> Run;
+        list list_with(query: ListRuns) -> Run;
+        call dry_run(submission: RunSubmission) -> Checked;
+    }
+    RunHandle of crate::RunHandle {
+        with with_share_token(secret: Secret);
+        with no_wait();
+        with nocache();
+        list items() -> Item;
+        list items_with(query: ListRunItems) -> Item;
+        list grants() -> Grant;
+        call get() -> Run;
+        call outcome() -> RunOutcome;
+        call statistics() -> RunStatistics;
+        call item(external_id: &str) -> Item;
+        call item_states() -> BTreeMap<String, ItemState>;
+        call item_outcomes() -> BTreeMap<String, ItemOutcome>;
+        call wait(time: Option<Duration>) -> Run;
+        call cancel() -> Done;
+        call delete_results() -> ();
+        call artifact_url(artifact: &ArtifactId) -> SignedUrl;
+        call share_with(viewer: Viewer) -> Grant;
+        call update_metadata(metadata: impl Into<Patch<JsonObject>>, checksum: Option<&str>) -> MetadataUpdated;
+        call update_item_metadata(external_id: &str, metadata: impl Into<Patch<JsonObject>>, checksum: Option<&str>) -> MetadataUpdated;
+        call edit_metadata(edit: impl Fn(&mut JsonObject)) -> MetadataUpdated;
+        call edit_item_metadata(external_id: &str, edit: impl Fn(&mut JsonObject)) -> MetadataUpdated;
+    }
+    Grants of crate::Grants {
+        list list() -> Grant;
+        list list_with(query: ListGrants) -> Grant;
+        call get(id: &GrantId) -> Grant;
+        call create(grant: GrantCreation) -> Grant;
+        call revoke(id: &GrantId) -> Done;
+    }
+    ShareTokens of crate::ShareTokens {
+        list list() -> ShareToken;
+        list list_with(query: ListShareTokens) -> ShareToken;
+        call get(id: &ShareTokenId) -> ShareToken;
+        call create(token: ShareTokenCreation) -> ShareTokenCreated;
+        call revoke(id: &ShareTokenId) -> Done;
+    }
+}
+
+#[cfg(feature = "download")]
+impl Documents {
+    /// See [`read`](crate::Documents::read).
+    ///
+    /// # Errors
+    ///
+    /// Those of its twin, or [`Error::is_inside_runtime`].
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
+        run(&self.runtime, self.inner.read(name))
+    }
+}
+
+impl Runs {
+    /// See [`submit`](crate::Runs::submit).
+    ///
+    /// # Errors
+    ///
+    /// Those of its twin, or [`Error::is_inside_runtime`]: then nothing was submitted.
+    pub fn submit(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
+        let inner = run(&self.runtime, self.inner.submit(submission))?;
+        Ok(RunHandle { inner, runtime: self.runtime.clone() })
+    }
+}
+
+impl RunHandle {
+    /// The name that the platform gave the run.
+    pub fn id(&self) -> &RunId {
+        self.inner.id()
+    }
+
+    /// See [`watch`](crate::RunHandle::watch).
+    pub fn watch(&self) -> Events {
+        Events { inner: Box::pin(self.inner.watch()), runtime: self.runtime.clone(), ended: false }
+    }
+}
