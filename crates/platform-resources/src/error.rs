@@ -21,6 +21,10 @@ enum Kind {
     Invalid(Vec<Problem>),
     #[error("nobody knows whether the run was submitted: look for it before it is submitted again")]
     Uncertain(#[source] Arc<ApiError>),
+    #[error("a run was submitted before and is not found: it may have been accepted, or may never have arrived")]
+    Lost,
+    #[error("the journal of submissions cannot be used, so nothing was submitted")]
+    Journal(#[source] std::io::Error),
     #[error("there is no application {0} with a version that the caller may use")]
     NoVersion(String),
     #[error("the metadata were changed by others each of the {0} times that they were to be edited")]
@@ -115,6 +119,14 @@ impl Error {
             Kind::Api(error) if error.is_uncertain() => Kind::Uncertain(error).into(),
             kind => kind.into(),
         }
+    }
+
+    pub(crate) fn lost() -> Self {
+        Kind::Lost.into()
+    }
+
+    pub(crate) fn journal(error: std::io::Error) -> Self {
+        Kind::Journal(error).into()
     }
 
     pub(crate) fn no_version(application: &impl ToString) -> Self {
@@ -215,7 +227,12 @@ impl Error {
 
     /// A submission was sent, and nobody knows whether the platform has accepted it: it may be billed.
     pub fn is_submission_uncertain(&self) -> bool {
-        matches!(self.0, Kind::Uncertain(_))
+        matches!(self.0, Kind::Uncertain(_) | Kind::Lost)
+    }
+
+    /// What is to be submitted once could not be written down.
+    pub fn is_journal(&self) -> bool {
+        matches!(self.0, Kind::Journal(_))
     }
 
     /// The time was over before the run was.

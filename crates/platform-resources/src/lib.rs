@@ -59,7 +59,7 @@ pub use pages::List;
 #[cfg(feature = "download")]
 pub use platform_download::{DownloadError, FolderError, Outcome, ResultFolder};
 pub use run::{RunEvent, RunHandle, Viewer};
-pub use runs::{Checked, Runs};
+pub use runs::{Checked, Runs, SubmissionIntent, SubmissionJournal, SubmitOnce};
 #[cfg(feature = "login")]
 pub use service::{Finding, Identity, LoggedOut, LoginWays, Service, ServiceBuilder};
 pub use settings::{

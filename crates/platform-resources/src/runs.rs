@@ -1,8 +1,12 @@
+mod once;
+
 use platform_api::models::{Run, RunSubmission};
 use platform_api::operations::{ListRuns, SubmitRun};
 
 use crate::core::Group;
 use crate::{Client, Error, List, RunHandle, validation};
+
+pub use once::{SubmissionIntent, SubmissionJournal, SubmitOnce};
 
 /// The runs of the caller.
 #[derive(Clone, Debug)]
@@ -63,6 +67,11 @@ impl Runs {
     /// have been accepted though no answer says so; otherwise the platform could not be asked, or refused.
     pub async fn submit(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
         let Checked { submission } = self.dry_run(submission).await?;
+        self.send(submission).await
+    }
+
+    /// Sends what was checked.
+    async fn send(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
         let timeout = self.client.settings().run_submit_timeout;
         let submitted = self.client.core.create(SubmitRun::new(submission), timeout, &[Group::Run]).await;
         Ok(self.client.run(submitted.map_err(Error::uncertain)?.run_id))

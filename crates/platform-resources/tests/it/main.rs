@@ -4,9 +4,11 @@
 mod blocking;
 mod cache;
 mod download;
+mod faults;
 mod lab;
 mod lists;
 mod login;
+mod once;
 mod resources;
 mod retries;
 mod secrets;

@@ -1,0 +1,113 @@
+//! Whatever goes wrong on the way: an answer or an error comes of it, in time, and no run twice.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use platform_emulator::{Effect, Fault, Server};
+use platform_resources::{Client, Error};
+
+use crate::lab::{Lab, settings};
+
+/// All attempts of a call together may take so long.
+const DEADLINE: Duration = Duration::from_millis(800);
+/// What takes longer hangs.
+const HANGS: Duration = Duration::from_secs(20);
+
+fn effects() -> Vec<Effect> {
+    vec![
+        Effect::Latency { milliseconds: 60_000 },
+        Effect::Latency { milliseconds: 5 },
+        Effect::Status { status: 200, body: None },
+        Effect::Status { status: 200, body: Some("{".repeat(1000)) },
+        Effect::Status { status: 204, body: None },
+        Effect::Status { status: 302, body: None },
+        Effect::Status { status: 401, body: Some("Jwt is missing".to_owned()) },
+        Effect::Status { status: 404, body: None },
+        Effect::Status { status: 429, body: None },
+        Effect::Status { status: 500, body: Some("\u{fffd}".to_owned()) },
+        Effect::Reset { after_bytes: 0 },
+        Effect::Reset { after_bytes: 10 },
+        Effect::Truncate { after_bytes: 0 },
+        Effect::Truncate { after_bytes: 10 },
+        Effect::Stall { after_bytes: 0 },
+        Effect::Stall { after_bytes: 10 },
+        Effect::Corrupt { at_byte: 0 },
+        Effect::Corrupt { at_byte: 20 },
+        Effect::Bandwidth { bytes_per_second: 1 },
+        Effect::Novelty,
+    ]
+}
+
+/// A client that waits for nothing long.
+fn client(lab: &Lab) -> Client {
+    let mut settings = settings(&lab.emulator);
+    for group in [&mut settings.me, &mut settings.application, &mut settings.application_version, &mut settings.run] {
+        group.timeout = Duration::from_millis(200);
+        group.wait_max = Duration::from_millis(2);
+    }
+    settings.health_timeout = Duration::from_millis(200);
+    settings.run_submit_timeout = Duration::from_millis(200);
+    let client = Client::builder(settings).with_tokens(lab.tokens.clone()).build().unwrap();
+    client.with_deadline(DEADLINE).nocache()
+}
+
+async fn disturb(lab: &Lab, effect: &Effect, method: &str, path: &str) {
+    let control = lab.emulator.control().unwrap();
+    let fault = Fault::new(effect.clone()).on(Server::Api).with_method(method).with_path(path);
+    control.inject(&fault).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_fault_that_a_read_can_meet_ends_in_an_answer_or_an_error_in_time() {
+    let lab = Lab::open().await;
+    let slides = lab.slides();
+    let run = lab.client.runs().submit(lab.submission(&slides[..1]).await).await.unwrap();
+    run.wait(None).await.unwrap();
+    let (mut answers, mut errors) = (0, 0);
+    for effect in effects() {
+        let client = client(&lab);
+        disturb(&lab, &effect, "GET", "*").await;
+        let reads = async {
+            let me: Result<_, Error> = client.me().await.map(drop);
+            let run = client.run(run.id().as_str()).no_wait();
+            let items = run.items().try_collect::<Vec<_>>().await.map(drop);
+            let applications = client.applications().list().try_collect::<Vec<_>>().await.map(drop);
+            let health = client.health().await.map(drop);
+            [me, run.get().await.map(drop), items, applications, health]
+        };
+        let outcomes = tokio::time::timeout(HANGS, reads).await;
+        for outcome in outcomes.unwrap_or_else(|_| panic!("{effect:?} hangs")) {
+            match outcome {
+                Ok(()) => answers += 1,
+                Err(error) => {
+                    errors += 1;
+                    assert!(!error.to_string().is_empty());
+                }
+            }
+        }
+        lab.emulator.control().unwrap().clear_faults().await.unwrap();
+    }
+    assert!(answers > 10 && errors > 50, "{answers} answers, {errors} errors");
+}
+
+#[tokio::test]
+async fn whatever_becomes_of_a_submission_it_is_accepted_at_most_once() {
+    let lab = Lab::open().await;
+    let slides = lab.slides();
+    let submission = lab.submission(&slides[..1]).await;
+    let (mut sent, mut refused) = (0, 0);
+    for effect in effects() {
+        let client = client(&lab);
+        client.runs().dry_run(submission.clone()).await.unwrap();
+        disturb(&lab, &effect, "POST", "/api/v1/runs").await;
+        let outcome = tokio::time::timeout(HANGS, client.runs().submit(submission.clone())).await;
+        sent += 1;
+        refused += usize::from(outcome.unwrap_or_else(|_| panic!("{effect:?} hangs")).is_err());
+        lab.emulator.control().unwrap().clear_faults().await.unwrap();
+        let accepted = client.runs().list().try_collect::<Vec<_>>().await.unwrap().len();
+        assert!(accepted <= sent, "{effect:?}: {accepted} runs of {sent} submissions");
+    }
+    assert!(refused > 10, "{refused}");
+    // Those that were refused with 401 were sent again, which the platform had not accepted.
+    assert!(lab.asked("/api/v1/runs").await >= sent);
+}

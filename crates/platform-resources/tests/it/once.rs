@@ -1,0 +1,173 @@
+//! A submission that is made once, whatever becomes of its answer and of the process that made it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use platform_emulator::{Effect, Fault, Server};
+use platform_resources::models::RunSubmission;
+use platform_resources::{Client, SubmissionIntent, SubmissionJournal};
+use platform_testkit::ManualClock;
+
+use crate::lab::{Lab, settings};
+
+/// Keeps what is written, as a file would.
+#[derive(Debug, Default)]
+struct Journal {
+    intents: Mutex<BTreeMap<String, SubmissionIntent>>,
+    broken: bool,
+}
+
+#[async_trait]
+impl SubmissionJournal for Journal {
+    async fn read(&self, key: &str) -> io::Result<Option<SubmissionIntent>> {
+        Ok(self.intents.lock().unwrap().get(key).cloned())
+    }
+
+    async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("the disk is full"));
+        }
+        let mut intents = self.intents.lock().unwrap();
+        match intent {
+            Some(intent) => drop(intents.insert(key.to_owned(), intent.clone())),
+            None => drop(intents.remove(key)),
+        }
+        Ok(())
+    }
+}
+
+/// A client whose clock stands, and its clock.
+fn client(lab: &Lab) -> (Client, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::default());
+    let mut settings = settings(&lab.emulator);
+    settings.run_submit_timeout = Duration::from_millis(500);
+    settings.run.cache_lifetime = Duration::ZERO;
+    let client = Client::builder(settings).with_tokens(lab.tokens.clone()).with_clock(clock.clone()).build().unwrap();
+    (client, clock)
+}
+
+async fn submission(lab: &Lab) -> RunSubmission {
+    let slides = lab.slides();
+    lab.submission(&slides[..1]).await
+}
+
+async fn runs(lab: &Lab) -> usize {
+    lab.client.clone().nocache().runs().list().try_collect::<Vec<_>>().await.unwrap().len()
+}
+
+/// The next answer to a submission gets lost, after so many bytes of it; or the submission itself does.
+async fn lose_answer(lab: &Lab, effect: Effect) {
+    let fault = Fault::new(effect).on(Server::Api).with_method("POST").with_path("/api/v1/runs").times(1);
+    lab.emulator.control().unwrap().inject(&fault).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_key_is_submitted_once_and_another_key_is_another_run() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let (client, _) = client(&lab);
+    let submission = submission(&lab).await;
+    let once = async |key: &str| client.runs().submit_once(key, submission.clone(), &journal).submit().await.unwrap();
+    let first = once("batch-1").await;
+    assert_eq!(once("batch-1").await.id(), first.id());
+    assert_ne!(once("batch-2").await.id(), first.id());
+    let kept = first.wait(None).await.unwrap().custom_metadata.unwrap();
+    assert!(kept["submission_token"].as_str().unwrap().len() == 32 && !kept.contains_key("sdk"));
+    assert_eq!(runs(&lab).await, 2);
+}
+
+#[tokio::test]
+async fn a_run_whose_answer_got_lost_is_found_and_not_submitted_again() {
+    for effect in
+        [Effect::Truncate { after_bytes: 2 }, Effect::Stall { after_bytes: 0 }, Effect::Reset { after_bytes: 1 }]
+    {
+        let (lab, journal) = (Lab::open().await, Journal::default());
+        let (client, _) = client(&lab);
+        lose_answer(&lab, effect.clone()).await;
+        let submission = submission(&lab).await;
+        let run = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap();
+        assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1), "{effect:?}");
+        let again = client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
+        assert_eq!(again.id(), run.id());
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_was_killed_after_it_had_sent_leaves_a_run_that_the_next_one_finds() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let (client, _) = client(&lab);
+    let submission = submission(&lab).await;
+    let first = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap();
+    // It was killed before it could write down which run it is.
+    journal.intents.lock().unwrap().get_mut("k").unwrap().run = None;
+    let found = client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
+    assert_eq!((found.id(), runs(&lab).await), (first.id(), 1));
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_found_is_uncertain_once_it_could_have_been_found_and_not_before() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let (client, clock) = client(&lab);
+    let submission = submission(&lab).await;
+    // It never arrives.
+    lose_answer(&lab, Effect::Status { status: 503, body: None }).await;
+    let waiting = {
+        let (client, submission) = (client.clone(), submission.clone());
+        async move { client.runs().submit_once("k", submission, &journal).submit().await }
+    };
+    let mut waiting = std::pin::pin!(waiting);
+    clock.advance(Duration::from_secs(1));
+    let early = tokio::time::timeout(Duration::from_millis(1500), &mut waiting).await;
+    assert!(early.is_err(), "30 s have not passed: {early:?}");
+    clock.advance(Duration::from_secs(31));
+    let error = waiting.await.unwrap_err();
+    assert!(error.is_submission_uncertain(), "{error:?}");
+    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (0, 1));
+}
+
+#[tokio::test]
+async fn whoever_takes_the_risk_has_it_sent_again_with_the_same_token() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let (client, clock) = client(&lab);
+    let submission = submission(&lab).await;
+    lose_answer(&lab, Effect::Status { status: 503, body: None }).await;
+    let waiting = client.runs().submit_once("k", submission, &journal).resend_after(Duration::from_secs(60)).submit();
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_millis(1500), &mut waiting).await.is_err());
+    let token = journal.intents.lock().unwrap()["k"].token.clone();
+    clock.advance(Duration::from_secs(61));
+    let run = waiting.await.unwrap();
+    let metadata = run.get().await.unwrap().custom_metadata.unwrap();
+    assert_eq!(metadata["submission_token"], token.as_str());
+    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 2));
+}
+
+#[tokio::test]
+async fn what_is_refused_or_cannot_be_written_down_was_not_submitted() {
+    let lab = Lab::open().await;
+    let (client, _) = client(&lab);
+    let submission = submission(&lab).await;
+    let broken = Journal { broken: true, ..Journal::default() };
+    let error = client.runs().submit_once("k", submission.clone(), &broken).submit().await.unwrap_err();
+    assert!(error.is_journal() && !error.is_submission_uncertain(), "{error:?}");
+    let journal = Journal::default();
+    lose_answer(&lab, Effect::Status { status: 402, body: None }).await;
+    let error = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap_err();
+    assert!(error.api().unwrap().is_quota_exceeded(), "{error:?}");
+    assert!(journal.intents.lock().unwrap().is_empty(), "it may be tried again");
+    let empty = RunSubmission::new("tissue", vec![]);
+    assert_eq!(client.runs().submit_once("k", empty, &journal).submit().await.unwrap_err().problems().len(), 1);
+    let run = client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
+    run.wait(None).await.unwrap();
+    assert_eq!(runs(&lab).await, 1);
+}
+
+impl Lab {
+    async fn asked_to_submit(&self) -> usize {
+        let journal = self.emulator.control().unwrap().journal(Server::Api).await.unwrap();
+        journal.iter().filter(|entry| entry.path == "/api/v1/runs" && entry.method == "POST").count()
+    }
+}
