@@ -43,9 +43,8 @@ fn kept(runtime: &Runtime, client: &Client) {
     let rounds: Vec<_> = (0..ROUNDS).map(|_| (each(&call), each(&copy))).collect();
     println!("  a call         {:6.0} ns", median(rounds.iter().map(|round| round.0)));
     println!("  a copy of it   {:6.0} ns", median(rounds.iter().map(|round| round.1)));
-    let count =
-        |work: &dyn Fn()| allocation_counter::measure(|| (0..1000).for_each(|_| work())).count_total as f64 / 1000.0;
-    println!("  allocations of a call {:.1}, of a copy {:.1}", count(&call), count(&copy));
+    let count = |work: &dyn Fn()| allocation_counter::measure(|| (0..1000).for_each(|_| work())).count_total / 1000;
+    println!("  allocations of a call {}, of a copy {}", count(&call), count(&copy));
 }
 
 fn listed(runtime: &Runtime, client: &Client) {

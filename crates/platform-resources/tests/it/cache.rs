@@ -70,7 +70,7 @@ async fn a_provider_that_alternates_between_two_users_never_gets_one_the_answer_
     let [ada, ben] = tokens(&lab.emulator).await;
     let turn = Arc::new(AtomicUsize::new(0));
     let provider = async_provider_fn(move |_| {
-        let token = if turn.fetch_add(1, Ordering::SeqCst) % 2 == 0 { ada.clone() } else { ben.clone() };
+        let token = if turn.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) { ada.clone() } else { ben.clone() };
         async move { Ok(token) }
     });
     let client = Client::builder(settings(&lab.emulator)).with_token_provider(provider).without_token_cache();
@@ -104,8 +104,8 @@ async fn a_forged_token_that_names_a_user_gets_nothing_of_what_is_kept_for_them(
     let [ada, _] = tokens(&lab.emulator).await;
     let (signed, _) = ada.rsplit_once('.').unwrap();
     let forged = format!("{signed}.forged");
-    let forges = Arc::new(AtomicUsize::new(0));
-    let is_forged = forges.clone();
+    let stolen = Arc::new(AtomicUsize::new(0));
+    let is_forged = stolen.clone();
     let provider = async_provider_fn(move |_| {
         let token = if is_forged.load(Ordering::SeqCst) > 0 { forged.clone() } else { ada.clone() };
         async move { Ok(token) }
@@ -113,7 +113,7 @@ async fn a_forged_token_that_names_a_user_gets_nothing_of_what_is_kept_for_them(
     let client = Client::builder(settings(&lab.emulator)).with_token_provider(provider).without_token_cache();
     let client = client.build().unwrap();
     client.me().await.unwrap();
-    forges.store(1, Ordering::SeqCst);
+    stolen.store(1, Ordering::SeqCst);
     let error = client.me().await.unwrap_err();
     assert!(error.api().unwrap().is_unauthorized(), "{error:?}");
 }
