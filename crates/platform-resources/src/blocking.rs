@@ -204,6 +204,7 @@ twins! {
         with nocache();
         call me() -> Me;
         call health() -> Health;
+        call authenticated_health() -> Health;
     }
     Applications of crate::Applications {
         handle documents(id: &ApplicationId, version: &VersionNumber) -> Documents;

@@ -99,6 +99,11 @@ impl Core {
         self.client(None)
     }
 
+    /// Sends with the tokens of the caller.
+    pub(crate) fn authorized(&self) -> &AuthorizedClient {
+        &self.http
+    }
+
     /// Sends without credentials.
     pub(crate) fn plain(&self) -> &HttpClient {
         &self.inner.plain

@@ -1,4 +1,4 @@
-use auth_http::Request;
+use auth_http::{Request, Response};
 use serde::Deserialize;
 
 use crate::{Client, Error};
@@ -33,20 +33,37 @@ impl Client {
     ///
     /// The platform was not reached.
     pub async fn health(&self) -> Result<Health, Error> {
+        let response = self.core.plain().send(self.question()).await.map_err(Error::health)?;
+        health(response).await
+    }
+
+    /// The same, asked with the token of the caller: whether that arrives, too.
+    ///
+    /// # Errors
+    ///
+    /// The platform was not reached, or there is no token.
+    pub async fn authenticated_health(&self) -> Result<Health, Error> {
+        let response = self.core.authorized().send(self.question()).await.map_err(Error::health)?;
+        health(response).await
+    }
+
+    fn question(&self) -> Request {
         let mut url = self.settings().api_root.clone();
         url.set_path(&format!("{}/health", url.path().trim_end_matches('/')));
-        let request = Request::get(url).with_timeout(self.settings().health_timeout);
-        let response = self.core.plain().send(request).await.map_err(Error::health)?;
-        let status = response.status();
-        let body = response.bytes(LARGEST).await.map_err(Error::health)?;
-        Ok(match serde_json::from_slice::<Answer>(&body) {
-            Ok(Answer { status, reason }) => match status.as_str() {
-                "UP" => Health::Up,
-                "DEGRADED" => Health::Degraded(reason),
-                "DOWN" => Health::Down(reason),
-                _ => Health::Unknown(status),
-            },
-            Err(_) => Health::Down(Some(format!("it answered {status} when it was asked how it is"))),
-        })
+        Request::get(url).with_timeout(self.settings().health_timeout)
     }
+}
+
+async fn health(response: Response) -> Result<Health, Error> {
+    let status = response.status();
+    let body = response.bytes(LARGEST).await.map_err(Error::health)?;
+    Ok(match serde_json::from_slice::<Answer>(&body) {
+        Ok(Answer { status, reason }) => match status.as_str() {
+            "UP" => Health::Up,
+            "DEGRADED" => Health::Degraded(reason),
+            "DOWN" => Health::Down(reason),
+            _ => Health::Unknown(status),
+        },
+        Err(_) => Health::Down(Some(format!("it answered {status} when it was asked how it is"))),
+    })
 }

@@ -39,6 +39,7 @@ mod outcome;
 mod pages;
 mod run;
 mod runs;
+mod sdk;
 #[cfg(feature = "login")]
 mod service;
 mod settings;
@@ -60,6 +61,7 @@ pub use pages::List;
 pub use platform_download::{DownloadError, FolderError, Outcome, ResultFolder};
 pub use run::{RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, Runs, SubmissionIntent, SubmissionJournal, SubmitOnce};
+pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};
 #[cfg(feature = "login")]
 pub use service::{Finding, Identity, LoggedOut, LoginWays, Service, ServiceBuilder};
 pub use settings::{

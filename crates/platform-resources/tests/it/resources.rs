@@ -235,6 +235,7 @@ async fn share_tokens_are_made_found_and_ended() {
 async fn the_health_of_the_platform_is_what_it_says_and_a_fault_is_told() {
     let lab = Lab::open().await;
     assert_eq!(lab.client.health().await.unwrap(), Health::Up);
+    assert_eq!(lab.client.authenticated_health().await.unwrap(), Health::Up);
     let says = async |status: u16, body: &str| {
         let effect = Effect::Status { status, body: Some(body.to_owned()) };
         let fault = Fault::new(effect).on(Server::Api).with_path("/health").times(1);

@@ -1,0 +1,14 @@
+//! A script without a runtime: `cargo run --features login --example blocking_script`.
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
+use platform_resources::{Client, RunOutcome, blocking};
+
+fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let client = blocking::Client::new(Client::from_env()?)?;
+    println!("{:?}", client.health()?);
+    for run in client.runs().list().limit(10) {
+        let run = run?;
+        println!("{} {} {}", run.run_id, run.application_id, RunOutcome::of(&run));
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! A service with a token of its own making: `cargo run --example service_account -- https://platform.example`.
+//!
+//! The provider is one method. Here it asks an environment variable; in earnest, a vault.
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
+use platform_resources::{Client, Settings};
+
+#[derive(Debug)]
+struct Vault;
+
+#[async_trait]
+impl AsyncTokenProvider for Vault {
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        let token = std::env::var("MY_PLATFORM_TOKEN").map_err(TokenError::provider)?;
+        // Its end is read from the token, if it is a JWT.
+        AccessToken::try_from(token)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = std::env::args().nth(1).unwrap_or_else(|| "https://platform.aignostics.com".to_owned());
+    let client = Client::builder(Settings::at(&root.parse()?)?).with_token_provider(Vault).build()?;
+    let me = client.me().await?;
+    println!("{} of {}", me.user.id, me.organization.id);
+    Ok(())
+}

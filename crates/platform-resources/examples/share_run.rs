@@ -1,0 +1,23 @@
+//! Shows a run to a colleague, and to whoever has a share token: `cargo run --features login --example share_run -- RUN EMAIL`.
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
+use futures_util::TryStreamExt;
+use platform_resources::models::ShareTokenCreation;
+use platform_resources::{Client, Viewer};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut arguments = std::env::args().skip(1);
+    let (run, email) = arguments.next().zip(arguments.next()).ok_or("a run and an e-mail address are needed")?;
+    let client = Client::from_env()?;
+    let run = client.run(run);
+    run.share_with(Viewer::UserWithEmail(email)).await?;
+    let token = client.share_tokens().create(ShareTokenCreation::new()).await?;
+    run.share_with(Viewer::ShareToken(token.share_token_id.to_string())).await?;
+    // Told this once: hand it on by a way that you trust.
+    println!("{}", token.share_token.expose());
+    for grant in run.grants().try_collect::<Vec<_>>().await? {
+        println!("{} {} is {}", grant.subject_type, grant.subject_id, grant.relation);
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+use super::*;
+
+fn at(text: &str) -> SystemTime {
+    text.parse::<Timestamp>().unwrap().into()
+}
+
+fn written(sdk: &RunSdkMetadata) -> JsonValue {
+    let mut metadata = Map::new();
+    sdk.write(&mut metadata, at("2026-03-01T12:00:00Z")).unwrap();
+    metadata.remove(KEY).unwrap()
+}
+
+fn new() -> RunSdkMetadata {
+    RunSdkMetadata::new("pipeline/1.0")
+}
+
+#[test]
+fn what_a_client_says_of_a_run_is_what_the_platform_reads() {
+    let variables = [
+        ("GITHUB_SERVER_URL", "https://github.com"),
+        ("GITHUB_REPOSITORY", "lab/pipeline"),
+        ("GITHUB_RUN_ID", "7"),
+        ("GITHUB_TOKEN", "canary"),
+        ("RUNNER_OS", "Linux"),
+        ("HOME", "canary"),
+    ];
+    let scheduling = Scheduling::new().with_due_date("2026-04-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    let sdk = new().with_tag("a").with_tag("b").with_tag("a").with_note("n").with_portal(true).with_ci(variables);
+    let sdk = sdk.with_gpu("L4", Provisioning::FlexStart, 2, None).with_cpu(Provisioning::Spot);
+    let sdk = written(&sdk.with_scheduling(&scheduling).with_interface(Interface::Cli).with_initiator(Initiator::Test));
+    assert_eq!(
+        sdk,
+        json!({
+            "schema_version": "0.0.6", "created_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-01T12:00:00Z",
+            "user_agent": "pipeline/1.0", "tags": ["a", "b"], "note": "n",
+            "workflow": { "onboard_to_aignostics_portal": true },
+            "submission": { "date": "2026-03-01T12:00:00Z", "interface": "cli", "initiator": "test" },
+            "ci": { "github": {
+                "github_server_url": "https://github.com", "github_repository": "lab/pipeline", "github_run_id": "7",
+                "runner_os": "Linux", "run_url": "https://github.com/lab/pipeline/actions/runs/7",
+            } },
+            "scheduling": { "due_date": "2026-04-01T00:00:00Z" },
+            "pipeline": {
+                "node_acquisition_timeout_minutes": 30, "cpu": { "provisioning_mode": "SPOT" },
+                "gpu": {
+                    "gpu_type": "L4", "provisioning_mode": "FLEX_START", "max_gpus_per_slide": 2,
+                    "flex_start_max_run_duration_minutes": 720,
+                },
+            },
+        })
+    );
+    assert!(written(&new().with_ci([("HOME", "canary")])).get("ci").is_none());
+}
+
+#[test]
+fn what_is_beside_it_stays_and_so_do_the_moments_of_its_making() {
+    let mut metadata: JsonObject = serde_json::from_value(json!({ "study": "a" })).unwrap();
+    new().with_tag("first").write(&mut metadata, at("2026-03-01T12:00:00Z")).unwrap();
+    new().with_note("second").write(&mut metadata, at("2026-03-02T12:00:00Z")).unwrap();
+    assert_eq!(metadata["study"], "a");
+    let sdk = &metadata[KEY];
+    assert_eq!(
+        (&sdk["created_at"], &sdk["submission"]["date"]),
+        (&"2026-03-01T12:00:00Z".into(), &"2026-03-01T12:00:00Z".into())
+    );
+    assert_eq!(
+        (&sdk["updated_at"], &sdk["note"], &sdk["tags"]),
+        (&"2026-03-02T12:00:00Z".into(), &"second".into(), &JsonValue::Null)
+    );
+    let mut item = Map::new();
+    let signed: url::Url = "https://storage.test/o?X-Sig=canary".parse().unwrap();
+    let described = ItemSdkMetadata::new().with_tags(["x"]).with_bucket("b", "o", &signed.clone().into());
+    assert!(!format!("{described:?}").contains("canary"));
+    described.write(&mut item, at("2026-02-28T12:00:00Z")).unwrap();
+    assert_eq!(item[KEY]["platform_bucket"]["signed_download_url"], signed.as_str());
+    item.clear();
+    ItemSdkMetadata::new().with_tags(["x"]).write(&mut item, at("2026-03-01T12:00:00Z")).unwrap();
+    ItemSdkMetadata::new().write(&mut item, at("2026-03-02T12:00:00Z")).unwrap();
+    let expected = json!({ "schema_version": "0.0.3", "created_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-02T12:00:00Z" });
+    assert_eq!(item[KEY], expected);
+}
+
+#[test]
+fn all_that_is_wrong_is_said_and_nothing_is_written() {
+    let past = Scheduling::new().with_due_date("2026-02-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    let past = past.with_deadline("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
+    for (sdk, places) in [
+        (
+            new().with_gpu("T4", Provisioning::Spot, 9, None),
+            vec!["/pipeline/gpu/gpu_type", "/pipeline/gpu/max_gpus_per_slide"],
+        ),
+        (new().with_gpu("L4", Provisioning::Spot, 1, Some(60)), vec!["/pipeline/gpu/provisioning_mode"]),
+        (new().with_gpu("L4", Provisioning::FlexStart, 1, Some(3601)), vec!["/pipeline/gpu/flex_start_max_run"]),
+        (new().with_node_timeout(0), vec!["/pipeline/node_acquisition_timeout_minutes"]),
+        (new().with_tag("__aignx_validation_case:explode"), vec!["/tags"]),
+        (new().with_scheduling(&past), vec!["/scheduling/due_date", "/scheduling/deadline", "/scheduling/due_date"]),
+    ] {
+        let mut metadata = Map::new();
+        let error = sdk.write(&mut metadata, at("2026-03-01T12:00:00Z")).unwrap_err();
+        assert_eq!(error.problems().len(), places.len(), "{error}");
+        for place in places {
+            assert!(
+                error.problems().iter().any(|problem| problem.starts_with(&format!("{KEY}{place}"))),
+                "{place}: {error}"
+            );
+        }
+        assert!(metadata.is_empty());
+    }
+    written(&new().with_tag("__aignx_validation_case:do_nothing"));
+}
+
+#[test]
+fn the_schemas_are_schemas_and_allow_nothing_that_is_not_known() {
+    for schema in [RunSdkMetadata::schema(), ItemSdkMetadata::schema()] {
+        assert!(jsonschema::meta::is_valid(schema));
+        assert_eq!(schema["additionalProperties"], false);
+    }
+    let mut sdk = written(&new());
+    sdk["more"] = true.into();
+    assert_eq!(check_run(&sdk).len(), 1);
+}
