@@ -133,6 +133,32 @@ impl Downloader {
         if let Some(bytes) = blocking(move || expected.is_met_by(&path)).await.map_err(failed)? {
             return Ok(Outcome::AlreadyThere(bytes));
         }
+        self.get(source, Some(expected), target, received).await.map(Outcome::Fetched)
+    }
+
+    /// Fetches a file of which nothing is stated, in the place of what was under `target`; its length. That it arrived whole
+    /// is known by the length that the server states, if it states one, and that it is the right one by nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fetch`](Self::fetch).
+    pub async fn fetch_unverified(
+        &self,
+        source: &dyn Source,
+        target: &Path,
+        received: &(dyn Fn(u64) + Sync),
+    ) -> Result<u64, DownloadError> {
+        self.get(source, None, target, received).await
+    }
+
+    async fn get(
+        &self,
+        source: &dyn Source,
+        expected: Option<Expected>,
+        target: &Path,
+        received: &(dyn Fn(u64) + Sync),
+    ) -> Result<u64, DownloadError> {
+        let failed = |error| DownloadError::io(target, error);
         let url = source.resolve().await.map_err(|error| DownloadError::resolve(target, error))?;
         let request = Request::get(url.expose().clone()).with_header("accept-encoding", "identity");
         let response = self.http.send(request).await.map_err(|error| DownloadError::http(target, error))?;
@@ -144,7 +170,7 @@ impl Downloader {
         let bytes = fill(&part, response, expected, target, received).await?;
         let path = target.to_owned();
         blocking(move || publish(part, &path)).await.map_err(failed)?;
-        Ok(Outcome::Fetched(bytes))
+        Ok(bytes)
     }
 }
 
@@ -170,17 +196,18 @@ fn folder_of(path: &Path) -> &Path {
 async fn fill(
     part: &NamedTempFile,
     mut response: Response,
-    expected: Expected,
+    expected: Option<Expected>,
     target: &Path,
     received: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, DownloadError> {
+    let stated_bytes = expected.and_then(|expected| expected.bytes);
     let failed = |error| DownloadError::io(target, error);
     let mut file = tokio::fs::File::from_std(part.as_file().try_clone().map_err(failed)?);
     let (mut bytes, mut crc) = (0, Crc32c::default());
     while let Some(piece) = response.chunk().await.map_err(|error| DownloadError::http(target, error))? {
         bytes += piece.len() as u64;
         // Not a byte more than was stated goes to the disk, whatever the server sends.
-        if let Some(stated) = expected.bytes.filter(|stated| bytes > *stated) {
+        if let Some(stated) = stated_bytes.filter(|stated| bytes > *stated) {
             return Err(DownloadError::size(target, stated, bytes));
         }
         file.write_all(&piece).await.map_err(failed)?;
@@ -188,10 +215,10 @@ async fn fill(
         received(piece.len() as u64);
     }
     file.flush().await.map_err(failed)?;
-    if let Some(stated) = expected.bytes.filter(|stated| bytes != *stated) {
+    if let Some(stated) = stated_bytes.filter(|stated| bytes != *stated) {
         return Err(DownloadError::size(target, stated, bytes));
     }
-    if crc != expected.crc32c {
+    if let Some(expected) = expected.filter(|expected| crc != expected.crc32c) {
         return Err(DownloadError::checksum(target, expected.crc32c, crc));
     }
     Ok(bytes)

@@ -275,6 +275,15 @@ impl Documents {
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         run(&self.runtime, self.inner.read(name))
     }
+
+    /// See [`download`](crate::Documents::download).
+    ///
+    /// # Errors
+    ///
+    /// Those of its twin, or [`Error::is_inside_runtime`].
+    pub fn download(&self, name: &str, target: &std::path::Path) -> Result<u64, Error> {
+        run(&self.runtime, self.inner.download(name, target))
+    }
 }
 
 impl Runs {

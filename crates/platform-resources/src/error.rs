@@ -46,6 +46,9 @@ enum Kind {
     #[error("the bucket of the organisation cannot be used")]
     Bucket(#[source] platform_download::BucketError),
     #[cfg(feature = "download")]
+    #[error(transparent)]
+    Download(platform_download::DownloadError),
+    #[cfg(feature = "download")]
     #[error("the file cannot be read from the storage")]
     Storage(#[source] auth_http::HttpError),
     #[cfg(feature = "download")]
@@ -97,6 +100,13 @@ impl From<ApiError> for Error {
 impl From<platform_download::BucketError> for Error {
     fn from(error: platform_download::BucketError) -> Self {
         Kind::Bucket(error).into()
+    }
+}
+
+#[cfg(feature = "download")]
+impl From<platform_download::DownloadError> for Error {
+    fn from(error: platform_download::DownloadError) -> Self {
+        Kind::Download(error).into()
     }
 }
 
@@ -211,6 +221,15 @@ impl Error {
     pub fn api(&self) -> Option<&ApiError> {
         match &self.0 {
             Kind::Api(error) | Kind::Uncertain(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// What kept a file from being downloaded, if that is the reason.
+    #[cfg(feature = "download")]
+    pub fn download(&self) -> Option<&platform_download::DownloadError> {
+        match &self.0 {
+            Kind::Download(error) => Some(error),
             _ => None,
         }
     }

@@ -179,3 +179,46 @@ async fn a_submission_shows_in_the_list_at_once() {
     lab.client.runs().submit(submission).await.unwrap();
     assert_eq!(count().await, 1);
 }
+
+#[tokio::test]
+async fn any_source_of_tokens_and_any_place_for_them_serves_every_handle() {
+    use auth_oauth::FileTokenStore;
+    use futures_util::TryStreamExt;
+
+    let lab = Lab::open().await;
+    let slides = lab.slides();
+    let [ada, _] = tokens(&lab.emulator).await;
+    let provider = || {
+        let token = ada.clone();
+        async_provider_fn(move |_| {
+            let token = token.clone();
+            async move { Ok(token) }
+        })
+    };
+    let store = Arc::new(FileTokenStore::new(lab.folder.path().join("tokens")));
+    let builder = || Client::builder(settings(&lab.emulator)).with_token_provider(provider());
+    for builder in [
+        builder(),
+        builder().without_token_cache(),
+        builder().with_token_cache(Arc::new(platform_testkit::RemoteStore::new())),
+        builder().with_token_cache(store.clone()).with_token_lease(store.clone()),
+        // Another process, which finds the token in the file.
+        Client::builder(settings(&lab.emulator))
+            .with_token_provider(async_provider_fn(|_| async {
+                Err::<String, _>(auth_core::TokenError::refused("nobody"))
+            }))
+            .with_token_cache(store.clone())
+            .with_token_lease(store.clone()),
+    ] {
+        let client = builder.build().unwrap();
+        assert_eq!(client.me().await.unwrap().user.id, "auth0|emulator-1");
+        let run = client.runs().submit(lab.submission(&slides[..1]).await).await.unwrap();
+        run.wait(None).await.unwrap();
+        assert_eq!(run.items().try_collect::<Vec<_>>().await.unwrap().len(), 1);
+        assert!(!client.applications().list().try_collect::<Vec<_>>().await.unwrap().is_empty());
+        assert!(client.grants().list().try_collect::<Vec<_>>().await.unwrap().is_empty());
+        assert!(client.share_tokens().list().try_collect::<Vec<_>>().await.unwrap().is_empty());
+    }
+    let nobody = Client::builder(settings(&lab.emulator)).build().unwrap_err();
+    assert!(nobody.to_string().contains("with_token_provider"), "{nobody}");
+}

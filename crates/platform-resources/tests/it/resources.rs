@@ -57,6 +57,15 @@ async fn applications_their_versions_and_their_documents_are_found() {
     assert_eq!(documents.get(&document.name).await.unwrap().id, document.id);
     let bytes = documents.read(&document.name).await.unwrap();
     assert!(!bytes.is_empty());
+    let target = lab.folder.path().join("document");
+    std::fs::write(&target, "what was there").unwrap();
+    assert_eq!(documents.download(&document.name, &target).await.unwrap(), bytes.len() as u64);
+    assert_eq!(std::fs::read(&target).unwrap(), bytes);
+    assert!(documents.download("none", &target).await.unwrap_err().download().is_some());
+    let cut = Fault::new(Effect::Truncate { after_bytes: 3 }).on(Server::Storage).times(1);
+    lab.emulator.control().unwrap().inject(&cut).await.unwrap();
+    assert!(documents.download(&document.name, &target).await.is_err());
+    assert_eq!(std::fs::read(&target).unwrap(), bytes, "the good file stays");
     for url in [documents.file_url(&document.name).await.unwrap(), documents.content_url(&document.name).await.unwrap()]
     {
         assert_eq!(url.expose().host_str(), lab.emulator.storage().host_str());

@@ -36,7 +36,7 @@ async fn no_log_line_of_a_whole_run_shows_a_secret() {
     let ours = "auth_core,auth_http,auth_oauth,platform_api,platform_download,platform_emulator,platform_resources";
     let filter = EnvFilter::new(ours.split(',').map(|name| format!("{name}=trace")).collect::<Vec<_>>().join(","));
     // For the whole process: what other tests log meanwhile must hold no secret either.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(captured.clone()).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(captured.clone()).with_ansi(false).init();
     let lab = Lab::open().await;
     let organization = lab.client.me().await.unwrap().organization;
     let token = lab.tokens.token().await.unwrap();
@@ -44,11 +44,21 @@ async fn no_log_line_of_a_whole_run_shows_a_secret() {
     let run = lab.client.runs().submit(lab.submission(&slides[2..]).await).await.unwrap();
     assert!(run.download(lab.results().await).follow().await.unwrap().is_complete());
 
+    let away = platform_emulator::Effect::Status { status: 503, body: None };
+    let away = platform_emulator::Fault::new(away).on(platform_emulator::Server::Api).with_path("/api/v1/me").times(1);
+    lab.emulator.control().unwrap().inject(&away).await.unwrap();
+    lab.client.clone().nocache().me().await.unwrap();
+
     let logged = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
     assert!(
         logged.contains("/oauth/token") && logged.contains("storage"),
         "there is something to look through: {logged}"
     );
+    for part in
+        ["tried again", "operation=\"get_me\" attempt=2", "the platform answered 503", "obtaining an access token"]
+    {
+        assert!(logged.contains(part), "why, and which attempt: {part}");
+    }
     for secret in [
         token.secret().expose(),
         organization.aignostics_bucket_hmac_secret_access_key.expose(),
