@@ -123,6 +123,11 @@ impl Client {
         self.core.settings()
     }
 
+    /// What the client is and how it is set up, as JSON and without secrets: for people who ask for help.
+    pub fn info(&self) -> platform_api::JsonValue {
+        serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "settings": self.settings().describe() })
+    }
+
     /// The operations as they are: nothing is kept, and nothing tried again but what a 401 says was not accepted.
     pub fn api(&self) -> platform_api::Client {
         self.core.bare()

@@ -286,7 +286,7 @@ impl ServiceBuilder {
         };
         Ok(Service {
             interactive: client(&settings.client_id_interactive),
-            device: settings.client_id_device.as_deref().map(client),
+            device: settings.client_id_device.as_ref().map(|id| client(id.expose())),
             store: FileTokenStore::new(settings.cache_folder.join("logins")),
             verifier,
             http,

@@ -1,5 +1,6 @@
 //! How the platform is reached, as the environment and files say it.
 
+mod description;
 mod environment;
 mod reader;
 mod sources;
@@ -57,7 +58,7 @@ pub struct Settings {
     /// The OAuth client for browsers (`CLIENT_ID_INTERACTIVE`).
     pub client_id_interactive: String,
     /// The OAuth client for devices (`CLIENT_ID_DEVICE`); no environment has one of its own.
-    pub client_id_device: Option<String>,
+    pub client_id_device: Option<Secret>,
     /// The organisation to log in for (`ORGANIZATION_ID`).
     pub organization_id: Option<String>,
     /// A login that is there already (`REFRESH_TOKEN`).
@@ -269,7 +270,7 @@ fn read(reader: &mut Reader, home: Option<PathBuf>) -> Settings {
         audience: reader.text("AUDIENCE", environment.map(|known| known.audience)),
         scopes: reader.list("SCOPE", "offline_access"),
         client_id_interactive: reader.text("CLIENT_ID_INTERACTIVE", environment.map(|known| known.client_id)),
-        client_id_device: reader.optional("CLIENT_ID_DEVICE"),
+        client_id_device: reader.optional("CLIENT_ID_DEVICE").map(Secret::new),
         organization_id: reader.optional("ORGANIZATION_ID"),
         refresh_token: reader.secret("REFRESH_TOKEN", 10..=1000),
         cache_folder: reader.folder("CACHE_DIR", home.map(|home| home.join(".aignostics/cache"))),

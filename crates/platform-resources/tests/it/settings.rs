@@ -128,9 +128,12 @@ fn numbers_mean_what_they_say_and_older_names_stand_behind_the_new_ones() {
 
 #[test]
 fn no_secret_is_shown() {
-    let settings = with(&[("REFRESH_TOKEN", "canary-canary")]).build().unwrap();
+    let settings = with(&[("REFRESH_TOKEN", "canary-canary"), ("CLIENT_ID_DEVICE", "canary-device")]).build().unwrap();
     assert_eq!(settings.refresh_token.as_ref().unwrap().expose(), "canary-canary");
-    assert!(!format!("{settings:?}").contains("canary"));
+    assert!(!format!("{settings:?} {}", settings.describe()).contains("canary"));
+    let described = settings.describe();
+    assert_eq!((&described["environment"], &described["refresh_token"]), (&"production".into(), &"***".into()));
+    assert_eq!(described["operations"]["run"]["cache_lifetime"], 15.0);
 }
 
 #[test]

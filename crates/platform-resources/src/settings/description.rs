@@ -1,0 +1,63 @@
+use platform_api::JsonValue;
+use serde_json::{Map, json};
+
+use super::{OperationSettings, Settings};
+
+/// What stands in the place of a secret.
+const MASKED: &str = "***";
+
+impl Settings {
+    /// All of them as JSON, times in seconds, without secrets: for people who ask for help.
+    pub fn describe(&self) -> JsonValue {
+        let mut operations = Map::new();
+        for (name, group) in [
+            ("auth", &self.auth),
+            ("me", &self.me),
+            ("application", &self.application),
+            ("application_version", &self.application_version),
+            ("run", &self.run),
+        ] {
+            operations.insert(name.to_owned(), described(group));
+        }
+        json!({
+            "environment": self.environment,
+            "api_root": self.api_root.as_str(),
+            "issuer": self.issuer,
+            "authorization_url": self.authorization_url.as_str(),
+            "token_url": self.token_url.as_str(),
+            "device_url": self.device_url.as_str(),
+            "jwks_url": self.jwks_url.as_str(),
+            "jwks_lifetime": self.jwks_lifetime.as_secs_f64(),
+            "redirect_url": self.redirect_url.as_str(),
+            "audience": self.audience,
+            "scopes": self.scopes,
+            "client_id_interactive": self.client_id_interactive,
+            "client_id_device": self.client_id_device.as_ref().map(|_| MASKED),
+            "organization_id": self.organization_id,
+            "refresh_token": self.refresh_token.as_ref().map(|_| MASKED),
+            "cache_folder": self.cache_folder.display().to_string(),
+            "status_page_url": self.status_page_url.as_ref().map(ToString::to_string),
+            "operations": operations,
+            "health_timeout": self.health_timeout.as_secs_f64(),
+            "run_submit_timeout": self.run_submit_timeout.as_secs_f64(),
+            "run_cancel_timeout": self.run_cancel_timeout.as_secs_f64(),
+            "run_delete_timeout": self.run_delete_timeout.as_secs_f64(),
+            "bucket": {
+                "protocol": self.bucket.protocol,
+                "region": self.bucket.region,
+                "endpoint": self.bucket.endpoint.as_str(),
+                "upload_lifetime": self.bucket.upload_lifetime.as_secs_f64(),
+                "download_lifetime": self.bucket.download_lifetime.as_secs_f64(),
+            },
+            "ignored": self.ignored,
+        })
+    }
+}
+
+fn described(group: &OperationSettings) -> JsonValue {
+    let OperationSettings { timeout, attempts, wait_min, wait_max, cache_lifetime } = group;
+    json!({
+        "timeout": timeout.as_secs_f64(), "attempts": attempts, "wait_min": wait_min.as_secs_f64(),
+        "wait_max": wait_max.as_secs_f64(), "cache_lifetime": cache_lifetime.as_secs_f64(),
+    })
+}
