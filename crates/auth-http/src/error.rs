@@ -125,7 +125,11 @@ impl HttpError {
 
     /// The exchange was begun and broke off: no connection, no answer, or half of one.
     pub fn is_broken(&self) -> bool {
-        matches!(&*self.0, Kind::Send { .. } | Kind::Untrusted { .. } | Kind::Body { .. })
+        match &*self.0 {
+            // What cannot be written as a request was not begun.
+            Kind::Send { source, .. } => !source.is_builder(),
+            kind => matches!(kind, Kind::Untrusted { .. } | Kind::Body { .. }),
+        }
     }
 
     /// The body of the answer was larger than asked for.

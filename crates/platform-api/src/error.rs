@@ -169,7 +169,8 @@ impl ApiError {
     /// The platform may have received the request and acted on it, though it did not say so.
     pub fn is_uncertain(&self) -> bool {
         match &self.kind {
-            Kind::Refused { status, .. } => *status >= 500,
+            // Another success than the one that is declared is no refusal.
+            Kind::Refused { status, .. } => *status >= 500 || (200..300).contains(status),
             Kind::Transport(error) => matches!(error.reach, Reach::Unknown | Reach::Answered),
             Kind::Decode(_) => true,
             _ => false,

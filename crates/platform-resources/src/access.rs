@@ -62,8 +62,8 @@ impl Grants {
     ///
     /// The platform could not be asked, or there is no such grant.
     pub async fn revoke(&self, id: &GrantId) -> Result<Done, Error> {
-        let revoked =
-            self.core.change(RevokeGrant::new(id.as_str()), Group::Access, &[Group::Access, Group::Run]).await;
+        let timeout = self.core.settings().run.timeout;
+        let revoked = self.core.change(RevokeGrant::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
         Done::of(revoked)
     }
 }
@@ -108,7 +108,8 @@ impl ShareTokens {
     ///
     /// The platform could not be asked, or there is no such token.
     pub async fn revoke(&self, id: &ShareTokenId) -> Result<Done, Error> {
-        let clears = [Group::Access, Group::Run];
-        Done::of(self.core.change(RevokeShareToken::new(id.as_str()), Group::Access, &clears).await)
+        let timeout = self.core.settings().run.timeout;
+        let revoked = self.core.change(RevokeShareToken::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
+        Done::of(revoked)
     }
 }

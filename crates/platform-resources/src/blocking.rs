@@ -1,4 +1,4 @@
-//! The same for callers who block: each method is that of its asynchronous twin, on a runtime of one thread that belongs to
+//! The same for callers who block, but for downloads and for what needs no waiting: each method is that of its asynchronous twin, on a runtime of one thread that belongs to
 //! the client. Inside another runtime, whose thread it would hold up, it refuses ([`Error::is_inside_runtime`]).
 //!
 //! ```no_run
@@ -78,7 +78,7 @@ impl Client {
     }
 }
 
-impl<T: Unpin> List<T> {
+impl<T: Send + Unpin + 'static> List<T> {
     /// Ends after so many entries, and asks for no page beyond them.
     pub fn limit(mut self, limit: usize) -> Self {
         self.inner = self.inner.limit(limit);
@@ -86,7 +86,7 @@ impl<T: Unpin> List<T> {
     }
 }
 
-impl<T: Unpin> Iterator for List<T> {
+impl<T: Send + Unpin + 'static> Iterator for List<T> {
     type Item = Result<T, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {

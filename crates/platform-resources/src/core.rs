@@ -27,7 +27,7 @@ use crate::settings::OperationSettings;
 use crate::{Error, Settings};
 use cache::{Found, Key, ReadCache};
 use principal::{Principal, Principals};
-use retry::{Budget, Retry};
+use retry::{Budget, Retry, Time};
 
 /// What an answer is about: how it is treated, and what a write can have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ impl Core {
     }
 
     pub(crate) fn bare(&self) -> platform_api::Client {
-        self.client(None)
+        platform_api::Client::new(self.http.clone(), self.inner.root.clone())
     }
 
     /// Sends with the tokens of the caller.
@@ -140,48 +140,63 @@ impl Core {
         if lifetime.is_zero() {
             return self.fetch(operation, group).await;
         }
-        let token = self.http.token().await?;
+        let time = Time::begin(&self.mode);
+        let token = self.token(time).await?;
         let inner = &self.inner;
         let key = inner.cache.key(&operation, group, inner.principals.of(&token), self.mode.share_token.as_ref());
-        let ask = || self.clone().ask(operation, group, token, key.clone(), lifetime).boxed();
-        let answer = match inner.cache.find(&key, inner.clock.now(), self.mode.fresh, ask) {
+        let ask = |number| self.clone().ask(operation, group, (token, time), (key.clone(), number), lifetime).boxed();
+        let answer = match inner.cache.find(&key, inner.clock.now(), &self.mode, ask) {
             Found::Answer(answer) => Ok(answer),
             Found::Asked(asked) => asked.await,
         };
         Ok(answer.map_err(Error::shared)?.downcast_ref::<O::Output>().ok_or_else(Error::mixed_up)?.clone())
     }
 
-    /// Asks the platform, and keeps its answer.
-    async fn ask<O>(self, operation: O, group: Group, token: AccessToken, key: Key, lifetime: Duration) -> Shared
+    /// Asks the platform, and keeps its answer, unless a later question was answered before.
+    async fn ask<O>(
+        self,
+        operation: O,
+        group: Group,
+        (token, time): (AccessToken, Time),
+        (key, number): (Key, u64),
+        lifetime: Duration,
+    ) -> Shared
     where
         O: Operation + 'static,
         O::Output: Clone + Send + Sync + 'static,
     {
-        let (outcome, is_of_token) = self.attempts(&operation, group, token).await;
+        let retry = Retry::new(self.group(group), &self.mode, time, &self.inner.budget);
+        let (outcome, is_of_token) = self.attempts(&operation, retry, token).await;
         let answer: Arc<dyn Any + Send + Sync> = Arc::new(outcome.map_err(Arc::new)?);
         if is_of_token {
-            self.inner.cache.keep(key, answer.clone(), self.inner.clock.now() + lifetime);
+            self.inner.cache.keep(key, number, answer.clone(), self.inner.clock.now() + lifetime);
         }
         Ok(answer)
     }
 
     /// Reads what is never kept, such as a URL that is a key.
     pub(crate) async fn fetch<O: Operation>(&self, operation: O, group: Group) -> Result<O::Output, Error> {
-        let token = self.http.token().await?;
-        Ok(self.attempts(&operation, group, token).await.0?)
+        let time = Time::begin(&self.mode);
+        let token = self.token(time).await?;
+        let retry = Retry::new(self.group(group), &self.mode, time, &self.inner.budget);
+        Ok(self.attempts(&operation, retry, token).await.0?)
     }
 
-    /// Changes something, and tries again while that may help: for what has the same effect once and twice.
+    /// Changes something, and tries again while that may help: for what has the same effect once and twice. An attempt takes
+    /// no longer than `timeout`.
     pub(crate) async fn change<O: Operation>(
         &self,
         operation: O,
-        group: Group,
-        clears: &[Group],
+        timeout: Duration,
+        clears: &'static [Group],
     ) -> Result<O::Output, Error> {
-        let token = self.http.token().await?;
-        let principal = self.inner.principals.of(&token);
-        let (outcome, is_of_token) = self.attempts(&operation, group, token).await;
-        self.forget(is_of_token.then_some(&principal), clears);
+        let time = Time::begin(&self.mode);
+        let token = self.token(time).await?;
+        let mut changing = self.changing(&token, clears);
+        let settings = OperationSettings { timeout, ..self.inner.settings.run };
+        let retry = Retry::new(&settings, &self.mode, time, &self.inner.budget);
+        let (outcome, is_of_token) = self.attempts(&operation, retry, token).await;
+        changing.is_of_token = is_of_token;
         Ok(outcome?)
     }
 
@@ -190,45 +205,69 @@ impl Core {
         &self,
         operation: O,
         timeout: Duration,
-        clears: &[Group],
+        clears: &'static [Group],
     ) -> Result<O::Output, Error> {
-        let token = self.http.token().await?;
-        let principal = self.inner.principals.of(&token);
-        let options = self.options(timeout);
-        let sent = self.client(Some(token)).send_with(&operation, &options).instrument(span::<O>(1)).await;
-        let (outcome, is_of_token) = match sent {
-            Err(error) if error.is_unauthorized() => {
-                (self.client(None).send_with(&operation, &options).instrument(span::<O>(2)).await, false)
-            }
-            outcome => (outcome, true),
+        let time = Time::begin(&self.mode);
+        let token = self.token(time).await?;
+        let mut changing = self.changing(&token, clears);
+        let send = async |token, attempt| {
+            let options = self.options(time.bounded(timeout));
+            self.client(token).send_with(&operation, &options).instrument(span::<O>(attempt)).await
         };
-        self.forget(is_of_token.then_some(&principal), clears);
-        Ok(outcome?)
+        match send(token, 1).await {
+            Err(error) if error.is_unauthorized() => {
+                changing.is_of_token = false;
+                // Without another, it was refused, and that is all.
+                let Ok(token) = self.token(time).await else { return Err(error.into()) };
+                Ok(send(token, 2).await?)
+            }
+            outcome => Ok(outcome?),
+        }
     }
 
-    /// However a change ended: it may have been made.
-    fn forget(&self, whose: Option<&Principal>, clears: &[Group]) {
-        for &group in clears {
-            self.inner.cache.forget(whose, group);
+    /// A token, in time.
+    async fn token(&self, time: Time) -> Result<AccessToken, Error> {
+        match time.left() {
+            None => Ok(self.http.token().await?),
+            Some(left) => Ok(tokio::time::timeout(left, self.http.token()).await.map_err(|_| Error::timed_out())??),
         }
+    }
+
+    /// Makes sure that there is a token, so that obtaining one takes no time later.
+    pub(crate) async fn prepare(&self) -> Result<(), Error> {
+        self.token(Time::begin(&self.mode)).await.map(drop)
+    }
+
+    /// Forgets what is kept of a group for the caller.
+    pub(crate) async fn forget(&self, clears: &'static [Group]) -> Result<(), Error> {
+        let token = self.token(Time::begin(&self.mode)).await?;
+        drop(self.changing(&token, clears));
+        Ok(())
+    }
+
+    fn changing(&self, token: &AccessToken, clears: &'static [Group]) -> Changing<'_> {
+        Changing { inner: &self.inner, principal: self.inner.principals.of(token), is_of_token: true, clears }
     }
 
     /// Sends until there is an answer, or it is clear that there will be none; and whether it is that for this token.
     async fn attempts<O: Operation>(
         &self,
         operation: &O,
-        group: Group,
+        mut retry: Retry<'_>,
         token: AccessToken,
     ) -> (Result<O::Output, ApiError>, bool) {
-        let (mut client, mut is_of_token) = (self.client(Some(token)), true);
-        let mut retry = Retry::new(self.group(group), &self.mode, &self.inner.budget);
+        let (mut client, mut is_of_token) = (self.client(token), true);
         loop {
             let options = self.options(retry.timeout());
             let outcome = client.send_with(operation, &options).instrument(span::<O>(retry.attempt())).await;
             let error = match outcome {
                 // It was refused, and is forgotten; the next one may be of somebody else.
                 Err(error) if error.is_unauthorized() && is_of_token => {
-                    (client, is_of_token) = (self.client(None), false);
+                    is_of_token = false;
+                    match self.token(retry.time()).await {
+                        Ok(token) => client = self.client(token),
+                        Err(_) => return (Err(error), false),
+                    }
                     continue;
                 }
                 Err(error) => error,
@@ -248,13 +287,24 @@ impl Core {
         self.mode.share_token.iter().cloned().fold(options, CallOptions::with_share_token)
     }
 
-    /// With this token, or with whichever there is.
-    fn client(&self, token: Option<AccessToken>) -> platform_api::Client {
-        let root = self.inner.root.clone();
-        match token {
-            Some(token) => platform_api::Client::new(Pinned::new(self.http.clone(), token), root),
-            None => platform_api::Client::new(self.http.clone(), root),
-        }
+    /// With this token and no other.
+    fn client(&self, token: AccessToken) -> platform_api::Client {
+        platform_api::Client::new(Pinned::new(self.http.clone(), token), self.inner.root.clone())
+    }
+}
+
+/// A change that is being made. However it ends, and if its caller goes away: it may have been made.
+struct Changing<'a> {
+    inner: &'a Inner,
+    principal: Principal,
+    is_of_token: bool,
+    clears: &'static [Group],
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        let whose = self.is_of_token.then_some(&self.principal);
+        self.clears.iter().for_each(|&group| self.inner.cache.forget(whose, group));
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Error(#[from] Kind);
 #[derive(Debug, thiserror::Error)]
 enum Kind {
     /// Shared by all who waited for the same answer.
-    #[error("{0}")]
+    #[error(transparent)]
     Api(Arc<ApiError>),
     #[error("there is no access token")]
     Token(#[source] TokenError),
@@ -22,7 +22,7 @@ enum Kind {
     #[error("nobody knows whether the run was submitted: look for it before it is submitted again")]
     Uncertain(#[source] Arc<ApiError>),
     #[error("a run was submitted before and is not found: it may have been accepted, or may never have arrived")]
-    Lost,
+    Lost(#[source] Option<Box<Error>>),
     #[error("the journal of submissions cannot be used, so nothing was submitted")]
     Journal(#[source] std::io::Error),
     #[error("there is no application {0} with a version that the caller may use")]
@@ -31,6 +31,8 @@ enum Kind {
     Contended(u32),
     #[error("the run did not end in time")]
     Unfinished,
+    #[error("there was no access token in time")]
+    TimedOut,
     #[error("the health of the platform cannot be asked for")]
     Health(#[source] auth_http::HttpError),
     #[error("an answer was kept under the name of another: a mistake of this library")]
@@ -131,8 +133,13 @@ impl Error {
         }
     }
 
-    pub(crate) fn lost() -> Self {
-        Kind::Lost.into()
+    /// A submission that is not found, perhaps because it could not be looked for.
+    pub(crate) fn lost(cause: Option<Self>) -> Self {
+        Kind::Lost(cause.map(Box::new)).into()
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Kind::TimedOut.into()
     }
 
     pub(crate) fn journal(error: std::io::Error) -> Self {
@@ -246,7 +253,7 @@ impl Error {
 
     /// A submission was sent, and nobody knows whether the platform has accepted it: it may be billed.
     pub fn is_submission_uncertain(&self) -> bool {
-        matches!(self.0, Kind::Uncertain(_) | Kind::Lost)
+        matches!(self.0, Kind::Uncertain(_) | Kind::Lost(_))
     }
 
     /// What is to be submitted once could not be written down.

@@ -21,7 +21,8 @@ pub enum By {
 pub enum Done {
     /// It was.
     Now,
-    /// There was nothing left to do: the platform says that it was done before (409).
+    /// There was nothing left to do: the platform says that it was done before (409) – by somebody, or by an attempt of this
+    /// call whose answer got lost.
     Before,
 }
 

@@ -4,6 +4,9 @@
 //! beyond the limit of the caller. They come in order. A page that is not full is the last; one beyond the end may be answered
 //! with 404, which on the first page is an error. An error is an error, never the end. Rows that move from page to page while
 //! they are read come once.
+//!
+//! Each page is fetched by a task of its own, so that it arrives though its reader does something else for a while; tasks end
+//! with the list.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -15,6 +18,7 @@ use futures_util::stream::Stream;
 use platform_api::Operation;
 use platform_api::models::{ApplicationSummary, Grant, Item, Run, ShareToken};
 use platform_api::operations::{ListApplications, ListGrants, ListRunItems, ListRuns, ListShareTokens};
+use tokio::task::JoinHandle;
 
 use crate::Error;
 use crate::core::{Core, Group};
@@ -63,8 +67,17 @@ paged! {
     ListShareTokens of ShareToken by share_token_id in Access;
 }
 
-/// A page that is on its way.
+/// How a page is fetched.
 type Fetch<T> = BoxFuture<'static, Result<Vec<T>, Error>>;
+
+/// A page that is on its way.
+struct Fetching<T>(JoinHandle<Result<Vec<T>, Error>>);
+
+impl<T> Drop for Fetching<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// All entries of a list, in order, as a stream. Nothing is asked for before it is read; its first error is its end.
 pub struct List<T> {
@@ -72,8 +85,8 @@ pub struct List<T> {
     id: fn(&T) -> &str,
     size: usize,
     limit: Option<usize>,
-    /// Those on their way, in order, with what has arrived of them.
-    pages: VecDeque<futures_util::future::MaybeDone<Fetch<T>>>,
+    /// Those on their way, in order.
+    pages: VecDeque<Fetching<T>>,
     next_page: i64,
     arrived: usize,
     ready: VecDeque<T>,
@@ -107,7 +120,7 @@ impl<T: Clone + Send + Sync + 'static> List<T> {
     }
 }
 
-impl<T> List<T> {
+impl<T: Send + 'static> List<T> {
     /// Ends after so many entries, and asks for no page beyond them.
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
@@ -122,7 +135,7 @@ impl<T> List<T> {
         while self.pages.len() < ahead
             && last.is_none_or(|last| usize::try_from(self.next_page).is_ok_and(|page| page <= last))
         {
-            self.pages.push_back(futures_util::future::maybe_done((self.fetch)(self.next_page)));
+            self.pages.push_back(Fetching(tokio::spawn((self.fetch)(self.next_page))));
             self.next_page += 1;
         }
     }
@@ -147,7 +160,7 @@ impl<T> List<T> {
     }
 }
 
-impl<T: Unpin> Stream for List<T> {
+impl<T: Send + Unpin + 'static> Stream for List<T> {
     type Item = Result<T, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -165,20 +178,12 @@ impl<T: Unpin> Stream for List<T> {
                 return Poll::Ready(None);
             }
             list.ask_ahead();
-            if list.pages.is_empty() {
-                return Poll::Ready(None);
-            }
-            // All go on, though they are taken in order.
-            let mut first = Poll::Pending;
-            for (index, page) in list.pages.iter_mut().enumerate() {
-                let polled = page.poll_unpin(context);
-                if index == 0 {
-                    first = polled;
-                }
-            }
-            ready!(first);
-            let page = list.pages.pop_front().and_then(|mut page| Pin::new(&mut page).take_output());
-            if let Some(Err(error)) = page.map(|page| list.take(page)) {
+            let Some(first) = list.pages.front_mut() else { return Poll::Ready(None) };
+            let page = ready!(Pin::new(&mut first.0).poll(context));
+            list.pages.pop_front();
+            // It was neither aborted nor did it panic, unless its runtime ends.
+            let page = page.unwrap_or_else(|_| Err(Error::mixed_up()));
+            if let Err(error) = list.take(page) {
                 list.ended = true;
                 list.pages.clear();
                 return Poll::Ready(Some(Err(error)));

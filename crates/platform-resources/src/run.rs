@@ -146,7 +146,8 @@ impl RunHandle {
     ///
     /// The platform could not be asked, or there is no such run for the caller.
     pub async fn cancel(&self) -> Result<Done, Error> {
-        Done::of(self.client.core.change(CancelRun::new(self.id.as_str()), Group::Run, &[Group::Run]).await)
+        let timeout = self.client.settings().run_cancel_timeout;
+        Done::of(self.client.core.change(CancelRun::new(self.id.as_str()), timeout, &[Group::Run]).await)
     }
 
     /// Deletes its results, for good.
@@ -156,7 +157,8 @@ impl RunHandle {
     /// The platform could not be asked, there is no such run for the caller, or it goes on
     /// ([`ApiError::is_already_done`](platform_api::ApiError::is_already_done), 409).
     pub async fn delete_results(&self) -> Result<(), Error> {
-        self.client.core.change(DeleteRunResults::new(self.id.as_str()), Group::Run, &[Group::Run]).await.map(drop)
+        let timeout = self.client.settings().run_delete_timeout;
+        self.client.core.change(DeleteRunResults::new(self.id.as_str()), timeout, &[Group::Run]).await.map(drop)
     }
 
     /// A URL that leads to an artifact for a short time.

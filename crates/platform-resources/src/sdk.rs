@@ -22,6 +22,35 @@ const FLEX_START_MINUTES: u32 = 720;
 /// So long nodes are waited for unless something is said, in minutes.
 const NODE_MINUTES: u32 = 30;
 
+/// What GitHub Actions says of a job by itself: whatever else has such a name may be a secret of somebody's.
+const GITHUB: [&str; 25] = [
+    "GITHUB_ACTION",
+    "GITHUB_ACTOR",
+    "GITHUB_ACTOR_ID",
+    "GITHUB_API_URL",
+    "GITHUB_BASE_REF",
+    "GITHUB_EVENT_NAME",
+    "GITHUB_HEAD_REF",
+    "GITHUB_JOB",
+    "GITHUB_REF",
+    "GITHUB_REF_NAME",
+    "GITHUB_REF_TYPE",
+    "GITHUB_REPOSITORY",
+    "GITHUB_REPOSITORY_ID",
+    "GITHUB_REPOSITORY_OWNER",
+    "GITHUB_RUN_ATTEMPT",
+    "GITHUB_RUN_ID",
+    "GITHUB_RUN_NUMBER",
+    "GITHUB_SERVER_URL",
+    "GITHUB_SHA",
+    "GITHUB_TRIGGERING_ACTOR",
+    "GITHUB_WORKFLOW",
+    "GITHUB_WORKFLOW_REF",
+    "RUNNER_ARCH",
+    "RUNNER_ENVIRONMENT",
+    "RUNNER_OS",
+];
+
 static RUN: LazyLock<Schema> = LazyLock::new(|| Schema::of(include_str!("sdk/run.schema.json")));
 static ITEM: LazyLock<Schema> = LazyLock::new(|| Schema::of(include_str!("sdk/item.schema.json")));
 
@@ -169,9 +198,7 @@ impl RunSdkMetadata {
 
     /// What GitHub Actions says of the job, if the `variables` of the environment come from there.
     pub fn with_ci<N: AsRef<str>, V: Into<String>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
-        let known = |name: &str| name.starts_with("GITHUB_") || name.starts_with("RUNNER_");
-        let named =
-            variables.into_iter().filter(|(name, _)| known(name.as_ref()) && !name.as_ref().ends_with("_TOKEN"));
+        let named = variables.into_iter().filter(|(name, _)| GITHUB.contains(&name.as_ref()));
         let mut github: JsonObject =
             named.map(|(name, value)| (name.as_ref().to_ascii_lowercase(), JsonValue::from(value.into()))).collect();
         if github.is_empty() {

@@ -169,7 +169,9 @@ impl Settings {
     ///
     /// The root is neither https, nor http on this machine.
     pub fn at(api_root: &Url) -> Result<Self, SettingsError> {
-        let mut variables = vec![("AIGNOSTICS_API_ROOT", api_root.to_string())];
+        let home = etcetera::home_dir().unwrap_or_else(|_| PathBuf::from("."));
+        let cache = home.join(".aignostics/cache").display().to_string();
+        let mut variables = vec![("AIGNOSTICS_API_ROOT", api_root.to_string()), ("AIGNOSTICS_CACHE_DIR", cache)];
         if Environment::find(api_root.as_str()).is_none() {
             let at = |path: &str| api_root.join(path).map(String::from).unwrap_or_default();
             variables.extend([
@@ -182,8 +184,8 @@ impl Settings {
                 ("AIGNOSTICS_TOKEN_URL", at("/oauth/token")),
             ]);
         }
-        let home = etcetera::home_dir().unwrap_or_else(|_| PathBuf::from("."));
-        Self::builder().with_home(home).with_variables(variables).build()
+        // Not with the home itself, whose file would decide.
+        Self::builder().with_variables(variables).build()
     }
 
     /// Settings that nothing outside decides about.

@@ -102,7 +102,12 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn set(&mut self, address: &str, value: &impl ToString) {
-        self.facts.0.insert(address.to_owned(), value.to_string());
+        // Alternatives have one address, and each says something.
+        let value = value.to_string();
+        let entry = self.facts.0.entry(address.to_owned()).or_insert_with(|| value.clone());
+        if !entry.split(" | ").any(|known| known == value) {
+            *entry = format!("{entry} | {value}");
+        }
     }
 
     fn operation(&mut self, address: &str, operation: &'a Value) -> Result<()> {

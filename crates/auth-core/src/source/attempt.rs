@@ -87,7 +87,8 @@ impl Attempt {
             }
             Err(error) => {
                 match (guard, previous) {
-                    (Some(guard), Some(refused)) if error.is_refused() => {
+                    // One that is good for a while yet stays for those to whom that is enough.
+                    (Some(guard), Some(refused)) if error.is_refused() && self.is_of_no_use(&refused) => {
                         self.inner.health.observe(guard.discard(&refused).await);
                     }
                     (Some(guard), _) => guard.give_up().await,
@@ -137,6 +138,11 @@ impl Attempt {
         !known
             && !self.inner.flights.is_rejected(&self.key, token)
             && self.inner.expiry.is_fresh(token, self.inner.clock.now())
+    }
+
+    fn is_of_no_use(&self, token: &AccessToken) -> bool {
+        let ended = token.expires_at().is_none_or(|end| end <= self.inner.clock.now());
+        ended || self.inner.flights.is_rejected(&self.key, token)
     }
 
     async fn ask(&self, previous: Option<&AccessToken>) -> Outcome {

@@ -17,7 +17,7 @@ enum Kind {
     Io { path: PathBuf, action: &'static str, source: io::Error },
     #[error("{} is a symbolic link, which the token store does not follow: remove it, or name the folder that it leads to", .0.display())]
     SymbolicLink(PathBuf),
-    #[error("others can write into {}, which holds logins: `chmod go-w` it, or choose another folder for tokens", .0.display())]
+    #[error("others can write into {}, which holds logins: make it your own (`chown`, `chmod go-w`), or choose another folder for tokens", .0.display())]
     OpenToOthers(PathBuf),
     #[error("the lock {} was not free within {waited:?}: try again, or end the process that renews this login", path.display())]
     Busy { path: PathBuf, waited: Duration },

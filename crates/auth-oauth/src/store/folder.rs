@@ -44,15 +44,18 @@ impl Folder {
         Ok(names.into_iter().map(|name| Entry::new(self, name)).collect())
     }
 
-    /// An error if it is a symbolic link, or others can write into it: they could put a login of theirs there.
+    /// An error if it is a symbolic link, or others can write into it, or it is theirs: they could put a login of theirs there.
     pub(super) fn is_there(&self) -> Result<bool, StoreError> {
         let is_there = file::is_there(&self.0)?;
         #[cfg(unix)]
         if is_there {
-            use std::os::unix::fs::PermissionsExt;
+            use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
             let metadata = fs::symlink_metadata(&self.0).map_err(|error| StoreError::io(&self.0, "read", error))?;
-            if metadata.permissions().mode() & 0o022 != 0 {
+            let user = rustix::process::geteuid();
+            // Whoever is root works in the folders of others.
+            let is_foreign = !user.is_root() && metadata.uid() != user.as_raw();
+            if is_foreign || metadata.permissions().mode() & 0o022 != 0 {
                 return Err(StoreError::open_to_others(&self.0));
             }
         }

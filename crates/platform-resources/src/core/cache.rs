@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use auth_core::Secret;
 use futures_util::future::{BoxFuture, FutureExt, Shared, WeakShared};
@@ -13,7 +14,7 @@ use moka::sync::Cache;
 use platform_api::Operation;
 
 use super::principal::Principal;
-use super::{Group, Shared as Outcome};
+use super::{Group, Mode, Shared as Outcome};
 
 /// So many answers are kept.
 const KEPT: u64 = 1000;
@@ -43,11 +44,19 @@ pub(super) enum Found {
 struct Kept {
     answer: Arc<dyn Any + Send + Sync>,
     until: SystemTime,
+    /// Which question it answers.
+    number: u64,
 }
+
+/// Those who ask the same in the same way wait for one answer: whoever has less time, or does not wait for a run to appear,
+/// must not decide for others.
+type Question = (Key, bool, Option<Duration>);
 
 pub(super) struct ReadCache {
     kept: Cache<Key, Kept>,
-    asked: Mutex<HashMap<Key, WeakShared<BoxFuture<'static, Outcome>>>>,
+    asked: Mutex<HashMap<Question, WeakShared<BoxFuture<'static, Outcome>>>>,
+    /// Counts the questions.
+    number: AtomicU64,
     generations: Mutex<Generations>,
 }
 
@@ -64,6 +73,7 @@ impl ReadCache {
             // The default policy may refuse to keep what is new.
             kept: Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru()).build(),
             asked: Mutex::default(),
+            number: AtomicU64::default(),
             generations: Mutex::default(),
         }
     }
@@ -93,25 +103,31 @@ impl ReadCache {
         &self,
         key: &Key,
         now: SystemTime,
-        fresh: bool,
-        ask: impl FnOnce() -> BoxFuture<'static, Outcome>,
+        mode: &Mode,
+        ask: impl FnOnce(u64) -> BoxFuture<'static, Outcome>,
     ) -> Found {
-        if let Some(kept) = self.kept.get(key).filter(|kept| !fresh && now < kept.until) {
+        if let Some(kept) = self.kept.get(key).filter(|kept| !mode.fresh && now < kept.until) {
             return Found::Answer(kept.answer);
         }
+        let question = (key.clone(), mode.no_wait, mode.deadline);
         let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asked) = all.get(key).filter(|_| !fresh).and_then(WeakShared::upgrade) {
+        if let Some(asked) = all.get(&question).filter(|_| !mode.fresh).and_then(WeakShared::upgrade) {
             return Found::Asked(asked);
         }
-        let asked = ask().shared();
+        let asked = ask(self.number.fetch_add(1, Ordering::Relaxed)).shared();
         // Nobody waits any more for those that have ended or were given up.
         all.retain(|_, asked| asked.upgrade().is_some());
-        all.extend(asked.downgrade().map(|weak| (key.clone(), weak)));
+        all.extend(asked.downgrade().map(|weak| (question, weak)));
         Found::Asked(asked)
     }
 
-    pub(super) fn keep(&self, key: Key, answer: Arc<dyn Any + Send + Sync>, until: SystemTime) {
-        self.kept.insert(key, Kept { answer, until });
+    /// Keeps the answer to the question of this number, unless that to a later one is kept.
+    pub(super) fn keep(&self, key: Key, number: u64, answer: Arc<dyn Any + Send + Sync>, until: SystemTime) {
+        let kept = Kept { answer, until, number };
+        self.kept.entry(key).and_upsert_with(|before| match before {
+            Some(before) if before.value().number > number => before.into_value(),
+            _ => kept,
+        });
     }
 
     /// Forgets what is kept for one, or for all.

@@ -48,20 +48,47 @@ impl Budget {
     }
 }
 
+/// How long a call may take, from its beginning on.
+#[derive(Clone, Copy)]
+pub(super) struct Time {
+    start: Instant,
+    deadline: Option<Duration>,
+}
+
+impl Time {
+    pub(super) fn begin(mode: &Mode) -> Self {
+        Self { start: Instant::now(), deadline: mode.deadline }
+    }
+
+    /// What is left; `None` if it does not matter.
+    pub(super) fn left(self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_sub(self.start.elapsed()))
+    }
+
+    /// This time, or what is left.
+    pub(super) fn bounded(self, time: Duration) -> Duration {
+        self.left().map_or(time, |left| left.min(time))
+    }
+}
+
 /// The attempts of one call.
 pub(super) struct Retry<'a> {
     settings: &'a OperationSettings,
     budget: &'a Budget,
+    time: Time,
+    /// When the first attempt began.
     start: Instant,
-    deadline: Option<Duration>,
     waits_for_replicas: bool,
     attempt: u32,
 }
 
 impl<'a> Retry<'a> {
-    pub(super) fn new(settings: &'a OperationSettings, mode: &Mode, budget: &'a Budget) -> Self {
-        let (deadline, waits_for_replicas) = (mode.deadline, !mode.no_wait);
-        Self { settings, budget, start: Instant::now(), deadline, waits_for_replicas, attempt: 1 }
+    pub(super) fn new(settings: &'a OperationSettings, mode: &Mode, time: Time, budget: &'a Budget) -> Self {
+        Self { settings, budget, time, start: Instant::now(), waits_for_replicas: !mode.no_wait, attempt: 1 }
+    }
+
+    pub(super) fn time(&self) -> Time {
+        self.time
     }
 
     /// Which attempt it is, from 1.
@@ -71,8 +98,7 @@ impl<'a> Retry<'a> {
 
     /// How long the attempt may take.
     pub(super) fn timeout(&self) -> Duration {
-        let left = self.deadline.map(|deadline| deadline.saturating_sub(self.start.elapsed()));
-        left.map_or(self.settings.timeout, |left| left.min(self.settings.timeout))
+        self.time.bounded(self.settings.timeout)
     }
 
     /// How long to wait before the next attempt; `None` if there is none.
@@ -86,8 +112,7 @@ impl<'a> Retry<'a> {
             // What the platform asks for, unless that is longer than anybody wants to wait.
             error.retry_after().map_or(pause, |asked| asked.max(pause).min(self.settings.wait_max.max(pause)))
         };
-        let ends = self.start.elapsed() + pause;
-        self.deadline.is_none_or(|deadline| ends < deadline).then_some(pause)
+        self.time.left().is_none_or(|left| pause < left).then_some(pause)
     }
 
     fn lag(&self, operation: &str) -> Option<Duration> {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use platform_api::models::{MetadataUpdate, MetadataUpdated};
 use platform_api::operations::{UpdateItemMetadata, UpdateRunMetadata};
 use platform_api::{JsonObject, Operation, Patch};
@@ -8,6 +10,8 @@ use crate::core::Group;
 
 /// Metadata that others change all the time are read anew so often.
 const ATTEMPTS: u32 = 5;
+/// The pause before they are read again grows by this much each time.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Metadata, and how to tell that they have changed.
 struct Read {
@@ -47,7 +51,8 @@ impl RunHandle {
     }
 
     /// Reads the metadata of the run, lets `edit` change them, and puts them back if nobody has changed them meanwhile;
-    /// otherwise it begins anew, up to five times.
+    /// otherwise it begins anew, up to five times. Where there are none yet, the platform offers no way to tell whether
+    /// somebody has put some there meanwhile, and the last one stays.
     ///
     /// # Errors
     ///
@@ -92,11 +97,11 @@ impl RunHandle {
     where
         O: Operation<Output = MetadataUpdated>,
     {
-        let core = &self.client.core;
+        let (core, timeout) = (&self.client.core, self.client.settings().run.timeout);
         if once {
-            core.create(operation, self.client.settings().run.timeout, &[Group::Run]).await
+            core.create(operation, timeout, &[Group::Run]).await
         } else {
-            core.change(operation, Group::Run, &[Group::Run]).await
+            core.change(operation, timeout, &[Group::Run]).await
         }
     }
 }
@@ -115,14 +120,23 @@ where
     R: Future<Output = Result<Read, Error>>,
     P: Future<Output = Result<MetadataUpdated, Error>>,
 {
-    for _ in 0..ATTEMPTS {
+    for attempt in 1..=ATTEMPTS {
         let Read { metadata, checksum } = read().await?;
         let mut metadata = metadata.unwrap_or_default();
         edit(&mut metadata);
         match put(metadata, checksum).await {
-            Err(error) if error.is_conflict() => tracing::debug!("the metadata have changed meanwhile"),
+            Err(error) if error.is_conflict() => {
+                tracing::debug!("the metadata have changed meanwhile");
+                // Reads lag behind writes, and others are at it too.
+                pause(PAUSE.mul_f64(f64::from(attempt) + fastrand::f64())).await;
+            }
             outcome => return outcome,
         }
     }
     Err(Error::contended(ATTEMPTS))
+}
+
+#[expect(clippy::disallowed_methods, reason = "what others are changing is read again a little later")]
+async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
 }

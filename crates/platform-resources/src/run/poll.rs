@@ -45,6 +45,11 @@ impl Poll {
         Self { run: run.nocache().no_wait(), pause: Duration::ZERO, found: false }
     }
 
+    /// What is kept of the run is from before.
+    pub(crate) async fn forget(&self) -> Result<(), Error> {
+        self.run.client.core.forget(&[crate::core::Group::Run]).await
+    }
+
     /// Waits longer before the next question if nothing was `new`.
     pub(crate) fn learn(&mut self, new: bool) {
         self.pause = if new { PAUSES.0 } else { (self.pause * 2).clamp(PAUSES.0, PAUSES.1) };

@@ -3,10 +3,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
-use platform_api::models::{Item, ItemId, Run};
+use platform_api::models::{Item, ItemId, Run, RunState};
 
 use super::RunHandle;
 use super::poll::Poll;
+use crate::core::Group;
 use crate::{Error, ItemOutcome};
 
 /// What happens in a run.
@@ -40,7 +41,9 @@ impl RunHandle {
             loop {
                 // No item is of interest: it asks for none before the end.
                 let run = poll.clone().run().await?;
-                if run.state == platform_api::models::RunState::Terminated {
+                if run.state == RunState::Terminated {
+                    // What is kept of its items is from before.
+                    self.client.core.forget(&[Group::Run]).await?;
                     return Ok(run);
                 }
                 poll.learn(false);
@@ -82,6 +85,7 @@ impl Watch {
             }
         }
         if self.ended {
+            self.poll.forget().await?;
             self.events.push_back(RunEvent::Ended(Box::new(snapshot.run)));
         }
         self.poll.learn(self.seen.len() > before);

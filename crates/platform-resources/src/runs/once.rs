@@ -13,9 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::stream::TryStreamExt;
+use platform_api::ApiError;
 use platform_api::models::{RunId, RunSubmission};
 use platform_api::operations::ListRuns;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::Runs;
 use crate::{Error, RunHandle};
@@ -98,37 +100,41 @@ impl SubmitOnce<'_> {
     /// # Errors
     ///
     /// Those of [`Runs::submit`]; [`Error::is_submission_uncertain`] means that it was sent before and is not found, though it
-    /// could have been by now. [`Error::is_journal`]: nothing was submitted.
+    /// could have been by now, or cannot be looked for. [`Error::is_journal`]: nothing was submitted.
     pub async fn submit(mut self) -> Result<RunHandle, Error> {
         match self.journal.read(&self.key).await.map_err(Error::journal)? {
             Some(SubmissionIntent { run: Some(run), .. }) => Ok(self.runs.client.run(run)),
             Some(intent) => self.look_for(intent, None).await,
-            None => {
-                let token = format!("{:032x}", fastrand::u128(..));
-                self.send(token).await
-            }
+            None => self.send(None).await,
         }
     }
 
-    /// Writes the intent down, and sends.
-    async fn send(&mut self, token: String) -> Result<RunHandle, Error> {
-        // What is wrong with it is known before anything is written down.
-        let checked = self.runs.dry_run(self.submission.clone()).await?.submission;
-        let mut submission = checked;
+    /// Writes the intent down, and sends: for the first time, or `again` what may have arrived.
+    async fn send(&mut self, again: Option<SubmissionIntent>) -> Result<RunHandle, Error> {
+        // What is wrong with it is known before anything is written down, and the time for a token is not that of sending.
+        let mut submission = self.runs.dry_run(self.submission.clone()).await?.submission;
+        self.runs.client.core.prepare().await?;
+        let token =
+            again.as_ref().map_or_else(|| format!("{:032x}", fastrand::u128(..)), |intent| intent.token.clone());
         submission.custom_metadata.get_or_insert_default().insert(FIELD.to_owned(), token.clone().into());
         let intent = SubmissionIntent { token, sent_at: self.now(), run: None };
-        self.journal.write(&self.key, Some(&intent)).await.map_err(Error::journal)?;
+        self.journal.write(&self.key, Some(&intent)).await.map_err(|error| match again {
+            None => Error::journal(error),
+            Some(_) => Error::lost(Some(Error::journal(error))),
+        })?;
         match self.runs.send(submission).await {
             Ok(run) => self.found(intent, run.id.clone()).await,
             Err(error) if error.is_submission_uncertain() => {
                 // Its last byte may have been sent just now.
                 let intent = SubmissionIntent { sent_at: self.now(), ..intent };
-                self.journal.write(&self.key, Some(&intent)).await.map_err(Error::journal)?;
+                self.note(Some(&intent)).await;
                 self.look_for(intent, Some(error)).await
             }
+            // The first one may have arrived all the same.
+            Err(error) if again.is_some() => Err(Error::lost(Some(error))),
             Err(error) => {
                 // It was refused, or did not leave: the next one begins anew.
-                self.journal.write(&self.key, None).await.map_err(Error::journal)?;
+                self.note(None).await;
                 Err(error)
             }
         }
@@ -136,21 +142,32 @@ impl SubmitOnce<'_> {
 
     /// Looks for the run until it is found, or could have been.
     async fn look_for(&mut self, intent: SubmissionIntent, mut why: Option<Error>) -> Result<RunHandle, Error> {
-        let settings = self.runs.client.settings();
-        let certain = settings.run_submit_timeout + LAG;
-        let patience = self.resend_after.map_or(certain, |time| time.max(certain));
+        let start = Instant::now();
+        // It is sent twice at most.
+        let certain = self.runs.client.settings().run_submit_timeout * 2 + LAG;
         loop {
-            if let Some(run) = self.find(&intent.token).await? {
-                return self.found(intent, run).await;
-            }
-            // A clock that was set back makes it wait no longer than once more.
-            let passed = self.now().duration_since(intent.sent_at).unwrap_or_default();
-            if passed >= patience && self.resend_after.take().is_some() {
-                tracing::warn!(token = intent.token, "the run was not found, and is submitted again");
-                return Box::pin(self.send(intent.token)).await;
-            }
-            if passed >= certain && self.resend_after.is_none() {
-                return Err(why.take().unwrap_or_else(Error::lost));
+            let looked = match self.find(&intent.token).await {
+                Ok(Some(run)) => return self.found(intent, run).await,
+                Ok(None) => true,
+                Err(error) if error.api().is_some_and(ApiError::is_transient) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the run could not be looked for");
+                    why.get_or_insert(error);
+                    false
+                }
+                Err(error) => return Err(Error::lost(Some(error))),
+            };
+            // A clock that was set back is no measure.
+            let passed = self.now().duration_since(intent.sent_at).unwrap_or_else(|_| start.elapsed());
+            if passed >= certain {
+                match self.resend_after {
+                    Some(time) if passed < time => {}
+                    Some(_) if looked => {
+                        self.resend_after = None;
+                        tracing::warn!(token = intent.token, "the run was not found, and is submitted again");
+                        return Box::pin(self.send(Some(intent))).await;
+                    }
+                    _ => return Err(Error::lost(why)),
+                }
             }
             wait(PAUSE).await;
         }
@@ -166,11 +183,20 @@ impl SubmitOnce<'_> {
 
     async fn found(&self, intent: SubmissionIntent, run: RunId) -> Result<RunHandle, Error> {
         let intent = SubmissionIntent { run: Some(run.clone()), ..intent };
-        // It is there, whether or not that is written down.
-        if let Err(error) = self.journal.write(&self.key, Some(&intent)).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, %run, "the run could not be written down");
-        }
+        self.note(Some(&intent)).await;
         Ok(self.runs.client.run(run))
+    }
+
+    /// Writes down what is so, whether or not it can be written down.
+    async fn note(&self, intent: Option<&SubmissionIntent>) {
+        if let Err(error) = self.journal.write(&self.key, intent).await {
+            let token = intent.map(|intent| intent.token.as_str());
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                token,
+                "the journal of submissions cannot be written"
+            );
+        }
     }
 
     fn now(&self) -> SystemTime {

@@ -21,6 +21,8 @@ fn what_a_client_says_of_a_run_is_what_the_platform_reads() {
         ("GITHUB_REPOSITORY", "lab/pipeline"),
         ("GITHUB_RUN_ID", "7"),
         ("GITHUB_TOKEN", "canary"),
+        ("GITHUB_PAT", "canary"),
+        ("RUNNER_SECRET", "canary"),
         ("RUNNER_OS", "Linux"),
         ("HOME", "canary"),
     ];

@@ -154,3 +154,26 @@ async fn a_page_may_have_another_size_and_order() {
     let some: Vec<_> = scripted(&server.uri()).applications().list_with(query).try_collect().await.unwrap();
     assert_eq!(some.len(), 3);
 }
+
+#[tokio::test]
+async fn pages_arrive_though_their_reader_does_something_else_for_longer_than_they_may_take() {
+    let server = long(12, std::time::Duration::from_millis(20)).await;
+    let mut settings = platform_resources::Settings::at(&server.uri().parse().unwrap()).unwrap();
+    settings.application.timeout = std::time::Duration::from_millis(500);
+    let provider = auth_core::async_provider_fn(|_| async { Ok("external") });
+    let client = platform_resources::Client::builder(settings).with_token_provider(provider).build().unwrap();
+    let mut list = client.applications().list();
+    let mut count = 0;
+    while list.try_next().await.unwrap().is_some() {
+        count += 1;
+        if count % 400 == 250 {
+            // Nobody asks for the next entry meanwhile.
+            let busy = tokio::time::timeout(std::time::Duration::from_millis(700), std::future::pending::<()>());
+            busy.await.unwrap_err();
+        }
+    }
+    assert_eq!(count, 1207);
+    let pages = pages_asked(&server).await;
+    let once: std::collections::BTreeSet<_> = pages.iter().collect();
+    assert_eq!(once.len(), pages.len(), "none is asked for twice: {pages:?}");
+}

@@ -165,6 +165,55 @@ async fn what_is_refused_or_cannot_be_written_down_was_not_submitted() {
     assert_eq!(runs(&lab).await, 1);
 }
 
+#[tokio::test]
+async fn a_platform_that_is_away_altogether_leaves_a_submission_uncertain_and_the_intent_in_its_place() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let (client, clock) = client(&lab);
+    let submission = submission(&lab).await;
+    client.runs().dry_run(submission.clone()).await.unwrap();
+    let control = lab.emulator.control().unwrap();
+    let away = Effect::Status { status: 503, body: None };
+    control.inject(&Fault::new(away).on(Server::Api).with_path("/api/v1/runs")).await.unwrap();
+    let waiting = client.runs().submit_once("k", submission.clone(), &journal).submit();
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_millis(1500), &mut waiting).await.is_err());
+    clock.advance(Duration::from_secs(60));
+    assert!(waiting.await.unwrap_err().is_submission_uncertain());
+    assert!(journal.intents.lock().unwrap()["k"].run.is_none());
+    control.clear_faults().await.unwrap();
+    // A second call finds that there is none, and does not submit by itself.
+    let error = client.runs().submit_once("k", submission, &journal).submit().await.unwrap_err();
+    assert!(error.is_submission_uncertain() && runs(&lab).await == 0, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_journal_that_breaks_after_the_submission_does_not_hide_it() {
+    let (lab, journal) = (Lab::open().await, Breaking(Journal::default(), std::sync::atomic::AtomicUsize::new(1)));
+    let (client, _) = client(&lab);
+    lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
+    let run = client.runs().submit_once("k", submission(&lab).await, &journal).submit().await.unwrap();
+    assert_eq!(runs(&lab).await, 1);
+    assert!(run.get().await.is_ok());
+}
+
+/// A journal that can be written so often.
+#[derive(Debug)]
+struct Breaking(Journal, std::sync::atomic::AtomicUsize);
+
+#[async_trait]
+impl SubmissionJournal for Breaking {
+    async fn read(&self, key: &str) -> io::Result<Option<SubmissionIntent>> {
+        self.0.read(key).await
+    }
+
+    async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let left = self.1.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        left.map_err(|_| io::Error::other("the disk is full"))?;
+        self.0.write(key, intent).await
+    }
+}
+
 impl Lab {
     async fn asked_to_submit(&self) -> usize {
         let journal = self.emulator.control().unwrap().journal(Server::Api).await.unwrap();

@@ -158,3 +158,74 @@ async fn a_submission_is_sent_once_more_after_a_401_alone() {
     lab.client.runs().submit(submission).await.unwrap();
     assert_eq!(lab.asked("/api/v1/runs").await, 2);
 }
+
+#[tokio::test]
+async fn an_error_has_all_its_causes_and_says_when_somebody_must_log_in() {
+    use std::error::Error;
+
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut settings = Settings::at(&format!("http://{free}").parse().unwrap()).unwrap();
+    settings.me.attempts = 1;
+    let builder = Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") }));
+    let error = builder.build().unwrap().me().await.unwrap_err();
+    let chain = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
+    let said: Vec<_> = chain.map(ToString::to_string).collect();
+    assert!(said.len() > 2 && said.iter().any(|cause| cause.contains(&free.to_string())), "{said:?}");
+    assert!(!error.is_login_required());
+
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
+    let refuses = async_provider_fn(|_| async { Err::<String, _>(auth_core::TokenError::refused("invalid_grant")) });
+    let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
+    let error = Client::builder(settings).with_token_provider(refuses).build().unwrap().me().await.unwrap_err();
+    assert!(error.is_login_required() && requests(&server).await == 0, "{error:?}");
+    assert!(client(&server, |_| {}).me().await.unwrap_err().is_login_required());
+}
+
+#[tokio::test]
+async fn a_deadline_bounds_the_wait_for_a_token_and_a_submission_too() {
+    let server = MockServer::start().await;
+    let never = async_provider_fn(|_| std::future::pending::<Result<String, auth_core::TokenError>>());
+    let settings = || Settings::at(&server.uri().parse().unwrap()).unwrap();
+    let waiting = Client::builder(settings()).with_token_provider(never).build().unwrap();
+    let error = waiting.with_deadline(Duration::from_millis(50)).me().await.unwrap_err();
+    assert!(error.to_string().contains("in time"), "{error:?}");
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(201).set_delay(Duration::from_secs(60)))
+        .mount(&server)
+        .await;
+    let hasty = client(&server, |_| {}).with_deadline(Duration::from_millis(50));
+    let token = platform_resources::models::ShareTokenCreation::new();
+    assert!(hasty.share_tokens().create(token).await.unwrap_err().api().unwrap().is_uncertain());
+}
+
+#[tokio::test]
+async fn whoever_has_less_time_does_not_decide_for_others() {
+    let server = MockServer::start().await;
+    let slow = ResponseTemplate::new(200).set_body_json(run("r")).set_delay(Duration::from_millis(300));
+    Mock::given(method("GET")).respond_with(slow).mount(&server).await;
+    let client = client(&server, |settings| settings.run.attempts = 1);
+    let hasty = client.clone().with_deadline(Duration::from_millis(20)).run("r");
+    let patient = client.run("r");
+    let (hasty, patient) = tokio::join!(hasty.get(), patient.get());
+    assert!(hasty.is_err());
+    patient.unwrap();
+}
+
+#[test]
+fn what_a_client_does_can_be_done_in_any_task() {
+    fn travels<T: Send>(_: T) {}
+    let settings = Settings::at(&"https://platform.test".parse().unwrap()).unwrap();
+    let client =
+        Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("t") })).build().unwrap();
+    let submission = RunSubmission::new("a", vec![]);
+    let (runs, handle) = (client.runs(), client.run("r"));
+    travels(client.me());
+    travels(runs.submit(submission));
+    travels(runs.list());
+    travels(handle.wait(None));
+    travels(handle.watch());
+    travels(handle.cancel());
+    travels(handle.edit_metadata(|_| {}));
+    travels(handle.update_metadata(platform_resources::Patch::Null, None));
+}

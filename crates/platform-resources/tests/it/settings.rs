@@ -137,6 +137,15 @@ fn no_secret_is_shown() {
 }
 
 #[test]
+fn settings_of_a_root_are_those_that_nothing_outside_decides_about() {
+    let production = Settings::at(&"https://platform.aignostics.com".parse().unwrap()).unwrap();
+    assert_eq!((production.environment, production.refresh_token), (Some("production"), None));
+    let other = Settings::at(&"http://127.0.0.1:9000".parse().unwrap()).unwrap();
+    assert_eq!((other.environment, other.token_url.as_str()), (None, "http://127.0.0.1:9000/oauth/token"));
+    assert!(Settings::at(&"http://platform.test".parse().unwrap()).is_err());
+}
+
+#[test]
 fn the_environment_comes_before_the_working_folder_and_that_before_the_file_of_the_user() {
     let (home, working) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     fs::create_dir(home.path().join(".aignostics")).unwrap();
