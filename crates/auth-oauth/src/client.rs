@@ -4,12 +4,13 @@ mod assertion;
 mod authentication;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenError, TokenKey, TokenKeyBuilder, TokenRequest};
 use auth_http::HttpClient;
 use url::Url;
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, TIMEOUT};
 use crate::{Endpoints, JwtVerifier, OAuthError};
 
 pub use assertion::{PrivateKey, PrivateKeyError};
@@ -46,6 +47,7 @@ struct Inner {
     scopes: Vec<String>,
     verifier: Option<JwtVerifier>,
     clock: Arc<dyn Clock>,
+    timeout: Duration,
 }
 
 impl OAuthClient {
@@ -62,6 +64,7 @@ impl OAuthClient {
             scopes: Vec::new(),
             verifier: None,
             clock: Arc::new(SystemClock),
+            timeout: TIMEOUT,
         }))
     }
 
@@ -116,6 +119,11 @@ impl OAuthClient {
         self.with(|inner| inner.clock = clock)
     }
 
+    /// How long one question to the provider may take; 30 s unless something is said.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        self.with(|inner| inner.timeout = timeout)
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
@@ -162,8 +170,8 @@ impl OAuthClient {
 
     /// The proof of who asks.
     pub(crate) fn authenticated(&self, exchange: Exchange) -> Result<Exchange, OAuthError> {
-        let Inner { authentication, id, endpoints, clock, .. } = &*self.0;
-        authentication.prove(exchange, id, &endpoints.issuer, clock.now())
+        let Inner { authentication, id, endpoints, clock, timeout, .. } = &*self.0;
+        authentication.prove(exchange.with_timeout(*timeout), id, &endpoints.issuer, clock.now())
     }
 
     pub(crate) fn token_endpoint(&self) -> Url {

@@ -11,7 +11,7 @@ use url::form_urlencoded::Serializer;
 
 use crate::OAuthError;
 
-/// An exchange with the identity provider takes no longer than this.
+/// An exchange with the identity provider takes no longer than this, unless something else is said.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers of an identity provider are small; a larger one is a mistake or an attack.
 pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
@@ -24,6 +24,7 @@ pub(crate) struct Exchange {
     fields: String,
     authorization: Option<Secret>,
     secrets: Vec<Secret>,
+    timeout: Duration,
 }
 
 /// What came back, whatever its status.
@@ -43,7 +44,7 @@ struct Refusal {
 
 impl Exchange {
     pub(crate) fn new(endpoint: Url) -> Self {
-        Self { endpoint, fields: String::new(), authorization: None, secrets: Vec::new() }
+        Self { endpoint, fields: String::new(), authorization: None, secrets: Vec::new(), timeout: TIMEOUT }
     }
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
@@ -63,6 +64,12 @@ impl Exchange {
         value.into_iter().fold(self, |exchange, value| exchange.with(name, value))
     }
 
+    /// It takes no longer than this.
+    pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// A header that proves who asks by a `secret`.
     pub(crate) fn with_authorization(mut self, value: Secret, secret: &Secret) -> Self {
         self.secrets.extend([value.clone(), secret.clone()]);
@@ -72,7 +79,7 @@ impl Exchange {
 
     fn into_request(self) -> Request {
         let request = Request::new(Method::Post, self.endpoint)
-            .with_timeout(TIMEOUT)
+            .with_timeout(self.timeout)
             .with_header("accept", "application/json")
             .with_body("application/x-www-form-urlencoded", self.fields);
         self.authorization.iter().fold(request, |request, value| request.with_header("authorization", value.expose()))

@@ -1,7 +1,9 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use auth_core::TokenError;
 use platform_api::ApiError;
+use platform_api::models::ApplicationId;
 
 use crate::Problem;
 
@@ -20,7 +22,7 @@ enum Kind {
     #[error("the run was not submitted: its inputs are not what the application asks for (problems: {})", .0.len())]
     Invalid(Vec<Problem>),
     #[error("nobody knows whether the run was submitted: look for it before it is submitted again")]
-    Uncertain(#[source] Arc<ApiError>),
+    Uncertain(#[source] Arc<ApiError>, Box<UncertainSubmission>),
     #[error("a run was submitted before and is not found: it may have been accepted, or may never have arrived")]
     Lost(#[source] Option<Box<Error>>),
     #[error("the journal of submissions cannot be used, so nothing was submitted")]
@@ -56,6 +58,18 @@ enum Kind {
     #[cfg(feature = "download")]
     #[error("the storage answered {0} when it was asked for the file")]
     StorageStatus(u16),
+}
+
+/// A submission that nobody knows the end of: a run with these items, submitted by the caller since then, is the one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UncertainSubmission {
+    /// When it was about to be sent.
+    pub since: SystemTime,
+    /// The application.
+    pub application: ApplicationId,
+    /// The names of its items.
+    pub external_ids: Vec<String>,
 }
 
 #[cfg(feature = "login")]
@@ -126,9 +140,9 @@ impl Error {
     }
 
     /// A submission that may have arrived.
-    pub(crate) fn uncertain(self) -> Self {
+    pub(crate) fn uncertain(self, submission: UncertainSubmission) -> Self {
         match self.0 {
-            Kind::Api(error) if error.is_uncertain() => Kind::Uncertain(error).into(),
+            Kind::Api(error) if error.is_uncertain() => Kind::Uncertain(error, Box::new(submission)).into(),
             kind => kind.into(),
         }
     }
@@ -227,7 +241,7 @@ impl Error {
     /// What the platform or the way to it has to do with the failure, if anything.
     pub fn api(&self) -> Option<&ApiError> {
         match &self.0 {
-            Kind::Api(error) | Kind::Uncertain(error) => Some(error),
+            Kind::Api(error) | Kind::Uncertain(error, _) => Some(error),
             _ => None,
         }
     }
@@ -253,7 +267,15 @@ impl Error {
 
     /// A submission was sent, and nobody knows whether the platform has accepted it: it may be billed.
     pub fn is_submission_uncertain(&self) -> bool {
-        matches!(self.0, Kind::Uncertain(_) | Kind::Lost(_))
+        matches!(self.0, Kind::Uncertain(..) | Kind::Lost(_))
+    }
+
+    /// What is needed to find out whether a submission was accepted; of [`Runs::submit`](crate::Runs::submit) alone.
+    pub fn uncertain_submission(&self) -> Option<&UncertainSubmission> {
+        match &self.0 {
+            Kind::Uncertain(_, submission) => Some(submission),
+            _ => None,
+        }
     }
 
     /// What is to be submitted once could not be written down.

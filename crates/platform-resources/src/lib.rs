@@ -53,7 +53,7 @@ pub use client::{BuildError, Client, ClientBuilder};
 pub use documents::Documents;
 #[cfg(feature = "download")]
 pub use download::{ArtifactReport, Event, ItemReport, RunDownload, RunReport};
-pub use error::Error;
+pub use error::{Error, UncertainSubmission};
 pub use health::Health;
 pub use outcome::{ArtifactOutcome, By, Done, ItemOutcome, RunOutcome};
 pub use pages::List;

@@ -4,6 +4,7 @@ use platform_api::models::{Run, RunSubmission};
 use platform_api::operations::{ListRuns, SubmitRun};
 
 use crate::core::Group;
+use crate::error::UncertainSubmission;
 use crate::{Client, Error, List, RunHandle, validation};
 
 pub use once::{SubmissionIntent, SubmissionJournal, SubmitOnce};
@@ -64,7 +65,8 @@ impl Runs {
     /// # Errors
     ///
     /// [`Error::problems`] if items are not what the application asks for; [`Error::is_submission_uncertain`] if the run may
-    /// have been accepted though no answer says so; otherwise the platform could not be asked, or refused.
+    /// have been accepted though no answer says so, with what is needed to find out ([`Error::uncertain_submission`]);
+    /// otherwise the platform could not be asked, or refused.
     pub async fn submit(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
         let Checked { submission } = self.dry_run(submission).await?;
         self.send(submission).await
@@ -73,7 +75,12 @@ impl Runs {
     /// Sends what was checked.
     async fn send(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
         let timeout = self.client.settings().run_submit_timeout;
+        let uncertain = UncertainSubmission {
+            since: self.client.core.clock().now(),
+            application: submission.application_id.clone(),
+            external_ids: submission.items.iter().map(|item| item.external_id.clone()).collect(),
+        };
         let submitted = self.client.core.create(SubmitRun::new(submission), timeout, &[Group::Run]).await;
-        Ok(self.client.run(submitted.map_err(Error::uncertain)?.run_id))
+        Ok(self.client.run(submitted.map_err(|error| error.uncertain(uncertain))?.run_id))
     }
 }

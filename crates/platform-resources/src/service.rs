@@ -281,6 +281,7 @@ impl ServiceBuilder {
             .with_key_lifetime(settings.jwks_lifetime);
         let client = |id: &str| {
             let client = OAuthClient::new(http.clone(), endpoints.clone(), id).with_audience(&settings.audience);
+            let client = client.with_timeout(settings.auth.timeout);
             let client = client.with_scopes(&settings.scopes).with_verifier(verifier.clone());
             settings.organization_id.iter().fold(client, OAuthClient::with_organization)
         };

@@ -67,7 +67,8 @@ pub struct Settings {
     pub cache_folder: PathBuf,
     /// Where people see how the platform is (`STATUS_PAGE_URL`).
     pub status_page_url: Option<Url>,
-    /// Requests to the identity provider (`AUTH_…`).
+    /// Requests to the identity provider (`AUTH_…`): only how long one may take matters, as a refresh token cannot be sent
+    /// twice.
     pub auth: OperationSettings,
     /// Who the user is (`ME_…`).
     pub me: OperationSettings,
@@ -119,9 +120,9 @@ pub struct BucketSettings {
     pub region: String,
     /// Where the storage is spoken to (`BUCKET_ENDPOINT`).
     pub endpoint: Url,
-    /// How long a URL for an upload is good (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    /// How long a URL for an upload is good, for whoever makes one (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
     pub upload_lifetime: Duration,
-    /// How long a URL for a download is good (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    /// How long a URL for a download is good, for whoever makes one (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
     pub download_lifetime: Duration,
 }
 

@@ -145,3 +145,13 @@ async fn what_a_provider_says_of_an_error_is_shown_without_what_could_be_more_th
         assert_eq!(error.is_transient(), status == 502, "{shown}");
     }
 }
+
+#[tokio::test]
+async fn a_question_takes_no_longer_than_it_may() {
+    let issuer = Issuer::start().await;
+    let slow = ResponseTemplate::new(200).set_delay(std::time::Duration::from_secs(60));
+    Mock::given(path("/oauth/token")).respond_with(slow).mount(&issuer.server).await;
+    let client = client(&issuer).with_timeout(std::time::Duration::from_millis(50));
+    let error = ClientCredentials::new(client).token(&TokenRequest::new()).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+}

@@ -1,3 +1,7 @@
+use platform_api::models::Scheduling;
+use serde_json::{Map, json};
+
+use super::run::check_run;
 use super::*;
 
 fn at(text: &str) -> SystemTime {

@@ -144,6 +144,8 @@ async fn a_submission_is_sent_once_whatever_becomes_of_it() {
         let before = lab.asked("/api/v1/runs").await;
         let error = client.runs().submit(submission.clone()).await.unwrap_err();
         assert_eq!(error.is_submission_uncertain(), is_uncertain, "{error:?}");
+        let names = error.uncertain_submission().map(|submission| submission.external_ids.clone());
+        assert_eq!(names, is_uncertain.then(|| vec![submission.items[0].external_id.clone()]));
         assert_eq!(lab.asked("/api/v1/runs").await, before + 1, "{error:?}");
     }
 }

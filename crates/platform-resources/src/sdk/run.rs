@@ -1,0 +1,304 @@
+use std::time::SystemTime;
+
+use platform_api::models::{Me, Scheduling};
+use platform_api::{JsonObject, JsonValue, Timestamp};
+use serde_json::{Map, json};
+
+use super::{KEY, RUN, SdkMetadataError, moment, put};
+
+/// A tag of this kind must end in one of the values.
+const CASE: (&str, [&str; 5]) = (
+    "__aignx_validation_case:",
+    ["send_succeeded", "send_recoverable_error", "send_system_error", "send_user_error", "do_nothing"],
+);
+/// So long a `FLEX_START` run lasts unless something is said, in minutes.
+const FLEX_START_MINUTES: u32 = 720;
+/// So long nodes are waited for unless something is said, in minutes.
+const NODE_MINUTES: u32 = 30;
+
+/// What GitHub Actions says of a job by itself: whatever else has such a name may be a secret of somebody's.
+const GITHUB: [&str; 25] = [
+    "GITHUB_ACTION",
+    "GITHUB_ACTOR",
+    "GITHUB_ACTOR_ID",
+    "GITHUB_API_URL",
+    "GITHUB_BASE_REF",
+    "GITHUB_EVENT_NAME",
+    "GITHUB_HEAD_REF",
+    "GITHUB_JOB",
+    "GITHUB_REF",
+    "GITHUB_REF_NAME",
+    "GITHUB_REF_TYPE",
+    "GITHUB_REPOSITORY",
+    "GITHUB_REPOSITORY_ID",
+    "GITHUB_REPOSITORY_OWNER",
+    "GITHUB_RUN_ATTEMPT",
+    "GITHUB_RUN_ID",
+    "GITHUB_RUN_NUMBER",
+    "GITHUB_SERVER_URL",
+    "GITHUB_SHA",
+    "GITHUB_TRIGGERING_ACTOR",
+    "GITHUB_WORKFLOW",
+    "GITHUB_WORKFLOW_REF",
+    "RUNNER_ARCH",
+    "RUNNER_ENVIRONMENT",
+    "RUNNER_OS",
+];
+
+/// By what a run is submitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Interface {
+    /// A program.
+    #[default]
+    Script,
+    /// A command.
+    Cli,
+    /// A desktop application.
+    Launchpad,
+}
+
+/// Who had it submitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Initiator {
+    /// A person.
+    #[default]
+    User,
+    /// A test.
+    Test,
+    /// Another system.
+    Bridge,
+}
+
+/// How processors are paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Provisioning {
+    /// Cheap, and taken away when others need them.
+    Spot,
+    /// At once.
+    OnDemand,
+    /// When there are some, for a time that is known beforehand.
+    FlexStart,
+}
+
+/// SDK metadata of a run.
+///
+/// ```
+/// use platform_resources::{Provisioning, RunSdkMetadata};
+///
+/// let sdk = RunSdkMetadata::new("pipeline/1.0").with_tag("cohort-7").with_note("second reading").with_cpu(Provisioning::Spot);
+/// let mut metadata = serde_json::Map::new();
+/// sdk.write(&mut metadata, std::time::SystemTime::now())?;
+/// assert_eq!(metadata["sdk"]["tags"][0], "cohort-7");
+/// # Ok::<(), platform_resources::SdkMetadataError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RunSdkMetadata {
+    fields: JsonObject,
+    interface: Interface,
+    initiator: Initiator,
+}
+
+impl RunSdkMetadata {
+    /// The metadata of a run that the program `user_agent` submits, such as `pipeline/1.0`.
+    pub fn new(user_agent: impl Into<String>) -> Self {
+        let mut fields = Map::new();
+        fields.insert("user_agent".to_owned(), user_agent.into().into());
+        Self { fields, interface: Interface::default(), initiator: Initiator::default() }
+    }
+
+    /// By what it is submitted; a script unless something is said.
+    pub fn with_interface(mut self, interface: Interface) -> Self {
+        self.interface = interface;
+        self
+    }
+
+    /// Who has it submitted; a user unless something is said.
+    pub fn with_initiator(mut self, initiator: Initiator) -> Self {
+        self.initiator = initiator;
+        self
+    }
+
+    /// A tag to find it by; may be called for each of several.
+    pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
+        let tags = self.fields.entry("tags").or_insert_with(|| json!([]));
+        let tag = JsonValue::from(tag.into());
+        if let JsonValue::Array(tags) = tags
+            && !tags.contains(&tag)
+        {
+            tags.push(tag);
+        }
+        self
+    }
+
+    /// A text for people.
+    pub fn with_note(self, note: impl Into<String>) -> Self {
+        self.with("note", note.into().into())
+    }
+
+    /// Who submits it.
+    pub fn with_user(self, me: &Me) -> Self {
+        let (user, organization) = (&me.user, &me.organization);
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let user = json!({
+            "organization_id": organization.id, "organization_name": text(&organization.name),
+            "user_email": text(&user.email), "user_id": user.id,
+        });
+        self.with("user", user)
+    }
+
+    /// What GitHub Actions says of the job, if the `variables` of the environment come from there.
+    pub fn with_ci<N: AsRef<str>, V: Into<String>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        let named = variables.into_iter().filter(|(name, _)| GITHUB.contains(&name.as_ref()));
+        let mut github: JsonObject =
+            named.map(|(name, value)| (name.as_ref().to_ascii_lowercase(), JsonValue::from(value.into()))).collect();
+        if github.is_empty() {
+            return self;
+        }
+        let part = |name: &str| github.get(name).and_then(JsonValue::as_str).map(str::to_owned);
+        let url = part("github_server_url").zip(part("github_repository")).zip(part("github_run_id"));
+        if let Some(((server, repository), run)) = url {
+            github.insert("run_url".to_owned(), format!("{server}/{repository}/actions/runs/{run}").into());
+        }
+        self.with("ci", json!({ "github": github }))
+    }
+
+    /// When it should be done, and when it is of no more use.
+    pub fn with_scheduling(self, scheduling: &Scheduling) -> Self {
+        let dates = [("due_date", scheduling.due_date), ("deadline", scheduling.deadline)];
+        let dates: JsonObject =
+            dates.into_iter().filter_map(|(name, date)| Some((name.to_owned(), date?.to_string().into()))).collect();
+        self.with("scheduling", dates.into())
+    }
+
+    /// Whether its results go to the portal of the platform.
+    pub fn with_portal(self, onboard: bool) -> Self {
+        self.with("workflow", json!({ "onboard_to_aignostics_portal": onboard }))
+    }
+
+    /// The graphics processors: `L4` or `A100`, up to 8 for a slide. How long a run may last (1 to 3,600 minutes) is for
+    /// [`Provisioning::FlexStart`] alone, and 720 there unless something is said.
+    pub fn with_gpu(self, kind: &str, provisioning: Provisioning, most: u32, minutes: Option<u32>) -> Self {
+        let mut gpu =
+            json!({ "gpu_type": kind, "provisioning_mode": provisioning.as_str(), "max_gpus_per_slide": most });
+        let usual = (provisioning == Provisioning::FlexStart).then_some(FLEX_START_MINUTES);
+        if let Some(minutes) = minutes.or(usual) {
+            gpu["flex_start_max_run_duration_minutes"] = minutes.into();
+        }
+        self.with_pipeline("gpu", gpu)
+    }
+
+    /// The other processors.
+    pub fn with_cpu(self, provisioning: Provisioning) -> Self {
+        self.with_pipeline("cpu", json!({ "provisioning_mode": provisioning.as_str() }))
+    }
+
+    /// How long nodes are waited for: 1 to 3,600 minutes, 30 unless something is said.
+    pub fn with_node_timeout(self, minutes: u32) -> Self {
+        self.with_pipeline("node_acquisition_timeout_minutes", minutes.into())
+    }
+
+    fn with(mut self, name: &str, value: JsonValue) -> Self {
+        self.fields.insert(name.to_owned(), value);
+        self
+    }
+
+    fn with_pipeline(mut self, name: &str, value: JsonValue) -> Self {
+        let usual = || json!({ "node_acquisition_timeout_minutes": NODE_MINUTES });
+        self.fields.entry("pipeline").or_insert_with(usual)[name] = value;
+        self
+    }
+
+    /// Writes it into the metadata of a run, at the moment `now`. Of what was there before, the moments of its making and of
+    /// its submission stay.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it; then nothing is written.
+    pub fn write(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
+        let moment = moment(now)?;
+        let before = metadata.get(KEY);
+        let kept = |pointer: &str| before.and_then(|before| before.pointer(pointer)).cloned();
+        let mut sdk = self.fields.clone();
+        sdk.insert("schema_version".to_owned(), RUN.version());
+        sdk.insert("created_at".to_owned(), kept("/created_at").unwrap_or_else(|| moment.clone()));
+        sdk.insert("updated_at".to_owned(), moment.clone());
+        let submission = json!({
+            "date": kept("/submission/date").unwrap_or(moment),
+            "interface": self.interface.as_str(), "initiator": self.initiator.as_str(),
+        });
+        sdk.insert("submission".to_owned(), submission);
+        let sdk = JsonValue::Object(sdk);
+        let mut problems = check_run(&sdk);
+        problems.extend(dates(&sdk, now));
+        put(metadata, sdk, problems)
+    }
+
+    /// The JSON Schema of what stands under the key.
+    pub fn schema() -> &'static JsonValue {
+        &RUN.document
+    }
+}
+
+pub(super) fn check_run(sdk: &JsonValue) -> Vec<String> {
+    let mut problems = RUN.check(sdk);
+    let tags = sdk["tags"].as_array().into_iter().flatten().filter_map(JsonValue::as_str);
+    for tag in tags {
+        if let Some(case) = tag.strip_prefix(CASE.0)
+            && !CASE.1.contains(&case)
+        {
+            problems.push(format!("{KEY}/tags: `{tag}` must end in one of {}", CASE.1.join(", ")));
+        }
+    }
+    problems
+}
+
+/// What is wrong with the dates of the scheduling.
+fn dates(sdk: &JsonValue, now: SystemTime) -> Vec<String> {
+    let date = |name: &str| sdk["scheduling"][name].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let (due, deadline) = (date("due_date"), date("deadline"));
+    let mut problems = Vec::new();
+    for (name, date) in [("due_date", due), ("deadline", deadline)] {
+        if let Some(date) = date.filter(|date| SystemTime::from(*date) <= now) {
+            problems.push(format!("{KEY}/scheduling/{name}: {date} is not in the future"));
+        }
+    }
+    if let (Some(due), Some(deadline)) = (due, deadline)
+        && due > deadline
+    {
+        problems.push(format!("{KEY}/scheduling/due_date: {due} is after the deadline, {deadline}"));
+    }
+    problems
+}
+
+impl Interface {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Script => "script",
+            Self::Cli => "cli",
+            Self::Launchpad => "launchpad",
+        }
+    }
+}
+
+impl Initiator {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Test => "test",
+            Self::Bridge => "bridge",
+        }
+    }
+}
+
+impl Provisioning {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Spot => "SPOT",
+            Self::OnDemand => "ON_DEMAND",
+            Self::FlexStart => "FLEX_START",
+        }
+    }
+}
