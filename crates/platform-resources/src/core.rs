@@ -1,5 +1,5 @@
-//! The one way to the platform: what is read may come from the cache, and is tried again; what is written is neither, and
-//! takes out of the cache what it can have changed.
+//! The one way to the platform. What is read may come from the cache; what has the same effect once and twice is tried again;
+//! what is created is sent once. A change takes out of the cache what it can have changed.
 //!
 //! Where it is hard:
 //! - **Whose answer is it?** An answer is kept under the token that it was sent with, which is chosen first, and no other is
