@@ -19,7 +19,7 @@ use deviations::Deviations;
 use facts::Facts;
 
 const DOCUMENT: &str = "openapi/platform.json";
-pub(crate) const FACTS: &str = "openapi/reference.facts";
+const FACTS: &str = "openapi/reference.facts";
 const DEVIATIONS: &str = "openapi/deviations.toml";
 
 pub(crate) fn run(root: &Path, reference: Option<&Path>) -> Result<()> {

@@ -17,7 +17,8 @@ use crate::{Applications, Error, Grants, RunHandle, Runs, Settings, ShareTokens}
 /// they keep and their retries.
 ///
 /// What is read is kept for as long as the [settings](Settings) say, each answer under the token that it was asked with; a
-/// write forgets what it can have changed for whoever writes; others see it when their time is over. What fails and may pass is tried again, but no submission.
+/// write forgets what it can have changed for whoever writes; others see it when their time is over. What fails and may pass
+/// is tried again, but no submission.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) core: Core,
