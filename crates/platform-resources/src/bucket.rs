@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use auth_core::SystemClock;
 use auth_http::HttpClient;
-use platform_download::SignedBucket;
+use platform_download::{Downloader, SignedBucket};
 use url::Url;
 
 use crate::{BucketSettings, Client, Error};
@@ -11,13 +11,16 @@ use crate::{BucketSettings, Client, Error};
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     pub(crate) http: HttpClient,
+    /// What all downloads of a client share, unless they bring their own.
+    pub(crate) downloader: Downloader,
     endpoint: Url,
     region: String,
 }
 
 impl Storage {
     pub(crate) fn new(http: HttpClient, bucket: &BucketSettings) -> Self {
-        Self { http, endpoint: bucket.endpoint.clone(), region: bucket.region.clone() }
+        let downloader = Downloader::new(http.clone());
+        Self { http, downloader, endpoint: bucket.endpoint.clone(), region: bucket.region.clone() }
     }
 }
 

@@ -52,13 +52,17 @@ pub use applications::Applications;
 pub use client::{BuildError, Client, ClientBuilder};
 pub use documents::Documents;
 #[cfg(feature = "download")]
-pub use download::{ArtifactReport, Event, ItemReport, RunDownload, RunReport};
+pub use download::{
+    ArtifactReport, Event, FileEvent, FileProgress, ItemReport, Layout, RunDownload, RunReport, Selection,
+};
 pub use error::{Error, UncertainSubmission};
 pub use health::Health;
 pub use outcome::{ArtifactOutcome, By, Done, ItemOutcome, RunOutcome};
 pub use pages::List;
 #[cfg(feature = "download")]
-pub use platform_download::{DownloadError, FolderError, Outcome, ResultFolder};
+pub use platform_download::{
+    DownloadError, Downloader, FolderError, Outcome, Pattern, ResultFolder, Shard, Totals, Verification,
+};
 pub use run::{RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, Runs, SubmissionIntent, SubmissionJournal, SubmitOnce};
 pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};

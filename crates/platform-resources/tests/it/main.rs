@@ -12,5 +12,6 @@ mod once;
 mod resources;
 mod retries;
 mod secrets;
+mod selection;
 mod settings;
 mod submit;
