@@ -35,6 +35,7 @@ mod error;
 mod folder;
 mod manifest;
 mod name;
+mod signer;
 mod upload;
 
 pub use auth_http::SignedUrl;
@@ -45,4 +46,5 @@ pub use error::{DownloadError, FolderError, UploadError};
 pub use folder::ResultFolder;
 pub use manifest::ManifestEntry;
 pub use name::{escape, extension};
+pub use signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
 pub use upload::upload;

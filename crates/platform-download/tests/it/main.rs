@@ -4,6 +4,7 @@
 mod bucket;
 mod download;
 mod folder;
+mod signer;
 mod upload;
 
 use auth_http::HttpClient;
