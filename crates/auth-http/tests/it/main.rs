@@ -6,6 +6,7 @@ mod authority;
 #[path = "../support/exchange.rs"]
 mod exchange;
 mod requests;
+mod silence;
 #[path = "../support/server.rs"]
 mod server;
 mod tls;
