@@ -17,7 +17,7 @@ use auth_http::HttpClient;
 use auth_oauth::{DeviceLogin, Endpoints, JwtVerifier, OAuthClient};
 use clap::Args;
 use futures_util::TryStreamExt;
-use platform_download::{BucketError, DownloadError, FolderError, ResultFolder, SignedBucket, upload};
+use platform_download::{Bucket, DownloadError, FolderError, ResultFolder, SignError, upload};
 use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator};
 use platform_resources::models::{
     ApplicationId, ApplicationVersion, InputArtifactSubmission, ItemSubmission, RunSubmission,
@@ -132,7 +132,7 @@ fn describe(
     application: &ApplicationId,
     version: &ApplicationVersion,
     slides: &[Slide],
-    bucket: &SignedBucket,
+    bucket: &Bucket,
 ) -> Result<RunSubmission, Failure> {
     let input = version.input_artifacts.first().context("the application takes no input")?.name.as_str();
     let item = |slide: &Slide| {
@@ -140,17 +140,12 @@ fn describe(
         let artifact = InputArtifactSubmission::new(input, url, slide.describe());
         Ok(ItemSubmission::new(slide.name.as_str(), vec![artifact]))
     };
-    let items = slides.iter().map(item).collect::<Result<Vec<_>, BucketError>>()?;
+    let items = slides.iter().map(item).collect::<Result<Vec<_>, SignError>>()?;
     Ok(RunSubmission::new(application.as_str(), items).with_version_number(version.version_number.as_str()))
 }
 
 /// Uploads the slides to the bucket of the organisation.
-async fn upload_all(
-    client: &Client,
-    bucket: &SignedBucket,
-    slides: &[Slide],
-    progress: &Progress,
-) -> Result<(), Failure> {
+async fn upload_all(client: &Client, bucket: &Bucket, slides: &[Slide], progress: &Progress) -> Result<(), Failure> {
     let bytes = slides.iter().map(|slide| slide.metadata.bytes).sum();
     let bar = progress.upload(bytes);
     for slide in slides {

@@ -2,8 +2,8 @@
 //!
 //! A file under its final name is complete and has the checksum that was stated for it: bytes go to
 //! a `.part` file beside it, which is checked, synchronised and renamed. [`Downloader`] fetches what
-//! a [`Source`] resolves to, [`upload()`] sends a file to a signed URL that a [`SignedBucket`] makes,
-//! and a [`ResultFolder`] holds files with a manifest of them.
+//! a [`Source`] resolves to, [`upload()`] sends a file to a signed URL that a [`UrlSigner`] makes,
+//! a [`Bucket`] lists, finds and deletes objects, and a [`ResultFolder`] holds files with a manifest of them.
 //!
 //! This crate knows neither runs nor applications.
 //!
@@ -35,16 +35,18 @@ mod error;
 mod folder;
 mod manifest;
 mod name;
+mod retry;
 mod signer;
 mod upload;
 
 pub use auth_http::SignedUrl;
-pub use bucket::{BucketError, SignedBucket};
+pub use bucket::{Bucket, BucketError, Deleted, Deletion, ObjectEntry};
 pub use checksum::{Crc32c, Crc32cError};
 pub use download::{Downloader, Expected, Outcome, Source};
 pub use error::{DownloadError, FolderError, UploadError};
 pub use folder::ResultFolder;
 pub use manifest::ManifestEntry;
 pub use name::{escape, extension};
+pub use retry::RetryPolicy;
 pub use signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
 pub use upload::upload;

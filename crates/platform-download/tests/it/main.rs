@@ -5,6 +5,7 @@ mod bucket;
 mod download;
 mod folder;
 mod signer;
+mod storage;
 mod upload;
 
 use auth_http::HttpClient;

@@ -1,24 +1,15 @@
 //! Signed URLs at a storage that verifies them by code of its own.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::SystemClock;
 use auth_http::{Method, Request};
-use platform_download::{ObjectAddress, ServiceAccountKey, SignedUrl, UrlSigner};
-use platform_emulator::Emulator;
+use platform_download::{ObjectAddress, SignedUrl};
 
 use crate::http;
+use crate::storage::Storage;
 
 const NASTY: [&str; 6] =
     ["run 1/slide 2.svs", "größe/切片/🔬.svs", "plus+minus~", "100%/%2F%2e", "?a=1&b#c", "!*'();:@&=$,[]{}|\\^`<>\" "];
-
-async fn signer(emulator: &Emulator) -> UrlSigner {
-    let account = emulator.service_account("org_emulator").await.unwrap();
-    let json = serde_json::json!({ "client_email": account.client_email, "private_key": account.private_key });
-    let key = ServiceAccountKey::from_json(json.to_string().as_bytes()).unwrap();
-    UrlSigner::service_account(emulator.storage(), key, Arc::new(SystemClock)).unwrap()
-}
 
 async fn send(method: Method, url: &SignedUrl, body: &str) -> (u16, String) {
     let request = Request::new(method, url.expose().clone()).with_body("text/plain", body.to_owned());
@@ -33,8 +24,8 @@ fn object(key: &str) -> ObjectAddress {
 
 #[tokio::test]
 async fn a_url_of_a_service_account_leads_to_the_object_whatever_it_is_called() {
-    let emulator = Emulator::start().await.unwrap();
-    let signer = signer(&emulator).await;
+    let storage = Storage::start().await;
+    let signer = storage.service_account().await;
     for key in NASTY {
         let object = object(key);
         assert_eq!(send(Method::Put, &signer.put_url(&object, None).unwrap(), key).await.0, 200, "{key}");
@@ -47,8 +38,8 @@ async fn a_url_of_a_service_account_leads_to_the_object_whatever_it_is_called() 
 
 #[tokio::test]
 async fn a_url_is_good_for_what_was_signed_and_no_longer() {
-    let emulator = Emulator::builder().with_control().start().await.unwrap();
-    let signer = signer(&emulator).await;
+    let storage = Storage::start().await;
+    let signer = storage.service_account().await;
     let object = object("slide");
     let put = signer.put_url(&object, Duration::from_secs(60)).unwrap();
     assert_eq!(send(Method::Put, &put, "content").await.0, 200);
@@ -60,7 +51,7 @@ async fn a_url_is_good_for_what_was_signed_and_no_longer() {
         assert!(status == 403 && body.contains("SignatureDoesNotMatch"), "{status} {body}");
     }
     assert_eq!(send(Method::Get, &get, "").await, (200, "content".to_owned()));
-    emulator.control().unwrap().shift_clock(60).await.unwrap();
+    storage.control.shift_clock(60).await.unwrap();
     let (status, body) = send(Method::Get, &get, "").await;
     assert!(status == 400 && body.contains("ExpiredToken"), "{status} {body}");
 }
