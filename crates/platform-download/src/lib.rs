@@ -2,8 +2,8 @@
 //!
 //! A file under its final name is complete and has the checksum that was stated for it: bytes go to
 //! a `.part` file beside it, which is checked, synchronised and renamed. [`Downloader`] fetches what
-//! a [`Source`] resolves to, [`upload()`] sends a file to a signed URL that a [`UrlSigner`] makes,
-//! a [`Bucket`] lists, finds and deletes objects, and a [`ResultFolder`] holds files with a manifest of them.
+//! a [`Source`] resolves to, a [`ResultFolder`] holds files with a manifest of them, an [`Uploader`]
+//! sends files to a [`Bucket`], which lists, finds and deletes objects, and a [`UrlSigner`] signs the URLs for all that.
 //!
 //! This crate knows neither runs nor applications.
 //!
@@ -43,10 +43,10 @@ pub use auth_http::SignedUrl;
 pub use bucket::{Bucket, BucketError, Deleted, Deletion, ObjectEntry};
 pub use checksum::{Crc32c, Crc32cError};
 pub use download::{Downloader, Expected, Outcome, Source};
-pub use error::{DownloadError, FolderError, UploadError};
+pub use error::{DownloadError, FolderError};
 pub use folder::ResultFolder;
 pub use manifest::ManifestEntry;
 pub use name::{escape, extension};
 pub use retry::RetryPolicy;
 pub use signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
-pub use upload::upload;
+pub use upload::{Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded, Uploader};

@@ -152,6 +152,11 @@ impl UrlSigner {
         self.sign(&Unsigned::of(Method::Get, object), lifetime.into().unwrap_or(self.get_lifetime))
     }
 
+    /// A URL for one upload, that is good for as long as such are.
+    pub(crate) fn sign_put(&self, request: &Unsigned<'_>) -> Result<SignedUrl, SignError> {
+        self.sign(request, self.put_lifetime)
+    }
+
     /// A URL for one request. It names what it is meant to name, or is refused.
     pub(crate) fn sign(&self, request: &Unsigned<'_>, lifetime: Duration) -> Result<SignedUrl, SignError> {
         if !LIFETIMES.contains(&lifetime) {

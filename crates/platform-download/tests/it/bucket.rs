@@ -18,7 +18,7 @@ async fn find(bucket: &Bucket, pattern: &str) -> Vec<String> {
 }
 
 /// The bucket of a storage that a test scripts.
-fn scripted(server: &MockServer) -> Bucket {
+pub(crate) fn scripted(server: &MockServer) -> Bucket {
     let (endpoint, clock) = (server.uri().parse().unwrap(), Arc::new(SystemClock));
     let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &Secret::new("canary"), clock).unwrap();
     let retry = RetryPolicy::default().with_waits(Duration::ZERO, Duration::ZERO);

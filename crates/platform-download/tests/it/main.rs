@@ -7,6 +7,7 @@ mod folder;
 mod signer;
 mod storage;
 mod upload;
+mod wire;
 
 use auth_http::HttpClient;
 

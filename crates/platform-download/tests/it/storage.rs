@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use platform_download::{Bucket, RetryPolicy, ServiceAccountKey, UrlSigner};
 use platform_emulator::{BUCKET_REGION, Control, Effect, Emulator, Fault, INTERACTIVE_CLIENT_ID, JournalEntry, Server};
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::http;
 
@@ -17,6 +18,9 @@ pub(crate) struct Storage {
     pub(crate) control: Control,
     pub(crate) bucket: Bucket,
     http: HttpClient,
+    /// The id of the key and its secret.
+    key: (String, Secret),
+    clock: Arc<dyn Clock>,
 }
 
 impl Storage {
@@ -30,13 +34,15 @@ impl Storage {
         let emulator = Emulator::builder().with_control().start().await.unwrap();
         let me = me(&emulator).await;
         let text = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap().to_owned();
-        let secret = Secret::new(text("hmac_secret_access_key"));
-        let id = text("hmac_access_key_id");
-        let signer = UrlSigner::hmac(emulator.storage(), BUCKET_REGION, &id, &secret, clock).unwrap();
+        let key = (text("hmac_access_key_id"), Secret::new(text("hmac_secret_access_key")));
         let http = http();
-        let retry = RetryPolicy::default().with_waits(Duration::from_millis(1), Duration::from_millis(10));
-        let bucket = Bucket::new(http.clone(), signer, text("name")).with_retry(retry);
-        Self { control: emulator.control().unwrap(), emulator, bucket, http }
+        let bucket = bucket(&http, emulator.storage(), &key, clock.clone());
+        Self { control: emulator.control().unwrap(), emulator, bucket, http, key, clock }
+    }
+
+    /// The same bucket by way of another URL.
+    pub(crate) fn bucket_at(&self, endpoint: &Url) -> Bucket {
+        bucket(&self.http, endpoint, &self.key, self.clock.clone())
     }
 
     /// The same bucket by the key of a service account.
@@ -84,6 +90,12 @@ impl Storage {
     pub(crate) async fn keys(&self) -> Vec<String> {
         self.bucket.list("").map_ok(|entry| entry.key).try_collect().await.unwrap()
     }
+}
+
+fn bucket(http: &HttpClient, endpoint: &Url, (id, secret): &(String, Secret), clock: Arc<dyn Clock>) -> Bucket {
+    let signer = UrlSigner::hmac(endpoint, BUCKET_REGION, id, secret, clock).unwrap();
+    let retry = RetryPolicy::default().with_waits(Duration::from_millis(1), Duration::from_millis(10));
+    Bucket::new(http.clone(), signer, "emulator-bucket").with_retry(retry)
 }
 
 /// Who the first user is, with the keys of the bucket.
