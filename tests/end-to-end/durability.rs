@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auth_core::{Secret, SystemClock};
 use auth_http::{Method, Request};
-use platform_download::SignedBucket;
+use platform_download::{Bucket, UrlSigner};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use url::Url;
@@ -31,7 +31,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 struct Session {
     running: Running,
     token: String,
-    bucket: SignedBucket,
+    bucket: Bucket,
 }
 
 impl Session {
@@ -58,13 +58,14 @@ impl Session {
     }
 }
 
-async fn bucket(running: &Running, token: &str) -> SignedBucket {
+async fn bucket(running: &Running, token: &str) -> Bucket {
     let (_, me) = send(authorized(running, token, Method::Get, "/api/v1/me")).await;
     let text = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap();
     let secret = Secret::new(text("hmac_secret_access_key"));
     let region = running.ready["env"]["AIGNOSTICS_BUCKET_REGION_NAME"].as_str().unwrap();
     let id = text("hmac_access_key_id");
-    SignedBucket::new(running.url("storage", "/"), text("name"), region, id, &secret, Arc::new(SystemClock)).unwrap()
+    let signer = UrlSigner::hmac(&running.url("storage", "/"), region, id, &secret, Arc::new(SystemClock)).unwrap();
+    Bucket::new(http(), signer, text("name"))
 }
 
 /// A login by way of the page that answers itself, whose refresh token is good once.

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::{Authority, BearerPolicy, Secret, TokenSource};
-
+use futures_util::StreamExt;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
+use tokio::sync::Notify;
 
 use crate::proxy::{Proxy, Route};
 use crate::request::Body;
 use crate::roots::Roots;
 use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
 
-/// The longest time to establish a connection, and the longest silence on one.
-const DEFAULT_SILENCE: Duration = Duration::from_secs(30);
+/// The longest time to establish a connection, and the longest silence on one: the HTTP library would count the time that it
+/// takes to send a body as silence, so it is watched here.
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
 /// What the client calls itself.
 const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
@@ -71,19 +73,31 @@ impl HttpClient {
                 _ => builder = builder.header(name, value),
             }
         }
+        let moved = Arc::new(Notify::new());
         builder = match body {
             Body::Empty => builder,
             Body::Bytes(bytes) => builder.body(bytes),
-            Body::Stream(stream) => builder.body(reqwest::Body::wrap_stream(stream)),
+            Body::Stream(stream) => {
+                let moved = moved.clone();
+                builder.body(reqwest::Body::wrap_stream(stream.inspect(move |_| moved.notify_one())))
+            }
         };
         if let Some(timeout) = timeout {
             builder = builder.timeout(timeout);
         }
         let failed = |source| HttpError::send(method, &url, self.about.route.proxy(&url), &self.about.roots, source);
-        let response = builder.send().await.map_err(failed)?;
+        let response = tokio::select! {
+            answer = builder.send() => answer.map_err(failed)?,
+            () = silence(&moved) => return Err(HttpError::silent(method, &url)),
+        };
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "answered");
         Ok(Response::new(response, method, url))
     }
+}
+
+/// Ends when nothing has moved for too long.
+async fn silence(moved: &Notify) {
+    while tokio::time::timeout(SILENCE, moved.notified()).await.is_ok() {}
 }
 
 impl fmt::Debug for HttpClient {
@@ -175,8 +189,7 @@ impl HttpClientBuilder {
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .connect_timeout(DEFAULT_SILENCE)
-            .read_timeout(DEFAULT_SILENCE)
+            .connect_timeout(SILENCE)
             .gzip(self.decompression);
         if let Some((chain, key)) = &self.certificate {
             let pem = Secret::new(format!("{}\n{}", chain, key.expose()));

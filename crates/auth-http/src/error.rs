@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use auth_core::TokenError;
 use url::Url;
 
+use crate::client::SILENCE;
 use crate::{Method, redacted};
 
 /// Why a request has no answer. No variant shows a header, a body or the query of a URL.
@@ -31,6 +32,8 @@ enum Kind {
     Untrusted { request: String, proxy: Option<String>, trusted: String, source: reqwest::Error },
     #[error("the answer to {request} broke off")]
     Body { request: String, source: reqwest::Error },
+    #[error("{request} failed: nothing was heard of the server for {} s", SILENCE.as_secs())]
+    Silent { request: String },
     #[error("the answer to {request} is larger than {limit} bytes")]
     TooLarge { request: String, limit: usize },
 }
@@ -86,6 +89,10 @@ impl HttpError {
         Kind::Body { request: describe(method, url), source: source.without_url() }.into()
     }
 
+    pub(crate) fn silent(method: Method, url: &Url) -> Self {
+        Kind::Silent { request: describe(method, url) }.into()
+    }
+
     pub(crate) fn too_large(method: Method, url: &Url, limit: usize) -> Self {
         Kind::TooLarge { request: describe(method, url), limit }.into()
     }
@@ -120,7 +127,10 @@ impl HttpError {
 
     /// A time-out ended the exchange.
     pub fn is_timeout(&self) -> bool {
-        matches!(&*self.0, Kind::Send { source, .. } | Kind::Body { source, .. } if source.is_timeout())
+        match &*self.0 {
+            Kind::Send { source, .. } | Kind::Body { source, .. } => source.is_timeout(),
+            kind => matches!(kind, Kind::Silent { .. }),
+        }
     }
 
     /// The exchange was begun and broke off: no connection, no answer, or half of one.
@@ -128,7 +138,7 @@ impl HttpError {
         match &*self.0 {
             // What cannot be written as a request was not begun.
             Kind::Send { source, .. } => !source.is_builder(),
-            kind => matches!(kind, Kind::Untrusted { .. } | Kind::Body { .. }),
+            kind => matches!(kind, Kind::Untrusted { .. } | Kind::Body { .. } | Kind::Silent { .. }),
         }
     }
 

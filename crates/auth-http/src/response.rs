@@ -4,6 +4,7 @@ use std::time::SystemTime;
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
+use crate::client::SILENCE;
 use crate::{HttpError, Method, redacted};
 
 /// The answer to a request: its head is here, its body is read on demand.
@@ -45,7 +46,10 @@ impl Response {
     ///
     /// The connection broke, or was silent for too long ([`HttpError::is_timeout`]).
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        self.inner.chunk().await.map_err(|source| HttpError::body(self.method, &self.url, source))
+        match tokio::time::timeout(SILENCE, self.inner.chunk()).await {
+            Ok(chunk) => chunk.map_err(|source| HttpError::body(self.method, &self.url, source)),
+            Err(_) => Err(HttpError::silent(self.method, &self.url)),
+        }
     }
 
     /// The whole body, if it has no more than `limit` bytes.

@@ -9,7 +9,6 @@ mod user;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use auth_core::{Clock, SystemClock, TokenSource};
@@ -17,7 +16,7 @@ use auth_http::HttpClient;
 use auth_oauth::{DeviceLogin, Endpoints, JwtVerifier, OAuthClient};
 use clap::Args;
 use futures_util::TryStreamExt;
-use platform_download::{BucketError, DownloadError, FolderError, ResultFolder, SignedBucket, upload};
+use platform_download::{Bucket, DownloadError, FolderError, ResultFolder, SignError, UploadFile, Uploader};
 use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator};
 use platform_resources::models::{
     ApplicationId, ApplicationVersion, InputArtifactSubmission, ItemSubmission, RunSubmission,
@@ -27,11 +26,6 @@ use platform_resources::{Client, RunReport, Settings, validate};
 use crate::exit::Failure;
 use progress::Progress;
 use slides::Slide;
-
-/// How long a slide may take to be uploaded.
-const UPLOAD_LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
-/// The platform wants to fetch a slide for at least six days after the run was submitted.
-const SLIDE_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -67,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments, verbose: bool) -> Result<(), Failu
     let bucket = client.bucket().await?;
     let submission = describe(&application, &version, &slides, &bucket)?;
     validate(&version, &submission, SystemClock.now()).map_err(Failure::bad_input)?;
-    upload_all(&client, &bucket, &slides, &progress).await?;
+    upload_all(&bucket, &slides, &progress).await?;
     let run = client.runs().submit(submission).await?;
     progress.step(6, &format!("every item fits the schema of the application; run {} is submitted", run.id()));
 
@@ -132,32 +126,32 @@ fn describe(
     application: &ApplicationId,
     version: &ApplicationVersion,
     slides: &[Slide],
-    bucket: &SignedBucket,
+    bucket: &Bucket,
 ) -> Result<RunSubmission, Failure> {
     let input = version.input_artifacts.first().context("the application takes no input")?.name.as_str();
     let item = |slide: &Slide| {
-        let url = bucket.get_url(&slide.object_key(), SLIDE_LIFETIME)?;
+        let url = bucket.get_url(&slide.object_key(), None)?;
         let artifact = InputArtifactSubmission::new(input, url, slide.describe());
         Ok(ItemSubmission::new(slide.name.as_str(), vec![artifact]))
     };
-    let items = slides.iter().map(item).collect::<Result<Vec<_>, BucketError>>()?;
+    let items = slides.iter().map(item).collect::<Result<Vec<_>, SignError>>()?;
     Ok(RunSubmission::new(application.as_str(), items).with_version_number(version.version_number.as_str()))
 }
 
 /// Uploads the slides to the bucket of the organisation.
-async fn upload_all(
-    client: &Client,
-    bucket: &SignedBucket,
-    slides: &[Slide],
-    progress: &Progress,
-) -> Result<(), Failure> {
+async fn upload_all(bucket: &Bucket, slides: &[Slide], progress: &Progress) -> Result<(), Failure> {
     let bytes = slides.iter().map(|slide| slide.metadata.bytes).sum();
     let bar = progress.upload(bytes);
-    for slide in slides {
-        let to = bucket.put_url(&slide.object_key(), UPLOAD_LIFETIME)?;
-        let bar = bar.clone();
-        let sent = Arc::new(move |bytes| bar.inc(bytes));
-        upload(client.storage_http(), &slide.path, slide.crc32c(), slides::MEDIA_TYPE, to, sent).await?;
+    let file = |slide: &Slide| {
+        // A folder of links to slides is one of slides.
+        let path = slide.path.canonicalize().unwrap_or_else(|_| slide.path.clone());
+        let file = UploadFile::new(path, slide.object_key()).with_content_type(slides::MEDIA_TYPE);
+        file.with_crc32c(slide.crc32c())
+    };
+    let shown = bar.clone();
+    let uploader = Uploader::new(bucket.clone()).with_observer(move |event| shown.set_position(event.total_done));
+    for upload in uploader.upload(slides.iter().map(file)).await {
+        upload.result?;
     }
     bar.finish_and_clear();
     progress.step(5, &format!("{} slides uploaded, {bytes} bytes", slides.len()));

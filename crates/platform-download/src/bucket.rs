@@ -1,96 +1,159 @@
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::sync::Arc;
+//! The objects of a bucket: named, listed, found, deleted. Every request is a signed URL; nothing else is sent.
+
+mod answer;
+mod delete;
+mod error;
+mod list;
+
 use std::time::Duration;
 
-use auth_core::{Clock, Secret};
-use auth_http::SignedUrl;
-use jiff::Timestamp;
-use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
-use url::Url;
+use auth_http::{HttpClient, Method, Request, Response, SignedUrl};
 
-/// How long a signed URL can be good for: a minute to seven days.
-const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
+use crate::retry::RetryPolicy;
+use crate::signer::Unsigned;
+use crate::{Crc32c, ObjectAddress, SignError, UrlSigner};
 
-/// Makes signed URLs (V4 by HMAC-SHA256) for the objects of a bucket.
-#[derive(Clone)]
-pub struct SignedBucket {
-    bucket: Bucket,
-    credentials: Credentials,
-    clock: Arc<dyn Clock>,
+pub(crate) use answer::{Refusal, stated_checksum};
+pub use delete::{Deleted, Deletion};
+pub use error::BucketError;
+pub use list::ObjectEntry;
+
+/// How long the URL of one of our own requests is good for, which is made right before it is used.
+const REQUEST_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// A bucket of a storage. Cheap to clone.
+///
+/// ```no_run
+/// use auth_http::HttpClient;
+/// use futures_util::TryStreamExt;
+/// use platform_download::{Bucket, UrlSigner};
+///
+/// # async fn example(signer: UrlSigner) -> Result<(), Box<dyn std::error::Error>> {
+/// let http = HttpClient::builder().without_decompression().build()?;
+/// let bucket = Bucket::new(http, signer, "slides");
+/// // What would be deleted is what is found.
+/// let found: Vec<_> = bucket.find("run-1/**/*.tmp")?.try_collect().await?;
+/// for deletion in bucket.delete(found.into_iter().map(|entry| entry.key)).await {
+///     println!("{}: {:?}", deletion.key, deletion.result);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    http: HttpClient,
+    signer: UrlSigner,
+    name: String,
+    protocol: String,
+    retry: RetryPolicy,
 }
 
-/// A signed URL cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct BucketError(#[from] Kind);
-
-#[derive(Debug, thiserror::Error)]
-enum Kind {
-    #[error("the endpoint of the storage is no http or https URL")]
-    Endpoint,
-    #[error("a signed URL is good for a minute to seven days, not for {0:?}")]
-    Lifetime(Duration),
-    #[error("the object key `{0}` has a segment that is empty, `.` or `..`, so its URL would name another object")]
-    Key(String),
-    #[error("the clock shows no time that a URL can be signed for")]
-    Clock,
+/// What is known of an object without fetching it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ObjectState {
+    pub(crate) bytes: Option<u64>,
+    pub(crate) crc32c: Option<Crc32c>,
 }
 
-impl SignedBucket {
-    /// The bucket `name` of the storage at `endpoint`, addressed by path.
+impl Bucket {
+    /// The bucket `name`. `http` must not decompress: checksums are those of the stored bytes.
+    pub fn new(http: HttpClient, signer: UrlSigner, name: impl Into<String>) -> Self {
+        Self { http, signer, name: name.into(), protocol: "gs".to_owned(), retry: RetryPolicy::default() }
+    }
+
+    /// What the addresses of its objects begin with: `gs` unless something is said.
+    pub fn with_protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.protocol = protocol.into();
+        self
+    }
+
+    /// How often requests are tried that may succeed another time.
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What signs its URLs.
+    pub fn signer(&self) -> &UrlSigner {
+        &self.signer
+    }
+
+    /// The address of an object: `gs://bucket/key`.
     ///
     /// # Errors
     ///
-    /// The endpoint is no http or https URL.
-    pub fn new(
-        endpoint: Url,
-        name: &str,
-        region: &str,
-        access_key_id: &str,
-        secret_access_key: &Secret,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, BucketError> {
-        let bucket =
-            Bucket::new(endpoint, UrlStyle::Path, name.to_owned(), region.to_owned()).map_err(|_| Kind::Endpoint)?;
-        Ok(Self { bucket, credentials: Credentials::new(access_key_id, secret_access_key.expose()), clock })
+    /// [`SignError::is_address`]: the key has a segment that is empty, `.` or `..`.
+    pub fn address(&self, key: &str) -> Result<ObjectAddress, SignError> {
+        ObjectAddress::new(&self.protocol, &self.name, key)
     }
 
-    /// A URL that whoever has it can PUT the object `key` to.
+    /// A URL that whoever has it can PUT the object `key` to, for `lifetime`: 60 s to 7 days.
     ///
     /// # Errors
     ///
-    /// `lifetime` is not within a minute and seven days, or `key` has a segment that is empty, `.` or `..`.
-    pub fn put_url(&self, key: &str, lifetime: Duration) -> Result<SignedUrl, BucketError> {
-        self.sign(&self.bucket.put_object(Some(&self.credentials), checked(key)?), lifetime)
+    /// [`SignError::is_lifetime`], [`SignError::is_address`].
+    pub fn put_url(&self, key: &str, lifetime: impl Into<Option<Duration>>) -> Result<SignedUrl, SignError> {
+        self.signer.put_url(&self.address(key)?, lifetime)
     }
 
-    /// A URL that whoever has it can GET the object `key` from.
+    /// A URL that whoever has it can GET the object `key` from, for `lifetime`: 60 s to 7 days.
     ///
     /// # Errors
     ///
-    /// `lifetime` is not within a minute and seven days, or `key` has a segment that is empty, `.` or `..`.
-    pub fn get_url(&self, key: &str, lifetime: Duration) -> Result<SignedUrl, BucketError> {
-        self.sign(&self.bucket.get_object(Some(&self.credentials), checked(key)?), lifetime)
+    /// [`SignError::is_lifetime`], [`SignError::is_address`].
+    pub fn get_url(&self, key: &str, lifetime: impl Into<Option<Duration>>) -> Result<SignedUrl, SignError> {
+        self.signer.get_url(&self.address(key)?, lifetime)
     }
 
-    fn sign<'a>(&self, action: &impl S3Action<'a>, lifetime: Duration) -> Result<SignedUrl, BucketError> {
-        if !LIFETIMES.contains(&lifetime) {
-            return Err(Kind::Lifetime(lifetime).into());
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// What is shown of an object, whatever its key.
+    fn shown(&self, key: &str) -> String {
+        format!("{}://{}/{key}", self.protocol, self.name)
+    }
+
+    /// What there is under a key; `None` if there is nothing.
+    pub(crate) async fn state(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
+        let mut attempts = self.retry.begin();
+        loop {
+            let outcome = self.look(key).await;
+            if !attempts.again(&outcome).await {
+                return outcome.map_err(|error| error.about(format!("{} cannot be looked at", self.shown(key))));
+            }
         }
-        let now = Timestamp::try_from(self.clock.now()).map_err(|_| Kind::Clock)?;
-        Ok(action.sign_with_time(lifetime, &now).into())
     }
-}
 
-/// A key whose URL names it and nothing else.
-fn checked(key: &str) -> Result<&str, BucketError> {
-    let astray = key.split('/').any(|segment| matches!(segment, "" | "." | ".."));
-    if astray { Err(Kind::Key(key.to_owned()).into()) } else { Ok(key) }
-}
+    async fn look(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
+        let response = self.request(Method::Head, Some(key), &[]).await?;
+        match response.status() {
+            404 => Ok(None),
+            200 => Ok(Some(ObjectState {
+                bytes: response.header("x-goog-stored-content-length").and_then(|bytes| bytes.parse().ok()),
+                crc32c: stated_checksum(&response),
+            })),
+            _ => Err(BucketError::refused(Refusal::read(response).await)),
+        }
+    }
 
-impl fmt::Debug for SignedBucket {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SignedBucket").field("bucket", &self.bucket.name()).finish_non_exhaustive()
+    /// Sends a request about an object, or about the bucket, with a URL that is signed for it.
+    async fn request(
+        &self,
+        method: Method,
+        key: Option<&str>,
+        query: &[(&str, &str)],
+    ) -> Result<Response, BucketError> {
+        let unsigned = Unsigned { method, bucket: &self.name, key, query, headers: &[] };
+        let url = self.signer.sign(&unsigned, REQUEST_LIFETIME).map_err(BucketError::sign)?;
+        self.http.send(Request::new(method, url.expose().clone())).await.map_err(BucketError::http)
     }
 }

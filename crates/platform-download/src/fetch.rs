@@ -261,7 +261,7 @@ impl<'a> Job<'a> {
     }
 
     fn attempts(&self) -> Attempts {
-        Attempts::new(self.downloader.options.retry)
+        self.downloader.options.retry.begin()
     }
 
     async fn record(&self, writer: Writer) -> Result<Option<Digest>, Fail> {

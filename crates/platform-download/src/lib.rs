@@ -2,8 +2,9 @@
 //!
 //! A file under its final name is complete and has the checksum that was stated for it: bytes go to a `.part` file beside
 //! it, which is checked, synchronised and renamed. A [`Downloader`] fetches what a [`Source`] resolves to, in several parts at
-//! a time, and goes on with what is there when it was interrupted; [`upload()`] sends a file to a signed URL that a
-//! [`SignedBucket`] makes; a [`ResultFolder`] holds files with a manifest of them, which [`verify()`] compares them with.
+//! a time, and goes on with what is there when it was interrupted; a [`ResultFolder`] holds files with a manifest of them,
+//! which [`verify()`] compares them with. An [`Uploader`] sends files to a [`Bucket`], which lists, finds and deletes objects,
+//! and a [`UrlSigner`] signs the URLs for all that.
 //!
 //! This crate knows neither runs nor applications.
 //!
@@ -47,6 +48,7 @@ mod plan;
 mod progress;
 mod retry;
 mod shard;
+mod signer;
 mod source;
 mod target;
 mod upload;
@@ -54,11 +56,11 @@ mod verify;
 mod writer;
 
 pub use auth_http::SignedUrl;
-pub use bucket::{BucketError, SignedBucket};
+pub use bucket::{Bucket, BucketError, Deleted, Deletion, ObjectEntry};
 pub use checksum::{Crc32c, Crc32cError};
 pub use digest::{Sha256, Sha256Error};
 pub use download::{Downloader, DownloaderBuilder, DownloaderError, Outcome, Verification};
-pub use error::{DownloadError, FolderError, UploadError};
+pub use error::{DownloadError, FolderError};
 pub use folder::ResultFolder;
 pub use manifest::{ManifestEntry, Origin};
 pub use name::{apart, escape, extension, safe_names, unescape};
@@ -67,7 +69,8 @@ pub use plan::Queue;
 pub use progress::{Meter, Progress, Totals};
 pub use retry::RetryPolicy;
 pub use shard::{Shard, ShardError};
+pub use signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
 pub use source::{Expected, Source};
 pub use target::Target;
-pub use upload::upload;
+pub use upload::{Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded, Uploader};
 pub use verify::{FileCheck, FileState, FolderCheck, verify};

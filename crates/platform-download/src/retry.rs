@@ -1,66 +1,84 @@
+//! When something is tried again, and when it is given up.
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often, and after which pauses, a request is sent again that failed for a reason which may pass.
+/// How often something is tried, and how long is waited in between: the wait doubles with every attempt, and chance takes up
+/// to half of it, so that many do not come back at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     attempts: u32,
-    pauses: (Duration, Duration),
+    wait_min: Duration,
+    wait_max: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// Six attempts without progress, with pauses from 100 ms to 10 s between them.
+    /// Six attempts in all, with waits from 0.1 s to 10 s.
     fn default() -> Self {
-        Self { attempts: 6, pauses: (Duration::from_millis(100), Duration::from_secs(10)) }
+        Self { attempts: 6, wait_min: Duration::from_millis(100), wait_max: Duration::from_secs(10) }
     }
 }
 
 impl RetryPolicy {
-    /// So many attempts in all, at least one. Whenever bytes have come, they are counted from the start.
+    /// So many attempts in all; at least one is made. Whenever a download has got further, they are counted from the start.
     pub fn with_attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts.max(1);
+        self.attempts = attempts;
         self
     }
 
-    /// The pause after the first failure, which doubles with every other, and the longest.
-    pub fn with_pauses(mut self, first: Duration, longest: Duration) -> Self {
-        self.pauses = (first, longest.max(first));
+    /// The shortest wait and the longest.
+    pub fn with_waits(mut self, min: Duration, max: Duration) -> Self {
+        (self.wait_min, self.wait_max) = (min, max);
         self
     }
 
-    /// Chance takes up to half of a pause, so that many do not come back at once.
-    fn pause(&self, failures: u32, random: f64) -> Duration {
-        let doubled = self.pauses.0.saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX));
-        doubled.min(self.pauses.1).mul_f64(1.0 - random / 2.0)
+    /// How long to wait after an attempt, counted from 1; `None` if it was the last.
+    fn pause_after(&self, attempt: u32, random: f64) -> Option<Duration> {
+        let doubled = self.wait_min.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
+        (attempt < self.attempts).then(|| doubled.min(self.wait_max).mul_f64(1.0 - random / 2.0))
+    }
+
+    /// The attempts of one thing.
+    pub(crate) fn begin(&self) -> Attempts {
+        Attempts { policy: *self, number: 1 }
     }
 }
 
-/// The attempts at one part of a file.
+/// The attempts of one thing that is tried.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     policy: RetryPolicy,
-    failures: u32,
+    /// That of the attempt that is made, from 1.
+    number: u32,
 }
 
 impl Attempts {
-    pub(crate) fn new(policy: RetryPolicy) -> Self {
-        Self { policy, failures: 0 }
+    pub(crate) fn is_first(&self) -> bool {
+        self.number == 1
     }
 
+    /// It has got further: what comes next is a first attempt.
     pub(crate) fn progressed(&mut self) {
-        self.failures = 0;
+        self.number = 1;
     }
 
-    /// Waits, if there is to be another attempt after this failure: no less than `asked`, but not for ever. Otherwise, how
-    /// many there were.
-    pub(crate) async fn failed(&mut self, asked: Option<Duration>) -> Result<(), u32> {
-        self.failures += 1;
-        if self.failures >= self.policy.attempts {
-            return Err(self.failures);
+    /// Waits until it is time for another attempt; `false` if there is none.
+    pub(crate) async fn again<T, E: MayPass>(&mut self, outcome: &Result<T, E>) -> bool {
+        let Err(error) = outcome else { return false };
+        if !error.may_pass(self.number) || self.failed(None).await.is_err() {
+            return false;
         }
-        let pause = self.policy.pause(self.failures, fastrand::f64());
-        wait(asked.map_or(pause, |asked| asked.clamp(pause, self.policy.pauses.1.max(pause)))).await;
+        tracing::debug!(attempt = self.number, error = error as &dyn std::error::Error, "tried again");
+        true
+    }
+
+    /// The same after a failure that may pass: waits no less than the server `asked` for, but not for ever. Otherwise, how
+    /// many attempts there were.
+    pub(crate) async fn failed(&mut self, asked: Option<Duration>) -> Result<(), u32> {
+        let pause = self.policy.pause_after(self.number, fastrand::f64()).ok_or(self.number)?;
+        wait(asked.map_or(pause, |asked| asked.clamp(pause, self.policy.wait_max.max(pause)))).await;
+        self.number += 1;
         Ok(())
     }
 }
@@ -68,6 +86,12 @@ impl Attempts {
 #[expect(clippy::disallowed_methods, reason = "what failed now may succeed later")]
 async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
+}
+
+/// A failure that may not be there the next time.
+pub(crate) trait MayPass: std::error::Error + Sized + 'static {
+    /// Whether it may be worth to try again after so many attempts.
+    fn may_pass(&self, attempts: u32) -> bool;
 }
 
 /// The slowest that bytes may come.
@@ -129,12 +153,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_chance_takes_up_to_half() {
-        let policy = RetryPolicy::default().with_pauses(Duration::from_secs(1), Duration::from_secs(5));
-        let pauses: Vec<_> = (1..=5).map(|failures| policy.pause(failures, 0.0).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 5, 5]);
-        assert_eq!(policy.pause(3, 1.0), Duration::from_secs(2));
-        assert_eq!(policy.pause(200, 0.0), Duration::from_secs(5));
+    fn waits_double_up_to_the_longest_and_chance_takes_up_to_half() {
+        let policy =
+            RetryPolicy::default().with_attempts(200).with_waits(Duration::from_secs(1), Duration::from_secs(10));
+        let waits: Vec<_> = (1..=5).map(|attempt| policy.pause_after(attempt, 0.0).unwrap().as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 10]);
+        assert_eq!(policy.pause_after(199, 1.0), Some(Duration::from_secs(5)));
+        assert_eq!(policy.pause_after(200, 0.0), None);
+        assert_eq!(policy.with_attempts(0).pause_after(1, 0.0), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -158,9 +184,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_the_server_asks_for_is_waited_for_but_not_for_ever() {
-        let policy =
-            RetryPolicy::default().with_attempts(3).with_pauses(Duration::from_secs(1), Duration::from_secs(5));
-        let mut attempts = Attempts::new(policy);
+        let policy = RetryPolicy::default().with_attempts(3).with_waits(Duration::from_secs(1), Duration::from_secs(5));
+        let mut attempts = policy.begin();
         let start = Instant::now();
         assert_eq!(attempts.failed(Some(Duration::from_secs(4))).await, Ok(()));
         assert_eq!(start.elapsed().as_secs(), 4);

@@ -1,47 +1,196 @@
-use std::path::Path;
+//! Files that are sent to a bucket: whole and verified, or not there at all.
+//!
+//! Case by case:
+//! - **Is it there already?** The storage is asked first; an object of the same length and checksum is not sent again, so that an
+//!   upload that was killed goes on where it was.
+//! - **The file changes while it is sent.** Its checksum is sent ahead, so that the storage keeps nothing else; and the last piece
+//!   leaves only if the file is still what it was, so that the storage never has the whole of anything else.
+//! - **The URL has expired, or is refused.** Each attempt has a URL of its own.
+//! - **The answer is lost.** The same file is sent again, in the place of itself.
+
+mod error;
+mod file;
+mod progress;
+
+use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
-use auth_http::{HttpClient, Method, Request, SignedUrl};
-use futures_util::TryStreamExt;
-use tokio::fs::File;
-use tokio_util::io::ReaderStream;
+use auth_http::{Method, Request, Response};
+use futures_util::{StreamExt, stream};
 
-use crate::{Crc32c, UploadError};
+use crate::bucket::{Refusal, stated_checksum};
+use crate::signer::Unsigned;
+use crate::{Bucket, Crc32c, ObjectAddress};
+use error::Kind;
+use file::{LocalFile, Pieces};
+use progress::{FileProgress, Observer, Total};
 
-/// Files are sent in pieces of this size.
-const BLOCK: usize = 256 * 1024;
+pub use error::UploadError;
+pub use file::UploadFile;
+pub use progress::{UploadEvent, UploadStep};
 
-/// Sends the file at `path` to a signed URL, with the checksum that it had when it was described, so
-/// that the storage refuses anything else. `sent` hears of every piece, with its length in bytes.
+/// So many files are sent at a time, unless something is said.
+const WORKERS: usize = 4;
+
+/// Sends files to a bucket, several at a time.
 ///
-/// # Errors
+/// ```no_run
+/// use platform_download::{Bucket, UploadFile, Uploader};
 ///
-/// [`UploadError::is_changed`], or the file could not be read or was not accepted.
-pub async fn upload(
-    http: &HttpClient,
-    path: &Path,
-    crc32c: Crc32c,
-    content_type: &str,
-    to: SignedUrl,
-    sent: Arc<dyn Fn(u64) + Send + Sync>,
-) -> Result<(), UploadError> {
-    let file = File::open(path).await.map_err(|error| UploadError::read(path, error))?;
-    let length = file.metadata().await.map_err(|error| UploadError::read(path, error))?.len();
-    let pieces = ReaderStream::with_capacity(file, BLOCK).inspect_ok(move |piece| sent(piece.len() as u64));
-    let request = Request::new(Method::Put, to.expose().clone())
-        .with_stream(length, pieces)
-        .with_header("content-type", content_type)
-        .with_header("x-goog-hash", format!("crc32c={crc32c}"));
-    let response = http.send(request).await.map_err(|error| UploadError::http(path, error))?;
-    match response.status() {
-        200 => Ok(()),
-        400 if is_bad_digest(response).await => Err(UploadError::changed(path)),
-        status => Err(UploadError::status(path, status)),
+/// # async fn example(bucket: Bucket) {
+/// let uploader = Uploader::new(bucket).with_observer(|event| println!("{} of {} bytes", event.total_done, event.total_bytes));
+/// let slide = UploadFile::new("slides/slide.svs", "run 1/slide.svs").with_content_type("image/tiff");
+/// for upload in uploader.upload([slide]).await {
+///     match upload.result {
+///         Ok(uploaded) => println!("{} is there, with the CRC32C {}", upload.file.key(), uploaded.crc32c),
+///         Err(error) => println!("{error}"),
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Uploader {
+    bucket: Bucket,
+    workers: usize,
+    observer: Option<Arc<Observer>>,
+}
+
+/// What became of a file that was to be uploaded.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Upload {
+    /// The file.
+    pub file: UploadFile,
+    /// What there is now; if it failed, the storage has no half of the file.
+    pub result: Result<Uploaded, UploadError>,
+}
+
+/// A file that is in the bucket, as the storage has confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Uploaded {
+    /// Its length.
+    pub bytes: u64,
+    /// Its checksum.
+    pub crc32c: Crc32c,
+    /// It was there before, and nothing was sent.
+    pub was_there: bool,
+}
+
+impl Uploader {
+    /// Uploads to `bucket`, as often tried as [that](Bucket::with_retry) says.
+    pub fn new(bucket: Bucket) -> Self {
+        Self { bucket, workers: WORKERS, observer: None }
+    }
+
+    /// So many files at a time, at least one; 4 unless something is said.
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Hears of every piece that is sent, and of every file that is done. It must not block.
+    pub fn with_observer(mut self, observer: impl Fn(&UploadEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Uploads files, and says of each what became of it, in their order. One that fails does not keep the others. Whoever drops
+    /// this and begins again sends nothing that is there.
+    pub async fn upload(&self, files: impl IntoIterator<Item = UploadFile>) -> Vec<Upload> {
+        let files: Vec<_> = files.into_iter().map(Arc::new).collect();
+        let total = Arc::new(Total::of(&files).await);
+        let mut keys = HashSet::new();
+        let files: Vec<_> = files.iter().map(|file| (file.clone(), keys.insert(file.key().to_owned()))).collect();
+        let uploads = files.into_iter().enumerate().map(async |(place, (file, is_first))| {
+            let progress = Arc::new(FileProgress::new(file.clone(), total.clone(), self.observer.clone()));
+            let outcome =
+                if is_first { Box::pin(self.one(&file, &progress)).await } else { Err(Kind::Duplicate.into()) };
+            progress.ended(outcome.as_ref().ok().map(|uploaded| uploaded.was_there));
+            let result = outcome.map_err(|error| error.about(file.path(), file.key()));
+            (place, Upload { file: UploadFile::clone(&file), result })
+        });
+        let mut uploads: Vec<_> = stream::iter(uploads).buffer_unordered(self.workers).collect().await;
+        uploads.sort_unstable_by_key(|(place, _)| *place);
+        uploads.into_iter().map(|(_, upload)| upload).collect()
+    }
+
+    async fn one(&self, file: &UploadFile, progress: &Arc<FileProgress>) -> Result<Uploaded, UploadError> {
+        let object = self.bucket.address(file.key()).map_err(|error| Kind::Sign.with(error))?;
+        let mut local = LocalFile::open(file.path()).await?;
+        progress.begin(local.bytes());
+        let crc32c = match file.crc32c() {
+            Some(crc32c) => crc32c,
+            None => local.checksum().await?,
+        };
+        let bytes = local.bytes();
+        let state = match self.bucket.state(file.key()).await {
+            // Whoever may write may not be allowed to look.
+            Err(error) if error.is_denied() => None,
+            state => state.map_err(|error| Kind::Look(error.is_transient()).with(error))?,
+        };
+        if state.is_some_and(|state| state.bytes == Some(bytes) && state.crc32c == Some(crc32c)) {
+            return Ok(Uploaded { bytes, crc32c, was_there: true });
+        }
+        let mut attempts = self.bucket.retry().begin();
+        loop {
+            progress.begin(bytes);
+            let outcome = self.send(file, &object, &local, crc32c, progress).await;
+            if !attempts.again(&outcome).await {
+                return outcome.map(|()| Uploaded { bytes, crc32c, was_there: false });
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        file: &UploadFile,
+        object: &ObjectAddress,
+        local: &LocalFile,
+        crc32c: Crc32c,
+        progress: &Arc<FileProgress>,
+    ) -> Result<(), UploadError> {
+        let pieces = Pieces::of(local, crc32c, progress.clone()).await?;
+        let verdict = pieces.verdict();
+        let hash = format!("crc32c={crc32c}");
+        // A header of the storage that is sent and not signed makes the signature another.
+        let headers = [("x-goog-hash", hash.as_str())];
+        let unsigned = Unsigned { headers: &headers, ..Unsigned::of(Method::Put, object) };
+        let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
+        let request = Request::new(Method::Put, url.expose().clone())
+            .with_stream(local.bytes(), pieces.into_stream())
+            .with_header("content-type", file.content_type())
+            .with_header("x-goog-hash", &hash);
+        let answer = self.bucket.http().send(request).await;
+        // What is wrong on this side is why the request broke off.
+        if let Some(error) = verdict.take() {
+            return Err(error);
+        }
+        let response = answer.map_err(|error| Kind::Http(error.is_broken()).with(error))?;
+        self.confirm(response, file, crc32c).await
+    }
+
+    /// Whether the storage has what was sent.
+    async fn confirm(&self, response: Response, file: &UploadFile, crc32c: Crc32c) -> Result<(), UploadError> {
+        if response.status() != 200 {
+            return Err(Kind::Refused(Refusal::read(response).await).into());
+        }
+        match stated_checksum(&response) {
+            Some(actual) if actual == crc32c => Ok(()),
+            Some(actual) => {
+                // It did not check what it was told. What cannot be deleted is overwritten by the next attempt.
+                self.bucket.delete([file.key()]).await;
+                Err(Kind::Corrupt { expected: crc32c, actual }.into())
+            }
+            None => Err(Kind::Unconfirmed.into()),
+        }
     }
 }
 
-/// Whether the storage refused because of the checksum (`BadDigest`).
-async fn is_bad_digest(response: auth_http::Response) -> bool {
-    let body = response.bytes(BLOCK).await.unwrap_or_default();
-    String::from_utf8_lossy(&body).contains("<Code>BadDigest</Code>")
+impl fmt::Debug for Uploader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Uploader");
+        shown.field("bucket", &self.bucket).field("workers", &self.workers).finish_non_exhaustive()
+    }
 }

@@ -5,7 +5,6 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use auth_core::{Clock, SystemClock};
@@ -45,7 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let bucket = client.bucket().await?;
     let mut items = Vec::new();
     for slide in arguments {
-        let url = bucket.get_url(&slide, Duration::from_secs(7 * 24 * 3600))?;
+        let url = bucket.get_url(&slide, None)?;
         // What the application asks to be told of a slide: see `input_artifacts` of its version.
         let metadata = serde_json::Map::new();
         items.push(ItemSubmission::new(slide, vec![InputArtifactSubmission::new("whole_slide_image", url, metadata)]));

@@ -233,7 +233,11 @@ impl ClientBuilder {
         let plain = http.clone().build()?;
         Ok(Client {
             #[cfg(feature = "download")]
-            storage: crate::bucket::Storage::new(http.without_decompression().build()?, &settings.bucket),
+            storage: crate::bucket::Storage::new(
+                http.without_decompression().build()?,
+                settings.bucket.clone(),
+                clock.clone(),
+            ),
             core: Core::new(plain.authorized(BearerPolicy::new(destination), tokens), plain, settings, clock),
         })
     }

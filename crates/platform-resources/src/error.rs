@@ -48,7 +48,7 @@ enum Kind {
     Login(Login),
     #[cfg(feature = "download")]
     #[error("the bucket of the organisation cannot be used")]
-    Bucket(#[source] platform_download::BucketError),
+    Bucket(#[source] platform_download::SignError),
     #[cfg(feature = "download")]
     #[error(transparent)]
     Folder(platform_download::FolderError),
@@ -116,8 +116,8 @@ impl From<ApiError> for Error {
 }
 
 #[cfg(feature = "download")]
-impl From<platform_download::BucketError> for Error {
-    fn from(error: platform_download::BucketError) -> Self {
+impl From<platform_download::SignError> for Error {
+    fn from(error: platform_download::SignError) -> Self {
         Kind::Bucket(error).into()
     }
 }

@@ -120,9 +120,9 @@ pub struct BucketSettings {
     pub region: String,
     /// Where the storage is spoken to (`BUCKET_ENDPOINT`).
     pub endpoint: Url,
-    /// How long a URL for an upload is good, for whoever makes one (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    /// How long a URL for an upload is good where nothing else is said (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
     pub upload_lifetime: Duration,
-    /// How long a URL for a download is good, for whoever makes one (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    /// How long a URL for a download is good where nothing else is said (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
     pub download_lifetime: Duration,
 }
 

@@ -8,6 +8,7 @@ mod exchange;
 mod requests;
 #[path = "../support/server.rs"]
 mod server;
+mod silence;
 mod tls;
 #[path = "../../../../tests/support/tls.rs"]
 mod tls_server;

@@ -1,50 +1,166 @@
+//! Objects that are listed, found and deleted.
+
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use auth_core::{Clock, Secret};
-use platform_download::SignedBucket;
+use auth_core::{Clock, Secret, SystemClock};
+use futures_util::TryStreamExt;
+use platform_download::{Bucket, BucketError, Deleted, RetryPolicy, UrlSigner};
+use platform_emulator::Effect;
+use wiremock::matchers::method;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
-#[derive(Debug)]
-struct Frozen;
+use crate::http;
+use crate::storage::Storage;
 
-impl Clock for Frozen {
-    fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+async fn find(bucket: &Bucket, pattern: &str) -> Vec<String> {
+    bucket.find(pattern).unwrap().map_ok(|entry| entry.key).try_collect().await.unwrap()
+}
+
+/// The bucket of a storage that a test scripts.
+pub(crate) fn scripted(server: &MockServer) -> Bucket {
+    let (endpoint, clock) = (server.uri().parse().unwrap(), Arc::new(SystemClock));
+    let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &Secret::new("canary"), clock).unwrap();
+    let retry = RetryPolicy::default().with_waits(Duration::ZERO, Duration::ZERO);
+    Bucket::new(http(), signer, "slides").with_retry(retry)
+}
+
+#[tokio::test]
+async fn a_bucket_is_listed_to_its_end_in_the_order_of_its_keys() {
+    let storage = Storage::start().await;
+    assert!(storage.keys().await.is_empty());
+    let nasty = ["a b/ü+%2F~", "<&>\"'", "?#[]{}*\\", "größe/切片/🔬"];
+    let mut keys: Vec<_> = (0..1100).map(|number| format!("page/{number:04}")).collect();
+    keys.extend(nasty.map(str::to_owned));
+    storage.put_all(keys.clone()).await;
+    keys.sort();
+    assert_eq!(storage.keys().await, keys);
+    let entries: Vec<_> = storage.bucket.list("größe/").try_collect().await.unwrap();
+    assert_eq!((entries.len(), entries[0].bytes), (1, nasty[3].len() as u64));
+    let age = SystemClock.now().duration_since(entries[0].modified_at.unwrap()).unwrap_or_default();
+    assert!(age < Duration::from_secs(300), "{age:?}");
+    for key in nasty {
+        assert_eq!(storage.get(key).await.unwrap(), key.as_bytes(), "what is listed can be fetched");
+    }
+    storage.control.clear_journal().await.unwrap();
+    let mut listing = storage.bucket.list("page/");
+    listing.try_next().await.unwrap();
+    assert_eq!(storage.asked("GET").await.len(), 1, "a page is fetched when it is read");
+}
+
+#[tokio::test]
+async fn objects_are_found_by_pattern_and_nothing_else_is_read() {
+    let storage = Storage::start().await;
+    storage
+        .put_all(
+            ["run-1/a.svs", "run-1/b.tiff", "run-1/x/c.svs", "run-1/x/y/d.svs", "run-2/a.svs", "run-*/s"]
+                .map(str::to_owned),
+        )
+        .await;
+    for (pattern, expected) in [
+        ("run-1/*.svs", &["run-1/a.svs"][..]),
+        ("run-1/**/*.svs", &["run-1/a.svs", "run-1/x/c.svs", "run-1/x/y/d.svs"]),
+        ("run-?/a.svs", &["run-1/a.svs", "run-2/a.svs"]),
+        ("run-1/[ab].{svs,tiff}", &["run-1/a.svs", "run-1/b.tiff"]),
+        ("run-1/x/**", &["run-1/x/c.svs", "run-1/x/y/d.svs"]),
+        (r"run-\*/s", &["run-*/s"]),
+        ("run-1/a.svs", &["run-1/a.svs"]),
+        ("run-1/a", &[]),
+        ("nothing/*", &[]),
+    ] {
+        assert_eq!(find(&storage.bucket, pattern).await, expected, "{pattern}");
+    }
+    let Err(error) = storage.bucket.find("run-[") else { panic!("it is no pattern") };
+    assert!(error.is_pattern() && error.to_string().contains("`run-[`"), "{error}");
+}
+
+#[tokio::test]
+async fn of_each_object_it_is_said_what_became_of_it_and_one_failure_does_not_keep_the_others() {
+    let storage = Storage::start().await;
+    storage.put_all(["a", "b", "locked", "stays"].map(str::to_owned)).await;
+    storage.fault(Effect::Status { status: 403, body: None }, |fault| fault.with_path("*/locked")).await;
+    storage.fault(Effect::Status { status: 503, body: None }, |fault| fault.with_path("*/a").times(2)).await;
+    let found: Vec<_> = storage.bucket.list("").try_collect().await.unwrap();
+    assert_eq!((found.len(), storage.keys().await.len()), (4, 4), "what is found is not deleted");
+    let deletions = storage.bucket.delete(["a", "absent/", "b", "..", "", "locked"]).await;
+    let shown: Vec<_> =
+        deletions.iter().map(|deletion| (deletion.key.as_str(), deletion.result.as_ref().ok())).collect();
+    let expected = [
+        ("a", Some(&Deleted::Deleted)),
+        ("absent/", Some(&Deleted::Absent)),
+        ("b", Some(&Deleted::Deleted)),
+        ("..", None),
+        ("", None),
+        ("locked", None),
+    ];
+    assert_eq!(shown, expected);
+    let locked = deletions[5].result.as_ref().unwrap_err();
+    assert!(locked.is_denied() && locked.status() == Some(403), "{locked}");
+    assert!(locked.to_string().contains("gs://emulator-bucket/locked was not deleted"), "{locked}");
+    assert_eq!(storage.keys().await, ["locked", "stays"]);
+    assert_eq!(storage.asked("DELETE").await.len(), 3 + 1 + 1 + 2, "a refused URL is signed anew once");
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answer_was_lost_is_one() {
+    let server = MockServer::start().await;
+    Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(502)).up_to_n_times(1).mount(&server).await;
+    Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(404)).mount(&server).await;
+    let deletions = scripted(&server).delete(["slide"]).await;
+    assert_eq!(*deletions[0].result.as_ref().unwrap(), Deleted::Deleted);
+}
+
+#[tokio::test]
+async fn a_listing_goes_on_over_what_passes_and_ends_at_what_does_not() {
+    let storage = Storage::start().await;
+    storage.put_all(["a", "b"].map(str::to_owned)).await;
+    storage.fault(Effect::ExpiredSignature, |fault| fault.times(1)).await;
+    storage.fault(Effect::Status { status: 503, body: None }, |fault| fault.after(1).times(1)).await;
+    storage.fault(Effect::Truncate { after_bytes: 100 }, |fault| fault.after(2).times(1)).await;
+    assert_eq!(storage.keys().await, ["a", "b"]);
+    assert_eq!(storage.asked("GET").await.len(), 4);
+    storage.fault(Effect::Status { status: 503, body: None }, |fault| fault).await;
+    let error = storage.bucket.list("").try_next().await.unwrap_err();
+    assert!(error.is_transient() && error.status() == Some(503), "{error}");
+    assert_eq!(storage.asked("GET").await.len(), 4 + 5);
+}
+
+async fn listed(body: &str) -> Result<Vec<String>, BucketError> {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(200).set_body_string(body)).mount(&server).await;
+    scripted(&server).list("").map_ok(|entry| entry.key).try_collect().await
+}
+
+#[tokio::test]
+async fn a_listing_that_makes_no_sense_is_an_error_not_a_short_list() {
+    let listing = |rest: &str| {
+        let start =
+            r#"<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><EncodingType>url</EncodingType>"#;
+        format!("{start}{rest}</ListBucketResult>")
+    };
+    let object = "<Contents><Key>a%20b</Key><Size>1</Size></Contents>";
+    assert_eq!(listed(&listing(object)).await.unwrap(), ["a b"]);
+    for body in [
+        String::new(),
+        "<html>captive portal</html>".to_owned(),
+        listing("<Contents><Key>a</Key></Contents>"),
+        listing("<IsTruncated>true</IsTruncated>"),
+        listing(&format!("{object}<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>")),
+    ] {
+        let error = listed(&body).await.unwrap_err();
+        assert!(!error.is_transient() && error.to_string().contains("listing"), "{body}: {error}");
     }
 }
 
-fn bucket() -> SignedBucket {
-    let endpoint = "https://storage.googleapis.com".parse().unwrap();
-    SignedBucket::new(endpoint, "slides", "EUROPE-WEST3", "GOOGKEY", &Secret::new("canary"), Arc::new(Frozen)).unwrap()
-}
-
-#[test]
-fn a_signed_url_names_the_object_and_its_period_but_not_the_key() {
-    let signed = bucket().get_url("run 1/slide.svs", Duration::from_secs(3600)).unwrap();
-    let url = signed.expose();
-    assert!(!format!("{signed:?}").contains("Signature"));
-    assert_eq!(url.path(), "/slides/run%201/slide.svs");
-    let query = url.query().unwrap();
-    for part in
-        ["X-Amz-Date=20270115T080000Z", "X-Amz-Expires=3600", "GOOGKEY%2F20270115%2FEUROPE-WEST3%2Fs3%2Faws4_request"]
-    {
-        assert!(query.contains(part), "{query}");
-    }
-    assert!(!url.as_str().contains("canary") && !format!("{:?}", bucket()).contains("canary"));
-    assert_ne!(signed, bucket().put_url("run 1/slide.svs", Duration::from_secs(3600)).unwrap());
-}
-
-#[test]
-fn a_period_that_the_storage_would_refuse_is_refused_here() {
-    for (seconds, good) in [(59, false), (60, true), (604_800, true), (604_801, false)] {
-        assert_eq!(bucket().get_url("slide", Duration::from_secs(seconds)).is_ok(), good, "{seconds} s");
-    }
-}
-
-#[test]
-fn a_key_whose_url_would_name_another_object_is_refused() {
+#[tokio::test]
+async fn a_key_whose_url_would_name_another_object_is_refused() {
+    let bucket = Storage::start().await.bucket;
     for key in ["", ".", "..", "../other-bucket/x", "a/../../other/x", "a//b", "/a", "a/"] {
-        assert!(bucket().put_url(key, Duration::from_secs(3600)).is_err(), "{key}");
-        assert!(bucket().get_url(key, Duration::from_secs(3600)).is_err(), "{key}");
+        assert!(bucket.put_url(key, Duration::from_secs(3600)).unwrap_err().is_address(), "{key}");
+        assert!(bucket.get_url(key, Duration::from_secs(3600)).unwrap_err().is_address(), "{key}");
     }
+    assert_eq!(
+        bucket.with_protocol("s3").address("run 1/slide").unwrap().to_string(),
+        "s3://emulator-bucket/run 1/slide"
+    );
 }

@@ -1,27 +1,24 @@
-//! A storage to fetch from, and a place to fetch to.
+//! Files to fetch, and a place to fetch them to.
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{Secret, SystemClock};
 use auth_http::{Method, Request};
 use crc::{CRC_32_ISCSI, Crc};
 use platform_download::{
-    Crc32c, DownloadError, Downloader, DownloaderBuilder, Expected, Outcome, Progress, RetryPolicy, SignedBucket,
-    SignedUrl, Source, Target,
+    Crc32c, DownloadError, Downloader, DownloaderBuilder, Expected, Outcome, Progress, RetryPolicy, SignedUrl, Source,
+    Target,
 };
-use platform_emulator::{
-    AUDIENCE, BUCKET_REGION, Control, Emulator, JournalEntry, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET, Server,
-};
+use platform_emulator::JournalEntry;
 use tempfile::TempDir;
 
 use crate::http;
+use crate::storage::Storage;
 
 /// The length of the parts of large files in these tests.
 pub(crate) const CHUNK: u64 = 64 * 1024;
@@ -69,7 +66,7 @@ impl Source for Signed {
 /// A downloader that loses no time.
 pub(crate) fn builder() -> DownloaderBuilder {
     let retries =
-        RetryPolicy::default().with_attempts(3).with_pauses(Duration::from_millis(1), Duration::from_millis(5));
+        RetryPolicy::default().with_attempts(3).with_waits(Duration::from_millis(1), Duration::from_millis(5));
     Downloader::builder(http()).with_workers(4).with_chunk(CHUNK).with_retries(retries)
 }
 
@@ -143,74 +140,29 @@ impl Place {
     }
 }
 
-/// The storage of an emulator.
-pub(crate) struct Lab {
-    /// Ends when it is dropped.
-    _emulator: Emulator,
-    pub(crate) control: Control,
-    pub(crate) bucket: SignedBucket,
-}
-
-impl Lab {
-    pub(crate) async fn open() -> Self {
-        let emulator = Emulator::builder().with_control().start().await.unwrap();
-        let control = emulator.control().unwrap();
-        let form = format!(
-            "grant_type=client_credentials&client_id={MACHINE_CLIENT_ID}&client_secret={MACHINE_CLIENT_SECRET}&audience={AUDIENCE}"
-        );
-        let token = Request::new(Method::Post, emulator.issuer().join("oauth/token").unwrap())
-            .with_body("application/x-www-form-urlencoded", form);
-        let token = json(token).await["access_token"].as_str().unwrap().to_owned();
-        let me = Request::get(emulator.api_root().join("api/v1/me").unwrap());
-        let me = json(me.with_header("authorization", format!("Bearer {token}"))).await;
-        let text = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap().to_owned();
-        let secret = Secret::new(text("hmac_secret_access_key"));
-        let bucket = SignedBucket::new(
-            emulator.storage().clone(),
-            &text("name"),
-            BUCKET_REGION,
-            &text("hmac_access_key_id"),
-            &secret,
-            Arc::new(SystemClock),
-        );
-        Self { _emulator: emulator, control, bucket: bucket.unwrap() }
-    }
-
+impl Storage {
     /// Stores an object, with these headers.
-    pub(crate) async fn put(&self, key: &str, content: &[u8], headers: &[(&str, &str)]) -> Signed {
-        let url = self.bucket.put_url(key, Duration::from_secs(600)).unwrap();
+    pub(crate) async fn file(&self, key: &str, content: &[u8], headers: &[(&str, &str)]) -> Signed {
+        let url = self.bucket.put_url(key, None).unwrap();
         let mut request = Request::new(Method::Put, url.expose().clone());
         request = request.with_body("application/octet-stream", content.to_vec());
         for (name, value) in headers {
             request = request.with_header(*name, *value);
         }
         assert_eq!(http().send(request).await.unwrap().status(), 200);
-        Signed::new(Some(self.bucket.get_url(key, Duration::from_secs(600)).unwrap()))
-    }
-
-    /// The requests for files, without those that stored them.
-    pub(crate) async fn asked(&self) -> Vec<JournalEntry> {
-        let mut journal = self.control.journal(Server::Storage).await.unwrap();
-        journal.retain(|entry| entry.method == "GET");
-        journal
+        Signed::new(Some(self.bucket.get_url(key, None).unwrap()))
     }
 
     /// How many bytes of a file with so many were asked for in all.
     pub(crate) async fn requested(&self, bytes: u64) -> u64 {
-        self.asked().await.iter().map(|entry| requested(entry, bytes)).sum()
+        self.asked("GET").await.iter().map(|entry| requested(entry, bytes)).sum()
     }
 }
 
 /// How many bytes a request for a file with so many asks for.
-pub(crate) fn requested(entry: &JournalEntry, bytes: u64) -> u64 {
+fn requested(entry: &JournalEntry, bytes: u64) -> u64 {
     let Some(range) = &entry.range else { return bytes };
     let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
     let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
     (last + 1).min(bytes) - first
-}
-
-async fn json(request: Request) -> serde_json::Value {
-    let answer = http().send(request).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    serde_json::from_slice(&answer.bytes(1 << 20).await.unwrap()).unwrap()
 }

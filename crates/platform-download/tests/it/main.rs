@@ -7,7 +7,10 @@ mod faults;
 mod folder;
 mod lab;
 mod resume;
+mod signer;
+mod storage;
 mod upload;
+mod wire;
 
 use auth_http::HttpClient;
 

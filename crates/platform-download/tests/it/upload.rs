@@ -1,53 +1,358 @@
-use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+//! Files that are sent to the emulator's storage, or to one that a test scripts.
 
-use platform_download::{Crc32c, UploadError, upload};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crc::{CRC_32_ISCSI, Crc};
+use platform_download::{Crc32c, Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploader};
+use platform_emulator::Effect;
+use platform_testkit::ManualClock;
 use tempfile::TempDir;
-use wiremock::matchers::{body_bytes, header, method};
+use tokio::sync::Notify;
+use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::http;
+use crate::bucket::scripted;
+use crate::storage::Storage;
+use crate::wire::{Cut, cut};
 
-const SLIDE: &[u8] = b"II*\0 and so on";
+const MEBIBYTE: usize = 1 << 20;
 
-async fn send(answer: ResponseTemplate) -> (u64, Result<(), UploadError>) {
+/// What another implementation of CRC32C makes of it.
+fn crc32c(bytes: &[u8]) -> Crc32c {
+    Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(bytes))
+}
+
+fn content(seed: u8, length: usize) -> Vec<u8> {
+    (0..length).map(|at| u8::try_from((at / 7 + at * usize::from(seed) + at / 65_536) % 251).unwrap()).collect()
+}
+
+/// Files in a folder of their own.
+struct Slides(TempDir);
+
+impl Slides {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file, which is to be the object of the same name.
+    fn write(&self, name: &str, content: &[u8]) -> UploadFile {
+        fs::write(self.path(name), content).unwrap();
+        UploadFile::new(self.path(name), name)
+    }
+}
+
+async fn upload_one(storage: &Storage, file: UploadFile) -> Result<platform_download::Uploaded, UploadError> {
+    Uploader::new(storage.bucket.clone()).upload([file]).await.remove(0).result
+}
+
+/// How often each object was PUT, whatever came of it.
+async fn puts(storage: &Storage) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for entry in storage.asked("PUT").await {
+        *counts.entry(entry.path.rsplit('/').next().unwrap().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test]
+async fn files_arrive_whole_and_every_byte_is_reported() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    let sizes = [0, 1, MEBIBYTE / 4, MEBIBYTE / 4 + 1, 3 * MEBIBYTE];
+    let contents: Vec<_> = sizes.iter().map(|&size| content(3, size)).collect();
+    let files: Vec<_> =
+        sizes.iter().zip(&contents).map(|(size, bytes)| slides.write(&size.to_string(), bytes)).collect();
+    let events: Arc<Mutex<Vec<(String, UploadStep, u64, u64, u64)>>> = Arc::default();
+    let seen = events.clone();
+    let observe = move |event: &UploadEvent<'_>| {
+        assert!(event.done <= event.bytes && event.total_done <= event.total_bytes);
+        let key = event.file.key().to_owned();
+        seen.lock().unwrap().push((key, event.step, event.done, event.total_done, event.total_bytes));
+    };
+    let uploads = Uploader::new(storage.bucket.clone()).with_observer(observe).upload(files).await;
+    for (upload, bytes) in uploads.iter().zip(&contents) {
+        let uploaded = upload.result.as_ref().unwrap();
+        assert_eq!((uploaded.bytes, uploaded.crc32c, uploaded.was_there), (bytes.len() as u64, crc32c(bytes), false));
+        assert_eq!(storage.get(upload.file.key()).await.as_ref(), Some(bytes));
+    }
+    let events = events.lock().unwrap();
+    let total: u64 = sizes.iter().map(|&size| size as u64).sum();
+    let (_, _, _, done, all) = events.last().unwrap();
+    assert_eq!((*done, *all), (total, total));
+    let of_largest: Vec<_> = events.iter().filter(|event| event.0 == sizes[4].to_string()).collect();
+    assert_eq!(of_largest.len(), 12 + 1, "one for each piece, and one at the end");
+    assert_eq!((of_largest[12].1, of_largest[12].2), (UploadStep::Sent, sizes[4] as u64));
+}
+
+#[tokio::test]
+async fn what_is_there_is_not_sent_again() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    let files = || ["same", "longer", "other"].map(|name| slides.write(name, b"content"));
+    let uploader = Uploader::new(storage.bucket.clone());
+    assert!(uploader.upload(files()).await.iter().all(|upload| !upload.result.as_ref().unwrap().was_there));
+    assert!(uploader.upload(files()).await.iter().all(|upload| upload.result.as_ref().unwrap().was_there));
+    assert_eq!(storage.asked("PUT").await.len(), 3);
+    let changed = [
+        slides.write("same", b"content"),
+        slides.write("longer", b"content and more"),
+        slides.write("other", b"c0ntent"),
+    ];
+    let there: Vec<_> =
+        uploader.upload(changed).await.into_iter().map(|upload| upload.result.unwrap().was_there).collect();
+    assert_eq!(there, [true, false, false]);
+    assert_eq!(storage.get("other").await.unwrap(), b"c0ntent");
+}
+
+#[tokio::test]
+async fn an_upload_that_was_given_up_goes_on_where_it_was() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    let names = ["a", "b", "c", "d", "e"];
+    let files = names.map(|name| slides.write(name, name.as_bytes()));
+    let again = files.clone();
+    // The fourth file is on its way when the upload ends.
+    storage.fault(Effect::Latency { milliseconds: 600_000 }, |fault| fault.with_method("PUT").after(3)).await;
+    let sending = Arc::new(Notify::new());
+    let seen = sending.clone();
+    let observe = move |event: &UploadEvent<'_>| {
+        if event.file.key() == "d" {
+            seen.notify_one();
+        }
+    };
+    let uploader = Uploader::new(storage.bucket.clone()).with_workers(1);
+    let first = uploader.clone().with_observer(observe);
+    let task = tokio::spawn(async move { first.upload(files).await });
+    sending.notified().await;
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    storage.control.clear_faults().await.unwrap();
+    storage.control.clear_journal().await.unwrap();
+    let uploads = uploader.upload(again).await;
+    let there: Vec<_> = uploads.iter().map(|upload| upload.result.as_ref().unwrap().was_there).collect();
+    assert_eq!(there, [true, true, true, false, false]);
+    assert_eq!(puts(&storage).await.into_keys().collect::<Vec<_>>(), ["d", "e"]);
+    assert_eq!(storage.keys().await, names);
+}
+
+fn overwrite(path: &Path, at: u64) {
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(b"!").unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_sent_is_an_error_and_leaves_nothing() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    let size = 4 * MEBIBYTE;
+    let changes: [(&str, fn(&Path)); 5] = [
+        ("grows", |path| OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap()),
+        ("shrinks", |path| OpenOptions::new().write(true).open(path).unwrap().set_len(1_000_000).unwrap()),
+        ("begins otherwise", |path| overwrite(path, 0)),
+        ("ends otherwise", |path| overwrite(path, 4_194_303)),
+        ("is empty", |path| drop(fs::File::create(path).unwrap())),
+    ];
+    for (key, change) in changes {
+        storage.put(key, "the good old object").await;
+        storage.control.clear_journal().await.unwrap();
+        let file = slides.write(key, &content(5, size));
+        let observe = move |event: &UploadEvent<'_>| {
+            if event.step == UploadStep::Sending && event.done == MEBIBYTE as u64 {
+                change(event.file.path());
+            }
+        };
+        let uploader = Uploader::new(storage.bucket.clone()).with_observer(observe);
+        let error = uploader.upload([file]).await.remove(0).result.unwrap_err();
+        assert!(error.is_changed() && error.is_local() && !error.is_transient(), "{error}");
+        assert_eq!(storage.asked("PUT").await.len(), 1, "{key}: it is not tried again");
+        assert_eq!(storage.get(key).await.unwrap(), b"the good old object", "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_have_the_checksum_that_was_given_is_not_sent() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    for (name, bytes) in [("empty", content(1, 0)), ("small", content(1, 10)), ("large", content(1, MEBIBYTE))] {
+        let file = slides.write(name, &bytes);
+        let error = upload_one(&storage, file.clone().with_crc32c(Crc32c::of(b"another"))).await.unwrap_err();
+        assert!(error.is_changed() && error.key() == name, "{error}");
+        assert_eq!(storage.get(name).await, None);
+        let uploaded = upload_one(&storage, file.with_crc32c(crc32c(&bytes))).await.unwrap();
+        assert_eq!((uploaded.crc32c, storage.get(name).await), (crc32c(&bytes), Some(bytes)));
+    }
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again_and_ends_in_the_right_object() {
+    let slides = Slides::new();
+    let bytes = content(9, MEBIBYTE);
+    let status = |status, body: Option<&str>| Effect::Status { status, body: body.map(str::to_owned) };
+    for (effect, times, expected) in [
+        (status(503, None), 3, 4),
+        (status(429, None), 1, 2),
+        (status(400, Some("<Error><Code>BadDigest</Code></Error>")), 2, 3),
+        (status(403, None), 1, 2),
+        (Effect::ExpiredSignature, 1, 2),
+    ] {
+        let storage = Storage::start().await;
+        storage.fault(effect.clone(), |fault| fault.with_method("PUT").times(times)).await;
+        let uploaded = upload_one(&storage, slides.write("slide", &bytes)).await;
+        assert!(uploaded.is_ok(), "{effect:?}: {uploaded:?}");
+        assert_eq!(storage.get("slide").await.as_ref(), Some(&bytes), "{effect:?}");
+        assert_eq!(storage.asked("PUT").await.len(), expected, "{effect:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_the_middle_or_loses_the_answer_ends_in_the_right_object() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    let bytes = content(11, 4 * MEBIBYTE);
+    let wire = cut(storage.emulator.storage(), [Cut::Requests(1_000_000), Cut::Answer, Cut::Requests(3_000_000)]).await;
+    let uploader = Uploader::new(storage.bucket_at(&wire));
+    let uploaded = uploader.upload([slides.write("slide", &bytes)]).await.remove(0).result.unwrap();
+    assert_eq!((uploaded.crc32c, storage.get("slide").await), (crc32c(&bytes), Some(bytes)));
+    assert_eq!(storage.asked("PUT").await.len(), 4);
+}
+
+#[tokio::test]
+async fn one_bad_file_does_not_keep_the_others_and_of_each_it_is_said_what_became() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    let status = |status| Effect::Status { status, body: None };
+    storage.fault(status(403), |fault| fault.with_method("PUT").with_path("*/denied")).await;
+    storage.fault(status(503), |fault| fault.with_method("PUT").with_path("*/busy")).await;
+    storage.fault(status(412), |fault| fault.with_method("PUT").with_path("*/refused")).await;
+    storage.fault(status(412), |fault| fault.with_method("HEAD").with_path("*/hidden")).await;
+    fs::create_dir(slides.path("folder")).unwrap();
+    let mut files: Vec<_> = ["denied", "busy", "refused", "hidden", "good"].map(|name| slides.write(name, b"x")).into();
+    files.push(UploadFile::new(slides.path("folder"), "folder"));
+    files.push(UploadFile::new(slides.path("absent"), "absent"));
+    files.push(UploadFile::new(slides.path("good"), "../other-bucket/good"));
+    files.push(UploadFile::new(slides.path("denied"), "good"));
+    let uploads = Uploader::new(storage.bucket.clone()).upload(files).await;
+    let error = |at: usize| uploads[at].result.as_ref().unwrap_err();
+    assert!(error(0).is_denied() && !error(0).is_transient(), "{}", error(0));
+    assert!(error(1).is_transient() && !error(1).is_denied(), "{}", error(1));
+    assert!(!error(2).is_transient() && error(2).to_string().contains("412"), "{}", error(2));
+    assert!(error(3).to_string().contains("cannot be found out"), "{}", error(3));
+    assert_eq!(uploads[4].result.as_ref().unwrap().bytes, 1);
+    for (at, word) in [(5, "a folder"), (6, "cannot be read"), (8, "another file")] {
+        assert!(error(at).is_local() && error(at).to_string().contains(word), "{}", error(at));
+    }
+    assert!(error(7).to_string().contains("no URL"), "{}", error(7));
+    let expected = [("busy", 5), ("denied", 2), ("good", 1), ("refused", 1)];
+    assert_eq!(puts(&storage).await, expected.map(|(name, times)| (name.to_owned(), times)).into());
+    assert_eq!(storage.keys().await, ["good"]);
+    for Upload { result, file, .. } in &uploads {
+        let shown = format!("{file:?} {result:?}");
+        assert!(!shown.contains("Signature"), "{shown}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_no_regular_file_is_named_and_not_opened() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    slides.write("slide", b"content");
+    std::os::unix::fs::symlink(slides.path("slide"), slides.path("link")).unwrap();
+    std::os::unix::fs::symlink(slides.path("nowhere"), slides.path("dangling")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(slides.path("socket")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(slides.path("pipe")).status().unwrap().success());
+    let upload = |path: PathBuf| upload_one(&storage, UploadFile::new(path, "object"));
+    for (name, word) in
+        [("link", "a symbolic link"), ("dangling", "a symbolic link"), ("socket", "a socket"), ("pipe", "a pipe")]
+    {
+        let error = upload(slides.path(name)).await.unwrap_err();
+        assert!(error.is_local() && error.to_string().contains(word), "{error}");
+    }
+    assert!(upload("/dev/zero".into()).await.unwrap_err().is_local());
+    assert!(storage.asked("PUT").await.is_empty() && storage.asked("HEAD").await.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_may_write_but_not_look_uploads() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    storage.fault(Effect::Status { status: 403, body: None }, |fault| fault.with_method("HEAD")).await;
+    for _ in 0..2 {
+        assert!(!upload_one(&storage, slides.write("slide", b"content")).await.unwrap().was_there);
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_ended_before_it_was_used_is_told_apart() {
+    let clock = ManualClock::default();
+    let (storage, slides) = (Storage::with_clock(Arc::new(clock)).await, Slides::new());
+    let error = upload_one(&storage, slides.write("slide", b"content")).await.unwrap_err();
+    assert!(error.is_denied() && error.to_string().contains("400 (ExpiredToken)"), "{error}");
+    assert_eq!(storage.asked("PUT").await.len(), 2, "it is signed anew once");
+}
+
+#[tokio::test]
+async fn as_many_files_are_sent_at_a_time_as_was_said() {
+    let (storage, slides) = (Storage::start().await, Slides::new());
+    storage.fault(Effect::Latency { milliseconds: 100 }, |fault| fault.with_method("PUT")).await;
+    let names: Vec<_> = (0..9).map(|number| number.to_string()).collect();
+    let files: Vec<_> = names.iter().map(|name| slides.write(name, name.as_bytes())).collect();
+    let state: Arc<Mutex<(HashSet<String>, usize)>> = Arc::default();
+    let seen = state.clone();
+    let observe = move |event: &UploadEvent<'_>| {
+        let mut state = seen.lock().unwrap();
+        match event.step {
+            UploadStep::Sending => state.0.insert(event.file.key().to_owned()),
+            _ => state.0.remove(event.file.key()),
+        };
+        state.1 = state.1.max(state.0.len());
+    };
+    let uploader = Uploader::new(storage.bucket.clone()).with_workers(3).with_observer(observe);
+    let uploads = uploader.upload(files).await;
+    assert_eq!(uploads.iter().map(|upload| upload.file.key().to_owned()).collect::<Vec<_>>(), names);
+    assert_eq!((state.lock().unwrap().1, storage.keys().await), (3, names));
+}
+
+/// Uploads to a storage that answers a PUT so.
+async fn answered(answer: ResponseTemplate) -> (UploadError, MockServer) {
     let server = MockServer::start().await;
+    let slides = Slides::new();
+    let hash = format!("crc32c={}", crc32c(b"content"));
+    Mock::given(method("HEAD")).respond_with(ResponseTemplate::new(404)).mount(&server).await;
+    Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
     Mock::given(method("PUT"))
+        .and(header("x-goog-hash", hash.as_str()))
         .and(header("content-type", "image/tiff"))
-        .and(header("content-length", "14"))
-        .and(header("x-goog-hash", format!("crc32c={}", Crc32c::of(SLIDE)).as_str()))
-        .and(body_bytes(SLIDE))
+        .and(header("content-length", "7"))
         .respond_with(answer)
         .mount(&server)
         .await;
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("slide.svs");
-    fs::write(&file, SLIDE).unwrap();
-    let sent = Arc::new(AtomicU64::new(0));
-    let counter = sent.clone();
-    let count = Arc::new(move |bytes| {
-        counter.fetch_add(bytes, Ordering::SeqCst);
-    });
-    let to = format!("{}/bucket/slide?X-Amz-Signature=canary", server.uri()).parse::<url::Url>().unwrap().into();
-    let outcome = upload(&http(), &file, Crc32c::of(SLIDE), "image/tiff", to, count).await;
-    (sent.load(Ordering::SeqCst), outcome)
+    let file = slides.write("slide", b"content").with_content_type("image/tiff");
+    let error = Uploader::new(scripted(&server)).upload([file]).await.remove(0).result.unwrap_err();
+    (error, server)
+}
+
+async fn requests(server: &MockServer, method: &str) -> Vec<wiremock::Request> {
+    let all = server.received_requests().await.unwrap();
+    all.into_iter().filter(|request| request.method.as_str() == method).collect()
 }
 
 #[tokio::test]
-async fn a_file_is_sent_with_its_length_and_checksum() {
-    let (sent, outcome) = send(ResponseTemplate::new(200)).await;
-    outcome.unwrap();
-    assert_eq!(sent, SLIDE.len() as u64);
+async fn what_the_storage_has_otherwise_is_deleted_and_never_taken_for_the_file() {
+    let other = format!("crc32c={}", Crc32c::of(b"c0ntent"));
+    let (error, server) = answered(ResponseTemplate::new(200).insert_header("x-goog-hash", other.as_str())).await;
+    assert!(error.is_transient() && error.to_string().contains("instead of"), "{error}");
+    assert_eq!((requests(&server, "PUT").await.len(), requests(&server, "DELETE").await.len()), (5, 5));
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_apart_and_shows_no_signature() {
-    let digest = ResponseTemplate::new(400).set_body_string("<Error><Code>BadDigest</Code></Error>");
-    let error = send(digest).await.1.unwrap_err();
-    assert!(error.is_changed(), "{error}");
-    let error = send(ResponseTemplate::new(403)).await.1.unwrap_err();
-    let shown = format!("{error} {error:?}");
-    assert!(!error.is_changed() && shown.contains("403") && !shown.contains("canary"), "{shown}");
-    assert!(error.file().ends_with("slide.svs"));
+async fn a_storage_that_does_not_say_what_it_has_is_no_success() {
+    let (error, server) = answered(ResponseTemplate::new(200)).await;
+    assert!(!error.is_transient() && error.to_string().contains("does not say"), "{error}");
+    let put = &requests(&server, "PUT").await[0];
+    let signed = put.url.query_pairs().find(|(name, _)| name == "X-Amz-SignedHeaders").unwrap().1.into_owned();
+    assert_eq!(signed, "host;x-goog-hash", "a header of the storage is signed, or it is refused");
+    let lifetime = put.url.query_pairs().find(|(name, _)| name == "X-Amz-Expires").unwrap().1.into_owned();
+    assert_eq!(lifetime, Duration::from_secs(6 * 3600).as_secs().to_string());
 }

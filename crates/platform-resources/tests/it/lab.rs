@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use auth_core::{TokenSource, async_provider_fn};
 use auth_http::{HttpClient, Method, Request};
 use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, OAuthClient, Prompt};
-use platform_download::{Crc32c, upload};
+use platform_download::{Crc32c, UploadFile, Uploader};
 use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator, EmulatorBuilder, samples};
 use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
 use platform_resources::{Client, ResultFolder, Settings};
@@ -71,9 +71,9 @@ impl Lab {
         let name = slide.file_name().unwrap().to_str().unwrap();
         let bucket = self.client.bucket().await.unwrap();
         let crc32c = Crc32c::of(&fs::read(slide).unwrap());
-        let put = bucket.put_url(name, Duration::from_secs(600)).unwrap();
-        upload(self.client.storage_http(), slide, crc32c, "image/tiff", put, Arc::new(|_| {})).await.unwrap();
-        let url = bucket.get_url(name, Duration::from_secs(7 * 24 * 3600)).unwrap();
+        let file = UploadFile::new(slide, name).with_content_type("image/tiff").with_crc32c(crc32c);
+        Uploader::new(bucket.clone()).upload([file]).await.remove(0).result.unwrap();
+        let url = bucket.get_url(name, None).unwrap();
         let facts = slide_metadata::read(slide).unwrap();
         let metadata = metadata(&crc32c.to_string(), facts.width, facts.height);
         ItemSubmission::new(name, vec![InputArtifactSubmission::new("whole_slide_image", url, metadata)])

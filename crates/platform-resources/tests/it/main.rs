@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod blocking;
+mod bucket;
 mod cache;
 mod download;
 mod faults;

@@ -1,0 +1,63 @@
+//! What a storage answers beside an object.
+
+use std::fmt;
+
+use auth_http::Response;
+
+use crate::Crc32c;
+
+/// The longest refusal that is read.
+const LIMIT: usize = 64 * 1024;
+
+/// Why a storage does not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    /// The word for it, such as `AccessDenied`.
+    code: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) async fn read(response: Response) -> Self {
+        let status = response.status();
+        let body = response.bytes(LIMIT).await.unwrap_or_default();
+        let body = String::from_utf8_lossy(&body);
+        let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+        let is_word =
+            |code: &&str| !code.is_empty() && code.len() < 64 && code.bytes().all(|b| b.is_ascii_alphanumeric());
+        Self { status, code: code.map(|(code, _)| code).filter(is_word).map(str::to_owned) }
+    }
+
+    pub(crate) fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    /// It may be another answer the next time (RFC 9110, section 15.6), without anything else being different.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self.status, 408 | 429 | 500 | 502..=504)
+    }
+
+    /// The URL is not good, or not good any more: Google says 400 where S3 says 403, and to HEAD says no more than that.
+    pub(crate) fn is_about_url(&self) -> bool {
+        matches!(self.status, 401 | 403)
+            || self.status == 400 && self.code.as_ref().is_none_or(|code| code == "ExpiredToken")
+    }
+
+    /// Whether it is worth to try again, with a URL that is signed anew.
+    pub(crate) fn may_pass(&self, attempts: u32) -> bool {
+        self.is_transient() || self.is_about_url() && attempts == 1
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the storage answered {}", self.status)?;
+        self.code.iter().try_for_each(|code| write!(formatter, " ({code})"))
+    }
+}
+
+/// The CRC32C that the storage says an object has: one of the values of `x-goog-hash`.
+pub(crate) fn stated_checksum(response: &Response) -> Option<Crc32c> {
+    let mut hashes = response.headers("x-goog-hash").flat_map(|value| value.split(','));
+    hashes.find_map(|hash| hash.trim().strip_prefix("crc32c=")?.parse().ok())
+}

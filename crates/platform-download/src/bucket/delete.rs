@@ -1,0 +1,61 @@
+use auth_http::Method;
+use futures_util::{StreamExt, stream};
+
+use super::{Bucket, BucketError, Refusal};
+
+/// So many objects are deleted at a time.
+const WORKERS: usize = 8;
+
+/// What became of an object that was to be deleted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Deletion {
+    /// The object.
+    pub key: String,
+    /// What became of it; if it failed, the object may still be there.
+    pub result: Result<Deleted, BucketError>,
+}
+
+/// How an object came to be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deleted {
+    /// It was deleted.
+    Deleted,
+    /// It was not there.
+    Absent,
+}
+
+impl Bucket {
+    /// Deletes objects, and says of each what became of it, in the order of the keys. One that cannot be deleted does not keep
+    /// the others. Nothing is asked back: [`find`](Self::find) says before what would go.
+    pub async fn delete(&self, keys: impl IntoIterator<Item = impl Into<String>>) -> Vec<Deletion> {
+        let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
+        let deletions = keys.into_iter().map(async |key| {
+            let result = self.delete_one(&key).await;
+            Deletion { key, result }
+        });
+        stream::iter(deletions).buffered(WORKERS).collect().await
+    }
+
+    async fn delete_one(&self, key: &str) -> Result<Deleted, BucketError> {
+        let mut attempts = self.retry.begin();
+        loop {
+            let outcome = self.request_deletion(key, attempts.is_first()).await;
+            if !attempts.again(&outcome).await {
+                return outcome.map_err(|error| error.about(format!("{} was not deleted", self.shown(key))));
+            }
+        }
+    }
+
+    async fn request_deletion(&self, key: &str, is_first: bool) -> Result<Deleted, BucketError> {
+        let response = self.request(Method::Delete, Some(key), &[]).await?;
+        match response.status() {
+            200 | 204 => Ok(Deleted::Deleted),
+            404 if is_first => Ok(Deleted::Absent),
+            // An attempt before may have deleted it, whose answer got lost.
+            404 => Ok(Deleted::Deleted),
+            _ => Err(BucketError::refused(Refusal::read(response).await)),
+        }
+    }
+}

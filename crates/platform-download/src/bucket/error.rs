@@ -1,0 +1,102 @@
+use std::error::Error;
+
+use auth_http::HttpError;
+
+use super::Refusal;
+use crate::SignError;
+use crate::retry::MayPass;
+
+/// A bucket did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {kind}")]
+pub struct BucketError {
+    what: String,
+    kind: Kind,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("no URL can be signed for it")]
+    Sign,
+    #[error("the storage did not answer, or broke off")]
+    Http { is_broken: bool },
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("the listing is not understood")]
+    Listing,
+    #[error(
+        "`*` stands for anything in a name, `**/` for any folders, `[…]` and `{{…}}` for alternatives, and `\\` before one for itself"
+    )]
+    Pattern,
+}
+
+impl BucketError {
+    fn new(kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what: String::new(), kind, source }
+    }
+
+    pub(super) fn sign(source: SignError) -> Self {
+        Self::new(Kind::Sign, Some(source.into()))
+    }
+
+    pub(super) fn http(source: HttpError) -> Self {
+        Self::new(Kind::Http { is_broken: source.is_broken() }, Some(source.into()))
+    }
+
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self::new(Kind::Refused(refusal), None)
+    }
+
+    pub(super) fn listing(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::new(Kind::Listing, Some(source.into()))
+    }
+
+    pub(super) fn pattern(source: globset::Error) -> Self {
+        let what = format!("`{}` is no pattern", source.glob().unwrap_or_default());
+        Self::new(Kind::Pattern, Some(source.into())).about(what)
+    }
+
+    /// Says what was not done.
+    pub(super) fn about(mut self, what: String) -> Self {
+        self.what = what;
+        self
+    }
+
+    /// The status that the storage answered with, if it did (RFC 9110, section 15).
+    pub fn status(&self) -> Option<u16> {
+        match &self.kind {
+            Kind::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+
+    /// It may succeed another time: it was tried often enough.
+    pub fn is_transient(&self) -> bool {
+        match &self.kind {
+            Kind::Http { is_broken } => *is_broken,
+            Kind::Refused(refusal) => refusal.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// The storage refuses the key that the URL was signed with, or the signature.
+    pub fn is_denied(&self) -> bool {
+        matches!(&self.kind, Kind::Refused(refusal) if refusal.is_about_url())
+    }
+
+    /// It is no pattern to find objects by.
+    pub fn is_pattern(&self) -> bool {
+        matches!(self.kind, Kind::Pattern)
+    }
+}
+
+impl MayPass for BucketError {
+    fn may_pass(&self, attempts: u32) -> bool {
+        match &self.kind {
+            Kind::Refused(refusal) => refusal.may_pass(attempts),
+            _ => self.is_transient(),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Which objects there are (`ListObjectsV2`).
+
+use auth_http::Method;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt, future};
+use globset::GlobBuilder;
+use jiff::Timestamp;
+use rusty_s3::actions::ListObjectsV2;
+use rusty_s3::actions::list_objects_v2::{ListObjectsContent, ListObjectsV2Response};
+
+use super::{Bucket, BucketError, Refusal};
+
+/// The longest page: a thousand keys of a thousand bytes, each three times as long when it is encoded, and what is said of them.
+const PAGE_LIMIT: usize = 8 * 1024 * 1024;
+
+/// An object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ObjectEntry {
+    /// Its name in the bucket.
+    pub key: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was stored, if the storage says so.
+    pub modified_at: Option<std::time::SystemTime>,
+}
+
+/// A listing that cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum Malformed {
+    #[error("it is not UTF-8")]
+    Encoding(#[from] std::string::FromUtf8Error),
+    #[error("the storage says again and again that it goes on at the same place")]
+    Circle,
+    #[error("an object has no size")]
+    Size,
+    #[error("it is no listing: {0}")]
+    Xml(String),
+}
+
+/// A listing that is being read.
+struct Listing {
+    bucket: Bucket,
+    prefix: String,
+    /// Where the next page begins; none for the first.
+    token: Option<String>,
+    is_over: bool,
+}
+
+impl Bucket {
+    /// The objects whose keys begin with `prefix`, in the order of their keys; all of them if it is empty. They are fetched page by
+    /// page, as the stream is read.
+    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectEntry, BucketError>> {
+        let listing = Listing { bucket: self.clone(), prefix: prefix.to_owned(), token: None, is_over: false };
+        stream::try_unfold(listing, async |mut listing: Listing| {
+            if listing.is_over {
+                return Ok(None);
+            }
+            let entries = listing.next_page().await?;
+            Ok(Some((stream::iter(entries.into_iter().map(Ok)), listing)))
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    /// The objects whose keys fit a pattern: `slides/*.svs`, `run-1/**/*.{csv,json}`. `*` and `?` stay within a segment, `**`
+    /// does not; a `\` takes the meaning from the character behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`BucketError::is_pattern`].
+    pub fn find(&self, pattern: &str) -> Result<BoxStream<'static, Result<ObjectEntry, BucketError>>, BucketError> {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
+        let matcher = glob.map_err(BucketError::pattern)?.compile_matcher();
+        // All that comes before what can stand for several.
+        let prefix = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
+        Ok(self.list(prefix).try_filter(move |entry| future::ready(matcher.is_match(&entry.key))).boxed())
+    }
+}
+
+impl Listing {
+    /// The objects of the next page.
+    async fn next_page(&mut self) -> Result<Vec<ObjectEntry>, BucketError> {
+        let mut attempts = self.bucket.retry.begin();
+        let page = loop {
+            let outcome = self.ask().await;
+            if !attempts.again(&outcome).await {
+                break outcome;
+            }
+        };
+        let (bucket, prefix) = (&self.bucket, &self.prefix);
+        let what = |error: BucketError| error.about(format!("{}* was not listed", bucket.shown(prefix)));
+        let page = page.map_err(what)?;
+        let next = page.next_continuation_token;
+        if next.is_some() && next == self.token {
+            return Err(what(BucketError::listing(Malformed::Circle)));
+        }
+        (self.is_over, self.token) = (next.is_none(), next);
+        page.contents.into_iter().map(|found| entry(found).map_err(what)).collect()
+    }
+
+    async fn ask(&self) -> Result<ListObjectsV2Response, BucketError> {
+        // By name, as they are signed.
+        let mut query = vec![("encoding-type", "url"), ("list-type", "2"), ("prefix", self.prefix.as_str())];
+        if let Some(token) = &self.token {
+            query.insert(0, ("continuation-token", token));
+        }
+        let response = self.bucket.request(Method::Get, None, &query).await?;
+        if response.status() != 200 {
+            return Err(BucketError::refused(Refusal::read(response).await));
+        }
+        let body = response.bytes(PAGE_LIMIT).await.map_err(BucketError::http)?;
+        let text = String::from_utf8(body.to_vec()).map_err(|error| BucketError::listing(Malformed::from(error)))?;
+        ListObjectsV2::parse_response(&text).map_err(|error| BucketError::listing(Malformed::Xml(error.to_string())))
+    }
+}
+
+fn entry(found: ListObjectsContent) -> Result<ObjectEntry, BucketError> {
+    let bytes = found.size.ok_or_else(|| BucketError::listing(Malformed::Size))?;
+    let modified_at = found.last_modified.and_then(|text| text.parse::<Timestamp>().ok());
+    Ok(ObjectEntry { key: found.key, bytes, modified_at: modified_at.map(Into::into) })
+}

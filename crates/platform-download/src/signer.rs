@@ -1,0 +1,226 @@
+//! Signed URLs, by whatever key there is (V4, as Google's storage and S3 know it).
+
+mod address;
+mod error;
+mod google;
+mod service_account;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{Clock, Secret};
+use auth_http::{Method, SignedUrl};
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+use error::Kind;
+
+pub use address::ObjectAddress;
+pub use error::SignError;
+pub use service_account::{ServiceAccountError, ServiceAccountKey};
+
+/// How long a signed URL can be good for: a minute to seven days.
+const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long a signed URL is good for if nothing is said.
+const LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// All but the unreserved characters (RFC 3986, section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same for a path, whose `/` stay.
+const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
+
+/// Makes signed URLs for the objects of a storage: with an HMAC key, as the bucket of an organisation has one, or with the key
+/// of a service account. Whoever needs a URL does not need to know which. Its `Debug` shows no key.
+///
+/// ```
+/// use std::sync::Arc;
+/// use auth_core::{Secret, SystemClock};
+/// use platform_download::UrlSigner;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let endpoint = "https://storage.googleapis.com".parse()?;
+/// let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &Secret::new("of the key"), Arc::new(SystemClock))?;
+/// let url = signer.get_url(&"gs://slides/run 1/slide.svs".parse()?, None)?;
+/// assert_eq!(url.expose().path(), "/slides/run%201/slide.svs");
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct UrlSigner {
+    endpoint: Url,
+    key: SigningKey,
+    clock: Arc<dyn Clock>,
+    put_lifetime: Duration,
+    get_lifetime: Duration,
+}
+
+#[derive(Clone)]
+enum SigningKey {
+    Hmac { region: String, id: String, secret: Secret },
+    ServiceAccount(ServiceAccountKey),
+}
+
+/// A request that is to be signed.
+pub(crate) struct Unsigned<'a> {
+    pub(crate) method: Method,
+    pub(crate) bucket: &'a str,
+    /// None for the bucket itself.
+    pub(crate) key: Option<&'a str>,
+    /// By name.
+    pub(crate) query: &'a [(&'a str, &'a str)],
+    /// In lower case, by name. They must be sent with the request.
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+}
+
+impl UrlSigner {
+    /// Signs with an HMAC key (`AWS4-HMAC-SHA256`) for the storage at `endpoint`, which addresses buckets by path.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint is no http or https URL.
+    pub fn hmac(
+        endpoint: &Url,
+        region: &str,
+        access_key_id: &str,
+        secret_access_key: &Secret,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SignError> {
+        let (region, id) = (region.to_owned(), access_key_id.to_owned());
+        Self::new(endpoint, SigningKey::Hmac { region, id, secret: secret_access_key.clone() }, clock)
+    }
+
+    /// Signs with the key of a service account (`GOOG4-RSA-SHA256`) for the storage at `endpoint`, which is
+    /// `https://storage.googleapis.com` unless it is an emulator.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint is no http or https URL.
+    pub fn service_account(endpoint: &Url, key: ServiceAccountKey, clock: Arc<dyn Clock>) -> Result<Self, SignError> {
+        Self::new(endpoint, SigningKey::ServiceAccount(key), clock)
+    }
+
+    fn new(endpoint: &Url, key: SigningKey, clock: Arc<dyn Clock>) -> Result<Self, SignError> {
+        if !matches!(endpoint.scheme(), "http" | "https") {
+            return Err(Kind::Endpoint.into());
+        }
+        let mut endpoint = endpoint.clone();
+        endpoint.set_query(None);
+        endpoint.set_fragment(None);
+        // What is not there cannot be removed.
+        let _ = (endpoint.set_username(""), endpoint.set_password(None));
+        Ok(Self { endpoint, key, clock, put_lifetime: LIFETIME, get_lifetime: LIFETIME })
+    }
+
+    /// How long a URL that takes an object is good for if nothing is said: 60 s to 7 days; 6 hours without this.
+    pub fn with_put_lifetime(mut self, lifetime: Duration) -> Self {
+        self.put_lifetime = lifetime;
+        self
+    }
+
+    /// How long a URL that gives an object is good for if nothing is said: 60 s to 7 days; 6 hours without this.
+    pub fn with_get_lifetime(mut self, lifetime: Duration) -> Self {
+        self.get_lifetime = lifetime;
+        self
+    }
+
+    /// A URL that whoever has it can PUT the object to, for `lifetime`: 60 s to 7 days.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::is_lifetime`], or the clock shows an impossible time.
+    pub fn put_url(
+        &self,
+        object: &ObjectAddress,
+        lifetime: impl Into<Option<Duration>>,
+    ) -> Result<SignedUrl, SignError> {
+        self.sign(&Unsigned::of(Method::Put, object), lifetime.into().unwrap_or(self.put_lifetime))
+    }
+
+    /// A URL that whoever has it can GET the object from, for `lifetime`: 60 s to 7 days.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::is_lifetime`], or the clock shows an impossible time.
+    pub fn get_url(
+        &self,
+        object: &ObjectAddress,
+        lifetime: impl Into<Option<Duration>>,
+    ) -> Result<SignedUrl, SignError> {
+        self.sign(&Unsigned::of(Method::Get, object), lifetime.into().unwrap_or(self.get_lifetime))
+    }
+
+    /// A URL for one upload, that is good for as long as such are.
+    pub(crate) fn sign_put(&self, request: &Unsigned<'_>) -> Result<SignedUrl, SignError> {
+        self.sign(request, self.put_lifetime)
+    }
+
+    /// A URL for one request. It names what it is meant to name, or is refused.
+    pub(crate) fn sign(&self, request: &Unsigned<'_>, lifetime: Duration) -> Result<SignedUrl, SignError> {
+        if !LIFETIMES.contains(&lifetime) {
+            return Err(Kind::Lifetime(lifetime).into());
+        }
+        let now = Timestamp::try_from(self.clock.now()).map_err(|_| Kind::Clock)?;
+        let url = self.url(request)?;
+        let signed = match &self.key {
+            SigningKey::Hmac { region, id, secret } => rusty_s3::signing::sign(
+                &now,
+                of_rusty_s3(request.method),
+                url,
+                id,
+                secret.expose(),
+                None,
+                region,
+                lifetime.as_secs(),
+                request.query.iter().copied(),
+                request.headers.iter().copied(),
+            ),
+            SigningKey::ServiceAccount(key) => google::sign(key, url, request, now, lifetime)?,
+        };
+        Ok(signed.into())
+    }
+
+    fn url(&self, request: &Unsigned<'_>) -> Result<Url, SignError> {
+        address::check_bucket(request.bucket)?;
+        let mut path = format!("{}/{}", self.endpoint.path().trim_end_matches('/'), request.bucket);
+        if let Some(key) = request.key {
+            address::check_dots(key)?;
+            path += &format!("/{}", utf8_percent_encode(key, RESERVED_IN_PATH));
+        }
+        let mut url = self.endpoint.clone();
+        url.set_path(&path);
+        Ok(url)
+    }
+}
+
+impl fmt::Debug for UrlSigner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signer = match &self.key {
+            SigningKey::Hmac { id, .. } => id.as_str(),
+            SigningKey::ServiceAccount(key) => key.client_email(),
+        };
+        let mut shown = formatter.debug_struct("UrlSigner");
+        shown.field("endpoint", &self.endpoint.as_str()).field("signer", &signer).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Unsigned<'a> {
+    pub(crate) fn of(method: Method, object: &'a ObjectAddress) -> Self {
+        Self { method, bucket: object.bucket(), key: Some(object.key()), query: &[], headers: &[] }
+    }
+}
+
+fn of_rusty_s3(method: Method) -> rusty_s3::Method {
+    match method {
+        Method::Head => rusty_s3::Method::Head,
+        Method::Post => rusty_s3::Method::Post,
+        Method::Put => rusty_s3::Method::Put,
+        Method::Delete => rusty_s3::Method::Delete,
+        _ => rusty_s3::Method::Get,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::Kind;
+use crate::SignError;
+
+/// Where an object lies: `gs://bucket/key`.
+///
+/// ```
+/// use platform_download::ObjectAddress;
+///
+/// let object: ObjectAddress = "gs://slides/run 1/slide.svs".parse()?;
+/// assert_eq!((object.bucket(), object.key()), ("slides", "run 1/slide.svs"));
+/// assert_eq!(object, ObjectAddress::new("gs", "slides", "run 1/slide.svs")?);
+/// assert!("gs://slides/../secrets/slide.svs".parse::<ObjectAddress>().is_err());
+/// # Ok::<(), platform_download::SignError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectAddress {
+    protocol: String,
+    bucket: String,
+    key: String,
+}
+
+impl ObjectAddress {
+    /// The object `key` of a bucket. `protocol` is what the address begins with: `gs`.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::is_address`]: the key has a segment that is empty, `.` or `..`, or the bucket cannot be called so.
+    pub fn new(protocol: &str, bucket: &str, key: &str) -> Result<Self, SignError> {
+        check_bucket(bucket)?;
+        check_dots(key)?;
+        if key.split('/').any(str::is_empty) {
+            return Err(Kind::Key(key.to_owned()).into());
+        }
+        Ok(Self { protocol: protocol.to_owned(), bucket: bucket.to_owned(), key: key.to_owned() })
+    }
+
+    /// The bucket.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The name of the object in its bucket, as it is: not percent-encoded.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+/// A name that is one segment of a path, and needs no encoding.
+pub(super) fn check_bucket(bucket: &str) -> Result<(), SignError> {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let astray = matches!(bucket, "" | "." | "..") || !bucket.bytes().all(usual);
+    if astray { Err(Kind::Bucket(bucket.to_owned()).into()) } else { Ok(()) }
+}
+
+/// URLs resolve `.` and `..`, and without a key one names the bucket.
+pub(super) fn check_dots(key: &str) -> Result<(), SignError> {
+    let astray = key.is_empty() || key.split('/').any(|segment| matches!(segment, "." | ".."));
+    if astray { Err(Kind::Key(key.to_owned()).into()) } else { Ok(()) }
+}
+
+impl FromStr for ObjectAddress {
+    type Err = SignError;
+
+    fn from_str(text: &str) -> Result<Self, SignError> {
+        let parts = text.split_once("://").and_then(|(protocol, rest)| Some((protocol, rest.split_once('/')?)));
+        let parts = parts.filter(|(protocol, _)| {
+            !protocol.is_empty() && protocol.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        });
+        let (protocol, (bucket, key)) = parts.ok_or_else(|| Kind::Address(text.to_owned()))?;
+        Self::new(protocol, bucket, key)
+    }
+}
+
+impl fmt::Display for ObjectAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}://{}/{}", self.protocol, self.bucket, self.key)
+    }
+}

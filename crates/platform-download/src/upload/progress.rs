@@ -1,0 +1,112 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::UploadFile;
+
+pub(super) type Observer = dyn Fn(&UploadEvent<'_>) + Send + Sync;
+
+/// How far an upload is.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct UploadEvent<'a> {
+    /// The file that it is about.
+    pub file: &'a UploadFile,
+    /// What happens with it.
+    pub step: UploadStep,
+    /// So many of its bytes were handed to the connection, or are there. They begin anew with every attempt.
+    pub done: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// So many bytes of all files were handed to a connection, or are there.
+    pub total_done: u64,
+    /// The length of all files, as far as they can be read.
+    pub total_bytes: u64,
+}
+
+/// What happens with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UploadStep {
+    /// Its bytes are being sent; the storage may still refuse them.
+    Sending,
+    /// The storage has confirmed that it has all of it.
+    Sent,
+    /// The storage had it before.
+    WasThere,
+    /// It was given up.
+    Failed,
+}
+
+/// All files of an upload.
+pub(super) struct Total {
+    bytes: u64,
+    done: AtomicU64,
+}
+
+impl Total {
+    pub(super) async fn of(files: &[Arc<UploadFile>]) -> Self {
+        let mut bytes = 0;
+        for file in files {
+            // What cannot be read is said later.
+            bytes += tokio::fs::symlink_metadata(file.path())
+                .await
+                .map_or(0, |found| found.len() * u64::from(found.is_file()));
+        }
+        Self { bytes, done: AtomicU64::new(0) }
+    }
+}
+
+/// One file of an upload.
+pub(super) struct FileProgress {
+    file: Arc<UploadFile>,
+    bytes: AtomicU64,
+    done: AtomicU64,
+    total: Arc<Total>,
+    observer: Option<Arc<Observer>>,
+}
+
+impl FileProgress {
+    pub(super) fn new(file: Arc<UploadFile>, total: Arc<Total>, observer: Option<Arc<Observer>>) -> Self {
+        Self { file, bytes: AtomicU64::new(0), done: AtomicU64::new(0), total, observer }
+    }
+
+    /// Nothing of the file was sent yet.
+    pub(super) fn begin(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::SeqCst);
+        self.set(0);
+    }
+
+    pub(super) fn sent(&self, bytes: u64) {
+        self.set(self.done.load(Ordering::SeqCst) + bytes);
+        self.tell(UploadStep::Sending);
+    }
+
+    /// `was_there` is none if it failed.
+    pub(super) fn ended(&self, was_there: Option<bool>) {
+        self.set(if was_there.is_some() { self.bytes.load(Ordering::SeqCst) } else { 0 });
+        self.tell(match was_there {
+            Some(true) => UploadStep::WasThere,
+            Some(false) => UploadStep::Sent,
+            None => UploadStep::Failed,
+        });
+    }
+
+    fn set(&self, done: u64) {
+        let before = self.done.swap(done, Ordering::SeqCst);
+        // Wraps around where it gets less, and back.
+        self.total.done.fetch_add(done.wrapping_sub(before), Ordering::SeqCst);
+    }
+
+    fn tell(&self, step: UploadStep) {
+        if let Some(observer) = &self.observer {
+            observer(&UploadEvent {
+                file: &self.file,
+                step,
+                done: self.done.load(Ordering::SeqCst),
+                bytes: self.bytes.load(Ordering::SeqCst),
+                total_done: self.total.done.load(Ordering::SeqCst),
+                total_bytes: self.total.bytes,
+            });
+        }
+    }
+}

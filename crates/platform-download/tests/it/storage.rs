@@ -1,0 +1,113 @@
+//! A storage of the emulator, and whoever may use its bucket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{Clock, Secret, SystemClock};
+use auth_http::{HttpClient, Method, Request};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use platform_download::{Bucket, RetryPolicy, ServiceAccountKey, UrlSigner};
+use platform_emulator::{BUCKET_REGION, Control, Effect, Emulator, Fault, INTERACTIVE_CLIENT_ID, JournalEntry, Server};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::http;
+
+pub(crate) struct Storage {
+    pub(crate) emulator: Emulator,
+    pub(crate) control: Control,
+    pub(crate) bucket: Bucket,
+    http: HttpClient,
+    /// The id of the key and its secret.
+    key: (String, Secret),
+    clock: Arc<dyn Clock>,
+}
+
+impl Storage {
+    /// Whoever signs has the HMAC key of the organisation.
+    pub(crate) async fn start() -> Self {
+        Self::with_clock(Arc::new(SystemClock)).await
+    }
+
+    /// Whoever signs goes by this clock.
+    pub(crate) async fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        let emulator = Emulator::builder().with_control().start().await.unwrap();
+        let me = me(&emulator).await;
+        let text = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap().to_owned();
+        let key = (text("hmac_access_key_id"), Secret::new(text("hmac_secret_access_key")));
+        let http = http();
+        let bucket = bucket(&http, emulator.storage(), &key, clock.clone());
+        Self { control: emulator.control().unwrap(), emulator, bucket, http, key, clock }
+    }
+
+    /// The same bucket by way of another URL.
+    pub(crate) fn bucket_at(&self, endpoint: &Url) -> Bucket {
+        bucket(&self.http, endpoint, &self.key, self.clock.clone())
+    }
+
+    /// The same bucket by the key of a service account.
+    pub(crate) async fn service_account(&self) -> UrlSigner {
+        let account = self.emulator.service_account("org_emulator").await.unwrap();
+        let json = json!({ "client_email": account.client_email, "private_key": account.private_key });
+        let key = ServiceAccountKey::from_json(json.to_string().as_bytes()).unwrap();
+        UrlSigner::service_account(self.emulator.storage(), key, Arc::new(SystemClock)).unwrap()
+    }
+
+    /// Something that goes wrong in the storage.
+    pub(crate) async fn fault(&self, effect: Effect, set: impl FnOnce(Fault) -> Fault) {
+        self.control.inject(&set(Fault::new(effect).on(Server::Storage))).await.unwrap();
+    }
+
+    /// What was asked of the storage, by method.
+    pub(crate) async fn asked(&self, method: &str) -> Vec<JournalEntry> {
+        let all = self.control.journal(Server::Storage).await.unwrap();
+        all.into_iter().filter(|entry| entry.method == method).collect()
+    }
+
+    pub(crate) async fn put(&self, key: &str, content: &str) {
+        let url = self.bucket.put_url(key, None).unwrap();
+        let put = Request::new(Method::Put, url.expose().clone()).with_body("text/plain", content.to_owned());
+        assert_eq!(self.http.send(put).await.unwrap().status(), 200, "{key}");
+    }
+
+    pub(crate) async fn put_all(&self, keys: impl IntoIterator<Item = String>) {
+        stream::iter(keys).for_each_concurrent(16, async |key| self.put(&key, &key).await).await;
+    }
+
+    /// What there is under a key.
+    pub(crate) async fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let url = self.bucket.get_url(key, None).unwrap();
+        let response = self.http.send(Request::get(url.expose().clone())).await.unwrap();
+        let found = match response.status() {
+            200 => true,
+            404 => false,
+            status => panic!("{key}: {status}"),
+        };
+        let body = response.bytes(64 * 1024 * 1024).await.unwrap();
+        found.then(|| body.to_vec())
+    }
+
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        self.bucket.list("").map_ok(|entry| entry.key).try_collect().await.unwrap()
+    }
+}
+
+fn bucket(http: &HttpClient, endpoint: &Url, (id, secret): &(String, Secret), clock: Arc<dyn Clock>) -> Bucket {
+    let signer = UrlSigner::hmac(endpoint, BUCKET_REGION, id, secret, clock).unwrap();
+    let retry = RetryPolicy::default().with_waits(Duration::from_millis(1), Duration::from_millis(10));
+    Bucket::new(http.clone(), signer, "emulator-bucket").with_retry(retry)
+}
+
+/// Who the first user is, with the keys of the bucket.
+async fn me(emulator: &Emulator) -> Value {
+    let token = emulator.refresh_token("auth0|emulator-1").await.unwrap();
+    let form = format!("grant_type=refresh_token&client_id={INTERACTIVE_CLIENT_ID}&refresh_token={token}");
+    let grant = Request::new(Method::Post, emulator.issuer().join("/oauth/token").unwrap());
+    let granted = answer(grant.with_body("application/x-www-form-urlencoded", form)).await;
+    let bearer = format!("Bearer {}", granted["access_token"].as_str().unwrap());
+    answer(Request::get(emulator.api_root().join("/api/v1/me").unwrap()).with_header("authorization", bearer)).await
+}
+
+async fn answer(request: Request) -> Value {
+    serde_json::from_slice(&http().send(request).await.unwrap().bytes(100_000).await.unwrap()).unwrap()
+}

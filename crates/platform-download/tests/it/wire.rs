@@ -1,0 +1,55 @@
+//! A wire to a server that is cut.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
+
+/// Where a connection is cut.
+#[derive(Clone, Copy)]
+pub(crate) enum Cut {
+    /// When so many bytes of requests have passed.
+    Requests(u64),
+    /// When the first byte of an answer comes.
+    Answer,
+}
+
+/// The URL of a wire to the server at `url`, whose first connections are cut so, one after the other.
+pub(crate) async fn cut(url: &Url, cuts: impl IntoIterator<Item = Cut>) -> Url {
+    let server = SocketAddr::new(url.host_str().unwrap().parse().unwrap(), url.port().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let wire = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let mut cuts: Vec<_> = cuts.into_iter().collect();
+    cuts.reverse();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(server).await.unwrap();
+            // Whatever ends it, it is over.
+            tokio::spawn(pass(client, server, cuts.pop()));
+        }
+    });
+    wire
+}
+
+async fn pass(mut client: TcpStream, mut server: TcpStream, cut: Option<Cut>) {
+    match cut {
+        None => drop(copy_bidirectional(&mut client, &mut server).await),
+        Some(Cut::Requests(bytes)) => {
+            let ((from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
+            let mut from_client = from_client.take(bytes);
+            tokio::select! {
+                _ = copy(&mut from_client, &mut to_server) => {}
+                _ = copy(&mut from_server, &mut to_client) => {}
+            }
+        }
+        Some(Cut::Answer) => {
+            let ((mut from_client, _to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
+            tokio::select! {
+                _ = copy(&mut from_client, &mut to_server) => {}
+                _ = from_server.read_u8() => {}
+            }
+            let _ = to_server.shutdown().await;
+        }
+    }
+}
