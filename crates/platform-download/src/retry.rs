@@ -14,9 +14,9 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// Six attempts in all, with waits from 0.1 s to 10 s.
+    /// Five attempts in all, with waits from 0.1 s to 10 s.
     fn default() -> Self {
-        Self { attempts: 6, wait_min: Duration::from_millis(100), wait_max: Duration::from_secs(10) }
+        Self { attempts: 5, wait_min: Duration::from_millis(100), wait_max: Duration::from_secs(10) }
     }
 }
 
