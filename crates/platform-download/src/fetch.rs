@@ -217,10 +217,10 @@ impl<'a> Job<'a> {
                 None => self.request(None, None, &mut attempts).await?,
             };
             let Answer::Whole { bytes, validator, stated } = open.answer.clone() else { return Err(Fail::Changed) };
-            if let Some(bytes) = bytes {
-                self.object(bytes, &validator)?;
-            }
             self.forget().await?;
+            if let Some(bytes) = bytes {
+                self.begin(&self.object(bytes, &validator)?).await?;
+            }
             let mut writer = Writer::new(self.part.clone(), 0, true);
             let outcome = self.receive(&mut open.response, &mut writer, bytes).await;
             drop(open);
@@ -293,11 +293,12 @@ impl<'a> Job<'a> {
         let file = self.target.path();
         let mut refused: Option<(Resolved, u16)> = None;
         loop {
-            let resolved = self.link.get(refused.as_ref().map(|(resolved, _)| resolved)).await;
-            let resolved = resolved.map_err(|error| DownloadError::resolve(&file, error))?;
+            // A URL that is fetched before its turn has come may have ended when it does.
             let Ok(permit) = self.downloader.permits.clone().acquire_owned().await else {
                 return Err(DownloadError::io(&file, std::io::Error::other("the downloader has ended")).into());
             };
+            let resolved = self.link.get(refused.as_ref().map(|(resolved, _)| resolved)).await;
+            let resolved = resolved.map_err(|error| DownloadError::resolve(&file, error))?;
             let mut request = Request::get(resolved.url.expose().clone()).with_header("accept-encoding", "identity");
             if let Some(range) = &range {
                 request = request.with_header("range", format!("bytes={}-{}", range.start, range.end - 1));

@@ -146,8 +146,9 @@ impl RunDownload {
                 snapshot = &mut asked, if !ended => {
                     let snapshot = snapshot?;
                     ended = snapshot.ended() || !follow;
+                    let first = plan.about.is_none();
                     let new = self.plan(&mut plan, &snapshot, &meter);
-                    if active.is_empty() {
+                    if first {
                         self.check_room(&plan).await?;
                     }
                     poll.learn(new);

@@ -124,8 +124,11 @@ async fn torture(plan: Plan) {
         (twice / kills) >> 10,
         (most / kills) >> 10
     );
-    println!("{}", String::from_utf8_lossy(&last.stdout).lines().last().unwrap_or_default());
+    let memory = String::from_utf8_lossy(&last.stdout).lines().last().unwrap_or_default().to_owned();
+    println!("peak memory of the last life: {memory}");
     assert!(requested >= fetched && twice <= most, "{twice} bytes were requested twice, at most {most} may be");
+    let kibibytes: Option<u64> = memory.split_whitespace().nth(1).and_then(|number| number.parse().ok());
+    assert!(kibibytes.is_none_or(|kibibytes| kibibytes < 64 << 10), "memory does not depend on the files: {memory}");
 }
 
 /// Puts the files into the bucket: one has half of the bytes, nine a quarter, and the other forty the rest.

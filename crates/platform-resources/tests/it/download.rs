@@ -181,6 +181,20 @@ async fn what_nobody_states_a_checksum_of_is_unverified_and_a_checksum_that_is_n
 }
 
 #[tokio::test]
+async fn a_type_that_nobody_knows_ends_with_bin_and_a_checksum_may_have_another_key() {
+    let metadata = json!({ "media_type": "application/x-unheard-of", "crc": Crc32c::of(b"content").to_string() });
+    let content = ResponseTemplate::new(200).set_body_string("content");
+    let server =
+        platform(run("TERMINATED", "ALL_ITEMS_PROCESSED"), json!([artifact("1", "a", &metadata)]), content).await;
+    let folder = TempDir::new().unwrap();
+    let results = ResultFolder::open(folder.path()).await.unwrap();
+    let download = scripted(&server.uri()).run("run").download(results);
+    let report = download.with_checksum_keys(["checksum", "crc"]).fetch().await.unwrap();
+    assert!(report.is_complete() && report.is_verified(), "{report:?}");
+    assert_eq!(fs::read(folder.path().join("%2E.%2Fslide/a.bin")).unwrap(), b"content");
+}
+
+#[tokio::test]
 async fn artifacts_of_like_names_are_kept_apart() {
     let checksum = json!({ "checksum_crc32c": Crc32c::of(b"content").to_string(), "media_type": "text/csv" });
     let artifacts = json!([artifact("1", "Twice", &checksum), artifact("2", "tWICE", &checksum)]);
