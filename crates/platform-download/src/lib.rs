@@ -7,6 +7,12 @@
 //!
 //! This crate knows neither runs nor applications.
 //!
+//! # Features
+//!
+//! - `object-store`: `Store`, a bucket or a folder that files are fetched into without a copy on this machine.
+//!
+//! # Example
+//!
 //! ```no_run
 //! use auth_http::HttpClient;
 //! use platform_download::{Downloader, Expected, SignedUrl, Source};
@@ -37,6 +43,8 @@ mod manifest;
 mod name;
 mod retry;
 mod signer;
+#[cfg(feature = "object-store")]
+mod store;
 mod upload;
 
 pub use auth_http::SignedUrl;
@@ -49,4 +57,6 @@ pub use manifest::ManifestEntry;
 pub use name::{escape, extension};
 pub use retry::RetryPolicy;
 pub use signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
+#[cfg(feature = "object-store")]
+pub use store::{Store, StoreError, Stored};
 pub use upload::{Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded, Uploader};

@@ -6,9 +6,9 @@ mod authority;
 #[path = "../support/exchange.rs"]
 mod exchange;
 mod requests;
-mod silence;
 #[path = "../support/server.rs"]
 mod server;
+mod silence;
 mod tls;
 #[path = "../../../../tests/support/tls.rs"]
 mod tls_server;

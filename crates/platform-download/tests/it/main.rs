@@ -6,6 +6,8 @@ mod download;
 mod folder;
 mod signer;
 mod storage;
+#[cfg(feature = "object-store")]
+mod store;
 mod upload;
 mod wire;
 
