@@ -12,10 +12,11 @@ type Alone = (&'static str, &'static str, &'static [&'static str]);
 
 /// Whoever needs tokens only gets no HTTP client, whoever blocks no runtime, and whoever sends by means of their own no HTTP
 /// client of ours, no type of which can be in what they use then.
-const ALONE: [Alone; 4] = [
+const ALONE: [Alone; 5] = [
     ("auth-core", "--all-features", &["hyper", "http", "reqwest", "ureq", "oauth2"]),
     ("auth-core", "--no-default-features", &["tokio"]),
     ("platform-resources", "--no-default-features", &["auth-oauth", "oauth2", "platform-download", "redis"]),
+    ("platform-download", "--no-default-features", &["chrono", "object_store"]),
     ("platform-api", "--no-default-features", &["hyper", "http", "reqwest", "auth-http"]),
 ];
 
@@ -40,7 +41,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         succeed(cargo(root, &arguments).env("RUSTDOCFLAGS", "-D warnings"))
     };
     let without_features = || {
-        for package in ["auth-core", "platform-api", "platform-resources"] {
+        for package in ["auth-core", "platform-api", "platform-download", "platform-resources"] {
             run(&["clippy", "--locked", "--package", package, "--no-default-features", "--", "-D", "warnings"])?;
         }
         Ok(())

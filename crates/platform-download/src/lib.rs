@@ -8,6 +8,12 @@
 //!
 //! This crate knows neither runs nor applications.
 //!
+//! # Features
+//!
+//! - `object-store`: `Store`, a bucket or a folder that files are fetched into without a copy on this machine.
+//!
+//! # Example
+//!
 //! ```no_run
 //! use auth_http::HttpClient;
 //! use platform_download::{Downloader, Expected, SignedUrl, Source, Target};
@@ -50,6 +56,8 @@ mod retry;
 mod shard;
 mod signer;
 mod source;
+#[cfg(feature = "object-store")]
+mod store;
 mod target;
 mod upload;
 mod verify;
@@ -71,6 +79,8 @@ pub use retry::RetryPolicy;
 pub use shard::{Shard, ShardError};
 pub use signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
 pub use source::{Expected, Source};
+#[cfg(feature = "object-store")]
+pub use store::{Store, StoreError, Stored};
 pub use target::Target;
 pub use upload::{Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded, Uploader};
 pub use verify::{FileCheck, FileState, FolderCheck, verify};

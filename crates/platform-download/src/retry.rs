@@ -39,9 +39,18 @@ impl RetryPolicy {
         (attempt < self.attempts).then(|| doubled.min(self.wait_max).mul_f64(1.0 - random / 2.0))
     }
 
+    /// The same for requests that `object_store` makes.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn for_object_store(&self) -> object_store::RetryConfig {
+        let backoff =
+            object_store::BackoffConfig { init_backoff: self.wait_min, max_backoff: self.wait_max, base: 2.0 };
+        let max_retries = usize::try_from(self.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        object_store::RetryConfig { backoff, max_retries, ..Default::default() }
+    }
+
     /// The attempts of one thing.
     pub(crate) fn begin(&self) -> Attempts {
-        Attempts { policy: *self, number: 1 }
+        Attempts { policy: *self, number: 1, is_used: false }
     }
 }
 
@@ -51,6 +60,8 @@ pub(crate) struct Attempts {
     policy: RetryPolicy,
     /// That of the attempt that is made, from 1.
     number: u32,
+    /// What may pass once has happened.
+    is_used: bool,
 }
 
 impl Attempts {
@@ -66,10 +77,12 @@ impl Attempts {
     /// Waits until it is time for another attempt; `false` if there is none.
     pub(crate) async fn again<T, E: MayPass>(&mut self, outcome: &Result<T, E>) -> bool {
         let Err(error) = outcome else { return false };
-        if !error.may_pass(self.number) || self.failed(None).await.is_err() {
+        let chance = error.chance();
+        if chance == Chance::None || chance == Chance::Once && self.is_used || self.failed(None).await.is_err() {
             return false;
         }
         tracing::debug!(attempt = self.number, error = error as &dyn std::error::Error, "tried again");
+        self.is_used |= chance == Chance::Once;
         true
     }
 
@@ -88,10 +101,19 @@ async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
 
+/// Whether it may be worth to try again after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chance {
+    None,
+    /// Once: a URL is signed anew, bytes were spoilt on the way.
+    Once,
+    /// As often as is tried at all.
+    Always,
+}
+
 /// A failure that may not be there the next time.
 pub(crate) trait MayPass: std::error::Error + Sized + 'static {
-    /// Whether it may be worth to try again after so many attempts.
-    fn may_pass(&self, attempts: u32) -> bool;
+    fn chance(&self) -> Chance;
 }
 
 /// The slowest that bytes may come.

@@ -152,6 +152,11 @@ impl UrlSigner {
         self.sign(&Unsigned::of(Method::Get, object), lifetime.into().unwrap_or(self.get_lifetime))
     }
 
+    #[cfg(feature = "object-store")]
+    pub(crate) fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
     /// A URL for one upload, that is good for as long as such are.
     pub(crate) fn sign_put(&self, request: &Unsigned<'_>) -> Result<SignedUrl, SignError> {
         self.sign(request, self.put_lifetime)

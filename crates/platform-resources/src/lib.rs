@@ -61,7 +61,9 @@ pub use outcome::{ArtifactOutcome, By, Done, ItemOutcome, RunOutcome};
 pub use pages::List;
 #[cfg(feature = "download")]
 pub use platform_download::{
-    DownloadError, Downloader, FolderError, Outcome, Pattern, ResultFolder, Shard, Totals, Verification,
+    Bucket, BucketError, Deleted, Deletion, DownloadError, Downloader, FolderError, ObjectEntry, Outcome, Pattern,
+    ResultFolder, Shard, SignError, Totals, Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded,
+    Uploader, Verification,
 };
 pub use run::{RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, Runs, SubmissionIntent, SubmissionJournal, SubmitOnce};
@@ -76,3 +78,8 @@ pub use validation::{Problem, validate};
 #[cfg(doctest)]
 #[cfg_attr(feature = "download", doc = include_str!("../../../README.md"))]
 struct Readme;
+
+/// The examples of the guide compile.
+#[cfg(all(doctest, feature = "download"))]
+#[doc = include_str!("../../../docs/bucket.md")]
+struct BucketGuide;

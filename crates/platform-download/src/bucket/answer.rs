@@ -5,6 +5,7 @@ use std::fmt;
 use auth_http::Response;
 
 use crate::Crc32c;
+use crate::retry::Chance;
 
 /// The longest refusal that is read.
 const LIMIT: usize = 64 * 1024;
@@ -43,9 +44,12 @@ impl Refusal {
             || self.status == 400 && self.code.as_ref().is_none_or(|code| code == "ExpiredToken")
     }
 
-    /// Whether it is worth to try again, with a URL that is signed anew.
-    pub(crate) fn may_pass(&self, attempts: u32) -> bool {
-        self.is_transient() || self.is_about_url() && attempts == 1
+    pub(crate) fn chance(&self) -> Chance {
+        match self {
+            _ if self.is_transient() => Chance::Always,
+            _ if self.is_about_url() => Chance::Once,
+            _ => Chance::None,
+        }
     }
 }
 

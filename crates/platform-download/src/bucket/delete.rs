@@ -51,10 +51,9 @@ impl Bucket {
     async fn request_deletion(&self, key: &str, is_first: bool) -> Result<Deleted, BucketError> {
         let response = self.request(Method::Delete, Some(key), &[]).await?;
         match response.status() {
-            200 | 204 => Ok(Deleted::Deleted),
             404 if is_first => Ok(Deleted::Absent),
-            // An attempt before may have deleted it, whose answer got lost.
-            404 => Ok(Deleted::Deleted),
+            // Without one, an attempt before has deleted it, whose answer got lost.
+            200 | 204 | 404 => Ok(Deleted::Deleted),
             _ => Err(BucketError::refused(Refusal::read(response).await)),
         }
     }

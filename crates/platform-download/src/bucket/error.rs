@@ -4,7 +4,7 @@ use auth_http::HttpError;
 
 use super::Refusal;
 use crate::SignError;
-use crate::retry::MayPass;
+use crate::retry::{Chance, MayPass};
 
 /// A bucket did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -93,10 +93,11 @@ impl BucketError {
 }
 
 impl MayPass for BucketError {
-    fn may_pass(&self, attempts: u32) -> bool {
+    fn chance(&self) -> Chance {
         match &self.kind {
-            Kind::Refused(refusal) => refusal.may_pass(attempts),
-            _ => self.is_transient(),
+            Kind::Refused(refusal) => refusal.chance(),
+            _ if self.is_transient() => Chance::Always,
+            _ => Chance::None,
         }
     }
 }

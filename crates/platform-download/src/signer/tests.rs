@@ -70,8 +70,8 @@ fn what_the_official_libraries_sign_is_signed_the_same_here() {
             headers: &borrowed(&vector.headers),
         };
         let signer = signer(&vector.signer, &vector.endpoint.parse().unwrap(), vector.at);
-        let signed = signer.sign(&request, Duration::from_secs(vector.lifetime)).unwrap();
-        assert_eq!(parts(signed.expose()), parts(&vector.url.parse().unwrap()));
+        let url = signer.sign(&request, Duration::from_secs(vector.lifetime)).unwrap();
+        assert_eq!(parts(url.expose()), parts(&vector.url.parse().unwrap()));
     }
 }
 
@@ -81,9 +81,9 @@ fn a_period_that_the_storage_would_refuse_is_refused_here() {
     for kind in ["rsa", "hmac"] {
         let signer = signer(kind, &"https://storage.googleapis.com".parse().unwrap(), 1_800_000_000);
         for (seconds, good) in [(59, false), (60, true), (604_800, true), (604_801, false)] {
-            let signed = signer.get_url(&object, Duration::from_secs(seconds));
-            assert_eq!(signed.is_ok(), good, "{kind} {seconds} s");
-            assert!(signed.is_ok() || signed.unwrap_err().is_lifetime());
+            let url = signer.get_url(&object, Duration::from_secs(seconds));
+            assert_eq!(url.is_ok(), good, "{kind} {seconds} s");
+            assert!(url.is_ok() || url.unwrap_err().is_lifetime());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Crc32c;
 use crate::bucket::Refusal;
-use crate::retry::MayPass;
+use crate::retry::{Chance, MayPass};
 
 /// Why a file did not reach the storage, which has no half of it then.
 #[derive(Debug, thiserror::Error)]
@@ -101,10 +101,11 @@ impl UploadError {
 }
 
 impl MayPass for UploadError {
-    fn may_pass(&self, attempts: u32) -> bool {
+    fn chance(&self) -> Chance {
         match &self.kind {
-            Kind::Refused(refusal) if refusal.may_pass(attempts) => true,
-            _ => self.is_transient(),
+            _ if self.is_transient() => Chance::Always,
+            Kind::Refused(refusal) => refusal.chance(),
+            _ => Chance::None,
         }
     }
 }

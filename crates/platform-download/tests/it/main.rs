@@ -9,6 +9,8 @@ mod lab;
 mod resume;
 mod signer;
 mod storage;
+#[cfg(feature = "object-store")]
+mod store;
 mod upload;
 mod wire;
 

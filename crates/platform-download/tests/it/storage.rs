@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use auth_core::{Clock, Secret, SystemClock};
 use auth_http::{HttpClient, Method, Request};
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use platform_download::{Bucket, RetryPolicy, ServiceAccountKey, UrlSigner};
 use platform_emulator::{BUCKET_REGION, Control, Effect, Emulator, Fault, INTERACTIVE_CLIENT_ID, JournalEntry, Server};
@@ -40,6 +41,11 @@ impl Storage {
         Self { control: emulator.control().unwrap(), emulator, bucket, http, key, clock }
     }
 
+    /// What fails here is not waited for long.
+    pub(crate) fn retry() -> RetryPolicy {
+        RetryPolicy::default().with_waits(Duration::from_millis(1), Duration::from_millis(10))
+    }
+
     /// The same bucket by way of another URL.
     pub(crate) fn bucket_at(&self, endpoint: &Url) -> Bucket {
         bucket(&self.http, endpoint, &self.key, self.clock.clone())
@@ -64,14 +70,14 @@ impl Storage {
         all.into_iter().filter(|entry| entry.method == method).collect()
     }
 
-    pub(crate) async fn put(&self, key: &str, content: &str) {
+    pub(crate) async fn put(&self, key: &str, content: impl Into<Bytes>) {
         let url = self.bucket.put_url(key, None).unwrap();
-        let put = Request::new(Method::Put, url.expose().clone()).with_body("text/plain", content.to_owned());
+        let put = Request::new(Method::Put, url.expose().clone()).with_body("text/plain", content);
         assert_eq!(self.http.send(put).await.unwrap().status(), 200, "{key}");
     }
 
     pub(crate) async fn put_all(&self, keys: impl IntoIterator<Item = String>) {
-        stream::iter(keys).for_each_concurrent(16, async |key| self.put(&key, &key).await).await;
+        stream::iter(keys).for_each_concurrent(16, async |key| self.put(&key, key.clone()).await).await;
     }
 
     /// What there is under a key.
@@ -94,8 +100,7 @@ impl Storage {
 
 fn bucket(http: &HttpClient, endpoint: &Url, (id, secret): &(String, Secret), clock: Arc<dyn Clock>) -> Bucket {
     let signer = UrlSigner::hmac(endpoint, BUCKET_REGION, id, secret, clock).unwrap();
-    let retry = RetryPolicy::default().with_waits(Duration::from_millis(1), Duration::from_millis(10));
-    Bucket::new(http.clone(), signer, "emulator-bucket").with_retry(retry)
+    Bucket::new(http.clone(), signer, "emulator-bucket").with_retry(Storage::retry())
 }
 
 /// Who the first user is, with the keys of the bucket.

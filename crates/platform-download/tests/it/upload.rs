@@ -27,8 +27,13 @@ fn crc32c(bytes: &[u8]) -> Crc32c {
     Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(bytes))
 }
 
-fn content(seed: u8, length: usize) -> Vec<u8> {
-    (0..length).map(|at| u8::try_from((at / 7 + at * usize::from(seed) + at / 65_536) % 251).unwrap()).collect()
+/// Bytes that begin anew after a prime number of them, so that whatever is out of its place shows.
+pub(crate) fn content(seed: u8, length: usize) -> Vec<u8> {
+    let block: Vec<u8> =
+        (0..65_521_usize).map(|at| u8::try_from((at / 7 + usize::from(seed)) % 251).unwrap()).collect();
+    let mut bytes = block.repeat(length / block.len() + 1);
+    bytes.truncate(length);
+    bytes
 }
 
 /// Files in a folder of their own.
@@ -63,6 +68,9 @@ async fn puts(storage: &Storage) -> BTreeMap<String, usize> {
     counts
 }
 
+/// The key and step of an event, how far its file is, and how far all are of how much.
+type Seen = (String, UploadStep, u64, u64, u64);
+
 #[tokio::test]
 async fn files_arrive_whole_and_every_byte_is_reported() {
     let (storage, slides) = (Storage::start().await, Slides::new());
@@ -70,7 +78,7 @@ async fn files_arrive_whole_and_every_byte_is_reported() {
     let contents: Vec<_> = sizes.iter().map(|&size| content(3, size)).collect();
     let files: Vec<_> =
         sizes.iter().zip(&contents).map(|(size, bytes)| slides.write(&size.to_string(), bytes)).collect();
-    let events: Arc<Mutex<Vec<(String, UploadStep, u64, u64, u64)>>> = Arc::default();
+    let events: Arc<Mutex<Vec<Seen>>> = Arc::default();
     let seen = events.clone();
     let observe = move |event: &UploadEvent<'_>| {
         assert!(event.done <= event.bytes && event.total_done <= event.total_bytes);
@@ -141,6 +149,8 @@ async fn an_upload_that_was_given_up_goes_on_where_it_was() {
     assert_eq!(storage.keys().await, names);
 }
 
+type Change = fn(&Path);
+
 fn overwrite(path: &Path, at: u64) {
     let mut file = OpenOptions::new().write(true).open(path).unwrap();
     file.seek(SeekFrom::Start(at)).unwrap();
@@ -151,7 +161,7 @@ fn overwrite(path: &Path, at: u64) {
 async fn a_file_that_changes_while_it_is_sent_is_an_error_and_leaves_nothing() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let size = 4 * MEBIBYTE;
-    let changes: [(&str, fn(&Path)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("grows", |path| OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap()),
         ("shrinks", |path| OpenOptions::new().write(true).open(path).unwrap().set_len(1_000_000).unwrap()),
         ("begins otherwise", |path| overwrite(path, 0)),
@@ -214,8 +224,8 @@ async fn a_connection_that_breaks_in_the_middle_or_loses_the_answer_ends_in_the_
     let (storage, slides) = (Storage::start().await, Slides::new());
     let bytes = content(11, 4 * MEBIBYTE);
     let wire = cut(storage.emulator.storage(), [Cut::Requests(1_000_000), Cut::Answer, Cut::Requests(3_000_000)]).await;
-    let uploader = Uploader::new(storage.bucket_at(&wire));
-    let uploaded = uploader.upload([slides.write("slide", &bytes)]).await.remove(0).result.unwrap();
+    let bucket = storage.bucket_at(&wire);
+    let uploaded = Uploader::new(bucket).upload([slides.write("slide", &bytes)]).await.remove(0).result.unwrap();
     assert_eq!((uploaded.crc32c, storage.get("slide").await), (crc32c(&bytes), Some(bytes)));
     assert_eq!(storage.asked("PUT").await.len(), 4);
 }
@@ -263,7 +273,7 @@ async fn what_is_no_regular_file_is_named_and_not_opened() {
     std::os::unix::fs::symlink(slides.path("nowhere"), slides.path("dangling")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(slides.path("socket")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(slides.path("pipe")).status().unwrap().success());
-    let upload = |path: PathBuf| upload_one(&storage, UploadFile::new(path, "object"));
+    let upload = |path: PathBuf| upload_one(&storage, UploadFile::new(path, "object").with_crc32c(Crc32c::default()));
     for (name, word) in
         [("link", "a symbolic link"), ("dangling", "a symbolic link"), ("socket", "a socket"), ("pipe", "a pipe")]
     {
@@ -308,10 +318,11 @@ async fn as_many_files_are_sent_at_a_time_as_was_said() {
         };
         state.1 = state.1.max(state.0.len());
     };
-    let uploader = Uploader::new(storage.bucket.clone()).with_workers(3).with_observer(observe);
-    let uploads = uploader.upload(files).await;
+    let three_at_a_time = Uploader::new(storage.bucket.clone()).with_workers(3).with_observer(observe);
+    let uploads = three_at_a_time.upload(files).await;
     assert_eq!(uploads.iter().map(|upload| upload.file.key().to_owned()).collect::<Vec<_>>(), names);
-    assert_eq!((state.lock().unwrap().1, storage.keys().await), (3, names));
+    assert_eq!(storage.keys().await, names);
+    assert_eq!(state.lock().unwrap().1, 3);
 }
 
 /// Uploads to a storage that answers a PUT so.

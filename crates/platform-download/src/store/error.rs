@@ -1,0 +1,108 @@
+use std::error::Error;
+
+use auth_http::HttpError;
+
+use crate::Crc32c;
+use crate::bucket::Refusal;
+use crate::retry::{Chance, MayPass};
+
+/// Why an object is not in the store. What was under its key before still is.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} was not stored: {kind}")]
+pub struct StoreError {
+    key: String,
+    kind: Kind,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Kind {
+    #[error("it is no key of an object")]
+    Key,
+    #[error("the URL of the file could not be had")]
+    Resolve,
+    #[error("where the file comes from did not answer, or broke off")]
+    Http { passes: bool },
+    #[error("where the file comes from: {0}")]
+    Refused(Refusal),
+    #[error("the file was replaced by another while it was fetched")]
+    Replaced,
+    #[error("{actual} bytes came instead of {expected}")]
+    Size { expected: u64, actual: u64 },
+    #[error("the bytes that came have the CRC32C {actual} instead of {expected}")]
+    Checksum { expected: Crc32c, actual: Crc32c },
+    #[error("the bucket has another object by now than was stored")]
+    Other,
+    #[error("the store did not take it")]
+    Store { passes: bool },
+}
+
+impl From<Kind> for StoreError {
+    fn from(kind: Kind) -> Self {
+        Self { key: String::new(), kind, source: None }
+    }
+}
+
+impl Kind {
+    pub(super) fn with(self, source: Box<dyn Error + Send + Sync>) -> StoreError {
+        StoreError { source: Some(source), ..self.into() }
+    }
+}
+
+impl StoreError {
+    /// The store has tried again what may pass.
+    pub(super) fn store(source: object_store::Error) -> Self {
+        Kind::Store { passes: false }.with(source.into())
+    }
+
+    pub(super) fn http(source: HttpError) -> Self {
+        Kind::Http { passes: source.is_broken() }.with(source.into())
+    }
+
+    /// Says what was not stored.
+    pub(super) fn about(self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self }
+    }
+
+    /// The object that is not there.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What comes is of another file than what came before.
+    pub(super) fn is_replaced(&self) -> bool {
+        matches!(self.kind, Kind::Replaced)
+    }
+
+    /// What came is not what was stated.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self.kind, Kind::Size { .. } | Kind::Checksum { .. })
+    }
+
+    /// The fault is with the store: it cannot be written, or looked at.
+    pub fn is_store(&self) -> bool {
+        matches!(self.kind, Kind::Store { .. } | Kind::Key)
+    }
+
+    /// It may succeed another time: it was tried often enough.
+    pub fn is_transient(&self) -> bool {
+        match &self.kind {
+            Kind::Http { passes } | Kind::Store { passes } => *passes,
+            Kind::Refused(refusal) => refusal.is_transient(),
+            Kind::Replaced | Kind::Other => true,
+            _ => false,
+        }
+    }
+}
+
+impl MayPass for StoreError {
+    fn chance(&self) -> Chance {
+        match &self.kind {
+            Kind::Refused(refusal) => refusal.chance(),
+            Kind::Size { .. } | Kind::Checksum { .. } => Chance::Once,
+            _ if self.is_transient() => Chance::Always,
+            _ => Chance::None,
+        }
+    }
+}

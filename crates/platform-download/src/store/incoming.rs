@@ -1,0 +1,167 @@
+//! A file as it comes, part by part.
+
+use auth_http::{HttpClient, Request, Response};
+use bytes::{Bytes, BytesMut};
+
+use super::error::{Kind, StoreError};
+use crate::bucket::Refusal;
+use crate::retry::{Attempts, RetryPolicy};
+use crate::{Crc32c, Expected, Source};
+
+/// All parts but the last must have 5 MiB at least, and there are 10,000 at most: enough for 78 GiB.
+const PART: usize = 8 * 1024 * 1024;
+
+pub(super) struct Incoming<'a> {
+    http: &'a HttpClient,
+    source: &'a dyn Source,
+    expected: Expected,
+    observer: &'a (dyn Fn(u64) + Sync),
+    /// The answer that is being read, unless none was asked for, or it broke off.
+    response: Option<Response>,
+    /// What the object was at first.
+    version: Option<Version>,
+    bytes: u64,
+    crc32c: Crc32c,
+    retry: RetryPolicy,
+    /// Those since the last byte came.
+    attempts: Attempts,
+    is_over: bool,
+}
+
+/// By what an object is known to be the same.
+#[derive(Clone, PartialEq, Eq)]
+struct Version {
+    etag: Option<String>,
+    generation: Option<String>,
+}
+
+impl Version {
+    fn of(response: &Response) -> Self {
+        let text = |name| response.header(name).map(str::to_owned);
+        Self { etag: text("etag"), generation: text("x-goog-generation") }
+    }
+
+    /// Without a word about it, nothing can be known to be the same.
+    fn is_known(&self) -> bool {
+        self.etag.is_some() || self.generation.is_some()
+    }
+}
+
+impl<'a> Incoming<'a> {
+    pub(super) fn new(
+        http: &'a HttpClient,
+        source: &'a dyn Source,
+        expected: Expected,
+        observer: &'a (dyn Fn(u64) + Sync),
+        retry: RetryPolicy,
+    ) -> Self {
+        Self {
+            http,
+            source,
+            expected,
+            observer,
+            response: None,
+            version: None,
+            bytes: 0,
+            crc32c: Crc32c::default(),
+            retry,
+            attempts: retry.begin(),
+            is_over: false,
+        }
+    }
+
+    /// Nothing more comes.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// How many bytes have come.
+    pub(super) fn received(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next part. Only the last has less than all of the bytes of one.
+    pub(super) async fn part(&mut self) -> Result<Bytes, StoreError> {
+        let mut part = BytesMut::new();
+        while part.len() < PART && !self.is_over {
+            match self.piece().await {
+                Ok(Some(piece)) => self.take(&piece, &mut part)?,
+                Ok(None) => self.is_over = true,
+                error => self.resume(error).await?,
+            }
+        }
+        Ok(part.freeze())
+    }
+
+    fn take(&mut self, piece: &[u8], part: &mut BytesMut) -> Result<(), StoreError> {
+        self.bytes += piece.len() as u64;
+        self.attempts = self.retry.begin();
+        // Not a byte more than was stated is stored, whatever comes.
+        if let Some(expected) = self.expected.bytes().filter(|&expected| self.bytes > expected) {
+            return Err(Kind::Size { expected, actual: self.bytes }.into());
+        }
+        self.crc32c = self.crc32c.append(piece);
+        part.extend_from_slice(piece);
+        (self.observer)(piece.len() as u64);
+        Ok(())
+    }
+
+    /// Lets the rest be asked for, or fails if nobody would know that it is the rest of the same.
+    async fn resume(&mut self, failure: Result<Option<Bytes>, StoreError>) -> Result<(), StoreError> {
+        let is_known = self.version.as_ref().is_some_and(Version::is_known);
+        let is_same = !matches!(&failure, Err(error) if error.is_replaced());
+        if is_known && is_same && self.attempts.again(&failure).await {
+            self.response = None;
+            return Ok(());
+        }
+        failure.map(drop)
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let mut response = match self.response.take() {
+            Some(response) => response,
+            None => self.ask().await?,
+        };
+        let piece = response.chunk().await.map_err(StoreError::http)?;
+        self.response = Some(response);
+        Ok(piece)
+    }
+
+    /// Asks for the file, or for what has not come of it.
+    async fn ask(&mut self) -> Result<Response, StoreError> {
+        let url = self.source.resolve().await.map_err(|error| Kind::Resolve.with(error))?;
+        let mut request = Request::get(url.expose().clone()).with_header("accept-encoding", "identity");
+        if self.bytes > 0 {
+            request = request.with_header("range", format!("bytes={}-", self.bytes));
+        }
+        let response = self.http.send(request).await.map_err(StoreError::http)?;
+        let version = Version::of(&response);
+        match (response.status(), &self.version) {
+            (200, None) => self.version = Some(version),
+            // Nothing had come of it yet.
+            (200, Some(known)) if self.bytes == 0 && *known == version => {}
+            (206, Some(known)) if *known == version && starts_at(&response, self.bytes) => {}
+            (200 | 206 | 416, _) => return Err(Kind::Replaced.into()),
+            _ => return Err(Kind::Refused(Refusal::read(response).await).into()),
+        }
+        Ok(response)
+    }
+
+    /// Whether all that came is what was stated.
+    pub(super) fn verify(&self) -> Result<(), StoreError> {
+        if let Some(expected) = self.expected.bytes().filter(|&expected| self.bytes != expected) {
+            return Err(Kind::Size { expected, actual: self.bytes }.into());
+        }
+        let actual = self.crc32c;
+        match self.expected.crc32c() {
+            Some(expected) if expected != actual => Err(Kind::Checksum { expected, actual }.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the answer begins with this byte (RFC 9110, section 14.4).
+fn starts_at(response: &Response, byte: u64) -> bool {
+    let range = response.header("content-range").and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
+    range.and_then(|(first, _)| first.parse().ok()) == Some(byte)
+}

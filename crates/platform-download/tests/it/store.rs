@@ -1,0 +1,232 @@
+//! Files that go from the emulator's storage into a bucket, or into a folder.
+
+use std::error::Error;
+use std::fs;
+
+use async_trait::async_trait;
+use auth_http::HttpClient;
+use platform_download::{Bucket, Crc32c, Expected, SignedUrl, Source, Store, StoreError, Stored};
+use platform_emulator::Effect;
+use tempfile::TempDir;
+
+use crate::http;
+use crate::storage::Storage;
+use crate::upload::content;
+
+const MEBIBYTE: usize = 1 << 20;
+const KEY: &str = "run 1/größe+%2F~/file.csv";
+
+/// An object that is to be fetched, by URLs that are signed when they are needed.
+#[derive(Debug)]
+struct Original(Bucket);
+
+#[async_trait]
+impl Source for Original {
+    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
+        Ok(self.0.get_url("original", None)?)
+    }
+}
+
+/// A storage with a file in it, and two places that the file can be fetched to.
+struct Places {
+    storage: Storage,
+    original: Original,
+    expected: Expected,
+    content: Vec<u8>,
+    folder: TempDir,
+    http: HttpClient,
+}
+
+impl Places {
+    async fn with(size: usize) -> Self {
+        let storage = Storage::start().await;
+        let content = content(1, size);
+        storage.put("original", content.clone()).await;
+        let expected = Expected::new(Crc32c::of(&content)).with_bytes(size as u64);
+        let original = Original(storage.bucket.clone());
+        Self { storage, original, expected, content, folder: TempDir::new().unwrap(), http: http() }
+    }
+
+    fn stores(&self) -> [Store; 2] {
+        [
+            Store::bucket(self.storage.bucket.clone()).unwrap(),
+            Store::local(self.folder.path().join("results")).unwrap().with_retry(Storage::retry()),
+        ]
+    }
+
+    async fn fetch(&self, store: &Store) -> Result<Stored, StoreError> {
+        self.fetch_expecting(store, self.expected).await
+    }
+
+    async fn fetch_expecting(&self, store: &Store, expected: Expected) -> Result<Stored, StoreError> {
+        store.fetch(&self.http, &self.original, expected, KEY, &|_| ()).await
+    }
+
+    /// What there is in both places.
+    async fn stored(&self) -> [Option<Vec<u8>>; 2] {
+        [self.storage.get(KEY).await, fs::read(self.folder.path().join("results").join(KEY)).ok()]
+    }
+
+    async fn assert_both_right(&self, what: &str) {
+        let stored = self.stored().await;
+        assert!(stored.iter().all(|stored| stored.as_ref() == Some(&self.content)), "{what}");
+        self.assert_nothing_left();
+    }
+
+    /// Only the file itself is in the folder, if it is.
+    fn assert_nothing_left(&self) {
+        let folder = self.folder.path().join("results/run 1/größe+%2F~");
+        let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(names.is_empty() || names == ["file.csv"], "{names:?}");
+    }
+
+    async fn gets(&self) -> Vec<Option<String>> {
+        let all = self.storage.asked("GET").await;
+        all.into_iter().filter(|entry| entry.path.ends_with("/original")).map(|entry| entry.range).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_any_size_is_stored_whole_and_not_fetched_again() {
+    for size in [0, 1, 8 * MEBIBYTE, 8 * MEBIBYTE + 1, 20 * MEBIBYTE] {
+        let places = Places::with(size).await;
+        for store in places.stores() {
+            let fetched = places.fetch(&store).await.unwrap();
+            assert_eq!((fetched.bytes, fetched.was_there), (size as u64, false));
+            assert!(places.fetch(&store).await.unwrap().was_there);
+        }
+        assert_eq!(places.gets().await, [None, None], "{size}");
+        places.assert_both_right(&size.to_string()).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_seen_before_it_is_complete_and_what_was_there_stays_until_then() {
+    let places = Places::with(20 * MEBIBYTE).await;
+    let [in_bucket, in_folder] = places.stores();
+    places.storage.put(KEY, "the good old object").await;
+    let file = places.folder.path().join("results").join(KEY);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "the good old file").unwrap();
+    let seen = |_| assert_eq!(fs::read(&file).unwrap(), b"the good old file");
+    in_folder.fetch(&places.http, &places.original, places.expected, KEY, &seen).await.unwrap();
+    // The last part is held up, while the others are there already.
+    let slow = Effect::Latency { milliseconds: 300 };
+    places.storage.fault(slow, |fault| fault.with_method("POST").after(1)).await;
+    let fetching = places.fetch(&in_bucket);
+    let looking = async {
+        while places.storage.asked("POST").await.len() < 2 {
+            assert_eq!(places.storage.get(KEY).await.unwrap(), b"the good old object");
+        }
+    };
+    let (fetched, ()) = tokio::join!(fetching, looking);
+    assert!(!fetched.unwrap().was_there);
+    places.assert_both_right("afterwards").await;
+}
+
+#[tokio::test]
+async fn what_is_not_as_stated_is_not_stored() {
+    for size in [10, 17 * MEBIBYTE] {
+        let places = Places::with(size).await;
+        let bytes = size as u64;
+        places.storage.put(KEY, "the good old object").await;
+        let wrong = Expected::new(Crc32c::of(b"something else"));
+        for expected in [
+            wrong,
+            wrong.with_bytes(bytes),
+            places.expected.with_bytes(bytes - 1),
+            places.expected.with_bytes(bytes + 1),
+        ] {
+            for store in places.stores() {
+                let error = places.fetch_expecting(&store, expected).await.unwrap_err();
+                assert!(error.is_corrupt() && !error.is_transient() && !error.is_store(), "{error}");
+                assert!(error.to_string().contains(KEY), "{error}");
+            }
+        }
+        assert_eq!(places.stored().await, [Some(b"the good old object".to_vec()), None], "{size}");
+        if size > MEBIBYTE {
+            places.assert_nothing_left();
+            let given_up = places.storage.asked("DELETE").await.iter().filter(|entry| entry.status == 204).count();
+            assert_eq!(given_up, 4 * 2, "twice each: it may have been spoilt on the way");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_happens_on_the_way_ends_in_the_right_object() {
+    let late = 8_500_000;
+    let rest = || Some(format!("bytes={late}-"));
+    let status = |status| Effect::Status { status, body: None };
+    for (effects, gets) in [
+        (vec![(Effect::Reset { after_bytes: late }, 0)], vec![None, rest()]),
+        (vec![(Effect::Truncate { after_bytes: late }, 0)], vec![None, rest()]),
+        (vec![(status(503), 0)], vec![None, None]),
+        (vec![(Effect::ExpiredSignature, 0)], vec![None, None]),
+        (vec![(Effect::Corrupt { at_byte: late }, 0)], vec![None, None]),
+        (vec![(Effect::Truncate { after_bytes: late }, 0), (Effect::WrongContentRange, 1)], vec![None, rest(), None]),
+        (vec![(Effect::Truncate { after_bytes: late }, 0), (status(503), 1)], vec![None, rest(), rest()]),
+        (vec![(Effect::Truncate { after_bytes: late }, 0), (status(403), 1)], vec![None, rest(), rest()]),
+    ] {
+        let places = Places::with(9 * MEBIBYTE).await;
+        for store in places.stores() {
+            for (effect, after) in &effects {
+                let fault = |fault: platform_emulator::Fault| fault.with_path("*/original").after(*after).times(1);
+                places.storage.fault(effect.clone(), fault).await;
+            }
+            places.storage.control.clear_journal().await.unwrap();
+            places.fetch(&store).await.unwrap();
+            let mut asked = places.gets().await;
+            // A reset takes what was not read yet.
+            if matches!(effects[0].0, Effect::Reset { .. }) {
+                asked[1] = asked[1].take().filter(|range| range != "bytes=0-").and_then(|_| rest());
+            }
+            assert_eq!(asked, gets, "{effects:?} {store:?}");
+            places.storage.control.clear_faults().await.unwrap();
+        }
+        places.assert_both_right(&format!("{effects:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_in_the_middle_is_never_half_of_each() {
+    let places = Places::with(20 * MEBIBYTE).await;
+    let cut = Effect::Truncate { after_bytes: 12 * MEBIBYTE as u64 };
+    places.storage.fault(cut, |fault| fault.with_path("*/original").times(1)).await;
+    places.storage.fault(Effect::ReplacedObject, |fault| fault.with_path("*/original").after(1).times(1)).await;
+    let [in_bucket, _] = places.stores();
+    let error = places.fetch(&in_bucket).await.unwrap_err();
+    assert!(error.is_corrupt(), "the new object is another than was stated: {error}");
+    let rest = Some(format!("bytes={}-", 12 * MEBIBYTE));
+    assert_eq!(places.gets().await, [None, rest, None, None], "from its beginning, and once more");
+    assert_eq!(places.storage.get(KEY).await, None);
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_busy_is_asked_again_and_one_that_refuses_is_named() {
+    let places = Places::with(20 * MEBIBYTE).await;
+    let [in_bucket, _] = places.stores();
+    let status = |status| Effect::Status { status, body: None };
+    places.storage.fault(status(503), |fault| fault.with_method("PUT").after(1).times(2)).await;
+    assert!(!places.fetch(&in_bucket).await.unwrap().was_there);
+    assert_eq!(places.storage.get(KEY).await.as_ref(), Some(&places.content));
+    places.storage.bucket.delete([KEY]).await;
+    places.storage.fault(status(403), |fault| fault.with_method("PUT")).await;
+    let error = places.fetch(&in_bucket).await.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(error.is_store() && !shown.contains("Signature="), "{shown}");
+    assert_eq!(places.storage.get(KEY).await, None);
+}
+
+#[tokio::test]
+async fn a_key_that_leads_elsewhere_is_refused_before_anything_is_fetched() {
+    let places = Places::with(10).await;
+    for store in places.stores() {
+        for key in ["", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "a\0b"] {
+            let fetched = store.fetch(&places.http, &places.original, places.expected, key, &|_| ()).await;
+            assert!(fetched.unwrap_err().is_store(), "{key}");
+        }
+    }
+    assert!(places.gets().await.is_empty());
+    fs::write(places.folder.path().join("taken"), "a file").unwrap();
+    assert!(Store::local(places.folder.path().join("taken")).unwrap_err().is_store());
+}
