@@ -1,0 +1,10 @@
+//! The cache and the lease on a real Redis.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod conformance;
+mod lab;
+#[path = "../../../../tests/support/needs.rs"]
+mod needs;
+#[path = "../../../../tests/support/redis.rs"]
+mod redis_server;
