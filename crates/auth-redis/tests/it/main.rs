@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod conformance;
+mod fleet;
 mod lab;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
