@@ -9,8 +9,8 @@ mod worker;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::Child;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -42,7 +42,11 @@ impl Default for Setting {
 struct Fleet {
     workers: Vec<Worker>,
     provider: Provider,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// One fleet at a time, which has the machine for itself.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// One process, which does not outlive its test.
 struct Worker {
@@ -77,6 +81,7 @@ struct Calls {
 
 impl Fleet {
     fn start(redis: &Url, setting: Setting) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let provider = Provider::start();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stage = listener.local_addr().unwrap();
@@ -91,7 +96,7 @@ impl Fleet {
             let place = processes.iter().position(|process| process.id() == pid).unwrap();
             workers.push(Worker { process: processes.swap_remove(place), stream });
         }
-        Self { workers, provider }
+        Self { workers, provider, _turn: turn }
     }
 
     /// Tells all workers the same at the same time, and waits for what they say.
@@ -183,7 +188,7 @@ impl Provider {
         let _ = writeln!(stream.get_mut(), "token-{number}");
     }
 
-    fn calls(&self) -> std::sync::MutexGuard<'_, Calls> {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
         self.state.0.lock().unwrap()
     }
 
@@ -227,11 +232,4 @@ fn line(stream: &mut impl BufRead) -> String {
     let mut line = String::new();
     stream.read_line(&mut line).unwrap();
     line.trim_end().to_owned()
-}
-
-/// A child of this binary that does nothing but one test.
-fn child(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([test, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
-    command
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenKey};
+use auth_core::{AccessToken, Acquired, Clock, LeaseGuard, Secret, SystemClock, TokenError, TokenKey};
 use auth_redis::{RedisTokenCache, RedisTokenCacheBuilder, SealingKey};
 use url::Url;
 
@@ -31,4 +31,16 @@ pub(crate) fn key() -> TokenKey {
 /// A token that is good for an hour.
 pub(crate) fn token(text: &str) -> AccessToken {
     AccessToken::try_from(text).unwrap().with_expires_at(SystemClock.now() + HOUR)
+}
+
+pub(crate) fn text(token: &AccessToken) -> String {
+    token.secret().expose().to_owned()
+}
+
+#[track_caller]
+pub(crate) fn leading(acquired: Result<Acquired, TokenError>) -> Box<dyn LeaseGuard> {
+    match acquired.unwrap() {
+        Acquired::Leading(guard) => guard,
+        Acquired::Adopted(token) => panic!("it should lead, and has adopted {}", text(&token)),
+    }
 }

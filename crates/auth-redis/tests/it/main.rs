@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod conformance;
+mod entries;
 mod fleet;
 mod lab;
+mod leases;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
 #[path = "../../../../tests/support/redis.rs"]

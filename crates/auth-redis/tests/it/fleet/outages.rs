@@ -40,8 +40,7 @@ fn a_redis_that_is_killed_for_ten_seconds_fails_no_request_and_costs_few_calls()
 fn a_redis_that_stands_still_delays_no_request_beyond_the_bound() {
     let Some(redis) = Redis::start() else { return };
     // Without a copy, every request needs Redis.
-    let setting =
-        Setting { delay: Duration::from_secs(1), local_copy: Duration::ZERO, ..Setting::default() };
+    let setting = Setting { delay: Duration::from_secs(1), local_copy: Duration::ZERO, ..Setting::default() };
     let mut fleet = Fleet::start(&redis.url(), setting);
     let reports = under_load(&mut fleet, Duration::from_secs(3), || redis.stop(), || redis.go_on());
     let (requests, failures) = totals(&reports);

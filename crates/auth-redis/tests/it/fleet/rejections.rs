@@ -1,10 +1,13 @@
 //! One token that a server rejects, and everybody has.
 
-use super::{Fleet, PROCESSES, Setting, all_have};
+use super::{Fleet, PROCESSES, Setting, all_have, worker};
 use crate::redis_server::Redis;
 
 #[test]
 fn ten_thousand_rejections_of_one_token_lead_to_one_call() {
+    if worker::is_worker() {
+        return;
+    }
     let Some(redis) = Redis::start() else { return };
     let mut fleet = Fleet::start(&redis.url(), Setting::default());
     all_have(&fleet.ask(), "token-1");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 use url::Url;
 
-use super::{Setting, child};
+use super::Setting;
 use crate::lab::{HOUR, key, sealing_key};
 
 /// The test that is a worker where this is set: where to be told what to do, where the provider and Redis are, and times.
 const WORKER: &str = "AUTH_REDIS_TEST_WORKER";
-const NAME: &str = "fleet::worker::a_process_of_a_fleet";
+const CHILD: &str = "fleet::rejections::ten_thousand_rejections_of_one_token_lead_to_one_call";
 
 /// The tasks of a worker that is under load, and how often each asks.
 const LOAD: usize = 10;
@@ -30,7 +30,8 @@ const PACE: Duration = Duration::from_millis(10);
 
 pub(super) fn command(stage: SocketAddr, provider: SocketAddr, redis: &Url, setting: Setting) -> Command {
     let times = [setting.delay, setting.lease, setting.local_copy].map(|time| time.as_millis().to_string());
-    let mut command = child(NAME);
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
     command.env(WORKER, format!("{stage} {provider} {redis} {}", times.join(" ")));
     command
 }
@@ -63,11 +64,16 @@ struct Tally {
     longest: AtomicU64,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_of_a_fleet() {
-    let Ok(words) = std::env::var(WORKER) else { return };
-    let words: Vec<_> = words.split(' ').collect();
-    let [stage, provider, redis, delay, lease, local_copy] = words[..] else { panic!("{words:?}") };
+/// Does what a worker does; `false` if this process is none.
+pub(super) fn is_worker() -> bool {
+    let Ok(words) = std::env::var(WORKER) else { return false };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(work(&words.split(' ').collect::<Vec<_>>()));
+    true
+}
+
+async fn work(words: &[&str]) {
+    let [stage, provider, redis, delay, lease, local_copy] = *words else { panic!("{words:?}") };
     let time = |text: &str| Duration::from_millis(text.parse().unwrap());
     let mut worker = Worker::start(provider, redis, time(delay), time(lease), time(local_copy)).await;
     let mut stream = BufReader::new(TcpStream::connect(stage).await.unwrap());
