@@ -1,3 +1,4 @@
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,8 @@ use redis::cluster::ClusterClient;
 use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 use url::{Host, Url};
 
 use crate::cache::{RedisTokenCache, Settings};
@@ -224,8 +227,13 @@ impl From<redis::RedisError> for Unusable {
 }
 
 fn certificates(file: &Path) -> Result<TlsCertificates, BuildError> {
-    let root_cert = Some(std::fs::read(file).map_err(|error| BuildError::roots(file, error))?);
-    Ok(TlsCertificates { client_tls: None, root_cert })
+    let failed = |error| BuildError::roots(file, error);
+    let text = std::fs::read(file).map_err(failed)?;
+    let mut found = CertificateDer::pem_slice_iter(&text).peekable();
+    if !matches!(found.peek(), Some(Ok(_))) {
+        return Err(failed(io::ErrorKind::InvalidData.into()));
+    }
+    Ok(TlsCertificates { client_tls: None, root_cert: Some(text) })
 }
 
 fn tcp() -> TcpSettings {

@@ -20,6 +20,10 @@ pub(crate) fn patient(url: &Url) -> RedisTokenCacheBuilder {
     RedisTokenCache::builder(url).with_delay(Duration::from_secs(50))
 }
 
+pub(crate) fn patient_cluster(nodes: &[Url]) -> RedisTokenCacheBuilder {
+    RedisTokenCache::cluster_builder(nodes).with_delay(Duration::from_secs(50))
+}
+
 pub(crate) async fn cache(url: &Url) -> RedisTokenCache {
     patient(url).with_sealing_key(sealing_key('a')).connect().await.unwrap()
 }

@@ -2,6 +2,10 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod access;
+#[path = "../../../../tests/support/authority.rs"]
+mod authority;
+mod cluster;
 mod conformance;
 mod entries;
 mod fleet;
@@ -9,5 +13,7 @@ mod lab;
 mod leases;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
+mod outage;
 #[path = "../../../../tests/support/redis.rs"]
 mod redis_server;
+mod secrecy;
