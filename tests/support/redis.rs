@@ -60,7 +60,7 @@ impl Redis {
 
     /// Starts it again after it was killed, on the same port.
     pub(crate) fn restart(&mut self) {
-        self.process = run(&self.folder, &self.arguments).expect("it starts again");
+        self.process = run(&self.folder, &self.arguments).unwrap();
     }
 
     /// Lets it stand still: it keeps its connections, and answers nothing.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::{Clock, Secret, SystemClock};
-use redis::cluster::ClusterClient;
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -177,16 +177,15 @@ impl RedisTokenCacheBuilder {
         let certificates = self.roots.as_deref().map(certificates).transpose()?;
         if self.is_cluster {
             let builder = ClusterClient::builder(nodes).retries(2).tcp_settings(tcp());
-            return Ok(Server::Cluster(match certificates {
-                Some(certificates) => builder.certs(certificates).build()?,
-                None => builder.build()?,
-            }));
+            let builder = certificates.into_iter().fold(builder, ClusterClientBuilder::certs);
+            return Ok(Server::Cluster(Box::new(builder.build()?)));
         }
         let node = nodes.into_iter().next().ok_or_else(BuildError::no_nodes)?;
-        Ok(Server::Single(match certificates {
+        let client = match certificates {
             Some(certificates) if is_encrypted => Client::build_with_tls(node, certificates)?,
             _ => Client::open(node)?,
-        }))
+        };
+        Ok(Server::Single(Box::new(client)))
     }
 
     fn node(&self, url: &Url) -> Result<ConnectionInfo, Unusable> {

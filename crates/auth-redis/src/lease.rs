@@ -82,11 +82,9 @@ impl RefreshLease for RedisTokenCache {
                 },
                 Attempt::Busy(left) => {
                     let waited = start.elapsed();
-                    if waited >= wait {
-                        return Err(CacheError::busy(waited).into());
-                    }
-                    let pause_now = pause.mul_f64(1.0 - fastrand::f64() / 2.0);
-                    rest(pause_now.min(left).min(wait - waited)).await;
+                    let rest_of_wait = wait.checked_sub(waited).filter(|left| !left.is_zero());
+                    let rest_of_wait = rest_of_wait.ok_or_else(|| CacheError::busy(waited))?;
+                    rest(pause.mul_f64(1.0 - fastrand::f64() / 2.0).min(left).min(rest_of_wait)).await;
                     pause = (pause * 2).min(POLL.1);
                 }
             }
@@ -216,6 +214,10 @@ impl LeaseGuard for Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Guard").field("entry", &self.hold.names.entry).field("fence", &self.fence).finish()
+        formatter
+            .debug_struct("Guard")
+            .field("entry", &self.hold.names.entry)
+            .field("fence", &self.fence)
+            .finish_non_exhaustive()
     }
 }

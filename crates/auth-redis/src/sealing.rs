@@ -80,7 +80,7 @@ impl SealingKey {
     }
 
     fn id(&self) -> String {
-        self.0.id.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0.id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 }
 

@@ -18,8 +18,8 @@ const BATCH: usize = 500;
 /// Where to connect to.
 #[derive(Clone)]
 pub(crate) enum Server {
-    Single(Client),
-    Cluster(ClusterClient),
+    Single(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 /// A connection. Cheap to clone; clones share it.

@@ -57,7 +57,7 @@ struct Worker {
 /// What the tasks of a worker have got.
 #[derive(Debug)]
 struct Report {
-    /// The different tokens.
+    /// The different tokens, and errors.
     tokens: Vec<String>,
     requests: u64,
     failures: u64,
@@ -151,6 +151,12 @@ impl Report {
             longest: Duration::from_millis(longest.parse().unwrap()),
         }
     }
+}
+
+/// Says what was measured, even where the test passes.
+fn show(measured: &str) {
+    // Not by `eprintln!`, which the test harness would keep to itself.
+    writeln!(std::io::stderr(), "{}: {measured}", std::thread::current().name().unwrap_or_default()).unwrap();
 }
 
 /// Everybody has got this token, and nobody an error.

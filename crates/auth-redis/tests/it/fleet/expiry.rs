@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Fleet, PROCESSES, Setting, TASKS, all_have, until, wait_for_candidates};
+use super::{Fleet, PROCESSES, Setting, TASKS, all_have, show, until, wait_for_candidates};
 use crate::redis_server::Redis;
 
 /// What a busy machine takes to do what takes no time.
@@ -69,6 +69,9 @@ fn a_leader_that_is_killed_costs_one_call_and_one_lease() {
     assert_eq!(fleet.provider.count(), 2);
     all_have(&reports, "token-2");
     let longest = reports.iter().map(|report| report.longest).max().unwrap();
-    eprintln!("killed after {until_killed:?}, the slowest of {} tasks waited {longest:?}", TASKS * (PROCESSES - 1));
+    show(&format!(
+        "killed after {until_killed:?}, the slowest of {} tasks waited {longest:?}",
+        TASKS * (PROCESSES - 1)
+    ));
     assert!(longest <= until_killed + lease + call + POLL + SLACK, "{longest:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fleet, PROCESSES, Report, Setting, until};
+use super::{Fleet, PROCESSES, Report, Setting, show, until};
 use crate::redis_server::Redis;
 
 /// How long Redis is away.
@@ -29,7 +29,7 @@ fn a_redis_that_is_killed_for_ten_seconds_fails_no_request_and_costs_few_calls()
     let reports = under_load(&mut fleet, OUTAGE, || redis.borrow_mut().kill(), || redis.borrow_mut().restart());
     let (requests, failures) = totals(&reports);
     let calls = fleet.provider.count();
-    eprintln!("{requests} requests of {PROCESSES} processes, {failures} failed, {calls} calls of the provider");
+    show(&format!("{requests} requests of {PROCESSES} processes, {failures} failed, {calls} calls of the provider"));
     assert_eq!(failures, 0, "{reports:?}");
     // For each process, one call for each time of a local copy in the outage, and one at its edges; and the first of all.
     let copies = OUTAGE.as_secs().div_ceil(setting.local_copy.as_secs()) + 1;
@@ -45,7 +45,7 @@ fn a_redis_that_stands_still_delays_no_request_beyond_the_bound() {
     let reports = under_load(&mut fleet, Duration::from_secs(3), || redis.stop(), || redis.go_on());
     let (requests, failures) = totals(&reports);
     let longest = reports.iter().map(|report| report.longest).max().unwrap();
-    eprintln!("{requests} requests of {PROCESSES} processes, {failures} failed, the slowest took {longest:?}");
+    show(&format!("{requests} requests of {PROCESSES} processes, {failures} failed, the slowest took {longest:?}"));
     assert_eq!(failures, 0, "{reports:?}");
     assert!(longest <= setting.delay, "{longest:?}");
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, interval};
 use url::Url;
 
 use super::Setting;
-use crate::lab::{HOUR, key, sealing_key};
+use crate::lab::{HOUR, key, sealing_key, text};
 
 /// The test that is a worker where this is set: where to be told what to do, where the provider and Redis are, and times.
 const WORKER: &str = "AUTH_REDIS_TEST_WORKER";
@@ -58,6 +58,7 @@ struct Worker {
 /// What the tasks have got.
 #[derive(Default)]
 struct Tally {
+    /// The different tokens, and errors.
     tokens: Mutex<BTreeSet<String>>,
     requests: AtomicU64,
     failures: AtomicU64,
@@ -186,13 +187,14 @@ impl Tally {
         let took = u64::try_from(start.elapsed().as_millis()).unwrap();
         self.requests.fetch_add(1, Ordering::SeqCst);
         self.longest.fetch_max(took, Ordering::SeqCst);
-        match outcome {
-            Ok(token) => drop(self.tokens.lock().unwrap().insert(token.secret().expose().to_owned())),
+        let said = match outcome {
+            Ok(token) => text(&token),
             Err(error) => {
-                eprintln!("{error:?}");
                 self.failures.fetch_add(1, Ordering::SeqCst);
+                format!("{error:?}").replace([' ', ','], "_")
             }
-        }
+        };
+        self.tokens.lock().unwrap().insert(said);
     }
 }
 
