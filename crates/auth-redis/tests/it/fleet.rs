@@ -156,7 +156,8 @@ impl Report {
 /// Says what was measured, even where the test passes.
 fn show(measured: &str) {
     // Not by `eprintln!`, which the test harness would keep to itself.
-    writeln!(std::io::stderr(), "{}: {measured}", std::thread::current().name().unwrap_or_default()).unwrap();
+    let mut terminal = std::io::stderr();
+    writeln!(terminal, "{}: {measured}", std::thread::current().name().unwrap_or_default()).unwrap();
 }
 
 /// Everybody has got this token, and nobody an error.
