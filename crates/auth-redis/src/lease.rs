@@ -41,8 +41,8 @@ struct Seen {
 enum Attempt {
     /// It is ours, with this fence.
     Leading(u64),
-    /// It is another's, for so long.
-    Busy(Duration),
+    /// It is another's, for so long if that is known.
+    Busy(Option<Duration>),
     /// There is another entry than the one that was seen.
     Changed(Seen),
 }
@@ -84,7 +84,8 @@ impl RefreshLease for RedisTokenCache {
                     let waited = start.elapsed();
                     let rest_of_wait = wait.checked_sub(waited).filter(|left| !left.is_zero());
                     let rest_of_wait = rest_of_wait.ok_or_else(|| CacheError::busy(waited))?;
-                    rest(pause.mul_f64(1.0 - fastrand::f64() / 2.0).min(left).min(rest_of_wait)).await;
+                    let pause_now = pause.mul_f64(1.0 - fastrand::f64() / 2.0);
+                    rest([Some(rest_of_wait), left].into_iter().flatten().fold(pause_now, Duration::min)).await;
                     pause = (pause * 2).min(POLL.1);
                 }
             }
@@ -120,7 +121,7 @@ impl Hold {
         self.may_be_held = kind == 1;
         Ok(match kind {
             1 => Attempt::Leading(number),
-            0 => Attempt::Busy(Duration::from_millis(number.max(1))),
+            0 => Attempt::Busy(Some(Duration::from_millis(number)).filter(|left| !left.is_zero())),
             _ => {
                 let is_rejected = value.is_none();
                 let token = value.or(spent).and_then(|value| self.cache.settings.sealing.open(&self.names, value));

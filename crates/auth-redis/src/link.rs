@@ -49,11 +49,11 @@ impl Link {
     ///
     /// The server is there, and refuses the user or the password.
     pub(crate) async fn open(server: Server, name: String, patience: Duration) -> Result<Arc<Self>, RedisError> {
-        let opened = match timeout(CONNECT, server.connect()).await {
+        let opened = match reach(&server, patience).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if error.kind() == ErrorKind::AuthenticationFailed => return Err(error),
             Ok(Err(error)) => Err(CacheError::away(&name, error)),
-            Err(_) => Err(CacheError::slow(&name, CONNECT)),
+            Err(waited) => Err(CacheError::slow(&name, waited)),
         };
         let way = opened.map_or_else(Way::Closed, Way::Open);
         let is_closed = matches!(way, Way::Closed(_));
@@ -133,7 +133,7 @@ impl Search {
         loop {
             rest(pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
             let Some(link) = self.0.upgrade() else { return };
-            if let Ok(Ok(connection)) = timeout(CONNECT, link.server.connect()).await {
+            if let Ok(Ok(connection)) = reach(&link.server, link.patience).await {
                 let mut state = link.state();
                 state.way = Way::Open(connection);
                 state.generation += 1;
@@ -165,6 +165,17 @@ impl fmt::Debug for Link {
 #[expect(clippy::disallowed_methods, reason = "Redis announces neither that it is back nor that a lease has ended")]
 pub(crate) async fn rest(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// A connection over which the server has answered as soon as it must; otherwise, how long it was waited for.
+async fn reach(server: &Server, patience: Duration) -> Result<RedisResult<Connection>, Duration> {
+    match timeout(CONNECT, server.connect()).await.map_err(|_| CONNECT)? {
+        Ok(mut connection) => {
+            let answered = timeout(patience, connection.ping()).await.map_err(|_| patience)?;
+            Ok(answered.map(|()| connection))
+        }
+        Err(error) => Ok(Err(error)),
+    }
 }
 
 /// Whether an error says that another connection is needed: this one broke, or the server behind it does not do its work, for

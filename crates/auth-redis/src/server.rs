@@ -34,9 +34,9 @@ pub(crate) enum Connection {
 pub(crate) struct Primary(Option<(String, u16)>);
 
 impl Server {
-    /// A connection over which the server has answered.
+    /// A connection.
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
-        let mut connection = match self {
+        Ok(match self {
             Self::Single(client) => {
                 // How long an answer is waited for is not the business of the connection.
                 let config =
@@ -47,13 +47,16 @@ impl Server {
                 let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(CONNECT);
                 Connection::Cluster(client.get_async_connection_with_config(config).await?)
             }
-        };
-        redis::cmd("PING").query_async::<()>(&mut connection).await?;
-        Ok(connection)
+        })
     }
 }
 
 impl Connection {
+    /// Whether the server answers.
+    pub(crate) async fn ping(&mut self) -> RedisResult<()> {
+        redis::cmd("PING").query_async(self).await
+    }
+
     /// All servers that have keys.
     pub(crate) async fn primaries(&mut self) -> RedisResult<Vec<Primary>> {
         let Self::Cluster(cluster) = self else { return Ok(vec![Primary(None)]) };
