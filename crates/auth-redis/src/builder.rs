@@ -137,7 +137,7 @@ impl RedisTokenCacheBuilder {
     /// # Errors
     ///
     /// The settings contradict each other or cannot be used, or the server
-    /// [refused](BuildError::is_refused) the user or the password.
+    /// [refused](BuildError::is_refused) the user or the password. A cluster that refuses looks as if it were not there.
     pub async fn connect(self) -> Result<RedisTokenCache, BuildError> {
         let namespace = Namespace::new(&self.namespace)?;
         let sealing = self.sealing()?;

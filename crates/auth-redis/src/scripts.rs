@@ -52,6 +52,11 @@ macro_rules! scripts {
             $(#[doc = $doc])*
             pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(&format!("{COMMON}{}", $code)));
         )*
+
+        /// Every script that there is.
+        pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
+            [$(&*$name),*].into_iter()
+        }
     };
 }
 

@@ -9,6 +9,8 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisFuture, RedisResult, Value};
 
+use crate::scripts;
+
 /// A connection that is not there by then is tried again: that is a name look-up, TCP, TLS and the password.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
@@ -41,7 +43,12 @@ impl Server {
                 // How long an answer is waited for is not the business of the connection.
                 let config =
                     AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
-                Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?)
+                let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+                // So that each takes one round trip, the first time too.
+                for script in scripts::all() {
+                    script.load_async(&mut connection).await?;
+                }
+                Connection::Single(connection)
             }
             Self::Cluster(client) => {
                 let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(CONNECT);

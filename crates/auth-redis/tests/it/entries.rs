@@ -211,6 +211,20 @@ async fn to_clear_forgets_all_of_a_namespace_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn one_token_under_two_keys_looks_like_two() {
+    let Some(redis) = Redis::start() else { return };
+    let cache = cache(&redis.url()).await;
+    let mut fingerprints = Vec::new();
+    for key in [key(), other_key()] {
+        cache.set(&key, &token("the-same")).await.unwrap();
+        let fields = redis.ask(&["hkeys", &name(&key, "token")]);
+        let field = fields.lines().find(|field| field.starts_with("print:")).unwrap();
+        fingerprints.push(redis.ask(&["--no-raw", "hget", &name(&key, "token"), field]));
+    }
+    assert_ne!(fingerprints[0], fingerprints[1]);
+}
+
+#[tokio::test]
 async fn entries_in_clear_and_sealed_ones_are_no_business_of_each_other() {
     let Some(redis) = Redis::start() else { return };
     let (sealed, plain) = (cache(&redis.url()).await, patient(&redis.url()).without_sealing().connect().await.unwrap());
