@@ -1,7 +1,7 @@
 //! What a token costs that lies in Redis: `cargo xtask bench redis`.
 //!
-//! A hit is compared with a bare `HGET` of the same value, over a connection that is made the same way to the same server, in
-//! rounds in which both take turns, so that what else the machine does falls on both.
+//! A hit is compared with a bare `HGET` of the same value, over a connection that is made the same way to the same
+//! server, in rounds in which both take turns, so that what else the machine does falls on both.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may panic, and prints")]
 

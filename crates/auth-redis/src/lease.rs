@@ -2,12 +2,12 @@
 //!
 //! Where it is hard:
 //! - **The leader dies.** Its lease ends by itself, after the time of a lease, and the next one leads.
-//! - **The provider takes longer than a lease lasts.** The lease is renewed, three times as often as it would end, but not for
-//!   ever: the wait of the others has an end, too.
-//! - **The leader is late**: it was stopped, or cut off, its lease has ended, and another has led since. What it publishes is
-//!   not written, because it has not the last fence any more.
-//! - **Nobody knows whether the lease was taken**, because the answer did not come. It is ended on the side, so that others do
-//!   not wait for a leader that is none.
+//! - **The provider takes longer than a lease lasts.** The lease is renewed, three times as often as it would end, but
+//!   not for ever: the wait of the others has an end, too.
+//! - **The leader is late**: it was stopped, or cut off, its lease has ended, and another has led since. What it
+//!   publishes is not written, because it has not the last fence any more.
+//! - **Nobody knows whether the lease was taken**, because the answer did not come. It is ended on the side, so that
+//!   others do not wait for a leader that is none.
 //! - **All is cleared while somebody leads.** The fence has gone on, and what the leader publishes is not written.
 
 use std::fmt;
@@ -24,8 +24,8 @@ use crate::link::rest;
 use crate::names::Names;
 use crate::scripts;
 
-/// The shortest and the longest pause between two looks at a lease that another has. Chance takes up to half of it, so that
-/// those who wait do not ask in step.
+/// The shortest and the longest pause between two looks at a lease that another has. Chance takes up to half of it, so
+/// that those who wait do not ask in step.
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(160));
 
 /// The entry that was seen last.

@@ -63,7 +63,8 @@ async fn a_value_that_was_changed_in_any_part_is_a_miss() {
     // Version, key id, nonce, text, tag.
     for place in [0, 3, 12, 30, length - 1] {
         let flip = "local v = redis.call('HGET', KEYS[1], 'value'); local i = tonumber(ARGV[1]) + 1
-            redis.call('HSET', KEYS[1], 'value', v:sub(1, i - 1) .. string.char(bit.bxor(v:byte(i), 1)) .. v:sub(i + 1))";
+            local flipped = string.char(bit.bxor(v:byte(i), 1))
+            redis.call('HSET', KEYS[1], 'value', v:sub(1, i - 1) .. flipped .. v:sub(i + 1))";
         redis.ask(&["eval", flip, "1", &entry, &place.to_string()]);
         assert!(get(&cache).await.is_none(), "changed at {place}");
         redis.ask(&["eval", flip, "1", &entry, &place.to_string()]);
