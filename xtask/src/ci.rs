@@ -15,6 +15,7 @@ type Alone = (&'static str, &'static str, &'static [&'static str]);
 const ALONE: [Alone; 5] = [
     ("auth-core", "--all-features", &["hyper", "http", "reqwest", "ureq", "oauth2"]),
     ("auth-core", "--no-default-features", &["tokio"]),
+    ("auth-redis", "--all-features", &["hyper", "http", "reqwest", "oauth2", "auth-http"]),
     ("platform-resources", "--no-default-features", &["auth-oauth", "oauth2", "platform-download", "redis"]),
     ("platform-download", "--no-default-features", &["chrono", "object_store"]),
     ("platform-api", "--no-default-features", &["hyper", "http", "reqwest", "auth-http"]),

@@ -68,6 +68,8 @@ enum Benchmark {
     Resources,
     /// A download of 2 GiB that is killed two hundred times.
     Torture,
+    /// What a token costs that lies in Redis, beside a bare read.
+    Redis,
     /// How fast the emulator answers, and gives out a large object beside nginx.
     Emulator,
 }
@@ -90,6 +92,9 @@ fn main() -> Result<()> {
         Task::Bench { subject: Benchmark::Torture } => {
             let test = ["test", "--release", "--package", "platform-download", "--test", "kills", "--"];
             process::succeed(process::cargo(&root, &test).args(TORTURE.map(|number| number.to_string())))
+        }
+        Task::Bench { subject: Benchmark::Redis } => {
+            process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-redis", "--bench", "redis"]))
         }
         Task::Bench { subject: Benchmark::Emulator } => {
             process::succeed(&mut process::cargo(&root, &["build", "--release"]))?;
