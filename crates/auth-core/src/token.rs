@@ -146,6 +146,12 @@ impl AccessToken {
         }
     }
 
+    /// The end that the token states itself, if it is a JWT that does (`exp`; RFC 7519, section 4.1.4). Nothing is
+    /// verified.
+    pub fn jwt_expiry(&self) -> Option<SystemTime> {
+        crate::expiry::jwt_expiry(&self.0.secret)
+    }
+
     /// The moment that the token does not outlive, whatever else is said of its end.
     pub fn not_after(&self) -> Option<SystemTime> {
         self.0.not_after
