@@ -12,7 +12,7 @@ use crate::request::Body;
 use crate::roots::Roots;
 use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
 
-/// The longest time to establish a connection, and the longest silence on one.
+/// The longest time to establish a connection, and the longest silence on one unless something is said.
 const DEFAULT_SILENCE: Duration = Duration::from_secs(30);
 
 /// What the client calls itself.
@@ -39,6 +39,7 @@ impl HttpClient {
         HttpClientBuilder {
             plain_loopback: false,
             decompression: true,
+            silence: DEFAULT_SILENCE,
             roots: Vec::new(),
             proxy: None,
             certificate: None,
@@ -112,6 +113,7 @@ impl From<Method> for reqwest::Method {
 pub struct HttpClientBuilder {
     plain_loopback: bool,
     decompression: bool,
+    silence: Duration,
     roots: Vec<PathBuf>,
     proxy: Option<Proxy>,
     /// A chain in PEM, and its key.
@@ -141,6 +143,12 @@ impl HttpClientBuilder {
     /// Shows servers that ask for it a certificate (RFC 8705): its chain in PEM, and its private key in PEM.
     pub fn with_client_certificate(mut self, chain: impl Into<String>, key: Secret) -> Self {
         self.certificate = Some((chain.into(), key));
+        self
+    }
+
+    /// The longest silence on a connection; 30 s unless something is said. For servers that think before they answer.
+    pub fn with_longest_silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
         self
     }
 
@@ -176,7 +184,7 @@ impl HttpClientBuilder {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(DEFAULT_SILENCE)
-            .read_timeout(DEFAULT_SILENCE)
+            .read_timeout(self.silence)
             .gzip(self.decompression);
         if let Some((chain, key)) = &self.certificate {
             let pem = Secret::new(format!("{}\n{}", chain, key.expose()));
