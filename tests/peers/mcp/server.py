@@ -10,6 +10,7 @@ one line answers, with all requests that were made so far.
     {"until": ["tools/call", 2]}   answers once there were so many requests of this method of JSON-RPC
     {"revoke": true}               refuses every token that was accepted so far
     {"down": {"orders": 503}}      lets servers answer with this status; 0 for no answer at all
+    {"slow": {"orders": 0.5}}      lets servers take so many seconds to say which tools they have
     {"release": true}              lets the tools go on that wait
     {"forget": true}               forgets all sessions
 
@@ -37,7 +38,7 @@ JWKS, AUDIENCE, PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 CERTIFICATE, KEY, AUTHORITY = (sys.argv[4:] + [None] * 3)[:3]
 SERVERS = ["orders", "stock", "people", "weather", "ledger"]
 
-requests, accepted, revoked, down = [], set(), set(), {}
+requests, accepted, revoked, down, slow = [], set(), set(), {}, {}
 counted, released = asyncio.Condition(), asyncio.Event()
 keys = jwt.PyJWKClient(JWKS)
 
@@ -103,7 +104,7 @@ def server(name):
                 await ctx.report_progress(step + 1, steps, f"step {step + 1}")
             await released.wait()
         except asyncio.CancelledError:
-            requests.append({"method": "cancelled", "server": name})
+            asyncio.get_running_loop().create_task(note({"method": "cancelled", "server": name}))
             raise
         return "released"
 
@@ -172,6 +173,8 @@ class Gateway:
             entry["status"] = 0
             await note(entry)
             await asyncio.Event().wait()
+        if entry["method"] == "tools/list":
+            await asyncio.sleep(slow.get(name, 0))
         status = down.get(name, 404 if name not in self.servers else None)
         if status:
             await watched({"type": "http.response.start", "status": status, "headers": []})
@@ -186,6 +189,7 @@ async def obey(gateway, command):
     if "down" in command:
         down.clear()
         down.update(command["down"])
+    slow.update(command.get("slow", {}))
     if command.get("release"):
         released.set()
     if command.get("forget"):

@@ -1,7 +1,7 @@
 //! A gateway, its token service and its servers, with certificates of two authorities.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_gateway::{Discovered, Gateway, GatewayBuilder, Principal, ServiceBinding, Tool, ToolFilter, User};
@@ -63,6 +63,11 @@ impl Lab {
         fs::write(folder.join("type"), "integration-credentials\n").unwrap();
         fs::write(folder.join("new"), credentials.to_string()).unwrap();
         fs::rename(folder.join("new"), folder.join("credentials")).unwrap();
+    }
+
+    /// Writes what is no binding.
+    pub(crate) fn bind_nothing(&self) {
+        fs::write(self.bindings.path().join("agent/credentials"), r#"{ "clientid": "machine-cert"#).unwrap();
     }
 
     pub(crate) fn binding(&self) -> ServiceBinding {
@@ -136,13 +141,4 @@ pub(crate) async fn all_tools(gateway: &Gateway, principal: &Principal) -> Disco
 pub(crate) async fn who(gateway: &Gateway, found: &Discovered, server: &str, principal: &Principal) -> Value {
     let result = gateway.call_tool(tool(found, server, "whoami"), principal, Map::new()).await.unwrap();
     result.structured().unwrap().clone()
-}
-
-/// Whether a file or a message holds any of what nobody may see.
-pub(crate) fn leaks(text: &str, secrets: &[&str]) -> bool {
-    secrets.iter().any(|secret| text.contains(secret))
-}
-
-pub(crate) fn path(folder: &Path) -> String {
-    folder.display().to_string()
 }

@@ -3,6 +3,9 @@
 
 #[path = "../../../../tests/support/authority.rs"]
 mod authority;
+mod calls;
+mod certificates;
+mod discovery;
 mod lab;
 mod mcp;
 #[path = "../../../../tests/support/needs.rs"]
@@ -13,4 +16,6 @@ mod packages;
 #[path = "../../../../tests/support/provider.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod provider;
+mod sessions;
+mod tokens;
 mod tools;

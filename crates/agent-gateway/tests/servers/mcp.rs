@@ -77,6 +77,12 @@ impl Mcp {
         self.tell(&json!({ "down": down }));
     }
 
+    /// Lets these servers take so many seconds to say which tools they have.
+    pub(crate) fn slow_down(&self, servers: &[&str], seconds: f64) {
+        let slow: serde_json::Map<_, _> = servers.iter().map(|name| ((*name).to_owned(), json!(seconds))).collect();
+        self.tell(&json!({ "slow": slow }));
+    }
+
     /// Lets the tools go on that wait.
     pub(crate) fn release(&self) {
         self.tell(&json!({ "release": true }));
