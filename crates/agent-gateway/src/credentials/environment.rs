@@ -67,3 +67,51 @@ impl ServerDirectory for Environment {
         Ok(self.servers.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an environment of these variables comes to.
+    fn read(variables: &[(&str, &str)]) -> Result<Environment, CredentialError> {
+        let of = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        Environment::of(of)
+    }
+
+    const GOOD: [(&str, &str); 4] = [
+        (CLIENT_ID, "client-1"),
+        (TOKEN_URL, "https://tokens.test/oauth2/token"),
+        (GATEWAY_URL, "https://gateway.test"),
+        (DEPENDENCIES, r#"[{ "ordId": "orders", "globalTenantId": "1" }]"#),
+    ];
+
+    #[test]
+    fn the_environment_names_client_and_servers() {
+        let environment = read(&GOOD).unwrap();
+        assert_eq!(environment.servers[0].url().as_str(), "https://gateway.test/v1/mcp/orders/1");
+        let token_url = "https://tokens.test/oauth2/token".parse().unwrap();
+        assert_eq!(environment.credentials, Credentials::new(token_url, "client-1"));
+    }
+
+    #[test]
+    fn a_variable_that_is_missing_or_wrong_is_named() {
+        for name in [CLIENT_ID, TOKEN_URL, GATEWAY_URL, DEPENDENCIES] {
+            let without: Vec<_> = GOOD.into_iter().filter(|(known, _)| *known != name).collect();
+            assert!(read(&without).unwrap_err().to_string().contains(name));
+            for value in [" ", "no", r#"{ "ordId": "canary" }"#, r#"[{ "ordId": "canary" }]"#] {
+                let mut wrong = without.clone();
+                wrong.push((name, value));
+                match read(&wrong) {
+                    Ok(_) => assert_eq!(name, CLIENT_ID),
+                    Err(error) => {
+                        let said = error.to_string();
+                        assert!(said.contains(name) && !said.contains("canary"), "{said}");
+                    }
+                }
+            }
+        }
+        let mut nameless = GOOD;
+        nameless[3].1 = r#"[{ "globalTenantId": "1" }]"#;
+        assert!(read(&nameless).unwrap_err().to_string().contains("the whole[0].ordId"));
+    }
+}
