@@ -49,7 +49,7 @@ pub use discovery::{Discovered, Discovery, ToolFilter};
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use names::ModelNames;
-pub use principal::{Principal, User};
+pub use principal::{AssertionError, Principal, User};
 pub use result::{Content, ToolResult};
 pub use server::{DirectoryError, Server, ServerDirectory};
 pub use tool::Tool;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use auth_core::{AccessToken, Secret, TokenError, TokenRequest};
+use auth_core::{AccessToken, Secret, TokenRequest};
 
 /// For whom tools are listed and called.
 ///
@@ -13,7 +13,7 @@ use auth_core::{AccessToken, Secret, TokenError, TokenRequest};
 ///
 /// let user = Principal::User(User::new(Secret::new("a JWT that the user's login has brought".replace(' ', "-")))?);
 /// assert!(User::new(Secret::new(" ")).is_err());
-/// # Ok::<(), auth_core::TokenError>(())
+/// # Ok::<(), agent_gateway::AssertionError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
@@ -28,14 +28,22 @@ pub enum Principal {
 #[derive(Clone, PartialEq, Eq)]
 pub struct User(TokenRequest);
 
+/// A user has shown nothing that could be an assertion.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "the assertion of the user is empty, or no text that a token could be: pass on what the user's login has brought"
+)]
+#[non_exhaustive]
+pub struct AssertionError;
+
 impl User {
     /// The user whom `assertion` speaks for. A `Bearer ` before it is removed.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`]: it is empty, or nothing that could be a JWT.
-    pub fn new(assertion: Secret) -> Result<Self, TokenError> {
-        let assertion = AccessToken::new(assertion)?;
+    /// It is empty, or holds what no token does: spaces, control characters, other than ASCII.
+    pub fn new(assertion: Secret) -> Result<Self, AssertionError> {
+        let assertion = AccessToken::new(assertion).map_err(|_| AssertionError)?;
         let end = assertion.jwt_expiry();
         let assertion = end.into_iter().fold(assertion, AccessToken::with_expires_at);
         Ok(Self(TokenRequest::new().with_assertion(assertion)))
@@ -47,8 +55,8 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`]: there is one, but it is empty, or nothing that could be a JWT.
-    pub fn user_or_system(assertion: Option<Secret>) -> Result<Self, TokenError> {
+    /// There is one, but it is empty, or holds what no token does.
+    pub fn user_or_system(assertion: Option<Secret>) -> Result<Self, AssertionError> {
         assertion.map_or(Ok(Self::System), |assertion| User::new(assertion).map(Self::User))
     }
 

@@ -1,7 +1,7 @@
 //! A gateway, its token service and its servers, with certificates of two authorities.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_gateway::{Discovered, Gateway, GatewayBuilder, Principal, ServiceBinding, Tool, ToolFilter, User};
@@ -68,6 +68,12 @@ impl Lab {
     /// Writes what is no binding.
     pub(crate) fn bind_nothing(&self) {
         fs::write(self.bindings.path().join("agent/credentials"), r#"{ "clientid": "machine-cert"#).unwrap();
+    }
+
+    /// The folder of the bindings.
+    #[cfg(unix)]
+    pub(crate) fn bindings(&self) -> &Path {
+        self.bindings.path()
     }
 
     pub(crate) fn binding(&self) -> ServiceBinding {

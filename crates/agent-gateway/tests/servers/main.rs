@@ -6,6 +6,9 @@ mod authority;
 mod calls;
 mod certificates;
 mod discovery;
+mod examples;
+#[cfg(unix)]
+mod fleet;
 mod lab;
 mod mcp;
 #[path = "../../../../tests/support/needs.rs"]
@@ -16,6 +19,10 @@ mod packages;
 #[path = "../../../../tests/support/provider.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod provider;
+#[cfg(unix)]
+#[path = "../../../../tests/support/redis.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod redis_server;
 mod sessions;
 mod tokens;
 mod tools;
