@@ -80,7 +80,7 @@ impl ServiceBinding {
 
     fn list(&self) -> Result<Vec<Server>, CredentialError> {
         let document = self.read()?;
-        document.servers(Some("integrationDependencies"), &document.url("gatewayUrl")?)
+        document.servers("integrationDependencies", &document.url("gatewayUrl")?)
     }
 }
 

@@ -36,24 +36,36 @@ impl Document {
         url(&self.place, field, self.text(field)?)
     }
 
-    /// The servers in a list of dependencies: the field of this name, or the whole document.
-    pub(super) fn servers(&self, field: Option<&str>, gateway: &Url) -> Result<Vec<Server>, CredentialError> {
-        let list = field.map_or(Some(&self.value), |field| self.value.get(field)).and_then(Value::as_array);
-        let wrong = |at: String, expected| CredentialError::field(&self.place, at, expected);
-        let name = field.unwrap_or("the whole");
-        let list = list.ok_or_else(|| wrong(name.to_owned(), "a list of dependencies"))?;
-        let entries = list.iter().enumerate().map(|(index, entry)| {
-            let entry = entry.as_object().ok_or_else(|| wrong(format!("{name}[{index}]"), "an object"))?;
-            let part = |part: &str| {
-                segment(entry, part)
-                    .ok_or_else(|| wrong(format!("{name}[{index}].{part}"), "a text that is not empty, `.` or `..`"))
-            };
-            let (ord_id, tenant) = (part("ordId")?, part("globalTenantId")?);
-            Server::behind(gateway, ord_id, tenant)
-                .map_err(|_| wrong(format!("{name}[{index}]"), "a server below the URL of the gateway"))
-        });
-        entries.collect()
+    /// The whole document.
+    pub(super) fn value(&self) -> &Value {
+        &self.value
     }
+
+    /// The servers in the list of dependencies that a field is.
+    pub(super) fn servers(&self, field: &str, gateway: &Url) -> Result<Vec<Server>, CredentialError> {
+        servers(&self.place, field, self.value.get(field), gateway)
+    }
+}
+
+/// The servers in a list of dependencies, which is called `name`.
+pub(super) fn servers(
+    place: &str,
+    name: &str,
+    list: Option<&Value>,
+    gateway: &Url,
+) -> Result<Vec<Server>, CredentialError> {
+    let wrong = |at: String, expected| CredentialError::field(place, at, expected);
+    let list = list.and_then(Value::as_array).ok_or_else(|| wrong(name.to_owned(), "a list of dependencies"))?;
+    let server = |(index, entry): (usize, &Value)| {
+        let entry = entry.as_object().ok_or_else(|| wrong(format!("{name}[{index}]"), "an object"))?;
+        let part = |part: &str| {
+            let at = || format!("{name}[{index}].{part}");
+            segment(entry, part).ok_or_else(|| wrong(at(), "a text that is neither empty nor `.` or `..`"))
+        };
+        Server::behind(gateway, part("ordId")?, part("globalTenantId")?)
+            .map_err(|_| wrong(format!("{name}[{index}]"), "a server below the URL of the gateway"))
+    };
+    list.iter().enumerate().map(server).collect()
 }
 
 pub(super) fn url(place: &str, field: &str, text: &str) -> Result<Url, CredentialError> {

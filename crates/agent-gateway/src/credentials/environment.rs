@@ -11,6 +11,7 @@ pub(super) const CLIENT_ID: &str = "INTEGRATION_CLIENT_ID";
 const TOKEN_URL: &str = "INTEGRATION_AUTH_URL";
 const GATEWAY_URL: &str = "INTEGRATION_GATEWAY_URL";
 const DEPENDENCIES: &str = "INTEGRATION_DEPENDENCIES";
+const PLACE: &str = "the environment";
 
 /// Credentials and servers in the environment, where what stands before the agent does the mutual TLS for it:
 ///
@@ -47,10 +48,11 @@ impl Environment {
             let text = variable(name).and_then(|text| text.into_string().ok()).filter(|text| !text.trim().is_empty());
             text.ok_or(CredentialError::variable(name))
         };
-        let url = |name: &'static str| document::url("the environment", name, &text(name)?);
+        let url = |name: &'static str| document::url(PLACE, name, &text(name)?);
         let credentials = Credentials::new(url(TOKEN_URL)?, text(CLIENT_ID)?);
         let dependencies = Document::parse(format!("the variable {DEPENDENCIES}"), &text(DEPENDENCIES)?)?;
-        Ok(Self { credentials, servers: dependencies.servers(None, &url(GATEWAY_URL)?)? })
+        let servers = document::servers(PLACE, DEPENDENCIES, Some(dependencies.value()), &url(GATEWAY_URL)?)?;
+        Ok(Self { credentials, servers })
     }
 }
 
@@ -112,6 +114,8 @@ mod tests {
         }
         let mut nameless = GOOD;
         nameless[3].1 = r#"[{ "globalTenantId": "1" }]"#;
-        assert!(read(&nameless).unwrap_err().to_string().contains("the whole[0].ordId"));
+        assert!(
+            read(&nameless).unwrap_err().to_string().contains("`INTEGRATION_DEPENDENCIES[0].ordId` in the environment")
+        );
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_gateway::{Principal, ToolFilter, User};
-use auth_core::{Clock, Secret, SystemClock};
+use auth_core::{Clock, MemoryTokenCache, Secret, SystemClock};
 use platform_testkit::ManualClock;
 use serde_json::{Map, json};
 
 use crate::lab::{Lab, RESOURCE, all_tools, object, tool, who};
+use crate::provider::TOKEN;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_rounds_cost_one_token_of_each_and_one_more_after_a_revocation_and_no_round_is_lost() {
@@ -129,4 +130,40 @@ async fn what_a_user_has_shown_is_not_taken_for_that_of_another_with_the_same_na
     let another_login = lab.user("alice");
     who(&gateway, &found, "orders", &another_login).await;
     assert_eq!(lab.tokens(), (0, 2, 2), "nobody has verified that both are the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_renewed_thirty_seconds_before_its_end_while_the_old_one_is_used() {
+    let Some(lab) = Lab::open() else { return };
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let gateway = lab.builder().with_clock(clock.clone()).build();
+    let found = all_tools(&gateway, &Principal::System).await;
+    let first = who(&gateway, &found, "orders", &Principal::System).await;
+    // It is good for an hour; up to a fifth of the thirty seconds is chance.
+    clock.advance(Duration::from_secs(3600 - 31));
+    assert_eq!(who(&gateway, &found, "orders", &Principal::System).await["token"], first["token"]);
+    assert_eq!(lab.tokens(), (1, 0, 1));
+    clock.advance(Duration::from_secs(8));
+    assert_eq!(who(&gateway, &found, "orders", &Principal::System).await["token"], first["token"]);
+    lab.provider.wait_for(TOKEN, 2);
+    let renewed =
+        async { while who(&gateway, &found, "orders", &Principal::System).await["token"] == first["token"] {} };
+    tokio::time::timeout(Duration::from_secs(30), renewed).await.unwrap();
+    assert_eq!(lab.tokens(), (2, 0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_users_are_kept_within_a_bound_and_do_not_push_out_that_of_the_system() {
+    let Some(lab) = Lab::open() else { return };
+    let cache = MemoryTokenCache::builder().with_system_tokens(1).with_user_tokens(2).build();
+    let gateway = lab.builder().with_cache(Arc::new(cache)).build();
+    let found = all_tools(&gateway, &Principal::System).await;
+    let users = ["alice", "bob", "carol"].map(|name| lab.user(name));
+    for user in [&users[0], &users[1], &users[2], &users[2], &users[1]] {
+        who(&gateway, &found, "orders", user).await;
+    }
+    who(&gateway, &found, "orders", &Principal::System).await;
+    assert_eq!(lab.tokens(), (1, 3, 4));
+    who(&gateway, &found, "orders", &users[0]).await;
+    assert_eq!(lab.tokens(), (1, 4, 5), "hers was the one that nobody had used for the longest time");
 }
