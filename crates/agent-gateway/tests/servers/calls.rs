@@ -136,8 +136,8 @@ async fn names_that_language_models_accept_lead_back_to_their_tools() {
         assert_eq!(ModelNames::name(tool), name);
     }
     let odd = found.tools.iter().find(|tool| tool.name().starts_with("stock: tell me")).unwrap();
-    let named = names.tool(&ModelNames::name(odd)).unwrap();
-    let result = gateway.call_tool(named, &Principal::System, Map::new()).await.unwrap();
+    let chosen = names.tool(&ModelNames::name(odd)).unwrap();
+    let result = gateway.call_tool(chosen, &Principal::System, Map::new()).await.unwrap();
     assert_eq!(result.text(), "much");
     assert_eq!(names.tool("add"), None, "a model that makes names up gets no tool");
 }

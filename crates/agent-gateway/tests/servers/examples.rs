@@ -49,7 +49,7 @@ async fn the_loop_goes_on_until_the_model_has_an_answer() {
         json!({ "call": name("learn"), "arguments": { "trick": "juggle" } }),
         json!({ "answer": "it is 42" }),
     ];
-    let model: String = said.iter().map(|line| format!("{line}\n")).collect();
+    let model = said.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let mut told = Vec::new();
     let answer = agent_loop::converse(&gateway, &alice, model.as_bytes(), &mut told).await.unwrap();
     assert_eq!(answer, "it is 42");

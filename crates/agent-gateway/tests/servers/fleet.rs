@@ -72,8 +72,10 @@ fn a_hundred_rounds_of_four_processes_cost_no_more_tokens_than_those_of_one() {
     let (Some(lab), Some(redis)) = (Lab::open(), Redis::start()) else { return };
     let assertion = lab.provider.assertion("alice", 10 * PATIENCE);
     let mut workers = start(&lab, &redis);
-    let all = |workers: &mut Vec<Worker>, line: &str| {
-        workers.iter_mut().for_each(|worker| worker.tell(line));
+    let all = |workers: &mut [Worker], line: &str| {
+        for worker in workers.iter_mut() {
+            worker.tell(line);
+        }
         let said: Vec<_> = workers.iter_mut().map(Worker::hear).collect();
         assert!(said.iter().all(|said| said == "done"), "{said:?}");
     };
