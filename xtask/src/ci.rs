@@ -17,7 +17,7 @@ const ALONE: [Alone; 5] = [
     ("auth-core", "--no-default-features", &["tokio"]),
     ("platform-resources", "--no-default-features", &["auth-oauth", "oauth2", "platform-download", "redis"]),
     ("platform-api", "--no-default-features", &["hyper", "http", "reqwest", "auth-http"]),
-    ("agent-gateway", "--all-features", &["platform-api", "platform-download", "platform-resources", "platform-testkit"]),
+    ("agent-gateway", "--all-features", &["platform-api", "platform-download", "platform-resources"]),
 ];
 
 fn alone(root: &Path) -> Result<()> {

@@ -4,13 +4,20 @@
 //! cargo run -p agent-gateway --example agent_loop
 //! ```
 //!
-//! The model is whatever is at the other end of standard input and output, a line of JSON at a time. First it is told its
-//! tools: `{"tools": [{"name": …, "description": …, "input_schema": …}]}`. It says `{"call": NAME, "arguments": {…}}` and is
-//! told `{"result": …}` or `{"error": …}`, until it says `{"answer": TEXT}`. An adapter for the API of a model is a few lines
-//! around that.
+//! The model is whatever is at the other end of standard input and output, a line of JSON at a time. First it is told
+//! its tools, then it says what it wants, and is told what came of it, until it has an answer:
 //!
-//! Tools are listed as the system and called as the user of `USER_ASSERTION`, a JWT. They are listed before every turn: that
-//! costs nothing while what is known of them is good. So is what tokens cost: one of the system, and one of the user.
+//! ```json
+//! {"tools": [{"name": "…", "description": "…", "input_schema": {}}]}
+//! {"call": "…", "arguments": {}}
+//! {"result": "…"}
+//! {"answer": "…"}
+//! ```
+//!
+//! An adapter for the API of a model is a few lines around that.
+//!
+//! Tools are listed as the system and called as the user of `USER_ASSERTION`, a JWT. They are listed before every turn:
+//! that costs nothing while what is known of them is good, and all turns cost one token of each.
 #![allow(clippy::print_stderr, reason = "an example prints")]
 
 use std::collections::BTreeSet;

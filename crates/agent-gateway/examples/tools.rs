@@ -5,8 +5,8 @@
 //! cargo run -p agent-gateway --example tools -- call ORD_ID TOOL '{"argument": 1}'
 //! ```
 //!
-//! It acts as the system, or, where the variable `USER_ASSERTION` has one, as the user whom this JWT speaks for. It never
-//! takes it from the command line, which others can see.
+//! It acts as the system, or, where the variable `USER_ASSERTION` has one, as the user whom this JWT speaks for. It
+//! never takes it from the command line, which others can see.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use std::error::Error;

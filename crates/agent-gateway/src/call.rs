@@ -24,8 +24,8 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
-/// A call that begins when it is awaited: see [`Gateway::call_tool`]. The server is told if the future is dropped before
-/// there is a result.
+/// A call that begins when it is awaited: see [`Gateway::call_tool`]. The server is told if the future is dropped
+/// before there is a result.
 #[must_use = "nothing is called before it is awaited"]
 pub struct ToolCall<'a> {
     gateway: &'a Gateway,

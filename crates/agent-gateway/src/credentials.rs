@@ -52,8 +52,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The client `client_id` of the token service at `token_url`, without a certificate of its own: what stands before the
-    /// service shows one for it.
+    /// The client `client_id` of the token service at `token_url`, without a certificate of its own: what stands before
+    /// the service shows one for it.
     pub fn new(token_url: Url, client_id: impl Into<String>) -> Self {
         Self { token_url, client_id: client_id.into(), certificate: None }
     }

@@ -1,7 +1,7 @@
 //! What requests are sent with: the connections of one certificate, and the tokens that were obtained with it.
 //!
-//! A token may be bound to the certificate that it was obtained with. So both change as one, and a request takes both from
-//! one [`Identity`]; one that is on its way keeps what it has.
+//! A token may be bound to the certificate that it was obtained with. So both change as one, and a request takes both
+//! from one [`Identity`]; one that is on its way keeps what it has.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

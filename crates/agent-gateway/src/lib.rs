@@ -1,8 +1,8 @@
 //! MCP tools behind a gateway, for agents: found at many servers at once, and called with a token of the system or of a
 //! user.
 //!
-//! - [`Gateway`] lists and calls tools. Sessions are reused, tokens are obtained once for all and renewed in time; a token
-//!   that a server refuses is replaced by another, once, in the middle of a session too.
+//! - [`Gateway`] lists and calls tools. Sessions are reused, tokens are obtained once for all and renewed in time; a
+//!   token that a server refuses is replaced by another, once, in the middle of a session too.
 //! - [`CredentialSource`] says what the agent proves itself with: a [`ServiceBinding`], the [`Environment`], or
 //!   [`Credentials`] of the caller's. A certificate that is exchanged on disk is used from then on.
 //! - [`ServerDirectory`] says which servers there are.
@@ -53,3 +53,8 @@ pub use principal::{AssertionError, Principal, User};
 pub use result::{Content, ToolResult};
 pub use server::{DirectoryError, Server, ServerDirectory};
 pub use tool::Tool;
+
+/// The guide, whose examples are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/agent-gateway.md")]
+mod guide {}

@@ -11,8 +11,8 @@ const DIGEST: usize = 16;
 
 /// Names for tools that language models accept – at most 64 letters, digits, `_` and `-` of ASCII – and the way back.
 ///
-/// A name depends on the tool alone: its own name as far as it is accepted, and a digest of server, tenant and name. So it
-/// stays the same whichever other tools there are, and two tools of one name stay two.
+/// A name depends on the tool alone: its own name as far as it is accepted, and a digest of server, tenant and name. So
+/// it stays the same whichever other tools there are, and two tools of one name stay two.
 ///
 /// ```
 /// # fn example(tools: Vec<agent_gateway::Tool>, chosen_by_the_model: &str) {

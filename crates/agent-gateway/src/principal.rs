@@ -23,8 +23,8 @@ pub enum Principal {
     User(User),
 }
 
-/// A user, by an assertion of who that is: a JWT that the token service trusts (RFC 7523), such as the token that the user
-/// has called the agent with. The tokens that it is exchanged for end with it.
+/// A user, by an assertion of who that is: a JWT that the token service trusts (RFC 7523), such as the token that the
+/// user has called the agent with. The tokens that it is exchanged for end with it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User(TokenRequest);
 

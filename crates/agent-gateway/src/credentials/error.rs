@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use auth_http::CertificateError;
 
-/// Why there are no credentials, or no servers. It names the file or the variable, and the field, and shows nothing of what
-/// stands there.
+/// Why there are no credentials, or no servers. It names the file or the variable, and the field, and shows nothing of
+/// what stands there.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct CredentialError(#[from] Kind);

@@ -74,8 +74,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// Keeps tokens in `cache`. Unless something is said they are kept in memory, 32 of the system and 256 of users; for
-    /// other bounds, see [`MemoryTokenCache::builder`].
+    /// Keeps tokens in `cache`. Unless something is said they are kept in memory, 32 of the system and 256 of users;
+    /// for other bounds, see [`MemoryTokenCache::builder`].
     pub fn with_cache(mut self, cache: Arc<dyn AsyncTokenCache>) -> Self {
         self.cache = Some(cache);
         self
@@ -93,8 +93,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// When tokens end and are renewed: unless something is said, 30 s before their end, or a quarter of their lifetime if
-    /// that is less; a token that states no end ends after 300 s.
+    /// When tokens end and are renewed: unless something is said, 30 s before their end, or a quarter of their lifetime
+    /// if that is less; a token that states no end ends after 300 s.
     pub fn with_expiry(mut self, expiry: ExpiryPolicy) -> Self {
         self.expiry = Some(expiry);
         self
@@ -118,14 +118,15 @@ impl GatewayBuilder {
         self
     }
 
-    /// How long a tool has to do its work: 300 s unless something is said. It is the longest silence on a connection, too.
+    /// How long a tool has to do its work: 300 s unless something is said. It is the longest silence on a connection,
+    /// too.
     pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
         self
     }
 
-    /// How often the source of credentials is asked whether they have changed, at most: every 5 s unless something is said.
-    /// It is asked when a request is sent, and at once when one could not be sent.
+    /// How often the source of credentials is asked whether they have changed, at most: every 5 s unless something is
+    /// said. It is asked when a request is sent, and at once when one could not be sent.
     pub fn with_watch_interval(mut self, interval: Duration) -> Self {
         self.watch = interval;
         self

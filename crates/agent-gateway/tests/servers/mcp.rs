@@ -29,8 +29,8 @@ pub(crate) struct Mcp {
 pub(crate) type Tls = [PathBuf; 3];
 
 impl Mcp {
-    /// `None`, said aloud, where they are not installed. They accept tokens for `audience` that are signed with the keys at
-    /// `jwks`.
+    /// `None`, said aloud, where they are not installed. They accept tokens for `audience` that are signed with the
+    /// keys at `jwks`.
     pub(crate) fn start(jwks: &str, audience: &str, tls: Option<&Tls>) -> Option<Self> {
         Self::start_at(0, jwks, audience, tls)
     }
