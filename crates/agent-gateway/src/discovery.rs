@@ -25,6 +25,7 @@ pub struct ToolFilter {
 
 /// What was found: the tools, and the errors of the servers that could not say which they have.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Discovered {
     /// The tools, in the order of their servers.
     pub tools: Vec<Tool>,

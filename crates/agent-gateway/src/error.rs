@@ -30,13 +30,13 @@ enum Kind {
     Http { server: Server, source: HttpError },
     #[error("the server {server} answered {status}{}", detail(message.as_deref()))]
     Status { server: Server, status: u16, message: Option<String> },
-    #[error("the server {server} refused the request: {message} ({code})")]
+    #[error("the server {server} answered with an error: {message} ({code})")]
     Refused { server: Server, code: i32, message: String },
     #[error("the server {server} did not answer within {after:?}")]
     Timeout { server: Server, after: Duration },
     #[error("the server {server} does not speak MCP as it should: {problem}")]
     Protocol { server: Server, problem: String },
-    #[error("the connection to the server {server} was closed: try again")]
+    #[error("the connection to the server {server} broke off before the answer: the request may have been carried out")]
     Closed { server: Server },
     #[error("the arguments do not fit the tool `{tool}` of {server}: {problem}")]
     Arguments { server: Server, tool: String, problem: String },
@@ -162,6 +162,20 @@ impl GatewayError {
         match &*self.0 {
             Kind::Http { source, .. } if source.is_token() => source.source()?.downcast_ref(),
             _ => None,
+        }
+    }
+
+    /// No connection to the server came about: nothing was sent.
+    pub fn is_connect(&self) -> bool {
+        matches!(&*self.0, Kind::Http { source, .. } if source.is_connect())
+    }
+
+    /// The connection broke off, or the session ended, before the answer: the tool may have done its work.
+    pub fn is_broken_off(&self) -> bool {
+        match &*self.0 {
+            Kind::Closed { .. } => true,
+            Kind::Http { source, .. } => source.is_broken() && !source.is_connect(),
+            _ => false,
         }
     }
 

@@ -82,12 +82,3 @@ impl fmt::Debug for User {
         formatter.write_str("User(***)")
     }
 }
-
-impl fmt::Display for Principal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::System => "the system",
-            Self::User(_) => "the user",
-        })
-    }
-}

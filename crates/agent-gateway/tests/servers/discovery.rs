@@ -37,6 +37,7 @@ async fn one_of_five_servers_that_is_down_hides_nothing_of_the_others_and_is_not
     assert!(answering.iter().all(|name| found.tools.iter().any(|tool| tool.server().ord_id() == *name)));
     assert_eq!(found.errors.len(), 1);
     assert_eq!(found.errors[0].server(), Some(&servers[2]));
+    assert!(found.errors[0].is_connect(), "{:?}", found.errors);
     assert!(found.errors[0].to_string().contains("`people` of the tenant `tenant-1`"), "{}", found.errors[0]);
     // One after the other, they would have taken four seconds.
     assert!((1.0..3.0).contains(&took.as_secs_f64()), "{took:?}");

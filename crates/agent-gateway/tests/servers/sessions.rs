@@ -1,8 +1,9 @@
 //! Sessions that a server does not know any more.
 
 use agent_gateway::Principal;
+use serde_json::json;
 
-use crate::lab::{Lab, all_tools, who};
+use crate::lab::{Lab, all_tools, object, tool, who};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_its_server_has_forgotten_is_begun_again_once() {
@@ -45,4 +46,22 @@ async fn a_session_is_ended_when_the_gateway_is() {
     let begun = lab.mcp.requests("initialize").len();
     lab.mcp.wait_for("DELETE", begun.try_into().unwrap());
     assert!(lab.mcp.requests("DELETE").iter().all(|end| end["status"] == 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_server_dies_says_that_nobody_knows_whether_it_was_carried_out() {
+    let Some(mut lab) = Lab::open() else { return };
+    let (gateway, system) = (lab.builder().build(), Principal::System);
+    let found = all_tools(&gateway, &system).await;
+    let (agent, wait) = (gateway.clone(), tool(&found, "orders", "wait").clone());
+    let calling = tokio::spawn(async move {
+        agent.call_tool(&wait, &Principal::System, object(json!({ "steps": 0 }))).await.map(drop)
+    });
+    lab.mcp.wait_for("tools/call", 1);
+    lab.restart_servers();
+    let error = calling.await.unwrap().unwrap_err();
+    assert!(error.is_broken_off() && !error.is_connect(), "{error:?}");
+    assert!(error.to_string().contains("`orders`"), "{error}");
+    assert!(lab.mcp.requests("tools/call").is_empty(), "it was not sent again");
+    who(&gateway, &found, "orders", &system).await;
 }
