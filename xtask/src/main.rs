@@ -66,6 +66,8 @@ enum Benchmark {
     Auth,
     /// What an answer costs that is kept, and a long list.
     Resources,
+    /// What a token costs that lies in Redis, beside a bare read.
+    Redis,
     /// How fast the emulator answers, and gives out a large object beside nginx.
     Emulator,
 }
@@ -82,6 +84,9 @@ fn main() -> Result<()> {
             &root,
             &["bench", "--package", "platform-resources", "--bench", "resources"],
         )),
+        Task::Bench { subject: Benchmark::Redis } => {
+            process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-redis", "--bench", "redis"]))
+        }
         Task::Bench { subject: Benchmark::Emulator } => {
             process::succeed(&mut process::cargo(&root, &["build", "--release"]))?;
             let mut measure = Command::new("bash");

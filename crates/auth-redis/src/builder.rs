@@ -36,8 +36,8 @@ pub struct RedisTokenCacheBuilder {
     clock: Arc<dyn Clock>,
 }
 
-/// So many commands follow each other at most when a token is obtained: two looks, two attempts to take the lease, and the
-/// publication.
+/// So many commands follow each other at most when a token is obtained: two looks, two attempts to take the lease, and
+/// the publication.
 const COMMANDS: u32 = 5;
 
 /// A connection on which nothing is acknowledged for so long is given up by the system, where it can be told.
@@ -89,8 +89,8 @@ impl RedisTokenCacheBuilder {
 
     /// Seals tokens with the first key that is given, and reads what was sealed with any of them.
     ///
-    /// To change the key: give all workers the old and the new one, in this order; then the new and the old one; and, when no
-    /// token from before is left, the new one alone.
+    /// To change the key: give all workers the old and the new one, in this order; then the new and the old one; and,
+    /// when no token from before is left, the new one alone.
     pub fn with_sealing_key(mut self, key: SealingKey) -> Self {
         self.keys.push(key);
         self
@@ -102,22 +102,23 @@ impl RedisTokenCacheBuilder {
         self
     }
 
-    /// How long Redis may hold up a request for a token, all in all; 1 s unless something is said. The time that a provider
-    /// takes, in this process or in another, comes on top. Each command has a fifth of it: what takes longer counts as away.
+    /// How long Redis may hold up a request for a token, all in all; 1 s unless something is said. The time that a
+    /// provider takes, in this process or in another, comes on top. Each command has a fifth of it: what takes longer
+    /// counts as away.
     pub fn with_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// How long a lease lasts unless it is renewed, which its process does three times as often: so long a token takes longer
-    /// if the process that obtains it dies. 10 s unless something is said, and no less than 30 ms.
+    /// How long a lease lasts unless it is renewed, which its process does three times as often: so long a token takes
+    /// longer if the process that obtains it dies. 10 s unless something is said, and no less than 30 ms.
     pub fn with_lease_time(mut self, lease: Duration) -> Self {
         self.lease = lease.max(Duration::from_millis(30));
         self
     }
 
-    /// How long another process is waited for that obtains a token; 60 s unless something is said. It has half of that before
-    /// its lease is not renewed any more.
+    /// How long another process is waited for that obtains a token; 60 s unless something is said. It has half of that
+    /// before its lease is not renewed any more.
     pub fn with_wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
@@ -129,15 +130,16 @@ impl RedisTokenCacheBuilder {
         self
     }
 
-    /// The cache, connected if the server is there by now: within 5 s. Otherwise it is looked for from now on, and the cache
-    /// fails meanwhile, which a [`TokenSource`](auth_core::TokenSource) works around.
+    /// The cache, connected if the server is there by now: within 5 s. Otherwise it is looked for from now on, and the
+    /// cache fails meanwhile, which a [`TokenSource`](auth_core::TokenSource) works around.
     ///
     /// Needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// The settings contradict each other or cannot be used, or the server
-    /// [refused](BuildError::is_refused) the user or the password.
+    /// [refused](BuildError::is_refused) the user or the password. A cluster that refuses looks as if it were not
+    /// there.
     pub async fn connect(self) -> Result<RedisTokenCache, BuildError> {
         let namespace = Namespace::new(&self.namespace)?;
         let sealing = self.sealing()?;

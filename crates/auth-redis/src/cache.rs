@@ -80,8 +80,8 @@ pub(crate) struct Written {
 }
 
 impl RedisTokenCache {
-    /// Starts to set up a cache on one server: `redis://` or `rediss://`, a host, a port, and the number of a database, with
-    /// a user and a password if need be.
+    /// Starts to set up a cache on one server: `redis://` or `rediss://`, a host, a port, and the number of a database,
+    /// with a user and a password if need be.
     pub fn builder(server: &Url) -> RedisTokenCacheBuilder {
         RedisTokenCacheBuilder::new(vec![server.clone()], false)
     }

@@ -22,9 +22,7 @@ enum BuildKind {
     SealingKey,
     #[error("the namespace {0:?} is no 1 to 64 of the characters A-Z a-z 0-9 . _ - :")]
     Namespace(String),
-    #[error(
-        "{0} is not the address of a Redis server: write redis:// or rediss://, a host, a port and the number of a database"
-    )]
+    #[error("{0} is not the address of a Redis server: write redis:// or rediss://, a host, a port, a database")]
     Address(String),
     #[error("the connection to {0} could be read by others: use rediss://, or allow it by `with_plain_connections`")]
     PlainConnection(String),
@@ -142,7 +140,8 @@ impl CacheError {
         error.source()?.downcast_ref()
     }
 
-    /// The server cannot be reached, or did not answer in time. It is looked for all the time, so that this ends by itself.
+    /// The server cannot be reached, or did not answer in time. It is looked for all the time, so that this ends by
+    /// itself.
     pub fn is_away(&self) -> bool {
         matches!(self.0, Kind::Away { .. } | Kind::Slow { .. })
     }

@@ -2,12 +2,12 @@
 //!
 //! Where it is hard:
 //! - **The leader dies.** Its lease ends by itself, after the time of a lease, and the next one leads.
-//! - **The provider takes longer than a lease lasts.** The lease is renewed, three times as often as it would end, but not for
-//!   ever: the wait of the others has an end, too.
-//! - **The leader is late**: it was stopped, or cut off, its lease has ended, and another has led since. What it publishes is
-//!   not written, because it has not the last fence any more.
-//! - **Nobody knows whether the lease was taken**, because the answer did not come. It is ended on the side, so that others do
-//!   not wait for a leader that is none.
+//! - **The provider takes longer than a lease lasts.** The lease is renewed, three times as often as it would end, but
+//!   not for ever: the wait of the others has an end, too.
+//! - **The leader is late**: it was stopped, or cut off, its lease has ended, and another has led since. What it
+//!   publishes is not written, because it has not the last fence any more.
+//! - **Nobody knows whether the lease was taken**, because the answer did not come. It is ended on the side, so that
+//!   others do not wait for a leader that is none.
 //! - **All is cleared while somebody leads.** The fence has gone on, and what the leader publishes is not written.
 
 use std::fmt;
@@ -24,8 +24,8 @@ use crate::link::rest;
 use crate::names::Names;
 use crate::scripts;
 
-/// The shortest and the longest pause between two looks at a lease that another has. Chance takes up to half of it, so that
-/// those who wait do not ask in step.
+/// The shortest and the longest pause between two looks at a lease that another has. Chance takes up to half of it, so
+/// that those who wait do not ask in step.
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(160));
 
 /// The entry that was seen last.
@@ -41,8 +41,8 @@ struct Seen {
 enum Attempt {
     /// It is ours, with this fence.
     Leading(u64),
-    /// It is another's, for so long.
-    Busy(Duration),
+    /// It is another's, for so long if that is known.
+    Busy(Option<Duration>),
     /// There is another entry than the one that was seen.
     Changed(Seen),
 }
@@ -84,7 +84,8 @@ impl RefreshLease for RedisTokenCache {
                     let waited = start.elapsed();
                     let rest_of_wait = wait.checked_sub(waited).filter(|left| !left.is_zero());
                     let rest_of_wait = rest_of_wait.ok_or_else(|| CacheError::busy(waited))?;
-                    rest(pause.mul_f64(1.0 - fastrand::f64() / 2.0).min(left).min(rest_of_wait)).await;
+                    let pause_now = pause.mul_f64(1.0 - fastrand::f64() / 2.0);
+                    rest([Some(rest_of_wait), left].into_iter().flatten().fold(pause_now, Duration::min)).await;
                     pause = (pause * 2).min(POLL.1);
                 }
             }
@@ -120,7 +121,7 @@ impl Hold {
         self.may_be_held = kind == 1;
         Ok(match kind {
             1 => Attempt::Leading(number),
-            0 => Attempt::Busy(Duration::from_millis(number.max(1))),
+            0 => Attempt::Busy(Some(Duration::from_millis(number)).filter(|left| !left.is_zero())),
             _ => {
                 let is_rejected = value.is_none();
                 let token = value.or(spent).and_then(|value| self.cache.settings.sealing.open(&self.names, value));

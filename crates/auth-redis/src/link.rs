@@ -1,8 +1,8 @@
 //! The way to the server, which is there or is not.
 //!
-//! While it is not – the connection broke, or an answer did not come in time – whoever asks is told so at once, and a task on
-//! the side connects again. So no request waits for a server that is away: the first one to notice waits for one time-out, and
-//! nobody after it.
+//! While it is not – the connection broke, or an answer did not come in time – whoever asks is told so at once, and a
+//! task on the side connects again. So no request waits for a server that is away: the first one to notice waits for
+//! one time-out, and nobody after it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -49,18 +49,16 @@ impl Link {
     ///
     /// The server is there, and refuses the user or the password.
     pub(crate) async fn open(server: Server, name: String, patience: Duration) -> Result<Arc<Self>, RedisError> {
-        let opened = match timeout(CONNECT, server.connect()).await {
+        let opened = match reach(&server, patience).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if error.kind() == ErrorKind::AuthenticationFailed => return Err(error),
             Ok(Err(error)) => Err(CacheError::away(&name, error)),
-            Err(_) => Err(CacheError::slow(&name, CONNECT)),
+            Err(waited) => Err(CacheError::slow(&name, waited)),
         };
-        let way = opened.map_or_else(Way::Closed, Way::Open);
-        let is_closed = matches!(way, Way::Closed(_));
-        let state = Mutex::new(State { way, generation: 0, is_sought: false });
-        let link = Arc::new(Self { server, name, patience, state });
-        if is_closed {
-            link.seek(&mut link.state());
+        let state = State { way: opened.map_or_else(Way::Closed, Way::Open), generation: 0, is_sought: false };
+        let link = Arc::new(Self { server, name, patience, state: Mutex::new(state) });
+        if !link.is_open() {
+            link.seek();
         }
         Ok(link)
     }
@@ -89,36 +87,42 @@ impl Link {
     }
 
     fn connection(self: &Arc<Self>) -> Result<(Connection, u64), CacheError> {
-        let mut state = self.state();
-        match &state.way {
-            Way::Open(connection) => Ok((connection.clone(), state.generation)),
-            Way::Closed(error) => {
-                let error = error.clone();
-                // The task may have ended with its runtime.
-                self.seek(&mut state);
-                Err(error)
+        let error = {
+            let state = self.state();
+            match &state.way {
+                Way::Open(connection) => return Ok((connection.clone(), state.generation)),
+                Way::Closed(error) => error.clone(),
             }
-        }
+        };
+        // The task that looked for it may have ended with its runtime.
+        self.seek();
+        Err(error)
     }
 
     /// The connection of this generation is of no use any more.
     fn close(self: &Arc<Self>, generation: u64, error: CacheError) -> CacheError {
-        let mut state = self.state();
-        if state.generation == generation && matches!(state.way, Way::Open(_)) {
+        let is_current = {
+            let mut state = self.state();
+            let is_current = state.generation == generation && matches!(state.way, Way::Open(_));
+            if is_current {
+                state.way = Way::Closed(error.clone());
+            }
+            is_current
+        };
+        if is_current {
             tracing::debug!(server = self.name, error = &error as &dyn std::error::Error, "the way to Redis is closed");
-            state.way = Way::Closed(error.clone());
-            self.seek(&mut state);
+            self.seek();
         }
         error
     }
 
     /// Looks for the server on the side, if nobody does.
-    fn seek(self: &Arc<Self>, state: &mut State) {
+    fn seek(self: &Arc<Self>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if !state.is_sought {
-            state.is_sought = true;
+        if !std::mem::replace(&mut self.state().is_sought, true) {
             let search = Search(Arc::downgrade(self));
-            runtime.spawn(async move { search.run().await });
+            // Not under the lock: a runtime that is ending drops the search at once, which takes the lock.
+            runtime.spawn(search.run());
         }
     }
 
@@ -128,16 +132,17 @@ impl Link {
 }
 
 impl Search {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut pause = PAUSE.0;
         loop {
             rest(pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
             let Some(link) = self.0.upgrade() else { return };
-            if let Ok(Ok(connection)) = timeout(CONNECT, link.server.connect()).await {
+            if let Ok(Ok(connection)) = reach(&link.server, link.patience).await {
                 let mut state = link.state();
-                state.way = Way::Open(connection);
-                state.generation += 1;
-                state.is_sought = false;
+                let generation = state.generation + 1;
+                *state = State { way: Way::Open(connection), generation, is_sought: false };
+                // Whoever looks for the server from now on is another.
+                self.0 = Weak::new();
                 return;
             }
             pause = (pause * 2).min(PAUSE.1);
@@ -148,10 +153,7 @@ impl Search {
 impl Drop for Search {
     fn drop(&mut self) {
         if let Some(link) = self.0.upgrade() {
-            let mut state = link.state();
-            if matches!(state.way, Way::Closed(_)) {
-                state.is_sought = false;
-            }
+            link.state().is_sought = false;
         }
     }
 }
@@ -167,8 +169,19 @@ pub(crate) async fn rest(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// Whether an error says that another connection is needed: this one broke, or the server behind it does not do its work, for
-/// it starts, or another has taken its place.
+/// A connection over which the server has answered as soon as it must; otherwise, how long it was waited for.
+async fn reach(server: &Server, patience: Duration) -> Result<RedisResult<Connection>, Duration> {
+    match timeout(CONNECT, server.connect()).await.map_err(|_| CONNECT)? {
+        Ok(mut connection) => {
+            let answered = timeout(patience, connection.ping()).await.map_err(|_| patience)?;
+            Ok(answered.map(|()| connection))
+        }
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Whether an error says that another connection is needed: this one broke, or the server behind it does not do its
+/// work, for it starts, or another has taken its place.
 fn is_away(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
     let is_out_of_service =

@@ -1,8 +1,9 @@
-//! What Redis does in one step. Every script works on the [`Names`] of one key: `KEYS` are its entry, its lease and its fence.
+//! What Redis does in one step. Every script works on the [`Names`] of one key: `KEYS` are its entry, its lease and its
+//! fence.
 //!
-//! The fence is a number. Whoever takes the lease takes the next one with it, and so does whoever writes without a lease, or
-//! deletes. A leader may write while its number is the last that was given out. The number lies in the entry too: should the
-//! fence be lost while its entry is not, it goes on from there.
+//! The fence is a number. Whoever takes the lease takes the next one with it, and so does whoever writes without a
+//! lease, or deletes. A leader may write while its number is the last that was given out. The number lies in the entry
+//! too: should the fence be lost while its entry is not, it goes on from there.
 
 use std::sync::LazyLock;
 
@@ -26,7 +27,8 @@ local function advance(time)
     return number
 end
 
--- Writes the entry. From ARGV[first]: its time in milliseconds, 0 for ever; how much longer the fence stays; the fields.
+-- Writes the entry. From ARGV[first]: its time in milliseconds, 0 for ever; how much longer the fence stays; the
+-- fields.
 local function write(number, first)
     local time = tonumber(ARGV[first])
     redis.call('UNLINK', entry)
@@ -52,6 +54,11 @@ macro_rules! scripts {
             $(#[doc = $doc])*
             pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(&format!("{COMMON}{}", $code)));
         )*
+
+        /// Every script that there is.
+        pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
+            [$(&*$name),*].into_iter()
+        }
     };
 }
 
@@ -59,8 +66,8 @@ scripts! {
     /// Writes an entry, whoever leads. `ARGV`: as `write`.
     STORE = "write(latest() + 1, 1)";
 
-    /// Writes an entry, if nobody was given a later number than this leader, and ends its lease; whether it was written.
-    /// `ARGV`: the owner, the number, then as `write`.
+    /// Writes an entry, if nobody was given a later number than this leader, and ends its lease; whether it was
+    /// written. `ARGV`: the owner, the number, then as `write`.
     PUBLISH = r"
         local known = latest()
         local is_last = known == 0 or known == tonumber(ARGV[2])
@@ -69,15 +76,16 @@ scripts! {
         return is_last and 1 or 0
     ";
 
-    /// Takes the lease, if the entry is the one that the caller has seen, and the lease is free. `ARGV`: the owner, the time
-    /// of the lease, that of the fence, the fence of the entry that was seen. Returns what became of it – 0: the lease is
-    /// taken by another, 1: it is the caller's, 2: the entry is another –, a number – the time that the lease has left, or the
-    /// fence –, and the entry, if it is another: its fence, its value, its value if that was rejected.
+    /// Takes the lease, if the entry is the one that the caller has seen, and the lease is free. `ARGV`: the owner, the
+    /// time of the lease, that of the fence, the fence of the entry that was seen. Returns what became of it – 0: the
+    /// lease is taken by another, 1: it is the caller's, 2: the entry is another –, a number – the time that the lease
+    /// has left, or the fence –, and the entry, if it is another: its fence, its value, its value if that was rejected.
     TAKE = r"
         local found = redis.pcall('HMGET', entry, 'fence', 'value', 'spent')
         if found.err then found = {false, false, false} end
         if (found[1] or '') ~= ARGV[4] then return {2, 0, found[1], found[2], found[3]} end
-        if redis.call('SET', lease, ARGV[1], 'NX', 'PX', ARGV[2]) then return {1, advance(ARGV[3]), '', false, false} end
+        local is_free = redis.call('SET', lease, ARGV[1], 'NX', 'PX', ARGV[2])
+        if is_free then return {1, advance(ARGV[3]), '', false, false} end
         return {0, redis.call('PTTL', lease), '', false, false}
     ";
 
@@ -96,8 +104,8 @@ scripts! {
         release(ARGV[1])
     ";
 
-    /// Forgets a token if it has one of these fingerprints; whether it was there. What came with a refresh token stays for the
-    /// next leader. `ARGV`: pairs of a field and a fingerprint.
+    /// Forgets a token if it has one of these fingerprints; whether it was there. What came with a refresh token stays
+    /// for the next leader. `ARGV`: pairs of a field and a fingerprint.
     REJECT = r"
         local value = redis.pcall('HGET', entry, 'value')
         if type(value) ~= 'string' then return 0 end

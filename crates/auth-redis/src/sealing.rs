@@ -1,11 +1,11 @@
 //! How tokens are written: sealed, so that Redis, and whoever reads it, has nothing that can be used.
 //!
-//! A sealed value is one byte for its version, 8 for the id of its key, 12 for a random nonce, and the token as JSON under
-//! AES-256-GCM with its tag of 16. Version, key id, digest of the token's key and namespace are authenticated with it: a value
-//! that is copied to another entry, or another namespace, does not open.
+//! A sealed value is one byte for its version, 8 for the id of its key, 12 for a random nonce, and the token as JSON
+//! under AES-256-GCM with its tag of 16. Version, key id, digest of the token's key and namespace are authenticated
+//! with it: a value that is copied to another entry, or another namespace, does not open.
 //!
-//! The fingerprint of a token is its HMAC-SHA-256 together with that same binding. It lets Redis compare a rejected token
-//! with the one that is kept, without opening anything.
+//! The fingerprint of a token is its HMAC-SHA-256 together with that same binding. It lets Redis compare a rejected
+//! token with the one that is kept, without opening anything.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ const ID: usize = 8;
 /// Room for a token with its id token and refresh token, so that no copy is left behind when a buffer grows.
 const ROOM: usize = 64 * 1024;
 
-/// A key that tokens are sealed with. Its `Debug` shows its id, which is derived from it and not secret. Cheap to clone.
+/// A key that tokens are sealed with. Its `Debug` shows its id, which is derived from it and not secret. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct SealingKey(Arc<Parts>);
 
@@ -41,7 +42,8 @@ struct Parts {
 }
 
 impl SealingKey {
-    /// The key that these 32 random bytes in base64 are: `openssl rand -base64 32`. White space around them does not matter.
+    /// The key that these 32 random bytes in base64 are: `openssl rand -base64 32`. White space around them does not
+    /// matter.
     ///
     /// ```
     /// use auth_core::Secret;
@@ -125,8 +127,8 @@ impl Sealing {
         serde_json::from_slice::<SealedToken>(json).ok()?.open().ok()
     }
 
-    /// The fingerprints of a token, by the fields in which they are written: one for each key, so that whoever has one of
-    /// them only can compare.
+    /// The fingerprints of a token, by the fields in which they are written: one for each key, so that whoever has one
+    /// of them only can compare.
     pub(crate) fn fingerprints(&self, names: &Names, token: &AccessToken) -> Vec<(String, Vec<u8>)> {
         let secret = token.secret().expose().as_bytes();
         match self {

@@ -9,6 +9,8 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisFuture, RedisResult, Value};
 
+use crate::scripts;
+
 /// A connection that is not there by then is tried again: that is a name look-up, TCP, TLS and the password.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
@@ -34,26 +36,34 @@ pub(crate) enum Connection {
 pub(crate) struct Primary(Option<(String, u16)>);
 
 impl Server {
-    /// A connection over which the server has answered.
+    /// A connection.
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
-        let mut connection = match self {
+        Ok(match self {
             Self::Single(client) => {
                 // How long an answer is waited for is not the business of the connection.
                 let config =
                     AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
-                Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?)
+                let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+                // So that each takes one round trip, the first time too. What goes wrong shows when one is needed.
+                for script in scripts::all() {
+                    let _ = script.load_async(&mut connection).await;
+                }
+                Connection::Single(connection)
             }
             Self::Cluster(client) => {
                 let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(CONNECT);
                 Connection::Cluster(client.get_async_connection_with_config(config).await?)
             }
-        };
-        redis::cmd("PING").query_async::<()>(&mut connection).await?;
-        Ok(connection)
+        })
     }
 }
 
 impl Connection {
+    /// Whether the server answers.
+    pub(crate) async fn ping(&mut self) -> RedisResult<()> {
+        redis::cmd("PING").query_async(self).await
+    }
+
     /// All servers that have keys.
     pub(crate) async fn primaries(&mut self) -> RedisResult<Vec<Primary>> {
         let Self::Cluster(cluster) = self else { return Ok(vec![Primary(None)]) };

@@ -1,12 +1,13 @@
 //! Redis with a user of its own and TLS, and settings that cannot work.
 
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use auth_core::{AsyncTokenCache, Secret};
 use auth_redis::{BuildError, CacheError, RedisTokenCache, RedisTokenCacheBuilder, SealingKey};
 use platform_testkit::{async_token_cache, refresh_lease};
+use tempfile::TempDir;
 use url::Url;
 
 use crate::authority::Authority;
@@ -14,56 +15,66 @@ use crate::fleet::until;
 use crate::lab::{cache, key, patient, sealing_key, token};
 use crate::redis_server::Redis;
 
-const USER: &str = "workers";
+pub(crate) const USER: &str = "workers";
 const PASSWORD: &str = "pass-word";
 /// What the documentation of the crate says that a user needs.
 const RIGHTS: &str = "~auth-tokens:* resetchannels -@all +ping +hget +hmget +hset +hdel +hexists +get +set +unlink \
                       +pexpire +pttl +scan +evalsha +script|load";
+/// And for a cluster.
+const CLUSTER_RIGHTS: &str = "+cluster|slots";
 
-/// A server that speaks TLS only, to one user, and its authority.
+/// A server that speaks TLS only, to one user and an administrator, and its authority.
 fn guarded() -> Option<(Redis, Authority)> {
     let authority = Authority::new();
-    let redis = Redis::with(|folder, port| {
-        let write = |name: &str, text: &str| -> PathBuf {
-            let file = folder.path().join(name);
-            fs::write(&file, text).unwrap();
-            file
-        };
-        let (certificate, private_key) = authority.sign("localhost");
-        let users =
-            format!("user default off\nuser admin on >admin ~* &* +@all\nuser {USER} on >{PASSWORD} {RIGHTS}\n");
-        let mut arguments = Vec::new();
-        for (name, value) in [
-            ("--port", "0".into()),
-            ("--tls-port", port.to_string().into()),
-            ("--tls-auth-clients", "no".into()),
-            ("--tls-cert-file", write("certificate.pem", &certificate).into_os_string()),
-            ("--tls-key-file", write("key.pem", &private_key).into_os_string()),
-            ("--tls-ca-cert-file", authority.file().into_os_string()),
-            ("--aclfile", write("users", &users).into_os_string()),
-        ] {
-            arguments.extend([name.into(), value]);
-        }
-        arguments
-    });
+    let redis = Redis::with(|folder, port| tls(folder, port, &authority, "localhost"));
     Some((redis?, authority))
+}
+
+/// The settings of such a server, which has a certificate for this name.
+pub(crate) fn tls(folder: &TempDir, port: u16, authority: &Authority, name: &str) -> Vec<OsString> {
+    let write = |file: &str, text: &str| {
+        let file = folder.path().join(file);
+        fs::write(&file, text).unwrap();
+        file.into_os_string()
+    };
+    let (certificate, private_key) = authority.sign(name);
+    let users = format!(
+        "user default off\nuser admin on >admin ~* &* +@all\nuser {USER} on >{PASSWORD} {RIGHTS} {CLUSTER_RIGHTS}\n"
+    );
+    let settings = [
+        ("--port", "0".into()),
+        ("--tls-port", port.to_string().into()),
+        ("--tls-auth-clients", "no".into()),
+        ("--tls-cert-file", write("certificate.pem", &certificate)),
+        ("--tls-key-file", write("key.pem", &private_key)),
+        ("--tls-ca-cert-file", authority.file().into_os_string()),
+        ("--aclfile", write("users", &users)),
+    ];
+    settings.into_iter().flat_map(|(setting, value)| [setting.into(), value]).collect()
 }
 
 fn address(redis: &Redis) -> Url {
     format!("rediss://localhost:{}", redis.port).parse().unwrap()
 }
 
-fn password() -> Secret {
+pub(crate) fn password() -> Secret {
     Secret::new(PASSWORD)
 }
 
 /// `redis-cli` as the administrator.
-fn administer(redis: &Redis, authority: &Authority, arguments: &[&str]) {
+pub(crate) fn administrator(authority: &Authority) -> Command {
     let mut command = Command::new("redis-cli");
-    command.args(["-h", "localhost", "-p", &redis.port.to_string(), "--tls", "--cacert"]).arg(authority.file());
-    let output = command.args(["--no-auth-warning", "--user", "admin", "--pass", "admin"]).args(arguments).output();
-    let output = output.unwrap();
-    assert!(output.status.success() && output.stdout == b"OK\n", "{output:?}");
+    command.args(["-h", "localhost", "--tls", "--cacert"]).arg(authority.file());
+    command.args(["--no-auth-warning", "--user", "admin", "--pass", "admin"]);
+    command
+}
+
+/// What it says to this server.
+fn administer(redis: &Redis, authority: &Authority, arguments: &[&str]) -> String {
+    let port = redis.port.to_string();
+    let output = administrator(authority).args(["-p", &port]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 fn builder(redis: &Redis, authority: &Authority) -> RedisTokenCacheBuilder {
@@ -126,14 +137,7 @@ async fn a_user_who_was_shut_out_for_a_while_is_let_in_again() {
     let Some((redis, authority)) = guarded() else { return };
     let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
     administer(&redis, &authority, &["acl", "setuser", USER, "resetpass", ">another"]);
-    let Ok(_) = Command::new("redis-cli")
-        .args(["-h", "localhost", "-p", &redis.port.to_string(), "--tls", "--cacert"])
-        .arg(authority.file())
-        .args(["--no-auth-warning", "--user", "admin", "--pass", "admin", "client", "kill", "user", USER])
-        .output()
-    else {
-        panic!("redis-cli does not run")
-    };
+    assert_eq!(administer(&redis, &authority, &["client", "kill", "user", USER]), "1");
     let error = cache.get(&key()).await.unwrap_err();
     assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
     administer(&redis, &authority, &["acl", "setuser", USER, "resetpass", &format!(">{PASSWORD}")]);

@@ -1,11 +1,17 @@
 //! A cluster of three nodes on loopback.
 
+use std::ffi::OsString;
 use std::process::Command;
 
-use auth_core::{AsyncTokenCache, RefreshLease, TokenKey};
+use auth_core::{AsyncTokenCache, RefreshLease, Secret, TokenKey};
 use auth_redis::{CacheError, RedisTokenCache, RedisTokenCacheBuilder};
 use platform_testkit::{async_token_cache, refresh_lease};
 
+use tempfile::TempDir;
+use url::Url;
+
+use crate::access::{self, USER};
+use crate::authority::Authority;
 use crate::fleet::until;
 use crate::lab::{key, leading, patient_cluster, sealing_key, token};
 use crate::redis_server::Redis;
@@ -15,16 +21,35 @@ struct Cluster(Vec<Redis>);
 
 impl Cluster {
     fn start() -> Option<Self> {
+        Self::with(|_, _| Vec::new(), None)
+    }
+
+    /// The same with more settings for each node, which speaks TLS if it has an authority.
+    fn with(more: impl Fn(&TempDir, u16) -> Vec<OsString>, authority: Option<&Authority>) -> Option<Self> {
         let settings =
             ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"];
-        let node = |_| Redis::with(|_, _| settings.map(Into::into).to_vec());
+        let node = |_| {
+            Redis::with(|folder, port| {
+                let mut arguments: Vec<_> = settings.map(Into::into).to_vec();
+                arguments.extend(more(folder, port));
+                arguments
+            })
+        };
         let cluster = Self((0..3).map(node).collect::<Option<_>>()?);
+        let cli = |arguments: &[&str]| {
+            let mut command = authority.map_or_else(|| Command::new("redis-cli"), access::administrator);
+            command.args(arguments);
+            command
+        };
         let addresses = cluster.0.iter().map(|node| format!("127.0.0.1:{}", node.port));
-        let mut create = Command::new("redis-cli");
-        let output = create.args(["--cluster", "create"]).args(addresses).arg("--cluster-yes").output().unwrap();
+        let mut create = cli(&["--cluster", "create"]);
+        let output = create.args(addresses).arg("--cluster-yes").output().unwrap();
         assert!(output.status.success(), "{output:?}");
         for node in &cluster.0 {
-            until("the nodes agree", || node.ask(&["cluster", "info"]).contains("cluster_state:ok"));
+            until("the nodes agree", || {
+                let output = cli(&["-p", &node.port.to_string(), "cluster", "info"]).output().unwrap();
+                String::from_utf8_lossy(&output.stdout).contains("cluster_state:ok")
+            });
         }
         Some(cluster)
     }
@@ -49,6 +74,32 @@ async fn a_cache_and_a_lease_in_a_cluster_are_what_they_should_be() {
     let [first, second] = [cluster.cache().await, cluster.cache().await];
     async_token_cache(&first).await;
     refresh_lease(&first, &second, &second).await;
+}
+
+#[tokio::test]
+async fn a_user_with_the_documented_rights_can_use_a_cluster_over_tls() {
+    let authority = Authority::new();
+    let Some(cluster) = Cluster::with(
+        |folder, port| {
+            let mut arguments = access::tls(folder, port, &authority, "127.0.0.1");
+            arguments.extend(["--tls-cluster", "yes", "--tls-replication", "yes"].map(Into::into));
+            arguments
+        },
+        Some(&authority),
+    ) else {
+        return;
+    };
+    let nodes: Vec<Url> =
+        cluster.0.iter().map(|node| format!("rediss://127.0.0.1:{}", node.port).parse().unwrap()).collect();
+    let builder = || patient_cluster(&nodes).with_sealing_key(sealing_key('a')).with_roots(authority.file());
+    let cache = builder().with_user(USER, access::password()).connect().await.unwrap();
+    async_token_cache(&cache).await;
+    refresh_lease(&cache, &cache.clone(), &cache).await;
+    // The library does not tell a cluster that refuses from one that is not there.
+    let cache = builder().with_user(USER, Secret::new("wrong")).connect().await.unwrap();
+    let error = cache.get(&key()).await.unwrap_err();
+    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    assert!(format!("{error:?}").contains("authentication failed"), "{error:?}");
 }
 
 #[tokio::test]

@@ -63,7 +63,8 @@ async fn a_value_that_was_changed_in_any_part_is_a_miss() {
     // Version, key id, nonce, text, tag.
     for place in [0, 3, 12, 30, length - 1] {
         let flip = "local v = redis.call('HGET', KEYS[1], 'value'); local i = tonumber(ARGV[1]) + 1
-            redis.call('HSET', KEYS[1], 'value', v:sub(1, i - 1) .. string.char(bit.bxor(v:byte(i), 1)) .. v:sub(i + 1))";
+            local flipped = string.char(bit.bxor(v:byte(i), 1))
+            redis.call('HSET', KEYS[1], 'value', v:sub(1, i - 1) .. flipped .. v:sub(i + 1))";
         redis.ask(&["eval", flip, "1", &entry, &place.to_string()]);
         assert!(get(&cache).await.is_none(), "changed at {place}");
         redis.ask(&["eval", flip, "1", &entry, &place.to_string()]);
@@ -208,6 +209,20 @@ async fn to_clear_forgets_all_of_a_namespace_and_nothing_else() {
     }
     assert_eq!(redis.ask(&["get", "auth-tokens:{somebody}:token"]), "else's");
     assert_eq!(redis.ask(&["get", "auth-tokens"]), "else's");
+}
+
+#[tokio::test]
+async fn one_token_under_two_keys_looks_like_two() {
+    let Some(redis) = Redis::start() else { return };
+    let cache = cache(&redis.url()).await;
+    let mut fingerprints = Vec::new();
+    for key in [key(), other_key()] {
+        cache.set(&key, &token("the-same")).await.unwrap();
+        let fields = redis.ask(&["hkeys", &name(&key, "token")]);
+        let field = fields.lines().find(|field| field.starts_with("print:")).unwrap();
+        fingerprints.push(redis.ask(&["--no-raw", "hget", &name(&key, "token"), field]));
+    }
+    assert_ne!(fingerprints[0], fingerprints[1]);
 }
 
 #[tokio::test]

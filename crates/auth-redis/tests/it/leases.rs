@@ -10,6 +10,9 @@ use crate::fleet::until;
 use crate::lab::{cache, key, leading, patient, sealing_key, text, token};
 use crate::redis_server::Redis;
 
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
+
 fn name(kind: &str) -> String {
     format!("auth-tokens:{{{}}}:{kind}", key().digest_hex())
 }
@@ -138,10 +141,11 @@ async fn a_lease_is_renewed_while_the_provider_works() {
 async fn a_leader_that_takes_for_ever_is_not_waited_for_so_long() {
     let Some(redis) = Redis::start() else { return };
     let leader = brief(&redis, Duration::from_millis(300), Duration::from_secs(1)).await;
+    let other = cache(&redis.url()).await;
     let _guard = leading(leader.acquire(&key(), None).await);
     assert!(is_led(&redis));
     let start = Instant::now();
-    leading(leader.acquire(&key(), None).await).give_up().await;
+    leading(other.acquire(&key(), None).await).give_up().await;
     assert!(start.elapsed() >= Duration::from_millis(300), "it was renewed at first: {:?}", start.elapsed());
 }
 
@@ -157,7 +161,8 @@ async fn the_wait_for_another_process_has_an_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guard_that_is_dropped_ends_its_lease_and_no_other() {
     let Some(redis) = Redis::start() else { return };
-    let cache = cache(&redis.url()).await;
+    // It does not end by itself while anybody looks.
+    let cache = brief(&redis, LONG, LONG).await;
     drop(leading(cache.acquire(&key(), None).await));
     until("the lease is released", || !is_led(&redis));
     let late = leading(cache.acquire(&key(), None).await);
@@ -170,7 +175,7 @@ async fn a_guard_that_is_dropped_ends_its_lease_and_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_of_which_nobody_knows_whether_it_was_taken_is_ended_on_the_side() {
     let Some(redis) = Redis::start() else { return };
-    let builder = || patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(Duration::from_secs(60));
+    let builder = || patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(LONG);
     let hasty = builder().with_delay(Duration::from_millis(500)).connect().await.unwrap();
     // The script is known to the server, so that one command takes the lease.
     leading(hasty.acquire(&key(), None).await).give_up().await;

@@ -17,3 +17,4 @@ mod outage;
 #[path = "../../../../tests/support/redis.rs"]
 mod redis_server;
 mod secrecy;
+mod slow;

@@ -31,7 +31,8 @@ fn a_redis_that_is_killed_for_ten_seconds_fails_no_request_and_costs_few_calls()
     let calls = fleet.provider.count();
     show(&format!("{requests} requests of {PROCESSES} processes, {failures} failed, {calls} calls of the provider"));
     assert_eq!(failures, 0, "{reports:?}");
-    // For each process, one call for each time of a local copy in the outage, and one at its edges; and the first of all.
+    // For each process, one call for each time of a local copy in the outage, and one at its edges; and the first of
+    // all.
     let copies = OUTAGE.as_secs().div_ceil(setting.local_copy.as_secs()) + 1;
     assert!(calls as u64 <= PROCESSES as u64 * copies + 2, "{calls} calls");
 }

@@ -20,7 +20,8 @@ use url::Url;
 use super::Setting;
 use crate::lab::{HOUR, key, sealing_key, text};
 
-/// The test that is a worker where this is set: where to be told what to do, where the provider and Redis are, and times.
+/// The test that is a worker where this is set: where to be told what to do, where the provider and Redis are, and
+/// times.
 const WORKER: &str = "AUTH_REDIS_TEST_WORKER";
 const CHILD: &str = "fleet::rejections::ten_thousand_rejections_of_one_token_lead_to_one_call";
 
