@@ -157,9 +157,10 @@ async fn a_tool_that_takes_too_long_is_a_timeout_and_its_name_is_that_of_its_ser
         _ => ResponseTemplate::new(202),
     })
     .await;
-    let gateway = fake.builder().with_call_timeout(Duration::from_millis(500)).build();
+    let gateway = fake.builder().build();
     let user = Principal::User(User::new(Secret::new("an-assertion")).unwrap());
     let found = gateway.list_tools(&user, &ToolFilter::new()).strict().await.unwrap();
-    let error = gateway.call_tool(&found.tools[0], &user, Map::new()).await.unwrap_err();
+    let call = gateway.call_tool(&found.tools[0], &user, Map::new()).with_timeout(Duration::from_millis(500));
+    let error = call.await.unwrap_err();
     assert!(error.is_timeout() && error.server() == Some(found.tools[0].server()), "{error:?}");
 }
