@@ -71,12 +71,12 @@ impl GatewayError {
         Kind::Protocol { server: server.clone(), problem: problem.into() }.into()
     }
 
-    pub(crate) fn arguments(server: &Server, tool: &str, problem: String) -> Self {
-        Kind::Arguments { server: server.clone(), tool: tool.to_owned(), problem }.into()
+    pub(crate) fn arguments(server: &Server, tool: &str, problem: &str) -> Self {
+        Kind::Arguments { server: server.clone(), tool: shown(tool), problem: shown(problem) }.into()
     }
 
     pub(crate) fn tool(server: &Server, tool: &str, result: ToolResult) -> Self {
-        Kind::Tool { server: server.clone(), tool: tool.to_owned(), result }.into()
+        Kind::Tool { server: server.clone(), tool: shown(tool), result }.into()
     }
 
     pub(crate) fn transport(server: &Server, error: TransportError) -> Self {

@@ -1,16 +1,18 @@
+use std::fmt;
+
 use rmcp::model::CallToolResult;
 use serde_json::{Map, Value};
 
-/// What a tool has returned: all of it.
-#[derive(Clone, Debug, PartialEq)]
+/// What a tool has returned: all of it. Its `Debug` shows of what kind, and no more: it may be nobody's business.
+#[derive(Clone, PartialEq)]
 pub struct ToolResult {
     content: Vec<Content>,
     structured: Option<Value>,
     meta: Option<Map<String, Value>>,
 }
 
-/// A block of a result: text, an image, sound, a resource or a link to one – or what a newer server has beside them.
-#[derive(Clone, Debug, PartialEq)]
+/// A block of a result: text, an image, sound, a resource or a link to one.
+#[derive(Clone, PartialEq)]
 pub struct Content(Value);
 
 impl ToolResult {
@@ -71,5 +73,18 @@ impl Content {
 
     fn field(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
+    }
+}
+
+impl fmt::Debug for ToolResult {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("ToolResult");
+        shown.field("content", &self.content).field("is_structured", &self.structured.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.kind())
     }
 }

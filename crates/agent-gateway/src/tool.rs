@@ -70,7 +70,7 @@ impl Tool {
                 let at = if at.is_empty() { "at the top".to_owned() } else { format!("at `{at}`") };
                 // Masked: an argument may be nobody's business.
                 let problem = format!("{at}, {}", error.masked_with("what is there"));
-                Err(GatewayError::arguments(self.server(), self.name(), problem))
+                Err(GatewayError::arguments(self.server(), self.name(), &problem))
             }
         }
     }
