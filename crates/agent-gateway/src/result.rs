@@ -1,6 +1,6 @@
 use std::fmt;
 
-use rmcp::model::CallToolResult;
+use rmcp::model::{CustomResult, ServerResult};
 use serde_json::{Map, Value};
 
 /// What a tool has returned: all of it. Its `Debug` shows of what kind, and no more: it may be nobody's business.
@@ -11,22 +11,26 @@ pub struct ToolResult {
     meta: Option<Map<String, Value>>,
 }
 
-/// A block of a result: text, an image, sound, a resource or a link to one.
+/// A block of a result: text, an image, sound, a resource or a link to one – or what a newer server has beside them.
 #[derive(Clone, PartialEq)]
 pub struct Content(Value);
 
 impl ToolResult {
-    pub(crate) fn new(result: CallToolResult) -> Self {
-        // What was read from JSON can be written as such.
-        let json = |block| serde_json::to_value(block).unwrap_or_default();
-        Self {
-            content: result.content.into_iter().map(|block| Content(json(block))).collect(),
-            structured: result.structured_content,
-            meta: result.meta.and_then(|meta| match serde_json::to_value(meta) {
-                Ok(Value::Object(meta)) => Some(meta),
-                _ => None,
-            }),
-        }
+    /// The result in an answer, and whether it is an error.
+    pub(crate) fn read(answer: ServerResult) -> Option<(Self, bool)> {
+        // What was read from JSON can be written as such. A block of a kind that the library does not know makes the
+        // whole a custom result for it.
+        let mut answer = match answer {
+            ServerResult::CallToolResult(result) => serde_json::to_value(result).ok()?,
+            ServerResult::CustomResult(CustomResult(answer)) => answer,
+            _ => return None,
+        };
+        let mut take = |field: &str| answer.get_mut(field).map(Value::take);
+        let Some(Value::Array(blocks)) = take("content") else { return None };
+        let is_error = take("isError") == Some(Value::Bool(true));
+        let (content, structured) = (blocks.into_iter().map(Content).collect(), take("structuredContent"));
+        let meta = take("_meta").and_then(|meta| if let Value::Object(meta) = meta { Some(meta) } else { None });
+        Some((Self { content, structured, meta }, is_error))
     }
 
     /// All blocks, in order.

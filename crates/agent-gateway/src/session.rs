@@ -73,12 +73,10 @@ impl Session {
         let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         let mut request = CallToolRequest::new(params);
         request.extensions.insert(correlation);
-        match self.answer(request.into(), progress).await? {
-            ServerResult::CallToolResult(result) if result.is_error == Some(true) => {
-                Err(GatewayError::tool(&self.server, tool, ToolResult::new(result)))
-            }
-            ServerResult::CallToolResult(result) => Ok(ToolResult::new(result)),
-            _ => Err(GatewayError::protocol(&self.server, "it answers `tools/call` with something else")),
+        match ToolResult::read(self.answer(request.into(), progress).await?) {
+            Some((result, false)) => Ok(result),
+            Some((result, true)) => Err(GatewayError::tool(&self.server, tool, result)),
+            None => Err(GatewayError::protocol(&self.server, "it answers `tools/call` with something else")),
         }
     }
 

@@ -148,6 +148,23 @@ async fn a_schema_that_lies_elsewhere_is_left_to_the_server() {
 }
 
 #[tokio::test]
+async fn a_block_of_a_kind_that_nobody_knows_yet_hides_nothing_of_the_others() {
+    let blocks = json!([{ "type": "hologram", "depth": 3 }, { "type": "text", "text": "done" }]);
+    let fake = Fake::answering(move |message| match message["method"].as_str() {
+        Some("tools/list") => {
+            result(message, &json!({ "tools": [{ "name": "new", "inputSchema": { "type": "object" } }] }))
+        }
+        _ => result(message, &json!({ "content": blocks, "structuredContent": null, "isError": false })),
+    })
+    .await;
+    let gateway = fake.builder().build();
+    let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).strict().await.unwrap();
+    let result = gateway.call_tool(&found.tools[0], &Principal::System, Map::new()).await.unwrap();
+    assert_eq!((result.content()[0].kind(), &result.content()[0].json()["depth"]), ("hologram", &json!(3)));
+    assert_eq!((result.text().as_str(), result.structured()), ("done", Some(&Value::Null)));
+}
+
+#[tokio::test]
 async fn a_tool_that_takes_too_long_is_a_timeout_and_its_name_is_that_of_its_server() {
     let fake = Fake::answering(|message| match message["method"].as_str() {
         Some("tools/list") => {
