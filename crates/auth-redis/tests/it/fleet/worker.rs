@@ -14,7 +14,7 @@ use auth_redis::RedisTokenCache;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
 
 use super::Setting;
@@ -161,6 +161,8 @@ impl Worker {
         let (source, tally, is_loaded) = (self.source.clone(), self.tally.clone(), self.is_loaded.clone());
         self.tasks.spawn(async move {
             let mut pace = interval(PACE);
+            // Who was held up does not ask the more often afterwards.
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while is_loaded.load(Ordering::SeqCst) {
                 pace.tick().await;
                 tally.ask(&source).await;
