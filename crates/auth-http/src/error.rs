@@ -32,7 +32,7 @@ enum Kind {
     Untrusted { request: String, proxy: Option<String>, trusted: String, source: reqwest::Error },
     #[error("the answer to {request} broke off")]
     Body { request: String, source: reqwest::Error },
-    #[error("{request} failed: nothing was heard of the server for {:?}", silence)]
+    #[error("{request} failed: nothing was heard of the server for {} s", silence.as_secs_f64())]
     Silent { request: String, silence: Duration },
     #[error("the answer to {request} is larger than {limit} bytes")]
     TooLarge { request: String, limit: usize },

@@ -42,7 +42,7 @@ impl RunHandle {
     /// [opened for](ResultFolder::open_shard).
     ///
     /// ```no_run
-    /// use platform_resources::{Client, ResultFolder};
+    /// use platform_resources::{Client, ResultFolder, Shard};
     ///
     /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
     /// // The third of eight tasks of an array, which share the folder and do not talk to each other.
