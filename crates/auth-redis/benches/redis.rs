@@ -22,9 +22,9 @@ use redis_server::Redis;
 use tokio::runtime::Builder;
 use url::Url;
 
-const ROUNDS: usize = 1000;
+const ROUNDS: usize = 200;
 /// Calls of each kind in a round, one after the other.
-const CALLS: usize = 20;
+const CALLS: usize = 200;
 /// Calls of all tasks together, where they work side by side.
 const TOGETHER: u32 = 32_000;
 const TASKS: [u32; 3] = [1, 8, 64];

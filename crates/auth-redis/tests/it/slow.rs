@@ -133,3 +133,27 @@ async fn a_redis_that_is_too_late_holds_a_request_up_once_and_is_left_alone_unti
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_can_be_reached_and_is_still_too_late_is_asked_for_nothing() {
+    let Some(redis) = Redis::start() else { return };
+    let detour = Detour::to(&redis).await;
+    let each = Duration::from_millis(200);
+    let builder = RedisTokenCache::builder(&detour.address).with_sealing_key(sealing_key('a'));
+    let cache = builder.with_delay(each * COMMANDS).connect().await.unwrap();
+    // A connection takes a dozen answers, which come in time for a connection, but not for a command.
+    detour.late.send_replace(each + each / 2);
+    let calls = |command: &str| -> u32 {
+        let stats = redis.ask(&["info", "commandstats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    };
+    cache.get(&key()).await.unwrap_err();
+    let (asked, looked) = (calls("hget"), calls("ping"));
+    let start = Instant::now();
+    while calls("ping") < looked + 2 {
+        assert!(start.elapsed() < crate::redis_server::PATIENCE, "it is looked for again and again");
+        cache.get(&key()).await.unwrap_err();
+    }
+    assert_eq!(calls("hget"), asked);
+}
