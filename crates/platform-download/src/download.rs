@@ -7,6 +7,7 @@ use auth_http::HttpClient;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use crate::answer::Validator;
 use crate::digest::Digest;
 use crate::fetch::{Complete, Fail, Job};
 use crate::part::{Opened, Part};
@@ -61,7 +62,7 @@ pub enum Verification {
 #[derive(Clone, Debug)]
 pub struct Downloader {
     pub(crate) http: HttpClient,
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) workers: Arc<Semaphore>,
     pub(crate) options: Options,
 }
 
@@ -177,7 +178,8 @@ impl Downloader {
             return Ok(Outcome::there(digest, verification));
         }
         let digest = publish(part, &complete).await.map_err(failed)?;
-        let (etag, generation) = (complete.validator.etag, complete.validator.generation);
+        let Complete { validator: Validator { etag, generation }, worker, .. } = complete;
+        drop(worker);
         Ok(Outcome { was_there: false, etag, generation, ..Outcome::there(digest, verification) })
     }
 }
@@ -300,7 +302,7 @@ impl DownloaderBuilder {
         let Self { http, workers, chunk, memory, retry, rate } = self;
         let block = (memory / 2 / workers as u64).min(*BLOCKS.end());
         let options = Options { workers, chunk, block, retry, rate };
-        Downloader { http, permits: Arc::new(Semaphore::new(workers)), options }
+        Downloader { http, workers: Arc::new(Semaphore::new(workers)), options }
     }
 }
 

@@ -41,12 +41,14 @@ enum Broken {
     For(Fail),
 }
 
-/// An answer whose body is still to come. It holds one of the connections.
+/// An answer whose body is still to come.
 struct Open {
     answer: Answer,
     response: Response,
-    _permit: OwnedSemaphorePermit,
 }
+
+/// A worker that is busy with a part, or a whole file, from its first request until a kill cannot undo it any more.
+type Worker = OwnedSemaphorePermit;
 
 /// What is known of a file when all of it is there.
 pub(crate) struct Complete {
@@ -59,12 +61,14 @@ pub(crate) struct Complete {
     pub(crate) stated: Option<Crc32c>,
     /// It has its name already.
     pub(crate) was_there: bool,
+    /// Busy until the file has its name, if it came in one piece.
+    pub(crate) worker: Option<Worker>,
 }
 
 impl Complete {
     fn of(object: &Object, crc32c: Crc32c, digest: Option<Digest>, stated: Option<Crc32c>) -> Self {
         let validator = Validator::of(object);
-        Self { bytes: object.bytes, crc32c, digest, validator, stated, was_there: false }
+        Self { bytes: object.bytes, crc32c, digest, validator, stated, was_there: false, worker: None }
     }
 }
 
@@ -106,8 +110,9 @@ impl<'a> Job<'a> {
             (Some(_), Some(_)) => 0..1,
             _ => first_missing(&pieces, self.expected.bytes(), self.downloader.options.chunk),
         };
+        let worker = self.worker().await?;
         if first.is_empty() {
-            return self.whole(None).await;
+            return self.whole(None, worker).await;
         }
         let etag = known.as_ref().and_then(|object| object.etag.as_deref());
         let open = self.request(Some(first.clone()), etag, &mut self.attempts()).await?;
@@ -117,7 +122,7 @@ impl<'a> Job<'a> {
                 if self.expected.crc32c().is_none() && validator.is_empty() && (range.end - range.start) < bytes =>
             {
                 drop(open);
-                self.whole(None).await
+                self.whole(None, worker).await
             }
             Answer::Part { bytes, validator, stated, .. } => {
                 let object = self.object(bytes, &validator)?;
@@ -130,15 +135,17 @@ impl<'a> Job<'a> {
                         ..Complete::of(&object, found.crc32c, Some(found), stated)
                     });
                 }
-                let digest = if all.is_none() { self.parts(&object, first, open, &pieces).await? } else { None };
+                let whole =
+                    if all.is_none() { self.parts(&object, first, (open, worker), &pieces).await? } else { None };
                 let crc32c = combined(&self.part.known().1, bytes).ok_or(Fail::Changed)?;
-                Ok(Complete::of(&object, crc32c, digest, stated))
+                let (digest, worker) = whole.unzip();
+                Ok(Complete { worker, ..Complete::of(&object, crc32c, digest, stated) })
             }
-            Answer::Whole { .. } => self.whole(Some(open)).await,
+            Answer::Whole { .. } => self.whole(Some(open), worker).await,
             // An empty object has no first byte.
             Answer::Beyond { bytes: Some(0) } if pieces.is_empty() => {
                 drop(open);
-                self.whole(None).await
+                self.whole(None, worker).await
             }
             _ => Err(Fail::Changed),
         }
@@ -165,9 +172,9 @@ impl<'a> Job<'a> {
         &self,
         object: &Object,
         first: Range<u64>,
-        open: Open,
+        open: (Open, Worker),
         pieces: &[Piece],
-    ) -> Result<Option<Digest>, Fail> {
+    ) -> Result<Option<(Digest, Worker)>, Fail> {
         self.begin(object).await?;
         let bytes = object.bytes;
         let first = first.start..first.end.min(bytes);
@@ -177,15 +184,23 @@ impl<'a> Job<'a> {
         let parts = first.chain(rest.into_iter().map(|part| (part, None)));
         let fetching = stream::iter(parts).map(|(part, open)| self.part(object, part, open));
         let fetching = fetching.buffer_unordered(self.downloader.options.workers);
-        fetching.try_fold(None, async |digest: Option<Digest>, other| Ok(digest.or(other))).await
+        fetching.try_fold(None, async |whole: Option<_>, other| Ok(whole.or(other))).await
     }
 
     /// Fetches one part; what has come of it is not fetched again when it breaks off. What the file is, if that is all of it.
-    async fn part(&self, object: &Object, wanted: Range<u64>, open: Option<Open>) -> Result<Option<Digest>, Fail> {
+    async fn part(
+        &self,
+        object: &Object,
+        wanted: Range<u64>,
+        begun: Option<(Open, Worker)>,
+    ) -> Result<Option<(Digest, Worker)>, Fail> {
         let all = wanted == (0..object.bytes);
         let mut writer = Writer::new(self.part.clone(), wanted.start, all);
         let mut attempts = self.attempts();
-        let mut next = open;
+        let (mut next, worker) = match begun {
+            Some((open, worker)) => (Some(open), worker),
+            None => (None, self.worker().await?),
+        };
         while writer.at() < wanted.end {
             let mut open = match next.take() {
                 Some(open) => open,
@@ -197,18 +212,17 @@ impl<'a> Job<'a> {
             }
             let (before, end) = (writer.at(), range.end.min(wanted.end));
             let outcome = self.receive(&mut open.response, &mut writer, Some(end)).await;
-            // The connection is somebody else's while this one waits.
             drop(open);
             if writer.at() - before >= BLOCK as u64 {
                 attempts.progressed();
             }
             self.go_on(outcome, &mut attempts).await?;
         }
-        self.record(writer).await
+        Ok(self.record(writer).await?.map(|digest| (digest, worker)))
     }
 
     /// Fetches all of a file that comes in one stream, from the start whenever it breaks off.
-    async fn whole(&self, open: Option<Open>) -> Result<Complete, Fail> {
+    async fn whole(&self, open: Option<Open>, worker: Worker) -> Result<Complete, Fail> {
         let mut attempts = self.attempts();
         let mut next = open;
         loop {
@@ -231,9 +245,15 @@ impl<'a> Job<'a> {
                 self.begin(&object).await?;
                 let digest = self.record(writer).await?;
                 let crc32c = digest.map_or_else(Crc32c::default, |digest| digest.crc32c);
-                return Ok(Complete::of(&object, crc32c, digest, stated));
+                return Ok(Complete { worker: Some(worker), ..Complete::of(&object, crc32c, digest, stated) });
             }
         }
+    }
+
+    /// Waits for a worker.
+    async fn worker(&self) -> Result<Worker, DownloadError> {
+        let worker = self.downloader.workers.clone().acquire_owned().await;
+        worker.map_err(|_| self.io(std::io::Error::other("the downloader has ended")))
     }
 
     async fn begin(&self, object: &Object) -> Result<(), DownloadError> {
@@ -293,10 +313,6 @@ impl<'a> Job<'a> {
         let file = self.target.path();
         let mut refused: Option<(Resolved, u16)> = None;
         loop {
-            // A URL that is fetched before its turn has come may have ended when it does.
-            let Ok(permit) = self.downloader.permits.clone().acquire_owned().await else {
-                return Err(DownloadError::io(&file, std::io::Error::other("the downloader has ended")).into());
-            };
             let resolved = self.link.get(refused.as_ref().map(|(resolved, _)| resolved)).await;
             let resolved = resolved.map_err(|error| DownloadError::resolve(&file, error))?;
             let mut request = Request::get(resolved.url.expose().clone()).with_header("accept-encoding", "identity");
@@ -310,7 +326,6 @@ impl<'a> Job<'a> {
             let response = match self.downloader.http.send(request).await {
                 Ok(response) => response,
                 Err(error) if error.is_broken() && !error.is_untrusted() => {
-                    drop(permit);
                     self.again(attempts, DownloadError::http(&file, error), None).await?;
                     continue;
                 }
@@ -324,15 +339,15 @@ impl<'a> Job<'a> {
                     Some(_) => return Err(DownloadError::refused(&file, status).into()),
                 },
                 Answer::Unavailable { status, after } => {
-                    drop((permit, response));
+                    drop(response);
                     self.again(attempts, DownloadError::answered(&file, status), after).await?;
                 }
                 Answer::Malformed(what) => {
-                    drop((permit, response));
+                    drop(response);
                     self.again(attempts, DownloadError::malformed(&file, what), None).await?;
                 }
                 Answer::Failed(status) => return Err(DownloadError::answered(&file, status).into()),
-                answer => return Ok(Open { answer, response, _permit: permit }),
+                answer => return Ok(Open { answer, response }),
             }
         }
     }
