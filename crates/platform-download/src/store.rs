@@ -74,8 +74,8 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), bucket: None, retry: RetryPolicy::default() })
     }
 
-    /// A bucket. Its parts are sent with their checksums. An upload whose process is killed leaves parts behind that nobody sees; a
-    /// lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) deletes them.
+    /// A bucket. Its parts are sent with their checksums. Whoever is killed or drops a [`fetch`](Self::fetch) leaves parts behind
+    /// that nobody sees; a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) deletes them.
     ///
     /// # Errors
     ///

@@ -135,7 +135,6 @@ impl Uploader {
         }
         let mut attempts = self.bucket.retry().begin();
         loop {
-            progress.begin(bytes);
             let outcome = self.send(file, &object, &local, crc32c, progress).await;
             if !attempts.again(&outcome).await {
                 return outcome.map(|()| Uploaded { bytes, crc32c, was_there: false });

@@ -58,7 +58,10 @@ pub use health::Health;
 pub use outcome::{ArtifactOutcome, By, Done, ItemOutcome, RunOutcome};
 pub use pages::List;
 #[cfg(feature = "download")]
-pub use platform_download::{DownloadError, FolderError, Outcome, ResultFolder};
+pub use platform_download::{
+    Bucket, BucketError, Deleted, Deletion, DownloadError, FolderError, ObjectEntry, Outcome, ResultFolder, SignError,
+    Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded, Uploader,
+};
 pub use run::{RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, Runs, SubmissionIntent, SubmissionJournal, SubmitOnce};
 pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};
@@ -72,3 +75,8 @@ pub use validation::{Problem, validate};
 #[cfg(doctest)]
 #[cfg_attr(feature = "download", doc = include_str!("../../../README.md"))]
 struct Readme;
+
+/// The examples of the guide compile.
+#[cfg(all(doctest, feature = "download"))]
+#[doc = include_str!("../../../docs/bucket.md")]
+struct BucketGuide;

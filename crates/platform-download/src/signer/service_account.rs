@@ -61,7 +61,7 @@ impl ServiceAccountError {
 }
 
 impl ServiceAccountKey {
-    /// The key in a file, as Google gives it out (JSON).
+    /// The key in a file, as Google gives it out (JSON). It blocks while the file is read.
     ///
     /// # Errors
     ///

@@ -176,6 +176,7 @@ pub(super) struct Pieces {
     left: u64,
     verdict: Verdict,
     progress: Arc<FileProgress>,
+    attempt: u64,
 }
 
 impl Pieces {
@@ -191,7 +192,8 @@ impl Pieces {
             return Err(Kind::Changed.into());
         }
         let (crc32c, left, verdict) = (Crc32c::default(), stamp.bytes, Verdict::default());
-        Ok(Self { file, stamp, expected, crc32c, left, verdict, progress })
+        let attempt = progress.begin(stamp.bytes);
+        Ok(Self { file, stamp, expected, crc32c, left, verdict, progress, attempt })
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -229,7 +231,7 @@ impl Pieces {
                 return Err(Kind::Changed.into());
             }
         }
-        self.progress.sent(length as u64);
+        self.progress.sent(self.attempt, length as u64);
         Ok((block.into(), self))
     }
 }

@@ -61,24 +61,30 @@ pub(super) struct FileProgress {
     file: Arc<UploadFile>,
     bytes: AtomicU64,
     done: AtomicU64,
+    /// Counts up, so that what is left of an attempt before does not count.
+    attempt: AtomicU64,
     total: Arc<Total>,
     observer: Option<Arc<Observer>>,
 }
 
 impl FileProgress {
     pub(super) fn new(file: Arc<UploadFile>, total: Arc<Total>, observer: Option<Arc<Observer>>) -> Self {
-        Self { file, bytes: AtomicU64::new(0), done: AtomicU64::new(0), total, observer }
+        Self { file, bytes: AtomicU64::new(0), done: AtomicU64::new(0), attempt: AtomicU64::new(0), total, observer }
     }
 
-    /// Nothing of the file was sent yet.
-    pub(super) fn begin(&self, bytes: u64) {
+    /// Nothing of the file was sent yet; the number of the attempt that begins.
+    pub(super) fn begin(&self, bytes: u64) -> u64 {
         self.bytes.store(bytes, Ordering::SeqCst);
+        let attempt = self.attempt.fetch_add(1, Ordering::SeqCst) + 1;
         self.set(0);
+        attempt
     }
 
-    pub(super) fn sent(&self, bytes: u64) {
-        self.set(self.done.load(Ordering::SeqCst) + bytes);
-        self.tell(UploadStep::Sending);
+    pub(super) fn sent(&self, attempt: u64, bytes: u64) {
+        if attempt == self.attempt.load(Ordering::SeqCst) {
+            self.set(self.done.load(Ordering::SeqCst) + bytes);
+            self.tell(UploadStep::Sending);
+        }
     }
 
     /// `was_there` is none if it failed.

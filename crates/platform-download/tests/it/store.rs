@@ -196,6 +196,8 @@ async fn a_file_that_is_replaced_in_the_middle_is_never_half_of_each() {
     let [in_bucket, _] = places.stores();
     let error = places.fetch(&in_bucket).await.unwrap_err();
     assert!(error.is_corrupt(), "the new object is another than was stated: {error}");
+    let rest = Some(format!("bytes={}-", 12 * MEBIBYTE));
+    assert_eq!(places.gets().await, [None, rest, None, None], "from its beginning, and once more");
     assert_eq!(places.storage.get(KEY).await, None);
 }
 
