@@ -7,14 +7,14 @@ use crate::command::{BINARY, Ended, Lab};
 use crate::needs;
 
 /// Runs a shell script with a small disk mounted at the results' folder (`$results`), which goes with the script.
-fn on_a_small_disk(lab: &Lab, script: &str) -> Option<Ended> {
+fn on_a_small_disk(lab: &Lab, size: &str, script: &str) -> Option<Ended> {
     let probe = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
         needs::missing("a mount namespace", "allow unprivileged user namespaces (util-linux `unshare` uses them)");
         return None;
     }
     fs::create_dir(lab.output()).unwrap();
-    let script = format!("set -e; mount -t tmpfs -o size=64k tmpfs \"$results\"; {script}");
+    let script = format!("set -e; mount -t tmpfs -o {size} tmpfs \"$results\"; {script}");
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
     command.env("results", lab.output()).env("aignostics", BINARY).env("TMPDIR", lab.temporary());
@@ -22,7 +22,7 @@ fn on_a_small_disk(lab: &Lab, script: &str) -> Option<Ended> {
 }
 
 #[test]
-fn a_disk_that_fills_up_is_named_and_a_later_call_goes_on_from_there() {
+fn a_disk_that_is_too_small_is_named_before_anything_is_fetched_and_a_later_call_goes_on() {
     let lab = Lab::new();
     let script = r#"
         "$aignostics" --verbose demo --output "$results" >"$TMPDIR/first" && exit 99 || echo "first: $?"
@@ -30,12 +30,32 @@ fn a_disk_that_fills_up_is_named_and_a_later_call_goes_on_from_there() {
         "$aignostics" --verbose demo --output "$results" 2>"$TMPDIR/second"
         find "$results" -type f -not -name .aignostics.lock | wc -l
     "#;
-    let Some(ended) = on_a_small_disk(&lab, script) else { return };
+    let Some(ended) = on_a_small_disk(&lab, "size=64k", script) else { return };
+    ended.assert_code(0);
+    assert!(ended.stdout.contains("first: 1"), "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.told().contains("make room and try again"), "{}", ended.stderr);
+    assert_eq!(ended.served("storage", "GET", "/emulator-bucket/results/"), 0);
+    assert!(ended.row("smear.svs").starts_with("smear.svs succeeded 3/3 "), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("10\n"), "nine results and the manifest, nothing else: {}", ended.stdout);
+    let second = Ended { stderr: fs::read_to_string(lab.temporary().join("second")).unwrap(), ..ended };
+    let fetched = second.served("storage", "GET", "/emulator-bucket/results/");
+    assert_eq!(fetched, 9);
+}
+
+#[test]
+fn a_disk_that_fills_up_is_named_and_a_later_call_goes_on_from_there() {
+    let lab = Lab::new();
+    let script = r#"
+        "$aignostics" --verbose demo --output "$results" >"$TMPDIR/first" && exit 99 || echo "first: $?"
+        mount -o remount,nr_inodes=100 tmpfs "$results"
+        "$aignostics" --verbose demo --output "$results" 2>"$TMPDIR/second"
+    "#;
+    // There is room for bytes, but for no more than a few files.
+    let Some(ended) = on_a_small_disk(&lab, "size=16m,nr_inodes=11", script) else { return };
     ended.assert_code(0);
     assert!(ended.stdout.contains("first: 1"), "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.told().contains("disk is full: make room"), "{}", ended.stderr);
     assert!(ended.row("smear.svs").starts_with("smear.svs succeeded 3/3 "), "{}", ended.stdout);
-    assert!(ended.stdout.ends_with("10\n"), "nine results and the manifest, nothing else: {}", ended.stdout);
     let second = Ended { stderr: fs::read_to_string(lab.temporary().join("second")).unwrap(), ..ended };
     let fetched = second.served("storage", "GET", "/emulator-bucket/results/");
     assert!((1..9).contains(&fetched), "what was there was not fetched again, but {fetched} files were");
@@ -48,7 +68,7 @@ fn a_disk_that_is_full_already_is_named_before_anything_is_submitted() {
         dd if=/dev/zero of="$results/ballast" bs=1k count=64 2>/dev/null || true
         "$aignostics" --verbose demo --output "$results" && exit 99 || exit $?
     "#;
-    let Some(ended) = on_a_small_disk(&lab, script) else { return };
+    let Some(ended) = on_a_small_disk(&lab, "size=64k", script) else { return };
     ended.assert_code(1);
     assert!(ended.told().contains(lab.output().to_str().unwrap()), "{}", ended.stderr);
     assert_eq!(ended.served("api", "POST", "/api/v1/runs"), 0);

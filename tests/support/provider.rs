@@ -109,6 +109,22 @@ impl Provider {
         self.tell(&json!({ "tls": { "cert": certificate, "key": key, "ca": authority } }));
     }
 
+    /// Signs an assertion of who a user is.
+    pub(crate) fn assertion(&self, user: &str, lifetime: Duration) -> Secret {
+        let answer = self.tell(&json!({ "assert": [user, lifetime.as_secs()] }));
+        Secret::new(answer["assertion"].as_str().unwrap())
+    }
+
+    /// How many tokens a grant has brought.
+    pub(crate) fn grants(&self, grant_type: &str) -> u64 {
+        self.tell(&json!({}))["grants"][grant_type].as_u64().unwrap_or_default()
+    }
+
+    /// What the last request for a token said, but for the assertion.
+    pub(crate) fn form(&self) -> Value {
+        self.tell(&json!({}))["form"].clone()
+    }
+
     fn tell(&self, command: &Value) -> Value {
         writeln!(self.commands.as_ref().unwrap(), "{command}").unwrap();
         self.answer()

@@ -66,9 +66,16 @@ enum Benchmark {
     Auth,
     /// What an answer costs that is kept, and a long list.
     Resources,
+    /// A download of 2 GiB that is killed two hundred times.
+    Torture,
+    /// What a token costs that lies in Redis, beside a bare read.
+    Redis,
     /// How fast the emulator answers, and gives out a large object beside nginx.
     Emulator,
 }
+
+/// So many kills, bytes, bytes per second, bytes of a part, workers, and a seed.
+const TORTURE: [u64; 6] = [200, 2 << 30, 256 << 20, 8 << 20, 8, 46];
 
 fn main() -> Result<()> {
     let root = root();
@@ -82,6 +89,13 @@ fn main() -> Result<()> {
             &root,
             &["bench", "--package", "platform-resources", "--bench", "resources"],
         )),
+        Task::Bench { subject: Benchmark::Torture } => {
+            let test = ["test", "--release", "--package", "platform-download", "--test", "kills", "--"];
+            process::succeed(process::cargo(&root, &test).args(TORTURE.map(|number| number.to_string())))
+        }
+        Task::Bench { subject: Benchmark::Redis } => {
+            process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-redis", "--bench", "redis"]))
+        }
         Task::Bench { subject: Benchmark::Emulator } => {
             process::succeed(&mut process::cargo(&root, &["build", "--release"]))?;
             let mut measure = Command::new("bash");

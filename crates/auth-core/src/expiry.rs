@@ -191,7 +191,7 @@ pub(crate) enum Freshness {
 
 /// The `exp` claim of a JWT (RFC 7519, section 4.1.4). Nothing is verified: whoever gave the token
 /// out also decides how long to keep it.
-fn jwt_expiry(token: &Secret) -> Option<SystemTime> {
+pub(crate) fn jwt_expiry(token: &Secret) -> Option<SystemTime> {
     #[derive(Deserialize)]
     struct Claims {
         exp: f64,

@@ -96,7 +96,8 @@ impl TokenKey {
 
     /// The digest in hexadecimal: a name for a file or an entry.
     pub fn digest_hex(&self) -> String {
-        self.0.digest.iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
+        let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+        self.0.digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 
     /// Who gives the tokens out.

@@ -1,4 +1,9 @@
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest, Sha256};
+
+use crate::AccessToken;
 
 /// What a token is wanted for, beyond what its [`TokenSource`](crate::TokenSource) was made for.
 /// All of it is optional; an empty request asks for the token of the source itself.
@@ -11,6 +16,15 @@ pub struct TokenRequest {
     pub(crate) subject: Option<String>,
     pub(crate) claims: Option<String>,
     pub(crate) tenant: Option<String>,
+    pub(crate) assertion: Option<Assertion>,
+}
+
+/// What a token is to be obtained in exchange for. Its digest is the subject, and so part of every comparison and hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assertion(AccessToken);
+
+impl Hash for Assertion {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl TokenRequest {
@@ -35,6 +49,26 @@ impl TokenRequest {
     /// tokens apart.
     pub fn with_subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
+        self
+    }
+
+    /// Whom the token should speak for, by what he has shown: `assertion` is for the provider, which exchanges it. The
+    /// subject is its SHA-256, as nobody has verified what it says: whoever forges one in the name of another does not
+    /// get the token of the other.
+    ///
+    /// ```
+    /// use auth_core::{AccessToken, Secret, TokenRequest};
+    ///
+    /// let assertion = AccessToken::new(Secret::new("signed-by-somebody"))?;
+    /// let request = TokenRequest::new().with_assertion(assertion.clone());
+    /// assert_eq!(request.assertion(), Some(&assertion));
+    /// assert_eq!(request.subject().map(str::len), Some(64));
+    /// # Ok::<(), auth_core::TokenError>(())
+    /// ```
+    pub fn with_assertion(mut self, assertion: AccessToken) -> Self {
+        let digest = Sha256::digest(assertion.secret().expose());
+        self.subject = Some(digest.iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}")));
+        self.assertion = Some(Assertion(assertion));
         self
     }
 
@@ -66,6 +100,11 @@ impl TokenRequest {
         self.subject.as_deref()
     }
 
+    /// What whom the token should speak for has shown.
+    pub fn assertion(&self) -> Option<&AccessToken> {
+        self.assertion.as_ref().map(|Assertion(assertion)| assertion)
+    }
+
     /// Claims that the token must fulfil.
     pub fn claims(&self) -> Option<&str> {
         self.claims.as_deref()
@@ -74,5 +113,22 @@ impl TokenRequest {
     /// The tenant or organisation that the token should be limited to.
     pub fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Secret, TokenKey};
+
+    #[test]
+    fn whoever_shows_another_assertion_gets_another_token() {
+        let showing = |text: &str| TokenRequest::new().with_assertion(AccessToken::new(Secret::new(text)).unwrap());
+        let key = TokenKey::new("https://issuer.test/");
+        assert_eq!(key.for_request(&showing("canary")), key.for_request(&showing("canary")));
+        assert_ne!(key.for_request(&showing("canary")), key.for_request(&showing("another")));
+        assert_ne!(key.for_request(&showing("canary")), key);
+        assert_ne!(showing("canary"), showing("another"));
+        assert!(!format!("{:?}", showing("canary")).contains("canary"));
     }
 }

@@ -146,6 +146,22 @@ impl AccessToken {
         }
     }
 
+    /// The end that the token states itself, if it is a JWT that does (`exp`; RFC 7519, section 4.1.4). Nothing is
+    /// verified.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use auth_core::{AccessToken, Secret};
+    ///
+    /// let jwt = AccessToken::new(Secret::new("eyJhbGciOiJub25lIn0.eyJleHAiOjEwMDB9."))?;
+    /// assert_eq!(jwt.jwt_expiry(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1000)));
+    /// assert_eq!(AccessToken::new(Secret::new("opaque"))?.jwt_expiry(), None);
+    /// # Ok::<(), auth_core::TokenError>(())
+    /// ```
+    pub fn jwt_expiry(&self) -> Option<SystemTime> {
+        crate::expiry::jwt_expiry(&self.0.secret)
+    }
+
     /// The moment that the token does not outlive, whatever else is said of its end.
     pub fn not_after(&self) -> Option<SystemTime> {
         self.0.not_after

@@ -13,9 +13,9 @@ use crate::request::Body;
 use crate::roots::Roots;
 use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
 
-/// The longest time to establish a connection, and the longest silence on one: the HTTP library would count the time that it
-/// takes to send a body as silence, so it is watched here.
-pub(crate) const SILENCE: Duration = Duration::from_secs(30);
+/// The longest time to establish a connection, and the longest silence on one unless something is said: the HTTP library
+/// would count the time that it takes to send a body as silence, so it is watched here.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What the client calls itself.
 const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
@@ -33,6 +33,8 @@ struct About {
     route: Route,
     /// Files with roots beside those of the system.
     roots: Vec<PathBuf>,
+    /// The longest silence on a connection.
+    silence: Duration,
 }
 
 impl HttpClient {
@@ -41,6 +43,7 @@ impl HttpClient {
         HttpClientBuilder {
             plain_loopback: false,
             decompression: true,
+            silence: SILENCE,
             roots: Vec::new(),
             proxy: None,
             certificate: None,
@@ -88,16 +91,16 @@ impl HttpClient {
         let failed = |source| HttpError::send(method, &url, self.about.route.proxy(&url), &self.about.roots, source);
         let response = tokio::select! {
             answer = builder.send() => answer.map_err(failed)?,
-            () = silence(&moved) => return Err(HttpError::silent(method, &url)),
+            () = silence(&moved, self.about.silence) => return Err(HttpError::silent(method, &url, self.about.silence)),
         };
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "answered");
-        Ok(Response::new(response, method, url))
+        Ok(Response::new(response, method, url, self.about.silence))
     }
 }
 
 /// Ends when nothing has moved for too long.
-async fn silence(moved: &Notify) {
-    while tokio::time::timeout(SILENCE, moved.notified()).await.is_ok() {}
+async fn silence(moved: &Notify, longest: Duration) {
+    while tokio::time::timeout(longest, moved.notified()).await.is_ok() {}
 }
 
 impl fmt::Debug for HttpClient {
@@ -126,6 +129,7 @@ impl From<Method> for reqwest::Method {
 pub struct HttpClientBuilder {
     plain_loopback: bool,
     decompression: bool,
+    silence: Duration,
     roots: Vec<PathBuf>,
     proxy: Option<Proxy>,
     /// A chain in PEM, and its key.
@@ -158,6 +162,12 @@ impl HttpClientBuilder {
         self
     }
 
+    /// The longest silence on a connection; 30 s unless something is said. For servers that think before they answer.
+    pub fn with_longest_silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
+    }
+
     /// Returns bodies as they were sent: for files whose checksum is that of the stored bytes.
     pub fn without_decompression(mut self) -> Self {
         self.decompression = false;
@@ -180,7 +190,7 @@ impl HttpClientBuilder {
         let inner = built.map_err(|error| BuildError::client(&files, self.certificate.is_some(), error))?;
         let direct = self.plain_loopback && self.proxy.is_none();
         let route = if direct { Route::direct() } else { Route::of(self.proxy.as_ref()) };
-        let about = Arc::new(About { route, roots: files });
+        let about = Arc::new(About { route, roots: files, silence: self.silence });
         Ok(HttpClient { inner, plain_loopback: self.plain_loopback, about })
     }
 

@@ -2,11 +2,11 @@ use std::error::Error;
 use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use auth_core::TokenError;
 use url::Url;
 
-use crate::client::SILENCE;
 use crate::{Method, redacted};
 
 /// Why a request has no answer. No variant shows a header, a body or the query of a URL.
@@ -32,8 +32,8 @@ enum Kind {
     Untrusted { request: String, proxy: Option<String>, trusted: String, source: reqwest::Error },
     #[error("the answer to {request} broke off")]
     Body { request: String, source: reqwest::Error },
-    #[error("{request} failed: nothing was heard of the server for {} s", SILENCE.as_secs())]
-    Silent { request: String },
+    #[error("{request} failed: nothing was heard of the server for {:?}", silence)]
+    Silent { request: String, silence: Duration },
     #[error("the answer to {request} is larger than {limit} bytes")]
     TooLarge { request: String, limit: usize },
 }
@@ -89,8 +89,8 @@ impl HttpError {
         Kind::Body { request: describe(method, url), source: source.without_url() }.into()
     }
 
-    pub(crate) fn silent(method: Method, url: &Url) -> Self {
-        Kind::Silent { request: describe(method, url) }.into()
+    pub(crate) fn silent(method: Method, url: &Url, silence: Duration) -> Self {
+        Kind::Silent { request: describe(method, url), silence }.into()
     }
 
     pub(crate) fn too_large(method: Method, url: &Url, limit: usize) -> Self {

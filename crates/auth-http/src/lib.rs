@@ -18,6 +18,7 @@
 
 mod authorized;
 mod blocking;
+mod certificate;
 mod client;
 mod error;
 mod proxy;
@@ -28,6 +29,7 @@ mod roots;
 pub use auth_core::{SignedUrl, redacted};
 pub use authorized::AuthorizedClient;
 pub use blocking::{BlockingRuntime, InsideRuntime};
+pub use certificate::{CertificateError, ClientCertificate};
 pub use client::{HttpClient, HttpClientBuilder};
 pub use error::{BuildError, HttpError};
 pub use proxy::Proxy;

@@ -1,10 +1,9 @@
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
-use crate::client::SILENCE;
 use crate::{HttpError, Method, redacted};
 
 /// The answer to a request: its head is here, its body is read on demand.
@@ -12,11 +11,13 @@ pub struct Response {
     inner: reqwest::Response,
     method: Method,
     url: Url,
+    /// The longest silence on the connection.
+    silence: Duration,
 }
 
 impl Response {
-    pub(crate) fn new(inner: reqwest::Response, method: Method, url: Url) -> Self {
-        Self { inner, method, url }
+    pub(crate) fn new(inner: reqwest::Response, method: Method, url: Url, silence: Duration) -> Self {
+        Self { inner, method, url, silence }
     }
 
     /// The status code (RFC 9110, section 15), redirects included: none is followed.
@@ -46,9 +47,9 @@ impl Response {
     ///
     /// The connection broke, or was silent for too long ([`HttpError::is_timeout`]).
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        match tokio::time::timeout(SILENCE, self.inner.chunk()).await {
+        match tokio::time::timeout(self.silence, self.inner.chunk()).await {
             Ok(chunk) => chunk.map_err(|source| HttpError::body(self.method, &self.url, source)),
-            Err(_) => Err(HttpError::silent(self.method, &self.url)),
+            Err(_) => Err(HttpError::silent(self.method, &self.url, self.silence)),
         }
     }
 

@@ -45,6 +45,7 @@ struct Inner {
     organization: Option<String>,
     resources: Vec<Url>,
     scopes: Vec<String>,
+    parameters: Vec<(String, String)>,
     verifier: Option<JwtVerifier>,
     clock: Arc<dyn Clock>,
     timeout: Duration,
@@ -62,6 +63,7 @@ impl OAuthClient {
             organization: None,
             resources: Vec::new(),
             scopes: Vec::new(),
+            parameters: Vec::new(),
             verifier: None,
             clock: Arc::new(SystemClock),
             timeout: TIMEOUT,
@@ -107,6 +109,12 @@ impl OAuthClient {
     /// The scopes to ask for.
     pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.with(|inner| inner.scopes = scopes.into_iter().map(Into::into).collect())
+    }
+
+    /// A parameter beyond those of the standards that the provider wants with every question for a token by a grant; may be
+    /// called for each of several. It is not secret, and no part of what tokens are kept under.
+    pub fn with_parameter(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|inner| inner.parameters.push((name.into(), value.into())))
     }
 
     /// Hands out only tokens that `verifier` accepts: none of another issuer or for another audience.
@@ -165,6 +173,7 @@ impl OAuthClient {
     /// A question to the token endpoint for a token for `request`, with the proof of who asks.
     pub(crate) fn token_exchange(&self, grant_type: &str, request: &TokenRequest) -> Result<Exchange, OAuthError> {
         let exchange = self.authenticated(Exchange::new(self.token_endpoint()).with("grant_type", grant_type))?;
+        let exchange = self.0.parameters.iter().fold(exchange, |exchange, (name, value)| exchange.with(name, value));
         Ok(self.wanted(request).into_iter().fold(exchange, |exchange, (name, value)| exchange.with(name, &value)))
     }
 

@@ -67,7 +67,7 @@ pub(crate) async fn run(arguments: Arguments, verbose: bool) -> Result<(), Failu
 
     progress.step(7, "following the run and downloading what is finished");
     let bars = progress.follow();
-    let report = run.download(results).with_observer(move |event| bars.show(event)).follow().await?;
+    let report = run.download(results).with_observer(move |event| bars.show(&event)).follow().await?;
     progress.step(8, &format!("run {} has ended", run.id()));
     let printed = summary::print(&report, &arguments.output);
     judge(&report)?;

@@ -27,6 +27,18 @@ impl Crc32c {
     pub fn append(self, bytes: &[u8]) -> Self {
         Self(crc32c::crc32c_append(self.0, bytes))
     }
+
+    /// The checksum of what this one was computed over, with the `length` bytes behind it that `next` was computed over.
+    ///
+    /// ```
+    /// use platform_download::Crc32c;
+    ///
+    /// assert_eq!(Crc32c::of(b"hello ").combine(Crc32c::of(b"world"), 5), Crc32c::of(b"hello world"));
+    /// ```
+    pub fn combine(self, next: Self, length: u64) -> Self {
+        // Where a length does not fit, no file of it fits either.
+        Self(crc32c::crc32c_combine(self.0, next.0, usize::try_from(length).unwrap_or(usize::MAX)))
+    }
 }
 
 impl From<u32> for Crc32c {

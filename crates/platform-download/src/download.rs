@@ -1,237 +1,307 @@
-use std::error::Error;
-use std::fmt;
-use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
 
-use async_trait::async_trait;
-use auth_http::{HttpClient, Request, Response, SignedUrl};
-use tempfile::NamedTempFile;
-use tokio::io::AsyncWriteExt;
+use auth_http::HttpClient;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::{Crc32c, DownloadError};
+use crate::digest::Digest;
+use crate::fetch::{Complete, Fail, Job};
+use crate::part::{Opened, Part};
+use crate::retry::MinimumRate;
+use crate::source::Link;
+use crate::{Crc32c, DownloadError, Expected, Progress, RetryPolicy, Sha256, Source, Target};
 
-/// Files are read in pieces of this size, which the processor caches hold.
-const BLOCK: usize = 256 * 1024;
+/// How many requests can go on at a time.
+const WORKERS: RangeInclusive<usize> = 1..=256;
+/// The length of the parts of large files, in bytes.
+const CHUNKS: RangeInclusive<u64> = 64 * 1024..=1 << 30;
+/// The blocks that are written at once, in bytes: the processor's caches hold the largest.
+const BLOCKS: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
+/// A file that is replaced in the storage while it is fetched is begun anew so often.
+const RESTARTS: u32 = 3;
 
-/// Where a file can be fetched from. Signed URLs are short-lived, so they are made when needed.
-#[async_trait]
-pub trait Source: fmt::Debug + Send + Sync {
-    /// A URL that the file can be fetched from now, without credentials.
-    ///
-    /// # Errors
-    ///
-    /// There is none: the file is gone, or whoever makes the URLs cannot be asked.
-    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>>;
-}
-
-const _: Option<&dyn Source> = None;
-
-/// What is stated of a file before it is fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected {
-    crc32c: Crc32c,
-    bytes: Option<u64>,
-}
-
-impl Expected {
-    /// A file with this checksum.
-    pub fn new(crc32c: Crc32c) -> Self {
-        Self { crc32c, bytes: None }
-    }
-
-    /// The length of the file.
-    pub fn with_bytes(mut self, bytes: u64) -> Self {
-        self.bytes = Some(bytes);
-        self
-    }
-
-    /// The checksum that the file must have.
-    pub fn crc32c(&self) -> Crc32c {
-        self.crc32c
-    }
-
-    /// The length that the file must have, if it is known.
-    pub fn bytes(&self) -> Option<u64> {
-        self.bytes
-    }
-
-    /// Whether a file is already there as it must be: all of it is read. It blocks.
-    fn is_met_by(&self, path: &Path) -> io::Result<Option<u64>> {
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let length = file.metadata()?.len();
-        if self.bytes.is_some_and(|bytes| bytes != length) {
-            return Ok(None);
-        }
-        Ok((checksum(&mut file)? == self.crc32c).then_some(length))
-    }
-}
-
-fn checksum(file: &mut impl io::Read) -> io::Result<Crc32c> {
-    let mut block = vec![0; BLOCK];
-    let mut crc = Crc32c::default();
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(crc),
-            length => crc = crc.append(&block[..length]),
-        }
-    }
-}
-
-/// How a file came to be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a file came to be there, and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outcome {
-    /// It was fetched and has this many bytes.
-    Fetched(u64),
-    /// It was there already, as it must be, and has this many bytes.
-    AlreadyThere(u64),
-}
-
-impl Outcome {
+pub struct Outcome {
     /// The length of the file.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Self::Fetched(bytes) | Self::AlreadyThere(bytes) => bytes,
-        }
-    }
+    pub bytes: u64,
+    /// Its checksum, as computed.
+    pub crc32c: Crc32c,
+    /// Its digest, as computed.
+    pub sha256: Sha256,
+    /// What the checksum was compared with.
+    pub verification: Verification,
+    /// It was there already, as it must be, and was not fetched.
+    pub was_there: bool,
+    /// The entity tag of the object (RFC 9110, section 8.8.3), if it was fetched and has one.
+    pub etag: Option<String>,
+    /// The generation of the object, as Google's storage counts them, if it was fetched and has one.
+    pub generation: Option<String>,
 }
 
-/// Fetches files, and lets them appear under their names only when they are complete and verified.
+/// What the checksum of a file was compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verification {
+    /// With the one that was stated before.
+    Stated,
+    /// With the one that the storage stated, as no other is known: the file is what is stored.
+    Storage,
+    /// With nothing, as none is known: the file arrived whole, if the storage said how long it is.
+    Unverified,
+}
+
+/// Fetches files, and lets them appear under their names only when they are complete and verified. Clones share their
+/// limits.
 #[derive(Clone, Debug)]
 pub struct Downloader {
+    pub(crate) http: HttpClient,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) options: Options,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) workers: usize,
+    pub(crate) chunk: u64,
+    pub(crate) block: u64,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) rate: MinimumRate,
+}
+
+/// Sets up a [`Downloader`].
+#[derive(Clone, Debug)]
+pub struct DownloaderBuilder {
     http: HttpClient,
+    workers: usize,
+    chunk: u64,
+    memory: u64,
+    retry: RetryPolicy,
+    rate: MinimumRate,
+}
+
+/// A [`Downloader`] cannot be set up so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DownloaderError {
+    /// There are too many workers, or none.
+    #[error("there must be 1 to 256 workers, not {0}")]
+    Workers(usize),
+    /// The parts are too small or too large.
+    #[error("the parts of large files must have 64 KiB to 1 GiB, not {0} bytes")]
+    Chunk(u64),
+    /// The memory does not suffice.
+    #[error("{workers} workers need at least {} bytes of memory, not {memory}", least(*workers))]
+    Memory {
+        /// The memory, in bytes.
+        memory: u64,
+        /// How many workers share it.
+        workers: usize,
+    },
+}
+
+/// Each worker receives one block while another is written.
+fn least(workers: usize) -> u64 {
+    2 * BLOCKS.start() * workers as u64
 }
 
 impl Downloader {
-    /// Downloads through `http`, which must not decompress: checksums are those of the stored bytes.
+    /// A downloader over `http`, which must not decompress: with 16 workers, parts of 8 MiB and 32 MiB of memory.
     pub fn new(http: HttpClient) -> Self {
-        Self { http }
+        Self::builder(http).finish()
     }
 
-    /// Fetches a file to `target`, unless it is there already. Folders are created as needed;
-    /// `received` hears of every piece that comes, with its length in bytes.
+    /// Starts to set up a downloader over `http`, which must not decompress: checksums are those of the stored bytes.
+    pub fn builder(http: HttpClient) -> DownloaderBuilder {
+        DownloaderBuilder {
+            http,
+            workers: 16,
+            chunk: 8 << 20,
+            memory: 32 << 20,
+            retry: RetryPolicy::default(),
+            rate: MinimumRate::default(),
+        }
+    }
+
+    /// How many requests can go on at a time.
+    pub fn workers(&self) -> usize {
+        self.options.workers
+    }
+
+    /// Fetches a file to `target`, unless it is there already. Folders are created as needed; `observer` hears of what
+    /// happens.
+    ///
+    /// A large file is fetched in several parts at a time, if the storage can send parts. Dropped, it can be called again
+    /// and goes on with the parts that are complete; a process that was killed goes on in the same way.
     ///
     /// # Errors
     ///
-    /// [`DownloadError::is_corrupt`], [`DownloadError::is_disk_full`], or the file could not be
-    /// fetched or written. Whatever was under `target` before is still there then.
+    /// [`DownloadError`]: the file could not be had, written or verified. Whatever was under its name before is still
+    /// there then.
     pub async fn fetch(
         &self,
         source: &dyn Source,
         expected: Expected,
-        target: &Path,
-        received: &(dyn Fn(u64) + Sync),
+        target: &Target,
+        observer: &(dyn Fn(Progress) + Sync),
     ) -> Result<Outcome, DownloadError> {
-        let failed = |error| DownloadError::io(target, error);
-        let path = target.to_owned();
-        if let Some(bytes) = blocking(move || expected.is_met_by(&path)).await.map_err(failed)? {
-            return Ok(Outcome::AlreadyThere(bytes));
+        let failed = |error| DownloadError::io(&target.path(), error);
+        let place = target.clone();
+        let opened = blocking(move || Ok(Part::open(&place, &expected))).await.map_err(failed)??;
+        let part: Arc<Part> = match opened {
+            Opened::There(digest) => {
+                observer(Progress::Kept(digest.bytes));
+                return Ok(Outcome::there(digest, Verification::Stated));
+            }
+            Opened::Part(part) => Arc::from(part),
+        };
+        let kept: u64 = part.known().1.iter().map(|piece| piece.bytes).sum();
+        if kept > 0 {
+            observer(Progress::Kept(kept));
         }
-        self.get(source, Some(expected), target, received).await.map(Outcome::Fetched)
+        let job = Job::new(self, Link::new(source), expected, part.clone(), target, observer);
+        let complete = obtain(&job, target, expected, &part).await?;
+        let verification = match (expected.crc32c(), complete.stated) {
+            (Some(_), _) => Verification::Stated,
+            (None, Some(_)) => Verification::Storage,
+            (None, None) => Verification::Unverified,
+        };
+        if let (true, Some(digest)) = (complete.was_there, complete.digest) {
+            blocking(move || part.discard()).await.map_err(failed)?;
+            observer(Progress::Kept(digest.bytes));
+            return Ok(Outcome::there(digest, verification));
+        }
+        let digest = publish(part, &complete).await.map_err(failed)?;
+        let (etag, generation) = (complete.validator.etag, complete.validator.generation);
+        Ok(Outcome { was_there: false, etag, generation, ..Outcome::there(digest, verification) })
+    }
+}
+
+/// Fetches until all is there and is what it should be. What is not is fetched once more, all of it.
+async fn obtain(
+    job: &Job<'_>,
+    target: &Target,
+    expected: Expected,
+    part: &Arc<Part>,
+) -> Result<Complete, DownloadError> {
+    let (mut restarts, mut corrupt) = (0, false);
+    loop {
+        let error = match job.attempt().await {
+            Ok(complete) => match expected.crc32c().or(complete.stated) {
+                Some(crc32c) if crc32c != complete.crc32c => {
+                    DownloadError::checksum(&target.path(), crc32c, complete.crc32c)
+                }
+                _ => return Ok(complete),
+            },
+            Err(Fail::Changed) if restarts == RESTARTS => return Err(DownloadError::changed(&target.path())),
+            Err(Fail::Changed) => {
+                restarts += 1;
+                tracing::debug!(file = %target.path().display(), "the object has changed: begun anew");
+                job.forget().await?;
+                continue;
+            }
+            Err(Fail::Corrupt(error)) => error,
+            Err(Fail::Error(error)) => return Err(error),
+        };
+        tracing::warn!(%error, again = !corrupt, "what came is not what was stated");
+        if corrupt {
+            let part = part.clone();
+            let aside = blocking(move || part.quarantine()).await;
+            return Err(error.kept_aside(aside.map_err(|error| DownloadError::io(&target.path(), error))?));
+        }
+        corrupt = true;
+        job.forget().await?;
+    }
+}
+
+/// Makes the file last and gives it its name; what it is.
+async fn publish(part: Arc<Part>, complete: &Complete) -> io::Result<Digest> {
+    let (synced, read) = (part.clone(), part.clone());
+    let digest = match complete.digest {
+        Some(digest) => {
+            blocking(move || synced.sync()).await?;
+            digest
+        }
+        // It came in several parts. While the disk is busy, the processor is not.
+        None => tokio::try_join!(blocking(move || synced.sync()), blocking(move || read.digest()))?.1,
+    };
+    if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
+        return Err(io::Error::other("the disk returns other bytes than were written"));
+    }
+    blocking(move || part.publish()).await?;
+    Ok(digest)
+}
+
+impl Outcome {
+    fn there(digest: Digest, verification: Verification) -> Self {
+        let Digest { bytes, crc32c, sha256 } = digest;
+        Self { bytes, crc32c, sha256, verification, was_there: true, etag: None, generation: None }
+    }
+}
+
+impl DownloaderBuilder {
+    /// How many requests go on at a time, for all files together: 1 to 256.
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
     }
 
-    /// Fetches a file of which nothing is stated, in the place of what was under `target`; its length. That it arrived whole
-    /// is known by the length that the server states, if it states one, and that it is the right one by nothing.
+    /// The length in bytes of the parts that large files are fetched in: 64 KiB to 1 GiB. A process that is killed has no
+    /// more than one such part per worker to fetch again.
+    pub fn with_chunk(mut self, bytes: u64) -> Self {
+        self.chunk = bytes;
+        self
+    }
+
+    /// So many bytes of files are in memory at most, whatever their size; at least 128 KiB for each worker.
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// What is done about failures that may pass.
+    pub fn with_retries(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// A connection on which fewer bytes come than this in `window`, while they are waited for, is given up, and another
+    /// one tried: 20 KiB in 20 s unless something is said.
+    pub fn with_minimum_rate(mut self, bytes: u64, window: Duration) -> Self {
+        self.rate = MinimumRate { bytes, window };
+        self
+    }
+
+    /// The downloader.
     ///
     /// # Errors
     ///
-    /// Those of [`fetch`](Self::fetch).
-    pub async fn fetch_unverified(
-        &self,
-        source: &dyn Source,
-        target: &Path,
-        received: &(dyn Fn(u64) + Sync),
-    ) -> Result<u64, DownloadError> {
-        self.get(source, None, target, received).await
-    }
-
-    async fn get(
-        &self,
-        source: &dyn Source,
-        expected: Option<Expected>,
-        target: &Path,
-        received: &(dyn Fn(u64) + Sync),
-    ) -> Result<u64, DownloadError> {
-        let failed = |error| DownloadError::io(target, error);
-        let url = source.resolve().await.map_err(|error| DownloadError::resolve(target, error))?;
-        let request = Request::get(url.expose().clone()).with_header("accept-encoding", "identity");
-        let response = self.http.send(request).await.map_err(|error| DownloadError::http(target, error))?;
-        if response.status() != 200 {
-            return Err(DownloadError::status(target, response.status()));
+    /// [`DownloaderError`]: a number is out of its range.
+    pub fn build(self) -> Result<Downloader, DownloaderError> {
+        let Self { workers, chunk, memory, .. } = self;
+        if !WORKERS.contains(&workers) {
+            return Err(DownloaderError::Workers(workers));
         }
-        let path = target.to_owned();
-        let part = blocking(move || create_part(&path)).await.map_err(failed)?;
-        let bytes = fill(&part, response, expected, target, received).await?;
-        let path = target.to_owned();
-        blocking(move || publish(part, &path)).await.map_err(failed)?;
-        Ok(bytes)
-    }
-}
-
-/// A file beside `target`, with a name of its own, so that two downloads never share one. It is
-/// deleted unless it is published.
-pub(crate) fn create_part(target: &Path) -> io::Result<NamedTempFile> {
-    let folder = folder_of(target);
-    fs::create_dir_all(folder)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".part");
-    // The permissions that any new file gets, not those of a temporary one; the umask takes its share.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
-}
-
-/// The folder that a file lies in; `.` for a bare name.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Writes the body of the answer into the file and checks it.
-async fn fill(
-    part: &NamedTempFile,
-    mut response: Response,
-    expected: Option<Expected>,
-    target: &Path,
-    received: &(dyn Fn(u64) + Sync),
-) -> Result<u64, DownloadError> {
-    let stated_bytes = expected.and_then(|expected| expected.bytes);
-    let failed = |error| DownloadError::io(target, error);
-    let mut file = tokio::fs::File::from_std(part.as_file().try_clone().map_err(failed)?);
-    let (mut bytes, mut crc) = (0, Crc32c::default());
-    while let Some(piece) = response.chunk().await.map_err(|error| DownloadError::http(target, error))? {
-        bytes += piece.len() as u64;
-        // Not a byte more than was stated goes to the disk, whatever the server sends.
-        if let Some(stated) = stated_bytes.filter(|stated| bytes > *stated) {
-            return Err(DownloadError::size(target, stated, bytes));
+        if !CHUNKS.contains(&chunk) {
+            return Err(DownloaderError::Chunk(chunk));
         }
-        file.write_all(&piece).await.map_err(failed)?;
-        crc = crc.append(&piece);
-        received(piece.len() as u64);
+        if memory < least(workers) {
+            return Err(DownloaderError::Memory { memory, workers });
+        }
+        Ok(self.finish())
     }
-    file.flush().await.map_err(failed)?;
-    if let Some(stated) = stated_bytes.filter(|stated| bytes != *stated) {
-        return Err(DownloadError::size(target, stated, bytes));
-    }
-    if let Some(expected) = expected.filter(|expected| crc != expected.crc32c) {
-        return Err(DownloadError::checksum(target, expected.crc32c, crc));
-    }
-    Ok(bytes)
-}
 
-/// Gives a complete file its name, in such an order that not even a power cut leaves half of it there.
-pub(crate) fn publish(part: NamedTempFile, target: &Path) -> io::Result<()> {
-    part.as_file().sync_all()?;
-    part.persist(target).map_err(|error| error.error)?;
-    // Elsewhere a folder cannot be opened as a file.
-    #[cfg(unix)]
-    File::open(folder_of(target))?.sync_all()?;
-    Ok(())
+    fn finish(self) -> Downloader {
+        let Self { http, workers, chunk, memory, retry, rate } = self;
+        let block = (memory / 2 / workers as u64).min(*BLOCKS.end());
+        let options = Options { workers, chunk, block, retry, rate };
+        Downloader { http, permits: Arc::new(Semaphore::new(workers)), options }
+    }
 }
 
 /// Runs what blocks where it does not hold up others.

@@ -1,25 +1,24 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::download::{blocking, create_part, publish};
-use crate::{FolderError, ManifestEntry, escape};
-
-const MANIFEST: &str = "manifest.jsonl";
-/// Locked by the one process that writes into the folder; never deleted, so that all lock the same.
-const LOCK: &str = ".aignostics.lock";
+use crate::download::blocking;
+use crate::target::{room, sync_folder};
+use crate::{FolderError, ManifestEntry, Shard, Target, safe_names};
 
 /// A folder for verified files, and its `manifest.jsonl`: a line of JSON for each of them.
 ///
 /// Open it before anything is billed: whatever can be known to go wrong with it shows then. One
-/// process at a time has it open.
+/// process at a time has it open; those that [share](Self::open_shard) it have a manifest each.
 ///
 /// Lines are appended as files are verified; [`finish`](Self::finish) leaves one line for each file
 /// that is there.
 #[derive(Debug)]
 pub struct ResultFolder {
     path: PathBuf,
+    shard: Shard,
+    manifest_path: PathBuf,
     entries: BTreeMap<String, ManifestEntry>,
     /// Opened at the first line.
     manifest: Option<File>,
@@ -36,15 +35,27 @@ impl ResultFolder {
     /// [`FolderError`]: it cannot be written, another process has it, or its manifest holds a line of
     /// another kind. A last line that a crash cut off is no error.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, FolderError> {
-        let path = path.into();
-        let failed = path.clone();
-        blocking(move || Ok(Self::open_now(path))).await.unwrap_or_else(|error| Err(FolderError::io(&failed, error)))
+        Self::open_shard(path, Shard::default()).await
     }
 
-    fn open_now(path: PathBuf) -> Result<Self, FolderError> {
+    /// The same for one of several processes that share the folder, each with a shard of its own. Its manifest is
+    /// `manifest.INDEX-of-COUNT.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open); another process has it if it has the same shard.
+    pub async fn open_shard(path: impl Into<PathBuf>, shard: Shard) -> Result<Self, FolderError> {
+        let path = path.into();
+        let failed = path.clone();
+        let opened = blocking(move || Ok(Self::open_now(path, shard))).await;
+        opened.unwrap_or_else(|error| Err(FolderError::io(&failed, error)))
+    }
+
+    fn open_now(path: PathBuf, shard: Shard) -> Result<Self, FolderError> {
         let failed = |error| FolderError::io(&path, error);
         fs::create_dir_all(&path).map_err(failed)?;
-        let lock_path = path.join(LOCK);
+        // Never deleted, so that all lock the same.
+        let lock_path = path.join(format!(".aignostics{}.lock", shard.infix()));
         let unlocked = |error| FolderError::io(&lock_path, error);
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(unlocked)?;
         match lock.try_lock() {
@@ -53,18 +64,14 @@ impl ResultFolder {
             Err(TryLockError::Error(error)) => return Err(unlocked(error)),
         }
         probe(&path).map_err(failed)?;
-        let manifest = path.join(MANIFEST);
-        let failed = |error| FolderError::io(&manifest, error);
-        let (entries, whole) = match fs::read_to_string(&manifest) {
-            Ok(text) => {
-                // Whether it can be written shows now, not when the first file is there.
-                OpenOptions::new().append(true).open(&manifest).map_err(failed)?;
-                parse(&text).map_err(|(line, source)| FolderError::malformed(&manifest, line, source))?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), 0),
-            Err(error) => return Err(failed(error)),
-        };
-        Ok(Self { path, entries, manifest: None, whole, _lock: lock })
+        let manifest_path = path.join(format!("manifest{}.jsonl", shard.infix()));
+        let (entries, whole) = read(&manifest_path)?;
+        if whole > 0 {
+            // Whether it can be written shows now, not when the first file is there.
+            let opened = OpenOptions::new().append(true).open(&manifest_path);
+            opened.map_err(|error| FolderError::io(&manifest_path, error))?;
+        }
+        Ok(Self { path, shard, manifest_path, entries, manifest: None, whole, _lock: lock })
     }
 
     /// Where the folder is.
@@ -72,22 +79,34 @@ impl ResultFolder {
         &self.path
     }
 
-    /// Creates a subfolder for each of `names`, as [`escape`] gives it.
+    /// The share of the work that it was opened for.
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// A file in the folder, in a subfolder for each of `names` but the last.
+    pub fn target(&self, names: impl IntoIterator<Item = impl Into<String>>) -> Target {
+        Target::within(&self.path, names)
+    }
+
+    /// How many bytes there is room for; `None` where the system does not say.
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: one cannot be created, or two names differ only in case, which not every
-    /// file system keeps apart.
+    /// [`FolderError`]: the file system cannot be asked.
+    pub async fn room(&self) -> Result<Option<u64>, FolderError> {
+        let path = self.path.clone();
+        blocking(move || room(&path)).await.map_err(|error| FolderError::io(&self.path, error))
+    }
+
+    /// Creates a subfolder for each of `names`, as [`safe_names`] gives it.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: one cannot be created.
     pub async fn reserve(&self, names: &[&str]) -> Result<(), FolderError> {
-        let mut taken = HashMap::new();
-        let mut folders = Vec::new();
-        for name in names {
-            let folder = escape(name);
-            if let Some(other) = taken.insert(folder.to_lowercase(), *name) {
-                return Err(FolderError::collision(&self.path, other, name));
-            }
-            folders.push(self.path.join(folder));
-        }
+        let names: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
+        let folders: Vec<_> = safe_names(&names).into_iter().map(|name| self.path.join(name)).collect();
         let create = move || {
             for folder in folders {
                 if let Err(error) = fs::create_dir_all(&folder).and_then(|()| probe(&folder)) {
@@ -99,13 +118,16 @@ impl ResultFolder {
         blocking(create).await.unwrap_or_else(|error| Err(FolderError::io(&self.path, error)))
     }
 
-    /// Records a file that was just verified.
+    /// Records a file that is in its place, unless the manifest says all of that already.
     ///
     /// # Errors
     ///
     /// [`FolderError`]: the manifest cannot be written.
     pub async fn record(&mut self, entry: ManifestEntry) -> Result<(), FolderError> {
-        let (path, whole, open) = (self.path.join(MANIFEST), self.whole, self.manifest.take());
+        if self.entries.get(&entry.file).is_some_and(|known| entry.is_known_by(known)) {
+            return Ok(());
+        }
+        let (path, whole, open) = (self.manifest_path.clone(), self.whole, self.manifest.take());
         let (failed, line) = (path.clone(), entry.line());
         let append = move || {
             let mut file = if let Some(file) = open {
@@ -131,13 +153,14 @@ impl ResultFolder {
     ///
     /// [`FolderError`]: the manifest cannot be written; the appended one is still there then.
     pub async fn finish(self) -> Result<PathBuf, FolderError> {
-        let manifest = self.path.join(MANIFEST);
-        let target = manifest.clone();
+        let manifest = self.manifest_path.clone();
         let rewrite = move || {
             let present = self.entries.values().filter(|entry| entry.is_present_in(&self.path));
-            let mut part = create_part(&target)?;
+            let mut part = builder().tempfile_in(&self.path)?;
             part.write_all(present.map(ManifestEntry::line).collect::<String>().as_bytes())?;
-            publish(part, &target)
+            part.as_file().sync_all()?;
+            part.persist(&self.manifest_path).map_err(|error| error.error)?;
+            sync_folder(&self.path)
         };
         match blocking(rewrite).await {
             Ok(()) => Ok(manifest),
@@ -146,14 +169,33 @@ impl ResultFolder {
     }
 }
 
+/// Files that are on their way to a name.
+fn builder() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".part");
+    // The permissions that any new file gets, not those of a temporary one; the umask takes its share.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
+}
+
 /// Finds out whether files can be written into a folder, and whether there is any room.
 fn probe(folder: &Path) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(folder)?;
+    let mut file = builder().tempfile_in(folder)?;
     file.write_all(&[0; 4096])?;
     file.as_file().sync_all()
 }
 
-type Entries = BTreeMap<String, ManifestEntry>;
+/// What a manifest says, if there is one, and how long it is without a last line that a crash cut off.
+pub(crate) fn read(manifest: &Path) -> Result<(Entries, u64), FolderError> {
+    match fs::read_to_string(manifest) {
+        Ok(text) => parse(&text).map_err(|(line, source)| FolderError::malformed(manifest, line, source)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Entries::new(), 0)),
+        Err(error) => Err(FolderError::io(manifest, error)),
+    }
+}
+
+pub(crate) type Entries = BTreeMap<String, ManifestEntry>;
 
 /// The entries of a manifest, and how long it is without a last line that a crash cut off; or the
 /// number of a line that is no entry.

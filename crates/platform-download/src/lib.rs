@@ -1,9 +1,10 @@
 //! Files over signed URLs: verified when they arrive, or not there at all.
 //!
-//! A file under its final name is complete and has the checksum that was stated for it: bytes go to
-//! a `.part` file beside it, which is checked, synchronised and renamed. [`Downloader`] fetches what
-//! a [`Source`] resolves to, a [`ResultFolder`] holds files with a manifest of them, an [`Uploader`]
-//! sends files to a [`Bucket`], which lists, finds and deletes objects, and a [`UrlSigner`] signs the URLs for all that.
+//! A file under its final name is complete and has the checksum that was stated for it: bytes go to a `.part` file beside
+//! it, which is checked, synchronised and renamed. A [`Downloader`] fetches what a [`Source`] resolves to, in several parts at
+//! a time, and goes on with what is there when it was interrupted; a [`ResultFolder`] holds files with a manifest of them,
+//! which [`verify()`] compares them with. An [`Uploader`] sends files to a [`Bucket`], which lists, finds and deletes objects,
+//! and a [`UrlSigner`] signs the URLs for all that.
 //!
 //! This crate knows neither runs nor applications.
 //!
@@ -15,7 +16,7 @@
 //!
 //! ```no_run
 //! use auth_http::HttpClient;
-//! use platform_download::{Downloader, Expected, SignedUrl, Source};
+//! use platform_download::{Downloader, Expected, SignedUrl, Source, Target};
 //!
 //! #[derive(Debug)]
 //! struct Fixed(SignedUrl);
@@ -28,35 +29,58 @@
 //! }
 //!
 //! # async fn example(signed: SignedUrl) -> Result<(), Box<dyn std::error::Error>> {
-//! let downloader = Downloader::new(HttpClient::builder().without_decompression().build()?);
+//! let http = HttpClient::builder().without_decompression().build()?;
+//! let downloader = Downloader::builder(http).with_workers(8).build()?;
 //! let expected = Expected::new("yZRlqg==".parse()?).with_bytes(11);
-//! downloader.fetch(&Fixed(signed), expected, "results/hello.txt".as_ref(), &|bytes| println!("+{bytes}")).await?;
+//! let target = Target::within("results", ["hello.txt"]);
+//! let outcome = downloader.fetch(&Fixed(signed), expected, &target, &|progress| println!("{progress:?}")).await?;
+//! println!("{} bytes, {:?}, SHA-256 {}", outcome.bytes, outcome.verification, outcome.sha256);
 //! # Ok(()) }
 //! ```
 
+mod answer;
 mod bucket;
 mod checksum;
+mod digest;
 mod download;
 mod error;
+mod fetch;
 mod folder;
 mod manifest;
 mod name;
+mod part;
+mod pattern;
+mod plan;
+mod progress;
 mod retry;
+mod shard;
 mod signer;
+mod source;
 #[cfg(feature = "object-store")]
 mod store;
+mod target;
 mod upload;
+mod verify;
+mod writer;
 
 pub use auth_http::SignedUrl;
 pub use bucket::{Bucket, BucketError, Deleted, Deletion, ObjectEntry};
 pub use checksum::{Crc32c, Crc32cError};
-pub use download::{Downloader, Expected, Outcome, Source};
+pub use digest::{Sha256, Sha256Error};
+pub use download::{Downloader, DownloaderBuilder, DownloaderError, Outcome, Verification};
 pub use error::{DownloadError, FolderError};
 pub use folder::ResultFolder;
-pub use manifest::ManifestEntry;
-pub use name::{escape, extension};
+pub use manifest::{ManifestEntry, Origin};
+pub use name::{apart, escape, extension, safe_names, unescape};
+pub use pattern::{Pattern, PatternError};
+pub use plan::Queue;
+pub use progress::{Meter, Progress, Totals};
 pub use retry::RetryPolicy;
+pub use shard::{Shard, ShardError};
 pub use signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
+pub use source::{Expected, Source};
 #[cfg(feature = "object-store")]
 pub use store::{Store, StoreError, Stored};
+pub use target::Target;
 pub use upload::{Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded, Uploader};
+pub use verify::{FileCheck, FileState, FolderCheck, verify};

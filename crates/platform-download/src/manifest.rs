@@ -1,43 +1,105 @@
 use std::path::{Component, Path};
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::Crc32c;
+use crate::{Crc32c, Outcome, Sha256, Verification};
 
-/// One verified file of a [`ResultFolder`](crate::ResultFolder): a line of its manifest.
+/// Where a file comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[expect(clippy::exhaustive_structs, reason = "whoever records a file knows all of it")]
+pub struct Origin {
+    /// The run that made the file.
+    pub run: String,
+    /// The application that the run was of.
+    pub application: String,
+    /// The version of the application.
+    pub version: String,
+    /// The item of the run, as its submitter named it.
+    pub item: String,
+    /// The artifact of the item, as the application named it.
+    pub artifact: String,
+}
+
+/// One file of a [`ResultFolder`](crate::ResultFolder): a line of its manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct ManifestEntry {
-    /// The run that made the file.
-    pub run: String,
-    /// The item of the run, as its submitter named it.
-    pub item: String,
-    /// The artifact of the item.
-    pub artifact: String,
+    /// Where the file comes from, with its original names.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// Where the file lies, relative to the manifest, with `/` between folders.
     pub file: String,
     /// The length of the file.
     pub bytes: u64,
     /// The checksum of the file.
     pub crc32c: Crc32c,
+    /// The digest of the file.
+    pub sha256: Sha256,
+    /// What the checksum was compared with.
+    pub verification: Verification,
+    /// When that was done, in seconds.
+    #[serde(with = "rfc3339")]
+    pub at: SystemTime,
+    /// The entity tag that the object had in the storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// The generation that the object had in the storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
 }
 
 impl ManifestEntry {
-    /// An entry for a file.
-    pub fn new(run: &str, item: &str, artifact: &str, file: &str, bytes: u64, crc32c: Crc32c) -> Self {
-        let [run, item, artifact, file] = [run, item, artifact, file].map(str::to_owned);
-        Self { run, item, artifact, file, bytes, crc32c }
+    /// An entry for a file that has just come, or was there.
+    pub fn new(origin: Origin, file: impl Into<String>, outcome: &Outcome, at: SystemTime) -> Self {
+        let Outcome { bytes, crc32c, sha256, verification, etag, generation, .. } = outcome.clone();
+        Self { origin, file: file.into(), bytes, crc32c, sha256, verification, at, etag, generation }
+    }
+
+    /// Whether an entry for the same file says all that this one says.
+    pub(crate) fn is_known_by(&self, other: &Self) -> bool {
+        (&self.origin, &self.sha256, self.bytes) == (&other.origin, &other.sha256, other.bytes)
     }
 
     pub(crate) fn line(&self) -> String {
-        #[expect(clippy::expect_used, reason = "strings, numbers and a checksum are always JSON")]
+        #[expect(clippy::expect_used, reason = "strings, numbers and checksums are always JSON")]
         let json = serde_json::to_string(self).expect("an entry is always JSON");
         json + "\n"
     }
 
+    /// Whether the file lies in the folder of the manifest.
+    pub(crate) fn is_inside(&self) -> bool {
+        let mut parts = Path::new(&self.file).components();
+        !self.file.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+    }
+
     /// Whether the file is still in `folder`, as long as it was.
     pub(crate) fn is_present_in(&self, folder: &Path) -> bool {
-        let inside = Path::new(&self.file).components().all(|part| matches!(part, Component::Normal(_)));
-        inside && folder.join(&self.file).metadata().is_ok_and(|found| found.is_file() && found.len() == self.bytes)
+        let found = || folder.join(&self.file).symlink_metadata();
+        self.is_inside() && found().is_ok_and(|found| found.is_file() && found.len() == self.bytes)
+    }
+}
+
+/// Whether a file of this name is a manifest: that of a folder, or of a share of the work.
+pub(crate) fn is_manifest(name: &str) -> bool {
+    let infix = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl"));
+    infix.is_some_and(|infix| infix.is_empty() || infix.starts_with('.'))
+}
+
+/// Moments as RFC 3339 writes them, in UTC.
+mod rfc3339 {
+    use super::{SystemTime, Timestamp};
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+    pub(super) fn serialize<S: Serializer>(moment: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        let moment = Timestamp::try_from(*moment).map_err(ser::Error::custom)?;
+        let seconds = Timestamp::from_second(moment.as_second()).map_err(ser::Error::custom)?;
+        serializer.collect_str(&seconds)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse::<Timestamp>().map(SystemTime::from).map_err(de::Error::custom)
     }
 }

@@ -1,9 +1,13 @@
 //! Names that any file system can hold, made of names that none need hold.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sha2::{Digest, Sha256};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::Sha256;
+use crate::manifest::is_manifest;
 
 /// What some file system cannot hold in a name or takes for something else, and the `%` itself, so
 /// that the way back is unambiguous.
@@ -15,11 +19,15 @@ fn is_unsafe(character: char) -> bool {
 const LONGEST: usize = 200;
 /// So much of a name that is too long is kept, before its hash.
 const KEPT: usize = 160;
+/// What stands before a hash. No name is encoded to it.
+const MARK: &str = "%~";
+/// So many bytes of a hash stand for a name that is too long, and for one that another is like.
+const HASHES: (usize, usize) = (16, 8);
 
 /// A name for one file or folder that stands for `name`: percent-encoded where need be, never
 /// empty, `.` or `..`, never hidden, never a path, never too long. Different names give different
-/// ones, and percent-decoding gives the name back, unless it was empty (`%`) or too long (`…%~` and
-/// part of its SHA-256).
+/// ones, and [`unescape`] gives the name back, unless it was too long: then it ends with `%~` and
+/// part of its SHA-256.
 ///
 /// ```
 /// assert_eq!(platform_download::escape("Präparat 1.tiff"), "Präparat 1.tiff");
@@ -54,21 +62,80 @@ pub fn escape(name: &str) -> String {
     if safe.len() > LONGEST {
         let kept = (0..=KEPT).rev().find(|end| safe.is_char_boundary(*end)).unwrap_or_default();
         safe.truncate(kept);
-        safe.push_str("%~");
-        safe.extend(Sha256::digest(name).iter().take(16).map(|byte| format!("{byte:02x}")));
+        safe.push_str(&hash(name, HASHES.0));
     }
     safe
 }
 
-/// The device names of Windows, with or without an ending, and the name of the manifest.
+/// The mark and the beginning of the SHA-256 of a text.
+fn hash(text: &str, bytes: usize) -> String {
+    let digest = Sha256::of(text.as_bytes());
+    digest.as_bytes().iter().take(bytes).fold(MARK.to_owned(), |hash, byte| format!("{hash}{byte:02x}"))
+}
+
+/// The name that [`escape`] or [`safe_names`] made this one of; `None` if it was too long, or this is none of theirs.
+///
+/// ```
+/// assert_eq!(platform_download::unescape("tissue%3Aheatmap").as_deref(), Some("tissue:heatmap"));
+/// ```
+pub fn unescape(safe: &str) -> Option<String> {
+    if safe == "%" {
+        return Some(String::new());
+    }
+    let name = match safe.split_once(MARK) {
+        Some((name, hash)) if hash.len() == 2 * HASHES.1 => name,
+        Some(_) => return None,
+        None => safe,
+    };
+    let name = if name == "%" { "" } else { name };
+    percent_decode_str(name).decode_utf8().ok().map(Cow::into_owned)
+}
+
+/// Names for files or folders that lie side by side: as [`escape`] gives them, but those that some file system would take
+/// for the same – for their case, or as Unicode writes a letter in several ways – all get `%~` and part of the SHA-256 of
+/// what tells them apart. So a name depends on the set of names, but not on their order.
+///
+/// Each is given with what tells it apart from another with the very same name: an id, or the name itself.
+///
+/// ```
+/// let names = platform_download::safe_names(&[("Slide", "Slide"), ("slide", "slide"), ("other", "other")]);
+/// assert!(names[0].starts_with("Slide%~") && names[1].starts_with("slide%~") && names[2] == "other");
+/// ```
+pub fn safe_names(names: &[(&str, &str)]) -> Vec<String> {
+    let escaped: Vec<String> = names.iter().map(|(name, _)| escape(name)).collect();
+    let mut alike: HashMap<String, u32> = HashMap::new();
+    for name in &escaped {
+        *alike.entry(folded(name)).or_default() += 1;
+    }
+    let distinct = |(safe, (_, identity)): (String, &(&str, &str))| {
+        if alike.get(&folded(&safe)).is_some_and(|count| *count > 1) { apart(safe, identity) } else { safe }
+    };
+    escaped.into_iter().zip(names).map(distinct).collect()
+}
+
+/// A name that [`escape`] gave, with part of the SHA-256 of what tells it apart from others that may be like it.
+pub fn apart(safe: String, identity: &str) -> String {
+    safe + &hash(identity, HASHES.1)
+}
+
+/// What two names have in common that some file system takes for the same. Both ways of changing case are needed: some
+/// letters have no upper case of their own.
+fn folded(name: &str) -> String {
+    name.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkd().collect()
+}
+
+/// The device names of Windows, with or without an ending, and the names of manifests.
 fn is_reserved(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
-    let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(|number| matches!(number.as_bytes(), [b'1'..=b'9']));
-    name.eq_ignore_ascii_case("manifest.jsonl")
-        || matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL")
+    let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(|number| DEVICES.contains(&number));
+    is_manifest(&name.to_ascii_lowercase())
+        || matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
         || numbered("COM")
         || numbered("LPT")
 }
+
+/// The numbers of devices; Windows takes the superscript digits for digits.
+const DEVICES: [&str; 13] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³"];
 
 /// The usual ending of files of a media type (RFC 6838), with its dot; `.bin` if there is none.
 ///
@@ -95,8 +162,8 @@ pub fn extension(media_type: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use percent_encoding::percent_decode_str;
-    use proptest::prelude::*;
+    use std::collections::HashSet;
+    use std::path::{Component, Path};
 
     use super::*;
 
@@ -116,7 +183,9 @@ mod tests {
             ("CON", "%43ON"),
             ("com1.tiff", "%63om1.tiff"),
             ("common", "common"),
+            ("com².txt", "%63om².txt"),
             ("manifest.jsonl", "%6Danifest.jsonl"),
+            ("Manifest.0-of-4.jsonl", "%4Danifest.0-of-4.jsonl"),
             ("slide.tiff", "slide.tiff"),
         ] {
             assert_eq!(escape(name), expected, "{name:?}");
@@ -130,16 +199,91 @@ mod tests {
         assert_eq!(escape(&"x".repeat(200)), "x".repeat(200));
     }
 
-    proptest! {
-        #[test]
-        fn escaping_is_reversible_and_never_a_path(name in any::<String>()) {
-            let safe = escape(&name);
-            prop_assert!(!safe.contains(['/', '\\', '\0']) && !safe.starts_with('.') && !safe.is_empty());
-            prop_assert!(safe.len() <= 200);
-            prop_assume!(!safe.contains("%~"));
-            let back = percent_decode_str(&safe).decode_utf8().unwrap();
-            let back = if safe == "%" { "".into() } else { back };
-            prop_assert_eq!(back, name);
+    #[test]
+    fn names_that_some_file_system_takes_for_the_same_are_kept_apart_in_any_order() {
+        let alike = [
+            ["Slide", "slide"],
+            ["stra\u{df}e", "STRASSE"],
+            ["caf\u{e9}", "cafe\u{301}"],
+            ["\u{212a}", "k"],
+            ["\u{17f}", "S"],
+            ["\u{130}", "i\u{307}"],
+        ];
+        for [one, other] in alike {
+            let forth = safe_names(&[(one, one), (other, other), ("third", "third")]);
+            let back = safe_names(&[("third", "third"), (other, other), (one, one)]);
+            assert_ne!(folded(&forth[0]), folded(&forth[1]), "{one} {other}");
+            assert_eq!(forth, back.into_iter().rev().collect::<Vec<_>>());
+            assert_eq!([&forth[0], &forth[1]].map(|name| unescape(name).unwrap()), [one, other]);
+            assert_eq!(forth[2], "third");
+        }
+        let same = safe_names(&[("areas", "id-1"), ("areas", "id-2")]);
+        assert!(same[0] != same[1] && same.iter().all(|name| unescape(name).unwrap() == "areas"), "{same:?}");
+    }
+
+    /// A name as an attacker or an unlucky user makes it.
+    fn hostile(random: &mut fastrand::Rng) -> String {
+        const PARTS: [&str; 26] = [
+            "..",
+            "/",
+            "\\",
+            "\0",
+            ".",
+            "%",
+            "%~",
+            "%2E",
+            ":",
+            " ",
+            "CON",
+            "com1",
+            "LPT\u{b9}",
+            "manifest.jsonl",
+            "C:\\",
+            "~",
+            "\u{202e}",
+            "\u{df}",
+            "e\u{301}",
+            "\u{e9}",
+            "a",
+            "A",
+            "b",
+            "\u{212a}",
+            "\r\n",
+            "\u{1f9ec}",
+        ];
+        let mut name = String::new();
+        for _ in 0..random.usize(0..6) {
+            match random.u8(..) {
+                0..8 => name.extend(std::iter::repeat_n('x', random.usize(100..250))),
+                8..40 => name.extend(std::iter::repeat_with(|| random.char(..)).take(3)),
+                _ => name.push_str(PARTS[random.usize(..PARTS.len())]),
+            }
+        }
+        name
+    }
+
+    #[test]
+    fn a_hundred_thousand_hostile_names_stay_inside_come_back_and_never_collide() {
+        let mut random = fastrand::Rng::with_seed(49);
+        let mut all = 0;
+        while all < 100_000 {
+            let names: HashSet<String> = std::iter::repeat_with(|| hostile(&mut random)).take(500).collect();
+            let given: Vec<_> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+            let safe = safe_names(&given);
+            let mut folds = HashSet::new();
+            for (name, safe) in names.iter().zip(&safe) {
+                let components: Vec<_> = Path::new(safe).components().collect();
+                assert!(matches!(components[..], [Component::Normal(_)]), "{name:?} {safe:?}");
+                assert!(!safe.contains(['/', '\\', '\0', ':']) && !safe.starts_with('.') && !safe.is_empty());
+                assert!(!safe.ends_with(['.', ' ']) && !is_reserved(safe) && safe.len() <= 220, "{safe:?}");
+                assert!(folds.insert(folded(safe)), "{safe:?} is taken");
+                match unescape(safe) {
+                    Some(back) => assert_eq!(&back, name),
+                    // The manifest has it.
+                    None => assert!(escape(name).contains(MARK), "{name:?} is not too long"),
+                }
+            }
+            all += names.len();
         }
     }
 }

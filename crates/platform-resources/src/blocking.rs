@@ -281,7 +281,7 @@ impl Documents {
     /// # Errors
     ///
     /// Those of its twin, or [`Error::is_inside_runtime`].
-    pub fn download(&self, name: &str, target: &std::path::Path) -> Result<u64, Error> {
+    pub fn download(&self, name: &str, target: &std::path::Path) -> Result<crate::Outcome, Error> {
         run(&self.runtime, self.inner.download(name, target))
     }
 }

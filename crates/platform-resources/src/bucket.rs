@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use auth_core::Clock;
 use auth_http::HttpClient;
-use platform_download::{Bucket, UrlSigner};
+use platform_download::{Bucket, Downloader, UrlSigner};
 
 use crate::{BucketSettings, Client, Error};
 
@@ -10,13 +10,16 @@ use crate::{BucketSettings, Client, Error};
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     pub(crate) http: HttpClient,
+    /// What all downloads of a client share, unless they bring their own.
+    pub(crate) downloader: Downloader,
     settings: BucketSettings,
     clock: Arc<dyn Clock>,
 }
 
 impl Storage {
     pub(crate) fn new(http: HttpClient, settings: BucketSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { http, settings, clock }
+        let downloader = Downloader::new(http.clone());
+        Self { http, downloader, settings, clock }
     }
 }
 
@@ -30,7 +33,7 @@ impl Client {
     /// neither http nor https.
     pub async fn bucket(&self) -> Result<Bucket, Error> {
         let organization = self.me().await?.organization;
-        let Storage { http, settings, clock } = &self.storage;
+        let Storage { http, settings, clock, .. } = &self.storage;
         let signer = UrlSigner::hmac(
             &settings.endpoint,
             &settings.region,

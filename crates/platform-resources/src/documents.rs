@@ -62,17 +62,19 @@ impl Documents {
         self.client.core.fetch(operation, Group::Version).await
     }
 
-    /// Fetches a document into a file, in the place of what was there, whole or not at all; its length. The platform states no
-    /// checksum for documents.
+    /// Fetches a document into a file, in the place of what was there, whole or not at all. The platform states no checksum for
+    /// documents: what comes is compared with that of the storage, if it has one.
     ///
     /// # Errors
     ///
     /// [`Error::download`]: the document could not be fetched or written.
     #[cfg(feature = "download")]
-    pub async fn download(&self, name: &str, target: &std::path::Path) -> Result<u64, Error> {
+    pub async fn download(&self, name: &str, target: &std::path::Path) -> Result<platform_download::Outcome, Error> {
+        use platform_download::{Expected, Target};
+
         let source = DocumentSource { documents: self, name };
-        let downloader = platform_download::Downloader::new(self.client.storage.http.clone());
-        Ok(downloader.fetch_unverified(&source, target, &|_| {}).await?)
+        let downloader = &self.client.storage.downloader;
+        Ok(downloader.fetch(&source, Expected::unknown(), &Target::from(target), &|_| {}).await?)
     }
 
     /// The bytes of a document, up to 64 MiB of them. The platform states no checksum for documents.

@@ -1,37 +1,66 @@
-//! Following a run, and downloading its artifacts as they are made.
+//! Downloading the artifacts of a run, as they are made.
 
 mod artifact;
+mod layout;
 mod report;
+mod selection;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use platform_api::models::{ArtifactOutput, Item, ItemId};
-use platform_download::{Downloader, ResultFolder};
+use platform_api::models::{ArtifactOutput, Item, ItemId, Run};
+use platform_download::{Downloader, FolderError, Meter, Queue, ResultFolder};
 
 use crate::run::poll::{Poll, Snapshot};
 use crate::{Error, ItemOutcome, RunHandle};
 use artifact::{Fetched, Planned, fetch};
+use layout::Names;
 
-pub use report::{ArtifactReport, Event, ItemReport, RunReport};
+pub use layout::Layout;
+pub use report::{ArtifactReport, Event, FileEvent, FileProgress, ItemReport, RunReport};
+pub use selection::Selection;
 
-/// How many files are fetched at a time.
-const WORKERS: usize = 4;
+/// The keys under which artifacts state their checksum.
+const CHECKSUM_KEYS: [&str; 2] = ["checksum_base64_crc32c", "checksum_crc32c"];
 
-/// A download of a run's results into a folder, laid out by item and artifact. What is in the folder
-/// already, as the platform states it, is not fetched.
+/// A download of a run's results into a folder. What is in the folder already, as the platform states it, is not fetched;
+/// what was interrupted goes on.
 pub struct RunDownload {
     run: RunHandle,
     folder: ResultFolder,
+    downloader: Downloader,
+    selection: Selection,
+    layout: Layout,
+    checksum_keys: Vec<String>,
     observer: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 impl RunHandle {
-    /// Prepares to download the results of the run into `folder`.
+    /// Prepares to download the results of the run into `folder`: all of them, or the share that the folder was
+    /// [opened for](ResultFolder::open_shard).
+    ///
+    /// ```no_run
+    /// use platform_resources::{Client, ResultFolder};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// // The third of eight tasks of an array, which share the folder and do not talk to each other.
+    /// let folder = ResultFolder::open_shard("results", Shard::new(2, 8)?).await?;
+    /// let report = client.run("run-1").download(folder).follow().await?;
+    /// println!("complete: {}, verified: {}", report.is_complete(), report.is_verified());
+    /// # Ok(()) }
+    /// ```
     pub fn download(&self, folder: ResultFolder) -> RunDownload {
-        RunDownload { run: self.clone(), folder, observer: Arc::new(|_| {}) }
+        RunDownload {
+            run: self.clone(),
+            folder,
+            downloader: self.client.storage.downloader.clone(),
+            selection: Selection::default(),
+            layout: Layout::default(),
+            checksum_keys: CHECKSUM_KEYS.map(str::to_owned).into(),
+            observer: Arc::new(|_| {}),
+        }
     }
 }
 
@@ -49,103 +78,170 @@ impl RunDownload {
         self
     }
 
-    /// Follows the run until it has ended, and downloads what is finished as it is finished.
+    /// Only what `selection` selects. Everything, unless something is said.
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    /// Where files lie in the folder: in a folder for each item, unless something is said.
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// By this downloader, which has its own limits; other downloads by it share them.
+    /// [`Client::storage_http`](crate::Client::storage_http) is what it should send with.
+    pub fn with_downloader(mut self, downloader: Downloader) -> Self {
+        self.downloader = downloader;
+        self
+    }
+
+    /// The keys of an artifact's metadata under which its CRC32C is looked for, in this order.
+    pub fn with_checksum_keys(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.checksum_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Downloads what is finished now.
     ///
-    /// One file that cannot be had does not stop the others: the report names it. When the future is
-    /// dropped, no incomplete file is left under a final name, and a later call goes on from there.
-    /// A platform that is not reached, is at fault, or does not know a run yet that was just
-    /// submitted, is asked again for a while.
+    /// One file that cannot be had does not stop the others: the report names it. When the future is dropped, no incomplete
+    /// file is left under a final name, and a later call goes on from there.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked how far the run is.
-    pub async fn follow(mut self) -> Result<RunReport, Error> {
-        let (run, observer) = (self.run.clone(), self.observer.clone());
-        let downloader = Downloader::new(run.client.storage.http.clone());
-        let mut plan = Plan {
-            report: RunReport::new(&run.id),
-            seen: HashSet::new(),
-            names: HashSet::new(),
-            queue: VecDeque::new(),
-        };
+    /// The platform could not be asked how far the run is, or the folder has no room for what is to be fetched.
+    pub async fn fetch(self) -> Result<RunReport, Error> {
+        self.run(false).await
+    }
+
+    /// Follows the run until it has ended, and downloads what is finished as it is finished.
+    ///
+    /// A platform that is not reached, is at fault, or does not know a run yet that was just submitted, is asked again for a
+    /// while. Otherwise as [`fetch`](Self::fetch).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fetch`](Self::fetch).
+    pub async fn follow(self) -> Result<RunReport, Error> {
+        self.run(true).await
+    }
+
+    async fn run(mut self, follow: bool) -> Result<RunReport, Error> {
+        let mut plan = Plan::new(&self.run);
+        let meter = Meter::default();
+        let (run, downloader, observer) = (self.run.clone(), self.downloader.clone(), self.observer.clone());
         let mut active = FuturesUnordered::new();
         let mut poll = Poll::new(run.clone());
         let mut asked = Box::pin(poll.clone().ask(0));
         let mut ended = false;
         loop {
-            while active.len() < WORKERS
-                && let Some(planned) = plan.queue.pop_front()
+            while active.len() < downloader.workers()
+                && let Some(planned) = plan.queue.pop()
             {
-                active.push(fetch(&run, &downloader, planned, &*observer));
+                active.push(Box::pin(fetch(&run, &downloader, planned, &meter, &*observer)));
             }
             tokio::select! {
-                Some(fetched) = active.next() => self.record(fetched, &mut plan.report).await,
+                Some(fetched) = active.next() => self.record(fetched, &mut plan).await,
                 snapshot = &mut asked, if !ended => {
                     let snapshot = snapshot?;
-                    ended = snapshot.ended();
-                    poll.learn(plan.add(&snapshot, self.folder.path(), &*observer));
+                    ended = snapshot.ended() || !follow;
+                    let first = plan.about.is_none();
+                    let new = self.plan(&mut plan, &snapshot, &meter);
+                    if first {
+                        self.check_room(&plan).await?;
+                    }
+                    poll.learn(new);
                     asked.set(poll.clone().ask(plan.seen.len()));
                 }
                 else => break,
             }
         }
+        observer(Event::Progress(meter.totals()));
         if plan.report.manifest.is_ok() {
             plan.report.manifest = self.folder.finish().await;
         }
         Ok(plan.report)
     }
 
-    async fn record(&mut self, fetched: Fetched, report: &mut RunReport) {
-        let item = &mut report.items[fetched.item];
-        if let Some(entry) = fetched.entry(&self.run.id, &item.external_id)
-            && let Err(error) = self.folder.record(entry).await
-        {
-            report.manifest = Err(error);
-        }
-        report.items[fetched.item].artifacts.push(fetched.report);
-    }
-}
-
-/// What is known of a run, and what is still to be fetched.
-struct Plan {
-    report: RunReport,
-    seen: HashSet<ItemId>,
-    names: HashSet<String>,
-    queue: VecDeque<Planned>,
-}
-
-impl Plan {
-    /// Adds what has ended since; whether there was any.
-    fn add(&mut self, snapshot: &Snapshot, folder: &std::path::Path, observer: &(dyn Fn(Event) + Send + Sync)) -> bool {
-        let known = self.seen.len();
+    /// Plans what has ended since; whether there was any.
+    fn plan(&self, plan: &mut Plan, snapshot: &Snapshot, meter: &Meter) -> bool {
+        let known = plan.seen.len();
+        plan.report.learn(&snapshot.run);
+        plan.about = Some(snapshot.run.clone());
+        let mut names = None;
         for item in &snapshot.items {
             let over = ItemOutcome::of(item) != ItemOutcome::InProgress || snapshot.ended();
-            if over && self.seen.insert(item.item_id.clone()) {
-                self.add_item(item, folder, observer);
+            if !over || !plan.seen.insert(item.item_id.clone()) {
+                continue;
             }
+            if !self.folder.shard().has(&item.external_id) || !self.selection.has_item(&item.external_id) {
+                plan.report.left_out += 1;
+                continue;
+            }
+            // All items of a run are known from its submission on, so that the names are the same in every call.
+            let names = names.get_or_insert_with(|| Names::new(&self.layout, &self.run.id, &snapshot.items));
+            self.plan_item(plan, item, names, meter);
         }
-        self.report.learn(&snapshot.run);
-        observer(Event::Items { ended: self.seen.len(), all: self.report.item_count });
-        self.seen.len() > known
+        (self.observer)(Event::Items { ended: plan.seen.len(), all: plan.report.item_count });
+        plan.seen.len() > known
     }
 
-    fn add_item(&mut self, item: &Item, folder: &std::path::Path, observer: &(dyn Fn(Event) + Send + Sync)) {
-        let index = self.report.items.len();
+    fn plan_item(&self, plan: &mut Plan, item: &Item, names: &Names<'_>, meter: &Meter) {
+        let index = plan.report.items.len();
         let mut report = ItemReport::of(item);
         let (mut files, mut bytes) = (0, 0);
-        for artifact in item.output_artifacts.iter().filter(|artifact| artifact.output == ArtifactOutput::Available) {
-            match Planned::of(index, item, artifact, folder, &mut self.names) {
+        let available = item.output_artifacts.iter().filter(|artifact| artifact.output == ArtifactOutput::Available);
+        let wanted: Vec<_> = available.filter(|artifact| self.selection.has_artifact(artifact)).collect();
+        for (artifact, target) in wanted.iter().zip(names.of(item, &wanted)) {
+            let target = self.folder.target(target);
+            match Planned::of(index, item, artifact, target, &self.checksum_keys) {
                 Ok(planned) => {
                     files += 1;
                     bytes += planned.expected.bytes().unwrap_or_default();
-                    self.queue.push_back(planned);
+                    meter.plan(planned.expected.bytes());
+                    plan.queue.push(planned.expected.bytes().unwrap_or_default(), planned);
                 }
                 Err(error) => {
                     report.artifacts.push(ArtifactReport { name: artifact.name.clone(), outcome: Err(error.into()) });
                 }
             }
         }
-        self.report.items.push(report);
-        observer(Event::Planned { files, bytes });
+        plan.report.items.push(report);
+        (self.observer)(Event::Planned { files, bytes });
+    }
+
+    /// Whether there is room for what is waiting, apart from what is there.
+    async fn check_room(&self, plan: &Plan) -> Result<(), Error> {
+        let needed = plan.queue.iter().map(Planned::needed).sum();
+        match self.folder.room().await? {
+            Some(room) if room < needed => Err(FolderError::no_room(self.folder.path(), needed, room).into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn record(&mut self, fetched: Fetched, plan: &mut Plan) {
+        let item = &mut plan.report.items[fetched.item];
+        if let Some(about) = &plan.about
+            && let Some(entry) = fetched.entry(about, &item.external_id, self.run.client.core.clock().now())
+            && let Err(error) = self.folder.record(entry).await
+        {
+            plan.report.manifest = Err(error);
+        }
+        item.artifacts.push(fetched.report);
+    }
+}
+
+/// What is known of a run, and what is still to be fetched.
+struct Plan {
+    report: RunReport,
+    about: Option<Run>,
+    seen: HashSet<ItemId>,
+    queue: Queue<Planned>,
+}
+
+impl Plan {
+    fn new(run: &RunHandle) -> Self {
+        Self { report: RunReport::new(&run.id), about: None, seen: HashSet::new(), queue: Queue::default() }
     }
 }

@@ -51,6 +51,9 @@ enum Kind {
     Bucket(#[source] platform_download::SignError),
     #[cfg(feature = "download")]
     #[error(transparent)]
+    Folder(platform_download::FolderError),
+    #[cfg(feature = "download")]
+    #[error(transparent)]
     Download(platform_download::DownloadError),
     #[cfg(feature = "download")]
     #[error("the file cannot be read from the storage")]
@@ -116,6 +119,13 @@ impl From<ApiError> for Error {
 impl From<platform_download::SignError> for Error {
     fn from(error: platform_download::SignError) -> Self {
         Kind::Bucket(error).into()
+    }
+}
+
+#[cfg(feature = "download")]
+impl From<platform_download::FolderError> for Error {
+    fn from(error: platform_download::FolderError) -> Self {
+        Kind::Folder(error).into()
     }
 }
 
@@ -242,6 +252,15 @@ impl Error {
     pub fn api(&self) -> Option<&ApiError> {
         match &self.0 {
             Kind::Api(error) | Kind::Uncertain(error, _) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the folder for the results, if that is the reason.
+    #[cfg(feature = "download")]
+    pub fn folder(&self) -> Option<&platform_download::FolderError> {
+        match &self.0 {
+            Kind::Folder(error) => Some(error),
             _ => None,
         }
     }

@@ -52,15 +52,18 @@ pub use applications::Applications;
 pub use client::{BuildError, Client, ClientBuilder};
 pub use documents::Documents;
 #[cfg(feature = "download")]
-pub use download::{ArtifactReport, Event, ItemReport, RunDownload, RunReport};
+pub use download::{
+    ArtifactReport, Event, FileEvent, FileProgress, ItemReport, Layout, RunDownload, RunReport, Selection,
+};
 pub use error::{Error, UncertainSubmission};
 pub use health::Health;
 pub use outcome::{ArtifactOutcome, By, Done, ItemOutcome, RunOutcome};
 pub use pages::List;
 #[cfg(feature = "download")]
 pub use platform_download::{
-    Bucket, BucketError, Deleted, Deletion, DownloadError, FolderError, ObjectEntry, Outcome, ResultFolder, SignError,
-    Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded, Uploader,
+    Bucket, BucketError, Deleted, Deletion, DownloadError, Downloader, FolderError, ObjectEntry, Outcome, Pattern,
+    ResultFolder, Shard, SignError, Totals, Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded,
+    Uploader, Verification,
 };
 pub use run::{RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, Runs, SubmissionIntent, SubmissionJournal, SubmitOnce};

@@ -9,9 +9,12 @@
 //   {"accessTokenSeconds":4}       how long access tokens live from now on
 //   {"keys":["b","a"]}             publishes these keys and signs with the first; forgets all logins
 //   {"tls":{"key":…,"cert":…,"ca":…}}  listens for mutual TLS on another port too, and says so in its metadata
+//   {"assert":["alice",600]}       signs an assertion of who that is, for so many seconds, and says it
+//
+// Every answer also says how many tokens each grant brought ("grants"), and what the last request for one said ("form").
 //
 // It ends when stdin does, and so never outlives the test.
-import { generateKeyPairSync, randomUUID, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, randomUUID, sign, verify, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
@@ -22,6 +25,9 @@ console.info = console.warn = console.error;
 const { Provider, errors } = await import('oidc-provider');
 
 const AUDIENCE = 'https://platform.test';
+// What an agent gateway wants its tokens for.
+const GATEWAY = 'urn:sap:identity:application:provider:name:agent-gateway';
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
 
 const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -58,6 +64,7 @@ const clients = [
   {
     ...machine,
     client_id: 'machine-certificate',
+    grant_types: ['client_credentials', JWT_BEARER],
     token_endpoint_auth_method: 'tls_client_auth',
     tls_client_auth_san_dns: 'machine.test',
     tls_client_certificate_bound_access_tokens: true,
@@ -78,9 +85,37 @@ const mTLS = {
 };
 
 const resourceServer = (context, audience) => {
-  if (audience !== AUDIENCE) throw new errors.InvalidTarget();
+  if (audience !== AUDIENCE && audience !== GATEWAY) throw new errors.InvalidTarget();
   const jwt = { sign: { alg: 'RS256' } };
   return { audience, scope: 'runs:read', accessTokenFormat: 'jwt', accessTokenTTL: accessTokenSeconds, jwt };
+};
+
+// Assertions of who a user is, signed by somebody whom the provider trusts.
+const users = rsa();
+const part = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+const seconds = () => Math.floor(Date.now() / 1000);
+function assertion(sub, lifetime) {
+  const signed = `${part({ alg: 'RS256' })}.${part({ iss: 'https://users.test', sub, exp: seconds() + lifetime, jti: randomUUID() })}`;
+  return `${signed}.${sign('sha256', signed, users.privateKey).toString('base64url')}`;
+}
+function subject(jwt) {
+  const [header, claims, signature] = jwt.split('.');
+  const genuine = verify('sha256', `${header}.${claims}`, users.publicKey, Buffer.from(signature ?? '', 'base64url'));
+  const { sub, exp } = genuine ? JSON.parse(Buffer.from(claims, 'base64url')) : { exp: 0 };
+  if (exp <= seconds()) throw new errors.InvalidGrant('the assertion is forged, or has ended');
+  return sub;
+}
+
+// RFC 7523, section 2.1, which the library leaves to whoever runs it.
+const jwtBearer = (provider) => async (context) => {
+  const { client, params } = context.oidc;
+  const accountId = subject(params.assertion ?? '');
+  const server = new provider.ResourceServer(params.resource, resourceServer(context, params.resource));
+  const token = new provider.AccessToken({ accountId, client, gty: JWT_BEARER, grantId: randomUUID() });
+  token.resourceServer = server;
+  const certificate = mTLS.getCertificate(context);
+  if (certificate) token.setThumbprint('x5t', certificate);
+  context.body = { access_token: await token.save(), token_type: 'Bearer', expires_in: token.expiration };
 };
 
 const configuration = () => ({
@@ -123,6 +158,11 @@ function publish(names) {
   for (const name of names) if (!keys.has(name)) keys.set(name, rsa().privateKey.export({ format: 'jwk' }));
   published = names;
   const provider = new Provider(issuer, configuration());
+  provider.registerGrantType(JWT_BEARER, jwtBearer(provider), ['assertion', 'resource', 'token_format']);
+  provider.on('grant.success', ({ oidc: { params, body } }) => {
+    grants[params.grant_type] = (grants[params.grant_type] ?? 0) + 1;
+    form = Object.fromEntries(Object.entries(body).filter(([name]) => name !== 'assertion'));
+  });
   provider.use(async (context, next) => {
     await next();
     // The library names no interval, and five seconds are long.
@@ -132,6 +172,8 @@ function publish(names) {
 }
 
 const requests = {};
+const grants = {};
+let form = {};
 const count = (request, response) => {
   const path = request.url.split('?')[0];
   requests[path] = (requests[path] ?? 0) + 1;
@@ -161,5 +203,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   accessTokenSeconds = command.accessTokenSeconds ?? accessTokenSeconds;
   const [path, least] = command.until ?? [];
   while (path && (requests[path] ?? 0) < least) await once(server, 'counted');
-  say({ requests });
+  say({ requests, grants, form, ...(command.assert && { assertion: assertion(...command.assert) }) });
 }

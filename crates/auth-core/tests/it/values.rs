@@ -51,6 +51,7 @@ fn the_digest_of_a_key_stays_what_it_is() {
         written.extend(part.bytes());
     }
     assert_eq!(key.digest()[..], <sha2::Sha256 as sha2::Digest>::digest(written)[..]);
+    assert_eq!(key.digest_hex(), key.digest().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat());
 }
 
 #[test]

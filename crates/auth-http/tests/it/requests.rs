@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use auth_core::{
@@ -215,4 +216,18 @@ async fn the_time_that_a_token_takes_is_not_that_of_the_request() {
     let client = loopback().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), Slow));
     let request = Request::get(at(&server, "/me")).with_timeout(std::time::Duration::from_secs(60));
     assert_eq!(client.send(request).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_server_that_thinks_before_it_answers_has_as_long_as_the_client_says() {
+    let server = MockServer::start().await;
+    let thinking = ResponseTemplate::new(200).set_delay(Duration::from_secs(1));
+    Mock::given(path("/thinks")).respond_with(thinking).mount(&server).await;
+    let patient = |silence| {
+        let client = HttpClient::builder().with_plain_loopback().with_longest_silence(silence).build().unwrap();
+        let request = Request::get(at(&server, "/thinks"));
+        async move { client.send(request).await }
+    };
+    assert!(patient(Duration::from_millis(100)).await.unwrap_err().is_timeout());
+    assert_eq!(patient(Duration::from_secs(60)).await.unwrap().status(), 200);
 }

@@ -36,7 +36,7 @@ impl<P: AsyncTokenProvider> JwtBearer<P> {
 
 /// A token that does not outlive what it was exchanged for.
 pub(super) fn bounded(token: AccessToken, assertion: &AccessToken) -> AccessToken {
-    let ends = [token.not_after(), assertion.expires_at()];
+    let ends = [token.not_after(), assertion.expires_at(), assertion.jwt_expiry()];
     ends.into_iter().flatten().min().into_iter().fold(token, AccessToken::with_not_after)
 }
 
@@ -49,5 +49,27 @@ impl<P: AsyncTokenProvider> AsyncTokenProvider for JwtBearer<P> {
 
     fn credential_version(&self) -> u64 {
         self.assertions.credential_version()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use auth_core::Secret;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    #[test]
+    fn a_token_does_not_outlive_an_assertion_that_states_its_end_itself() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let jwt = format!("{0}.{0}.c2lnbmVk", URL_SAFE_NO_PAD.encode(r#"{"exp":1000}"#));
+        let assertion = AccessToken::new(Secret::new(jwt)).unwrap();
+        let token = AccessToken::new(Secret::new("token")).unwrap().with_expires_at(at(2000));
+        assert_eq!(bounded(token.clone(), &assertion).expires_at(), Some(at(1000)));
+        let sooner = assertion.with_expires_at(at(500));
+        assert_eq!(bounded(token, &sooner).expires_at(), Some(at(500)));
     }
 }

@@ -37,13 +37,15 @@ async fn every_part_of_a_request_is_asked_for_and_the_request_comes_before_the_c
         .with_scopes(["a", "b"])
         .with_resource("https://one.test/".parse().unwrap())
         .with_resource("https://two.test/".parse().unwrap())
-        .with_organization("org 1");
+        .with_organization("org 1")
+        .with_parameter("response_type", "token");
     let (form, authorization) = asked(&issuer, client.clone(), TokenRequest::new()).await;
     assert_eq!(
         pairs(&form),
         [
             ("grant_type", "client_credentials"),
             ("client_id", "client/1"),
+            ("response_type", "token"),
             ("scope", "a b"),
             ("resource", "https://one.test/"),
             ("resource", "https://two.test/"),
@@ -56,6 +58,7 @@ async fn every_part_of_a_request_is_asked_for_and_the_request_comes_before_the_c
     assert_eq!(
         pairs(&form)[2..],
         [
+            ("response_type", "token"),
             ("scope", "c"),
             ("audience", "https://three.test"),
             ("organization", "org 2"),

@@ -1,8 +1,10 @@
 //! Machines that prove themselves by a certificate (RFC 8705).
 
-use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenRequest};
-use auth_http::HttpClient;
-use auth_oauth::{ClientCredentials, Endpoints, OAuthClient};
+use std::time::Duration;
+
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenRequest, static_token};
+use auth_http::{ClientCertificate, HttpClient};
+use auth_oauth::{ClientCredentials, Endpoints, JwtBearer, OAuthClient};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::CertifiedKey;
@@ -55,4 +57,32 @@ async fn a_machine_proves_itself_by_its_certificate_at_the_endpoint_that_the_pro
     let usual = OAuthClient::new(provider.http.clone(), endpoints, "machine-certificate").with_mutual_tls();
     let error = ClientCredentials::new(usual).fetch(&request).await.unwrap_err();
     assert!(error.is_refused(), "the usual endpoint sees no certificate: {error:?}");
+}
+
+#[tokio::test]
+async fn what_a_user_has_shown_is_exchanged_for_a_token_that_is_bound_to_the_certificate_and_ends_with_it() {
+    let Some(provider) = Provider::start() else { return };
+    let (servers, clients) = (Authority::new(), Authority::new());
+    provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
+    let (chain, key) = clients.sign("machine.test");
+    let certificate = ClientCertificate::from_pem(chain, Secret::new(key)).unwrap();
+    let http = HttpClient::builder().with_plain_loopback().with_roots(servers.file());
+    let http = http.with_client_certificate(certificate.chain(), certificate.key().clone()).build().unwrap();
+    let endpoints = Endpoints::discover(&provider.http, &provider.issuer).await.unwrap();
+    let resource = "urn:sap:identity:application:provider:name:agent-gateway";
+    let client = OAuthClient::new(http, endpoints, "machine-certificate").with_mutual_tls();
+    let client = client.with_resource(resource.parse().unwrap()).with_parameter("token_format", "jwt");
+
+    let assertion = AccessToken::new(provider.assertion("alice", Duration::from_secs(60))).unwrap();
+    let grant = JwtBearer::new(client.clone(), static_token(assertion.secret().clone()).unwrap());
+    let token = grant.redeem(&assertion, &TokenRequest::default()).await.unwrap();
+    assert_eq!(thumbprint(&token), certificate.thumbprint());
+    assert_eq!(token.expires_at(), assertion.jwt_expiry(), "the provider would let it live for an hour");
+    let form = provider.form();
+    assert_eq!((&form["resource"], &form["token_format"]), (&resource.into(), &"jwt".into()));
+
+    let forged = assertion.secret().expose().replace('.', ".e");
+    let refused = JwtBearer::new(client, static_token(Secret::new(forged)).unwrap());
+    assert!(refused.fetch(&TokenRequest::default()).await.unwrap_err().is_refused());
+    assert_eq!(provider.grants("urn:ietf:params:oauth:grant-type:jwt-bearer"), 1);
 }

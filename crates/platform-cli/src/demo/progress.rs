@@ -51,14 +51,16 @@ pub(super) struct Bars {
 }
 
 impl Bars {
-    pub(super) fn show(&self, event: Event) {
+    pub(super) fn show(&self, event: &Event) {
         match event {
             Event::Items { ended, all } => {
-                self.items.set_length(all as u64);
-                self.items.set_position(ended as u64);
+                self.items.set_length(*all as u64);
+                self.items.set_position(*ended as u64);
             }
-            Event::Planned { bytes, .. } => self.bytes.inc_length(bytes),
-            Event::Received(bytes) => self.bytes.inc(bytes),
+            Event::Progress(totals) => {
+                self.bytes.set_length(totals.bytes);
+                self.bytes.set_position(totals.durable);
+            }
             _ => {}
         }
     }

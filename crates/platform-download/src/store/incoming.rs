@@ -152,8 +152,11 @@ impl<'a> Incoming<'a> {
         if let Some(expected) = self.expected.bytes().filter(|&expected| self.bytes != expected) {
             return Err(Kind::Size { expected, actual: self.bytes }.into());
         }
-        let (expected, actual) = (self.expected.crc32c(), self.crc32c);
-        if expected == actual { Ok(()) } else { Err(Kind::Checksum { expected, actual }.into()) }
+        let actual = self.crc32c;
+        match self.expected.crc32c() {
+            Some(expected) if expected != actual => Err(Kind::Checksum { expected, actual }.into()),
+            _ => Ok(()),
+        }
     }
 }
 

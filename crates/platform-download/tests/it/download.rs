@@ -1,154 +1,124 @@
+//! Files of one piece, from a storage whose answers are scripted.
+
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use crc::{CRC_32_ISCSI, Crc};
-use platform_download::{Crc32c, DownloadError, Downloader, Expected, Outcome, SignedUrl, Source};
-use tempfile::TempDir;
+use platform_download::{Crc32c, Expected, Verification};
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::http;
+use crate::lab::{Place, Signed, expected};
 
 const CONTENT: &[u8] = b"what the application found";
-
-#[derive(Debug)]
-struct Signed(Option<SignedUrl>);
-
-#[async_trait]
-impl Source for Signed {
-    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
-        self.0.clone().ok_or_else(|| "the file was deleted".into())
-    }
-}
+/// What `sha256sum` makes of it.
+const SHA256: &str = "731711d9711177ed3b06b5c79957b66b0079470db6cd4489b6717e9ae4b66218";
 
 /// A storage that answers every request for the file so.
 async fn storage(answer: ResponseTemplate) -> (MockServer, Signed) {
     let server = MockServer::start().await;
     Mock::given(method("GET")).and(header("accept-encoding", "identity")).respond_with(answer).mount(&server).await;
     let url = format!("{}/bucket/file?X-Amz-Signature=canary", server.uri());
-    (server, Signed(Some(url.parse::<url::Url>().unwrap().into())))
+    (server, Signed::new(Some(url.parse::<url::Url>().unwrap().into())))
 }
 
 fn content() -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_bytes(CONTENT)
 }
 
-/// What another implementation of CRC32C makes of the content.
-fn expected() -> Expected {
-    Expected::new(Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(CONTENT))).with_bytes(CONTENT.len() as u64)
-}
-
-struct Target {
-    folder: TempDir,
-    file: PathBuf,
-}
-
-impl Target {
-    fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("item/result.csv");
-        Self { folder, file }
-    }
-
-    async fn fetch(&self, source: &Signed, expected: Expected) -> Result<Outcome, DownloadError> {
-        let received = AtomicU64::new(0);
-        let count = |bytes| {
-            received.fetch_add(bytes, Ordering::SeqCst);
-        };
-        let outcome = Downloader::new(http()).fetch(source, expected, &self.file, &count).await;
-        if let Ok(Outcome::Fetched(bytes)) = outcome {
-            assert_eq!(received.load(Ordering::SeqCst), bytes, "every byte is reported");
-        }
-        outcome
-    }
-
-    /// The names of all files, hidden ones too.
-    fn files(&self) -> Vec<String> {
-        fn walk(folder: &Path, found: &mut Vec<String>) {
-            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-                if entry.file_type().unwrap().is_dir() {
-                    walk(&entry.path(), found);
-                } else {
-                    found.push(entry.file_name().into_string().unwrap());
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(self.folder.path(), &mut found);
-        found
-    }
-}
-
 #[tokio::test]
 async fn a_verified_file_gets_its_name_and_leaves_nothing_beside_it() {
     let (_server, source) = storage(content()).await;
-    let target = Target::new();
-    assert_eq!(target.fetch(&source, expected()).await.unwrap(), Outcome::Fetched(26));
-    assert_eq!(fs::read(&target.file).unwrap(), CONTENT);
-    assert_eq!(target.files(), ["result.csv"]);
+    let place = Place::new();
+    let outcome = place.fetch(&source, expected(CONTENT)).await.unwrap();
+    assert_eq!((outcome.bytes, outcome.was_there, outcome.verification), (26, false, Verification::Stated));
+    assert_eq!(outcome.sha256.to_string(), SHA256);
+    assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
+    assert_eq!(place.files(), ["result.csv"]);
+    assert_eq!(place.heard(), [0, 26, 26, 0], "every byte is reported");
 }
 
 #[tokio::test]
 async fn a_file_that_is_there_already_is_not_fetched() {
     let (server, source) = storage(content()).await;
-    let target = Target::new();
-    target.fetch(&source, expected()).await.unwrap();
-    assert_eq!(target.fetch(&source, expected()).await.unwrap(), Outcome::AlreadyThere(26));
-    assert_eq!(target.fetch(&Signed(None), expected()).await.unwrap(), Outcome::AlreadyThere(26));
+    let place = Place::new();
+    place.fetch(&source, expected(CONTENT)).await.unwrap();
+    place.heard();
+    for source in [&source, &Signed::new(None)] {
+        let outcome = place.fetch(source, expected(CONTENT)).await.unwrap();
+        assert!(outcome.was_there && outcome.bytes == 26 && outcome.sha256 == SHA256.parse().unwrap());
+        assert_eq!((place.heard(), place.files()), ([26, 0, 0, 0], vec!["result.csv".to_owned()]));
+    }
     assert_eq!(server.received_requests().await.unwrap().len(), 1);
     for changed in [&b"what the application f0und"[..], b"what", b""] {
-        fs::write(&target.file, changed).unwrap();
-        assert_eq!(target.fetch(&source, expected()).await.unwrap(), Outcome::Fetched(26));
-        assert_eq!(fs::read(&target.file).unwrap(), CONTENT);
+        fs::write(&place.file, changed).unwrap();
+        assert!(!place.fetch(&source, expected(CONTENT)).await.unwrap().was_there);
+        assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
     }
 }
 
 #[tokio::test]
 async fn who_reads_the_old_file_keeps_it_whole() {
     let (_server, source) = storage(content()).await;
-    let target = Target::new();
-    fs::create_dir(target.file.parent().unwrap()).unwrap();
-    fs::write(&target.file, "the good old file").unwrap();
-    let reader = fs::File::open(&target.file).unwrap();
-    target.fetch(&source, expected()).await.unwrap();
+    let place = Place::new().with_old_file();
+    let reader = fs::File::open(&place.file).unwrap();
+    place.fetch(&source, expected(CONTENT)).await.unwrap();
     assert_eq!(std::io::read_to_string(reader).unwrap(), "the good old file");
-    assert_eq!(fs::read(&target.file).unwrap(), CONTENT);
+    assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
 }
 
 #[tokio::test]
-async fn what_is_not_as_stated_never_replaces_a_file() {
+async fn what_is_not_as_stated_is_fetched_twice_and_never_replaces_a_file() {
     let other = Expected::new(Crc32c::of(b"something else"));
-    for (answer, stated) in [
-        (content(), other),
-        (content(), expected().with_bytes(25)),
-        (content(), expected().with_bytes(27)),
-        (ResponseTemplate::new(200), expected()),
+    for (answer, stated, aside) in [
+        (content(), other, true),
+        (content(), expected(CONTENT).with_bytes(25), false),
+        (content(), expected(CONTENT).with_bytes(27), false),
+        (ResponseTemplate::new(200), expected(CONTENT), false),
     ] {
-        let (_server, source) = storage(answer).await;
-        let target = Target::new();
-        fs::create_dir(target.file.parent().unwrap()).unwrap();
-        fs::write(&target.file, "the good old file").unwrap();
-        let error = target.fetch(&source, stated).await.unwrap_err();
-        assert!(error.is_corrupt() && error.file() == target.file, "{error}");
-        assert_eq!(fs::read(&target.file).unwrap(), b"the good old file");
-        assert_eq!(target.files(), ["result.csv"]);
+        let (server, source) = storage(answer).await;
+        let place = Place::new().with_old_file();
+        let error = place.fetch(&source, stated).await.unwrap_err();
+        assert!(error.is_corrupt() && error.file() == place.file, "{error}");
+        assert_eq!(server.received_requests().await.unwrap().len(), 2);
+        assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
+        if aside {
+            assert!(error.to_string().contains(".result.csv.corrupt"), "{error}");
+            assert_eq!(place.files(), [".result.csv.corrupt", "result.csv"]);
+            let (_server, source) = storage(content()).await;
+            place.fetch(&source, expected(CONTENT)).await.unwrap();
+        }
+        assert_eq!(place.files(), ["result.csv"]);
     }
+}
+
+#[tokio::test]
+async fn what_nobody_states_a_checksum_of_is_unverified_and_says_so() {
+    let (_server, source) = storage(content()).await;
+    let place = Place::new();
+    let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
+    assert_eq!((outcome.verification, outcome.crc32c), (Verification::Unverified, Crc32c::of(CONTENT)));
+
+    let hashed = |crc32c: Crc32c| content().insert_header("x-goog-hash", format!("crc32c={crc32c}"));
+    let (_server, source) = storage(hashed(Crc32c::of(CONTENT))).await;
+    assert_eq!(place.fetch(&source, Expected::unknown()).await.unwrap().verification, Verification::Storage);
+    let (_server, source) = storage(hashed(Crc32c::of(b"else"))).await;
+    assert!(place.fetch(&source, Expected::unknown()).await.unwrap_err().is_corrupt());
+    assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
 }
 
 #[tokio::test]
 async fn a_refusal_leaves_nothing_and_shows_no_signature() {
-    for status in [403, 404, 416, 500] {
-        let (_server, source) = storage(ResponseTemplate::new(status)).await;
-        let target = Target::new();
-        let error = target.fetch(&source, expected()).await.unwrap_err();
+    for (status, asked) in [(400, 2), (401, 2), (403, 2), (404, 1), (410, 1), (500, 3), (307, 1)] {
+        let (server, source) = storage(ResponseTemplate::new(status)).await;
+        let place = Place::new();
+        let error = place.fetch(&source, expected(CONTENT)).await.unwrap_err();
         let shown = format!("{error} {error:?}");
         assert!(shown.contains(&status.to_string()) && !shown.contains("canary"), "{shown}");
-        assert!(target.files().is_empty());
+        assert_eq!((error.status(), error.is_transient()), (Some(status), status == 500));
+        assert_eq!(server.received_requests().await.unwrap().len(), asked, "{status}");
+        assert!(place.files().is_empty());
     }
-    let error = Target::new().fetch(&Signed(None), expected()).await.unwrap_err();
+    let error = Place::new().fetch(&Signed::new(None), expected(CONTENT)).await.unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "the file was deleted");
 }
 
@@ -156,17 +126,56 @@ async fn a_refusal_leaves_nothing_and_shows_no_signature() {
 async fn a_compressed_transfer_is_not_decompressed() {
     let answer = content().insert_header("content-encoding", "gzip");
     let (_server, source) = storage(answer).await;
-    let target = Target::new();
-    target.fetch(&source, expected()).await.unwrap();
-    assert_eq!(fs::read(&target.file).unwrap(), CONTENT);
+    let place = Place::new();
+    place.fetch(&source, expected(CONTENT)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), CONTENT);
 }
 
 #[tokio::test]
 async fn a_place_that_cannot_be_written_is_named() {
     let (server, source) = storage(content()).await;
-    let target = Target::new();
-    fs::write(target.folder.path().join("item"), "a file where a folder should be").unwrap();
-    let error = target.fetch(&source, expected()).await.unwrap_err();
-    assert!(error.to_string().contains("item/result.csv") && !error.is_corrupt(), "{error}");
+    let place = Place::new();
+    fs::write(place.folder.path().join("item"), "a file where a folder should be").unwrap();
+    let error = place.fetch(&source, expected(CONTENT)).await.unwrap_err();
+    assert!(error.to_string().contains("item/result.csv") && error.is_local() && !error.is_corrupt(), "{error}");
     assert!(server.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_disk_without_room_is_known_before_anything_is_written() {
+    let range = format!("bytes 0-{}/{}", CONTENT.len() - 1, 1_u64 << 60);
+    let answer = ResponseTemplate::new(206).set_body_bytes(CONTENT).insert_header("content-range", range.as_str());
+    let (_server, source) = storage(answer.insert_header("etag", "\"a\"")).await;
+    let place = Place::new().with_old_file();
+    let error = place.fetch(&source, Expected::unknown()).await.unwrap_err();
+    assert!(error.is_disk_full() && error.to_string().contains("1152921504606846976 bytes"), "{error}");
+    assert_eq!((place.files(), place.heard()), (vec!["result.csv".to_owned()], [0; 4]));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_symbolic_link_leads_nothing_out_of_the_folder() {
+    use std::os::unix::fs::symlink;
+
+    let (server, source) = storage(content()).await;
+    let outside = tempfile::TempDir::new().unwrap();
+    let place = Place::new();
+    symlink(outside.path(), place.folder.path().join("item")).unwrap();
+    let error = place.fetch(&source, expected(CONTENT)).await.unwrap_err();
+    assert!(error.source().unwrap().to_string().contains("symbolic link"), "{error:?}");
+    assert!(server.received_requests().await.unwrap().is_empty());
+
+    // A link in the place of the file is replaced, and one in the place of what comes of it is refused.
+    let victim = outside.path().join("victim");
+    for (name, good) in [("result.csv", true), (".result.csv.part", false), (".result.csv.state", true)] {
+        let place = Place::new();
+        fs::write(&victim, CONTENT).unwrap();
+        fs::create_dir(place.folder.path().join("item")).unwrap();
+        symlink(&victim, place.folder.path().join("item").join(name)).unwrap();
+        let outcome = place.fetch(&source, expected(CONTENT)).await;
+        assert_eq!(outcome.is_ok_and(|outcome| !outcome.was_there), good, "{name}");
+        assert_eq!(fs::read(&victim).unwrap(), CONTENT);
+        assert_eq!(fs::symlink_metadata(&place.file).is_ok_and(|found| found.is_file()), good);
+    }
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
 }

@@ -1,13 +1,28 @@
 use std::fs;
 use std::path::Path;
 
-use platform_download::{Crc32c, ManifestEntry, ResultFolder};
+use platform_download::{Crc32c, FileState, ManifestEntry, ResultFolder, Sha256, Shard, verify};
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+fn line(run: &str, file: &str, content: &str) -> Value {
+    json!({
+        "run": run, "application": "tissue", "version": "1.0.0", "item": "slide", "artifact": "areas", "file": file,
+        "bytes": content.len(), "crc32c": Crc32c::of(content.as_bytes()), "sha256": Sha256::of(content.as_bytes()),
+        "verification": "stated", "at": "2026-11-25T08:00:00Z", "etag": "\"a\"", "generation": "7",
+    })
+}
+
+fn entry(run: &str, file: &str, content: &str) -> ManifestEntry {
+    serde_json::from_value(line(run, file, content)).unwrap()
+}
 
 /// Writes a file and describes it.
 fn file(folder: &TempDir, run: &str, file: &str) -> ManifestEntry {
-    fs::write(folder.path().join(file), file).unwrap();
-    ManifestEntry::new(run, "slide", "areas", file, file.len() as u64, Crc32c::of(file.as_bytes()))
+    let path = folder.path().join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, file).unwrap();
+    entry(run, file, file)
 }
 
 fn manifest(folder: &TempDir) -> std::path::PathBuf {
@@ -34,10 +49,7 @@ async fn a_finished_manifest_has_the_newest_line_for_each_file() {
     assert_eq!(results.finish().await.unwrap(), manifest(&folder));
     let found: Vec<_> = lines(&folder).iter().map(|line| format!("{} {}", line["file"], line["run"])).collect();
     assert_eq!(found, [r#""a" "run-1""#, r#""b" "run-2""#]);
-    let expected = serde_json::json!({
-        "run": "run-1", "item": "slide", "artifact": "areas", "file": "a", "bytes": 1, "crc32c": "wdBDMA==",
-    });
-    assert_eq!(lines(&folder)[0], expected);
+    assert_eq!(lines(&folder)[0], line("run-1", "a", "a"));
 }
 
 #[tokio::test]
@@ -47,7 +59,7 @@ async fn a_manifest_states_only_files_that_are_there() {
     for name in ["there", "gone", "shorter"] {
         results.record(file(&folder, "run-1", name)).await.unwrap();
     }
-    let outside = ManifestEntry::new("run-1", "slide", "areas", "../outside", 0, Crc32c::default());
+    let outside = entry("run-1", "../outside", "");
     fs::write(folder.path().join("../outside"), "").ok();
     results.record(outside).await.unwrap();
     fs::remove_file(folder.path().join("gone")).unwrap();
@@ -60,11 +72,8 @@ async fn a_manifest_states_only_files_that_are_there() {
 
 #[tokio::test]
 async fn half_a_line_of_a_crash_is_dropped_and_whole_lines_stay() {
-    for tail in [
-        "",
-        "{\"run\": \"ru",
-        "{\"run\":\"r\",\"item\":\"i\",\"artifact\":\"a\",\"file\":\"f\",\"bytes\":1,\"crc32c\":\"wdBDMA==\"}",
-    ] {
+    let unended = serde_json::to_string(&entry("run-9", "f", "f")).unwrap();
+    for tail in ["", "{\"run\": \"ru", &unended] {
         let folder = TempDir::new().unwrap();
         let mut results = ResultFolder::open(folder.path()).await.unwrap();
         results.record(file(&folder, "run-1", "a")).await.unwrap();
@@ -116,6 +125,74 @@ async fn names_that_cannot_be_folders_are_found_out_beforehand() {
     assert!(folder.path().join("%2E.%2Fother").is_dir() && folder.path().join("%6Danifest.jsonl").is_dir());
     let error = results.reserve(&["taken"]).await.unwrap_err().to_string();
     assert!(error.contains("taken"), "{error}");
-    let error = results.reserve(&["A.tiff", "a.tiff"]).await.unwrap_err().to_string();
-    assert!(error.contains("`A.tiff`") && error.contains("`a.tiff`"), "{error}");
+    results.reserve(&["A.tiff", "a.tiff"]).await.unwrap();
+    let apart = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(apart.filter(|name| name.to_lowercase().starts_with("a.tiff%~")).count(), 2);
+}
+
+#[tokio::test]
+async fn processes_that_share_a_folder_have_a_manifest_each() {
+    let folder = TempDir::new().unwrap();
+    let shard = |index| Shard::new(index, 2).unwrap();
+    let mut one = ResultFolder::open_shard(folder.path(), shard(0)).await.unwrap();
+    let mut other = ResultFolder::open_shard(folder.path(), shard(1)).await.unwrap();
+    assert!(ResultFolder::open_shard(folder.path(), shard(1)).await.unwrap_err().is_locked());
+    one.record(file(&folder, "run", "a")).await.unwrap();
+    other.record(file(&folder, "run", "b")).await.unwrap();
+    assert_eq!(one.finish().await.unwrap(), folder.path().join("manifest.0-of-2.jsonl"));
+    other.finish().await.unwrap();
+    let check = verify(folder.path()).await.unwrap();
+    assert!(check.is_intact() && check.files.len() == 2 && check.unlisted.is_empty(), "{check:?}");
+}
+
+#[tokio::test]
+async fn what_was_verified_is_verified_again_by_the_manifest_alone() {
+    let folder = TempDir::new().unwrap();
+    let mut results = ResultFolder::open(folder.path()).await.unwrap();
+    for name in ["a/intact", "a/turned", "a/shorter", "a/gone", "b/linked"] {
+        results.record(file(&folder, "run", name)).await.unwrap();
+    }
+    results.finish().await.unwrap();
+    assert!(verify(folder.path()).await.unwrap().is_intact());
+
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("a/turned"), "a/tuRned").unwrap();
+    fs::write(path("a/shorter"), "a/short").unwrap();
+    fs::remove_file(path("a/gone")).unwrap();
+    fs::rename(path("b/linked"), path("b/elsewhere")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(path("b/elsewhere"), path("b/linked")).unwrap();
+    let outside = serde_json::to_string(&line("run", "../../etc/passwd", "")).unwrap();
+    let manifest = fs::read_to_string(manifest(&folder)).unwrap();
+    fs::write(path("manifest.jsonl"), manifest + &outside + "\n").unwrap();
+
+    let check = verify(folder.path()).await.unwrap();
+    let states: Vec<_> = check.files.iter().map(|file| (file.entry.file.as_str(), file.state)).collect();
+    assert_eq!(
+        states,
+        [
+            ("../../etc/passwd", FileState::Outside),
+            ("a/gone", FileState::Missing),
+            ("a/intact", FileState::Intact),
+            ("a/shorter", FileState::Changed),
+            ("a/turned", FileState::Changed),
+            ("b/linked", FileState::Changed),
+        ]
+    );
+    assert!(!check.is_intact());
+    assert_eq!(check.unlisted, [Path::new("b/elsewhere")]);
+
+    let error = verify(path("a")).await.unwrap_err();
+    assert!(error.is_without_manifest() && error.to_string().contains("manifest.jsonl"), "{error}");
+}
+
+#[tokio::test]
+async fn an_entry_that_says_nothing_new_is_not_written_again() {
+    let folder = TempDir::new().unwrap();
+    let mut results = ResultFolder::open(folder.path()).await.unwrap();
+    results.record(file(&folder, "run", "a")).await.unwrap();
+    let mut later = line("run", "a", "a");
+    later["at"] = json!("2026-12-01T08:00:00Z");
+    results.record(serde_json::from_value(later).unwrap()).await.unwrap();
+    assert_eq!(lines(&folder), [line("run", "a", "a")]);
 }

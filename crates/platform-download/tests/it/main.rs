@@ -1,9 +1,12 @@
-//! Downloads, uploads and folders against single answers of a storage.
+//! Downloads, uploads and folders against single answers of a storage, and against that of the emulator.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bucket;
 mod download;
+mod faults;
 mod folder;
+mod lab;
+mod resume;
 mod signer;
 mod storage;
 #[cfg(feature = "object-store")]

@@ -1,30 +1,37 @@
-use std::collections::HashSet;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use platform_api::JsonObject;
-use platform_api::models::{ArtifactId, Item, OutputArtifact, RunId};
-use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Outcome, SignedUrl, Source, escape, extension};
+use platform_api::models::{ArtifactId, Item, OutputArtifact, Run};
+use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, SignedUrl, Source, Target};
+use tokio::time::Instant;
 
+use super::report::{FileEvent, FileProgress};
 use super::{ArtifactReport, Event};
 use crate::RunHandle;
 
-/// The keys under which artifacts state their checksum and their type.
-const CHECKSUM_KEYS: [&str; 2] = ["checksum_base64_crc32c", "checksum_crc32c"];
+/// The keys under which artifacts state their type and their length.
 const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
 const SIZE_KEY: &str = "size_bytes";
+/// The shortest time between two reports about one file.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The type that an artifact states.
+pub(super) fn media_type(artifact: &OutputArtifact) -> Option<&str> {
+    let metadata = artifact.metadata.as_ref()?;
+    TYPE_KEYS.iter().find_map(|key| metadata.get(*key)?.as_str())
+}
 
 /// An artifact that is to be downloaded.
 pub(super) struct Planned {
     /// Which item of the report it belongs to.
     item: usize,
     id: ArtifactId,
+    external_id: String,
     name: String,
     pub(super) expected: Expected,
-    /// Where its file will lie, relative to the folder, with `/` between folders.
-    file: String,
-    path: PathBuf,
+    target: Target,
 }
 
 /// An artifact that was downloaded, or not.
@@ -32,66 +39,60 @@ pub(super) struct Fetched {
     pub(super) item: usize,
     pub(super) report: ArtifactReport,
     file: String,
-    crc32c: Crc32c,
 }
 
 /// Why an artifact cannot be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlanError {
-    #[error("the platform states no CRC32C for the artifact, so it could not be verified")]
-    NoChecksum,
-    #[error("another artifact of the run is kept under the same name, {0}")]
-    SameName(String),
+    #[error("the platform states the checksum `{text}` under `{key}` for the artifact, which is no CRC32C in base64")]
+    Checksum { key: String, text: String },
 }
 
 impl Planned {
-    /// What is to be done for an artifact that has a file. One that cannot be verified, or kept
-    /// apart from those in `names`, is refused.
+    /// What is to be done for an artifact that has a file. A checksum that cannot be understood is never taken for none.
     pub(super) fn of(
         index: usize,
         item: &Item,
         artifact: &OutputArtifact,
-        folder: &Path,
-        names: &mut HashSet<String>,
+        target: Target,
+        checksum_keys: &[String],
     ) -> Result<Self, PlanError> {
         let empty = JsonObject::new();
         let metadata = artifact.metadata.as_ref().unwrap_or(&empty);
-        let text = |keys: [&str; 2]| keys.iter().find_map(|key| metadata.get(*key)?.as_str());
-        let crc32c: Crc32c = text(CHECKSUM_KEYS).and_then(|text| text.parse().ok()).ok_or(PlanError::NoChecksum)?;
-        let size = metadata.get(SIZE_KEY).and_then(serde_json::Value::as_u64);
-        let expected = size.into_iter().fold(Expected::new(crc32c), Expected::with_bytes);
-        let parts = [escape(&item.external_id), file_name(&artifact.name, text(TYPE_KEYS))];
-        let file = parts.join("/");
-        if !names.insert(file.to_lowercase()) {
-            return Err(PlanError::SameName(file));
+        let stated =
+            checksum_keys.iter().find_map(|key| Some((key, metadata.get(key).filter(|value| !value.is_null())?)));
+        let mut expected = Expected::unknown();
+        if let Some((key, value)) = stated {
+            let checksum: Option<Crc32c> = value.as_str().and_then(|text| text.parse().ok());
+            expected = Expected::new(
+                checksum.ok_or_else(|| PlanError::Checksum { key: key.clone(), text: value.to_string() })?,
+            );
         }
-        let path = parts.iter().fold(folder.to_owned(), |path, part| path.join(part));
-        Ok(Self {
-            item: index,
-            id: artifact.output_artifact_id.clone(),
-            name: artifact.name.clone(),
-            expected,
-            file,
-            path,
-        })
+        if let Some(bytes) = metadata.get(SIZE_KEY).and_then(serde_json::Value::as_u64) {
+            expected = expected.with_bytes(bytes);
+        }
+        let (id, external_id) = (artifact.output_artifact_id.clone(), item.external_id.clone());
+        Ok(Self { item: index, id, external_id, name: artifact.name.clone(), expected, target })
     }
-}
 
-/// The name of an artifact with the ending of its type, unless it has one already and no type.
-fn file_name(name: &str, media_type: Option<&str>) -> String {
-    let has_ending = std::path::Path::new(name).extension().is_some();
-    let ending = match media_type {
-        None if has_ending => return escape(name),
-        media_type => extension(media_type.unwrap_or_default()),
-    };
-    if name.to_ascii_lowercase().ends_with(ending) { escape(name) } else { escape(&format!("{name}{ending}")) }
+    /// How many bytes have to be written at most, as far as is known without reading any.
+    pub(super) fn needed(&self) -> u64 {
+        let bytes = self.expected.bytes().unwrap_or_default();
+        if self.target.length() == Some(bytes) { 0 } else { bytes }
+    }
 }
 
 impl Fetched {
     /// The line for the manifest, if the file is in its place.
-    pub(super) fn entry(&self, run: &RunId, external_id: &str) -> Option<ManifestEntry> {
-        let bytes = self.report.outcome.as_ref().ok()?.bytes();
-        Some(ManifestEntry::new(run.as_str(), external_id, &self.report.name, &self.file, bytes, self.crc32c))
+    pub(super) fn entry(&self, run: &Run, external_id: &str, now: SystemTime) -> Option<ManifestEntry> {
+        let origin = Origin {
+            run: run.run_id.to_string(),
+            application: run.application_id.to_string(),
+            version: run.version_number.to_string(),
+            item: external_id.to_owned(),
+            artifact: self.report.name.clone(),
+        };
+        Some(ManifestEntry::new(origin, &self.file, self.report.outcome.as_ref().ok()?, now))
     }
 }
 
@@ -113,34 +114,45 @@ pub(super) async fn fetch(
     run: &RunHandle,
     downloader: &Downloader,
     planned: Planned,
+    meter: &Meter,
     observer: &(dyn Fn(Event) + Send + Sync),
 ) -> Fetched {
-    let Planned { item, id, name, expected, file, path } = planned;
-    let source = ArtifactSource { run, id };
-    let outcome = downloader
-        .fetch(&source, expected, &path, &|bytes| {
-            observer(Event::Received(bytes));
-        })
-        .await;
+    let Planned { item, id, external_id, name, expected, target } = planned;
+    let file = target.relative();
+    let about = FileEvent {
+        item: external_id,
+        artifact: name.clone(),
+        file: file.clone(),
+        bytes: expected.bytes(),
+        progress: FileProgress::default(),
+    };
+    let heard = std::sync::Mutex::new((about, Instant::now()));
+    let hear = |progress| {
+        if let Some(totals) = meter.add(progress) {
+            observer(Event::Progress(totals));
+        }
+        let mut heard = heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        heard.0.progress.add(progress);
+        let due = heard.1.elapsed() >= PAUSE;
+        if due {
+            heard.1 = Instant::now();
+            let event = heard.0.clone();
+            drop(heard);
+            observer(Event::File(event));
+        }
+    };
+    let outcome = downloader.fetch(&ArtifactSource { run, id }, expected, &target, &hear).await;
+    let mut about = heard.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0;
+    about.progress.ended = Some(outcome.as_ref().ok().map(|outcome| outcome.verification));
     match &outcome {
         Ok(outcome) => {
-            if let Outcome::AlreadyThere(bytes) = outcome {
-                observer(Event::Received(*bytes));
-            }
-            observer(Event::Verified);
-            tracing::debug!(
-                file,
-                bytes = outcome.bytes(),
-                fetched = matches!(outcome, Outcome::Fetched(_)),
-                "in place"
-            );
+            about.bytes = Some(outcome.bytes);
+            tracing::debug!(file, bytes = outcome.bytes, fetched = !outcome.was_there, "in place");
+            let totals = meter.done(expected.bytes(), outcome.bytes);
+            totals.map(Event::Progress).into_iter().for_each(observer);
         }
         Err(error) => tracing::debug!(file, %error, "not downloaded"),
     }
-    Fetched {
-        item,
-        report: ArtifactReport { name, outcome: outcome.map_err(Into::into) },
-        file,
-        crc32c: expected.crc32c(),
-    }
+    observer(Event::File(about));
+    Fetched { item, report: ArtifactReport { name, outcome: outcome.map_err(Into::into) }, file }
 }

@@ -2,12 +2,12 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use platform_api::models::{Item, Run, RunId, RunTerminationReason};
-use platform_download::{FolderError, Outcome};
+use platform_download::{FolderError, Outcome, Progress, Totals, Verification};
 
 use crate::ItemOutcome;
 
-/// What happens while a run is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happens while a run is downloaded.
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// This many items of all have ended.
@@ -24,10 +24,49 @@ pub enum Event {
         /// Their length, as far as it is stated.
         bytes: u64,
     },
-    /// This many bytes have come, or were there already.
-    Received(u64),
-    /// A file is in its place.
-    Verified,
+    /// How far all files are together: at most ten times a second, and at the end.
+    Progress(Totals),
+    /// How far one file is: at most ten times a second, and when it has ended.
+    File(FileEvent),
+}
+
+/// How far one file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileEvent {
+    /// The item, as its submitter named it.
+    pub item: String,
+    /// The artifact, as the application named it.
+    pub artifact: String,
+    /// Where the file will be, relative to the folder, with `/` between folders.
+    pub file: String,
+    /// Its length, if that is known.
+    pub bytes: Option<u64>,
+    /// How far it is.
+    pub progress: FileProgress,
+}
+
+/// How far one file is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileProgress {
+    /// The bytes that have come in this call.
+    pub received: u64,
+    /// The bytes that stay, whatever becomes of this process; with those of earlier calls.
+    pub durable: u64,
+    /// Whether it has ended: with a file in its place, and what that was compared with, or without (`Some(None)`).
+    pub ended: Option<Option<Verification>>,
+}
+
+impl FileProgress {
+    pub(super) fn add(&mut self, progress: Progress) {
+        match progress {
+            Progress::Received(bytes) => self.received += bytes,
+            Progress::Kept(bytes) | Progress::Durable(bytes) => self.durable += bytes,
+            Progress::Lost(bytes) => self.durable = self.durable.saturating_sub(bytes),
+            _ => {}
+        }
+    }
 }
 
 /// What became of a run.
@@ -40,7 +79,9 @@ pub struct RunReport {
     pub termination_reason: Option<RunTerminationReason>,
     /// How many items it has, as the platform says.
     pub item_count: usize,
-    /// Its items, in the order in which they ended.
+    /// How many of those that have ended are in another share of the work, or were not selected.
+    pub left_out: usize,
+    /// The others, in the order in which they ended.
     pub items: Vec<ItemReport>,
     /// Where the manifest of the folder is, or why it could not be written. The files are in their
     /// place all the same.
@@ -74,7 +115,7 @@ pub struct ArtifactReport {
 impl RunReport {
     pub(super) fn new(run: &RunId) -> Self {
         let manifest = Ok(PathBuf::new());
-        Self { run: run.clone(), termination_reason: None, item_count: 0, items: Vec::new(), manifest }
+        Self { run: run.clone(), termination_reason: None, item_count: 0, left_out: 0, items: Vec::new(), manifest }
     }
 
     pub(super) fn learn(&mut self, run: &Run) {
@@ -88,14 +129,23 @@ impl RunReport {
         artifacts.filter_map(|artifact| artifact.outcome.as_ref().err()).map(AsRef::as_ref)
     }
 
-    /// The run processed all of its items, every one succeeded, and every artifact and the manifest
-    /// are in their place.
+    /// The run processed all of its items, every one that was not left out succeeded, and every artifact of those and the
+    /// manifest are in their place.
     pub fn is_complete(&self) -> bool {
         self.termination_reason == Some(RunTerminationReason::AllItemsProcessed)
-            && self.items.len() == self.item_count
+            && self.items.len() + self.left_out == self.item_count
             && self.items.iter().all(|item| item.outcome == ItemOutcome::Succeeded)
             && self.failures().next().is_none()
             && self.manifest.is_ok()
+    }
+}
+
+impl RunReport {
+    /// Every artifact that is in its place has the checksum that the platform stated for it.
+    pub fn is_verified(&self) -> bool {
+        let outcomes =
+            self.items.iter().flat_map(|item| &item.artifacts).filter_map(|artifact| artifact.outcome.as_ref().ok());
+        outcomes.map(|outcome| outcome.verification).all(|verification| verification == Verification::Stated)
     }
 }
 
@@ -112,6 +162,6 @@ impl ItemReport {
     /// The length of all files that are in their place.
     pub fn bytes(&self) -> u64 {
         let outcomes = self.artifacts.iter().filter_map(|artifact| artifact.outcome.as_ref().ok());
-        outcomes.map(|outcome| outcome.bytes()).sum()
+        outcomes.map(|outcome| outcome.bytes).sum()
     }
 }

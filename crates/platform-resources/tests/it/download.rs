@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crc::{CRC_32_ISCSI, Crc};
-use platform_download::{Crc32c, Outcome};
-use platform_resources::{Event, ItemOutcome, ResultFolder, RunReport};
+use platform_download::Crc32c;
+use platform_resources::{Event, ItemOutcome, ResultFolder, RunReport, Verification};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wiremock::matchers::path;
@@ -52,17 +52,20 @@ async fn results_lie_by_item_and_artifact_and_are_what_the_manifest_says() {
     );
 
     let events = events.lock().unwrap();
-    let sum = |pick: fn(&Event) -> u64| events.iter().map(pick).sum::<u64>();
-    let received = sum(|event| match event {
-        Event::Received(bytes) => *bytes,
-        _ => 0,
-    });
-    let planned = sum(|event| match event {
-        Event::Planned { bytes, .. } => *bytes,
-        _ => 0,
-    });
-    assert_eq!((received, planned), (report.items.iter().map(platform_resources::ItemReport::bytes).sum(), received));
-    assert_eq!(sum(|event| u64::from(*event == Event::Verified)), 9);
+    let planned: u64 = events
+        .iter()
+        .map(|event| match event {
+            Event::Planned { bytes, .. } => *bytes,
+            _ => 0,
+        })
+        .sum();
+    let Some(Event::Progress(totals)) = events.last() else { panic!("the end is reported: {events:?}") };
+    let bytes = report.items.iter().map(platform_resources::ItemReport::bytes).sum::<u64>();
+    assert_eq!([totals.bytes, totals.received, totals.durable, totals.verified, planned], [bytes; 5]);
+    assert_eq!((totals.files, totals.files_done), (9, 9));
+    let ended =
+        |event: &&Event| matches!(event, Event::File(file) if file.progress.ended == Some(Some(Verification::Stated)));
+    assert_eq!(events.iter().filter(ended).count(), 9);
     assert_eq!(
         events.iter().rfind(|event| matches!(event, Event::Items { .. })),
         Some(&Event::Items { ended: 3, all: 3 })
@@ -81,7 +84,7 @@ async fn what_is_there_already_is_not_fetched_again() {
         .items
         .iter()
         .flat_map(|item| item.artifacts.iter().map(move |artifact| (item.external_id.as_str(), artifact)))
-        .filter(|(_, artifact)| matches!(artifact.outcome, Ok(Outcome::Fetched(_))))
+        .filter(|(_, artifact)| matches!(&artifact.outcome, Ok(outcome) if !outcome.was_there))
         .map(|(item, artifact)| (item, artifact.name.as_str()))
         .collect();
     fetched.sort_unstable();
@@ -162,22 +165,50 @@ async fn a_hostile_name_stays_in_the_folder() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_verified_or_told_apart_is_reported_and_not_fetched() {
-    let checksum = json!({ "checksum_crc32c": Crc32c::of(b"content").to_string() });
+async fn what_nobody_states_a_checksum_of_is_unverified_and_a_checksum_that_is_none_is_an_error() {
     let artifacts = json!([
         artifact("1", "no checksum", &json!({})),
-        artifact("1", "Twice", &checksum),
-        artifact("2", "tWICE", &checksum)
+        artifact("2", "no CRC32C", &json!({ "checksum_crc32c": "d41d8cd98f00b204e9800998ecf8427e" })),
     ]);
-    let (_server, _folder, report) = download(artifacts, ResponseTemplate::new(200).set_body_string("content")).await;
-    assert!(!report.is_complete());
-    let failed: Vec<_> = report.items[0]
-        .artifacts
-        .iter()
-        .filter_map(|artifact| artifact.outcome.as_ref().err())
-        .map(ToString::to_string)
-        .collect();
-    assert!(failed.len() == 2 && failed[0].contains("no CRC32C") && failed[1].contains("same name"), "{failed:?}");
+    let (_server, folder, report) = download(artifacts, ResponseTemplate::new(200).set_body_string("content")).await;
+    assert!(!report.is_complete() && !report.is_verified());
+    let failed: Vec<_> = report.failures().map(ToString::to_string).collect();
+    assert!(failed.len() == 1 && failed[0].contains("`checksum_crc32c`") && failed[0].contains("d41d8"), "{failed:?}");
+    let outcomes = report.items[0].artifacts.iter().filter_map(|artifact| artifact.outcome.as_ref().ok());
+    assert_eq!(outcomes.map(|outcome| outcome.verification).collect::<Vec<_>>(), [Verification::Unverified]);
+    let manifest = fs::read_to_string(folder.path().join("deep/results/manifest.jsonl")).unwrap();
+    assert!(manifest.contains(r#""verification":"unverified""#), "{manifest}");
+}
+
+#[tokio::test]
+async fn a_type_that_nobody_knows_ends_with_bin_and_a_checksum_may_have_another_key() {
+    let metadata = json!({ "media_type": "application/x-unheard-of", "crc": Crc32c::of(b"content").to_string() });
+    let content = ResponseTemplate::new(200).set_body_string("content");
+    let server =
+        platform(run("TERMINATED", "ALL_ITEMS_PROCESSED"), json!([artifact("1", "a", &metadata)]), content).await;
+    let folder = TempDir::new().unwrap();
+    let results = ResultFolder::open(folder.path()).await.unwrap();
+    let download = scripted(&server.uri()).run("run").download(results);
+    let report = download.with_checksum_keys(["checksum", "crc"]).fetch().await.unwrap();
+    assert!(report.is_complete() && report.is_verified(), "{report:?}");
+    assert_eq!(fs::read(folder.path().join("%2E.%2Fslide/a.bin")).unwrap(), b"content");
+}
+
+#[tokio::test]
+async fn artifacts_of_like_names_are_kept_apart() {
+    let checksum = json!({ "checksum_crc32c": Crc32c::of(b"content").to_string(), "media_type": "text/csv" });
+    let artifacts = json!([artifact("1", "Twice", &checksum), artifact("2", "tWICE", &checksum)]);
+    let (_server, folder, report) = download(artifacts, ResponseTemplate::new(200).set_body_string("content")).await;
+    assert!(report.is_complete(), "{report:?}");
+    let manifest = fs::read_to_string(folder.path().join("deep/results/manifest.jsonl")).unwrap();
+    let entries: Vec<Value> = manifest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> =
+        entries.iter().map(|entry| [&entry["artifact"], &entry["file"]].map(|name| name.as_str().unwrap())).collect();
+    for [artifact, file] in &names {
+        assert!(file.contains(&format!("/{artifact}.csv%~")), "{names:?}");
+        assert_eq!(fs::read(folder.path().join("deep/results").join(file)).unwrap(), b"content");
+    }
+    assert_eq!(names.len(), 2);
 }
 
 #[tokio::test]
@@ -251,7 +282,7 @@ async fn a_slow_answer_about_the_run_does_not_hold_up_its_downloads() {
     let results = ResultFolder::open(folder.path()).await.unwrap();
     let notify = released.clone();
     let download = scripted(&server.uri()).run("run").download(results).with_observer(move |event| {
-        if event == Event::Verified {
+        if matches!(event, Event::File(file) if file.progress.ended.is_some()) {
             done.fetch_add(1, Ordering::SeqCst);
             notify.notify_one();
         }

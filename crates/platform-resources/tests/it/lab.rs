@@ -49,7 +49,8 @@ impl Lab {
         let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
         let client = OAuthClient::new(http.clone(), endpoints, DEVICE_CLIENT_ID).with_audience(AUDIENCE);
         let key = client.token_key().build();
-        let tokens = TokenSource::new(key, DeviceLogin::new(client, Arc::new(Yes(http))));
+        let login = DeviceLogin::new(client, Arc::new(Yes(http)));
+        let tokens = crate::redis::kept(TokenSource::builder(key, login)).await;
         let client = Client::builder(settings(&emulator)).with_tokens(tokens.clone()).build().unwrap();
         Self { emulator, client, tokens, folder: TempDir::new().unwrap() }
     }

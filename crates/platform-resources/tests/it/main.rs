@@ -9,9 +9,18 @@ mod faults;
 mod lab;
 mod lists;
 mod login;
+#[cfg(unix)]
+#[path = "../../../../tests/support/needs.rs"]
+mod needs;
 mod once;
+mod redis;
+#[cfg(unix)]
+#[expect(dead_code, reason = "here it is only started")]
+#[path = "../../../../tests/support/redis.rs"]
+mod redis_server;
 mod resources;
 mod retries;
 mod secrets;
+mod selection;
 mod settings;
 mod submit;

@@ -11,7 +11,7 @@ use platform_resources::models::{
 };
 use platform_resources::operations::{ListGrants, ListRunItems, ListRuns, ListShareTokens};
 use platform_resources::{
-    ArtifactOutcome, By, Done, Error, Health, ItemOutcome, Patch, RunEvent, RunHandle, RunOutcome, Viewer,
+    ArtifactOutcome, By, Done, Error, Health, ItemOutcome, Patch, RunEvent, RunHandle, RunOutcome, Verification, Viewer,
 };
 use serde_json::{Value, json};
 
@@ -59,13 +59,19 @@ async fn applications_their_versions_and_their_documents_are_found() {
     assert!(!bytes.is_empty());
     let target = lab.folder.path().join("document");
     std::fs::write(&target, "what was there").unwrap();
-    assert_eq!(documents.download(&document.name, &target).await.unwrap(), bytes.len() as u64);
+    let outcome = documents.download(&document.name, &target).await.unwrap();
+    assert_eq!((outcome.bytes, outcome.verification), (bytes.len() as u64, Verification::Storage));
     assert_eq!(std::fs::read(&target).unwrap(), bytes);
     assert!(documents.download("none", &target).await.unwrap_err().download().is_some());
+    std::fs::write(&target, "an older one").unwrap();
+    let gone = Fault::new(Effect::Status { status: 410, body: None }).on(Server::Storage).times(1);
+    lab.emulator.control().unwrap().inject(&gone).await.unwrap();
+    assert!(documents.download(&document.name, &target).await.is_err());
+    assert_eq!(std::fs::read(&target).unwrap(), b"an older one", "the file that was there stays");
     let cut = Fault::new(Effect::Truncate { after_bytes: 3 }).on(Server::Storage).times(1);
     lab.emulator.control().unwrap().inject(&cut).await.unwrap();
-    assert!(documents.download(&document.name, &target).await.is_err());
-    assert_eq!(std::fs::read(&target).unwrap(), bytes, "the good file stays");
+    documents.download(&document.name, &target).await.unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), bytes, "what breaks off goes on");
     for url in [documents.file_url(&document.name).await.unwrap(), documents.content_url(&document.name).await.unwrap()]
     {
         assert_eq!(url.expose().host_str(), lab.emulator.storage().host_str());

@@ -1,0 +1,80 @@
+//! Lists and calls the tools behind the gateway of this environment: a service binding, or `INTEGRATION_…` variables.
+//!
+//! ```sh
+//! cargo run -p agent-gateway --example tools -- list [ORD_ID]
+//! cargo run -p agent-gateway --example tools -- call ORD_ID TOOL '{"argument": 1}'
+//! ```
+//!
+//! It acts as the system, or, where the variable `USER_ASSERTION` has one, as the user whom this JWT speaks for. It
+//! never takes it from the command line, which others can see.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use agent_gateway::{Gateway, GatewayError, Principal, ToolFilter};
+use auth_core::Secret;
+use serde_json::{Map, Value, json};
+
+/// Something that went wrong, with its causes.
+type Failure = Box<dyn Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments).await {
+        Ok(answer) => {
+            println!("{answer:#}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &[String]) -> Result<Value, Failure> {
+    let assertion = std::env::var("USER_ASSERTION").ok().map(Secret::new);
+    let principal = Principal::user_or_system(assertion)?;
+    answer(&Gateway::from_environment()?.build(), &principal, arguments).await
+}
+
+/// What a command line comes to.
+pub(crate) async fn answer(gateway: &Gateway, principal: &Principal, arguments: &[String]) -> Result<Value, Failure> {
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["list"] => list(gateway, principal, &ToolFilter::new()).await,
+        ["list", ord_id] => list(gateway, principal, &ToolFilter::new().with_ord_id(ord_id)).await,
+        ["call", ord_id, name, arguments] => {
+            let filter = ToolFilter::new().with_ord_id(ord_id).with_name(name);
+            let arguments: Map<String, Value> = serde_json::from_str(arguments)?;
+            let found = gateway.list_tools(principal, &filter).strict().await?;
+            let tool = found.tools.first().ok_or_else(|| format!("`{ord_id}` has no tool `{name}`"))?;
+            let result = gateway.call_tool(tool, principal, arguments).with_progress(|progress| {
+                eprintln!("{} of {:?}: {:?}", progress.done, progress.total, progress.message);
+            });
+            match result.await {
+                Ok(result) => Ok(json!({ "text": result.text(), "structured": result.structured() })),
+                // It is for whoever called: what was wrong, and not where.
+                Err(error) => {
+                    Err(error.tool_result().map(agent_gateway::ToolResult::text).map_or(error.into(), Into::into))
+                }
+            }
+        }
+        _ => Err("say `list`, `list ORD_ID` or `call ORD_ID TOOL ARGUMENTS`".into()),
+    }
+}
+
+async fn list(gateway: &Gateway, principal: &Principal, filter: &ToolFilter) -> Result<Value, Failure> {
+    let found = gateway.list_tools(principal, filter).await?;
+    let tools = found.tools.iter().map(
+        |tool| json!({ "server": tool.server().ord_id(), "name": tool.name(), "description": tool.description() }),
+    );
+    let errors: Vec<_> = found.errors.iter().map(|error: &GatewayError| with_causes(error)).collect();
+    Ok(json!({ "tools": tools.collect::<Vec<_>>(), "errors": errors }))
+}
+
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,113 @@
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use auth_core::Secret;
+use auth_http::ClientCertificate;
+
+use super::document::Document;
+use super::{CredentialError, CredentialSource, Credentials, environment};
+use crate::{DirectoryError, Server, ServerDirectory};
+
+const ROOT: &str = "SERVICE_BINDING_ROOT";
+const DEFAULT_ROOT: &str = "/bindings";
+/// What the binding's file `type` says.
+const TYPE: &str = "integration-credentials";
+/// The file with the credentials, beside it.
+const CREDENTIALS: &str = "credentials";
+
+/// Credentials and servers in a folder of bindings (servicebinding.io): those of the one binding whose file `type` says
+/// `integration-credentials`. Its file `credentials` is a JSON object:
+///
+/// | field | what it is |
+/// |---|---|
+/// | `tokenServiceUrl` | the token endpoint |
+/// | `clientid` | the client |
+/// | `certificate`, `privateKey` | what it proves itself with, in PEM |
+/// | `gatewayUrl` | the gateway |
+/// | `integrationDependencies` | a list of servers behind it, each with its `ordId` and `globalTenantId` |
+///
+/// The files are read again while calls are made, so that a certificate that is exchanged there is used from then on.
+#[derive(Clone, Debug)]
+pub struct ServiceBinding {
+    root: PathBuf,
+}
+
+impl ServiceBinding {
+    /// The bindings in the folder `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The bindings in the folder that `SERVICE_BINDING_ROOT` names, or else in `/bindings`.
+    pub fn from_environment() -> Self {
+        let root = env::var_os(ROOT).filter(|root| !root.is_empty());
+        Self::at(root.map_or_else(|| DEFAULT_ROOT.into(), PathBuf::from))
+    }
+
+    /// The file with the credentials.
+    pub(crate) fn find(&self) -> Result<PathBuf, CredentialError> {
+        let none = || CredentialError::no_binding(&self.root, TYPE, ROOT, environment::CLIENT_ID);
+        let entries = fs::read_dir(&self.root).map_err(|_| none())?;
+        let mut folders: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        folders.sort();
+        let says = |folder: &PathBuf| fs::read_to_string(folder.join("type")).is_ok_and(|text| text.trim() == TYPE);
+        let mut found = folders.into_iter().filter(says);
+        match (found.next(), found.next()) {
+            (None, _) => Err(none()),
+            (Some(folder), None) => Ok(folder.join(CREDENTIALS)),
+            (Some(first), Some(second)) => Err(CredentialError::several(&first, &second)),
+        }
+    }
+
+    fn read(&self) -> Result<Document, CredentialError> {
+        let file = self.find()?;
+        let text = fs::read_to_string(&file).map_err(|error| CredentialError::unreadable(&file, error))?;
+        // What is parsed is dropped as it is; the text itself is wiped.
+        let text = Secret::new(text);
+        Document::parse(shown(&file), text.expose())
+    }
+
+    fn load(&self) -> Result<Credentials, CredentialError> {
+        let document = self.read()?;
+        let certificate =
+            ClientCertificate::from_pem(document.text("certificate")?, Secret::new(document.text("privateKey")?))
+                .map_err(|error| CredentialError::certificate(document.place(), error))?;
+        let credentials = Credentials::new(document.url("tokenServiceUrl")?, document.text("clientid")?);
+        Ok(credentials.with_certificate(certificate))
+    }
+
+    fn list(&self) -> Result<Vec<Server>, CredentialError> {
+        let document = self.read()?;
+        document.servers("integrationDependencies", &document.url("gatewayUrl")?)
+    }
+}
+
+fn shown(file: &Path) -> String {
+    format!("the file {}", file.display())
+}
+
+/// Does what reads files, where it holds up nobody.
+async fn apart<T: Send + 'static>(
+    binding: &ServiceBinding,
+    read: impl FnOnce(&ServiceBinding) -> Result<T, CredentialError> + Send + 'static,
+) -> Result<T, CredentialError> {
+    let binding = binding.clone();
+    let reading = tokio::task::spawn_blocking(move || read(&binding)).await;
+    reading.unwrap_or_else(|error| Err(CredentialError::other("the binding could not be read", error)))
+}
+
+#[async_trait]
+impl CredentialSource for ServiceBinding {
+    async fn credentials(&self) -> Result<Credentials, CredentialError> {
+        apart(self, Self::load).await
+    }
+}
+
+#[async_trait]
+impl ServerDirectory for ServiceBinding {
+    async fn servers(&self) -> Result<Vec<Server>, DirectoryError> {
+        Ok(apart(self, Self::list).await?)
+    }
+}

@@ -1,0 +1,79 @@
+//! Documents with credentials, read field by field: what a decoder says of a field shows what stands there.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::CredentialError;
+use crate::Server;
+
+/// A JSON document, and where it is from.
+pub(super) struct Document {
+    place: String,
+    value: Value,
+}
+
+impl Document {
+    pub(super) fn parse(place: impl Into<String>, text: &str) -> Result<Self, CredentialError> {
+        let place = place.into();
+        let value = serde_json::from_str(text).map_err(|error| CredentialError::json(&place, &error))?;
+        Ok(Self { place, value })
+    }
+
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// A field that is a text, and not an empty one.
+    pub(super) fn text(&self, field: &str) -> Result<&str, CredentialError> {
+        self.value
+            .get(field)
+            .and_then(Value::as_str)
+            .filter(|text| !text.trim().is_empty())
+            .ok_or_else(|| CredentialError::field(&self.place, field, "a text that is not empty"))
+    }
+
+    pub(super) fn url(&self, field: &str) -> Result<Url, CredentialError> {
+        url(&self.place, field, self.text(field)?)
+    }
+
+    /// The whole document.
+    pub(super) fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The servers in the list of dependencies that a field is.
+    pub(super) fn servers(&self, field: &str, gateway: &Url) -> Result<Vec<Server>, CredentialError> {
+        servers(&self.place, field, self.value.get(field), gateway)
+    }
+}
+
+/// The servers in a list of dependencies, which is called `name`.
+pub(super) fn servers(
+    place: &str,
+    name: &str,
+    list: Option<&Value>,
+    gateway: &Url,
+) -> Result<Vec<Server>, CredentialError> {
+    let wrong = |at: String, expected| CredentialError::field(place, at, expected);
+    let list = list.and_then(Value::as_array).ok_or_else(|| wrong(name.to_owned(), "a list of dependencies"))?;
+    let server = |(index, entry): (usize, &Value)| {
+        let entry = entry.as_object().ok_or_else(|| wrong(format!("{name}[{index}]"), "an object"))?;
+        let part = |part: &str| {
+            let at = || format!("{name}[{index}].{part}");
+            segment(entry, part).ok_or_else(|| wrong(at(), "a text that is neither empty nor `.` or `..`"))
+        };
+        Server::behind(gateway, part("ordId")?, part("globalTenantId")?)
+            .map_err(|_| wrong(format!("{name}[{index}]"), "a server below the URL of the gateway"))
+    };
+    list.iter().enumerate().map(server).collect()
+}
+
+pub(super) fn url(place: &str, field: &str, text: &str) -> Result<Url, CredentialError> {
+    let url = text.trim().parse::<Url>().ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
+    url.ok_or_else(|| CredentialError::field(place, field, "an https URL"))
+}
+
+/// A text that can stand between two slashes.
+fn segment<'a>(entry: &'a Map<String, Value>, part: &str) -> Option<&'a str> {
+    entry.get(part).and_then(Value::as_str).filter(|text| !matches!(text.trim(), "" | "." | ".."))
+}

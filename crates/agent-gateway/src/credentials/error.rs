@@ -1,0 +1,102 @@
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use auth_http::CertificateError;
+
+/// Why there are no credentials, or no servers. It names the file or the variable, and the field, and shows nothing of
+/// what stands there.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct CredentialError(#[from] Kind);
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error(
+        "no binding in {} says `{kind}` in its file `type`: bind the service, name the folder in {variable}, or set {alternative}", root.display()
+    )]
+    NoBinding { root: PathBuf, kind: &'static str, variable: &'static str, alternative: &'static str },
+    #[error("the bindings {0} both say that they are the credentials: leave one")]
+    Several(String),
+    #[error("the file {} cannot be read", .0.display())]
+    Unreadable(PathBuf, #[source] io::Error),
+    #[error("the variable {0} is not set, or is empty")]
+    Variable(&'static str),
+    #[error("{place} is no JSON, from line {line}, column {column} on")]
+    Json { place: String, line: usize, column: usize },
+    #[error("`{field}` in {place} must be {expected}")]
+    Field { place: String, field: String, expected: &'static str },
+    #[error("`certificate` and `privateKey` in {0} cannot be used")]
+    Certificate(String, #[source] CertificateError),
+    #[error("the certificate of the client `{client}` is not valid now: its time ends at {end}")]
+    Expired { client: String, end: String },
+    #[error("{0}")]
+    Other(&'static str, #[source] Box<dyn Error + Send + Sync>),
+}
+
+impl CredentialError {
+    /// A source of one's own has none: `what` says so in one clause, in lower case and without a secret.
+    pub fn other(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Kind::Other(what, source.into()).into()
+    }
+
+    pub(crate) fn no_binding(
+        root: &Path,
+        kind: &'static str,
+        variable: &'static str,
+        alternative: &'static str,
+    ) -> Self {
+        Kind::NoBinding { root: root.to_owned(), kind, variable, alternative }.into()
+    }
+
+    pub(crate) fn several(first: &Path, second: &Path) -> Self {
+        Kind::Several(format!("{} and {}", first.display(), second.display())).into()
+    }
+
+    pub(crate) fn unreadable(file: &Path, source: io::Error) -> Self {
+        Kind::Unreadable(file.to_owned(), source).into()
+    }
+
+    pub(crate) fn variable(name: &'static str) -> Self {
+        Kind::Variable(name).into()
+    }
+
+    pub(crate) fn json(place: &str, error: &serde_json::Error) -> Self {
+        Kind::Json { place: place.to_owned(), line: error.line(), column: error.column() }.into()
+    }
+
+    pub(crate) fn field(place: &str, field: impl Into<String>, expected: &'static str) -> Self {
+        Kind::Field { place: place.to_owned(), field: field.into(), expected }.into()
+    }
+
+    pub(crate) fn certificate(place: &str, source: CertificateError) -> Self {
+        Kind::Certificate(place.to_owned(), source).into()
+    }
+
+    pub(crate) fn expired(client: &str, end: String) -> Self {
+        Kind::Expired { client: client.to_owned(), end }.into()
+    }
+
+    /// No binding of the folder is the credentials.
+    pub fn is_no_binding(&self) -> bool {
+        matches!(self.0, Kind::NoBinding { .. })
+    }
+
+    /// The certificate and the key cannot be read, or do not fit each other.
+    pub fn is_certificate(&self) -> bool {
+        matches!(self.0, Kind::Certificate(..))
+    }
+
+    /// The certificate is not valid yet, or no longer.
+    pub fn is_expired(&self) -> bool {
+        matches!(self.0, Kind::Expired { .. })
+    }
+
+    /// The field that is missing, or is not what it must be.
+    pub fn named_field(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Field { field, .. } => Some(field),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+use std::collections::BTreeSet;
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{StreamExt, iter};
+
+use crate::gateway::Gateway;
+use crate::toolbox::Line;
+use crate::transport::Correlation;
+use crate::{GatewayError, Principal, Server, Tool};
+
+/// Which tools are wanted; all of them unless something is said.
+///
+/// ```
+/// use agent_gateway::ToolFilter;
+///
+/// let filter = ToolFilter::new().with_ord_id("sap.x:apiResource:orders:v1").with_name("find_order");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolFilter {
+    ord_ids: BTreeSet<String>,
+    names: BTreeSet<String>,
+}
+
+/// What was found: the tools, and the errors of the servers that could not say which they have.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Discovered {
+    /// The tools, in the order of their servers.
+    pub tools: Vec<Tool>,
+    /// The errors, in the order of the servers; each names its server ([`GatewayError::server`]).
+    pub errors: Vec<GatewayError>,
+}
+
+/// A discovery that begins when it is awaited: see [`Gateway::list_tools`].
+#[must_use = "nothing is asked before it is awaited"]
+#[derive(Debug)]
+pub struct Discovery<'a> {
+    gateway: &'a Gateway,
+    principal: &'a Principal,
+    filter: &'a ToolFilter,
+    correlation: Correlation,
+    strict: bool,
+}
+
+impl ToolFilter {
+    /// All tools.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tools of servers with this API (Open Resource Discovery), and only those are asked; may be called for several.
+    pub fn with_ord_id(mut self, ord_id: impl Into<String>) -> Self {
+        self.ord_ids.insert(ord_id.into());
+        self
+    }
+
+    /// Tools that their servers call so; may be called for several.
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.names.insert(name.into());
+        self
+    }
+
+    /// The servers to ask.
+    fn servers(&self, listed: Vec<Server>) -> Result<Vec<Server>, GatewayError> {
+        let is_listed = |ord_id: &&String| listed.iter().any(|server| server.ord_id() == **ord_id);
+        if let Some(ord_id) = self.ord_ids.iter().find(|ord_id| !is_listed(ord_id)) {
+            return Err(GatewayError::unlisted(ord_id));
+        }
+        let wanted = |server: &Server| self.ord_ids.is_empty() || self.ord_ids.contains(server.ord_id());
+        Ok(listed.into_iter().filter(wanted).collect())
+    }
+
+    fn admits(&self, tool: &Tool) -> bool {
+        self.names.is_empty() || self.names.contains(tool.name())
+    }
+}
+
+impl<'a> Discovery<'a> {
+    pub(crate) fn new(gateway: &'a Gateway, principal: &'a Principal, filter: &'a ToolFilter) -> Self {
+        Self { gateway, principal, filter, correlation: Correlation::random(), strict: false }
+    }
+
+    /// Fails as soon as one server does.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
+    /// What the requests are found by in the records of gateway and servers (`x-correlation-id`); a random UUID unless
+    /// something is said.
+    pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.correlation = Correlation(id.into());
+        self
+    }
+
+    async fn run(self) -> Result<Discovered, GatewayError> {
+        let Self { gateway, principal, filter, correlation, strict } = self;
+        let listed = gateway.directory().servers().await.map_err(GatewayError::directory)?;
+        let servers = filter.servers(listed)?;
+        let correlation = &correlation;
+        let mut lists = iter(servers.into_iter().enumerate())
+            .map(|(place, server)| async move { (place, list(gateway, server, principal, correlation).await) })
+            .buffer_unordered(gateway.parallel_servers());
+        let mut found = Vec::new();
+        while let Some((place, list)) = lists.next().await {
+            match list {
+                Err(error) if strict => return Err(error),
+                list => found.push((place, list)),
+            }
+        }
+        found.sort_by_key(|(place, _)| *place);
+        let mut discovered = Discovered { tools: Vec::new(), errors: Vec::new() };
+        for (_, list) in found {
+            match list {
+                Ok(tools) => discovered.tools.extend(tools.iter().filter(|tool| filter.admits(tool)).cloned()),
+                Err(error) => discovered.errors.push(error),
+            }
+        }
+        Ok(discovered)
+    }
+}
+
+impl<'a> IntoFuture for Discovery<'a> {
+    type Output = Result<Discovered, GatewayError>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// All tools of one server: those that are known already, or those that it has now.
+async fn list(
+    gateway: &Gateway,
+    server: Server,
+    principal: &Principal,
+    correlation: &Correlation,
+) -> Result<Arc<Vec<Tool>>, GatewayError> {
+    let (line, toolbox) = (Line::new(&server, principal), gateway.toolbox());
+    if let Some(tools) = toolbox.get(&line) {
+        return Ok(tools);
+    }
+    let epoch = toolbox.epoch();
+    let asking = async { gateway.sessions().session(&line, principal).await?.tools(correlation).await };
+    let longest = gateway.discovery_timeout();
+    let tools = tokio::time::timeout(longest, asking).await;
+    let tools = Arc::new(tools.unwrap_or_else(|_| Err(GatewayError::timeout(&server, longest)))?);
+    toolbox.keep(&line, &tools, epoch);
+    Ok(tools)
+}

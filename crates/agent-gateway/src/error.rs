@@ -1,0 +1,224 @@
+use std::error::Error;
+use std::time::Duration;
+
+use auth_core::TokenError;
+use auth_http::{BuildError, HttpError};
+use rmcp::ServiceError;
+use rmcp::service::ClientInitializeError;
+use rmcp::transport::DynamicTransportError;
+use rmcp::transport::streamable_http_client::StreamableHttpError;
+
+use crate::transport::{TransportError, shown};
+use crate::{CredentialError, Server, ToolResult};
+
+/// Why tools were not listed, or a tool has no good result. It never shows a token, a key, an argument or a result.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct GatewayError(Box<Kind>);
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("the credentials of the gateway cannot be used")]
+    Credentials(#[source] CredentialError),
+    #[error("nobody knows which servers there are")]
+    Directory(#[source] CredentialError),
+    #[error("no server is listed for the API `{0}`: check its name, and the dependencies of the credentials")]
+    Unlisted(String),
+    #[error("the connections to the gateway cannot be set up")]
+    Client(#[source] BuildError),
+    #[error("the server {server} could not be asked")]
+    Http { server: Server, source: HttpError },
+    #[error("the server {server} answered {status}{}", detail(message.as_deref()))]
+    Status { server: Server, status: u16, message: Option<String> },
+    #[error("the server {server} answered with an error: {message} ({code})")]
+    Refused { server: Server, code: i32, message: String },
+    #[error("the server {server} did not answer within {after:?}")]
+    Timeout { server: Server, after: Duration },
+    #[error("the server {server} does not speak MCP as it should: {problem}")]
+    Protocol { server: Server, problem: String },
+    #[error("the connection to the server {server} broke off before the answer: the request may have been carried out")]
+    Closed { server: Server },
+    #[error("the arguments do not fit the tool `{tool}` of {server}: {problem}")]
+    Arguments { server: Server, tool: String, problem: String },
+    #[error("the tool `{tool}` of {server} failed, and says why in its result")]
+    Tool { server: Server, tool: String, result: ToolResult },
+}
+
+fn detail(message: Option<&str>) -> String {
+    message.map(|message| format!(": {message}")).unwrap_or_default()
+}
+
+impl From<Kind> for GatewayError {
+    fn from(kind: Kind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl GatewayError {
+    pub(crate) fn directory(source: CredentialError) -> Self {
+        Kind::Directory(source).into()
+    }
+
+    pub(crate) fn unlisted(ord_id: impl Into<String>) -> Self {
+        Kind::Unlisted(ord_id.into()).into()
+    }
+
+    pub(crate) fn timeout(server: &Server, after: Duration) -> Self {
+        Kind::Timeout { server: server.clone(), after }.into()
+    }
+
+    pub(crate) fn protocol(server: &Server, problem: impl Into<String>) -> Self {
+        Kind::Protocol { server: server.clone(), problem: problem.into() }.into()
+    }
+
+    pub(crate) fn arguments(server: &Server, tool: &str, problem: &str) -> Self {
+        Kind::Arguments { server: server.clone(), tool: shown(tool), problem: shown(problem) }.into()
+    }
+
+    pub(crate) fn tool(server: &Server, tool: &str, result: ToolResult) -> Self {
+        Kind::Tool { server: server.clone(), tool: shown(tool), result }.into()
+    }
+
+    pub(crate) fn transport(server: &Server, error: TransportError) -> Self {
+        let server = server.clone();
+        match error {
+            TransportError::Credentials(source) => Kind::Credentials(source).into(),
+            TransportError::Build(source) => Kind::Client(source).into(),
+            TransportError::Http(source) => Kind::Http { server, source }.into(),
+            TransportError::Status { status, message } => Kind::Status { server, status, message }.into(),
+        }
+    }
+
+    /// What the MCP library says of a request.
+    pub(crate) fn service(server: &Server, error: ServiceError) -> Self {
+        match error {
+            ServiceError::McpError(error) => Self::refused(server, &error),
+            ServiceError::TransportSend(error) => Self::dynamic(server, error),
+            ServiceError::TransportClosed | ServiceError::Cancelled { .. } => {
+                Kind::Closed { server: server.clone() }.into()
+            }
+            _ => Self::protocol(server, "the answer is that to another question"),
+        }
+    }
+
+    /// What the MCP library says of the beginning of a session.
+    pub(crate) fn beginning(server: &Server, error: ClientInitializeError) -> Self {
+        match error {
+            ClientInitializeError::JsonRpcError(error) => Self::refused(server, &error),
+            ClientInitializeError::TransportError { error, .. } => Self::dynamic(server, error),
+            ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::Cancelled => {
+                Kind::Closed { server: server.clone() }.into()
+            }
+            _ => Self::protocol(server, "it does not begin a session"),
+        }
+    }
+
+    fn refused(server: &Server, error: &rmcp::ErrorData) -> Self {
+        Kind::Refused { server: server.clone(), code: error.code.0, message: shown(&error.message) }.into()
+    }
+
+    fn dynamic(server: &Server, error: DynamicTransportError) -> Self {
+        match error.error.downcast::<StreamableHttpError<TransportError>>().map(|error| *error) {
+            Ok(StreamableHttpError::Client(error)) => Self::transport(server, error),
+            Ok(StreamableHttpError::SessionExpired) => {
+                Kind::Status { server: server.clone(), status: 404, message: None }.into()
+            }
+            Ok(StreamableHttpError::UnexpectedContentType(stated)) => {
+                let stated = shown(stated.as_deref().unwrap_or_default());
+                Self::protocol(server, format!("the answer is neither JSON nor a stream of events, but `{stated}`"))
+            }
+            Ok(StreamableHttpError::UnexpectedServerResponse(problem)) => Self::protocol(server, problem),
+            Ok(_) | Err(_) => Kind::Closed { server: server.clone() }.into(),
+        }
+    }
+
+    /// The server that it is about, if it is about one.
+    pub fn server(&self) -> Option<&Server> {
+        match &*self.0 {
+            Kind::Credentials(_) | Kind::Directory(_) | Kind::Unlisted(_) | Kind::Client(_) => None,
+            Kind::Http { server, .. }
+            | Kind::Status { server, .. }
+            | Kind::Refused { server, .. }
+            | Kind::Timeout { server, .. }
+            | Kind::Protocol { server, .. }
+            | Kind::Closed { server }
+            | Kind::Arguments { server, .. }
+            | Kind::Tool { server, .. } => Some(server),
+        }
+    }
+
+    /// The credentials cannot be read, or cannot be used: nothing was sent.
+    pub fn is_credentials(&self) -> bool {
+        matches!(*self.0, Kind::Credentials(_) | Kind::Client(_))
+    }
+
+    /// The token service gave no token. [`token_error`](Self::token_error) says why.
+    pub fn is_token(&self) -> bool {
+        self.token_error().is_some()
+    }
+
+    /// What the token service, or the way to it, has to say.
+    pub fn token_error(&self) -> Option<&TokenError> {
+        match &*self.0 {
+            Kind::Http { source, .. } if source.is_token() => source.source()?.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// No connection to the server came about: nothing was sent.
+    pub fn is_connect(&self) -> bool {
+        matches!(&*self.0, Kind::Http { source, .. } if source.is_connect())
+    }
+
+    /// The connection broke off, or the session ended, before the answer: the tool may have done its work.
+    pub fn is_broken_off(&self) -> bool {
+        match &*self.0 {
+            Kind::Closed { .. } => true,
+            Kind::Http { source, .. } => source.is_broken() && !source.is_connect(),
+            _ => false,
+        }
+    }
+
+    /// The server refuses the token, even a new one.
+    pub fn is_unauthorized(&self) -> bool {
+        self.status() == Some(401)
+    }
+
+    /// The status that the server answered with, if it was none of success.
+    pub fn status(&self) -> Option<u16> {
+        match *self.0 {
+            Kind::Status { status, .. } => Some(status),
+            _ => None,
+        }
+    }
+
+    /// The code of the error that the server answered with (JSON-RPC 2.0, section 5.1).
+    pub fn code(&self) -> Option<i32> {
+        match *self.0 {
+            Kind::Refused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// No answer came in time. The tool may have done its work all the same.
+    pub fn is_timeout(&self) -> bool {
+        match &*self.0 {
+            Kind::Timeout { .. } => true,
+            Kind::Http { source, .. } => source.is_timeout(),
+            _ => false,
+        }
+    }
+
+    /// The arguments do not fit the schema of the tool: nothing was sent.
+    pub fn is_arguments(&self) -> bool {
+        matches!(*self.0, Kind::Arguments { .. })
+    }
+
+    /// What the tool returned when it failed: for the model, which may do better then.
+    pub fn tool_result(&self) -> Option<&ToolResult> {
+        match &*self.0 {
+            Kind::Tool { result, .. } => Some(result),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What requests are sent with: the connections of one certificate, and the tokens that were obtained with it.
+//!
+//! A token may be bound to the certificate that it was obtained with. So both change as one, and a request takes both
+//! from one [`Identity`]; one that is on its way keeps what it has.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use auth_core::{AsyncTokenCache, Clock, ExpiryPolicy, RefreshLease, TokenSource};
+use auth_http::{HttpClient, HttpClientBuilder};
+use auth_oauth::{Endpoints, OAuthClient};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::credentials::{CredentialError, CredentialSource, Credentials};
+use crate::tokens::{Grants, resource};
+use crate::transport::TransportError;
+
+/// The connections of one certificate, and its tokens.
+pub(crate) struct Identity {
+    credentials: Credentials,
+    pub(crate) http: HttpClient,
+    pub(crate) tokens: TokenSource,
+}
+
+/// What every identity is made with.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) http: HttpClientBuilder,
+    pub(crate) cache: Arc<dyn AsyncTokenCache>,
+    pub(crate) lease: Option<Arc<dyn RefreshLease>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) expiry: ExpiryPolicy,
+}
+
+/// The identity as it is now: made of what the source of credentials says, and of something else when that does.
+pub(crate) struct Identities {
+    source: Arc<dyn CredentialSource>,
+    setup: Setup,
+    interval: Duration,
+    /// It, and when the source was asked last.
+    current: RwLock<Option<(Arc<Identity>, Instant)>>,
+    /// Held by who asks the source.
+    asking: Mutex<()>,
+}
+
+impl Setup {
+    fn identity(&self, credentials: Credentials) -> Result<Identity, TransportError> {
+        let mut http = self.http.clone();
+        if let Some(certificate) = &credentials.certificate {
+            if !certificate.is_valid_at(self.clock.now()) {
+                let end = jiff::Timestamp::try_from(certificate.not_after()).map(|end| end.to_string());
+                return Err(CredentialError::expired(&credentials.client_id, end.unwrap_or_default()).into());
+            }
+            http = http.with_client_certificate(certificate.chain(), certificate.key().clone());
+        }
+        let http = http.build()?;
+        let tokens = self.tokens(&credentials, http.clone());
+        Ok(Identity { credentials, http, tokens })
+    }
+
+    fn tokens(&self, credentials: &Credentials, http: HttpClient) -> TokenSource {
+        let Credentials { token_url, client_id, certificate } = credentials;
+        let endpoints = Endpoints::new(token_url.as_str(), token_url.clone());
+        let client = OAuthClient::new(http, endpoints, client_id).with_clock(self.clock.clone());
+        let client = resource().into_iter().fold(client, OAuthClient::with_resource);
+        let (client, key) = match certificate {
+            Some(certificate) => {
+                let key = client.token_key().with_certificate_thumbprint(certificate.thumbprint());
+                (client.with_mutual_tls(), key)
+            }
+            None => (client.clone(), client.token_key()),
+        };
+        let source = TokenSource::builder(key.build(), Grants::new(&client, self.clock.clone()))
+            .with_cache(self.cache.clone())
+            .with_clock(self.clock.clone())
+            .with_expiry(self.expiry);
+        match &self.lease {
+            Some(lease) => source.with_lease(lease.clone()).build(),
+            None => source.build(),
+        }
+    }
+}
+
+impl Identities {
+    pub(crate) fn new(source: Arc<dyn CredentialSource>, setup: Setup, interval: Duration) -> Self {
+        Self { source, setup, interval, current: RwLock::default(), asking: Mutex::default() }
+    }
+
+    /// The identity to send with. Only the first waits for the source; later, one caller asks it from time to time, and
+    /// the others go on with what is there.
+    pub(crate) async fn current(&self) -> Result<Arc<Identity>, TransportError> {
+        let asking = match self.known() {
+            Some((identity, asked)) if asked.elapsed() < self.interval => return Ok(identity),
+            Some((identity, _)) => match self.asking.try_lock() {
+                Ok(asking) => asking,
+                Err(_) => return Ok(identity),
+            },
+            None => self.asking.lock().await,
+        };
+        let current = match self.known() {
+            Some((identity, asked)) if asked.elapsed() < self.interval => Ok(identity),
+            _ => self.ask().await,
+        };
+        drop(asking);
+        current
+    }
+
+    /// Another identity than this one, with which a request could not even be sent; `None` if there is no other.
+    pub(crate) async fn instead_of(&self, failed: &Arc<Identity>) -> Option<Arc<Identity>> {
+        let asking = self.asking.lock().await;
+        let current = match self.known() {
+            Some((identity, _)) if !Arc::ptr_eq(&identity, failed) => Some(identity),
+            _ => self.ask().await.ok(),
+        };
+        drop(asking);
+        current.filter(|identity| !Arc::ptr_eq(identity, failed))
+    }
+
+    /// The identity there is, if any was needed yet.
+    pub(crate) fn known(&self) -> Option<(Arc<Identity>, Instant)> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks the source, and makes another identity if it says something else. What cannot be used – a file that is just
+    /// being written – leaves the one before.
+    async fn ask(&self) -> Result<Arc<Identity>, TransportError> {
+        let before = self.known().map(|(identity, _)| identity);
+        let credentials = self.source.credentials().await.map_err(TransportError::from);
+        let made = credentials.and_then(|credentials| match &before {
+            Some(before) if before.credentials == credentials => Ok(before.clone()),
+            _ => self.setup.identity(credentials).map(Arc::new),
+        });
+        let identity = match (made, before) {
+            (Ok(identity), _) => identity,
+            (Err(error), Some(before)) => {
+                tracing::warn!(%error, "the credentials cannot be used as they are now; those before stay");
+                before
+            }
+            (Err(error), None) => return Err(error),
+        };
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Some((identity.clone(), Instant::now()));
+        Ok(identity)
+    }
+}
+
+impl fmt::Debug for Identities {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Identities").field("source", &self.source).finish_non_exhaustive()
+    }
+}

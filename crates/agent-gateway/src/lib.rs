@@ -1,0 +1,60 @@
+//! MCP tools behind a gateway, for agents: found at many servers at once, and called with a token of the system or of a
+//! user.
+//!
+//! - [`Gateway`] lists and calls tools. Sessions are reused, tokens are obtained once for all and renewed in time; a
+//!   token that a server refuses is replaced by another, once, in the middle of a session too.
+//! - [`CredentialSource`] says what the agent proves itself with: a [`ServiceBinding`], the [`Environment`], or
+//!   [`Credentials`] of the caller's. A certificate that is exchanged on disk is used from then on.
+//! - [`ServerDirectory`] says which servers there are.
+//! - [`Principal`] says for whom. A user never becomes the system by mistake.
+//!
+//! ```no_run
+//! use agent_gateway::{Gateway, Principal, ToolFilter, User};
+//! use auth_core::Secret;
+//! use serde_json::json;
+//!
+//! # async fn example(token_of_the_user: Secret) -> Result<(), Box<dyn std::error::Error>> {
+//! let gateway = Gateway::from_environment()?.build();
+//! let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).await?;
+//! for error in &found.errors {
+//!     eprintln!("{error}");
+//! }
+//! let user = Principal::User(User::new(token_of_the_user)?);
+//! if let Some(tool) = found.tools.iter().find(|tool| tool.name() == "find_order") {
+//!     let arguments = json!({ "number": 42 }).as_object().cloned().unwrap_or_default();
+//!     println!("{}", gateway.call_tool(tool, &user, arguments).await?.text());
+//! }
+//! # Ok(()) }
+//! ```
+
+mod call;
+mod credentials;
+mod discovery;
+mod error;
+mod gateway;
+mod identity;
+mod names;
+mod principal;
+mod result;
+mod server;
+mod session;
+mod tokens;
+mod tool;
+mod toolbox;
+mod transport;
+
+pub use call::{Progress, ToolCall};
+pub use credentials::{CredentialError, CredentialSource, Credentials, Environment, ServiceBinding};
+pub use discovery::{Discovered, Discovery, ToolFilter};
+pub use error::GatewayError;
+pub use gateway::{Gateway, GatewayBuilder};
+pub use names::ModelNames;
+pub use principal::{AssertionError, Principal, User};
+pub use result::{Content, ToolResult};
+pub use server::{DirectoryError, Server, ServerDirectory};
+pub use tool::Tool;
+
+/// The guide, whose examples are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/agent-gateway.md")]
+mod guide {}

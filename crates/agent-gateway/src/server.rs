@@ -1,0 +1,114 @@
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+use crate::CredentialError;
+
+/// Says which MCP servers there are. Implement it for servers that are listed elsewhere.
+///
+/// It is asked on every discovery.
+#[async_trait]
+pub trait ServerDirectory: fmt::Debug + Send + Sync {
+    /// The servers as they are now.
+    ///
+    /// # Errors
+    ///
+    /// Nobody knows.
+    async fn servers(&self) -> Result<Vec<Server>, DirectoryError>;
+}
+
+const _: Option<&dyn ServerDirectory> = None;
+
+/// Why nobody knows which servers there are: the same as for credentials, which often lie in the same place.
+pub type DirectoryError = CredentialError;
+
+/// The path of all servers behind a gateway.
+const PATH: &str = "/v1/mcp";
+
+/// What needs no encoding in a segment of a path (RFC 3986, section 2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// An MCP server: what it is called, and where it is. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Server(Arc<Inner>);
+
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Inner {
+    ord_id: String,
+    tenant: String,
+    url: Url,
+}
+
+impl Server {
+    /// The server that the gateway has for the API `ord_id` (Open Resource Discovery) of the tenant `tenant`.
+    ///
+    /// ```
+    /// use agent_gateway::Server;
+    ///
+    /// let server = Server::behind(&"https://gateway.example/".parse()?, "sap.x:apiResource:orders:v1", "tenant/1")?;
+    /// let url = "https://gateway.example/v1/mcp/sap.x%3AapiResource%3Aorders%3Av1/tenant%2F1";
+    /// assert_eq!(server.url().as_str(), url);
+    /// # Ok::<(), url::ParseError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// No URL can be made of it: one of both is empty, or walks up the path.
+    pub fn behind(gateway: &Url, ord_id: &str, tenant: &str) -> Result<Self, url::ParseError> {
+        let mut url = gateway.clone();
+        let root = url.path().trim_end_matches('/');
+        let root = root.strip_suffix(PATH).unwrap_or(root);
+        let segment = |text| utf8_percent_encode(text, SEGMENT);
+        let path = format!("{root}{PATH}/{}/{}", segment(ord_id), segment(tenant));
+        url.set_path(&path);
+        // `.` and `..` are gone then, and what was empty is no segment.
+        if url.path() != path || ord_id.is_empty() || tenant.is_empty() {
+            return Err(url::ParseError::RelativeUrlWithoutBase);
+        }
+        Ok(Self::at(url, ord_id, tenant))
+    }
+
+    /// The server at `url`, for directories of one's own.
+    pub fn at(url: Url, ord_id: impl Into<String>, tenant: impl Into<String>) -> Self {
+        Self(Arc::new(Inner { ord_id: ord_id.into(), tenant: tenant.into(), url }))
+    }
+
+    /// What its API is called (Open Resource Discovery).
+    pub fn ord_id(&self) -> &str {
+        &self.0.ord_id
+    }
+
+    /// The tenant whose data it works on.
+    pub fn tenant(&self) -> &str {
+        &self.0.tenant
+    }
+
+    /// Where it is spoken to.
+    pub fn url(&self) -> &Url {
+        &self.0.url
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "`{}` of the tenant `{}`", self.0.ord_id, self.0.tenant)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { ord_id, tenant, url } = &*self.0;
+        let shown = auth_http::redacted(url).to_string();
+        formatter.debug_struct("Server").field("ord_id", ord_id).field("tenant", tenant).field("url", &shown).finish()
+    }
+}
+
+#[async_trait]
+impl ServerDirectory for Vec<Server> {
+    async fn servers(&self) -> Result<Vec<Server>, DirectoryError> {
+        Ok(self.clone())
+    }
+}

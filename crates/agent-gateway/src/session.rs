@@ -1,0 +1,117 @@
+//! One session with one server, for one principal.
+
+mod listener;
+mod pool;
+
+use rmcp::RoleClient;
+use rmcp::model::{
+    CallToolRequest, CallToolRequestParams, CancelledNotificationParam, ClientRequest, JsonObject, ListToolsRequest,
+    PaginatedRequestParams, RequestId, ServerResult,
+};
+use rmcp::service::{Peer, PeerRequestOptions, RunningService, serve_client};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use tokio::runtime::Handle;
+
+use crate::transport::{Correlation, Transport};
+use crate::{GatewayError, Server, Tool, ToolResult};
+
+pub(crate) use listener::{Listener, OnProgress};
+pub(crate) use pool::Sessions;
+
+/// A server that has more pages of tools than this does not come to an end.
+const MOST_PAGES: usize = 1000;
+
+/// A session that has begun. It ends, and its server is told so, when this is dropped.
+pub(crate) struct Session {
+    server: Server,
+    service: RunningService<RoleClient, Listener>,
+}
+
+impl Session {
+    /// Begins a session. The library begins another, once, when the server does not know it any more.
+    pub(crate) async fn begin(server: &Server, http: Transport, listener: Listener) -> Result<Self, GatewayError> {
+        let config = StreamableHttpClientTransportConfig::with_uri(server.url().as_str());
+        let transport = StreamableHttpClientTransport::with_client(http, config);
+        let begun = serve_client(listener, transport).await;
+        let service = begun.map_err(|error| GatewayError::beginning(server, error))?;
+        Ok(Self { server: server.clone(), service })
+    }
+
+    /// It has ended by itself.
+    pub(crate) fn is_over(&self) -> bool {
+        self.service.is_closed() || self.service.peer().is_transport_closed()
+    }
+
+    /// All tools of the server.
+    pub(crate) async fn tools(&self, correlation: &Correlation) -> Result<Vec<Tool>, GatewayError> {
+        let (mut tools, mut cursor) = (Vec::new(), None);
+        for _ in 0..MOST_PAGES {
+            let page = PaginatedRequestParams::default().with_cursor(cursor);
+            let mut request = ListToolsRequest { params: Some(page), ..Default::default() };
+            request.extensions.insert(correlation.clone());
+            let ServerResult::ListToolsResult(page) = self.answer(request.into(), None).await? else {
+                return Err(GatewayError::protocol(&self.server, "it answers `tools/list` with something else"));
+            };
+            tools.extend(page.tools.into_iter().map(|tool| Tool::new(self.server.clone(), tool)));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(tools);
+            }
+        }
+        Err(GatewayError::protocol(&self.server, "its list of tools does not end"))
+    }
+
+    /// Calls a tool.
+    pub(crate) async fn call(
+        &self,
+        tool: &str,
+        arguments: JsonObject,
+        correlation: Correlation,
+        progress: Option<OnProgress>,
+    ) -> Result<ToolResult, GatewayError> {
+        let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+        let mut request = CallToolRequest::new(params);
+        request.extensions.insert(correlation);
+        match ToolResult::read(self.answer(request.into(), progress).await?) {
+            Some((result, false)) => Ok(result),
+            Some((result, true)) => Err(GatewayError::tool(&self.server, tool, result)),
+            None => Err(GatewayError::protocol(&self.server, "it answers `tools/call` with something else")),
+        }
+    }
+
+    /// The answer to a request; whoever stops waiting for it takes the request back.
+    async fn answer(&self, request: ClientRequest, progress: Option<OnProgress>) -> Result<ServerResult, GatewayError> {
+        let failed = |error| GatewayError::service(&self.server, error);
+        let peer = self.service.peer();
+        // Nothing is dealt with before it is known whose progress it is.
+        let listener = self.service.service();
+        let sending = listener.sending().await;
+        let handle = peer.send_request_with_option(request, PeerRequestOptions::no_options()).await.map_err(failed)?;
+        let _told = progress.map(|progress| listener.tell(handle.progress_token.clone(), progress));
+        drop(sending);
+        let mut taken_back = TakenBack { peer: peer.clone(), id: Some(handle.id.clone()) };
+        let answer = handle.await_response().await;
+        taken_back.id = None;
+        answer.map_err(failed)
+    }
+}
+
+/// Tells the server that nobody waits for a request any more, when it is dropped.
+struct TakenBack {
+    peer: Peer<RoleClient>,
+    id: Option<RequestId>,
+}
+
+impl Drop for TakenBack {
+    fn drop(&mut self) {
+        if let (Some(id), Ok(runtime)) = (self.id.take(), Handle::try_current()) {
+            let peer = self.peer.clone();
+            runtime.spawn(async move {
+                let nobody_waits = CancelledNotificationParam::new(Some(id), Some("nobody waits for it".to_owned()));
+                // A session that is over needs no word.
+                let _ = peer.notify_cancelled(nobody_waits).await;
+            });
+        }
+    }
+}

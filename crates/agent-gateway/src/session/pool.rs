@@ -1,0 +1,52 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use tokio::sync::Mutex;
+
+use super::{Listener, Session};
+use crate::GatewayError;
+use crate::identity::Identities;
+use crate::principal::Principal;
+use crate::toolbox::{Line, Toolbox};
+use crate::transport::Transport;
+
+/// So many sessions are held open; the one that was not used for the longest time goes first.
+const MOST: u64 = 512;
+/// One that nobody has used for so long is ended.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// The sessions that have begun: one for each line, begun by whoever needs it first while the others wait.
+pub(crate) struct Sessions {
+    identities: Arc<Identities>,
+    toolbox: Arc<Toolbox>,
+    plain_loopback: bool,
+    slots: Cache<Line, Slot>,
+}
+
+/// Where the session of a line is, or will be.
+type Slot = Arc<Mutex<Option<Arc<Session>>>>;
+
+impl Sessions {
+    pub(crate) fn new(identities: Arc<Identities>, toolbox: Arc<Toolbox>, plain_loopback: bool) -> Self {
+        let slots = Cache::builder().max_capacity(MOST).time_to_idle(IDLE).eviction_policy(EvictionPolicy::lru());
+        Self { identities, toolbox, plain_loopback, slots: slots.build() }
+    }
+
+    /// The session of a line, begun if there is none that goes on.
+    pub(crate) async fn session(&self, line: &Line, principal: &Principal) -> Result<Arc<Session>, GatewayError> {
+        let slot = self.slots.get_with_by_ref(line, Slot::default);
+        let mut slot = slot.lock().await;
+        if let Some(session) = slot.as_ref().filter(|session| !session.is_over()) {
+            return Ok(session.clone());
+        }
+        *slot = None;
+        let (identities, wanted) = (self.identities.clone(), principal.token_request());
+        let http = Transport::new(identities, line.server.url(), self.plain_loopback, wanted);
+        let listener = Listener::new(line.clone(), &self.toolbox);
+        let session = Arc::new(Session::begin(&line.server, http, listener).await?);
+        *slot = Some(session.clone());
+        Ok(session)
+    }
+}

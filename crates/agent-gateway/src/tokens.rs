@@ -1,0 +1,65 @@
+//! The tokens of the system and of users, as the gateway wants them.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Clock, TokenError, TokenRequest};
+use auth_oauth::{ClientCredentials, JwtBearer, OAuthClient};
+use url::Url;
+
+/// What all tokens are for.
+const RESOURCE: &str = "urn:sap:identity:application:provider:name:agent-gateway";
+
+pub(crate) fn resource() -> Option<Url> {
+    RESOURCE.parse().ok()
+}
+
+/// Tokens of the system by its credentials, and of users in exchange for what they have shown.
+#[derive(Debug)]
+pub(crate) struct Grants {
+    system: ClientCredentials,
+    users: JwtBearer<Shown>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What the user of a request has shown.
+#[derive(Debug)]
+struct Shown;
+
+/// A user has shown what nobody accepts any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the assertion of the user has ended: the user has to log in again")]
+struct AssertionEnded;
+
+impl Grants {
+    pub(crate) fn new(client: &OAuthClient, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            system: ClientCredentials::new(client.clone().with_parameter("response_type", "token")),
+            users: JwtBearer::new(client.clone().with_parameter("token_format", "jwt"), Shown),
+            clock,
+        }
+    }
+
+    fn has_ended(&self, assertion: &AccessToken) -> bool {
+        assertion.expires_at().is_some_and(|end: SystemTime| end <= self.clock.now())
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for Grants {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        match request.assertion() {
+            Some(assertion) if self.has_ended(assertion) => Err(TokenError::refused(AssertionEnded)),
+            Some(_) => self.users.fetch(request).await,
+            None => self.system.fetch(request).await,
+        }
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for Shown {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        request.assertion().cloned().ok_or_else(|| TokenError::refused(AssertionEnded))
+    }
+}

@@ -1,0 +1,100 @@
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use jsonschema::Validator;
+use serde_json::{Map, Value};
+
+use crate::{GatewayError, Server};
+
+/// A tool of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct Tool(Arc<Inner>);
+
+struct Inner {
+    server: Server,
+    tool: rmcp::model::Tool,
+    /// Made of the schema when it is first needed; `None` if it is no schema.
+    validator: OnceLock<Option<Validator>>,
+}
+
+impl Tool {
+    pub(crate) fn new(server: Server, tool: rmcp::model::Tool) -> Self {
+        Self(Arc::new(Inner { server, tool, validator: OnceLock::new() }))
+    }
+
+    /// The server that has it.
+    pub fn server(&self) -> &Server {
+        &self.0.server
+    }
+
+    /// What its server calls it; another server may have one of the same name. For a name that is
+    /// unique, and that language models accept, see [`ModelNames`](crate::ModelNames).
+    pub fn name(&self) -> &str {
+        &self.0.tool.name
+    }
+
+    /// What users may call it.
+    pub fn title(&self) -> Option<&str> {
+        let Inner { tool, .. } = &*self.0;
+        tool.title.as_deref().or_else(|| tool.annotations.as_ref()?.title.as_deref())
+    }
+
+    /// What it is for, in the words of its server.
+    pub fn description(&self) -> Option<&str> {
+        self.0.tool.description.as_deref()
+    }
+
+    /// The schema of its arguments (JSON Schema).
+    pub fn input_schema(&self) -> &Map<String, Value> {
+        &self.0.tool.input_schema
+    }
+
+    /// The schema of its structured result, if it states one (JSON Schema).
+    pub fn output_schema(&self) -> Option<&Map<String, Value>> {
+        self.0.tool.output_schema.as_deref()
+    }
+
+    /// Whether it says of itself that it changes nothing. It may be wrong.
+    pub fn is_read_only(&self) -> Option<bool> {
+        self.0.tool.annotations.as_ref()?.read_only_hint
+    }
+
+    /// Checks arguments before they travel. A schema that is none, or that lies elsewhere, is left to the server.
+    pub(crate) fn check(&self, arguments: &Map<String, Value>) -> Result<(), GatewayError> {
+        let Some(validator) = self.0.validator.get_or_init(|| self.validator()) else { return Ok(()) };
+        let arguments = Value::Object(arguments.clone());
+        match validator.iter_errors(&arguments).next() {
+            None => Ok(()),
+            Some(error) => {
+                let at = error.instance_path().to_string();
+                let at = if at.is_empty() { "at the top".to_owned() } else { format!("at `{at}`") };
+                // Masked: an argument may be nobody's business.
+                let problem = format!("{at}, {}", error.masked_with("what is there"));
+                Err(GatewayError::arguments(self.server(), self.name(), &problem))
+            }
+        }
+    }
+
+    fn validator(&self) -> Option<Validator> {
+        let schema = Value::Object(self.input_schema().clone());
+        let validator = jsonschema::validator_for(&schema);
+        let name = self.name();
+        validator.inspect_err(|_| tracing::warn!(tool = name, "its schema cannot be used: arguments go unchecked")).ok()
+    }
+}
+
+impl PartialEq for Tool {
+    fn eq(&self, other: &Self) -> bool {
+        self.server() == other.server() && self.0.tool == other.0.tool
+    }
+}
+
+impl fmt::Debug for Tool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Tool")
+            .field("server", self.server())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}

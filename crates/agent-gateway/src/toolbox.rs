@@ -1,0 +1,78 @@
+//! The tools that are known already.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use auth_core::Clock;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use crate::{Principal, Server, Tool};
+
+/// So many lists are kept; the one that was not used for the longest time goes first.
+const MOST: u64 = 2048;
+
+/// One principal's line to one server. A server may have other tools for another principal.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Line {
+    pub(crate) server: Server,
+    principal: String,
+}
+
+/// The list of each line, until its time is over or its server says that it has changed.
+pub(crate) struct Toolbox {
+    lists: Cache<Line, Kept>,
+    lifetime: Duration,
+    clock: Arc<dyn Clock>,
+    /// Grows whenever something is forgotten: what was asked for before then is not kept after.
+    epoch: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Kept {
+    tools: Arc<Vec<Tool>>,
+    until: SystemTime,
+}
+
+impl Line {
+    pub(crate) fn new(server: &Server, principal: &Principal) -> Self {
+        Self { server: server.clone(), principal: principal.name() }
+    }
+}
+
+impl Toolbox {
+    pub(crate) fn new(lifetime: Duration, clock: Arc<dyn Clock>) -> Self {
+        let lists = Cache::builder().max_capacity(MOST).eviction_policy(EvictionPolicy::lru()).build();
+        Self { lists, lifetime, clock, epoch: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn get(&self, line: &Line) -> Option<Arc<Vec<Tool>>> {
+        self.lists.get(line).filter(|kept| self.clock.now() < kept.until).map(|kept| kept.tools)
+    }
+
+    /// What [`keep`](Self::keep) has to be told: taken before a server is asked.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Keeps the list of a line, unless something was forgotten since `epoch`.
+    pub(crate) fn keep(&self, line: &Line, tools: &Arc<Vec<Tool>>, epoch: u64) {
+        let Some(until) = self.clock.now().checked_add(self.lifetime) else { return };
+        self.lists.insert(line.clone(), Kept { tools: tools.clone(), until });
+        // Whoever forgets counts first: either it is seen here, or what was just kept is seen there.
+        if self.epoch() != epoch {
+            self.lists.invalidate(line);
+        }
+    }
+
+    pub(crate) fn forget(&self, line: &Line) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.lists.invalidate(line);
+    }
+
+    pub(crate) fn forget_all(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.lists.invalidate_all();
+    }
+}

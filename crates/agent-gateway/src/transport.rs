@@ -1,0 +1,183 @@
+//! How the MCP library speaks HTTP: by our client, with the token of one principal, asked for on every request.
+
+mod error;
+mod events;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use auth_core::{Authority, BearerPolicy, Destination, TokenRequest};
+use auth_http::{HttpError, Method, Request, Response};
+use futures_util::stream::BoxStream;
+use http::{HeaderName, HeaderValue};
+use rmcp::model::{ClientJsonRpcMessage, GetExtensions, ServerJsonRpcMessage};
+use rmcp::transport::streamable_http_client::{
+    SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+};
+use sse_stream::Sse;
+use url::Url;
+use uuid::Uuid;
+
+use crate::identity::{Identities, Identity};
+
+pub(crate) use error::{TransportError, shown};
+
+const SESSION: &str = "mcp-session-id";
+const LAST_EVENT: &str = "last-event-id";
+const CORRELATION: &str = "x-correlation-id";
+const EVENTS: &str = "text/event-stream";
+const JSON: &str = "application/json";
+/// The longest answer that is read at once.
+const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+/// So much of an answer that is no good one is looked into.
+const LARGEST_COMPLAINT: usize = 64 * 1024;
+
+type Failure = StreamableHttpError<TransportError>;
+type Events = BoxStream<'static, Result<Sse, SseError>>;
+
+/// What a request is found by, on its way through everything; it travels as an extension of the message.
+#[derive(Clone, Debug)]
+pub(crate) struct Correlation(pub(crate) String);
+
+impl Correlation {
+    pub(crate) fn random() -> Self {
+        Self(Uuid::new_v4().to_string())
+    }
+}
+
+/// Speaks to one server for one principal.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    identities: Arc<Identities>,
+    url: Url,
+    policy: BearerPolicy,
+    wanted: TokenRequest,
+}
+
+impl Transport {
+    pub(crate) fn new(identities: Arc<Identities>, url: &Url, plain_loopback: bool, wanted: TokenRequest) -> Self {
+        let destination = Destination::new(Authority::of(url));
+        let destination = if plain_loopback { destination.with_plain_loopback() } else { destination };
+        Self { identities, url: url.clone(), policy: BearerPolicy::new(destination), wanted }
+    }
+
+    /// Sends a request with what is there now. Where it was not sent, for want of a token or a connection, and other
+    /// credentials have come meanwhile, it is sent with those.
+    async fn send(&self, request: impl Fn() -> Request) -> Result<Response, TransportError> {
+        let identity = self.identities.current().await?;
+        match self.send_as(&identity, request()).await {
+            Err(error) if error.is_token() || error.is_connect() => match self.identities.instead_of(&identity).await {
+                Some(other) => Ok(self.send_as(&other, request()).await?),
+                None => Err(error.into()),
+            },
+            outcome => Ok(outcome?),
+        }
+    }
+
+    async fn send_as(&self, identity: &Identity, request: Request) -> Result<Response, HttpError> {
+        let client = identity.http.authorized(self.policy.clone(), identity.tokens.clone());
+        client.with_token_request(self.wanted.clone()).send(request).await
+    }
+
+    fn request(&self, method: Method, headers: &HashMap<HeaderName, HeaderValue>, session: Option<&str>) -> Request {
+        let request = Request::new(method, self.url.clone()).with_header("accept", format!("{JSON}, {EVENTS}"));
+        let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let request = texts.fold(request, |request, (name, value)| request.with_header(name, value));
+        session.into_iter().fold(request, |request, session| request.with_header(SESSION, session))
+    }
+}
+
+impl StreamableHttpClient for Transport {
+    type Error = TransportError;
+
+    async fn post_message(
+        &self,
+        _: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        _: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, Failure> {
+        let body = serde_json::to_vec(&message)?;
+        let Correlation(correlation) = correlation(&message);
+        let response = self.send(|| {
+            let request = self.request(Method::Post, &headers, session.as_deref());
+            request.with_header(CORRELATION, &correlation).with_body(JSON, body.clone())
+        });
+        let response = response.await.map_err(Failure::Client)?;
+        match response.status() {
+            202 | 204 => return Ok(StreamableHttpPostResponse::Accepted),
+            404 if session.is_some() => return Err(Failure::SessionExpired),
+            200..=299 => {}
+            _ => return Err(Failure::Client(TransportError::refusal(response).await)),
+        }
+        let granted = response.header(SESSION).map(str::to_owned);
+        let is_request = matches!(message, ClientJsonRpcMessage::Request(_));
+        match media_type(&response) {
+            EVENTS => Ok(StreamableHttpPostResponse::Sse(events::of(response), granted)),
+            JSON if is_request => {
+                let answer = response.bytes(LARGEST_ANSWER).await.map_err(|error| Failure::Client(error.into()))?;
+                // What the decoder says may show what stands there.
+                let message: ServerJsonRpcMessage = serde_json::from_slice(&answer)
+                    .map_err(|_| Failure::UnexpectedServerResponse("the answer is no message of MCP".into()))?;
+                Ok(StreamableHttpPostResponse::Json(message, granted))
+            }
+            // Nothing that it says matters to whoever expects no answer.
+            _ if !is_request => Ok(StreamableHttpPostResponse::Accepted),
+            other => Err(Failure::UnexpectedContentType(Some(other.to_owned()))),
+        }
+    }
+
+    async fn delete_session(
+        &self,
+        _: Arc<str>,
+        session: Arc<str>,
+        _: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<(), Failure> {
+        let response = self.send(|| self.request(Method::Delete, &headers, Some(&session)));
+        let response = response.await.map_err(Failure::Client)?;
+        match response.status() {
+            200..=299 | 404 => Ok(()),
+            405 => Err(Failure::ServerDoesNotSupportDeleteSession),
+            _ => Err(Failure::Client(TransportError::refusal(response).await)),
+        }
+    }
+
+    async fn get_stream(
+        &self,
+        _: Arc<str>,
+        session: Option<Arc<str>>,
+        last_event: Option<String>,
+        _: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<Events, Failure> {
+        let response = self.send(|| {
+            let request = self.request(Method::Get, &headers, session.as_deref());
+            last_event.iter().fold(request, |request, event| request.with_header(LAST_EVENT, event))
+        });
+        let response = response.await.map_err(Failure::Client)?;
+        match (response.status(), media_type(&response)) {
+            (200..=299, EVENTS) => Ok(events::of(response)),
+            (405, _) => Err(Failure::ServerDoesNotSupportSse),
+            (200..=299, other) => Err(Failure::UnexpectedContentType(Some(other.to_owned()))),
+            _ => Err(Failure::Client(TransportError::refusal(response).await)),
+        }
+    }
+}
+
+/// What the caller wants the request to be found by, or something that nobody else has.
+fn correlation(message: &ClientJsonRpcMessage) -> Correlation {
+    let wanted = match message {
+        ClientJsonRpcMessage::Request(request) => request.request.extensions().get::<Correlation>().cloned(),
+        _ => None,
+    };
+    wanted.unwrap_or_else(Correlation::random)
+}
+
+/// The media type of an answer that is one of both; otherwise what it says, or nothing.
+fn media_type(response: &Response) -> &str {
+    let stated = response.header("content-type").unwrap_or_default();
+    let essence = stated.split(';').next().unwrap_or_default().trim();
+    [EVENTS, JSON].into_iter().find(|known| essence.eq_ignore_ascii_case(known)).unwrap_or(essence)
+}

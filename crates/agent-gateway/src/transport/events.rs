@@ -1,0 +1,73 @@
+use auth_http::{HttpError, Response};
+use bytes::Bytes;
+use futures_util::stream::{StreamExt, try_unfold};
+use sse_stream::SseStream;
+
+use super::Events;
+
+/// The largest event of a stream, in bytes.
+const LARGEST: usize = 16 * 1024 * 1024;
+
+/// How far the event is that is being read.
+#[derive(Default)]
+struct Reading {
+    bytes: usize,
+    line: usize,
+}
+
+/// Why a stream breaks off.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("an event of the stream is larger than {LARGEST} bytes")]
+    TooLarge,
+}
+
+/// The events of an answer that is a stream of them.
+pub(super) fn of(response: Response) -> Events {
+    let chunks = try_unfold((response, Reading::default()), |(mut response, mut reading)| async move {
+        let Some(chunk) = response.chunk().await? else { return Ok(None) };
+        reading.take(&chunk)?;
+        Ok::<_, Broken>(Some((chunk, (response, reading))))
+    });
+    SseStream::from_bytes_stream(chunks.boxed()).boxed()
+}
+
+impl Reading {
+    /// Counts what belongs to one event; an empty line ends it.
+    fn take(&mut self, chunk: &Bytes) -> Result<(), Broken> {
+        for byte in chunk {
+            match byte {
+                b'\r' => {}
+                b'\n' if self.line == 0 => self.bytes = 0,
+                b'\n' => self.line = 0,
+                _ => {
+                    self.line += 1;
+                    self.bytes += 1;
+                }
+            }
+            if self.bytes > LARGEST {
+                return Err(Broken::TooLarge);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_may_not_grow_without_end_but_a_stream_may() {
+        let mut reading = Reading::default();
+        let line = Bytes::from(format!("data: {}\r\n", "x".repeat(1024 * 1024)));
+        for _ in 0..64 {
+            assert!(reading.take(&line).is_ok());
+            assert!(reading.take(&Bytes::from_static(b"\r\n")).is_ok());
+        }
+        let endless = (0..64).map(|_| reading.take(&line)).take_while(Result::is_ok).count();
+        assert_eq!(endless, 15);
+    }
+}

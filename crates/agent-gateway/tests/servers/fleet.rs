@@ -1,0 +1,126 @@
+//! Four processes that share a Redis. The test binary starts itself again.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use agent_gateway::{Gateway, Principal, ServiceBinding, ToolFilter, User};
+use auth_core::Secret;
+use auth_http::HttpClient;
+use auth_redis::{RedisTokenCache, SealingKey};
+use serde_json::json;
+
+use crate::lab::{Lab, object, tool};
+use crate::redis_server::{PATIENCE, Redis};
+
+const PROCESSES: usize = 4;
+const ROUNDS: usize = 100;
+/// 32 bytes in base64.
+const SEALING: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
+/// The test is a worker where this is set: where to be told what to do, and where bindings, roots and Redis are.
+const WORKER: &str = "AGENT_GATEWAY_TEST_WORKER";
+const CHILD: &str = "fleet::a_hundred_rounds_of_four_processes_cost_no_more_tokens_than_those_of_one";
+
+/// A process, which does not outlive its test.
+struct Worker {
+    process: Child,
+    stream: BufReader<TcpStream>,
+}
+
+impl Worker {
+    fn tell(&mut self, line: &str) {
+        writeln!(self.stream.get_mut(), "{line}").unwrap();
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Starts the processes.
+fn start(lab: &Lab, redis: &Redis) -> Vec<Worker> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stage = listener.local_addr().unwrap().to_string();
+    let words = json!([stage, lab.bindings(), lab.servers.file(), redis.url().as_str()]).to_string();
+    let worker = |_| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null()).env(WORKER, &words);
+        let process = command.spawn().unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Worker { process, stream: BufReader::new(stream) }
+    };
+    (0..PROCESSES).map(worker).collect()
+}
+
+#[test]
+fn a_hundred_rounds_of_four_processes_cost_no_more_tokens_than_those_of_one() {
+    if let Ok(words) = std::env::var(WORKER) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        return runtime.block_on(work(&serde_json::from_str::<Vec<String>>(&words).unwrap()));
+    }
+    let (Some(lab), Some(redis)) = (Lab::open(), Redis::start()) else { return };
+    let assertion = lab.provider.assertion("alice", 10 * PATIENCE);
+    let mut workers = start(&lab, &redis);
+    let all = |workers: &mut [Worker], line: &str| {
+        for worker in workers.iter_mut() {
+            worker.tell(line);
+        }
+        let said: Vec<_> = workers.iter_mut().map(Worker::hear).collect();
+        assert!(said.iter().all(|said| said == "done"), "{said:?}");
+    };
+    all(&mut workers, assertion.expose());
+    assert_eq!(lab.tokens(), (1, 1, 2));
+    lab.mcp.revoke();
+    all(&mut workers, "go on");
+    assert_eq!(lab.tokens(), (2, 2, 4));
+    let calls = lab.mcp.requests("tools/call");
+    let with = |status: u16| calls.iter().filter(|call| call["status"] == status).count();
+    assert_eq!(with(200), PROCESSES * ROUNDS, "every round has its result");
+    assert!((1..=PROCESSES).contains(&with(401)), "{}", with(401));
+}
+
+/// Does half of the rounds whenever it is told to.
+async fn work(words: &[String]) {
+    let [stage, bindings, roots, redis] = words else { panic!("{words:?}") };
+    let mut stream = BufReader::new(TcpStream::connect(stage).unwrap());
+    let mut told = || {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    };
+    let alice = Principal::User(User::new(Secret::new(told())).unwrap());
+    let cache = RedisTokenCache::builder(&redis.parse().unwrap())
+        .with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap())
+        .with_delay(PATIENCE);
+    let cache = Arc::new(cache.connect().await.unwrap());
+    let binding = ServiceBinding::at(bindings);
+    let gateway = Gateway::builder(binding.clone(), binding)
+        .with_http(HttpClient::builder().with_roots(roots))
+        .with_cache(cache.clone())
+        .with_lease(cache)
+        .build();
+    let filter = ToolFilter::new().with_ord_id("orders");
+    for round in 0..ROUNDS {
+        if round == ROUNDS / 2 {
+            writeln!(stream.get_mut(), "done").unwrap();
+            stream.read_line(&mut String::new()).unwrap();
+        }
+        gateway.evict();
+        let found = gateway.list_tools(&Principal::System, &filter).strict().await.unwrap();
+        let arguments = object(json!({ "a": round, "b": 1 }));
+        let sum = gateway.call_tool(tool(&found, "orders", "add"), &alice, arguments).await.unwrap();
+        assert_eq!(sum.text(), (round + 1).to_string());
+    }
+    writeln!(stream.get_mut(), "done").unwrap();
+}

@@ -1,0 +1,169 @@
+//! How many tokens are obtained, for whom, and for how long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_gateway::{Principal, ToolFilter, User};
+use auth_core::{Clock, MemoryTokenCache, Secret, SystemClock};
+use platform_testkit::ManualClock;
+use serde_json::{Map, json};
+
+use crate::lab::{Lab, RESOURCE, all_tools, object, tool, who};
+use crate::provider::TOKEN;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_rounds_cost_one_token_of_each_and_one_more_after_a_revocation_and_no_round_is_lost() {
+    let Some(lab) = Lab::open() else { return };
+    let (gateway, alice) = (lab.builder().build(), lab.user("alice"));
+    let filter = ToolFilter::new().with_ord_id("orders");
+    for round in 0..100 {
+        if round == 50 {
+            assert_eq!(lab.tokens(), (1, 1, 2));
+            lab.mcp.revoke();
+        }
+        gateway.evict();
+        let found = gateway.list_tools(&Principal::System, &filter).strict().await.unwrap();
+        let arguments = object(json!({ "a": round, "b": 1 }));
+        let sum = gateway.call_tool(tool(&found, "orders", "add"), &alice, arguments).await.unwrap();
+        assert_eq!(sum.text(), (round + 1).to_string());
+    }
+    assert_eq!(lab.tokens(), (2, 2, 4));
+    let refused = |method| lab.mcp.requests(method).iter().filter(|request| request["status"] == 401).count();
+    assert_eq!((refused("tools/list"), refused("tools/call")), (1, 1), "each of both found out by itself");
+    assert_eq!(lab.mcp.requests("tools/list").len(), 101, "every round asked the server");
+    assert_eq!(lab.mcp.requests("initialize").len(), 2, "one session for each of both");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_at_once_share_one_token_and_one_session_for_each_principal() {
+    let Some(lab) = Lab::open() else { return };
+    let gateway = lab.builder().build();
+    let users = ["alice", "bob"].map(|name| lab.user(name));
+    let found = all_tools(&gateway, &users[0]).await;
+    let calls = (0..40).map(|call| {
+        let (gateway, found, user) = (&gateway, &found, &users[call % 2]);
+        async move { who(gateway, found, "people", user).await["sub"].as_str().unwrap().to_owned() }
+    });
+    let subjects = futures_util::future::join_all(calls).await;
+    assert!(subjects.iter().enumerate().all(|(call, subject)| subject == ["alice", "bob"][call % 2]), "{subjects:?}");
+    assert_eq!(lab.tokens(), (0, 2, 2));
+    let at_people = |request: &&serde_json::Value| request["server"] == "people";
+    assert_eq!(lab.mcp.requests("initialize").iter().filter(at_people).count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_service_is_asked_in_the_words_that_it_understands() {
+    let Some(lab) = Lab::open() else { return };
+    let gateway = lab.builder().build();
+    let found = all_tools(&gateway, &Principal::System).await;
+    let form = json!({
+        "grant_type": "client_credentials", "client_id": "machine-certificate", "response_type": "token",
+        "resource": RESOURCE,
+    });
+    assert_eq!(lab.provider.form(), form);
+    who(&gateway, &found, "orders", &lab.user("alice")).await;
+    let form = json!({
+        "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "client_id": "machine-certificate",
+        "token_format": "jwt", "resource": RESOURCE,
+    });
+    assert_eq!(lab.provider.form(), form);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cleared_tokens_are_obtained_anew() {
+    let Some(lab) = Lab::open() else { return };
+    let (gateway, alice) = (lab.builder().build(), lab.user("alice"));
+    gateway.clear_tokens().await.unwrap();
+    let found = all_tools(&gateway, &Principal::System).await;
+    let before = who(&gateway, &found, "orders", &alice).await;
+    gateway.clear_tokens().await.unwrap();
+    assert_ne!(who(&gateway, &found, "orders", &alice).await["token"], before["token"]);
+    who(&gateway, &found, "orders", &Principal::System).await;
+    assert_eq!(lab.tokens(), (2, 2, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_user_ends_with_what_the_user_has_shown() {
+    let Some(lab) = Lab::open() else { return };
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let gateway = lab.builder().with_clock(clock.clone()).build();
+    let alice = lab.user("alice");
+    let found = all_tools(&gateway, &Principal::System).await;
+    who(&gateway, &found, "orders", &alice).await;
+    // What the provider gave is good for an hour, and the assertion for ten minutes.
+    clock.advance(Duration::from_secs(601));
+    let called = lab.mcp.requests("tools/call").len();
+    let error = gateway.call_tool(tool(&found, "orders", "whoami"), &alice, Map::new()).await.unwrap_err();
+    assert!(error.token_error().is_some_and(auth_core::TokenError::is_refused), "{error:?}");
+    assert_eq!(lab.mcp.requests("tools/call").len(), called, "nothing was sent");
+    assert_eq!(lab.tokens(), (1, 1, 2), "and nothing was asked in vain");
+    who(&gateway, &found, "orders", &Principal::System).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_a_good_token_never_becomes_the_system_unless_the_caller_says_so_by_name() {
+    let Some(lab) = Lab::open() else { return };
+    let gateway = lab.builder().build();
+    for nothing in ["", " ", "Bearer ", "no token"] {
+        assert!(User::new(Secret::new(nothing)).is_err());
+        let error = Principal::user_or_system(Some(Secret::new(nothing))).unwrap_err().to_string();
+        assert!(error.contains("assertion") && !error.contains("no token"), "{error}");
+    }
+    let forged = lab.provider.assertion("alice", Duration::from_secs(600)).expose().replace('.', ".e");
+    let forged = Principal::User(User::new(Secret::new(forged)).unwrap());
+    let error = gateway.list_tools(&forged, &ToolFilter::new()).strict().await.unwrap_err();
+    assert!(error.is_token() && error.token_error().unwrap().is_refused(), "{error:?}");
+    assert_eq!(lab.tokens().0, 0, "nobody asked for a token of the system");
+    assert!(lab.mcp.requests("initialize").is_empty(), "no server was asked");
+
+    let nobody = Principal::user_or_system(None).unwrap();
+    assert_eq!(nobody, Principal::System);
+    let found = all_tools(&gateway, &nobody).await;
+    assert_eq!(who(&gateway, &found, "orders", &nobody).await["sub"], "machine-certificate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_has_shown_is_not_taken_for_that_of_another_with_the_same_name() {
+    let Some(lab) = Lab::open() else { return };
+    let gateway = lab.builder().build();
+    let found = all_tools(&gateway, &lab.user("alice")).await;
+    let another_login = lab.user("alice");
+    who(&gateway, &found, "orders", &another_login).await;
+    assert_eq!(lab.tokens(), (0, 2, 2), "nobody has verified that both are the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_renewed_thirty_seconds_before_its_end_while_the_old_one_is_used() {
+    let Some(lab) = Lab::open() else { return };
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let gateway = lab.builder().with_clock(clock.clone()).build();
+    let found = all_tools(&gateway, &Principal::System).await;
+    let first = who(&gateway, &found, "orders", &Principal::System).await;
+    // It is good for an hour; up to a fifth of the thirty seconds is chance.
+    clock.advance(Duration::from_secs(3600 - 31));
+    assert_eq!(who(&gateway, &found, "orders", &Principal::System).await["token"], first["token"]);
+    assert_eq!(lab.tokens(), (1, 0, 1));
+    clock.advance(Duration::from_secs(8));
+    assert_eq!(who(&gateway, &found, "orders", &Principal::System).await["token"], first["token"]);
+    lab.provider.wait_for(TOKEN, 2);
+    let renewed =
+        async { while who(&gateway, &found, "orders", &Principal::System).await["token"] == first["token"] {} };
+    tokio::time::timeout(Duration::from_secs(30), renewed).await.unwrap();
+    assert_eq!(lab.tokens(), (2, 0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_users_are_kept_within_a_bound_and_do_not_push_out_that_of_the_system() {
+    let Some(lab) = Lab::open() else { return };
+    let cache = MemoryTokenCache::builder().with_system_tokens(1).with_user_tokens(2).build();
+    let gateway = lab.builder().with_cache(Arc::new(cache)).build();
+    let found = all_tools(&gateway, &Principal::System).await;
+    let users = ["alice", "bob", "carol"].map(|name| lab.user(name));
+    for user in [&users[0], &users[1], &users[2], &users[2], &users[1]] {
+        who(&gateway, &found, "orders", user).await;
+    }
+    who(&gateway, &found, "orders", &Principal::System).await;
+    assert_eq!(lab.tokens(), (1, 3, 4));
+    who(&gateway, &found, "orders", &users[0]).await;
+    assert_eq!(lab.tokens(), (1, 4, 5), "hers was the one that nobody had used for the longest time");
+}

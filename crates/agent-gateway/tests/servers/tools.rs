@@ -1,0 +1,27 @@
+//! Tools that are listed and called.
+
+use agent_gateway::Principal;
+use serde_json::json;
+
+use crate::lab::{Lab, SERVERS, all_tools, object, tool, who};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_are_found_at_all_servers_and_called_by_the_system_and_by_a_user() {
+    let Some(lab) = Lab::open() else { return };
+    let gateway = lab.builder().build();
+    let found = all_tools(&gateway, &Principal::System).await;
+    let servers: Vec<_> = found.tools.iter().map(|tool| tool.server().ord_id()).collect();
+    assert!(servers.is_sorted_by_key(|name| SERVERS.iter().position(|server| server == name)), "{servers:?}");
+    assert_eq!(found.tools.len(), SERVERS.len() * 8);
+
+    let add = tool(&found, "stock", "add");
+    assert_eq!(add.description(), Some("Adds two integers."));
+    let sum = gateway.call_tool(add, &Principal::System, object(json!({ "a": 2, "b": 40 }))).await.unwrap();
+    assert_eq!((sum.text().as_str(), sum.structured()), ("42", Some(&json!({ "result": 42 }))));
+    assert_eq!(who(&gateway, &found, "stock", &Principal::System).await["sub"], "machine-certificate");
+    let alice = lab.user("alice");
+    assert_eq!(who(&gateway, &found, "stock", &alice).await["sub"], "alice");
+    assert_eq!(who(&gateway, &found, "stock", &lab.user("bob")).await["sub"], "bob");
+    assert_eq!(who(&gateway, &found, "stock", &alice).await["sub"], "alice");
+    assert_eq!(lab.tokens(), (1, 2, 3));
+}

@@ -1,0 +1,273 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::{Clock, Secret, SystemClock};
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use url::{Host, Url};
+
+use crate::cache::{RedisTokenCache, Settings};
+use crate::error::BuildError;
+use crate::link::Link;
+use crate::names::Namespace;
+use crate::sealing::{Sealing, SealingKey};
+use crate::server::Server;
+
+/// Sets up a [`RedisTokenCache`].
+#[derive(Clone)]
+pub struct RedisTokenCacheBuilder {
+    nodes: Vec<Url>,
+    is_cluster: bool,
+    user: Option<(String, Secret)>,
+    roots: Option<PathBuf>,
+    allows_plain_connections: bool,
+    namespace: String,
+    keys: Vec<SealingKey>,
+    is_plain: bool,
+    delay: Duration,
+    lease: Duration,
+    wait: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// So many commands follow each other at most when a token is obtained: two looks, two attempts to take the lease, and
+/// the publication.
+const COMMANDS: u32 = 5;
+
+/// A connection on which nothing is acknowledged for so long is given up by the system, where it can be told.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+
+impl RedisTokenCacheBuilder {
+    pub(crate) fn new(nodes: Vec<Url>, is_cluster: bool) -> Self {
+        Self {
+            nodes,
+            is_cluster,
+            user: None,
+            roots: None,
+            allows_plain_connections: false,
+            namespace: "auth-tokens".to_owned(),
+            keys: Vec::new(),
+            is_plain: false,
+            delay: Duration::from_secs(1),
+            lease: Duration::from_secs(10),
+            wait: Duration::from_secs(60),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// The user of Redis (ACL) and the password, in place of what the address says. A user needs the keys of the
+    /// [namespace](Self::with_namespace) (`~NAMESPACE:*`) and the commands that the documentation of the crate lists.
+    pub fn with_user(mut self, user: impl Into<String>, password: Secret) -> Self {
+        self.user = Some((user.into(), password));
+        self
+    }
+
+    /// Trusts the certificates in this file (PEM), and no others: neither those of the system.
+    pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
+        self.roots = Some(file.into());
+        self
+    }
+
+    /// Lets connections leave this machine without TLS. Whoever can listen then sees the password; tokens are sealed.
+    pub fn with_plain_connections(mut self) -> Self {
+        self.allows_plain_connections = true;
+        self
+    }
+
+    /// What the names of all keys begin with: 1 to 64 of `A-Z a-z 0-9 . _ - :`; `auth-tokens` unless something is said.
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Seals tokens with the first key that is given, and reads what was sealed with any of them.
+    ///
+    /// To change the key: give all workers the old and the new one, in this order; then the new and the old one; and,
+    /// when no token from before is left, the new one alone.
+    pub fn with_sealing_key(mut self, key: SealingKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Keeps tokens in clear: whoever reads Redis, its replicas or its dumps can use them.
+    pub fn without_sealing(mut self) -> Self {
+        self.is_plain = true;
+        self
+    }
+
+    /// How long Redis may hold up a request for a token, all in all; 1 s unless something is said. The time that a
+    /// provider takes, in this process or in another, comes on top. Each command has a fifth of it: what takes longer
+    /// counts as away.
+    pub fn with_delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// How long a lease lasts unless it is renewed, which its process does three times as often: so long a token takes
+    /// longer if the process that obtains it dies. 10 s unless something is said, and no less than 30 ms.
+    pub fn with_lease_time(mut self, lease: Duration) -> Self {
+        self.lease = lease.max(Duration::from_millis(30));
+        self
+    }
+
+    /// How long another process is waited for that obtains a token; 60 s unless something is said. It has half of that
+    /// before its lease is not renewed any more.
+    pub fn with_wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// The clock that decides whether a token of another process is still good, and how long an entry stays.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The cache, connected if the server is there by now: within 5 s. Otherwise it is looked for from now on, and the
+    /// cache fails meanwhile, which a [`TokenSource`](auth_core::TokenSource) works around.
+    ///
+    /// Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The settings contradict each other or cannot be used, or the server
+    /// [refused](BuildError::is_refused) the user or the password. A cluster that refuses looks as if it were not
+    /// there.
+    pub async fn connect(self) -> Result<RedisTokenCache, BuildError> {
+        let namespace = Namespace::new(&self.namespace)?;
+        let sealing = self.sealing()?;
+        let name = self.name()?;
+        let server = self.server().map_err(|error| match error {
+            Unusable::Said(error) => error,
+            Unusable::Library(error) => BuildError::client(&name, error),
+        })?;
+        let link = Link::open(server, name.clone(), self.delay / COMMANDS).await;
+        let link = link.map_err(|error| BuildError::refused(&name, error))?;
+        let settings = Settings { namespace, sealing, lease: self.lease, wait: self.wait, clock: self.clock };
+        Ok(RedisTokenCache::new(link, settings))
+    }
+
+    fn sealing(&self) -> Result<Sealing, BuildError> {
+        match (self.keys.split_first(), self.is_plain) {
+            (Some((first, others)), false) => Ok(Sealing::Keys(first.clone(), others.to_vec())),
+            (None, true) => Ok(Sealing::Plain),
+            (None, false) => Err(BuildError::no_sealing()),
+            (Some(_), true) => Err(BuildError::both_sealings()),
+        }
+    }
+
+    /// The server as it may be shown.
+    fn name(&self) -> Result<String, BuildError> {
+        let shown: Vec<_> = self.nodes.iter().map(|node| auth_core::redacted(node).to_string()).collect();
+        if shown.is_empty() { Err(BuildError::no_nodes()) } else { Ok(shown.join(", ")) }
+    }
+
+    fn server(&self) -> Result<Server, Unusable> {
+        let nodes = self.nodes.iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
+        let is_encrypted = self.nodes.iter().any(is_encrypted);
+        if is_encrypted && CryptoProvider::get_default().is_none() {
+            // The library asks for the provider of the process. If another is set meanwhile, that is fine as well.
+            let _ = aws_lc_rs::default_provider().install_default();
+        }
+        let certificates = self.roots.as_deref().map(certificates).transpose()?;
+        if self.is_cluster {
+            let builder = ClusterClient::builder(nodes).retries(2).tcp_settings(tcp());
+            let builder = certificates.into_iter().fold(builder, ClusterClientBuilder::certs);
+            return Ok(Server::Cluster(Box::new(builder.build()?)));
+        }
+        let node = nodes.into_iter().next().ok_or_else(BuildError::no_nodes)?;
+        let client = match certificates {
+            Some(certificates) if is_encrypted => Client::build_with_tls(node, certificates)?,
+            _ => Client::open(node)?,
+        };
+        Ok(Server::Single(Box::new(client)))
+    }
+
+    fn node(&self, url: &Url) -> Result<ConnectionInfo, Unusable> {
+        let is_known = matches!(url.scheme(), "redis" | "rediss") && url.has_host();
+        if !is_known || url.query().is_some() || url.fragment().is_some() {
+            return Err(BuildError::address(&auth_core::redacted(url)).into());
+        }
+        if !is_encrypted(url) && !self.allows_plain_connections && !is_loopback(url) {
+            return Err(BuildError::plain_connection(&auth_core::redacted(url)).into());
+        }
+        let node = url.clone().into_connection_info()?.set_tcp_settings(tcp());
+        Ok(match &self.user {
+            Some((user, password)) => {
+                let settings = node.redis_settings().clone().set_username(user).set_password(password.expose());
+                node.set_redis_settings(settings)
+            }
+            None => node,
+        })
+    }
+}
+
+/// Why there is no client.
+enum Unusable {
+    Said(BuildError),
+    Library(redis::RedisError),
+}
+
+impl From<BuildError> for Unusable {
+    fn from(error: BuildError) -> Self {
+        Self::Said(error)
+    }
+}
+
+impl From<redis::RedisError> for Unusable {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Library(error)
+    }
+}
+
+fn certificates(file: &Path) -> Result<TlsCertificates, BuildError> {
+    let failed = |error| BuildError::roots(file, error);
+    let text = std::fs::read(file).map_err(failed)?;
+    let mut found = CertificateDer::pem_slice_iter(&text).peekable();
+    if !matches!(found.peek(), Some(Ok(_))) {
+        return Err(failed(io::ErrorKind::InvalidData.into()));
+    }
+    Ok(TlsCertificates { client_tls: None, root_cert: Some(text) })
+}
+
+fn tcp() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    settings
+}
+
+fn is_encrypted(url: &Url) -> bool {
+    url.scheme() == "rediss"
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        // A scheme that browsers do not know has its hosts as they are written.
+        Some(Host::Domain(name)) => {
+            name.eq_ignore_ascii_case("localhost")
+                || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+impl std::fmt::Debug for RedisTokenCacheBuilder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RedisTokenCacheBuilder")
+            .field("server", &self.name().unwrap_or_default())
+            .field("namespace", &self.namespace)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}

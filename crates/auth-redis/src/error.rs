@@ -1,0 +1,164 @@
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth_core::TokenError;
+use redis::RedisError;
+
+/// Why a [`RedisTokenCache`](crate::RedisTokenCache) could not be set up. It never shows a secret.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct BuildError(#[from] BuildKind);
+
+#[derive(Debug, thiserror::Error)]
+enum BuildKind {
+    #[error("nobody says how tokens are sealed: give a sealing key, or opt out by `without_sealing`")]
+    NoSealing,
+    #[error("there are sealing keys, and `without_sealing` was called: remove one of both")]
+    BothSealings,
+    #[error("a sealing key is 32 random bytes in base64, as `openssl rand -base64 32` makes them, and this is not")]
+    SealingKey,
+    #[error("the namespace {0:?} is no 1 to 64 of the characters A-Z a-z 0-9 . _ - :")]
+    Namespace(String),
+    #[error("{0} is not the address of a Redis server: write redis:// or rediss://, a host, a port, a database")]
+    Address(String),
+    #[error("the connection to {0} could be read by others: use rediss://, or allow it by `with_plain_connections`")]
+    PlainConnection(String),
+    #[error("a cluster needs the address of at least one of its nodes")]
+    NoNodes,
+    #[error("the certificates in {} cannot be read: name a file in PEM", path.display())]
+    Roots { path: PathBuf, source: io::Error },
+    #[error("the connection to {server} cannot be set up: check its address and the certificates")]
+    Client { server: String, source: RedisError },
+    #[error("{server} refused the user or the password: check both")]
+    Refused { server: String, source: RedisError },
+}
+
+impl BuildError {
+    pub(crate) fn no_sealing() -> Self {
+        BuildKind::NoSealing.into()
+    }
+
+    pub(crate) fn both_sealings() -> Self {
+        BuildKind::BothSealings.into()
+    }
+
+    pub(crate) fn sealing_key() -> Self {
+        BuildKind::SealingKey.into()
+    }
+
+    pub(crate) fn namespace(name: &str) -> Self {
+        BuildKind::Namespace(name.to_owned()).into()
+    }
+
+    pub(crate) fn address(shown: &impl ToString) -> Self {
+        BuildKind::Address(shown.to_string()).into()
+    }
+
+    pub(crate) fn plain_connection(shown: &impl ToString) -> Self {
+        BuildKind::PlainConnection(shown.to_string()).into()
+    }
+
+    pub(crate) fn no_nodes() -> Self {
+        BuildKind::NoNodes.into()
+    }
+
+    pub(crate) fn roots(path: &Path, source: io::Error) -> Self {
+        BuildKind::Roots { path: path.to_owned(), source }.into()
+    }
+
+    pub(crate) fn client(server: &str, source: RedisError) -> Self {
+        BuildKind::Client { server: server.to_owned(), source }.into()
+    }
+
+    pub(crate) fn refused(server: &str, source: RedisError) -> Self {
+        BuildKind::Refused { server: server.to_owned(), source }.into()
+    }
+
+    /// The server refused the user or the password.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.0, BuildKind::Refused { .. })
+    }
+
+    /// Others could read the connection, and nobody allowed that.
+    pub fn is_insecure(&self) -> bool {
+        matches!(self.0, BuildKind::PlainConnection(_))
+    }
+}
+
+/// Why a [`RedisTokenCache`](crate::RedisTokenCache) failed: the source of a [`TokenError`] that
+/// [`is_cache`](TokenError::is_cache). It never shows a token.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct CacheError(#[from] Kind);
+
+#[derive(Clone, Debug, thiserror::Error)]
+enum Kind {
+    #[error("{server} did not answer within {waited:?}: check its load and the network, or allow more time")]
+    Slow { server: String, waited: Duration },
+    #[error("{server} cannot be reached: check that it runs, and the network")]
+    Away { server: String, source: RedisError },
+    #[error("{server} refused a command: check the rights of the user, and the memory of the server")]
+    Refused { server: String, source: RedisError },
+    #[error("another process has the lease, and had obtained no token within {waited:?}: check its provider")]
+    Busy { waited: Duration },
+    #[error("the token cannot be written as JSON")]
+    Unwritable(#[source] Arc<serde_json::Error>),
+    #[error("the token cannot be sealed")]
+    Unsealable,
+}
+
+impl CacheError {
+    pub(crate) fn slow(server: &str, waited: Duration) -> Self {
+        Kind::Slow { server: server.to_owned(), waited }.into()
+    }
+
+    pub(crate) fn away(server: &str, source: RedisError) -> Self {
+        Kind::Away { server: server.to_owned(), source }.into()
+    }
+
+    pub(crate) fn refused(server: &str, source: RedisError) -> Self {
+        Kind::Refused { server: server.to_owned(), source }.into()
+    }
+
+    pub(crate) fn busy(waited: Duration) -> Self {
+        Kind::Busy { waited }.into()
+    }
+
+    pub(crate) fn unwritable(source: serde_json::Error) -> Self {
+        Kind::Unwritable(Arc::new(source)).into()
+    }
+
+    pub(crate) fn unsealable() -> Self {
+        Kind::Unsealable.into()
+    }
+
+    /// What is behind `error`, if a cache in Redis is.
+    pub fn of(error: &TokenError) -> Option<&Self> {
+        error.source()?.downcast_ref()
+    }
+
+    /// The server cannot be reached, or did not answer in time. It is looked for all the time, so that this ends by
+    /// itself.
+    pub fn is_away(&self) -> bool {
+        matches!(self.0, Kind::Away { .. } | Kind::Slow { .. })
+    }
+
+    /// The server answered that it does not do this: the user may not, or there is no memory left.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.0, Kind::Refused { .. })
+    }
+
+    /// Another process had the lease all the time that was waited for it.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0, Kind::Busy { .. })
+    }
+}
+
+impl From<CacheError> for TokenError {
+    fn from(error: CacheError) -> Self {
+        Self::cache(error)
+    }
+}

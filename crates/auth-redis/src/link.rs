@@ -1,0 +1,190 @@
+//! The way to the server, which is there or is not.
+//!
+//! While it is not – the connection broke, or an answer did not come in time – whoever asks is told so at once, and a
+//! task on the side connects again. So no request waits for a server that is away: the first one to notice waits for
+//! one time-out, and nobody after it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use tokio::time::timeout;
+
+use crate::error::CacheError;
+use crate::server::{CONNECT, Connection, Server};
+
+/// The shortest and the longest pause before the server is looked for again. Chance takes up to half of it.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+pub(crate) struct Link {
+    server: Server,
+    /// The server, as it may be shown.
+    name: String,
+    /// How long an answer may take.
+    patience: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    way: Way,
+    /// Grows with every connection, so that the end of an old one is not taken for that of a new one.
+    generation: u64,
+    /// A task looks for the server.
+    is_sought: bool,
+}
+
+enum Way {
+    Open(Connection),
+    Closed(CacheError),
+}
+
+/// What a task that looks for the server leaves behind, however it ends.
+struct Search(Weak<Link>);
+
+impl Link {
+    /// Connects. If the server is not there, it is looked for from now on.
+    ///
+    /// # Errors
+    ///
+    /// The server is there, and refuses the user or the password.
+    pub(crate) async fn open(server: Server, name: String, patience: Duration) -> Result<Arc<Self>, RedisError> {
+        let opened = match reach(&server, patience).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) if error.kind() == ErrorKind::AuthenticationFailed => return Err(error),
+            Ok(Err(error)) => Err(CacheError::away(&name, error)),
+            Err(waited) => Err(CacheError::slow(&name, waited)),
+        };
+        let state = State { way: opened.map_or_else(Way::Closed, Way::Open), generation: 0, is_sought: false };
+        let link = Arc::new(Self { server, name, patience, state: Mutex::new(state) });
+        if !link.is_open() {
+            link.seek();
+        }
+        Ok(link)
+    }
+
+    /// The server, as it may be shown.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state().way, Way::Open(_))
+    }
+
+    /// Does something that the server answers in time, or not at all.
+    pub(crate) async fn run<T, F>(self: &Arc<Self>, work: impl FnOnce(Connection) -> F) -> Result<T, CacheError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let (connection, generation) = self.connection()?;
+        match timeout(self.patience, work(connection)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if is_away(&error) => Err(self.close(generation, CacheError::away(&self.name, error))),
+            Ok(Err(error)) => Err(CacheError::refused(&self.name, error)),
+            Err(_) => Err(self.close(generation, CacheError::slow(&self.name, self.patience))),
+        }
+    }
+
+    fn connection(self: &Arc<Self>) -> Result<(Connection, u64), CacheError> {
+        let error = {
+            let state = self.state();
+            match &state.way {
+                Way::Open(connection) => return Ok((connection.clone(), state.generation)),
+                Way::Closed(error) => error.clone(),
+            }
+        };
+        // The task that looked for it may have ended with its runtime.
+        self.seek();
+        Err(error)
+    }
+
+    /// The connection of this generation is of no use any more.
+    fn close(self: &Arc<Self>, generation: u64, error: CacheError) -> CacheError {
+        let is_current = {
+            let mut state = self.state();
+            let is_current = state.generation == generation && matches!(state.way, Way::Open(_));
+            if is_current {
+                state.way = Way::Closed(error.clone());
+            }
+            is_current
+        };
+        if is_current {
+            tracing::debug!(server = self.name, error = &error as &dyn std::error::Error, "the way to Redis is closed");
+            self.seek();
+        }
+        error
+    }
+
+    /// Looks for the server on the side, if nobody does.
+    fn seek(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !std::mem::replace(&mut self.state().is_sought, true) {
+            let search = Search(Arc::downgrade(self));
+            // Not under the lock: a runtime that is ending drops the search at once, which takes the lock.
+            runtime.spawn(search.run());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Search {
+    async fn run(mut self) {
+        let mut pause = PAUSE.0;
+        loop {
+            rest(pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+            let Some(link) = self.0.upgrade() else { return };
+            if let Ok(Ok(connection)) = reach(&link.server, link.patience).await {
+                let mut state = link.state();
+                let generation = state.generation + 1;
+                *state = State { way: Way::Open(connection), generation, is_sought: false };
+                // Whoever looks for the server from now on is another.
+                self.0 = Weak::new();
+                return;
+            }
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+}
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.upgrade() {
+            link.state().is_sought = false;
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Link").field(&self.name).finish()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "Redis announces neither that it is back nor that a lease has ended")]
+pub(crate) async fn rest(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// A connection over which the server has answered as soon as it must; otherwise, how long it was waited for.
+async fn reach(server: &Server, patience: Duration) -> Result<RedisResult<Connection>, Duration> {
+    match timeout(CONNECT, server.connect()).await.map_err(|_| CONNECT)? {
+        Ok(mut connection) => {
+            let answered = timeout(patience, connection.ping()).await.map_err(|_| patience)?;
+            Ok(answered.map(|()| connection))
+        }
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Whether an error says that another connection is needed: this one broke, or the server behind it does not do its
+/// work, for it starts, or another has taken its place.
+fn is_away(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
+    let is_out_of_service =
+        matches!(error.kind(), ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly));
+    is_out_of_service || error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error()
+}

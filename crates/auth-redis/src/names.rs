@@ -1,0 +1,81 @@
+use auth_core::TokenKey;
+
+use crate::error::BuildError;
+
+/// What the names of all keys of one cache begin with.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespace(String);
+
+/// The keys in Redis that belong to one key of a token. The part in braces, which is the same for all three, is what a
+/// cluster goes by: they lie on one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    /// A hash: the sealed token, its fingerprints, its fence.
+    pub(crate) entry: String,
+    /// Who obtains a token.
+    pub(crate) lease: String,
+    /// A number that grows with every lease and every write.
+    pub(crate) fence: String,
+    /// What a sealed value is bound to.
+    pub(crate) binding: Vec<u8>,
+}
+
+impl Namespace {
+    pub(crate) fn new(name: &str) -> Result<Self, BuildError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+            return Err(BuildError::namespace(name));
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    pub(crate) fn names(&self, key: &TokenKey) -> Names {
+        self.tagged(&key.digest_hex())
+    }
+
+    /// Matches the names of all keys of the namespace, and of no other: none has a brace in it.
+    pub(crate) fn pattern(&self) -> String {
+        format!("{}:{{*}}:*", self.0)
+    }
+
+    /// The names that belong with `name`; `None` if it is none of ours.
+    pub(crate) fn of(&self, name: &[u8]) -> Option<Names> {
+        let rest = std::str::from_utf8(name).ok()?.strip_prefix(&self.0)?.strip_prefix(":{")?;
+        let (digest, kind) = rest.split_once("}:")?;
+        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (is_digest && ["token", "lease", "fence"].contains(&kind)).then(|| self.tagged(digest))
+    }
+
+    fn tagged(&self, digest: &str) -> Names {
+        let name = |kind: &str| format!("{}:{{{digest}}}:{kind}", self.0);
+        let binding = format!("{digest}{}", self.0).into_bytes();
+        Names { entry: name("token"), lease: name("lease"), fence: name("fence"), binding }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_knows_its_own_names_and_no_others() {
+        let namespace = Namespace::new("lab:tokens").unwrap();
+        let names = namespace.names(&TokenKey::new("issuer"));
+        for name in [&names.entry, &names.lease, &names.fence] {
+            assert_eq!(namespace.of(name.as_bytes()).unwrap().entry, names.entry);
+        }
+        let shorter = Namespace::new("lab").unwrap();
+        assert!(shorter.of(names.entry.as_bytes()).is_none());
+        for foreign in ["lab:tokens:{x}:token", "lab:tokens", "lab:tokens:{", &names.entry.replace("token", "other")] {
+            assert!(namespace.of(foreign.as_bytes()).is_none(), "{foreign}");
+        }
+        assert!(namespace.of(&[0xff]).is_none());
+    }
+
+    #[test]
+    fn a_name_that_could_lead_elsewhere_is_no_namespace() {
+        for name in ["", "a*", "a{b}", "a b", "ä", &"x".repeat(65)] {
+            assert!(Namespace::new(name).unwrap_err().to_string().contains("namespace"), "{name}");
+        }
+    }
+}

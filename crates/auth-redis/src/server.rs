@@ -1,0 +1,141 @@
+//! The server, or the cluster, and connections there.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::{ClusterClient, ClusterConfig};
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisFuture, RedisResult, Value};
+
+use crate::scripts;
+
+/// A connection that is not there by then is tried again: that is a name look-up, TCP, TLS and the password.
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
+
+/// So many keys are looked at in one step of a scan.
+const BATCH: usize = 500;
+
+/// Where to connect to.
+#[derive(Clone)]
+pub(crate) enum Server {
+    Single(Box<Client>),
+    Cluster(Box<ClusterClient>),
+}
+
+/// A connection. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+/// A server that has keys: the one there is, or a primary of the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Primary(Option<(String, u16)>);
+
+impl Server {
+    /// A connection.
+    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
+        Ok(match self {
+            Self::Single(client) => {
+                // How long an answer is waited for is not the business of the connection.
+                let config =
+                    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
+                let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+                // So that each takes one round trip, the first time too. What goes wrong shows when one is needed.
+                for script in scripts::all() {
+                    let _ = script.load_async(&mut connection).await;
+                }
+                Connection::Single(connection)
+            }
+            Self::Cluster(client) => {
+                let config = ClusterConfig::new().set_connection_timeout(CONNECT).set_response_timeout(CONNECT);
+                Connection::Cluster(client.get_async_connection_with_config(config).await?)
+            }
+        })
+    }
+}
+
+impl Connection {
+    /// Whether the server answers.
+    pub(crate) async fn ping(&mut self) -> RedisResult<()> {
+        redis::cmd("PING").query_async(self).await
+    }
+
+    /// All servers that have keys.
+    pub(crate) async fn primaries(&mut self) -> RedisResult<Vec<Primary>> {
+        let Self::Cluster(cluster) = self else { return Ok(vec![Primary(None)]) };
+        let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+        let Value::Map(answers) = cluster.route_command(redis::cmd("PING"), all).await? else {
+            return Err((ErrorKind::UnexpectedReturnType, "the primaries of the cluster are not known").into());
+        };
+        let primary = |(address, answer): (Value, Value)| {
+            answer.extract_error()?;
+            let address = String::from_redis_value(address)?;
+            let place = address.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+            place.map(|place| Primary(Some(place))).ok_or_else(|| {
+                (ErrorKind::UnexpectedReturnType, "the address of a primary of the cluster is not understood").into()
+            })
+        };
+        answers.into_iter().map(primary).collect()
+    }
+
+    /// One step of a scan of a server: where it goes on, 0 at its end, and names that match.
+    pub(crate) async fn scan(
+        &mut self,
+        primary: &Primary,
+        pattern: &str,
+        cursor: u64,
+    ) -> RedisResult<(u64, Vec<Vec<u8>>)> {
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(BATCH);
+        match (self, primary) {
+            (Self::Cluster(cluster), Primary(Some((host, port)))) => {
+                let address = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
+                let answer = cluster.route_command(command, RoutingInfo::SingleNode(address)).await?;
+                Ok(redis::from_redis_value(answer)?)
+            }
+            (connection, _) => command.query_async(connection).await,
+        }
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Single(single) => single.req_packed_command(command),
+            Self::Cluster(cluster) => cluster.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Single(single) => single.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(cluster) => cluster.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Single(single) => single.get_db(),
+            Self::Cluster(cluster) => cluster.get_db(),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    /// What is inside may know a password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Single(_) => "Single",
+            Self::Cluster(_) => "Cluster",
+        })
+    }
+}

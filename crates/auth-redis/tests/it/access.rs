@@ -1,0 +1,186 @@
+//! Redis with a user of its own and TLS, and settings that cannot work.
+
+use std::ffi::OsString;
+use std::fs;
+use std::process::Command;
+
+use auth_core::{AsyncTokenCache, Secret};
+use auth_redis::{BuildError, CacheError, RedisTokenCache, RedisTokenCacheBuilder, SealingKey};
+use platform_testkit::{async_token_cache, refresh_lease};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::authority::Authority;
+use crate::fleet::until;
+use crate::lab::{cache, key, patient, sealing_key, token};
+use crate::redis_server::Redis;
+
+pub(crate) const USER: &str = "workers";
+const PASSWORD: &str = "pass-word";
+/// What the documentation of the crate says that a user needs.
+const RIGHTS: &str = "~auth-tokens:* resetchannels -@all +ping +hget +hmget +hset +hdel +hexists +get +set +unlink \
+                      +pexpire +pttl +scan +evalsha +script|load";
+/// And for a cluster.
+const CLUSTER_RIGHTS: &str = "+cluster|slots";
+
+/// A server that speaks TLS only, to one user and an administrator, and its authority.
+fn guarded() -> Option<(Redis, Authority)> {
+    let authority = Authority::new();
+    let redis = Redis::with(|folder, port| tls(folder, port, &authority, "localhost"));
+    Some((redis?, authority))
+}
+
+/// The settings of such a server, which has a certificate for this name.
+pub(crate) fn tls(folder: &TempDir, port: u16, authority: &Authority, name: &str) -> Vec<OsString> {
+    let write = |file: &str, text: &str| {
+        let file = folder.path().join(file);
+        fs::write(&file, text).unwrap();
+        file.into_os_string()
+    };
+    let (certificate, private_key) = authority.sign(name);
+    let users = format!(
+        "user default off\nuser admin on >admin ~* &* +@all\nuser {USER} on >{PASSWORD} {RIGHTS} {CLUSTER_RIGHTS}\n"
+    );
+    let settings = [
+        ("--port", "0".into()),
+        ("--tls-port", port.to_string().into()),
+        ("--tls-auth-clients", "no".into()),
+        ("--tls-cert-file", write("certificate.pem", &certificate)),
+        ("--tls-key-file", write("key.pem", &private_key)),
+        ("--tls-ca-cert-file", authority.file().into_os_string()),
+        ("--aclfile", write("users", &users)),
+    ];
+    settings.into_iter().flat_map(|(setting, value)| [setting.into(), value]).collect()
+}
+
+fn address(redis: &Redis) -> Url {
+    format!("rediss://localhost:{}", redis.port).parse().unwrap()
+}
+
+pub(crate) fn password() -> Secret {
+    Secret::new(PASSWORD)
+}
+
+/// `redis-cli` as the administrator.
+pub(crate) fn administrator(authority: &Authority) -> Command {
+    let mut command = Command::new("redis-cli");
+    command.args(["-h", "localhost", "--tls", "--cacert"]).arg(authority.file());
+    command.args(["--no-auth-warning", "--user", "admin", "--pass", "admin"]);
+    command
+}
+
+/// What it says to this server.
+fn administer(redis: &Redis, authority: &Authority, arguments: &[&str]) -> String {
+    let port = redis.port.to_string();
+    let output = administrator(authority).args(["-p", &port]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+fn builder(redis: &Redis, authority: &Authority) -> RedisTokenCacheBuilder {
+    patient(&address(redis)).with_sealing_key(sealing_key('a')).with_roots(authority.file())
+}
+
+#[tokio::test]
+async fn a_user_with_the_documented_rights_can_do_everything_over_tls() {
+    let Some((redis, authority)) = guarded() else { return };
+    let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
+    async_token_cache(&cache).await;
+    refresh_lease(&cache, &cache.clone(), &cache).await;
+    // The same from the address.
+    let mut url = address(&redis);
+    url.set_username(USER).unwrap();
+    url.set_password(Some(PASSWORD)).unwrap();
+    let cache = patient(&url).with_sealing_key(sealing_key('a')).with_roots(authority.file()).connect().await.unwrap();
+    cache.set(&key(), &token("kept")).await.unwrap();
+    assert!(!format!("{cache:?}").contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_at_once() {
+    let Some((redis, authority)) = guarded() else { return };
+    let error = builder(&redis, &authority).with_user(USER, Secret::new("wrong-one")).connect().await.unwrap_err();
+    assert!(error.is_refused(), "{error:?}");
+    assert!(!format!("{error:?} {error}").contains("wrong-one"));
+}
+
+#[tokio::test]
+async fn a_server_of_another_authority_is_not_talked_to() {
+    let Some((redis, authority)) = guarded() else { return };
+    let other = Authority::new();
+    let cache = builder(&redis, &other).with_user(USER, password()).connect().await.unwrap();
+    let error = cache.set(&key(), &token("kept")).await.unwrap_err();
+    let reason = CacheError::of(&error).unwrap();
+    assert!(reason.is_away() && format!("{reason:?}").contains("invalid peer certificate"), "{reason:?}");
+    // Nor under a name that its certificate does not have.
+    let url = format!("rediss://127.0.0.1:{}", redis.port).parse().unwrap();
+    let misnamed = patient(&url).with_sealing_key(sealing_key('a')).with_roots(authority.file());
+    let cache = misnamed.with_user(USER, password()).connect().await.unwrap();
+    let error = cache.get(&key()).await.unwrap_err();
+    assert!(format!("{error:?}").contains("not valid for name"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_command_that_the_user_may_not_give_is_a_refusal_and_no_outage() {
+    let Some((redis, authority)) = guarded() else { return };
+    let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
+    administer(&redis, &authority, &["acl", "setuser", USER, "-hget"]);
+    let error = cache.get(&key()).await.unwrap_err();
+    let reason = CacheError::of(&error).unwrap();
+    assert!(reason.is_refused() && !reason.is_away(), "{reason:?}");
+    administer(&redis, &authority, &["acl", "setuser", USER, "+hget"]);
+    assert!(cache.get(&key()).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_was_shut_out_for_a_while_is_let_in_again() {
+    let Some((redis, authority)) = guarded() else { return };
+    let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
+    administer(&redis, &authority, &["acl", "setuser", USER, "resetpass", ">another"]);
+    assert_eq!(administer(&redis, &authority, &["client", "kill", "user", USER]), "1");
+    let error = cache.get(&key()).await.unwrap_err();
+    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    administer(&redis, &authority, &["acl", "setuser", USER, "resetpass", &format!(">{PASSWORD}")]);
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| until("it is let in", || runtime.block_on(cache.get(&key())).is_ok()));
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_said_before_anything_is_asked() {
+    let at = |url: &str| RedisTokenCache::builder(&url.parse().unwrap()).with_sealing_key(sealing_key('a'));
+    let said = async |builder: RedisTokenCacheBuilder| builder.connect().await.unwrap_err();
+    let local = "redis://localhost:1";
+    for (builder, expected) in [
+        (RedisTokenCache::builder(&local.parse().unwrap()), "how tokens are sealed"),
+        (at(local).without_sealing(), "remove one of both"),
+        (at(local).with_namespace("a*b"), "namespace"),
+        (at("https://localhost"), "is not the address of a Redis"),
+        (at("rediss://localhost/#insecure"), "is not the address of a Redis"),
+        (at("redis:///var/run/redis"), "is not the address of a Redis"),
+        (at("redis://u:secret-canary@redis.example"), "could be read by others"),
+        (at("redis://127.0.0.2.example"), "could be read by others"),
+        (at("rediss://localhost").with_roots("/nowhere/roots.pem"), "/nowhere/roots.pem"),
+        (at("rediss://localhost").with_roots("Cargo.toml"), "certificates"),
+        (RedisTokenCache::cluster_builder([]).with_sealing_key(sealing_key('a')), "at least one"),
+    ] {
+        let shown = format!("{builder:?}");
+        let error = said(builder).await;
+        assert!(error.to_string().contains(expected), "{error} does not say {expected}");
+        assert!(!format!("{shown} {error:?}").contains("canary"), "{shown} {error:?}");
+    }
+    assert!(said(at("redis://redis.example")).await.is_insecure());
+    for text in ["", "no base64!", "c2hvcnQ=", &"QUFB".repeat(20)] {
+        let error: BuildError = SealingKey::from_base64(&Secret::new(text)).unwrap_err();
+        assert!(error.to_string().contains("32 random bytes"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn each_address_of_this_machine_is_one() {
+    let Some(redis) = Redis::start() else { return };
+    cache(&redis.url()).await;
+    for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.1", "[::1]"] {
+        let url = format!("redis://{host}:{}", redis.port).parse().unwrap();
+        RedisTokenCache::builder(&url).with_sealing_key(sealing_key('a')).connect().await.unwrap();
+    }
+}

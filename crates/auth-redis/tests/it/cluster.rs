@@ -1,0 +1,159 @@
+//! A cluster of three nodes on loopback.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use auth_core::{AsyncTokenCache, RefreshLease, Secret, TokenKey};
+use auth_redis::{CacheError, RedisTokenCache, RedisTokenCacheBuilder};
+use platform_testkit::{async_token_cache, refresh_lease};
+
+use tempfile::TempDir;
+use url::Url;
+
+use crate::access::{self, USER};
+use crate::authority::Authority;
+use crate::fleet::until;
+use crate::lab::{key, leading, patient_cluster, sealing_key, token};
+use crate::redis_server::Redis;
+
+/// Three primaries, which have a third of the slots each.
+struct Cluster(Vec<Redis>);
+
+impl Cluster {
+    fn start() -> Option<Self> {
+        Self::with(|_, _| Vec::new(), None)
+    }
+
+    /// The same with more settings for each node, which speaks TLS if it has an authority.
+    fn with(more: impl Fn(&TempDir, u16) -> Vec<OsString>, authority: Option<&Authority>) -> Option<Self> {
+        let settings =
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"];
+        let node = |_| {
+            Redis::with(|folder, port| {
+                let mut arguments: Vec<_> = settings.map(Into::into).to_vec();
+                arguments.extend(more(folder, port));
+                arguments
+            })
+        };
+        let cluster = Self((0..3).map(node).collect::<Option<_>>()?);
+        let cli = |arguments: &[&str]| {
+            let mut command = authority.map_or_else(|| Command::new("redis-cli"), access::administrator);
+            command.args(arguments);
+            command
+        };
+        let addresses = cluster.0.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let mut create = cli(&["--cluster", "create"]);
+        let output = create.args(addresses).arg("--cluster-yes").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        for node in &cluster.0 {
+            until("the nodes agree", || {
+                let output = cli(&["-p", &node.port.to_string(), "cluster", "info"]).output().unwrap();
+                String::from_utf8_lossy(&output.stdout).contains("cluster_state:ok")
+            });
+        }
+        Some(cluster)
+    }
+
+    fn builder(&self) -> RedisTokenCacheBuilder {
+        let nodes: Vec<_> = self.0.iter().map(Redis::url).collect();
+        patient_cluster(&nodes).with_sealing_key(sealing_key('a'))
+    }
+
+    async fn cache(&self) -> RedisTokenCache {
+        self.builder().connect().await.unwrap()
+    }
+}
+
+fn keys(count: u32) -> Vec<TokenKey> {
+    (0..count).map(|number| TokenKey::new(format!("https://issuer.example/{number}"))).collect()
+}
+
+#[tokio::test]
+async fn a_cache_and_a_lease_in_a_cluster_are_what_they_should_be() {
+    let Some(cluster) = Cluster::start() else { return };
+    let [first, second] = [cluster.cache().await, cluster.cache().await];
+    async_token_cache(&first).await;
+    refresh_lease(&first, &second, &second).await;
+}
+
+#[tokio::test]
+async fn a_user_with_the_documented_rights_can_use_a_cluster_over_tls() {
+    let authority = Authority::new();
+    let Some(cluster) = Cluster::with(
+        |folder, port| {
+            let mut arguments = access::tls(folder, port, &authority, "127.0.0.1");
+            arguments.extend(["--tls-cluster", "yes", "--tls-replication", "yes"].map(Into::into));
+            arguments
+        },
+        Some(&authority),
+    ) else {
+        return;
+    };
+    let nodes: Vec<Url> =
+        cluster.0.iter().map(|node| format!("rediss://127.0.0.1:{}", node.port).parse().unwrap()).collect();
+    let builder = || patient_cluster(&nodes).with_sealing_key(sealing_key('a')).with_roots(authority.file());
+    let cache = builder().with_user(USER, access::password()).connect().await.unwrap();
+    async_token_cache(&cache).await;
+    refresh_lease(&cache, &cache.clone(), &cache).await;
+    // The library does not tell a cluster that refuses from one that is not there.
+    let cache = builder().with_user(USER, Secret::new("wrong")).connect().await.unwrap();
+    let error = cache.get(&key()).await.unwrap_err();
+    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    assert!(format!("{error:?}").contains("authentication failed"), "{error:?}");
+}
+
+#[tokio::test]
+async fn one_node_of_a_cluster_leads_to_all_and_all_are_cleared() {
+    let Some(cluster) = Cluster::start() else { return };
+    let cache = patient_cluster(&[cluster.0[1].url()]).with_sealing_key(sealing_key('a')).connect().await.unwrap();
+    let keys = keys(600);
+    for key in &keys {
+        cache.set(key, &token("kept")).await.unwrap();
+    }
+    let entries = |node: &Redis| node.ask(&["--scan", "--pattern", "*:token"]).lines().count();
+    for node in &cluster.0 {
+        assert!(entries(node) > 100, "each node has its part");
+    }
+    cluster.0[0].ask(&["set", &other(&cluster.0[0]), "else's"]);
+    cache.clear().await.unwrap();
+    for node in &cluster.0 {
+        assert_eq!(entries(node), 0);
+    }
+    assert_eq!(cluster.0[0].ask(&["get", &other(&cluster.0[0])]), "else's");
+    let guard = leading(cache.acquire(&keys[0], None).await);
+    assert!(!format!("{guard:?}").contains("fence: 1 "), "the fence was advanced and not deleted: {guard:?}");
+}
+
+/// A name that is none of the cache's, on this node.
+fn other(node: &Redis) -> String {
+    let names = (0..1000).map(|number| format!("other:{number}"));
+    let is_here = |name: &String| !node.ask(&["get", name]).starts_with("MOVED");
+    names.into_iter().find(is_here).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_of_which_a_node_is_away_fails_where_it_must_and_comes_back() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    let cache = cluster.builder().with_delay(std::time::Duration::from_secs(2)).connect().await.unwrap();
+    let keys = keys(30);
+    for key in &keys {
+        cache.set(key, &token("kept")).await.unwrap();
+    }
+    cluster.0[2].kill();
+    let mut failed = 0;
+    for key in &keys {
+        if let Err(error) = cache.get(key).await {
+            assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+            failed += 1;
+        }
+    }
+    assert!(failed > 0);
+    cluster.0[2].restart();
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| {
+        until("all keys are served again", || {
+            keys.iter().all(|key| runtime.block_on(cache.set(key, &token("again"))).is_ok())
+        });
+    });
+    assert!(cache.get(&key()).await.unwrap().is_none());
+}

@@ -1,0 +1,77 @@
+//! One provider call for all, whatever becomes of who makes it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Fleet, PROCESSES, Setting, TASKS, all_have, show, until, wait_for_candidates};
+use crate::redis_server::Redis;
+
+/// What a busy machine takes to do what takes no time.
+const SLACK: Duration = Duration::from_secs(2);
+/// The longest pause between two looks at a lease.
+const POLL: Duration = Duration::from_millis(160);
+
+#[test]
+fn eight_processes_with_a_hundred_tasks_each_make_one_call_for_a_cold_key_and_one_at_expiry() {
+    let Some(redis) = Redis::start() else { return };
+    let mut fleet = Fleet::start(&redis.url(), Setting::default());
+    for round in 1..=3 {
+        // Nobody gets a token before all have wanted the lease.
+        fleet.provider.hold(true);
+        fleet.say(&format!("ask {TASKS}"));
+        wait_for_candidates(&redis, PROCESSES);
+        fleet.provider.hold(false);
+        let reports = fleet.reports();
+        all_have(&reports, &format!("token-{round}"));
+        assert_eq!(reports.iter().map(|report| report.requests).sum::<u64>(), (PROCESSES * TASKS) as u64);
+        assert_eq!(fleet.provider.count(), round);
+        fleet.tell("advance 7200");
+        // Connections are known by their last command.
+        fleet.tell("look");
+    }
+}
+
+#[test]
+fn a_stale_token_is_served_while_one_process_of_all_renews_it() {
+    let Some(redis) = Redis::start() else { return };
+    let mut fleet = Fleet::start(&redis.url(), Setting::default());
+    all_have(&fleet.ask(), "token-1");
+    fleet.provider.hold(true);
+    // Half a minute before its end.
+    fleet.tell("advance 3570");
+    all_have(&fleet.ask(), "token-1");
+    wait_for_candidates(&redis, PROCESSES);
+    fleet.provider.wait_for(2);
+    all_have(&fleet.ask(), "token-1");
+    fleet.provider.hold(false);
+    until("all have the new token", || fleet.ask().iter().all(|report| report.tokens == ["token-2"]));
+    assert_eq!(fleet.provider.count(), 2);
+}
+
+#[test]
+fn a_leader_that_is_killed_costs_one_call_and_one_lease() {
+    let Some(redis) = Redis::start() else { return };
+    let lease = Duration::from_secs(3);
+    let mut fleet = Fleet::start(&redis.url(), Setting { lease, ..Setting::default() });
+    fleet.provider.hold(true);
+    fleet.say(&format!("ask {TASKS}"));
+    let start = Instant::now();
+    fleet.provider.wait_for(1);
+    wait_for_candidates(&redis, PROCESSES);
+    fleet.kill_leader();
+    let until_killed = start.elapsed();
+    fleet.provider.wait_for(2);
+    let called = Instant::now();
+    fleet.provider.hold(false);
+    let reports = fleet.reports();
+    let call = called.elapsed();
+    assert_eq!(fleet.provider.count(), 2);
+    all_have(&reports, "token-2");
+    let longest = reports.iter().map(|report| report.longest).max().unwrap();
+    show(&format!(
+        "killed after {until_killed:?}, the slowest of {} tasks waited {longest:?}",
+        TASKS * (PROCESSES - 1)
+    ));
+    assert!(longest <= until_killed + lease + call + POLL + SLACK, "{longest:?}");
+}

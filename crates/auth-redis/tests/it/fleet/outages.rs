@@ -1,0 +1,64 @@
+//! A Redis that goes away, or stands still, while a fleet works.
+
+use std::time::Duration;
+
+use super::{Fleet, PROCESSES, Report, Setting, all_have, show, until};
+use crate::redis_server::Redis;
+
+/// How long Redis is away.
+const OUTAGE: Duration = Duration::from_secs(10);
+
+/// Lets a fleet work on while something is wrong for a time.
+fn under_load(fleet: &mut Fleet, time: Duration, break_it: impl FnOnce(), mend_it: impl FnOnce()) -> Vec<Report> {
+    all_have(&fleet.ask(), "token-1");
+    fleet.tell("load");
+    break_it();
+    last(time);
+    mend_it();
+    until("Redis is found again", || fleet.tell("look").iter().all(|answer| answer == "there"));
+    fleet.say("rest");
+    fleet.reports()
+}
+
+#[test]
+fn a_redis_that_is_killed_for_ten_seconds_fails_no_request_and_costs_few_calls() {
+    let Some(mut redis) = Redis::start() else { return };
+    let setting = Setting { delay: Duration::from_secs(5), ..Setting::default() };
+    let mut fleet = Fleet::start(&redis.url(), setting);
+    let redis = std::cell::RefCell::new(&mut redis);
+    let reports = under_load(&mut fleet, OUTAGE, || redis.borrow_mut().kill(), || redis.borrow_mut().restart());
+    let (requests, failures) = totals(&reports);
+    let calls = fleet.provider.count();
+    show(&format!("{requests} requests of {PROCESSES} processes, {failures} failed, {calls} calls of the provider"));
+    assert_eq!(failures, 0, "{reports:?}");
+    // For each process, one call for each time of a local copy in the outage, and one at its edges; and the first of
+    // all.
+    let copies = OUTAGE.as_secs().div_ceil(setting.local_copy.as_secs()) + 1;
+    assert!(calls as u64 <= PROCESSES as u64 * copies + 2, "{calls} calls");
+}
+
+#[test]
+fn a_redis_that_stands_still_delays_no_request_beyond_the_bound() {
+    let Some(redis) = Redis::start() else { return };
+    // With a copy so short, Redis is needed all the time, and the provider is not what is slow.
+    let local_copy = Duration::from_millis(100);
+    let setting = Setting { delay: Duration::from_secs(3), local_copy, ..Setting::default() };
+    let mut fleet = Fleet::start(&redis.url(), setting);
+    let reports = under_load(&mut fleet, Duration::from_secs(3), || redis.stop(), || redis.go_on());
+    let (requests, failures) = totals(&reports);
+    let longest = reports.iter().map(|report| report.longest).max().unwrap();
+    show(&format!("{requests} requests of {PROCESSES} processes, {failures} failed, the slowest took {longest:?}"));
+    assert_eq!(failures, 0, "{reports:?}");
+    assert!(longest <= setting.delay, "{longest:?}");
+}
+
+/// Lets time go by, because how long something is wrong is the point.
+#[expect(clippy::disallowed_methods, reason = "an outage of a certain length takes that long")]
+fn last(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn totals(reports: &[Report]) -> (u64, u64) {
+    let sum = |number: fn(&Report) -> u64| reports.iter().map(number).sum();
+    (sum(|report| report.requests), sum(|report| report.failures))
+}

@@ -1,0 +1,210 @@
+//! What a process of a fleet does: what it is told, line by line.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use auth_core::{
+    AccessToken, AsyncTokenCache, Clock, SystemClock, TokenError, TokenRequest, TokenSource, async_provider_fn,
+};
+use auth_redis::RedisTokenCache;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use url::Url;
+
+use super::Setting;
+use crate::lab::{HOUR, key, sealing_key, text};
+
+/// The test that is a worker where this is set: where to be told what to do, where the provider and Redis are, and
+/// times.
+const WORKER: &str = "AUTH_REDIS_TEST_WORKER";
+const CHILD: &str = "fleet::rejections::ten_thousand_rejections_of_one_token_lead_to_one_call";
+
+/// The tasks of a worker that is under load, and how often each asks.
+const LOAD: usize = 10;
+const PACE: Duration = Duration::from_millis(10);
+
+pub(super) fn command(stage: SocketAddr, provider: SocketAddr, redis: &Url, setting: Setting) -> Command {
+    let times = [setting.delay, setting.lease, setting.local_copy].map(|time| time.as_millis().to_string());
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
+    command.env(WORKER, format!("{stage} {provider} {redis} {}", times.join(" ")));
+    command
+}
+
+/// The time of the system, and as much later as it was told.
+#[derive(Debug, Default)]
+struct Shifted(AtomicU64);
+
+impl Clock for Shifted {
+    fn now(&self) -> SystemTime {
+        SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct Worker {
+    source: TokenSource,
+    cache: Arc<RedisTokenCache>,
+    clock: Arc<Shifted>,
+    tally: Arc<Tally>,
+    tasks: JoinSet<()>,
+    is_loaded: Arc<AtomicBool>,
+}
+
+/// What the tasks have got.
+#[derive(Default)]
+struct Tally {
+    /// The different tokens, and errors.
+    tokens: Mutex<BTreeSet<String>>,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    longest: AtomicU64,
+}
+
+/// Does what a worker does; `false` if this process is none.
+pub(super) fn is_worker() -> bool {
+    let Ok(words) = std::env::var(WORKER) else { return false };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(work(&words.split(' ').collect::<Vec<_>>()));
+    true
+}
+
+async fn work(words: &[&str]) {
+    let [stage, provider, redis, delay, lease, local_copy] = *words else { panic!("{words:?}") };
+    let time = |text: &str| Duration::from_millis(text.parse().unwrap());
+    let mut worker = Worker::start(provider, redis, time(delay), time(lease), time(local_copy)).await;
+    let mut stream = BufReader::new(TcpStream::connect(stage).await.unwrap());
+    stream.write_all(format!("{}\n", std::process::id()).as_bytes()).await.unwrap();
+    let mut order = String::new();
+    while stream.read_line(&mut order).await.unwrap() > 0 {
+        let answer = worker.obey(order.trim_end()).await;
+        stream.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+        order.clear();
+    }
+}
+
+impl Worker {
+    async fn start(provider: &str, redis: &str, delay: Duration, lease: Duration, local_copy: Duration) -> Self {
+        let clock = Arc::new(Shifted::default());
+        let cache = RedisTokenCache::builder(&redis.parse().unwrap())
+            .with_sealing_key(sealing_key('a'))
+            .with_delay(delay)
+            .with_lease_time(lease)
+            .with_clock(clock.clone());
+        let cache = Arc::new(cache.connect().await.unwrap());
+        let (provider, time): (SocketAddr, _) = (provider.parse().unwrap(), clock.clone());
+        let provider = async_provider_fn(move |_| {
+            let time = time.clone();
+            async move { fetch(provider).await.map(|token| token.with_expires_at(time.now() + HOUR)) }
+        });
+        let source = TokenSource::builder(key(), provider)
+            .with_cache(cache.clone())
+            .with_lease(cache.clone())
+            .with_clock(clock.clone())
+            .with_local_copy(local_copy)
+            .build();
+        let (tally, tasks, is_loaded) = (Arc::default(), JoinSet::new(), Arc::default());
+        Self { source, cache, clock, tally, tasks, is_loaded }
+    }
+
+    async fn obey(&mut self, order: &str) -> String {
+        let (order, number) = order.split_once(' ').unwrap_or((order, "0"));
+        let number: u64 = number.parse().unwrap();
+        match order {
+            "ask" => {
+                (0..number).for_each(|_| self.spawn(None));
+                self.report().await
+            }
+            "reject" => {
+                let used = self.source.token().await.unwrap();
+                (0..number).for_each(|_| self.spawn(Some(used.clone())));
+                self.report().await
+            }
+            "load" => {
+                self.is_loaded.store(true, Ordering::SeqCst);
+                (0..LOAD).for_each(|_| self.spawn_load());
+                "loaded".to_owned()
+            }
+            "rest" => {
+                self.is_loaded.store(false, Ordering::SeqCst);
+                self.report().await
+            }
+            "advance" => {
+                self.clock.0.fetch_add(number, Ordering::SeqCst);
+                "later".to_owned()
+            }
+            // Whether Redis answers, looked at without a pause: the cache says so at once.
+            "look" => match self.cache.get(&key()).await {
+                Ok(_) => "there".to_owned(),
+                Err(_) => "away".to_owned(),
+            },
+            _ => panic!("what is {order}?"),
+        }
+    }
+
+    fn spawn(&mut self, rejected: Option<AccessToken>) {
+        let (source, tally) = (self.source.clone(), self.tally.clone());
+        self.tasks.spawn(async move {
+            if let Some(rejected) = rejected {
+                source.reject(&TokenRequest::new(), &rejected).await;
+            }
+            tally.ask(&source).await;
+        });
+    }
+
+    fn spawn_load(&mut self) {
+        let (source, tally, is_loaded) = (self.source.clone(), self.tally.clone(), self.is_loaded.clone());
+        self.tasks.spawn(async move {
+            let mut pace = interval(PACE);
+            // Who was held up does not ask the more often afterwards.
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while is_loaded.load(Ordering::SeqCst) {
+                pace.tick().await;
+                tally.ask(&source).await;
+            }
+        });
+    }
+
+    /// Waits for all tasks, and starts a new tally.
+    async fn report(&mut self) -> String {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+        let tally = std::mem::take(&mut self.tally);
+        let tokens: Vec<_> = tally.tokens.lock().unwrap().iter().cloned().collect();
+        let [requests, failures, longest] =
+            [&tally.requests, &tally.failures, &tally.longest].map(|number| number.load(Ordering::SeqCst));
+        format!("{} {requests} {failures} {longest}", tokens.join(","))
+    }
+}
+
+impl Tally {
+    async fn ask(&self, source: &TokenSource) {
+        let start = Instant::now();
+        let outcome = source.token().await;
+        let took = u64::try_from(start.elapsed().as_millis()).unwrap();
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        self.longest.fetch_max(took, Ordering::SeqCst);
+        let said = match outcome {
+            Ok(token) => text(&token),
+            Err(error) => {
+                self.failures.fetch_add(1, Ordering::SeqCst);
+                format!("{error:?}").replace([' ', ','], "_")
+            }
+        };
+        self.tokens.lock().unwrap().insert(said);
+    }
+}
+
+async fn fetch(provider: SocketAddr) -> Result<AccessToken, TokenError> {
+    let mut stream = BufReader::new(TcpStream::connect(provider).await.map_err(TokenError::provider)?);
+    stream.write_all(format!("{}\n", std::process::id()).as_bytes()).await.map_err(TokenError::provider)?;
+    let mut token = String::new();
+    stream.read_line(&mut token).await.map_err(TokenError::provider)?;
+    AccessToken::try_from(token.trim_end())
+}

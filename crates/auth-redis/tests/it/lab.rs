@@ -1,0 +1,50 @@
+//! Tokens, keys and caches to test with.
+
+use std::time::Duration;
+
+use auth_core::{AccessToken, Acquired, Clock, LeaseGuard, Secret, SystemClock, TokenError, TokenKey};
+use auth_redis::{RedisTokenCache, RedisTokenCacheBuilder, SealingKey};
+use url::Url;
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// 32 bytes in base64, made of one letter.
+pub(crate) fn sealing_key(letter: char) -> SealingKey {
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::STANDARD.encode(letter.to_string().repeat(32));
+    SealingKey::from_base64(&Secret::new(bytes)).unwrap()
+}
+
+/// A cache that is given more time than a busy machine takes: where time-outs are not the point, there are none.
+pub(crate) fn patient(url: &Url) -> RedisTokenCacheBuilder {
+    RedisTokenCache::builder(url).with_delay(Duration::from_secs(50))
+}
+
+pub(crate) fn patient_cluster(nodes: &[Url]) -> RedisTokenCacheBuilder {
+    RedisTokenCache::cluster_builder(nodes).with_delay(Duration::from_secs(50))
+}
+
+pub(crate) async fn cache(url: &Url) -> RedisTokenCache {
+    patient(url).with_sealing_key(sealing_key('a')).connect().await.unwrap()
+}
+
+pub(crate) fn key() -> TokenKey {
+    TokenKey::new("https://issuer.example/")
+}
+
+/// A token that is good for an hour.
+pub(crate) fn token(text: &str) -> AccessToken {
+    AccessToken::try_from(text).unwrap().with_expires_at(SystemClock.now() + HOUR)
+}
+
+pub(crate) fn text(token: &AccessToken) -> String {
+    token.secret().expose().to_owned()
+}
+
+#[track_caller]
+pub(crate) fn leading(acquired: Result<Acquired, TokenError>) -> Box<dyn LeaseGuard> {
+    match acquired.unwrap() {
+        Acquired::Leading(guard) => guard,
+        Acquired::Adopted(token) => panic!("it should lead, and has adopted {}", text(&token)),
+    }
+}

@@ -1,0 +1,197 @@
+//! Who obtains a token for all, and who does not any more.
+
+use std::time::Duration;
+
+use auth_core::{AccessToken, Acquired, AsyncTokenCache, RefreshLease, TokenKey};
+use auth_redis::{CacheError, RedisTokenCache};
+use tokio::time::Instant;
+
+use crate::fleet::until;
+use crate::lab::{cache, key, leading, patient, sealing_key, text, token};
+use crate::redis_server::Redis;
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
+
+fn name(kind: &str) -> String {
+    format!("auth-tokens:{{{}}}:{kind}", key().digest_hex())
+}
+
+/// A cache with short leases, for which others wait so long.
+async fn brief(redis: &Redis, lease: Duration, wait: Duration) -> RedisTokenCache {
+    let builder = patient(&redis.url()).with_sealing_key(sealing_key('a'));
+    builder.with_lease_time(lease).with_wait(wait).connect().await.unwrap()
+}
+
+fn is_led(redis: &Redis) -> bool {
+    redis.ask(&["exists", &name("lease")]) == "1"
+}
+
+async fn kept(cache: &RedisTokenCache) -> Option<String> {
+    cache.get(&key()).await.unwrap().as_ref().map(text)
+}
+
+#[track_caller]
+fn adopted(acquired: Acquired) -> AccessToken {
+    match acquired {
+        Acquired::Adopted(token) => token,
+        Acquired::Leading(guard) => panic!("it should adopt, and leads: {guard:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_late_leader_does_not_overwrite_a_newer_token() {
+    let Some(redis) = Redis::start() else { return };
+    let (late, next) = (cache(&redis.url()).await, cache(&redis.url()).await);
+    let guard = leading(late.acquire(&key(), None).await);
+    // What a lease that has ended looks like.
+    redis.ask(&["del", &name("lease")]);
+    let successor = leading(next.acquire(&key(), None).await);
+    guard.publish(&token("late")).await.unwrap();
+    assert_eq!(kept(&next).await, None, "another leads");
+    assert!(is_led(&redis), "the lease of another is not released");
+    successor.publish(&token("newer")).await.unwrap();
+    assert_eq!(kept(&next).await.unwrap(), "newer");
+
+    let guard = leading(late.acquire(&key(), Some(&token("newer"))).await);
+    next.set(&key(), &token("stored-alone")).await.unwrap();
+    guard.publish(&token("late")).await.unwrap();
+    assert_eq!(kept(&next).await.unwrap(), "stored-alone", "nor is what somebody stored without a lease");
+}
+
+#[tokio::test]
+async fn what_is_cleared_or_deleted_is_not_brought_back_by_a_leader_from_before() {
+    let Some(redis) = Redis::start() else { return };
+    let cache = cache(&redis.url()).await;
+    let previous = token("previous");
+    for is_there in [false, true] {
+        for deletes in [false, true] {
+            if is_there {
+                cache.set(&key(), &previous).await.unwrap();
+            }
+            let guard = leading(cache.acquire(&key(), Some(&previous)).await);
+            if deletes {
+                cache.delete(&key()).await.unwrap();
+            } else {
+                cache.clear().await.unwrap();
+            }
+            guard.publish(&token("from-before")).await.unwrap();
+            assert_eq!(kept(&cache).await, None);
+            leading(cache.acquire(&key(), None).await).publish(&token("after")).await.unwrap();
+            assert_eq!(kept(&cache).await.unwrap(), "after");
+            cache.clear().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_does_not_keep_the_leader_from_publishing() {
+    let Some(redis) = Redis::start() else { return };
+    let cache = cache(&redis.url()).await;
+    cache.set(&key(), &token("rejected")).await.unwrap();
+    let guard = leading(cache.acquire(&key(), Some(&token("rejected"))).await);
+    assert!(cache.delete_if(&key(), &token("rejected")).await.unwrap());
+    guard.publish(&token("new")).await.unwrap();
+    assert_eq!(kept(&cache).await.unwrap(), "new");
+}
+
+#[tokio::test]
+async fn a_fence_that_is_lost_goes_on_from_the_entry() {
+    let Some(redis) = Redis::start() else { return };
+    let cache = cache(&redis.url()).await;
+    for _ in 0..5 {
+        cache.set(&key(), &token("old")).await.unwrap();
+    }
+    redis.ask(&["del", &name("fence")]);
+    leading(cache.acquire(&key(), Some(&token("old"))).await).publish(&token("new")).await.unwrap();
+    assert_eq!(kept(&cache).await.unwrap(), "new");
+    assert_eq!(redis.ask(&["get", &name("fence")]), "6");
+}
+
+#[tokio::test]
+async fn a_server_that_has_lost_everything_takes_what_the_leader_has() {
+    let Some(redis) = Redis::start() else { return };
+    let cache = cache(&redis.url()).await;
+    let guard = leading(cache.acquire(&key(), None).await);
+    redis.ask(&["flushall"]);
+    guard.publish(&token("obtained")).await.unwrap();
+    assert_eq!(kept(&cache).await.unwrap(), "obtained");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_renewed_while_the_provider_works() {
+    let Some(redis) = Redis::start() else { return };
+    let lease = Duration::from_secs(1);
+    let (leader, other) = (brief(&redis, lease, Duration::from_secs(60)).await, cache(&redis.url()).await);
+    let guard = leading(leader.acquire(&key(), None).await);
+    let mut waiting = tokio::spawn(async move { other.acquire(&key(), None).await });
+    let start = Instant::now();
+    // Longer than it would last.
+    while start.elapsed() < lease * 2 {
+        let left: i64 = redis.ask(&["pttl", &name("lease")]).parse().unwrap();
+        assert!(left > 0, "it has ended");
+    }
+    assert!(!waiting.is_finished());
+    guard.publish(&token("published")).await.unwrap();
+    assert_eq!(text(&adopted((&mut waiting).await.unwrap().unwrap())), "published");
+    assert!(!is_led(&redis), "to publish ends the lease");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_takes_for_ever_is_not_waited_for_so_long() {
+    let Some(redis) = Redis::start() else { return };
+    let leader = brief(&redis, Duration::from_millis(300), Duration::from_secs(1)).await;
+    let other = cache(&redis.url()).await;
+    let _guard = leading(leader.acquire(&key(), None).await);
+    assert!(is_led(&redis));
+    let start = Instant::now();
+    leading(other.acquire(&key(), None).await).give_up().await;
+    assert!(start.elapsed() >= Duration::from_millis(300), "it was renewed at first: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn the_wait_for_another_process_has_an_end() {
+    let Some(redis) = Redis::start() else { return };
+    let _guard = leading(cache(&redis.url()).await.acquire(&key(), None).await);
+    let other = brief(&redis, Duration::from_secs(10), Duration::from_millis(200)).await;
+    let error = other.acquire(&key(), None).await.unwrap_err();
+    assert!(error.is_cache() && CacheError::of(&error).unwrap().is_timeout(), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guard_that_is_dropped_ends_its_lease_and_no_other() {
+    let Some(redis) = Redis::start() else { return };
+    // It does not end by itself while anybody looks.
+    let cache = brief(&redis, LONG, LONG).await;
+    drop(leading(cache.acquire(&key(), None).await));
+    until("the lease is released", || !is_led(&redis));
+    let late = leading(cache.acquire(&key(), None).await);
+    redis.ask(&["del", &name("lease")]);
+    let _successor = leading(cache.acquire(&key(), None).await);
+    late.give_up().await;
+    assert!(is_led(&redis));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_of_which_nobody_knows_whether_it_was_taken_is_ended_on_the_side() {
+    let Some(redis) = Redis::start() else { return };
+    let builder = || patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(LONG);
+    let hasty = builder().with_delay(Duration::from_millis(500)).connect().await.unwrap();
+    // The script is known to the server, so that one command takes the lease.
+    leading(hasty.acquire(&key(), None).await).give_up().await;
+    redis.stop();
+    let error = hasty.acquire(&key(), None).await.unwrap_err();
+    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    redis.go_on();
+    until("the lease was taken, by the command that lay in the queue, and ended", || {
+        redis.ask(&["get", &name("fence")]) == "2" && !is_led(&redis)
+    });
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_lease_of_another_key() {
+    let Some(redis) = Redis::start() else { return };
+    let cache = cache(&redis.url()).await;
+    let _guard = leading(cache.acquire(&key(), None).await);
+    leading(cache.acquire(&TokenKey::new("another"), None).await).give_up().await;
+}

@@ -1,0 +1,20 @@
+//! The cache and the lease on a real Redis.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod access;
+#[path = "../../../../tests/support/authority.rs"]
+mod authority;
+mod cluster;
+mod conformance;
+mod entries;
+mod fleet;
+mod lab;
+mod leases;
+#[path = "../../../../tests/support/needs.rs"]
+mod needs;
+mod outage;
+#[path = "../../../../tests/support/redis.rs"]
+mod redis_server;
+mod secrecy;
+mod slow;

@@ -1,0 +1,156 @@
+//! One process, and a Redis that goes and comes.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use auth_core::{AsyncTokenCache, SystemClock, TokenSource};
+use auth_redis::{CacheError, RedisTokenCache};
+use platform_testkit::ScriptedProvider;
+use tokio::time::Instant;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::lab::{cache, key, patient, sealing_key, token};
+use crate::redis_server::{PATIENCE, Redis};
+
+/// What is logged on one thread.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn count(&self, text: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Logs what is done on this thread while the guard lives.
+    pub(crate) fn listen(&self, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
+        let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(self.clone());
+        tracing::subscriber::set_default(subscriber.finish())
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Waits until the cache answers.
+async fn back(cache: &RedisTokenCache) {
+    let start = Instant::now();
+    while cache.get(&key()).await.is_err() {
+        assert!(start.elapsed() < PATIENCE, "Redis is not found again");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
+    let Some(mut redis) = Redis::start() else { return };
+    let log = Log::default();
+    let _listening = log.listen(tracing::Level::WARN);
+    let cache = Arc::new(cache(&redis.url()).await);
+    let provider = Arc::new(ScriptedProvider::new(Arc::new(SystemClock)));
+    let source = TokenSource::builder(key(), provider.clone())
+        .with_cache(cache.clone())
+        .with_lease(cache.clone())
+        .with_local_copy(Duration::ZERO)
+        .build();
+    source.token().await.unwrap();
+    redis.kill();
+    for _ in 0..20 {
+        source.token().await.unwrap();
+    }
+    assert_eq!(provider.calls().len(), 21, "without a copy, each request has a call of its own");
+    assert_eq!(log.count("the token cache fails"), 1, "{}", log.text());
+    let server = format!("redis://127.0.0.1:{}", redis.port);
+    assert!(log.text().contains(&server), "it says which: {}", log.text());
+    assert_eq!(log.count("answers again"), 0);
+    redis.restart();
+    back(&cache).await;
+    for _ in 0..20 {
+        source.token().await.unwrap();
+    }
+    assert_eq!(provider.calls().len(), 22, "Redis had forgotten the token, and has it again");
+    assert_eq!((log.count("the token cache fails"), log.count("answers again")), (1, 1), "{}", log.text());
+}
+
+#[tokio::test]
+async fn while_redis_is_away_nobody_waits_for_it() {
+    let Some(mut redis) = Redis::start() else { return };
+    let cache = patient(&redis.url()).with_sealing_key(sealing_key('a')).connect().await.unwrap();
+    redis.kill();
+    cache.get(&key()).await.unwrap_err();
+    let start = Instant::now();
+    for _ in 0..10_000 {
+        let error = cache.get(&key()).await.unwrap_err();
+        assert!(CacheError::of(&error).unwrap().is_away());
+    }
+    let each = start.elapsed() / 10_000;
+    assert!(each < Duration::from_millis(1), "{each:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_stands_still_is_waited_for_once() {
+    let Some(redis) = Redis::start() else { return };
+    let delay = Duration::from_secs(5);
+    let cache = RedisTokenCache::builder(&redis.url()).with_delay(delay).with_sealing_key(sealing_key('a'));
+    let cache = cache.connect().await.unwrap();
+    redis.stop();
+    let start = Instant::now();
+    for _ in 0..100 {
+        let error = cache.set(&key(), &token("unheard")).await.unwrap_err();
+        assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    }
+    // One command has a fifth of the whole.
+    let waited = start.elapsed();
+    assert!(waited >= delay / 5 && waited < delay / 5 * 2, "{waited:?}");
+    redis.go_on();
+    back(&cache).await;
+}
+
+#[tokio::test]
+async fn a_cache_that_is_made_before_redis_is_there_finds_it() {
+    let Some(mut redis) = Redis::start() else { return };
+    redis.kill();
+    let cache = cache(&redis.url()).await;
+    let error = cache.get(&key()).await.unwrap_err();
+    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    redis.restart();
+    back(&cache).await;
+    cache.set(&key(), &token("kept")).await.unwrap();
+}
+
+#[test]
+fn a_cache_outlives_the_runtime_on_which_it_was_made() {
+    let Some(mut redis) = Redis::start() else { return };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let cache = runtime().block_on(cache(&redis.url()));
+    runtime().block_on(async {
+        // The connection has ended with its runtime.
+        cache.get(&key()).await.unwrap_err();
+        back(&cache).await;
+        redis.kill();
+        cache.get(&key()).await.unwrap_err();
+    });
+    redis.restart();
+    // So has the task that looked for the server.
+    runtime().block_on(back(&cache));
+}

@@ -1,0 +1,143 @@
+//! Who reads Redis, the log, or what is shown of a cache, finds no token and no secret.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use auth_core::{AsyncTokenCache, RefreshLease, Secret, TokenKey, TokenRequest, TokenSource, async_provider_fn};
+use auth_redis::{RedisTokenCache, SealingKey};
+
+use crate::lab::{key, leading, patient, token};
+use crate::outage::Log;
+use crate::redis_server::{PATIENCE, Redis};
+
+const ACCESS: &str = "canary-of-an-access-token";
+const REFRESH: &str = "canary-of-a-refresh-token";
+const ID: &str = "canary-of-an-id-token";
+const CLIENT: &str = "canary-of-a-client-secret";
+const SUBJECT: &str = "canary-of-a-subject";
+/// `canary-of-a-sealing-key-32-bytes` in base64.
+const SEALING: &str = "Y2FuYXJ5LW9mLWEtc2VhbGluZy1rZXktMzItYnl0ZXM=";
+
+/// None of the canaries is here, in clear or in base64 or in hexadecimal.
+#[track_caller]
+fn is_clean(place: &str, bytes: &[u8]) {
+    let needle = |text: &str| bytes.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()));
+    // The beginning of all, in each of the three.
+    for canary in ["canary", "Y2FuYXJ5", "63616e617279"] {
+        assert!(!needle(canary), "{canary} is in {place}: {}", String::from_utf8_lossy(bytes));
+    }
+}
+
+/// All that a cache is used for, in place of tokens with canaries.
+async fn use_all_of(cache: &RedisTokenCache) {
+    let cache = Arc::new(cache.clone());
+    let provider = async_provider_fn(|request: TokenRequest| async move {
+        // What a provider would send to its server, and what comes from there.
+        let _secret = Secret::new(CLIENT);
+        let number = format!("{ACCESS}-{request:?}").len();
+        Ok(token(&format!("{ACCESS}-{number}")).with_refresh_token(Secret::new(REFRESH)).with_id_token(Secret::new(ID)))
+    });
+    let base = TokenKey::builder("https://issuer.example/").with_client_id(CLIENT).build();
+    let source = TokenSource::builder(base, provider).with_cache(cache.clone()).with_lease(cache.clone()).build();
+    let request = TokenRequest::new().with_subject(SUBJECT);
+    let token = source.token_for(&request).await.unwrap();
+    source.reject(&request, &token).await;
+    source.token_for(&request).await.unwrap();
+    source.token().await.unwrap();
+    let guard = leading(cache.acquire(&key(), None).await);
+    assert!(!format!("{guard:?}").contains("canary"));
+    guard.publish(&token).await.unwrap();
+    let guard = leading(cache.acquire(&key(), Some(&token)).await);
+    assert!(!format!("{guard:?}").contains("canary"));
+    guard.give_up().await;
+    cache.delete(&key()).await.unwrap();
+    cache.set(&key(), &token).await.unwrap();
+}
+
+#[tokio::test]
+async fn neither_redis_nor_the_log_shows_a_token_or_a_secret() {
+    let Some(redis) = Redis::start() else { return };
+    let log = Log::default();
+    let _listening = log.listen(tracing::Level::TRACE);
+    let mut monitor = redis.cli().arg("monitor").stdout(Stdio::piped()).spawn().unwrap();
+    let output = BufReader::new(monitor.stdout.take().unwrap());
+    let (say, said) = channel();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seeing = seen.clone();
+    std::thread::spawn(move || {
+        for line in output.split(b'\n').map_while(Result::ok) {
+            seeing.lock().unwrap().extend_from_slice(&line);
+            seeing.lock().unwrap().push(b'\n');
+            let _ = say.send(line);
+        }
+    });
+    assert_eq!(said.recv_timeout(PATIENCE).unwrap(), b"OK");
+
+    let cache = patient(&redis.url()).with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
+    is_clean("a builder's Debug", format!("{cache:#?}").as_bytes());
+    let cache = cache.connect().await.unwrap();
+    use_all_of(&cache).await;
+    let names = redis.ask(&["--scan"]);
+    redis.ask(&["save"]);
+    let dump = std::fs::read(redis.folder.path().join("dump.rdb")).unwrap();
+    cache.clear().await.unwrap();
+    redis.ask(&["echo", "the-end"]);
+    while !String::from_utf8_lossy(&said.recv_timeout(PATIENCE).unwrap()).contains("the-end") {}
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+
+    let monitored = seen.lock().unwrap();
+    for command in ["\"HGET\"", "\"EVALSHA\"", "lua] \"HSET\"", "\"SCAN\""] {
+        assert!(String::from_utf8_lossy(&monitored).contains(command), "MONITOR has seen {command}");
+    }
+    assert!(names.contains(":token") && names.contains(":fence"), "{names}");
+    assert!(dump.windows(6).any(|window| window == b":token"), "the dump has the entries");
+    assert!(log.text().contains("obtaining an access token"), "{}", log.text());
+    is_clean("the names", names.as_bytes());
+    is_clean("the dump", &dump);
+    is_clean("what MONITOR shows", &monitored);
+    is_clean("the log", log.text().as_bytes());
+    is_clean("a cache's Debug", format!("{cache:#?}").as_bytes());
+}
+
+#[tokio::test]
+async fn what_is_kept_in_clear_is_found() {
+    let Some(redis) = Redis::start() else { return };
+    let cache = patient(&redis.url()).without_sealing().connect().await.unwrap();
+    use_all_of(&cache).await;
+    redis.ask(&["save"]);
+    let dump = String::from_utf8_lossy(&std::fs::read(redis.folder.path().join("dump.rdb")).unwrap()).into_owned();
+    for canary in [ACCESS, REFRESH, ID] {
+        assert!(dump.contains(canary), "otherwise the test before proves nothing");
+    }
+    for canary in [CLIENT, SUBJECT] {
+        assert!(!dump.contains(canary), "keys are hashed all the same");
+    }
+}
+
+#[tokio::test]
+async fn no_error_shows_a_token_or_a_password() {
+    let Some(mut redis) = Redis::start() else { return };
+    let mut url = redis.url();
+    redis.ask(&["acl", "setuser", "workers", "on", ">canary-of-a-password", "~*", "+@all"]);
+    url.set_username("workers").unwrap();
+    url.set_password(Some("canary-of-a-password")).unwrap();
+    let cache = patient(&url).with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
+    let cache = cache.with_delay(Duration::from_secs(5)).connect().await.unwrap();
+    let canary = token(ACCESS);
+    let mut errors = Vec::new();
+    redis.ask(&["config", "set", "maxmemory", "1"]);
+    errors.push(cache.acquire(&key(), Some(&canary)).await.unwrap_err());
+    redis.stop();
+    errors.push(cache.set(&key(), &canary).await.unwrap_err());
+    redis.go_on();
+    redis.kill();
+    errors.push(cache.delete_if(&key(), &canary).await.unwrap_err());
+    errors.push(cache.acquire(&key(), Some(&canary)).await.unwrap_err());
+    for error in &errors {
+        is_clean("an error", format!("{error} {error:?} {error:#?}").as_bytes());
+    }
+}

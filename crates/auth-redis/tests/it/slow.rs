@@ -1,0 +1,135 @@
+//! A Redis that answers, but late.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use auth_core::{AsyncTokenCache, TokenSource};
+use auth_redis::{CacheError, RedisTokenCache};
+use platform_testkit::{ManualClock, ScriptedProvider};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use url::Url;
+
+use crate::lab::{HOUR, key, sealing_key};
+use crate::redis_server::Redis;
+
+/// How long each command may take.
+const EACH: Duration = Duration::from_secs(1);
+
+/// So many commands share the delay.
+const COMMANDS: u32 = 5;
+
+/// A way to a Redis on which answers are counted, and take as long as is said.
+struct Detour {
+    address: Url,
+    late: watch::Sender<Duration>,
+    answers: Arc<AtomicU32>,
+}
+
+impl Detour {
+    async fn to(redis: &Redis) -> Self {
+        let (late, by) = watch::channel(Duration::ZERO);
+        let answers = Arc::new(AtomicU32::new(0));
+        let server: SocketAddr = format!("127.0.0.1:{}", redis.port).parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let detour = Self { address, late, answers: answers.clone() };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (mut from_client, mut to_server) = (client, TcpStream::connect(server).await.unwrap());
+                let (by, answers) = (by.clone(), answers.clone());
+                tokio::spawn(async move { carry(&mut from_client, &mut to_server, &by, &answers).await });
+            }
+        });
+        detour
+    }
+
+    fn answers(&self) -> u32 {
+        self.answers.load(Ordering::SeqCst)
+    }
+}
+
+/// Carries bytes to and fro until one side ends. One command at a time is answered in one piece.
+async fn carry(client: &mut TcpStream, server: &mut TcpStream, by: &watch::Receiver<Duration>, answers: &AtomicU32) {
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let there = tokio::io::copy(&mut from_client, &mut to_server);
+    let back = async {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from_server.read(&mut bytes).await {
+            answers.fetch_add(1, Ordering::SeqCst);
+            let late = *by.borrow();
+            sleep_until(Instant::now() + late).await;
+            if to_client.write_all(&bytes[..length]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        _ = there => {}
+        () = back => {}
+    }
+}
+
+struct Lab {
+    cache: Arc<RedisTokenCache>,
+    source: TokenSource,
+    clock: Arc<ManualClock>,
+    provider: Arc<ScriptedProvider>,
+}
+
+async fn lab(server: &Url) -> Lab {
+    let clock = Arc::new(ManualClock::default());
+    let cache = RedisTokenCache::builder(server).with_sealing_key(sealing_key('a')).with_delay(EACH * COMMANDS);
+    let cache = Arc::new(cache.with_clock(clock.clone()).connect().await.unwrap());
+    let provider = Arc::new(ScriptedProvider::new(clock.clone()));
+    let source = TokenSource::builder(key(), provider.clone())
+        .with_cache(cache.clone())
+        .with_lease(cache.clone())
+        .with_clock(clock.clone())
+        .with_local_copy(Duration::ZERO)
+        .build();
+    Lab { cache, source, clock, provider }
+}
+
+#[tokio::test]
+async fn a_token_that_must_be_replaced_takes_five_commands_and_no_more() {
+    let Some(redis) = Redis::start() else { return };
+    let detour = Detour::to(&redis).await;
+    let lab = lab(&detour.address).await;
+    lab.source.token().await.unwrap();
+    lab.clock.advance(HOUR * 2);
+    let before = detour.answers();
+    lab.source.token().await.unwrap();
+    assert_eq!(detour.answers() - before, COMMANDS);
+    assert_eq!((lab.provider.calls().len(), lab.source.cache_failures()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_redis_that_is_too_late_holds_a_request_up_once_and_is_left_alone_until_it_is_in_time() {
+    let Some(redis) = Redis::start() else { return };
+    let detour = Detour::to(&redis).await;
+    let lab = lab(&detour.address).await;
+    lab.source.token().await.unwrap();
+    detour.late.send_replace(EACH * 2);
+    for request in 0..20 {
+        let start = Instant::now();
+        lab.source.token().await.unwrap();
+        let took = start.elapsed();
+        // The first is held up by one time-out, and no other by any.
+        let bound = if request == 0 { EACH * 2 } else { EACH };
+        assert!(took < bound, "request {request} took {took:?}");
+    }
+    let error = lab.cache.get(&key()).await.unwrap_err();
+    assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+    detour.late.send_replace(Duration::ZERO);
+    let start = Instant::now();
+    while lab.cache.get(&key()).await.is_err() {
+        assert!(start.elapsed() < crate::redis_server::PATIENCE, "it is not found again");
+        tokio::task::yield_now().await;
+    }
+}

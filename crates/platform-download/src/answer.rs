@@ -1,0 +1,204 @@
+//! What an answer of the storage means: decided by its head alone.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::Crc32c;
+use crate::part::Object;
+
+/// The head of an answer, as far as it matters.
+pub(crate) trait Head {
+    fn status(&self) -> u16;
+    fn header(&self, name: &str) -> Option<&str>;
+}
+
+impl Head for auth_http::Response {
+    fn status(&self) -> u16 {
+        Self::status(self)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        Self::header(self, name)
+    }
+}
+
+/// What the storage says of an object, to know it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Validator {
+    pub(crate) etag: Option<String>,
+    pub(crate) generation: Option<String>,
+}
+
+impl Validator {
+    pub(crate) fn of(object: &Object) -> Self {
+        Self { etag: object.etag.clone(), generation: object.generation.clone() }
+    }
+
+    fn in_head(head: &impl Head) -> Self {
+        let text = |name| head.header(name).map(str::to_owned);
+        Self { etag: text("etag"), generation: text("x-goog-generation") }
+    }
+
+    /// Whether nothing that both say differs.
+    pub(crate) fn fits(&self, other: &Self) -> bool {
+        let differ = |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some() && one != other;
+        !differ(&self.etag, &other.etag) && !differ(&self.generation, &other.generation)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.etag.is_none() && self.generation.is_none()
+    }
+}
+
+/// What an answer to a request for a file, or a part of it, means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// These bytes of an object with so many follow.
+    Part { range: Range<u64>, bytes: u64, validator: Validator, stated: Option<Crc32c> },
+    /// All of it follows, which is so long, if the storage says so.
+    Whole { bytes: Option<u64>, validator: Validator, stated: Option<Crc32c> },
+    /// The object has no more than so many bytes.
+    Beyond { bytes: Option<u64> },
+    /// The URL is not good any more.
+    Refused(u16),
+    /// It may pass.
+    Unavailable { status: u16, after: Option<Duration> },
+    /// It will not.
+    Failed(u16),
+    /// It is not what was asked for.
+    Malformed(&'static str),
+}
+
+/// What follows is what is stored: it is not compressed for the way, nor stored otherwise than it is sent.
+fn is_stored_as_sent(head: &impl Head) -> bool {
+    head.header("x-goog-stored-content-encoding").is_none_or(|encoding| encoding == "identity")
+        && head.header("content-encoding").is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"))
+}
+
+impl Answer {
+    /// What an answer means to whoever asked for the bytes from `start` on; `None` asked for all of them.
+    pub(crate) fn of(head: &impl Head, start: Option<u64>) -> Self {
+        let validator = Validator::in_head(head);
+        let stated = stated(head);
+        let after = || head.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        match (head.status(), start) {
+            (206, Some(start)) => match head.header("content-range").and_then(content_range) {
+                Some((range, bytes)) if range.start == start => Self::Part { range, bytes, validator, stated },
+                Some(_) => Self::Malformed("its Content-Range begins elsewhere than was asked for"),
+                None => Self::Malformed("it is a part without a Content-Range that can be understood"),
+            },
+            (200, _) => {
+                let length = head.header("content-length").and_then(|text| text.parse().ok());
+                Self::Whole { bytes: length, validator, stated }
+            }
+            (416, Some(_)) => Self::Beyond { bytes: head.header("content-range").and_then(unsatisfied) },
+            // An expired URL is a 400 with Google, and a 403 elsewhere.
+            (status @ (400 | 401 | 403), _) => Self::Refused(status),
+            (status @ (408 | 425 | 429 | 500..=599), _) => Self::Unavailable { status, after: after() },
+            (status, _) => Self::Failed(status),
+        }
+    }
+}
+
+/// The checksum that the storage states, if it is that of what it sends.
+fn stated(head: &impl Head) -> Option<Crc32c> {
+    let hashes = Some(head).filter(|head| is_stored_as_sent(*head))?.header("x-goog-hash")?;
+    hashes.split(',').find_map(|hash| hash.trim().strip_prefix("crc32c=")?.parse().ok())
+}
+
+/// `bytes 0-9/20` (RFC 9110, section 14.4); an unknown length cannot be planned with.
+fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
+    let (range, bytes) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, bytes): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, bytes.parse().ok()?);
+    (first <= last && last < bytes).then(|| (first..last + 1, bytes))
+}
+
+/// `bytes */20`.
+fn unsatisfied(text: &str) -> Option<u64> {
+    text.trim().strip_prefix("bytes */")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scripted(u16, &'static [(&'static str, &'static str)]);
+
+    impl Head for Scripted {
+        fn status(&self) -> u16 {
+            self.0
+        }
+
+        fn header(&self, name: &str) -> Option<&str> {
+            self.1.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        }
+    }
+
+    #[test]
+    fn a_part_is_one_only_if_it_is_the_part_that_was_asked_for() {
+        let part = |text: &'static str| {
+            let headers = Box::leak(Box::new([("content-range", text)]));
+            Answer::of(&Scripted(206, headers), Some(5))
+        };
+        let Answer::Part { range, bytes, .. } = part("bytes 5-9/20") else { panic!("it is one") };
+        assert_eq!((range, bytes), (5..10, 20));
+        for text in [
+            "bytes 6-9/20",
+            "bytes 0-9/20",
+            "bytes 5-20/20",
+            "bytes 9-5/20",
+            "bytes 5-9/*",
+            "5-9/20",
+            "",
+            "bytes -5-9/20",
+        ] {
+            assert!(matches!(part(text), Answer::Malformed(_)), "{text}");
+        }
+        assert!(matches!(Answer::of(&Scripted(206, &[]), Some(5)), Answer::Malformed(_)));
+    }
+
+    #[test]
+    fn statuses_are_told_apart_by_what_can_be_done_about_them() {
+        let of = |status| Answer::of(&Scripted(status, &[("retry-after", "7")]), Some(0));
+        for status in [400, 401, 403] {
+            assert_eq!(of(status), Answer::Refused(status));
+        }
+        for status in [408, 429, 500, 503] {
+            assert_eq!(of(status), Answer::Unavailable { status, after: Some(Duration::from_secs(7)) });
+        }
+        for status in [204, 301, 307, 404, 410] {
+            assert_eq!(of(status), Answer::Failed(status));
+        }
+        assert_eq!(
+            Answer::of(&Scripted(416, &[("content-range", "bytes */0")]), Some(0)),
+            Answer::Beyond { bytes: Some(0) }
+        );
+    }
+
+    #[test]
+    fn the_checksum_of_the_storage_is_that_of_what_it_stores() {
+        let hash = ("x-goog-hash", "crc32c=yZRlqg==,md5=abc");
+        let stated = |headers: &'static [(&'static str, &'static str)]| match Answer::of(&Scripted(200, headers), None)
+        {
+            Answer::Whole { stated, .. } => stated,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(stated(Box::leak(Box::new([hash]))), Some(Crc32c::of(b"hello world")));
+        for encoding in [("x-goog-stored-content-encoding", "gzip"), ("content-encoding", "gzip")] {
+            assert_eq!(stated(Box::leak(Box::new([hash, encoding]))), None, "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_another_if_anything_that_both_answers_say_differs() {
+        let of = |etag: Option<&str>, generation: Option<&str>| Validator {
+            etag: etag.map(str::to_owned),
+            generation: generation.map(str::to_owned),
+        };
+        assert!(of(Some("a"), Some("1")).fits(&of(Some("a"), Some("1"))));
+        assert!(of(Some("a"), None).fits(&of(None, Some("1"))) && of(None, None).is_empty());
+        assert!(!of(Some("a"), Some("1")).fits(&of(Some("a"), Some("2"))));
+        assert!(!of(Some("a"), None).fits(&of(Some("b"), None)));
+    }
+}

@@ -1,0 +1,135 @@
+use std::fmt;
+use std::io::{self, Read};
+use std::str::FromStr;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::Crc32c;
+
+/// Files are read in pieces of this size, which the processor's caches hold.
+pub(crate) const BLOCK: usize = 256 * 1024;
+
+/// A SHA-256 (FIPS 180-4). It is written in 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256([u8; 32]);
+
+impl Sha256 {
+    /// The digest of `bytes`.
+    ///
+    /// ```
+    /// let digest = platform_download::Sha256::of(b"hello world");
+    /// assert!(digest.to_string().starts_with("b94d27b9934d3e08"));
+    /// ```
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut running = Running::default();
+        running.update(bytes);
+        running.finish().sha256
+    }
+
+    /// The digest itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Sha256({self})")
+    }
+}
+
+/// A text that is no SHA-256.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no SHA-256: 64 hexadecimal digits are expected")]
+pub struct Sha256Error;
+
+impl FromStr for Sha256 {
+    type Err = Sha256Error;
+
+    fn from_str(text: &str) -> Result<Self, Sha256Error> {
+        let mut digest = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(Sha256Error);
+        }
+        for (byte, digits) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| Sha256Error)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| Sha256Error)?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl Serialize for Sha256 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest {
+    pub(crate) bytes: u64,
+    pub(crate) crc32c: Crc32c,
+    pub(crate) sha256: Sha256,
+}
+
+/// The digest of what has come so far.
+#[derive(Clone)]
+pub(crate) struct Running {
+    bytes: u64,
+    crc32c: Crc32c,
+    sha256: Context,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self { bytes: 0, crc32c: Crc32c::default(), sha256: Context::new(&SHA256) }
+    }
+}
+
+impl Running {
+    pub(crate) fn update(&mut self, block: &[u8]) {
+        self.bytes += block.len() as u64;
+        self.crc32c = self.crc32c.append(block);
+        self.sha256.update(block);
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(self.sha256.finish().as_ref());
+        Digest { bytes: self.bytes, crc32c: self.crc32c, sha256: Sha256(sha256) }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Running").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+/// Reads all there is. It blocks.
+pub(crate) fn digest(mut reader: impl Read) -> io::Result<Digest> {
+    let mut block = vec![0; BLOCK];
+    let mut running = Running::default();
+    loop {
+        match reader.read(&mut block) {
+            Ok(0) => return Ok(running.finish()),
+            Ok(length) => running.update(&block[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

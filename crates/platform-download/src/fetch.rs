@@ -1,0 +1,385 @@
+//! One file, over the network: requests for its parts, sent again when they fail, and what comes written down.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use auth_http::{Request, Response};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::answer::{Answer, Validator};
+use crate::digest::{BLOCK, Digest};
+use crate::download::{Downloader, blocking};
+use crate::part::{Object, Part};
+use crate::plan::{Piece, combined, first_missing, missing};
+use crate::retry::{Attempts, Stall, Stalled};
+use crate::source::{Link, Resolved};
+use crate::target::Target;
+use crate::writer::Writer;
+use crate::{Crc32c, DownloadError, Expected, Progress};
+
+/// Why an attempt at a file ended.
+pub(crate) enum Fail {
+    /// The object is not the one that parts are there of: all of it is fetched anew.
+    Changed,
+    /// What came is not what was stated.
+    Corrupt(DownloadError),
+    Error(DownloadError),
+}
+
+impl From<DownloadError> for Fail {
+    fn from(error: DownloadError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Why the body of an answer ended early.
+enum Broken {
+    /// It may pass.
+    Passing(DownloadError),
+    For(Fail),
+}
+
+/// An answer whose body is still to come. It holds one of the connections.
+struct Open {
+    answer: Answer,
+    response: Response,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What is known of a file when all of it is there.
+pub(crate) struct Complete {
+    pub(crate) bytes: u64,
+    pub(crate) crc32c: Crc32c,
+    /// All of it, if it came in one piece, or was there.
+    pub(crate) digest: Option<Digest>,
+    pub(crate) validator: Validator,
+    /// What the storage stated.
+    pub(crate) stated: Option<Crc32c>,
+    /// It has its name already.
+    pub(crate) was_there: bool,
+}
+
+impl Complete {
+    fn of(object: &Object, crc32c: Crc32c, digest: Option<Digest>, stated: Option<Crc32c>) -> Self {
+        let validator = Validator::of(object);
+        Self { bytes: object.bytes, crc32c, digest, validator, stated, was_there: false }
+    }
+}
+
+/// The fetching of one file.
+pub(crate) struct Job<'a> {
+    downloader: &'a Downloader,
+    link: Link<'a>,
+    expected: Expected,
+    part: Arc<Part>,
+    target: &'a Target,
+    observer: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl<'a> Job<'a> {
+    pub(crate) fn new(
+        downloader: &'a Downloader,
+        link: Link<'a>,
+        expected: Expected,
+        part: Arc<Part>,
+        target: &'a Target,
+        observer: &'a (dyn Fn(Progress) + Sync),
+    ) -> Self {
+        Self { downloader, link, expected, part, target, observer }
+    }
+
+    fn io(&self, error: std::io::Error) -> DownloadError {
+        DownloadError::io(&self.target.path(), error)
+    }
+
+    /// Fetches what is missing.
+    pub(crate) async fn attempt(&self) -> Result<Complete, Fail> {
+        let (known, pieces) = self.part.known();
+        let all = known.as_ref().and_then(|object| combined(&pieces, object.bytes));
+        let first = match (&known, all) {
+            (Some(object), Some(crc32c)) if self.expected.crc32c().is_some() => {
+                return Ok(Complete::of(object, crc32c, None, None));
+            }
+            // Nothing says that the pieces are right, but the object being still the same: one byte shows it.
+            (Some(_), Some(_)) => 0..1,
+            _ => first_missing(&pieces, self.expected.bytes(), self.downloader.options.chunk),
+        };
+        if first.is_empty() {
+            return self.whole(None).await;
+        }
+        let etag = known.as_ref().and_then(|object| object.etag.as_deref());
+        let open = self.request(Some(first.clone()), etag, &mut self.attempts()).await?;
+        match open.answer.clone() {
+            // Nobody could tell whether several parts are of one object.
+            Answer::Part { range, bytes, validator, .. }
+                if self.expected.crc32c().is_none() && validator.is_empty() && (range.end - range.start) < bytes =>
+            {
+                drop(open);
+                self.whole(None).await
+            }
+            Answer::Part { bytes, validator, stated, .. } => {
+                let object = self.object(bytes, &validator)?;
+                if known.is_some_and(|known| known.bytes != bytes || !Validator::of(&known).fits(&validator)) {
+                    return Err(Fail::Changed);
+                }
+                if let Some(found) = self.found(stated, bytes).await? {
+                    return Ok(Complete {
+                        was_there: true,
+                        ..Complete::of(&object, found.crc32c, Some(found), stated)
+                    });
+                }
+                let digest = if all.is_none() { self.parts(&object, first, open, &pieces).await? } else { None };
+                let crc32c = combined(&self.part.known().1, bytes).ok_or(Fail::Changed)?;
+                Ok(Complete::of(&object, crc32c, digest, stated))
+            }
+            Answer::Whole { .. } => self.whole(Some(open)).await,
+            // An empty object has no first byte.
+            Answer::Beyond { bytes: Some(0) } if pieces.is_empty() => {
+                drop(open);
+                self.whole(None).await
+            }
+            _ => Err(Fail::Changed),
+        }
+    }
+
+    /// The file under its name, if nothing but the storage states what it should be, and it is that.
+    async fn found(&self, stated: Option<Crc32c>, bytes: u64) -> Result<Option<Digest>, Fail> {
+        let Some(stated) = stated.filter(|_| self.expected.crc32c().is_none()) else { return Ok(None) };
+        let (part, expected) = (self.part.clone(), Expected::new(stated).with_bytes(bytes));
+        Ok(blocking(move || part.found(&expected)).await.map_err(|error| self.io(error))?)
+    }
+
+    /// What the parts are parts of, if it has the length that was stated.
+    fn object(&self, bytes: u64, validator: &Validator) -> Result<Object, Fail> {
+        if let Some(stated) = self.expected.bytes().filter(|stated| *stated != bytes) {
+            return Err(Fail::Corrupt(DownloadError::size(&self.target.path(), stated, bytes)));
+        }
+        let Validator { etag, generation } = validator.clone();
+        Ok(Object { bytes, stated: self.expected.crc32c(), etag, generation })
+    }
+
+    /// Fetches the parts that are missing, several at a time.
+    async fn parts(
+        &self,
+        object: &Object,
+        first: Range<u64>,
+        open: Open,
+        pieces: &[Piece],
+    ) -> Result<Option<Digest>, Fail> {
+        self.begin(object).await?;
+        let bytes = object.bytes;
+        let first = first.start..first.end.min(bytes);
+        let mut rest = missing(pieces, bytes, self.downloader.options.chunk);
+        rest.retain(|part| part.start >= first.end || part.end <= first.start);
+        let first = std::iter::once((first, Some(open)));
+        let parts = first.chain(rest.into_iter().map(|part| (part, None)));
+        let fetching = stream::iter(parts).map(|(part, open)| self.part(object, part, open));
+        let fetching = fetching.buffer_unordered(self.downloader.options.workers);
+        fetching.try_fold(None, async |digest: Option<Digest>, other| Ok(digest.or(other))).await
+    }
+
+    /// Fetches one part; what has come of it is not fetched again when it breaks off. What the file is, if that is all of it.
+    async fn part(&self, object: &Object, wanted: Range<u64>, open: Option<Open>) -> Result<Option<Digest>, Fail> {
+        let all = wanted == (0..object.bytes);
+        let mut writer = Writer::new(self.part.clone(), wanted.start, all);
+        let mut attempts = self.attempts();
+        let mut next = open;
+        while writer.at() < wanted.end {
+            let mut open = match next.take() {
+                Some(open) => open,
+                None => self.request(Some(writer.at()..wanted.end), object.etag.as_deref(), &mut attempts).await?,
+            };
+            let Answer::Part { range, bytes, validator, .. } = &open.answer else { return Err(Fail::Changed) };
+            if *bytes != object.bytes || !Validator::of(object).fits(validator) {
+                return Err(Fail::Changed);
+            }
+            let (before, end) = (writer.at(), range.end.min(wanted.end));
+            let outcome = self.receive(&mut open.response, &mut writer, Some(end)).await;
+            // The connection is somebody else's while this one waits.
+            drop(open);
+            if writer.at() - before >= BLOCK as u64 {
+                attempts.progressed();
+            }
+            self.go_on(outcome, &mut attempts).await?;
+        }
+        self.record(writer).await
+    }
+
+    /// Fetches all of a file that comes in one stream, from the start whenever it breaks off.
+    async fn whole(&self, open: Option<Open>) -> Result<Complete, Fail> {
+        let mut attempts = self.attempts();
+        let mut next = open;
+        loop {
+            let mut open = match next.take() {
+                Some(open) => open,
+                None => self.request(None, None, &mut attempts).await?,
+            };
+            let Answer::Whole { bytes, validator, stated } = open.answer.clone() else { return Err(Fail::Changed) };
+            self.forget().await?;
+            if let Some(bytes) = bytes {
+                self.begin(&self.object(bytes, &validator)?).await?;
+            }
+            let mut writer = Writer::new(self.part.clone(), 0, true);
+            let outcome = self.receive(&mut open.response, &mut writer, bytes).await;
+            drop(open);
+            let complete = outcome.is_ok();
+            self.go_on(outcome, &mut attempts).await?;
+            if complete {
+                let object = self.object(writer.at(), &validator)?;
+                self.begin(&object).await?;
+                let digest = self.record(writer).await?;
+                let crc32c = digest.map_or_else(Crc32c::default, |digest| digest.crc32c);
+                return Ok(Complete::of(&object, crc32c, digest, stated));
+            }
+        }
+    }
+
+    async fn begin(&self, object: &Object) -> Result<(), DownloadError> {
+        let (part, object) = (self.part.clone(), object.clone());
+        blocking(move || Ok(part.begin(&object))).await.map_err(|error| self.io(error))?
+    }
+
+    /// Waits before the next attempt, if there is one.
+    async fn go_on(&self, outcome: Result<(), Broken>, attempts: &mut Attempts) -> Result<(), Fail> {
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Broken::Passing(error)) => self.again(attempts, error, None).await,
+            Err(Broken::For(fail)) => Err(fail),
+        }
+    }
+
+    async fn again(
+        &self,
+        attempts: &mut Attempts,
+        error: DownloadError,
+        asked: Option<std::time::Duration>,
+    ) -> Result<(), Fail> {
+        tracing::debug!(%error, "asked again");
+        attempts.failed(asked).await.map_err(|made| error.after(made).into())
+    }
+
+    fn attempts(&self) -> Attempts {
+        self.downloader.options.retry.begin()
+    }
+
+    async fn record(&self, writer: Writer) -> Result<Option<Digest>, Fail> {
+        let (piece, digest) = writer.finish().await.map_err(|error| self.io(error))?;
+        let part = self.part.clone();
+        blocking(move || part.record(piece)).await.map_err(|error| self.io(error))?;
+        (self.observer)(Progress::Durable(piece.bytes));
+        Ok(digest)
+    }
+
+    /// Begins anew: nothing that has come is kept.
+    pub(crate) async fn forget(&self) -> Result<(), DownloadError> {
+        let lost: u64 = self.part.known().1.iter().map(|piece| piece.bytes).sum();
+        let part = self.part.clone();
+        blocking(move || part.reset()).await.map_err(|error| self.io(error))?;
+        if lost > 0 {
+            (self.observer)(Progress::Lost(lost));
+        }
+        Ok(())
+    }
+
+    /// Sends a request until there is an answer that has what was asked for.
+    async fn request(
+        &self,
+        range: Option<Range<u64>>,
+        etag: Option<&str>,
+        attempts: &mut Attempts,
+    ) -> Result<Open, Fail> {
+        let file = self.target.path();
+        let mut refused: Option<(Resolved, u16)> = None;
+        loop {
+            // A URL that is fetched before its turn has come may have ended when it does.
+            let Ok(permit) = self.downloader.permits.clone().acquire_owned().await else {
+                return Err(DownloadError::io(&file, std::io::Error::other("the downloader has ended")).into());
+            };
+            let resolved = self.link.get(refused.as_ref().map(|(resolved, _)| resolved)).await;
+            let resolved = resolved.map_err(|error| DownloadError::resolve(&file, error))?;
+            let mut request = Request::get(resolved.url.expose().clone()).with_header("accept-encoding", "identity");
+            if let Some(range) = &range {
+                request = request.with_header("range", format!("bytes={}-{}", range.start, range.end - 1));
+                // Whatever it does with that, every answer is compared too.
+                if let Some(etag) = etag.filter(|etag| !etag.starts_with("W/")) {
+                    request = request.with_header("if-range", etag);
+                }
+            }
+            let response = match self.downloader.http.send(request).await {
+                Ok(response) => response,
+                Err(error) if error.is_broken() && !error.is_untrusted() => {
+                    drop(permit);
+                    self.again(attempts, DownloadError::http(&file, error), None).await?;
+                    continue;
+                }
+                Err(error) => return Err(DownloadError::http(&file, error).into()),
+            };
+            let answer = Answer::of(&response, range.as_ref().map(|range| range.start));
+            tracing::trace!(?answer, "the storage answered");
+            match answer {
+                Answer::Refused(status) => match refused.replace((resolved, status)) {
+                    None => tracing::debug!(status, "the storage refuses the URL: a new one is asked for"),
+                    Some(_) => return Err(DownloadError::refused(&file, status).into()),
+                },
+                Answer::Unavailable { status, after } => {
+                    drop((permit, response));
+                    self.again(attempts, DownloadError::answered(&file, status), after).await?;
+                }
+                Answer::Malformed(what) => {
+                    drop((permit, response));
+                    self.again(attempts, DownloadError::malformed(&file, what), None).await?;
+                }
+                Answer::Failed(status) => return Err(DownloadError::answered(&file, status).into()),
+                answer => return Ok(Open { answer, response, _permit: permit }),
+            }
+        }
+    }
+
+    /// Writes the body of an answer down, which is to reach as far as `end`. What has come when it breaks off is kept.
+    async fn receive(&self, response: &mut Response, writer: &mut Writer, end: Option<u64>) -> Result<(), Broken> {
+        let file = self.target.path();
+        let failed = |error| Broken::For(DownloadError::io(&file, error).into());
+        let mut stall = Stall::new(self.downloader.options.rate);
+        let (mut block, mut length) = (Vec::new(), 0);
+        let outcome = loop {
+            let at = writer.at() + length;
+            if end.is_some_and(|end| at >= end) {
+                break Ok(());
+            }
+            let came =
+                stall.watch(response.chunk(), |came| came.as_ref().map_or(0, |piece| size(piece.as_ref()))).await;
+            let mut piece = match came {
+                Ok(Ok(Some(piece))) => piece,
+                Ok(Ok(None)) if end.is_none() => break Ok(()),
+                Ok(Ok(None)) => break Err(DownloadError::malformed(&file, "it ends early")),
+                Ok(Err(error)) => break Err(DownloadError::http(&file, error)),
+                Err(Stalled) => break Err(DownloadError::stalled(&file)),
+            };
+            // Not a byte more than was stated goes to the disk, whatever the server sends.
+            let reached = at + piece.len() as u64;
+            if let Some(stated) = self.expected.bytes().filter(|stated| end.is_none() && *stated < reached) {
+                return Err(Broken::For(Fail::Corrupt(DownloadError::size(&file, stated, reached))));
+            }
+            if let Some(left) = end.map(|end| end - at) {
+                piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            }
+            (self.observer)(Progress::Received(piece.len() as u64));
+            length += piece.len() as u64;
+            block.push(piece);
+            if length >= self.downloader.options.block {
+                writer.write(std::mem::take(&mut block)).await.map_err(failed)?;
+                length = 0;
+            }
+        };
+        if !block.is_empty() {
+            writer.write(block).await.map_err(failed)?;
+        }
+        outcome.map_err(Broken::Passing)
+    }
+}
+
+fn size(piece: Option<&Bytes>) -> u64 {
+    piece.map_or(0, |piece| piece.len() as u64)
+}

@@ -1,0 +1,170 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What happens to a file while it is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// So many bytes were there already.
+    Kept(u64),
+    /// So many bytes have come.
+    Received(u64),
+    /// So many of the bytes that have come stay, whatever becomes of this process.
+    Durable(u64),
+    /// So many bytes that were there, or stayed, are to be fetched again.
+    Lost(u64),
+}
+
+/// How far several files are together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// The files that are to be there.
+    pub files: u64,
+    /// Those of them that are, verified as far as they can be.
+    pub files_done: u64,
+    /// The bytes that are to be there, as far as that is stated.
+    pub bytes: u64,
+    /// The bytes that have come; more than there are in the files if some came twice.
+    pub received: u64,
+    /// The bytes that stay, whatever becomes of this process.
+    pub durable: u64,
+    /// The bytes of the files that are there, verified as far as they can be.
+    pub verified: u64,
+    /// How fast bytes have come lately, in bytes per second.
+    pub rate: f64,
+    /// How long the rest takes at this rate, if both are known.
+    pub time_left: Option<Duration>,
+}
+
+/// The shortest time between two reports.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What happened this long ago counts a third of what happens now.
+const MEMORY: f64 = 3.0;
+
+/// Adds up the [`Progress`] of several files, and says now and then how far they are: often enough to be looked at, and not
+/// so often that anybody is held up.
+#[derive(Debug)]
+pub struct Meter(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    totals: Totals,
+    /// Files whose length nobody has stated.
+    unknown: u64,
+    /// When a report was made last, and how many bytes had come then.
+    last: (Instant, u64),
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self(Mutex::new(State { totals: Totals::default(), unknown: 0, last: (Instant::now(), 0) }))
+    }
+}
+
+impl Meter {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another file is to be there, of this length if that is stated.
+    pub fn plan(&self, bytes: Option<u64>) {
+        let mut state = self.state();
+        state.totals.files += 1;
+        state.totals.bytes += bytes.unwrap_or_default();
+        state.unknown += u64::from(bytes.is_none());
+    }
+
+    /// Something happened to a file. How far all are, if it is time to say so.
+    pub fn add(&self, progress: Progress) -> Option<Totals> {
+        let mut state = self.state();
+        let totals = &mut state.totals;
+        match progress {
+            Progress::Received(bytes) => totals.received += bytes,
+            Progress::Kept(bytes) | Progress::Durable(bytes) => totals.durable += bytes,
+            Progress::Lost(bytes) => totals.durable = totals.durable.saturating_sub(bytes),
+        }
+        (state.last.0.elapsed() >= PAUSE).then(|| state.report())
+    }
+
+    /// A file that was planned with the length `stated` is there, and has this length.
+    pub fn done(&self, stated: Option<u64>, bytes: u64) -> Option<Totals> {
+        let mut state = self.state();
+        state.totals.files_done += 1;
+        state.totals.verified += bytes;
+        if stated.is_none() {
+            state.totals.bytes += bytes;
+            state.unknown -= 1;
+        }
+        (state.last.0.elapsed() >= PAUSE).then(|| state.report())
+    }
+
+    /// How far all are now.
+    pub fn totals(&self) -> Totals {
+        self.state().report()
+    }
+}
+
+impl State {
+    fn report(&mut self) -> Totals {
+        let now = Instant::now();
+        let (then, received) = self.last;
+        let seconds = (now - then).as_secs_f64();
+        if seconds > 0.0 {
+            #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+            let lately = (self.totals.received - received) as f64 / seconds;
+            let weight = if self.totals.rate == 0.0 { 1.0 } else { 1.0 - (-seconds / MEMORY).exp() };
+            self.totals.rate += (lately - self.totals.rate) * weight;
+            self.last = (now, self.totals.received);
+        }
+        let left = self.totals.bytes.saturating_sub(self.totals.durable);
+        #[expect(clippy::cast_precision_loss, reason = "nor need the time that is left")]
+        let left = left as f64 / self.totals.rate;
+        self.totals.time_left =
+            Some(left).filter(|_| self.unknown == 0).and_then(|left| Duration::try_from_secs_f64(left).ok());
+        self.totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_and_what_stays_are_told_apart() {
+        let meter = Meter::default();
+        meter.plan(Some(1000));
+        meter.plan(Some(500));
+        meter.add(Progress::Kept(200));
+        meter.add(Progress::Received(400));
+        meter.add(Progress::Durable(300));
+        meter.add(Progress::Lost(100));
+        let totals = meter.totals();
+        assert_eq!((totals.files, totals.bytes, totals.received, totals.durable), (2, 1500, 400, 400));
+        assert_eq!((totals.files_done, totals.verified), (0, 0), "nothing is verified before it is");
+        meter.done(Some(500), 500);
+        assert_eq!((meter.totals().files_done, meter.totals().verified), (1, 500));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reports_are_throttled_and_say_how_long_the_rest_takes() {
+        let meter = Meter::default();
+        meter.plan(Some(10_000));
+        let mut reports = Vec::new();
+        for _ in 0..50 {
+            tokio::time::advance(Duration::from_millis(20)).await;
+            reports.extend(meter.add(Progress::Received(20)));
+            reports.extend(meter.add(Progress::Durable(20)));
+        }
+        assert!((8..=10).contains(&reports.len()), "{}", reports.len());
+        let last = reports.last().unwrap();
+        assert!((900.0..1100.0).contains(&last.rate), "{last:?}");
+        assert!((8..=10).contains(&last.time_left.unwrap().as_secs()), "{last:?}");
+        meter.plan(None);
+        assert_eq!(meter.totals().time_left, None, "nobody knows how much there is");
+        meter.done(None, 77);
+        assert_eq!(meter.totals().bytes, 10_077);
+    }
+}

@@ -1,0 +1,100 @@
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Sha256;
+
+/// One of several shares of the same work: an index from 0, below a count. All files of an item fall into one share, which
+/// depends on its name alone, so that the processes that have the shares need not talk to each other: the tasks of a Slurm
+/// array, the pods of an indexed job.
+///
+/// It is written as `INDEX/COUNT`. The default is all of the work, `0/1`.
+///
+/// ```
+/// use platform_download::Shard;
+///
+/// let shards: Vec<Shard> = ["0/3", "1/3", "2/3"].iter().map(|text| text.parse().unwrap()).collect();
+/// assert_eq!(shards.iter().filter(|shard| shard.has("slide.tiff")).count(), 1);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shard {
+    index: u32,
+    count: u32,
+}
+
+/// There is no such share.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no share of the work: INDEX/COUNT is expected, with an index from 0 that is below the count")]
+pub struct ShardError(String);
+
+impl Shard {
+    /// The share with this index, from 0, of `count`.
+    ///
+    /// # Errors
+    ///
+    /// The index is not below the count.
+    pub fn new(index: u32, count: u32) -> Result<Self, ShardError> {
+        if index < count { Ok(Self { index, count }) } else { Err(ShardError(format!("{index}/{count}"))) }
+    }
+
+    /// Whether an item is in this share: the first eight bytes of the SHA-256 of its name, modulo the count.
+    pub fn has(self, item: &str) -> bool {
+        let digest = Sha256::of(item.as_bytes());
+        let number = digest.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        number % u64::from(self.count) == u64::from(self.index)
+    }
+
+    /// What tells the files of this share from those of others; nothing if it is all of the work.
+    pub(crate) fn infix(self) -> String {
+        if self == Self::default() { String::new() } else { format!(".{}-of-{}", self.index, self.count) }
+    }
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { index: 0, count: 1 }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.index, self.count)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = ShardError;
+
+    fn from_str(text: &str) -> Result<Self, ShardError> {
+        let parts = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        parts.and_then(|(index, count)| Self::new(index, count).ok()).ok_or_else(|| ShardError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_in_one_share_and_stays_there() {
+        for count in [1, 2, 3, 16, 100] {
+            let shards: Vec<_> = (0..count).map(|index| Shard::new(index, count).unwrap()).collect();
+            let mut sizes = vec![0; shards.len()];
+            for item in (0..2000).map(|number| format!("slide-{number}.tiff")) {
+                let of: Vec<_> = (0..shards.len()).filter(|index| shards[*index].has(&item)).collect();
+                assert_eq!(of.len(), 1, "{item}");
+                sizes[of[0]] += 1;
+            }
+            let fair = 2000 / sizes.len();
+            assert!(sizes.iter().all(|size| *size > fair / 3 && *size < fair * 3), "{sizes:?}");
+        }
+        // The same in every version: processes of a cluster may differ.
+        assert!("2/5".parse::<Shard>().unwrap().has("slide-0.tiff") == Shard::new(2, 5).unwrap().has("slide-0.tiff"));
+    }
+
+    #[test]
+    fn what_is_no_share_is_refused() {
+        for text in ["", "1", "1/", "/2", "2/2", "0/0", "-1/2", "1/2/3", "a/b"] {
+            assert!(text.parse::<Shard>().unwrap_err().to_string().contains("INDEX/COUNT"), "{text}");
+        }
+    }
+}

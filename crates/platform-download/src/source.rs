@@ -1,0 +1,162 @@
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_http::SignedUrl;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::Crc32c;
+
+/// Where a file can be fetched from. Signed URLs are short-lived, so they are made when needed.
+#[async_trait]
+pub trait Source: fmt::Debug + Send + Sync {
+    /// A URL that the file can be fetched from now, without credentials. It is asked for again before it ends, as its
+    /// `X-Goog-Expires` or `X-Amz-Expires` says, and when the storage refuses it.
+    ///
+    /// # Errors
+    ///
+    /// There is none: the file is gone, or whoever makes the URLs cannot be asked.
+    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>>;
+}
+
+const _: Option<&dyn Source> = None;
+
+/// What is stated of a file before it is fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    crc32c: Option<Crc32c>,
+    bytes: Option<u64>,
+}
+
+impl Expected {
+    /// A file with this checksum.
+    pub fn new(crc32c: Crc32c) -> Self {
+        Self { crc32c: Some(crc32c), bytes: None }
+    }
+
+    /// A file of which no checksum is stated. It is verified if the storage states one, and else
+    /// [unverified](crate::Verification::Unverified).
+    pub fn unknown() -> Self {
+        Self::default()
+    }
+
+    /// The length of the file.
+    pub fn with_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+
+    /// The checksum that the file must have, if it is known.
+    pub fn crc32c(&self) -> Option<Crc32c> {
+        self.crc32c
+    }
+
+    /// The length that the file must have, if it is known.
+    pub fn bytes(&self) -> Option<u64> {
+        self.bytes
+    }
+}
+
+/// So long before its end a URL is not used any more, or a tenth of its lifetime if that is less.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// The URL of a file, shared by all who fetch parts of it: they ask for a new one only once.
+#[derive(Debug)]
+pub(crate) struct Link<'a> {
+    source: &'a dyn Source,
+    now: Mutex<Option<Resolved>>,
+}
+
+/// A URL, and which one it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) url: SignedUrl,
+    number: u32,
+    /// When it is not to be used any more, by the clock of this process: counted from when it came, so that no clock
+    /// need be right.
+    until: Option<Instant>,
+}
+
+impl<'a> Link<'a> {
+    pub(crate) fn new(source: &'a dyn Source) -> Self {
+        Self { source, now: Mutex::new(None) }
+    }
+
+    /// A URL that can be used, and is not `refused`.
+    pub(crate) async fn get(&self, refused: Option<&Resolved>) -> Result<Resolved, Box<dyn Error + Send + Sync>> {
+        let mut now = self.now.lock().await;
+        let last = now.as_ref().map_or(0, |known| known.number);
+        let usable = |known: &&Resolved| {
+            known.until.is_none_or(|until| Instant::now() < until)
+                && refused.is_none_or(|refused| refused.number < known.number)
+        };
+        if let Some(known) = now.as_ref().filter(usable) {
+            return Ok(known.clone());
+        }
+        let url = self.source.resolve().await?;
+        let until = lifetime(&url).map(|lifetime| Instant::now() + lifetime.saturating_sub(MARGIN.min(lifetime / 10)));
+        Ok(now.insert(Resolved { url, number: last + 1, until }).clone())
+    }
+}
+
+/// How long a URL is good for, as it says itself.
+fn lifetime(url: &SignedUrl) -> Option<Duration> {
+    let mut parameters = url.expose().query_pairs();
+    let names = ["x-goog-expires", "x-amz-expires"];
+    let (_, seconds) = parameters.find(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()))?;
+    // The longest that there is, seven days; more is a mistake that must not overflow anything.
+    Some(Duration::from_secs(seconds.parse::<u64>().ok()?.min(7 * 24 * 3600)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Counted(AtomicU32);
+
+    #[async_trait]
+    impl Source for Counted {
+        async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
+            let number = self.0.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            let url: url::Url = format!("https://storage.example/a?X-Goog-Expires=300&number={number}").parse()?;
+            Ok(url.into())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_need_a_new_url_get_it_from_one_question() {
+        let source = Counted::default();
+        let link = Link::new(&source);
+        let asked = || source.0.load(Ordering::SeqCst);
+        let urls = join_all((0..50).map(|_| link.get(None))).await;
+        assert_eq!(asked(), 1);
+        let first = urls.into_iter().next().unwrap().unwrap();
+        join_all((0..50).map(|_| link.get(Some(&first)))).await;
+        assert_eq!(asked(), 2, "refused by fifty, asked for once");
+        tokio::time::advance(Duration::from_secs(291)).await;
+        join_all((0..50).map(|_| link.get(None))).await;
+        assert_eq!(asked(), 3, "near its end");
+    }
+
+    #[test]
+    fn a_url_says_how_long_it_is_good_for() {
+        for (query, expected) in [
+            ("X-Amz-Expires=60", Some(60)),
+            ("a=b&x-goog-expires=21600", Some(21600)),
+            ("X-Goog-Expires=99999999999999", Some(604_800)),
+            ("X-Goog-Expires=soon", None),
+            ("Expires=1", None),
+        ] {
+            let url = SignedUrl::from(url::Url::parse(&format!("https://storage.example/a?{query}")).unwrap());
+            assert_eq!(lifetime(&url), expected.map(Duration::from_secs), "{query}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where a file is to be, and what may lie on the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// A folder that is what its owner wants it to be: symbolic links on the way to it are followed.
+    root: PathBuf,
+    /// The folders below, and the name of the file.
+    names: Vec<String>,
+}
+
+impl Target {
+    /// A file below `root`, in a folder for each of `names` but the last, which is the name of the file. Nothing below the
+    /// root is reached through a symbolic link. Names are made by [`escape`](crate::escape).
+    pub fn within(root: impl Into<PathBuf>, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { root: root.into(), names: names.into_iter().map(Into::into).collect() }
+    }
+
+    /// Where the file will be.
+    pub fn path(&self) -> PathBuf {
+        self.names.iter().fold(self.root.clone(), |path, name| path.join(name))
+    }
+
+    /// Where it lies below the root, with `/` between folders.
+    pub fn relative(&self) -> String {
+        self.names.join("/")
+    }
+
+    /// How long the file is that is there, if one is.
+    pub fn length(&self) -> Option<u64> {
+        self.path().symlink_metadata().ok().filter(std::fs::Metadata::is_file).map(|found| found.len())
+    }
+
+    /// Creates the folders of the file. It blocks.
+    pub(crate) fn prepare(&self) -> io::Result<Places> {
+        let path = self.path();
+        let plain = |name: &String| !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']);
+        let Some((name, folders)) = self.names.split_last().filter(|_| self.names.iter().all(plain)) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name that a file can have"));
+        };
+        fs::create_dir_all(&self.root)?;
+        let mut folder = self.root.clone();
+        for below in folders {
+            folder.push(below);
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => created?,
+            }
+            if fs::symlink_metadata(&folder)?.is_symlink() {
+                let message = format!("{} is a symbolic link, which is not followed", folder.display());
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, message));
+            }
+        }
+        Ok(Places::new(path, folder, name))
+    }
+}
+
+impl From<&Path> for Target {
+    /// A file at a path, all of which is trusted.
+    fn from(path: &Path) -> Self {
+        // A bare name has an empty parent.
+        let root = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        Self { root: root.to_owned(), names: name.into_iter().collect() }
+    }
+}
+
+/// The files that belong to a target: hidden ones beside it, so that no result can have such a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub(crate) target: PathBuf,
+    pub(crate) folder: PathBuf,
+    /// What has come of it. Locked by the one process that writes it.
+    pub(crate) part: PathBuf,
+    /// Which parts of that are good.
+    pub(crate) state: PathBuf,
+    /// What came twice and was not what it should be.
+    pub(crate) corrupt: PathBuf,
+}
+
+impl Places {
+    fn new(target: PathBuf, folder: PathBuf, name: &str) -> Self {
+        let beside = |ending: &str| folder.join(OsString::from(format!(".{name}.{ending}")));
+        Self { part: beside("part"), state: beside("state"), corrupt: beside("corrupt"), target, folder }
+    }
+
+    /// Gives the part the name of the target, in such an order that not even a power cut leaves half of it there. The part
+    /// is on the disk already.
+    pub(crate) fn publish(&self) -> io::Result<()> {
+        fs::rename(&self.part, &self.target)?;
+        sync_folder(&self.folder)?;
+        remove(&self.state)?;
+        remove(&self.corrupt)
+    }
+}
+
+/// Makes the names in a folder last.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Elsewhere a folder cannot be opened as a file.
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// How many bytes can still be written into a folder; `None` where the system does not say.
+pub(crate) fn room(folder: &Path) -> io::Result<Option<u64>> {
+    #[cfg(unix)]
+    {
+        let about = rustix::fs::statvfs(folder)?;
+        Ok(Some(about.f_bavail.saturating_mul(about.f_frsize)))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        Ok(None)
+    }
+}

@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use crate::digest::digest;
+use crate::download::blocking;
+use crate::folder::read;
+use crate::manifest::is_manifest;
+use crate::{FolderError, ManifestEntry};
+
+/// What [`verify`] found in a folder.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FolderCheck {
+    /// The files that the manifests state, in the order of their names.
+    pub files: Vec<FileCheck>,
+    /// The files that no manifest states, hidden ones apart, relative to the folder.
+    pub unlisted: Vec<PathBuf>,
+}
+
+/// What became of a file that a manifest states.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FileCheck {
+    /// What the manifest says.
+    pub entry: ManifestEntry,
+    /// What the file is now.
+    pub state: FileState,
+}
+
+/// What a file is, beside what a manifest says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FileState {
+    /// It has its length, its checksum and its digest.
+    Intact,
+    /// It has another length, checksum or digest, or is a link or a folder.
+    Changed,
+    /// It is not there.
+    Missing,
+    /// Its name leads out of the folder: nothing was read.
+    Outside,
+}
+
+impl FolderCheck {
+    /// There is at least one file, and every one is as it was. Files that no manifest states do not matter.
+    pub fn is_intact(&self) -> bool {
+        !self.files.is_empty() && self.files.iter().all(|file| file.state == FileState::Intact)
+    }
+}
+
+/// Reads all files that the manifests in a folder state, several at a time, and says whether they are what they were when
+/// they were verified. It asks nobody, and changes nothing.
+///
+/// Where several manifests state a file, the latest counts.
+///
+/// # Errors
+///
+/// [`FolderError`]: there is no manifest, it cannot be read, or a file cannot.
+pub async fn verify(folder: impl Into<PathBuf>) -> Result<FolderCheck, FolderError> {
+    let folder = folder.into();
+    let failed = |error| FolderError::io(&folder, error);
+    let path = folder.clone();
+    let (entries, unlisted) = blocking(move || Ok(survey(&path))).await.map_err(failed)??;
+    let at_once = available_parallelism().map_or(1, usize::from);
+    let checking = stream::iter(entries.into_values()).map(|entry| {
+        let path = folder.join(&entry.file);
+        let named = path.clone();
+        async move {
+            let checked = blocking(move || check(entry, &path)).await;
+            checked.map_err(|error| FolderError::io(&named, error))
+        }
+    });
+    let files = checking.buffered(at_once).try_collect().await?;
+    Ok(FolderCheck { files, unlisted })
+}
+
+fn check(entry: ManifestEntry, path: &Path) -> io::Result<FileCheck> {
+    let state = if entry.is_inside() { state(&entry, path)? } else { FileState::Outside };
+    Ok(FileCheck { entry, state })
+}
+
+fn state(entry: &ManifestEntry, path: &Path) -> io::Result<FileState> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(FileState::Missing);
+        }
+        found => found?,
+    };
+    if !found.is_file() || found.len() != entry.bytes {
+        return Ok(FileState::Changed);
+    }
+    let found = digest(File::open(path)?)?;
+    let same = (found.bytes, found.crc32c, found.sha256) == (entry.bytes, entry.crc32c, entry.sha256);
+    Ok(if same { FileState::Intact } else { FileState::Changed })
+}
+
+/// All entries of all manifests, and the files that none of them states.
+fn survey(folder: &Path) -> Result<(BTreeMap<String, ManifestEntry>, Vec<PathBuf>), FolderError> {
+    let failed = |error| FolderError::io(folder, error);
+    let mut entries: BTreeMap<String, ManifestEntry> = BTreeMap::new();
+    let mut manifests = 0;
+    for path in files(folder).map_err(failed)? {
+        if is_manifest(&path.to_string_lossy()) {
+            manifests += 1;
+            for (file, entry) in read(&folder.join(&path))?.0 {
+                if entries.get(&file).is_none_or(|known| known.at <= entry.at) {
+                    entries.insert(file, entry);
+                }
+            }
+        }
+    }
+    if manifests == 0 {
+        return Err(FolderError::no_manifest(folder));
+    }
+    let mut unlisted = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(below) = folders.pop() {
+        for path in files(&folder.join(&below)).map_err(failed)? {
+            let path = below.join(path);
+            let name = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
+            if fs::symlink_metadata(folder.join(&path)).map_err(failed)?.is_dir() {
+                folders.push(path);
+            } else if !is_manifest(&name) && !entries.contains_key(&name) {
+                unlisted.push(path);
+            }
+        }
+    }
+    unlisted.sort();
+    Ok((entries, unlisted))
+}
+
+/// The names in a folder, hidden ones apart.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let names = fs::read_dir(folder)?.map(|entry| Ok(PathBuf::from(entry?.file_name())));
+    let visible = |name: &PathBuf| !name.to_string_lossy().starts_with('.');
+    Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().filter(visible).collect())
+}

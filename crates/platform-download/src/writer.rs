@@ -1,0 +1,82 @@
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::Crc32c;
+use crate::digest::{Digest, Running};
+use crate::part::Part;
+use crate::plan::Piece;
+
+/// Writes bytes one after the other into a part of a file, and computes their checksum while the processor has them at
+/// hand. While a block is written, the next one can come.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    part: Arc<Part>,
+    start: u64,
+    /// How far it is, with what is being written.
+    at: u64,
+    sums: Option<Sums>,
+    pending: Option<JoinHandle<io::Result<Sums>>>,
+}
+
+/// What has been computed so far.
+#[derive(Debug)]
+enum Sums {
+    Piece(Crc32c),
+    /// For whoever writes all of a file.
+    Whole(Box<Running>),
+}
+
+impl Writer {
+    /// Writes from `start` on; `whole` if that is to be all of the file.
+    pub(crate) fn new(part: Arc<Part>, start: u64, whole: bool) -> Self {
+        let sums = if whole { Sums::Whole(Box::default()) } else { Sums::Piece(Crc32c::default()) };
+        Self { part, start, at: start, sums: Some(sums), pending: None }
+    }
+
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Waits until the block before is written, and begins with this one.
+    pub(crate) async fn write(&mut self, pieces: Vec<Bytes>) -> io::Result<()> {
+        let mut sums = self.settle().await?;
+        let (part, mut at) = (self.part.clone(), self.at);
+        self.at += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        self.pending = Some(spawn_blocking(move || {
+            for piece in pieces {
+                match &mut sums {
+                    Sums::Piece(crc32c) => *crc32c = crc32c.append(&piece),
+                    Sums::Whole(running) => running.update(&piece),
+                }
+                part.write(&piece, at)?;
+                at += piece.len() as u64;
+            }
+            Ok(sums)
+        }));
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> io::Result<Sums> {
+        let written = match self.pending.take() {
+            Some(pending) => Some(pending.await.unwrap_or_else(|error| Err(io::Error::other(error)))?),
+            None => self.sums.take(),
+        };
+        written.ok_or_else(|| io::Error::other("an earlier write failed"))
+    }
+
+    /// Waits until all is written; the piece, and what the file is if this is all of it.
+    pub(crate) async fn finish(mut self) -> io::Result<(Piece, Option<Digest>)> {
+        let sums = self.settle().await?;
+        let (crc32c, digest) = match sums {
+            Sums::Piece(crc32c) => (crc32c, None),
+            Sums::Whole(running) => {
+                let digest = running.finish();
+                (digest.crc32c, Some(digest))
+            }
+        };
+        Ok((Piece { start: self.start, bytes: self.at - self.start, crc32c }, digest))
+    }
+}

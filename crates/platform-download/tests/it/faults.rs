@@ -1,0 +1,196 @@
+//! A storage at which everything goes wrong: a correct file, or an error that says why, and never a wrong file.
+
+use std::fs;
+use std::io::Write;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use platform_download::{Expected, Verification};
+use platform_emulator::{Effect, Fault, Server};
+
+use crate::lab::{CHUNK, Place, builder, content, expected};
+use crate::storage::Storage;
+
+const SIZE: usize = 500_000;
+
+fn on_files(effect: Effect) -> Fault {
+    Fault::new(effect).on(Server::Storage).with_method("GET")
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_costs_no_byte_that_has_come() {
+    for effect in [Effect::Reset { after_bytes: 40_000 }, Effect::Truncate { after_bytes: 40_000 }] {
+        let storage = Storage::start().await;
+        let content = content(SIZE);
+        let source = storage.file("file", &content, &[]).await;
+        storage.control.inject(&on_files(effect).after(2).times(2)).await.unwrap();
+        let place = Place::new();
+        place.fetch(&source, expected(&content)).await.unwrap();
+        assert_eq!(fs::read(&place.file).unwrap(), content);
+        assert_eq!(place.heard()[1..], [SIZE as u64, SIZE as u64, 0], "nothing came twice");
+        let again: Vec<_> = storage.asked("GET").await.into_iter().filter_map(|entry| entry.range).collect();
+        assert_eq!(again.len(), 10, "eight parts, and the rest of two: {again:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_always_breaks_is_an_error_that_says_how_often_it_was_tried() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    storage.control.inject(&on_files(Effect::Truncate { after_bytes: 0 })).await.unwrap();
+    let place = Place::new().with_old_file();
+    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("attempt 3"), "{error}");
+    assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
+    let asked = storage.asked("GET").await.len();
+    assert!((3..=12).contains(&asked), "three times for each of four parts at most: {asked}");
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_given_up_for_another() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    storage.control.inject(&on_files(Effect::Stall { after_bytes: 30_000 }).after(1).times(1)).await.unwrap();
+    let place = Place::new();
+    let downloader = builder().with_minimum_rate(40_000, Duration::from_millis(300)).build().unwrap();
+    place.fetch_by(&downloader, &source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+    assert_eq!(storage.asked("GET").await.len(), 9);
+
+    storage.control.inject(&on_files(Effect::Stall { after_bytes: 0 })).await.unwrap();
+    let error = Place::new().fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("for too long"), "{error}");
+}
+
+#[tokio::test]
+async fn a_url_that_ends_in_the_middle_is_renewed_once_and_all_bytes_stay() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    storage.control.inject(&on_files(Effect::ExpiredSignature).after(4).times(1)).await.unwrap();
+    let place = Place::new();
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+    assert_eq!((source.asked(), place.heard()), (2, [0, SIZE as u64, SIZE as u64, 0]));
+
+    storage.control.inject(&on_files(Effect::ExpiredSignature)).await.unwrap();
+    let error = Place::new().fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.status() == Some(400) && error.to_string().contains("refuses its URL"), "{error}");
+}
+
+#[tokio::test]
+async fn a_part_that_is_not_the_one_asked_for_is_not_written() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    storage.control.inject(&on_files(Effect::WrongContentRange).times(2)).await.unwrap();
+    let place = Place::new();
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+
+    storage.control.inject(&on_files(Effect::WrongContentRange)).await.unwrap();
+    let place = Place::new();
+    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.to_string().contains("Content-Range"), "{error}");
+    assert!(place.files().is_empty());
+}
+
+#[tokio::test]
+async fn a_bit_that_turned_on_the_way_is_found_and_the_file_fetched_once_more() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    storage.control.inject(&on_files(Effect::Corrupt { at_byte: 100 }).after(3).times(1)).await.unwrap();
+    let place = Place::new();
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+    assert_eq!(storage.requested(SIZE as u64).await, 2 * SIZE as u64);
+
+    storage.control.inject(&on_files(Effect::Corrupt { at_byte: 100 })).await.unwrap();
+    let place = Place::new().with_old_file();
+    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.is_corrupt() && error.to_string().contains(".corrupt"), "{error}");
+    assert_eq!(place.files(), [".result.csv.corrupt", "result.csv"]);
+    assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
+}
+
+#[tokio::test]
+async fn an_object_that_is_replaced_between_two_parts_gives_no_mixture() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    storage.control.inject(&on_files(Effect::ReplacedObject).after(3).times(1)).await.unwrap();
+    let place = Place::new();
+    let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
+    assert_eq!(outcome.verification, Verification::Storage, "the new object, all of it");
+    assert_ne!(fs::read(&place.file).unwrap(), content);
+
+    // What was stated is there no more.
+    let source = storage.file("file", &content, &[]).await;
+    storage.control.inject(&on_files(Effect::ReplacedObject).after(3).times(1)).await.unwrap();
+    let place = Place::new();
+    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.is_corrupt() && place.files() == [".result.csv.corrupt"], "{error}");
+
+    // It never rests.
+    storage.control.inject(&on_files(Effect::ReplacedObject)).await.unwrap();
+    let error = Place::new().fetch(&source, Expected::unknown()).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("again and again"), "{error}");
+}
+
+#[tokio::test]
+async fn a_storage_that_ignores_ranges_is_read_in_one_stream() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    // All of the answers are whole ones, and wrong.
+    let wrong = Effect::Status { status: 200, body: Some("an error page of a proxy".to_owned()) };
+    storage.control.inject(&on_files(wrong.clone())).await.unwrap();
+    let place = Place::new();
+    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.is_corrupt() && place.files().is_empty(), "{error}");
+    // One in the middle is, which costs what had come.
+    storage.control.clear_faults().await.unwrap();
+    storage.control.inject(&on_files(wrong).after(3).times(1)).await.unwrap();
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+}
+
+#[tokio::test]
+async fn an_object_that_is_stored_compressed_comes_in_one_stream_and_its_stored_checksum_says_nothing() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&content).unwrap();
+    let stored = encoder.finish().unwrap();
+    let source = storage.file("file", &stored, &[("content-encoding", "gzip")]).await;
+    let place = Place::new();
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+    let place = Place::new();
+    let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
+    assert_eq!((outcome.verification, outcome.bytes), (Verification::Unverified, SIZE as u64));
+
+    // Broken off, such a stream begins anew; a mixture would have another checksum.
+    storage.control.clear_journal().await.unwrap();
+    storage.control.inject(&on_files(Effect::Reset { after_bytes: 3 * CHUNK }).times(1)).await.unwrap();
+    let place = Place::new();
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!((fs::read(&place.file).unwrap(), storage.asked("GET").await.len()), (content, 2));
+}
+
+#[tokio::test]
+async fn a_storage_at_fault_is_asked_again_and_not_for_ever() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    for status in [429, 503] {
+        storage.control.inject(&on_files(Effect::Status { status, body: None }).after(1).times(2)).await.unwrap();
+        let place = Place::new();
+        place.fetch(&source, expected(&content)).await.unwrap();
+        assert_eq!(fs::read(&place.file).unwrap(), content);
+    }
+}

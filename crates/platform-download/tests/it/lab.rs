@@ -1,0 +1,168 @@
+//! Files to fetch, and a place to fetch them to.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_http::{Method, Request};
+use crc::{CRC_32_ISCSI, Crc};
+use platform_download::{
+    Crc32c, DownloadError, Downloader, DownloaderBuilder, Expected, Outcome, Progress, RetryPolicy, SignedUrl, Source,
+    Target,
+};
+use platform_emulator::JournalEntry;
+use tempfile::TempDir;
+
+use crate::http;
+use crate::storage::Storage;
+
+/// The length of the parts of large files in these tests.
+pub(crate) const CHUNK: u64 = 64 * 1024;
+
+/// What another implementation of CRC32C makes of a content.
+pub(crate) fn crc32c(content: &[u8]) -> Crc32c {
+    Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(content))
+}
+
+pub(crate) fn expected(content: &[u8]) -> Expected {
+    Expected::new(crc32c(content)).with_bytes(content.len() as u64)
+}
+
+/// Bytes of which no part is like another.
+pub(crate) fn content(bytes: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(7);
+    std::iter::repeat_with(|| random.u8(..)).take(bytes).collect()
+}
+
+/// A source with one URL, or none, that counts how often it is asked.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    url: Option<SignedUrl>,
+    asked: AtomicUsize,
+}
+
+impl Signed {
+    pub(crate) fn new(url: Option<SignedUrl>) -> Self {
+        Self { url, asked: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Source for Signed {
+    async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.url.clone().ok_or_else(|| "the file was deleted".into())
+    }
+}
+
+/// A downloader that loses no time.
+pub(crate) fn builder() -> DownloaderBuilder {
+    let retries =
+        RetryPolicy::default().with_attempts(3).with_waits(Duration::from_millis(1), Duration::from_millis(5));
+    Downloader::builder(http()).with_workers(4).with_chunk(CHUNK).with_retries(retries)
+}
+
+/// A file that is to be there, and what was heard of it.
+pub(crate) struct Place {
+    pub(crate) folder: TempDir,
+    pub(crate) file: PathBuf,
+    pub(crate) target: Target,
+    events: Mutex<Vec<Progress>>,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("item/result.csv");
+        let target = Target::within(folder.path(), ["item", "result.csv"]);
+        Self { folder, file, target, events: Mutex::default() }
+    }
+
+    pub(crate) async fn fetch(&self, source: &Signed, expected: Expected) -> Result<Outcome, DownloadError> {
+        self.fetch_by(&builder().build().unwrap(), source, expected).await
+    }
+
+    pub(crate) async fn fetch_by(
+        &self,
+        downloader: &Downloader,
+        source: &Signed,
+        expected: Expected,
+    ) -> Result<Outcome, DownloadError> {
+        let hear = |event| self.events.lock().unwrap().push(event);
+        downloader.fetch(source, expected, &self.target, &hear).await
+    }
+
+    /// Bytes that were kept, received, became durable, and were lost.
+    pub(crate) fn heard(&self) -> [u64; 4] {
+        let mut sums = [0; 4];
+        for event in self.events.lock().unwrap().drain(..) {
+            match event {
+                Progress::Kept(bytes) => sums[0] += bytes,
+                Progress::Received(bytes) => sums[1] += bytes,
+                Progress::Durable(bytes) => sums[2] += bytes,
+                Progress::Lost(bytes) => sums[3] += bytes,
+                other => panic!("{other:?}"),
+            }
+        }
+        sums
+    }
+
+    /// The names of all files, hidden ones too.
+    pub(crate) fn files(&self) -> Vec<String> {
+        fn walk(folder: &Path, found: &mut Vec<String>) {
+            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                if entry.file_type().unwrap().is_dir() {
+                    walk(&entry.path(), found);
+                } else {
+                    found.push(entry.file_name().into_string().unwrap());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(self.folder.path(), &mut found);
+        found.sort();
+        found
+    }
+
+    /// Lets a good old file be there.
+    pub(crate) fn with_old_file(self) -> Self {
+        fs::create_dir_all(self.file.parent().unwrap()).unwrap();
+        fs::write(&self.file, "the good old file").unwrap();
+        self
+    }
+}
+
+impl Storage {
+    /// Stores an object, with these headers.
+    pub(crate) async fn file(&self, key: &str, content: &[u8], headers: &[(&str, &str)]) -> Signed {
+        let url = self.bucket.put_url(key, None).unwrap();
+        let mut request = Request::new(Method::Put, url.expose().clone());
+        request = request.with_body("application/octet-stream", content.to_vec());
+        for (name, value) in headers {
+            request = request.with_header(*name, *value);
+        }
+        assert_eq!(http().send(request).await.unwrap().status(), 200);
+        Signed::new(Some(self.bucket.get_url(key, None).unwrap()))
+    }
+
+    /// How many bytes of a file with so many were asked for in all.
+    pub(crate) async fn requested(&self, bytes: u64) -> u64 {
+        self.asked("GET").await.iter().map(|entry| requested(entry, bytes)).sum()
+    }
+}
+
+/// How many bytes a request for a file with so many asks for.
+fn requested(entry: &JournalEntry, bytes: u64) -> u64 {
+    let Some(range) = &entry.range else { return bytes };
+    let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
+    (last + 1).min(bytes) - first
+}

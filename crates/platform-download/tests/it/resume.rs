@@ -1,0 +1,178 @@
+//! Large files in several parts: interrupted, and gone on with.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use platform_download::{Crc32c, Expected, Progress, Verification};
+use platform_emulator::{Effect, Fault, Server};
+use tokio::sync::Notify;
+
+use crate::lab::{CHUNK, Place, Signed, builder, content, expected};
+use crate::storage::Storage;
+
+/// Ten parts and a bit.
+const SIZE: usize = 700_000;
+
+fn slow() -> Fault {
+    Fault::new(Effect::Bandwidth { bytes_per_second: 200_000 }).on(Server::Storage).with_method("GET")
+}
+
+/// Begins to fetch slowly, and gives up when so many bytes stay.
+async fn interrupt(storage: &Storage, place: &Place, source: &Signed, expected: Expected, bytes: u64) -> u64 {
+    storage.control.inject(&slow()).await.unwrap();
+    let (enough, durable) = (Arc::new(Notify::new()), AtomicU64::new(0));
+    let hear = |event| {
+        if let Progress::Durable(more) = event
+            && durable.fetch_add(more, Ordering::SeqCst) + more >= bytes
+        {
+            enough.notify_one();
+        }
+    };
+    let downloader = builder().build().unwrap();
+    tokio::select! {
+        outcome = downloader.fetch(source, expected, &place.target, &hear) => panic!("too fast: {outcome:?}"),
+        () = enough.notified() => {}
+    }
+    storage.control.clear_faults().await.unwrap();
+    storage.control.clear_journal().await.unwrap();
+    durable.into_inner()
+}
+
+#[tokio::test]
+async fn a_large_file_comes_in_parts_none_of_which_is_asked_for_twice() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    let outcome = place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!((outcome.bytes, outcome.generation.is_some(), outcome.etag.is_some()), (SIZE as u64, true, true));
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+    assert_eq!((storage.asked("GET").await.len(), storage.requested(SIZE as u64).await), (11, SIZE as u64));
+    assert_eq!((place.heard(), place.files()), ([0, 700_000, 700_000, 0], vec!["result.csv".to_owned()]));
+    assert_eq!(source.asked(), 1);
+}
+
+#[tokio::test]
+async fn what_was_interrupted_goes_on_with_the_parts_that_are_complete() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new().with_old_file();
+    let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
+    assert_eq!(place.files(), [".result.csv.part", ".result.csv.state", "result.csv"]);
+    assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
+
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+    assert_eq!(storage.requested(SIZE as u64).await, SIZE as u64 - durable, "what is there is not fetched");
+    assert_eq!(place.heard()[0], durable);
+    assert_eq!(place.files(), ["result.csv"]);
+}
+
+#[tokio::test]
+async fn a_part_that_the_disk_lost_is_fetched_again_whatever_the_state_says() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
+    let part = place.folder.path().join("item/.result.csv.part");
+    // A power cut leaves zeros where bytes were not on the disk yet.
+    let mut bytes = fs::read(&part).unwrap();
+    bytes[..1000].fill(0);
+    fs::write(&part, bytes).unwrap();
+    // And half a line.
+    let state = place.folder.path().join("item/.result.csv.state");
+    fs::write(&state, fs::read_to_string(&state).unwrap() + "{\"start\":1310").unwrap();
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+    assert_eq!(storage.requested(SIZE as u64).await, SIZE as u64 - durable + CHUNK);
+}
+
+#[tokio::test]
+async fn an_object_that_was_replaced_meanwhile_is_begun_anew() {
+    let storage = Storage::start().await;
+    let (old, mut new) = (content(SIZE), content(SIZE));
+    new.reverse();
+    // Nothing is stated but by the storage, so that nothing but the generation tells one from the other.
+    let source = storage.file("large", &old, &[]).await;
+    let place = Place::new();
+    interrupt(&storage, &place, &source, Expected::unknown(), 4 * CHUNK).await;
+    storage.file("large", &new, &[]).await;
+    let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
+    assert_eq!((outcome.verification, outcome.crc32c), (Verification::Storage, Crc32c::of(&new)));
+    assert!(fs::read(&place.file).unwrap() == new, "no byte of the old one");
+
+    // Stated otherwise, parts of the old one are of no use either.
+    let source = storage.file("large", &old, &[]).await;
+    let place = Place::new();
+    interrupt(&storage, &place, &source, expected(&old), 4 * CHUNK).await;
+    let source = storage.file("large", &new, &[]).await;
+    place.fetch(&source, expected(&new)).await.unwrap();
+    assert!(fs::read(&place.file).unwrap() == new);
+}
+
+#[tokio::test]
+async fn a_file_whose_parts_are_all_there_needs_nobody() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
+    // As a kill between the last part and the name leaves it.
+    let item = place.folder.path().join("item");
+    fs::write(item.join(".result.csv.part"), &content).unwrap();
+    let state = fs::read_to_string(item.join(".result.csv.state")).unwrap();
+    let piece = serde_json::json!({ "start": 0, "bytes": SIZE, "crc32c": Crc32c::of(&content) });
+    fs::write(item.join(".result.csv.state"), format!("{}\n{piece}\n", state.lines().next().unwrap())).unwrap();
+    place.fetch(&Signed::new(None), expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+    assert!(storage.asked("GET").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_storage_states_saves_a_download_too() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    assert!(!place.fetch(&source, Expected::unknown()).await.unwrap().was_there);
+    storage.control.clear_journal().await.unwrap();
+    let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
+    assert_eq!((outcome.was_there, outcome.verification), (true, Verification::Storage));
+    assert_eq!((storage.asked("GET").await.len(), place.files()), (1, vec!["result.csv".to_owned()]));
+}
+
+#[tokio::test]
+async fn two_who_want_one_file_do_not_write_into_each_others() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    storage.control.inject(&slow()).await.unwrap();
+    let downloader = builder().build().unwrap();
+    let begun = Notify::new();
+    let hear = |_| begun.notify_one();
+    let first = downloader.fetch(&source, expected(&content), &place.target, &hear);
+    let second = async {
+        begun.notified().await;
+        let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+        assert!(error.is_locked() && error.to_string().contains("another process"), "{error}");
+        storage.control.clear_faults().await.unwrap();
+    };
+    let (first, ()) = tokio::join!(first, second);
+    first.unwrap();
+    assert_eq!((fs::read(&place.file).unwrap(), place.files()), (content, vec!["result.csv".to_owned()]));
+}
+
+#[tokio::test]
+async fn an_empty_file_is_a_file() {
+    let storage = Storage::start().await;
+    let source = storage.file("empty", b"", &[]).await;
+    for expected in [Expected::unknown(), Expected::new(Crc32c::default()), expected(b"")] {
+        let place = Place::new();
+        assert_eq!(place.fetch(&source, expected).await.unwrap().bytes, 0);
+        assert_eq!((fs::read(&place.file).unwrap(), place.files()), (Vec::new(), vec!["result.csv".to_owned()]));
+    }
+}

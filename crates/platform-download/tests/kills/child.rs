@@ -1,0 +1,67 @@
+//! The process that is killed: it downloads, and says on stdout how many bytes have come.
+
+use std::fs;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use platform_download::{Downloader, Expected, Progress, Queue, SignedUrl, Source, Target};
+
+use crate::{Orders, Wanted, http};
+
+/// Names the file with the orders.
+pub(crate) const ORDERS: &str = "PLATFORM_DOWNLOAD_TEST_ORDERS";
+
+#[derive(Debug)]
+struct Fixed(SignedUrl);
+
+#[async_trait]
+impl Source for Fixed {
+    async fn resolve(&self) -> Result<SignedUrl, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.clone())
+    }
+}
+
+pub(crate) fn run(orders: &[u8]) {
+    let orders: Orders = serde_json::from_slice(orders).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(download(orders));
+    // Linux knows how much memory it was at most.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("the memory is not known"));
+}
+
+async fn download(orders: Orders) {
+    let downloader = Downloader::builder(http()).with_chunk(orders.chunk).with_workers(orders.workers).build().unwrap();
+    let mut queue = Queue::default();
+    for file in orders.files {
+        queue.push(file.bytes, file);
+    }
+    let received = AtomicU64::new(0);
+    let hear = |progress| {
+        if let Progress::Received(bytes) = progress {
+            let received = received.fetch_add(bytes, Ordering::SeqCst) + bytes;
+            // Whoever listens may have stopped.
+            let _ = writeln!(io::stdout(), "{received}");
+        }
+    };
+    let _ = writeln!(io::stdout(), "0");
+    let (downloader, hear, folder) = (&downloader, &hear, &orders.folder);
+    let fetch = async |Wanted { name, url, bytes, crc32c }: Wanted| {
+        let (source, expected) =
+            (Fixed(url.parse::<url::Url>().unwrap().into()), Expected::new(crc32c).with_bytes(bytes));
+        downloader.fetch(&source, expected, &Target::within(folder, [name]), hear).await.unwrap();
+    };
+    let mut active = FuturesUnordered::new();
+    loop {
+        while active.len() < downloader.workers()
+            && let Some(file) = queue.pop()
+        {
+            active.push(fetch(file));
+        }
+        if active.next().await.is_none() {
+            return;
+        }
+    }
+}

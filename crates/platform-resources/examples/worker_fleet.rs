@@ -1,0 +1,52 @@
+//! A worker of a fleet that shares tokens in Redis: `cargo run --example worker_fleet -- https://platform.example`.
+//!
+//! However many workers run, one of them asks the token service, and all others find the token in Redis.
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
+use std::error::Error;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest};
+use auth_redis::{RedisTokenCache, SealingKey};
+use futures_util::TryStreamExt;
+use platform_resources::{Client, RunOutcome, Settings};
+
+/// The company's own token service. Here it is an environment variable; in earnest, a request.
+#[derive(Debug)]
+struct TokenService;
+
+#[async_trait]
+impl AsyncTokenProvider for TokenService {
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        // Its end is read from the token, if it is a JWT.
+        AccessToken::try_from(std::env::var("MY_PLATFORM_TOKEN").map_err(TokenError::provider)?)
+    }
+}
+
+fn secret(variable: &str) -> Result<Secret, Box<dyn Error>> {
+    Ok(Secret::new(std::env::var(variable).map_err(|error| format!("{variable}: {error}"))?))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let root = std::env::args().nth(1).unwrap_or_else(|| "https://platform.aignostics.com".to_owned());
+    let redis = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost".to_owned());
+    let mut cache = RedisTokenCache::builder(&redis.parse()?)
+        .with_namespace("slide-workers")
+        .with_sealing_key(SealingKey::from_base64(&secret("SEALING_KEY")?)?);
+    if std::env::var_os("REDIS_PASSWORD").is_some() {
+        cache = cache.with_user("slide-workers", secret("REDIS_PASSWORD")?);
+    }
+    let cache = Arc::new(cache.connect().await?);
+    let client = Client::builder(Settings::at(&root.parse()?)?)
+        .with_token_provider(TokenService)
+        .with_token_cache(cache.clone())
+        .with_token_lease(cache)
+        .build()?;
+    let runs: Vec<_> = client.runs().list().limit(10).try_collect().await?;
+    for run in runs {
+        println!("{} {}", run.run_id, RunOutcome::of(&run));
+    }
+    Ok(())
+}

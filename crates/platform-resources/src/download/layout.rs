@@ -1,0 +1,159 @@
+use std::collections::HashMap;
+
+use platform_api::models::{Item, OutputArtifact, RunId};
+use platform_download::{apart, escape, extension, safe_names};
+
+use super::artifact::media_type;
+
+/// Between the name of an item and that of its artifact, where they are one.
+const JOINT: &str = "--";
+
+/// Where the files of a run lie in the folder for the results: in a folder for each item, unless something else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    per_run: bool,
+    per_item: bool,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self { per_run: false, per_item: true }
+    }
+}
+
+impl Layout {
+    /// In a folder that is called like the run, so that the results of several runs lie side by side.
+    pub fn with_folder_per_run(mut self, wanted: bool) -> Self {
+        self.per_run = wanted;
+        self
+    }
+
+    /// In a folder for each item; otherwise the name of the item is the beginning of the names of its files.
+    pub fn with_folder_per_item(mut self, wanted: bool) -> Self {
+        self.per_item = wanted;
+        self
+    }
+}
+
+/// The names of the files of a run. They are the same in every call and for every share of the work.
+pub(super) struct Names<'a> {
+    layout: &'a Layout,
+    run: String,
+    items: HashMap<&'a str, String>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new(layout: &'a Layout, run: &RunId, items: &'a [Item]) -> Self {
+        let given: Vec<_> = items.iter().map(|item| (item.external_id.as_str(), item.external_id.as_str())).collect();
+        let items = given.iter().map(|(name, _)| *name).zip(safe_names(&given)).collect();
+        Self { layout, run: escape(run.as_str()), items }
+    }
+
+    /// The folders and the name of the file for each of an item's artifacts.
+    pub(super) fn of(&self, item: &Item, artifacts: &[&OutputArtifact]) -> Vec<Vec<String>> {
+        let names: Vec<_> = artifacts.iter().map(|artifact| file_name(artifact)).collect();
+        let ids = artifacts.iter().map(|artifact| artifact.output_artifact_id.as_str());
+        let given: Vec<_> = names.iter().map(String::as_str).zip(ids.clone()).collect();
+        let safe = safe_names(&given);
+        let folder = self.items.get(item.external_id.as_str()).cloned();
+        let folder = folder.unwrap_or_else(|| escape(&item.external_id));
+        let run = self.layout.per_run.then(|| self.run.clone());
+        let place = |(((name, id), safe), run): (((&String, &str), String), Option<String>)| {
+            let below = if self.layout.per_item {
+                vec![folder.clone(), safe]
+            } else {
+                vec![joined(&item.external_id, &folder, name, &safe, id)]
+            };
+            run.into_iter().chain(below).collect()
+        };
+        names.iter().zip(ids).zip(safe).zip(std::iter::repeat(run)).map(place).collect()
+    }
+}
+
+/// One name for an item and its artifact. Where others could have the same, the ids keep them apart.
+fn joined(item: &str, safe_item: &str, name: &str, safe_name: &str, id: &str) -> String {
+    let both = escape(&format!("{item}{JOINT}{name}"));
+    let is_ambiguous = item.contains(JOINT) || name.contains(JOINT) || item.ends_with('-') || name.starts_with('-');
+    if is_ambiguous || safe_item != escape(item) || safe_name != escape(name) {
+        apart(both, &format!("{item}\n{id}"))
+    } else {
+        both
+    }
+}
+
+/// The name of an artifact with the ending of its type, unless it has one already and no type.
+fn file_name(artifact: &OutputArtifact) -> String {
+    let name = artifact.name.as_str();
+    let has_ending = std::path::Path::new(name).extension().is_some();
+    let ending = match media_type(artifact) {
+        None if has_ending => return name.to_owned(),
+        media_type => extension(media_type.unwrap_or_default()),
+    };
+    if ending == ".bin" {
+        tracing::info!(artifact = name, media_type = ?media_type(artifact), "its type is not known: it gets the ending .bin");
+    }
+    if name.to_ascii_lowercase().ends_with(ending) { name.to_owned() } else { format!("{name}{ending}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(external_id: &str, artifacts: &[(&str, &str)]) -> Item {
+        let artifacts: Vec<_> = artifacts
+            .iter()
+            .map(|(id, name)| {
+                json!({ "output_artifact_id": id, "name": name, "metadata": { "media_type": "text/csv" },
+                "state": "TERMINATED", "output": "AVAILABLE" })
+            })
+            .collect();
+        serde_json::from_value(json!({ "item_id": external_id, "external_id": external_id, "state": "TERMINATED",
+            "output": "FULL", "input_artifacts": [], "output_artifacts": artifacts }))
+        .unwrap()
+    }
+
+    fn names(layout: Layout, items: &[Item]) -> Vec<String> {
+        let run: RunId = serde_json::from_value(json!("run/1")).unwrap();
+        let names = Names::new(&layout, &run, items);
+        let of = |item: &Item| names.of(item, &item.output_artifacts.iter().collect::<Vec<_>>());
+        items.iter().flat_map(of).map(|parts| parts.join("/")).collect()
+    }
+
+    #[test]
+    fn files_lie_by_run_and_item_as_is_wanted() {
+        let items = [item("a.tiff", &[("1", "tissue:areas")])];
+        let layout = Layout::default();
+        assert_eq!(names(layout, &items), ["a.tiff/tissue%3Aareas.csv"]);
+        assert_eq!(names(layout.with_folder_per_run(true), &items), ["run%2F1/a.tiff/tissue%3Aareas.csv"]);
+        let flat = layout.with_folder_per_item(false);
+        assert_eq!(names(flat, &items), ["a.tiff--tissue%3Aareas.csv"]);
+        assert_eq!(names(flat.with_folder_per_run(true), &items), ["run%2F1/a.tiff--tissue%3Aareas.csv"]);
+    }
+
+    #[test]
+    fn no_two_files_share_a_place_and_no_place_depends_on_the_order() {
+        let items = [
+            item("A", &[("1", "x"), ("2", "X"), ("3", "x")]),
+            item("a", &[("4", "x")]),
+            item("a--x", &[("5", "y")]),
+            item("b", &[("6", "x--y"), ("7", "-y")]),
+            item("b-", &[("8", "y")]),
+        ];
+        for layout in [Layout::default(), Layout::default().with_folder_per_item(false)] {
+            let found = names(layout, &items);
+            let mut folded: Vec<_> = found.iter().map(|name| name.to_lowercase()).collect();
+            folded.sort();
+            folded.dedup();
+            assert_eq!(folded.len(), 8, "{found:?}");
+            let mut back: Vec<_> = items.iter().rev().cloned().collect();
+            for item in &mut back {
+                item.output_artifacts.reverse();
+            }
+            let mut back = names(layout, &back);
+            back.reverse();
+            assert_eq!(back, found);
+        }
+    }
+}

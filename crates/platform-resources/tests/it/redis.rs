@@ -1,0 +1,41 @@
+//! The same tests once more, with tokens in Redis instead of memory: nothing but where they are kept is another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use auth_core::{Secret, TokenSource, TokenSourceBuilder};
+use auth_redis::{RedisTokenCache, SealingKey};
+
+/// Where Redis is, in a process that runs the tests over it.
+const ADDRESS: &str = "PLATFORM_RESOURCES_TEST_REDIS";
+/// 32 bytes in base64.
+const SEALING: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
+
+/// The source of a lab: over Redis, in a namespace of its own, if this process was told to.
+pub(crate) async fn kept(source: TokenSourceBuilder) -> TokenSource {
+    static LABS: AtomicU32 = AtomicU32::new(0);
+    let Ok(address) = std::env::var(ADDRESS) else { return source.build() };
+    let cache = RedisTokenCache::builder(&address.parse().unwrap())
+        .with_namespace(format!("lab-{}", LABS.fetch_add(1, Ordering::SeqCst)))
+        .with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
+    let cache = Arc::new(cache.connect().await.unwrap());
+    source.with_cache(cache.clone()).with_lease(cache).build()
+}
+
+#[cfg(unix)]
+#[test]
+fn the_tests_with_a_lab_pass_over_redis() {
+    let Some(redis) = crate::redis_server::Redis::start() else { return };
+    let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+    // Those of settings and scripted platforms would pass as they do without.
+    let others = ["redis::", "faults::", "retries::", "settings::"].map(|module| ["--skip", module]);
+    tests.args(others.as_flattened()).env(ADDRESS, redis.url().as_str());
+    let output = tests.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let used = redis.ask(&["info", "commandstats"]);
+    let calls = |command: &str| -> u32 {
+        let line = used.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls="))).unwrap();
+        line.split(',').next().unwrap().parse().unwrap()
+    };
+    assert!(calls("hget") > 30 && calls("evalsha") > 60, "Redis was hardly used: {used}");
+}

@@ -1,0 +1,102 @@
+//! Parts of a run: shares of the work, what is selected, where it lies.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use futures_util::TryStreamExt;
+use platform_download::verify;
+use platform_resources::{ItemOutcome, Layout, ResultFolder, RunHandle, RunReport, Selection, Shard};
+
+use crate::lab::Lab;
+
+/// A run of three slides, which has ended.
+async fn run(lab: &Lab) -> RunHandle {
+    let slides = lab.slides();
+    let run = lab.client.runs().submit(lab.submission(&slides).await).await.unwrap();
+    run.wait(None).await.unwrap();
+    run
+}
+
+/// All visible files in a folder but the manifests.
+fn files(folder: &Path) -> BTreeSet<String> {
+    fn walk(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                walk(root, &entry.path(), found);
+            } else if !name.starts_with('.') && !name.starts_with("manifest") {
+                found.insert(entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk(folder, folder, &mut found);
+    found
+}
+
+async fn shard(run: &RunHandle, folder: &Path, index: u32, count: u32) -> RunReport {
+    let folder = ResultFolder::open_shard(folder, Shard::new(index, count).unwrap()).await.unwrap();
+    run.download(folder).follow().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shares_of_a_run_make_the_whole_in_one_folder() {
+    let lab = Lab::open().await;
+    let run = run(&lab).await;
+    let whole = lab.folder.path().join("whole");
+    assert!(run.download(ResultFolder::open(&whole).await.unwrap()).follow().await.unwrap().is_complete());
+
+    let shared = lab.folder.path().join("shared");
+    let (one, other) = tokio::join!(shard(&run, &shared, 0, 2), shard(&run, &shared, 1, 2));
+    assert!(one.is_complete() && other.is_complete());
+    assert_eq!((one.items.len() + other.items.len(), one.left_out + other.left_out), (3, 3));
+    assert_eq!(files(&shared), files(&whole));
+    let check = verify(&shared).await.unwrap();
+    assert!(check.is_intact() && check.files.len() == 9 && check.unlisted.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_selected_is_fetched() {
+    let lab = Lab::open().await;
+    let run = run(&lab).await;
+    let fetch = async |name: &str, selection| {
+        let folder = lab.folder.path().join(name);
+        let results = ResultFolder::open(&folder).await.unwrap();
+        let report = run.download(results).with_selection(selection).fetch().await.unwrap();
+        assert!(report.is_complete() && report.is_verified(), "{report:?}");
+        files(&folder)
+    };
+    let selection =
+        Selection::default().with_item("smear.svs").with_artifact("tissue:{areas,polygons}".parse().unwrap());
+    let expected = ["smear.svs/tissue%3Aareas.csv", "smear.svs/tissue%3Apolygons.geojson"];
+    assert_eq!(fetch("one", selection).await, expected.map(str::to_owned).into());
+    let tables = fetch("tables", Selection::default().with_media_type("Text/CSV; header=present")).await;
+    assert!(tables.len() == 3 && tables.iter().all(|name| name.ends_with("/tissue%3Aareas.csv")), "{tables:?}");
+    assert!(fetch("none", Selection::default().with_item("another")).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_lie_where_the_layout_says() {
+    let lab = Lab::open().await;
+    let run = run(&lab).await;
+    let layout = Layout::default().with_folder_per_run(true).with_folder_per_item(false);
+    let folder = lab.folder.path().join("flat");
+    let results = ResultFolder::open(&folder).await.unwrap();
+    assert!(run.download(results).with_layout(layout).fetch().await.unwrap().is_complete());
+    let found = files(&folder);
+    assert!(found.contains(&format!("{}/smear.svs--tissue%3Aareas.csv", run.id())), "{found:?}");
+    assert_eq!(found.len(), 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_finished_now_is_fetched_without_waiting_for_the_rest() {
+    let lab =
+        Lab::at(platform_emulator::Emulator::builder().with_config(toml::from_str("speed = 0.001").unwrap())).await;
+    let slides = lab.slides();
+    let run = lab.client.runs().submit(lab.submission(&slides).await).await.unwrap();
+    let report = run.download(lab.results().await).fetch().await.unwrap();
+    assert!(!report.is_complete() && report.items.is_empty() && report.item_count == 3);
+    let items: Vec<_> = run.items().try_collect().await.unwrap();
+    assert!(items.iter().all(|item| ItemOutcome::of(item) == ItemOutcome::InProgress));
+}

@@ -1,0 +1,229 @@
+"""MCP servers behind one gateway, for tests: PyPI `mcp`, streamable HTTP, a bearer token required.
+
+    server.py JWKS_URL AUDIENCE PORT [CERTIFICATE KEY CLIENT_AUTHORITY]
+
+It listens on PORT of 127.0.0.1 (0 for a free one), for mutual TLS if it is given files for that, and says its port in one
+line of JSON. Every server lies at /v1/mcp/{ordId}/{tenant}. From then on every line of JSON on stdin is a command, which
+one line answers, with all requests that were made so far.
+
+    {}                             changes nothing
+    {"until": ["tools/call", 2]}   answers once there were so many requests of this method of JSON-RPC
+    {"revoke": true}               refuses every token that was accepted so far
+    {"down": {"orders": 503}}      lets servers answer with this status; 0 for no answer at all
+    {"slow": {"orders": 0.5}}      lets servers take so many seconds to say which tools they have
+    {"release": true}              lets the tools go on that wait
+    {"forget": true}               forgets all sessions
+
+It ends when stdin does, and so never outlives the test.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import ssl
+import sys
+from typing import Any
+
+import jwt
+import uvicorn
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import Context, Image, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+
+JWKS, AUDIENCE, PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+CERTIFICATE, KEY, AUTHORITY = (sys.argv[4:] + [None] * 3)[:3]
+SERVERS = ["orders", "stock", "people", "weather", "ledger"]
+
+requests, accepted, revoked, down, slow = [], set(), set(), {}, {}
+counted, released = asyncio.Condition(), asyncio.Event()
+keys = jwt.PyJWKClient(JWKS)
+
+
+class Verifier:
+    """Accepts what the provider has signed for this audience, and nobody has revoked."""
+
+    async def verify_token(self, token):
+        try:
+            key = await asyncio.to_thread(keys.get_signing_key_from_jwt, token)
+            claims = jwt.decode(token, key.key, algorithms=["RS256"], audience=AUDIENCE)
+        except jwt.PyJWTError:
+            return None
+        if token in revoked:
+            return None
+        accepted.add(token)
+        return AccessToken(
+            token=token, client_id=claims["client_id"], scopes=[], subject=claims["sub"], claims=claims
+        )
+
+
+async def note(entry):
+    async with counted:
+        requests.append(entry)
+        counted.notify_all()
+
+
+def server(name):
+    settings = AuthSettings(issuer_url="https://issuer.test", resource_server_url=None)
+    mcp = MCPServer(name, auth=settings, token_verifier=Verifier(), log_level="ERROR")
+
+    @mcp.tool()
+    def add(a: int, b: int) -> int:
+        """Adds two integers."""
+        return a + b
+
+    @mcp.tool()
+    def whoami() -> dict[str, Any]:
+        """Says whom the token speaks for, and which certificate it is bound to."""
+        token = get_access_token()
+        return {"server": name, "sub": token.subject, "cnf": token.claims.get("cnf"), "token": token.token[-12:]}
+
+    @mcp.tool()
+    def clash(self_: str, tool: str, principal: str, arguments: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Has parameters that are called like those of whoever calls it."""
+        return {"tool": tool, "principal": principal, "arguments": arguments, "timeout": timeout, "self_": self_}
+
+    @mcp.tool()
+    def many() -> list:
+        """Returns several blocks."""
+        return ["one", Image(data=b"\x89PNG", format="png"), "two"]
+
+    @mcp.tool()
+    def fail(reason: str) -> str:
+        """Fails."""
+        raise ToolError(reason)
+
+    @mcp.tool()
+    async def wait(steps: int, ctx: Context) -> str:
+        """Says how far it is, and waits until it is let go."""
+        try:
+            for step in range(steps):
+                await ctx.report_progress(step + 1, steps, f"step {step + 1}")
+            await released.wait()
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().create_task(note({"method": "cancelled", "server": name}))
+            raise
+        return "released"
+
+    @mcp.tool()
+    async def learn(trick: str, ctx: Context) -> str:
+        """Learns another tool, and says that it has."""
+        mcp.add_tool(lambda: trick, name=trick, description="Was learnt.")
+        await ctx.session.send_tool_list_changed()
+        return trick
+
+    @mcp.tool(name=f"{name}: tell me everything that you know of the weather, the stars & all the other things there are")
+    def odd_name() -> str:
+        """Has a name that no language model accepts."""
+        return "much"
+
+    return mcp.streamable_http_app(streamable_http_path=f"/v1/mcp/{name}/tenant-1")
+
+
+class Gateway:
+    """Hands requests to the servers, and writes them down."""
+
+    def __init__(self):
+        self.servers, self.lifespans = {}, contextlib.AsyncExitStack()
+
+    async def start(self):
+        for name in SERVERS:
+            app = server(name)
+            await self.lifespans.enter_async_context(app.router.lifespan_context(app))
+            self.servers[name] = app
+
+    async def restart(self):
+        await self.lifespans.aclose()
+        self.lifespans = contextlib.AsyncExitStack()
+        await self.start()
+
+    async def __call__(self, scope, receive, send):
+        name = scope["path"].split("/")[3] if scope["path"].startswith("/v1/mcp/") else ""
+        body, more = b"", scope["method"] == "POST"
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        headers = {key.decode(): value.decode() for key, value in scope["headers"]}
+        entry = {
+            "method": json.loads(body).get("method") if body else scope["method"],
+            "server": name,
+            "correlation": headers.get("x-correlation-id"),
+            "session": headers.get("mcp-session-id"),
+            "token": headers.get("authorization", "")[-12:],
+        }
+        replayed = False
+
+        async def replay():
+            nonlocal replayed
+            if replayed or scope["method"] != "POST":
+                return await receive()
+            replayed = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def watched(message):
+            if message["type"] == "http.response.start":
+                entry["status"] = message["status"]
+                await note(entry)
+            await send(message)
+
+        if down.get(name) == 0:
+            entry["status"] = 0
+            await note(entry)
+            await asyncio.Event().wait()
+        if entry["method"] == "tools/list":
+            await asyncio.sleep(slow.get(name, 0))
+        status = down.get(name, 404 if name not in self.servers else None)
+        if status:
+            await watched({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self.servers[name](scope, replay, watched)
+
+
+async def obey(gateway, command):
+    if command.get("revoke"):
+        revoked.update(accepted)
+    if "down" in command:
+        down.clear()
+        down.update(command["down"])
+    slow.update(command.get("slow", {}))
+    if command.get("release"):
+        released.set()
+    if command.get("forget"):
+        await gateway.restart()
+    method, least = command.get("until", (None, 0))
+    async with counted:
+        await counted.wait_for(lambda: sum(entry["method"] == method for entry in requests) >= least)
+
+
+async def commands(gateway):
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        await obey(gateway, json.loads(line))
+        print(json.dumps({"requests": requests}), flush=True)
+
+
+async def main():
+    gateway = Gateway()
+    await gateway.start()
+    # Said in full: without the protocol asyncio leaves the delays of TCP on, 40 ms for each answer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", PORT))
+    tls = dict(ssl_certfile=CERTIFICATE, ssl_keyfile=KEY, ssl_ca_certs=AUTHORITY, ssl_cert_reqs=ssl.CERT_REQUIRED)
+    config = uvicorn.Config(gateway, lifespan="off", log_level="error", **(tls if CERTIFICATE else {}))
+    uvicorn_server = uvicorn.Server(config)
+    serving = asyncio.create_task(uvicorn_server.serve(sockets=[listener]))
+    while not uvicorn_server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+    await commands(gateway)
+    # Whoever waits inside waits for nobody any more.
+    os._exit(0)
+
+
+with contextlib.suppress(KeyboardInterrupt):
+    asyncio.run(main(), debug=False)

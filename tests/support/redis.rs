@@ -1,0 +1,137 @@
+//! A real Redis, in a process of its own for each test.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::needs;
+
+/// What takes longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server, which ends when this is dropped.
+pub(crate) struct Redis {
+    process: Child,
+    pub(crate) port: u16,
+    pub(crate) folder: TempDir,
+    arguments: Vec<OsString>,
+}
+
+impl Redis {
+    /// `None`, said aloud, where it is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        Self::with(|_, _| Vec::new())
+    }
+
+    /// The same with what `arguments` makes of its folder and its port. Without them, it listens on that port.
+    pub(crate) fn with(arguments: impl Fn(&TempDir, u16) -> Vec<OsString>) -> Option<Self> {
+        if !(needs::has("redis-server") && needs::has("redis-cli")) {
+            needs::missing("redis-server", "apt-get install redis-server");
+            return None;
+        }
+        // Another may take the port before the server does.
+        for _ in 0..10 {
+            let (folder, port) = (TempDir::new().unwrap(), free_port());
+            let mut all: Vec<OsString> = ["--port", &port.to_string()].map(OsString::from).to_vec();
+            all.extend(arguments(&folder, port));
+            if let Some(process) = run(&folder, &all) {
+                return Some(Self { process, port, folder, arguments: all });
+            }
+        }
+        panic!("redis-server does not start")
+    }
+
+    pub(crate) fn url(&self) -> Url {
+        format!("redis://127.0.0.1:{}", self.port).parse().unwrap()
+    }
+
+    /// Kills it; what it had is gone.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts it again after it was killed, on the same port.
+    pub(crate) fn restart(&mut self) {
+        self.process = run(&self.folder, &self.arguments).unwrap();
+    }
+
+    /// Lets it stand still: it keeps its connections, and answers nothing.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    /// `redis-cli`, on its way to this server.
+    pub(crate) fn cli(&self) -> Command {
+        let mut command = Command::new("redis-cli");
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        command
+    }
+
+    /// What `redis-cli` says to these arguments.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        let output = self.cli().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs a server until it is ready; `None` if it ends instead.
+fn run(folder: &TempDir, arguments: &[OsString]) -> Option<Child> {
+    let mut process = Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--rdbcompression", "no", "--dir"])
+        .arg(folder.path())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(process.stdout.take().unwrap());
+    let (say, said) = channel();
+    // It is listened to until it ends: otherwise it would stop when nobody takes what it says.
+    std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(say.send(line))));
+    loop {
+        match said.recv_timeout(PATIENCE) {
+            Ok(line) if line.contains("Ready to accept connections") => return Some(process),
+            Ok(_) => {}
+            Err(_) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                return None;
+            }
+        }
+    }
+}
+
+/// A port that is free now. The bus of a cluster takes the one that is 10,000 above.
+fn free_port() -> u16 {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if port < 55_536 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    }
+}
