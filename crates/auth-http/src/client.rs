@@ -13,8 +13,8 @@ use crate::request::Body;
 use crate::roots::Roots;
 use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
 
-/// The longest time to establish a connection, and the longest silence on one unless something is said: the HTTP library
-/// would count the time that it takes to send a body as silence, so it is watched here.
+/// The longest time to establish a connection, and the longest silence on one unless something is said: the HTTP
+/// library would count the time that it takes to send a body as silence, so it is watched here.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// What the client calls itself.

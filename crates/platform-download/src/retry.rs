@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often something is tried, and how long is waited in between: the wait doubles with every attempt, and chance takes up
-/// to half of it, so that many do not come back at once.
+/// How often something is tried, and how long is waited in between: the wait doubles with every attempt, and chance
+/// takes up to half of it, so that many do not come back at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     attempts: u32,
@@ -21,7 +21,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// So many attempts in all; at least one is made. Whenever a download has got further, they are counted from the start.
+    /// So many attempts in all; at least one is made. Whenever a download has got further, they are counted from the
+    /// start.
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
@@ -86,8 +87,8 @@ impl Attempts {
         true
     }
 
-    /// The same after a failure that may pass: waits no less than the server `asked` for, but not for ever. Otherwise, how
-    /// many attempts there were.
+    /// The same after a failure that may pass: waits no less than the server `asked` for, but not for ever. Otherwise,
+    /// how many attempts there were.
     pub(crate) async fn failed(&mut self, asked: Option<Duration>) -> Result<(), u32> {
         let pause = self.policy.pause_after(self.number, fastrand::f64()).ok_or(self.number)?;
         wait(asked.map_or(pause, |asked| asked.clamp(pause, self.policy.wait_max.max(pause)))).await;

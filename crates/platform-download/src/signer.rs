@@ -33,8 +33,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// The same for a path, whose `/` stay.
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-/// Makes signed URLs for the objects of a storage: with an HMAC key, as the bucket of an organisation has one, or with the key
-/// of a service account. Whoever needs a URL does not need to know which. Its `Debug` shows no key.
+/// Makes signed URLs for the objects of a storage: with an HMAC key, as the bucket of an organisation has one, or with
+/// the key of a service account. Whoever needs a URL does not need to know which. Its `Debug` shows no key.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -43,7 +43,8 @@ const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoint = "https://storage.googleapis.com".parse()?;
-/// let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &Secret::new("of the key"), Arc::new(SystemClock))?;
+/// let secret = Secret::new("of the key");
+/// let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &secret, Arc::new(SystemClock))?;
 /// let url = signer.get_url(&"gs://slides/run 1/slide.svs".parse()?, None)?;
 /// assert_eq!(url.expose().path(), "/slides/run%201/slide.svs");
 /// # Ok(()) }

@@ -1,9 +1,10 @@
 //! Files that go from their signed URL into an object store: complete and verified, or not there at all.
 //!
-//! - **Nothing is visible before it is complete**: a small file is stored by one request; a large one in parts, which become an
-//!   object when all of them are there and have the checksum that was stated, and are given up otherwise.
+//! - **Nothing is visible before it is complete**: a small file is stored by one request; a large one in parts, which
+//!   become an object when all of them are there and have the checksum that was stated, and are given up otherwise.
 //! - **Only two parts are in memory**: one that is stored while the next is fetched.
-//! - **The connection breaks**: the rest is asked for, if the storage shows that it is still the same object; otherwise all of it.
+//! - **The connection breaks**: the rest is asked for, if the storage shows that it is still the same object; otherwise
+//!   all of it.
 
 mod connector;
 mod error;
@@ -74,8 +75,8 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), bucket: None, retry: RetryPolicy::default() })
     }
 
-    /// A bucket. Its parts are sent with their checksums. Whoever is killed or drops a [`fetch`](Self::fetch) leaves parts behind
-    /// that nobody sees; a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) deletes them.
+    /// A bucket. Its parts are sent with their checksums. Whoever is killed or drops a [`fetch`](Self::fetch) leaves
+    /// parts behind that nobody sees; a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) deletes them.
     ///
     /// # Errors
     ///
@@ -92,12 +93,13 @@ impl Store {
         self
     }
 
-    /// Fetches a file through `http`, which must not decompress, and stores it as `key`, unless it is there already. `received`
-    /// hears of every piece that comes, with its length in bytes; some may come twice.
+    /// Fetches a file through `http`, which must not decompress, and stores it as `key`, unless it is there already.
+    /// `received` hears of every piece that comes, with its length in bytes; some may come twice.
     ///
     /// # Errors
     ///
-    /// [`StoreError::is_corrupt`], or the file could not be fetched or stored. Whatever was under `key` before is still there then.
+    /// [`StoreError::is_corrupt`], or the file could not be fetched or stored. Whatever was under `key` before is still
+    /// there then.
     pub async fn fetch(
         &self,
         http: &HttpClient,

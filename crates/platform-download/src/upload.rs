@@ -1,10 +1,10 @@
 //! Files that are sent to a bucket: whole and verified, or not there at all.
 //!
 //! Case by case:
-//! - **Is it there already?** The storage is asked first; an object of the same length and checksum is not sent again, so that an
-//!   upload that was killed goes on where it was.
-//! - **The file changes while it is sent.** Its checksum is sent ahead, so that the storage keeps nothing else; and the last piece
-//!   leaves only if the file is still what it was, so that the storage never has the whole of anything else.
+//! - **Is it there already?** The storage is asked first; an object of the same length and checksum is not sent again,
+//!   so that an upload that was killed goes on where it was.
+//! - **The file changes while it is sent.** Its checksum is sent ahead, so that the storage keeps nothing else; and the
+//!   last piece leaves only if the file is still what it was, so that the storage never has the whole of anything else.
 //! - **The URL has expired, or is refused.** Each attempt has a URL of its own.
 //! - **The answer is lost.** The same file is sent again, in the place of itself.
 
@@ -39,7 +39,8 @@ const WORKERS: usize = 4;
 /// use platform_download::{Bucket, UploadFile, Uploader};
 ///
 /// # async fn example(bucket: Bucket) {
-/// let uploader = Uploader::new(bucket).with_observer(|event| println!("{} of {} bytes", event.total_done, event.total_bytes));
+/// let show = |event: &platform_download::UploadEvent<'_>| println!("{}/{}", event.total_done, event.total_bytes);
+/// let uploader = Uploader::new(bucket).with_observer(show);
 /// let slide = UploadFile::new("slides/slide.svs", "run 1/slide.svs").with_content_type("image/tiff");
 /// for upload in uploader.upload([slide]).await {
 ///     match upload.result {
@@ -96,8 +97,8 @@ impl Uploader {
         self
     }
 
-    /// Uploads files, and says of each what became of it, in their order. One that fails does not keep the others. Whoever drops
-    /// this and begins again sends nothing that is there.
+    /// Uploads files, and says of each what became of it, in their order. One that fails does not keep the others.
+    /// Whoever drops this and begins again sends nothing that is there.
     pub async fn upload(&self, files: impl IntoIterator<Item = UploadFile>) -> Vec<Upload> {
         let files: Vec<_> = files.into_iter().map(Arc::new).collect();
         let total = Arc::new(Total::of(&files).await);

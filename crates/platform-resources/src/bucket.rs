@@ -24,8 +24,8 @@ impl Storage {
 }
 
 impl Client {
-    /// The bucket of the caller's organisation, with which slides are uploaded and handed to the platform. Its URLs are good
-    /// for as long as the [settings](BucketSettings) say, where nothing else is said.
+    /// The bucket of the caller's organisation, with which slides are uploaded and handed to the platform. Its URLs are
+    /// good for as long as the [settings](BucketSettings) say, where nothing else is said.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// Sends five bytes, each so long after the one before, to a server that answers when it has them all with `answer`, and then
-/// says no more.
+/// Sends five bytes, each so long after the one before, to a server that answers when it has them all with `answer`,
+/// and then says no more.
 async fn send(pause: Duration, answer: &'static str) -> Result<Response, HttpError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/object", listener.local_addr().unwrap()).parse().unwrap();

@@ -38,7 +38,8 @@ impl Refusal {
         matches!(self.status, 408 | 429 | 500 | 502..=504)
     }
 
-    /// The URL is not good, or not good any more: Google says 400 where S3 says 403, and to HEAD says no more than that.
+    /// The URL is not good, or not good any more: Google says 400 where S3 says 403, and to HEAD says no more than
+    /// that.
     pub(crate) fn is_about_url(&self) -> bool {
         matches!(self.status, 401 | 403)
             || self.status == 400 && self.code.as_ref().is_none_or(|code| code == "ExpiredToken")

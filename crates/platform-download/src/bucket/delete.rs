@@ -27,8 +27,8 @@ pub enum Deleted {
 }
 
 impl Bucket {
-    /// Deletes objects, and says of each what became of it, in the order of the keys. One that cannot be deleted does not keep
-    /// the others. Nothing is asked back: [`find`](Self::find) says before what would go.
+    /// Deletes objects, and says of each what became of it, in the order of the keys. One that cannot be deleted does
+    /// not keep the others. Nothing is asked back: [`find`](Self::find) says before what would go.
     pub async fn delete(&self, keys: impl IntoIterator<Item = impl Into<String>>) -> Vec<Deletion> {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
         let deletions = keys.into_iter().map(async |key| {

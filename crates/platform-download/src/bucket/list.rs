@@ -10,7 +10,8 @@ use rusty_s3::actions::list_objects_v2::{ListObjectsContent, ListObjectsV2Respon
 
 use super::{Bucket, BucketError, Refusal};
 
-/// The longest page: a thousand keys of a thousand bytes, each three times as long when it is encoded, and what is said of them.
+/// The longest page: a thousand keys of a thousand bytes, each three times as long when it is encoded, and what is said
+/// of them.
 const PAGE_LIMIT: usize = 8 * 1024 * 1024;
 
 /// An object in a listing.
@@ -48,8 +49,8 @@ struct Listing {
 }
 
 impl Bucket {
-    /// The objects whose keys begin with `prefix`, in the order of their keys; all of them if it is empty. They are fetched page by
-    /// page, as the stream is read.
+    /// The objects whose keys begin with `prefix`, in the order of their keys; all of them if it is empty. They are
+    /// fetched page by page, as the stream is read.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectEntry, BucketError>> {
         let listing = Listing { bucket: self.clone(), prefix: prefix.to_owned(), token: None, is_over: false };
         stream::try_unfold(listing, async |mut listing: Listing| {
@@ -63,8 +64,8 @@ impl Bucket {
         .boxed()
     }
 
-    /// The objects whose keys fit a pattern: `slides/*.svs`, `run-1/**/*.{csv,json}`. `*` and `?` stay within a segment, `**`
-    /// does not; a `\` takes the meaning from the character behind it.
+    /// The objects whose keys fit a pattern: `slides/*.svs`, `run-1/**/*.{csv,json}`. `*` and `?` stay within a
+    /// segment, `**` does not; a `\` takes the meaning from the character behind it.
     ///
     /// # Errors
     ///

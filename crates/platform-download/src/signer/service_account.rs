@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use super::error::Kind;
 use crate::SignError;
 
-/// The key of a service account of Google, which signs URLs for the buckets that the account may use. Its `Debug` shows the
-/// account alone.
+/// The key of a service account of Google, which signs URLs for the buckets that the account may use. Its `Debug` shows
+/// the account alone.
 #[derive(Clone)]
 pub struct ServiceAccountKey {
     client_email: String,
