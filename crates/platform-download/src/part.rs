@@ -43,7 +43,7 @@ pub(crate) enum Opened {
     Part(Box<Part>),
 }
 
-/// A file on its way. Dropped, it stays for later if there is anything in it.
+/// A file on its way. Dropped, it stays for later if any of its pieces is complete, and others are not.
 #[derive(Debug)]
 pub(crate) struct Part {
     places: Places,
@@ -250,10 +250,11 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         let state = self.state();
-        let empty = !state.gone && state.pieces.is_empty();
+        // Without a state beside it, nobody can go on with what is there.
+        let useless = !state.gone && state.log.is_none();
         drop(state);
         // Nobody is there to be told if it cannot be removed; the next one finds it.
-        if empty {
+        if useless {
             let _ = remove(&self.places.part).and_then(|()| remove(&self.places.state));
         }
     }
