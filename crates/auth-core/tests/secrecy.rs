@@ -1,38 +1,19 @@
 //! Canaries: no output of any kind shows a secret. Alone in its process, whose log it reads.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../../../tests/support/log.rs"]
+mod log;
+
 use std::fmt::Debug;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use auth_core::{
     AccessToken, Authority, BasicPolicy, BearerPolicy, Destination, KeyPolicy, SealedToken, Secret, TokenError,
     TokenKey, TokenRequest, TokenSource, async_provider_fn, provider_fn, static_token,
 };
 use platform_testkit::{Answer, ManualClock, RemoteStore, ScriptedProvider};
-use tracing_subscriber::fmt::MakeWriter;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
+use crate::log::Log;
 
 fn canary() -> AccessToken {
     AccessToken::try_from("canary-access")
@@ -97,7 +78,7 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
         shown(&TokenRequest::new()),
         format!("{error} {error:?} {panic} {panic:?}"),
         format!("{:?}", AccessToken::try_from("canary bad").unwrap_err()),
-        String::from_utf8(log.0.lock().unwrap().clone()).unwrap(),
+        log.text(),
     ];
     for output in &outputs {
         assert!(!output.contains("canary"), "{output}");

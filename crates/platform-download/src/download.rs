@@ -21,6 +21,8 @@ const WORKERS: RangeInclusive<usize> = 1..=256;
 const CHUNKS: RangeInclusive<u64> = 64 * 1024..=1 << 30;
 /// The blocks that are written at once, in bytes: the processor's caches hold the largest.
 const BLOCKS: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
+/// So long a block may take to be written that nobody waits for any more.
+const LAST_BLOCK: Duration = Duration::from_millis(500);
 /// A file that is replaced in the storage while it is fetched is begun anew so often.
 const RESTARTS: u32 = 3;
 
@@ -152,9 +154,7 @@ impl Downloader {
         observer: &(dyn Fn(Progress) + Sync),
     ) -> Result<Outcome, DownloadError> {
         let failed = |error| DownloadError::io(&target.path(), error);
-        let place = target.clone();
-        let opened = blocking(move || Ok(Part::open(&place, &expected))).await.map_err(failed)??;
-        let part: Arc<Part> = match opened {
+        let part: Arc<Part> = match open(target, expected).await? {
             Opened::There(digest) => {
                 observer(Progress::Kept(digest.bytes));
                 return Ok(Outcome::there(digest, Verification::Stated));
@@ -165,8 +165,9 @@ impl Downloader {
         if kept > 0 {
             observer(Progress::Kept(kept));
         }
-        let job = Job::new(self, Link::new(source), expected, part.clone(), target, observer);
-        let complete = obtain(&job, target, expected, &part).await?;
+        let link = Link::new(source);
+        let job = Job { downloader: self, link, expected, part: part.clone(), target, observer };
+        let complete = obtain(&job).await?;
         let verification = match (expected.crc32c(), complete.stated) {
             (Some(_), _) => Verification::Stated,
             (None, Some(_)) => Verification::Storage,
@@ -184,13 +185,22 @@ impl Downloader {
     }
 }
 
+/// Looks at what is there. Whoever gave up a download of the same file right before may still be writing its last block.
+async fn open(target: &Target, expected: Expected) -> Result<Opened, DownloadError> {
+    let mut attempts = RetryPolicy::default().with_waits(LAST_BLOCK / 10, LAST_BLOCK).begin();
+    loop {
+        let place = target.clone();
+        let opened = blocking(move || Ok(Part::open(&place, &expected))).await;
+        match opened.map_err(|error| DownloadError::io(&target.path(), error))? {
+            Err(error) if error.is_locked() => attempts.failed(None).await.map_err(|_| error)?,
+            opened => return opened,
+        }
+    }
+}
+
 /// Fetches until all is there and is what it should be. What is not is fetched once more, all of it.
-async fn obtain(
-    job: &Job<'_>,
-    target: &Target,
-    expected: Expected,
-    part: &Arc<Part>,
-) -> Result<Complete, DownloadError> {
+async fn obtain(job: &Job<'_>) -> Result<Complete, DownloadError> {
+    let Job { target, expected, part, .. } = job;
     let (mut restarts, mut corrupt) = (0, false);
     loop {
         let error = match job.attempt().await {

@@ -206,8 +206,7 @@ impl FolderError {
         Self { path: path.to_owned(), kind: FolderKind::Locked, source: None }
     }
 
-    /// The results need more than there is room for.
-    pub fn no_room(path: &Path, needed: u64, room: u64) -> Self {
+    pub(crate) fn no_room(path: &Path, needed: u64, room: u64) -> Self {
         Self { path: path.to_owned(), kind: FolderKind::NoRoom { needed, room }, source: None }
     }
 

@@ -74,26 +74,15 @@ impl Complete {
 
 /// The fetching of one file.
 pub(crate) struct Job<'a> {
-    downloader: &'a Downloader,
-    link: Link<'a>,
-    expected: Expected,
-    part: Arc<Part>,
-    target: &'a Target,
-    observer: &'a (dyn Fn(Progress) + Sync),
+    pub(crate) downloader: &'a Downloader,
+    pub(crate) link: Link<'a>,
+    pub(crate) expected: Expected,
+    pub(crate) part: Arc<Part>,
+    pub(crate) target: &'a Target,
+    pub(crate) observer: &'a (dyn Fn(Progress) + Sync),
 }
 
-impl<'a> Job<'a> {
-    pub(crate) fn new(
-        downloader: &'a Downloader,
-        link: Link<'a>,
-        expected: Expected,
-        part: Arc<Part>,
-        target: &'a Target,
-        observer: &'a (dyn Fn(Progress) + Sync),
-    ) -> Self {
-        Self { downloader, link, expected, part, target, observer }
-    }
-
+impl Job<'_> {
     fn io(&self, error: std::io::Error) -> DownloadError {
         DownloadError::io(&self.target.path(), error)
     }
@@ -285,9 +274,9 @@ impl<'a> Job<'a> {
     }
 
     async fn record(&self, writer: Writer) -> Result<Option<Digest>, Fail> {
+        let (part, era) = (self.part.clone(), writer.era());
         let (piece, digest) = writer.finish().await.map_err(|error| self.io(error))?;
-        let part = self.part.clone();
-        blocking(move || part.record(piece)).await.map_err(|error| self.io(error))?;
+        blocking(move || part.record(era, piece)).await.map_err(|error| self.io(error))?;
         (self.observer)(Progress::Durable(piece.bytes));
         Ok(digest)
     }

@@ -89,14 +89,17 @@ impl ResultFolder {
         Target::within(&self.path, names)
     }
 
-    /// How many bytes there is room for; `None` where the system does not say.
+    /// Whether so many bytes can still be written, as far as the system says.
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: the file system cannot be asked.
-    pub async fn room(&self) -> Result<Option<u64>, FolderError> {
+    /// [`FolderError::is_disk_full`]: they cannot; or the file system cannot be asked.
+    pub async fn check_room(&self, needed: u64) -> Result<(), FolderError> {
         let path = self.path.clone();
-        blocking(move || room(&path)).await.map_err(|error| FolderError::io(&self.path, error))
+        match blocking(move || room(&path)).await.map_err(|error| FolderError::io(&self.path, error))? {
+            Some(room) if room < needed => Err(FolderError::no_room(&self.path, needed, room)),
+            _ => Ok(()),
+        }
     }
 
     /// Creates a subfolder for each of `names`, as [`safe_names`] gives it.

@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,8 +48,15 @@ pub(crate) enum Opened {
 pub(crate) struct Part {
     places: Places,
     file: File,
+    /// Grows whenever what has come is given up, or gets its name. Who writes has come before that, or does not write: its
+    /// caller may be gone long since, as work that blocks goes on when nobody waits for it any more.
+    era: RwLock<u64>,
     state: Mutex<State>,
 }
+
+/// The era of a part in which a writer began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Era(u64);
 
 #[derive(Debug, Default)]
 struct State {
@@ -66,7 +73,7 @@ impl Part {
         let failed = |error| DownloadError::io(&target.path(), error);
         let places = target.prepare().map_err(failed)?;
         let file = lock(&places).map_err(failed)?.ok_or_else(|| DownloadError::locked(&places.target))?;
-        let part = Self { places, file, state: Mutex::default() };
+        let part = Self { places, file, era: RwLock::default(), state: Mutex::default() };
         if let Some(found) = part.found(expected).map_err(failed)? {
             part.discard().map_err(failed)?;
             return Ok(Opened::There(found));
@@ -77,6 +84,24 @@ impl Part {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The era there is now.
+    pub(crate) fn era(&self) -> Era {
+        Era(*self.era.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// As long as this is held, the era goes on; an error if it has ended.
+    fn during(&self, era: Era) -> io::Result<RwLockReadGuard<'_, u64>> {
+        let now = self.era.read().unwrap_or_else(PoisonError::into_inner);
+        if *now == era.0 { Ok(now) } else { Err(io::Error::other("what had come was given up meanwhile")) }
+    }
+
+    /// Waits for those who write, and begins another era: nobody from before writes any more.
+    fn new_era(&self) -> RwLockWriteGuard<'_, u64> {
+        let mut era = self.era.write().unwrap_or_else(PoisonError::into_inner);
+        *era += 1;
+        era
     }
 
     /// The file under its name, if it is what it should be: all of it is read.
@@ -174,12 +199,14 @@ impl Part {
         Ok(())
     }
 
-    pub(crate) fn write(&self, block: &[u8], at: u64) -> io::Result<()> {
+    pub(crate) fn write(&self, era: Era, block: &[u8], at: u64) -> io::Result<()> {
+        let _era = self.during(era)?;
         write_at(&self.file, block, at)
     }
 
     /// A piece has come.
-    pub(crate) fn record(&self, piece: Piece) -> io::Result<()> {
+    pub(crate) fn record(&self, era: Era, piece: Piece) -> io::Result<()> {
+        let _era = self.during(era)?;
         let mut state = self.state();
         let at = state.pieces.partition_point(|other| other.start < piece.start);
         state.pieces.insert(at, piece);
@@ -198,6 +225,7 @@ impl Part {
 
     /// Forgets all that has come.
     pub(crate) fn reset(&self) -> io::Result<()> {
+        let _era = self.new_era();
         *self.state() = State::default();
         remove(&self.places.state)?;
         self.file.set_len(0)
@@ -222,12 +250,14 @@ impl Part {
 
     /// Gives the file its name. It must be on the disk.
     pub(crate) fn publish(&self) -> io::Result<()> {
+        let _era = self.new_era();
         self.state().gone = true;
         self.places.publish()
     }
 
     /// Keeps aside what has come, if anything: it is not what it should be. Where it is.
     pub(crate) fn quarantine(&self) -> io::Result<Option<PathBuf>> {
+        let _era = self.new_era();
         let came = self.file.metadata()?.len() > 0;
         if !came {
             return Ok(None);
@@ -338,4 +368,33 @@ fn write_at(file: &File, mut block: &[u8], mut at: u64) -> io::Result<()> {
 #[cfg(windows)]
 fn read_at(file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, block, at)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn who_began_before_all_was_given_up_writes_nothing_into_what_comes_after() {
+        let folder = TempDir::new().unwrap();
+        let target = Target::within(folder.path(), ["file"]);
+        let Ok(Opened::Part(part)) = Part::open(&target, &Expected::unknown()) else { panic!("nothing is there") };
+        let object = Object { bytes: 8, stated: None, etag: None, generation: None };
+        part.begin(&object).unwrap();
+        let before = part.era();
+        part.write(before, b"old", 0).unwrap();
+        part.reset().unwrap();
+        part.begin(&object).unwrap();
+        let now = part.era();
+        part.write(now, b"new", 0).unwrap();
+        assert!(part.write(before, b"old", 0).is_err());
+        let piece = Piece { start: 0, bytes: 3, crc32c: Crc32c::of(b"old") };
+        assert!(part.record(before, piece).is_err() && part.known().1.is_empty());
+        part.record(now, Piece { crc32c: Crc32c::of(b"new"), ..piece }).unwrap();
+        part.publish().unwrap();
+        assert!(part.write(now, b"late", 0).is_err(), "it has its name, and is what it is");
+        assert_eq!(&fs::read(target.path()).unwrap()[..3], b"new");
+    }
 }

@@ -117,7 +117,7 @@ impl Store {
                 }
                 let mut incoming = Incoming::new(http, source, expected, received, self.retry);
                 self.store(&path, &mut incoming).await?;
-                self.confirm(&path, expected).await?;
+                self.confirm(&path, incoming.crc32c()).await?;
                 Ok(Stored { bytes: incoming.received(), was_there: false })
             };
             let outcome: Result<_, StoreError> = Box::pin(outcome).await;
@@ -175,13 +175,11 @@ impl Store {
     }
 
     /// Whether the bucket has what was stored.
-    async fn confirm(&self, path: &Path, expected: Expected) -> Result<(), StoreError> {
+    async fn confirm(&self, path: &Path, stored: Crc32c) -> Result<(), StoreError> {
         let Some(bucket) = &self.bucket else { return Ok(()) };
         match bucket.state(path.as_ref()).await {
             // Perhaps it is somebody else's by now, so that it is not deleted.
-            Ok(Some(state)) if state.crc32c.zip(expected.crc32c()).is_some_and(|(actual, stated)| actual != stated) => {
-                Err(Kind::Other.into())
-            }
+            Ok(Some(state)) if state.crc32c.is_some_and(|actual| actual != stored) => Err(Kind::Other.into()),
             Err(error) if error.is_denied() => Ok(()),
             state => state.map(drop).map_err(|error| Kind::Store { passes: error.is_transient() }.with(error.into())),
         }

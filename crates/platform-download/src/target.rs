@@ -29,9 +29,19 @@ impl Target {
         self.names.join("/")
     }
 
-    /// How long the file is that is there, if one is.
-    pub fn length(&self) -> Option<u64> {
-        self.path().symlink_metadata().ok().filter(std::fs::Metadata::is_file).map(|found| found.len())
+    /// How many bytes of a file of this length have still to be written, as far as can be known without reading any: none if
+    /// one of this length is there, and not those that have come of it.
+    pub fn missing(&self, bytes: u64) -> u64 {
+        let length = |path: PathBuf, of: fn(&fs::Metadata) -> u64| {
+            path.symlink_metadata().ok().filter(fs::Metadata::is_file).map(|found| of(&found))
+        };
+        if length(self.path(), fs::Metadata::len) == Some(bytes) {
+            return 0;
+        }
+        let Some((name, folders)) = self.names.split_last() else { return bytes };
+        let folder = folders.iter().fold(self.root.clone(), |folder, below| folder.join(below));
+        let part = Places::new(self.path(), folder, name).part;
+        bytes.saturating_sub(length(part, written).unwrap_or_default())
     }
 
     /// Creates the folders of the file. It blocks.
@@ -115,6 +125,21 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// How many bytes of a file lie on the disk: what has not come yet of a part is a hole in it.
+fn written(file: &fs::Metadata) -> u64 {
+    #[cfg(unix)]
+    {
+        // POSIX, `sys/stat.h`: whatever the disk has, these are counted in blocks of 512 bytes here.
+        std::os::unix::fs::MetadataExt::blocks(file).saturating_mul(512)
+    }
+    #[cfg(not(unix))]
+    {
+        // It may be all holes.
+        let _ = file;
+        0
+    }
+}
+
 /// How many bytes can still be written into a folder; `None` where the system does not say.
 pub(crate) fn room(folder: &Path) -> io::Result<Option<u64>> {
     #[cfg(unix)]
@@ -126,5 +151,31 @@ pub(crate) fn room(folder: &Path) -> io::Result<Option<u64>> {
     {
         let _ = folder;
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn what_has_come_needs_no_room_and_a_hole_does() {
+        const MIB: u64 = 1024 * 1024;
+        let folder = TempDir::new().unwrap();
+        let target = Target::within(folder.path(), ["item", "file"]);
+        assert_eq!(target.missing(8 * MIB), 8 * MIB);
+        let places = target.prepare().unwrap();
+        let mut part = File::create(&places.part).unwrap();
+        part.write_all(&vec![7; 3 << 20]).unwrap();
+        part.set_len(8 * MIB).unwrap();
+        part.sync_all().unwrap();
+        let left = target.missing(8 * MIB);
+        assert!((4 * MIB..=5 * MIB).contains(&left), "{left}");
+        places.publish().unwrap();
+        assert_eq!((target.missing(8 * MIB), target.missing(9 * MIB)), (0, 9 * MIB));
     }
 }

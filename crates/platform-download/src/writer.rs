@@ -6,7 +6,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::Crc32c;
 use crate::digest::{Digest, Running};
-use crate::part::Part;
+use crate::part::{Era, Part};
 use crate::plan::Piece;
 
 /// Writes bytes one after the other into a part of a file, and computes their checksum while the processor has them at
@@ -14,6 +14,7 @@ use crate::plan::Piece;
 #[derive(Debug)]
 pub(crate) struct Writer {
     part: Arc<Part>,
+    era: Era,
     start: u64,
     /// How far it is, with what is being written.
     at: u64,
@@ -33,17 +34,23 @@ impl Writer {
     /// Writes from `start` on; `whole` if that is to be all of the file.
     pub(crate) fn new(part: Arc<Part>, start: u64, whole: bool) -> Self {
         let sums = if whole { Sums::Whole(Box::default()) } else { Sums::Piece(Crc32c::default()) };
-        Self { part, start, at: start, sums: Some(sums), pending: None }
+        let era = part.era();
+        Self { part, era, start, at: start, sums: Some(sums), pending: None }
     }
 
     pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
+    /// The era of the part that it writes in.
+    pub(crate) fn era(&self) -> Era {
+        self.era
+    }
+
     /// Waits until the block before is written, and begins with this one.
     pub(crate) async fn write(&mut self, pieces: Vec<Bytes>) -> io::Result<()> {
         let mut sums = self.settle().await?;
-        let (part, mut at) = (self.part.clone(), self.at);
+        let (part, era, mut at) = (self.part.clone(), self.era, self.at);
         self.at += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         self.pending = Some(spawn_blocking(move || {
             for piece in pieces {
@@ -51,7 +58,7 @@ impl Writer {
                     Sums::Piece(crc32c) => *crc32c = crc32c.append(&piece),
                     Sums::Whole(running) => running.update(&piece),
                 }
-                part.write(&piece, at)?;
+                part.write(era, &piece, at)?;
                 at += piece.len() as u64;
             }
             Ok(sums)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use platform_api::models::{ArtifactOutput, Item, ItemId, Run};
-use platform_download::{Downloader, FolderError, Meter, Queue, ResultFolder};
+use platform_download::{Downloader, Meter, Queue, ResultFolder};
 
 use crate::run::poll::{Poll, Snapshot};
 use crate::{Error, ItemOutcome, RunHandle};
@@ -19,7 +19,7 @@ use artifact::{Fetched, Planned, fetch};
 use layout::Names;
 
 pub use layout::Layout;
-pub use report::{ArtifactReport, Event, FileEvent, FileProgress, ItemReport, RunReport};
+pub use report::{ArtifactReport, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
 pub use selection::Selection;
 
 /// The keys under which artifacts state their checksum.
@@ -149,7 +149,7 @@ impl RunDownload {
                     let first = plan.about.is_none();
                     let new = self.plan(&mut plan, &snapshot, &meter);
                     if first {
-                        self.check_room(&plan).await?;
+                        self.folder.check_room(plan.queue.iter().map(Planned::missing).sum()).await?;
                     }
                     poll.learn(new);
                     asked.set(poll.clone().ask(plan.seen.len()));
@@ -209,15 +209,6 @@ impl RunDownload {
         }
         plan.report.items.push(report);
         (self.observer)(Event::Planned { files, bytes });
-    }
-
-    /// Whether there is room for what is waiting, apart from what is there.
-    async fn check_room(&self, plan: &Plan) -> Result<(), Error> {
-        let needed = plan.queue.iter().map(Planned::needed).sum();
-        match self.folder.room().await? {
-            Some(room) if room < needed => Err(FolderError::no_room(self.folder.path(), needed, room).into()),
-            _ => Ok(()),
-        }
     }
 
     async fn record(&mut self, fetched: Fetched, plan: &mut Plan) {

@@ -53,7 +53,7 @@ pub use client::{BuildError, Client, ClientBuilder};
 pub use documents::Documents;
 #[cfg(feature = "download")]
 pub use download::{
-    ArtifactReport, Event, FileEvent, FileProgress, ItemReport, Layout, RunDownload, RunReport, Selection,
+    ArtifactReport, Event, FileEvent, FileProgress, FileStep, ItemReport, Layout, RunDownload, RunReport, Selection,
 };
 pub use error::{Error, UncertainSubmission};
 pub use health::Health;

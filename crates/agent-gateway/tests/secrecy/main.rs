@@ -6,6 +6,8 @@
 mod authority;
 #[path = "../servers/lab.rs"]
 mod lab;
+#[path = "../../../../tests/support/log.rs"]
+mod log;
 #[path = "../servers/mcp.rs"]
 mod mcp;
 #[path = "../../../../tests/support/needs.rs"]
@@ -15,38 +17,13 @@ mod packages;
 #[path = "../../../../tests/support/provider.rs"]
 mod provider;
 
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_gateway::{Principal, ToolFilter, User};
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::lab::{Lab, all_tools, object, tool};
-
-/// Where everything is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
+use crate::log::Log;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_key_no_assertion_and_no_token_is_logged_or_shown() {
@@ -58,7 +35,7 @@ async fn no_key_no_assertion_and_no_token_is_logged_or_shown() {
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let Some((mut shown, secrets)) = everything().await else { return };
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("/v1/mcp/orders/tenant-1 status=200"), "the log is that of the calls");
     shown.push(log);
     for secret in secrets {

@@ -1,16 +1,17 @@
 //! The log of this process.
 
-use std::io::{self, Write};
+#[path = "../../../../tests/support/log.rs"]
+mod shared;
+
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 /// All that this process logs. There is one, and it is there before the first store: a log of one
 /// thread would miss what another thread has logged first.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(shared::Log);
 
 impl Log {
     pub(crate) fn of_this_process() -> &'static Self {
@@ -18,7 +19,7 @@ impl Log {
         LOG.get_or_init(|| {
             let log = Self::default();
             let ours = EnvFilter::new("auth_core=trace,auth_http=trace,auth_oauth=trace");
-            tracing_subscriber::fmt().with_env_filter(ours).with_ansi(false).with_writer(log.clone()).init();
+            tracing_subscriber::fmt().with_env_filter(ours).with_ansi(false).with_writer(log.0.clone()).init();
             log
         })
     }
@@ -36,25 +37,6 @@ impl Log {
     }
 
     pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
+        self.0.text()
     }
 }

@@ -11,6 +11,8 @@ mod entries;
 mod fleet;
 mod lab;
 mod leases;
+#[path = "../../../../tests/support/log.rs"]
+mod log;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
 mod outage;

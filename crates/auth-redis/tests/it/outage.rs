@@ -1,55 +1,26 @@
 //! One process, and a Redis that goes and comes.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::{AsyncTokenCache, SystemClock, TokenSource};
 use auth_redis::{CacheError, RedisTokenCache};
 use platform_testkit::ScriptedProvider;
 use tokio::time::Instant;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::lab::{cache, key, patient, sealing_key, token};
+use crate::log::Log;
 use crate::redis_server::{PATIENCE, Redis};
 
-/// What is logged on one thread.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    fn count(&self, text: &str) -> usize {
-        self.text().lines().filter(|line| line.contains(text)).count()
-    }
-
-    /// Logs what is done on this thread while the guard lives.
-    pub(crate) fn listen(&self, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
-        let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(self.clone());
-        tracing::subscriber::set_default(subscriber.finish())
-    }
+/// How many lines of a log say `text`.
+fn count(log: &Log, text: &str) -> usize {
+    log.text().lines().filter(|line| line.contains(text)).count()
 }
 
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
+/// Logs what is done on this thread while the guard lives.
+pub(crate) fn listen(log: &Log, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(log.clone());
+    tracing::subscriber::set_default(subscriber.finish())
 }
 
 /// Waits until the cache answers.
@@ -65,7 +36,7 @@ async fn back(cache: &RedisTokenCache) {
 async fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
     let Some(mut redis) = Redis::start() else { return };
     let log = Log::default();
-    let _listening = log.listen(tracing::Level::WARN);
+    let _listening = listen(&log, tracing::Level::WARN);
     let cache = Arc::new(cache(&redis.url()).await);
     let provider = Arc::new(ScriptedProvider::new(Arc::new(SystemClock)));
     let source = TokenSource::builder(key(), provider.clone())
@@ -79,17 +50,17 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
         source.token().await.unwrap();
     }
     assert_eq!(provider.calls().len(), 21, "without a copy, each request has a call of its own");
-    assert_eq!(log.count("the token cache fails"), 1, "{}", log.text());
+    assert_eq!(count(&log, "the token cache fails"), 1, "{}", log.text());
     let server = format!("redis://127.0.0.1:{}", redis.port);
     assert!(log.text().contains(&server), "it says which: {}", log.text());
-    assert_eq!(log.count("answers again"), 0);
+    assert_eq!(count(&log, "answers again"), 0);
     redis.restart();
     back(&cache).await;
     for _ in 0..20 {
         source.token().await.unwrap();
     }
     assert_eq!(provider.calls().len(), 22, "Redis had forgotten the token, and has it again");
-    assert_eq!((log.count("the token cache fails"), log.count("answers again")), (1, 1), "{}", log.text());
+    assert_eq!((count(&log, "the token cache fails"), count(&log, "answers again")), (1, 1), "{}", log.text());
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use auth_core::{AsyncTokenCache, RefreshLease, Secret, TokenKey, TokenRequest, T
 use auth_redis::{RedisTokenCache, SealingKey};
 
 use crate::lab::{key, leading, patient, token};
-use crate::outage::Log;
+use crate::log::Log;
+use crate::outage::listen;
 use crate::redis_server::{PATIENCE, Redis};
 
 const ACCESS: &str = "canary-of-an-access-token";
@@ -61,7 +62,7 @@ async fn use_all_of(cache: &RedisTokenCache) {
 async fn neither_redis_nor_the_log_shows_a_token_or_a_secret() {
     let Some(redis) = Redis::start() else { return };
     let log = Log::default();
-    let _listening = log.listen(tracing::Level::TRACE);
+    let _listening = listen(&log, tracing::Level::TRACE);
     let mut monitor = redis.cli().arg("monitor").stdout(Stdio::piped()).spawn().unwrap();
     let output = BufReader::new(monitor.stdout.take().unwrap());
     let (say, said) = channel();

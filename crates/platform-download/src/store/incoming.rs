@@ -4,6 +4,7 @@ use auth_http::{HttpClient, Request, Response};
 use bytes::{Bytes, BytesMut};
 
 use super::error::{Kind, StoreError};
+use crate::answer::{Answer, Validator};
 use crate::bucket::Refusal;
 use crate::retry::{Attempts, RetryPolicy};
 use crate::{Crc32c, Expected, Source};
@@ -19,32 +20,13 @@ pub(super) struct Incoming<'a> {
     /// The answer that is being read, unless none was asked for, or it broke off.
     response: Option<Response>,
     /// What the object was at first.
-    version: Option<Version>,
+    version: Option<Validator>,
     bytes: u64,
     crc32c: Crc32c,
     retry: RetryPolicy,
     /// Those since the last byte came.
     attempts: Attempts,
     is_over: bool,
-}
-
-/// By what an object is known to be the same.
-#[derive(Clone, PartialEq, Eq)]
-struct Version {
-    etag: Option<String>,
-    generation: Option<String>,
-}
-
-impl Version {
-    fn of(response: &Response) -> Self {
-        let text = |name| response.header(name).map(str::to_owned);
-        Self { etag: text("etag"), generation: text("x-goog-generation") }
-    }
-
-    /// Without a word about it, nothing can be known to be the same.
-    fn is_known(&self) -> bool {
-        self.etag.is_some() || self.generation.is_some()
-    }
 }
 
 impl<'a> Incoming<'a> {
@@ -80,6 +62,11 @@ impl<'a> Incoming<'a> {
         self.bytes
     }
 
+    /// The checksum of what has come.
+    pub(super) fn crc32c(&self) -> Crc32c {
+        self.crc32c
+    }
+
     /// The next part. Only the last has less than all of the bytes of one.
     pub(super) async fn part(&mut self) -> Result<Bytes, StoreError> {
         let mut part = BytesMut::new();
@@ -108,7 +95,8 @@ impl<'a> Incoming<'a> {
 
     /// Lets the rest be asked for, or fails if nobody would know that it is the rest of the same.
     async fn resume(&mut self, failure: Result<Option<Bytes>, StoreError>) -> Result<(), StoreError> {
-        let is_known = self.version.as_ref().is_some_and(Version::is_known);
+        // Without a word about it, nothing can be known to be the same.
+        let is_known = self.version.as_ref().is_some_and(|version| !version.is_empty());
         let is_same = !matches!(&failure, Err(error) if error.is_replaced());
         if is_known && is_same && self.attempts.again(&failure).await {
             self.response = None;
@@ -135,14 +123,18 @@ impl<'a> Incoming<'a> {
             request = request.with_header("range", format!("bytes={}-", self.bytes));
         }
         let response = self.http.send(request).await.map_err(StoreError::http)?;
-        let version = Version::of(&response);
-        match (response.status(), &self.version) {
-            (200, None) => self.version = Some(version),
+        let start = (self.bytes > 0).then_some(self.bytes);
+        match Answer::of(&response, start) {
+            Answer::Whole { validator, .. } if self.version.is_none() => self.version = Some(validator),
             // Nothing had come of it yet.
-            (200, Some(known)) if self.bytes == 0 && *known == version => {}
-            (206, Some(known)) if *known == version && starts_at(&response, self.bytes) => {}
-            (200 | 206 | 416, _) => return Err(Kind::Replaced.into()),
-            _ => return Err(Kind::Refused(Refusal::read(response).await).into()),
+            Answer::Whole { validator, .. } if start.is_none() && self.version.as_ref() == Some(&validator) => {}
+            Answer::Part { validator, .. } if self.version.as_ref() == Some(&validator) => {}
+            Answer::Whole { .. } | Answer::Part { .. } | Answer::Beyond { .. } | Answer::Malformed(_) => {
+                return Err(Kind::Replaced.into());
+            }
+            Answer::Refused(_) | Answer::Unavailable { .. } | Answer::Failed(_) => {
+                return Err(Kind::Refused(Refusal::read(response).await).into());
+            }
         }
         Ok(response)
     }
@@ -158,10 +150,4 @@ impl<'a> Incoming<'a> {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether the answer begins with this byte (RFC 9110, section 14.4).
-fn starts_at(response: &Response, byte: u64) -> bool {
-    let range = response.header("content-range").and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
-    range.and_then(|(first, _)| first.parse().ok()) == Some(byte)
 }

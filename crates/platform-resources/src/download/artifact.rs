@@ -7,7 +7,7 @@ use platform_api::models::{ArtifactId, Item, OutputArtifact, Run};
 use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, SignedUrl, Source, Target};
 use tokio::time::Instant;
 
-use super::report::{FileEvent, FileProgress};
+use super::report::{FileEvent, FileProgress, FileStep};
 use super::{ArtifactReport, Event};
 use crate::RunHandle;
 
@@ -75,10 +75,9 @@ impl Planned {
         Ok(Self { item: index, id, external_id, name: artifact.name.clone(), expected, target })
     }
 
-    /// How many bytes have to be written at most, as far as is known without reading any.
-    pub(super) fn needed(&self) -> u64 {
-        let bytes = self.expected.bytes().unwrap_or_default();
-        if self.target.length() == Some(bytes) { 0 } else { bytes }
+    /// How many bytes have still to be written, as far as is known without reading any.
+    pub(super) fn missing(&self) -> u64 {
+        self.expected.bytes().map_or(0, |bytes| self.target.missing(bytes))
     }
 }
 
@@ -143,7 +142,7 @@ pub(super) async fn fetch(
     };
     let outcome = downloader.fetch(&ArtifactSource { run, id }, expected, &target, &hear).await;
     let mut about = heard.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0;
-    about.progress.ended = Some(outcome.as_ref().ok().map(|outcome| outcome.verification));
+    about.progress.step = outcome.as_ref().map_or(FileStep::Failed, |outcome| FileStep::InPlace(outcome.verification));
     match &outcome {
         Ok(outcome) => {
             about.bytes = Some(outcome.bytes);

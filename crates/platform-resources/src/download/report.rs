@@ -54,8 +54,21 @@ pub struct FileProgress {
     pub received: u64,
     /// The bytes that stay, whatever becomes of this process; with those of earlier calls.
     pub durable: u64,
-    /// Whether it has ended: with a file in its place, and what that was compared with, or without (`Some(None)`).
-    pub ended: Option<Option<Verification>>,
+    /// What is being done, or was.
+    pub step: FileStep,
+}
+
+/// What is being done with one file, or was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileStep {
+    /// It is looked at, or fetched.
+    #[default]
+    Fetching,
+    /// It is in its place, and was compared with that.
+    InPlace(Verification),
+    /// It could not be had.
+    Failed,
 }
 
 impl FileProgress {

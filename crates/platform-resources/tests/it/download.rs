@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crc::{CRC_32_ISCSI, Crc};
 use platform_download::Crc32c;
-use platform_resources::{Event, ItemOutcome, ResultFolder, RunReport, Verification};
+use platform_resources::{Event, FileStep, ItemOutcome, ResultFolder, RunReport, Verification};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wiremock::matchers::path;
@@ -63,8 +63,7 @@ async fn results_lie_by_item_and_artifact_and_are_what_the_manifest_says() {
     let bytes = report.items.iter().map(platform_resources::ItemReport::bytes).sum::<u64>();
     assert_eq!([totals.bytes, totals.received, totals.durable, totals.verified, planned], [bytes; 5]);
     assert_eq!((totals.files, totals.files_done), (9, 9));
-    let ended =
-        |event: &&Event| matches!(event, Event::File(file) if file.progress.ended == Some(Some(Verification::Stated)));
+    let ended = |event: &&Event| matches!(event, Event::File(file) if file.progress.step == FileStep::InPlace(Verification::Stated));
     assert_eq!(events.iter().filter(ended).count(), 9);
     assert_eq!(
         events.iter().rfind(|event| matches!(event, Event::Items { .. })),
@@ -282,7 +281,7 @@ async fn a_slow_answer_about_the_run_does_not_hold_up_its_downloads() {
     let results = ResultFolder::open(folder.path()).await.unwrap();
     let notify = released.clone();
     let download = scripted(&server.uri()).run("run").download(results).with_observer(move |event| {
-        if matches!(event, Event::File(file) if file.progress.ended.is_some()) {
+        if matches!(event, Event::File(file) if file.progress.step != FileStep::Fetching) {
             done.fetch_add(1, Ordering::SeqCst);
             notify.notify_one();
         }

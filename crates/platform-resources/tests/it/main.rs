@@ -8,6 +8,8 @@ mod download;
 mod faults;
 mod lab;
 mod lists;
+#[path = "../../../../tests/support/log.rs"]
+mod log;
 mod login;
 #[cfg(unix)]
 #[path = "../../../../tests/support/needs.rs"]

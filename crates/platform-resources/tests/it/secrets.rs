@@ -1,42 +1,17 @@
 //! What is logged on the way of a whole run, by the crates of this project.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::lab::Lab;
-
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
+use crate::log::Log;
 
 #[tokio::test]
 async fn no_log_line_of_a_whole_run_shows_a_secret() {
-    let captured = Captured::default();
+    let log = Log::default();
     let ours = "auth_core,auth_http,auth_oauth,platform_api,platform_download,platform_emulator,platform_resources";
     let filter = EnvFilter::new(ours.split(',').map(|name| format!("{name}=trace")).collect::<Vec<_>>().join(","));
     // For the whole process: what other tests log meanwhile must hold no secret either.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(captured.clone()).with_ansi(false).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).with_ansi(false).init();
     let lab = Lab::open().await;
     let organization = lab.client.me().await.unwrap().organization;
     let token = lab.tokens.token().await.unwrap();
@@ -49,7 +24,7 @@ async fn no_log_line_of_a_whole_run_shows_a_secret() {
     lab.emulator.control().unwrap().inject(&away).await.unwrap();
     lab.client.clone().nocache().me().await.unwrap();
 
-    let logged = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(
         logged.contains("/oauth/token") && logged.contains("storage"),
         "there is something to look through: {logged}"
