@@ -316,6 +316,8 @@ impl Job<'_> {
                 Ok(response) => response,
                 Err(error) if error.is_broken() && !error.is_untrusted() => {
                     self.again(attempts, DownloadError::http(&file, error), None).await?;
+                    // A URL may end while it is waited for; only one that is refused as soon as it is made is not renewed.
+                    refused = None;
                     continue;
                 }
                 Err(error) => return Err(DownloadError::http(&file, error).into()),
@@ -330,6 +332,7 @@ impl Job<'_> {
                 Answer::Unavailable { status, after } => {
                     drop(response);
                     self.again(attempts, DownloadError::answered(&file, status), after).await?;
+                    refused = None;
                 }
                 Answer::Malformed(what) => {
                     drop(response);

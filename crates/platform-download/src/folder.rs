@@ -106,14 +106,16 @@ impl ResultFolder {
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: one cannot be created.
+    /// [`FolderError`]: one cannot be created, or is a symbolic link, which could lead anywhere.
     pub async fn reserve(&self, names: &[&str]) -> Result<(), FolderError> {
         let names: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
-        let folders: Vec<_> = safe_names(&names).into_iter().map(|name| self.path.join(name)).collect();
+        let targets: Vec<_> =
+            safe_names(&names).into_iter().map(|name| self.target([name, "file".to_owned()])).collect();
         let create = move || {
-            for folder in folders {
-                if let Err(error) = fs::create_dir_all(&folder).and_then(|()| probe(&folder)) {
-                    return Ok(Err(FolderError::io(&folder, error)));
+            for target in targets {
+                if let Err(error) = target.prepare().and_then(|places| probe(&places.folder)) {
+                    let path = target.path();
+                    return Ok(Err(FolderError::io(path.parent().unwrap_or(&path), error)));
                 }
             }
             Ok(Ok(()))

@@ -76,6 +76,18 @@ async fn a_url_that_ends_in_the_middle_is_renewed_once_and_all_bytes_stay() {
     assert_eq!(fs::read(&place.file).unwrap(), content);
     assert_eq!((source.asked(), place.heard()), (2, [0, SIZE as u64, SIZE as u64, 0]));
 
+    // It ends once more while a storage at fault is waited for.
+    let away = Effect::Status { status: 503, body: None };
+    for fault in [
+        on_files(Effect::ExpiredSignature).times(1),
+        on_files(away).after(1).times(1),
+        on_files(Effect::ExpiredSignature).after(2).times(1),
+    ] {
+        storage.control.inject(&fault).await.unwrap();
+    }
+    let downloader = builder().with_workers(1).build().unwrap();
+    Place::new().fetch_by(&downloader, &source, expected(&content)).await.unwrap();
+
     storage.control.inject(&on_files(Effect::ExpiredSignature)).await.unwrap();
     let error = Place::new().fetch(&source, expected(&content)).await.unwrap_err();
     assert!(error.status() == Some(400) && error.to_string().contains("refuses its URL"), "{error}");

@@ -125,6 +125,15 @@ async fn names_that_cannot_be_folders_are_found_out_beforehand() {
     assert!(folder.path().join("%2E.%2Fother").is_dir() && folder.path().join("%6Danifest.jsonl").is_dir());
     let error = results.reserve(&["taken"]).await.unwrap_err().to_string();
     assert!(error.contains("taken"), "{error}");
+    #[cfg(unix)]
+    {
+        let outside = TempDir::new().unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("linked")).unwrap();
+        let before = fs::metadata(outside.path()).unwrap().modified().unwrap();
+        let error = results.reserve(&["linked"]).await.unwrap_err();
+        assert!(format!("{error:?}").contains("symbolic link") && error.to_string().contains("linked"), "{error}");
+        assert_eq!(fs::metadata(outside.path()).unwrap().modified().unwrap(), before, "nothing was tried there");
+    }
     results.reserve(&["A.tiff", "a.tiff"]).await.unwrap();
     let apart = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(apart.filter(|name| name.to_lowercase().starts_with("a.tiff%~")).count(), 2);
