@@ -12,6 +12,8 @@ mod interrupt;
 mod login;
 mod networks;
 mod other_provider;
+mod results;
+mod shell;
 mod slides;
 
 #[cfg(target_os = "linux")]

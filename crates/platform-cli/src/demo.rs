@@ -3,27 +3,27 @@
 
 mod progress;
 mod slides;
-mod summary;
 mod user;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use auth_core::{Clock, SystemClock, TokenSource};
 use auth_http::HttpClient;
 use auth_oauth::{DeviceLogin, Endpoints, JwtVerifier, OAuthClient};
 use clap::Args;
 use futures_util::TryStreamExt;
-use platform_download::{Bucket, DownloadError, FolderError, ResultFolder, SignError, UploadFile, Uploader};
+use platform_download::{Bucket, FolderError, ResultFolder, SignError, UploadFile, Uploader};
 use platform_emulator::{AUDIENCE, DEVICE_CLIENT_ID, Emulator};
 use platform_resources::models::{
     ApplicationId, ApplicationVersion, InputArtifactSubmission, ItemSubmission, RunSubmission,
 };
-use platform_resources::{Client, RunReport, Settings, validate};
+use platform_resources::{Client, Settings, validate};
 
 use crate::exit::Failure;
+use crate::output::Output;
+use crate::results;
 use progress::Progress;
 use slides::Slide;
 
@@ -39,8 +39,8 @@ pub(crate) struct Arguments {
     output: PathBuf,
 }
 
-pub(crate) async fn run(arguments: Arguments, verbose: bool) -> Result<(), Failure> {
-    let progress = Progress::new(verbose);
+pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
+    let progress = Progress::new(output.has_bars());
     let results = open_results(&arguments.output).await?;
 
     let emulator = Emulator::start().await.context("the emulator could not be started")?;
@@ -69,13 +69,7 @@ pub(crate) async fn run(arguments: Arguments, verbose: bool) -> Result<(), Failu
     let bars = progress.follow();
     let report = run.download(results).with_observer(move |event| bars.show(&event)).follow().await?;
     progress.step(8, &format!("run {} has ended", run.id()));
-    let printed = summary::print(&report, &arguments.output);
-    judge(&report)?;
-    match printed {
-        // Who closed the pipe early has what he wanted.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => Ok(printed.context("the summary could not be written to stdout")?),
-    }
+    results::print(&report, &arguments.output, output)
 }
 
 /// Opens the folder for the results: what is wrong with it shows before anything is uploaded or billed.
@@ -156,19 +150,4 @@ async fn upload_all(bucket: &Bucket, slides: &[Slide], progress: &Progress) -> R
     bar.finish_and_clear();
     progress.step(5, &format!("{} slides uploaded, {bytes} bytes", slides.len()));
     Ok(())
-}
-
-/// Whether all of it went well; if not, whether the fault is on this side.
-fn judge(report: &RunReport) -> Result<(), Failure> {
-    let errors: Vec<_> = report.failures().filter_map(|error| error.downcast_ref::<DownloadError>()).collect();
-    let no_room = |error: &FolderError| error.is_disk_full();
-    if report.is_complete() {
-        Ok(())
-    } else if errors.iter().any(|error| error.is_disk_full()) || report.manifest.as_ref().is_err_and(no_room) {
-        Err(anyhow!("the disk is full: make room and call again, it goes on from here").into())
-    } else if errors.iter().any(|error| error.is_local()) || report.manifest.is_err() {
-        Err(anyhow!("some results could not be written").into())
-    } else {
-        Err(Failure::incomplete(anyhow!("some items or artifacts failed")))
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::exit::Failure;
+use crate::output::print;
 use crate::signals::Signals;
 
 #[derive(Args)]
@@ -78,7 +79,7 @@ pub(crate) async fn run(arguments: Arguments, signals: Signals) -> Result<(), Fa
             } else {
                 ready(&emulator, &variables).to_string()
             };
-            writeln!(io::stdout(), "{ready}").context("nobody reads the ready line")?;
+            print(ready)?;
             signals.end(std::future::pending()).await
         }
     }

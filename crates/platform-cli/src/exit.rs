@@ -5,29 +5,122 @@ use std::io::{self, Write};
 use std::process::{ExitCode, ExitStatus};
 
 use platform_resources::Error;
+use serde_json::json;
 
+use crate::output::Format;
 use crate::shown::shown;
 
-/// Why the command did not do what it was asked for. The codes are those that `--help` names.
+/// Why the command did not do what it was asked for.
+#[derive(Debug)]
 pub(crate) struct Failure {
-    code: u8,
+    kind: Kind,
     error: Option<anyhow::Error>,
 }
 
+/// The kinds of failures, each with its exit code and the name that it has in JSON; `docs/cli.md` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Failed,
+    Unreachable,
+    TimeOut,
+    Uncertain,
+    BadInput,
+    NotFound,
+    Unhealthy,
+    Conflict,
+    LoginRequired,
+    Forbidden,
+    Quota,
+    Incomplete,
+    /// The code of a command that was run, or of one that a signal ended.
+    Code(u8),
+}
+
+impl Kind {
+    fn of(error: &anyhow::Error) -> Self {
+        let Some(error) = error.downcast_ref::<Error>() else { return Self::Failed };
+        let api = |is: fn(&platform_api::ApiError) -> bool| error.api().is_some_and(is);
+        let refused = error.api().and_then(platform_api::ApiError::status);
+        match error {
+            _ if error.is_login_required() => Self::LoginRequired,
+            _ if error.is_submission_uncertain() => Self::Uncertain,
+            _ if error.is_unfinished() => Self::TimeOut,
+            _ if error.is_conflict() => Self::Conflict,
+            _ if error.is_not_found() || api(platform_api::ApiError::is_gone) => Self::NotFound,
+            _ if !error.problems().is_empty() => Self::BadInput,
+            _ if api(platform_api::ApiError::is_bad_request) || api(platform_api::ApiError::is_validation) => {
+                Self::BadInput
+            }
+            _ if api(platform_api::ApiError::is_forbidden) => Self::Forbidden,
+            _ if api(platform_api::ApiError::is_quota_exceeded) => Self::Quota,
+            _ if api(platform_api::ApiError::is_transient) && refused.is_none() => Self::Unreachable,
+            _ => Self::Failed,
+        }
+    }
+
+    /// Its name in JSON, its exit code, and what to do next.
+    fn described(self) -> (&'static str, u8, Option<&'static str>) {
+        match self {
+            Self::Failed => ("failure", 1, None),
+            Self::Unreachable => ("unreachable", 1, Some("`aignostics auth doctor` says what does not answer")),
+            Self::TimeOut => ("time_out", 1, Some("call again to go on; --timeout gives it more time")),
+            Self::Uncertain => {
+                ("uncertain", 1, Some("look with `aignostics run list` before it is submitted again: it may be billed"))
+            }
+            Self::BadInput => ("bad_input", 2, None),
+            Self::NotFound => ("not_found", 2, None),
+            Self::Unhealthy => ("unhealthy", 2, None),
+            Self::Conflict => ("conflict", 3, Some("read it again, and change what is there now")),
+            Self::LoginRequired => ("login_required", 4, Some("log in with `aignostics user login`")),
+            Self::Forbidden => ("forbidden", 4, Some("`aignostics user whoami` says who is logged in")),
+            Self::Quota => ("quota_exceeded", 5, Some("submit fewer slides, or ask for a larger quota")),
+            Self::Incomplete => ("incomplete", 6, None),
+            Self::Code(code) => ("interrupted", code, None),
+        }
+    }
+}
+
 impl Failure {
+    fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
+        Self { kind, error: Some(error.into()) }
+    }
+
     /// What the user gave cannot be used.
     pub(crate) fn bad_input(error: impl Into<anyhow::Error>) -> Self {
-        Self { code: 2, error: Some(error.into()) }
+        Self::new(Kind::BadInput, error)
+    }
+
+    /// There is nothing of the name that the user gave.
+    pub(crate) fn not_found(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Kind::NotFound, error)
+    }
+
+    /// The platform is not well.
+    pub(crate) fn unhealthy(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(Kind::Unhealthy, error)
     }
 
     /// The work was done, but not all of it succeeded.
     pub(crate) fn incomplete(error: anyhow::Error) -> Self {
-        Self { code: 6, error: Some(error) }
+        Self::new(Kind::Incomplete, error)
+    }
+
+    /// The time of the command was over before its work was.
+    pub(crate) fn time_out(error: anyhow::Error) -> Self {
+        Self::new(Kind::TimeOut, error)
     }
 
     /// A signal ended the command.
     pub(crate) fn signal(number: u8) -> Self {
-        Self { code: 128 + number, error: None }
+        Self { kind: Kind::Code(128 + number), error: None }
+    }
+
+    /// What is printed could not be. Whoever closed the pipe early has what he wanted.
+    pub(crate) fn unprinted(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { kind: Kind::Code(0), error: None },
+            _ => Self::new(Kind::Failed, anyhow::Error::from(error).context("stdout cannot be written to")),
+        }
     }
 
     /// A command that was to be run ended so; what there is to say it has said itself.
@@ -37,26 +130,44 @@ impl Failure {
         #[cfg(not(unix))]
         let signal = None::<i32>;
         let code = status.code().or_else(|| signal.map(|number| 128 + number)).unwrap_or(1);
-        Self { code: u8::try_from(code).unwrap_or(1), error: None }
+        Self { kind: Kind::Code(u8::try_from(code).unwrap_or(1)), error: None }
     }
 
     /// A command that was to be run could not be: 127 if there is none of this name, 126 otherwise, as shells say it.
     pub(crate) fn not_started(error: io::Error, program: &OsStr) -> Self {
         let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
         let error = anyhow::Error::from(error).context(format!("{} cannot be run", program.to_string_lossy()));
-        Self { code, error: Some(error) }
+        Self::new(Kind::Code(code), error)
     }
 
-    /// Says on stderr what happened and why.
-    pub(crate) fn report(self) -> ExitCode {
+    /// The same, said of something.
+    pub(crate) fn context(self, about: impl std::fmt::Display + Send + Sync + 'static) -> Self {
+        Self { error: self.error.map(|error| error.context(about)), ..self }
+    }
+
+    /// Says on stderr what happened and why: for people, or as one JSON object.
+    pub(crate) fn report(self, format: Format) -> ExitCode {
+        let (name, code, remedy) = self.kind.described();
         if let Some(error) = self.error {
-            let mut lines = vec![format!("error: {}", shown(&error))];
-            lines.extend(details(&error).map(|detail| format!("  {}", shown(detail))));
-            lines.extend(error.chain().skip(1).map(|cause| format!("  cause: {}", shown(cause))));
+            let details: Vec<_> = details(&error).collect();
+            let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
+            let text = if format == Format::Table {
+                let mut lines = vec![format!("error: {}", shown(&error))];
+                lines.extend(details.iter().map(|detail| format!("  {}", shown(detail))));
+                lines.extend(causes.iter().map(|cause| format!("  cause: {}", shown(cause))));
+                lines.extend(remedy.map(|remedy| format!("  to do: {remedy}")));
+                lines.join("\n")
+            } else {
+                let error = json!({
+                    "kind": name, "message": error.to_string(), "details": details, "causes": causes,
+                    "remedy": remedy, "exit_code": code,
+                });
+                json!({ "error": error }).to_string()
+            };
             // There is nobody to tell that stderr is closed.
-            let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
+            let _ = writeln!(io::stderr(), "{text}");
         }
-        ExitCode::from(self.code)
+        ExitCode::from(code)
     }
 }
 
@@ -73,7 +184,6 @@ fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
-        let needs_login = error.downcast_ref().is_some_and(Error::is_login_required);
-        Self { code: if needs_login { 4 } else { 1 }, error: Some(error) }
+        Self { kind: Kind::of(&error), error: Some(error) }
     }
 }

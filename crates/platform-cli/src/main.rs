@@ -1,22 +1,31 @@
 //! The `aignostics` command.
 
+mod access;
 mod auth;
+mod bars;
 mod demo;
 mod emulator;
 mod exit;
+mod output;
+mod results;
+mod run;
+mod shapes;
 mod shown;
 mod signals;
 mod user;
 
 use std::env;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use access::{Access, Shell};
 use exit::Failure;
+use output::{Format, Output};
 use signals::Signals;
 
 /// What `--verbose` shows: the project's own steps, and no library's.
@@ -27,20 +36,27 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failure, 2 bad input, 4 login required or refused, 6 some items or artifacts failed, 130 interrupted, 143 terminated."
+    after_help = "Exit codes: 0 done, 1 failure, 2 usage, bad input, not found or unhealthy, 3 conflict, 4 login required or refused, 5 quota, 6 some items or artifacts failed, 130 interrupted, 143 terminated."
 )]
 struct Arguments {
-    /// Says on stderr what is asked and answered.
-    #[arg(long, global = true)]
-    verbose: bool,
     #[command(flatten)]
-    access: user::Access,
+    output: Output,
+    #[command(flatten)]
+    access: Access,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Action(Action),
+    /// The whole platform on loopback, for tests: identity provider, API and storage.
+    Emulator(emulator::Arguments),
+}
+
+#[derive(Subcommand)]
+enum Action {
     /// Slides in, verified results out: the whole way, on a platform inside this process.
     Demo(demo::Arguments),
     /// Logs in and out, and says who is logged in.
@@ -49,29 +65,53 @@ enum Command {
     /// The token of the login, for other tools.
     #[command(subcommand)]
     Auth(auth::Action),
-    /// The whole platform on loopback, for tests: identity provider, API and storage.
-    Emulator(emulator::Arguments),
+    /// Runs, and what comes of them.
+    #[command(subcommand)]
+    Run(run::Action),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    log(arguments.verbose);
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return unparsed(&error),
+    };
+    log(&arguments.output);
+    let format = arguments.output.format();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(format),
     }
 }
 
-fn log(verbose: bool) {
-    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let filter = EnvFilter::new(if verbose {
+/// Says what is wrong with the arguments, or what was asked about them.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && wants_json() {
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        let (message, _) = text.split_once("\n\nUsage").unwrap_or((text, ""));
+        return Failure::bad_input(anyhow!(message.trim().to_owned())).report(Format::Json);
+    }
+    // There is nobody to tell that it cannot be printed.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Whether errors are to be JSON, as far as arguments say that cannot be parsed.
+fn wants_json() -> bool {
+    let arguments: Vec<_> = env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let together = arguments.iter().any(|argument| argument.starts_with("--format=json"));
+    together || arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1].starts_with("json"))
+}
+
+fn log(output: &Output) {
+    let filter = EnvFilter::new(if output.verbose {
         VERBOSE
     } else {
         "auth_core=warn,auth_oauth=warn,platform_emulator=warn,platform_resources=warn"
     });
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Whoever closed stderr does not want to hear of that either.
-    log.log_internal_errors(false).init();
+    log.with_ansi(output.has_colors()).log_internal_errors(false).init();
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -81,11 +121,22 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     outcome
 }
 
-async fn dispatch(Arguments { verbose, access, command }: Arguments, signals: Signals) -> Result<(), Failure> {
+async fn dispatch(Arguments { output, access, command }: Arguments, signals: Signals) -> Result<(), Failure> {
     match command {
-        Command::Demo(arguments) => signals.end(Box::pin(demo::run(arguments, verbose))).await,
-        Command::User(action) => user::run(action, &access, signals).await,
-        Command::Auth(action) => auth::run(action, &access, signals).await,
+        Command::Action(action) => {
+            let shell = Shell::new(output, access);
+            signals.end_after(act(action, &shell), || shell.is_delicate()).await
+        }
+        // It hands signals on to the command in it.
         Command::Emulator(arguments) => emulator::run(arguments, signals).await,
+    }
+}
+
+async fn act(action: Action, shell: &Shell) -> Result<(), Failure> {
+    match action {
+        Action::Demo(arguments) => Box::pin(demo::run(arguments, &shell.output)).await,
+        Action::User(action) => Box::pin(user::run(action, shell)).await,
+        Action::Auth(action) => Box::pin(auth::run(action, shell)).await,
+        Action::Run(action) => Box::pin(run::run(action, shell)).await,
     }
 }

@@ -3,42 +3,17 @@
 mod asking;
 mod masked;
 
-use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
-use platform_resources::{Identity, LoggedOut, LoginWays, Service, Settings};
-use serde_json::json;
+use platform_resources::{Identity, LoggedOut, LoginWays, Service};
+use serde_json::{Value, json};
 
+use crate::access::Shell;
 use crate::exit::Failure;
-use crate::signals::Signals;
+use crate::output::Output;
 use asking::{DevicePrompt, SystemBrowser};
-
-/// How the platform is reached, beside what the settings say.
-#[derive(Args)]
-pub(crate) struct Access {
-    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
-    #[arg(long, value_name = "FILE", global = true)]
-    ca_cert: Vec<PathBuf>,
-    /// Takes everything from a `.env` in the working folder, also where to log in and as whom.
-    #[arg(long, global = true)]
-    trust_env_file: bool,
-}
-
-impl Access {
-    /// Logins at the platform that the settings describe.
-    pub(crate) fn service(&self) -> Result<Service, Failure> {
-        let settings = Settings::of_this_process();
-        let settings = if self.trust_env_file { settings.trusting_working_folder() } else { settings };
-        let settings = settings.build().map_err(Failure::bad_input)?;
-        let service =
-            self.ca_cert.iter().fold(Service::builder(settings), platform_resources::ServiceBuilder::with_roots);
-        service.build().map_err(Failure::bad_input)
-    }
-}
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -99,19 +74,14 @@ impl How {
     }
 }
 
-pub(crate) async fn run(action: Action, access: &Access, signals: Signals) -> Result<(), Failure> {
-    let service = access.service()?;
-    signals.end_after(act(action, &service), || service.is_renewing()).await
-}
-
-async fn act(action: Action, service: &Service) -> Result<(), Failure> {
+pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+    let service = shell.service()?;
     match action {
         Action::Login { relogin, how } => {
-            let ways = how.ways(service);
-            log_in(service, ways, relogin).await?;
+            log_in(service, how.ways(service), relogin).await?;
             let Identity { me, .. } = service.who().await?;
             let name = me.user.name.or(me.user.email).unwrap_or(me.user.id);
-            say(&format!("logged in as {} of {}", crate::shown::shown(name), crate::shown::shown(me.organization.id)));
+            shell.output.note(format!("logged in as {name} of {}", me.organization.id));
             Ok(())
         }
         Action::Logout => match service.log_out().await {
@@ -119,39 +89,48 @@ async fn act(action: Action, service: &Service) -> Result<(), Failure> {
             Err(error) => Err(error.into()),
             Ok(LoggedOut::HereOnly(error)) => {
                 let error = anyhow::Error::from(error);
-                say(&format!(
-                    "logged out here; the identity provider could not be told: {}",
-                    crate::shown::shown(format!("{error:#}"))
-                ));
+                shell.output.note(format!("logged out here; the identity provider could not be told: {error:#}"));
                 Ok(())
             }
             Ok(_) => {
-                say("logged out");
+                shell.output.note("logged out");
                 Ok(())
             }
         },
         Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
-            let ways = how.ways(service);
-            log_in(service, ways, relogin).await?;
+            log_in(service, how.ways(service), relogin).await?;
             let identity = described(&service.who().await?);
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
-            let text = serde_json::to_string_pretty(&identity).context("the answer cannot be shown")?;
-            Ok(writeln!(io::stdout(), "{text}").context("nobody reads the answer")?)
+            shell.output.or_json().one(&identity, || text(&shell.output, &identity))
         }
     }
+}
+
+/// What people want to know of it.
+fn text(output: &Output, identity: &Value) -> String {
+    let shown = |path: &str| match identity.pointer(path) {
+        Some(Value::String(text)) => text.clone(),
+        None | Some(Value::Null) => String::new(),
+        Some(other) => other.to_string(),
+    };
+    let end = identity.pointer("/token/expires_at").and_then(Value::as_u64);
+    let end = end.map(|seconds| output.moment(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
+    output.facts([
+        ("user", shown("/user/id")),
+        ("name", shown("/user/name")),
+        ("e-mail", shown("/user/email")),
+        ("organization", shown("/organization/id")),
+        ("role", shown("/role")),
+        ("issuer", shown("/token/issuer")),
+        ("token ends", end.unwrap_or_default()),
+    ])
 }
 
 async fn log_in(service: &Service, ways: LoginWays, again: bool) -> Result<(), Failure> {
     Ok(if again { service.log_in(ways).await } else { service.ensure_login(ways).await }?)
 }
 
-/// Says on stderr how it went: stdout is for data.
-fn say(text: &str) {
-    // There is nobody to tell that stderr is closed.
-    let _ = writeln!(io::stderr(), "{text}");
-}
-
-fn described(identity: &Identity) -> serde_json::Value {
+fn described(identity: &Identity) -> Value {
     let seconds = |moment: Option<SystemTime>| {
         moment.and_then(|moment| Some(moment.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs()))
     };

@@ -6,7 +6,7 @@ use auth_core::{
     AsyncTokenCache, AsyncTokenProvider, Authority, BearerPolicy, Clock, Destination, RefreshLease, SystemClock,
     TokenKey, TokenRequest, TokenSource,
 };
-use auth_http::{HttpClient, HttpClientBuilder};
+use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use platform_api::models::{Me, RunId};
 use platform_api::operations::GetMe;
 
@@ -35,6 +35,7 @@ pub struct ClientBuilder {
     lease: Option<Arc<dyn RefreshLease>>,
     tokens: Option<TokenSource>,
     roots: Vec<PathBuf>,
+    proxy: Option<Proxy>,
     clock: Arc<dyn Clock>,
 }
 
@@ -86,6 +87,7 @@ impl Client {
             lease: None,
             tokens: None,
             roots: Vec::new(),
+            proxy: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -211,6 +213,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Sends all https through `proxy`, whatever the environment says.
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
     /// The clock that decides how long answers and tokens are kept, and whether dates lie in the future.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -224,8 +232,9 @@ impl ClientBuilder {
     /// There is no source of tokens, or the system has no root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
         let tokens = self.tokens()?;
-        let Self { settings, roots, clock, .. } = self;
-        let mut http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
+        let Self { settings, roots, proxy, clock, .. } = self;
+        let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
+        let mut http = proxy.into_iter().fold(http, HttpClientBuilder::with_proxy);
         let mut destination = Destination::new(Authority::of(&settings.api_root));
         if settings.is_plain_loopback() {
             (http, destination) = (http.with_plain_loopback(), destination.with_plain_loopback());

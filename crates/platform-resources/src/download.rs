@@ -195,6 +195,7 @@ impl RunDownload {
         let wanted: Vec<_> = available.filter(|artifact| self.selection.has_artifact(artifact)).collect();
         for (artifact, target) in wanted.iter().zip(names.of(item, &wanted)) {
             let target = self.folder.target(target);
+            let file = target.relative();
             match Planned::of(index, item, artifact, target, &self.checksum_keys) {
                 Ok(planned) => {
                     files += 1;
@@ -203,7 +204,8 @@ impl RunDownload {
                     plan.queue.push(planned.expected.bytes().unwrap_or_default(), planned);
                 }
                 Err(error) => {
-                    report.artifacts.push(ArtifactReport { name: artifact.name.clone(), outcome: Err(error.into()) });
+                    let (name, outcome) = (artifact.name.clone(), Err(error.into()));
+                    report.artifacts.push(ArtifactReport { name, file, outcome });
                 }
             }
         }

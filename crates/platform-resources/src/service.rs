@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use auth_core::{
     Acquired, AsyncTokenCache, AsyncTokenProvider, ExpiryPolicy, RefreshLease, TokenKey, TokenRequest, TokenSource,
 };
-use auth_http::HttpClient;
+use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use auth_oauth::{
     BrowserLogin, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
 };
@@ -41,6 +41,7 @@ pub struct Service {
     settings: Arc<Settings>,
     http: HttpClient,
     roots: Vec<PathBuf>,
+    proxy: Option<Proxy>,
     interactive: OAuthClient,
     device: Option<OAuthClient>,
     verifier: JwtVerifier,
@@ -52,6 +53,7 @@ pub struct Service {
 pub struct ServiceBuilder {
     settings: Settings,
     roots: Vec<PathBuf>,
+    proxy: Option<Proxy>,
 }
 
 /// Who a user is, and what their token says.
@@ -91,7 +93,7 @@ pub enum LoggedOut {
 impl Service {
     /// Starts to set up a service.
     pub fn builder(settings: Settings) -> ServiceBuilder {
-        ServiceBuilder { settings, roots: Vec::new() }
+        ServiceBuilder { settings, roots: Vec::new(), proxy: None }
     }
 
     /// The settings.
@@ -130,7 +132,7 @@ impl Service {
     pub fn client(&self) -> Result<Client, BuildError> {
         let builder = Client::builder((*self.settings).clone()).with_tokens(self.tokens());
         let builder = self.roots.iter().fold(builder, crate::ClientBuilder::with_roots);
-        builder.build()
+        self.proxy.iter().cloned().fold(builder, crate::ClientBuilder::with_proxy).build()
     }
 
     /// Logs in, unless a login goes on. No other process waits while the user is asked.
@@ -263,14 +265,21 @@ impl ServiceBuilder {
         self
     }
 
+    /// Sends all https through `proxy`, whatever the environment says.
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
     /// The service. Nothing is asked for yet.
     ///
     /// # Errors
     ///
     /// The HTTP client could not be set up.
     pub fn build(self) -> Result<Service, BuildError> {
-        let Self { settings, roots } = self;
-        let http = roots.iter().fold(HttpClient::builder(), auth_http::HttpClientBuilder::with_roots);
+        let Self { settings, roots, proxy } = self;
+        let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
+        let http = proxy.iter().cloned().fold(http, HttpClientBuilder::with_proxy);
         let http = if settings.is_plain_loopback() { http.with_plain_loopback() } else { http }.build()?;
         let mut endpoints = Endpoints::new(&settings.issuer, settings.token_url.clone());
         endpoints.authorization = Some(settings.authorization_url.clone());
@@ -292,6 +301,7 @@ impl ServiceBuilder {
             verifier,
             http,
             roots,
+            proxy,
             settings: Arc::new(settings),
         })
     }

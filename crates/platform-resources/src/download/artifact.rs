@@ -38,7 +38,6 @@ pub(super) struct Planned {
 pub(super) struct Fetched {
     pub(super) item: usize,
     pub(super) report: ArtifactReport,
-    file: String,
 }
 
 /// Why an artifact cannot be downloaded.
@@ -91,7 +90,7 @@ impl Fetched {
             item: external_id.to_owned(),
             artifact: self.report.name.clone(),
         };
-        Some(ManifestEntry::new(origin, &self.file, self.report.outcome.as_ref().ok()?, now))
+        Some(ManifestEntry::new(origin, &self.report.file, self.report.outcome.as_ref().ok()?, now))
     }
 }
 
@@ -153,5 +152,5 @@ pub(super) async fn fetch(
         Err(error) => tracing::debug!(file, %error, "not downloaded"),
     }
     observer(Event::File(about));
-    Fetched { item, report: ArtifactReport { name, outcome: outcome.map_err(Into::into) }, file }
+    Fetched { item, report: ArtifactReport { name, file, outcome: outcome.map_err(Into::into) } }
 }

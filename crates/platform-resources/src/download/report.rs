@@ -121,6 +121,8 @@ pub struct ItemReport {
 pub struct ArtifactReport {
     /// The name that the application gave it.
     pub name: String,
+    /// Where its file is, or would be, relative to the folder, with `/` between folders.
+    pub file: String,
     /// How its file came to be in its place, or why it is not there.
     pub outcome: Result<Outcome, Box<dyn Error + Send + Sync>>,
 }

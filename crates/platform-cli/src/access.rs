@@ -1,0 +1,170 @@
+//! How the platform is reached, and by whom.
+
+use std::cell::{Cell, OnceCell};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{anyhow, ensure};
+use auth_http::Proxy;
+use clap::{Args, ValueEnum};
+use platform_resources::{Client, Service, Settings};
+use url::Url;
+
+use crate::exit::Failure;
+use crate::output::Output;
+
+/// How the platform is reached, beside what the settings say.
+#[derive(Args, Debug)]
+pub(crate) struct Access {
+    /// The platform: production, staging, dev or test. Without it, the settings say which (AIGNOSTICS_API_ROOT).
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAME",
+        global = true,
+        hide_possible_values = true,
+        help_heading = "Platform"
+    )]
+    environment: Option<Environment>,
+    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Platform")]
+    ca_cert: Vec<PathBuf>,
+    /// Sends all https through this proxy, but to the hosts in NO_PROXY.
+    #[arg(long, value_name = "URL", global = true, help_heading = "Platform")]
+    proxy: Option<String>,
+    /// How long a call to the platform may take with all its repetitions, or the waiting for a run: 90s, 10m, 2h, 1d.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, global = true, help_heading = "Platform")]
+    timeout: Option<Duration>,
+    /// Takes everything from a `.env` in the working folder, also where to log in and as whom.
+    #[arg(long, global = true, help_heading = "Platform")]
+    trust_env_file: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Environment {
+    Production,
+    Staging,
+    Dev,
+    Test,
+}
+
+impl Environment {
+    fn api_root(self) -> &'static str {
+        match self {
+            Self::Production => "https://platform.aignostics.com",
+            Self::Staging => "https://platform-staging.aignostics.com",
+            Self::Dev => "https://platform-dev.aignostics.ai",
+            Self::Test => "https://platform-test.aignostics.ai",
+        }
+    }
+}
+
+impl Access {
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        let settings = Settings::of_this_process();
+        let root = self.environment.map(|environment| ("AIGNOSTICS_API_ROOT", environment.api_root()));
+        let settings = settings.with_variables(root);
+        let settings = if self.trust_env_file { settings.trusting_working_folder() } else { settings };
+        settings.build().map_err(Failure::bad_input)
+    }
+
+    /// Logins at the platform that the settings describe.
+    fn service(&self) -> Result<Service, Failure> {
+        let service = Service::builder(self.settings()?);
+        let service = self.ca_cert.iter().fold(service, platform_resources::ServiceBuilder::with_roots);
+        let proxy = self.proxy.as_deref().map(parse_proxy).transpose().map_err(Failure::bad_input)?;
+        let proxy = proxy.map(|url| Proxy::new(url).without(exceptions()));
+        let service = proxy.into_iter().fold(service, platform_resources::ServiceBuilder::with_proxy);
+        service.build().map_err(Failure::bad_input)
+    }
+}
+
+/// The hosts that no proxy is for.
+fn exceptions() -> String {
+    ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
+}
+
+/// What all commands work with.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    pub(crate) output: Output,
+    access: Access,
+    service: OnceCell<Service>,
+    delicate: Cell<bool>,
+}
+
+impl Shell {
+    pub(crate) fn new(output: Output, access: Access) -> Self {
+        Self { output, access, service: OnceCell::new(), delicate: Cell::new(false) }
+    }
+
+    /// The settings of the platform.
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        self.access.settings()
+    }
+
+    /// Logins at the platform.
+    pub(crate) fn service(&self) -> Result<&Service, Failure> {
+        if self.service.get().is_none() {
+            // It has just been looked for.
+            let _ = self.service.set(self.access.service()?);
+        }
+        Ok(self.service.get().ok_or_else(|| anyhow!("there is no service"))?)
+    }
+
+    /// A client for whoever is logged in. Nobody is asked.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let client = self.service()?.client().map_err(Failure::bad_input)?;
+        Ok(self.timeout().into_iter().fold(client, Client::with_deadline))
+    }
+
+    /// How long the user wants to wait.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.access.timeout
+    }
+
+    /// Does `work`, for as long as the user wants to wait.
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let Some(time) = self.timeout() else { return work.await };
+        let over = |_| Failure::time_out(anyhow!("the time of {} s was over before the work was", time.as_secs()));
+        tokio::time::timeout(time, work).await.map_err(over)?
+    }
+
+    /// Does `work`, which a first signal does not interrupt: its end is worth the wait.
+    pub(crate) async fn undisturbed<T>(&self, work: impl Future<Output = T>) -> T {
+        self.delicate.set(true);
+        let outcome = work.await;
+        self.delicate.set(false);
+        outcome
+    }
+
+    /// Whether an interruption now would leave something half done.
+    pub(crate) fn is_delicate(&self) -> bool {
+        self.delicate.get() || self.service.get().is_some_and(Service::is_renewing)
+    }
+}
+
+/// What is wrong with the URL is not shown, nor is it refused by the parser of arguments, which would: it may be a password.
+fn parse_proxy(text: &str) -> anyhow::Result<Url> {
+    let url: Url = text.parse().map_err(|_| anyhow!("--proxy takes a URL, such as http://proxy.example:3128"))?;
+    ensure!(
+        url.username().is_empty() && url.password().is_none(),
+        "--proxy takes no user and no password, which everybody on this machine could read: \
+         name such a proxy by HTTPS_PROXY in the environment"
+    );
+    Ok(url)
+}
+
+/// A time such as 90s, 10m, 2h or 1d; a number alone is in seconds.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.trim_end_matches(|character: char| character.is_ascii_alphabetic()).len());
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err("a time ends with s, m, h or d".to_owned()),
+    };
+    let number: u32 = number.parse().map_err(|_| "a time begins with a whole number".to_owned())?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}

@@ -1,0 +1,78 @@
+//! Bars on stderr, where it is a terminal, for what takes long.
+
+use std::io::{self, Write};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use platform_resources::Event;
+
+use crate::shown::shown;
+
+/// Where bars are drawn, if they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Screen(MultiProgress);
+
+impl Screen {
+    /// A screen that shows bars if it is a terminal, unless `wanted` says that nobody wants to see them.
+    pub(crate) fn new(wanted: bool) -> Self {
+        let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self(MultiProgress::with_draw_target(target))
+    }
+
+    /// Writes a line on stderr, above the bars.
+    pub(crate) fn line(&self, text: &str) {
+        // There is nobody to tell that stderr is closed.
+        self.0.suspend(|| {
+            let _ = writeln!(io::stderr(), "{}", shown(text));
+        });
+    }
+
+    /// A bar for so many bytes on their way up.
+    pub(crate) fn upload(&self, bytes: u64) -> ProgressBar {
+        self.bar("upload {bar:40} {bytes}/{total_bytes} {bytes_per_sec}", bytes)
+    }
+
+    /// Bars for a run that is downloaded.
+    pub(crate) fn follow(&self) -> Bars {
+        Bars {
+            items: self.bar("items  {bar:40} {pos}/{len}", 0),
+            bytes: self.bar("bytes  {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {msg}", 0),
+        }
+    }
+
+    fn bar(&self, template: &str, length: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.0.add(ProgressBar::new(length).with_style(style))
+    }
+}
+
+/// How far the items of a run are, and the bytes of their artifacts.
+pub(crate) struct Bars {
+    items: ProgressBar,
+    bytes: ProgressBar,
+}
+
+impl Bars {
+    pub(crate) fn show(&self, event: &Event) {
+        match event {
+            Event::Items { ended, all } => {
+                self.items.set_length(*all as u64);
+                self.items.set_position(*ended as u64);
+            }
+            Event::Progress(totals) => {
+                self.bytes.set_length(totals.bytes);
+                self.bytes.set_position(totals.durable);
+                if let Some(left) = totals.time_left {
+                    self.bytes.set_message(format!("{} s left", left.as_secs()));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.items.finish_and_clear();
+        self.bytes.finish_and_clear();
+    }
+}

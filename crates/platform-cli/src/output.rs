@@ -1,0 +1,192 @@
+//! What is printed: data on stdout, as a table or as JSON; everything else on stderr.
+
+mod moment;
+
+use std::env;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use clap::{Args, ValueEnum};
+use comfy_table::{ContentArrangement, Table, presets};
+use futures_util::{Stream, StreamExt};
+use platform_resources::Error;
+use serde_json::{Value, to_string, to_string_pretty};
+
+use crate::exit::Failure;
+use crate::shown::shown;
+
+pub(crate) use moment::moment;
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[value(alias = "text")]
+    Table,
+    /// One JSON document.
+    Json,
+    /// JSON, one object a line.
+    Jsonl,
+}
+
+/// How the command speaks.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Output {
+    /// How data is printed: table or, for programs, json or jsonl. Errors are JSON on stderr then.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        global = true,
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    format: Option<Format>,
+    /// Says nothing on stderr but errors, and draws no bars.
+    #[arg(long, short, global = true, help_heading = "Output")]
+    quiet: bool,
+    /// Says on stderr what is asked and answered, and shows exact times.
+    #[arg(long, short, global = true, help_heading = "Output")]
+    pub(crate) verbose: bool,
+    /// Uses no colours; the same as NO_COLOR in the environment.
+    #[arg(long, global = true, help_heading = "Output")]
+    no_color: bool,
+}
+
+/// A column of a table: its head, and what it shows of a thing.
+pub(crate) type Column<'a, T> = (&'a str, &'a dyn Fn(&T) -> String);
+
+impl Output {
+    /// How data is printed where nothing else is said.
+    pub(crate) fn format(&self) -> Format {
+        self.format.unwrap_or(Format::Table)
+    }
+
+    /// The same, for a command that prints JSON where nothing else is said.
+    pub(crate) fn or_json(&self) -> Self {
+        Self { format: self.format.or(Some(Format::Json)), ..self.clone() }
+    }
+
+    /// Whether there may be colours on stderr.
+    pub(crate) fn has_colors(&self) -> bool {
+        !self.no_color && io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
+    /// Whether bars may be drawn: on a terminal, and where nothing else writes on it.
+    pub(crate) fn has_bars(&self) -> bool {
+        !self.quiet && !self.verbose && self.format() == Format::Table && io::stderr().is_terminal()
+    }
+
+    /// Says on stderr how it goes: stdout is for data.
+    pub(crate) fn note(&self, text: impl Display) {
+        if !self.quiet {
+            // There is nobody to tell that stderr is closed.
+            let _ = writeln!(io::stderr(), "{}", shown(text));
+        }
+    }
+
+    /// Prints one thing: as JSON, or as `text` shows it.
+    pub(crate) fn one(&self, value: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.format() {
+            Format::Table => print(text()),
+            Format::Json => print(to_string_pretty(value)?),
+            Format::Jsonl => print(to_string(value)?),
+        }
+    }
+
+    /// Prints one thing as a line of JSON or, for people, as `text` shows it: an event of several.
+    pub(crate) fn event(&self, value: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.format() {
+            Format::Table => print(text()),
+            Format::Json | Format::Jsonl => print(to_string(value)?),
+        }
+    }
+
+    /// Prints a list: as a JSON array, as lines of JSON, as they come, or as a table.
+    pub(crate) async fn list<T>(
+        &self,
+        things: impl Stream<Item = Result<T, Error>>,
+        shape: impl Fn(&T) -> Result<Value, Failure>,
+        columns: &[Column<'_, T>],
+    ) -> Result<(), Failure> {
+        let mut things = std::pin::pin!(things);
+        let (mut values, mut table) = (Vec::new(), self.table(columns.iter().map(|(head, _)| *head)));
+        while let Some(thing) = things.next().await {
+            let thing = thing?;
+            match self.format() {
+                Format::Jsonl => print(to_string(&shape(&thing)?)?)?,
+                Format::Json => values.push(shape(&thing)?),
+                Format::Table => {
+                    table.add_row(columns.iter().map(|(_, show)| shown(show(&thing))));
+                }
+            }
+        }
+        match self.format() {
+            Format::Jsonl => Ok(()),
+            Format::Json => print(to_string_pretty(&values)?),
+            Format::Table if table.is_empty() => {
+                self.note("there is nothing to show");
+                Ok(())
+            }
+            Format::Table => print(text(&table)),
+        }
+    }
+
+    /// Prints a list that is known: as a JSON array, as lines of JSON, or as `text` shows it.
+    pub(crate) fn several(&self, values: &[Value], text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.format() {
+            Format::Table => print(text()),
+            Format::Json => print(to_string_pretty(values)?),
+            Format::Jsonl => values.iter().try_for_each(|value| print(to_string(value)?)),
+        }
+    }
+
+    /// A table that fits the terminal, with these heads.
+    pub(crate) fn table<'a>(&self, heads: impl IntoIterator<Item = &'a str>) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(heads);
+        if let Some(width) = width() {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        table
+    }
+
+    /// What is known of one thing: a name and a value on each line.
+    pub(crate) fn facts<'a>(&self, facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
+        let mut table = self.table([]);
+        for (name, value) in facts {
+            // Each line of the value is one of its own; what else could move the cursor is escaped.
+            let value: Vec<_> = value.lines().map(shown).collect();
+            table.add_row([name.to_owned(), value.join("\n")]);
+        }
+        text(&table)
+    }
+
+    /// A moment as people read it, from `now`; with `--verbose` exactly too.
+    pub(crate) fn moment(&self, at: impl Into<std::time::SystemTime>) -> String {
+        moment(at.into(), self.verbose)
+    }
+}
+
+/// A table without what would be cut off anyway.
+pub(crate) fn text(table: &Table) -> String {
+    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// Prints data, and what ends the line.
+pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(Failure::unprinted)
+}
+
+#[cfg(unix)]
+fn width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
+}
+
+#[cfg(not(unix))]
+fn width() -> Option<u16> {
+    None
+}

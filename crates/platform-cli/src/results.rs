@@ -1,0 +1,130 @@
+//! What became of a run that was downloaded.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::iter;
+use std::path::Path;
+
+use anyhow::anyhow;
+use comfy_table::CellAlignment;
+use platform_download::{DownloadError, FolderError};
+use platform_resources::{RunReport, Verification};
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+use crate::output::{self, Output};
+use crate::shapes;
+use crate::shown::shown;
+
+/// Prints what became of each item and where the results are on stdout, and on stderr what failed; then says whether all
+/// is well, as far as items have ended.
+pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Result<(), Failure> {
+    // There is nobody to tell that stderr is closed.
+    let _ = io::stderr().write_all(failures(report).as_bytes());
+    output.one(&shape(report, folder), || text(report, folder, output))?;
+    judge(report)
+}
+
+fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
+    let mut table = output.table(["item", "outcome", "artifacts", "bytes"]);
+    for number in [2, 3] {
+        if let Some(column) = table.column_mut(number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for item in &report.items {
+        let verified = item.artifacts.iter().filter(|artifact| artifact.outcome.is_ok()).count();
+        let artifacts = format!("{verified}/{}", item.artifacts.len());
+        table.add_row([shown(&item.external_id), shown(&item.outcome), artifacts, item.bytes().to_string()]);
+    }
+    let mut text = format!("{}\nresults: {}", output::text(&table), shown(folder.display()));
+    if let Ok(manifest) = &report.manifest {
+        text += &format!("\nmanifest: {}", shown(manifest.display()));
+    }
+    text
+}
+
+fn shape(report: &RunReport, folder: &Path) -> Value {
+    let items = report.items.iter().map(|item| {
+        let artifacts = item.artifacts.iter().map(|artifact| {
+            let outcome = artifact.outcome.as_ref();
+            json!({
+                "name": artifact.name,
+                "file": artifact.file,
+                "bytes": outcome.ok().map(|outcome| outcome.bytes),
+                "crc32c": outcome.ok().map(|outcome| outcome.crc32c),
+                "sha256": outcome.ok().map(|outcome| outcome.sha256),
+                "verification": outcome.ok().map(|outcome| outcome.verification),
+                "was_there": outcome.ok().map(|outcome| outcome.was_there),
+                "error": outcome.err().map(|error| chain(&**error)),
+            })
+        });
+        json!({
+            "external_id": item.external_id,
+            "outcome": shapes::item_outcome(&item.outcome),
+            "error_message": item.message,
+            "artifacts": artifacts.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "run_id": report.run,
+        "termination_reason": report.termination_reason,
+        "item_count": report.item_count,
+        "left_out": report.left_out,
+        "complete": report.is_complete(),
+        "verified": report.is_verified(),
+        "folder": folder.display().to_string(),
+        "manifest": report.manifest.as_ref().ok().map(|path| path.display().to_string()),
+        "items": items.collect::<Vec<_>>(),
+    })
+}
+
+/// Whether all of it went well; if not, whether the fault is on this side.
+fn judge(report: &RunReport) -> Result<(), Failure> {
+    let errors: Vec<_> = report.failures().filter_map(|error| error.downcast_ref::<DownloadError>()).collect();
+    let no_room = |error: &FolderError| error.is_disk_full();
+    if report.is_complete() {
+        Ok(())
+    } else if errors.iter().any(|error| error.is_disk_full()) || report.manifest.as_ref().is_err_and(no_room) {
+        Err(anyhow!("the disk is full: make room and call again, it goes on from here").into())
+    } else if errors.iter().any(|error| error.is_local()) || report.manifest.is_err() {
+        Err(anyhow!("some results could not be written").into())
+    } else if report.termination_reason.is_none() && errors.is_empty() && succeeded(report) {
+        // What has ended is here; the run was not followed to its end.
+        Ok(())
+    } else {
+        Err(Failure::incomplete(anyhow!("some items or artifacts failed")))
+    }
+}
+
+fn succeeded(report: &RunReport) -> bool {
+    report.items.iter().all(|item| item.outcome == platform_resources::ItemOutcome::Succeeded)
+        && report.failures().next().is_none()
+}
+
+/// A line for everything that failed or was not verified, with its reasons.
+fn failures(report: &RunReport) -> String {
+    let mut lines = Vec::new();
+    for item in &report.items {
+        let name = shown(&item.external_id);
+        lines
+            .extend(item.message.iter().map(|message| format!("{name}: {}: {}", shown(&item.outcome), shown(message))));
+        for artifact in &item.artifacts {
+            match &artifact.outcome {
+                Err(error) => lines.push(format!("{name}, {}: {}", shown(&artifact.name), shown(chain(&**error)))),
+                Ok(outcome) if outcome.verification == Verification::Unverified => {
+                    lines.push(format!("{name}, {}: nobody states its checksum: unverified", shown(&artifact.name)));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+    lines.extend(report.manifest.as_ref().err().map(|error| shown(chain(error))));
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,65 @@
+//! `aignostics run`: runs, and what comes of them.
+
+mod download;
+mod verify;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use platform_api::Secret;
+use platform_resources::{Client, RunHandle};
+
+use crate::access::Shell;
+use crate::exit::Failure;
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Downloads the results of a run, and verifies them; what is there already is not fetched.
+    Download(download::Arguments),
+    /// Reads the files of a folder again, and says whether they are what they were when they were verified.
+    Verify(verify::Arguments),
+    /// The results of a run.
+    #[command(subcommand)]
+    Result(Results),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Results {
+    /// `run download`, that waits for the end of the run and makes a folder for it unless told otherwise.
+    Download(download::Arguments),
+}
+
+pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+    match action {
+        Action::Download(arguments) => download::run(arguments, shell, false).await,
+        Action::Verify(arguments) => verify::run(arguments, shell).await,
+        Action::Result(Results::Download(arguments)) => download::run(arguments, shell, true).await,
+    }
+}
+
+/// Which run, and by which right it is read.
+#[derive(Args)]
+pub(crate) struct Reading {
+    /// The id of the run.
+    run: String,
+    /// Reads the run with the secret of a share token: the first line of a file, or of stdin (-). AIGNOSTICS_SHARE_TOKEN in
+    /// the environment does the same. The login is needed all the same.
+    #[arg(long, value_name = "FILE")]
+    share_token_file: Option<PathBuf>,
+}
+
+impl Reading {
+    /// The run, as it is read.
+    pub(crate) fn handle(&self, client: &Client) -> Result<RunHandle, Failure> {
+        let run = client.run(self.run.as_str());
+        let named = match self.share_token_file.as_deref() {
+            Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin()).map(Some),
+            Some(path) => std::fs::read_to_string(path).map(Some),
+            None => Ok(std::env::var("AIGNOSTICS_SHARE_TOKEN").ok()),
+        };
+        let named = named.context("the share token cannot be read").map_err(Failure::bad_input)?;
+        let secret = named.as_deref().and_then(|text| text.lines().next()).map(|line| Secret::new(line.trim()));
+        Ok(secret.into_iter().fold(run, RunHandle::with_share_token))
+    }
+}

@@ -1,0 +1,90 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use platform_resources::{Layout, Pattern, ResultFolder, RunReport, Selection, Shard};
+
+use super::Reading;
+use crate::access::Shell;
+use crate::bars::Screen;
+use crate::exit::Failure;
+use crate::results;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    reading: Reading,
+    /// The folder for the results; it is made if need be.
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Waits for the run to end, and fetches results as they are made. --wait-for-completion is the same.
+    #[arg(long, alias = "wait-for-completion", overrides_with = "no_follow")]
+    follow: bool,
+    /// Fetches what is finished now.
+    #[arg(long, alias = "no-wait-for-completion", overrides_with = "follow")]
+    no_follow: bool,
+    /// One share of the work, of which others fetch the rest: 0/8, 1/8, … 7/8. An item always belongs to the same share.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Only this item. May be said several times.
+    #[arg(long, value_name = "EXTERNAL_ID")]
+    item: Vec<String>,
+    /// Only artifacts whose name fits, such as `*geojson*`. May be said several times.
+    #[arg(long, value_name = "GLOB")]
+    artifact: Vec<Pattern>,
+    /// Only artifacts of this type, such as `text/csv`. May be said several times.
+    #[arg(long, value_name = "TYPE")]
+    media_type: Vec<String>,
+    #[command(flatten)]
+    folders: Folders,
+}
+
+/// Which folders there are for what.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Folders {
+    /// A folder for the run.
+    #[arg(long, overrides_with = "no_create_subdirectory_for_run")]
+    create_subdirectory_for_run: bool,
+    /// No folder for the run.
+    #[arg(long)]
+    no_create_subdirectory_for_run: bool,
+    /// A folder for each item: so it is unless something is said.
+    #[arg(long, overrides_with = "no_create_subdirectory_per_item")]
+    create_subdirectory_per_item: bool,
+    /// All files side by side.
+    #[arg(long)]
+    no_create_subdirectory_per_item: bool,
+}
+
+impl Folders {
+    /// The layout, with a folder for the run where nothing is said if that is the `custom`.
+    pub(crate) fn layout(self, custom: bool) -> Layout {
+        let for_run = self.create_subdirectory_for_run || (custom && !self.no_create_subdirectory_for_run);
+        Layout::default().with_folder_per_run(for_run).with_folder_per_item(!self.no_create_subdirectory_per_item)
+    }
+}
+
+/// Downloads; `thorough` is the custom of the Python tool: to wait for the end, and make a folder for the run.
+pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> Result<(), Failure> {
+    let folder = match arguments.shard {
+        Some(shard) => ResultFolder::open_shard(&arguments.folder, shard).await,
+        None => ResultFolder::open(&arguments.folder).await,
+    };
+    let folder = folder.map_err(unusable)?;
+    let selection = arguments.item.into_iter().fold(Selection::default(), Selection::with_item);
+    let selection = arguments.artifact.into_iter().fold(selection, Selection::with_artifact);
+    let selection = arguments.media_type.into_iter().fold(selection, Selection::with_media_type);
+    let bars = Screen::new(shell.output.has_bars()).follow();
+    let run = arguments.reading.handle(&shell.client()?)?;
+    let download = run.download(folder).with_selection(selection).with_layout(arguments.folders.layout(thorough));
+    let download = download.with_observer(move |event| bars.show(&event));
+    let follows = arguments.follow || (thorough && !arguments.no_follow);
+    let work =
+        async { Ok::<RunReport, Failure>(if follows { download.follow().await } else { download.fetch().await }?) };
+    let report = shell.within(work).await?;
+    results::print(&report, &arguments.folder, &shell.output)
+}
+
+/// What is wrong with the folder for the results.
+fn unusable(error: platform_resources::FolderError) -> Failure {
+    Failure::from(error).context("the folder for the results cannot be used; another can be named")
+}

@@ -1,0 +1,66 @@
+//! How things of the platform look in JSON: the same everywhere. `docs/schemas` has a schema for each.
+//!
+//! It is what the platform says of a thing, with its names, and what follows from it. URLs that let anybody read or write an
+//! object are left out.
+
+use platform_resources::models::{Item, Run};
+use platform_resources::{By, ItemOutcome, RunOutcome};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+
+/// Something as the platform says it.
+pub(crate) fn plain(thing: &impl Serialize) -> Result<Value, Failure> {
+    Ok(serde_json::to_value(thing)?)
+}
+
+/// A run, with its `outcome`.
+pub(crate) fn run(run: &Run) -> Result<Value, Failure> {
+    let mut shape = plain(run)?;
+    shape["outcome"] = json!(run_outcome(&RunOutcome::of(run)));
+    Ok(shape)
+}
+
+/// An item, with its `outcome`.
+pub(crate) fn item(item: &Item) -> Result<Value, Failure> {
+    let mut shape = plain(item)?;
+    for kind in ["input_artifacts", "output_artifacts"] {
+        let artifacts = shape.get_mut(kind).and_then(Value::as_array_mut);
+        for artifact in artifacts.into_iter().flatten().filter_map(Value::as_object_mut) {
+            artifact.remove("download_url");
+        }
+    }
+    // The tool that uploaded a slide may have kept the URL here.
+    if let Some(bucket) = shape.pointer_mut("/custom_metadata/sdk/platform_bucket").and_then(Value::as_object_mut) {
+        bucket.remove("signed_download_url");
+    }
+    shape["outcome"] = json!(item_outcome(&ItemOutcome::of(item)));
+    Ok(shape)
+}
+
+/// How a run ended, for programs.
+pub(crate) fn run_outcome(outcome: &RunOutcome) -> &str {
+    match outcome {
+        RunOutcome::InProgress => "in_progress",
+        RunOutcome::Completed => "completed",
+        RunOutcome::CompletedWithErrors => "completed_with_errors",
+        RunOutcome::Failed(By::User) => "failed_by_user_error",
+        RunOutcome::Failed(By::System) => "failed_by_system_error",
+        RunOutcome::Cancelled(By::User) => "cancelled_by_user",
+        RunOutcome::Cancelled(By::System) => "cancelled_by_system",
+        _ => "unknown",
+    }
+}
+
+/// How an item ended, for programs.
+pub(crate) fn item_outcome(outcome: &ItemOutcome) -> &str {
+    match outcome {
+        ItemOutcome::InProgress => "in_progress",
+        ItemOutcome::Succeeded => "succeeded",
+        ItemOutcome::UserError => "user_error",
+        ItemOutcome::SystemError => "system_error",
+        ItemOutcome::Skipped => "skipped",
+        _ => "unknown",
+    }
+}

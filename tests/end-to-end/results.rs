@@ -1,0 +1,154 @@
+//! `aignostics run download` and `verify`.
+
+use std::fs;
+use std::process::Stdio;
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::command::Ended;
+use crate::shell::{Shell, assert_fits};
+
+fn outcomes(shell: &Shell, outcomes: &[(&str, &str)]) -> String {
+    let items = outcomes.iter().map(|(item, outcome)| {
+        let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": { "outcome": outcome } });
+        json!({ "external_id": item, "input_artifacts": [slide] })
+    });
+    let body = json!({ "application_id": "outcomes", "items": items.collect::<Vec<_>>() });
+    let (status, answer) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
+    assert_eq!(status, 201, "{answer}");
+    answer["run_id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_run_is_downloaded_verified_and_not_fetched_again() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a", "b"]);
+    let report = shell.json("report", &["run", "download", &run, "results", "--follow"]);
+    assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{report:#}");
+    let files: Vec<_> =
+        report["items"].as_array().unwrap().iter().flat_map(|item| item["artifacts"].as_array().unwrap()).collect();
+    assert!(!files.is_empty() && files.iter().all(|file| file["was_there"] == false));
+    for file in &files {
+        let path = shell.folder().join("results").join(file["file"].as_str().unwrap());
+        assert_eq!(fs::metadata(path).unwrap().len(), file["bytes"].as_u64().unwrap());
+    }
+    let fetched = shell.served("storage", "GET", "/");
+    let again = shell.json("report", &["run", "download", &run, "results"]);
+    assert_eq!(shell.served("storage", "GET", "/"), fetched, "what is there is not fetched");
+    assert!(again["items"][0]["artifacts"][0]["was_there"].as_bool().unwrap());
+
+    let check = shell.json("folder-check", &["run", "verify", "results"]);
+    assert_eq!((&check["intact"], check["files"].as_array().unwrap().len()), (&json!(true), files.len()));
+}
+
+#[test]
+fn a_file_that_was_changed_is_named_and_fetched_again() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    let report = shell.json("report", &["run", "download", &run, "results", "--follow"]);
+    let file = report["items"][0]["artifacts"][0]["file"].as_str().unwrap().to_owned();
+    let path = shell.folder().join("results").join(&file);
+    let good = fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    bad[0] ^= 1;
+    fs::write(&path, bad).unwrap();
+    let ended = shell.run(&["run", "verify", "results"]);
+    ended.assert_code(6);
+    assert!(ended.stdout.lines().any(|line| line.contains("CHANGED") && line.ends_with(&file)), "{}", ended.stdout);
+    assert!(ended.told().contains("1 of "), "{}", ended.stderr);
+    let ended = shell.run(&["run", "verify", "results", "--format", "json"]);
+    ended.assert_code(6);
+    assert_fits("folder-check", &serde_json::from_str(&ended.stdout).unwrap());
+    shell.run(&["run", "download", &run, "results"]).assert_code(0);
+    assert_eq!(fs::read(&path).unwrap(), good);
+    fs::remove_file(&path).unwrap();
+    assert!(shell.run(&["run", "verify", "results"]).stdout.contains("MISSING"));
+    // Neither needs anybody.
+    let mut alone = shell.command(&["run", "verify", "results"]);
+    alone.env_clear();
+    Ended::of(&alone.output().unwrap()).assert_code(6);
+}
+
+#[test]
+fn items_that_failed_are_named_and_the_others_are_there() {
+    let shell = Shell::start();
+    let run = outcomes(&shell, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
+    let ended = shell.run(&["run", "download", &run, "results", "--follow", "--format", "json"]);
+    ended.assert_code(6);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("report", &report);
+    assert_eq!(report["complete"], false);
+    let error = ended.stderr.lines().find(|line| line.starts_with('{')).unwrap();
+    assert_fits("error", &serde_json::from_str(error).unwrap());
+    assert!(shell.folder().join("results/good").is_dir());
+}
+
+#[test]
+fn what_is_selected_is_all_that_is_fetched() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a", "b", "c"]);
+    let report = shell.json("report", &["run", "download", &run, "one", "--follow", "--item", "b"]);
+    assert_eq!((report["items"].as_array().unwrap().len(), &report["left_out"]), (1, &json!(2)));
+    let none = shell.json("report", &["run", "download", &run, "none", "--artifact", "nothing_*"]);
+    assert!(none["items"].as_array().unwrap().iter().all(|item| item["artifacts"] == json!([])));
+    let mut items = Vec::new();
+    for index in 0..3 {
+        let shard = format!("{index}/3");
+        let report = shell.json("report", &["run", "download", &run, "shares", "--shard", &shard]);
+        items.extend(report["items"].as_array().unwrap().iter().map(|item| item["external_id"].clone()));
+    }
+    items.sort_by_key(ToString::to_string);
+    assert_eq!(items, ["a", "b", "c"]);
+}
+
+#[test]
+fn the_tree_of_the_python_command_downloads_as_that_does() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    shell.run(&["run", "result", "download", &run, "results"]).assert_code(0);
+    assert!(shell.folder().join("results").join(&run).join("a").is_dir());
+    let flat = ["--no-create-subdirectory-for-run", "--no-create-subdirectory-per-item"];
+    shell.run(&[&["run", "result", "download", &run, "flat"], &flat[..]].concat()).assert_code(0);
+    assert!(fs::read_dir(shell.folder().join("flat")).unwrap().all(|entry| entry.unwrap().path().is_file()));
+}
+
+#[test]
+fn a_download_that_cannot_be_says_why() {
+    let shell = Shell::start();
+    let unknown = "00000000-0000-0000-0000-000000000000";
+    assert_eq!(shell.error(2, &["run", "download", unknown, "results"])["kind"], "not_found");
+    let run = shell.submit("outcomes", &["a"]);
+    fs::write(shell.folder().join("file"), "").unwrap();
+    assert_eq!(shell.error(1, &["run", "download", &run, "file"])["kind"], "failure");
+    let shard = shell.error(2, &["run", "download", &run, "--shard", "3/3"]);
+    assert!(shard["message"].as_str().unwrap().contains("below the count"), "{shard}");
+    assert_eq!(shell.error(2, &["run", "verify", "nothing-here"])["kind"], "bad_input");
+    let mut offline = shell.command(&["run", "download", &run, "results", "--timeout", "1s"]);
+    offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
+    let ended = Ended::of(&offline.output().unwrap());
+    ended.assert_code(1);
+    assert!(ended.told().contains("aignostics auth doctor"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_password_for_a_proxy_is_refused_and_never_shown() {
+    let shell = Shell::start();
+    for proxy in ["http://lab:hunter2@proxy.test:3128", "http://:hunter2@[::"] {
+        let ended = shell.run(&["run", "download", "any", "--proxy", proxy]);
+        ended.assert_code(2);
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_pipe_that_is_closed_early_is_no_error() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    let mut command = shell.command(&["run", "download", &run, "results", "--follow"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = Ended::of(&child.wait_with_output().unwrap());
+    ended.assert_code(0);
+    assert_eq!(ended.stderr, "");
+}

@@ -1,0 +1,154 @@
+//! A user at a shell, on an emulator of their own: runs commands, and looks at what they say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use auth_http::{Method, Request};
+use regex::Regex;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::command::{BINARY, Ended, Lab};
+use crate::emulator::{Running, authorized, http, journal, send, token};
+
+/// What changes from one call to the next, and what stands in its place in a snapshot.
+const REDACTED: [(&str, &str); 5] = [
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[id]"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "[time]"),
+    (r"\b(in )?\d+ (s|min|h|d)( ago)?\b", "[when]"),
+    (r"127\.0\.0\.1:\d+", "[address]"),
+    (r#""seconds": [0-9.]+"#, r#""seconds": [seconds]"#),
+];
+
+pub(crate) struct Shell {
+    pub(crate) lab: Lab,
+    pub(crate) running: Running,
+    runtime: Runtime,
+}
+
+impl Shell {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With more arguments for the emulator.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        let lab = Lab::new();
+        fs::create_dir_all(lab.path("home")).unwrap();
+        let running = Running::start(&lab, &[&["--control"], arguments].concat());
+        Self { lab, running, runtime: Runtime::new().unwrap() }
+    }
+
+    /// The folder that commands run in.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.lab.path("home")
+    }
+
+    /// A command of the user, who is logged in.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).env_clear().env("HOME", self.folder()).env("TMPDIR", self.lab.temporary());
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        let variables = self.running.ready["env"].as_object().unwrap();
+        command.envs(variables.iter().map(|(name, value)| (name, value.as_str().unwrap())));
+        command.current_dir(self.folder()).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&self.command(arguments).output().unwrap())
+    }
+
+    /// Runs a command in JSON form. It succeeds, says nothing on stderr, and its answer fits the schema of this name that
+    /// the documentation publishes.
+    pub(crate) fn json(&self, schema: &str, arguments: &[&str]) -> Value {
+        let ended = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
+        ended.assert_code(0);
+        assert_eq!(ended.stderr, "", "{arguments:?}");
+        let answer = serde_json::from_str(&ended.stdout).unwrap();
+        assert_fits(schema, &answer);
+        answer
+    }
+
+    /// The error object of a command in JSON form that fails: stdout is empty.
+    pub(crate) fn error(&self, code: i32, arguments: &[&str]) -> Value {
+        let ended = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
+        ended.assert_code(code);
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+        let error = serde_json::from_str(&ended.stderr).unwrap();
+        assert_fits("error", &error);
+        assert_eq!(error["error"]["exit_code"], code);
+        error["error"].clone()
+    }
+
+    /// What a command says and how it ends, without what changes from call to call: for a snapshot.
+    pub(crate) fn transcript(&self, arguments: &[&str]) -> String {
+        let Ended { code, stdout, stderr } = self.run(arguments);
+        let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        let text = format!("$ aignostics {}\n{stdout}--- stderr\n{stderr}--- exit code {code}\n", arguments.join(" "));
+        self.redacted(&text)
+    }
+
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        let folder = self.lab.path("");
+        let text = text.replace(folder.to_str().unwrap().trim_end_matches('/'), "[folder]");
+        REDACTED
+            .iter()
+            .fold(text, |text, (pattern, name)| Regex::new(pattern).unwrap().replace_all(&text, *name).into_owned())
+    }
+
+    /// Sends a request of the API as the user, and gives the status and the answer.
+    pub(crate) fn api(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.runtime.block_on(async {
+            let token = token(&self.running).await;
+            let request = authorized(&self.running, &token, method, path);
+            send(body.iter().fold(request, |request, body| request.with_body("application/json", body.to_string())))
+                .await
+        })
+    }
+
+    /// Submits a run of these items, and gives its id.
+    pub(crate) fn submit(&self, application: &str, items: &[&str]) -> String {
+        let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": {} });
+        let items = items.iter().map(|item| json!({ "external_id": item, "input_artifacts": [slide] }));
+        let body = json!({ "application_id": application, "items": items.collect::<Vec<_>>() });
+        let (status, answer) = self.api(Method::Post, "/api/v1/runs", Some(&body));
+        assert_eq!(status, 201, "{answer}");
+        answer["run_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Orders something of the control routes of the emulator, and gives the answer.
+    pub(crate) fn control(&self, method: Method, path: &str, body: &Value) -> Value {
+        let control = &self.running.ready["control"];
+        let order = Request::new(method, format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
+        let order = order.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
+        let order = order.with_body("application/json", body.to_string());
+        self.runtime.block_on(async {
+            let response = http().send(order).await.unwrap();
+            assert!(response.status() < 300, "{}", response.status());
+            serde_json::from_slice(&response.bytes(1 << 20).await.unwrap()).unwrap_or_default()
+        })
+    }
+
+    /// How many requests the emulator has answered, of this server, method and beginning of the path.
+    pub(crate) fn served(&self, server: &str, method: &str, path: &str) -> usize {
+        let fits = |entry: &&Value| {
+            entry["server"] == server
+                && entry["method"] == method
+                && entry["path"].as_str().is_some_and(|found| found.starts_with(path))
+        };
+        self.runtime.block_on(journal(&self.running)).iter().filter(fits).count()
+    }
+}
+
+/// Fails with all that is wrong if an answer is not as the published schema says.
+pub(crate) fn assert_fits(schema: &str, answer: &Value) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas");
+    let path = folder.join(format!("{schema}.json"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let validator = jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap();
+    let problems: Vec<_> =
+        validator.iter_errors(answer).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(problems.is_empty(), "{schema}: {problems:#?}\n{answer:#}");
+}
