@@ -70,6 +70,10 @@ enum Benchmark {
     Torture,
     /// What a token costs that lies in Redis, beside a bare read.
     Redis,
+    /// Downloads beside curl, aria2c and the official Python SDK.
+    Download,
+    /// How long the command takes to start.
+    Command,
     /// How fast the emulator answers, and gives out a large object beside nginx.
     Emulator,
 }
@@ -96,20 +100,21 @@ fn main() -> Result<()> {
         Task::Bench { subject: Benchmark::Redis } => {
             process::succeed(&mut process::cargo(&root, &["bench", "--package", "auth-redis", "--bench", "redis"]))
         }
-        Task::Bench { subject: Benchmark::Emulator } => {
-            process::succeed(&mut process::cargo(&root, &["build", "--release"]))?;
-            let mut measure = Command::new("bash");
-            process::succeed(
-                measure
-                    .arg("tests/benchmarks/emulator.sh")
-                    .arg(root.join("target/release/aignostics"))
-                    .current_dir(&root),
-            )
-        }
+        Task::Bench { subject: Benchmark::Emulator } => measure(&root, "bash", "emulator.sh"),
+        Task::Bench { subject: Benchmark::Download } => measure(&root, "python3", "download.py"),
+        Task::Bench { subject: Benchmark::Command } => measure(&root, "python3", "command.py"),
         Task::Codegen { action: Some(Codegen::Refresh { from }), .. } => conform::refresh(&root, &from),
         Task::Codegen { check, action: None } => codegen::run(&root, check),
         Task::Conform { reference } => conform::run(&root, reference.as_deref()),
     }
+}
+
+/// Runs a program of `tests/benchmarks` with the command as others get it.
+fn measure(root: &Path, interpreter: &str, program: &str) -> Result<()> {
+    process::succeed(&mut process::cargo(root, &["build", "--release"]))?;
+    let mut measure = Command::new(interpreter);
+    measure.arg(Path::new("tests/benchmarks").join(program)).arg(root.join("target/release/aignostics"));
+    process::succeed(measure.current_dir(root))
 }
 
 /// The folder of the workspace.

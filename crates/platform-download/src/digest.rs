@@ -107,6 +107,24 @@ impl Running {
         self.sha256.update(block);
     }
 
+    /// How much has come.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads all there is. It blocks.
+    pub(crate) fn read(&mut self, mut reader: impl Read) -> io::Result<()> {
+        let mut block = vec![0; BLOCK];
+        loop {
+            match reader.read(&mut block) {
+                Ok(0) => return Ok(()),
+                Ok(length) => self.update(&block[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     pub(crate) fn finish(self) -> Digest {
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.sha256.finish().as_ref());
@@ -121,15 +139,8 @@ impl fmt::Debug for Running {
 }
 
 /// Reads all there is. It blocks.
-pub(crate) fn digest(mut reader: impl Read) -> io::Result<Digest> {
-    let mut block = vec![0; BLOCK];
+pub(crate) fn digest(reader: impl Read) -> io::Result<Digest> {
     let mut running = Running::default();
-    loop {
-        match reader.read(&mut block) {
-            Ok(0) => return Ok(running.finish()),
-            Ok(length) => running.update(&block[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    running.read(reader)?;
+    Ok(running.finish())
 }

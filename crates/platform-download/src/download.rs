@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::answer::Validator;
-use crate::digest::Digest;
+use crate::digest::{Digest, Running};
 use crate::fetch::{Complete, Fail, Job};
 use crate::part::{Opened, Part};
 use crate::retry::MinimumRate;
@@ -114,7 +114,7 @@ fn least(workers: usize) -> u64 {
 }
 
 impl Downloader {
-    /// A downloader over `http`, which must not decompress: with 16 workers, parts of 8 MiB and 32 MiB of memory.
+    /// A downloader over `http`, which must not decompress: with 16 workers, parts of 8 MiB and 16 MiB of memory.
     pub fn new(http: HttpClient) -> Self {
         Self::builder(http).finish()
     }
@@ -125,7 +125,7 @@ impl Downloader {
             http,
             workers: 16,
             chunk: 8 << 20,
-            memory: 32 << 20,
+            memory: 16 << 20,
             retry: RetryPolicy::default(),
             rate: MinimumRate::default(),
         }
@@ -167,7 +167,7 @@ impl Downloader {
         }
         let link = Link::new(source);
         let job = Job { downloader: self, link, expected, part: part.clone(), target, observer };
-        let complete = obtain(&job).await?;
+        let mut complete = obtain(&job).await?;
         let verification = match (expected.crc32c(), complete.stated) {
             (Some(_), _) => Verification::Stated,
             (None, Some(_)) => Verification::Storage,
@@ -178,7 +178,7 @@ impl Downloader {
             observer(Progress::Kept(digest.bytes));
             return Ok(Outcome::there(digest, verification));
         }
-        let digest = publish(part, &complete).await.map_err(failed)?;
+        let digest = publish(part, &mut complete).await.map_err(failed)?;
         let Complete { validator: Validator { etag, generation }, worker, .. } = complete;
         drop(worker);
         Ok(Outcome { was_there: false, etag, generation, ..Outcome::there(digest, verification) })
@@ -232,15 +232,18 @@ async fn obtain(job: &Job<'_>) -> Result<Complete, DownloadError> {
 }
 
 /// Makes the file last and gives it its name; what it is.
-async fn publish(part: Arc<Part>, complete: &Complete) -> io::Result<Digest> {
+async fn publish(part: Arc<Part>, complete: &mut Complete) -> io::Result<Digest> {
     let (synced, read) = (part.clone(), part.clone());
-    let digest = match complete.digest {
-        Some(digest) => {
-            blocking(move || synced.sync()).await?;
-            digest
-        }
+    let digest = if let Some(digest) = complete.digest {
+        blocking(move || synced.sync()).await?;
+        digest
+    } else {
         // It came in several parts. While the disk is busy, the processor is not.
-        None => tokio::try_join!(blocking(move || synced.sync()), blocking(move || read.digest()))?.1,
+        let begun = match complete.ahead.take() {
+            Some(ahead) => ahead.finish().await?,
+            None => Running::default(),
+        };
+        tokio::try_join!(blocking(move || synced.sync()), blocking(move || read.digest(begun)))?.1
     };
     if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
         return Err(io::Error::other("the disk returns other bytes than were written"));

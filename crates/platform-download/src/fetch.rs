@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::ahead::Ahead;
 use crate::answer::{Answer, Validator};
 use crate::digest::{BLOCK, Digest};
 use crate::download::{Downloader, blocking};
@@ -63,12 +64,14 @@ pub(crate) struct Complete {
     pub(crate) was_there: bool,
     /// Busy until the file has its name, if it came in one piece.
     pub(crate) worker: Option<Worker>,
+    /// Has begun with what is to be done with it next, if it came in several.
+    pub(crate) ahead: Option<Ahead>,
 }
 
 impl Complete {
     fn of(object: &Object, crc32c: Crc32c, digest: Option<Digest>, stated: Option<Crc32c>) -> Self {
         let validator = Validator::of(object);
-        Self { bytes: object.bytes, crc32c, digest, validator, stated, was_there: false, worker: None }
+        Self { bytes: object.bytes, crc32c, digest, validator, stated, was_there: false, worker: None, ahead: None }
     }
 }
 
@@ -124,11 +127,13 @@ impl Job<'_> {
                         ..Complete::of(&object, found.crc32c, Some(found), stated)
                     });
                 }
-                let whole =
-                    if all.is_none() { self.parts(&object, first, (open, worker), &pieces).await? } else { None };
+                let (whole, ahead) = match all {
+                    None => self.parts(&object, first, (open, worker), &pieces).await?,
+                    Some(_) => (None, None),
+                };
                 let crc32c = combined(&self.part.known().1, bytes).ok_or(Fail::Changed)?;
                 let (digest, worker) = whole.unzip();
-                Ok(Complete { worker, ..Complete::of(&object, crc32c, digest, stated) })
+                Ok(Complete { worker, ahead, ..Complete::of(&object, crc32c, digest, stated) })
             }
             Answer::Whole { .. } => self.whole(Some(open), worker).await,
             // An empty object has no first byte.
@@ -163,9 +168,10 @@ impl Job<'_> {
         first: Range<u64>,
         open: (Open, Worker),
         pieces: &[Piece],
-    ) -> Result<Option<(Digest, Worker)>, Fail> {
+    ) -> Result<(Option<(Digest, Worker)>, Option<Ahead>), Fail> {
         self.begin(object).await?;
-        let bytes = object.bytes;
+        let (part, bytes) = (self.part.clone(), object.bytes);
+        let ahead = Ahead::follow(|| part.reopen(), bytes).map_err(|error| self.io(error))?;
         let first = first.start..first.end.min(bytes);
         let mut rest = missing(pieces, bytes, self.downloader.options.chunk);
         rest.retain(|part| part.start >= first.end || part.end <= first.start);
@@ -173,7 +179,13 @@ impl Job<'_> {
         let parts = first.chain(rest.into_iter().map(|part| (part, None)));
         let fetching = stream::iter(parts).map(|(part, open)| self.part(object, part, open));
         let fetching = fetching.buffer_unordered(self.downloader.options.workers);
-        fetching.try_fold(None, async |whole: Option<_>, other| Ok(whole.or(other))).await
+        let whole = fetching.try_fold(None, async |whole: Option<_>, other| {
+            if let Some(ahead) = &ahead {
+                ahead.reached(first_missing(&self.part.known().1, Some(bytes), 1).start);
+            }
+            Ok(whole.or(other))
+        });
+        Ok((whole.await?, ahead))
     }
 
     /// Fetches one part; what has come of it is not fetched again when it breaks off. What the file is, if that is all of it.

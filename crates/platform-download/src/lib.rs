@@ -38,6 +38,7 @@
 //! # Ok(()) }
 //! ```
 
+mod ahead;
 mod answer;
 mod bucket;
 mod checksum;

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{BLOCK, Digest, digest};
+use crate::digest::{BLOCK, Digest, Running, digest};
 use crate::plan::Piece;
 use crate::target::{Places, Target, remove, room};
 use crate::{Crc32c, DownloadError, Expected};
@@ -235,8 +235,13 @@ impl Part {
         self.file.sync_all()
     }
 
-    /// Reads what has come.
-    pub(crate) fn digest(&self) -> io::Result<Digest> {
+    /// Another handle of the file, which has no part in its lock.
+    pub(crate) fn reopen(&self) -> io::Result<File> {
+        plain(false).create(false).read(true).open(&self.places.part)
+    }
+
+    /// Reads what has come after that which is digested already.
+    pub(crate) fn digest(&self, mut running: Running) -> io::Result<Digest> {
         struct Reader<'a>(&'a File, u64);
         impl io::Read for Reader<'_> {
             fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
@@ -245,7 +250,9 @@ impl Part {
                 Ok(length)
             }
         }
-        digest(Reader(&self.file, 0))
+        let at = running.bytes();
+        running.read(Reader(&self.file, at))?;
+        Ok(running.finish())
     }
 
     /// Gives the file its name. It must be on the disk.

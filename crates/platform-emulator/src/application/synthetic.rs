@@ -21,11 +21,13 @@ struct Wanted {
     outcome: String,
     files: u32,
     size_bytes: u64,
+    media_type: String,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { outcome: "SUCCEEDED".to_owned(), files: 2000, size_bytes: 4 << 30 }
+        let (outcome, media_type) = ("SUCCEEDED".to_owned(), VOLUME.media_type.to_owned());
+        Self { outcome, files: 2000, size_bytes: 4 << 30, media_type }
     }
 }
 
@@ -78,9 +80,9 @@ pub(super) async fn many_files(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Fai
 
 /// Makes one file whose bytes come from a formula, so that it takes no room.
 pub(super) async fn huge_file(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
-    let (key, size) = (job.key(VOLUME.name), wanted(job)?.size_bytes);
-    let seed = job.item.id.as_u64_pair().0;
-    let object = job.platform.objects.generate(seed, size, VOLUME.media_type);
+    let Wanted { size_bytes, media_type, .. } = wanted(job)?;
+    let (key, seed) = (job.key(VOLUME.name), job.item.id.as_u64_pair().0);
+    let object = job.platform.objects.generate(seed, size_bytes, &media_type);
     let kept = job.platform.keep(&job.owner.bucket, &key, object).await;
     let kept = kept.map_err(|error| Failure::System(error.to_string()))?;
     Ok(vec![job.artifact(VOLUME.name, key, &kept.about)])

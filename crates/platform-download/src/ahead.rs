@@ -1,0 +1,95 @@
+//! The last work on a large file, begun while its parts are still coming: what is there from its start on is read and
+//! digested, and sent to the disk. When the last part is there, little is left to do.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::digest::Running;
+
+/// So much must have come since the last time: less is not worth a call of the disk.
+const STEP: u64 = 32 << 20;
+
+/// Follows a file as it grows. Dropped, it leaves the file alone after the step that it is at.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    digest: Sender<u64>,
+    sync: Sender<u64>,
+    digested: JoinHandle<io::Result<Running>>,
+}
+
+impl Ahead {
+    /// Follows a file of so many bytes, if it is large enough. The handles are its own: none of them is locked.
+    pub(crate) fn follow(open: impl Fn() -> io::Result<File>, bytes: u64) -> io::Result<Option<Self>> {
+        if bytes < 2 * STEP {
+            return Ok(None);
+        }
+        let (mut read, written) = (open()?, open()?);
+        let (digest, digestible) = channel();
+        let (sync, syncable) = channel();
+        let digested = spawn_blocking(move || {
+            let mut running = Running::default();
+            each_step(&digestible, |end| {
+                read.seek(SeekFrom::Start(running.bytes()))?;
+                running.read(Read::by_ref(&mut read).take(end - running.bytes()))
+            })?;
+            Ok(running)
+        });
+        // What is on the disk early need not be; whether it can be is found out at the end.
+        drop(spawn_blocking(move || each_step(&syncable, |_| written.sync_data())));
+        Ok(Some(Self { digest, sync, digested }))
+    }
+
+    /// The file is there from its start up to `end`.
+    pub(crate) fn reached(&self, end: u64) {
+        for teller in [&self.digest, &self.sync] {
+            // Who has failed has said so, or will.
+            let _ = teller.send(end);
+        }
+    }
+
+    /// What has been digested of the file, from its start on.
+    pub(crate) async fn finish(self) -> io::Result<Running> {
+        let Self { digest, sync, digested } = self;
+        drop((digest, sync));
+        digested.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+}
+
+/// Does `work` up to an end whenever it is far enough beyond the one before, until nobody tells any more.
+fn each_step(ends: &Receiver<u64>, mut work: impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
+    let mut done = 0;
+    while let Ok(end) = ends.recv() {
+        let end = ends.try_iter().last().unwrap_or(end);
+        if end >= done + STEP {
+            work(end)?;
+            done = end;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::Crc32c;
+
+    #[tokio::test]
+    async fn what_is_there_is_digested_in_steps_before_the_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let content: Vec<u8> = (0..2 * STEP).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        fs::write(file.path(), &content).unwrap();
+        let open = || fs::OpenOptions::new().read(true).write(true).open(file.path());
+        assert!(Ahead::follow(open, 2 * STEP - 1).unwrap().is_none(), "it is small");
+        let ahead = Ahead::follow(open, 2 * STEP).unwrap().unwrap();
+        ahead.reached(STEP + 7);
+        let running = ahead.finish().await.unwrap();
+        assert_eq!(running.bytes(), STEP + 7);
+        let known = running.finish();
+        assert_eq!(known.crc32c, Crc32c::of(&content[..usize::try_from(STEP).unwrap() + 7]));
+    }
+}

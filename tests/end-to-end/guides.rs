@@ -1,0 +1,122 @@
+//! The guides do what they say: their commands are run, page by page, against the emulator.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::command::{BINARY, Ended};
+use crate::shell::Shell;
+use crate::slides::write_slides;
+
+/// So many tasks share the work in scripts for schedulers.
+const TASKS: u32 = 4;
+
+/// A piece of a page that can be run.
+struct Block {
+    language: String,
+    /// What stands above it for this test: `not executed: …`, `exit code: N`, or nothing.
+    remark: String,
+    text: String,
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let (mut blocks, mut remark) = (Vec::new(), String::new());
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if let Some(text) = line.strip_prefix("<!-- ").and_then(|text| text.strip_suffix(" -->")) {
+            text.clone_into(&mut remark);
+        } else if let Some(language) = line.strip_prefix("```") {
+            let text = lines.by_ref().take_while(|line| *line != "```").fold(String::new(), |text, line| text + line + "\n");
+            blocks.push(Block { language: language.to_owned(), remark: std::mem::take(&mut remark), text });
+        }
+    }
+    blocks
+}
+
+/// The commands in a description for a scheduler, as its shell gets them.
+fn commands(text: &str) -> String {
+    let lines = text.lines().map(|line| line.trim().replace("\\$", "$"));
+    lines.filter(|line| line.starts_with("aignostics ")).fold(String::new(), |text, line| text + &line + "\n")
+}
+
+/// All of a page as one script.
+fn script(page: &str) -> String {
+    let mut script = "set -eu\n".to_owned();
+    for Block { language, remark, text } in blocks(page) {
+        if remark.starts_with("not executed: ") {
+            continue;
+        }
+        match language.as_str() {
+            "sh" => match remark.strip_prefix("exit code: ") {
+                Some(code) => {
+                    write!(script, "code=0\n(\n{text}) || code=$?\ntest $code -eq {code}\n").unwrap();
+                }
+                None => script += &text,
+            },
+            // A job for each task, with what Slurm, Kubernetes and the guide for Nextflow put into its environment.
+            "bash" | "yaml" | "groovy" => {
+                for task in 0..TASKS {
+                    let body = if language == "bash" { text.clone() } else { commands(&text) };
+                    assert!(body.contains("aignostics "), "{text}");
+                    write!(
+                        script,
+                        "(\nexport SLURM_ARRAY_TASK_ID={task} SLURM_ARRAY_TASK_COUNT={TASKS} JOB_COMPLETION_INDEX={task} SHARD={task}\n{body})\n"
+                    )
+                    .unwrap();
+                }
+            }
+            other => panic!("nobody knows how to run `{other}`:\n{text}"),
+        }
+    }
+    script
+}
+
+fn run_page(name: &str) -> Shell {
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
+    let script = script(&fs::read_to_string(guides.join(name)).unwrap());
+    assert!(script.matches("aignostics ").count() > 2, "{script}");
+    let shell = Shell::start();
+    write_slides(&shell.folder().join("slides"), 3);
+    let mut command = Command::new("sh");
+    let prepared = shell.command(&[]);
+    command.env_clear().envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    command.env("PATH", path).env("APPLICATION", "tissue").current_dir(shell.folder()).args(["-xc", &script]);
+    Ended::of(&command.output().unwrap()).assert_code(0);
+    shell
+}
+
+#[test]
+fn the_guide_to_a_first_run_leads_to_verified_results_of_two_runs() {
+    let shell = run_page("first-run.md");
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 2);
+    for folder in ["study", "results"] {
+        assert!(shell.folder().join(folder).join("manifest.jsonl").is_file());
+    }
+}
+
+#[test]
+fn the_guide_to_continuous_integration_works_in_a_job() {
+    let shell = run_page("ci.md");
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1, "the other run is on the emulator of the job");
+}
+
+#[test]
+fn the_guide_to_clusters_shares_one_run_among_all_tasks_of_each_scheduler() {
+    let shell = run_page("cluster.md");
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
+    for task in 0..TASKS {
+        assert!(shell.folder().join(format!("results/manifest.{task}-of-{TASKS}.jsonl")).is_file());
+    }
+}
+
+#[test]
+fn a_script_of_the_python_command_works_as_the_guide_says() {
+    run_page("from-the-python-command.md");
+}
+
+#[test]
+fn the_guide_to_troubles_names_the_exit_codes_that_there_are() {
+    run_page("troubleshooting.md");
+}
