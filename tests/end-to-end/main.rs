@@ -10,11 +10,15 @@ mod durability;
 mod emulator;
 mod interrupt;
 mod login;
+mod metadata;
 mod networks;
 mod other_provider;
 mod results;
+mod runs;
+mod sharing;
 mod shell;
 mod slides;
+mod watching;
 
 #[cfg(target_os = "linux")]
 #[path = "../support/authority.rs"]

@@ -142,12 +142,23 @@ impl Shell {
     }
 }
 
+/// The published schemas, for those that name others.
+struct Published(PathBuf);
+
+impl jsonschema::Retrieve for Published {
+    fn retrieve(&self, uri: &jsonschema::Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let name = uri.path().as_str().rsplit('/').next().unwrap_or_default();
+        Ok(serde_json::from_str(&fs::read_to_string(self.0.join(name))?)?)
+    }
+}
+
 /// Fails with all that is wrong if an answer is not as the published schema says.
 pub(crate) fn assert_fits(schema: &str, answer: &Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas");
     let path = folder.join(format!("{schema}.json"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let validator = jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap();
+    let options = jsonschema::options().with_retriever(Published(folder));
+    let validator = options.build(&serde_json::from_str(&text).unwrap()).unwrap();
     let problems: Vec<_> =
         validator.iter_errors(answer).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(problems.is_empty(), "{schema}: {problems:#?}\n{answer:#}");
