@@ -131,7 +131,8 @@ fn metadata_that_cannot_be_used_change_nothing() {
     ] {
         assert_eq!(shell.error(2, &[&["run"], arguments].concat())["kind"], "not_found", "{arguments:?}");
     }
-    let refuse = json!({ "effect": { "kind": "status", "status": 403 }, "server": "api", "method": "PUT", "path": "*" });
+    let refuse =
+        json!({ "effect": { "kind": "status", "status": 403 }, "server": "api", "method": "PUT", "path": "*" });
     shell.control(Method::Post, "/faults", &refuse);
     assert_eq!(shell.error(4, &["run", "update-metadata", &run, "{}"])["kind"], "forbidden");
 }

@@ -12,10 +12,9 @@ const CLEO: &str = "auth0|second-1";
 
 /// A command of another user, with a login of their own.
 fn other(shell: &Shell, user: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
-    let users = shell.running.ready["users"].as_array().unwrap();
-    let user = users.iter().find(|found| found["id"] == user).unwrap_or_else(|| panic!("{users:?}"));
     let mut command = shell.command(arguments);
-    command.env("AIGNOSTICS_REFRESH_TOKEN", user["refresh_token"].as_str().unwrap());
+    command.env("AIGNOSTICS_REFRESH_TOKEN", shell.refresh_token(user));
+    command.env("AIGNOSTICS_CLIENT_ID_INTERACTIVE", shell.running.ready["client_ids"]["device"].as_str().unwrap());
     command.env("AIGNOSTICS_CACHE_DIR", shell.folder().join("other"));
     command.envs(variables.iter().copied());
     Ended::of(&command.output().unwrap())
@@ -63,7 +62,8 @@ fn the_secret_of_a_share_token_is_printed_once_and_alone() {
     // It opens the run to somebody who does not see it otherwise, and is given in the environment or by a file.
     let closed = other(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[]);
     closed.assert_code(4);
-    let open = other(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[("AIGNOSTICS_SHARE_TOKEN", secret)]);
+    let open =
+        other(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[("AIGNOSTICS_SHARE_TOKEN", secret)]);
     open.assert_code(0);
     let open: Value = serde_json::from_str(&open.stdout).unwrap();
     assert_fits("run-description", &open);
@@ -74,7 +74,10 @@ fn the_secret_of_a_share_token_is_printed_once_and_alone() {
 
     let token = listed[0]["share_token_id"].as_str().unwrap();
     let revoked = shell.json("share-revocation", &["run", "share", "token", "revoke", &run, token]);
-    assert_eq!((revoked["revoked_grants"].as_array().unwrap().len(), &revoked["share_token_revoked"]), (1, &json!(false)));
+    assert_eq!(
+        (revoked["revoked_grants"].as_array().unwrap().len(), &revoked["share_token_revoked"]),
+        (1, &json!(false))
+    );
     assert_eq!(shell.json("share-tokens", &["run", "share", "token", "list", &run]), json!([]));
     let error = shell.error(2, &["run", "share", "token", "revoke", &run, token]);
     assert_eq!(error["kind"], "not_found");
