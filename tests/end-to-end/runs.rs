@@ -91,18 +91,19 @@ fn a_list_is_lines_of_json_where_they_are_wanted_and_a_table_for_people() {
 }
 
 #[test]
-fn a_long_list_comes_whole_and_page_after_page() {
+fn a_long_list_comes_whole_and_a_limit_asks_for_no_page_beyond_it() {
     let shell = Shell::start();
-    for _ in 0..12 {
-        shell.submit("outcomes", &["a"]);
-    }
+    let runs: Vec<_> = (0..101).map(|_| shell.submit("outcomes", &["a"])).collect();
+    shell.run(&["run", "wait", &runs[100]]).assert_code(0);
     let asked = || shell.served("api", "GET", "/api/v1/runs");
-    let last = shell.submit("outcomes", &["a"]);
-    shell.run(&["run", "wait", &last]).assert_code(0);
-    assert_eq!(shell.json("runs", &["run", "list"]).as_array().unwrap().len(), 13);
     let before = asked();
-    assert_eq!(shell.json("runs", &["run", "list", "--limit", "5"]).as_array().unwrap().len(), 5);
-    assert_eq!(asked() - before, 1, "no page is asked for beyond the limit");
+    let lines = shell.run(&["run", "list", "--format", "jsonl", "--sort", "submitted_at"]);
+    let found: Vec<Value> = lines.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found.iter().map(|run| run["run_id"].as_str().unwrap()).collect::<Vec<_>>(), runs);
+    assert!(asked() - before >= 2, "pages have a hundred runs");
+    let before = asked();
+    assert_eq!(shell.json("runs", &["run", "list", "--limit", "7"]).as_array().unwrap().len(), 7);
+    assert_eq!(asked() - before, 1);
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn runs_whose_results_go_soon_are_named() {
         assert_eq!(ids(&found), wanted, "{time}: a run without results is never among them");
     }
     let table = shell.run(&["run", "list", "--expiring", "5d"]);
-    assert!(table.stdout.contains("results go") && table.row(&old).ends_with("in 3 d"), "{}", table.stdout);
+    assert!(table.stdout.contains("results until") && table.row(&old).ends_with("in 3 d"), "{}", table.stdout);
     assert_eq!(shell.error(2, &["run", "list", "--expiring", "soon"])["kind"], "bad_input");
 }
 
@@ -253,6 +254,50 @@ fn nothing_is_cancelled_by_a_filter_without_a_yes() {
     assert_eq!(none.stderr, "there is no such run that goes on\n");
     let left = shell.json("cancellations", &["run", "cancel-by-filter", "--application-id", "outcomes", "--dry-run"]);
     assert_eq!(ids(&left), [other.as_str()]);
+}
+
+/// Runs a command at a terminal, where somebody answers, and gives its code and what it asked.
+#[cfg(target_os = "linux")]
+fn at_a_terminal(shell: &Shell, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&user).unwrap();
+    unlockpt(&user).unwrap();
+    let name = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().read(true).write(true).open(name).unwrap();
+    let mut command = shell.command(arguments);
+    command.stdin(terminal.try_clone().unwrap()).stderr(terminal).stdout(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut user = File::from(user);
+    user.write_all(answer.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    // Its end is an error: the terminal is gone.
+    let _ = user.read_to_end(&mut said);
+    (child.wait().unwrap().code(), String::from_utf8(said).unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn at_a_terminal_a_yes_cancels_and_anything_else_does_not() {
+    let shell = slow();
+    let run = shell.submit("outcomes", &["a"]);
+    while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).0 == 404 {}
+    let filter = ["run", "cancel-by-filter", "--application-id", "outcomes"];
+    for answer in ["n\n", "\n", "yes please\n", "\u{4}"] {
+        let (code, said) = at_a_terminal(&shell, &filter, answer);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("cancel 1 runs? [y/N]") && said.contains(&run), "{said}");
+        assert!(said.contains("nothing was done"), "{said}");
+    }
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs/"), 0);
+    let (code, said) = at_a_terminal(&shell, &filter, "y\n");
+    assert_eq!(code, Some(0), "{said}");
+    let described = shell.json("run-description", &["run", "describe", &run]);
+    assert_eq!(described["outcome"], "cancelled_by_user");
 }
 
 #[test]

@@ -209,17 +209,23 @@ fn past(shell: &Shell) -> String {
 fn what_cannot_be_shared_says_why() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    for arguments in [
-        &["status"][..],
-        &["organization", "list"],
-        &["organization", "revoke"],
-        &["token", "list"],
-        &["audit"],
-        &["organization", "grant"],
-    ] {
-        let error = shell.error(2, &[&["run", "share"], arguments, &[UNKNOWN]].concat());
-        assert_eq!(error["kind"], "not_found", "{arguments:?}: {error}");
-    }
+    // Each of them asks for a while, as the run may have been submitted just now.
+    std::thread::scope(|scope| {
+        for arguments in [
+            &["status"][..],
+            &["organization", "list"],
+            &["organization", "revoke"],
+            &["organization", "grant"],
+            &["token", "list"],
+            &["audit"],
+        ] {
+            let shell = &shell;
+            scope.spawn(move || {
+                let error = shell.error(2, &[&["run", "share"], arguments, &[UNKNOWN]].concat());
+                assert_eq!(error["kind"], "not_found", "{arguments:?}: {error}");
+            });
+        }
+    });
     let error = shell.error(2, &["run", "share", "organization", "grant", &run, "org_nowhere"]);
     assert_eq!(error["kind"], "bad_input");
     let theirs = other(&shell, CLEO, &["run", "share", "organization", "grant", &run], &[]);

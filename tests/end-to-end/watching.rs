@@ -13,7 +13,9 @@ use crate::shell::{Shell, assert_fits};
 /// The events of a watch, each as the schema says.
 fn events(ended: &Ended) -> Vec<Value> {
     let events: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    events.iter().for_each(|event| assert_fits("run-event", event));
+    for event in &events {
+        assert_fits("run-event", event);
+    }
     events
 }
 

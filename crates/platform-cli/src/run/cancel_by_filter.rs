@@ -54,7 +54,7 @@ enum Fate {
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let query = arguments.filter.query()?;
     let client = shell.client()?;
-    let runs = client.nocache().runs().list_with(query);
+    let runs = client.clone().nocache().runs().list_with(query);
     let runs = runs.try_filter(|run| ready(run.state != RunState::Terminated));
     let runs: Vec<Run> = runs.take(arguments.limit.unwrap_or(usize::MAX)).try_collect().await?;
     let mut fates = Vec::new();
@@ -66,7 +66,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         }
         arguments.consent.ask(&format!("cancel {} runs?", runs.len())).await?;
         for run in runs {
-            let fate = cancel(&shell.client()?, &run).await;
+            let fate = cancel(&client, &run).await;
             fates.push((run, fate));
         }
     }

@@ -61,7 +61,7 @@ pub(super) fn facts(run: &Run, output: &Output) -> String {
         ("submitted by", run.submitted_by.clone()),
         ("organization", run.organization_id.clone().unwrap_or_default()),
         ("ended", moment(run.terminated_at.map(Into::into))),
-        ("results go", moment(results_end(run))),
+        ("results until", moment(results_end(run))),
         ("due", moment(scheduling.and_then(|scheduling| scheduling.due_date).map(Into::into))),
         ("deadline", moment(scheduling.and_then(|scheduling| scheduling.deadline).map(Into::into))),
         ("items before it, of the organization", number(run.num_preceding_items_org)),

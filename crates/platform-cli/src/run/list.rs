@@ -146,7 +146,7 @@ async fn print(
         ("submitted", &submitted),
     ];
     if wanted || output.verbose {
-        columns.push(("results go", &ended));
+        columns.push(("results until", &ended));
     }
     if output.verbose {
         columns.push(("submitted by", &by_whom));

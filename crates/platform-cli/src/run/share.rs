@@ -24,8 +24,8 @@ pub(crate) enum Action {
     /// Shows a run to whoever has a share token.
     #[command(subcommand)]
     Token(token::Action),
-    /// Lists every right to read a run, or all runs of whoever is logged in: also what is expired or revoked, and share
-    /// tokens that open nothing.
+    /// Lists every right to read a run, or, without one, all rights that whoever is logged in may know of: also what is
+    /// expired or revoked, and share tokens that open nothing.
     Audit(audit::Arguments),
 }
 

@@ -15,7 +15,7 @@ use crate::shown::shown;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The id of a run. Without it, all runs of whoever is logged in.
+    /// The id of a run; all of them unless something is said.
     run: Option<String>,
 }
 
