@@ -8,9 +8,8 @@ use auth_http::Method;
 use serde_json::{Value, json};
 
 use crate::command::Ended;
+use crate::runs::UNKNOWN;
 use crate::shell::Shell;
-
-const UNKNOWN: &str = "00000000-0000-0000-0000-000000000000";
 
 fn dump(shell: &Shell, arguments: &[&str]) -> Value {
     let ended = shell.run(arguments);
@@ -71,6 +70,10 @@ fn metadata_come_from_a_file_and_from_stdin_too() {
     fs::write(shell.folder().join("metadata.json"), r#"{"from":"file"}"#).unwrap();
     shell.run(&["run", "update-metadata", &run, "@metadata.json", "--no-enrich-sdk-metadata"]).assert_code(0);
     assert_eq!(dump(&shell, &["run", "dump-metadata", &run]), json!({ "from": "file" }));
+    let said = shell.run(&["run", "update-item-metadata", &run, "a", "@metadata.json", "--no-enrich-sdk-metadata"]);
+    let checksum = dump(&shell, &["run", "dump-item-metadata", &run, "a", "--show-checksum"]);
+    let checksum = checksum["custom_metadata_checksum"].as_str().unwrap();
+    assert_eq!(said.stdout, format!("{run}, a: updated, checksum {checksum}\n"));
     let mut command = shell.command(&["run", "update-metadata", &run, "-", "--no-enrich-sdk-metadata"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(br#"{"from":"stdin"}"#).unwrap();

@@ -59,8 +59,8 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
 pub(crate) struct Reading {
     /// The id of the run.
     run: String,
-    /// Reads the run with the secret of a share token: the first line of a file, or of stdin (-). AIGNOSTICS_SHARE_TOKEN in
-    /// the environment does the same. The login is needed all the same.
+    /// Reads the run with the secret of a share token: the first line of a file, or of stdin (-).
+    /// `AIGNOSTICS_SHARE_TOKEN` in the environment does the same. The login is needed all the same.
     #[arg(long, value_name = "FILE")]
     share_token_file: Option<PathBuf>,
 }

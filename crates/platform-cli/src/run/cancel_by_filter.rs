@@ -23,8 +23,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Says what would be cancelled, and cancels nothing.
-    #[arg(long)]
+    #[arg(long, overrides_with = "no_dry_run")]
     dry_run: bool,
+    /// Cancels them: so it is unless something is said.
+    #[arg(long)]
+    no_dry_run: bool,
     #[command(flatten)]
     consent: Consent,
 }

@@ -40,6 +40,7 @@ pub(crate) struct Arguments {
 
 /// Which folders there are for what.
 #[derive(Args, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag, and has its opposite")]
 pub(crate) struct Folders {
     /// A folder for the run.
     #[arg(long, overrides_with = "no_create_subdirectory_for_run")]

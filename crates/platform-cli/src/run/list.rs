@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     /// Only runs whose results are deleted within this time, such as 5d: 30 days after their end.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     expiring: Option<Duration>,
+    /// What the Python tool has for the absence of `--verbose`.
+    #[arg(long = "no-verbose", hide = true)]
+    _no_verbose: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -83,8 +83,8 @@ struct Change {
     /// Changes nothing if the metadata have another checksum by now, with exit code 3.
     #[arg(long, value_name = "CHECKSUM")]
     checksum: Option<String>,
-    /// Says in the field `sdk` who changes them, by what and when: so it is unless something is said. When they were made
-    /// and when the run was submitted stays.
+    /// Says in the field `sdk` who changes them, by what and when: so it is unless something is said. When they were
+    /// made and when the run was submitted stays.
     #[arg(long, overrides_with = "no_enrich_sdk_metadata")]
     enrich_sdk_metadata: bool,
     /// Leaves the field `sdk` as it is given.

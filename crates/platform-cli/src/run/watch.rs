@@ -22,10 +22,10 @@ pub(super) const HELP: &str = "\
 Events, by `event` in the JSON forms: item_ended; with --download artifact_verified, artifact_unverified and
 artifact_failed; run_ended, which is the last.
 
-There, each event has a `cursor`. It stands for the set of all that was told up to it, and nothing is kept anywhere else: with
---cursor, a later call on any machine tells the rest and nothing twice, whatever has happened meanwhile and in whatever
-order. A file is told when it is in its place; one that failed is tried again by a later call. A cursor of another run is
-refused with exit code 2.
+There, each event has a `cursor`. It stands for the set of all that was told up to it, and nothing is kept anywhere
+else: with --cursor, a later call on any machine tells the rest and nothing twice, whatever has happened meanwhile and
+in whatever order. A file is told when it is in its place; one that failed is tried again by a later call. A cursor of
+another run is refused with exit code 2.
 
 Exit codes: 0 all items succeeded, 6 not all of them did or not all files came, 1 the time of --timeout was over.";
 

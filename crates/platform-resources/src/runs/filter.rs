@@ -26,7 +26,8 @@ impl RunFilter {
         self.with(&format!("@.sdk.tags[*] == {}", json!(tag)))
     }
 
-    /// Only runs with a note that this regular expression of PostgreSQL fits; `relaxed`: whatever the case of its letters.
+    /// Only runs with a note that this regular expression of PostgreSQL fits; `relaxed`: whatever the case of its
+    /// letters.
     pub fn with_note(self, regex: &str, relaxed: bool) -> Self {
         self.with(&format!("@.sdk.note {}", like(regex, relaxed)))
     }

@@ -13,7 +13,8 @@ const KEY: &str = "sdk";
 /// By what metadata are changed.
 const USER_AGENT: &str = concat!("aignostics-cli/", env!("CARGO_PKG_VERSION"));
 
-/// Says in the metadata of a run who changes them, by what and when. The moments that they do not name are those of `before`.
+/// Says in the metadata of a run who changes them, by what and when. The moments that they do not name are those of
+/// `before`.
 pub(super) fn renew_run(metadata: &mut JsonObject, before: Option<&JsonObject>, me: &Me) -> Result<(), Failure> {
     keep(metadata, before, &["created_at", "submission"]);
     let initiator = match env::var_os("AIGNOSTICS_BRIDGE_VERSION") {

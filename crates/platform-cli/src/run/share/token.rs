@@ -18,8 +18,8 @@ use crate::shown::shown;
 pub(crate) enum Action {
     /// Lists the share tokens that open a run.
     List(Shared),
-    /// Makes a share token that opens a run, and prints its secret, which nobody can be told again. Whoever has it, and a
-    /// login of the platform, reads the run: hand it on by a pipe or a file, not by an argument.
+    /// Makes a share token that opens a run, and prints its secret, which nobody can be told again. Whoever has it, and
+    /// a login of the platform, reads the run: hand it on by a pipe or a file, not by an argument.
     Create(Create),
     /// Closes a run for a share token.
     Revoke(Revoke),
@@ -29,8 +29,8 @@ pub(crate) enum Action {
 pub(crate) struct Create {
     /// The id of the run.
     run: String,
-    /// When it ends, such as 2027-12-31T23:59:59Z or 2027-12-31; without a zone in UTC. It does not end unless something is
-    /// said.
+    /// When it ends, such as 2027-12-31T23:59:59Z or 2027-12-31; without a zone in UTC. It does not end unless
+    /// something is said.
     #[arg(long, value_name = "MOMENT", value_parser = parse_moment)]
     expires_at: Option<Timestamp>,
 }

@@ -1,8 +1,8 @@
 //! What was told of a run, as a word that goes anywhere.
 //!
-//! An item is named by its place among all items of the run, sorted by id: all of them are there from the submission on. An
-//! artifact is named by its place among those of its item, which are all there when the item has ended. So a cursor stands
-//! for a set, and is right in whatever order things happen. Its parts, with `.` between them:
+//! An item is named by its place among all items of the run, sorted by id: all of them are there from the submission
+//! on. An artifact is named by its place among those of its item, which are all there when the item has ended. So a
+//! cursor stands for a set, and is right in whatever order things happen. Its parts, with `.` between them:
 //!
 //! - the version of all this, `1`,
 //! - a checksum over the run and its items, so that the cursor of another run is not taken for one of this,
