@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod browser;
+mod cancelling;
 mod command;
 mod conformance;
 mod demo;
@@ -10,11 +11,15 @@ mod durability;
 mod emulator;
 mod interrupt;
 mod login;
+mod metadata;
 mod networks;
 mod other_provider;
 mod results;
+mod runs;
+mod sharing;
 mod shell;
 mod slides;
+mod watching;
 
 #[cfg(target_os = "linux")]
 #[path = "../support/authority.rs"]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::command::{BINARY, Ended, Lab};
-use crate::emulator::{Running, authorized, http, journal, send, token};
+use crate::emulator::{Running, authorized, form, http, journal, send, token};
 
 /// What changes from one call to the next, and what stands in its place in a snapshot.
 const REDACTED: [(&str, &str); 5] = [
@@ -34,7 +34,18 @@ impl Shell {
 
     /// With more arguments for the emulator.
     pub(crate) fn with(arguments: &[&str]) -> Self {
+        Self::of(Lab::new(), arguments)
+    }
+
+    /// With this configuration (TOML) of the emulator.
+    pub(crate) fn configured(text: &str) -> Self {
         let lab = Lab::new();
+        let path = lab.path("config.toml");
+        fs::write(&path, text).unwrap();
+        Self::of(lab, &["--config", path.to_str().unwrap()])
+    }
+
+    fn of(lab: Lab, arguments: &[&str]) -> Self {
         fs::create_dir_all(lab.path("home")).unwrap();
         let running = Running::start(&lab, &[&["--control"], arguments].concat());
         Self { lab, running, runtime: Runtime::new().unwrap() }
@@ -108,6 +119,22 @@ impl Shell {
         })
     }
 
+    /// A refresh token of another user, who approves a login by a device.
+    pub(crate) fn refresh_token(&self, user: &str) -> String {
+        let client = self.running.ready["client_ids"]["device"].as_str().unwrap();
+        let post = |path: &str, fields: &[(&str, &str)]| {
+            let (status, answer) = self.runtime.block_on(send(form(self.running.url("issuer", path), fields)));
+            assert_eq!(status, 200, "{answer}");
+            answer
+        };
+        let device = post("/oauth/device/code", &[("client_id", client), ("scope", "openid offline_access")]);
+        let code = device["user_code"].as_str().unwrap();
+        post("/activate", &[("user_code", code), ("decision", "approve"), ("user", user)]);
+        let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+        let code = ("device_code", device["device_code"].as_str().unwrap());
+        post("/oauth/token", &[grant, ("client_id", client), code])["refresh_token"].as_str().unwrap().to_owned()
+    }
+
     /// Submits a run of these items, and gives its id.
     pub(crate) fn submit(&self, application: &str, items: &[&str]) -> String {
         let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": {} });
@@ -142,12 +169,23 @@ impl Shell {
     }
 }
 
+/// The published schemas, for those that name others.
+struct Published(PathBuf);
+
+impl jsonschema::Retrieve for Published {
+    fn retrieve(&self, uri: &jsonschema::Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let name = uri.path().as_str().rsplit('/').next().unwrap_or_default();
+        Ok(serde_json::from_str(&fs::read_to_string(self.0.join(name))?)?)
+    }
+}
+
 /// Fails with all that is wrong if an answer is not as the published schema says.
 pub(crate) fn assert_fits(schema: &str, answer: &Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas");
     let path = folder.join(format!("{schema}.json"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let validator = jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap();
+    let options = jsonschema::options().with_retriever(Published(folder));
+    let validator = options.build(&serde_json::from_str(&text).unwrap()).unwrap();
     let problems: Vec<_> =
         validator.iter_errors(answer).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(problems.is_empty(), "{schema}: {problems:#?}\n{answer:#}");

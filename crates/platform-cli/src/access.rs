@@ -16,7 +16,7 @@ use crate::output::Output;
 /// How the platform is reached, beside what the settings say.
 #[derive(Args, Debug)]
 pub(crate) struct Access {
-    /// The platform: production, staging, dev or test. Without it, the settings say which (AIGNOSTICS_API_ROOT).
+    /// The platform: production, staging, dev or test. Without it, the settings say which (`AIGNOSTICS_API_ROOT`).
     #[arg(
         long,
         value_enum,
@@ -29,7 +29,7 @@ pub(crate) struct Access {
     /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
     #[arg(long, value_name = "FILE", global = true, help_heading = "Platform")]
     ca_cert: Vec<PathBuf>,
-    /// Sends all https through this proxy, but to the hosts in NO_PROXY.
+    /// Sends all https through this proxy, but to the hosts in `NO_PROXY`.
     #[arg(long, value_name = "URL", global = true, help_heading = "Platform")]
     proxy: Option<String>,
     /// How long a call to the platform may take with all its repetitions, or the waiting for a run: 90s, 10m, 2h, 1d.

@@ -3,6 +3,7 @@
 mod access;
 mod auth;
 mod bars;
+mod confirm;
 mod demo;
 mod emulator;
 mod exit;

@@ -48,7 +48,7 @@ pub(crate) struct Output {
     /// Says on stderr what is asked and answered, and shows exact times.
     #[arg(long, short, global = true, help_heading = "Output")]
     pub(crate) verbose: bool,
-    /// Uses no colours; the same as NO_COLOR in the environment.
+    /// Uses no colours; the same as `NO_COLOR` in the environment.
     #[arg(long, global = true, help_heading = "Output")]
     no_color: bool,
 }
@@ -142,6 +142,7 @@ impl Output {
     }
 
     /// A table that fits the terminal, with these heads.
+    #[expect(clippy::unused_self, reason = "how it looks may come to depend on what the user wants")]
     pub(crate) fn table<'a>(&self, heads: impl IntoIterator<Item = &'a str>) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(heads);

@@ -80,7 +80,7 @@ fn shape(report: &RunReport, folder: &Path) -> Value {
 }
 
 /// Whether all of it went well; if not, whether the fault is on this side.
-fn judge(report: &RunReport) -> Result<(), Failure> {
+pub(crate) fn judge(report: &RunReport) -> Result<(), Failure> {
     let errors: Vec<_> = report.failures().filter_map(|error| error.downcast_ref::<DownloadError>()).collect();
     let no_room = |error: &FolderError| error.is_disk_full();
     if report.is_complete() {

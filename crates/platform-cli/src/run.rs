@@ -1,7 +1,17 @@
 //! `aignostics run`: runs, and what comes of them.
 
+mod cancel;
+mod cancel_by_filter;
+mod delete;
+mod describe;
 mod download;
+mod lifecycle;
+mod list;
+mod metadata;
+mod share;
 mod verify;
+mod wait;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -15,6 +25,8 @@ use crate::exit::Failure;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
+    #[command(flatten)]
+    Lifecycle(lifecycle::Action),
     /// Downloads the results of a run, and verifies them; what is there already is not fetched.
     Download(download::Arguments),
     /// Reads the files of a folder again, and says whether they are what they were when they were verified.
@@ -28,13 +40,17 @@ pub(crate) enum Action {
 pub(crate) enum Results {
     /// `run download`, that waits for the end of the run and makes a folder for it unless told otherwise.
     Download(download::Arguments),
+    /// Deletes the results of a run that has ended, for good.
+    Delete(delete::Arguments),
 }
 
 pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     match action {
-        Action::Download(arguments) => download::run(arguments, shell, false).await,
+        Action::Lifecycle(action) => lifecycle::run(action, shell).await,
+        Action::Download(arguments) => Box::pin(download::run(arguments, shell, false)).await,
         Action::Verify(arguments) => verify::run(arguments, shell).await,
-        Action::Result(Results::Download(arguments)) => download::run(arguments, shell, true).await,
+        Action::Result(Results::Download(arguments)) => Box::pin(download::run(arguments, shell, true)).await,
+        Action::Result(Results::Delete(arguments)) => delete::run(arguments, shell).await,
     }
 }
 
@@ -43,8 +59,8 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
 pub(crate) struct Reading {
     /// The id of the run.
     run: String,
-    /// Reads the run with the secret of a share token: the first line of a file, or of stdin (-). AIGNOSTICS_SHARE_TOKEN in
-    /// the environment does the same. The login is needed all the same.
+    /// Reads the run with the secret of a share token: the first line of a file, or of stdin (-).
+    /// `AIGNOSTICS_SHARE_TOKEN` in the environment does the same. The login is needed all the same.
     #[arg(long, value_name = "FILE")]
     share_token_file: Option<PathBuf>,
 }

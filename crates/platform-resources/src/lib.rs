@@ -37,6 +37,7 @@ mod error;
 mod health;
 mod outcome;
 mod pages;
+mod retention;
 mod run;
 mod runs;
 mod sdk;
@@ -65,8 +66,9 @@ pub use platform_download::{
     ResultFolder, Shard, SignError, Totals, Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded,
     Uploader, Verification,
 };
+pub use retention::{RESULTS_STAY, results_end};
 pub use run::{RunEvent, RunHandle, Viewer};
-pub use runs::{Checked, Runs, SubmissionIntent, SubmissionJournal, SubmitOnce};
+pub use runs::{Checked, RunFilter, Runs, SubmissionIntent, SubmissionJournal, SubmitOnce};
 pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};
 #[cfg(feature = "login")]
 pub use service::{Finding, Identity, LoggedOut, LoginWays, Service, ServiceBuilder};

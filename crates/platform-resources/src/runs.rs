@@ -1,3 +1,4 @@
+mod filter;
 mod once;
 
 use platform_api::models::{Run, RunSubmission};
@@ -7,6 +8,7 @@ use crate::core::Group;
 use crate::error::UncertainSubmission;
 use crate::{Client, Error, List, RunHandle, validation};
 
+pub use filter::RunFilter;
 pub use once::{SubmissionIntent, SubmissionJournal, SubmitOnce};
 
 /// The runs of the caller.

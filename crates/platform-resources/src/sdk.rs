@@ -72,6 +72,23 @@ fn put(metadata: &mut JsonObject, sdk: JsonValue, problems: Vec<String>) -> Resu
     }
 }
 
+/// The same, beside what is there already.
+fn renew(
+    metadata: &mut JsonObject,
+    sdk: JsonObject,
+    check: impl Fn(&JsonValue) -> Vec<String>,
+) -> Result<(), SdkMetadataError> {
+    let mut all = match metadata.get(KEY) {
+        None | Some(JsonValue::Null) => JsonObject::new(),
+        Some(JsonValue::Object(before)) => before.clone(),
+        Some(_) => return Err(SdkMetadataError(vec![format!("{KEY}: it is no object")])),
+    };
+    all.extend(sdk);
+    let all = JsonValue::Object(all);
+    let problems = check(&all);
+    put(metadata, all, problems)
+}
+
 fn moment(now: SystemTime) -> Result<JsonValue, SdkMetadataError> {
     let moment = Timestamp::try_from(now).map_err(|error| SdkMetadataError(vec![error.to_string()]))?;
     Ok(moment.to_string().into())

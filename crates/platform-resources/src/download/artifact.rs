@@ -120,6 +120,7 @@ pub(super) async fn fetch(
     let about = FileEvent {
         item: external_id,
         artifact: name.clone(),
+        artifact_id: id.clone(),
         file: file.clone(),
         bytes: expected.bytes(),
         progress: FileProgress::default(),

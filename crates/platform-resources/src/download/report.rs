@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use platform_api::models::{Item, Run, RunId, RunTerminationReason};
+use platform_api::models::{ArtifactId, Item, Run, RunId, RunTerminationReason};
 use platform_download::{FolderError, Outcome, Progress, Totals, Verification};
 
 use crate::ItemOutcome;
@@ -38,6 +38,8 @@ pub struct FileEvent {
     pub item: String,
     /// The artifact, as the application named it.
     pub artifact: String,
+    /// The artifact, as the platform named it.
+    pub artifact_id: ArtifactId,
     /// Where the file will be, relative to the folder, with `/` between folders.
     pub file: String,
     /// Its length, if that is known.

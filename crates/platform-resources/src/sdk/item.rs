@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use platform_api::{JsonObject, JsonValue, SignedUrl};
 use serde_json::json;
 
-use super::{ITEM, KEY, SdkMetadataError, moment, put};
+use super::{ITEM, KEY, SdkMetadataError, moment, put, renew};
 
 /// SDK metadata of an item.
 #[derive(Clone, Default)]
@@ -39,21 +39,36 @@ impl ItemSdkMetadata {
         self
     }
 
+    /// Writes it into metadata that an item has, at the moment `now`: what stands there beside stays, and so does the moment
+    /// of its making.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it; then nothing is written.
+    pub fn renew(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
+        let sdk = self.described(metadata, moment(now)?);
+        renew(metadata, sdk, |sdk| ITEM.check(sdk))
+    }
+
     /// Writes it into the metadata of an item, at the moment `now`. Of what was there before, the moment of its making stays.
     ///
     /// # Errors
     ///
     /// All that is wrong with it; then nothing is written.
     pub fn write(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
-        let moment = moment(now)?;
+        let sdk = JsonValue::Object(self.described(metadata, moment(now)?));
+        let problems = ITEM.check(&sdk);
+        put(metadata, sdk, problems)
+    }
+
+    /// It, with its moments.
+    fn described(&self, metadata: &JsonObject, moment: JsonValue) -> JsonObject {
         let created = metadata.get(KEY).and_then(|before| before.get("created_at")).cloned();
         let mut sdk = self.fields.clone();
         sdk.insert("schema_version".to_owned(), ITEM.version());
         sdk.insert("created_at".to_owned(), created.unwrap_or_else(|| moment.clone()));
         sdk.insert("updated_at".to_owned(), moment);
-        let sdk = JsonValue::Object(sdk);
-        let problems = ITEM.check(&sdk);
-        put(metadata, sdk, problems)
+        sdk
     }
 
     /// The JSON Schema of what stands under the key.

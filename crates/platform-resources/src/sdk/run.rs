@@ -4,7 +4,7 @@ use platform_api::models::{Me, Scheduling};
 use platform_api::{JsonObject, JsonValue, Timestamp};
 use serde_json::{Map, json};
 
-use super::{KEY, RUN, SdkMetadataError, moment, put};
+use super::{KEY, RUN, SdkMetadataError, moment, put, renew};
 
 /// A tag of this kind must end in one of the values.
 const CASE: (&str, [&str; 5]) = (
@@ -211,6 +211,17 @@ impl RunSdkMetadata {
         self
     }
 
+    /// Writes it into metadata that a run has, at the moment `now`: what stands there beside, such as tags, stays, and so do
+    /// the moments of its making and of its submission.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it; then nothing is written.
+    pub fn renew(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
+        let sdk = self.described(metadata, &moment(now)?);
+        renew(metadata, sdk, check_run)
+    }
+
     /// Writes it into the metadata of a run, at the moment `now`. Of what was there before, the moments of its making and of
     /// its submission stay.
     ///
@@ -218,7 +229,14 @@ impl RunSdkMetadata {
     ///
     /// All that is wrong with it; then nothing is written.
     pub fn write(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
-        let moment = moment(now)?;
+        let sdk = JsonValue::Object(self.described(metadata, &moment(now)?));
+        let mut problems = check_run(&sdk);
+        problems.extend(dates(&sdk, now));
+        put(metadata, sdk, problems)
+    }
+
+    /// It, with its moments.
+    fn described(&self, metadata: &JsonObject, moment: &JsonValue) -> JsonObject {
         let before = metadata.get(KEY);
         let kept = |pointer: &str| before.and_then(|before| before.pointer(pointer)).cloned();
         let mut sdk = self.fields.clone();
@@ -226,14 +244,11 @@ impl RunSdkMetadata {
         sdk.insert("created_at".to_owned(), kept("/created_at").unwrap_or_else(|| moment.clone()));
         sdk.insert("updated_at".to_owned(), moment.clone());
         let submission = json!({
-            "date": kept("/submission/date").unwrap_or(moment),
+            "date": kept("/submission/date").unwrap_or_else(|| moment.clone()),
             "interface": self.interface.as_str(), "initiator": self.initiator.as_str(),
         });
         sdk.insert("submission".to_owned(), submission);
-        let sdk = JsonValue::Object(sdk);
-        let mut problems = check_run(&sdk);
-        problems.extend(dates(&sdk, now));
-        put(metadata, sdk, problems)
+        sdk
     }
 
     /// The JSON Schema of what stands under the key.

@@ -125,3 +125,30 @@ fn the_schemas_are_schemas_and_allow_nothing_that_is_not_known() {
     sdk["more"] = true.into();
     assert_eq!(check_run(&sdk).len(), 1);
 }
+
+#[test]
+fn metadata_are_renewed_beside_what_a_user_has_put_there() {
+    let mut metadata = Map::new();
+    let sdk = json!({ "tags": ["x"], "note": "n", "created_at": "2026-01-01T00:00:00Z",
+        "scheduling": { "due_date": "2026-01-02T00:00:00Z" } });
+    metadata.insert(KEY.to_owned(), sdk);
+    let now = at("2026-03-01T12:00:00Z");
+    RunSdkMetadata::new("test/1").renew(&mut metadata, now).unwrap();
+    let sdk = &metadata[KEY];
+    assert_eq!((&sdk["tags"], &sdk["note"], &sdk["user_agent"]), (&json!(["x"]), &json!("n"), &json!("test/1")));
+    assert_eq!(
+        (&sdk["created_at"], &sdk["updated_at"]),
+        (&json!("2026-01-01T00:00:00Z"), &json!("2026-03-01T12:00:00Z"))
+    );
+
+    let mut metadata = Map::new();
+    metadata.insert(KEY.to_owned(), json!({ "tags": ["y"] }));
+    ItemSdkMetadata::new().renew(&mut metadata, now).unwrap();
+    assert_eq!((&metadata[KEY]["tags"], &metadata[KEY]["created_at"]), (&json!(["y"]), &json!("2026-03-01T12:00:00Z")));
+    for bad in [json!(7), json!({ "tags": 1 }), json!({ "colour": "red" })] {
+        let mut metadata = Map::from_iter([(KEY.to_owned(), bad.clone())]);
+        assert!(RunSdkMetadata::new("test/1").renew(&mut metadata, now).is_err());
+        assert!(ItemSdkMetadata::new().renew(&mut metadata, now).is_err());
+        assert_eq!(metadata[KEY], bad, "nothing is written");
+    }
+}

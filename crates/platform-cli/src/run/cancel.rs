@@ -1,0 +1,31 @@
+use clap::Args;
+use platform_resources::{Done, RunOutcome};
+use serde_json::json;
+
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::shapes;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The id of the run.
+    run: String,
+}
+
+pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+    let handle = shell.client()?.run(arguments.run.as_str());
+    let done = handle.cancel().await?;
+    let run = handle.nocache().get().await?;
+    let (outcome, was_before) = (RunOutcome::of(&run), done == Done::Before);
+    let shape = json!({
+        "run_id": run.run_id, "outcome": shapes::run_outcome(&outcome), "had_ended_before": was_before,
+    });
+    shell.output.one(&shape, || {
+        let cancelled = matches!(outcome, RunOutcome::Cancelled(_));
+        match (was_before, cancelled) {
+            (false, _) => format!("{}: cancelled", run.run_id),
+            (true, true) => format!("{}: was {outcome} before", run.run_id),
+            (true, false) => format!("{}: had ended before: {outcome}", run.run_id),
+        }
+    })
+}

@@ -1,0 +1,102 @@
+use clap::Args;
+use futures_util::TryStreamExt;
+use platform_resources::models::{Item, Run};
+use platform_resources::{ItemOutcome, RunOutcome, results_end};
+use serde_json::Value;
+
+use super::Reading;
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::output::{self, Output};
+use crate::shapes;
+use crate::shown::shown;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    reading: Reading,
+    /// Shows only how far it is, and what became of its items.
+    #[arg(long, short)]
+    summarize: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+    let handle = arguments.reading.handle(&shell.client()?)?;
+    let run = handle.get().await?;
+    let items: Vec<Item> = handle.items().try_collect().await?;
+    let mut shape = shapes::run(&run)?;
+    shape["items"] = Value::Array(items.iter().map(shapes::item).collect::<Result<_, _>>()?);
+    shell.output.one(&shape, || {
+        let about = if arguments.summarize { summary(&run, &shell.output) } else { facts(&run, &shell.output) };
+        format!("{about}\n\n{}", table(&items, &shell.output))
+    })
+}
+
+/// How far a run is.
+fn summary(run: &Run, output: &Output) -> String {
+    let facts = [
+        ("run", run.run_id.to_string()),
+        ("outcome", RunOutcome::of(run).to_string()),
+        ("error", run.error_message.clone().unwrap_or_default()),
+        ("items", counts(run)),
+    ];
+    output.facts(facts.into_iter().filter(|(_, value)| !value.is_empty()))
+}
+
+/// What people want to know of a run.
+pub(super) fn facts(run: &Run, output: &Output) -> String {
+    let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let moment = |at: Option<std::time::SystemTime>| at.map(|at| output.moment(at)).unwrap_or_default();
+    let scheduling = run.scheduling.as_ref();
+    let metadata = run.custom_metadata.as_ref().and_then(|metadata| serde_json::to_string_pretty(metadata).ok());
+    let facts = [
+        ("run", run.run_id.to_string()),
+        ("application", format!("{} {}", run.application_id, run.version_number)),
+        ("state", run.state.to_string()),
+        ("outcome", RunOutcome::of(run).to_string()),
+        ("error", run.error_message.clone().unwrap_or_default()),
+        ("error code", run.error_code.clone().unwrap_or_default()),
+        ("items", counts(run)),
+        ("submitted", output.moment(run.submitted_at)),
+        ("submitted by", run.submitted_by.clone()),
+        ("organization", run.organization_id.clone().unwrap_or_default()),
+        ("ended", moment(run.terminated_at.map(Into::into))),
+        ("results until", moment(results_end(run))),
+        ("due", moment(scheduling.and_then(|scheduling| scheduling.due_date).map(Into::into))),
+        ("deadline", moment(scheduling.and_then(|scheduling| scheduling.deadline).map(Into::into))),
+        ("items before it, of the organization", number(run.num_preceding_items_org)),
+        ("items before it, of all", number(run.num_preceding_items_platform)),
+        ("metadata", metadata.unwrap_or_default()),
+    ];
+    output.facts(facts.into_iter().filter(|(_, value)| !value.is_empty()))
+}
+
+/// How many items are how far.
+fn counts(run: &Run) -> String {
+    let counts = &run.statistics;
+    let parts = [
+        (counts.item_pending_count, "pending"),
+        (counts.item_processing_count, "processing"),
+        (counts.item_succeeded_count, "succeeded"),
+        (counts.item_user_error_count, "user error"),
+        (counts.item_system_error_count, "system error"),
+        (counts.item_skipped_count, "skipped"),
+    ];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
+    format!("{} ({})", counts.item_count, parts.collect::<Vec<_>>().join(", "))
+}
+
+fn table(items: &[Item], output: &Output) -> String {
+    let mut table = output.table(["item", "outcome", "artifacts", "ended", "message"]);
+    for item in items {
+        let message = item.error_message.as_ref().or(item.error_code.as_ref());
+        table.add_row([
+            shown(&item.external_id),
+            shown(ItemOutcome::of(item)),
+            item.output_artifacts.len().to_string(),
+            item.terminated_at.map(|at| output.moment(at)).unwrap_or_default(),
+            message.map(shown).unwrap_or_default(),
+        ]);
+    }
+    output::text(&table)
+}

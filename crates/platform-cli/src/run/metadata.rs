@@ -1,0 +1,138 @@
+//! The metadata of runs and of their items.
+
+mod input;
+mod sdk;
+
+use clap::Args;
+use platform_api::JsonObject;
+use platform_resources::models::MetadataUpdated;
+use serde_json::{Value, json};
+
+use super::Reading;
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::output::{Output, print};
+use crate::shown::shown;
+
+#[derive(Args)]
+pub(crate) struct Dump {
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    look: Look,
+}
+
+#[derive(Args)]
+pub(crate) struct DumpItem {
+    #[command(flatten)]
+    reading: Reading,
+    /// The item, as its submitter named it.
+    external_id: String,
+    #[command(flatten)]
+    look: Look,
+}
+
+#[derive(Args, Clone, Copy)]
+struct Look {
+    /// Breaks lines and indents them.
+    #[arg(long, overrides_with = "no_pretty")]
+    pretty: bool,
+    /// All on one line: so it is unless something is said.
+    #[arg(long)]
+    no_pretty: bool,
+    /// Prints `custom_metadata` and `custom_metadata_checksum`: with the checksum, an update changes nothing if others
+    /// were faster.
+    #[arg(long)]
+    show_checksum: bool,
+}
+
+impl Look {
+    fn print(self, metadata: Option<&JsonObject>, checksum: Option<&String>) -> Result<(), Failure> {
+        let shape = if self.show_checksum {
+            json!({ "custom_metadata": metadata, "custom_metadata_checksum": checksum })
+        } else {
+            json!(metadata)
+        };
+        print(if self.pretty { serde_json::to_string_pretty(&shape)? } else { shape.to_string() })
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Update {
+    /// The id of the run.
+    run: String,
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(Args)]
+pub(crate) struct UpdateItem {
+    /// The id of the run.
+    run: String,
+    /// The item, as its submitter named it.
+    external_id: String,
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(Args)]
+struct Change {
+    /// The metadata, a JSON object: itself, or `@` and the name of a file, or `-` for stdin.
+    #[arg(value_name = "JSON")]
+    metadata: String,
+    /// Changes nothing if the metadata have another checksum by now, with exit code 3.
+    #[arg(long, value_name = "CHECKSUM")]
+    checksum: Option<String>,
+    /// Says in the field `sdk` who changes them, by what and when: so it is unless something is said. When they were
+    /// made and when the run was submitted stays.
+    #[arg(long, overrides_with = "no_enrich_sdk_metadata")]
+    enrich_sdk_metadata: bool,
+    /// Leaves the field `sdk` as it is given.
+    #[arg(long)]
+    no_enrich_sdk_metadata: bool,
+}
+
+pub(crate) async fn dump(arguments: Dump, shell: &Shell) -> Result<(), Failure> {
+    let run = arguments.reading.handle(&shell.client()?)?.nocache().get().await?;
+    arguments.look.print(run.custom_metadata.as_ref(), run.custom_metadata_checksum.as_ref())
+}
+
+pub(crate) async fn dump_item(arguments: DumpItem, shell: &Shell) -> Result<(), Failure> {
+    let run = arguments.reading.handle(&shell.client()?)?.nocache();
+    let item = run.item(&arguments.external_id).await?;
+    arguments.look.print(item.custom_metadata.as_ref(), item.custom_metadata_checksum.as_ref())
+}
+
+pub(crate) async fn update(arguments: Update, shell: &Shell) -> Result<(), Failure> {
+    let Update { run, change } = arguments;
+    let mut metadata = input::read(&change.metadata)?;
+    let client = shell.client()?;
+    let handle = client.run(run.as_str());
+    if !change.no_enrich_sdk_metadata {
+        let before = handle.clone().nocache().get().await?.custom_metadata;
+        sdk::renew_run(&mut metadata, before.as_ref(), &client.me().await?)?;
+    }
+    let updated = handle.update_metadata(metadata, change.checksum.as_deref()).await?;
+    say(&json!({ "run_id": run }), &updated, &shell.output)
+}
+
+pub(crate) async fn update_item(arguments: UpdateItem, shell: &Shell) -> Result<(), Failure> {
+    let UpdateItem { run, external_id, change } = arguments;
+    let mut metadata = input::read(&change.metadata)?;
+    let handle = shell.client()?.run(run.as_str());
+    if !change.no_enrich_sdk_metadata {
+        let before = handle.clone().nocache().item(&external_id).await?.custom_metadata;
+        sdk::renew_item(&mut metadata, before.as_ref())?;
+    }
+    let updated = handle.update_item_metadata(&external_id, metadata, change.checksum.as_deref()).await?;
+    say(&json!({ "run_id": run, "external_id": external_id }), &updated, &shell.output)
+}
+
+fn say(about: &Value, updated: &MetadataUpdated, output: &Output) -> Result<(), Failure> {
+    let mut shape = about.clone();
+    shape["custom_metadata_checksum"] = json!(updated.custom_metadata_checksum);
+    let names = ["run_id", "external_id"].into_iter().filter_map(|name| about[name].as_str());
+    let names: Vec<_> = names.map(shown).collect();
+    let checksum = updated.custom_metadata_checksum.as_ref().map(shown).unwrap_or_default();
+    output.one(&shape, || format!("{}: updated, checksum {checksum}", names.join(", ")))
+}

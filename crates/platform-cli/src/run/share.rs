@@ -1,0 +1,64 @@
+//! Who else reads a run.
+
+mod audit;
+mod organization;
+mod status;
+mod token;
+
+use clap::{Args, Subcommand};
+use futures_util::TryStreamExt;
+use platform_resources::models::{Grant, ResourceType, ShareToken, SubjectType};
+use platform_resources::operations::{ListGrants, ListShareTokens};
+use platform_resources::{Client, Error};
+
+use crate::access::Shell;
+use crate::exit::Failure;
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Shows who reads a run beside its submitter.
+    Status(Shared),
+    /// Shows a run to all users of an organization.
+    #[command(subcommand)]
+    Organization(organization::Action),
+    /// Shows a run to whoever has a share token.
+    #[command(subcommand)]
+    Token(token::Action),
+    /// Lists every right to read a run, or, without one, all rights that whoever is logged in may know of: also what is
+    /// expired or revoked, and share tokens that open nothing.
+    Audit(audit::Arguments),
+}
+
+/// Which run.
+#[derive(Args)]
+pub(crate) struct Shared {
+    /// The id of the run.
+    run: String,
+}
+
+pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+    match action {
+        Action::Status(shared) => status::run(&shared.run, shell).await,
+        Action::Organization(action) => organization::run(action, shell).await,
+        Action::Token(action) => token::run(action, shell).await,
+        Action::Audit(arguments) => audit::run(arguments, shell).await,
+    }
+}
+
+/// Grants of a run that hold. That there is no such run is an error: otherwise the platform has none to list.
+async fn grants(client: &Client, run: &str, to: Option<SubjectType>) -> Result<Vec<Grant>, Error> {
+    let client = client.clone().nocache();
+    client.run(run).get().await?;
+    let mut query = ListGrants::new().with_resource_type(ResourceType::Run).with_resource_id(run).with_revoked(false);
+    query.subject_type = to;
+    let grants: Vec<Grant> = client.grants().list_with(query).try_collect().await?;
+    Ok(grants.into_iter().filter(|grant| !grant.revoked).collect())
+}
+
+/// The share tokens that these grants of a run are for.
+async fn tokens(client: &Client, run: &str, grants: &[Grant]) -> Result<Vec<ShareToken>, Error> {
+    let query = ListShareTokens::new().with_run_id(run);
+    let tokens: Vec<ShareToken> = client.clone().nocache().share_tokens().list_with(query).try_collect().await?;
+    let is_open = |token: &ShareToken| grants.iter().any(|grant| grant.subject_id == token.share_token_id.as_str());
+    Ok(tokens.into_iter().filter(is_open).collect())
+}

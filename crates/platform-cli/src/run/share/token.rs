@@ -1,0 +1,149 @@
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use platform_api::Timestamp;
+use platform_resources::models::{ShareToken, ShareTokenCreated, ShareTokenCreation, SubjectType};
+use platform_resources::{Client, Error, Viewer};
+use serde_json::json;
+
+use super::{Shared, grants, tokens};
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::output::{self, Format, Output, print};
+use crate::shapes;
+use crate::shown::shown;
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Lists the share tokens that open a run.
+    List(Shared),
+    /// Makes a share token that opens a run, and prints its secret, which nobody can be told again. Whoever has it, and
+    /// a login of the platform, reads the run: hand it on by a pipe or a file, not by an argument.
+    Create(Create),
+    /// Closes a run for a share token.
+    Revoke(Revoke),
+}
+
+#[derive(Args)]
+pub(crate) struct Create {
+    /// The id of the run.
+    run: String,
+    /// When it ends, such as 2027-12-31T23:59:59Z or 2027-12-31; without a zone in UTC. It does not end unless
+    /// something is said.
+    #[arg(long, value_name = "MOMENT", value_parser = parse_moment)]
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Args)]
+pub(crate) struct Revoke {
+    /// The id of the run.
+    run: String,
+    /// The id of the share token, not its secret.
+    token: String,
+    /// Ends the share token itself, so that it opens no other run either.
+    #[arg(long)]
+    everywhere: bool,
+}
+
+pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+    match action {
+        Action::List(Shared { run }) => list(&run, shell).await,
+        Action::Create(arguments) => create(arguments, shell).await,
+        Action::Revoke(arguments) => revoke(arguments, shell).await,
+    }
+}
+
+async fn list(run: &str, shell: &Shell) -> Result<(), Failure> {
+    let client = shell.client()?;
+    let grants = grants(&client, run, Some(SubjectType::ShareToken)).await?;
+    let tokens = tokens(&client, run, &grants).await?;
+    if tokens.is_empty() && shell.output.format() == Format::Table {
+        shell.output.note("no share token opens it");
+        return Ok(());
+    }
+    let shapes = tokens.iter().map(shapes::plain).collect::<Result<Vec<_>, _>>()?;
+    shell.output.several(&shapes, || table(&tokens, &shell.output))
+}
+
+fn table(tokens: &[ShareToken], output: &Output) -> String {
+    let mut table = output.table(["share token", "made", "ends"]);
+    for token in tokens {
+        let end = match token.expires_at {
+            _ if token.revoked => "revoked".to_owned(),
+            Some(end) => output.moment(end),
+            None => "never".to_owned(),
+        };
+        table.add_row([shown(&token.share_token_id), output.moment(token.created_at), end]);
+    }
+    output::text(&table)
+}
+
+async fn create(arguments: Create, shell: &Shell) -> Result<(), Failure> {
+    let Create { run, expires_at } = arguments;
+    let client = shell.client()?;
+    client.run(run.as_str()).get().await?;
+    let token = shell.undisturbed(opening(&client, &run, expires_at)).await?;
+    if shell.output.format() == Format::Table {
+        let end = token.expires_at.map_or_else(|| "it does not end".to_owned(), |end| format!("it ends at {end}"));
+        shell.output.note(format!("share token {}; {end}; the secret is not shown again", token.share_token_id));
+        return print(token.share_token.expose());
+    }
+    let shape = json!({
+        "run_id": run,
+        "share_token_id": token.share_token_id,
+        "share_token": token.share_token.expose(),
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "revoked": token.revoked,
+    });
+    shell.output.one(&shape, String::new)
+}
+
+/// A new share token that opens the run. Where it does not come to open it, it is ended.
+async fn opening(client: &Client, run: &str, end: Option<Timestamp>) -> Result<ShareTokenCreated, Error> {
+    let wanted = end.into_iter().fold(ShareTokenCreation::new(), ShareTokenCreation::with_expires_at);
+    let token = client.share_tokens().create(wanted).await?;
+    let id = token.share_token_id.clone();
+    match client.run(run).share_with(Viewer::ShareToken(id.to_string())).await {
+        Ok(_) => Ok(token),
+        Err(error) => {
+            if let Err(error) = client.share_tokens().revoke(&id).await {
+                tracing::warn!(%error, token = %id, "a share token that opens nothing is left");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn revoke(arguments: Revoke, shell: &Shell) -> Result<(), Failure> {
+    let Revoke { run, token, everywhere } = arguments;
+    let client = shell.client()?;
+    let mut grants = grants(&client, &run, Some(SubjectType::ShareToken)).await?;
+    grants.retain(|grant| grant.subject_id == token);
+    if grants.is_empty() && !everywhere {
+        return Err(Failure::not_found(anyhow!("no share token {token} opens run {run}")));
+    }
+    if everywhere {
+        client.share_tokens().revoke(&token.as_str().into()).await?;
+    }
+    for grant in &grants {
+        client.grants().revoke(&grant.grant_id).await?;
+    }
+    let revoked: Vec<_> = grants.iter().map(|grant| &grant.grant_id).collect();
+    let shape =
+        json!({ "run_id": run, "subject_id": token, "revoked_grants": revoked, "share_token_revoked": everywhere });
+    shell.output.one(&shape, || {
+        let where_else = if everywhere { "opens nothing any more" } else { "does not open it any more" };
+        format!("{}: share token {} {where_else}", shown(&run), shown(&token))
+    })
+}
+
+fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    let moment = text.parse::<jiff::Timestamp>().or_else(|_| {
+        let local = text.parse::<DateTime>().context("no moment")?;
+        Ok::<_, anyhow::Error>(local.to_zoned(TimeZone::UTC)?.timestamp())
+    });
+    let moment = moment.map_err(|_| "a moment looks like 2027-12-31T23:59:59Z or 2027-12-31".to_owned())?;
+    moment.to_string().parse().map_err(|error: platform_api::TimestampError| error.to_string())
+}

@@ -1,0 +1,115 @@
+mod cursor;
+mod ledger;
+mod teller;
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use clap::Args;
+use futures_util::{StreamExt, TryStreamExt};
+use platform_resources::models::{Item, Run};
+use platform_resources::{Event, FileEvent, FileStep, ResultFolder, RunDownload, RunEvent, RunHandle, RunReport};
+use tokio::sync::mpsc;
+
+use super::{Reading, wait};
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::results;
+use ledger::Ledger;
+use teller::Teller;
+
+pub(super) const HELP: &str = "\
+Events, by `event` in the JSON forms: item_ended; with --download artifact_verified, artifact_unverified and
+artifact_failed; run_ended, which is the last.
+
+There, each event has a `cursor`. It stands for the set of all that was told up to it, and nothing is kept anywhere
+else: with --cursor, a later call on any machine tells the rest and nothing twice, whatever has happened meanwhile and
+in whatever order. A file is told when it is in its place; one that failed is tried again by a later call. A cursor of
+another run is refused with exit code 2.
+
+Exit codes: 0 all items succeeded, 6 not all of them did or not all files came, 1 the time of --timeout was over.";
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    reading: Reading,
+    /// Downloads results into this folder as they are made, and tells each file when it is in its place.
+    #[arg(long, value_name = "DIR")]
+    download: Option<PathBuf>,
+    /// Goes on after this cursor: what was told up to it is not told again, nor downloaded.
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+    let handle = arguments.reading.handle(&shell.client()?)?;
+    shell.within(watch(&handle, &arguments, shell)).await
+}
+
+async fn watch(handle: &RunHandle, arguments: &Arguments, shell: &Shell) -> Result<(), Failure> {
+    let items: Vec<Item> = handle.clone().nocache().items().try_collect().await?;
+    let ledger = Ledger::new(handle.id(), &items, arguments.cursor.as_deref())?;
+    if ledger.has_end() && arguments.download.is_none() {
+        return wait::judge(&handle.clone().nocache().get().await?);
+    }
+    let (sender, files) = mpsc::unbounded_channel();
+    let download = match (&arguments.download, ledger.wanted(&items)) {
+        (Some(folder), Some(wanted)) => {
+            let folder = ResultFolder::open(folder).await.map_err(super::download::unusable)?;
+            let download = handle.download(folder).with_selection(wanted);
+            Some(download.with_observer(move |event| pass_on(event, &sender)))
+        }
+        _ => None,
+    };
+    let teller = Teller::new(handle.id().clone(), ledger, &shell.output);
+    let (run, report) = Box::pin(follow(handle, download, files, teller)).await?;
+    report.iter().try_for_each(results::judge)?;
+    wait::judge(&run)
+}
+
+/// Hands on that a file is in its place.
+fn pass_on(event: Event, files: &mpsc::UnboundedSender<FileEvent>) {
+    if let Event::File(file) = event
+        && matches!(file.progress.step, FileStep::InPlace(_))
+    {
+        // Nobody listens any more when the watch was given up.
+        let _ = files.send(file);
+    }
+}
+
+/// Tells what happens until the run has ended and its files are there.
+async fn follow(
+    handle: &RunHandle,
+    download: Option<RunDownload>,
+    mut files: mpsc::UnboundedReceiver<FileEvent>,
+    mut teller: Teller<'_>,
+) -> Result<(Run, Option<RunReport>), Failure> {
+    let mut events = std::pin::pin!(handle.watch());
+    let mut fetching = std::pin::pin!(async {
+        Ok::<_, Failure>(match download {
+            Some(download) => Some(download.follow().await?),
+            None => None,
+        })
+    });
+    let (mut ended, mut fetched) = (None, None);
+    while ended.is_none() || fetched.is_none() {
+        tokio::select! {
+            event = events.next(), if ended.is_none() => match event {
+                Some(Ok(RunEvent::ItemEnded(item))) => teller.item(*item)?,
+                Some(Ok(RunEvent::Ended(run))) => ended = Some(*run),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(anyhow!("the run is told no more, and has not ended").into()),
+            },
+            Some(file) = files.recv() => teller.file(file)?,
+            report = &mut fetching, if fetched.is_none() => fetched = Some(report?),
+        }
+    }
+    while let Ok(file) = files.try_recv() {
+        teller.file(file)?;
+    }
+    let (run, report) = ended.zip(fetched).ok_or_else(|| anyhow!("the run was not watched to its end"))?;
+    report.iter().try_for_each(|report| teller.failures(report))?;
+    teller.end(&run)?;
+    Ok((run, report))
+}

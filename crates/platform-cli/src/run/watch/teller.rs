@@ -1,0 +1,97 @@
+use std::collections::HashMap;
+
+use platform_resources::models::{Item, Run, RunId};
+use platform_resources::{FileEvent, FileStep, ItemOutcome, RunOutcome, RunReport, Verification};
+use serde_json::{Value, json};
+
+use super::ledger::Ledger;
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::results::chain;
+use crate::shapes;
+use crate::shown::shown;
+
+/// Tells each event once, with the cursor that stands for it and all before.
+pub(super) struct Teller<'a> {
+    run: RunId,
+    ledger: Ledger,
+    output: &'a Output,
+    /// The items that were told, by the names of their submitter.
+    known: HashMap<String, Item>,
+    /// Files of items that were not told yet.
+    early: HashMap<String, Vec<FileEvent>>,
+}
+
+impl<'a> Teller<'a> {
+    pub(super) fn new(run: RunId, ledger: Ledger, output: &'a Output) -> Self {
+        Self { run, ledger, output, known: HashMap::new(), early: HashMap::new() }
+    }
+
+    /// An item has ended.
+    pub(super) fn item(&mut self, item: Item) -> Result<(), Failure> {
+        if self.ledger.item(&item)? {
+            let message = item.error_message.as_ref().map(|message| format!(": {}", shown(message)));
+            let outcome = ItemOutcome::of(&item);
+            let text = format!("{}: {}{}", shown(&item.external_id), shown(outcome), message.unwrap_or_default());
+            self.tell("item_ended", json!({ "item": shapes::item(&item)? }), text)?;
+        }
+        let early = self.early.remove(&item.external_id);
+        self.known.insert(item.external_id.clone(), item);
+        early.into_iter().flatten().try_for_each(|file| self.file(file))
+    }
+
+    /// A file is in its place.
+    pub(super) fn file(&mut self, file: FileEvent) -> Result<(), Failure> {
+        let FileStep::InPlace(verification) = file.progress.step else { return Ok(()) };
+        let Some(item) = self.known.get(&file.item) else {
+            self.early.entry(file.item.clone()).or_default().push(file);
+            return Ok(());
+        };
+        if !self.ledger.artifact(item, &file.artifact_id)? {
+            return Ok(());
+        }
+        let verified = verification != Verification::Unverified;
+        let (event, how) =
+            if verified { ("artifact_verified", "verified") } else { ("artifact_unverified", "unverified") };
+        let about = json!({
+            "external_id": file.item, "artifact": file.artifact, "artifact_id": file.artifact_id,
+            "file": file.file, "bytes": file.bytes, "verification": verification,
+        });
+        let (item, artifact, place) = (shown(&file.item), shown(&file.artifact), shown(&file.file));
+        self.tell(event, about, format!("{item}, {artifact}: {how}, {place}"))
+    }
+
+    /// Files that are not in their place: a later call tries them again.
+    pub(super) fn failures(&mut self, report: &RunReport) -> Result<(), Failure> {
+        for item in &report.items {
+            for artifact in &item.artifacts {
+                let Err(error) = &artifact.outcome else { continue };
+                let error = chain(&**error);
+                let text =
+                    format!("{}, {}: failed: {}", shown(&item.external_id), shown(&artifact.name), shown(&error));
+                let about = json!({
+                    "external_id": item.external_id, "artifact": artifact.name, "file": artifact.file, "error": error,
+                });
+                self.tell("artifact_failed", about, text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The run has ended, and there is nothing more to tell.
+    pub(super) fn end(&mut self, run: &Run) -> Result<(), Failure> {
+        if !self.ledger.end() {
+            return Ok(());
+        }
+        let text = format!("run {}: {}", shown(&run.run_id), shown(RunOutcome::of(run)));
+        self.tell("run_ended", json!({ "run": shapes::run(run)? }), text)
+    }
+
+    fn tell(&self, event: &str, about: Value, text: String) -> Result<(), Failure> {
+        let mut shape = json!({ "event": event, "run_id": self.run, "cursor": self.ledger.cursor() });
+        if let (Value::Object(shape), Value::Object(mut about)) = (&mut shape, about) {
+            shape.append(&mut about);
+        }
+        self.output.event(&shape, || text)
+    }
+}

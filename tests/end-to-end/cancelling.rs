@@ -1,0 +1,154 @@
+//! `aignostics run cancel`, `cancel-by-filter` and `result delete`: what cannot be undone.
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::runs::{UNKNOWN, ids, slow, submit};
+use crate::shell::{Shell, assert_fits};
+
+#[test]
+fn a_run_is_cancelled_and_that_is_fine_twice() {
+    let shell = slow();
+    let run = shell.submit("outcomes", &["a", "b"]);
+    let cancelled = shell.json("cancellation", &["run", "cancel", &run]);
+    assert_eq!((&cancelled["outcome"], &cancelled["had_ended_before"]), (&json!("cancelled_by_user"), &json!(false)));
+    let again = shell.json("cancellation", &["run", "cancel", &run]);
+    assert_eq!((&again["outcome"], &again["had_ended_before"]), (&json!("cancelled_by_user"), &json!(true)));
+    assert_eq!(shell.run(&["run", "cancel", &run]).stdout, format!("{run}: was cancelled by a user before\n"));
+    shell.run(&["run", "wait", &run]).assert_code(6);
+    assert_eq!(shell.error(2, &["run", "cancel", UNKNOWN])["kind"], "not_found");
+
+    let quick = Shell::start();
+    let run = quick.submit("outcomes", &["a"]);
+    quick.run(&["run", "wait", &run]).assert_code(0);
+    assert_eq!(quick.run(&["run", "cancel", &run]).stdout, format!("{run}: had ended before: completed\n"));
+}
+
+#[test]
+fn nothing_is_cancelled_by_a_filter_without_a_yes() {
+    let shell = slow();
+    let tagged = json!({ "sdk": { "tags": ["x"] } });
+    let runs = [0; 3].map(|_| submit(&shell, &tagged, &[("a", "SUCCEEDED")]));
+    let other = submit(&shell, &Value::Null, &[("a", "SUCCEEDED")]);
+    for run in runs.iter().chain([&other]) {
+        while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).0 == 404 {}
+    }
+    let filter = ["run", "cancel-by-filter", "--tags", "x"];
+    let dry = shell.json("cancellations", &[&filter[..], &["--dry-run"]].concat());
+    assert_eq!(dry.as_array().unwrap().len(), 3);
+    assert!(dry.as_array().unwrap().iter().all(|run| run["result"] == "would_be_cancelled"));
+    let error = shell.error(2, &filter);
+    assert!(error["message"].as_str().unwrap().contains("--yes"), "{error}");
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs/"), 0, "nothing was cancelled");
+
+    let one = shell.json("cancellations", &[&filter[..], &["--yes", "--limit", "1"]].concat());
+    assert_eq!((ids(&one), &one[0]["result"]), (vec![runs[2].as_str()], &json!("cancelled")));
+    let rest = shell.run(&[&filter[..], &["--yes"]].concat());
+    rest.assert_code(0);
+    for run in &runs[..2] {
+        assert_eq!(rest.row(run).split(' ').next_back(), Some("cancelled"), "{}", rest.stdout);
+    }
+    let none = shell.run(&[&filter[..], &["--yes"]].concat());
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""));
+    assert_eq!(none.stderr, "there is no such run that goes on\n");
+    let left = shell.json("cancellations", &["run", "cancel-by-filter", "--application-id", "outcomes", "--dry-run"]);
+    assert_eq!(ids(&left), [other.as_str()]);
+}
+
+/// Runs a command at a terminal, where somebody answers, and gives its code and what it asked.
+#[cfg(target_os = "linux")]
+fn at_a_terminal(shell: &Shell, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&user).unwrap();
+    unlockpt(&user).unwrap();
+    let name = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().read(true).write(true).open(name).unwrap();
+    let mut command = shell.command(arguments);
+    command.stdin(terminal.try_clone().unwrap()).stderr(terminal).stdout(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut user = File::from(user);
+    user.write_all(answer.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    // Its end is an error: the terminal is gone.
+    let _ = user.read_to_end(&mut said);
+    (child.wait().unwrap().code(), String::from_utf8(said).unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn at_a_terminal_a_yes_cancels_and_anything_else_does_not() {
+    let shell = slow();
+    let run = shell.submit("outcomes", &["a"]);
+    while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).0 == 404 {}
+    let filter = ["run", "cancel-by-filter", "--application-id", "outcomes"];
+    for answer in ["n\n", "\n", "yes please\n", "\u{4}"] {
+        let (code, said) = at_a_terminal(&shell, &filter, answer);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("cancel 1 runs? [y/N]") && said.contains(&run), "{said}");
+        assert!(said.contains("nothing was done"), "{said}");
+    }
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs/"), 0);
+    let (code, said) = at_a_terminal(&shell, &filter, "y\n");
+    assert_eq!(code, Some(0), "{said}");
+    let described = shell.json("run-description", &["run", "describe", &run]);
+    assert_eq!(described["outcome"], "cancelled_by_user");
+}
+
+#[test]
+fn a_filter_that_is_empty_or_missing_cancels_nothing() {
+    let shell = slow();
+    shell.submit("outcomes", &["a"]);
+    for filter in [&[][..], &["--tags", ""], &["--tags", "x,"], &["--application-id", ""], &["--limit", "1"]] {
+        let error = shell.error(2, &[&["run", "cancel-by-filter", "--yes"], filter].concat());
+        assert_eq!(error["kind"], "bad_input", "{filter:?}");
+    }
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs/"), 0);
+}
+
+#[test]
+fn a_run_that_cannot_be_cancelled_is_named_and_the_others_are_cancelled() {
+    let shell = slow();
+    let runs = [0; 2].map(|_| shell.submit("outcomes", &["a"]));
+    for run in &runs {
+        while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).0 == 404 {}
+    }
+    let refuse = json!({ "effect": { "kind": "status", "status": 403 }, "server": "api", "method": "POST",
+        "path": format!("/api/v1/runs/{}/cancel", runs[0]) });
+    shell.control(Method::Post, "/faults", &refuse);
+    let all = ["run", "cancel-by-filter", "--application-id", "outcomes", "--yes", "--quiet", "--format", "json"];
+    let ended = shell.run(&all);
+    ended.assert_code(6);
+    let fates: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("cancellations", &fates);
+    assert_eq!((&fates[0]["result"], &fates[1]["result"]), (&json!("cancelled"), &json!("failed")));
+    assert!(fates[1]["error"].as_str().unwrap().contains("403"), "{fates}");
+}
+
+#[test]
+fn results_are_deleted_with_a_yes_once_the_run_has_ended() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    shell.run(&["run", "wait", &run]).assert_code(0);
+    let unasked = shell.error(2, &["run", "result", "delete", &run]);
+    assert!(unasked["message"].as_str().unwrap().contains("--yes"), "{unasked}");
+    shell.json("run-description", &["run", "describe", &run]);
+    assert_eq!(shell.json("deletion", &["run", "result", "delete", &run, "--yes"])["results"], "deleted");
+    let artifacts = shell.json("run-description", &["run", "describe", &run])["items"][0]["output_artifacts"].take();
+    assert!(
+        artifacts.as_array().unwrap().iter().all(|artifact| artifact["output"] == "DELETED_BY_USER"),
+        "{artifacts}"
+    );
+    assert_eq!(shell.run(&["run", "result", "delete", &run, "-y"]).stdout, format!("{run}: its results are deleted\n"));
+    assert_eq!(shell.error(2, &["run", "result", "delete", UNKNOWN, "--yes"])["kind"], "not_found");
+
+    let slow = slow();
+    let run = slow.submit("outcomes", &["a"]);
+    let ended = slow.run(&["run", "result", "delete", &run, "--yes"]);
+    ended.assert_code(1);
+    assert!(ended.told().starts_with("error: the run goes on: its results can be deleted when it has ended\n"));
+}

@@ -1,0 +1,212 @@
+//! `aignostics run list`, `describe` and `wait`.
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::command::Ended;
+use crate::shell::{Shell, assert_fits};
+
+pub(crate) const UNKNOWN: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Submits a run with these metadata whose items end so: by name and outcome.
+pub(crate) fn submit(shell: &Shell, metadata: &Value, items: &[(&str, &str)]) -> String {
+    let items = items.iter().map(|(item, outcome)| {
+        let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a?signature=secret",
+            "metadata": { "outcome": outcome } });
+        json!({ "external_id": item, "input_artifacts": [slide] })
+    });
+    let items: Vec<_> = items.collect();
+    let body = json!({ "application_id": "outcomes", "items": items, "custom_metadata": metadata });
+    let (status, answer) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
+    assert_eq!(status, 201, "{answer}");
+    answer["run_id"].as_str().unwrap().to_owned()
+}
+
+/// A platform on which items take their time: an hour and more.
+pub(crate) fn slow() -> Shell {
+    Shell::configured("speed = 0.1\n")
+}
+
+pub(crate) fn ids(runs: &Value) -> Vec<&str> {
+    runs.as_array().unwrap().iter().map(|run| run["run_id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn runs_are_found_by_their_tags_and_notes() {
+    let shell = Shell::start();
+    let described = |tags: &[&str], note: &str| json!({ "sdk": { "tags": tags, "note": note }, "study": note.len() });
+    let first = submit(&shell, &described(&["x", "y"], "Second reading (a+b)"), &[("a", "SUCCEEDED")]);
+    let second = submit(&shell, &described(&["x", "it's \"quoted\" \\"], "first"), &[("b", "SUCCEEDED")]);
+    let third = submit(&shell, &Value::Null, &[("c", "SUCCEEDED")]);
+    for run in [&first, &second, &third] {
+        shell.run(&["run", "wait", run]).assert_code(0);
+    }
+    for (filter, wanted) in [
+        (&[][..], vec![&third, &second, &first]),
+        (&["--sort", "submitted_at"], vec![&first, &second, &third]),
+        (&["--limit", "2"], vec![&third, &second]),
+        (&["--limit", "0"], vec![]),
+        (&["--tags", "x"], vec![&second, &first]),
+        (&["--tags", "x, y"], vec![&first]),
+        (&["--tags", "it's \"quoted\" \\"], vec![&second]),
+        (&["--tags", "X"], vec![]),
+        (&["--note-regex", "^second"], vec![&first]),
+        (&["--note-regex", "^second", "--no-note-case-insensitive"], vec![]),
+        (&["--note-regex", "^Second", "--no-note-case-insensitive", "--tags", "y"], vec![&first]),
+        (&["--note-regex", "^Second", "--tags", "y,z"], vec![]),
+        (&["--query", "a+B"], vec![&first]),
+        (&["--query", "QUOTED"], vec![&second]),
+        (&["--query", "s"], vec![&second, &first]),
+        (&["--query", "."], vec![]),
+        (&["--custom-metadata", "$.study ? (@ == 5)"], vec![&second]),
+        (&["--external-id", "c"], vec![&third]),
+        (&["--application-id", "outcomes"], vec![&third, &second, &first]),
+        (&["--application-id", "tissue"], vec![]),
+        (&["--application-version", "0.0.1-no-version"], vec![]),
+        (&["--submitted-by", "me"], vec![&third, &second, &first]),
+        (&["--submitted-by", "nobody"], vec![]),
+        (&["--organization-id", "my_org"], vec![&third, &second, &first]),
+        (&["--for-organization", "org_emulator"], vec![&third, &second, &first]),
+        (&["--state", "terminated"], vec![&third, &second, &first]),
+        (&["--state", "PENDING"], vec![]),
+        (&["--note-case-insensitive", "--no-verbose", "--note-regex", "FIRST"], vec![&second]),
+    ] {
+        let found = shell.json("runs", &[&["run", "list"], filter].concat());
+        assert_eq!(ids(&found), wanted, "{filter:?}");
+    }
+}
+
+#[test]
+fn a_list_is_lines_of_json_where_they_are_wanted_and_a_table_for_people() {
+    let shell = Shell::start();
+    assert_eq!(shell.run(&["run", "list"]).stderr, "there is nothing to show\n");
+    let note = json!({ "sdk": { "tags": ["x", "\u{1b}[31m"] } });
+    let run = submit(&shell, &note, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
+    shell.run(&["run", "wait", &run]).assert_code(6);
+    let lines = shell.run(&["run", "list", "--format", "jsonl"]).stdout;
+    assert_fits("run", &serde_json::from_str(lines.trim_end()).unwrap());
+    insta::assert_snapshot!("run_list", shell.transcript(&["run", "list", "--format", "text"]));
+    let verbose = shell.run(&["run", "list", "--verbose"]);
+    assert!(verbose.row(&run).contains("auth0|emulator-1 x, \\u{1b}[31m"), "{}", verbose.stdout);
+    assert!(!verbose.stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn a_long_list_comes_whole_and_a_limit_asks_for_no_page_beyond_it() {
+    let shell = Shell::start();
+    let runs: Vec<_> = (0..101).map(|_| shell.submit("outcomes", &["a"])).collect();
+    shell.run(&["run", "wait", &runs[100]]).assert_code(0);
+    let asked = || shell.served("api", "GET", "/api/v1/runs");
+    let before = asked();
+    let lines = shell.run(&["run", "list", "--format", "jsonl", "--sort", "submitted_at"]);
+    let found: Vec<Value> = lines.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found.iter().map(|run| run["run_id"].as_str().unwrap()).collect::<Vec<_>>(), runs);
+    assert!(asked() - before >= 2, "pages have a hundred runs");
+    let before = asked();
+    assert_eq!(shell.json("runs", &["run", "list", "--limit", "7"]).as_array().unwrap().len(), 7);
+    assert_eq!(asked() - before, 1);
+}
+
+#[test]
+fn runs_whose_results_go_soon_are_named() {
+    let shell = Shell::start();
+    shell.control(Method::Post, "/clock", &json!({ "seconds": -26 * 86_400 }));
+    let old = submit(&shell, &Value::Null, &[("a", "SUCCEEDED")]);
+    let empty = submit(&shell, &Value::Null, &[("a", "USER_ERROR")]);
+    for run in [&old, &empty] {
+        end_of(&shell, run);
+    }
+    shell.control(Method::Post, "/clock", &json!({ "seconds": 26 * 86_400 }));
+    let new = submit(&shell, &Value::Null, &[("a", "SUCCEEDED")]);
+    shell.run(&["run", "wait", &new]).assert_code(0);
+    for (time, wanted) in [("5d", vec![&old]), ("3d", vec![]), ("31d", vec![&new, &old])] {
+        let found = shell.json("runs", &["run", "list", "--expiring", time]);
+        assert_eq!(ids(&found), wanted, "{time}: a run without results is never among them");
+    }
+    let table = shell.run(&["run", "list", "--expiring", "5d"]);
+    assert!(table.stdout.contains("results until") && table.row(&old).ends_with("in 3 d"), "{}", table.stdout);
+    assert_eq!(shell.error(2, &["run", "list", "--expiring", "soon"])["kind"], "bad_input");
+}
+
+/// Asks until the run has ended.
+fn end_of(shell: &Shell, run: &str) {
+    while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).1["state"] != "TERMINATED" {}
+}
+
+#[test]
+fn a_list_that_cannot_be_says_why() {
+    let shell = Shell::start();
+    assert_eq!(shell.error(2, &["run", "list", "--for-organization", "org_second"])["kind"], "not_found");
+    for bad in [
+        &["--custom-metadata", "$.a ? ("][..],
+        &["--note-regex", "("],
+        &["--sort", "colour"],
+        &["--query", "a", "--tags", "b"],
+        &["--query", "a", "--note-regex", "b"],
+        &["--state", "gone"],
+        &["--limit", "-1"],
+    ] {
+        assert_eq!(shell.error(2, &[&["run", "list"], bad].concat())["kind"], "bad_input", "{bad:?}");
+    }
+    let refuse = |status: u16| {
+        let fault =
+            json!({ "effect": { "kind": "status", "status": status }, "server": "api", "path": "/api/v1/runs*" });
+        shell.control(Method::Post, "/faults", &fault);
+    };
+    refuse(403);
+    assert_eq!(shell.error(4, &["run", "list"])["kind"], "forbidden");
+    shell.control(Method::Delete, "/faults", &Value::Null);
+    let mut offline = shell.command(&["run", "list", "--format", "json", "--timeout", "1s"]);
+    offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
+    let ended = Ended::of(&offline.output().unwrap());
+    ended.assert_code(1);
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn a_run_is_described_with_what_became_of_its_items() {
+    let shell = Shell::start();
+    let metadata = json!({ "study": "\u{1b}[31m" });
+    let run = submit(&shell, &metadata, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
+    shell.run(&["run", "wait", &run]).assert_code(6);
+    let described = shell.json("run-description", &["run", "describe", &run]);
+    let items = described["items"].as_array().unwrap();
+    let outcomes: Vec<_> = items.iter().map(|item| (&item["external_id"], &item["outcome"])).collect();
+    assert_eq!(outcomes, [(&json!("good"), &json!("succeeded")), (&json!("bad"), &json!("user_error"))]);
+    assert!(!described.to_string().contains("signature=secret"), "a URL that is a key is not printed");
+    insta::assert_snapshot!("run_describe", shell.transcript(&["run", "describe", &run]));
+    insta::assert_snapshot!("run_describe_summary", shell.transcript(&["run", "describe", &run, "--summarize"]));
+
+    assert_eq!(shell.error(2, &["run", "describe", UNKNOWN])["kind"], "not_found");
+    assert_eq!(shell.error(2, &["run", "describe", "no-uuid"])["kind"], "bad_input");
+    let missing = shell.error(2, &["run", "describe", &run, "--share-token-file", "nothing"]);
+    assert!(missing["message"].as_str().unwrap().contains("share token"), "{missing}");
+    let python = shell.run(&["run", "describe", &run, "-s", "--format", "text"]);
+    python.assert_code(0);
+}
+
+#[test]
+fn waiting_ends_with_the_run_and_says_how_it_ended() {
+    let shell = Shell::start();
+    let good = shell.submit("outcomes", &["a", "b"]);
+    let run = shell.json("run", &["run", "wait", &good]);
+    assert_eq!((&run["outcome"], &run["statistics"]["item_succeeded_count"]), (&json!("completed"), &json!(2)));
+    let half = submit(&shell, &Value::Null, &[("a", "SUCCEEDED"), ("b", "SYSTEM_ERROR")]);
+    let ended = shell.run(&["run", "wait", &half, "--format", "json"]);
+    ended.assert_code(6);
+    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["outcome"], "completed_with_errors");
+    let table = shell.run(&["run", "wait", &half]);
+    assert_eq!((table.row("items"), table.code), ("items 2 (1 succeeded, 1 system error)".to_owned(), Some(6)));
+    assert_eq!(table.stderr, "error: the run did not complete: completed with errors\n");
+    let error: Value = serde_json::from_str(&ended.stderr).unwrap();
+    assert_eq!(error["error"]["message"], "the run did not complete: completed with errors");
+    assert_eq!(shell.error(2, &["run", "wait", UNKNOWN, "--timeout", "1m"])["kind"], "not_found");
+}
+
+#[test]
+fn waiting_ends_when_its_time_is_over() {
+    let shell = slow();
+    let run = shell.submit("outcomes", &["a"]);
+    let error = shell.error(1, &["run", "wait", &run, "--timeout", "1s"]);
+    assert_eq!((&error["kind"], error["remedy"].as_str().unwrap().contains("--timeout")), (&json!("time_out"), true));
+}

@@ -1,0 +1,239 @@
+//! `aignostics run share`: who reads a run.
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::command::Ended;
+use crate::runs::UNKNOWN;
+use crate::shell::{Shell, assert_fits};
+
+/// A user of the second organization, to whom nothing is shown by itself.
+const CLEO: &str = "auth0|second-1";
+
+/// A command of another user, with a login of their own.
+fn other(shell: &Shell, user: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+    let mut command = shell.command(arguments);
+    command.env("AIGNOSTICS_REFRESH_TOKEN", shell.refresh_token(user));
+    command.env("AIGNOSTICS_CLIENT_ID_INTERACTIVE", shell.running.ready["client_ids"]["device"].as_str().unwrap());
+    command.env("AIGNOSTICS_CACHE_DIR", shell.folder().join("other"));
+    command.envs(variables.iter().copied());
+    Ended::of(&command.output().unwrap())
+}
+
+fn ids(rows: &Value) -> Vec<&str> {
+    rows.as_array().unwrap().iter().map(|row| row["subject_id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_run_is_shown_to_an_organization_and_no_more() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    let grant = shell.json("grant", &["run", "share", "organization", "grant", &run, "org_second"]);
+    assert_eq!((&grant["subject_id"], &grant["subject_type"]), (&json!("org_second"), &json!("organization_user")));
+    let again = shell.run(&["run", "share", "organization", "grant", &run, "org_second"]);
+    assert!(again.stdout.starts_with(&format!("{run}: shown to all users of org_second (grant ")), "{}", again.stdout);
+    let own = shell.json("grant", &["run", "share", "organization", "grant", &run]);
+    assert_eq!(own["subject_id"], "org_emulator", "one's own unless something is said");
+    let listed = shell.json("grants", &["run", "share", "organization", "list", &run]);
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    let ended = shell.run(&["run", "share", "organization", "list", &run]);
+    assert!(ended.row("org_second").starts_with("org_second "), "{}", ended.stdout);
+
+    let revoked = shell.json("share-revocation", &["run", "share", "organization", "revoke", &run, "org_second"]);
+    let grants = revoked["revoked_grants"].as_array().unwrap();
+    assert!(grants.len() == 2 && grants.contains(&grant["grant_id"]), "all of them: {revoked}");
+    let again = shell.run(&["run", "share", "organization", "revoke", &run, "org_second"]);
+    again.assert_code(0);
+    assert_eq!(again.stdout, format!("{run}: was not shown to org_second\n"));
+    let listed = shell.json("grants", &["run", "share", "organization", "list", &run]);
+    assert_eq!(ids(&listed), ["org_emulator"]);
+}
+
+#[test]
+fn the_secret_of_a_share_token_is_printed_once_and_alone() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    let made = shell.run(&["run", "share", "token", "create", &run]);
+    made.assert_code(0);
+    let secret = made.stdout.trim();
+    assert!(secret.len() > 20 && !secret.contains(char::is_whitespace), "{secret}");
+    assert!(made.stderr.contains("it does not end") && !made.stderr.contains(secret), "{}", made.stderr);
+    let listed = shell.json("share-tokens", &["run", "share", "token", "list", &run]);
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert!(!listed.to_string().contains(secret));
+
+    // It opens the run to somebody who does not see it otherwise, and is given in the environment or by a file.
+    let closed = other(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[]);
+    closed.assert_code(4);
+    let open =
+        other(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[("AIGNOSTICS_SHARE_TOKEN", secret)]);
+    open.assert_code(0);
+    let open: Value = serde_json::from_str(&open.stdout).unwrap();
+    assert_fits("run-description", &open);
+    assert_eq!(open["items"][0]["external_id"], "a");
+    std::fs::write(shell.folder().join("secret"), secret).unwrap();
+    let by_file = ["run", "dump-metadata", &run, "--share-token-file", "secret"];
+    other(&shell, CLEO, &by_file, &[]).assert_code(0);
+
+    let token = listed[0]["share_token_id"].as_str().unwrap();
+    let revoked = shell.json("share-revocation", &["run", "share", "token", "revoke", &run, token]);
+    assert_eq!(
+        (revoked["revoked_grants"].as_array().unwrap().len(), &revoked["share_token_revoked"]),
+        (1, &json!(false))
+    );
+    assert_eq!(shell.json("share-tokens", &["run", "share", "token", "list", &run]), json!([]));
+    let error = shell.error(2, &["run", "share", "token", "revoke", &run, token]);
+    assert_eq!(error["kind"], "not_found");
+    let none = shell.run(&["run", "share", "token", "list", &run]);
+    assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "no share token opens it\n"));
+    other(&shell, CLEO, &["run", "describe", &run], &[("AIGNOSTICS_SHARE_TOKEN", secret)]).assert_code(4);
+}
+
+#[test]
+fn a_share_token_ends_when_it_was_said() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    for (given, end) in [
+        ("2127-12-31T23:59:59Z", "2127-12-31T23:59:59Z"),
+        ("2127-12-31T23:59:59+01:00", "2127-12-31T22:59:59Z"),
+        ("2127-12-31T23:59:59", "2127-12-31T23:59:59Z"),
+        ("2127-12-31", "2127-12-31T00:00:00Z"),
+    ] {
+        let create = ["run", "share", "token", "create", &run, "--expires-at", given];
+        assert_eq!(shell.json("share-token-created", &create)["expires_at"], end);
+    }
+    let error = shell.error(2, &["run", "share", "token", "create", &run, "--expires-at", "tomorrow"]);
+    assert!(error["message"].as_str().unwrap().contains("2027-12-31T23:59:59Z"), "{error}");
+    let past = shell.error(2, &["run", "share", "token", "create", &run, "--expires-at", "2001-01-01"]);
+    assert_eq!(past["kind"], "bad_input");
+    assert_eq!(shell.json("share-tokens", &["run", "share", "token", "list", &run]).as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_share_token_that_cannot_open_the_run_is_not_left() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    let refuse = json!({ "effect": { "kind": "status", "status": 403 }, "server": "api", "method": "POST",
+        "path": "/api/v1/access/grants" });
+    shell.control(Method::Post, "/faults", &refuse);
+    assert_eq!(shell.error(4, &["run", "share", "token", "create", &run])["kind"], "forbidden");
+    shell.control(Method::Delete, "/faults", &Value::Null);
+    let rights = shell.json("share-audit", &["run", "share", "audit"]);
+    let states: Vec<_> = rights.as_array().unwrap().iter().map(|row| (&row["run_id"], &row["state"])).collect();
+    assert_eq!(states, [(&Value::Null, &json!("revoked"))]);
+    assert_eq!(shell.error(2, &["run", "share", "token", "create", UNKNOWN])["kind"], "not_found");
+    assert_eq!(shell.json("share-audit", &["run", "share", "audit"]).as_array().unwrap().len(), 1, "none was made");
+}
+
+#[test]
+fn a_share_token_is_ended_everywhere() {
+    let shell = Shell::start();
+    let runs = [shell.submit("outcomes", &["a"]), shell.submit("outcomes", &["b"])];
+    let made = shell.json("share-token-created", &["run", "share", "token", "create", &runs[0]]);
+    let token = made["share_token_id"].as_str().unwrap();
+    let grant = json!({ "resource_type": "run", "resource_id": runs[1], "subject_type": "share_token",
+        "subject_id": token, "relation": "viewer" });
+    assert_eq!(shell.api(Method::Post, "/api/v1/access/grants", Some(&grant)).0, 201);
+    let revoked = shell.json("share-revocation", &["run", "share", "token", "revoke", &runs[0], token, "--everywhere"]);
+    assert_eq!(revoked["share_token_revoked"], true);
+    let again = shell.run(&["run", "share", "token", "revoke", &runs[0], token, "--everywhere"]);
+    assert_eq!(again.stdout, format!("{}: share token {token} opens nothing any more\n", runs[0]));
+    let rights = shell.json("share-audit", &["run", "share", "audit"]);
+    let rights = rights.as_array().unwrap();
+    assert!(rights.len() == 2 && rights.iter().all(|right| right["state"] == "revoked"), "{rights:?}");
+}
+
+#[test]
+fn the_status_names_all_who_read_a_run() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    let alone = shell.run(&["run", "share", "status", &run]);
+    assert_eq!(alone.stdout, "nobody beside its submitter\n");
+    shell.run(&["run", "share", "organization", "grant", &run]).assert_code(0);
+    shell.run(&["run", "share", "token", "create", &run]).assert_code(0);
+    let grant = json!({ "resource_type": "run", "resource_id": run, "subject_type": "user", "subject_id": CLEO,
+        "relation": "viewer" });
+    assert_eq!(shell.api(Method::Post, "/api/v1/access/grants", Some(&grant)).0, 201);
+    let status = shell.json("share-status", &["run", "share", "status", &run]);
+    assert_eq!((ids(&status["organization_grants"]), ids(&status["other_grants"])), (vec!["org_emulator"], vec![CLEO]));
+    assert_eq!(status["share_tokens"].as_array().unwrap().len(), 1);
+    let table = shell.run(&["run", "share", "status", &run]);
+    for reader in ["organization", "user", "share token"] {
+        assert!(!table.row(reader).is_empty(), "{}", table.stdout);
+    }
+}
+
+#[test]
+fn an_audit_marks_what_is_revoked_and_what_is_expired() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    let other_run = shell.submit("outcomes", &["b"]);
+    assert_eq!(shell.run(&["run", "share", "audit"]).stderr, "nobody was given a right to read\n");
+    shell.run(&["run", "share", "organization", "grant", &run]).assert_code(0);
+    shell.run(&["run", "share", "organization", "revoke", &run]).assert_code(0);
+    shell.run(&["run", "share", "organization", "grant", &other_run, "org_second"]).assert_code(0);
+    // It ended long ago: the platform was asked for it then.
+    shell.control(Method::Post, "/clock", &json!({ "seconds": -86_400 * 3 }));
+    let (status, token) =
+        shell.api(Method::Post, "/api/v1/access/share-tokens", Some(&json!({ "expires_at": past(&shell) })));
+    assert_eq!(status, 201, "{token}");
+    let grant = json!({ "resource_type": "run", "resource_id": run, "subject_type": "share_token",
+        "subject_id": token["share_token_id"], "relation": "viewer" });
+    assert_eq!(shell.api(Method::Post, "/api/v1/access/grants", Some(&grant)).0, 201);
+    shell.control(Method::Post, "/clock", &json!({ "seconds": 86_400 * 3 }));
+
+    let rights = shell.json("share-audit", &["run", "share", "audit"]);
+    let find = |kind: &str, run: &str| {
+        let rights = rights.as_array().unwrap().iter();
+        rights.filter(|right| right["subject_type"] == kind && right["run_id"] == run).collect::<Vec<_>>()
+    };
+    assert_eq!(find("organization_user", &run)[0]["state"], "revoked");
+    assert_eq!(find("organization_user", &other_run)[0]["state"], "active");
+    assert_eq!(find("share_token", &run)[0]["state"], "expired");
+    let one = shell.json("share-audit", &["run", "share", "audit", &other_run]);
+    assert_eq!(ids(&one), ["org_second"]);
+    let table = shell.run(&["run", "share", "audit", &other_run]);
+    assert!(table.row(&other_run).contains("organization org_second active"), "{}", table.stdout);
+}
+
+/// A moment two days ago, that is in the future for a platform whose clock is three days behind.
+fn past(shell: &Shell) -> String {
+    let run = shell.submit("outcomes", &["clock"]);
+    let (status, run) = loop {
+        let found = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
+        if found.0 != 404 {
+            break found;
+        }
+    };
+    assert_eq!(status, 200);
+    let submitted: jiff::Timestamp = run["submitted_at"].as_str().unwrap().parse().unwrap();
+    (submitted + jiff::SignedDuration::from_hours(24)).to_string()
+}
+
+#[test]
+fn what_cannot_be_shared_says_why() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    // Each of them asks for a while, as the run may have been submitted just now.
+    std::thread::scope(|scope| {
+        for arguments in [
+            &["status"][..],
+            &["organization", "list"],
+            &["organization", "revoke"],
+            &["organization", "grant"],
+            &["token", "list"],
+            &["audit"],
+        ] {
+            let shell = &shell;
+            scope.spawn(move || {
+                let error = shell.error(2, &[&["run", "share"], arguments, &[UNKNOWN]].concat());
+                assert_eq!(error["kind"], "not_found", "{arguments:?}: {error}");
+            });
+        }
+    });
+    let error = shell.error(2, &["run", "share", "organization", "grant", &run, "org_nowhere"]);
+    assert_eq!(error["kind"], "bad_input");
+    let theirs = other(&shell, CLEO, &["run", "share", "organization", "grant", &run], &[]);
+    theirs.assert_code(4);
+    assert!(theirs.told().contains("aignostics user whoami"), "{}", theirs.stderr);
+}

@@ -1,0 +1,147 @@
+//! `aignostics run watch`: what automation needs – to wait, and to be told what is new, and only that.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::command::Ended;
+use crate::shell::{Shell, assert_fits};
+
+/// The events of a watch, each as the schema says.
+fn events(ended: &Ended) -> Vec<Value> {
+    let events: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for event in &events {
+        assert_fits("run-event", event);
+    }
+    events
+}
+
+fn watch(shell: &Shell, arguments: &[&str]) -> Vec<Value> {
+    let ended = shell.run(&[&["run", "watch", "--format", "json", "--quiet"], arguments].concat());
+    ended.assert_code(0);
+    assert_eq!(ended.stderr, "");
+    events(&ended)
+}
+
+/// What was told, without the cursors.
+fn told(events: &[Value]) -> BTreeSet<String> {
+    let name = |event: &Value| {
+        let item = event.pointer("/item/external_id").or(event.get("external_id"));
+        format!("{} {} {}", event["event"], item.unwrap_or(&Value::Null), event["artifact_id"])
+    };
+    events.iter().map(name).collect()
+}
+
+#[test]
+fn each_item_is_told_and_the_end_of_the_run_last() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a", "b", "c"]);
+    let events = watch(&shell, &[&run]);
+    let items: BTreeSet<_> = events[..3].iter().map(|event| event["item"]["external_id"].as_str().unwrap()).collect();
+    assert_eq!(items, BTreeSet::from(["a", "b", "c"]));
+    assert_eq!((events.len(), &events[3]["event"]), (4, &json!("run_ended")));
+    assert_eq!(events[3]["run"]["outcome"], "completed");
+    let people = shell.run(&["run", "watch", &run]);
+    assert_eq!(people.stdout.lines().last(), Some(format!("run {run}: completed").as_str()));
+    assert!(people.stdout.lines().any(|line| line == "b: succeeded"), "{}", people.stdout);
+}
+
+#[test]
+fn after_any_cursor_exactly_the_rest_is_told() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a", "b", "c"]);
+    let all = watch(&shell, &[&run]);
+    for (index, event) in all.iter().enumerate() {
+        let rest = watch(&shell, &[&run, "--cursor", event["cursor"].as_str().unwrap()]);
+        assert_eq!(told(&rest), told(&all[index + 1..]));
+        assert_eq!(rest.len(), all.len() - index - 1);
+    }
+}
+
+#[test]
+fn files_are_told_when_they_are_in_their_place_and_not_again() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a", "b"]);
+    let all = watch(&shell, &[&run, "--download", "results"]);
+    let files: Vec<_> = all.iter().filter(|event| event["event"] == "artifact_verified").collect();
+    assert!(files.len() >= 2, "{all:#?}");
+    for file in &files {
+        let path = shell.folder().join("results").join(file["file"].as_str().unwrap());
+        assert_eq!(std::fs::metadata(path).unwrap().len(), file["bytes"].as_u64().unwrap());
+        assert_eq!(file["verification"], "stated");
+    }
+    assert_eq!(all.last().unwrap()["event"], "run_ended");
+    for (index, event) in all.iter().enumerate() {
+        let cursor = event["cursor"].as_str().unwrap();
+        let rest = watch(&shell, &[&run, "--download", "results", "--cursor", cursor]);
+        assert_eq!(told(&rest), told(&all[index + 1..]), "after {cursor}");
+        // On another machine, where the files are not.
+        let elsewhere = format!("elsewhere-{index}");
+        let rest = watch(&shell, &[&run, "--download", &elsewhere, "--cursor", cursor]);
+        assert_eq!(told(&rest), told(&all[index + 1..]), "after {cursor}");
+    }
+    let fetched = shell.served("storage", "GET", "/");
+    let end = all.last().unwrap()["cursor"].as_str().unwrap();
+    assert_eq!(watch(&shell, &[&run, "--download", "nothing-new", "--cursor", end]), Vec::<Value>::new());
+    assert_eq!(shell.served("storage", "GET", "/"), fetched, "what was told is not fetched again");
+}
+
+#[test]
+fn an_item_is_told_while_the_run_goes_on() {
+    // It would take ten minutes, and ends when it is cancelled.
+    let shell = Shell::configured("speed = 1.0\n");
+    let run = shell.submit("outcomes", &["a"]);
+    let mut command = shell.command(&["run", "watch", &run, "--format", "json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while shell.api(Method::Get, &format!("/api/v1/runs/{run}/items"), None).0 == 404 {}
+    shell.run(&["run", "cancel", &run]).assert_code(0);
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&first["event"], &first["item"]["outcome"]), (&json!("item_ended"), &json!("skipped")));
+    let last: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(last["run"]["outcome"], "cancelled_by_user");
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+}
+
+#[test]
+fn a_file_that_failed_is_told_and_tried_again_by_the_next_call() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    let gone = json!({ "effect": { "kind": "status", "status": 403 }, "server": "storage" });
+    shell.control(Method::Post, "/faults", &gone);
+    let ended = shell.run(&["run", "watch", &run, "--download", "results", "--format", "jsonl"]);
+    ended.assert_code(6);
+    let first = events(&ended);
+    assert!(first.iter().any(|event| event["event"] == "artifact_failed"), "{first:#?}");
+    assert!(first.iter().all(|event| event["event"] != "artifact_verified"), "{first:#?}");
+    shell.control(Method::Delete, "/faults", &Value::Null);
+    let cursor = first.last().unwrap()["cursor"].as_str().unwrap();
+    let rest = watch(&shell, &[&run, "--download", "results", "--cursor", cursor]);
+    assert!(!rest.is_empty() && rest.iter().all(|event| event["event"] == "artifact_verified"), "{rest:#?}");
+}
+
+#[test]
+fn a_cursor_that_is_not_of_the_run_is_refused() {
+    let shell = Shell::start();
+    let runs = [shell.submit("outcomes", &["a"]), shell.submit("outcomes", &["a"])];
+    let other = watch(&shell, &[&runs[1]]).pop().unwrap();
+    for cursor in ["", "nonsense", other["cursor"].as_str().unwrap()] {
+        let error = shell.error(2, &["run", "watch", &runs[0], "--cursor", cursor]);
+        assert_eq!((&error["kind"], &error["message"]), (&json!("bad_input"), &json!("the cursor cannot be used")));
+    }
+}
+
+#[test]
+fn a_watch_that_cannot_be_says_why() {
+    let shell = Shell::configured("speed = 0.1\n");
+    let unknown = "00000000-0000-0000-0000-000000000000";
+    assert_eq!(shell.error(2, &["run", "watch", unknown, "--timeout", "1m"])["kind"], "not_found");
+    let run = shell.submit("outcomes", &["a"]);
+    assert_eq!(shell.error(1, &["run", "watch", &run, "--timeout", "2s"])["kind"], "time_out");
+    std::fs::write(shell.folder().join("file"), "").unwrap();
+    let error = shell.error(1, &["run", "watch", &run, "--download", "file"]);
+    assert!(error["message"].as_str().unwrap().contains("folder"), "{error}");
+}
