@@ -6,6 +6,7 @@ mod bars;
 mod demo;
 mod emulator;
 mod exit;
+mod files;
 mod output;
 mod results;
 mod run;

@@ -1,6 +1,20 @@
 //! `aignostics run`: runs, and what comes of them.
 
+mod bringing;
 mod download;
+mod execute;
+mod input;
+mod intent;
+mod mapping;
+mod options;
+mod place;
+mod prepare;
+mod scan;
+mod submission;
+mod submit;
+mod table;
+mod upload;
+mod validate;
 mod verify;
 
 use std::path::PathBuf;
@@ -22,6 +36,8 @@ pub(crate) enum Action {
     /// The results of a run.
     #[command(subcommand)]
     Result(Results),
+    #[command(flatten)]
+    Bringing(bringing::Action),
 }
 
 #[derive(Subcommand)]
@@ -35,6 +51,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Download(arguments) => download::run(arguments, shell, false).await,
         Action::Verify(arguments) => verify::run(arguments, shell).await,
         Action::Result(Results::Download(arguments)) => download::run(arguments, shell, true).await,
+        Action::Bringing(action) => Box::pin(bringing::run(action, shell)).await,
     }
 }
 
