@@ -8,13 +8,16 @@ mod demo;
 mod disk;
 mod durability;
 mod emulator;
+mod execute;
 mod interrupt;
 mod login;
 mod networks;
 mod other_provider;
+mod prepare;
 mod results;
 mod shell;
 mod slides;
+mod submission;
 
 #[cfg(target_os = "linux")]
 #[path = "../support/authority.rs"]

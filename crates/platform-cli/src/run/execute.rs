@@ -126,7 +126,7 @@ async fn table_key(client: &Client, arguments: &Arguments) -> Result<String, Fai
     let folder = files::folder_of(&arguments.csv).canonicalize()?;
     let csv = folder.join(arguments.csv.file_name().unwrap_or_default());
     let csv = csv.to_string_lossy();
-    Ok(format!("execute\n{}", digest([&*user.to_string(), &arguments.application, version, &csv])))
+    Ok(format!("execute\n{}", digest([user.as_str(), &arguments.application, version, &csv])))
 }
 
 /// What the table says, whatever the order of its rows and wherever the slides lie in the bucket.

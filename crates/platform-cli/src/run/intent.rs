@@ -106,7 +106,7 @@ pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
         digest.update((text.len() as u64).to_be_bytes());
         digest.update(text);
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

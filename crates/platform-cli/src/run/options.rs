@@ -32,7 +32,7 @@ pub(super) struct Options {
     /// The graphics processors: L4 or A100.
     #[arg(long, value_name = "TYPE", default_value = "A100", value_parser = PossibleValuesParser::new(["L4", "A100"]), ignore_case = true, hide_possible_values = true)]
     gpu_type: String,
-    /// How they are paid for: SPOT, ON_DEMAND or FLEX_START.
+    /// How they are paid for: `SPOT`, `ON_DEMAND` or `FLEX_START`.
     #[arg(
         long,
         value_enum,
@@ -45,10 +45,10 @@ pub(super) struct Options {
     /// So many of them for a slide at most, 1 to 8.
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
     max_gpus_per_slide: u32,
-    /// How long the run may last with FLEX_START, in minutes, 1 to 3600.
+    /// How long the run may last with `FLEX_START`, in minutes, 1 to 3600.
     #[arg(long, value_name = "MINUTES", default_value_t = 720, value_parser = clap::value_parser!(u32).range(1..=3600))]
     flex_start_max_run_duration_minutes: u32,
-    /// How the other processors are paid for: SPOT or ON_DEMAND.
+    /// How the other processors are paid for: `SPOT` or `ON_DEMAND`.
     #[arg(
         long,
         value_enum,

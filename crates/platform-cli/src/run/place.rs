@@ -7,9 +7,9 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use platform_resources::{Bucket, Client};
-use sha2::{Digest, Sha256};
 
 use super::input::Application;
+use super::intent::digest;
 use super::table::{CHECKSUM, Row, URL};
 use crate::exit::Failure;
 
@@ -96,8 +96,7 @@ impl Places {
     /// The user, the prefix, the application and the name of the file, as the Python tool has it. What is of another content or
     /// of another folder has another key: a run that was submitted before still reads what it was told of.
     fn new_key(&self, row: &Row, is_ambiguous: bool) -> String {
-        let digest = Sha256::digest(format!("{}\n{}", row.external_id(), row.get(CHECKSUM)));
-        let own: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let own = &digest([row.external_id(), row.get(CHECKSUM)])[..16];
         let (user, application, name) = (&self.user, &self.application, name(row));
         let portal = if self.portal { "onboard/" } else { "" };
         match &self.prefix {

@@ -123,7 +123,7 @@ impl Table {
         for row in &self.rows {
             writer.write_record(self.columns.iter().map(|column| row.cells.get(column).map_or("", String::as_str)))?;
         }
-        Ok(writer.into_inner().map_err(|error| anyhow!("{}", error.error()))?)
+        writer.into_inner().map_err(|error| anyhow!("{}", error.error()))
     }
 
     pub(super) fn has(&self, column: &str) -> bool {
