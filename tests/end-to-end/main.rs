@@ -9,16 +9,19 @@ mod demo;
 mod disk;
 mod durability;
 mod emulator;
+mod execute;
 mod interrupt;
 mod login;
 mod metadata;
 mod networks;
 mod other_provider;
+mod prepare;
 mod results;
 mod runs;
 mod sharing;
 mod shell;
 mod slides;
+mod submission;
 mod watching;
 
 #[cfg(target_os = "linux")]

@@ -158,14 +158,30 @@ impl Shell {
         })
     }
 
-    /// How many requests the emulator has answered, of this server, method and beginning of the path.
-    pub(crate) fn served(&self, server: &str, method: &str, path: &str) -> usize {
-        let fits = |entry: &&Value| {
+    /// All requests to a server with this method and a path that begins so, in their order.
+    pub(crate) fn requests(&self, server: &str, method: &str, path: &str) -> Vec<Value> {
+        let fits = |entry: &Value| {
             entry["server"] == server
                 && entry["method"] == method
                 && entry["path"].as_str().is_some_and(|found| found.starts_with(path))
         };
-        self.runtime.block_on(journal(&self.running)).iter().filter(fits).count()
+        let mut requests = self.runtime.block_on(journal(&self.running));
+        requests.retain(fits);
+        requests
+    }
+
+    /// Looks until something is so, and fails if it is not within a minute.
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !is_so(self) {
+            assert!(tokio::time::Instant::now() < end, "{what} never came");
+            std::thread::yield_now();
+        }
+    }
+
+    /// How many requests the emulator has answered, of this server, method and beginning of the path.
+    pub(crate) fn served(&self, server: &str, method: &str, path: &str) -> usize {
+        self.requests(server, method, path).len()
     }
 }
 

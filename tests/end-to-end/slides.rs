@@ -62,6 +62,12 @@ impl Painted {
 
 const GOOD: Painted = Painted { big: false, resolution: Resolution::Tags, planar: false };
 
+/// Writes a slide that can be processed.
+pub(crate) fn write_slide(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    GOOD.write(path);
+}
+
 fn slides_folder(lab: &Lab) -> PathBuf {
     let folder = lab.path("slides");
     fs::create_dir_all(&folder).unwrap();

@@ -90,6 +90,16 @@ impl Failure {
         Self::new(Kind::BadInput, error)
     }
 
+    /// Several things that the user gave cannot be used, each with a line of its own.
+    pub(crate) fn problems(message: impl Into<String>, details: Vec<String>) -> Self {
+        Self::bad_input(Problems { message: message.into(), details })
+    }
+
+    /// Some of the work failed, each with a line of its own.
+    pub(crate) fn several(message: impl Into<String>, details: Vec<String>) -> Self {
+        Self::incomplete(Problems { message: message.into(), details }.into())
+    }
+
     /// There is nothing of the name that the user gave.
     pub(crate) fn not_found(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::NotFound, error)
@@ -171,14 +181,30 @@ impl Failure {
     }
 }
 
+/// Several things that are wrong at once.
+#[derive(Debug)]
+struct Problems {
+    message: String,
+    details: Vec<String>,
+}
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problems {}
+
 /// What the platform, or the check before it, has to say in detail.
 fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
+    let own = error.downcast_ref::<Problems>().into_iter().flat_map(|problems| problems.details.iter().cloned());
     let error = error.downcast_ref::<Error>();
     let problems = error.into_iter().flat_map(|error| error.problems().iter().map(ToString::to_string));
     let api = error.and_then(Error::api);
     let refusals = api.into_iter().flat_map(|api| api.details().iter().map(ToString::to_string));
     let snippet = api.and_then(|api| api.snippet()).map(str::to_owned);
-    problems.chain(refusals).chain(snippet)
+    own.chain(problems).chain(refusals).chain(snippet)
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

@@ -7,6 +7,7 @@ mod confirm;
 mod demo;
 mod emulator;
 mod exit;
+mod files;
 mod output;
 mod results;
 mod run;

@@ -1,14 +1,28 @@
 //! `aignostics run`: runs, and what comes of them.
 
+mod bringing;
 mod cancel;
 mod cancel_by_filter;
 mod delete;
 mod describe;
 mod download;
+mod execute;
+mod input;
+mod intent;
 mod lifecycle;
 mod list;
+mod mapping;
 mod metadata;
+mod options;
+mod place;
+mod prepare;
+mod scan;
 mod share;
+mod submission;
+mod submit;
+mod table;
+mod upload;
+mod validate;
 mod verify;
 mod wait;
 mod watch;
@@ -34,6 +48,8 @@ pub(crate) enum Action {
     /// The results of a run.
     #[command(subcommand)]
     Result(Results),
+    #[command(flatten)]
+    Bringing(bringing::Action),
 }
 
 #[derive(Subcommand)]
@@ -51,6 +67,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Verify(arguments) => verify::run(arguments, shell).await,
         Action::Result(Results::Download(arguments)) => Box::pin(download::run(arguments, shell, true)).await,
         Action::Result(Results::Delete(arguments)) => delete::run(arguments, shell).await,
+        Action::Bringing(action) => Box::pin(bringing::run(action, shell)).await,
     }
 }
 

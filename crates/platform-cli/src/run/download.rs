@@ -59,8 +59,14 @@ pub(crate) struct Folders {
 impl Folders {
     /// The layout, with a folder for the run where nothing is said if that is the `custom`.
     pub(crate) fn layout(self, custom: bool) -> Layout {
-        let for_run = self.create_subdirectory_for_run || (custom && !self.no_create_subdirectory_for_run);
-        Layout::default().with_folder_per_run(for_run).with_folder_per_item(!self.no_create_subdirectory_per_item)
+        Layout::default()
+            .with_folder_per_run(self.has_folder_per_run(custom))
+            .with_folder_per_item(!self.no_create_subdirectory_per_item)
+    }
+
+    /// Whether there is a folder for the run.
+    pub(crate) fn has_folder_per_run(self, custom: bool) -> bool {
+        self.create_subdirectory_for_run || (custom && !self.no_create_subdirectory_for_run)
     }
 }
 

@@ -1,0 +1,59 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use platform_resources::models::RunSubmission;
+use serde_json::{Value, json};
+
+use super::input::{Application, Version};
+use super::options::Options;
+use super::place::Where;
+use super::submission::Source;
+use crate::access::Shell;
+use crate::exit::Failure;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The application that the slides are for.
+    #[arg(value_name = "APPLICATION")]
+    application: String,
+    /// The table of the slides, or a submission in JSON; `-` is stdin. Slides need not be uploaded yet.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    version: Version,
+    #[command(flatten)]
+    to: Where,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+    let source = Source::read(&arguments.file)?;
+    let client = shell.client()?;
+    let work = async {
+        let application = Application::find(&client, &arguments.application, &arguments.version).await?;
+        let places = arguments.to.places(&client, &application, arguments.options.portal()).await?;
+        let mut draft = source.draft(&arguments.file, &application, &places, true)?;
+        arguments.options.write(&mut draft.submission, &client.me().await?)?;
+        draft.check(&client).await
+    };
+    let checked = shell.within(Box::pin(work)).await?;
+    print(&checked, shell)
+}
+
+/// Says what would be submitted.
+pub(super) fn print(checked: &RunSubmission, shell: &Shell) -> Result<(), Failure> {
+    shell.output.one(&shape(checked), || {
+        let (id, version) = (&checked.application_id, checked.version_number.as_deref().unwrap_or_default());
+        format!("{} items fit {id} {version}", checked.items.len())
+    })
+}
+
+fn shape(checked: &RunSubmission) -> Value {
+    json!({
+        "valid": true,
+        "application_id": checked.application_id,
+        "version_number": checked.version_number,
+        "item_count": checked.items.len(),
+    })
+}

@@ -1,0 +1,213 @@
+//! `aignostics run execute`: from slides to verified results, killed at any stage and called again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::shell::Shell;
+use crate::slides::write_slide;
+
+const EXECUTE: [&str; 5] = ["run", "execute", "tissue", "work/slides.csv", "slides"];
+const RUNS: &str = "/api/v1/runs";
+const RESULTS: &str = "/emulator-bucket/results/";
+
+fn with_slides() -> Shell {
+    let shell = Shell::start();
+    for name in ["a.tiff", "b.tiff", "c.tiff"] {
+        write_slide(&shell.folder().join("slides").join(name));
+    }
+    fs::create_dir(shell.folder().join("work")).unwrap();
+    shell
+}
+
+fn start(shell: &Shell) -> Child {
+    shell.command(&EXECUTE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "it was killed, and had not ended before");
+}
+
+fn fault(shell: &Shell, effect: &Value, server: &str, method: &str, path: &str, after: u32) {
+    let fault = json!({ "effect": effect, "server": server, "method": method, "path": path, "after": after });
+    shell.control(Method::Post, "/faults", &fault);
+}
+
+/// What was asked for, and how often whole.
+fn whole(shell: &Shell, method: &str, path: &str, is_whole: impl Fn(&Value) -> bool) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for request in shell.requests("storage", method, path) {
+        *counts.entry(request["path"].as_str().unwrap().to_owned()).or_default() += usize::from(is_whole(&request));
+    }
+    counts
+}
+
+/// The results are complete and verified, and nothing was done twice.
+fn assert_done_once(shell: &Shell, report: &Value) {
+    assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{report:#}");
+    assert_eq!(report["items"].as_array().unwrap().len(), 3);
+    let accepted = shell.requests("api", "POST", RUNS).iter().filter(|request| request["status"] == 201).count();
+    assert_eq!(accepted, 1, "the run is billed once");
+    let stored = whole(shell, "PUT", "/", |request| request["status"] == 200);
+    assert!(stored.len() == 3 && stored.values().all(|count| *count == 1), "{stored:#?}");
+    let fetched = whole(shell, "GET", RESULTS, |request| request["bytes"].as_u64() > Some(0));
+    assert!(fetched.len() == 9 && fetched.values().all(|count| *count == 1), "{fetched:#?}");
+    shell.run(&["run", "verify", "work"]).assert_code(0);
+}
+
+/// Kills it at the stage, and calls again.
+fn goes_on_after(shell: &Shell, child: Child, stage: &str, is_reached: impl Fn(&Shell) -> bool) {
+    shell.until(stage, is_reached);
+    kill(child);
+    shell.control(Method::Delete, "/faults", &json!(null));
+    let report = shell.json("report", &EXECUTE);
+    assert_done_once(shell, &report);
+}
+
+#[test]
+fn slides_go_in_and_verified_results_come_out() {
+    let shell = with_slides();
+    let report = shell.json("report", &EXECUTE);
+    assert_done_once(&shell, &report);
+    let run = report["run_id"].as_str().unwrap();
+    assert!(shell.folder().join("work").join(run).is_dir(), "a folder for the run");
+    // The same again is the same run, and fetches nothing.
+    let again = shell.json("report", &EXECUTE);
+    assert_eq!(again["run_id"], run);
+    assert!(again["items"][0]["artifacts"][0]["was_there"].as_bool().unwrap());
+    assert_done_once(&shell, &again);
+    // Another slide makes another run; what is uploaded already is not sent again.
+    write_slide(&shell.folder().join("slides/d.tiff"));
+    let other = shell.json("report", &EXECUTE);
+    assert_eq!((other["items"].as_array().unwrap().len(), shell.served("storage", "PUT", "/")), (4, 4));
+    assert_ne!(other["run_id"], run);
+    let anew = shell.json("report", &[&EXECUTE[..], &["--resubmit"]].concat());
+    assert_ne!(anew["run_id"], other["run_id"]);
+}
+
+#[test]
+fn it_says_what_it_does() {
+    let shell = with_slides();
+    let first = shell
+        .transcript(&[&EXECUTE[..], &["--no-create-subdirectory-for-run", "--mapping", ".*:tissue=LUNG"]].concat());
+    insta::assert_snapshot!(first);
+    insta::assert_snapshot!(shell.transcript(&[&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat()));
+}
+
+#[test]
+fn results_among_the_slides_are_not_taken_for_slides() {
+    let shell = with_slides();
+    let arguments = ["run", "execute", "tissue", "slides/slides.csv", "slides"];
+    let first = shell.json("report", &arguments);
+    assert_eq!(shell.json("report", &arguments)["run_id"], first["run_id"]);
+    assert_eq!((shell.served("storage", "PUT", "/"), shell.served("api", "POST", RUNS)), (3, 1));
+    let flat = [&arguments[..], &["--no-create-subdirectory-for-run"]].concat();
+    assert_eq!(shell.error(2, &flat)["kind"], "bad_input");
+}
+
+#[test]
+fn killed_while_it_uploads_it_sends_the_rest() {
+    let shell = with_slides();
+    fault(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "storage", "PUT", "*", 2);
+    let child = start(&shell);
+    goes_on_after(&shell, child, "two uploads", |shell| {
+        let puts = shell.requests("storage", "PUT", "/");
+        puts.len() == 3 && puts.iter().filter(|put| put["status"] == 200).count() == 2
+    });
+}
+
+#[test]
+fn killed_before_the_answer_to_the_submission_it_finds_the_run() {
+    let shell = with_slides();
+    fault(&shell, &json!({ "kind": "stall", "after_bytes": 0 }), "api", "POST", RUNS, 0);
+    let child = start(&shell);
+    goes_on_after(&shell, child, "a submission", |shell| {
+        shell.requests("api", "POST", RUNS).iter().any(|request| request["status"] == 201)
+    });
+    assert_eq!(shell.served("api", "POST", RUNS), 1);
+}
+
+#[test]
+fn killed_while_it_waits_for_the_run_it_waits_again() {
+    let shell = with_slides();
+    fault(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "GET", "/api/v1/runs/*", 0);
+    let child = start(&shell);
+    goes_on_after(&shell, child, "a look at the run", |shell| shell.served("api", "GET", "/api/v1/runs/") > 0);
+    assert_eq!(shell.served("api", "POST", RUNS), 1);
+}
+
+#[test]
+fn killed_while_it_downloads_it_fetches_the_rest() {
+    let shell = with_slides();
+    fault(&shell, &json!({ "kind": "stall", "after_bytes": 0 }), "storage", "GET", "/emulator-bucket/results/*", 4);
+    let child = start(&shell);
+    let manifest = shell.folder().join("work/manifest.jsonl");
+    let is_reached = move |shell: &Shell| {
+        let recorded = fs::read_to_string(&manifest).map_or(0, |text| text.matches('\n').count());
+        recorded == 4 && shell.served("storage", "GET", RESULTS) > 4
+    };
+    goes_on_after(&shell, child, "four results", is_reached);
+    assert_eq!(shell.served("api", "POST", RUNS), 1);
+}
+
+/// The intent of the one submission, in the journal of the user.
+fn intent(shell: &Shell) -> (PathBuf, Value) {
+    let cache = PathBuf::from(shell.running.ready["env"]["AIGNOSTICS_CACHE_DIR"].as_str().unwrap());
+    let files = fs::read_dir(cache.join("submissions")).unwrap().map(|entry| entry.unwrap().path());
+    let kept = files.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+    let mut kept = kept.map(|path| (path.clone(), serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()));
+    kept.find(|(_, kept)| kept["token"].is_string()).unwrap()
+}
+
+#[test]
+fn a_submission_that_may_have_been_billed_is_not_made_again() {
+    let shell = with_slides();
+    fault(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "POST", RUNS, 0);
+    let child = start(&shell);
+    shell.until("a submission", |shell| shell.served("api", "POST", RUNS) == 1);
+    kill(child);
+    shell.control(Method::Delete, "/faults", &json!(null));
+    // It was an hour ago: whatever was accepted would be seen by now.
+    let (path, mut kept) = intent(&shell);
+    let sent = kept["sent_at"]["secs_since_epoch"].as_u64().unwrap();
+    kept["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
+    fs::write(&path, kept.to_string()).unwrap();
+    insta::assert_snapshot!(shell.transcript(&EXECUTE));
+    assert_eq!(shell.error(1, &EXECUTE)["kind"], "uncertain");
+    assert_eq!(shell.served("api", "POST", RUNS), 1, "nothing is submitted by itself");
+    let report = shell.json("report", &[&EXECUTE[..], &["--resubmit"]].concat());
+    assert_done_once(&shell, &report);
+}
+
+#[test]
+fn a_second_process_is_kept_out() {
+    let shell = with_slides();
+    fault(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "POST", RUNS, 0);
+    let child = start(&shell);
+    shell.until("a submission", |shell| shell.served("api", "POST", RUNS) == 1);
+    let error = shell.error(1, &EXECUTE);
+    assert!(error["causes"].to_string().contains("another process"), "{error}");
+    kill(child);
+    assert_eq!(shell.served("api", "POST", RUNS), 1);
+}
+
+#[test]
+fn what_cannot_be_executed_is_named_before_anything_is_uploaded() {
+    let shell = with_slides();
+    for (arguments, kind) in [
+        (&["run", "execute", "nothing", "work/slides.csv", "slides"][..], "not_found"),
+        (&["run", "execute", "tissue", "work/slides.csv", "absent"], "bad_input"),
+        (&["run", "execute", "tissue", "work/slides.csv", "slides", "--mapping", "LUNG"], "bad_input"),
+        (&["run", "execute", "tissue", "work/slides.csv", "slides", "--mapping", ".*:width_px=wide"], "bad_input"),
+    ] {
+        assert_eq!(shell.error(2, arguments)["kind"], kind, "{arguments:?}");
+    }
+    fs::write(shell.folder().join("slides/bad.tiff"), "nothing").unwrap();
+    assert_eq!(shell.error(6, &EXECUTE)["kind"], "incomplete");
+    assert_eq!((shell.served("storage", "PUT", "/"), shell.served("api", "POST", RUNS)), (0, 0));
+}

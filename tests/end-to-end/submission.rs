@@ -1,0 +1,251 @@
+//! `aignostics run upload`, `validate` and `submit`.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::command::Ended;
+use crate::shell::{Shell, assert_fits};
+use crate::slides::write_slide;
+
+/// A user with a table of three slides, two of which have the same name.
+fn prepared(arguments: &[&str]) -> Shell {
+    let shell = Shell::with(arguments);
+    for name in ["1/a.tiff", "2/a.tiff", "b.tiff"] {
+        write_slide(&shell.folder().join("slides").join(name));
+    }
+    shell.run(&["run", "prepare", "tissue", "slides.csv", "slides"]).assert_code(0);
+    shell
+}
+
+fn uploaded() -> Shell {
+    let shell = prepared(&[]);
+    shell.run(&["run", "upload", "tissue", "slides.csv"]).assert_code(0);
+    shell
+}
+
+fn csv(shell: &Shell) -> String {
+    fs::read_to_string(shell.folder().join("slides.csv")).unwrap()
+}
+
+/// The same command, with something on stdin.
+fn with_stdin(shell: &Shell, arguments: &[&str], stdin: &str) -> Ended {
+    let mut command = shell.command(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    Ended::of(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn slides_are_uploaded_once_and_their_places_are_in_the_table() {
+    let shell = prepared(&[]);
+    let first = shell.json("uploaded", &["run", "upload", "tissue", "slides.csv"]);
+    let files = first["files"].as_array().unwrap();
+    assert!(files.len() == 3 && files.iter().all(|file| file["was_there"] == false), "{first:#}");
+    let table = csv(&shell);
+    for (file, row) in files.iter().zip(table.lines().skip(1)) {
+        assert!(row.ends_with(file["platform_bucket_url"].as_str().unwrap()), "{row}");
+    }
+    let again = shell.json("uploaded", &["run", "upload", "tissue", "slides.csv"]);
+    assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");
+    // What the table has forgotten is found all the same.
+    shell.run(&["run", "prepare", "tissue", "slides.csv", "slides", "--overwrite"]).assert_code(0);
+    insta::assert_snapshot!(shell.transcript(&["run", "upload", "tissue", "slides.csv"]));
+    assert_eq!((shell.served("storage", "PUT", "/"), csv(&shell)), (3, table));
+}
+
+#[test]
+fn a_prefix_says_where_slides_go_and_none_takes_the_place_of_another() {
+    let shell = prepared(&[]);
+    let arguments =
+        ["run", "upload", "tissue", "slides.csv", "--upload-prefix", "study 7", "--onboard-to-aignostics-portal"];
+    let uploaded = shell.json("uploaded", &arguments);
+    let mut urls: Vec<_> = uploaded["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["platform_bucket_url"].as_str().unwrap())
+        .collect();
+    assert_eq!(urls[2], "gs://emulator-bucket/onboard/user/study 7/tissue/1.0.0/b.tiff");
+    urls.dedup();
+    assert_eq!(urls.len(), 3);
+    assert_eq!(
+        shell.error(2, &["run", "upload", "tissue", "slides.csv", "--upload-prefix", "a//b"])["kind"],
+        "bad_input"
+    );
+}
+
+#[test]
+fn slides_that_cannot_be_uploaded_are_named() {
+    let shell = prepared(&[]);
+    let refused = json!({ "effect": { "kind": "status", "status": 403 }, "server": "storage", "method": "PUT", "path": "*/b.tiff" });
+    shell.control(Method::Post, "/faults", &refused);
+    let ended = shell.run(&["run", "upload", "tissue", "slides.csv", "--format", "json"]);
+    ended.assert_code(6);
+    let files: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("uploaded", &files);
+    assert!(files["files"][2]["error"].as_str().unwrap().contains("403"), "{files:#}");
+    let table = csv(&shell);
+    let places: Vec<_> = table.lines().skip(1).map(|row| !row.ends_with(';')).collect();
+    assert_eq!(places, [true, true, false]);
+
+    fs::remove_file(shell.folder().join("slides/1/a.tiff")).unwrap();
+    fs::write(shell.folder().join("slides/b.tiff"), "another").unwrap();
+    let before = shell.served("storage", "PUT", "/");
+    insta::assert_snapshot!(shell.transcript(&["run", "upload", "tissue", "slides.csv"]));
+    assert_eq!(shell.served("storage", "PUT", "/"), before);
+}
+
+#[test]
+fn a_table_is_checked_before_anything_is_uploaded() {
+    let shell = prepared(&[]);
+    insta::assert_snapshot!(shell.transcript(&["run", "validate", "tissue", "slides.csv"]));
+    let valid = shell.json("validated", &["run", "validate", "tissue", "slides.csv"]);
+    assert_eq!(valid["item_count"], 3);
+    assert_eq!((shell.served("storage", "PUT", "/"), shell.served("api", "POST", "/api/v1/runs")), (0, 0));
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_table_is_said_at_once_line_by_line() {
+    let shell = prepared(&[]);
+    let table = csv(&shell).replacen(";200;", ";wide;", 1).replacen(";0.5;", ";0;", 2);
+    let rows: Vec<_> = table.lines().collect();
+    fs::write(shell.folder().join("slides.csv"), format!("{table}{}\n/absent.tiff;;;;;;;;\n", rows[1])).unwrap();
+    insta::assert_snapshot!(shell.transcript(&["run", "validate", "tissue", "slides.csv"]));
+    let error = shell.error(2, &["run", "submit", "tissue", "slides.csv"]);
+    assert!(error["details"].as_array().unwrap().len() > 4, "{error:#}");
+    fs::write(shell.folder().join("slides.csv"), "external_id;tissue\n/a;LUNG;\n/b\n").unwrap();
+    insta::assert_snapshot!(shell.transcript(&["run", "validate", "tissue", "slides.csv"]));
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 0);
+}
+
+#[test]
+fn a_run_is_submitted_and_described() {
+    let shell = uploaded();
+    let dry = shell.json("validated", &["run", "submit", "tissue", "slides.csv", "--dry-run"]);
+    assert_eq!((&dry["application_id"], shell.served("api", "POST", "/api/v1/runs")), (&json!("tissue"), 0));
+    let options = [
+        "--note",
+        "second reading",
+        "--tags",
+        "cohort-7, lung",
+        "--gpu-type",
+        "l4",
+        "--deadline",
+        "2099-01-01T00:00:00Z",
+        "--gpu-provisioning-mode",
+        "FLEX_START",
+        "--max-gpus-per-slide",
+        "2",
+        "--cpu-provisioning-mode",
+        "ON_DEMAND",
+    ];
+    let submitted = shell.json("submitted", &[&["run", "submit", "tissue", "slides.csv"][..], &options].concat());
+    let run = submitted["run_id"].as_str().unwrap();
+    shell.json("report", &["run", "download", run, "results", "--follow"]);
+    let (_, described) = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
+    let sdk = &described["custom_metadata"]["sdk"];
+    assert_eq!((&sdk["note"], &sdk["tags"]), (&json!("second reading"), &json!(["cohort-7", "lung"])), "{sdk:#}");
+    assert_eq!(
+        (&sdk["submission"]["interface"], &sdk["user"]["user_email"]),
+        (&json!("cli"), &json!("ada@emulator.test"))
+    );
+    let gpu = &sdk["pipeline"]["gpu"];
+    assert_eq!((&gpu["gpu_type"], &gpu["flex_start_max_run_duration_minutes"]), (&json!("L4"), &json!(720)), "{gpu}");
+    assert_eq!(described["scheduling"]["deadline"], "2099-01-01T00:00:00Z");
+    let (_, items) = shell.api(Method::Get, &format!("/api/v1/runs/{run}/items"), None);
+    let bucket = &items[0]["custom_metadata"]["sdk"]["platform_bucket"];
+    assert_eq!(bucket["bucket_name"], "emulator-bucket", "{items:#}");
+    assert!(bucket["signed_download_url"].as_str().unwrap().contains("X-Amz-Expires=604800"), "seven days");
+    insta::assert_snapshot!(shell.transcript(&["run", "submit", "tissue", "slides.csv"]));
+}
+
+#[test]
+fn a_submission_in_json_is_taken_from_a_file_or_from_stdin() {
+    let shell = uploaded();
+    let table = csv(&shell);
+    let cells: Vec<_> = table.lines().nth(3).unwrap().split(';').collect();
+    let metadata = json!({ "checksum_base64_crc32c": cells[1], "resolution_mpp": 0.5, "width_px": 200, "height_px": 100, "media_type": "image/tiff" });
+    let item = json!({ "external_id": "b", "input_artifacts": [{ "name": "whole_slide_image", "download_url": cells[8], "metadata": metadata }] });
+    let mut submission = json!({ "application_id": "tissue", "items": [item], "custom_metadata": { "mine": 1 } });
+    fs::write(shell.folder().join("run.json"), submission.to_string()).unwrap();
+    shell.json("validated", &["run", "validate", "tissue", "run.json"]);
+    let ended = with_stdin(&shell, &["run", "submit", "tissue", "-", "--quiet"], &submission.to_string());
+    ended.assert_code(0);
+    let run = ended.stdout.trim_end();
+    let report = shell.json("report", &["run", "download", run, "results", "--follow"]);
+    assert_eq!((&report["verified"], &report["items"][0]["outcome"]), (&json!(true), &json!("succeeded")));
+    let (_, described) = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
+    assert_eq!(
+        (&described["custom_metadata"]["mine"], &described["custom_metadata"]["sdk"]["schema_version"].is_string()),
+        (&json!(1), &true)
+    );
+
+    assert_eq!(shell.error(2, &["run", "submit", "outcomes", "run.json"])["kind"], "bad_input");
+    // A value in the wrong place may be a key.
+    submission["items"] = json!("https://storage.test/?X-Amz-Signature=hunter2");
+    let ended = with_stdin(&shell, &["run", "submit", "tissue", "-"], &submission.to_string());
+    ended.assert_code(2);
+    assert!(!ended.stderr.contains("hunter2") && ended.told().contains("stdin is no submission"), "{}", ended.stderr);
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
+}
+
+#[test]
+fn what_is_submitted_once_is_found_afterwards() {
+    let shell = uploaded();
+    let arguments = ["run", "submit", "tissue", "slides.csv", "--once", "study 7"];
+    let first = shell.json("submitted", &arguments);
+    assert_eq!(shell.json("submitted", &arguments), first);
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
+    let other = shell.json("submitted", &["run", "submit", "tissue", "slides.csv", "--once", "study 8"]);
+    assert_ne!(other["run_id"], first["run_id"]);
+    // Of one whose answer was lost, the run is found.
+    let stalled = json!({ "effect": { "kind": "truncate", "after_bytes": 0 }, "server": "api", "method": "POST", "path": "/api/v1/runs", "times": 1 });
+    shell.control(Method::Post, "/faults", &stalled);
+    shell.json("submitted", &["run", "submit", "tissue", "slides.csv", "--once", "study 9"]);
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 3);
+}
+
+#[test]
+fn a_submission_that_is_refused_says_why() {
+    let shell = uploaded();
+    let submit = ["run", "submit", "tissue", "slides.csv"];
+    for (more, kind) in [
+        (&["--gpu-type", "H100"][..], "bad_input"),
+        (&["--cpu-provisioning-mode", "FLEX_START"], "bad_input"),
+        (&["--max-gpus-per-slide", "9"], "bad_input"),
+        (&["--deadline", "tomorrow"], "bad_input"),
+        (&["--due-date", "2020-01-01T00:00:00Z"], "bad_input"),
+        (&["--application-version", "7.0.0"], "not_found"),
+        (&["--once", "a", "--dry-run"], "bad_input"),
+    ] {
+        assert_eq!(shell.error(2, &[&submit[..], more].concat())["kind"], kind, "{more:?}");
+    }
+    assert_eq!(shell.error(2, &["run", "submit", "nothing", "slides.csv"])["kind"], "not_found");
+    assert_eq!(shell.error(2, &["run", "submit", "tissue", "absent.csv"])["kind"], "bad_input");
+    let down = json!({ "effect": { "kind": "status", "status": 200, "body": "{\"status\":\"DOWN\",\"reason\":\"moving\"}" }, "path": "/health" });
+    shell.control(Method::Post, "/faults", &down);
+    assert_eq!(shell.error(2, &submit)["kind"], "unhealthy");
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 0);
+    shell.run(&[&submit[..], &["--force"]].concat()).assert_code(0);
+    let mut offline = shell.command(&[&submit[..], &["--timeout", "1s"]].concat());
+    Ended::of(&offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_exit_code_5() {
+    let lab = crate::command::Lab::new();
+    let config = lab.path("config.toml");
+    let organization = "[[organizations]]\nid = \"org_emulator\"\nname = \"emulator\"\nslide_quota = 2\n";
+    let user =
+        "[[users]]\nid = \"u\"\nemail = \"ada@emulator.test\"\nname = \"Ada\"\norganization = \"org_emulator\"\n";
+    fs::write(&config, format!("{organization}{user}")).unwrap();
+    let shell = prepared(&["--config", config.to_str().unwrap()]);
+    shell.run(&["run", "upload", "tissue", "slides.csv"]).assert_code(0);
+    insta::assert_snapshot!(shell.transcript(&["run", "submit", "tissue", "slides.csv"]));
+    assert_eq!(shell.error(5, &["run", "submit", "tissue", "slides.csv", "--once", "k"])["kind"], "quota_exceeded");
+    assert_eq!(shell.error(5, &["run", "execute", "tissue", "slides.csv", "slides"])["kind"], "quota_exceeded");
+}
