@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod browser;
+mod bucket;
+mod catalogue;
 mod command;
+mod completions;
 mod conformance;
 mod demo;
 mod disk;
@@ -12,9 +15,11 @@ mod interrupt;
 mod login;
 mod networks;
 mod other_provider;
+mod pages;
 mod results;
 mod shell;
 mod slides;
+mod system;
 
 #[cfg(target_os = "linux")]
 #[path = "../support/authority.rs"]

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::process::{ExitCode, ExitStatus};
 
-use platform_resources::Error;
+use platform_resources::{BucketError, Error};
 use serde_json::json;
 
 use crate::output::Format;
@@ -38,6 +38,9 @@ enum Kind {
 
 impl Kind {
     fn of(error: &anyhow::Error) -> Self {
+        if let Some(error) = error.downcast_ref::<BucketError>() {
+            return Self::of_bucket(error);
+        }
         let Some(error) = error.downcast_ref::<Error>() else { return Self::Failed };
         let api = |is: fn(&platform_api::ApiError) -> bool| error.api().is_some_and(is);
         let refused = error.api().and_then(platform_api::ApiError::status);
@@ -54,6 +57,15 @@ impl Kind {
             _ if api(platform_api::ApiError::is_forbidden) => Self::Forbidden,
             _ if api(platform_api::ApiError::is_quota_exceeded) => Self::Quota,
             _ if api(platform_api::ApiError::is_transient) && refused.is_none() => Self::Unreachable,
+            _ => Self::Failed,
+        }
+    }
+
+    fn of_bucket(error: &BucketError) -> Self {
+        match error {
+            _ if error.is_pattern() => Self::BadInput,
+            _ if error.is_denied() => Self::Forbidden,
+            _ if error.is_transient() && error.status().is_none() => Self::Unreachable,
             _ => Self::Failed,
         }
     }
