@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use auth_http::{Method, Request};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::command::Ended;
 use crate::emulator::http;
@@ -16,7 +17,7 @@ use crate::shell::{Shell, assert_fits};
 fn filled(files: &[&str]) -> Shell {
     let shell = Shell::start();
     write(&shell, files);
-    let uploaded = shell.json("upload", &["bucket", "upload", "slides", "--destination-prefix", "study"]);
+    let uploaded = shell.json("bucket-upload", &["bucket", "upload", "slides", "--destination-prefix", "study"]);
     assert_eq!((&uploaded["complete"], uploaded["files"].as_array().unwrap().len()), (&json!(true), files.len()));
     shell
 }
@@ -32,7 +33,7 @@ fn write(shell: &Shell, files: &[&str]) {
 
 /// The keys that there are.
 fn keys(shell: &Shell, patterns: &[&str]) -> Vec<String> {
-    let found = shell.json("objects", &[&["bucket", "find"], patterns].concat());
+    let found = shell.json("bucket-objects", &[&["bucket", "find"], patterns].concat());
     found.as_array().unwrap().iter().map(|object| object["key"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -46,7 +47,7 @@ fn what_was_uploaded_is_found_downloaded_and_not_sent_again() {
     assert_eq!(keys(&shell, &["gs://emulator-bucket/study/a.svs", "--what-is-key"]), ["study/a.svs"]);
     assert_eq!(keys(&shell, &["study/a", "--what-is-key"]), Vec::<String>::new());
 
-    let again = shell.json("upload", &["bucket", "upload", "slides", "--destination-prefix", "/study/"]);
+    let again = shell.json("bucket-upload", &["bucket", "upload", "slides", "--destination-prefix", "/study/"]);
     assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");
 
     let download = ["bucket", "download", "study/**", "--destination", "back"];
@@ -81,19 +82,19 @@ fn nothing_is_deleted_without_a_yes() {
         let error = shell.error(2, arguments);
         assert!(error["message"].as_str().unwrap().contains("--yes"), "{error}");
     }
-    let dry = shell.json("deletion", &["bucket", "purge", "--dry-run"]);
+    let dry = shell.json("bucket-deletion", &["bucket", "purge", "--dry-run"]);
     assert_eq!((&dry["dry_run"], &dry["objects"][1]["outcome"]), (&json!(true), &json!("would_be_deleted")));
-    let dry = shell.json("deletion", &["bucket", "delete", "study/a*", "--yes", "--dry-run"]);
+    let dry = shell.json("bucket-deletion", &["bucket", "delete", "study/a*", "--yes", "--dry-run"]);
     assert_eq!(dry["objects"].as_array().unwrap().len(), 1);
     assert_eq!(keys(&shell, &[]).len(), 2);
     assert_eq!(shell.served("storage", "DELETE", "/"), 0);
 
-    let deleted = shell.json("deletion", &["bucket", "delete", "study/a.svs", "--what-is-key", "--yes"]);
+    let deleted = shell.json("bucket-deletion", &["bucket", "delete", "study/a.svs", "--what-is-key", "--yes"]);
     assert_eq!(deleted["objects"], json!([{ "key": "study/a.svs", "bytes": 5, "outcome": "deleted", "error": null }]));
     assert_eq!(keys(&shell, &[]), ["study/b.svs"]);
-    shell.json("deletion", &["bucket", "purge", "--yes"]);
+    shell.json("bucket-deletion", &["bucket", "purge", "--yes"]);
     assert_eq!(keys(&shell, &[]), Vec::<String>::new());
-    assert_eq!(shell.json("deletion", &["bucket", "purge", "--yes"])["objects"], json!([]));
+    assert_eq!(shell.json("bucket-deletion", &["bucket", "purge", "--yes"])["objects"], json!([]));
     shell.error(2, &["bucket", "delete"]);
 }
 
@@ -132,7 +133,7 @@ fn a_link_is_not_followed_and_the_others_arrive() {
     let ended = shell.run(&["bucket", "upload", "slides", "--destination-prefix", "study", "--format", "json"]);
     ended.assert_code(6);
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("upload", &report);
+    assert_fits("bucket-upload", &report);
     let error = serde_json::from_str::<Value>(&ended.stderr).unwrap();
     assert_eq!((&error["error"]["kind"], &report["complete"]), (&json!("incomplete"), &json!(false)));
     let failed = report["files"].as_array().unwrap().iter().filter(|file| file["error"].is_string());
@@ -217,7 +218,7 @@ fn an_object_that_is_not_deleted_is_named() {
     let ended = shell.run(&["bucket", "purge", "--yes", "--format", "json"]);
     ended.assert_code(6);
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_fits("deletion", &report);
+    assert_fits("bucket-deletion", &report);
     assert_eq!(
         (&report["objects"][0]["outcome"], &report["objects"][1]["outcome"]),
         (&json!("failed"), &json!("deleted"))
@@ -236,22 +237,16 @@ fn a_bucket_that_cannot_be_used_says_why() {
     Ended::of(&away.env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_signed_url_is_given_out_when_it_is_asked_for_only() {
-    let (plain, signed) = tokio::task::spawn_blocking(|| {
-        let shell = filled(&["a.svs"]);
-        let plain = shell.json("objects", &["bucket", "find"]);
-        let signed = shell.json("objects", &["bucket", "find", "--signed-urls"]);
-        let table = shell.run(&["bucket", "find", "--signed-urls"]).stdout;
-        let url = signed[0]["signed_url"].as_str().unwrap().to_owned();
-        assert!(table.contains(&url), "{table}");
-        let runtime = tokio::runtime::Handle::current();
-        let answer =
-            runtime.block_on(async { http().send(Request::get(url.parse().unwrap())).await.unwrap().status() });
-        assert_eq!(answer, 200);
-        (plain, signed)
-    })
-    .await
-    .unwrap();
-    assert!(plain[0].get("signed_url").is_none() && signed[0].get("signed_url").is_some());
+#[test]
+fn a_signed_url_is_given_out_when_it_is_asked_for_only() {
+    let shell = filled(&["a.svs"]);
+    let plain = shell.json("bucket-objects", &["bucket", "find"]);
+    assert!(plain[0].get("signed_url").is_none());
+    let signed = shell.json("bucket-objects", &["bucket", "find", "--signed-urls"]);
+    let url = signed[0]["signed_url"].as_str().unwrap();
+    let request = Request::get(url.parse().unwrap());
+    let answer = Runtime::new().unwrap().block_on(async { http().send(request).await.unwrap().status() });
+    assert_eq!(answer, 200);
+    let table = shell.run(&["bucket", "find", "--signed-urls"]).stdout;
+    assert!(table.contains("X-Goog-Signature=") || table.contains("X-Amz-Signature="), "{table}");
 }

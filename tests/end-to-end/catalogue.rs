@@ -128,8 +128,7 @@ fn a_catalogue_that_cannot_be_read_says_why() {
     };
     assert_eq!(failed("AIGNOSTICS_REFRESH_TOKEN", ""), (4, "login_required".to_owned()));
     assert_eq!(failed("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").0, 1);
-    let forbidden =
-        json!({ "server": "api", "path": "/api/v1/applications", "effect": { "kind": "status", "status": 403 } });
+    let forbidden = json!({ "server": "api", "path": "/api/v1/applications", "times": 1, "effect": { "kind": "status", "status": 403 } });
     shell.control(Method::Post, "/faults", &forbidden);
     assert_eq!(shell.error(4, &["application", "list"])["kind"], "forbidden");
     let file = shell.folder().join("file");

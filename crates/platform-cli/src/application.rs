@@ -5,8 +5,8 @@ mod schemata;
 mod version;
 
 use clap::{Args, Subcommand};
-use platform_resources::models::{Application, ApplicationId, ApplicationSummary, VersionNumber, VersionSummary};
 use platform_resources::Client;
+use platform_resources::models::{Application, ApplicationId, ApplicationSummary, VersionNumber, VersionSummary};
 
 use crate::access::Shell;
 use crate::exit::Failure;
@@ -68,7 +68,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Describe { application } => describe(&application, shell).await,
         Action::DumpSchemata(arguments) => schemata::run(arguments, shell).await,
         Action::Version(action) => version::run(action, shell).await,
-        Action::Run(action) => crate::run::run(*action, shell).await,
+        Action::Run(action) => Box::pin(crate::run::run(*action, shell)).await,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::exit::Failure;
 pub(crate) enum Action {
     /// Uploads files, and all files of folders; what is there already is not sent again.
     Upload(upload::Arguments),
-    /// Lists objects.
+    /// Lists the objects whose keys fit, or all of them.
     Find(find::Arguments),
     /// Downloads objects, in folders as their keys say, and verifies them.
     Download(download::Arguments),

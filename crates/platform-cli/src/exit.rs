@@ -43,9 +43,11 @@ impl Kind {
         }
         let Some(error) = error.downcast_ref::<Error>() else { return Self::Failed };
         let api = |is: fn(&platform_api::ApiError) -> bool| error.api().is_some_and(is);
+        let nobody_answered = std::error::Error::source(error).is_some_and(|cause| cause.is::<auth_http::HttpError>());
         let refused = error.api().and_then(platform_api::ApiError::status);
         match error {
             _ if error.is_login_required() => Self::LoginRequired,
+            _ if nobody_answered => Self::Unreachable,
             _ if error.is_submission_uncertain() => Self::Uncertain,
             _ if error.is_unfinished() => Self::TimeOut,
             _ if error.is_conflict() => Self::Conflict,

@@ -164,7 +164,11 @@ impl Output {
     /// A table that fits the terminal, with these heads.
     pub(crate) fn table<'a>(&self, heads: impl IntoIterator<Item = &'a str>) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(heads);
+        let heads: Vec<_> = heads.into_iter().collect();
+        table.load_style(presets::NOTHING);
+        if !heads.is_empty() {
+            table.set_header(heads);
+        }
         if let Some(width) = width() {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }

@@ -98,7 +98,9 @@ fn print(reports: &[Report], dry_run: bool, bucket: &Bucket, shell: &Shell) -> R
         if table.is_empty() { String::new() } else { output::text(&table) }
     })?;
     let errors: Vec<_> = reports.iter().filter_map(|report| report.error.as_ref()).collect();
-    errors.iter().for_each(|error| shell.output.complain(error));
+    for error in &errors {
+        shell.output.complain(error);
+    }
     match errors.len() {
         0 => Ok(()),
         failed => Err(Failure::incomplete(anyhow!("{failed} of {} objects were not deleted", reports.len()))),

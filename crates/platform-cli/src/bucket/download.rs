@@ -114,7 +114,9 @@ fn print(fetched: &[Fetched], folder: &Path, bucket: &Bucket, shell: &Shell) -> 
         shell.output.note("there is nothing to download");
     }
     shell.output.one(&value, || text(fetched, shell))?;
-    errors.iter().for_each(|error| shell.output.complain(chain(*error)));
+    for error in &errors {
+        shell.output.complain(chain(*error));
+    }
     match errors.len() {
         0 => Ok(()),
         _ if errors.iter().any(|error| error.is_disk_full()) => {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{anyhow, ensure};
+use auth_core::{Clock, SystemClock};
 use clap::Args;
 use jiff::Timestamp;
 use platform_resources::{Bucket, Upload, Uploader};
@@ -42,7 +43,8 @@ pub(super) async fn run(arguments: Arguments, bucket: Bucket, shell: &Shell) -> 
 
 /// What all keys begin with.
 fn prefix(text: &str) -> anyhow::Result<String> {
-    let mut prefix = text.replace("{timestamp}", &Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string());
+    let now = Timestamp::try_from(SystemClock.now())?;
+    let mut prefix = text.replace("{timestamp}", &now.strftime("%Y%m%d_%H%M%S").to_string());
     if prefix.contains("{username}") {
         let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| env::var(name).ok());
         let user = user.filter(|user| !user.is_empty());
@@ -75,7 +77,9 @@ fn print(uploads: &[Upload], bucket: &Bucket, shell: &Shell) -> Result<(), Failu
         }
         output::text(&table)
     })?;
-    errors.iter().for_each(|error| shell.output.complain(error));
+    for error in &errors {
+        shell.output.complain(error);
+    }
     match errors.len() {
         0 => Ok(()),
         failed => Err(Failure::incomplete(anyhow!("{failed} of {} files were not uploaded", uploads.len()))),
