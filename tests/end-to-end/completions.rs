@@ -7,6 +7,22 @@ use std::process::Command;
 use crate::command::{BINARY, Ended};
 use crate::needs;
 
+/// A terminal in which a key tells what stands on the line.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+aignostics completions zsh > _aignostics
+zpty inner zsh -f -i
+zpty -w inner 'fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D'
+zpty -w inner 'tell() { print -r -- "line<$BUFFER>line" }; zle -N tell; bindkey "^T" tell; print ready""now'
+zpty -r inner answer '*readynow*'
+for line in "aignostics run dow" "aignostics application dump-schemata --dest"; do
+    zpty -w -n inner "$line"$'\t\x14\x15'
+    zpty -r inner answer '*line<*>line*'
+    print -r -- "${${answer##*line<}%%>line*}"
+done
+zpty -d inner
+"#;
+
 /// Runs a script in a shell that finds the command, for a minute at most.
 fn shell(arguments: &[&str], script: &str) -> Ended {
     let folders = env::var_os("PATH").unwrap();
@@ -51,22 +67,7 @@ fn zsh_completes_commands_and_flags() {
     if !needs::has("zsh") {
         return needs::missing("zsh", "apt-get install zsh");
     }
-    // A terminal in which a key tells what stands on the line.
-    const SCRIPT: &str = r#"
-zmodload zsh/zpty
-aignostics completions zsh > _aignostics
-zpty inner zsh -f -i
-zpty -w inner 'fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D'
-zpty -w inner 'tell() { print -r -- "line<$BUFFER>line" }; zle -N tell; bindkey "^T" tell; print ready""now'
-zpty -r inner answer '*readynow*'
-for line in "aignostics run dow" "aignostics application dump-schemata --dest"; do
-    zpty -w -n inner "$line"$'\t\x14\x15'
-    zpty -r inner answer '*line<*>line*'
-    print -r -- "${${answer##*line<}%%>line*}"
-done
-zpty -d inner
-"#;
-    let ended = shell(&["zsh", "-f", "-c"], SCRIPT);
+    let ended = shell(&["zsh", "-f", "-c"], ZSH);
     ended.assert_code(0);
     // It says that a value follows.
     let lines: Vec<_> = ended.stdout.lines().map(|line| line.trim_end_matches([' ', '='])).collect();

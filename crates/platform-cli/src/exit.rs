@@ -1,9 +1,11 @@
 //! Exit codes, and what is said with them.
 
+use std::error::Error as StdError;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::process::{ExitCode, ExitStatus};
 
+use auth_http::HttpError;
 use platform_resources::{BucketError, Error};
 use serde_json::json;
 
@@ -43,7 +45,7 @@ impl Kind {
         }
         let Some(error) = error.downcast_ref::<Error>() else { return Self::Failed };
         let api = |is: fn(&platform_api::ApiError) -> bool| error.api().is_some_and(is);
-        let nobody_answered = std::error::Error::source(error).is_some_and(|cause| cause.is::<auth_http::HttpError>());
+        let nobody_answered = error.source().is_some_and(<dyn StdError>::is::<HttpError>);
         let refused = error.api().and_then(platform_api::ApiError::status);
         match error {
             _ if error.is_login_required() => Self::LoginRequired,

@@ -6,7 +6,7 @@ mod auth;
 mod bars;
 mod bucket;
 mod completions;
-mod consent;
+mod confirm;
 mod demo;
 mod emulator;
 mod exit;

@@ -162,6 +162,7 @@ impl Output {
     }
 
     /// A table that fits the terminal, with these heads.
+    #[allow(clippy::unused_self, reason = "a table is for this output")]
     pub(crate) fn table<'a>(&self, heads: impl IntoIterator<Item = &'a str>) -> Table {
         let mut table = Table::new();
         let heads: Vec<_> = heads.into_iter().collect();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{What, amount, bucket_root};
 use crate::access::Shell;
-use crate::consent;
+use crate::confirm::Consent;
 use crate::exit::Failure;
 use crate::output;
 use crate::results::chain;
@@ -32,9 +32,8 @@ pub(crate) struct Sure {
     /// Deletes, once you have said yes: so it is unless something is said.
     #[arg(long)]
     no_dry_run: bool,
-    /// Says yes beforehand: nobody is asked.
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// What became of an object.
@@ -59,8 +58,8 @@ async fn delete(what: &What, sure: Sure, bucket: &Bucket, shell: &Shell) -> Resu
     let reports: Vec<_> = if sure.dry_run {
         objects.into_iter().map(|entry| report(entry, None)).collect()
     } else {
-        if !objects.is_empty() && !sure.yes {
-            consent::ask(&format!("delete {} from {}?", amount(&objects), bucket_root(bucket))).await?;
+        if !objects.is_empty() {
+            sure.consent.ask(&format!("delete {} from {}?", amount(&objects), bucket_root(bucket))).await?;
         }
         let keys: Vec<_> = objects.iter().map(|entry| entry.key.clone()).collect();
         let deletions = shell.within(async { Ok(bucket.delete(keys).await) }).await?;

@@ -40,6 +40,7 @@ pub(crate) struct Arguments {
 
 /// Which folders there are for what.
 #[derive(Args, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Folders {
     /// A folder for the run.
     #[arg(long, overrides_with = "no_create_subdirectory_for_run")]
@@ -80,7 +81,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> 
     let follows = arguments.follow || (thorough && !arguments.no_follow);
     let work =
         async { Ok::<RunReport, Failure>(if follows { download.follow().await } else { download.fetch().await }?) };
-    let report = shell.within(work).await?;
+    let report = Box::pin(shell.within(work)).await?;
     results::print(&report, &arguments.folder, &shell.output)
 }
 

@@ -1,0 +1,48 @@
+//! Asking for a yes before something is done that cannot be undone.
+
+use std::io::{self, IsTerminal, Write};
+use std::thread;
+
+use anyhow::anyhow;
+use clap::Args;
+use tokio::sync::oneshot;
+
+use crate::exit::Failure;
+use crate::shown::shown;
+
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Consent {
+    /// Asks nobody whether it is meant.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Consent {
+    /// Goes on if the user says yes, now or by `--yes`. `what` is a question such as "cancel 3 runs?".
+    pub(crate) async fn ask(self, what: &str) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            let nobody = anyhow!("nothing was done: there is no terminal to ask on ({what}); --yes says yes");
+            return Err(Failure::bad_input(nobody));
+        }
+        write!(io::stderr(), "{} [y/N] ", shown(what))?;
+        match answer().await?.trim() {
+            "y" | "Y" | "yes" | "Yes" | "YES" => Ok(()),
+            _ => Err(anyhow!("nothing was done: it was not wanted").into()),
+        }
+    }
+}
+
+/// A line from stdin. It is read on a thread of its own: nobody has to wait for it when a signal ends the command.
+async fn answer() -> Result<String, Failure> {
+    let (sender, receiver) = oneshot::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line).map(|_| line);
+        // Whoever asked may have gone.
+        let _ = sender.send(read);
+    });
+    Ok(receiver.await??)
+}
