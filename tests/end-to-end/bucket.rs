@@ -1,8 +1,6 @@
 //! `aignostics bucket`: upload, find, download, delete, purge.
 
 use std::fs;
-use std::io::Write;
-use std::process::Stdio;
 
 use auth_http::{Method, Request};
 use serde_json::{Value, json};
@@ -10,7 +8,6 @@ use tokio::runtime::Runtime;
 
 use crate::command::Ended;
 use crate::emulator::http;
-use crate::needs;
 use crate::shell::{Shell, assert_fits};
 
 /// A shell with files in the folder `slides`, all of which lie in the bucket below `study`.
@@ -98,10 +95,14 @@ fn nothing_is_deleted_without_a_yes() {
     shell.error(2, &["bucket", "delete"]);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_terminal_is_asked_and_anything_but_yes_is_no() {
-    if !needs::has("script") {
-        return needs::missing("script", "apt-get install bsdutils");
+    use std::io::Write;
+    use std::process::Stdio;
+
+    if !crate::needs::has("script") {
+        return crate::needs::missing("script", "apt-get install bsdutils");
     }
     let shell = filled(&["a.svs"]);
     for (answer, left, code) in [("\n", 1, 1), ("no\n", 1, 1), ("y\n", 0, 0)] {
@@ -123,6 +124,7 @@ fn a_terminal_is_asked_and_anything_but_yes_is_no() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn a_link_is_not_followed_and_the_others_arrive() {
     let shell = Shell::start();
@@ -183,7 +185,12 @@ fn files_stay_in_the_folder_and_apart_whatever_their_keys_are() {
         "{files:?}"
     );
     assert!(files.iter().all(|file| shell.folder().join("back").join(file).is_file()));
-    // A link in the way is not followed.
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_way_of_a_download_is_not_followed() {
+    let shell = filled(&["a.svs"]);
     let outside = shell.folder().join("outside");
     fs::create_dir_all(&outside).unwrap();
     fs::create_dir(shell.folder().join("trap")).unwrap();
@@ -235,6 +242,11 @@ fn a_bucket_that_cannot_be_used_says_why() {
     Ended::of(&anonymous.env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap()).assert_code(4);
     let mut away = shell.command(&["bucket", "find", "--timeout", "1s"]);
     Ended::of(&away.env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
+    // A storage by whose clock our URLs have ended.
+    shell.control(Method::Post, "/clock", &json!({ "seconds": 3600 }));
+    let refused = shell.error(4, &["bucket", "find"]);
+    assert_eq!(refused["kind"], "forbidden");
+    assert!(refused["message"].as_str().unwrap().contains("ExpiredToken"), "{refused}");
 }
 
 #[test]

@@ -108,8 +108,11 @@ fn what_there_is_not_is_exit_code_2() {
     ] {
         assert_eq!(shell.error(2, arguments)["kind"], "not_found", "{arguments:?}");
     }
-    let bad = shell.error(2, &["application", "version", "describe", "tissue", "seven"]);
-    assert_eq!(bad["kind"], "bad_input");
+    for arguments in
+        [&["application", "version", "describe", "tissue", "seven"][..], &["application", "describe", ".."]]
+    {
+        assert_eq!(shell.error(2, arguments)["kind"], "bad_input", "{arguments:?}");
+    }
     assert_eq!(
         fs::read_dir(shell.folder()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count(),
         0

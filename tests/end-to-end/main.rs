@@ -5,6 +5,7 @@ mod browser;
 mod bucket;
 mod catalogue;
 mod command;
+#[cfg(target_os = "linux")]
 mod completions;
 mod conformance;
 mod demo;

@@ -20,6 +20,10 @@ fn everybody_may_ask_how_the_platform_is() {
     let ended = anonymous(&shell, &["system", "health"]);
     ended.assert_code(0);
     assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["status"], "UP", "JSON where nothing is said");
+    // The Python tool's name of the flag.
+    let named = shell.run(&["system", "health", "--output-format", "table"]);
+    assert_eq!(named.stdout.split_whitespace().collect::<Vec<_>>(), ["status", "UP"]);
+    shell.run(&["system", "health", "--output-format", "yaml"]).assert_code(2);
     insta::assert_snapshot!("health", shell.transcript(&["system", "health", "--format", "table"]));
 }
 

@@ -54,7 +54,7 @@ impl Kind {
             _ if error.is_unfinished() => Self::TimeOut,
             _ if error.is_conflict() => Self::Conflict,
             _ if error.is_not_found() || api(platform_api::ApiError::is_gone) => Self::NotFound,
-            _ if !error.problems().is_empty() => Self::BadInput,
+            _ if !error.problems().is_empty() || api(platform_api::ApiError::is_unsendable) => Self::BadInput,
             _ if api(platform_api::ApiError::is_bad_request) || api(platform_api::ApiError::is_validation) => {
                 Self::BadInput
             }
