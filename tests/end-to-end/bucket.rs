@@ -43,6 +43,7 @@ fn what_was_uploaded_is_found_downloaded_and_not_sent_again() {
     assert_eq!(keys(&shell, &["study/a.svs", "--what-is-key"]), ["study/a.svs"]);
     assert_eq!(keys(&shell, &["gs://emulator-bucket/study/a.svs", "--what-is-key"]), ["study/a.svs"]);
     assert_eq!(keys(&shell, &["study/a", "--what-is-key"]), Vec::<String>::new());
+    assert_eq!(keys(&shell, &["study/*.svs", "--what-is-key", "--no-what-is-key", "--no-detail"]), ["study/a.svs"]);
 
     let again = shell.json("bucket-upload", &["bucket", "upload", "slides", "--destination-prefix", "/study/"]);
     assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");

@@ -17,7 +17,7 @@ fn applications_are_listed_and_described() {
     assert_eq!(ids, ["tissue", "outcomes", "many-files", "huge-file"]);
     let tissue = shell.json("application", &["application", "describe", "tissue"]);
     assert_eq!(tissue["versions"][0]["number"], "1.0.0");
-    let lines = shell.run(&["application", "list", "--format", "jsonl"]);
+    let lines = shell.run(&["application", "list", "--format", "jsonl", "--no-verbose"]);
     assert_eq!(lines.stdout.lines().count(), ids.len());
     insta::assert_snapshot!("applications", shell.transcript(&["application", "list"]));
     insta::assert_snapshot!("application", shell.transcript(&["application", "describe", "tissue"]));
@@ -69,7 +69,7 @@ fn a_document_is_downloaded_under_a_name_that_leads_nowhere_else() {
 fn schemata_are_written_as_files_or_as_one_archive() {
     let shell = Shell::start();
     let dump = ["application", "dump-schemata", "tissue", "--destination", "new/schemata"];
-    let dumped = shell.json("schemata", &dump);
+    let dumped = shell.json("schemata", &[&dump[..], &["--no-zip"]].concat());
     let files = dumped["files"].as_array().unwrap();
     let input = shell.folder().join("new/schemata/tissue_1.0.0_input_whole_slide_image.json");
     assert!(files.iter().any(|file| shell.folder().join(file.as_str().unwrap()) == input), "{dumped}");

@@ -17,11 +17,13 @@ use crate::shown::shown;
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// Lists the applications that you may use. With --verbose, says what each does.
-    List,
+    List(Plain),
     /// Says what an application is for, and which versions of it there are.
     Describe {
         /// The id of the application, such as he-tme.
         application: ApplicationId,
+        #[command(flatten)]
+        _plain: Plain,
     },
     /// Writes the JSON Schemas of what an application takes in and gives out to files.
     DumpSchemata(schemata::Arguments),
@@ -31,6 +33,13 @@ pub(crate) enum Action {
     /// Runs, and what comes of them: the same as `aignostics run`.
     #[command(subcommand)]
     Run(Box<crate::run::Action>),
+}
+
+/// What the Python tool can be told and goes without saying.
+#[derive(Args)]
+pub(crate) struct Plain {
+    #[arg(long = "no-verbose", hide = true)]
+    _no_verbose: bool,
 }
 
 /// Which version of which application.
@@ -64,8 +73,8 @@ async fn meant(
 
 pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     match action {
-        Action::List => list(shell).await,
-        Action::Describe { application } => describe(&application, shell).await,
+        Action::List(_) => list(shell).await,
+        Action::Describe { application, .. } => describe(&application, shell).await,
         Action::DumpSchemata(arguments) => schemata::run(arguments, shell).await,
         Action::Version(action) => version::run(action, shell).await,
         Action::Run(action) => Box::pin(crate::run::run(*action, shell)).await,

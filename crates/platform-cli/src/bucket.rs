@@ -33,9 +33,18 @@ pub(crate) struct What {
     /// Patterns: `*` and `?` stay within a part of the key, `**` does not. Everything, if none is given.
     #[arg(value_name = "PATTERN")]
     what: Vec<String>,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+/// Whether keys are meant.
+#[derive(Args, Clone, Copy, Default)]
+pub(crate) struct Keys {
     /// They are keys, not patterns.
-    #[arg(long)]
+    #[arg(long, overrides_with = "_no_what_is_key")]
     what_is_key: bool,
+    #[arg(long = "no-what-is-key", overrides_with = "what_is_key", hide = true)]
+    _no_what_is_key: bool,
 }
 
 pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
@@ -57,7 +66,7 @@ impl What {
         let mut found = Vec::new();
         for text in &self.what {
             let text = text.strip_prefix(&root).unwrap_or(text);
-            if self.what_is_key {
+            if self.keys.what_is_key {
                 let objects = bucket.list(text).try_filter(|entry| std::future::ready(entry.key == text));
                 found.extend(objects.try_collect::<Vec<_>>().await?);
             } else {

@@ -24,15 +24,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = ".")]
     destination: PathBuf,
     /// Writes one archive, and not the files that are in it.
-    #[arg(long)]
+    #[arg(long, overrides_with = "_no_zip")]
     zip: bool,
+    #[arg(long = "no-zip", overrides_with = "zip", hide = true)]
+    _no_zip: bool,
 }
 
 /// A file that is to be written: its name, and what is in it.
 type Page = (String, String);
 
 pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let Arguments { release, destination, zip } = arguments;
+    let Arguments { release, destination, zip, _no_zip } = arguments;
     let client = shell.client()?;
     let found = async {
         let number = release.version(&client).await?;

@@ -3,7 +3,7 @@ use clap::Args;
 use platform_resources::{Bucket, Deleted, Deletion, ObjectEntry};
 use serde_json::{Value, json};
 
-use super::{What, amount, bucket_root};
+use super::{Keys, What, amount, bucket_root};
 use crate::access::Shell;
 use crate::confirm::Consent;
 use crate::exit::Failure;
@@ -16,9 +16,8 @@ pub(crate) struct Delete {
     /// Patterns: `*` and `?` stay within a part of the key, `**` does not.
     #[arg(value_name = "PATTERN", required = true)]
     what: Vec<String>,
-    /// They are keys, not patterns.
-    #[arg(long)]
-    what_is_key: bool,
+    #[command(flatten)]
+    keys: Keys,
     #[command(flatten)]
     sure: Sure,
 }
@@ -45,12 +44,12 @@ struct Report {
 }
 
 pub(super) async fn run(arguments: &Delete, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
-    let what = What { what: arguments.what.clone(), what_is_key: arguments.what_is_key };
+    let what = What { what: arguments.what.clone(), keys: arguments.keys };
     delete(&what, arguments.sure, bucket, shell).await
 }
 
 pub(super) async fn purge(sure: Sure, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
-    delete(&What { what: Vec::new(), what_is_key: false }, sure, bucket, shell).await
+    delete(&What { what: Vec::new(), keys: Keys::default() }, sure, bucket, shell).await
 }
 
 async fn delete(what: &What, sure: Sure, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {

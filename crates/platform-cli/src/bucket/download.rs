@@ -66,7 +66,7 @@ pub(super) async fn run(arguments: Arguments, client: &Client, bucket: &Bucket, 
 
 /// A key that is named and not there is an error; a pattern may fit nothing.
 fn missing(what: &What, objects: &[ObjectEntry], bucket: &Bucket) -> Result<(), Failure> {
-    if !what.what_is_key {
+    if !what.keys.what_is_key {
         return Ok(());
     }
     let root = super::bucket_root(bucket);

@@ -15,13 +15,15 @@ pub(crate) struct Arguments {
     /// Shows sizes and times, as is always done.
     #[arg(long)]
     detail: bool,
+    #[arg(long = "no-detail", hide = true)]
+    _no_detail: bool,
     /// Adds a URL to each, with which anybody can read the object for as long as the settings say.
     #[arg(long)]
     signed_urls: bool,
 }
 
 pub(super) async fn run(arguments: &Arguments, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
-    let Arguments { what, detail: _, signed_urls } = arguments;
+    let Arguments { what, signed_urls, .. } = arguments;
     let objects = shell.within(what.objects(bucket)).await?;
     let url = |entry: &ObjectEntry| bucket.get_url(&entry.key, None).map(|url| url.expose().to_string());
     let mut shapes = Vec::new();
