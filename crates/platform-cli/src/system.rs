@@ -25,14 +25,16 @@ pub(crate) enum Action {
 #[derive(Args)]
 pub(crate) struct Masks {
     /// Masks secrets, as is always done.
-    #[arg(long)]
-    mask_secrets: bool,
+    #[arg(long = "mask-secrets")]
+    _mask_secrets: bool,
+    #[arg(long = "no-include-environ", hide = true)]
+    _no_include_environ: bool,
 }
 
 pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     match action {
         Action::Health => health::run(shell).await,
-        Action::Info(Masks { mask_secrets: _ }) => info(shell),
+        Action::Info(_) => info(shell),
         Action::Config => config::run(shell),
     }
 }
