@@ -7,9 +7,9 @@ use crate::name::safe_names;
 /// What lies in a folder: the last part of a key, or a part with more behind it.
 type Child<'a> = (&'a str, bool);
 
-/// Paths for files that stand for `keys`, of which none is given twice: a folder for each part of a key before a `/`, whose
-/// names are those of [`safe_names`]. None leads out of the folder that they are in, and no two are the same on any file
-/// system, nor is one a folder of another.
+/// Paths for files that stand for `keys`, of which none is given twice: a folder for each part of a key before a `/`,
+/// whose names are those of [`safe_names`]. None leads out of the folder that they are in, and no two are the same on any
+/// file system, nor is one a folder of another.
 ///
 /// ```
 /// let paths = platform_download::safe_paths(&["study/a.svs", "../etc/passwd"]);
