@@ -172,7 +172,7 @@ fn a_user_logs_in_by_a_device_and_a_script_gets_the_token() {
     let json = home.run(&["auth", "token", "--min-ttl", "10m", "--format", "json"]);
     let json: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["access_token"], raw.stdout.trim(), "it lasts, so it is the same");
-    let exec: Value = serde_json::from_str(&home.run(&["auth", "token", "--format", "exec"]).stdout).unwrap();
+    let exec: Value = serde_json::from_str(&home.run(&["auth", "token", "--exec-credential"]).stdout).unwrap();
     assert_eq!((&exec["status"]["token"], &exec["kind"]), (&json["access_token"], &"ExecCredential".into()));
     let longer = home.run(&["auth", "token", "--min-ttl", "25h"]);
     longer.assert_code(1);

@@ -2,19 +2,25 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod browser;
+mod bucket;
 mod cancelling;
+mod catalogue;
 mod command;
+#[cfg(target_os = "linux")]
+mod completions;
 mod conformance;
 mod demo;
 mod disk;
 mod durability;
 mod emulator;
 mod execute;
+mod guides;
 mod interrupt;
 mod login;
 mod metadata;
 mod networks;
 mod other_provider;
+mod pages;
 mod prepare;
 mod results;
 mod runs;
@@ -22,6 +28,7 @@ mod sharing;
 mod shell;
 mod slides;
 mod submission;
+mod system;
 mod watching;
 
 #[cfg(target_os = "linux")]

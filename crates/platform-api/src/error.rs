@@ -156,6 +156,11 @@ impl ApiError {
         self.is(422)
     }
 
+    /// What the caller gave cannot be sent, such as an id that is empty. Nothing was.
+    pub fn is_unsendable(&self) -> bool {
+        matches!(self.kind, Kind::Segment(_) | Kind::Header(_) | Kind::Body(_))
+    }
+
     /// The same request may well succeed later: the platform was not reached, is at fault, or has
     /// too much to do (429).
     pub fn is_transient(&self) -> bool {

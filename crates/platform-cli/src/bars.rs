@@ -31,6 +31,11 @@ impl Screen {
         self.bar("upload {bar:40} {bytes}/{total_bytes} {bytes_per_sec}", bytes)
     }
 
+    /// A bar for so many bytes on their way down.
+    pub(crate) fn download(&self, bytes: u64) -> ProgressBar {
+        self.bar("download {bar:40} {bytes}/{total_bytes} {bytes_per_sec}", bytes)
+    }
+
     /// Bars for a run that is downloaded.
     pub(crate) fn follow(&self) -> Bars {
         Bars {

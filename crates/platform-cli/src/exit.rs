@@ -1,10 +1,12 @@
 //! Exit codes, and what is said with them.
 
+use std::error::Error as StdError;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::process::{ExitCode, ExitStatus};
 
-use platform_resources::Error;
+use auth_http::HttpError;
+use platform_resources::{BucketError, Error};
 use serde_json::json;
 
 use crate::output::Format;
@@ -38,22 +40,36 @@ enum Kind {
 
 impl Kind {
     fn of(error: &anyhow::Error) -> Self {
+        if let Some(error) = error.downcast_ref::<BucketError>() {
+            return Self::of_bucket(error);
+        }
         let Some(error) = error.downcast_ref::<Error>() else { return Self::Failed };
         let api = |is: fn(&platform_api::ApiError) -> bool| error.api().is_some_and(is);
+        let nobody_answered = error.source().is_some_and(<dyn StdError>::is::<HttpError>);
         let refused = error.api().and_then(platform_api::ApiError::status);
         match error {
             _ if error.is_login_required() => Self::LoginRequired,
+            _ if nobody_answered => Self::Unreachable,
             _ if error.is_submission_uncertain() => Self::Uncertain,
             _ if error.is_unfinished() => Self::TimeOut,
             _ if error.is_conflict() => Self::Conflict,
             _ if error.is_not_found() || api(platform_api::ApiError::is_gone) => Self::NotFound,
-            _ if !error.problems().is_empty() => Self::BadInput,
+            _ if !error.problems().is_empty() || api(platform_api::ApiError::is_unsendable) => Self::BadInput,
             _ if api(platform_api::ApiError::is_bad_request) || api(platform_api::ApiError::is_validation) => {
                 Self::BadInput
             }
             _ if api(platform_api::ApiError::is_forbidden) => Self::Forbidden,
             _ if api(platform_api::ApiError::is_quota_exceeded) => Self::Quota,
             _ if api(platform_api::ApiError::is_transient) && refused.is_none() => Self::Unreachable,
+            _ => Self::Failed,
+        }
+    }
+
+    fn of_bucket(error: &BucketError) -> Self {
+        match error {
+            _ if error.is_pattern() => Self::BadInput,
+            _ if error.is_denied() => Self::Forbidden,
+            _ if error.is_transient() && error.status().is_none() => Self::Unreachable,
             _ => Self::Failed,
         }
     }

@@ -1,19 +1,25 @@
 //! The `aignostics` command.
 
 mod access;
+mod application;
 mod auth;
 mod bars;
+mod bucket;
+mod completions;
 mod confirm;
 mod demo;
 mod emulator;
 mod exit;
 mod files;
 mod output;
+mod pages;
 mod results;
 mod run;
+mod sdk;
 mod shapes;
 mod shown;
 mod signals;
+mod system;
 mod user;
 
 use std::env;
@@ -22,7 +28,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use access::{Access, Shell};
@@ -55,6 +61,10 @@ enum Command {
     Action(Action),
     /// The whole platform on loopback, for tests: identity provider, API and storage.
     Emulator(emulator::Arguments),
+    /// Prints the script that completes this command in a shell.
+    Completions(completions::Arguments),
+    /// Prints the manual page of this command.
+    Man(pages::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -67,9 +77,21 @@ enum Action {
     /// The token of the login, for other tools.
     #[command(subcommand)]
     Auth(auth::Action),
+    /// Applications, their versions and the documents of these.
+    #[command(subcommand)]
+    Application(application::Action),
     /// Runs, and what comes of them.
     #[command(subcommand)]
     Run(run::Action),
+    /// The bucket of the organisation, by which slides get to the platform.
+    #[command(subcommand)]
+    Bucket(bucket::Action),
+    /// How the platform is, and how this command is set up.
+    #[command(subcommand)]
+    System(system::Action),
+    /// What tools write into the metadata of runs and items, as JSON Schema.
+    #[command(subcommand)]
+    Sdk(sdk::Action),
 }
 
 fn main() -> ExitCode {
@@ -131,6 +153,8 @@ async fn dispatch(Arguments { output, access, command }: Arguments, signals: Sig
         }
         // It hands signals on to the command in it.
         Command::Emulator(arguments) => emulator::run(arguments, signals).await,
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Man(arguments) => pages::run(&arguments, Arguments::command(), &output),
     }
 }
 
@@ -139,6 +163,10 @@ async fn act(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Demo(arguments) => Box::pin(demo::run(arguments, &shell.output)).await,
         Action::User(action) => Box::pin(user::run(action, shell)).await,
         Action::Auth(action) => Box::pin(auth::run(action, shell)).await,
+        Action::Application(action) => Box::pin(application::run(action, shell)).await,
         Action::Run(action) => Box::pin(run::run(action, shell)).await,
+        Action::Bucket(action) => Box::pin(bucket::run(action, shell)).await,
+        Action::System(action) => Box::pin(system::run(action, shell)).await,
+        Action::Sdk(action) => sdk::run(&action, shell),
     }
 }

@@ -17,6 +17,9 @@ use crate::shown::shown;
 
 pub(crate) use moment::moment;
 
+/// What is said where a table has no rows.
+const NOTHING: &str = "there is nothing to show";
+
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -35,6 +38,8 @@ pub(crate) struct Output {
     /// How data is printed: table or, for programs, json or jsonl. Errors are JSON on stderr then.
     #[arg(
         long,
+        // So the Python tool calls it here and there.
+        alias = "output-format",
         value_enum,
         value_name = "FORMAT",
         global = true,
@@ -85,10 +90,21 @@ impl Output {
         }
     }
 
-    /// Prints one thing: as JSON, or as `text` shows it.
+    /// Says on stderr what failed, for people: programs find it in the data.
+    pub(crate) fn complain(&self, text: impl Display) {
+        if self.format() == Format::Table {
+            // There is nobody to tell that stderr is closed.
+            let _ = writeln!(io::stderr(), "{}", shown(text));
+        }
+    }
+
+    /// Prints one thing: as JSON, or as `text` shows it, if there is anything to show.
     pub(crate) fn one(&self, value: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format() {
-            Format::Table => print(text()),
+            Format::Table => match text() {
+                text if text.is_empty() => Ok(()),
+                text => print(text),
+            },
             Format::Json => print(to_string_pretty(value)?),
             Format::Jsonl => print(to_string(value)?),
         }
@@ -125,7 +141,7 @@ impl Output {
             Format::Jsonl => Ok(()),
             Format::Json => print(to_string_pretty(&values)?),
             Format::Table if table.is_empty() => {
-                self.note("there is nothing to show");
+                self.note(NOTHING);
                 Ok(())
             }
             Format::Table => print(text(&table)),
@@ -135,6 +151,10 @@ impl Output {
     /// Prints a list that is known: as a JSON array, as lines of JSON, or as `text` shows it.
     pub(crate) fn several(&self, values: &[Value], text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format() {
+            Format::Table if values.is_empty() => {
+                self.note(NOTHING);
+                Ok(())
+            }
             Format::Table => print(text()),
             Format::Json => print(to_string_pretty(values)?),
             Format::Jsonl => values.iter().try_for_each(|value| print(to_string(value)?)),
@@ -145,7 +165,11 @@ impl Output {
     #[expect(clippy::unused_self, reason = "how it looks may come to depend on what the user wants")]
     pub(crate) fn table<'a>(&self, heads: impl IntoIterator<Item = &'a str>) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(heads);
+        let heads: Vec<_> = heads.into_iter().collect();
+        table.load_style(presets::NOTHING);
+        if !heads.is_empty() {
+            table.set_header(heads);
+        }
         if let Some(width) = width() {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }

@@ -52,6 +52,8 @@ pub(crate) struct How {
     /// Shows the URL of the login, and opens no browser.
     #[arg(long)]
     no_browser: bool,
+    #[arg(long = "no-relogin", hide = true)]
+    _no_relogin: bool,
 }
 
 impl How {

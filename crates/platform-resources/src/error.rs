@@ -276,7 +276,7 @@ impl Error {
 
     /// There is no such thing, or none that the caller may see.
     pub fn is_not_found(&self) -> bool {
-        self.api().is_some_and(ApiError::is_not_found)
+        matches!(self.0, Kind::NoVersion(_)) || self.api().is_some_and(ApiError::is_not_found)
     }
 
     /// Others have changed it since it was read.

@@ -92,6 +92,8 @@ pub struct Settings {
     pub bucket: BucketSettings,
     /// What a `.env` in the working folder said and may not say, by the names of the variables.
     pub ignored: Vec<String>,
+    /// The `AIGNOSTICS_…` variables that say something, known ones and others, and where each was found.
+    pub sources: BTreeMap<String, SettingSource>,
 }
 
 /// How a group of operations is treated.
@@ -291,6 +293,7 @@ fn read(reader: &mut Reader, home: Option<PathBuf>) -> Settings {
             download_lifetime: reader.seconds("BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS", WEEK, 60.0..=WEEK),
         },
         ignored: reader.ignored(),
+        sources: reader.sources(),
         api_root,
         authorization_url,
         auth,

@@ -116,6 +116,15 @@ impl Reader {
         std::mem::take(&mut self.ignored)
     }
 
+    /// The variables that say something, and which source does so first.
+    pub(super) fn sources(&self) -> BTreeMap<String, SettingSource> {
+        let mut sources = BTreeMap::new();
+        for layer in self.layers.iter().rev() {
+            sources.extend(layer.names().map(|name| (name.to_owned(), layer.source.clone())));
+        }
+        sources
+    }
+
     pub(super) fn finish(self, settings: Settings) -> Result<Settings, SettingsError> {
         if self.problems.is_empty() { Ok(settings) } else { Err(SettingsError(self.problems)) }
     }

@@ -82,6 +82,12 @@ impl Layer {
         self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The names of the variables of this project that are not empty.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let named = self.values.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty());
+        named.map(|(name, _)| name.as_str())
+    }
+
     /// The variables in the `.env` of the working folder, as far as they can be read: it may be meant for something else.
     pub(super) fn working_folder(path: &Path) -> Option<Self> {
         // A folder of this name is an environment of Python; anything else but a file could make us wait.

@@ -50,6 +50,7 @@ async fn applications_their_versions_and_their_documents_are_found() {
     assert_eq!(applications.get(&id).await.unwrap().application_id, id);
     let versions = applications.versions(&id).await.unwrap();
     assert_eq!(versions[0].number, applications.latest_version(&id).await.unwrap());
+    assert!(applications.latest_version(&"nothing".into()).await.unwrap_err().is_not_found());
     let version = versions[0].number.clone();
     assert_eq!(applications.version(&id, &version).await.unwrap().version_number, version);
     let documents = applications.documents(&id, &version);

@@ -210,6 +210,24 @@ fn a_file_that_came_with_a_folder_cannot_send_tokens_elsewhere_or_log_in_somebod
 }
 
 #[test]
+fn the_source_of_what_is_said_is_known() {
+    let working = TempDir::new().unwrap();
+    let file = working.path().join(".env");
+    let text =
+        "AIGNOSTICS_RUN_TIMEOUT=9\nAIGNOSTICS_ME_TIMEOUT=9\nAIGNOSTICS_TOKEN_URL=https://evil.example/\nOTHER=1\n";
+    fs::write(&file, text).unwrap();
+    let said = [("RUN_TIMEOUT", "7"), ("AUDIENCE", ""), ("UNHEARD_OF", "1")];
+    let settings = with(&said).with_working_folder(working.path()).build().unwrap();
+    let sources: Vec<_> = settings.sources.into_iter().collect();
+    let expected = [
+        ("AIGNOSTICS_ME_TIMEOUT", SettingSource::File(file)),
+        ("AIGNOSTICS_RUN_TIMEOUT", SettingSource::Environment),
+        ("AIGNOSTICS_UNHEARD_OF", SettingSource::Environment),
+    ];
+    assert_eq!(sources, expected.map(|(name, source)| (name.to_owned(), source)), "what is not taken has none");
+}
+
+#[test]
 fn the_source_of_what_is_wrong_is_named() {
     let working = TempDir::new().unwrap();
     let file = working.path().join(".env");

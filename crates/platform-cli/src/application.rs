@@ -1,0 +1,118 @@
+//! `aignostics application`: what the platform can do with slides.
+
+mod document;
+mod schemata;
+mod version;
+
+use clap::{Args, Subcommand};
+use platform_resources::Client;
+use platform_resources::models::{Application, ApplicationId, ApplicationSummary, VersionNumber, VersionSummary};
+
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::output::{self, Output};
+use crate::shapes::plain;
+use crate::shown::shown;
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Lists the applications that you may use. With --verbose, says what each does.
+    List(Plain),
+    /// Says what an application is for, and which versions of it there are.
+    Describe {
+        /// The id of the application, such as he-tme.
+        application: ApplicationId,
+        #[command(flatten)]
+        _plain: Plain,
+    },
+    /// Writes the JSON Schemas of what an application takes in and gives out to files.
+    DumpSchemata(schemata::Arguments),
+    /// Versions of an application.
+    #[command(subcommand)]
+    Version(version::Action),
+    /// Runs, and what comes of them: the same as `aignostics run`.
+    #[command(subcommand)]
+    Run(Box<crate::run::Action>),
+}
+
+/// What the Python tool can be told and goes without saying.
+#[derive(Args)]
+pub(crate) struct Plain {
+    #[arg(long = "no-verbose", hide = true)]
+    _no_verbose: bool,
+}
+
+/// Which version of which application.
+#[derive(Args)]
+pub(crate) struct Release {
+    /// The id of the application, such as he-tme.
+    application: ApplicationId,
+    /// The version: the highest that you may use, if none is named.
+    #[arg(long, value_name = "VERSION")]
+    application_version: Option<VersionNumber>,
+}
+
+impl Release {
+    /// The version that is meant.
+    async fn version(&self, client: &Client) -> Result<VersionNumber, Failure> {
+        meant(client, &self.application, self.application_version.as_ref()).await
+    }
+}
+
+/// The version that is named, or the highest.
+async fn meant(
+    client: &Client,
+    application: &ApplicationId,
+    named: Option<&VersionNumber>,
+) -> Result<VersionNumber, Failure> {
+    match named {
+        Some(version) => Ok(version.clone()),
+        None => Ok(client.applications().latest_version(application).await?),
+    }
+}
+
+pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+    match action {
+        Action::List(_) => list(shell).await,
+        Action::Describe { application, .. } => describe(&application, shell).await,
+        Action::DumpSchemata(arguments) => schemata::run(arguments, shell).await,
+        Action::Version(action) => version::run(action, shell).await,
+        Action::Run(action) => Box::pin(crate::run::run(*action, shell)).await,
+    }
+}
+
+async fn list(shell: &Shell) -> Result<(), Failure> {
+    let applications = shell.client()?.applications().list();
+    let latest = |application: &ApplicationSummary| {
+        application.latest_version.as_ref().map(|version| version.number.to_string()).unwrap_or_default()
+    };
+    let columns: [output::Column<'_, ApplicationSummary>; 5] = [
+        ("application", &|application| application.application_id.to_string()),
+        ("latest", &latest),
+        ("classes", &|application| application.regulatory_classes.join(", ")),
+        ("name", &|application| application.name.clone()),
+        ("description", &|application| application.description.clone()),
+    ];
+    let shows = if shell.output.verbose { columns.len() } else { columns.len() - 1 };
+    shell.within(shell.output.list(applications, plain, &columns[..shows])).await
+}
+
+async fn describe(id: &ApplicationId, shell: &Shell) -> Result<(), Failure> {
+    let client = shell.client()?;
+    let application = shell.within(async { Ok(client.applications().get(id).await?) }).await?;
+    shell.output.one(&plain(&application)?, || text(&application, &shell.output))
+}
+
+fn text(application: &Application, output: &Output) -> String {
+    let facts = output.facts([
+        ("application", application.application_id.to_string()),
+        ("name", application.name.clone()),
+        ("classes", application.regulatory_classes.join(", ")),
+        ("description", application.description.trim().to_owned()),
+    ]);
+    let mut table = output.table(["version", "released"]);
+    for VersionSummary { number, released_at, .. } in &application.versions {
+        table.add_row([shown(number), output.moment(*released_at)]);
+    }
+    if table.is_empty() { facts } else { format!("{facts}\n\n{}", output::text(&table)) }
+}

@@ -1,0 +1,110 @@
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use platform_download::escape;
+use platform_resources::models::Document;
+use platform_resources::{Client, Documents};
+use serde_json::json;
+
+use super::Release;
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::output;
+use crate::shapes::plain;
+use crate::shown::shown;
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Lists the documents of a version.
+    List {
+        #[command(flatten)]
+        release: Release,
+    },
+    /// Says what a document is.
+    Describe {
+        #[command(flatten)]
+        release: Release,
+        /// The name of the document.
+        name: String,
+    },
+    /// Downloads a document into a folder, under a name that any file system can hold: whole, or what was there stays.
+    Download {
+        #[command(flatten)]
+        release: Release,
+        /// The name of the document.
+        name: String,
+        /// The folder for it; it is made if need be.
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        output: PathBuf,
+    },
+}
+
+pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+    let client = shell.client()?;
+    match action {
+        Action::List { release } => list(&release, &client, shell).await,
+        Action::Describe { release, name } => describe(&release, &name, &client, shell).await,
+        Action::Download { release, name, output } => download(&release, &name, output, &client, shell).await,
+    }
+}
+
+async fn documents(release: &Release, client: &Client) -> Result<Documents, Failure> {
+    let version = release.version(client).await?;
+    Ok(client.applications().documents(&release.application, &version))
+}
+
+async fn list(release: &Release, client: &Client, shell: &Shell) -> Result<(), Failure> {
+    let found = shell.within(async { Ok(documents(release, client).await?.list().await?) }).await?;
+    let shapes = found.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
+    shell.output.several(&shapes, || {
+        let mut table = shell.output.table(["document", "type", "updated"]);
+        for Document { name, mime_type, updated_at, .. } in &found {
+            table.add_row([shown(name), shown(mime_type), shell.output.moment(*updated_at)]);
+        }
+        output::text(&table)
+    })
+}
+
+async fn describe(release: &Release, name: &str, client: &Client, shell: &Shell) -> Result<(), Failure> {
+    let document = shell.within(async { Ok(documents(release, client).await?.get(name).await?) }).await?;
+    shell.output.one(&plain(&document)?, || {
+        shell.output.facts([
+            ("document", document.name.clone()),
+            ("id", document.id.to_string()),
+            ("type", document.mime_type.clone()),
+            ("visibility", document.visibility.to_string()),
+            ("created", shell.output.moment(document.created_at)),
+            ("updated", shell.output.moment(document.updated_at)),
+        ])
+    })
+}
+
+async fn download(
+    release: &Release,
+    name: &str,
+    folder: PathBuf,
+    client: &Client,
+    shell: &Shell,
+) -> Result<(), Failure> {
+    let path = folder.join(escape(name));
+    // A document that is not there has no URL: what is wrong is said of it, not of a download.
+    let fetched = async {
+        let documents = documents(release, client).await?;
+        documents.get(name).await?;
+        Ok(documents.download(name, &path).await?)
+    };
+    let outcome = shell.within(fetched).await?;
+    let value = json!({
+        "name": name,
+        "file": path.display().to_string(),
+        "bytes": outcome.bytes,
+        "crc32c": outcome.crc32c,
+        "sha256": outcome.sha256,
+        "verification": outcome.verification,
+        "was_there": outcome.was_there,
+    });
+    shell.output.one(&value, || {
+        let what = if outcome.was_there { "was there already" } else { "downloaded" };
+        format!("{}: {what}, {} bytes, SHA-256 {}", shown(path.display()), outcome.bytes, outcome.sha256)
+    })
+}

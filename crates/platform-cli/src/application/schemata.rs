@@ -1,0 +1,105 @@
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use platform_download::escape;
+use platform_resources::models::{Application, ApplicationVersion};
+use serde_json::{json, to_string_pretty};
+use tempfile::NamedTempFile;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::Release;
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::shown::shown;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    release: Release,
+    /// The folder for the files; it is made if need be.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    destination: PathBuf,
+    /// Writes one archive, and not the files that are in it.
+    #[arg(long, overrides_with = "_no_zip")]
+    zip: bool,
+    #[arg(long = "no-zip", overrides_with = "zip", hide = true)]
+    _no_zip: bool,
+}
+
+/// A file that is to be written: its name, and what is in it.
+type Page = (String, String);
+
+pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+    let Arguments { release, destination, zip, _no_zip } = arguments;
+    let client = shell.client()?;
+    let found = async {
+        let number = release.version(&client).await?;
+        let applications = client.applications();
+        Ok((applications.get(&release.application).await?, applications.version(&release.application, &number).await?))
+    };
+    let (application, version) = shell.within(found).await?;
+    let stem = format!("{}_{}", application.application_id, version.version_number);
+    let pages = pages(&stem, &application, &version)?;
+    let archive = zip.then(|| format!("{stem}_schemata.zip"));
+    let files = write(&destination, &pages, archive.as_deref());
+    let files = files.with_context(|| format!("the schemata cannot be written to {}", destination.display()))?;
+    let names: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+    let value = json!({
+        "application_id": application.application_id,
+        "version_number": version.version_number,
+        "files": names,
+    });
+    shell.output.one(&value, || names.iter().map(shown).collect::<Vec<_>>().join("\n"))
+}
+
+/// A schema for each artifact that has one, and a page that says which is which.
+fn pages(stem: &str, application: &Application, version: &ApplicationVersion) -> Result<Vec<Page>, Failure> {
+    let inputs = version.input_artifacts.iter().map(|artifact| ("input", &artifact.name, &artifact.metadata_schema));
+    let outputs = version.output_artifacts.iter().map(|artifact| ("output", &artifact.name, &artifact.metadata_schema));
+    let mut pages = Vec::new();
+    let mut index =
+        format!("# {} {}\n\n{}\n", application.name, version.version_number, application.description.trim());
+    for (direction, name, schema) in inputs.chain(outputs) {
+        let file = format!("{stem}_{direction}_{name}.json");
+        index += &if schema.is_empty() {
+            format!("\n- {direction} {name}: no schema")
+        } else {
+            format!("\n- {direction} {name}: `{}`", escape(&file))
+        };
+        if !schema.is_empty() {
+            pages.push((file, to_string_pretty(schema)? + "\n"));
+        }
+    }
+    pages.push((format!("{stem}_schemata.md"), index + "\n"));
+    Ok(pages.into_iter().map(|(name, text)| (escape(&name), text)).collect())
+}
+
+/// Writes the pages, or one archive of them; which files that makes. Each is there as a whole, or as it was.
+fn write(folder: &Path, pages: &[Page], archive: Option<&str>) -> io::Result<Vec<PathBuf>> {
+    fs::create_dir_all(folder)?;
+    if let Some(name) = archive {
+        let written = place(folder, &escape(name), |file| {
+            let mut zip = ZipWriter::new(file);
+            for (name, text) in pages {
+                zip.start_file(name.as_str(), SimpleFileOptions::default())?;
+                zip.write_all(text.as_bytes())?;
+            }
+            zip.finish()?;
+            Ok(())
+        });
+        return Ok(vec![written?]);
+    }
+    pages.iter().map(|(name, text)| place(folder, name, |file| file.write_all(text.as_bytes()))).collect()
+}
+
+fn place(folder: &Path, name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<PathBuf> {
+    let mut new = NamedTempFile::new_in(folder)?;
+    fill(new.as_file_mut())?;
+    let path = folder.join(name);
+    new.persist(&path)?;
+    Ok(path)
+}

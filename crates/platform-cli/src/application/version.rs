@@ -1,0 +1,77 @@
+use clap::Subcommand;
+use platform_resources::models::{ApplicationId, ApplicationVersion, VersionNumber, VersionSummary};
+
+use super::{document, meant};
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::output::{self, Output};
+use crate::shapes::plain;
+use crate::shown::shown;
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Lists the versions of an application that you may use, the highest first.
+    List {
+        /// The id of the application, such as he-tme.
+        application: ApplicationId,
+    },
+    /// Says what a version takes in and gives out, and what changed with it.
+    Describe {
+        /// The id of the application, such as he-tme.
+        application: ApplicationId,
+        /// The version: the highest that you may use, if none is named.
+        version: Option<VersionNumber>,
+    },
+    /// What comes with a version for people to read.
+    #[command(subcommand)]
+    Document(document::Action),
+}
+
+pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+    match action {
+        Action::List { application } => list(&application, shell).await,
+        Action::Describe { application, version } => describe(&application, version.as_ref(), shell).await,
+        Action::Document(action) => document::run(action, shell).await,
+    }
+}
+
+async fn list(application: &ApplicationId, shell: &Shell) -> Result<(), Failure> {
+    let client = shell.client()?;
+    let versions = shell.within(async { Ok(client.applications().versions(application).await?) }).await?;
+    let shapes = versions.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
+    shell.output.several(&shapes, || {
+        let mut table = shell.output.table(["version", "released"]);
+        for VersionSummary { number, released_at, .. } in &versions {
+            table.add_row([shown(number), shell.output.moment(*released_at)]);
+        }
+        output::text(&table)
+    })
+}
+
+async fn describe(id: &ApplicationId, named: Option<&VersionNumber>, shell: &Shell) -> Result<(), Failure> {
+    let client = shell.client()?;
+    let found = async {
+        let number = meant(&client, id, named).await?;
+        Ok(client.applications().version(id, &number).await?)
+    };
+    let version = shell.within(found).await?;
+    shell.output.one(&plain(&version)?, || text(id, &version, &shell.output))
+}
+
+fn text(id: &ApplicationId, version: &ApplicationVersion, output: &Output) -> String {
+    let facts = output.facts([
+        ("application", id.to_string()),
+        ("version", version.version_number.to_string()),
+        ("released", output.moment(version.released_at)),
+        ("changes", version.changelog.trim().to_owned()),
+    ]);
+    let mut table = output.table(["", "artifact", "type", "scope"]);
+    for artifact in &version.input_artifacts {
+        table.add_row(["in".to_owned(), shown(&artifact.name), shown(&artifact.mime_type), String::new()]);
+    }
+    for artifact in &version.output_artifacts {
+        let scope = shown(&artifact.scope);
+        table.add_row(["out".to_owned(), shown(&artifact.name), shown(&artifact.mime_type), scope]);
+    }
+    format!("{facts}\n\n{}", output::text(&table))
+}

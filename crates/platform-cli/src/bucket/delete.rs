@@ -1,0 +1,106 @@
+use anyhow::anyhow;
+use clap::Args;
+use platform_resources::{Bucket, Deleted, Deletion, ObjectEntry};
+use serde_json::{Value, json};
+
+use super::{Keys, What, amount, bucket_root};
+use crate::access::Shell;
+use crate::confirm::Consent;
+use crate::exit::Failure;
+use crate::output;
+use crate::results::chain;
+use crate::shown::shown;
+
+#[derive(Args)]
+pub(crate) struct Delete {
+    /// Patterns: `*` and `?` stay within a part of the key, `**` does not.
+    #[arg(value_name = "PATTERN", required = true)]
+    what: Vec<String>,
+    #[command(flatten)]
+    keys: Keys,
+    #[command(flatten)]
+    sure: Sure,
+}
+
+/// Whether it is really to be done.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Sure {
+    /// Says what would be deleted, and deletes nothing.
+    #[arg(long, overrides_with = "no_dry_run")]
+    dry_run: bool,
+    /// Deletes, once you have said yes: so it is unless something is said.
+    #[arg(long)]
+    no_dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// What became of an object.
+struct Report {
+    key: String,
+    bytes: u64,
+    outcome: &'static str,
+    error: Option<String>,
+}
+
+pub(super) async fn run(arguments: &Delete, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+    let what = What { what: arguments.what.clone(), keys: arguments.keys };
+    delete(&what, arguments.sure, bucket, shell).await
+}
+
+pub(super) async fn purge(sure: Sure, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+    delete(&What { what: Vec::new(), keys: Keys::default() }, sure, bucket, shell).await
+}
+
+async fn delete(what: &What, sure: Sure, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+    let objects = shell.within(what.objects(bucket)).await?;
+    let reports: Vec<_> = if sure.dry_run {
+        objects.into_iter().map(|entry| report(entry, None)).collect()
+    } else {
+        if !objects.is_empty() {
+            sure.consent.ask(&format!("delete {} from {}?", amount(&objects), bucket_root(bucket))).await?;
+        }
+        let keys: Vec<_> = objects.iter().map(|entry| entry.key.clone()).collect();
+        let deletions = shell.within(async { Ok(bucket.delete(keys).await) }).await?;
+        objects.into_iter().zip(deletions).map(|(entry, deletion)| report(entry, Some(deletion))).collect()
+    };
+    print(&reports, sure.dry_run, bucket, shell)
+}
+
+fn report(entry: ObjectEntry, deletion: Option<Deletion>) -> Report {
+    let (outcome, error) = match deletion.map(|deletion| deletion.result) {
+        None => ("would_be_deleted", None),
+        Some(Ok(Deleted::Absent)) => ("absent", None),
+        Some(Ok(_)) => ("deleted", None),
+        Some(Err(error)) => ("failed", Some(chain(&error))),
+    };
+    Report { key: entry.key, bytes: entry.bytes, outcome, error }
+}
+
+fn print(reports: &[Report], dry_run: bool, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+    let objects: Vec<Value> = reports
+        .iter()
+        .map(|Report { key, bytes, outcome, error }| {
+            json!({ "key": key, "bytes": bytes, "outcome": outcome, "error": error })
+        })
+        .collect();
+    let value = json!({ "bucket": bucket.name(), "dry_run": dry_run, "objects": objects });
+    if reports.is_empty() {
+        shell.output.note("there is nothing to delete");
+    }
+    shell.output.one(&value, || {
+        let mut table = shell.output.table(["outcome", "bytes", "key"]);
+        for Report { key, bytes, outcome, .. } in reports {
+            table.add_row([outcome.replace('_', " "), bytes.to_string(), shown(key)]);
+        }
+        if table.is_empty() { String::new() } else { output::text(&table) }
+    })?;
+    let errors: Vec<_> = reports.iter().filter_map(|report| report.error.as_ref()).collect();
+    for error in &errors {
+        shell.output.complain(error);
+    }
+    match errors.len() {
+        0 => Ok(()),
+        failed => Err(Failure::incomplete(anyhow!("{failed} of {} objects were not deleted", reports.len()))),
+    }
+}

@@ -1,0 +1,154 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use async_trait::async_trait;
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use platform_download::{Expected, Progress, SignedUrl, Source, Target, safe_paths};
+use platform_resources::{Bucket, Client, DownloadError, Downloader, ObjectEntry, Outcome};
+use serde_json::{Value, json};
+
+use super::What;
+use crate::access::Shell;
+use crate::bars::Screen;
+use crate::exit::Failure;
+use crate::output;
+use crate::results::chain;
+use crate::shown::shown;
+
+/// So many objects are fetched at a time.
+const AT_A_TIME: usize = 8;
+/// How long a URL is good for that is made right before it is used, and again when it has ended.
+const LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    what: What,
+    /// The folder for the files; it is made if need be.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    destination: PathBuf,
+}
+
+/// An object of the bucket, as something to fetch.
+#[derive(Debug)]
+struct Object<'a> {
+    bucket: &'a Bucket,
+    key: &'a str,
+}
+
+#[async_trait]
+impl Source for Object<'_> {
+    async fn resolve(&self) -> Result<SignedUrl, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.bucket.get_url(self.key, LIFETIME)?)
+    }
+}
+
+/// What became of an object.
+struct Fetched {
+    key: String,
+    file: String,
+    result: Result<Outcome, DownloadError>,
+}
+
+pub(super) async fn run(arguments: Arguments, client: &Client, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+    let Arguments { what, destination } = arguments;
+    let work = async {
+        let objects = what.objects(bucket).await?;
+        missing(&what, &objects, bucket)?;
+        let downloader = Downloader::new(client.storage_http().clone());
+        Ok(fetch(&objects, &downloader, bucket, &destination, shell).await)
+    };
+    let fetched = shell.within(work).await?;
+    print(&fetched, &destination, bucket, shell)
+}
+
+/// A key that is named and not there is an error; a pattern may fit nothing.
+fn missing(what: &What, objects: &[ObjectEntry], bucket: &Bucket) -> Result<(), Failure> {
+    if !what.keys.what_is_key {
+        return Ok(());
+    }
+    let root = super::bucket_root(bucket);
+    let keys = what.what.iter().map(|text| text.strip_prefix(&root).unwrap_or(text));
+    match keys.into_iter().find(|key| objects.iter().all(|entry| entry.key != *key)) {
+        Some(key) => Err(Failure::not_found(anyhow!("there is no object {root}{key}"))),
+        None => Ok(()),
+    }
+}
+
+async fn fetch(
+    objects: &[ObjectEntry],
+    downloader: &Downloader,
+    bucket: &Bucket,
+    folder: &Path,
+    shell: &Shell,
+) -> Vec<Fetched> {
+    let bar = Screen::new(shell.output.has_bars()).download(objects.iter().map(|entry| entry.bytes).sum());
+    let keys: Vec<_> = objects.iter().map(|entry| entry.key.as_str()).collect();
+    let targets = safe_paths(&keys).into_iter().map(|names| Target::within(folder, names));
+    let observer = |progress: Progress| match progress {
+        Progress::Kept(bytes) | Progress::Durable(bytes) => bar.inc(bytes),
+        Progress::Lost(bytes) => bar.dec(bytes),
+        _ => {}
+    };
+    let downloads = objects.iter().zip(targets).map(async |(entry, target)| {
+        let source = Object { bucket, key: &entry.key };
+        let result = downloader.fetch(&source, Expected::unknown(), &target, &observer).await;
+        Fetched { key: entry.key.clone(), file: target.relative(), result }
+    });
+    let fetched = stream::iter(downloads).buffered(AT_A_TIME).collect().await;
+    bar.finish_and_clear();
+    fetched
+}
+
+fn print(fetched: &[Fetched], folder: &Path, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+    let errors: Vec<_> = fetched.iter().filter_map(|object| object.result.as_ref().err()).collect();
+    let value = json!({
+        "bucket": bucket.name(),
+        "folder": folder.display().to_string(),
+        "complete": errors.is_empty(),
+        "objects": fetched.iter().map(shape).collect::<Vec<_>>(),
+    });
+    if fetched.is_empty() {
+        shell.output.note("there is nothing to download");
+    }
+    shell.output.one(&value, || text(fetched, shell))?;
+    for error in &errors {
+        shell.output.complain(chain(*error));
+    }
+    match errors.len() {
+        0 => Ok(()),
+        _ if errors.iter().any(|error| error.is_disk_full()) => {
+            Err(anyhow!("the disk is full: make room and call again, it goes on from here").into())
+        }
+        failed => Err(Failure::incomplete(anyhow!("{failed} of {} objects were not downloaded", fetched.len()))),
+    }
+}
+
+fn text(fetched: &[Fetched], shell: &Shell) -> String {
+    let mut table = shell.output.table(["outcome", "bytes", "file"]);
+    for Fetched { file, result, .. } in fetched {
+        let (outcome, bytes) = match result {
+            Ok(outcome) if outcome.was_there => ("was there", outcome.bytes.to_string()),
+            Ok(outcome) => ("downloaded", outcome.bytes.to_string()),
+            Err(_) => ("FAILED", String::new()),
+        };
+        table.add_row([outcome.to_owned(), bytes, shown(file)]);
+    }
+    if table.is_empty() { String::new() } else { output::text(&table) }
+}
+
+fn shape(object: &Fetched) -> Value {
+    let outcome = object.result.as_ref();
+    json!({
+        "key": object.key,
+        "file": object.file,
+        "bytes": outcome.ok().map(|outcome| outcome.bytes),
+        "crc32c": outcome.ok().map(|outcome| outcome.crc32c),
+        "sha256": outcome.ok().map(|outcome| outcome.sha256),
+        "verification": outcome.ok().map(|outcome| outcome.verification),
+        "was_there": outcome.ok().map(|outcome| outcome.was_there),
+        "error": outcome.err().map(|error| chain(error)),
+    })
+}

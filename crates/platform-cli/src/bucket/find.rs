@@ -1,0 +1,48 @@
+use clap::Args;
+use platform_resources::{Bucket, ObjectEntry};
+use serde_json::json;
+
+use super::{What, shape};
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::output;
+use crate::shown::shown;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    what: What,
+    /// Shows sizes and times, as is always done.
+    #[arg(long)]
+    detail: bool,
+    #[arg(long = "no-detail", hide = true)]
+    _no_detail: bool,
+    /// Adds a URL to each, with which anybody can read the object for as long as the settings say.
+    #[arg(long)]
+    signed_urls: bool,
+}
+
+pub(super) async fn run(arguments: &Arguments, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+    let Arguments { what, signed_urls, .. } = arguments;
+    let objects = shell.within(what.objects(bucket)).await?;
+    let url = |entry: &ObjectEntry| bucket.get_url(&entry.key, None).map(|url| url.expose().to_string());
+    let mut shapes = Vec::new();
+    for entry in &objects {
+        let mut shape = shape(bucket, entry);
+        if *signed_urls {
+            shape["signed_url"] = json!(url(entry).map_err(platform_resources::Error::from)?);
+        }
+        shapes.push(shape);
+    }
+    shell.output.several(&shapes, || {
+        let heads = ["bytes", "modified", "key", "signed URL"];
+        let mut table = shell.output.table(heads.into_iter().take(if *signed_urls { 4 } else { 3 }));
+        for (entry, shape) in objects.iter().zip(&shapes) {
+            let modified = entry.modified_at.map(|at| shell.output.moment(at)).unwrap_or_default();
+            let mut row = vec![entry.bytes.to_string(), modified, shown(&entry.key)];
+            row.extend(shape.get("signed_url").and_then(|url| url.as_str()).map(shown));
+            table.add_row(row);
+        }
+        output::text(&table)
+    })
+}

@@ -1,0 +1,101 @@
+mod files;
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{anyhow, ensure};
+use auth_core::{Clock, SystemClock};
+use clap::Args;
+use jiff::Timestamp;
+use platform_resources::{Bucket, Upload, Uploader};
+use serde_json::{Value, json};
+
+use super::bucket_root;
+use crate::access::Shell;
+use crate::bars::Screen;
+use crate::exit::Failure;
+use crate::output;
+use crate::results::chain;
+use crate::shown::shown;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Files, and folders with all that is in them. Links are not followed.
+    #[arg(value_name = "PATH", required = true)]
+    source: Vec<PathBuf>,
+    /// What all keys begin with. {username} and {timestamp} in it are replaced.
+    #[arg(long, value_name = "PREFIX", default_value = "{username}")]
+    destination_prefix: String,
+}
+
+pub(super) async fn run(arguments: Arguments, bucket: Bucket, shell: &Shell) -> Result<(), Failure> {
+    let prefix = prefix(&arguments.destination_prefix).map_err(Failure::bad_input)?;
+    let found = files::find(&arguments.source, &prefix).map_err(Failure::bad_input)?;
+    let bar = Screen::new(shell.output.has_bars()).upload(found.bytes);
+    let seen = Arc::new(bar);
+    let shows = seen.clone();
+    let uploader = Uploader::new(bucket.clone()).with_observer(move |event| shows.set_position(event.total_done));
+    let uploads = shell.within(async { Ok(uploader.upload(found.files).await) }).await?;
+    seen.finish_and_clear();
+    print(&uploads, &bucket, shell)
+}
+
+/// What all keys begin with.
+fn prefix(text: &str) -> anyhow::Result<String> {
+    let now = Timestamp::try_from(SystemClock.now())?;
+    let mut prefix = text.replace("{timestamp}", &now.strftime("%Y%m%d_%H%M%S").to_string());
+    if prefix.contains("{username}") {
+        let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| env::var(name).ok());
+        let user = user.filter(|user| !user.is_empty());
+        let user =
+            user.ok_or_else(|| anyhow!("nothing says who you are: USER is not set; say --destination-prefix"))?;
+        prefix = prefix.replace("{username}", &user.replace(['\\', '/'], "_"));
+    }
+    let prefix = prefix.trim_matches('/');
+    let is_plain = prefix.is_empty() || prefix.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    ensure!(is_plain, "--destination-prefix cannot have a part that is empty, `.` or `..`");
+    Ok(prefix.to_owned())
+}
+
+fn print(uploads: &[Upload], bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
+    let errors: Vec<_> = uploads.iter().filter_map(|upload| Some(chain(upload.result.as_ref().err()?))).collect();
+    let value = json!({
+        "bucket": bucket.name(),
+        "complete": errors.is_empty(),
+        "files": uploads.iter().map(|upload| shape(upload, bucket)).collect::<Vec<_>>(),
+    });
+    shell.output.one(&value, || {
+        let mut table = shell.output.table(["outcome", "bytes", "key"]);
+        for Upload { file, result, .. } in uploads {
+            let (outcome, bytes) = match result {
+                Ok(uploaded) if uploaded.was_there => ("was there", uploaded.bytes.to_string()),
+                Ok(uploaded) => ("uploaded", uploaded.bytes.to_string()),
+                Err(_) => ("FAILED", String::new()),
+            };
+            table.add_row([outcome.to_owned(), bytes, shown(file.key())]);
+        }
+        output::text(&table)
+    })?;
+    for error in &errors {
+        shell.output.complain(error);
+    }
+    match errors.len() {
+        0 => Ok(()),
+        failed => Err(Failure::incomplete(anyhow!("{failed} of {} files were not uploaded", uploads.len()))),
+    }
+}
+
+fn shape(upload: &Upload, bucket: &Bucket) -> Value {
+    let Upload { file, result, .. } = upload;
+    let uploaded = result.as_ref().ok();
+    json!({
+        "path": file.path().display().to_string(),
+        "key": file.key(),
+        "address": format!("{}{}", bucket_root(bucket), file.key()),
+        "bytes": uploaded.map(|uploaded| uploaded.bytes),
+        "crc32c": uploaded.map(|uploaded| uploaded.crc32c),
+        "was_there": uploaded.map(|uploaded| uploaded.was_there),
+        "error": result.as_ref().err().map(|error| chain(error)),
+    })
+}

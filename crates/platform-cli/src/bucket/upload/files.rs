@@ -1,0 +1,65 @@
+//! Which files are meant, and what their keys are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use platform_resources::UploadFile;
+
+/// Files that are to be uploaded, in the order of their keys.
+pub(super) struct Found {
+    pub(super) files: Vec<UploadFile>,
+    /// What they have together.
+    pub(super) bytes: u64,
+}
+
+/// The files that are named, and those in folders that are. What is no file and no folder is kept too, as an upload says
+/// what is wrong with it.
+pub(super) fn find(sources: &[PathBuf], prefix: &str) -> anyhow::Result<Found> {
+    let mut keys: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for source in sources {
+        let about = fs::metadata(source).with_context(|| format!("{} cannot be read", source.display()))?;
+        let mut paths = Vec::new();
+        if about.is_dir() {
+            walk(source, &mut paths)?;
+        } else {
+            paths.push(source.clone());
+        }
+        for path in paths {
+            let key = key(source, &path, prefix)?;
+            if let Some(other) = keys.insert(key.clone(), path.clone()) {
+                bail!("{} and {} would both be {key}", other.display(), path.display());
+            }
+        }
+    }
+    ensure!(!keys.is_empty(), "there is no file in what is named");
+    let length =
+        |path: &Path| fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file).map_or(0, |file| file.len());
+    let bytes = keys.values().map(|path| length(path)).sum();
+    Ok(Found { files: keys.into_iter().map(|(key, path)| UploadFile::new(path, key)).collect(), bytes })
+}
+
+/// All that is in a folder but folders. Links are not followed.
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let unread = || format!("{} cannot be read", folder.display());
+    for entry in fs::read_dir(folder).with_context(unread)? {
+        let entry = entry.with_context(unread)?;
+        if entry.file_type().with_context(unread)?.is_dir() {
+            walk(&entry.path(), paths)?;
+        } else {
+            paths.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The key of a file: where it lies below the folder that was named, or its name.
+fn key(source: &Path, path: &Path, prefix: &str) -> anyhow::Result<String> {
+    let below = path.strip_prefix(source).ok().filter(|below| !below.as_os_str().is_empty());
+    let below = below.or_else(|| path.file_name().map(Path::new)).unwrap_or(path);
+    let parts = below.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>();
+    let parts = parts.ok_or_else(|| anyhow!("{}: the name is no UTF-8; rename the file", path.display()))?;
+    let key = parts.join("/");
+    Ok(if prefix.is_empty() { key } else { format!("{prefix}/{key}") })
+}

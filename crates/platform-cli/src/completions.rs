@@ -1,0 +1,22 @@
+//! `aignostics completions`: what a shell needs to complete the command.
+
+use std::io::{self, Write};
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use crate::exit::Failure;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The shell: bash, zsh, fish, elvish or powershell.
+    #[arg(value_enum, hide_possible_values = true)]
+    shell: Shell,
+}
+
+pub(crate) fn run(arguments: &Arguments, mut command: Command) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "aignostics", &mut script);
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&script).and_then(|()| stdout.flush()).map_err(Failure::unprinted)
+}

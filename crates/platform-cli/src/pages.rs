@@ -1,0 +1,32 @@
+//! `aignostics man`: manual pages, made of what `--help` says.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Command};
+use clap_mangen::Man;
+
+use crate::exit::Failure;
+use crate::output::Output;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Writes a page for each command into this folder, such as `~/.local/share/man/man1`, and prints nothing.
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments, command: Command, output: &Output) -> Result<(), Failure> {
+    let Some(folder) = &arguments.output else {
+        let mut page = Vec::new();
+        Man::new(command).render(&mut page)?;
+        let mut stdout = io::stdout().lock();
+        return stdout.write_all(&page).and_then(|()| stdout.flush()).map_err(Failure::unprinted);
+    };
+    let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
+    written.with_context(|| format!("the pages cannot be written to {}", folder.display()))?;
+    output.note(format!("the pages are in {}", folder.display()));
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! `aignostics sdk`: what tools write into the metadata of runs and items.
+
+use clap::{Args, Subcommand};
+use platform_resources::{ItemSdkMetadata, RunSdkMetadata};
+use serde_json::{Value, to_string, to_string_pretty};
+
+use crate::access::Shell;
+use crate::exit::Failure;
+use crate::output::{Format, print};
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Prints the JSON Schema of what tools write into the metadata of a run.
+    RunMetadataSchema(Looks),
+    /// Prints the JSON Schema of what tools write into the metadata of an item.
+    ItemMetadataSchema(Looks),
+}
+
+#[derive(Args)]
+pub(crate) struct Looks {
+    /// On several lines, as people read it: so it is unless something is said.
+    #[arg(long, overrides_with = "no_pretty")]
+    pretty: bool,
+    /// On one line; --format jsonl does the same.
+    #[arg(long)]
+    no_pretty: bool,
+}
+
+pub(crate) fn run(action: &Action, shell: &Shell) -> Result<(), Failure> {
+    let (schema, looks): (&Value, _) = match action {
+        Action::RunMetadataSchema(looks) => (RunSdkMetadata::schema(), looks),
+        Action::ItemMetadataSchema(looks) => (ItemSdkMetadata::schema(), looks),
+    };
+    let is_line = looks.no_pretty || (shell.output.format() == Format::Jsonl && !looks.pretty);
+    print(if is_line { to_string(schema)? } else { to_string_pretty(schema)? })
+}

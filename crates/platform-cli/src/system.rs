@@ -1,0 +1,61 @@
+//! `aignostics system`: how the platform is, and how this command is set up.
+
+mod config;
+mod health;
+
+use std::env::consts;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::access::Shell;
+use crate::exit::Failure;
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Says how the platform is, as JSON; everybody may ask. Exit code 2 if it is not UP.
+    Health,
+    /// Says which command this is and how it is set up, as JSON and without secrets: for whoever asks for help.
+    Info(Masks),
+    /// Shows the settings, and where each of them comes from. Secrets are masked.
+    Config,
+}
+
+/// What the Python tool can be told; secrets are never shown here.
+#[derive(Args)]
+pub(crate) struct Masks {
+    /// Masks secrets, as is always done.
+    #[arg(long = "mask-secrets")]
+    _mask_secrets: bool,
+    #[arg(long = "no-include-environ", hide = true)]
+    _no_include_environ: bool,
+}
+
+pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
+    match action {
+        Action::Health => health::run(shell).await,
+        Action::Info(_) => info(shell),
+        Action::Config => config::run(shell),
+    }
+}
+
+fn info(shell: &Shell) -> Result<(), Failure> {
+    let settings = shell.settings()?;
+    let value = json!({
+        "name": env!("CARGO_BIN_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "system": { "os": consts::OS, "architecture": consts::ARCH },
+        "settings": settings.describe(),
+    });
+    let text = || {
+        shell.output.facts([
+            ("command", format!("{} {}", env!("CARGO_BIN_NAME"), env!("CARGO_PKG_VERSION"))),
+            ("system", format!("{} {}", consts::OS, consts::ARCH)),
+            ("platform", settings.environment.unwrap_or("another").to_owned()),
+            ("API", settings.api_root.to_string()),
+            ("issuer", settings.issuer.clone()),
+            ("logins", settings.cache_folder.display().to_string()),
+        ])
+    };
+    shell.output.or_json().one(&value, text)
+}

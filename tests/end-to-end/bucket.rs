@@ -1,0 +1,265 @@
+//! `aignostics bucket`: upload, find, download, delete, purge.
+
+use std::fs;
+
+use auth_http::{Method, Request};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::command::Ended;
+use crate::emulator::http;
+use crate::shell::{Shell, assert_fits};
+
+/// A shell with files in the folder `slides`, all of which lie in the bucket below `study`.
+fn filled(files: &[&str]) -> Shell {
+    let shell = Shell::start();
+    write(&shell, files);
+    let uploaded = shell.json("bucket-upload", &["bucket", "upload", "slides", "--destination-prefix", "study"]);
+    assert_eq!((&uploaded["complete"], uploaded["files"].as_array().unwrap().len()), (&json!(true), files.len()));
+    shell
+}
+
+/// Writes files below `slides`, each with its name as content.
+fn write(shell: &Shell, files: &[&str]) {
+    for file in files {
+        let path = shell.folder().join("slides").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, file).unwrap();
+    }
+}
+
+/// The keys that there are.
+fn keys(shell: &Shell, patterns: &[&str]) -> Vec<String> {
+    let found = shell.json("bucket-objects", &[&["bucket", "find"], patterns].concat());
+    found.as_array().unwrap().iter().map(|object| object["key"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_was_uploaded_is_found_downloaded_and_not_sent_again() {
+    let shell = filled(&["a.svs", "below/b.svs", "notes.txt"]);
+    assert_eq!(keys(&shell, &[]), ["study/a.svs", "study/below/b.svs", "study/notes.txt"]);
+    assert_eq!(keys(&shell, &["study/*.svs"]), ["study/a.svs"]);
+    assert_eq!(keys(&shell, &["study/**/*.svs", "study/*.txt", "study/a*"]).len(), 3, "each once");
+    assert_eq!(keys(&shell, &["study/a.svs", "--what-is-key"]), ["study/a.svs"]);
+    assert_eq!(keys(&shell, &["gs://emulator-bucket/study/a.svs", "--what-is-key"]), ["study/a.svs"]);
+    assert_eq!(keys(&shell, &["study/a", "--what-is-key"]), Vec::<String>::new());
+    assert_eq!(keys(&shell, &["study/*.svs", "--what-is-key", "--no-what-is-key", "--no-detail"]), ["study/a.svs"]);
+
+    let again = shell.json("bucket-upload", &["bucket", "upload", "slides", "--destination-prefix", "/study/"]);
+    assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");
+
+    let download = ["bucket", "download", "study/**", "--destination", "back"];
+    let report = shell.json("bucket-download", &download);
+    assert_eq!((&report["complete"], report["objects"].as_array().unwrap().len()), (&json!(true), 3));
+    assert_eq!(report["objects"][0]["verification"], "storage");
+    assert_eq!(fs::read_to_string(shell.folder().join("back/study/below/b.svs")).unwrap(), "below/b.svs");
+    let report = shell.json("bucket-download", &download);
+    assert!(report["objects"].as_array().unwrap().iter().all(|object| object["was_there"] == true), "{report:#}");
+}
+
+#[test]
+fn tables_are_for_people() {
+    let shell = Shell::start();
+    write(&shell, &["a.svs", "below/b.svs"]);
+    let transcript = |arguments: &[&str]| shell.transcript(&[&["bucket"], arguments].concat());
+    insta::assert_snapshot!("bucket_find_nothing", transcript(&["find"]));
+    insta::assert_snapshot!("bucket_upload", transcript(&["upload", "slides", "--destination-prefix", "study"]));
+    insta::assert_snapshot!("bucket_find", transcript(&["find", "--detail"]));
+    insta::assert_snapshot!("bucket_download", transcript(&["download", "--destination", "back"]));
+    insta::assert_snapshot!("bucket_dry_run", transcript(&["delete", "study/*", "--dry-run"]));
+    insta::assert_snapshot!("bucket_refused", transcript(&["delete", "study/*", "--no-dry-run"]));
+    insta::assert_snapshot!("bucket_delete", transcript(&["delete", "study/*", "--yes"]));
+    insta::assert_snapshot!("bucket_purge_nothing", transcript(&["delete", "study/*.svs", "--yes"]));
+}
+
+#[test]
+fn nothing_is_deleted_without_a_yes() {
+    let shell = filled(&["a.svs", "b.svs"]);
+    for arguments in [&["bucket", "delete", "study/*"][..], &["bucket", "purge"], &["bucket", "purge", "--no-dry-run"]]
+    {
+        let error = shell.error(2, arguments);
+        assert!(error["message"].as_str().unwrap().contains("--yes"), "{error}");
+    }
+    let dry = shell.json("bucket-deletion", &["bucket", "purge", "--dry-run"]);
+    assert_eq!((&dry["dry_run"], &dry["objects"][1]["outcome"]), (&json!(true), &json!("would_be_deleted")));
+    let dry = shell.json("bucket-deletion", &["bucket", "delete", "study/a*", "--yes", "--dry-run"]);
+    assert_eq!(dry["objects"].as_array().unwrap().len(), 1);
+    assert_eq!(keys(&shell, &[]).len(), 2);
+    assert_eq!(shell.served("storage", "DELETE", "/"), 0);
+
+    let deleted = shell.json("bucket-deletion", &["bucket", "delete", "study/a.svs", "--what-is-key", "--yes"]);
+    assert_eq!(deleted["objects"], json!([{ "key": "study/a.svs", "bytes": 5, "outcome": "deleted", "error": null }]));
+    assert_eq!(keys(&shell, &[]), ["study/b.svs"]);
+    shell.json("bucket-deletion", &["bucket", "purge", "--yes"]);
+    assert_eq!(keys(&shell, &[]), Vec::<String>::new());
+    assert_eq!(shell.json("bucket-deletion", &["bucket", "purge", "--yes"])["objects"], json!([]));
+    shell.error(2, &["bucket", "delete"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_is_asked_and_anything_but_yes_is_no() {
+    use std::io::Write;
+    use std::process::Stdio;
+
+    if !crate::needs::has("script") {
+        return crate::needs::missing("script", "apt-get install bsdutils");
+    }
+    let shell = filled(&["a.svs"]);
+    for (answer, left, code) in [("\n", 1, 1), ("no\n", 1, 1), ("y\n", 0, 0)] {
+        let line = format!("{} bucket purge", crate::command::BINARY);
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env_clear();
+        let ours = shell.command(&[]);
+        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+        let ended = Ended::of(&child.wait_with_output().unwrap());
+        ended.assert_code(code);
+        assert!(
+            ended.stdout.contains("delete 1 object of 5 bytes from gs://emulator-bucket/? [y/N]"),
+            "{}",
+            ended.stdout
+        );
+        assert_eq!(keys(&shell, &[]).len(), left);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_not_followed_and_the_others_arrive() {
+    let shell = Shell::start();
+    write(&shell, &["a.svs"]);
+    fs::write(shell.folder().join("secret"), "canary").unwrap();
+    std::os::unix::fs::symlink(shell.folder().join("secret"), shell.folder().join("slides/link")).unwrap();
+    std::os::unix::fs::symlink("/etc", shell.folder().join("slides/folder")).unwrap();
+    let ended = shell.run(&["bucket", "upload", "slides", "--destination-prefix", "study", "--format", "json"]);
+    ended.assert_code(6);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("bucket-upload", &report);
+    let error = serde_json::from_str::<Value>(&ended.stderr).unwrap();
+    assert_eq!((&error["error"]["kind"], &report["complete"]), (&json!("incomplete"), &json!(false)));
+    let failed = report["files"].as_array().unwrap().iter().filter(|file| file["error"].is_string());
+    assert_eq!(failed.map(|file| &file["key"]).collect::<Vec<_>>(), ["study/folder", "study/link"]);
+    assert_eq!(keys(&shell, &[]), ["study/a.svs"]);
+    let told = shell.run(&["bucket", "upload", "slides", "--destination-prefix", "study"]);
+    assert!(told.row("FAILED").contains("study/folder"), "{}", told.stdout);
+    assert!(told.stderr.contains("slides/link"), "{}", told.stderr);
+}
+
+#[test]
+fn an_upload_that_cannot_be_is_refused_before_anything_is_sent() {
+    let shell = Shell::start();
+    write(&shell, &["one/a.svs", "two/a.svs"]);
+    fs::create_dir(shell.folder().join("empty")).unwrap();
+    for (arguments, message) in [
+        (&["slides/one", "slides/two"][..], "would both be study/a.svs"),
+        (&["nothing-here"], "nothing-here cannot be read"),
+        (&["empty"], "there is no file"),
+        (&["slides/one/a.svs", "--destination-prefix", "../up"], "cannot have a part"),
+    ] {
+        let prefix: &[&str] = if arguments.len() == 3 { &[] } else { &["--destination-prefix", "study"] };
+        let error = shell.error(2, &[&["bucket", "upload"], arguments, prefix].concat());
+        assert!(error["message"].as_str().unwrap().contains(message), "{error}");
+    }
+    let error = shell.error(2, &["bucket", "upload", "slides"]);
+    assert!(error["message"].as_str().unwrap().contains("USER"), "{error}");
+    assert_eq!(shell.served("storage", "PUT", "/"), 0);
+    let mut command = shell.command(&["bucket", "upload", "slides/one", "slides/two/a.svs"]);
+    command.args(["--destination-prefix", "{username}/{timestamp}"]).env("USER", "ada");
+    Ended::of(&command.output().unwrap()).assert_code(2);
+    let mut command = shell.command(&["bucket", "upload", "slides", "--destination-prefix", "{username}/{timestamp}"]);
+    Ended::of(&command.env("USER", "ada").output().unwrap()).assert_code(0);
+    let keys = keys(&shell, &["ada/*/one/a.svs"]);
+    assert_eq!(keys[0].split('/').nth(1).unwrap().len(), "20260101_120000".len(), "{keys:?}");
+}
+
+#[test]
+fn files_stay_in_the_folder_and_apart_whatever_their_keys_are() {
+    let shell = filled(&["a:b.svs", ".hidden", "Case/x", "case/x", "CON"]);
+    let report = shell.json("bucket-download", &["bucket", "download", "--destination", "back"]);
+    let files: Vec<_> =
+        report["objects"].as_array().unwrap().iter().map(|object| object["file"].as_str().unwrap()).collect();
+    assert!(files.contains(&"study/a%3Ab.svs") && files.contains(&"study/%2Ehidden"), "{files:?}");
+    assert!(
+        files.contains(&"study/%43ON") && files.iter().filter(|file| file.contains("ase%~")).count() == 2,
+        "{files:?}"
+    );
+    assert!(files.iter().all(|file| shell.folder().join("back").join(file).is_file()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_way_of_a_download_is_not_followed() {
+    let shell = filled(&["a.svs"]);
+    let outside = shell.folder().join("outside");
+    fs::create_dir_all(&outside).unwrap();
+    fs::create_dir(shell.folder().join("trap")).unwrap();
+    std::os::unix::fs::symlink(&outside, shell.folder().join("trap/study")).unwrap();
+    let ended = shell.run(&["bucket", "download", "--destination", "trap"]);
+    ended.assert_code(6);
+    assert!(ended.stderr.contains("symbolic link"), "{}", ended.stderr);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn an_object_that_cannot_be_had_is_named_and_the_others_are_there() {
+    let shell = filled(&["a.svs", "b.svs"]);
+    let corrupt = json!({ "server": "storage", "method": "GET", "path": "/emulator-bucket/study/a.svs", "effect": { "kind": "status", "status": 404 } });
+    shell.control(Method::Post, "/faults", &corrupt);
+    let ended = shell.run(&["bucket", "download", "--destination", "back", "--format", "json"]);
+    ended.assert_code(6);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("bucket-download", &report);
+    assert!(report["objects"][0]["error"].is_string() && report["objects"][1]["error"].is_null(), "{report:#}");
+    assert!(shell.folder().join("back/study/b.svs").is_file() && !shell.folder().join("back/study/a.svs").exists());
+    assert_eq!(shell.error(2, &["bucket", "download", "study/c.svs", "--what-is-key"])["kind"], "not_found");
+    let none = shell.json("bucket-download", &["bucket", "download", "study/c*"]);
+    assert_eq!((&none["complete"], &none["objects"]), (&json!(true), &json!([])));
+}
+
+#[test]
+fn an_object_that_is_not_deleted_is_named() {
+    let shell = filled(&["a.svs", "b.svs"]);
+    let refused = json!({ "server": "storage", "method": "DELETE", "path": "/emulator-bucket/study/a.svs", "effect": { "kind": "status", "status": 400 } });
+    shell.control(Method::Post, "/faults", &refused);
+    let ended = shell.run(&["bucket", "purge", "--yes", "--format", "json"]);
+    ended.assert_code(6);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("bucket-deletion", &report);
+    assert_eq!(
+        (&report["objects"][0]["outcome"], &report["objects"][1]["outcome"]),
+        (&json!("failed"), &json!("deleted"))
+    );
+    assert_eq!(keys(&shell, &[]), ["study/a.svs"]);
+}
+
+#[test]
+fn a_bucket_that_cannot_be_used_says_why() {
+    let shell = Shell::start();
+    let pattern = shell.error(2, &["bucket", "find", "[a"]);
+    assert_eq!(pattern["kind"], "bad_input");
+    let mut anonymous = shell.command(&["bucket", "find"]);
+    Ended::of(&anonymous.env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap()).assert_code(4);
+    let mut away = shell.command(&["bucket", "find", "--timeout", "1s"]);
+    Ended::of(&away.env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
+    // A storage by whose clock our URLs have ended.
+    shell.control(Method::Post, "/clock", &json!({ "seconds": 3600 }));
+    let refused = shell.error(4, &["bucket", "find"]);
+    assert_eq!(refused["kind"], "forbidden");
+    assert!(refused["message"].as_str().unwrap().contains("ExpiredToken"), "{refused}");
+}
+
+#[test]
+fn a_signed_url_is_given_out_when_it_is_asked_for_only() {
+    let shell = filled(&["a.svs"]);
+    let plain = shell.json("bucket-objects", &["bucket", "find"]);
+    assert!(plain[0].get("signed_url").is_none());
+    let signed = shell.json("bucket-objects", &["bucket", "find", "--signed-urls"]);
+    let url = signed[0]["signed_url"].as_str().unwrap();
+    let request = Request::get(url.parse().unwrap());
+    let answer = Runtime::new().unwrap().block_on(async { http().send(request).await.unwrap().status() });
+    assert_eq!(answer, 200);
+    let table = shell.run(&["bucket", "find", "--signed-urls"]).stdout;
+    assert!(table.contains("X-Goog-Signature=") || table.contains("X-Amz-Signature="), "{table}");
+}

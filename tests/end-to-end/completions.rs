@@ -1,0 +1,104 @@
+//! `aignostics completions`, in the shells that it is for.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use crate::command::{BINARY, Ended};
+use crate::needs;
+
+/// A terminal in which a key tells what stands on the line.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+aignostics completions zsh > _aignostics
+zpty inner zsh -f -i
+zpty -w inner 'fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D'
+zpty -w inner 'tell() { print -r -- "line<$BUFFER>line" }; zle -N tell; bindkey "^T" tell; print ready""now'
+zpty -r inner answer '*readynow*'
+for line in "aignostics run dow" "aignostics application dump-schemata --dest"; do
+    zpty -w -n inner "$line"$'\t\x14\x15'
+    zpty -r inner answer '*line<*>line*'
+    print -r -- "${${answer##*line<}%%>line*}"
+done
+zpty -d inner
+"#;
+
+/// Runs a script in a shell that finds the command, for a minute at most.
+fn shell(arguments: &[&str], script: &str) -> Ended {
+    let folders = env::var_os("PATH").unwrap();
+    let ours = Path::new(BINARY).parent().unwrap().to_owned();
+    let path = env::join_paths([ours].into_iter().chain(env::split_paths(&folders))).unwrap();
+    let home = tempfile::TempDir::new().unwrap();
+    let mut command = Command::new("timeout");
+    command.arg("60").args(arguments).arg(script).env_clear();
+    command.env("PATH", path).env("HOME", home.path()).env("LC_ALL", "C.UTF-8").env("TERM", "dumb");
+    Ended::of(&command.current_dir(home.path()).output().unwrap())
+}
+
+/// What bash completes the last of these words to.
+fn in_bash(words: &[&str]) -> Vec<String> {
+    let last = words.last().unwrap();
+    let before = words[words.len() - 2];
+    let script = format!(
+        "source <(aignostics completions bash); COMP_WORDS=({}); COMP_CWORD={}; \
+         _aignostics aignostics '{last}' '{before}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.join(" "),
+        words.len() - 1
+    );
+    let ended = shell(&["bash", "--norc", "--noprofile", "-c"], &script);
+    ended.assert_code(0);
+    assert_eq!(ended.stderr, "");
+    ended.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_and_flags() {
+    if !needs::has("bash") {
+        return needs::missing("bash", "apt-get install bash");
+    }
+    assert_eq!(in_bash(&["aignostics", "run", "dow"]), ["download"]);
+    assert_eq!(in_bash(&["aignostics", "application", "run", "dow"]), ["download"]);
+    assert_eq!(in_bash(&["aignostics", "application", "dump-schemata", "--dest"]), ["--destination"]);
+    assert_eq!(in_bash(&["aignostics", "system", "info", "--format", "js"]), ["json", "jsonl"]);
+}
+
+#[test]
+fn zsh_completes_commands_and_flags() {
+    if !needs::has("zsh") {
+        return needs::missing("zsh", "apt-get install zsh");
+    }
+    let ended = shell(&["zsh", "-f", "-c"], ZSH);
+    ended.assert_code(0);
+    // It says that a value follows.
+    let lines: Vec<_> = ended.stdout.lines().map(|line| line.trim_end_matches([' ', '='])).collect();
+    assert_eq!(
+        lines,
+        ["aignostics run download", "aignostics application dump-schemata --destination"],
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn fish_completes_commands_and_flags() {
+    if !needs::has("fish") {
+        return needs::missing("fish", "apt-get install fish");
+    }
+    let script = "aignostics completions fish | source; complete -C 'aignostics run dow'; \
+                  complete -C 'aignostics application run dow'; \
+                  complete -C 'aignostics application dump-schemata --dest'";
+    let ended = shell(&["fish", "--no-config", "-c"], script);
+    ended.assert_code(0);
+    let words: Vec<_> = ended.stdout.lines().map(|line| line.split('\t').next().unwrap()).collect();
+    assert_eq!(words, ["download", "download", "--destination"], "{}", ended.stderr);
+}
+
+#[test]
+fn the_other_shells_have_scripts_too_and_none_else() {
+    for name in ["elvish", "powershell"] {
+        let ended = Ended::of(&Command::new(BINARY).args(["completions", name]).output().unwrap());
+        ended.assert_code(0);
+        assert!(ended.stdout.contains("dump-schemata"), "{name}");
+    }
+    Ended::of(&Command::new(BINARY).args(["completions", "dash"]).output().unwrap()).assert_code(2);
+}

@@ -1,0 +1,131 @@
+//! What the command says of itself: `--help`, its manual pages, and the page of the documentation.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::command::{BINARY, Ended};
+use crate::needs;
+
+fn run(arguments: &[&str]) -> Ended {
+    Ended::of(&Command::new(BINARY).args(arguments).output().unwrap())
+}
+
+/// Every command, by the words that call it, and what its `--help` says.
+fn tree() -> Vec<(Vec<String>, String)> {
+    let (mut found, mut left) = (Vec::new(), vec![Vec::<String>::new()]);
+    while let Some(words) = left.pop() {
+        let mut arguments: Vec<_> = words.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let ended = run(&arguments);
+        ended.assert_code(0);
+        assert_eq!(ended.stderr, "", "{words:?}");
+        for name in subcommands(&ended.stdout) {
+            left.push(words.iter().cloned().chain([name]).collect());
+        }
+        found.push((words, ended.stdout));
+    }
+    found
+}
+
+/// The names below `Commands:`.
+fn subcommands(help: &str) -> Vec<String> {
+    let below = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // What goes on from the line before stands farther to the right.
+    let names = below.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// The flags and arguments in a help text that nothing is said of.
+fn undocumented(help: &str) -> Vec<&str> {
+    let lines: Vec<_> = help.lines().collect();
+    let is_term = |line: &str| {
+        let text = line.trim_start();
+        line.starts_with("  ") && (text.starts_with("--") || text.starts_with('-') || text.starts_with(['<', '[']))
+    };
+    let is_bare = |number: &usize| {
+        let text = lines[*number].trim();
+        // The description stands behind two spaces, or on the next line.
+        let next = lines.get(number + 1).copied().unwrap_or_default();
+        !text.contains("  ") && (next.trim().is_empty() || is_term(next))
+    };
+    (0..lines.len()).filter(|number| is_term(lines[*number])).filter(is_bare).map(|number| lines[number]).collect()
+}
+
+#[test]
+fn every_command_says_what_it_does_and_every_flag_what_it_means() {
+    let tree = tree();
+    assert!(tree.len() > 40, "{}", tree.len());
+    for (words, help) in &tree {
+        assert!(help.lines().next().is_some_and(|line| line.len() > 15 && !line.starts_with("Usage")), "{words:?}");
+        assert_eq!(undocumented(help), Vec::<&str>::new(), "{words:?}");
+    }
+    assert_eq!(
+        undocumented("Options:\n      --bare\n      --told\n          So.\n  -h, --help  Help\n"),
+        ["      --bare"]
+    );
+}
+
+#[test]
+fn every_command_is_named_in_the_documentation() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md")).unwrap();
+    let tree = tree();
+    let all: BTreeSet<_> = tree.iter().map(|(words, _)| words.join(" ")).collect();
+    let is_group = |name: &str| all.iter().any(|other| other.starts_with(&format!("{name} ")));
+    let leaves = all.iter().filter(|name| !is_group(name) && !name.starts_with("application run "));
+    let is_named = |name: &str| [" ", "`"].iter().any(|end| page.contains(&format!("`{name}{end}")));
+    let missing: Vec<_> = leaves.filter(|name| !is_named(name)).collect();
+    assert!(missing.is_empty(), "docs/cli.md does not name {missing:?}");
+    assert!(!is_named("no such command"));
+}
+
+#[test]
+fn the_manual_pages_are_well_formed_and_readable() {
+    if !needs::has("groff") {
+        return needs::missing("groff", "apt-get install groff");
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let man = folder.path().join("man1");
+    run(&["man", "--output", man.to_str().unwrap()]).assert_code(0);
+    let one = run(&["man"]);
+    one.assert_code(0);
+    fs::write(man.join("whole.1"), &one.stdout).unwrap();
+    let mut pages: Vec<_> = fs::read_dir(&man).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.sort();
+    assert!(pages.len() > 40 && pages.contains(&man.join("aignostics-run-download.1")), "{pages:?}");
+    let checked =
+        Command::new("groff").args(["-man", "-Tutf8", "-ww", "-z", "-K", "utf8"]).args(&pages).output().unwrap();
+    let checked = Ended::of(&checked);
+    checked.assert_code(0);
+    assert_eq!(checked.stderr, "");
+}
+
+#[test]
+fn man_shows_the_page_with_its_commands_and_exit_codes() {
+    if !needs::has("man") {
+        return needs::missing("man", "apt-get install man-db");
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("aignostics.1");
+    fs::write(&path, run(&["man"]).stdout).unwrap();
+    let mut command = Command::new("man");
+    command.args(["--warnings", "-l"]).arg(&path).env("MANWIDTH", "100").env("LC_ALL", "C.UTF-8").env("PAGER", "cat");
+    let ended = Ended::of(&command.output().unwrap());
+    ended.assert_code(0);
+    assert_eq!(ended.stderr, "");
+    for text in ["aignostics", "SUBCOMMANDS", "bucket", "--format", "Exit codes: 0 done"] {
+        assert!(ended.stdout.contains(text), "{text}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn pages_that_cannot_be_written_are_a_failure() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let ended = run(&["man", "--output", file.join("below").to_str().unwrap()]);
+    ended.assert_code(1);
+    assert!(ended.told().contains("the pages cannot be written to"), "{}", ended.stderr);
+}

@@ -1,0 +1,135 @@
+//! `aignostics system` and `aignostics sdk`.
+
+use std::fs;
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::command::Ended;
+use crate::shell::{Shell, assert_fits};
+
+/// Runs a command of somebody who is not logged in.
+fn anonymous(shell: &Shell, arguments: &[&str]) -> Ended {
+    Ended::of(&shell.command(arguments).env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap())
+}
+
+#[test]
+fn everybody_may_ask_how_the_platform_is() {
+    let shell = Shell::start();
+    assert_eq!(shell.json("health", &["system", "health"]), json!({ "status": "UP", "reason": null }));
+    let ended = anonymous(&shell, &["system", "health"]);
+    ended.assert_code(0);
+    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["status"], "UP", "JSON where nothing is said");
+    // The Python tool's name of the flag.
+    let named = shell.run(&["system", "health", "--output-format", "table"]);
+    assert_eq!(named.stdout.split_whitespace().collect::<Vec<_>>(), ["status", "UP"]);
+    shell.run(&["system", "health", "--output-format", "yaml"]).assert_code(2);
+    insta::assert_snapshot!("health", shell.transcript(&["system", "health", "--format", "table"]));
+}
+
+#[test]
+fn a_platform_that_is_not_up_is_exit_code_2() {
+    let shell = Shell::start();
+    let down = json!({ "server": "api", "path": "/health", "effect": { "kind": "status", "status": 503 } });
+    shell.control(Method::Post, "/faults", &down);
+    let ended = shell.run(&["system", "health", "--format", "json"]);
+    ended.assert_code(2);
+    let health: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("health", &health);
+    assert_eq!(health["status"], "DOWN");
+    let error: Value = serde_json::from_str(&ended.stderr).unwrap();
+    assert_fits("error", &error);
+    assert_eq!(error["error"]["kind"], "unhealthy");
+    insta::assert_snapshot!("unhealthy", shell.transcript(&["system", "health", "--format", "table"]));
+}
+
+#[test]
+fn a_platform_that_cannot_be_reached_is_exit_code_1() {
+    let shell = Shell::start();
+    let mut command = shell.command(&["system", "health", "--format", "json"]);
+    let ended = Ended::of(&command.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").output().unwrap());
+    ended.assert_code(1);
+    let error: Value = serde_json::from_str(&ended.stderr).unwrap();
+    assert_eq!(error["error"]["kind"], "unreachable");
+}
+
+#[test]
+fn info_is_for_everybody_and_has_no_secret_in_it() {
+    let shell = Shell::start();
+    let info = shell.json("info", &["system", "info", "--mask-secrets", "--no-include-environ"]);
+    assert_eq!(info["settings"]["refresh_token"], "***");
+    for arguments in [&["system", "info"][..], &["system", "info", "--format", "table"], &["system", "config"]] {
+        let ended = shell.run(arguments);
+        ended.assert_code(0);
+        let secret = shell.running.ready["env"]["AIGNOSTICS_REFRESH_TOKEN"].as_str().unwrap();
+        assert!(!ended.stdout.contains(secret) && !ended.stderr.contains(secret), "{arguments:?}");
+        anonymous(&shell, arguments).assert_code(0);
+    }
+    assert_eq!(shell.served("api", "GET", "/"), 0, "nobody is asked");
+}
+
+#[test]
+fn config_says_where_each_setting_comes_from() {
+    let shell = Shell::start();
+    let home = shell.folder();
+    fs::create_dir_all(home.join(".aignostics")).unwrap();
+    fs::write(home.join(".aignostics/.env"), "AIGNOSTICS_RUN_TIMEOUT=7\nAIGNOSTICS_AUDIENCE=shadowed\n").unwrap();
+    fs::write(home.join(".env"), "AIGNOSTICS_TOKEN_URL=https://evil.test/token\nAIGNOSTICS_ME_TIMEOUT=8\n").unwrap();
+    let ended = shell.run(&["system", "config", "--format", "json"]);
+    ended.assert_code(0);
+    let config: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("config", &config);
+    let of = |name: &str| {
+        config["variables"].as_array().unwrap().iter().find(|variable| variable["name"] == name).cloned().unwrap()
+    };
+    assert_eq!(
+        of("AIGNOSTICS_AUDIENCE"),
+        json!({ "name": "AIGNOSTICS_AUDIENCE", "source": "environment", "file": null })
+    );
+    let file = home.join(".aignostics/.env").display().to_string();
+    assert_eq!(of("AIGNOSTICS_RUN_TIMEOUT")["file"], json!(file));
+    assert_eq!(of("AIGNOSTICS_ME_TIMEOUT")["source"], "file");
+    assert_eq!(of("AIGNOSTICS_TOKEN_URL")["source"], "environment");
+    assert_eq!(config["settings"]["operations"]["run"]["timeout"], 7.0);
+    assert_eq!(config["settings"]["ignored"], json!(["AIGNOSTICS_TOKEN_URL"]));
+    let table = shell.run(&["system", "config"]).stdout;
+    let has = |name: &str, value: &str| {
+        table.lines().any(|line| line.trim_start().starts_with(name) && line.trim_end().ends_with(value))
+    };
+    assert!(has("operations.run.timeout", "7.0") && has("refresh_token", "***"), "{table}");
+    assert!(has("AIGNOSTICS_AUDIENCE", "the environment") && has("AIGNOSTICS_RUN_TIMEOUT", &file), "{table}");
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_exit_code_2() {
+    let shell = Shell::start();
+    for arguments in [["system", "config"], ["system", "info"], ["system", "health"]] {
+        let mut command = shell.command(&[&arguments[..], &["--format", "json"]].concat());
+        let ended = Ended::of(&command.env("AIGNOSTICS_RUN_TIMEOUT", "never").output().unwrap());
+        ended.assert_code(2);
+        assert!(ended.stderr.contains("AIGNOSTICS_RUN_TIMEOUT") && !ended.stderr.contains("never"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_schemata_of_metadata_are_json_schemata() {
+    let shell = Shell::start();
+    for command in ["run-metadata-schema", "item-metadata-schema"] {
+        let mut pretty = shell.command(&["sdk", command]);
+        let pretty = Ended::of(&pretty.env_clear().output().unwrap());
+        pretty.assert_code(0);
+        let schema: Value = serde_json::from_str(&pretty.stdout).unwrap();
+        assert!(jsonschema::meta::is_valid(&schema));
+        assert_eq!(schema["type"], "object");
+        assert!(pretty.stdout.lines().count() > 10);
+        let line = shell.run(&["sdk", command, "--no-pretty"]).stdout;
+        assert_eq!(line.lines().count(), 1);
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), schema);
+        assert_eq!(shell.run(&["sdk", command, "--format", "jsonl"]).stdout, line);
+        assert_eq!(
+            shell.run(&["sdk", command, "--no-pretty", "--pretty"]).stdout,
+            pretty.stdout,
+            "the last word counts"
+        );
+    }
+}
