@@ -161,7 +161,7 @@ fn intent(shell: &Shell) -> (PathBuf, Value) {
     let files = fs::read_dir(cache.join("submissions")).unwrap().map(|entry| entry.unwrap().path());
     let kept = files.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
     let mut kept = kept.map(|path| (path.clone(), serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()));
-    kept.find(|(_, kept)| kept["token"].is_string()).unwrap()
+    kept.find(|(_, kept)| kept["content"]["token"].is_string()).unwrap()
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     shell.control(Method::Delete, "/faults", &json!(null));
     // It was an hour ago: whatever was accepted would be seen by now.
     let (path, mut kept) = intent(&shell);
-    let sent = kept["sent_at"]["secs_since_epoch"].as_u64().unwrap();
-    kept["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
+    let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
+    kept["content"]["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
     fs::write(&path, kept.to_string()).unwrap();
     insta::assert_snapshot!(shell.transcript(&EXECUTE));
     assert_eq!(shell.error(1, &EXECUTE)["kind"], "uncertain");
