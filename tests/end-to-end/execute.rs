@@ -96,7 +96,7 @@ fn it_says_what_it_does() {
     let first = shell
         .transcript(&[&EXECUTE[..], &["--no-create-subdirectory-for-run", "--mapping", ".*:tissue=LUNG"]].concat());
     insta::assert_snapshot!(first);
-    insta::assert_snapshot!(shell.transcript(&[&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat()));
+    insta::assert_snapshot!(shell.transcript_of_table(&[&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat()));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
     kept["content"]["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
     fs::write(&path, kept.to_string()).unwrap();
-    insta::assert_snapshot!(shell.transcript(&EXECUTE));
+    insta::assert_snapshot!(shell.transcript_of_table(&EXECUTE));
     assert_eq!(shell.error(1, &EXECUTE)["kind"], "uncertain");
     assert_eq!(shell.served("api", "POST", RUNS), 1, "nothing is submitted by itself");
     let report = shell.json("report", &[&EXECUTE[..], &["--resubmit"]].concat());
