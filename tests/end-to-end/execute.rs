@@ -93,8 +93,9 @@ fn slides_go_in_and_verified_results_come_out() {
 #[test]
 fn it_says_what_it_does() {
     let shell = with_slides();
-    let first = shell
-        .transcript(&[&EXECUTE[..], &["--no-create-subdirectory-for-run", "--mapping", ".*:tissue=LUNG"]].concat());
+    let first = shell.transcript_of_table(
+        &[&EXECUTE[..], &["--no-create-subdirectory-for-run", "--mapping", ".*:tissue=LUNG"]].concat(),
+    );
     insta::assert_snapshot!(first);
     insta::assert_snapshot!(shell.transcript_of_table(&[&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat()));
 }
