@@ -93,10 +93,11 @@ fn slides_go_in_and_verified_results_come_out() {
 #[test]
 fn it_says_what_it_does() {
     let shell = with_slides();
-    let first = shell
-        .transcript(&[&EXECUTE[..], &["--no-create-subdirectory-for-run", "--mapping", ".*:tissue=LUNG"]].concat());
+    let first = shell.transcript_of_table(
+        &[&EXECUTE[..], &["--no-create-subdirectory-for-run", "--mapping", ".*:tissue=LUNG"]].concat(),
+    );
     insta::assert_snapshot!(first);
-    insta::assert_snapshot!(shell.transcript(&[&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat()));
+    insta::assert_snapshot!(shell.transcript_of_table(&[&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat()));
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn intent(shell: &Shell) -> (PathBuf, Value) {
     let files = fs::read_dir(cache.join("submissions")).unwrap().map(|entry| entry.unwrap().path());
     let kept = files.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
     let mut kept = kept.map(|path| (path.clone(), serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()));
-    kept.find(|(_, kept)| kept["token"].is_string()).unwrap()
+    kept.find(|(_, kept)| kept["content"]["token"].is_string()).unwrap()
 }
 
 #[test]
@@ -174,10 +175,10 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     shell.control(Method::Delete, "/faults", &json!(null));
     // It was an hour ago: whatever was accepted would be seen by now.
     let (path, mut kept) = intent(&shell);
-    let sent = kept["sent_at"]["secs_since_epoch"].as_u64().unwrap();
-    kept["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
+    let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
+    kept["content"]["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
     fs::write(&path, kept.to_string()).unwrap();
-    insta::assert_snapshot!(shell.transcript(&EXECUTE));
+    insta::assert_snapshot!(shell.transcript_of_table(&EXECUTE));
     assert_eq!(shell.error(1, &EXECUTE)["kind"], "uncertain");
     assert_eq!(shell.served("api", "POST", RUNS), 1, "nothing is submitted by itself");
     let report = shell.json("report", &[&EXECUTE[..], &["--resubmit"]].concat());

@@ -26,7 +26,7 @@ fn table(shell: &Shell, name: &str) -> String {
 #[test]
 fn the_slides_of_a_folder_are_in_a_table_as_the_python_tool_writes_it() {
     let shell = with_slides();
-    insta::assert_snapshot!(shell.transcript(&["run", "prepare", "tissue", "slides.csv", "slides"]));
+    insta::assert_snapshot!(shell.transcript_of_table(&["run", "prepare", "tissue", "slides.csv", "slides"]));
     insta::assert_snapshot!(table(&shell, "slides.csv"));
     let prepared = shell.json("prepared", &["run", "prepare", "slides"]);
     let states: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["state"].clone()).collect();
@@ -71,7 +71,7 @@ fn mappings_set_values_by_the_names_of_slides() {
     let shell = with_slides();
     let mappings = ["--mapping", ".*:staining_method=H&E,tissue=LUNG", "--mapping", r"b\.tiff$:tissue=LIVER,scanner=3"];
     let arguments = [&["run", "prepare", "tissue", "slides.csv", "slides"][..], &mappings].concat();
-    insta::assert_snapshot!(shell.transcript(&arguments));
+    insta::assert_snapshot!(shell.transcript_of_table(&arguments));
     let table = fs::read_to_string(shell.folder().join("slides.csv")).unwrap();
     let ends: Vec<_> = table.lines().skip(1).map(|line| line.rsplit(';').take(4).collect::<Vec<_>>()).collect();
     assert_eq!(ends, [["", "", "LIVER", "H&E"], ["", "", "LUNG", "H&E"]]);
@@ -85,7 +85,7 @@ fn mappings_set_values_by_the_names_of_slides() {
 fn a_damaged_slide_is_named_and_the_others_are_in_the_table() {
     let shell = with_slides();
     fs::write(shell.folder().join("slides/bad.svs"), "nothing").unwrap();
-    insta::assert_snapshot!(shell.transcript(&["run", "prepare", "slides"]));
+    insta::assert_snapshot!(shell.transcript_of_table(&["run", "prepare", "slides"]));
     let ended = shell.run(&["run", "prepare", "slides", "--format", "json", "--quiet"]);
     ended.assert_code(6);
     let prepared = serde_json::from_str(&ended.stdout).unwrap();

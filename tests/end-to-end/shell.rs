@@ -101,6 +101,11 @@ impl Shell {
         self.redacted(&text)
     }
 
+    /// A transcript in which the widths of columns, which follow from the name of the folder, do not count.
+    pub(crate) fn transcript_of_table(&self, arguments: &[&str]) -> String {
+        Regex::new(" {2,}").unwrap().replace_all(&self.transcript(arguments), "  ").into_owned()
+    }
+
     pub(crate) fn redacted(&self, text: &str) -> String {
         let folder = self.lab.path("");
         let text = text.replace(folder.to_str().unwrap().trim_end_matches('/'), "[folder]");

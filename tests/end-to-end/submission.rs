@@ -53,7 +53,7 @@ fn slides_are_uploaded_once_and_their_places_are_in_the_table() {
     assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");
     // What the table has forgotten is found all the same.
     shell.run(&["run", "prepare", "tissue", "slides.csv", "slides", "--overwrite"]).assert_code(0);
-    insta::assert_snapshot!(shell.transcript(&["run", "upload", "tissue", "slides.csv"]));
+    insta::assert_snapshot!(shell.transcript_of_table(&["run", "upload", "tissue", "slides.csv"]));
     assert_eq!((shell.served("storage", "PUT", "/"), csv(&shell)), (3, table));
 }
 
@@ -95,14 +95,14 @@ fn slides_that_cannot_be_uploaded_are_named() {
     fs::remove_file(shell.folder().join("slides/1/a.tiff")).unwrap();
     fs::write(shell.folder().join("slides/b.tiff"), "another").unwrap();
     let before = shell.served("storage", "PUT", "/");
-    insta::assert_snapshot!(shell.transcript(&["run", "upload", "tissue", "slides.csv"]));
+    insta::assert_snapshot!(shell.transcript_of_table(&["run", "upload", "tissue", "slides.csv"]));
     assert_eq!(shell.served("storage", "PUT", "/"), before);
 }
 
 #[test]
 fn a_table_is_checked_before_anything_is_uploaded() {
     let shell = prepared(&[]);
-    insta::assert_snapshot!(shell.transcript(&["run", "validate", "tissue", "slides.csv"]));
+    insta::assert_snapshot!(shell.transcript_of_table(&["run", "validate", "tissue", "slides.csv"]));
     let valid = shell.json("validated", &["run", "validate", "tissue", "slides.csv"]);
     assert_eq!(valid["item_count"], 3);
     assert_eq!((shell.served("storage", "PUT", "/"), shell.served("api", "POST", "/api/v1/runs")), (0, 0));
@@ -114,11 +114,11 @@ fn everything_that_is_wrong_with_a_table_is_said_at_once_line_by_line() {
     let table = csv(&shell).replacen(";200;", ";wide;", 1).replacen(";0.5;", ";0;", 2);
     let rows: Vec<_> = table.lines().collect();
     fs::write(shell.folder().join("slides.csv"), format!("{table}{}\n/absent.tiff;;;;;;;;\n", rows[1])).unwrap();
-    insta::assert_snapshot!(shell.transcript(&["run", "validate", "tissue", "slides.csv"]));
+    insta::assert_snapshot!(shell.transcript_of_table(&["run", "validate", "tissue", "slides.csv"]));
     let error = shell.error(2, &["run", "submit", "tissue", "slides.csv"]);
     assert!(error["details"].as_array().unwrap().len() > 4, "{error:#}");
     fs::write(shell.folder().join("slides.csv"), "external_id;tissue\n/a;LUNG;\n/b\n").unwrap();
-    insta::assert_snapshot!(shell.transcript(&["run", "validate", "tissue", "slides.csv"]));
+    insta::assert_snapshot!(shell.transcript_of_table(&["run", "validate", "tissue", "slides.csv"]));
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 0);
 }
 
@@ -160,7 +160,7 @@ fn a_run_is_submitted_and_described() {
     let bucket = &items[0]["custom_metadata"]["sdk"]["platform_bucket"];
     assert_eq!(bucket["bucket_name"], "emulator-bucket", "{items:#}");
     assert!(bucket["signed_download_url"].as_str().unwrap().contains("X-Amz-Expires=604800"), "seven days");
-    insta::assert_snapshot!(shell.transcript(&["run", "submit", "tissue", "slides.csv"]));
+    insta::assert_snapshot!(shell.transcript_of_table(&["run", "submit", "tissue", "slides.csv"]));
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn a_quota_that_is_used_up_is_exit_code_5() {
     fs::write(&config, format!("{organization}{user}")).unwrap();
     let shell = prepared(&["--config", config.to_str().unwrap()]);
     shell.run(&["run", "upload", "tissue", "slides.csv"]).assert_code(0);
-    insta::assert_snapshot!(shell.transcript(&["run", "submit", "tissue", "slides.csv"]));
+    insta::assert_snapshot!(shell.transcript_of_table(&["run", "submit", "tissue", "slides.csv"]));
     assert_eq!(shell.error(5, &["run", "submit", "tissue", "slides.csv", "--once", "k"])["kind"], "quota_exceeded");
     assert_eq!(shell.error(5, &["run", "execute", "tissue", "slides.csv", "slides"])["kind"], "quota_exceeded");
 }

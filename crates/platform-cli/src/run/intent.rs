@@ -30,7 +30,6 @@ pub(super) struct Lock(#[expect(dead_code, reason = "it is held")] File);
 struct Kept<T> {
     platform: String,
     key: String,
-    #[serde(flatten)]
     content: T,
 }
 

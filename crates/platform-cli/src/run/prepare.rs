@@ -169,7 +169,7 @@ impl Prepared {
             return Ok(());
         }
         let lines = self.failed.iter().map(|(path, reason)| format!("{}: {reason}", path.display()));
-        let text = format!("{} files cannot be used as slides, and are not in the table", self.failed.len());
+        let text = "some files cannot be used as slides, and are not in the table";
         Err(Failure::several(text, lines.collect()))
     }
 

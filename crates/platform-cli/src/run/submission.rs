@@ -100,7 +100,12 @@ pub(super) fn of_table(
             };
             problems.extend(problem.map(|problem| (row.line, format!("{}: {problem}", row.named()))));
         }
-        lines.insert(row.external_id().to_owned(), row.line);
+        if let Some(first) = lines.insert(row.external_id().to_owned(), row.line) {
+            problems.push((row.line, format!("{}: line {first} is of the same slide", row.named())));
+            // What else is wrong is said of one of them.
+            lines.insert(row.external_id().to_owned(), first);
+            continue;
+        }
         let mut artifact = InputArtifactSubmission::new(input.name.as_str(), Secret::new(""), metadata(row, input));
         let mut sdk = None;
         match place {
