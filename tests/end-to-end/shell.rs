@@ -13,10 +13,11 @@ use crate::command::{BINARY, Ended, Lab};
 use crate::emulator::{Running, authorized, form, http, journal, send, token};
 
 /// What changes from one call to the next, and what stands in its place in a snapshot.
-const REDACTED: [(&str, &str); 5] = [
+const REDACTED: [(&str, &str); 6] = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[id]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "[time]"),
     (r"\b(in )?\d+ (s|min|h|d)( ago)?\b", "[when]"),
+    (r"/[0-9a-f]{16}/", "/[hash]/"),
     (r"127\.0\.0\.1:\d+", "[address]"),
     (r#""seconds": [0-9.]+"#, r#""seconds": [seconds]"#),
 ];

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::process::{ExitCode, ExitStatus};
 
 use auth_http::HttpError;
-use platform_resources::{BucketError, Error};
+use platform_resources::{ApiError, BucketError, Error};
 use serde_json::json;
 
 use crate::output::Format;
@@ -44,23 +44,21 @@ impl Kind {
             return Self::of_bucket(error);
         }
         let Some(error) = error.downcast_ref::<Error>() else { return Self::Failed };
-        let api = |is: fn(&platform_api::ApiError) -> bool| error.api().is_some_and(is);
+        let api = |is: fn(&ApiError) -> bool| error.api().is_some_and(is);
         let nobody_answered = error.source().is_some_and(<dyn StdError>::is::<HttpError>);
-        let refused = error.api().and_then(platform_api::ApiError::status);
+        let refused = error.api().and_then(ApiError::status);
         match error {
             _ if error.is_login_required() => Self::LoginRequired,
             _ if nobody_answered => Self::Unreachable,
             _ if error.is_submission_uncertain() => Self::Uncertain,
             _ if error.is_unfinished() => Self::TimeOut,
             _ if error.is_conflict() => Self::Conflict,
-            _ if error.is_not_found() || api(platform_api::ApiError::is_gone) => Self::NotFound,
-            _ if !error.problems().is_empty() || api(platform_api::ApiError::is_unsendable) => Self::BadInput,
-            _ if api(platform_api::ApiError::is_bad_request) || api(platform_api::ApiError::is_validation) => {
-                Self::BadInput
-            }
-            _ if api(platform_api::ApiError::is_forbidden) => Self::Forbidden,
-            _ if api(platform_api::ApiError::is_quota_exceeded) => Self::Quota,
-            _ if api(platform_api::ApiError::is_transient) && refused.is_none() => Self::Unreachable,
+            _ if error.is_not_found() || api(ApiError::is_gone) => Self::NotFound,
+            _ if !error.problems().is_empty() || api(ApiError::is_unsendable) => Self::BadInput,
+            _ if api(ApiError::is_bad_request) || api(ApiError::is_validation) => Self::BadInput,
+            _ if api(ApiError::is_forbidden) => Self::Forbidden,
+            _ if api(ApiError::is_quota_exceeded) => Self::Quota,
+            _ if api(ApiError::is_transient) && refused.is_none() => Self::Unreachable,
             _ => Self::Failed,
         }
     }

@@ -82,7 +82,7 @@ enum Action {
     Application(application::Action),
     /// Runs, and what comes of them.
     #[command(subcommand)]
-    Run(run::Action),
+    Run(Box<run::Action>),
     /// The bucket of the organisation, by which slides get to the platform.
     #[command(subcommand)]
     Bucket(bucket::Action),
@@ -164,7 +164,7 @@ async fn act(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::User(action) => Box::pin(user::run(action, shell)).await,
         Action::Auth(action) => Box::pin(auth::run(action, shell)).await,
         Action::Application(action) => Box::pin(application::run(action, shell)).await,
-        Action::Run(action) => Box::pin(run::run(action, shell)).await,
+        Action::Run(action) => Box::pin(run::run(*action, shell)).await,
         Action::Bucket(action) => Box::pin(bucket::run(action, shell)).await,
         Action::System(action) => Box::pin(system::run(action, shell)).await,
         Action::Sdk(action) => sdk::run(&action, shell),

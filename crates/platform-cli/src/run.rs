@@ -30,8 +30,8 @@ mod watch;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use auth_core::Secret;
 use clap::{Args, Subcommand};
-use platform_api::Secret;
 use platform_resources::{Client, RunHandle};
 
 use crate::access::Shell;

@@ -46,7 +46,7 @@ mod service;
 mod settings;
 mod validation;
 
-pub use platform_api::{Patch, models, operations};
+pub use platform_api::{ApiError, JsonObject, JsonValue, Patch, Timestamp, TimestampError, models, operations};
 
 pub use access::{Grants, ShareTokens};
 pub use applications::Applications;

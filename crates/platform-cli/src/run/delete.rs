@@ -21,7 +21,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         Ok(()) => shell.output.one(&json!({ "run_id": run, "results": "deleted" }), || {
             format!("{}: its results are deleted", crate::shown::shown(&run))
         }),
-        Err(error) if error.api().is_some_and(platform_api::ApiError::is_already_done) => {
+        Err(error) if error.api().is_some_and(platform_resources::ApiError::is_already_done) => {
             Err(Failure::from(error).context("the run goes on: its results can be deleted when it has ended"))
         }
         Err(error) => Err(error.into()),

@@ -4,7 +4,7 @@ mod input;
 mod sdk;
 
 use clap::Args;
-use platform_api::JsonObject;
+use platform_resources::JsonObject;
 use platform_resources::models::MetadataUpdated;
 use serde_json::{Value, json};
 

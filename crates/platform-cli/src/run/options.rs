@@ -3,7 +3,7 @@
 use auth_core::{Clock, SystemClock};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
-use platform_api::Timestamp;
+use platform_resources::Timestamp;
 use platform_resources::models::{Me, RunSubmission, Scheduling};
 use platform_resources::{Interface, Provisioning, RunSdkMetadata};
 

@@ -2,7 +2,7 @@ use std::fs;
 use std::io;
 
 use anyhow::{Context, anyhow};
-use platform_api::JsonObject;
+use platform_resources::JsonObject;
 
 use crate::exit::Failure;
 

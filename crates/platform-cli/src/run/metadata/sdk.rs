@@ -1,9 +1,9 @@
 use std::env;
 
 use auth_core::{Clock, SystemClock};
-use platform_api::{JsonObject, JsonValue};
 use platform_resources::models::Me;
 use platform_resources::{Initiator, Interface, ItemSdkMetadata, RunSdkMetadata};
+use platform_resources::{JsonObject, JsonValue};
 use serde_json::{Map, json};
 
 use crate::exit::Failure;

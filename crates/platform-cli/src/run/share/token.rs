@@ -2,7 +2,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use platform_api::Timestamp;
+use platform_resources::Timestamp;
 use platform_resources::models::{ShareToken, ShareTokenCreated, ShareTokenCreation, SubjectType};
 use platform_resources::{Client, Error, Viewer};
 use serde_json::json;
@@ -145,5 +145,5 @@ fn parse_moment(text: &str) -> Result<Timestamp, String> {
         Ok::<_, anyhow::Error>(local.to_zoned(TimeZone::UTC)?.timestamp())
     });
     let moment = moment.map_err(|_| "a moment looks like 2027-12-31T23:59:59Z or 2027-12-31".to_owned())?;
-    moment.to_string().parse().map_err(|error: platform_api::TimestampError| error.to_string())
+    moment.to_string().parse().map_err(|error: platform_resources::TimestampError| error.to_string())
 }
