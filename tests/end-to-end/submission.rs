@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use auth_http::Method;
+use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::command::Ended;
@@ -53,7 +54,9 @@ fn slides_are_uploaded_once_and_their_places_are_in_the_table() {
     assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");
     // What the table has forgotten is found all the same.
     shell.run(&["run", "prepare", "tissue", "slides.csv", "slides", "--overwrite"]).assert_code(0);
-    insta::assert_snapshot!(shell.transcript_of_table(&["run", "upload", "tissue", "slides.csv"]));
+    let said = shell.transcript_of_table(&["run", "upload", "tissue", "slides.csv"]);
+    // The folder of a slide in the bucket follows from its path, which is another in every test.
+    insta::assert_snapshot!(Regex::new("/[0-9a-f]{16}/").unwrap().replace_all(&said, "/[digest]/"));
     assert_eq!((shell.served("storage", "PUT", "/"), csv(&shell)), (3, table));
 }
 
