@@ -21,8 +21,10 @@ use crate::shown::shown;
 pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Result<(), Failure> {
     // There is nobody to tell that stderr is closed.
     let _ = io::stderr().write_all(failures(report).as_bytes());
-    output.one(&shape(report, folder), || text(report, folder, output))?;
-    judge(report)
+    let printed = output.one(&shape(report, folder), || text(report, folder, output));
+    // That some failed is said by the exit code, whoever listens.
+    judge(report)?;
+    printed
 }
 
 fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
