@@ -79,8 +79,9 @@ fn items_that_failed_are_named_and_the_others_are_there() {
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_fits("report", &report);
     assert_eq!(report["complete"], false);
-    let error = ended.stderr.lines().find(|line| line.starts_with('{')).unwrap();
-    assert_fits("error", &serde_json::from_str(error).unwrap());
+    // All of stderr is one object: no line for people is before it.
+    assert_fits("error", &serde_json::from_str(&ended.stderr).unwrap());
+    assert!(shell.run(&["run", "download", &run, "results"]).stderr.contains("bad: user error"));
     assert!(shell.folder().join("results/good").is_dir());
 }
 

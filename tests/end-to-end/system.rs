@@ -8,6 +8,21 @@ use serde_json::{Value, json};
 use crate::command::Ended;
 use crate::shell::{Shell, assert_fits};
 
+#[test]
+fn who_is_logged_in_and_by_which_token_is_said_as_the_schemas_say() {
+    let shell = Shell::start();
+    let identity = shell.json("identity", &["user", "whoami"]);
+    assert!(identity["organization"]["aignostics_bucket_hmac_secret_access_key"].as_str().unwrap().starts_with("***"));
+    let table = shell.run(&["user", "whoami", "--format", "table"]);
+    table.assert_code(0);
+    assert!(table.stdout.contains("org_emulator") && !table.stdout.contains("hmac"), "{}", table.stdout);
+    let token = shell.json("token", &["auth", "token"]);
+    assert_eq!(shell.run(&["auth", "token"]).stdout.trim(), token["access_token"].as_str().unwrap());
+    let findings = shell.json("findings", &["auth", "doctor"]);
+    assert!(findings.as_array().unwrap().iter().all(|finding| finding["is_well"] == true), "{findings:#}");
+    assert_eq!(shell.json("report", &["demo"])["complete"], true);
+}
+
 /// Runs a command of somebody who is not logged in.
 fn anonymous(shell: &Shell, arguments: &[&str]) -> Ended {
     Ended::of(&shell.command(arguments).env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap())

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
 use auth_http::Proxy;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use platform_resources::{Client, Service, Settings};
 use url::Url;
 
@@ -17,15 +18,8 @@ use crate::output::Output;
 #[derive(Args, Debug)]
 pub(crate) struct Access {
     /// The platform: production, staging, dev or test. Without it, the settings say which (`AIGNOSTICS_API_ROOT`).
-    #[arg(
-        long,
-        value_enum,
-        value_name = "NAME",
-        global = true,
-        hide_possible_values = true,
-        help_heading = "Platform"
-    )]
-    environment: Option<Environment>,
+    #[arg(long, value_name = "NAME", value_parser = names(), global = true, hide_possible_values = true, help_heading = "Platform")]
+    environment: Option<String>,
     /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
     #[arg(long, value_name = "FILE", global = true, help_heading = "Platform")]
     ca_cert: Vec<PathBuf>,
@@ -40,30 +34,11 @@ pub(crate) struct Access {
     trust_env_file: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Environment {
-    Production,
-    Staging,
-    Dev,
-    Test,
-}
-
-impl Environment {
-    fn api_root(self) -> &'static str {
-        match self {
-            Self::Production => "https://platform.aignostics.com",
-            Self::Staging => "https://platform-staging.aignostics.com",
-            Self::Dev => "https://platform-dev.aignostics.ai",
-            Self::Test => "https://platform-test.aignostics.ai",
-        }
-    }
-}
-
 impl Access {
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         let settings = Settings::of_this_process();
-        let root = self.environment.map(|environment| ("AIGNOSTICS_API_ROOT", environment.api_root()));
-        let settings = settings.with_variables(root);
+        let root = Settings::environments().find(|(name, _)| self.environment.as_deref() == Some(*name));
+        let settings = settings.with_variables(root.map(|(_, root)| ("AIGNOSTICS_API_ROOT", root)));
         let settings = if self.trust_env_file { settings.trusting_working_folder() } else { settings };
         settings.build().map_err(Failure::bad_input)
     }
@@ -77,6 +52,17 @@ impl Access {
         let service = proxy.into_iter().fold(service, platform_resources::ServiceBuilder::with_proxy);
         service.build().map_err(Failure::bad_input)
     }
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(Settings::environments().map(|(name, _)| name))
+}
+
+/// Whoever runs the command, as the system calls them, as part of a key.
+pub(crate) fn system_user() -> Option<String> {
+    let names = ["USER", "LOGNAME", "USERNAME"];
+    let user = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    Some(user?.replace(['/', '\\'], "_"))
 }
 
 /// The hosts that no proxy is for.
@@ -132,10 +118,16 @@ impl Shell {
 
     /// Does `work`, which a first signal does not interrupt: its end is worth the wait.
     pub(crate) async fn undisturbed<T>(&self, work: impl Future<Output = T>) -> T {
+        // Also if it is given up.
+        struct Delicate<'a>(&'a Cell<bool>);
+        impl Drop for Delicate<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
         self.delicate.set(true);
-        let outcome = work.await;
-        self.delicate.set(false);
-        outcome
+        let _delicate = Delicate(&self.delicate);
+        work.await
     }
 
     /// Whether an interruption now would leave something half done.

@@ -5,8 +5,8 @@ mod schemata;
 mod version;
 
 use clap::{Args, Subcommand};
-use platform_resources::Client;
 use platform_resources::models::{Application, ApplicationId, ApplicationSummary, VersionNumber, VersionSummary};
+use platform_resources::{Client, Error};
 
 use crate::access::Shell;
 use crate::exit::Failure;
@@ -55,19 +55,19 @@ pub(crate) struct Release {
 impl Release {
     /// The version that is meant.
     async fn version(&self, client: &Client) -> Result<VersionNumber, Failure> {
-        meant(client, &self.application, self.application_version.as_ref()).await
+        Ok(meant(client, &self.application, self.application_version.as_ref()).await?)
     }
 }
 
 /// The version that is named, or the highest.
-async fn meant(
+pub(crate) async fn meant(
     client: &Client,
     application: &ApplicationId,
     named: Option<&VersionNumber>,
-) -> Result<VersionNumber, Failure> {
+) -> Result<VersionNumber, Error> {
     match named {
         Some(version) => Ok(version.clone()),
-        None => Ok(client.applications().latest_version(application).await?),
+        None => client.applications().latest_version(application).await,
     }
 }
 

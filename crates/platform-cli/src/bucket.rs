@@ -62,7 +62,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
 impl What {
     /// The objects that are meant, each once, in the order of their keys.
     async fn objects(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
-        let root = bucket_root(bucket);
+        let root = bucket.root();
         let mut found = Vec::new();
         for text in &self.what {
             let text = text.strip_prefix(&root).unwrap_or(text);
@@ -82,19 +82,12 @@ impl What {
     }
 }
 
-/// What the addresses of its objects begin with.
-fn bucket_root(bucket: &Bucket) -> String {
-    // Any key will do.
-    let address = bucket.address("key").map(|address| address.to_string()).unwrap_or_default();
-    address.strip_suffix("key").unwrap_or_default().to_owned()
-}
-
 /// An object, as it is listed.
 fn shape(bucket: &Bucket, entry: &ObjectEntry) -> Value {
     let modified = entry.modified_at.and_then(|at| jiff::Timestamp::try_from(at).ok());
     json!({
         "key": entry.key,
-        "address": format!("{}{}", bucket_root(bucket), entry.key),
+        "address": format!("{}{}", bucket.root(), entry.key),
         "bytes": entry.bytes,
         "modified_at": modified.map(|at| at.to_string()),
     })

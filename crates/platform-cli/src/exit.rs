@@ -49,8 +49,8 @@ impl Kind {
         let refused = error.api().and_then(ApiError::status);
         match error {
             _ if error.is_login_required() => Self::LoginRequired,
-            _ if nobody_answered => Self::Unreachable,
             _ if error.is_submission_uncertain() => Self::Uncertain,
+            _ if nobody_answered => Self::Unreachable,
             _ if error.is_unfinished() => Self::TimeOut,
             _ if error.is_conflict() => Self::Conflict,
             _ if error.is_not_found() || api(ApiError::is_gone) => Self::NotFound,

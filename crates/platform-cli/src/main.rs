@@ -128,10 +128,10 @@ fn wants_json() -> bool {
 }
 
 fn log(output: &Output) {
-    let filter = EnvFilter::new(if output.verbose {
-        VERBOSE
-    } else {
-        "auth_core=warn,auth_oauth=warn,platform_emulator=warn,platform_resources=warn"
+    let filter = EnvFilter::new(match output.verbose {
+        true => VERBOSE,
+        false if output.is_silent() => "off",
+        false => "auth_core=warn,auth_oauth=warn,platform_emulator=warn,platform_resources=warn",
     });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Whoever closed stderr does not want to hear of that either.

@@ -77,14 +77,19 @@ impl Output {
         !self.no_color && io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
 
-    /// Whether bars may be drawn: on a terminal, and where nothing else writes on it.
-    pub(crate) fn has_bars(&self) -> bool {
-        !self.quiet && !self.verbose && self.format() == Format::Table && io::stderr().is_terminal()
+    /// Whether nothing but errors is said on stderr, where in JSON forms there is one object or nothing.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.quiet || self.format() != Format::Table
     }
 
-    /// Says on stderr how it goes: stdout is for data.
+    /// Whether bars may be drawn: on a terminal, and where nothing else writes on it.
+    pub(crate) fn has_bars(&self) -> bool {
+        !self.is_silent() && !self.verbose && io::stderr().is_terminal()
+    }
+
+    /// Says on stderr how it goes, for people: stdout is for data, and programs find all in that.
     pub(crate) fn note(&self, text: impl Display) {
-        if !self.quiet {
+        if !self.is_silent() {
             // There is nobody to tell that stderr is closed.
             let _ = writeln!(io::stderr(), "{}", shown(text));
         }
@@ -162,7 +167,7 @@ impl Output {
     }
 
     /// A table that fits the terminal, with these heads.
-    #[expect(clippy::unused_self, reason = "how it looks may come to depend on what the user wants")]
+    #[expect(clippy::unused_self, reason = "it is one of the ways to print")]
     pub(crate) fn table<'a>(&self, heads: impl IntoIterator<Item = &'a str>) -> Table {
         let mut table = Table::new();
         let heads: Vec<_> = heads.into_iter().collect();

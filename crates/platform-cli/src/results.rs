@@ -1,7 +1,6 @@
 //! What became of a run that was downloaded.
 
 use std::error::Error;
-use std::io::{self, Write};
 use std::iter;
 use std::path::Path;
 
@@ -19,8 +18,9 @@ use crate::shown::shown;
 /// Prints what became of each item and where the results are on stdout, and on stderr what failed; then says whether all
 /// is well, as far as items have ended.
 pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Result<(), Failure> {
-    // There is nobody to tell that stderr is closed.
-    let _ = io::stderr().write_all(failures(report).as_bytes());
+    for line in failures(report) {
+        output.complain(line);
+    }
     let printed = output.one(&shape(report, folder), || text(report, folder, output));
     // That some failed is said by the exit code, whoever listens.
     judge(report)?;
@@ -49,17 +49,10 @@ fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
 fn shape(report: &RunReport, folder: &Path) -> Value {
     let items = report.items.iter().map(|item| {
         let artifacts = item.artifacts.iter().map(|artifact| {
-            let outcome = artifact.outcome.as_ref();
-            json!({
-                "name": artifact.name,
-                "file": artifact.file,
-                "bytes": outcome.ok().map(|outcome| outcome.bytes),
-                "crc32c": outcome.ok().map(|outcome| outcome.crc32c),
-                "sha256": outcome.ok().map(|outcome| outcome.sha256),
-                "verification": outcome.ok().map(|outcome| outcome.verification),
-                "was_there": outcome.ok().map(|outcome| outcome.was_there),
-                "error": outcome.err().map(|error| chain(&**error)),
-            })
+            let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| chain(&**error)));
+            shape["name"] = json!(artifact.name);
+            shape["file"] = json!(artifact.file);
+            shape
         });
         json!({
             "external_id": item.external_id,
@@ -105,24 +98,23 @@ fn succeeded(report: &RunReport) -> bool {
 }
 
 /// A line for everything that failed or was not verified, with its reasons.
-fn failures(report: &RunReport) -> String {
+fn failures(report: &RunReport) -> Vec<String> {
     let mut lines = Vec::new();
     for item in &report.items {
-        let name = shown(&item.external_id);
-        lines
-            .extend(item.message.iter().map(|message| format!("{name}: {}: {}", shown(&item.outcome), shown(message))));
+        let name = &item.external_id;
+        lines.extend(item.message.iter().map(|message| format!("{name}: {}: {message}", item.outcome)));
         for artifact in &item.artifacts {
             match &artifact.outcome {
-                Err(error) => lines.push(format!("{name}, {}: {}", shown(&artifact.name), shown(chain(&**error)))),
+                Err(error) => lines.push(format!("{name}, {}: {}", artifact.name, chain(&**error))),
                 Ok(outcome) if outcome.verification == Verification::Unverified => {
-                    lines.push(format!("{name}, {}: nobody states its checksum: unverified", shown(&artifact.name)));
+                    lines.push(format!("{name}, {}: nobody states its checksum: unverified", artifact.name));
                 }
                 Ok(_) => {}
             }
         }
     }
-    lines.extend(report.manifest.as_ref().err().map(|error| shown(chain(error))));
-    lines.into_iter().map(|line| line + "\n").collect()
+    lines.extend(report.manifest.as_ref().err().map(|error| chain(error)));
+    lines
 }
 
 /// An error with its causes, in one line.

@@ -1,5 +1,6 @@
 //! `aignostics run`: runs, and what comes of them.
 
+mod author;
 mod bringing;
 mod cancel;
 mod cancel_by_filter;

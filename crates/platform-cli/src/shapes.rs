@@ -4,7 +4,7 @@
 //! object are left out.
 
 use platform_resources::models::{Item, Run};
-use platform_resources::{By, ItemOutcome, RunOutcome};
+use platform_resources::{By, ItemOutcome, Outcome, RunOutcome};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -37,6 +37,22 @@ pub(crate) fn item(item: &Item) -> Result<Value, Failure> {
     }
     shape["outcome"] = json!(item_outcome(&ItemOutcome::of(item)));
     Ok(shape)
+}
+
+/// A file that was downloaded, or why it was not.
+pub(crate) fn file(outcome: Result<&Outcome, String>) -> Value {
+    let (known, error) = match outcome {
+        Ok(outcome) => (Some(outcome), None),
+        Err(error) => (None, Some(error)),
+    };
+    json!({
+        "bytes": known.map(|outcome| outcome.bytes),
+        "crc32c": known.map(|outcome| outcome.crc32c),
+        "sha256": known.map(|outcome| outcome.sha256),
+        "verification": known.map(|outcome| outcome.verification),
+        "was_there": known.map(|outcome| outcome.was_there),
+        "error": error,
+    })
 }
 
 /// How a run ended, for programs.

@@ -77,6 +77,11 @@ impl Bucket {
         &self.name
     }
 
+    /// What the addresses of its objects begin with: `gs://bucket/`.
+    pub fn root(&self) -> String {
+        self.shown("")
+    }
+
     /// What signs its URLs.
     pub fn signer(&self) -> &UrlSigner {
         &self.signer

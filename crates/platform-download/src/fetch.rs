@@ -1,9 +1,11 @@
 //! One file, over the network: requests for its parts, sent again when they fail, and what comes written down.
 
+mod request;
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use auth_http::{Request, Response};
+use auth_http::Response;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,7 +17,7 @@ use crate::download::{Downloader, blocking};
 use crate::part::{Object, Part};
 use crate::plan::{Piece, combined, first_missing, missing};
 use crate::retry::{Attempts, Stall, Stalled};
-use crate::source::{Link, Resolved};
+use crate::source::Link;
 use crate::target::Target;
 use crate::writer::Writer;
 use crate::{Crc32c, DownloadError, Expected, Progress};
@@ -302,58 +304,6 @@ impl Job<'_> {
             (self.observer)(Progress::Lost(lost));
         }
         Ok(())
-    }
-
-    /// Sends a request until there is an answer that has what was asked for.
-    async fn request(
-        &self,
-        range: Option<Range<u64>>,
-        etag: Option<&str>,
-        attempts: &mut Attempts,
-    ) -> Result<Open, Fail> {
-        let file = self.target.path();
-        let mut refused: Option<(Resolved, u16)> = None;
-        loop {
-            let resolved = self.link.get(refused.as_ref().map(|(resolved, _)| resolved)).await;
-            let resolved = resolved.map_err(|error| DownloadError::resolve(&file, error))?;
-            let mut request = Request::get(resolved.url.expose().clone()).with_header("accept-encoding", "identity");
-            if let Some(range) = &range {
-                request = request.with_header("range", format!("bytes={}-{}", range.start, range.end - 1));
-                // Whatever it does with that, every answer is compared too.
-                if let Some(etag) = etag.filter(|etag| !etag.starts_with("W/")) {
-                    request = request.with_header("if-range", etag);
-                }
-            }
-            let response = match self.downloader.http.send(request).await {
-                Ok(response) => response,
-                Err(error) if error.is_broken() && !error.is_untrusted() => {
-                    self.again(attempts, DownloadError::http(&file, error), None).await?;
-                    // A URL may end while it is waited for; only one that is refused as soon as it is made is not renewed.
-                    refused = None;
-                    continue;
-                }
-                Err(error) => return Err(DownloadError::http(&file, error).into()),
-            };
-            let answer = Answer::of(&response, range.as_ref().map(|range| range.start));
-            tracing::trace!(?answer, "the storage answered");
-            match answer {
-                Answer::Refused(status) => match refused.replace((resolved, status)) {
-                    None => tracing::debug!(status, "the storage refuses the URL: a new one is asked for"),
-                    Some(_) => return Err(DownloadError::refused(&file, status).into()),
-                },
-                Answer::Unavailable { status, after } => {
-                    drop(response);
-                    self.again(attempts, DownloadError::answered(&file, status), after).await?;
-                    refused = None;
-                }
-                Answer::Malformed(what) => {
-                    drop(response);
-                    self.again(attempts, DownloadError::malformed(&file, what), None).await?;
-                }
-                Answer::Failed(status) => return Err(DownloadError::answered(&file, status).into()),
-                answer => return Ok(Open { answer, response }),
-            }
-        }
     }
 
     /// Writes the body of an answer down, which is to reach as far as `end`. What has come when it breaks off is kept.

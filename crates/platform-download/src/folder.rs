@@ -27,6 +27,9 @@ pub struct ResultFolder {
     _lock: File,
 }
 
+/// What the name of the file begins and ends with that keeps others out; between them is the share of the work.
+const LOCK: (&str, &str) = (".aignostics", ".lock");
+
 impl ResultFolder {
     /// Opens a folder, which is created if need be. What its manifest says stays.
     ///
@@ -55,7 +58,7 @@ impl ResultFolder {
         let failed = |error| FolderError::io(&path, error);
         fs::create_dir_all(&path).map_err(failed)?;
         // Never deleted, so that all lock the same.
-        let lock_path = path.join(format!(".aignostics{}.lock", shard.infix()));
+        let lock_path = path.join(format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1));
         let unlocked = |error| FolderError::io(&lock_path, error);
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(unlocked)?;
         match lock.try_lock() {
@@ -72,6 +75,13 @@ impl ResultFolder {
             opened.map_err(|error| FolderError::io(&manifest_path, error))?;
         }
         Ok(Self { path, shard, manifest_path, entries, manifest: None, whole, _lock: lock })
+    }
+
+    /// Whether a folder is one for results, or was: for whoever must not take results for something else.
+    pub fn is_at(path: &Path) -> bool {
+        let is_lock = |name: &str| name.starts_with(LOCK.0) && name.ends_with(LOCK.1);
+        let mut entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.any(|entry| entry.file_name().to_str().is_some_and(is_lock))
     }
 
     /// Where the folder is.

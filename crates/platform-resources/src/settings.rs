@@ -191,6 +191,11 @@ impl Settings {
         Self::builder().with_variables(variables).build()
     }
 
+    /// The platforms that there are: the name of each, and the root of its API.
+    pub fn environments() -> impl Iterator<Item = (&'static str, &'static str)> {
+        ENVIRONMENTS.iter().map(|environment| (environment.name, environment.api_root))
+    }
+
     /// Settings that nothing outside decides about.
     pub fn builder() -> SettingsBuilder {
         SettingsBuilder::default()

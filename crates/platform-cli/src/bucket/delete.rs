@@ -3,7 +3,7 @@ use clap::Args;
 use platform_resources::{Bucket, Deleted, Deletion, ObjectEntry};
 use serde_json::{Value, json};
 
-use super::{Keys, What, amount, bucket_root};
+use super::{Keys, What, amount};
 use crate::access::Shell;
 use crate::confirm::Consent;
 use crate::exit::Failure;
@@ -58,7 +58,7 @@ async fn delete(what: &What, sure: Sure, bucket: &Bucket, shell: &Shell) -> Resu
         objects.into_iter().map(|entry| report(entry, None)).collect()
     } else {
         if !objects.is_empty() {
-            sure.consent.ask(&format!("delete {} from {}?", amount(&objects), bucket_root(bucket))).await?;
+            sure.consent.ask(&format!("delete {} from {}?", amount(&objects), bucket.root())).await?;
         }
         let keys: Vec<_> = objects.iter().map(|entry| entry.key.clone()).collect();
         let deletions = shell.within(async { Ok(bucket.delete(keys).await) }).await?;

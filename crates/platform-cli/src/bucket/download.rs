@@ -15,6 +15,7 @@ use crate::bars::Screen;
 use crate::exit::Failure;
 use crate::output;
 use crate::results::chain;
+use crate::shapes;
 use crate::shown::shown;
 
 /// So many objects are fetched at a time.
@@ -69,7 +70,7 @@ fn missing(what: &What, objects: &[ObjectEntry], bucket: &Bucket) -> Result<(), 
     if !what.keys.what_is_key {
         return Ok(());
     }
-    let root = super::bucket_root(bucket);
+    let root = bucket.root();
     let keys = what.what.iter().map(|text| text.strip_prefix(&root).unwrap_or(text));
     match keys.into_iter().find(|key| objects.iter().all(|entry| entry.key != *key)) {
         Some(key) => Err(Failure::not_found(anyhow!("there is no object {root}{key}"))),
@@ -140,15 +141,8 @@ fn text(fetched: &[Fetched], shell: &Shell) -> String {
 }
 
 fn shape(object: &Fetched) -> Value {
-    let outcome = object.result.as_ref();
-    json!({
-        "key": object.key,
-        "file": object.file,
-        "bytes": outcome.ok().map(|outcome| outcome.bytes),
-        "crc32c": outcome.ok().map(|outcome| outcome.crc32c),
-        "sha256": outcome.ok().map(|outcome| outcome.sha256),
-        "verification": outcome.ok().map(|outcome| outcome.verification),
-        "was_there": outcome.ok().map(|outcome| outcome.was_there),
-        "error": outcome.err().map(|error| chain(error)),
-    })
+    let mut shape = shapes::file(object.result.as_ref().map_err(|error| chain(error)));
+    shape["key"] = json!(object.key);
+    shape["file"] = json!(object.file);
+    shape
 }

@@ -1,6 +1,5 @@
 mod files;
 
-use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,8 +10,7 @@ use jiff::Timestamp;
 use platform_resources::{Bucket, Upload, Uploader};
 use serde_json::{Value, json};
 
-use super::bucket_root;
-use crate::access::Shell;
+use crate::access::{Shell, system_user};
 use crate::bars::Screen;
 use crate::exit::Failure;
 use crate::output;
@@ -46,11 +44,10 @@ fn prefix(text: &str) -> anyhow::Result<String> {
     let now = Timestamp::try_from(SystemClock.now())?;
     let mut prefix = text.replace("{timestamp}", &now.strftime("%Y%m%d_%H%M%S").to_string());
     if prefix.contains("{username}") {
-        let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| env::var(name).ok());
-        let user = user.filter(|user| !user.is_empty());
+        let user = system_user();
         let user =
             user.ok_or_else(|| anyhow!("nothing says who you are: USER is not set; say --destination-prefix"))?;
-        prefix = prefix.replace("{username}", &user.replace(['\\', '/'], "_"));
+        prefix = prefix.replace("{username}", &user);
     }
     let prefix = prefix.trim_matches('/');
     let is_plain = prefix.is_empty() || prefix.split('/').all(|part| !matches!(part, "" | "." | ".."));
@@ -92,7 +89,7 @@ fn shape(upload: &Upload, bucket: &Bucket) -> Value {
     json!({
         "path": file.path().display().to_string(),
         "key": file.key(),
-        "address": format!("{}{}", bucket_root(bucket), file.key()),
+        "address": format!("{}{}", bucket.root(), file.key()),
         "bytes": uploaded.map(|uploaded| uploaded.bytes),
         "crc32c": uploaded.map(|uploaded| uploaded.crc32c),
         "was_there": uploaded.map(|uploaded| uploaded.was_there),

@@ -122,7 +122,7 @@ fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
 /// What stands for the table in the journal: whose, of what, and where.
 async fn table_key(client: &Client, arguments: &Arguments) -> Result<String, Failure> {
     let user = client.me().await?.user.id;
-    let version = arguments.version.application_version.as_deref().unwrap_or("latest");
+    let version = arguments.version.application_version.as_ref().map_or("latest", |version| version.as_str());
     let folder = files::folder_of(&arguments.csv).canonicalize()?;
     let csv = folder.join(arguments.csv.file_name().unwrap_or_default());
     let csv = csv.to_string_lossy();

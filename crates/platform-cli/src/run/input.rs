@@ -2,10 +2,11 @@
 
 use anyhow::anyhow;
 use clap::Args;
-use platform_resources::models::{ApplicationId, ApplicationVersion, InputArtifactSpec};
+use platform_resources::models::{ApplicationId, ApplicationVersion, InputArtifactSpec, VersionNumber};
 use platform_resources::{Client, Health};
 
 use crate::access::Shell;
+use crate::application::meant;
 use crate::exit::Failure;
 
 /// Which version of an application.
@@ -13,7 +14,7 @@ use crate::exit::Failure;
 pub(super) struct Version {
     /// The version of the application; without it, the latest.
     #[arg(long, value_name = "VERSION")]
-    pub(super) application_version: Option<String>,
+    pub(super) application_version: Option<VersionNumber>,
 }
 
 /// Whether the platform is asked how it is.
@@ -55,20 +56,12 @@ pub(super) struct Application {
 
 impl Application {
     pub(super) async fn find(client: &Client, id: &str, version: &Version) -> Result<Self, Failure> {
-        let (applications, id) = (client.applications(), ApplicationId::from(id));
-        let number = match &version.application_version {
-            Some(number) => number.as_str().into(),
-            None => match applications.latest_version(&id).await {
-                Ok(number) => number,
-                Err(error) => {
-                    // That there is no such application says more than that it has no version.
-                    applications.get(&id).await.map_err(|error| unknown(error, &id))?;
-                    return Err(error.into());
-                }
-            },
+        let id = ApplicationId::from(id);
+        let found = async {
+            let number = meant(client, &id, version.application_version.as_ref()).await?;
+            client.applications().version(&id, &number).await
         };
-        let version = applications.version(&id, &number).await;
-        Ok(Self { version: version.map_err(|error| unknown(error, &id))?, id })
+        Ok(Self { version: found.await.map_err(|error| unknown(error, &id))?, id })
     }
 
     pub(super) fn number(&self) -> &str {

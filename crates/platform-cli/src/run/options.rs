@@ -1,12 +1,13 @@
 //! How a run is to be done, and what is said of it.
 
 use auth_core::{Clock, SystemClock};
-use clap::builder::PossibleValuesParser;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use platform_resources::Timestamp;
 use platform_resources::models::{Me, RunSubmission, Scheduling};
-use platform_resources::{Interface, Provisioning, RunSdkMetadata};
+use platform_resources::{Provisioning, RunSdkMetadata};
 
+use super::author::author;
 use crate::exit::Failure;
 
 #[derive(Args, Clone)]
@@ -33,15 +34,8 @@ pub(super) struct Options {
     #[arg(long, value_name = "TYPE", default_value = "A100", value_parser = PossibleValuesParser::new(["L4", "A100"]), ignore_case = true, hide_possible_values = true)]
     gpu_type: String,
     /// How they are paid for: `SPOT`, `ON_DEMAND` or `FLEX_START`.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "MODE",
-        default_value = "SPOT",
-        ignore_case = true,
-        hide_possible_values = true
-    )]
-    gpu_provisioning_mode: GpuMode,
+    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = modes(&["SPOT", "ON_DEMAND", "FLEX_START"]))]
+    gpu_provisioning_mode: Provisioning,
     /// So many of them for a slide at most, 1 to 8.
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
     max_gpus_per_slide: u32,
@@ -49,33 +43,20 @@ pub(super) struct Options {
     #[arg(long, value_name = "MINUTES", default_value_t = 720, value_parser = clap::value_parser!(u32).range(1..=3600))]
     flex_start_max_run_duration_minutes: u32,
     /// How the other processors are paid for: `SPOT` or `ON_DEMAND`.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "MODE",
-        default_value = "SPOT",
-        ignore_case = true,
-        hide_possible_values = true
-    )]
-    cpu_provisioning_mode: CpuMode,
+    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = modes(&["SPOT", "ON_DEMAND"]))]
+    cpu_provisioning_mode: Provisioning,
     /// How long nodes are waited for, in minutes, 1 to 3600.
     #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     node_acquisition_timeout_minutes: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "SCREAMING_SNAKE_CASE")]
-enum GpuMode {
-    Spot,
-    OnDemand,
-    FlexStart,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "SCREAMING_SNAKE_CASE")]
-enum CpuMode {
-    Spot,
-    OnDemand,
+/// One of these ways to pay for processors.
+fn modes(names: &'static [&'static str]) -> impl TypedValueParser<Value = Provisioning> {
+    PossibleValuesParser::new(names).map(|name| match name.to_ascii_uppercase().as_str() {
+        "ON_DEMAND" => Provisioning::OnDemand,
+        "FLEX_START" => Provisioning::FlexStart,
+        _ => Provisioning::Spot,
+    })
 }
 
 impl Options {
@@ -91,26 +72,12 @@ impl Options {
             scheduling.due_date = self.due_date.or(scheduling.due_date);
             scheduling.deadline = self.deadline.or(scheduling.deadline);
         }
-        let gpu = match self.gpu_provisioning_mode {
-            GpuMode::Spot => Provisioning::Spot,
-            GpuMode::OnDemand => Provisioning::OnDemand,
-            GpuMode::FlexStart => Provisioning::FlexStart,
-        };
-        let cpu = match self.cpu_provisioning_mode {
-            CpuMode::Spot => Provisioning::Spot,
-            CpuMode::OnDemand => Provisioning::OnDemand,
-        };
+        let gpu = self.gpu_provisioning_mode;
         let minutes = (gpu == Provisioning::FlexStart).then_some(self.flex_start_max_run_duration_minutes);
-        // A variable that is no UTF-8 is none of those that are looked for.
-        let variables =
-            std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
-        let sdk = RunSdkMetadata::new(concat!("aignostics/", env!("CARGO_PKG_VERSION")))
-            .with_interface(Interface::Cli)
-            .with_user(me)
-            .with_ci(variables)
+        let sdk = author(me)
             .with_portal(self.onboard_to_aignostics_portal)
             .with_gpu(&self.gpu_type.to_ascii_uppercase(), gpu, self.max_gpus_per_slide, minutes)
-            .with_cpu(cpu)
+            .with_cpu(self.cpu_provisioning_mode)
             .with_node_timeout(self.node_acquisition_timeout_minutes);
         let sdk = submission.scheduling.iter().fold(sdk, RunSdkMetadata::with_scheduling);
         let sdk = self.note.iter().fold(sdk, RunSdkMetadata::with_note);

@@ -1,7 +1,6 @@
 //! Where slides lie in the bucket of the organisation.
 
 use std::collections::HashMap;
-use std::env;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -11,6 +10,7 @@ use platform_resources::{Bucket, Client};
 use super::input::Application;
 use super::intent::digest;
 use super::table::{CHECKSUM, Row, URL};
+use crate::access::system_user;
 use crate::exit::Failure;
 
 /// Where slides go.
@@ -25,7 +25,6 @@ pub(super) struct Where {
 /// Where the slides of an application lie.
 pub(super) struct Places {
     pub(super) bucket: Bucket,
-    protocol: String,
     prefix: Option<String>,
     user: String,
     application: String,
@@ -47,12 +46,9 @@ impl Where {
         if let Some(prefix) = &self.upload_prefix {
             bucket.address(prefix).context("--upload-prefix cannot be used").map_err(Failure::bad_input)?;
         }
-        let names = ["USER", "LOGNAME", "USERNAME"];
-        let user = names.into_iter().find_map(|name| env::var(name).ok().filter(|user| !user.is_empty()));
-        let user = user.unwrap_or_else(|| "user".to_owned()).replace(['/', '\\'], "_");
+        let user = system_user().unwrap_or_else(|| "user".to_owned());
         Ok(Places {
             bucket,
-            protocol: client.settings().bucket.protocol.clone(),
             prefix: self.upload_prefix.clone(),
             user: escaped(&user),
             application: format!("{}/{}", to.id, to.number()),
@@ -64,10 +60,7 @@ impl Where {
 impl Places {
     /// The key of an object, if the URL leads into the organisation's bucket.
     pub(super) fn key<'a>(&self, url: &'a str) -> Option<&'a str> {
-        let (protocol, rest) = url.split_once("://")?;
-        let (bucket, key) = rest.split_once('/')?;
-        let is_own = (protocol == self.protocol || protocol == "gs") && bucket == self.bucket.name();
-        is_own.then_some(key)
+        url.strip_prefix(&self.bucket.root()).or_else(|| url.strip_prefix(&format!("gs://{}/", self.bucket.name())))
     }
 
     /// The address of an object, as it stands in the table.

@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context, anyhow};
 use futures_util::{StreamExt, stream};
-use platform_download::Crc32c;
+use platform_download::{Crc32c, ResultFolder};
 use slide_metadata::SlideMetadata;
 use tokio::sync::oneshot;
 
@@ -50,8 +50,8 @@ impl Found {
 
     fn collect(&mut self, folder: &Path) -> Result<(), Failure> {
         let unreadable = || format!("{} cannot be read", folder.display());
-        // The folder for the results of runs holds this file, and one folder for each run.
-        let has_results = folder.join(".aignostics.lock").exists();
+        // Beside other files, it holds a folder for each run.
+        let has_results = ResultFolder::is_at(folder);
         for entry in fs::read_dir(folder).with_context(unreadable).map_err(Failure::bad_input)? {
             let entry = entry.with_context(unreadable)?;
             let (name, path) = (entry.file_name(), entry.path());

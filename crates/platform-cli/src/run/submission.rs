@@ -6,11 +6,9 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use auth_core::Secret;
-use auth_core::{Clock, SystemClock};
-use platform_resources::JsonObject;
+use auth_core::{Clock, Secret, SystemClock};
 use platform_resources::models::{InputArtifactSpec, InputArtifactSubmission, ItemSubmission, RunSubmission};
-use platform_resources::{Client, ItemSdkMetadata};
+use platform_resources::{Client, ItemSdkMetadata, JsonObject};
 use serde_json::{Value, json};
 
 use super::input::Application;

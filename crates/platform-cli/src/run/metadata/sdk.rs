@@ -1,32 +1,19 @@
-use std::env;
-
 use auth_core::{Clock, SystemClock};
 use platform_resources::models::Me;
-use platform_resources::{Initiator, Interface, ItemSdkMetadata, RunSdkMetadata};
-use platform_resources::{JsonObject, JsonValue};
+use platform_resources::{ItemSdkMetadata, JsonObject, JsonValue};
 use serde_json::{Map, json};
 
 use crate::exit::Failure;
+use crate::run::author::author;
 
 /// The key in the metadata.
 const KEY: &str = "sdk";
-/// By what metadata are changed.
-const USER_AGENT: &str = concat!("aignostics-cli/", env!("CARGO_PKG_VERSION"));
 
 /// Says in the metadata of a run who changes them, by what and when. The moments that they do not name are those of
 /// `before`.
 pub(super) fn renew_run(metadata: &mut JsonObject, before: Option<&JsonObject>, me: &Me) -> Result<(), Failure> {
     keep(metadata, before, &["created_at", "submission"]);
-    let initiator = match env::var_os("AIGNOSTICS_BRIDGE_VERSION") {
-        Some(_) => Initiator::Bridge,
-        None if env::var_os("PYTEST_CURRENT_TEST").is_some() => Initiator::Test,
-        None => Initiator::User,
-    };
-    let sdk = RunSdkMetadata::new(USER_AGENT).with_interface(Interface::Cli).with_initiator(initiator);
-    let variables =
-        env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let sdk = sdk.with_user(me).with_ci(variables);
-    sdk.renew(metadata, SystemClock.now()).map_err(Failure::bad_input)
+    author(me).renew(metadata, SystemClock.now()).map_err(Failure::bad_input)
 }
 
 /// The same for the metadata of an item.
