@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
-    let progress = Progress::new(output.has_bars());
+    let progress = Progress::new(output);
     let results = open_results(&arguments.output).await?;
 
     let emulator = Emulator::start().await.context("the emulator could not be started")?;
