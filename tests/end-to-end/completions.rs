@@ -7,13 +7,15 @@ use std::process::Command;
 use crate::command::{BINARY, Ended};
 use crate::needs;
 
-/// A terminal in which a key tells what stands on the line.
+/// A terminal in which a key tells what stands on the line. Nothing is typed before the line editor says that it reads:
+/// until then the terminal itself takes the last key for an order to forget the line.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 aignostics completions zsh > _aignostics
 zpty inner zsh -f -i
 zpty -w inner 'fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D'
-zpty -w inner 'tell() { print -r -- "line<$BUFFER>line" }; zle -N tell; bindkey "^T" tell; print ready""now'
+zpty -w inner 'tell() { print -r -- "line<$BUFFER>line" }; zle -N tell; bindkey "^T" tell'
+zpty -w inner 'zle-line-init() { print ready""now }; zle -N zle-line-init'
 zpty -r inner answer '*readynow*'
 for line in "aignostics run dow" "aignostics application dump-schemata --dest"; do
     zpty -w -n inner "$line"$'\t\x14\x15'

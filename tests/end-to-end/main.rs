@@ -14,6 +14,7 @@ mod disk;
 mod durability;
 mod emulator;
 mod execute;
+mod failures;
 mod guides;
 mod interrupt;
 mod login;

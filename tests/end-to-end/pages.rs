@@ -13,7 +13,7 @@ fn run(arguments: &[&str]) -> Ended {
 }
 
 /// Every command, by the words that call it, and what its `--help` says.
-fn tree() -> Vec<(Vec<String>, String)> {
+pub(crate) fn tree() -> Vec<(Vec<String>, String)> {
     let (mut found, mut left) = (Vec::new(), vec![Vec::<String>::new()]);
     while let Some(words) = left.pop() {
         let mut arguments: Vec<_> = words.iter().map(String::as_str).collect();

@@ -82,7 +82,10 @@ impl Kind {
                 ("uncertain", 1, Some("look with `aignostics run list` before it is submitted again: it may be billed"))
             }
             Self::BadInput => ("bad_input", 2, None),
-            Self::NotFound => ("not_found", 2, None),
+            Self::NotFound => {
+                let remedy = "`aignostics run list`, `application list` and `bucket find` say what there is";
+                ("not_found", 2, Some(remedy))
+            }
             Self::Unhealthy => ("unhealthy", 2, None),
             Self::Conflict => ("conflict", 3, Some("read it again, and change what is there now")),
             Self::LoginRequired => ("login_required", 4, Some("log in with `aignostics user login`")),

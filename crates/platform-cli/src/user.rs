@@ -3,6 +3,7 @@
 mod asking;
 mod masked;
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -27,7 +28,7 @@ pub(crate) enum Action {
     },
     /// Ends the login, here and at the identity provider.
     Logout,
-    /// Says who is logged in, as JSON; logs in if need be.
+    /// Says who is logged in, as JSON; logs in if need be, where there is a terminal.
     Whoami {
         /// Shows credentials as `***MASKED(length)***`.
         #[arg(long, overrides_with = "no_mask_secrets")]
@@ -57,6 +58,10 @@ pub(crate) struct How {
 }
 
 impl How {
+    fn is_said(&self) -> bool {
+        self.device || self.no_browser
+    }
+
     fn ways(&self, service: &Service) -> LoginWays {
         let has_device = service.settings().client_id_device.is_some();
         let device = |ways: LoginWays| ways.with_device(Arc::new(DevicePrompt));
@@ -100,7 +105,10 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
             }
         },
         Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
-            log_in(service, how.ways(service), relogin).await?;
+            // Nobody sees what a script is asked.
+            let asks = relogin || how.is_said() || io::stderr().is_terminal();
+            let ways = if asks { how.ways(service) } else { LoginWays::none() };
+            log_in(service, ways, relogin).await?;
             let identity = described(&service.who().await?);
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
             shell.output.or_json().one(&identity, || text(&shell.output, &identity))

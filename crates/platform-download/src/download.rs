@@ -131,6 +131,11 @@ impl Downloader {
         }
     }
 
+    /// What it fetches with.
+    pub fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
     /// How many requests can go on at a time.
     pub fn workers(&self) -> usize {
         self.options.workers

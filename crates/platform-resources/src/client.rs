@@ -36,6 +36,7 @@ pub struct ClientBuilder {
     tokens: Option<TokenSource>,
     roots: Vec<PathBuf>,
     proxy: Option<Proxy>,
+    http: Option<HttpClient>,
     clock: Arc<dyn Clock>,
 }
 
@@ -88,6 +89,7 @@ impl Client {
             tokens: None,
             roots: Vec::new(),
             proxy: None,
+            http: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -171,6 +173,13 @@ impl Client {
     }
 }
 
+/// How everything that belongs to a platform is spoken to.
+pub(crate) fn prepare(settings: &Settings, roots: &[PathBuf], proxy: Option<&Proxy>) -> HttpClientBuilder {
+    let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
+    let http = proxy.cloned().into_iter().fold(http, HttpClientBuilder::with_proxy);
+    if settings.is_plain_loopback() { http.with_plain_loopback() } else { http }
+}
+
 impl ClientBuilder {
     /// Tokens come from here: a closure ([`async_provider_fn`](auth_core::async_provider_fn)), a grant, a provider of your
     /// own. They are kept in memory unless something is said.
@@ -219,6 +228,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Over connections that are there already, to the same platform and set up in the same way.
+    #[cfg(feature = "login")]
+    pub(crate) fn with_http(mut self, http: HttpClient) -> Self {
+        self.http = Some(http);
+        self
+    }
+
     /// The clock that decides how long answers and tokens are kept, and whether dates lie in the future.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -232,21 +248,14 @@ impl ClientBuilder {
     /// There is no source of tokens, or the system has no root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
         let tokens = self.tokens()?;
-        let Self { settings, roots, proxy, clock, .. } = self;
-        let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
-        let mut http = proxy.into_iter().fold(http, HttpClientBuilder::with_proxy);
-        let mut destination = Destination::new(Authority::of(&settings.api_root));
-        if settings.is_plain_loopback() {
-            (http, destination) = (http.with_plain_loopback(), destination.with_plain_loopback());
-        }
-        let plain = http.clone().build()?;
+        let Self { settings, roots, proxy, http, clock, .. } = self;
+        let prepared = prepare(&settings, &roots, proxy.as_ref());
+        let destination = Destination::new(Authority::of(&settings.api_root));
+        let destination = if settings.is_plain_loopback() { destination.with_plain_loopback() } else { destination };
+        let plain = http.map_or_else(|| prepared.clone().build(), Ok)?;
         Ok(Client {
             #[cfg(feature = "download")]
-            storage: crate::bucket::Storage::new(
-                http.without_decompression().build()?,
-                settings.bucket.clone(),
-                clock.clone(),
-            ),
+            storage: crate::bucket::Storage::new(prepared, settings.bucket.clone(), clock.clone()),
             core: Core::new(plain.authorized(BearerPolicy::new(destination), tokens), plain, settings, clock),
         })
     }

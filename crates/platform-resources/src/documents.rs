@@ -73,7 +73,7 @@ impl Documents {
         use platform_download::{Expected, Target};
 
         let source = DocumentSource { documents: self, name };
-        let downloader = &self.client.storage.downloader;
+        let downloader = self.client.storage.downloader()?;
         Ok(downloader.fetch(&source, Expected::unknown(), &Target::from(target), &|_| {}).await?)
     }
 
@@ -86,7 +86,7 @@ impl Documents {
     pub async fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let url = self.file_url(name).await?;
         let request = auth_http::Request::get(url.expose().clone()).with_timeout(self.client.settings().run.timeout);
-        let response = self.client.storage.http.send(request).await.map_err(Error::storage)?;
+        let response = self.client.storage_http()?.send(request).await.map_err(Error::storage)?;
         match response.status() {
             200 => Ok(response.bytes(LARGEST).await.map_err(Error::storage)?.to_vec()),
             status => Err(Error::storage_status(status)),

@@ -30,7 +30,7 @@ const CHECKSUM_KEYS: [&str; 2] = ["checksum_base64_crc32c", "checksum_crc32c"];
 pub struct RunDownload {
     run: RunHandle,
     folder: ResultFolder,
-    downloader: Downloader,
+    downloader: Option<Downloader>,
     selection: Selection,
     layout: Layout,
     checksum_keys: Vec<String>,
@@ -55,7 +55,7 @@ impl RunHandle {
         RunDownload {
             run: self.clone(),
             folder,
-            downloader: self.client.storage.downloader.clone(),
+            downloader: None,
             selection: Selection::default(),
             layout: Layout::default(),
             checksum_keys: CHECKSUM_KEYS.map(str::to_owned).into(),
@@ -93,7 +93,7 @@ impl RunDownload {
     /// By this downloader, which has its own limits; other downloads by it share them.
     /// [`Client::storage_http`](crate::Client::storage_http) is what it should send with.
     pub fn with_downloader(mut self, downloader: Downloader) -> Self {
-        self.downloader = downloader;
+        self.downloader = Some(downloader);
         self
     }
 
@@ -130,7 +130,11 @@ impl RunDownload {
     async fn run(mut self, follow: bool) -> Result<RunReport, Error> {
         let mut plan = Plan::new(&self.run);
         let meter = Meter::default();
-        let (run, downloader, observer) = (self.run.clone(), self.downloader.clone(), self.observer.clone());
+        let (run, observer) = (self.run.clone(), self.observer.clone());
+        let downloader = match &self.downloader {
+            Some(downloader) => downloader.clone(),
+            None => run.client.storage.downloader()?.clone(),
+        };
         let mut active = FuturesUnordered::new();
         let mut poll = Poll::new(run.clone());
         let mut asked = Box::pin(poll.clone().ask(0));

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use auth_core::{
     Acquired, AsyncTokenCache, AsyncTokenProvider, ExpiryPolicy, RefreshLease, TokenKey, TokenRequest, TokenSource,
 };
-use auth_http::{HttpClient, HttpClientBuilder, Proxy};
+use auth_http::{HttpClient, Proxy};
 use auth_oauth::{
     BrowserLogin, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
 };
@@ -130,7 +130,7 @@ impl Service {
     ///
     /// The HTTP client could not be set up.
     pub fn client(&self) -> Result<Client, BuildError> {
-        let builder = Client::builder((*self.settings).clone()).with_tokens(self.tokens());
+        let builder = Client::builder((*self.settings).clone()).with_tokens(self.tokens()).with_http(self.http.clone());
         let builder = self.roots.iter().fold(builder, crate::ClientBuilder::with_roots);
         self.proxy.iter().cloned().fold(builder, crate::ClientBuilder::with_proxy).build()
     }
@@ -278,9 +278,7 @@ impl ServiceBuilder {
     /// The HTTP client could not be set up.
     pub fn build(self) -> Result<Service, BuildError> {
         let Self { settings, roots, proxy } = self;
-        let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
-        let http = proxy.iter().cloned().fold(http, HttpClientBuilder::with_proxy);
-        let http = if settings.is_plain_loopback() { http.with_plain_loopback() } else { http }.build()?;
+        let http = crate::client::prepare(&settings, &roots, proxy.as_ref()).build()?;
         let mut endpoints = Endpoints::new(&settings.issuer, settings.token_url.clone());
         endpoints.authorization = Some(settings.authorization_url.clone());
         endpoints.device_authorization = Some(settings.device_url.clone());

@@ -1,0 +1,185 @@
+//! How every command fails: what is true of all of them, command by command.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use auth_http::Method;
+use serde_json::json;
+
+use crate::command::Ended;
+use crate::pages::tree;
+use crate::shell::Shell;
+use crate::slides::write_slide;
+
+/// The commands that speak to the platform, with arguments that are good: `RUN` and `ITEM` stand for some that are there.
+const ASKING: [&str; 40] = [
+    "application list",
+    "application describe tissue",
+    "application version list tissue",
+    "application version describe tissue 1.0.0",
+    "application version document list tissue",
+    "application version document describe tissue manual.md",
+    "application version document download tissue manual.md --output papers",
+    "application dump-schemata tissue --destination schemata",
+    "run prepare tissue new.csv slides",
+    "run validate tissue slides.csv",
+    "run upload tissue slides.csv",
+    "run submit tissue slides.csv",
+    "run execute tissue work/slides.csv slides",
+    "run list",
+    "run describe RUN",
+    "run wait RUN",
+    "run watch RUN",
+    "run cancel RUN",
+    "run cancel-by-filter --application-id tissue --yes",
+    "run download RUN results",
+    "run result download RUN results",
+    "run result delete RUN --yes",
+    "run dump-metadata RUN",
+    "run update-metadata RUN {}",
+    "run dump-item-metadata RUN ITEM",
+    "run update-item-metadata RUN ITEM {}",
+    "run share status RUN",
+    "run share audit RUN",
+    "run share organization list RUN",
+    "run share organization grant RUN org-2",
+    "run share organization revoke RUN org-2",
+    "run share token list RUN",
+    "run share token create RUN",
+    "run share token revoke RUN token-1",
+    "bucket upload slides",
+    "bucket find",
+    "bucket download **",
+    "bucket delete ** --yes",
+    "bucket purge --yes",
+    "user whoami",
+];
+
+/// The commands that speak to nobody, to the provider alone, or to a platform of their own; and the one whose answer is how the
+/// platform is.
+const OTHERS: [&str; 15] = [
+    "auth doctor",
+    "auth token",
+    "completions",
+    "demo",
+    "emulator",
+    "emulator exec",
+    "man",
+    "run verify",
+    "sdk item-metadata-schema",
+    "sdk run-metadata-schema",
+    "system config",
+    "system health",
+    "system info",
+    "user login",
+    "user logout",
+];
+
+/// A platform with a run and a table, and the commands with their arguments.
+fn lab() -> (Shell, Vec<Vec<String>>) {
+    let shell = Shell::start();
+    write_slide(&shell.folder().join("slides/a.tiff"));
+    fs::create_dir(shell.folder().join("work")).unwrap();
+    shell.run(&["run", "prepare", "tissue", "slides.csv", "slides", "--mapping", ".*:tissue=LUNG"]).assert_code(0);
+    let run = shell.submit("outcomes", &["item"]);
+    let words = |line: &str| line.split(' ').map(|word| word.replace("RUN", &run).replace("ITEM", "item")).collect();
+    let commands = ASKING.iter().map(|line| words(line)).collect();
+    (shell, commands)
+}
+
+/// Does the same with all commands, several at a time, and gives what they said in their order.
+fn each(commands: &[Vec<String>], call: impl Fn(&[&str]) -> String + Sync) -> String {
+    let call = |words: &Vec<String>| call(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let share = commands.len().div_ceil(8);
+    std::thread::scope(|scope| {
+        let shares = commands.chunks(share).map(|share| scope.spawn(|| share.iter().map(call).collect::<String>()));
+        shares.collect::<Vec<_>>().into_iter().map(|share| share.join().unwrap()).collect()
+    })
+}
+
+/// What a failing command says, and how it ends: the code of its kind, nothing on stdout, an error that says what to do.
+fn told(shell: &Shell, line: &[&str], Ended { code, stdout, stderr }: Ended) -> String {
+    assert_eq!(stdout, "", "{line:?}");
+    assert!(!stderr.contains("panicked"), "{line:?}: {stderr}");
+    let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+    shell.redacted(&format!("$ aignostics {}\n{stderr}--- exit code {code}\n", line.join(" ")))
+}
+
+#[test]
+fn all_commands_are_looked_at() {
+    let tree = tree();
+    let all: BTreeSet<_> = tree.iter().map(|(words, _)| words.join(" ")).collect();
+    let is_group = |name: &str| {
+        name.is_empty() || name != "emulator" && all.iter().any(|other| other.starts_with(&format!("{name} ")))
+    };
+    let known = |name: &str| {
+        OTHERS.contains(&name) || ASKING.iter().any(|line| format!("{line} ").starts_with(&format!("{name} ")))
+    };
+    let leaves = all.iter().filter(|name| !is_group(name) && !name.starts_with("application run "));
+    assert_eq!(leaves.filter(|name| !known(name)).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn nobody_answers() {
+    let (shell, commands) = lab();
+    let told = each(&commands, |line| {
+        let mut command = shell.command(&[line, &["--timeout", "1s"]].concat());
+        command.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
+        told(&shell, line, Ended::of(&command.output().unwrap()))
+    });
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn whoever_is_logged_in_may_not() {
+    let (shell, commands) = lab();
+    let refuse = json!({ "server": "api", "path": "/api/*", "effect": { "kind": "status", "status": 403 } });
+    shell.control(Method::Post, "/faults", &refuse);
+    let told = each(&commands, |line| told(&shell, line, shell.run(line)));
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn nobody_is_logged_in() {
+    let (shell, commands) = lab();
+    let told = each(&commands, |line| {
+        let mut command = shell.command(line);
+        command.env_remove("AIGNOSTICS_REFRESH_TOKEN");
+        told(&shell, line, Ended::of(&command.output().unwrap()))
+    });
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn what_is_asked_for_is_not_there() {
+    let (shell, mut commands) = lab();
+    commands.retain(|words| words.iter().any(|word| ["tissue", "item"].contains(&word.as_str())) || words[0] == "run");
+    for words in &mut commands {
+        for word in words {
+            if word == "tissue" {
+                "nothing".clone_into(word);
+            } else if word.len() == 36 {
+                "00000000-0000-4000-8000-000000000000".clone_into(word);
+            }
+        }
+    }
+    commands.retain(|words| words.iter().any(|word| word == "nothing" || word.len() == 36));
+    let told = each(&commands, |line| told(&shell, line, shell.run(line)));
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_flag_is_none_that_there_is() {
+    let (_, mut commands) = lab();
+    // What stands behind this one is a command to run.
+    let others = OTHERS.iter().filter(|line| **line != "emulator exec");
+    commands.extend(others.map(|line| line.split(' ').map(str::to_owned).collect()));
+    for words in commands {
+        let ended = Ended::of(
+            &std::process::Command::new(crate::command::BINARY).args(&words).arg("--no-such-flag").output().unwrap(),
+        );
+        ended.assert_code(2);
+        assert_eq!(ended.stdout, "", "{words:?}");
+        assert!(ended.stderr.starts_with("error: unexpected argument '--no-such-flag' found"), "{}", ended.stderr);
+    }
+}
