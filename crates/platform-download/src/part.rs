@@ -51,6 +51,8 @@ pub(crate) struct Part {
     /// Grows whenever what has come is given up, or gets its name. Who writes has come before that, or does not write: its
     /// caller may be gone long since, as work that blocks goes on when nobody waits for it any more.
     era: RwLock<u64>,
+    /// Held while a block is written: file systems write one at a time, and let those who wait for that spin.
+    turn: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -73,7 +75,7 @@ impl Part {
         let failed = |error| DownloadError::io(&target.path(), error);
         let places = target.prepare().map_err(failed)?;
         let file = lock(&places).map_err(failed)?.ok_or_else(|| DownloadError::locked(&places.target))?;
-        let part = Self { places, file, era: RwLock::default(), state: Mutex::default() };
+        let part = Self { places, file, era: RwLock::default(), turn: Mutex::default(), state: Mutex::default() };
         if let Some(found) = part.found(expected).map_err(failed)? {
             part.discard().map_err(failed)?;
             return Ok(Opened::There(found));
@@ -201,6 +203,7 @@ impl Part {
 
     pub(crate) fn write(&self, era: Era, block: &[u8], at: u64) -> io::Result<()> {
         let _era = self.during(era)?;
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         write_at(&self.file, block, at)
     }
 
