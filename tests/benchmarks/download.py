@@ -2,7 +2,8 @@
 """Downloads the same bytes from the emulator by the command, curl, aria2c and the official Python SDK, in turns.
 
 Usage: download.py COMMAND. What is not installed is left out, with a line that says so; PYTHON_SDK names a Python that
-has the package `aignostics` (1.6.0). ROUNDS (3) and SCALE (1.0) make it longer or shorter; TMPDIR needs 8 GB.
+has the package `aignostics` (1.6.0). ROUNDS (3) and SCALE (1.0) make it longer or shorter, CASES (1234) says
+which of the cases; TMPDIR needs 8 GB.
 """
 
 import os
@@ -18,6 +19,7 @@ from emulated import Platform, measured
 COMMAND = os.path.abspath(sys.argv[1])
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SCALE = float(os.environ.get("SCALE", "1"))
+CASES = os.environ.get("CASES", "1234")
 PYTHON_SDK = os.environ.get("PYTHON_SDK", "")
 MIB = 1 << 20
 # name, files, bytes of each, whether the link is slow
@@ -104,7 +106,7 @@ def main():
     if not PYTHON_SDK:
         print("PYTHON_SDK names no Python with the package aignostics: the official SDK is left out")
     with tempfile.TemporaryDirectory() as work, Platform(COMMAND, Path(work)) as platform:
-        for scenario in SCENARIOS:
+        for scenario in (scenario for number, scenario in enumerate(SCENARIOS, 1) if str(number) in CASES):
             compare(platform, Path(work), *scenario)
 
 

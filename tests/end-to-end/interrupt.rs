@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
-use crate::command::Lab;
+use crate::command::{Ended, Lab};
+use crate::shell::Shell;
 
 #[test]
 fn an_interrupted_demo_leaves_only_complete_files_and_goes_on() {
@@ -59,4 +60,27 @@ fn stop(lab: &Lab, moment: &str, signal: &str, code: i32) {
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(code), "stopped at {moment}\n{rest}");
+}
+
+#[test]
+fn whoever_waits_for_a_run_can_be_stopped_and_asked_again() {
+    // It would take ten minutes.
+    let shell = Shell::configured("speed = 1.0\n");
+    let run = shell.submit("outcomes", &["a"]);
+    for arguments in
+        [&["run", "wait", &run][..], &["run", "watch", &run], &["run", "download", &run, "results", "--follow"]]
+    {
+        for (signal, code) in [("INT", 130), ("TERM", 143)] {
+            let asked = shell.served("api", "GET", "/api/v1/runs/");
+            let command = shell.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            shell.until("a look at the run", |shell| shell.served("api", "GET", "/api/v1/runs/") > asked);
+            let sent = Command::new("kill").args([format!("-{signal}"), command.id().to_string()]).status().unwrap();
+            assert!(sent.success());
+            let ended = Ended::of(&command.wait_with_output().unwrap());
+            ended.assert_code(code);
+            assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""), "{arguments:?}");
+        }
+    }
+    shell.run(&["run", "cancel", &run]).assert_code(0);
+    shell.run(&["run", "wait", &run]).assert_code(6);
 }

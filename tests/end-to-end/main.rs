@@ -17,6 +17,8 @@ mod execute;
 mod failures;
 mod guides;
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod kills;
 mod login;
 mod metadata;
 mod networks;
@@ -52,6 +54,9 @@ mod provider;
 #[cfg(target_os = "linux")]
 #[path = "../support/tls.rs"]
 mod tls;
+#[cfg(target_os = "linux")]
+#[path = "../support/traced.rs"]
+mod traced;
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/user.rs"]
 mod user;

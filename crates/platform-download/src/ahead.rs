@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::digest::Running;
 
-/// So much must have come since the last time: less is not worth a call of the disk.
+/// So much must have come since the last time: less is not worth a call of the disk. What is digested is best still warm.
 const STEP: u64 = 32 << 20;
 
 /// Follows a file as it grows. Dropped, it leaves the file alone after the step that it is at.
@@ -31,14 +31,14 @@ impl Ahead {
         let (sync, syncable) = channel();
         let digested = spawn_blocking(move || {
             let mut running = Running::default();
-            each_step(&digestible, |end| {
+            each_step(&digestible, 1, |end| {
                 read.seek(SeekFrom::Start(running.bytes()))?;
                 running.read(Read::by_ref(&mut read).take(end - running.bytes()))
             })?;
             Ok(running)
         });
         // What is on the disk early need not be; whether it can be is found out at the end.
-        drop(spawn_blocking(move || each_step(&syncable, |_| written.sync_data())));
+        drop(spawn_blocking(move || each_step(&syncable, STEP, |_| written.sync_data())));
         Ok(Some(Self { digest, sync, digested }))
     }
 
@@ -58,12 +58,12 @@ impl Ahead {
     }
 }
 
-/// Does `work` up to an end whenever it is far enough beyond the one before, until nobody tells any more.
-fn each_step(ends: &Receiver<u64>, mut work: impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
+/// Does `work` up to an end whenever it is a step beyond the one before, until nobody tells any more.
+fn each_step(ends: &Receiver<u64>, step: u64, mut work: impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
     let mut done = 0;
     while let Ok(end) = ends.recv() {
         let end = ends.try_iter().last().unwrap_or(end);
-        if end >= done + STEP {
+        if end >= done + step {
             work(end)?;
             done = end;
         }

@@ -244,11 +244,15 @@ async fn publish(part: Arc<Part>, complete: &mut Complete) -> io::Result<Digest>
         digest
     } else {
         // It came in several parts. While the disk is busy, the processor is not.
-        let begun = match complete.ahead.take() {
-            Some(ahead) => ahead.finish().await?,
-            None => Running::default(),
+        let ahead = complete.ahead.take();
+        let digest = async {
+            let begun = match ahead {
+                Some(ahead) => ahead.finish().await?,
+                None => Running::default(),
+            };
+            blocking(move || read.digest(begun)).await
         };
-        tokio::try_join!(blocking(move || synced.sync()), blocking(move || read.digest(begun)))?.1
+        tokio::try_join!(blocking(move || synced.sync()), digest)?.1
     };
     if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
         return Err(io::Error::other("the disk returns other bytes than were written"));

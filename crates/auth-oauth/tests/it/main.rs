@@ -14,3 +14,6 @@ mod login;
 mod needs;
 mod secrecy;
 mod store;
+#[cfg(target_os = "linux")]
+#[path = "../../../../tests/support/traced.rs"]
+mod traced;

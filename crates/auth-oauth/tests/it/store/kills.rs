@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 
 use super::processes::{GONE, Stage};
 use super::{get, key};
-use crate::needs;
+use crate::traced::can_trace;
 
 /// How a process ended.
 #[derive(Debug, PartialEq)]
@@ -16,20 +16,6 @@ enum End {
     Killed,
     /// With a token, or without.
     Itself(String),
-}
-
-/// Whether processes can be killed at a system call here.
-fn can_trace() -> bool {
-    if !needs::has("strace") {
-        needs::missing("strace", "apt-get install strace");
-        return false;
-    }
-    let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    let can_trace = traced.unwrap().success();
-    if !can_trace {
-        needs::absent("processes that may be traced", "run it where ptrace is permitted");
-    }
-    can_trace
 }
 
 /// Runs a process with these options of `strace`, which sees the system calls that touch the files of the login.

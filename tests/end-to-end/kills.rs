@@ -1,0 +1,138 @@
+//! `aignostics run execute`, killed at moments all along its way, from the first look at the slides to the last result.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::command::Ended;
+use crate::shell::Shell;
+use crate::slides::write_slide;
+use crate::traced::can_trace;
+
+/// So many times it is killed.
+const KILLS: usize = 16;
+/// What it changes and whom it asks: between two of these, nothing outside the process has changed.
+const CALLS: &str = "trace=openat,rename,renameat,fsync,fdatasync,ftruncate,pwrite64,write,writev,sendto,connect";
+
+/// Slides, a table and results of one attempt, apart from those of the others on the same platform.
+struct Attempt<'a> {
+    shell: &'a Shell,
+    name: String,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(shell: &'a Shell, name: String) -> Self {
+        for slide in ["a", "b"] {
+            write_slide(&shell.folder().join(&name).join("slides").join(format!("{slide}-{name}.tiff")));
+        }
+        Self { shell, name }
+    }
+
+    fn command(&self) -> Command {
+        let (table, slides) = (format!("{}/slides.csv", self.name), format!("{}/slides", self.name));
+        let mut command = self.shell.command(&["run", "execute", "tissue", &table, &slides, "--format", "json"]);
+        // How long an uncertain submission is looked for follows from this.
+        command.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "2");
+        command
+    }
+
+    /// Runs it until it has made so many system calls, and kills it then; how many it made.
+    fn killed_after(&self, calls: usize) -> usize {
+        let command = self.command();
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-e", "signal=none", "-e", CALLS]).arg(command.get_program());
+        strace.args(command.get_args()).current_dir(self.shell.folder()).env_clear();
+        strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = strace.spawn().unwrap();
+        let mut seen = 0;
+        for _ in BufReader::new(child.stderr.take().unwrap()).lines() {
+            seen += 1;
+            if seen == calls {
+                kill_traced(&child);
+            }
+        }
+        child.wait().unwrap();
+        seen
+    }
+
+    /// How often each path was answered for a request of this method that has to do with this attempt.
+    fn counts(&self, method: &str, path: &str, part: &str) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for request in self.shell.requests("storage", method, path) {
+            let name = request["path"].as_str().unwrap();
+            let is_whole = request["status"] == if method == "PUT" { 200 } else { 206 };
+            if name.contains(part) && is_whole {
+                *counts.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// How many results are recorded.
+    fn recorded(&self) -> usize {
+        let manifest = fs::read_to_string(self.shell.folder().join(&self.name).join("manifest.jsonl"));
+        manifest.unwrap_or_default().matches('\n').count()
+    }
+}
+
+fn kill_traced(strace: &Child) {
+    let id = strace.id();
+    let traced = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    if let Some(traced) = traced.split_whitespace().next() {
+        // It may just have ended.
+        Command::new("kill").args(["-KILL", traced]).stderr(Stdio::null()).status().unwrap();
+    }
+}
+
+/// How many submissions were accepted.
+fn billed(shell: &Shell) -> usize {
+    shell.requests("api", "POST", "/api/v1/runs").iter().filter(|request| request["status"] == 201).count()
+}
+
+#[test]
+fn whenever_it_is_killed_a_later_call_goes_on_and_does_nothing_twice() {
+    if !can_trace() {
+        return;
+    }
+    let shell = Shell::start();
+    let all = Attempt::new(&shell, "undisturbed".to_owned()).killed_after(usize::MAX);
+    assert!(all > 20 * KILLS, "{all}");
+    let mut reached = BTreeMap::new();
+    for kill in 0..KILLS {
+        let attempt = Attempt::new(&shell, format!("kill-{kill}"));
+        let before = billed(&shell);
+        let point = all * (2 * kill + 1) / (2 * KILLS);
+        // One that needs fewer calls comes to its end.
+        attempt.killed_after(point);
+        let (kept, bills) = (attempt.recorded(), billed(&shell) - before);
+        let ended = Ended::of(&attempt.command().output().unwrap());
+        let bills_now = billed(&shell) - before;
+        if ended.code == Some(1) {
+            // Nobody can know whether it was accepted: it was waited for, and not submitted again.
+            assert!(ended.stderr.contains(r#""kind":"uncertain""#) && bills_now == 0, "{point}: {}", ended.stderr);
+            *reached.entry("uncertain").or_insert(0) += 1;
+            continue;
+        }
+        ended.assert_code(0);
+        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{point}: {report:#}");
+        assert_eq!(bills_now, 1, "{point}: the run is billed once");
+        let stored = attempt.counts("PUT", "/", &format!("-{}.tiff", attempt.name));
+        assert!(stored.len() == 2 && stored.values().all(|count| *count == 1), "{point}: {stored:#?}");
+        let fetched = attempt.counts("GET", "/emulator-bucket/results/", report["run_id"].as_str().unwrap());
+        assert_eq!(fetched.len(), 6, "{point}: {fetched:#?}");
+        let once = fetched.values().filter(|count| **count == 1).count();
+        assert!(once >= kept, "{point}: {kept} results were here already: {fetched:#?}");
+        let stage = match (bills, kept) {
+            (0, _) => "before the run is billed",
+            (_, 0) => "before a result is here",
+            _ => "while results come, or after",
+        };
+        *reached.entry(stage).or_insert(0) += 1;
+    }
+    assert!(reached.len() >= 3, "{reached:?}");
+}

@@ -1,0 +1,19 @@
+//! Processes whose system calls are watched.
+
+use std::process::{Command, Stdio};
+
+use crate::needs;
+
+/// Whether processes can be watched by `strace` here.
+pub(crate) fn can_trace() -> bool {
+    if !needs::has("strace") {
+        needs::missing("strace", "apt-get install strace");
+        return false;
+    }
+    let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    let can_trace = traced.unwrap().success();
+    if !can_trace {
+        needs::absent("processes that may be traced", "run it where ptrace is permitted");
+    }
+    can_trace
+}
