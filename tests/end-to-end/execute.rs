@@ -8,6 +8,7 @@ use std::process::{Child, Stdio};
 use auth_http::Method;
 use serde_json::{Value, json};
 
+use crate::command::Ended;
 use crate::shell::Shell;
 use crate::slides::write_slide;
 
@@ -173,6 +174,13 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     shell.until("a submission", |shell| shell.served("api", "POST", RUNS) == 1);
     kill(child);
     shell.control(Method::Delete, "/faults", &json!(null));
+    // It looks for the run as long as it may still be seen, and does not submit it.
+    let looked = shell.served("api", "GET", RUNS);
+    let mut again = shell.command(&[&EXECUTE[..], &["--format", "json"]].concat());
+    let ended = Ended::of(&again.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "0.1").output().unwrap());
+    ended.assert_code(1);
+    assert!(ended.stderr.contains(r#""kind":"uncertain""#), "{}", ended.stderr);
+    assert!(shell.served("api", "GET", RUNS) > looked + 3, "it waits for the replicas");
     // It was an hour ago: whatever was accepted would be seen by now.
     let (path, mut kept) = intent(&shell);
     let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
