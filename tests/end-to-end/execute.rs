@@ -14,7 +14,7 @@ use crate::slides::write_slide;
 
 const EXECUTE: [&str; 5] = ["run", "execute", "tissue", "work/slides.csv", "slides"];
 const RUNS: &str = "/api/v1/runs";
-const RESULTS: &str = "/emulator-bucket/results/";
+pub(crate) const RESULTS: &str = "/emulator-bucket/results/";
 
 fn with_slides() -> Shell {
     let shell = Shell::start();
@@ -40,7 +40,12 @@ fn fault(shell: &Shell, effect: &Value, server: &str, method: &str, path: &str, 
 }
 
 /// What was asked for, and how often whole.
-fn whole(shell: &Shell, method: &str, path: &str, is_whole: impl Fn(&Value) -> bool) -> BTreeMap<String, usize> {
+pub(crate) fn whole(
+    shell: &Shell,
+    method: &str,
+    path: &str,
+    is_whole: impl Fn(&Value) -> bool,
+) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for request in shell.requests("storage", method, path) {
         *counts.entry(request["path"].as_str().unwrap().to_owned()).or_default() += usize::from(is_whole(&request));
@@ -48,12 +53,16 @@ fn whole(shell: &Shell, method: &str, path: &str, is_whole: impl Fn(&Value) -> b
     counts
 }
 
+/// How many submissions were accepted.
+pub(crate) fn billed(shell: &Shell) -> usize {
+    shell.requests("api", "POST", RUNS).iter().filter(|request| request["status"] == 201).count()
+}
+
 /// The results are complete and verified, and nothing was done twice.
 fn assert_done_once(shell: &Shell, report: &Value) {
     assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{report:#}");
     assert_eq!(report["items"].as_array().unwrap().len(), 3);
-    let accepted = shell.requests("api", "POST", RUNS).iter().filter(|request| request["status"] == 201).count();
-    assert_eq!(accepted, 1, "the run is billed once");
+    assert_eq!(billed(shell), 1, "the run is billed once");
     let stored = whole(shell, "PUT", "/", |request| request["status"] == 200);
     assert!(stored.len() == 3 && stored.values().all(|count| *count == 1), "{stored:#?}");
     let fetched = whole(shell, "GET", RESULTS, |request| request["bytes"].as_u64() > Some(0));

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::command::Ended;
+use crate::execute::{RESULTS, billed, whole};
 use crate::shell::Shell;
 use crate::slides::write_slide;
 use crate::traced::can_trace;
@@ -59,19 +60,6 @@ impl<'a> Attempt<'a> {
         seen
     }
 
-    /// How often each path was answered for a request of this method that has to do with this attempt.
-    fn counts(&self, method: &str, path: &str, part: &str) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for request in self.shell.requests("storage", method, path) {
-            let name = request["path"].as_str().unwrap();
-            let is_whole = request["status"] == if method == "PUT" { 200 } else { 206 };
-            if name.contains(part) && is_whole {
-                *counts.entry(name.to_owned()).or_default() += 1;
-            }
-        }
-        counts
-    }
-
     /// How many results are recorded.
     fn recorded(&self) -> usize {
         let manifest = fs::read_to_string(self.shell.folder().join(&self.name).join("manifest.jsonl"));
@@ -86,11 +74,6 @@ fn kill_traced(strace: &Child) {
         // It may just have ended.
         Command::new("kill").args(["-KILL", traced]).stderr(Stdio::null()).status().unwrap();
     }
-}
-
-/// How many submissions were accepted.
-fn billed(shell: &Shell) -> usize {
-    shell.requests("api", "POST", "/api/v1/runs").iter().filter(|request| request["status"] == 201).count()
 }
 
 #[test]
@@ -121,9 +104,11 @@ fn whenever_it_is_killed_a_later_call_goes_on_and_does_nothing_twice() {
         let report: Value = serde_json::from_str(&ended.stdout).unwrap();
         assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{point}: {report:#}");
         assert_eq!(bills_now, 1, "{point}: the run is billed once");
-        let stored = attempt.counts("PUT", "/", &format!("-{}.tiff", attempt.name));
+        let mut stored = whole(&shell, "PUT", "/", |request| request["status"] == 200);
+        stored.retain(|path, _| path.ends_with(&format!("-{}.tiff", attempt.name)));
         assert!(stored.len() == 2 && stored.values().all(|count| *count == 1), "{point}: {stored:#?}");
-        let fetched = attempt.counts("GET", "/emulator-bucket/results/", report["run_id"].as_str().unwrap());
+        let results = format!("{RESULTS}{}/", report["run_id"].as_str().unwrap());
+        let fetched = whole(&shell, "GET", &results, |request| request["bytes"].as_u64() > Some(0));
         assert_eq!(fetched.len(), 6, "{point}: {fetched:#?}");
         let once = fetched.values().filter(|count| **count == 1).count();
         assert!(once >= kept, "{point}: {kept} results were here already: {fetched:#?}");

@@ -36,7 +36,8 @@ pub struct ClientBuilder {
     tokens: Option<TokenSource>,
     roots: Vec<PathBuf>,
     proxy: Option<Proxy>,
-    http: Option<HttpClient>,
+    /// Connections that are there already, and what makes more of the same.
+    http: Option<(HttpClientBuilder, HttpClient)>,
     clock: Arc<dyn Clock>,
 }
 
@@ -228,10 +229,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Over connections that are there already, to the same platform and set up in the same way.
+    /// Over connections that are there already, whatever else was said of the way; `prepared` makes more of the same.
     #[cfg(feature = "login")]
-    pub(crate) fn with_http(mut self, http: HttpClient) -> Self {
-        self.http = Some(http);
+    pub(crate) fn with_http(mut self, prepared: HttpClientBuilder, http: HttpClient) -> Self {
+        self.http = Some((prepared, http));
         self
     }
 
@@ -249,10 +250,14 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, BuildError> {
         let tokens = self.tokens()?;
         let Self { settings, roots, proxy, http, clock, .. } = self;
-        let prepared = prepare(&settings, &roots, proxy.as_ref());
+        let (prepared, plain) = if let Some(there) = http {
+            there
+        } else {
+            let prepared = prepare(&settings, &roots, proxy.as_ref());
+            (prepared.clone(), prepared.build()?)
+        };
         let destination = Destination::new(Authority::of(&settings.api_root));
         let destination = if settings.is_plain_loopback() { destination.with_plain_loopback() } else { destination };
-        let plain = http.map_or_else(|| prepared.clone().build(), Ok)?;
         Ok(Client {
             #[cfg(feature = "download")]
             storage: crate::bucket::Storage::new(prepared, settings.bucket.clone(), clock.clone()),

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use auth_core::{
     Acquired, AsyncTokenCache, AsyncTokenProvider, ExpiryPolicy, RefreshLease, TokenKey, TokenRequest, TokenSource,
 };
-use auth_http::{HttpClient, Proxy};
+use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use auth_oauth::{
     BrowserLogin, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
 };
@@ -39,9 +39,9 @@ pub use ways::LoginWays;
 #[derive(Clone, Debug)]
 pub struct Service {
     settings: Arc<Settings>,
+    /// What makes clients of the same kind as the one that there is.
+    prepared: HttpClientBuilder,
     http: HttpClient,
-    roots: Vec<PathBuf>,
-    proxy: Option<Proxy>,
     interactive: OAuthClient,
     device: Option<OAuthClient>,
     verifier: JwtVerifier,
@@ -130,9 +130,8 @@ impl Service {
     ///
     /// The HTTP client could not be set up.
     pub fn client(&self) -> Result<Client, BuildError> {
-        let builder = Client::builder((*self.settings).clone()).with_tokens(self.tokens()).with_http(self.http.clone());
-        let builder = self.roots.iter().fold(builder, crate::ClientBuilder::with_roots);
-        self.proxy.iter().cloned().fold(builder, crate::ClientBuilder::with_proxy).build()
+        let builder = Client::builder((*self.settings).clone()).with_tokens(self.tokens());
+        builder.with_http(self.prepared.clone(), self.http.clone()).build()
     }
 
     /// Logs in, unless a login goes on. No other process waits while the user is asked.
@@ -278,7 +277,8 @@ impl ServiceBuilder {
     /// The HTTP client could not be set up.
     pub fn build(self) -> Result<Service, BuildError> {
         let Self { settings, roots, proxy } = self;
-        let http = crate::client::prepare(&settings, &roots, proxy.as_ref()).build()?;
+        let prepared = crate::client::prepare(&settings, &roots, proxy.as_ref());
+        let http = prepared.clone().build()?;
         let mut endpoints = Endpoints::new(&settings.issuer, settings.token_url.clone());
         endpoints.authorization = Some(settings.authorization_url.clone());
         endpoints.device_authorization = Some(settings.device_url.clone());
@@ -297,9 +297,8 @@ impl ServiceBuilder {
             device: settings.client_id_device.as_ref().map(|id| client(id.expose())),
             store: FileTokenStore::new(settings.cache_folder.join("logins")),
             verifier,
+            prepared,
             http,
-            roots,
-            proxy,
             settings: Arc::new(settings),
         })
     }
