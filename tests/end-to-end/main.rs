@@ -37,6 +37,8 @@ mod watching;
 #[cfg(target_os = "linux")]
 #[path = "../support/authority.rs"]
 mod authority;
+#[path = "../support/dicom.rs"]
+mod dicom;
 #[path = "../support/needs.rs"]
 mod needs;
 #[path = "../support/packages.rs"]

@@ -5,16 +5,27 @@ use std::fs;
 use serde_json::json;
 
 use crate::command::Ended;
+use crate::dicom::{ANNOTATION, Dicom, JPEG};
 use crate::shell::{Shell, assert_fits};
 use crate::slides::write_slide;
 
-/// A user with slides in folders, and a DICOM file among them.
+/// A user with slides in folders, and one in DICOM with its levels and its label.
 fn with_slides() -> Shell {
     let shell = Shell::start();
     for name in ["b.tiff", "sub/a.SVS", ".hidden/c.tiff"] {
         write_slide(&shell.folder().join("slides").join(name));
     }
-    fs::write(shell.folder().join("slides/d.dcm"), "DICM").unwrap();
+    for (name, file) in [
+        (
+            "high.dcm",
+            Dicom { syntax: JPEG, columns: 400, rows: 200, spacing: Some("0.00025\\0.00025"), ..Dicom::default() },
+        ),
+        ("label.dcm", Dicom { flavor: "LABEL", ..Dicom::default() }),
+        ("low.dcm", Dicom::default()),
+        ("outlines.dcm", Dicom { class: ANNOTATION, ..Dicom::default() }),
+    ] {
+        fs::write(shell.folder().join("slides").join(name), file.bytes()).unwrap();
+    }
     fs::write(shell.folder().join("slides/notes.txt"), "no slide").unwrap();
     shell
 }
@@ -30,8 +41,9 @@ fn the_slides_of_a_folder_are_in_a_table_as_the_python_tool_writes_it() {
     insta::assert_snapshot!(table(&shell, "slides.csv"));
     let prepared = shell.json("prepared", &["run", "prepare", "slides"]);
     let states: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["state"].clone()).collect();
-    assert_eq!((states, prepared["failed"].clone()), (vec![json!("added"); 2], json!([])));
-    assert!(prepared["skipped"][0].as_str().unwrap().ends_with("/slides/d.dcm"));
+    assert_eq!((states, prepared["failed"].clone()), (vec![json!("added"); 3], json!([])));
+    let skipped: Vec<_> = prepared["skipped"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    assert!(skipped.len() == 3 && skipped[0].ends_with("/slides/label.dcm"), "{skipped:?}");
     assert_eq!(table(&shell, "slides/metadata.csv"), table(&shell, "slides.csv"), "the short form writes the same");
 }
 
@@ -45,9 +57,9 @@ fn what_somebody_wrote_into_a_table_stays() {
     write_slide(&shell.folder().join("slides/new.tif"));
     let prepared = shell.json("prepared", &arguments);
     let states: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["state"].clone()).collect();
-    assert_eq!(states, ["kept", "kept", "added"]);
+    assert_eq!(states, ["kept", "kept", "kept", "added"]);
     let now = fs::read_to_string(&csv).unwrap();
-    assert!(now.starts_with(&edited) && now.lines().count() == 4, "{now}");
+    assert!(now.starts_with(&edited) && now.lines().count() == 5, "{now}");
 
     // A file that is another now is measured again, and is not in the bucket as it is.
     let changed = shell.folder().join("slides/b.tiff");
@@ -57,13 +69,13 @@ fn what_somebody_wrote_into_a_table_stays() {
     fs::remove_file(shell.folder().join("slides/new.tif")).unwrap();
     let prepared = shell.json("prepared", &arguments);
     let states: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["state"].clone()).collect();
-    assert_eq!(states, ["changed", "kept", "absent"]);
+    assert_eq!(states, ["changed", "kept", "kept", "absent"]);
     let row = fs::read_to_string(&csv).unwrap().lines().nth(1).unwrap().to_owned();
     assert!(row.contains("b.tiff") && row.ends_with(";0.5;200;100;H&E;LUNG;;"), "{row}");
 
     shell.run(&[&arguments[..], &["--overwrite"]].concat()).assert_code(0);
     let anew = fs::read_to_string(&csv).unwrap();
-    assert!(!anew.contains("LUNG") && anew.lines().count() == 3, "{anew}");
+    assert!(!anew.contains("LUNG") && anew.lines().count() == 4, "{anew}");
 }
 
 #[test]
@@ -74,7 +86,7 @@ fn mappings_set_values_by_the_names_of_slides() {
     insta::assert_snapshot!(shell.transcript_of_table(&arguments));
     let table = fs::read_to_string(shell.folder().join("slides.csv")).unwrap();
     let ends: Vec<_> = table.lines().skip(1).map(|line| line.rsplit(';').take(4).collect::<Vec<_>>()).collect();
-    assert_eq!(ends, [["", "", "LIVER", "H&E"], ["", "", "LUNG", "H&E"]]);
+    assert_eq!(ends, [["", "", "LIVER", "H&E"], ["", "", "LUNG", "H&E"], ["", "", "LUNG", "H&E"]]);
     for bad in ["LUNG", "(:tissue=LUNG", ".*:external_id=b"] {
         let error = shell.error(2, &["run", "prepare", "slides", "--mapping", bad]);
         assert_eq!(error["kind"], "bad_input", "{error}");
@@ -85,13 +97,15 @@ fn mappings_set_values_by_the_names_of_slides() {
 fn a_damaged_slide_is_named_and_the_others_are_in_the_table() {
     let shell = with_slides();
     fs::write(shell.folder().join("slides/bad.svs"), "nothing").unwrap();
+    let whole = Dicom { pyramid: Some("2.25.12"), ..Dicom::default() }.bytes();
+    fs::write(shell.folder().join("slides/cut.dcm"), &whole[..whole.len() / 2]).unwrap();
     insta::assert_snapshot!(shell.transcript_of_table(&["run", "prepare", "slides"]));
     let ended = shell.run(&["run", "prepare", "slides", "--format", "json", "--quiet"]);
     ended.assert_code(6);
     let prepared = serde_json::from_str(&ended.stdout).unwrap();
     assert_fits("prepared", &prepared);
-    assert!(prepared["failed"][0]["reason"].as_str().unwrap().starts_with("no TIFF"), "{prepared}");
-    assert_eq!(fs::read_to_string(shell.folder().join("slides/metadata.csv")).unwrap().lines().count(), 3);
+    assert!(prepared["failed"][0]["reason"].as_str().unwrap().starts_with("neither TIFF"), "{prepared}");
+    assert_eq!(fs::read_to_string(shell.folder().join("slides/metadata.csv")).unwrap().lines().count(), 4);
 }
 
 #[test]

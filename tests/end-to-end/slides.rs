@@ -11,6 +11,7 @@ use tiff::encoder::{Rational, TiffEncoder, TiffKind};
 use tiff::tags::{ResolutionUnit, Tag};
 
 use crate::command::Lab;
+use crate::dicom::Dicom;
 
 /// A slide with a dark square on bright glass.
 struct Painted {
@@ -110,10 +111,12 @@ fn bytes(slide: &Painted) -> Vec<u8> {
 fn a_bad_slide_is_named_and_nothing_is_uploaded_or_submitted() {
     let whole = bytes(&GOOD);
     for (content, reason) in [
-        (b"patient,slide\n".to_vec(), "no TIFF"),
-        (Vec::new(), "no TIFF"),
+        (b"patient,slide\n".to_vec(), "neither TIFF"),
+        (Vec::new(), "neither TIFF"),
         (whole[..whole.len() / 2].to_vec(), "cut off"),
         (whole[..whole.len() - 1].to_vec(), "cut off"),
+        // The application of the demo takes TIFF alone.
+        (Dicom::default().bytes(), "media_type"),
         (bytes(&Painted { resolution: Resolution::None, ..GOOD }), "micrometres per pixel"),
         (bytes(&Painted { resolution: Resolution::Coarse, ..GOOD }), "resolution_mpp"),
     ] {

@@ -139,7 +139,7 @@ async fn upload_all(bucket: &Bucket, slides: &[Slide], progress: &Progress) -> R
     let file = |slide: &Slide| {
         // A folder of links to slides is one of slides.
         let path = slide.path.canonicalize().unwrap_or_else(|_| slide.path.clone());
-        let file = UploadFile::new(path, slide.object_key()).with_content_type(slides::MEDIA_TYPE);
+        let file = UploadFile::new(path, slide.object_key()).with_content_type(slide.metadata.media_type);
         file.with_crc32c(slide.crc32c())
     };
     let shown = bar.clone();

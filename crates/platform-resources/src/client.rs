@@ -250,17 +250,19 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, BuildError> {
         let tokens = self.tokens()?;
         let Self { settings, roots, proxy, http, clock, .. } = self;
-        let (prepared, plain) = if let Some(there) = http {
+        // What makes connections, and those that there are.
+        let connections = if let Some(there) = http {
             there
         } else {
             let prepared = prepare(&settings, &roots, proxy.as_ref());
             (prepared.clone(), prepared.build()?)
         };
+        let plain = connections.1;
         let destination = Destination::new(Authority::of(&settings.api_root));
         let destination = if settings.is_plain_loopback() { destination.with_plain_loopback() } else { destination };
         Ok(Client {
             #[cfg(feature = "download")]
-            storage: crate::bucket::Storage::new(prepared, settings.bucket.clone(), clock.clone()),
+            storage: crate::bucket::Storage::new(connections.0, settings.bucket.clone(), clock.clone()),
             core: Core::new(plain.authorized(BearerPolicy::new(destination), tokens), plain, settings, clock),
         })
     }

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use tiff::TiffError;
 
+use crate::dicom::Other;
+
+/// What is wrong with the structure of a file.
+pub(crate) type Damage = Box<dyn Error + Send + Sync>;
+
 /// Why a file cannot be used as a slide. It names the file, and what would be accepted.
 #[derive(Debug)]
 pub struct SlideError {
@@ -13,23 +18,29 @@ pub struct SlideError {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Kind {
+pub(crate) enum Kind {
     #[error("cannot be read")]
     Io(#[source] io::Error),
     #[error(
-        "no TIFF or BigTIFF by its first bytes; accepted are whole-slide images in these formats (.tif, .tiff, .svs and the like)"
+        "neither TIFF nor DICOM by its first bytes; accepted are whole-slide images in TIFF or BigTIFF (.tif, .tiff, .svs and the like) and in DICOM (.dcm)"
     )]
-    NoTiff,
+    Unknown,
     #[error(
         "cut off: its pixels reach to byte {expected}, but the file ends at byte {actual}; copy it again from its source"
     )]
     Truncated { expected: u64, actual: u64 },
-    #[error("cut off or damaged: its directories cannot be read; copy it again from its source")]
-    Malformed(#[source] TiffError),
+    #[error("cut off or damaged: its structure cannot be read; copy it again from its source")]
+    Malformed(#[source] Damage),
     #[error("a kind of TIFF that is not supported; accepted are images with 8 bits per sample in grey, RGB or YCbCr")]
     Unsupported(#[source] TiffError),
+    #[error("a kind of DICOM that is not supported: its transfer syntax is {0}")]
+    TransferSyntax(String),
+    #[error("{0}; wanted is a whole-slide image of the flavor VOLUME")]
+    NoSlide(Other),
+    #[error("one of several parts of an image, which no file has as a whole (a DICOM concatenation); join them first")]
+    Concatenated,
     #[error(
-        "{0}; a slide must state its micrometres per pixel, in the tags XResolution, YResolution and ResolutionUnit or as `MPP` in an Aperio description"
+        "{0}; a slide must state its micrometres per pixel: TIFF in the tags XResolution, YResolution and ResolutionUnit or as `MPP` in an Aperio description, DICOM as Pixel Spacing among the shared functional groups"
     )]
     Resolution(&'static str),
 }
@@ -46,30 +57,25 @@ impl Error for SlideError {
     }
 }
 
+impl From<io::Error> for Kind {
+    fn from(source: io::Error) -> Self {
+        Self::Io(source)
+    }
+}
+
+impl From<TiffError> for Kind {
+    fn from(source: TiffError) -> Self {
+        match source {
+            TiffError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => Self::Io(source),
+            TiffError::UnsupportedError(_) | TiffError::LimitsExceeded => Self::Unsupported(source),
+            source => Self::Malformed(source.into()),
+        }
+    }
+}
+
 impl SlideError {
-    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        Self { path: path.to_owned(), kind: Kind::Io(source) }
-    }
-
-    pub(crate) fn no_tiff(path: &Path) -> Self {
-        Self { path: path.to_owned(), kind: Kind::NoTiff }
-    }
-
-    pub(crate) fn truncated(path: &Path, expected: u64, actual: u64) -> Self {
-        Self { path: path.to_owned(), kind: Kind::Truncated { expected, actual } }
-    }
-
-    pub(crate) fn tiff(path: &Path, source: TiffError) -> Self {
-        let kind = match source {
-            TiffError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => Kind::Io(source),
-            TiffError::UnsupportedError(_) | TiffError::LimitsExceeded => Kind::Unsupported(source),
-            source => Kind::Malformed(source),
-        };
+    pub(crate) fn new(path: &Path, kind: Kind) -> Self {
         Self { path: path.to_owned(), kind }
-    }
-
-    pub(crate) fn resolution(path: &Path, reason: &'static str) -> Self {
-        Self { path: path.to_owned(), kind: Kind::Resolution(reason) }
     }
 
     /// The file that cannot be used.

@@ -1,4 +1,4 @@
-//! What a whole-slide image in TIFF or BigTIFF says of itself: its size in pixels, its resolution,
+//! What a whole-slide image in TIFF, BigTIFF or DICOM says of itself: its size in pixels, its resolution,
 //! and the CRC32C of its bytes – what the platform wants to know before it takes a slide.
 //!
 //! The format is recognised by its first bytes, whatever the file is called, so that `.svs` files
@@ -9,19 +9,25 @@
 //! println!("{} × {} px at {} µm per pixel", slide.width, slide.height, slide.resolution);
 //! # Ok::<(), slide_metadata::SlideError>(())
 //! ```
+//!
+//! A slide in DICOM is often a folder of files, one for each level and image of it:
+//! [`DicomFiles`] tells which of them to read.
 
+mod dicom;
 mod error;
+mod levels;
 mod resolution;
+mod tiff;
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use tiff::TiffError;
-use tiff::decoder::{ChunkType, Decoder};
-use tiff::tags::Tag;
+use dicom::{Header, Until};
+use error::Kind;
 
 pub use error::SlideError;
+pub use levels::DicomFiles;
 
 /// Checksums are computed over blocks of this size, which the processor caches hold.
 const BLOCK: usize = 256 * 1024;
@@ -36,6 +42,8 @@ pub struct SlideMetadata {
     pub height: u32,
     /// Micrometres per pixel (MPP) at full resolution.
     pub resolution: f64,
+    /// What kind of file it is: `image/tiff` or `application/dicom`.
+    pub media_type: &'static str,
     /// The length of the file in bytes.
     pub bytes: u64,
     /// The CRC32C (Castagnoli) of the file.
@@ -46,57 +54,46 @@ pub struct SlideMetadata {
 ///
 /// # Errors
 ///
-/// The file cannot be read, is no TIFF, is cut off, or does not state its resolution; the error
-/// names the file.
+/// The file cannot be read, is neither TIFF nor DICOM, is cut off, or does not state its resolution; or it is a DICOM
+/// file of something else than a slide at high resolution. The error names the file.
 pub fn read(path: &Path) -> Result<SlideMetadata, SlideError> {
-    let failed = |source| SlideError::io(path, source);
-    let file = File::open(path).map_err(failed)?;
-    let bytes = file.metadata().map_err(failed)?.len();
-    let (width, height, resolution) = read_tags(path, BufReader::new(&file), bytes)?;
-    let crc32c = checksum(&file).map_err(failed)?;
-    Ok(SlideMetadata { width, height, resolution, bytes, crc32c })
+    read_file(path).map_err(|kind| SlideError::new(path, kind))
 }
 
-fn read_tags(path: &Path, mut reader: impl Read + Seek, bytes: u64) -> Result<(u32, u32, f64), SlideError> {
-    let mut magic = [0; 4];
-    let is_tiff = reader.read_exact(&mut magic).is_ok()
-        && matches!(&magic, b"II\x2A\0" | b"II\x2B\0" | b"MM\0\x2A" | b"MM\0\x2B");
-    if !is_tiff {
-        return Err(SlideError::no_tiff(path));
-    }
-    let malformed = |source| SlideError::tiff(path, source);
-    reader.rewind().map_err(|source| SlideError::io(path, source))?;
-    let mut decoder = Decoder::new(reader).map_err(malformed)?;
-    let (width, height) = decoder.dimensions().map_err(malformed)?;
-    let resolution = resolution::of_first_image(&mut decoder).map_err(|reason| SlideError::resolution(path, reason))?;
-    let mut known = true;
-    loop {
-        if known {
-            let end = end_of_image(&mut decoder).map_err(malformed)?;
-            if end > bytes {
-                return Err(SlideError::truncated(path, end, bytes));
-            }
-        }
-        if !decoder.more_images() {
-            return Ok((width, height, resolution));
-        }
-        known = match decoder.next_image() {
-            Ok(()) => true,
-            // Labels and thumbnails may be of a kind that the decoder does not know.
-            Err(TiffError::UnsupportedError(_)) => false,
-            Err(source) => return Err(malformed(source)),
-        };
-    }
-}
-
-/// Where the last byte of the current image's pixels lies.
-fn end_of_image(decoder: &mut Decoder<impl Read + Seek>) -> Result<u64, TiffError> {
-    let (offsets, lengths) = match decoder.get_chunk_type() {
-        ChunkType::Strip => (Tag::StripOffsets, Tag::StripByteCounts),
-        ChunkType::Tile => (Tag::TileOffsets, Tag::TileByteCounts),
+fn read_file(path: &Path) -> Result<SlideMetadata, Kind> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let mut reader = BufReader::new(&file);
+    let ((width, height, resolution), media_type) = match format(&mut reader)? {
+        Format::Tiff => (tiff::read(reader, bytes)?, "image/tiff"),
+        Format::Dicom => (Header::read(reader, Until::End { bytes })?.measures()?, "application/dicom"),
     };
-    let (offsets, lengths) = (decoder.get_tag_u64_vec(offsets)?, decoder.get_tag_u64_vec(lengths)?);
-    Ok(offsets.iter().zip(&lengths).map(|(offset, length)| offset.saturating_add(*length)).max().unwrap_or_default())
+    Ok(SlideMetadata { width, height, resolution, media_type, bytes, crc32c: checksum(&file)? })
+}
+
+enum Format {
+    Tiff,
+    Dicom,
+}
+
+/// The format by the first bytes; the reader then stands where its content begins. What is both is read as DICOM.
+fn format(reader: &mut (impl Read + Seek)) -> Result<Format, Kind> {
+    let mut magic_at = |place| {
+        let mut magic = [0; 4];
+        reader.seek(SeekFrom::Start(place))?;
+        match reader.read_exact(&mut magic) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok([0; 4]),
+            outcome => outcome.map(|()| magic),
+        }
+    };
+    if magic_at(dicom::PREAMBLE)? == *dicom::MAGIC {
+        return Ok(Format::Dicom);
+    }
+    if tiff::MAGIC.contains(&&magic_at(0)?) {
+        reader.rewind()?;
+        return Ok(Format::Tiff);
+    }
+    Err(Kind::Unknown)
 }
 
 fn checksum(mut file: &File) -> std::io::Result<u32> {

@@ -24,9 +24,19 @@ pub(crate) fn of_first_image(decoder: &mut Decoder<impl Read + Seek>) -> Result<
         pixels.map(|pixels| micrometres / pixels).filter(|resolution| resolution.is_finite() && *resolution > 0.0)
     };
     match (axis(Tag::XResolution), axis(Tag::YResolution)) {
-        (Some(x), Some(y)) if (x - y).abs() < TOLERANCE * x => Ok(x),
-        (Some(_), Some(_)) => Err("its pixels are not square"),
+        (Some(x), Some(y)) => of_square(x, y),
         _ => Err("it has no resolution"),
+    }
+}
+
+/// Micrometres per pixel where both axes state theirs.
+pub(crate) fn of_square(x: f64, y: f64) -> Result<f64, &'static str> {
+    if !(x.is_finite() && x > 0.0) {
+        Err("its resolution is no length")
+    } else if (x - y).abs() < TOLERANCE * x {
+        Ok(x)
+    } else {
+        Err("its pixels are not square")
     }
 }
 

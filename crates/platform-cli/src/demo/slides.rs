@@ -16,8 +16,6 @@ use tokio::task::spawn_blocking;
 
 use crate::exit::Failure;
 
-pub(super) const MEDIA_TYPE: &str = "image/tiff";
-
 /// A slide that is to be processed.
 pub(super) struct Slide {
     pub(super) path: PathBuf,
@@ -54,7 +52,7 @@ impl Slide {
             "width_px": self.metadata.width,
             "height_px": self.metadata.height,
             "resolution_mpp": self.metadata.resolution,
-            "media_type": MEDIA_TYPE,
+            "media_type": self.metadata.media_type,
         });
         match description {
             Value::Object(members) => members,

@@ -22,8 +22,8 @@ const NAME: &str = "metadata.csv";
     override_usage = "aignostics run prepare [OPTIONS] APPLICATION CSV DIR\n       aignostics run prepare [OPTIONS] DIR"
 )]
 pub(crate) struct Arguments {
-    /// The application, the table and the folder with the slides: TIFF, BigTIFF and SVS, also in folders below it. With the
-    /// folder alone, the table is `metadata.csv` in it, and nobody is asked about the application.
+    /// The application, the table and the folder with the slides: TIFF, BigTIFF, SVS and DICOM, also in folders below it.
+    /// With the folder alone, the table is `metadata.csv` in it, and nobody is asked about the application.
     #[arg(value_name = "APPLICATION CSV DIR", num_args = 1..=3, required = true)]
     places: Vec<PathBuf>,
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
 pub(super) struct Prepared {
     pub(super) table: Table,
     states: Vec<State>,
-    skipped: Vec<PathBuf>,
+    skipped: Vec<(PathBuf, String)>,
     failed: Vec<(PathBuf, String)>,
 }
 
@@ -94,11 +94,11 @@ impl State {
 pub(super) async fn prepare(csv: &Path, folder: &Path, how: &How, output: &Output) -> Result<Prepared, Failure> {
     let before = if csv.exists() && !how.overwrite { Some(Table::read(csv)?) } else { None };
     let found = Found::within(folder)?;
-    for path in &found.skipped {
-        output.note(format!("{}: DICOM is not read, and skipped", path.display()));
+    for (path, what) in &found.skipped {
+        output.note(format!("{}: skipped: {what}", path.display()));
     }
     if found.len() == 0 {
-        let text = format!("{}: no slides; they end with .tif, .tiff or .svs", folder.display());
+        let text = format!("{}: no slides; they end with .tif, .tiff, .svs or .dcm", folder.display());
         return Err(Failure::bad_input(anyhow!(text)));
     }
     output.note(format!("reading {} slides in {}", found.len(), folder.display()));
@@ -176,7 +176,7 @@ impl Prepared {
     fn shape(&self, csv: &Path) -> Value {
         let slides = self.table.rows.iter().zip(&self.states);
         let slides = slides.map(|(row, state)| json!({ "external_id": row.external_id(), "state": state.name() }));
-        let skipped = self.skipped.iter().map(|path| path.display().to_string());
+        let skipped = self.skipped.iter().map(|(path, _)| path.display().to_string());
         let failed = self.failed.iter();
         let failed = failed.map(|(path, reason)| json!({ "file": path.display().to_string(), "reason": reason }));
         json!({

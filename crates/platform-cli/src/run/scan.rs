@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use futures_util::{StreamExt, stream};
 use platform_download::{Crc32c, ResultFolder};
-use slide_metadata::SlideMetadata;
+use slide_metadata::{DicomFiles, SlideMetadata};
 use tokio::sync::oneshot;
 
 use super::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, Row, WIDTH};
@@ -25,8 +25,8 @@ const WORKERS: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Found {
     slides: Vec<PathBuf>,
-    /// DICOM files, which are not read.
-    pub(super) skipped: Vec<PathBuf>,
+    /// DICOM files that are no slides of their own, and what each is.
+    pub(super) skipped: Vec<(PathBuf, String)>,
 }
 
 /// A slide as it lies there, or why it is none.
@@ -42,13 +42,17 @@ impl Found {
             return Err(Failure::bad_input(anyhow!("{} is no folder", folder.display())));
         }
         let mut found = Self::default();
-        found.collect(&root)?;
+        let mut dicom = Vec::new();
+        found.collect(&root, &mut dicom)?;
+        dicom.sort();
+        let DicomFiles { slides, others, .. } = DicomFiles::among(dicom);
+        found.slides.extend(slides);
         found.slides.sort();
-        found.skipped.sort();
+        found.skipped = others;
         Ok(found)
     }
 
-    fn collect(&mut self, folder: &Path) -> Result<(), Failure> {
+    fn collect(&mut self, folder: &Path, dicom: &mut Vec<PathBuf>) -> Result<(), Failure> {
         let unreadable = || format!("{} cannot be read", folder.display());
         // Beside other files, it holds a folder for each run.
         let has_results = ResultFolder::is_at(folder);
@@ -60,15 +64,18 @@ impl Found {
             }
             if entry.file_type().with_context(unreadable)?.is_dir() {
                 if !(has_results && is_run(&name)) {
-                    self.collect(&path)?;
+                    self.collect(&path, dicom)?;
                 }
                 continue;
             }
             let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
-            if ENDINGS.contains(&ending.as_str()) && !path.is_dir() {
+            if path.is_dir() {
+                continue;
+            }
+            if ENDINGS.contains(&ending.as_str()) {
                 self.slides.push(path);
             } else if ending == DICOM {
-                self.skipped.push(path);
+                dicom.push(path);
             }
         }
         Ok(())
