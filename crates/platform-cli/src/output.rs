@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use futures_util::{Stream, StreamExt};
 use platform_resources::Error;
+use serde::Serialize;
 use serde_json::{Value, to_string, to_string_pretty};
 
 use crate::exit::Failure;
@@ -104,7 +105,7 @@ impl Output {
     }
 
     /// Prints one thing: as JSON, or as `text` shows it, if there is anything to show.
-    pub(crate) fn one(&self, value: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    pub(crate) fn one(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format() {
             Format::Table => match text() {
                 text if text.is_empty() => Ok(()),

@@ -7,8 +7,10 @@ use std::path::Path;
 use anyhow::anyhow;
 use comfy_table::CellAlignment;
 use platform_download::{DownloadError, FolderError};
-use platform_resources::{RunReport, Verification};
-use serde_json::{Value, json};
+use platform_resources::models::{RunId, RunTerminationReason};
+use platform_resources::{ItemReport, RunReport, Verification};
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use crate::exit::Failure;
 use crate::output::{self, Output};
@@ -21,7 +23,7 @@ pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Resul
     for line in failures(report) {
         output.complain(line);
     }
-    let printed = output.one(&shape(report, folder), || text(report, folder, output));
+    let printed = output.one(&Shape::new(report, folder), || text(report, folder, output));
     // That some failed is said by the exit code, whoever listens.
     judge(report)?;
     printed
@@ -46,8 +48,39 @@ fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
     text
 }
 
-fn shape(report: &RunReport, folder: &Path) -> Value {
-    let items = report.items.iter().map(|item| {
+/// A report as JSON. It can be long: one item after the other is made.
+#[derive(Serialize)]
+struct Shape<'a> {
+    run_id: &'a RunId,
+    termination_reason: Option<&'a RunTerminationReason>,
+    item_count: usize,
+    left_out: usize,
+    complete: bool,
+    verified: bool,
+    folder: String,
+    manifest: Option<String>,
+    #[serde(serialize_with = "items")]
+    items: &'a [ItemReport],
+}
+
+impl<'a> Shape<'a> {
+    fn new(report: &'a RunReport, folder: &Path) -> Self {
+        Self {
+            run_id: &report.run,
+            termination_reason: report.termination_reason.as_ref(),
+            item_count: report.item_count,
+            left_out: report.left_out,
+            complete: report.is_complete(),
+            verified: report.is_verified(),
+            folder: folder.display().to_string(),
+            manifest: report.manifest.as_ref().ok().map(|path| path.display().to_string()),
+            items: &report.items,
+        }
+    }
+}
+
+fn items<S: Serializer>(items: &[ItemReport], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.iter().map(|item| {
         let artifacts = item.artifacts.iter().map(|artifact| {
             let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| chain(&**error)));
             shape["name"] = json!(artifact.name);
@@ -60,18 +93,7 @@ fn shape(report: &RunReport, folder: &Path) -> Value {
             "error_message": item.message,
             "artifacts": artifacts.collect::<Vec<_>>(),
         })
-    });
-    json!({
-        "run_id": report.run,
-        "termination_reason": report.termination_reason,
-        "item_count": report.item_count,
-        "left_out": report.left_out,
-        "complete": report.is_complete(),
-        "verified": report.is_verified(),
-        "folder": folder.display().to_string(),
-        "manifest": report.manifest.as_ref().ok().map(|path| path.display().to_string()),
-        "items": items.collect::<Vec<_>>(),
-    })
+    }))
 }
 
 /// Whether all of it went well; if not, whether the fault is on this side.

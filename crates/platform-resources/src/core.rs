@@ -46,6 +46,8 @@ pub(crate) struct Mode {
     pub(crate) share_token: Option<Secret>,
     /// What is kept is not read, though the answer is kept.
     pub(crate) fresh: bool,
+    /// Nothing that is kept is read, and no answer is kept: it would be out of date soon, and large.
+    pub(crate) fleeting: bool,
     /// What is not found is that, and not asked for again.
     pub(crate) no_wait: bool,
     /// All attempts together may take so long.
@@ -137,7 +139,7 @@ impl Core {
         O::Output: Clone + Send + Sync + 'static,
     {
         let lifetime = self.group(group).cache_lifetime;
-        if lifetime.is_zero() {
+        if lifetime.is_zero() || self.mode.fleeting {
             return self.fetch(operation, group).await;
         }
         let time = Time::begin(&self.mode);

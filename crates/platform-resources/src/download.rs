@@ -10,12 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use platform_api::models::{ArtifactOutput, Item, ItemId, Run};
+use platform_api::models::{ItemId, Run};
 use platform_download::{Downloader, Meter, Queue, ResultFolder};
 
 use crate::run::poll::{Poll, Snapshot};
 use crate::{Error, ItemOutcome, RunHandle};
-use artifact::{Fetched, Planned, fetch};
+use artifact::{Fetched, Planned, Slim, Wanted, fetch};
 use layout::Names;
 
 pub use layout::Layout;
@@ -137,7 +137,7 @@ impl RunDownload {
         };
         let mut active = FuturesUnordered::new();
         let mut poll = Poll::new(run.clone());
-        let mut asked = Box::pin(poll.clone().ask(0));
+        let mut asked = Box::pin(self.ask(&poll, 0));
         let mut ended = false;
         loop {
             while active.len() < downloader.workers()
@@ -151,12 +151,12 @@ impl RunDownload {
                     let snapshot = snapshot?;
                     ended = snapshot.ended() || !follow;
                     let first = plan.about.is_none();
-                    let new = self.plan(&mut plan, &snapshot, &meter);
+                    let new = self.plan(&mut plan, snapshot, &meter);
                     if first {
                         self.folder.check_room(plan.queue.iter().map(Planned::missing).sum()).await?;
                     }
                     poll.learn(new);
-                    asked.set(poll.clone().ask(plan.seen.len()));
+                    asked.set(self.ask(&poll, plan.seen.len()));
                 }
                 else => break,
             }
@@ -168,47 +168,57 @@ impl RunDownload {
         Ok(plan.report)
     }
 
+    /// How far the run is, and of its items what a download needs: runs have many, and each says a lot.
+    fn ask(&self, poll: &Poll, known: usize) -> impl Future<Output = Result<Snapshot<Slim>, Error>> + Send + use<> {
+        let (selection, keys) = (self.selection.clone(), self.checksum_keys.clone());
+        poll.clone().ask(known, move |item| Slim::of(item, &selection, &keys))
+    }
+
     /// Plans what has ended since; whether there was any.
-    fn plan(&self, plan: &mut Plan, snapshot: &Snapshot, meter: &Meter) -> bool {
-        let known = plan.seen.len();
+    fn plan(&self, plan: &mut Plan, snapshot: Snapshot<Slim>, meter: &Meter) -> bool {
+        let (known, ended) = (plan.seen.len(), snapshot.ended());
         plan.report.learn(&snapshot.run);
-        plan.about = Some(snapshot.run.clone());
-        let mut names = None;
-        for item in &snapshot.items {
-            let over = ItemOutcome::of(item) != ItemOutcome::InProgress || snapshot.ended();
-            if !over || !plan.seen.insert(item.item_id.clone()) {
+        plan.about = Some(snapshot.run);
+        // All items of a run are known from its submission on, so that the names are the same in every call.
+        let names = Names::new(self.layout, &self.run.id, snapshot.items.iter().map(|item| item.external_id.as_str()));
+        for item in snapshot.items {
+            let over = item.outcome != ItemOutcome::InProgress || ended;
+            if !over || !plan.seen.insert(item.id.clone()) {
                 continue;
             }
-            if !self.folder.shard().has(&item.external_id) || !self.selection.has_item(&item.external_id) {
+            if self.folder.shard().has(&item.external_id) && self.selection.has_item(&item.external_id) {
+                self.plan_item(plan, item, &names, meter);
+            } else {
                 plan.report.left_out += 1;
-                continue;
             }
-            // All items of a run are known from its submission on, so that the names are the same in every call.
-            let names = names.get_or_insert_with(|| Names::new(&self.layout, &self.run.id, &snapshot.items));
-            self.plan_item(plan, item, names, meter);
         }
         (self.observer)(Event::Items { ended: plan.seen.len(), all: plan.report.item_count });
         plan.seen.len() > known
     }
 
-    fn plan_item(&self, plan: &mut Plan, item: &Item, names: &Names<'_>, meter: &Meter) {
+    fn plan_item(&self, plan: &mut Plan, item: Slim, names: &Names, meter: &Meter) {
         let index = plan.report.items.len();
-        let mut report = ItemReport::of(item);
+        let targets = names.of(&item);
+        let mut report = ItemReport {
+            external_id: item.external_id.clone(),
+            outcome: item.outcome,
+            message: item.message,
+            artifacts: Vec::new(),
+        };
         let (mut files, mut bytes) = (0, 0);
-        let available = item.output_artifacts.iter().filter(|artifact| artifact.output == ArtifactOutput::Available);
-        let wanted: Vec<_> = available.filter(|artifact| self.selection.has_artifact(artifact)).collect();
-        for (artifact, target) in wanted.iter().zip(names.of(item, &wanted)) {
+        for (Wanted { id, name, expected, .. }, target) in item.artifacts.into_iter().zip(targets) {
             let target = self.folder.target(target);
-            let file = target.relative();
-            match Planned::of(index, item, artifact, target, &self.checksum_keys) {
-                Ok(planned) => {
+            match expected {
+                Ok(expected) => {
+                    let stated = expected.bytes().unwrap_or_default();
                     files += 1;
-                    bytes += planned.expected.bytes().unwrap_or_default();
-                    meter.plan(planned.expected.bytes());
-                    plan.queue.push(planned.expected.bytes().unwrap_or_default(), planned);
+                    bytes += stated;
+                    meter.plan(expected.bytes());
+                    let external_id = item.external_id.clone();
+                    plan.queue.push(stated, Planned { item: index, id, external_id, name, expected, target });
                 }
                 Err(error) => {
-                    let (name, outcome) = (artifact.name.clone(), Err(error.into()));
+                    let (file, outcome) = (target.relative(), Err(error.into()));
                     report.artifacts.push(ArtifactReport { name, file, outcome });
                 }
             }

@@ -3,13 +3,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use platform_api::JsonObject;
-use platform_api::models::{ArtifactId, Item, OutputArtifact, Run};
+use platform_api::models::{ArtifactId, ArtifactOutput, Item, ItemId, OutputArtifact, Run};
 use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, SignedUrl, Source, Target};
 use tokio::time::Instant;
 
 use super::report::{FileEvent, FileProgress, FileStep};
-use super::{ArtifactReport, Event};
-use crate::RunHandle;
+use super::{ArtifactReport, Event, Selection};
+use crate::{ItemOutcome, RunHandle};
 
 /// The keys under which artifacts state their type and their length.
 const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
@@ -23,15 +23,33 @@ pub(super) fn media_type(artifact: &OutputArtifact) -> Option<&str> {
     TYPE_KEYS.iter().find_map(|key| metadata.get(*key)?.as_str())
 }
 
+/// An item, as far as its download is concerned.
+pub(super) struct Slim {
+    pub(super) id: ItemId,
+    pub(super) external_id: String,
+    pub(super) outcome: ItemOutcome,
+    pub(super) message: Option<String>,
+    /// Those that have a file, and are wanted.
+    pub(super) artifacts: Vec<Wanted>,
+}
+
+/// An artifact that has a file.
+pub(super) struct Wanted {
+    pub(super) id: ArtifactId,
+    pub(super) name: String,
+    pub(super) media_type: Option<String>,
+    pub(super) expected: Result<Expected, PlanError>,
+}
+
 /// An artifact that is to be downloaded.
 pub(super) struct Planned {
     /// Which item of the report it belongs to.
-    item: usize,
-    id: ArtifactId,
-    external_id: String,
-    name: String,
+    pub(super) item: usize,
+    pub(super) id: ArtifactId,
+    pub(super) external_id: String,
+    pub(super) name: String,
     pub(super) expected: Expected,
-    target: Target,
+    pub(super) target: Target,
 }
 
 /// An artifact that was downloaded, or not.
@@ -47,33 +65,41 @@ pub(super) enum PlanError {
     Checksum { key: String, text: String },
 }
 
-impl Planned {
-    /// What is to be done for an artifact that has a file. A checksum that cannot be understood is never taken for none.
-    pub(super) fn of(
-        index: usize,
-        item: &Item,
-        artifact: &OutputArtifact,
-        target: Target,
-        checksum_keys: &[String],
-    ) -> Result<Self, PlanError> {
-        let empty = JsonObject::new();
-        let metadata = artifact.metadata.as_ref().unwrap_or(&empty);
-        let stated =
-            checksum_keys.iter().find_map(|key| Some((key, metadata.get(key).filter(|value| !value.is_null())?)));
-        let mut expected = Expected::unknown();
-        if let Some((key, value)) = stated {
-            let checksum: Option<Crc32c> = value.as_str().and_then(|text| text.parse().ok());
-            expected = Expected::new(
-                checksum.ok_or_else(|| PlanError::Checksum { key: key.clone(), text: value.to_string() })?,
-            );
-        }
-        if let Some(bytes) = metadata.get(SIZE_KEY).and_then(serde_json::Value::as_u64) {
-            expected = expected.with_bytes(bytes);
-        }
-        let (id, external_id) = (artifact.output_artifact_id.clone(), item.external_id.clone());
-        Ok(Self { item: index, id, external_id, name: artifact.name.clone(), expected, target })
+impl Slim {
+    pub(super) fn of(item: Item, selection: &Selection, checksum_keys: &[String]) -> Self {
+        let outcome = ItemOutcome::of(&item);
+        let artifacts = item.output_artifacts.into_iter();
+        let available = artifacts.filter(|artifact| artifact.output == ArtifactOutput::Available);
+        let wanted = available.filter(|artifact| selection.has_artifact(artifact));
+        let artifacts = wanted.map(|artifact| Wanted::of(artifact, checksum_keys)).collect();
+        Self { id: item.item_id, external_id: item.external_id, outcome, message: item.error_message, artifacts }
     }
+}
 
+impl Wanted {
+    fn of(artifact: OutputArtifact, checksum_keys: &[String]) -> Self {
+        let media_type = media_type(&artifact).map(str::to_owned);
+        let expected = expected(artifact.metadata.as_ref().unwrap_or(&JsonObject::new()), checksum_keys);
+        Self { id: artifact.output_artifact_id, name: artifact.name, media_type, expected }
+    }
+}
+
+/// What is known of a file before it is fetched. A checksum that cannot be understood is never taken for none.
+fn expected(metadata: &JsonObject, checksum_keys: &[String]) -> Result<Expected, PlanError> {
+    let stated = checksum_keys.iter().find_map(|key| Some((key, metadata.get(key).filter(|value| !value.is_null())?)));
+    let mut expected = Expected::unknown();
+    if let Some((key, value)) = stated {
+        let checksum: Option<Crc32c> = value.as_str().and_then(|text| text.parse().ok());
+        expected =
+            Expected::new(checksum.ok_or_else(|| PlanError::Checksum { key: key.clone(), text: value.to_string() })?);
+    }
+    if let Some(bytes) = metadata.get(SIZE_KEY).and_then(serde_json::Value::as_u64) {
+        expected = expected.with_bytes(bytes);
+    }
+    Ok(expected)
+}
+
+impl Planned {
     /// How many bytes have still to be written, as far as is known without reading any.
     pub(super) fn missing(&self) -> u64 {
         self.expected.bytes().map_or(0, |bytes| self.target.missing(bytes))

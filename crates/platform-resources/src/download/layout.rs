@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
-use platform_api::models::{Item, OutputArtifact, RunId};
+use platform_api::models::RunId;
 use platform_download::{apart, escape, extension, safe_names};
 
-use super::artifact::media_type;
+use super::artifact::{Slim, Wanted};
 
 /// Between the name of an item and that of its artifact, where they are one.
 const JOINT: &str = "--";
@@ -36,33 +36,35 @@ impl Layout {
 }
 
 /// The names of the files of a run. They are the same in every call and for every share of the work.
-pub(super) struct Names<'a> {
-    layout: &'a Layout,
+pub(super) struct Names {
+    layout: Layout,
     run: String,
-    items: HashMap<&'a str, String>,
+    /// The folders of items that are not called like them.
+    items: HashMap<String, String>,
 }
 
-impl<'a> Names<'a> {
-    pub(super) fn new(layout: &'a Layout, run: &RunId, items: &'a [Item]) -> Self {
-        let given: Vec<_> = items.iter().map(|item| (item.external_id.as_str(), item.external_id.as_str())).collect();
-        let items = given.iter().map(|(name, _)| *name).zip(safe_names(&given)).collect();
+impl Names {
+    pub(super) fn new<'a>(layout: Layout, run: &RunId, external_ids: impl Iterator<Item = &'a str>) -> Self {
+        let given: Vec<_> = external_ids.map(|name| (name, name)).collect();
+        let folders = given.iter().map(|(name, _)| *name).zip(safe_names(&given));
+        let others = folders.filter(|(name, folder)| folder != name);
+        let items = others.map(|(name, folder)| (name.to_owned(), folder)).collect();
         Self { layout, run: escape(run.as_str()), items }
     }
 
     /// The folders and the name of the file for each of an item's artifacts.
-    pub(super) fn of(&self, item: &Item, artifacts: &[&OutputArtifact]) -> Vec<Vec<String>> {
-        let names: Vec<_> = artifacts.iter().map(|artifact| file_name(artifact)).collect();
-        let ids = artifacts.iter().map(|artifact| artifact.output_artifact_id.as_str());
+    pub(super) fn of(&self, item: &Slim) -> Vec<Vec<String>> {
+        let names: Vec<_> = item.artifacts.iter().map(file_name).collect();
+        let ids = item.artifacts.iter().map(|artifact| artifact.id.as_str());
         let given: Vec<_> = names.iter().map(String::as_str).zip(ids.clone()).collect();
         let safe = safe_names(&given);
-        let folder = self.items.get(item.external_id.as_str()).cloned();
-        let folder = folder.unwrap_or_else(|| escape(&item.external_id));
+        let folder = self.items.get(&item.external_id).unwrap_or(&item.external_id);
         let run = self.layout.per_run.then(|| self.run.clone());
         let place = |(((name, id), safe), run): (((&String, &str), String), Option<String>)| {
             let below = if self.layout.per_item {
                 vec![folder.clone(), safe]
             } else {
-                vec![joined(&item.external_id, &folder, name, &safe, id)]
+                vec![joined(&item.external_id, folder, name, &safe, id)]
             };
             run.into_iter().chain(below).collect()
         };
@@ -82,26 +84,26 @@ fn joined(item: &str, safe_item: &str, name: &str, safe_name: &str, id: &str) ->
 }
 
 /// The name of an artifact with the ending of its type, unless it has one already and no type.
-fn file_name(artifact: &OutputArtifact) -> String {
-    let name = artifact.name.as_str();
+fn file_name(Wanted { name, media_type, .. }: &Wanted) -> String {
     let has_ending = std::path::Path::new(name).extension().is_some();
-    let ending = match media_type(artifact) {
-        None if has_ending => return name.to_owned(),
-        media_type => extension(media_type.unwrap_or_default()),
+    let ending = match media_type {
+        None if has_ending => return name.clone(),
+        media_type => extension(media_type.as_deref().unwrap_or_default()),
     };
     if ending == ".bin" {
-        tracing::info!(artifact = name, media_type = ?media_type(artifact), "its type is not known: it gets the ending .bin");
+        tracing::info!(artifact = name, ?media_type, "its type is not known: it gets the ending .bin");
     }
-    if name.to_ascii_lowercase().ends_with(ending) { name.to_owned() } else { format!("{name}{ending}") }
+    if name.to_ascii_lowercase().ends_with(ending) { name.clone() } else { format!("{name}{ending}") }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::Selection;
     use super::*;
 
-    fn item(external_id: &str, artifacts: &[(&str, &str)]) -> Item {
+    fn item(external_id: &str, artifacts: &[(&str, &str)]) -> Slim {
         let artifacts: Vec<_> = artifacts
             .iter()
             .map(|(id, name)| {
@@ -109,16 +111,15 @@ mod tests {
                 "state": "TERMINATED", "output": "AVAILABLE" })
             })
             .collect();
-        serde_json::from_value(json!({ "item_id": external_id, "external_id": external_id, "state": "TERMINATED",
-            "output": "FULL", "input_artifacts": [], "output_artifacts": artifacts }))
-        .unwrap()
+        let item = json!({ "item_id": external_id, "external_id": external_id, "state": "TERMINATED",
+            "output": "FULL", "input_artifacts": [], "output_artifacts": artifacts });
+        Slim::of(serde_json::from_value(item).unwrap(), &Selection::default(), &[])
     }
 
-    fn names(layout: Layout, items: &[Item]) -> Vec<String> {
+    fn names(layout: Layout, items: &[Slim]) -> Vec<String> {
         let run: RunId = serde_json::from_value(json!("run/1")).unwrap();
-        let names = Names::new(&layout, &run, items);
-        let of = |item: &Item| names.of(item, &item.output_artifacts.iter().collect::<Vec<_>>());
-        items.iter().flat_map(of).map(|parts| parts.join("/")).collect()
+        let names = Names::new(layout, &run, items.iter().map(|item| item.external_id.as_str()));
+        items.iter().flat_map(|item| names.of(item)).map(|parts| parts.join("/")).collect()
     }
 
     #[test]
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn no_two_files_share_a_place_and_no_place_depends_on_the_order() {
-        let items = [
+        let mut items = [
             item("A", &[("1", "x"), ("2", "X"), ("3", "x")]),
             item("a", &[("4", "x")]),
             item("a--x", &[("5", "y")]),
@@ -147,11 +148,9 @@ mod tests {
             folded.sort();
             folded.dedup();
             assert_eq!(folded.len(), 8, "{found:?}");
-            let mut back: Vec<_> = items.iter().rev().cloned().collect();
-            for item in &mut back {
-                item.output_artifacts.reverse();
-            }
-            let mut back = names(layout, &back);
+            items.reverse();
+            items.iter_mut().for_each(|item| item.artifacts.reverse());
+            let mut back = names(layout, &items);
             back.reverse();
             assert_eq!(back, found);
         }

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use platform_api::models::{ArtifactId, Item, Run, RunId, RunTerminationReason};
+use platform_api::models::{ArtifactId, Run, RunId, RunTerminationReason};
 use platform_download::{FolderError, Outcome, Progress, Totals, Verification};
 
 use crate::ItemOutcome;
@@ -167,15 +167,6 @@ impl RunReport {
 }
 
 impl ItemReport {
-    pub(super) fn of(item: &Item) -> Self {
-        Self {
-            external_id: item.external_id.clone(),
-            outcome: ItemOutcome::of(item),
-            message: item.error_message.clone(),
-            artifacts: Vec::new(),
-        }
-    }
-
     /// The length of all files that are in their place.
     pub fn bytes(&self) -> u64 {
         let outcomes = self.artifacts.iter().filter_map(|artifact| artifact.outcome.as_ref().ok());

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::RunHandle;
 use crate::Error;
+use crate::core::Group;
 
 /// How long to wait before the platform is asked again, at first and at most. The pause doubles
 /// while nothing happens.
@@ -19,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 const LAG: Duration = Duration::from_secs(10);
 
 /// How far a run is.
-pub(crate) struct Snapshot {
+pub(crate) struct Snapshot<T> {
     pub(crate) run: Run,
-    /// Its items, or none if no more of them had ended.
-    pub(crate) items: Vec<Item>,
+    /// What was wanted of its items, or nothing if no more of them had ended.
+    pub(crate) items: Vec<T>,
 }
 
-impl Snapshot {
+impl<T> Snapshot<T> {
     pub(crate) fn ended(&self) -> bool {
         self.run.state == RunState::Terminated
     }
@@ -41,13 +42,10 @@ pub(crate) struct Poll {
 
 impl Poll {
     pub(crate) fn new(run: RunHandle) -> Self {
-        // What is kept says nothing of how far it is; what is not found is asked for again here.
-        Self { run: run.nocache().no_wait(), pause: Duration::ZERO, found: false }
-    }
-
-    /// What is kept of the run is from before.
-    pub(crate) async fn forget(&self) -> Result<(), Error> {
-        self.run.client.core.forget(&[crate::core::Group::Run]).await
+        // What is not found is asked for again here.
+        let mut run = run.no_wait();
+        run.client.core = run.client.core.with_mode(|mode| mode.fleeting = true);
+        Self { run, pause: Duration::ZERO, found: false }
     }
 
     /// Waits longer before the next question if nothing was `new`.
@@ -57,21 +55,28 @@ impl Poll {
     }
 
     /// Waits, and asks until there is an answer, or it is clear that there will be none. The items
-    /// are asked for only if more than `known` have ended.
-    pub(crate) async fn ask(self, known: usize) -> Result<Snapshot, Error> {
-        self.until_answered(move |run| async move {
-            // Asked in this order, the items of an ended run are all at their end.
-            let found = run.get().await?;
-            let wanted = found.state == RunState::Terminated || over(&found.statistics) > known;
-            let items = if wanted { run.items().try_collect().await? } else { Vec::new() };
-            Ok(Snapshot { run: found, items })
+    /// are asked for only if more than `known` have ended, and of each of them only what `take` takes stays in memory.
+    pub(crate) async fn ask<T: Send>(
+        self,
+        known: usize,
+        take: impl Fn(Item) -> T + Clone + Send,
+    ) -> Result<Snapshot<T>, Error> {
+        self.until_answered(|run| {
+            let take = take.clone();
+            async move {
+                // Asked in this order, the items of an ended run are all at their end.
+                let found = get(run.clone()).await?;
+                let wanted = found.state == RunState::Terminated || over(&found.statistics) > known;
+                let items = if wanted { run.items().map_ok(take).try_collect().await? } else { Vec::new() };
+                Ok(Snapshot { run: found, items })
+            }
         })
         .await
     }
 
     /// The same for the run alone.
     pub(crate) async fn run(self) -> Result<Run, Error> {
-        self.until_answered(|run| async move { run.get().await }).await
+        self.until_answered(get).await
     }
 
     async fn until_answered<T, F>(mut self, look: impl Fn(RunHandle) -> F) -> Result<T, Error>
@@ -98,6 +103,15 @@ impl Poll {
     fn may_pass(&self, error: &Error) -> bool {
         error.api().is_some_and(ApiError::is_transient) || (error.is_not_found() && !self.found)
     }
+}
+
+async fn get(run: RunHandle) -> Result<Run, Error> {
+    let found = run.get().await?;
+    if found.state == RunState::Terminated {
+        // What others keep of it is from before.
+        run.client.core.forget(&[Group::Run]).await?;
+    }
+    Ok(found)
 }
 
 /// How many items have ended.

@@ -7,7 +7,6 @@ use platform_api::models::{Item, ItemId, Run, RunState};
 
 use super::RunHandle;
 use super::poll::Poll;
-use crate::core::Group;
 use crate::{Error, ItemOutcome};
 
 /// What happens in a run.
@@ -42,8 +41,6 @@ impl RunHandle {
                 // No item is of interest: it asks for none before the end.
                 let run = poll.clone().run().await?;
                 if run.state == RunState::Terminated {
-                    // What is kept of its items is from before.
-                    self.client.core.forget(&[Group::Run]).await?;
                     return Ok(run);
                 }
                 poll.learn(false);
@@ -75,7 +72,7 @@ impl RunHandle {
 
 impl Watch {
     async fn look(&mut self) -> Result<(), Error> {
-        let snapshot = self.poll.clone().ask(self.seen.len()).await?;
+        let snapshot = self.poll.clone().ask(self.seen.len(), |item| item).await?;
         let before = self.seen.len();
         self.ended = snapshot.ended();
         for item in snapshot.items {
@@ -85,7 +82,6 @@ impl Watch {
             }
         }
         if self.ended {
-            self.poll.forget().await?;
             self.events.push_back(RunEvent::Ended(Box::new(snapshot.run)));
         }
         self.poll.learn(self.seen.len() > before);
