@@ -3,6 +3,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A CRC32C (Castagnoli, RFC 3720, appendix B.4). It is written as the base64 of its four bytes,
@@ -25,7 +26,9 @@ impl Crc32c {
 
     /// The checksum of what this one was computed over, with `bytes` behind it.
     pub fn append(self, bytes: &[u8]) -> Self {
-        Self(crc32c::crc32c_append(self.0, bytes))
+        let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(!self.0));
+        digest.update(bytes);
+        Self::narrow(digest.finalize())
     }
 
     /// The checksum of what this one was computed over, with the `length` bytes behind it that `next` was computed over.
@@ -36,8 +39,12 @@ impl Crc32c {
     /// assert_eq!(Crc32c::of(b"hello ").combine(Crc32c::of(b"world"), 5), Crc32c::of(b"hello world"));
     /// ```
     pub fn combine(self, next: Self, length: u64) -> Self {
-        // Where a length does not fit, no file of it fits either.
-        Self(crc32c::crc32c_combine(self.0, next.0, usize::try_from(length).unwrap_or(usize::MAX)))
+        Self::narrow(checksum_combine(CrcAlgorithm::Crc32Iscsi, self.0.into(), next.0.into(), length))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "it has 32 bits")]
+    fn narrow(crc: u64) -> Self {
+        Self(crc as u32)
     }
 }
 
