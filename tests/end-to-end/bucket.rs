@@ -99,28 +99,11 @@ fn nothing_is_deleted_without_a_yes() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_terminal_is_asked_and_anything_but_yes_is_no() {
-    use std::io::Write;
-    use std::process::Stdio;
-
-    if !crate::needs::has("script") {
-        return crate::needs::missing("script", "apt-get install bsdutils");
-    }
     let shell = filled(&["a.svs"]);
     for (answer, left, code) in [("\n", 1, 1), ("no\n", 1, 1), ("y\n", 0, 0)] {
-        let line = format!("{} bucket purge", crate::command::BINARY);
-        let mut command = std::process::Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).env_clear();
-        let ours = shell.command(&[]);
-        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
-        let ended = Ended::of(&child.wait_with_output().unwrap());
-        ended.assert_code(code);
-        assert!(
-            ended.stdout.contains("delete 1 object of 5 bytes from gs://emulator-bucket/? [y/N]"),
-            "{}",
-            ended.stdout
-        );
+        let (ended, said) = shell.at_a_terminal(&["bucket", "purge"], answer);
+        assert_eq!(ended, Some(code), "{said}");
+        assert!(said.contains("delete 1 object of 5 bytes from gs://emulator-bucket/? [y/N]"), "{said}");
         assert_eq!(keys(&shell, &[]).len(), left);
     }
 }

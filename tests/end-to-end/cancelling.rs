@@ -55,30 +55,6 @@ fn nothing_is_cancelled_by_a_filter_without_a_yes() {
     assert_eq!(ids(&left), [other.as_str()]);
 }
 
-/// Runs a command at a terminal, where somebody answers, and gives its code and what it asked.
-#[cfg(target_os = "linux")]
-fn at_a_terminal(shell: &Shell, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use std::fs::File;
-    use std::io::{Read, Write};
-
-    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&user).unwrap();
-    unlockpt(&user).unwrap();
-    let name = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = File::options().read(true).write(true).open(name).unwrap();
-    let mut command = shell.command(arguments);
-    command.stdin(terminal.try_clone().unwrap()).stderr(terminal).stdout(std::process::Stdio::null());
-    let mut child = command.spawn().unwrap();
-    drop(command);
-    let mut user = File::from(user);
-    user.write_all(answer.as_bytes()).unwrap();
-    let mut said = Vec::new();
-    // Its end is an error: the terminal is gone.
-    let _ = user.read_to_end(&mut said);
-    (child.wait().unwrap().code(), String::from_utf8(said).unwrap())
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn at_a_terminal_a_yes_cancels_and_anything_else_does_not() {
@@ -87,13 +63,13 @@ fn at_a_terminal_a_yes_cancels_and_anything_else_does_not() {
     while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).0 == 404 {}
     let filter = ["run", "cancel-by-filter", "--application-id", "outcomes"];
     for answer in ["n\n", "\n", "yes please\n", "\u{4}"] {
-        let (code, said) = at_a_terminal(&shell, &filter, answer);
+        let (code, said) = shell.at_a_terminal(&filter, answer);
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("cancel 1 runs? [y/N]") && said.contains(&run), "{said}");
         assert!(said.contains("nothing was done"), "{said}");
     }
     assert_eq!(shell.served("api", "POST", "/api/v1/runs/"), 0);
-    let (code, said) = at_a_terminal(&shell, &filter, "y\n");
+    let (code, said) = shell.at_a_terminal(&filter, "y\n");
     assert_eq!(code, Some(0), "{said}");
     let described = shell.json("run-description", &["run", "describe", &run]);
     assert_eq!(described["outcome"], "cancelled_by_user");

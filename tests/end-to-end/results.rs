@@ -153,3 +153,26 @@ fn a_pipe_that_is_closed_early_is_no_error() {
     ended.assert_code(0);
     assert_eq!(ended.stderr, "");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn bars_are_drawn_at_a_terminal_and_nowhere_else() {
+    let shell = Shell::start();
+    crate::slides::write_slide(&shell.folder().join("slides/a.tiff"));
+    let run = shell.submit("outcomes", &["a", "b"]);
+    let download = ["run", "download", &run, "results", "--follow"];
+    for (arguments, bars) in [(&["run", "prepare", "slides"][..], &["slides"][..]), (&download, &["items", "bytes"])] {
+        let (code, said) = shell.at_a_terminal(arguments, "");
+        assert_eq!(code, Some(0), "{said}");
+        for bar in bars {
+            assert!(said.contains(&format!("{bar} ")) && said.contains('█'), "{bar}: {said:?}");
+        }
+        assert!(said.ends_with("\u{1b}[2K"), "the lines are left clear: {said:?}");
+        for silent in ["--quiet", "--verbose", "--format=json"] {
+            let (code, said) = shell.at_a_terminal(&[arguments, &[silent]].concat(), "");
+            assert!(code == Some(0) && !said.contains('█'), "{silent}: {said:?}");
+        }
+        let ended = shell.run(arguments);
+        assert!(!ended.stderr.contains('█'), "{}", ended.stderr);
+    }
+}

@@ -72,6 +72,31 @@ impl Shell {
         Ended::of(&self.command(arguments).output().unwrap())
     }
 
+    /// Runs a command at a terminal, where somebody answers, and gives its code and what it said there.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn at_a_terminal(&self, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        use std::fs::File;
+        use std::io::{Read, Write};
+
+        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&user).unwrap();
+        unlockpt(&user).unwrap();
+        let name = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
+        let terminal = File::options().read(true).write(true).open(name).unwrap();
+        let mut command = self.command(arguments);
+        command.env("TERM", "xterm");
+        command.stdin(terminal.try_clone().unwrap()).stderr(terminal).stdout(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let mut user = File::from(user);
+        user.write_all(answer.as_bytes()).unwrap();
+        let mut said = Vec::new();
+        // Its end is an error: the terminal is gone.
+        let _ = user.read_to_end(&mut said);
+        (child.wait().unwrap().code(), String::from_utf8(said).unwrap())
+    }
+
     /// Runs a command in JSON form. It succeeds, says nothing on stderr, and its answer fits the schema of this name that
     /// the documentation publishes.
     pub(crate) fn json(&self, schema: &str, arguments: &[&str]) -> Value {

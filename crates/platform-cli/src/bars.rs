@@ -26,6 +26,11 @@ impl Screen {
         });
     }
 
+    /// A bar for so many slides that are read.
+    pub(crate) fn slides(&self, slides: usize) -> ProgressBar {
+        self.bar("slides {bar:40} {pos}/{len}", slides as u64)
+    }
+
     /// A bar for so many bytes on their way up.
     pub(crate) fn upload(&self, bytes: u64) -> ProgressBar {
         self.bar("upload {bar:40} {bytes}/{total_bytes} {bytes_per_sec}", bytes)

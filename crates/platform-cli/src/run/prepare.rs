@@ -10,6 +10,7 @@ use super::mapping::{self, Mapping};
 use super::scan::{Found, Scanned};
 use super::table::{CHECKSUM, HEIGHT, RESOLUTION, Row, Table, URL, WIDTH};
 use crate::access::Shell;
+use crate::bars::Screen;
 use crate::exit::Failure;
 use crate::output::{self, Output};
 use crate::shown::shown;
@@ -102,7 +103,10 @@ pub(super) async fn prepare(csv: &Path, folder: &Path, how: &How, output: &Outpu
         return Err(Failure::bad_input(anyhow!(text)));
     }
     output.note(format!("reading {} slides in {}", found.len(), folder.display()));
-    let mut prepared = merge(before.clone().unwrap_or_default(), found.read().await?);
+    let bar = Screen::new(output.has_bars()).slides(found.len());
+    let scanned = found.read(|| bar.inc(1)).await?;
+    bar.finish_and_clear();
+    let mut prepared = merge(before.clone().unwrap_or_default(), scanned);
     prepared.skipped = found.skipped;
     let applied = mapping::apply(&how.mapping, &mut prepared.table);
     for key in applied.unknown {

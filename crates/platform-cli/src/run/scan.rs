@@ -85,8 +85,8 @@ impl Found {
         self.slides.len()
     }
 
-    /// Reads all slides, several at a time, and gives them in the order of their names.
-    pub(super) async fn read(&self) -> Result<Vec<Scanned>, Failure> {
+    /// Reads all slides, several at a time, and gives them in the order of their names; `read_one` hears of each.
+    pub(super) async fn read(&self, read_one: impl Fn()) -> Result<Vec<Scanned>, Failure> {
         let slides = self.slides.iter().map(|path| {
             let path = path.clone();
             async {
@@ -96,7 +96,7 @@ impl Found {
                 slide.await
             }
         });
-        let slides: Vec<_> = stream::iter(slides).buffered(WORKERS).collect().await;
+        let slides: Vec<_> = stream::iter(slides).buffered(WORKERS).inspect(|_| read_one()).collect().await;
         Ok(slides.into_iter().collect::<Result<_, _>>()?)
     }
 }
