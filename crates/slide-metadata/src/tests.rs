@@ -9,9 +9,10 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Computed by another library.
-fn reference_checksum(content: &[u8]) -> u32 {
-    Crc::<u32>::new(&CRC_32_ISCSI).checksum(content)
+/// What there is to say of a file with this content. Its checksum is computed by another library.
+fn expected(width: u32, height: u32, resolution: f64, media_type: &'static str, content: &[u8]) -> SlideMetadata {
+    let crc32c = Crc::<u32>::new(&CRC_32_ISCSI).checksum(content);
+    SlideMetadata { width, height, resolution, media_type, bytes: content.len() as u64, crc32c }
 }
 
 #[test]

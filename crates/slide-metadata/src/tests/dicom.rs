@@ -25,15 +25,7 @@ fn size_resolution_and_checksum_come_from_the_file() {
         // The pixels are a little higher than wide: the resolution is that between columns.
         let content = Dicom { syntax, spacing: Some("0.0002503\\0.00025 "), ..Dicom::default() }.bytes();
         let (_folder, path) = written(&content);
-        let expected = SlideMetadata {
-            width: 200,
-            height: 100,
-            resolution: 0.25,
-            media_type: "application/dicom",
-            bytes: content.len() as u64,
-            crc32c: reference_checksum(&content),
-        };
-        assert_eq!(read(&path).unwrap(), expected, "{syntax}");
+        assert_eq!(read(&path).unwrap(), expected(200, 100, 0.25, "application/dicom", &content), "{syntax}");
     }
 }
 
