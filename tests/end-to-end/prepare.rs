@@ -42,8 +42,9 @@ fn the_slides_of_a_folder_are_in_a_table_as_the_python_tool_writes_it() {
     let prepared = shell.json("prepared", &["run", "prepare", "slides"]);
     let states: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["state"].clone()).collect();
     assert_eq!((states, prepared["failed"].clone()), (vec![json!("added"); 3], json!([])));
-    let skipped: Vec<_> = prepared["skipped"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
-    assert!(skipped.len() == 3 && skipped[0].ends_with("/slides/label.dcm"), "{skipped:?}");
+    let skipped = prepared["skipped"].as_array().unwrap();
+    assert!(skipped.len() == 3 && skipped[0]["file"].as_str().unwrap().ends_with("/slides/label.dcm"), "{skipped:?}");
+    assert_eq!(skipped[0]["reason"], "the label of a slide");
     assert_eq!(table(&shell, "slides/metadata.csv"), table(&shell, "slides.csv"), "the short form writes the same");
 }
 
@@ -76,6 +77,44 @@ fn what_somebody_wrote_into_a_table_stays() {
     shell.run(&[&arguments[..], &["--overwrite"]].concat()).assert_code(0);
     let anew = fs::read_to_string(&csv).unwrap();
     assert!(!anew.contains("LUNG") && anew.lines().count() == 4, "{anew}");
+}
+
+#[test]
+fn a_level_that_came_before_the_rest_of_its_slide_leaves_the_table() {
+    let shell = with_slides();
+    let high = shell.folder().join("slides/high.dcm");
+    let aside = shell.folder().join("high.dcm");
+    fs::rename(&high, &aside).unwrap();
+    let prepare = ["run", "prepare", "slides"];
+    let before = shell.json("prepared", &prepare);
+    assert!(before["slides"][1]["external_id"].as_str().unwrap().ends_with("/low.dcm"), "{before}");
+    fs::rename(&aside, &high).unwrap();
+    let ended = shell.run(&prepare);
+    ended.assert_code(0);
+    assert!(ended.stderr.contains("/low.dcm: its row is taken out of the table"), "{}", ended.stderr);
+    let table = table(&shell, "slides/metadata.csv");
+    assert!(table.contains("/high.dcm") && !table.contains("/low.dcm"), "{table}");
+}
+
+#[test]
+fn a_folder_of_labels_is_said_to_be_that() {
+    let shell = Shell::start();
+    fs::create_dir(shell.folder().join("slides")).unwrap();
+    let label = Dicom { flavor: "LABEL", ..Dicom::default() };
+    fs::write(shell.folder().join("slides/label.dcm"), label.bytes()).unwrap();
+    let ended = shell.run(&["run", "prepare", "slides"]);
+    ended.assert_code(2);
+    assert!(ended.stderr.contains("label.dcm: skipped: the label of a slide"), "{}", ended.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_no_slide() {
+    let shell = with_slides();
+    let pipe = shell.folder().join("slides/pipe.dcm");
+    assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    let prepared = shell.json("prepared", &["run", "prepare", "slides"]);
+    assert_eq!((&prepared["failed"], prepared["skipped"].as_array().unwrap().len()), (&json!([]), 3));
 }
 
 #[test]

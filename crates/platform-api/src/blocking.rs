@@ -62,7 +62,7 @@ impl Client {
     /// Those of [`send`](Self::send).
     pub fn send_with<O: Operation>(&self, operation: &O, options: &CallOptions) -> Result<O::Output, ApiError> {
         let request = exchange::request(&self.root, operation, options)?;
-        let response = self.transport.send(request).map_err(|error| ApiError::transport(O::ID, error))?;
-        exchange::answer::<O>(response)
+        let asked = exchange::asked(&request);
+        exchange::answer::<O>(self.transport.send(request)).map_err(|error| error.to(asked))
     }
 }

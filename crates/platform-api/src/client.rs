@@ -34,7 +34,7 @@ impl Client {
     /// Those of [`send`](Self::send).
     pub async fn send_with<O: Operation>(&self, operation: &O, options: &CallOptions) -> Result<O::Output, ApiError> {
         let request = exchange::request(&self.root, operation, options)?;
-        let response = self.transport.send(request).await.map_err(|error| ApiError::transport(O::ID, error))?;
-        exchange::answer::<O>(response)
+        let asked = exchange::asked(&request);
+        exchange::answer::<O>(self.transport.send(request).await).map_err(|error| error.to(asked))
     }
 }

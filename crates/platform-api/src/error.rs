@@ -5,11 +5,13 @@ use std::time::Duration;
 use crate::transport::{Reach, TransportError};
 use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
 
-/// Why an operation brought no answer. It names the operation and, where there was one, the status;
+/// Why an operation brought no answer. It names what was asked, method and path, and, where there was one, the status;
 /// bodies and secrets stay out of its `Display`.
 #[derive(Debug)]
 pub struct ApiError {
     operation: &'static str,
+    /// Method and path, if it came to a request.
+    asked: Option<String>,
     kind: Kind,
 }
 
@@ -42,23 +44,23 @@ fn hint(status: u16) -> &'static str {
 
 impl ApiError {
     pub(crate) fn transport(operation: &'static str, source: TransportError) -> Self {
-        Self { operation, kind: Kind::Transport(source) }
+        Self { operation, asked: None, kind: Kind::Transport(source) }
     }
 
     pub(crate) fn segment(operation: &'static str, name: &'static str) -> Self {
-        Self { operation, kind: Kind::Segment(name) }
+        Self { operation, asked: None, kind: Kind::Segment(name) }
     }
 
     pub(crate) fn header(operation: &'static str, name: &str) -> Self {
-        Self { operation, kind: Kind::Header(name.to_owned()) }
+        Self { operation, asked: None, kind: Kind::Header(name.to_owned()) }
     }
 
     pub(crate) fn body(operation: &'static str, source: BodyError) -> Self {
-        Self { operation, kind: Kind::Body(source) }
+        Self { operation, asked: None, kind: Kind::Body(source) }
     }
 
     pub(crate) fn decode(operation: &'static str, source: DecodeError) -> Self {
-        Self { operation, kind: Kind::Decode(source) }
+        Self { operation, asked: None, kind: Kind::Decode(source) }
     }
 
     pub(crate) fn refused(operation: &'static str, response: &ApiResponse) -> Self {
@@ -66,7 +68,15 @@ impl ApiError {
         // The other form, a date, is for caches: an API has none to refer to.
         let retry_after =
             response.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-        Self { operation, kind: Kind::Refused { status: response.status(), details, snippet, retry_after } }
+        Self {
+            operation,
+            asked: None,
+            kind: Kind::Refused { status: response.status(), details, snippet, retry_after },
+        }
+    }
+
+    pub(crate) fn to(self, asked: String) -> Self {
+        Self { asked: Some(asked), ..self }
     }
 
     /// The operation that failed, as the OpenAPI document calls it.
@@ -191,7 +201,7 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} failed: ", self.operation)?;
+        write!(formatter, "{} failed: ", self.asked.as_deref().unwrap_or(self.operation))?;
         match &self.kind {
             Kind::Transport(_) => formatter.write_str("no answer came"),
             Kind::Segment(name) => write!(formatter, "`{name}` cannot be empty, `.` or `..`"),

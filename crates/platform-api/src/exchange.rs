@@ -5,7 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::operation::{Answer, path};
-use crate::{ApiError, ApiRequest, ApiResponse, CallOptions, Operation};
+use crate::{ApiError, ApiRequest, ApiResponse, CallOptions, Operation, TransportError};
 
 /// An exchange takes no longer than this.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,7 +38,13 @@ pub(crate) fn request<O: Operation>(root: &Url, operation: &O, options: &CallOpt
     })
 }
 
-pub(crate) fn answer<O: Operation>(response: ApiResponse) -> Result<O::Output, ApiError> {
+/// What is asked, as an error shows it: of its query, which may hold a secret, nothing.
+pub(crate) fn asked(request: &ApiRequest) -> String {
+    format!("{} {}", request.method, request.url.path())
+}
+
+pub(crate) fn answer<O: Operation>(response: Result<ApiResponse, TransportError>) -> Result<O::Output, ApiError> {
+    let response = response.map_err(|error| ApiError::transport(O::ID, error))?;
     if response.status() == O::SUCCESS {
         O::decode(&Answer::from(response)).map_err(|error| ApiError::decode(O::ID, error))
     } else {

@@ -170,8 +170,8 @@ impl RunDownload {
 
     /// How far the run is, and of its items what a download needs: runs have many, and each says a lot.
     fn ask(&self, poll: &Poll, known: usize) -> impl Future<Output = Result<Snapshot<Slim>, Error>> + Send + use<> {
-        let (selection, keys) = (self.selection.clone(), self.checksum_keys.clone());
-        poll.clone().ask(known, move |item| Slim::of(item, &selection, &keys))
+        let (shard, selection, keys) = (self.folder.shard(), self.selection.clone(), self.checksum_keys.clone());
+        poll.clone().ask(known, move |item| Slim::of(item, shard, &selection, &keys))
     }
 
     /// Plans what has ended since; whether there was any.
@@ -186,7 +186,7 @@ impl RunDownload {
             if !over || !plan.seen.insert(item.id.clone()) {
                 continue;
             }
-            if self.folder.shard().has(&item.external_id) && self.selection.has_item(&item.external_id) {
+            if item.is_wanted {
                 self.plan_item(plan, item, &names, meter);
             } else {
                 plan.report.left_out += 1;

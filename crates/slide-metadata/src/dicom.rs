@@ -19,6 +19,8 @@ pub(crate) const PREAMBLE: u64 = 128;
 pub(crate) const MAGIC: &[u8; 4] = b"DICM";
 /// No element that is looked at is longer; one that says it is, is damaged.
 const LONGEST: u32 = 64 * 1024;
+/// So many sequences and items lie in each other at most: those of slides are a handful deep.
+const DEEPEST: usize = 64;
 /// Micrometres in a millimetre, which is what DICOM states lengths in.
 const MICROMETRES: f64 = 1000.0;
 
@@ -28,8 +30,7 @@ pub(crate) struct Header {
     class: String,
     /// What kind of image it is, in words of the standard: the third value of Image Type (PS3.3, C.8.12.4.1.1).
     flavor: Option<String>,
-    /// The pyramid, or else the series, that it is a level of.
-    series: String,
+    series: Option<String>,
     pyramid: Option<String>,
     columns: u32,
     rows: u32,
@@ -62,8 +63,12 @@ impl Header {
         let mut tokens = LazyDataSetReader::new_with_ts(reader, syntax).map_err(damaged)?;
         let (mut header, mut place) = (Self::default(), Place::default());
         let outcome = loop {
+            // What comes behind the pixels is of no interest, and need not be DICOM: some pad with zeros.
+            if place.is_past_pixels() {
+                break Ok(());
+            }
             match tokens.advance() {
-                None => break place.end(),
+                None => break Err(damaged("it ends before its pixels do")),
                 Some(Err(error)) => break Err(damaged(error)),
                 Some(Ok(token)) => {
                     if until == Until::Header && place.is_past_header(&token) {
@@ -78,7 +83,7 @@ impl Header {
         let Until::End { bytes } = until else { return outcome.map(|()| header) };
         // What is skipped is missed by nobody.
         match tokens.into_decoder().position() {
-            expected if expected > bytes => Err(Kind::Truncated { expected, actual: bytes }),
+            expected if expected > bytes && place.has_pixels => Err(Kind::Truncated { expected, actual: bytes }),
             _ => outcome.map(|()| header),
         }
     }
@@ -93,7 +98,7 @@ impl Header {
         match tag {
             tags::SOP_CLASS_UID => self.class = text(&value),
             tags::IMAGE_TYPE => self.flavor = value.to_multi_str().get(2).map(|flavor| flavor.trim().to_uppercase()),
-            tags::SERIES_INSTANCE_UID => self.series = text(&value),
+            tags::SERIES_INSTANCE_UID => self.series = Some(text(&value)).filter(|uid| !uid.is_empty()),
             tags::PYRAMID_UID => self.pyramid = Some(text(&value)).filter(|uid| !uid.is_empty()),
             tags::CONCATENATION_UID => self.is_concatenated = true,
             tags::TOTAL_PIXEL_MATRIX_COLUMNS => self.columns = value.to_int().map_err(damaged)?,
@@ -119,8 +124,8 @@ impl Header {
     }
 
     /// What all levels of one slide have in common. Before pyramids had names, each was a series of its own.
-    pub(crate) fn pyramid(&self) -> &str {
-        self.pyramid.as_ref().unwrap_or(&self.series)
+    pub(crate) fn pyramid(&self) -> Option<&str> {
+        self.pyramid.as_deref().or(self.series.as_deref())
     }
 
     pub(crate) fn pixels(&self) -> u64 {
@@ -148,6 +153,9 @@ impl fmt::Display for Other {
         match self {
             Self::Class(class) if class.is_empty() => formatter.write_str("does not say what kind of document it is"),
             Self::Class(class) => write!(formatter, "no whole-slide image, but of SOP class {class}"),
+            Self::Flavor(flavor) if flavor.is_empty() => {
+                formatter.write_str("does not say which image of a slide it is")
+            }
             Self::Flavor(flavor) => write!(formatter, "the {} of a slide", flavor.to_lowercase()),
         }
     }
@@ -158,7 +166,10 @@ impl fmt::Display for Other {
 struct Place {
     /// The sequences and items that are open.
     open: Vec<Open>,
+    /// Its pixels have begun.
     has_pixels: bool,
+    /// They are the one value that follows.
+    has_value: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -187,12 +198,20 @@ impl Place {
             LazyDataToken::ItemEnd => self.open.pop() == Some(Open::Item),
             LazyDataToken::SequenceEnd => matches!(self.open.pop(), Some(Open::Sequence(_))),
             LazyDataToken::ElementHeader(header) => {
-                self.has_pixels |= self.open.is_empty() && header.tag == tags::PIXEL_DATA;
+                self.has_value = self.open.is_empty() && header.tag == tags::PIXEL_DATA;
+                self.has_pixels |= self.has_value;
                 true
             }
-            _ => true,
+            _ => {
+                self.has_value = false;
+                true
+            }
         };
-        if fits { Ok(()) } else { Err(damaged("a delimiter delimits nothing")) }
+        match fits {
+            true if self.open.len() > DEEPEST => Err(damaged("its sequences lie too deep in each other")),
+            true => Ok(()),
+            false => Err(damaged("a delimiter delimits nothing")),
+        }
     }
 
     fn is_past_header<S>(&self, token: &LazyDataToken<S>) -> bool {
@@ -219,8 +238,8 @@ impl Place {
         }
     }
 
-    fn end(&self) -> Result<(), Kind> {
-        if self.open.is_empty() && self.has_pixels { Ok(()) } else { Err(damaged("it ends before its pixels do")) }
+    fn is_past_pixels(&self) -> bool {
+        self.has_pixels && !self.has_value && self.open.is_empty()
     }
 }
 

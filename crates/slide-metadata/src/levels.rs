@@ -36,7 +36,8 @@ pub struct DicomFiles {
 impl DicomFiles {
     /// Looks at the beginning of each file. It blocks.
     ///
-    /// Files are of one slide if they have the same Pyramid UID or, without one, the same Series Instance UID.
+    /// Files are of one slide if they have the same Pyramid UID or, without one, the same Series Instance UID; a file without
+    /// both is a slide of its own.
     pub fn among(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut files = Self::default();
         // Where in `slides` each pyramid is, with the number of its pixels.
@@ -50,8 +51,12 @@ impl DicomFiles {
                 files.others.push((path, other.to_string()));
                 continue;
             }
+            let Some(pyramid) = header.pyramid() else {
+                files.slides.push(path);
+                continue;
+            };
             let mut lower = None;
-            match pyramids.entry(header.pyramid().to_owned()) {
+            match pyramids.entry(pyramid.to_owned()) {
                 Entry::Occupied(mut before) if header.pixels() > before.get().1 => {
                     let place = before.get().0;
                     lower = Some((std::mem::replace(&mut files.slides[place], path), place));

@@ -50,7 +50,7 @@ pub struct SlideMetadata {
     pub crc32c: u32,
 }
 
-/// Reads what the slide at `path` says of itself, and all of its bytes once for the checksum. It blocks.
+/// Reads what the slide at `path` says of itself, and all of its bytes for the checksum; those of DICOM twice. It blocks.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ pub fn read(path: &Path) -> Result<SlideMetadata, SlideError> {
 fn read_file(path: &Path) -> Result<SlideMetadata, Kind> {
     let file = File::open(path)?;
     let bytes = file.metadata()?.len();
-    let mut reader = BufReader::new(&file);
+    let mut reader = BufReader::with_capacity(BLOCK, &file);
     let ((width, height, resolution), media_type) = match format(&mut reader)? {
         Format::Tiff => (tiff::read(reader, bytes)?, "image/tiff"),
         Format::Dicom => (Header::read(reader, Until::End { bytes })?.measures()?, "application/dicom"),

@@ -227,5 +227,6 @@ async fn no_error_shows_a_share_token_wherever_the_way_of_its_url_ends() {
         let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |&error| error.source());
         let said: Vec<_> = chain.map(|error| format!("{error} {error:?}")).collect();
         assert!(!said.concat().contains("canary"), "{said:?}");
+        assert!(error.to_string().starts_with("GET /api/v1/runs/r failed: "), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -94,10 +94,13 @@ impl State {
 /// Looks for slides, and writes the table, unless that would change nothing.
 pub(super) async fn prepare(csv: &Path, folder: &Path, how: &How, output: &Output) -> Result<Prepared, Failure> {
     let before = if csv.exists() && !how.overwrite { Some(Table::read(csv)?) } else { None };
-    let found = Found::within(folder)?;
-    for (path, what) in &found.skipped {
-        output.note(format!("{}: skipped: {what}", path.display()));
+    let found = Found::within(folder).await?;
+    let skipped = found.skipped.iter().map(|(path, what)| format!("{}: skipped: {what}", path.display()));
+    if found.len() == 0 && !found.skipped.is_empty() {
+        let text = format!("{}: no slides, but files that are none of their own", folder.display());
+        return Err(Failure::problems(text, skipped.collect()));
     }
+    skipped.for_each(|line| output.note(line));
     if found.len() == 0 {
         let text = format!("{}: no slides; they end with .tif, .tiff, .svs or .dcm", folder.display());
         return Err(Failure::bad_input(anyhow!(text)));
@@ -106,7 +109,13 @@ pub(super) async fn prepare(csv: &Path, folder: &Path, how: &How, output: &Outpu
     let bar = Screen::new(output.has_bars()).slides(found.len());
     let scanned = found.read(|| bar.inc(1)).await?;
     bar.finish_and_clear();
-    let mut prepared = merge(before.clone().unwrap_or_default(), scanned);
+    let mut table = before.clone().unwrap_or_default();
+    // What was taken for a slide before the rest of it was there would be submitted beside it.
+    let skipped: HashSet<_> = found.skipped.iter().filter_map(|(path, _)| path.to_str()).collect();
+    for row in table.rows.extract_if(.., |row| skipped.contains(row.external_id())) {
+        output.note(format!("{}: its row is taken out of the table", row.external_id()));
+    }
+    let mut prepared = merge(table, scanned);
     prepared.skipped = found.skipped;
     let applied = mapping::apply(&how.mapping, &mut prepared.table);
     for key in applied.unknown {
@@ -180,9 +189,11 @@ impl Prepared {
     fn shape(&self, csv: &Path) -> Value {
         let slides = self.table.rows.iter().zip(&self.states);
         let slides = slides.map(|(row, state)| json!({ "external_id": row.external_id(), "state": state.name() }));
-        let skipped = self.skipped.iter().map(|(path, _)| path.display().to_string());
-        let failed = self.failed.iter();
-        let failed = failed.map(|(path, reason)| json!({ "file": path.display().to_string(), "reason": reason }));
+        let reason = |(path, reason): &(PathBuf, String)| {
+            let file = path.display().to_string();
+            json!({ "file": file, "reason": reason })
+        };
+        let (skipped, failed) = (self.skipped.iter().map(reason), self.failed.iter().map(reason));
         json!({
             "csv": csv.display().to_string(),
             "slides": slides.collect::<Vec<_>>(),

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use futures_util::{StreamExt, stream};
 use platform_download::{Crc32c, ResultFolder};
 use slide_metadata::{DicomFiles, SlideMetadata};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::RecvError};
 
 use super::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, Row, WIDTH};
 use crate::exit::Failure;
@@ -35,7 +35,12 @@ pub(super) type Scanned = Result<Row, (PathBuf, String)>;
 impl Found {
     /// Looks for slides. Hidden files and folders are left alone, links to folders are not followed, and the results of runs
     /// – heat maps are TIFF files too – are no slides.
-    pub(super) fn within(folder: &Path) -> Result<Self, Failure> {
+    pub(super) async fn within(folder: &Path) -> Result<Self, Failure> {
+        let folder = folder.to_owned();
+        apart(move || Self::look(&folder)).await?
+    }
+
+    fn look(folder: &Path) -> Result<Self, Failure> {
         let root = folder.canonicalize().with_context(|| format!("{} cannot be read", folder.display()));
         let root = root.map_err(Failure::bad_input)?;
         if !root.is_dir() {
@@ -69,7 +74,8 @@ impl Found {
                 continue;
             }
             let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
-            if path.is_dir() {
+            // A link that leads nowhere is not left out in silence.
+            if path.metadata().is_ok_and(|found| !found.is_file()) {
                 continue;
             }
             if ENDINGS.contains(&ending.as_str()) {
@@ -89,16 +95,18 @@ impl Found {
     pub(super) async fn read(&self, read_one: impl Fn()) -> Result<Vec<Scanned>, Failure> {
         let slides = self.slides.iter().map(|path| {
             let path = path.clone();
-            async {
-                // A thread of its own, for which nobody waits: a large slide does not hold up an interruption.
-                let (done, slide) = oneshot::channel();
-                thread::spawn(move || done.send(read(path)));
-                slide.await
-            }
+            apart(|| read(path))
         });
         let slides: Vec<_> = stream::iter(slides).buffered(WORKERS).inspect(|_| read_one()).collect().await;
         Ok(slides.into_iter().collect::<Result<_, _>>()?)
     }
+}
+
+/// Does what blocks in a thread of its own, for which nobody waits: a large slide does not hold up an interruption.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RecvError> {
+    let (done, outcome) = oneshot::channel();
+    thread::spawn(move || done.send(work()));
+    outcome.await
 }
 
 /// Whether a folder is called like a run.

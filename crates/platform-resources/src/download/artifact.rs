@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use platform_api::JsonObject;
 use platform_api::models::{ArtifactId, ArtifactOutput, Item, ItemId, OutputArtifact, Run};
-use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, SignedUrl, Source, Target};
+use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, Shard, SignedUrl, Source, Target};
 use tokio::time::Instant;
 
 use super::report::{FileEvent, FileProgress, FileStep};
@@ -29,6 +29,8 @@ pub(super) struct Slim {
     pub(super) external_id: String,
     pub(super) outcome: ItemOutcome,
     pub(super) message: Option<String>,
+    /// It is in the share of the work, and selected.
+    pub(super) is_wanted: bool,
     /// Those that have a file, and are wanted.
     pub(super) artifacts: Vec<Wanted>,
 }
@@ -66,13 +68,15 @@ pub(super) enum PlanError {
 }
 
 impl Slim {
-    pub(super) fn of(item: Item, selection: &Selection, checksum_keys: &[String]) -> Self {
+    pub(super) fn of(item: Item, shard: Shard, selection: &Selection, checksum_keys: &[String]) -> Self {
         let outcome = ItemOutcome::of(&item);
-        let artifacts = item.output_artifacts.into_iter();
+        let is_wanted = shard.has(&item.external_id) && selection.has_item(&item.external_id);
+        let artifacts = item.output_artifacts.into_iter().filter(|_| is_wanted);
         let available = artifacts.filter(|artifact| artifact.output == ArtifactOutput::Available);
         let wanted = available.filter(|artifact| selection.has_artifact(artifact));
         let artifacts = wanted.map(|artifact| Wanted::of(artifact, checksum_keys)).collect();
-        Self { id: item.item_id, external_id: item.external_id, outcome, message: item.error_message, artifacts }
+        let (id, external_id, message) = (item.item_id, item.external_id, item.error_message);
+        Self { id, external_id, outcome, message, is_wanted, artifacts }
     }
 }
 

@@ -100,6 +100,8 @@ fn file_name(Wanted { name, media_type, .. }: &Wanted) -> String {
 mod tests {
     use serde_json::json;
 
+    use platform_download::Shard;
+
     use super::super::Selection;
     use super::*;
 
@@ -113,7 +115,7 @@ mod tests {
             .collect();
         let item = json!({ "item_id": external_id, "external_id": external_id, "state": "TERMINATED",
             "output": "FULL", "input_artifacts": [], "output_artifacts": artifacts });
-        Slim::of(serde_json::from_value(item).unwrap(), &Selection::default(), &[])
+        Slim::of(serde_json::from_value(item).unwrap(), Shard::default(), &Selection::default(), &[])
     }
 
     fn names(layout: Layout, items: &[Slim]) -> Vec<String> {
@@ -149,7 +151,9 @@ mod tests {
             folded.dedup();
             assert_eq!(folded.len(), 8, "{found:?}");
             items.reverse();
-            items.iter_mut().for_each(|item| item.artifacts.reverse());
+            for item in &mut items {
+                item.artifacts.reverse();
+            }
             let mut back = names(layout, &items);
             back.reverse();
             assert_eq!(back, found);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::TryFutureExt;
+use futures_util::stream::{Stream, TryStreamExt};
 use platform_api::ApiError;
 use platform_api::models::{Item, Run, RunState, RunStatistics};
 use tokio::time::Instant;
@@ -42,10 +43,8 @@ pub(crate) struct Poll {
 
 impl Poll {
     pub(crate) fn new(run: RunHandle) -> Self {
-        // What is not found is asked for again here.
-        let mut run = run.no_wait();
-        run.client.core = run.client.core.with_mode(|mode| mode.fleeting = true);
-        Self { run, pause: Duration::ZERO, found: false }
+        // What is kept says nothing of how far it is; what is not found is asked for again here.
+        Self { run: run.nocache().no_wait(), pause: Duration::ZERO, found: false }
     }
 
     /// Waits longer before the next question if nothing was `new`.
@@ -67,7 +66,7 @@ impl Poll {
                 // Asked in this order, the items of an ended run are all at their end.
                 let found = get(run.clone()).await?;
                 let wanted = found.state == RunState::Terminated || over(&found.statistics) > known;
-                let items = if wanted { run.items().map_ok(take).try_collect().await? } else { Vec::new() };
+                let items = if wanted { items(run).map_ok(take).try_collect().await? } else { Vec::new() };
                 Ok(Snapshot { run: found, items })
             }
         })
@@ -108,10 +107,18 @@ impl Poll {
 async fn get(run: RunHandle) -> Result<Run, Error> {
     let found = run.get().await?;
     if found.state == RunState::Terminated {
-        // What others keep of it is from before.
+        // What is kept of its items is from before.
         run.client.core.forget(&[Group::Run]).await?;
     }
     Ok(found)
+}
+
+/// Its items as they are now, of which nothing is kept: a run has many, and each says a lot. Nor is anything from before.
+fn items(mut run: RunHandle) -> impl Stream<Item = Result<Item, Error>> + Send {
+    let core = run.client.core.clone();
+    run.client.core = run.client.core.with_mode(|mode| mode.fleeting = true);
+    let forgotten = async move { core.forget(&[Group::Run]).await.map(|()| run.items()) };
+    forgotten.try_flatten_stream()
 }
 
 /// How many items have ended.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth_core::Secret;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use platform_api::Timestamp;
 use platform_emulator::{Effect, Emulator, Fault, Server};
 use platform_resources::models::{
@@ -125,6 +125,27 @@ async fn a_run_is_watched_to_its_end_and_its_items_are_found_in_every_way() {
     let query = ListRuns::new().with_external_id("2 system_error").with_submitted_by("me");
     let found: Vec<_> = lab.client.runs().list_with(query).try_collect().await.unwrap();
     assert_eq!(found.iter().map(|found| &found.run_id).collect::<Vec<_>>(), [run.id()]);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_never_older_than_what_was_told() {
+    // Half a second for each item.
+    let config = toml::from_str("speed = 1200.0\nreplica_lag_ms = 0").unwrap();
+    let lab = Lab::at(Emulator::builder().with_config(config)).await;
+    let run = outcomes(&lab, &["succeeded", "succeeded"]).await;
+    let mut events = std::pin::pin!(run.watch());
+    loop {
+        // It is kept, whatever it is.
+        run.item_states().await.unwrap();
+        match events.next().await.unwrap().unwrap() {
+            RunEvent::ItemEnded(item) => {
+                let states = run.item_states().await.unwrap();
+                assert_eq!(states[&item.external_id], ItemState::Terminated);
+            }
+            _ => break,
+        }
+    }
+    assert_eq!(run.outcome().await.unwrap(), RunOutcome::Completed);
 }
 
 #[tokio::test]

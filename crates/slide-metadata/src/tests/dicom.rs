@@ -81,6 +81,28 @@ fn delimiters_that_delimit_nothing_are_refused() {
 }
 
 #[test]
+fn sequences_that_lie_too_deep_in_each_other_are_refused() {
+    let whole = Dicom::default().bytes();
+    let place = whole.windows(4).position(|window| window == [0x00, 0x52, 0x29, 0x92]).unwrap();
+    let start = [&whole[place..place + 8], &[0xff; 4], &[0xfe, 0xff, 0x00, 0xe0], &[0xff; 4]].concat();
+    let (_folder, path) = written(&[&whole[..place], &start.repeat(1000)].concat());
+    let error = read(&path).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("too deep"), "{cause}");
+}
+
+#[test]
+fn what_comes_behind_the_pixels_is_of_no_interest() {
+    for syntax in [PLAIN, JPEG] {
+        for padding in [1, 5, 512] {
+            let content = [Dicom { syntax, ..Dicom::default() }.bytes(), vec![0; padding]].concat();
+            let (_folder, path) = written(&content);
+            assert_eq!(read(&path).unwrap().bytes, content.len() as u64, "{padding} bytes behind {syntax}");
+        }
+    }
+}
+
+#[test]
 fn no_damage_is_more_than_an_error() {
     let mut random = 1_u64;
     let mut next = |end: usize| {
@@ -127,6 +149,8 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
         ("d-series.dcm", by_series("2.25.20", 100).bytes()),
         ("e-series.dcm", by_series("2.25.20", 200).bytes()),
         ("f-alone.dcm", by_series("2.25.21", 10).bytes()),
+        ("f-nobody.dcm", by_series("", 10).bytes()),
+        ("f-nothing.dcm", by_series("", 20).bytes()),
         ("g-label.dcm", Dicom { flavor: "LABEL", ..Dicom::default() }.bytes()),
         ("h-drawn.dcm", Dicom { class: ANNOTATION, ..Dicom::default() }.bytes()),
         ("i-bad.dcm", b"nothing".to_vec()),
@@ -135,7 +159,7 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
     let files = DicomFiles::among(paths);
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
     let slides: Vec<_> = files.slides.iter().map(name).collect();
-    assert_eq!(slides, ["b-high.dcm", "e-series.dcm", "f-alone.dcm", "i-bad.dcm"]);
+    assert_eq!(slides, ["b-high.dcm", "e-series.dcm", "f-alone.dcm", "f-nobody.dcm", "f-nothing.dcm", "i-bad.dcm"]);
     let lower =
         |high: &str| format!("of the same slide as {}, at no higher resolution", folder.path().join(high).display());
     let others: Vec<_> = files.others.iter().map(|(path, reason)| (name(path), reason.clone())).collect();
