@@ -43,24 +43,28 @@ fn hint(status: u16) -> &'static str {
 }
 
 impl ApiError {
+    fn new(operation: &'static str, kind: Kind) -> Self {
+        Self { operation, asked: None, kind }
+    }
+
     pub(crate) fn transport(operation: &'static str, source: TransportError) -> Self {
-        Self { operation, asked: None, kind: Kind::Transport(source) }
+        Self::new(operation, Kind::Transport(source))
     }
 
     pub(crate) fn segment(operation: &'static str, name: &'static str) -> Self {
-        Self { operation, asked: None, kind: Kind::Segment(name) }
+        Self::new(operation, Kind::Segment(name))
     }
 
     pub(crate) fn header(operation: &'static str, name: &str) -> Self {
-        Self { operation, asked: None, kind: Kind::Header(name.to_owned()) }
+        Self::new(operation, Kind::Header(name.to_owned()))
     }
 
     pub(crate) fn body(operation: &'static str, source: BodyError) -> Self {
-        Self { operation, asked: None, kind: Kind::Body(source) }
+        Self::new(operation, Kind::Body(source))
     }
 
     pub(crate) fn decode(operation: &'static str, source: DecodeError) -> Self {
-        Self { operation, asked: None, kind: Kind::Decode(source) }
+        Self::new(operation, Kind::Decode(source))
     }
 
     pub(crate) fn refused(operation: &'static str, response: &ApiResponse) -> Self {
@@ -68,11 +72,7 @@ impl ApiError {
         // The other form, a date, is for caches: an API has none to refer to.
         let retry_after =
             response.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-        Self {
-            operation,
-            asked: None,
-            kind: Kind::Refused { status: response.status(), details, snippet, retry_after },
-        }
+        Self::new(operation, Kind::Refused { status: response.status(), details, snippet, retry_after })
     }
 
     pub(crate) fn to(self, asked: String) -> Self {

@@ -90,27 +90,28 @@ impl Header {
 
     fn take<S: StatefulDecode>(&mut self, token: LazyDataToken<S>, place: &Place) -> Result<(), Kind> {
         let LazyDataToken::LazyValue { header, .. } = &token else { return token.skip().map_err(damaged) };
-        let tag = header.tag;
-        if !place.is_of_interest(tag) {
-            return token.skip().map_err(damaged);
-        }
-        let value = value(token)?;
+        let (tag, is_root) = (header.tag, place.open.is_empty());
         match tag {
-            tags::SOP_CLASS_UID => self.class = text(&value),
-            tags::IMAGE_TYPE => self.flavor = value.to_multi_str().get(2).map(|flavor| flavor.trim().to_uppercase()),
-            tags::SERIES_INSTANCE_UID => self.series = Some(text(&value)).filter(|uid| !uid.is_empty()),
-            tags::PYRAMID_UID => self.pyramid = Some(text(&value)).filter(|uid| !uid.is_empty()),
-            tags::CONCATENATION_UID => self.is_concatenated = true,
-            tags::TOTAL_PIXEL_MATRIX_COLUMNS => self.columns = value.to_int().map_err(damaged)?,
-            tags::TOTAL_PIXEL_MATRIX_ROWS => self.rows = value.to_int().map_err(damaged)?,
-            tags::PIXEL_SPACING => {
+            tags::SOP_CLASS_UID if is_root => self.class = text(token)?,
+            tags::IMAGE_TYPE if is_root => {
+                self.flavor = value(token)?.to_multi_str().get(2).map(|flavor| flavor.trim().to_uppercase());
+            }
+            tags::SERIES_INSTANCE_UID if is_root => self.series = Some(text(token)?).filter(|uid| !uid.is_empty()),
+            tags::PYRAMID_UID if is_root => self.pyramid = Some(text(token)?).filter(|uid| !uid.is_empty()),
+            tags::CONCATENATION_UID if is_root => {
+                self.is_concatenated = true;
+                token.skip().map_err(damaged)?;
+            }
+            tags::TOTAL_PIXEL_MATRIX_COLUMNS if is_root => self.columns = value(token)?.to_int().map_err(damaged)?,
+            tags::TOTAL_PIXEL_MATRIX_ROWS if is_root => self.rows = value(token)?.to_int().map_err(damaged)?,
+            tags::PIXEL_SPACING if place.is_in_shared_measures() => {
                 // Between rows, then between columns (PS3.3, 10.7.1.3).
-                let [y, x] = value.to_multi_float64().map_err(damaged)?[..] else {
+                let [y, x] = value(token)?.to_multi_float64().map_err(damaged)?[..] else {
                     return Err(Kind::Resolution("it states its pixel spacing in another number of values than two"));
                 };
                 self.spacing = Some((x * MICROMETRES, y * MICROMETRES));
             }
-            _ => {}
+            _ => token.skip().map_err(damaged)?,
         }
         Ok(())
     }
@@ -224,35 +225,17 @@ impl Place {
             }
     }
 
-    fn is_of_interest(&self, tag: Tag) -> bool {
+    /// Among what is said of the pixels of all frames.
+    fn is_in_shared_measures(&self) -> bool {
         use Open::{Item, Sequence};
-        match self.open.as_slice() {
-            [] => WANTED.contains(&tag),
-            [
-                Sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE),
-                Item,
-                Sequence(tags::PIXEL_MEASURES_SEQUENCE),
-                Item,
-            ] => tag == tags::PIXEL_SPACING,
-            _ => false,
-        }
+        let measures = [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PIXEL_MEASURES_SEQUENCE];
+        self.open == measures.map(|tag| [Sequence(tag), Item]).concat()
     }
 
     fn is_past_pixels(&self) -> bool {
         self.has_pixels && !self.has_value && self.open.is_empty()
     }
 }
-
-/// The elements that are looked at, beside the pixel spacing.
-const WANTED: [Tag; 7] = [
-    tags::SOP_CLASS_UID,
-    tags::IMAGE_TYPE,
-    tags::SERIES_INSTANCE_UID,
-    tags::PYRAMID_UID,
-    tags::CONCATENATION_UID,
-    tags::TOTAL_PIXEL_MATRIX_COLUMNS,
-    tags::TOTAL_PIXEL_MATRIX_ROWS,
-];
 
 /// How the elements are written: what the file meta information (PS3.10, 7.1) says, behind which the reader stands then.
 fn transfer_syntax(reader: &mut (impl Read + Seek)) -> Result<&'static TransferSyntax, Kind> {
@@ -273,7 +256,7 @@ fn transfer_syntax(reader: &mut (impl Read + Seek)) -> Result<&'static TransferS
             tags::FILE_META_INFORMATION_GROUP_LENGTH => {
                 end = Some(next + u64::from(value(token)?.to_int::<u32>().map_err(damaged)?));
             }
-            tags::TRANSFER_SYNTAX_UID => found = Some(text(&value(token)?)),
+            tags::TRANSFER_SYNTAX_UID => found = Some(text(token)?),
             _ => token.skip().map_err(damaged)?,
         }
         // Without a length, which comes first, there is no end to be found.
@@ -297,8 +280,8 @@ fn value(token: LazyDataToken<impl StatefulDecode>) -> Result<PrimitiveValue, Ki
     }
 }
 
-fn text(value: &PrimitiveValue) -> String {
-    value.to_str().trim_end_matches(['\0', ' ']).to_owned()
+fn text(token: LazyDataToken<impl StatefulDecode>) -> Result<String, Kind> {
+    Ok(value(token)?.to_str().trim_end_matches(['\0', ' ']).to_owned())
 }
 
 fn damaged(reason: impl Into<Damage>) -> Kind {

@@ -42,6 +42,7 @@ impl DicomFiles {
         let mut files = Self::default();
         // Where in `slides` each pyramid is, with the number of its pixels.
         let mut pyramids: HashMap<String, (usize, u64)> = HashMap::new();
+        let mut lower = Vec::new();
         for path in paths {
             let Ok(header) = header(&path) else {
                 files.slides.push(path);
@@ -55,24 +56,26 @@ impl DicomFiles {
                 files.slides.push(path);
                 continue;
             };
-            let mut lower = None;
             match pyramids.entry(pyramid.to_owned()) {
-                Entry::Occupied(mut before) if header.pixels() > before.get().1 => {
-                    let place = before.get().0;
-                    lower = Some((std::mem::replace(&mut files.slides[place], path), place));
-                    before.insert((place, header.pixels()));
-                }
-                Entry::Occupied(before) => lower = Some((path, before.get().0)),
                 Entry::Vacant(new) => {
                     new.insert((files.slides.len(), header.pixels()));
                     files.slides.push(path);
                 }
+                Entry::Occupied(mut best) => {
+                    let (place, pixels) = *best.get();
+                    let lesser = if header.pixels() > pixels {
+                        best.insert((place, header.pixels()));
+                        std::mem::replace(&mut files.slides[place], path)
+                    } else {
+                        path
+                    };
+                    lower.push((lesser, place));
+                }
             }
-            files.others.extend(lower.map(|(path, place)| {
-                let higher = files.slides[place].display();
-                let text = format!("of the same slide as {higher}, at no higher resolution");
-                (path, text)
-            }));
+        }
+        for (path, place) in lower {
+            let text = format!("of the same slide as {}, at no higher resolution", files.slides[place].display());
+            files.others.push((path, text));
         }
         files
     }

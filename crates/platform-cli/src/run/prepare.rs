@@ -41,7 +41,7 @@ pub(super) struct How {
     #[arg(long, value_name = "MAPPING")]
     mapping: Vec<Mapping>,
     /// Writes the table anew. Without it, what stands in a table that is there already stays: rows of slides that are as they
-    /// were are not touched, but by --mapping.
+    /// were are not touched, but by --mapping. Rows of DICOM files that turned out to be levels of another go.
     #[arg(long)]
     overwrite: bool,
 }

@@ -54,6 +54,7 @@ impl Found {
         found.slides.extend(slides);
         found.slides.sort();
         found.skipped = others;
+        found.skipped.sort();
         Ok(found)
     }
 
@@ -74,14 +75,14 @@ impl Found {
                 continue;
             }
             let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
+            let files = match ending.as_str() {
+                DICOM => &mut *dicom,
+                ending if ENDINGS.contains(&ending) => &mut self.slides,
+                _ => continue,
+            };
             // A link that leads nowhere is not left out in silence.
-            if path.metadata().is_ok_and(|found| !found.is_file()) {
-                continue;
-            }
-            if ENDINGS.contains(&ending.as_str()) {
-                self.slides.push(path);
-            } else if ending == DICOM {
-                dicom.push(path);
+            if path.metadata().map_or(true, |found| found.is_file()) {
+                files.push(path);
             }
         }
         Ok(())

@@ -58,13 +58,13 @@ impl Names {
         let ids = item.artifacts.iter().map(|artifact| artifact.id.as_str());
         let given: Vec<_> = names.iter().map(String::as_str).zip(ids.clone()).collect();
         let safe = safe_names(&given);
-        let folder = self.items.get(&item.external_id).unwrap_or(&item.external_id);
+        let folder = self.items.get(&item.external_id).cloned().unwrap_or_else(|| escape(&item.external_id));
         let run = self.layout.per_run.then(|| self.run.clone());
         let place = |(((name, id), safe), run): (((&String, &str), String), Option<String>)| {
             let below = if self.layout.per_item {
                 vec![folder.clone(), safe]
             } else {
-                vec![joined(&item.external_id, folder, name, &safe, id)]
+                vec![joined(&item.external_id, &folder, name, &safe, id)]
             };
             run.into_iter().chain(below).collect()
         };

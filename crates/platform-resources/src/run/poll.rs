@@ -64,7 +64,7 @@ impl Poll {
             let take = take.clone();
             async move {
                 // Asked in this order, the items of an ended run are all at their end.
-                let found = get(run.clone()).await?;
+                let found = run.get().await?;
                 let wanted = found.state == RunState::Terminated || over(&found.statistics) > known;
                 let items = if wanted { items(run).map_ok(take).try_collect().await? } else { Vec::new() };
                 Ok(Snapshot { run: found, items })
@@ -75,7 +75,15 @@ impl Poll {
 
     /// The same for the run alone.
     pub(crate) async fn run(self) -> Result<Run, Error> {
-        self.until_answered(get).await
+        self.until_answered(|run| async move {
+            let found = run.get().await?;
+            if found.state == RunState::Terminated {
+                // What is kept of its items is from before.
+                run.client.core.forget(&[Group::Run]).await?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn until_answered<T, F>(mut self, look: impl Fn(RunHandle) -> F) -> Result<T, Error>
@@ -102,15 +110,6 @@ impl Poll {
     fn may_pass(&self, error: &Error) -> bool {
         error.api().is_some_and(ApiError::is_transient) || (error.is_not_found() && !self.found)
     }
-}
-
-async fn get(run: RunHandle) -> Result<Run, Error> {
-    let found = run.get().await?;
-    if found.state == RunState::Terminated {
-        // What is kept of its items is from before.
-        run.client.core.forget(&[Group::Run]).await?;
-    }
-    Ok(found)
 }
 
 /// Its items as they are now, of which nothing is kept: a run has many, and each says a lot. Nor is anything from before.

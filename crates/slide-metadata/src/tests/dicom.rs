@@ -144,6 +144,7 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
     };
     let paths = [
         ("a-low.dcm", level(50, 25).bytes()),
+        ("a-lower.dcm", level(100, 50).bytes()),
         ("b-high.dcm", level(200, 100).bytes()),
         ("c-middle.dcm", level(100, 50).bytes()),
         ("d-series.dcm", by_series("2.25.20", 100).bytes()),
@@ -164,11 +165,12 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
         |high: &str| format!("of the same slide as {}, at no higher resolution", folder.path().join(high).display());
     let others: Vec<_> = files.others.iter().map(|(path, reason)| (name(path), reason.clone())).collect();
     let expected = [
-        ("a-low.dcm", lower("b-high.dcm")),
-        ("c-middle.dcm", lower("b-high.dcm")),
-        ("d-series.dcm", lower("e-series.dcm")),
         ("g-label.dcm", "the label of a slide".to_owned()),
         ("h-drawn.dcm", format!("no whole-slide image, but of SOP class {ANNOTATION}")),
+        ("a-low.dcm", lower("b-high.dcm")),
+        ("a-lower.dcm", lower("b-high.dcm")),
+        ("c-middle.dcm", lower("b-high.dcm")),
+        ("d-series.dcm", lower("e-series.dcm")),
     ];
     assert_eq!(others, expected.map(|(name, reason)| (name.to_owned(), reason)));
 }
