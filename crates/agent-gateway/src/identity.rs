@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use auth_core::{AsyncTokenCache, Clock, ExpiryPolicy, RefreshLease, TokenSource};
+use auth_core::{AsyncTokenCache, Clock, ExpiryPolicy, RefreshLease, TokenSource, TokenSourceBuilder};
 use auth_http::{HttpClient, HttpClientBuilder};
 use auth_oauth::{Endpoints, OAuthClient};
 use tokio::sync::Mutex;
@@ -76,10 +76,9 @@ impl Setup {
             .with_cache(self.cache.clone())
             .with_clock(self.clock.clone())
             .with_expiry(self.expiry);
-        match &self.lease {
-            Some(lease) => source.with_lease(lease.clone()).build(),
-            None => source.build(),
-        }
+        let source = self.lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease);
+        #[expect(clippy::expect_used, reason = "there is a cache, and client credentials have an identity")]
+        source.build().expect("the parts fit together")
     }
 }
 

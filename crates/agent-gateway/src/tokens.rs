@@ -55,6 +55,11 @@ impl AsyncTokenProvider for Grants {
             None => self.system.fetch(request).await,
         }
     }
+
+    /// Users are told apart by the subject of each request.
+    fn identity(&self) -> Option<String> {
+        self.system.identity()
+    }
 }
 
 #[async_trait]

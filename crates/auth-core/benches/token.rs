@@ -188,7 +188,7 @@ fn source() -> TokenSource {
         if request.audience().is_some() { Err(TokenError::refused("invalid_grant")) } else { Ok(token()) }
     });
     let cache = MemoryTokenCache::builder().with_user_tokens(u64::from(KEYS) * 2).build();
-    let source = TokenSource::builder(key(), provider).with_cache(Arc::new(cache)).build();
+    let source = TokenSource::builder(key(), provider).with_cache(Arc::new(cache)).build().unwrap();
     runtime().block_on(source.token()).unwrap();
     source
 }

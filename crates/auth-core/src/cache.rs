@@ -1,19 +1,13 @@
 //! Where tokens are kept.
-
-#[cfg(feature = "async")]
 mod adapter;
 mod memory;
 mod none;
 
-use std::fmt;
-
-#[cfg(feature = "async")]
-use async_trait::async_trait;
-
-#[cfg(feature = "async")]
 pub use adapter::{Blocking, NonBlocking};
+use async_trait::async_trait;
 pub use memory::{MemoryTokenCache, MemoryTokenCacheBuilder};
 pub(crate) use none::NoTokenCache;
+use std::fmt;
 
 use crate::{AccessToken, TokenError, TokenKey};
 
@@ -105,6 +99,12 @@ pub trait TokenCache: fmt::Debug + Send + Sync {
         let _ = key;
         None
     }
+
+    /// Returns true if tokens can outlive the process, or can be read by others. A source then requires an
+    /// [identity](crate::TokenSourceBuilder::with_identity) in its keys.
+    fn is_persistent(&self) -> bool {
+        true
+    }
 }
 
 const _: Option<&dyn TokenCache> = None;
@@ -114,7 +114,6 @@ const _: Option<&dyn TokenCache> = None;
 ///
 /// The rules are those of [`TokenCache`]; the suite `platform_testkit::async_token_cache` checks an
 /// implementation.
-#[cfg(feature = "async")]
 #[async_trait]
 pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
     /// The token that is kept under `key`.
@@ -170,7 +169,11 @@ pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
         let _ = key;
         None
     }
-}
 
-#[cfg(feature = "async")]
+    /// Returns true if tokens can outlive the process, or can be read by others. A source then requires an
+    /// [identity](crate::TokenSourceBuilder::with_identity) in its keys.
+    fn is_persistent(&self) -> bool {
+        true
+    }
+}
 const _: Option<&dyn AsyncTokenCache> = None;

@@ -2,47 +2,78 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Why there is no token, or none that may be sent.
+/// A failure to obtain, keep or send an access token.
 ///
-/// It is `Clone`, because all who waited for one attempt share its failure, and never shows a token.
+/// It is `Clone`, because all callers that waited for one attempt share its failure. It never shows a token.
 #[derive(Clone, Debug)]
 pub struct TokenError(Kind);
 
-/// Its causes are not `#[source]`: that of a shared error would be the pointer, in which nobody finds the error itself.
+/// The causes are not `#[source]`: the source of a shared error would be the `Arc`, and a downcast to the error in it
+/// would fail.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Kind {
     #[error("no access token could be obtained")]
     Provider(Arc<dyn Error + Send + Sync>),
-    #[error("the credential was refused: log in again, or give another")]
+    #[error("the answer to the token request was lost: the login may have been renewed all the same")]
+    Uncertain(Arc<dyn Error + Send + Sync>),
+    #[error("the credential was refused: log in again, or use another credential")]
     Refused(Arc<dyn Error + Send + Sync>),
-    #[error("the provider of access tokens panicked")]
+    #[error("the stored login was refused: log in again")]
+    GrantRefused(Arc<dyn Error + Send + Sync>),
+    #[error(
+        "the stored login was refused, and the answer to an earlier renewal was lost; that renewal probably used up the \
+         refresh token: log in again"
+    )]
+    GrantRefusedAfterLoss(Arc<dyn Error + Send + Sync>),
+    #[error("the access token provider panicked")]
     Panicked,
-    #[error("the attempt to obtain an access token was given up, because its runtime ended")]
+    #[error("the attempt to obtain an access token was canceled")]
     Aborted,
+    #[error("the access token provider did not answer within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
     #[error("the token cache failed")]
     Cache(Arc<dyn Error + Send + Sync>),
     #[error("the access token cannot be used: {0}")]
     Malformed(&'static str),
+    #[error("the access token could not be verified: {reason}")]
+    Unverified { reason: Arc<str>, is_final: bool },
+    #[error("the server rejects every access token: the next renewal is possible in {} s", .0.as_secs_f64().ceil())]
+    Braked(Duration),
+    #[error("the provider returned an access token that the server has rejected")]
+    RejectedAgain,
     #[error("the credential is meant for {expected} and is not sent to {requested}")]
     WrongAuthority { expected: String, requested: String },
-    #[error("a credential is sent over https only, and {0} is not")]
+    #[error("a credential is sent over https only, and {0} is not https")]
     Insecure(String),
 }
 
 impl TokenError {
-    /// A provider could not obtain a token because of `source`. It may be asked again.
+    /// Creates the error of a provider that could not obtain a token because of `source`. The provider is asked again.
     pub fn provider(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Provider(source.into().into()).into()
     }
 
-    /// A provider's credential was refused because of `source` (`invalid_grant`, `invalid_client`):
-    /// asking again is in vain until it changes.
+    /// Creates the error of a token request that was sent, and whose answer was lost because of `source`: it may have been
+    /// carried out. The refresh token is kept, and tried again.
+    pub fn uncertain(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Kind::Uncertain(source.into().into()).into()
+    }
+
+    /// Creates the error of a provider whose own credential was refused because of `source` (`invalid_client`, a
+    /// revoked key). The same credential is not tried again for a while.
     pub fn refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Refused(source.into().into()).into()
     }
 
-    /// The backend of a cache failed because of `source`.
+    /// Creates the error of a refresh token that was refused for good because of `source` (`invalid_grant`). The refresh
+    /// token is discarded.
+    pub fn grant_refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Kind::GrantRefused(source.into().into()).into()
+    }
+
+    /// Creates the error of a cache whose backend failed because of `source`.
     pub fn cache(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Cache(source.into().into()).into()
     }
@@ -55,9 +86,28 @@ impl TokenError {
         Kind::Aborted.into()
     }
 
-    /// Said of no provider: the attempt just did not come to its end.
-    pub(crate) fn is_aborted(&self) -> bool {
-        matches!(self.0, Kind::Aborted)
+    pub(crate) fn timed_out(limit: Duration) -> Self {
+        Kind::TimedOut(limit).into()
+    }
+
+    pub(crate) fn unverified(reason: &str, is_final: bool) -> Self {
+        Kind::Unverified { reason: reason.into(), is_final }.into()
+    }
+
+    pub(crate) fn braked(wait: Duration) -> Self {
+        Kind::Braked(wait).into()
+    }
+
+    pub(crate) fn rejected_again() -> Self {
+        Kind::RejectedAgain.into()
+    }
+
+    /// Returns the error of a refusal that followed an attempt whose answer was lost.
+    pub(crate) fn after_loss(self) -> Self {
+        match self.0 {
+            Kind::GrantRefused(source) => Kind::GrantRefusedAfterLoss(source).into(),
+            other => other.into(),
+        }
     }
 
     pub(crate) fn malformed(reason: &'static str) -> Self {
@@ -72,32 +122,66 @@ impl TokenError {
         Kind::Insecure(authority.to_string()).into()
     }
 
-    /// The credential itself was refused: somebody has to log in or give another.
-    pub fn is_refused(&self) -> bool {
-        matches!(self.0, Kind::Refused(_))
+    /// Returns true if the attempt was canceled, which says nothing about the provider.
+    pub fn is_canceled(&self) -> bool {
+        matches!(self.0, Kind::Aborted)
     }
 
-    /// The backend of a cache failed.
+    /// Returns true if a token request was sent and its answer was lost.
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self.0, Kind::Uncertain(_) | Kind::TimedOut(_))
+    }
+
+    /// Returns true if a credential was refused: the user has to log in again, or to use another credential.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.0, Kind::Refused(_)) || self.is_grant_refused()
+    }
+
+    /// Returns true if a stored refresh token was refused for good.
+    pub fn is_grant_refused(&self) -> bool {
+        matches!(self.0, Kind::GrantRefused(_) | Kind::GrantRefusedAfterLoss(_))
+    }
+
+    /// Returns true if the backend of a cache failed.
     pub fn is_cache(&self) -> bool {
         matches!(self.0, Kind::Cache(_))
     }
 
-    /// What a provider gave is no token that could be used.
+    /// Returns true if a provider returned a token that cannot be used.
     pub fn is_malformed(&self) -> bool {
         matches!(self.0, Kind::Malformed(_))
     }
 
-    /// The provider panicked.
+    /// Returns true if the provider exceeded the [attempt timeout](crate::TokenSourceBuilder::with_attempt_timeout).
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0, Kind::TimedOut(_))
+    }
+
+    /// Returns true if a token was obtained and kept, but could not be verified yet, or failed verification.
+    pub fn is_unverified(&self) -> bool {
+        matches!(self.0, Kind::Unverified { .. })
+    }
+
+    pub(crate) fn is_final_verification(&self) -> bool {
+        matches!(self.0, Kind::Unverified { is_final: true, .. })
+    }
+
+    /// Returns true if the server rejects the tokens that the provider returns.
+    pub fn is_rejected(&self) -> bool {
+        matches!(self.0, Kind::Braked(_) | Kind::RejectedAgain)
+    }
+
+    /// Returns true if the provider panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self.0, Kind::Panicked)
     }
 
-    /// The request goes to another authority than the credential was made for.
+    /// Returns true if the request goes to another authority than the credential was made for.
     pub fn is_wrong_authority(&self) -> bool {
         matches!(self.0, Kind::WrongAuthority { .. })
     }
 
-    /// The credential would have left over a connection that others can read.
+    /// Returns true if the credential would have been sent over an unencrypted connection.
     pub fn is_insecure(&self) -> bool {
         matches!(self.0, Kind::Insecure(_))
     }
@@ -112,7 +196,12 @@ impl fmt::Display for TokenError {
 impl Error for TokenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
-            Kind::Provider(source) | Kind::Refused(source) | Kind::Cache(source) => Some(&**source),
+            Kind::Provider(source)
+            | Kind::Uncertain(source)
+            | Kind::Refused(source)
+            | Kind::GrantRefused(source)
+            | Kind::GrantRefusedAfterLoss(source)
+            | Kind::Cache(source) => Some(&**source),
             _ => None,
         }
     }

@@ -107,8 +107,21 @@ impl ExpiryPolicy {
             "it had expired when it came: check the cache of its provider, and the clock of this machine",
         ))?;
         let window = self.buffer.min(lifetime.mul_f64(self.fraction)).mul_f64(1.0 - self.jitter * random);
-        let refresh_at = token.refresh_at().filter(|moment| *moment < end).unwrap_or(end - window);
+        // A moment in the past would start a renewal on every read.
+        let stated = token.refresh_at().filter(|moment| *moment > now && *moment < end);
+        // Never before half of the lifetime has passed: a short token would be renewed as soon as it is obtained.
+        let refresh_at = stated.unwrap_or(end - window).max(end - lifetime / 2);
         Ok(token.with_expires_at(end).with_refresh_at(Some(refresh_at)))
+    }
+
+    /// Returns the token with its end and the moment of its renewal, as a source would keep it, for a login that stores a
+    /// token in a cache itself.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::is_malformed`] if the token had expired at `now`.
+    pub fn settled(&self, token: AccessToken, now: SystemTime) -> Result<AccessToken, TokenError> {
+        self.settle(token, now, fastrand::f64())
     }
 
     pub(crate) fn is_fresh(&self, token: &AccessToken, now: SystemTime) -> bool {
@@ -117,6 +130,9 @@ impl ExpiryPolicy {
 
     /// What can be done with a token now.
     pub(crate) fn freshness(&self, token: &AccessToken, now: SystemTime) -> Freshness {
+        if token.unverified().is_some() {
+            return Freshness::Expired;
+        }
         let Some(end) = token.expires_at() else { return Freshness::Fresh };
         // A cache of somebody else's may not have kept the moment.
         let refresh_at = token.refresh_at().unwrap_or_else(|| end.checked_sub(self.buffer).unwrap_or(end));

@@ -1,28 +1,41 @@
-//! What is going on for one key: the decisions behind both token sources, without time, threads or
-//! tasks of their own.
+//! The state machine of one key: the decisions behind a token source, without time, threads or tasks of its own.
 //!
-//! Decisions, case by case. A caller comes with the token that the cache has, if any:
-//! - it is fresh: served;
-//! - it is stale: served, and an attempt is started, unless one runs or the last failed too recently;
-//! - it has expired, was rejected, or there is none: an attempt that runs is joined; a refusal that
-//!   still stands is returned; otherwise an attempt is started.
+//! A caller presents the token that the cache has, if any:
+//! - fresh: it is served;
+//! - stale: it is served, and an attempt is started, unless one runs, or the last one failed too recently;
+//! - expired, rejected, unverified or absent: a running attempt is joined; a failure that still stands is returned;
+//!   otherwise an attempt is started.
 //!
-//! An attempt ends well: earlier failures are forgotten. It fails: the error is remembered, for a time
-//! that grows with every failure, or, if the credential itself was refused, until that changes. What
-//! was rejected is remembered until the cache is known to have something else, and everybody who could
-//! have read it before has gone.
+//! How long a failure stands:
+//! - a transient one: a backoff that doubles from 250 ms to 30 s;
+//! - a refused credential: until the credential changes, and at most 30 s, doubling to 5 minutes, since the server may
+//!   accept it again;
+//! - a token that failed verification: 5 minutes;
+//! - rejections by the server: the first renewal is immediate; the next ones wait 1 s, doubling to 60 s, until a request
+//!   succeeds.
+//!
+//! A refresh token that was refused for good is never presented again. A rejected token is remembered until the cache is
+//! known to hold something else, and every reader that could have read it before has finished.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use crate::expiry::{ExpiryPolicy, Freshness};
-use crate::{AccessToken, TokenError};
+use crate::{AccessToken, Secret, TokenError};
 
-/// The shortest and the longest time that a failure is remembered.
+/// The shortest and the longest time that a transient failure is remembered.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// The shortest and the longest time that a refusal is remembered.
+const REFUSAL: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+/// The time that is waited after the second rejection in a row, and the longest such time.
+const BRAKE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long a token that failed verification is not renewed.
+pub(crate) const VERIFICATION: Duration = Duration::from_secs(300);
 
-/// So many rejected tokens are remembered: there are several only while a cache does not answer.
+/// The number of rejected tokens that are remembered. There are several only while a cache is unavailable.
 const REJECTED: usize = 8;
+/// The number of refused refresh tokens that are remembered.
+const REFUSED: usize = 4;
 
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
@@ -31,50 +44,55 @@ pub(crate) struct Flight {
     failure: Option<Failure>,
     /// Tokens that a server has rejected, oldest first.
     rejected: Vec<Rejected>,
-    /// The token that was rejected and deleted, and that the next is to replace.
+    /// Refresh tokens that the provider refused for good, oldest first.
+    refused: Vec<Secret>,
+    /// The token that was rejected and deleted, and that the next one replaces.
     gone: Option<AccessToken>,
+    /// The last token that a remote cache returned, and when it may be served without asking the cache.
     local: Option<(AccessToken, Range<SystemTime>)>,
+    /// The token that was obtained last.
+    latest: Option<AccessToken>,
+    /// Rejections since a request succeeded.
+    rejections: u32,
+    /// The time before which no token is obtained after rejections.
+    brake: Option<Range<SystemTime>>,
+    /// An attempt ended after a redemption was sent, and its answer did not arrive.
+    lost_answer: bool,
 }
 
 #[derive(Debug)]
 struct Rejected {
     token: AccessToken,
-    /// The cache no longer has it, though somebody may have read it before.
+    /// The cache no longer has it, though a reader may have read it before.
     settled: bool,
 }
 
 #[derive(Debug)]
 struct Failure {
     error: TokenError,
-    until: Until,
-}
-
-#[derive(Debug)]
-enum Until {
-    /// While it is then: not later, and not earlier either, after a clock was set back.
-    Moment(Range<SystemTime>),
+    /// The time in which it stands: not later, and not earlier, after a clock was set back.
+    time: Range<SystemTime>,
     /// The version of the credential that was refused.
-    CredentialIsNot(u64),
+    credential: Option<u64>,
 }
 
-/// What a caller is to do.
+/// The next step of a caller.
 #[derive(Debug)]
 pub(crate) enum Step {
     Serve(AccessToken),
-    /// Start an attempt to replace `previous`; wait for its outcome, unless there is a token to serve
-    /// meanwhile.
+    /// Start an attempt to replace `previous`; wait for its outcome, unless there is a token to serve.
     Start {
         serve: Option<AccessToken>,
         previous: Option<AccessToken>,
     },
-    /// Wait for the outcome of the attempt that runs.
+    /// Wait for the outcome of the running attempt.
     Join,
     Fail(TokenError),
 }
 
 impl Flight {
-    /// Decides for a caller who found `cached`. Whoever is told to start has to, and has to
-    /// [`finish`](Self::finish).
+    /// Decides for a caller that found `cached`. A caller that receives [`Step::Start`] must start an attempt, and must
+    /// [`finish`](Self::finish) it.
     pub(crate) fn step(
         &mut self,
         cached: Option<&AccessToken>,
@@ -88,9 +106,9 @@ impl Flight {
             Some((Freshness::Stale, token)) => Some(token.clone()),
             Some((Freshness::Expired, _)) | None => None,
         };
-        let refusal = self.standing_failure(now, credential).cloned();
-        match (serve, refusal) {
-            (Some(token), refusal) if self.running || refusal.is_some() => Step::Serve(token),
+        let failure = self.standing_failure(now, credential);
+        match (serve, failure) {
+            (Some(token), failure) if self.running || failure.is_some() => Step::Serve(token),
             (None, _) if self.running => Step::Join,
             (None, Some(error)) => Step::Fail(error),
             (serve, _) => {
@@ -101,7 +119,7 @@ impl Flight {
         }
     }
 
-    /// The attempt that was started has ended so. `random` is from 0 to 1.
+    /// Ends the attempt that was started. `random` is from 0 to 1.
     pub(crate) fn finish(
         &mut self,
         outcome: &Result<AccessToken, TokenError>,
@@ -111,23 +129,42 @@ impl Flight {
     ) {
         self.running = false;
         match outcome {
-            Ok(_) => (self.failures, self.failure, self.gone) = (0, None, None),
+            Ok(token) => {
+                (self.failures, self.failure, self.gone, self.lost_answer) = (0, None, None, false);
+                self.latest = Some(token.clone());
+            }
             // It says nothing of the provider.
-            Err(error) if error.is_aborted() => {}
+            Err(error) if error.is_canceled() => {}
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
-                let until = if error.is_refused() {
-                    Until::CredentialIsNot(credential)
-                } else {
-                    Until::Moment(now..now + backoff(self.failures, random))
+                self.lost_answer |= error.is_uncertain();
+                let time = match error {
+                    error if error.is_refused() => doubled(REFUSAL, self.failures),
+                    error if error.is_final_verification() => VERIFICATION,
+                    _ => doubled(BACKOFF, self.failures).mul_f64(1.0 - random / 2.0),
                 };
-                self.failure = Some(Failure { error: error.clone(), until });
+                let credential = error.is_refused().then_some(credential);
+                self.failure = Some(Failure { error: error.clone(), time: now..now + time, credential });
             }
         }
     }
 
-    /// A server has rejected `used`: it is not served again, whatever the cache says.
-    pub(crate) fn reject(&mut self, used: &AccessToken) {
+    /// Returns true if the answer to an earlier redemption was lost.
+    pub(crate) fn has_lost_answer(&self) -> bool {
+        self.lost_answer
+    }
+
+    /// Records that a server rejected `used`: it is not served again, whatever the cache returns.
+    pub(crate) fn reject(&mut self, used: &AccessToken, now: SystemTime) {
+        // A late rejection of an older token says nothing about the newer one.
+        let is_latest = self.latest.as_ref().is_none_or(|latest| latest.is_same(used));
+        if is_latest && !self.was_rejected(used) {
+            self.rejections = self.rejections.saturating_add(1);
+            self.brake = self.rejections.checked_sub(1).filter(|later| *later > 0).map(|later| {
+                let wait = doubled(BRAKE, later);
+                now..now + wait
+            });
+        }
         self.local.take_if(|(token, _)| token.is_same(used));
         self.rejected.retain(|rejected| !rejected.token.is_same(used));
         if self.rejected.len() == REJECTED {
@@ -136,7 +173,14 @@ impl Flight {
         self.rejected.push(Rejected { token: used.clone(), settled: false });
     }
 
-    /// The cache does not have `used`: because it was `deleted` just now, or had something else.
+    /// Records that a request with a token succeeded.
+    pub(crate) fn accept(&mut self, used: &AccessToken) {
+        if !self.is_rejected(used) {
+            (self.rejections, self.brake) = (0, None);
+        }
+    }
+
+    /// Records that the cache does not hold `used`: because it was `deleted` now, or because it held another token.
     pub(crate) fn forgotten(&mut self, used: &AccessToken, deleted: bool) {
         for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(used)) {
             rejected.settled = true;
@@ -146,7 +190,14 @@ impl Flight {
         }
     }
 
-    /// The cache has `token`, and so no other.
+    /// Records that the cache may hold `token` again.
+    pub(crate) fn restored(&mut self, token: &AccessToken) {
+        for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(token)) {
+            rejected.settled = false;
+        }
+    }
+
+    /// Records that the cache holds `token`, and so no other.
     pub(crate) fn replaced(&mut self, token: &AccessToken) {
         for rejected in self.rejected.iter_mut().filter(|rejected| !rejected.token.is_same(token)) {
             rejected.settled = true;
@@ -157,18 +208,42 @@ impl Flight {
         self.rejected.iter().any(|rejected| rejected.token.is_same(token))
     }
 
-    /// Everybody who could have read a token before it was rejected has gone.
+    /// Returns true if `token` was rejected, even if the cache is known to have deleted it.
+    pub(crate) fn was_rejected(&self, token: &AccessToken) -> bool {
+        self.is_rejected(token) || self.gone.as_ref().is_some_and(|gone| gone.is_same(token))
+    }
+
+    /// Records that the refresh token of `token` was refused for good.
+    pub(crate) fn refuse(&mut self, token: &AccessToken) {
+        if let Some(refresh_token) = token.refresh_token().filter(|_| !self.is_refused(token)) {
+            if self.refused.len() == REFUSED {
+                self.refused.remove(0);
+            }
+            self.refused.push(refresh_token.clone());
+        }
+    }
+
+    /// Returns true if the refresh token of `token` was refused for good.
+    pub(crate) fn is_refused(&self, token: &AccessToken) -> bool {
+        token.refresh_token().is_some_and(|refresh_token| self.refused.contains(refresh_token))
+    }
+
+    /// Forgets rejected tokens that no reader can still hold.
     pub(crate) fn forget_settled(&mut self) {
         self.rejected.retain(|rejected| !rejected.settled);
     }
 
-    /// Forgets everything but what must not be served; says whether there is any.
+    /// Forgets everything except what must not be served or presented; returns true if there is any.
     pub(crate) fn clear(&mut self) -> bool {
-        *self = Self { rejected: std::mem::take(&mut self.rejected), ..Self::default() };
-        !self.rejected.is_empty()
+        *self = Self {
+            rejected: std::mem::take(&mut self.rejected),
+            refused: std::mem::take(&mut self.refused),
+            ..Self::default()
+        };
+        !self.rejected.is_empty() || !self.refused.is_empty()
     }
 
-    /// Keeps a copy for a short time, so that a remote cache is not asked on every call.
+    /// Keeps a copy that is served for `time` without asking the remote cache.
     pub(crate) fn keep(&mut self, token: &AccessToken, now: SystemTime, time: Duration) {
         let until = now.checked_add(time).into_iter().chain(token.expires_at()).min();
         if let Some(until) = until.filter(|_| !self.is_rejected(token)) {
@@ -176,33 +251,57 @@ impl Flight {
         }
     }
 
-    /// The copy, while its time lasts.
-    pub(crate) fn kept(&mut self, now: SystemTime) -> Option<AccessToken> {
-        self.local.take_if(|(_, time)| !time.contains(&now));
-        self.local.as_ref().map(|(token, _)| token.clone())
+    /// Returns the copy, while it may be served without asking the cache.
+    pub(crate) fn kept(&self, now: SystemTime) -> Option<AccessToken> {
+        self.local.as_ref().filter(|(_, time)| time.contains(&now)).map(|(token, _)| token.clone())
     }
 
-    /// Nothing is known that a new flight would not know.
+    /// Returns the copy for a cache that failed: the token is served until its refresh time, and the cache is asked again
+    /// after `time`.
+    pub(crate) fn fall_back(&mut self, now: SystemTime, time: Duration) -> Option<AccessToken> {
+        let (token, _) = self.local.clone()?;
+        if is_past_refresh(&token, now) {
+            return None;
+        }
+        self.keep(&token, now, time);
+        Some(token)
+    }
+
+    /// Forgets the copy of a token that the cache no longer has.
+    pub(crate) fn drop_copy(&mut self) {
+        self.local = None;
+    }
+
+    /// Returns true if a new flight would decide the same.
     pub(crate) fn is_idle(&mut self, now: SystemTime) -> bool {
+        self.local.take_if(|(token, time)| is_past_refresh(token, now) && !time.contains(&now));
         !self.running
             && self.failure.is_none()
             && self.rejected.is_empty()
+            && self.refused.is_empty()
             && self.gone.is_none()
-            && self.kept(now).is_none()
+            && self.local.is_none()
+            && self.rejections == 0
+            && !self.lost_answer
     }
 
-    fn standing_failure(&self, now: SystemTime, credential: u64) -> Option<&TokenError> {
-        let failure = self.failure.as_ref()?;
-        let stands = match &failure.until {
-            Until::Moment(time) => time.contains(&now),
-            Until::CredentialIsNot(version) => credential == *version,
+    fn standing_failure(&self, now: SystemTime, credential: u64) -> Option<TokenError> {
+        let stands = |failure: &&Failure| {
+            failure.time.contains(&now) && failure.credential.is_none_or(|version| version == credential)
         };
-        stands.then_some(&failure.error)
+        let failure = self.failure.as_ref().filter(stands).map(|failure| failure.error.clone());
+        failure.or_else(|| {
+            let brake = self.brake.as_ref().filter(|time| time.contains(&now))?;
+            Some(TokenError::braked(brake.end.duration_since(now).unwrap_or_default()))
+        })
     }
 }
 
-/// Doubles with every failure; chance takes up to half of it, so that many do not come back at once.
-fn backoff(failures: u32, random: f64) -> Duration {
-    let doubled = BACKOFF.0.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
-    doubled.min(BACKOFF.1).mul_f64(1.0 - random / 2.0)
+fn is_past_refresh(token: &AccessToken, now: SystemTime) -> bool {
+    token.refresh_at().or(token.expires_at()).is_some_and(|moment| moment <= now)
+}
+
+/// Doubles with every repetition, from the first to the second bound.
+fn doubled((first, longest): (Duration, Duration), times: u32) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(times.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest)
 }

@@ -1,38 +1,49 @@
-//! What is going on for all keys, with a place for what each kind of source needs: the handle of an
-//! attempt, and the lock of who changes the cache.
+//! The state of all keys of a source.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::sync::watch;
+
 use crate::flight::Flight;
-use crate::sync::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
+use crate::source::{Outcome, Unpublished};
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::{AccessToken, TokenKey};
 
-/// What is remembered of so many keys at most; beyond, it is forgotten where no attempt runs.
+/// The number of keys whose state is remembered. Beyond it, only the state of keys in use is kept.
 const REMEMBERED: usize = 4096;
 
-pub(crate) struct Flights<A, W> {
-    state: Mutex<State<A, W>>,
-    /// How many slots there are, to be read without the lock.
+#[derive(Default)]
+pub(crate) struct Flights {
+    state: Mutex<State>,
+    /// The number of slots, to be read without the lock.
     occupied: AtomicUsize,
 }
 
-struct State<A, W> {
-    /// Grows whenever everything is forgotten. What was begun before then must leave no trace after.
+#[derive(Default)]
+struct State {
+    /// Grows whenever everything is cleared. What was begun before must leave no trace after.
     epoch: u64,
-    slots: HashMap<TokenKey, Slot<A, W>>,
+    slots: HashMap<TokenKey, Slot>,
 }
 
-/// What is going on for one key.
-pub(crate) struct Slot<A, W> {
+/// The lock of those who change what the cache holds for a key.
+pub(crate) type Writing = tokio::sync::Mutex<()>;
+
+/// The state of one key.
+#[derive(Default)]
+pub(crate) struct Slot {
     pub(crate) flight: Flight,
-    pub(crate) attempt: Option<A>,
-    /// Locked by who changes what the cache has for the key, and held by who reads it.
-    pub(crate) writing: Arc<W>,
+    pub(crate) attempt: Option<watch::Receiver<Option<Outcome>>>,
+    /// A token that could not be stored yet.
+    pub(crate) unpublished: Option<Arc<Unpublished>>,
+    /// Locked by those who change what the cache holds for the key, and held by those who read it.
+    pub(crate) writing: Arc<Writing>,
 }
 
-impl<A, W: Default> Flights<A, W> {
-    /// Nothing is going on for a key, so that a fresh token can be served as it is.
+impl Flights {
+    /// Returns true if there is no state for a key, so that a fresh token can be served as it is.
     pub(crate) fn is_quiet(&self, key: &TokenKey) -> bool {
         self.occupied.load(Ordering::Acquire) == 0 || !self.state().slots.contains_key(key)
     }
@@ -41,8 +52,8 @@ impl<A, W: Default> Flights<A, W> {
         self.state().epoch
     }
 
-    /// Works on the slot of a key, in the epoch that is handed in as well.
-    pub(crate) fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot<A, W>, u64) -> T) -> T {
+    /// Works on the slot of a key; the second argument of `work` is the current epoch.
+    pub(crate) fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot, u64) -> T) -> T {
         let mut state = self.state();
         if state.slots.len() >= REMEMBERED && !state.slots.contains_key(key) {
             state.slots.retain(|_, slot| slot.is_busy());
@@ -53,24 +64,28 @@ impl<A, W: Default> Flights<A, W> {
         outcome
     }
 
-    /// The epoch, and the copy of a token that is kept here.
+    /// Returns the epoch, and the token that this process holds for the key: one that could not be stored yet, or a
+    /// copy.
     pub(crate) fn kept(&self, key: &TokenKey, now: SystemTime) -> (u64, Option<AccessToken>) {
-        let mut state = self.state();
-        (state.epoch, state.slots.get_mut(key).and_then(|slot| slot.flight.kept(now)))
+        let state = self.state();
+        let slot = state.slots.get(key);
+        let kept = slot.and_then(|slot| slot.unpublished_token().or_else(|| slot.flight.kept(now)));
+        (state.epoch, kept)
     }
 
-    /// Whether a token was rejected and the cache may not know.
+    /// Returns true if a token was rejected and the cache may not know.
     pub(crate) fn is_rejected(&self, key: &TokenKey, token: &AccessToken) -> bool {
         self.state().slots.get(key).is_some_and(|slot| slot.flight.is_rejected(token))
     }
 
-    /// Forgets everything but what must not be served. Attempts go on, for those who wait for them
-    /// already. Returns the locks of those who may be changing the cache now.
-    pub(crate) fn clear(&self) -> Vec<Arc<W>> {
+    /// Forgets everything except what must not be served. Attempts continue, for those who wait for them already.
+    /// Returns the locks of those who may be changing the cache now.
+    pub(crate) fn clear(&self) -> Vec<Arc<Writing>> {
         let mut state = self.state();
         state.epoch += 1;
         state.slots.retain(|_, slot| {
             slot.attempt = None;
+            slot.unpublished = None;
             slot.rest();
             slot.flight.clear() || slot.is_busy()
         });
@@ -78,7 +93,7 @@ impl<A, W: Default> Flights<A, W> {
         state.slots.values().map(|slot| slot.writing.clone()).collect()
     }
 
-    /// Drops the slot of a key for which nothing is going on.
+    /// Drops the slot of a key that has no state.
     pub(crate) fn tidy(&self, key: &TokenKey, now: SystemTime) {
         let mut state = self.state();
         if state.slots.get_mut(key).is_some_and(|slot| slot.rest() && slot.flight.is_idle(now)) {
@@ -87,13 +102,17 @@ impl<A, W: Default> Flights<A, W> {
         self.occupied.store(state.slots.len(), Ordering::Release);
     }
 
-    fn state(&self) -> MutexGuard<'_, State<A, W>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<A, W> Slot<A, W> {
-    /// Forgets what matters only while somebody is busy, if nobody is; says whether that is so.
+impl Slot {
+    pub(crate) fn unpublished_token(&self) -> Option<AccessToken> {
+        self.unpublished.as_ref().map(|unpublished| unpublished.token())
+    }
+
+    /// Forgets what matters only while the slot is in use, if it is not; returns true if it is not.
     fn rest(&mut self) -> bool {
         let rests = !self.is_busy();
         if rests {
@@ -102,20 +121,8 @@ impl<A, W> Slot<A, W> {
         rests
     }
 
-    /// An attempt runs, or somebody reads or changes the cache.
+    /// Returns true while an attempt runs, a token waits to be stored, or the cache is read or changed.
     fn is_busy(&self) -> bool {
-        self.attempt.is_some() || Arc::strong_count(&self.writing) > 1
-    }
-}
-
-impl<A, W> Default for Flights<A, W> {
-    fn default() -> Self {
-        Self { state: Mutex::new(State { epoch: 0, slots: HashMap::new() }), occupied: AtomicUsize::new(0) }
-    }
-}
-
-impl<A, W: Default> Default for Slot<A, W> {
-    fn default() -> Self {
-        Self { flight: Flight::default(), attempt: None, writing: Arc::default() }
+        self.attempt.is_some() || self.unpublished.is_some() || Arc::strong_count(&self.writing) > 1
     }
 }

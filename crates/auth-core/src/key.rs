@@ -7,11 +7,14 @@ use sha2::{Digest, Sha256};
 
 use crate::TokenRequest;
 
-/// What a cached token was issued for. Two requests share a token only if their keys are equal, and
-/// keys are equal only if everything in them is.
+/// The properties that a cached token was issued for. Two requests share a token only if their keys are equal, and
+/// keys are equal only if all of their parts are equal.
 ///
-/// The identity of a key is its full SHA-256 [`digest`](Self::digest); caches may use it as their
-/// own key. The order in which scopes are given does not matter. Cheap to clone.
+/// A key names the principal by its [identity](TokenKeyBuilder::with_identity), which a
+/// [`TokenSource`](crate::TokenSource) takes from its provider.
+///
+/// The full SHA-256 [`digest`](Self::digest) identifies a key; caches may use it as their own key. The order of scopes,
+/// resources and parameters does not matter. Cheap to clone.
 ///
 /// ```
 /// use auth_core::TokenKey;
@@ -30,14 +33,17 @@ struct Frozen {
     digest: [u8; 32],
 }
 
-/// Puts a [`TokenKey`] together. Only the issuer is required.
+/// Builds a [`TokenKey`]. Only the issuer is required.
 #[derive(Clone, Debug)]
 pub struct TokenKeyBuilder {
     issuer: String,
+    identity: Option<String>,
     client_id: Option<String>,
     subject: Option<String>,
     audience: Option<String>,
+    resources: BTreeSet<String>,
     scopes: BTreeSet<String>,
+    parameters: BTreeSet<(String, String)>,
     claims: Option<String>,
     tenant: Option<String>,
     origin: Option<String>,
@@ -46,14 +52,17 @@ pub struct TokenKeyBuilder {
 }
 
 impl TokenKey {
-    /// The key of tokens that `issuer` gives out.
+    /// Starts a key for tokens of `issuer`.
     pub fn builder(issuer: impl Into<String>) -> TokenKeyBuilder {
         TokenKeyBuilder {
             issuer: issuer.into(),
+            identity: None,
             client_id: None,
             subject: None,
             audience: None,
+            resources: BTreeSet::new(),
             scopes: BTreeSet::new(),
+            parameters: BTreeSet::new(),
             claims: None,
             tenant: None,
             origin: None,
@@ -62,12 +71,12 @@ impl TokenKey {
         }
     }
 
-    /// The key of tokens that `issuer` gives out, if nothing else tells them apart.
+    /// Creates a key that has an issuer and nothing else.
     pub fn new(issuer: impl Into<String>) -> Self {
         Self::builder(issuer).build()
     }
 
-    /// The same key with what `request` says in place of what this one says.
+    /// Returns this key with the parts that `request` sets replaced.
     pub fn for_request(&self, request: &TokenRequest) -> Self {
         if *request == TokenRequest::default() {
             return self.clone();
@@ -89,100 +98,129 @@ impl TokenKey {
         parts.build()
     }
 
-    /// The SHA-256 over everything in the key.
+    /// Returns this key for the principal `identity`.
+    pub(crate) fn for_identity(&self, identity: String) -> Self {
+        self.0.parts.clone().with_identity(identity).build()
+    }
+
+    /// Returns the SHA-256 over all parts of the key.
     pub fn digest(&self) -> &[u8; 32] {
         &self.0.digest
     }
 
-    /// The digest in hexadecimal: a name for a file or an entry.
+    /// Returns the digest in hexadecimal, for the name of a file or an entry.
     pub fn digest_hex(&self) -> String {
-        let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-        self.0.digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        hex(&self.0.digest)
     }
 
-    /// Who gives the tokens out.
+    /// Returns the issuer of the tokens.
     pub fn issuer(&self) -> &str {
         &self.0.parts.issuer
     }
 
-    /// Whom the tokens speak for; `None` for tokens of the client itself.
+    /// Returns the principal that the tokens are obtained as, if the key names one.
+    pub fn identity(&self) -> Option<&str> {
+        self.0.parts.identity.as_deref()
+    }
+
+    /// Returns the subject of the tokens; `None` for tokens of the client itself.
     pub fn subject(&self) -> Option<&str> {
         self.0.parts.subject.as_deref()
     }
 
-    /// The origin that the tokens may be sent to, if the key names one.
+    /// Returns the origin that the tokens may be sent to, if the key names one.
     pub fn origin(&self) -> Option<&str> {
         self.0.parts.origin.as_deref()
     }
 
-    /// The origin of the token endpoint that the tokens come from, if the key names one.
+    /// Returns the origin of the token endpoint that issues the tokens, if the key names one.
     pub fn token_endpoint(&self) -> Option<&str> {
         self.0.parts.token_endpoint.as_deref()
     }
 }
 
 impl TokenKeyBuilder {
-    /// The OAuth client that the token is issued to.
+    /// Sets the principal that the tokens are obtained as: the provider, its grant and its credential.
+    ///
+    /// A [`TokenSource`](crate::TokenSource) sets it to the [identity](crate::AsyncTokenProvider::identity) of its
+    /// provider, unless the key has one.
+    pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Sets the OAuth client that the token is issued to.
     pub fn with_client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = Some(client_id.into());
         self
     }
 
-    /// Whom the token speaks for.
+    /// Sets the subject of the token: the user or service that it identifies.
     pub fn with_subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
         self
     }
 
-    /// The service that the token is meant for.
+    /// Sets the service that the token is meant for.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// The scopes that the token carries.
+    /// Sets the resources that the token is meant for (RFC 8707).
+    pub fn with_resources<S: Into<String>>(mut self, resources: impl IntoIterator<Item = S>) -> Self {
+        self.resources = resources.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the scopes that the token carries.
     pub fn with_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The tenant or organisation that the token is limited to.
+    /// Sets the parameters beyond those of the standards that the token was requested with.
+    pub fn with_parameters<S: Into<String>>(mut self, parameters: impl IntoIterator<Item = (S, S)>) -> Self {
+        self.parameters = parameters.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        self
+    }
+
+    /// Sets the tenant or organization that the token is limited to.
     pub fn with_tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = Some(tenant.into());
         self
     }
 
-    /// The origin that the token may be sent to, where tokens for several are kept in one place.
+    /// Sets the origin that the token may be sent to, where tokens for several origins share a cache.
     pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
-    /// The thumbprint of the certificate that the token is bound to (RFC 8705, section 3.1).
+    /// Sets the thumbprint of the certificate that the token is bound to (RFC 8705, section 3.1).
     pub fn with_certificate_thumbprint(mut self, thumbprint: impl Into<String>) -> Self {
         self.certificate_thumbprint = Some(thumbprint.into());
         self
     }
 
-    /// The origin of the token endpoint that the token comes from and that its refresh token may be
-    /// sent to, where tokens outlive the settings that name the endpoint.
+    /// Sets the origin of the token endpoint that issues the token and that its refresh token may be sent to.
     pub fn with_token_endpoint(mut self, origin: impl Into<String>) -> Self {
         self.token_endpoint = Some(origin.into());
         self
     }
 
-    /// The key.
+    /// Builds the key.
     pub fn build(self) -> TokenKey {
         let digest = self.digest();
         TokenKey(Arc::new(Frozen { parts: self, digest }))
     }
 
-    /// Every part is preceded by its place and its length, so that no two different keys are
-    /// written alike: `ab` and `c` is not `a` and `bc`, and what is absent is not what is empty.
+    /// Every part is preceded by its tag and its length, so that different keys never produce the same input: `ab`, `c`
+    /// differs from `a`, `bc`, and an absent part differs from an empty one.
     fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        let mut add = |place: u8, text: &str| {
-            hash.update([place]);
+        let mut add = |tag: u8, text: &str| {
+            hash.update([tag]);
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text);
         };
@@ -196,17 +234,31 @@ impl TokenKeyBuilder {
             &self.origin,
             &self.certificate_thumbprint,
             &self.token_endpoint,
+            &self.identity,
         ];
-        for (place, text) in (1..).zip(optional) {
+        for (tag, text) in (1..).zip(optional) {
             if let Some(text) = text {
-                add(place, text);
+                add(tag, text);
             }
+        }
+        for resource in &self.resources {
+            add(u8::MAX - 3, resource);
+        }
+        for (name, value) in &self.parameters {
+            add(u8::MAX - 2, name);
+            add(u8::MAX - 1, value);
         }
         for scope in &self.scopes {
             add(u8::MAX, scope);
         }
         hash.finalize().into()
     }
+}
+
+/// Returns `bytes` in hexadecimal, in lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 impl PartialEq for TokenKey {

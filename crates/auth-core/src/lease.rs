@@ -35,38 +35,47 @@ pub enum Acquired {
     Adopted(AccessToken),
 }
 
-/// The right, and the duty, to obtain a token for all. Dropping it gives up, at the latest when the
-/// lease ends by itself.
+/// The exclusive right to obtain a token for all processes that share a store. Dropping it releases the lease, at the
+/// latest when the lease expires.
+///
+/// A guard renews its lease for as long as it exists: a renewal may fetch keys, redeem, fetch keys again and wait for a
+/// store that is unavailable.
 #[async_trait]
 pub trait LeaseGuard: fmt::Debug + Send + Sync {
-    /// What was stored when the lease was acquired; it takes the place of what the caller knew.
+    /// Returns the token that was stored when the lease was acquired. It replaces the one that the caller knew.
     ///
-    /// Another process may have obtained a token that has ended again since: then the refresh token
-    /// which the caller knows is spent, and the one that came with this token is not. A store that
-    /// cannot say what it had says nothing.
+    /// Another process may have obtained a token since that has expired again: then the refresh token that the caller
+    /// knows is spent, and the stored one is not. A store that cannot tell returns `None`.
     fn current(&self) -> Option<&AccessToken> {
         None
     }
 
-    /// Stores the token where the others find it, and lets them go on. A token that another has
-    /// stored later is not overwritten.
+    /// Returns true if the provider has refused the refresh token of `token` for good, as another process recorded by
+    /// [`discard`](Self::discard). It is then not sent again.
+    fn is_refused(&self, token: &AccessToken) -> bool {
+        let _ = token;
+        false
+    }
+
+    /// Stores the token where the other processes find it, and releases the lease. A token that another process stored
+    /// later is not overwritten. After an error the lease is still held, and the call can be repeated.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the store is away; the token is good all the same.
-    async fn publish(self: Box<Self>, token: &AccessToken) -> Result<(), TokenError>;
+    /// [`TokenError::is_cache`]: the store is unavailable; the token itself is valid.
+    async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError>;
 
-    /// Lets another process try: none was obtained.
+    /// Releases the lease without a token, so that another process can try.
     async fn give_up(self: Box<Self>);
 
-    /// The credential that came with `refused` was refused for good: forgets it, if it is still
-    /// exactly what is stored, and lets another process try.
+    /// Records that the refresh token of `refused` was refused for good, deletes the entry if it is still exactly that
+    /// one, and releases the lease.
     ///
-    /// A store that does not override it forgets nothing.
+    /// The default implementation deletes nothing.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the store is away, and may still have it.
+    /// [`TokenError::is_cache`]: the store is unavailable, and may still hold the entry.
     async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         let _ = refused;
         self.give_up().await;

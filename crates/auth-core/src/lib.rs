@@ -12,8 +12,7 @@
 //!
 //! Nothing here speaks HTTP, reads files or knows OAuth.
 //!
-#![cfg_attr(feature = "async", doc = "```")]
-#![cfg_attr(not(feature = "async"), doc = "```ignore")]
+//! ```
 //! use auth_core::{TokenError, TokenKey, TokenSource, async_provider_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), TokenError> {
@@ -27,13 +26,9 @@
 //! ```
 //!
 //! Your own cache is four methods: see [`TokenCache`].
-//!
-//! # Features
-//!
-//! - `async` (on by default): the asynchronous half, on tokio. Without it there is no runtime among
-//!   the dependencies.
 
 mod authority;
+mod background;
 pub mod blocking;
 mod cache;
 mod challenge;
@@ -44,23 +39,21 @@ mod flight;
 mod flights;
 mod health;
 mod key;
-#[cfg(feature = "async")]
 mod lease;
 mod policy;
 mod provider;
 mod redact;
+mod redemption;
 mod request;
 mod response;
 mod sealed;
 mod secret;
 mod signed;
-#[cfg(feature = "async")]
 mod source;
 mod sync;
 mod token;
 
 pub use authority::{Authority, Destination};
-#[cfg(feature = "async")]
 pub use cache::{AsyncTokenCache, Blocking, NonBlocking};
 pub use cache::{MemoryTokenCache, MemoryTokenCacheBuilder, TokenCache};
 pub use challenge::Challenge;
@@ -68,17 +61,15 @@ pub use clock::{Clock, SystemClock};
 pub use error::TokenError;
 pub use expiry::{ExpiryPolicy, ExpiryPolicyBuilder, ExpiryPolicyError};
 pub use key::{TokenKey, TokenKeyBuilder};
-#[cfg(feature = "async")]
 pub use lease::{Acquired, LeaseGuard, RefreshLease};
 pub use policy::{BasicPolicy, BearerPolicy, ChallengeHandler, KeyPolicy, Reaction, Stage};
-#[cfg(feature = "async")]
 pub use provider::{AsyncTokenProvider, async_provider_fn};
 pub use provider::{StaticToken, TokenProvider, provider_fn, static_token};
 pub use redact::redacted;
+pub use redemption::{Redemption, Unfinished, begin_redemption, finish_redemptions};
 pub use request::TokenRequest;
 pub use sealed::SealedToken;
 pub use secret::Secret;
 pub use signed::SignedUrl;
-#[cfg(feature = "async")]
-pub use source::{TokenSource, TokenSourceBuilder};
+pub use source::{SourceBuildError, TokenSource, TokenSourceBuilder};
 pub use token::{AccessToken, Lifetime};

@@ -1,49 +1,66 @@
 //! Where tokens come from.
 
 use std::fmt;
-#[cfg(feature = "async")]
 use std::future::Future;
 use std::sync::Arc;
 
-#[cfg(feature = "async")]
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 
+use crate::key::hex;
 use crate::{AccessToken, Lifetime, Secret, TokenError, TokenRequest};
 
-/// Obtains tokens, for those who can wait for it: by a login, a grant, from a vault.
+/// A source of new tokens for blocking callers: a login, a grant, a vault.
 ///
-/// It is asked only when no usable token is kept, and by one caller at a time for each key, so it
-/// need not keep or guard anything itself.
+/// A [`TokenSource`](crate::blocking::TokenSource) calls it only when it has no usable token, and at most once at a
+/// time for each key, so an implementation need not cache or lock anything itself. It is called on a thread of its own.
 pub trait TokenProvider: fmt::Debug + Send + Sync {
     /// Obtains a token.
     ///
     /// # Errors
     ///
-    /// [`TokenError::refused`] if asking again with the same credential is in vain; otherwise
-    /// [`TokenError::provider`].
+    /// [`TokenError::refused`] if retrying with the same credential cannot succeed; otherwise [`TokenError::provider`].
     fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError>;
 
-    /// Obtains a token in place of `previous`, which has ended, will soon, or was rejected, and may
-    /// have come with a refresh token.
+    /// Obtains a token that replaces `previous`, which has expired, will soon, or was rejected. `previous` may have come
+    /// with a refresh token.
     ///
     /// # Errors
     ///
-    /// Those of [`fetch`](Self::fetch).
+    /// Those of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was refused for good.
     fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         let _ = previous;
         self.fetch(request)
     }
 
-    /// Changes whenever the credential of the provider does. A refusal is remembered only as long as
-    /// this stays the same.
+    /// Returns the principal that tokens are obtained as. See [`AsyncTokenProvider::identity`].
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns the version of the credential. See [`AsyncTokenProvider::credential_version`].
     fn credential_version(&self) -> u64 {
         0
+    }
+
+    /// Returns true if tokens are obtained with a single-use credential. See [`AsyncTokenProvider::needs_lease`].
+    fn needs_lease(&self) -> bool {
+        false
+    }
+
+    /// Returns true if a call may wait for a person. See [`AsyncTokenProvider::is_interactive`].
+    fn is_interactive(&self) -> bool {
+        false
     }
 }
 
 const _: Option<&dyn TokenProvider> = None;
 
-/// Obtains tokens, without holding up the thread that asks. The rules are those of [`TokenProvider`].
+/// A source of new tokens that does not block the calling thread. The rules are those of [`TokenProvider`].
+///
+/// A [`TokenSource`](crate::TokenSource) calls it on a runtime thread that the whole process shares, so that a renewal
+/// survives the caller and its runtime. A provider must not block that thread. A provider with resources that are bound
+/// to the runtime of the caller overrides [`needs_caller_runtime`](Self::needs_caller_runtime).
 ///
 /// ```
 /// use auth_core::{AccessToken, TokenError, async_provider_fn};
@@ -52,46 +69,82 @@ const _: Option<&dyn TokenProvider> = None;
 ///     Ok::<_, TokenError>("a token from the vault's answer".replace(' ', "-"))
 /// });
 /// ```
-#[cfg(feature = "async")]
 #[async_trait]
 pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     /// Obtains a token.
     ///
     /// # Errors
     ///
-    /// [`TokenError::refused`] if asking again with the same credential is in vain; otherwise
-    /// [`TokenError::provider`].
+    /// [`TokenError::refused`] if retrying with the same credential cannot succeed; otherwise [`TokenError::provider`].
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError>;
 
-    /// Obtains a token in place of `previous`, which has ended, will soon, or was rejected, and may
-    /// have come with a refresh token.
+    /// Obtains a token that replaces `previous`, which has expired, will soon, or was rejected. `previous` may have come
+    /// with a refresh token.
     ///
     /// # Errors
     ///
-    /// Those of [`fetch`](Self::fetch).
+    /// Those of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was refused for good.
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         let _ = previous;
         self.fetch(request).await
     }
 
-    /// Changes whenever the credential of the provider does. A refusal is remembered only as long as
-    /// this stays the same.
+    /// Verifies a stored token that was [not verified](AccessToken::with_unverified) when it was obtained, and returns
+    /// it as a verified one. Nothing is redeemed.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::provider`] if it cannot be verified now; the token that is still unverified otherwise is returned
+    /// with its new reason.
+    async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        Ok(token.clone().verified())
+    }
+
+    /// Returns the principal that tokens are obtained as: the grant and its credential, such as the client id, the
+    /// subject and the tenant. It is part of the key that tokens are kept under, must not change over the lifetime of
+    /// the provider, and must not contain a secret.
+    ///
+    /// Two providers that may act as different principals must return different identities. A provider that cannot
+    /// tell returns `None`: its tokens are kept for one source, or under the identity that the builder sets by
+    /// [`with_identity`](crate::TokenSourceBuilder::with_identity).
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns a number that changes whenever the credential does. A refusal is remembered only while it stays the same.
     fn credential_version(&self) -> u64 {
         0
     }
 
-    /// Whether what a token is obtained with is good once, as a refresh token is that rotates. A source
-    /// with a lease then asks for nothing while it cannot have the lease: two processes would redeem the
-    /// same, and lose the login.
+    /// Returns true if tokens are obtained with a single-use credential, such as a rotating refresh token. Such a
+    /// credential is redeemed only while holding the lease, since two processes that redeem it lose the login. A
+    /// persistent cache then requires a [lease](crate::TokenSourceBuilder::with_lease).
     fn needs_lease(&self) -> bool {
+        false
+    }
+
+    /// Returns true if a call may wait for a person. Such a call has no
+    /// [attempt timeout](crate::TokenSourceBuilder::with_attempt_timeout).
+    fn is_interactive(&self) -> bool {
+        false
+    }
+
+    /// Returns true if the provider calls [`begin_redemption`](crate::begin_redemption) before it sends a single-use
+    /// credential. Otherwise the whole call of a provider that needs a lease counts as a redemption.
+    fn announces_redemption(&self) -> bool {
+        false
+    }
+
+    /// Returns true if calls must run on the runtime of the caller, such as for a client whose connections belong to it.
+    /// Such a call ends with that runtime, even in the middle of a redemption. The runtime needs its timer.
+    fn needs_caller_runtime(&self) -> bool {
         false
     }
 }
 
-#[cfg(feature = "async")]
 const _: Option<&dyn AsyncTokenProvider> = None;
 
-/// A closure as a [`TokenProvider`]. It returns a token, or the text of one.
+/// Returns a [`TokenProvider`] that calls a closure, which returns a token or its text.
 ///
 /// ```
 /// use auth_core::{TokenError, provider_fn};
@@ -107,8 +160,7 @@ where
     Closure(closure)
 }
 
-/// A closure as an [`AsyncTokenProvider`]. Its future returns a token, or the text of one.
-#[cfg(feature = "async")]
+/// Returns an [`AsyncTokenProvider`] that calls a closure, whose future returns a token or its text.
 pub fn async_provider_fn<F, A, T>(closure: F) -> impl AsyncTokenProvider
 where
     F: Fn(TokenRequest) -> A + Send + Sync,
@@ -119,18 +171,24 @@ where
     Closure(closure)
 }
 
-/// A token that is known beforehand and has no end, as a provider of either kind.
+/// Returns a provider, of either kind, of one given token that does not expire.
 ///
 /// # Errors
 ///
-/// [`TokenError::is_malformed`]: no header can carry it.
+/// [`TokenError::is_malformed`]: the token cannot be sent in a header.
 pub fn static_token(secret: Secret) -> Result<StaticToken, TokenError> {
     Ok(StaticToken(AccessToken::new(secret)?.with_lifetime(Lifetime::Unlimited)))
 }
 
-/// A token that is known beforehand: see [`static_token`].
+/// A provider of one given token: see [`static_token`]. Its identity is the SHA-256 of the token.
 #[derive(Clone, Debug)]
 pub struct StaticToken(AccessToken);
+
+impl StaticToken {
+    fn digest(&self) -> String {
+        format!("static_token {}", hex(&Sha256::digest(self.0.secret().expose())))
+    }
+}
 
 impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
     fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
@@ -141,12 +199,23 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
         (**self).refresh(request, previous)
     }
 
+    fn identity(&self) -> Option<String> {
+        (**self).identity()
+    }
+
     fn credential_version(&self) -> u64 {
         (**self).credential_version()
     }
+
+    fn needs_lease(&self) -> bool {
+        (**self).needs_lease()
+    }
+
+    fn is_interactive(&self) -> bool {
+        (**self).is_interactive()
+    }
 }
 
-#[cfg(feature = "async")]
 #[async_trait]
 impl<P: AsyncTokenProvider + ?Sized> AsyncTokenProvider for Arc<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
@@ -157,12 +226,32 @@ impl<P: AsyncTokenProvider + ?Sized> AsyncTokenProvider for Arc<P> {
         (**self).refresh(request, previous).await
     }
 
+    async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        (**self).verify(token).await
+    }
+
+    fn identity(&self) -> Option<String> {
+        (**self).identity()
+    }
+
     fn credential_version(&self) -> u64 {
         (**self).credential_version()
     }
 
     fn needs_lease(&self) -> bool {
         (**self).needs_lease()
+    }
+
+    fn is_interactive(&self) -> bool {
+        (**self).is_interactive()
+    }
+
+    fn announces_redemption(&self) -> bool {
+        (**self).announces_redemption()
+    }
+
+    fn needs_caller_runtime(&self) -> bool {
+        (**self).needs_caller_runtime()
     }
 }
 
@@ -185,7 +274,6 @@ where
     }
 }
 
-#[cfg(feature = "async")]
 #[async_trait]
 impl<F, A, T> AsyncTokenProvider for Closure<F>
 where
@@ -203,13 +291,20 @@ impl TokenProvider for StaticToken {
     fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         Ok(self.0.clone())
     }
+
+    fn identity(&self) -> Option<String> {
+        Some(self.digest())
+    }
 }
 
-#[cfg(feature = "async")]
 #[async_trait]
 impl AsyncTokenProvider for StaticToken {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         Ok(self.0.clone())
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(self.digest())
     }
 }
 

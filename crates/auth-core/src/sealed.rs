@@ -3,6 +3,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::token::Unverified;
 use crate::{AccessToken, Lifetime, Secret, TokenError};
 
 /// A token in the one form in which it can be written down, for stores: everything about it, its
@@ -33,6 +34,8 @@ pub struct SealedToken {
     id_token: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unverified: Option<Unverified>,
 }
 
 impl SealedToken {
@@ -48,6 +51,7 @@ impl SealedToken {
             scopes: token.scopes().map(str::to_owned).collect(),
             id_token: token.id_token().map(exposed),
             refresh_token: token.refresh_token().map(exposed),
+            unverified: token.unverified().cloned(),
         }
     }
 
@@ -71,7 +75,7 @@ impl SealedToken {
         if let Some(refresh_token) = self.refresh_token {
             token = token.with_refresh_token(Secret::new(refresh_token));
         }
-        Ok(token)
+        Ok(token.with_unverified_record(self.unverified))
     }
 }
 

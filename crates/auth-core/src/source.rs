@@ -1,49 +1,76 @@
-//! The one owner of cached tokens, for asynchronous callers.
+//! The one owner of cached tokens.
 //!
-//! What is decided for one key is decided by [`Flight`](crate::flight::Flight); this drives it. Where it is hard:
-//! - **A caller goes away.** Attempts run in tasks of their own; a caller only waits for the outcome.
-//! - **A caller read the cache before an attempt ended and decides after.** An attempt looks into the
-//!   cache before it asks the provider, so that the second one adopts what the first has stored.
-//! - **A provider panics, or the runtime ends.** The attempt's end is announced by a guard, with an
-//!   error if there is nothing better, so that nobody waits for ever.
-//! - **A rejection meets an attempt that stores.** What changes the cache for a key is done one after
-//!   the other; a token that was rejected is not served even if the cache could not forget it.
-//! - **All is cleared while an attempt runs.** Its token goes to those who wait, and is not stored; who
-//!   asks afterwards gets another.
+//! [`Flight`](crate::flight::Flight) decides what happens for one key; this module drives it. The difficult cases:
+//! - **A caller is dropped.** Attempts run in tasks of their own, on a thread that the process shares; a caller only
+//!   waits for the outcome.
+//! - **The process ends, or the source is dropped.** An attempt is canceled until its provider begins to redeem a
+//!   single-use credential; from then on it is awaited (`redemption.rs`).
+//! - **The store fails after a redemption.** The new token is served from memory, is what the next attempt redeems, and
+//!   is stored as soon as the store works (`source/publication.rs`).
+//! - **A caller read the cache before an attempt ended, and decides after.** An attempt reads the cache before it calls
+//!   the provider, so that the second attempt adopts what the first one stored.
+//! - **A provider panics, or a runtime ends.** A guard announces the end of the attempt, so that no caller waits forever.
+//! - **A rejection meets an attempt that stores.** Changes of the cache for one key are made one after the other; a
+//!   rejected token is not served even if the cache could not delete it.
+//! - **Everything is cleared while an attempt runs.** Its token goes to those who wait, and is not stored; later callers
+//!   start another attempt.
 
 mod attempt;
 mod builder;
+mod publication;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use crate::flight::Step;
 use crate::flights::Flights;
 use crate::health::CacheHealth;
+use crate::redemption::{Unfinished, finish_owner};
 use crate::{
     AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, RefreshLease, TokenError, TokenKey,
-    TokenRequest,
+    TokenRequest, background,
 };
 
 use attempt::Attempt;
 
-pub use builder::TokenSourceBuilder;
+pub use builder::{SourceBuildError, TokenSourceBuilder};
+pub(crate) use publication::Unpublished;
 
-/// How an attempt has ended; an error is that of all who waited.
-type Outcome = Result<AccessToken, TokenError>;
+/// The outcome of an attempt, for everyone who waits for it.
+pub(crate) type Outcome = Result<AccessToken, TokenError>;
 
-/// Hands out tokens, and is the one owner of those that are kept: a fresh one is returned, a stale
-/// one is returned while another is obtained, and where there is none, all who ask wait for one
-/// attempt.
+/// How long dropping a source waits for a redemption, and for the new token to be stored.
+const LAST_WORK: Duration = Duration::from_secs(30);
+/// How long the copy of a token is used without asking a store that does not answer.
+const UNAVAILABLE: Duration = Duration::from_secs(5);
+
+/// A source of tokens, and the one owner of those that are cached: a fresh token is returned, a stale one is returned
+/// while another is obtained in the background, and without either all callers wait for one attempt.
 ///
-/// Needs a tokio runtime, on which attempts run. Cheap to clone; clones share everything.
+/// Cheap to clone; clones share everything. Attempts run on a thread of their own, so that a source works with any
+/// executor.
+///
+/// # Dropping
+///
+/// Dropping the last clone cancels an attempt that has sent nothing yet, and waits up to 30 s for one that has begun to
+/// [redeem](crate::begin_redemption) a single-use credential, until the new token is stored: a rotated refresh token
+/// would be lost otherwise. In asynchronous code call [`close`](Self::close) first, which waits without blocking the
+/// thread. [`std::process::exit`], an abort, and sources in a `static` skip this: call
+/// [`finish_redemptions`](crate::finish_redemptions) before.
 #[derive(Clone, Debug)]
-pub struct TokenSource(Arc<Inner>);
+pub struct TokenSource(Arc<Handle>);
 
-struct Inner {
+/// Dropped with the last clone of a source, while attempts may still refer to what is inside.
+#[derive(Debug)]
+struct Handle(Arc<Inner>);
+
+pub(crate) struct Inner {
+    owner: u64,
     key: TokenKey,
     provider: Arc<dyn AsyncTokenProvider>,
     cache: Arc<dyn AsyncTokenCache>,
@@ -51,114 +78,162 @@ struct Inner {
     clock: Arc<dyn Clock>,
     expiry: ExpiryPolicy,
     local_copy: Duration,
-    flights: Flights<watch::Receiver<Option<Outcome>>, Mutex<()>>,
+    /// The longest time of one call of the provider; `None` if it may wait for a person.
+    attempt_timeout: Option<Duration>,
+    flights: Flights,
     health: CacheHealth,
 }
 
 impl TokenSource {
-    /// Tokens under `key` from `provider`, kept in the memory of this process.
+    /// Creates a source of tokens under `key` from `provider`, which are kept in the memory of this process.
     pub fn new(key: TokenKey, provider: impl AsyncTokenProvider + 'static) -> Self {
-        Self::builder(key, provider).build()
+        Self::builder(key, provider).build_in_memory()
     }
 
-    /// Starts to set up a source of tokens under `key` from `provider`.
+    /// Starts a source of tokens under `key` from `provider`.
     pub fn builder(key: TokenKey, provider: impl AsyncTokenProvider + 'static) -> TokenSourceBuilder {
         TokenSourceBuilder::new(key, Arc::new(provider))
     }
 
-    /// A token of the source itself.
+    /// Returns a token of the source itself.
     ///
     /// # Errors
     ///
     /// Those of [`token_for`](Self::token_for).
     pub async fn token(&self) -> Result<AccessToken, TokenError> {
-        let key = &self.0.key;
-        match self.0.at_hand(key) {
+        match self.local_token(None) {
             Some(token) => Ok(token),
-            None => self.obtain(key.clone(), &TokenRequest::default()).await,
+            None => self.inner().obtain(self.inner().key.clone(), &TokenRequest::default()).await,
         }
     }
 
-    /// A token for `request`.
+    /// Returns a token for `request`.
     ///
     /// # Errors
     ///
-    /// The provider failed now, or failed lately and is not asked again yet: see
-    /// [`TokenError::is_refused`]. A failing cache is no error.
+    /// The provider failed now, or failed recently and is not called again yet: see [`TokenError::is_refused`],
+    /// [`is_rejected`](TokenError::is_rejected), [`is_unverified`](TokenError::is_unverified) and
+    /// [`is_timeout`](TokenError::is_timeout). A failing cache is not an error.
     pub async fn token_for(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let key = self.0.key.for_request(request);
-        match self.0.at_hand(&key) {
+        let key = self.inner().key.for_request(request);
+        match self.inner().local_token(&key) {
             Some(token) => Ok(token),
-            None => self.obtain(key, request).await,
+            None => self.inner().obtain(key, request).await,
         }
     }
 
-    /// Obtains a token for `request` on the side, if there is no fresh one, so that it is there when
-    /// it is wanted. An error shows itself then.
+    /// Obtains a token for `request` in the background, unless there is a fresh one. An error is returned by the next
+    /// call that needs the token.
     pub fn prefetch(&self, request: &TokenRequest) {
-        let (source, request) = (self.clone(), request.clone());
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { source.token_for(&request).await });
+        let (inner, request) = (self.inner().clone(), request.clone());
+        let key = inner.key.for_request(&request);
+        if inner.local_token(&key).is_none() {
+            let work = inner.clone();
+            // A thread that cannot be started is reported to the next caller.
+            let _ = inner.spawn(async move { drop(work.obtain(key, &request).await) });
         }
     }
 
-    /// Forgets `used`, a token for `request` that a server has rejected. A newer one stays.
+    /// Deletes `used`, a token for `request` that a server rejected. A newer one stays.
     pub async fn reject(&self, request: &TokenRequest, used: &AccessToken) {
-        let inner = &self.0;
-        let key = inner.key.for_request(request);
-        let writing = inner.flights.with(&key, |slot, _| {
-            slot.flight.reject(used);
-            slot.writing.clone()
-        });
-        let turn = writing.lock().await;
-        if let Some(deleted) = inner.health.observe(inner.cache.delete_if(&key, used).await) {
-            inner.flights.with(&key, |slot, _| slot.flight.forgotten(used, deleted));
-        }
-        drop(turn);
-        drop(writing);
-        inner.tidy(&key);
+        self.inner().reject(request, used).await;
     }
 
-    /// Forgets all tokens and all failures. An attempt that runs goes on for those who wait for it.
+    /// Records that a server accepted `used`, a token for `request`: a later rejection is answered by a renewal at once.
+    pub fn accept(&self, request: &TokenRequest, used: &AccessToken) {
+        let inner = self.inner();
+        let key = inner.key.for_request(request);
+        if !inner.flights.is_quiet(&key) {
+            inner.flights.with(&key, |slot, _| slot.flight.accept(used));
+            inner.tidy(&key);
+        }
+    }
+
+    /// Deletes all tokens and forgets all failures. A running attempt continues for those who wait for it.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the cache could not be cleared; what is in it may be served again.
+    /// [`TokenError::is_cache`]: the cache could not be cleared; its tokens may be served again.
     pub async fn clear(&self) -> Result<(), TokenError> {
-        // Whoever has begun to store a token comes to an end; nobody begins any more.
-        for writing in self.0.flights.clear() {
-            drop(writing.lock().await);
+        self.inner().clear().await
+    }
+
+    /// Cancels attempts that have sent nothing yet, and waits up to 30 s for redemptions and for their tokens to be
+    /// stored, as dropping the last clone does, without blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`] if a login may be lost.
+    pub async fn close(self) -> Result<(), Unfinished> {
+        let owner = self.inner().owner;
+        // Waiting blocks a thread, so it gets one of its own.
+        match background::call(move || finish_owner(owner, LAST_WORK)).await {
+            Ok(outcome) => outcome,
+            Err(_) => finish_owner(owner, LAST_WORK),
         }
-        let outcome = self.0.cache.clear().await;
-        // Whoever asked meanwhile may have found what was not cleared yet.
-        self.0.flights.clear();
-        outcome
     }
 
-    /// How often the cache has failed since the source was made.
+    /// Returns the number of failures of the cache since the source was built.
     pub fn cache_failures(&self) -> u64 {
-        self.0.health.failures()
+        self.inner().health.failures()
     }
 
-    /// The way of a token that is not at hand.
-    async fn obtain(&self, key: TokenKey, request: &TokenRequest) -> Outcome {
-        let inner = &self.0;
+    /// Returns the key of the source: the given one, with the identity of its provider.
+    pub fn key(&self) -> &TokenKey {
+        &self.inner().key
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0.0
+    }
+
+    /// Fast path: a fresh token from memory, if nothing else is known of its key. Without a request, the key is that of the
+    /// source.
+    pub(crate) fn local_token(&self, request: Option<&TokenRequest>) -> Option<AccessToken> {
+        let inner = self.inner();
+        match request {
+            None => inner.local_token(&inner.key),
+            Some(request) => inner.local_token(&inner.key.for_request(request)),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Err(error) = finish_owner(self.0.owner, LAST_WORK) {
+            tracing::error!(error = &error as &dyn std::error::Error, "a login may be lost");
+        }
+    }
+}
+
+impl Inner {
+    /// Fast path: a fresh token from memory, if nothing else is known of its key.
+    fn local_token(&self, key: &TokenKey) -> Option<AccessToken> {
+        if !self.flights.is_quiet(key) {
+            return None;
+        }
+        let token = self.cache.get_now(key)??;
+        self.expiry.is_fresh(&token, self.clock.now()).then_some(token)
+    }
+
+    /// Slow path: no fresh token in memory.
+    pub(crate) async fn obtain(self: &Arc<Self>, key: TokenKey, request: &TokenRequest) -> Outcome {
         loop {
-            let (epoch, kept) = inner.flights.kept(&key, inner.clock.now());
-            let near = kept.map_or_else(|| inner.cache.get_now(&key), |token| Some(Some(token)));
+            let (epoch, kept) = self.flights.kept(&key, self.clock.now());
+            let near = kept.map_or_else(|| self.cache.get_now(&key), |token| Some(Some(token)));
             let (cached, reading) = if let Some(answer) = near {
                 (answer, None)
             } else {
-                let reading = inner.flights.with(&key, |slot, _| slot.writing.clone());
-                (inner.look_up(&key, epoch).await, Some(reading))
+                let reading = self.flights.with(&key, |slot, _| slot.writing.clone());
+                (self.look_up(&key, epoch).await, Some(reading))
             };
-            let credential = inner.provider.credential_version();
-            let (step, joined, started) = inner.flights.with(&key, |slot, current| {
+            let credential = self.provider.credential_version();
+            let (step, joined, started) = self.flights.with(&key, |slot, current| {
                 let cached = cached.filter(|_| current == epoch);
-                let mut step = slot.flight.step(cached.as_ref(), inner.clock.now(), credential, &inner.expiry);
+                let mut step = slot.flight.step(cached.as_ref(), self.clock.now(), credential, &self.expiry);
                 let started = match &mut step {
                     Step::Start { previous, .. } => {
-                        let attempt = Attempt::new(inner, &key, request, previous.take(), (current, credential));
+                        let attempt = Attempt::new(self, &key, request, previous.take(), (current, credential));
                         slot.attempt = Some(attempt.outcome());
                         Some(attempt)
                     }
@@ -167,52 +242,82 @@ impl TokenSource {
                 (step, slot.attempt.clone(), started)
             });
             drop(reading);
-            // Not under the lock: a runtime that is ending drops the attempt at once, which takes the lock.
+            // Outside of the lock: a runtime that is ending drops the attempt at once, which takes the lock.
             let leads = started.map(Attempt::spawn).is_some();
             match step {
                 Step::Serve(token) | Step::Start { serve: Some(token), .. } => {
-                    inner.tidy(&key);
+                    self.tidy(&key);
                     return Ok(token);
                 }
                 Step::Fail(error) => return Err(error),
                 Step::Start { serve: None, .. } | Step::Join => match announced(joined).await {
-                    // It ran on a runtime that has ended, and this one goes on.
-                    Err(error) if error.is_aborted() && !leads => {}
+                    // It ran on a runtime that has ended, and this one has not.
+                    Err(error) if error.is_canceled() && !leads => {}
                     outcome => return outcome,
                 },
             }
         }
     }
-}
 
-/// Waits for the end of an attempt.
-async fn announced(attempt: Option<watch::Receiver<Option<Outcome>>>) -> Outcome {
-    let Some(mut attempt) = attempt else { return Err(TokenError::aborted()) };
-    let ended = attempt.wait_for(Option::is_some).await.ok();
-    ended.and_then(|outcome| outcome.clone()).unwrap_or_else(|| Err(TokenError::aborted()))
-}
-
-impl Inner {
-    /// The short way: a fresh token that memory has, when nothing else is known that could matter.
-    fn at_hand(&self, key: &TokenKey) -> Option<AccessToken> {
-        if !self.flights.is_quiet(key) {
-            return None;
+    pub(crate) async fn reject(&self, request: &TokenRequest, used: &AccessToken) {
+        let key = self.key.for_request(request);
+        let now = self.clock.now();
+        let writing = self.flights.with(&key, |slot, _| {
+            slot.flight.reject(used, now);
+            slot.writing.clone()
+        });
+        let turn = writing.lock().await;
+        if let Some(deleted) = self.health.observe(self.cache.delete_if(&key, used).await) {
+            self.flights.with(&key, |slot, _| slot.flight.forgotten(used, deleted));
         }
-        let token = self.cache.get_now(key)??;
-        self.expiry.is_fresh(&token, self.clock.now()).then_some(token)
+        drop(turn);
+        drop(writing);
+        self.tidy(&key);
     }
 
-    /// What the cache has. A cache that fails has nothing.
+    pub(crate) async fn clear(&self) -> Result<(), TokenError> {
+        // An attempt that is storing a token finishes; no other begins to.
+        for writing in self.flights.clear() {
+            drop(writing.lock().await);
+        }
+        let outcome = self.cache.clear().await;
+        // A caller may have read meanwhile what was not cleared yet.
+        self.flights.clear();
+        outcome
+    }
+
+    /// Reads the cache. A cache that fails has what this process read last, until its refresh time.
     async fn look_up(&self, key: &TokenKey, epoch: u64) -> Option<AccessToken> {
         if let Some(answer) = self.cache.get_now(key) {
             return answer;
         }
-        let token = self.health.observe(self.cache.get(key).await)??;
-        self.keep_local(key, &token, epoch);
-        Some(token)
+        let answer = self.health.observe(self.cache.get(key).await);
+        match answer {
+            Some(Some(token)) => {
+                self.keep_local(key, &token, epoch);
+                Some(token)
+            }
+            Some(None) => {
+                self.flights.with(key, |slot, current| {
+                    if current == epoch {
+                        slot.flight.drop_copy();
+                    }
+                });
+                None
+            }
+            None => {
+                let (now, time) = (self.clock.now(), self.local_copy.max(UNAVAILABLE));
+                self.flights.with(
+                    key,
+                    |slot, current| {
+                        if current == epoch { slot.flight.fall_back(now, time) } else { None }
+                    },
+                )
+            }
+        }
     }
 
-    /// Keeps a copy of a token of a cache that is not at hand, unless all was cleared since `epoch`.
+    /// Keeps a copy of a token of a remote cache, unless everything was cleared since `epoch`.
     fn keep_local(&self, key: &TokenKey, token: &AccessToken, epoch: u64) {
         if self.cache.get_now(key).is_none() {
             let now = self.clock.now();
@@ -224,7 +329,7 @@ impl Inner {
         }
     }
 
-    /// The cache has `token`, unless all was cleared since `epoch`.
+    /// Records that the cache holds `token`, unless everything was cleared since `epoch`.
     fn replaced(&self, key: &TokenKey, token: &AccessToken, epoch: u64) {
         self.flights.with(key, |slot, current| {
             if current == epoch {
@@ -233,9 +338,39 @@ impl Inner {
         });
     }
 
+    pub(crate) fn key_for(&self, request: &TokenRequest) -> TokenKey {
+        self.key.for_request(request)
+    }
+
     fn tidy(&self, key: &TokenKey) {
         self.flights.tidy(key, self.clock.now());
     }
+
+    /// Waits on the runtime that attempts run on.
+    async fn sleep(&self, time: Duration) {
+        if self.provider.needs_caller_runtime() {
+            background::sleep_here(time).await;
+        } else {
+            background::sleep(time).await;
+        }
+    }
+
+    /// Starts `work` apart from the caller.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), TokenError> {
+        if !self.provider.needs_caller_runtime() {
+            return background::spawn(work);
+        }
+        let runtime = tokio::runtime::Handle::try_current().map_err(TokenError::provider)?;
+        drop(runtime.spawn(work));
+        Ok(())
+    }
+}
+
+/// Waits for the end of an attempt.
+async fn announced(attempt: Option<watch::Receiver<Option<Outcome>>>) -> Outcome {
+    let Some(mut attempt) = attempt else { return Err(TokenError::aborted()) };
+    let ended = attempt.wait_for(Option::is_some).await.ok();
+    ended.and_then(|outcome| outcome.clone()).unwrap_or_else(|| Err(TokenError::aborted()))
 }
 
 impl fmt::Debug for Inner {

@@ -1,10 +1,11 @@
-//! What the blocking source is synchronised with. The unit tests run it under a scheduler that tries
-//! many interleavings; those of the asynchronous source are integration tests, without it.
+//! The locks and threads of a source. The unit tests run it under a scheduler that explores interleavings; the integration
+//! tests run it without.
 
+pub(crate) use std::sync::PoisonError;
 #[cfg(not(test))]
 pub(crate) use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -13,10 +14,8 @@ pub(crate) use std::{
 #[cfg(test)]
 pub(crate) use shuttle::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
-#[cfg(test)]
-pub(crate) use std::sync::PoisonError;

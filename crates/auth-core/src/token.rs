@@ -24,6 +24,17 @@ struct Inner {
     scopes: BTreeSet<String>,
     id_token: Option<Secret>,
     refresh_token: Option<Secret>,
+    unverified: Option<Unverified>,
+}
+
+/// The reason why an access token is kept without being served.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Unverified {
+    pub(crate) reason: String,
+    /// When the token was obtained.
+    pub(crate) since: SystemTime,
+    /// Verification was possible, and the token failed it.
+    pub(crate) is_final: bool,
 }
 
 /// What is known of the end of a token.
@@ -74,6 +85,7 @@ impl AccessToken {
             scopes: BTreeSet::new(),
             id_token: None,
             refresh_token: None,
+            unverified: None,
         })))
     }
 
@@ -116,6 +128,25 @@ impl AccessToken {
     /// The refresh token that came with it (RFC 6749, section 1.5).
     pub fn with_refresh_token(self, refresh_token: Secret) -> Self {
         self.with(|inner| inner.refresh_token = Some(refresh_token))
+    }
+
+    /// Marks a token that could not be verified when it was obtained at `since`, for `reason`, which must not contain the
+    /// token. It is kept, since it may have come with a refresh token, and it is not served until its provider has
+    /// [verified](crate::AsyncTokenProvider::verify) it. `is_final` says that the token failed verification, rather than
+    /// that it could not be verified: then it is not renewed for 5 minutes, since the next one would probably fail too.
+    pub fn with_unverified(self, reason: impl Into<String>, since: SystemTime, is_final: bool) -> Self {
+        let reason = reason.into();
+        self.with(|inner| inner.unverified = Some(Unverified { reason, since, is_final }))
+    }
+
+    /// Returns the token without the mark of [`with_unverified`](Self::with_unverified).
+    pub fn verified(self) -> Self {
+        self.with(|inner| inner.unverified = None)
+    }
+
+    /// Returns the token without its refresh token.
+    pub fn without_refresh_token(self) -> Self {
+        self.with(|inner| inner.refresh_token = None)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -185,6 +216,19 @@ impl AccessToken {
     /// The refresh token that came with it.
     pub fn refresh_token(&self) -> Option<&Secret> {
         self.0.refresh_token.as_ref()
+    }
+
+    /// Returns the reason why the token is unverified, or `None` if it may be served.
+    pub fn unverified_reason(&self) -> Option<&str> {
+        self.0.unverified.as_ref().map(|unverified| unverified.reason.as_str())
+    }
+
+    pub(crate) fn unverified(&self) -> Option<&Unverified> {
+        self.0.unverified.as_ref()
+    }
+
+    pub(crate) fn with_unverified_record(self, unverified: Option<Unverified>) -> Self {
+        self.with(|inner| inner.unverified = unverified)
     }
 
     /// Whether both are one token: their secrets are equal, whatever is known of them.

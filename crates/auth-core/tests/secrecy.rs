@@ -31,12 +31,13 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
     let log = Log::default();
     tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).init();
 
-    let (store, key) = (RemoteStore::new(), TokenKey::new("https://issuer.example/"));
+    let (store, key) = (RemoteStore::new(), TokenKey::builder("https://issuer.example/").with_identity("test").build());
     let provider = Arc::new(ScriptedProvider::new(Arc::new(ManualClock::default())));
     let source = TokenSource::builder(key.clone(), provider.clone())
         .with_cache(Arc::new(store.clone()))
         .with_clock(Arc::new(ManualClock::default()))
-        .build();
+        .build()
+        .unwrap();
     provider.then([Answer::Token(canary())]);
     let token = source.token().await.unwrap();
     assert!(token.secret().expose().contains("canary"), "the canaries are there");

@@ -39,6 +39,16 @@ pub enum CertificateError {
     Mismatch,
 }
 
+fn certificates(chain: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+    certificates.map_err(|_| CertificateError::Certificate)
+}
+
+/// Returns the thumbprint of the first certificate in `chain` (`x5t#S256`; RFC 8705, section 3.1).
+pub(crate) fn thumbprint(chain: &str) -> Option<String> {
+    Some(URL_SAFE_NO_PAD.encode(Sha256::digest(certificates(chain).ok()?.first()?)))
+}
+
 impl ClientCertificate {
     /// The certificate in `chain`, followed by those that vouch for it, and its private key; both in PEM.
     ///
@@ -47,8 +57,7 @@ impl ClientCertificate {
     /// One of them cannot be read, or they do not fit each other.
     pub fn from_pem(chain: impl Into<String>, key: Secret) -> Result<Self, CertificateError> {
         let chain = chain.into();
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
-        let certificates = certificates.map_err(|_| CertificateError::Certificate)?;
+        let certificates = certificates(&chain)?;
         let first = certificates.first().ok_or(CertificateError::Certificate)?;
         // Not the stricter profile: some of what is valid elsewhere is not valid there.
         let parsed = CertificateInner::<Raw>::from_der(first).map_err(|_| CertificateError::Certificate)?;

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::sync::Notify;
 
+use crate::certificate::thumbprint;
 use crate::proxy::{Proxy, Route};
 use crate::request::Body;
 use crate::roots::Roots;
@@ -35,6 +36,8 @@ struct About {
     roots: Vec<PathBuf>,
     /// The longest silence on a connection.
     silence: Duration,
+    /// The thumbprint of the client certificate.
+    certificate: Option<String>,
 }
 
 impl HttpClient {
@@ -48,6 +51,11 @@ impl HttpClient {
             proxy: None,
             certificate: None,
         }
+    }
+
+    /// Returns the thumbprint of the certificate that the client shows to servers (`x5t#S256`; RFC 8705, section 3.1).
+    pub fn certificate_thumbprint(&self) -> Option<&str> {
+        self.about.certificate.as_deref()
     }
 
     /// The same connections for requests with bearer tokens of `tokens`, where `policy` lets them go.
@@ -190,7 +198,8 @@ impl HttpClientBuilder {
         let inner = built.map_err(|error| BuildError::client(&files, self.certificate.is_some(), error))?;
         let direct = self.plain_loopback && self.proxy.is_none();
         let route = if direct { Route::direct() } else { Route::of(self.proxy.as_ref()) };
-        let about = Arc::new(About { route, roots: files, silence: self.silence });
+        let certificate = self.certificate.as_ref().and_then(|(chain, _)| thumbprint(chain));
+        let about = Arc::new(About { route, roots: files, silence: self.silence, certificate });
         Ok(HttpClient { inner, plain_loopback: self.plain_loopback, about })
     }
 

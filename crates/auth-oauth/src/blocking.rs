@@ -51,7 +51,19 @@ impl<P: AsyncTokenProvider> TokenProvider for BlockingProvider<P> {
         self.run(self.provider.refresh(request, previous))
     }
 
+    fn identity(&self) -> Option<String> {
+        self.provider.identity()
+    }
+
     fn credential_version(&self) -> u64 {
         self.provider.credential_version()
+    }
+
+    fn needs_lease(&self) -> bool {
+        self.provider.needs_lease()
+    }
+
+    fn is_interactive(&self) -> bool {
+        self.provider.is_interactive()
     }
 }

@@ -140,4 +140,8 @@ impl AsyncTokenProvider for BrowserLogin {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         self.login(request).await.map_err(token_error)
     }
+
+    fn is_interactive(&self) -> bool {
+        true
+    }
 }

@@ -112,7 +112,7 @@ impl OAuthClient {
     }
 
     /// A parameter beyond those of the standards that the provider wants with every question for a token by a grant; may be
-    /// called for each of several. It is not secret, and no part of what tokens are kept under.
+    /// called for each of several. It is not secret, and part of the key that tokens are kept under.
     pub fn with_parameter(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.with(|inner| inner.parameters.push((name.into(), value.into())))
     }
@@ -152,13 +152,15 @@ impl OAuthClient {
         &self.0.endpoints
     }
 
-    /// What its tokens are kept under: everything by which they differ from those of other clients.
+    /// Starts the key that tokens of this client are kept under: everything by which they differ from those of other
+    /// clients. The identity of the grant is added by the token source.
     pub fn token_key(&self) -> TokenKeyBuilder {
-        let Inner { endpoints, id, audience, organization, resources, scopes, .. } = &*self.0;
+        let Inner { http, endpoints, id, audience, organization, resources, scopes, parameters, .. } = &*self.0;
         let key = TokenKey::builder(&endpoints.issuer).with_client_id(id).with_scopes(scopes);
-        let audiences = audience.iter().map(String::as_str).chain(resources.iter().map(Url::as_str));
-        let audiences = audiences.collect::<Vec<_>>().join(" ");
-        let key = if audiences.is_empty() { key } else { key.with_audience(audiences) };
+        let key = key.with_resources(resources.iter().map(Url::as_str)).with_parameters(parameters.iter().cloned());
+        let key = key.with_token_endpoint(self.token_endpoint().origin().ascii_serialization());
+        let key = audience.iter().fold(key, TokenKeyBuilder::with_audience);
+        let key = http.certificate_thumbprint().into_iter().fold(key, TokenKeyBuilder::with_certificate_thumbprint);
         organization.iter().fold(key, TokenKeyBuilder::with_tenant)
     }
 
@@ -247,7 +249,12 @@ impl OAuthClient {
     }
 }
 
-/// What a grant says to those who only know of tokens.
+/// Converts the error of a grant.
 pub(crate) fn token_error(error: OAuthError) -> TokenError {
     if error.is_credential_refused() { TokenError::refused(error) } else { TokenError::provider(error) }
+}
+
+/// Converts the error of a grant that presented the refresh token of an earlier token.
+pub(crate) fn refresh_error(error: OAuthError) -> TokenError {
+    if error.is_invalid_grant() { TokenError::grant_refused(error) } else { token_error(error) }
 }

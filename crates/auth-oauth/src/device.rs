@@ -132,4 +132,8 @@ impl AsyncTokenProvider for DeviceLogin {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         self.login(request).await.map_err(token_error)
     }
+
+    fn is_interactive(&self) -> bool {
+        true
+    }
 }

@@ -130,6 +130,11 @@ impl OAuthError {
         self.is_login_required() || self.is_code(&["invalid_client", "invalid_grant", "unauthorized_client"])
     }
 
+    /// Returns true if the provider refused what was presented to it, such as a refresh token (`invalid_grant`).
+    pub(crate) fn is_invalid_grant(&self) -> bool {
+        self.is_code(&["invalid_grant"])
+    }
+
     /// There is no login that could be renewed.
     pub fn is_login_required(&self) -> bool {
         matches!(self.0, Kind::LoginRequired)

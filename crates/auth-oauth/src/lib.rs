@@ -52,6 +52,7 @@ mod endpoints;
 mod error;
 mod exchange;
 mod grant;
+mod identity;
 mod jwt;
 mod login;
 mod revocation;

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-use crate::client::token_error;
+use crate::client::{refresh_error, token_error};
 use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 
 /// The login of a user: what was stored goes on for as long as the provider renews it; otherwise the user logs in with
@@ -19,16 +19,20 @@ use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 /// `TokenSource`, one process renews the login for all.
 ///
 /// ```
-/// # fn example(client: auth_oauth::OAuthClient, browser: auth_oauth::BrowserLogin) {
+/// # fn example(
+/// #     client: auth_oauth::OAuthClient,
+/// #     browser: auth_oauth::BrowserLogin,
+/// # ) -> Result<(), auth_core::SourceBuildError> {
 /// use std::sync::Arc;
 /// use auth_core::TokenSource;
 /// use auth_oauth::{FileTokenStore, UserLogin};
 ///
 /// let store = Arc::new(FileTokenStore::new("/home/user/.cache/example/logins"));
-/// let key = client.token_key().build();
+/// // The folder belongs to one user, who has one login there.
+/// let key = client.token_key().with_identity("the-user-of-this-folder").build();
 /// let login = UserLogin::new(client).with_browser(browser);
-/// let tokens = TokenSource::builder(key, login).with_cache(store.clone()).with_lease(store).build();
-/// # }
+/// let tokens = TokenSource::builder(key, login).with_cache(store.clone()).with_lease(store).build()?;
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 pub struct UserLogin {
@@ -133,17 +137,22 @@ impl AsyncTokenProvider for UserLogin {
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        let renewed = self.renew(request, previous).await;
-        let asks = self.browser.is_some() || self.device.is_some();
-        if let Some(error) = renewed.as_ref().err().filter(|error| asks && error.is_credential_refused()) {
-            tracing::info!(error = error as &dyn Error, "the stored login cannot be renewed");
-        } else {
-            return renewed.map_err(token_error);
-        }
-        self.log_in(request).await.map_err(token_error)
+        let error = match self.renew(request, previous).await {
+            Ok(token) => return Ok(token),
+            Err(error) if !self.is_interactive() || !error.is_credential_refused() => return Err(refresh_error(error)),
+            Err(error) => error,
+        };
+        tracing::info!(error = &error as &dyn Error, "the stored login cannot be renewed");
+        let is_spent = error.is_invalid_grant();
+        let failed = |error| if is_spent { TokenError::grant_refused(error) } else { token_error(error) };
+        self.log_in(request).await.map_err(failed)
     }
 
-    /// A refresh token that rotates is good once.
+    fn is_interactive(&self) -> bool {
+        self.browser.is_some() || self.device.is_some()
+    }
+
+    /// A refresh token that rotates is valid once.
     fn needs_lease(&self) -> bool {
         true
     }

@@ -59,9 +59,11 @@ const WAIT: Duration = Duration::from_secs(60);
 /// # let login = async_provider_fn(|_request| async { Ok::<_, auth_core::TokenError>("a-token") });
 /// let store = Arc::new(FileTokenStore::new("/home/user/.local/state/example/tokens"));
 /// let source = TokenSource::builder(TokenKey::new("https://issuer.example/"), login)
+///     .with_identity("the-user-of-this-folder")
 ///     .with_cache(store.clone())
 ///     .with_lease(store)
-///     .build();
+///     .build()?;
+/// # Ok::<(), auth_core::SourceBuildError>(())
 /// ```
 ///
 /// [`TokenCache`]: auth_core::TokenCache

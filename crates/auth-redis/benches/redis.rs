@@ -56,7 +56,7 @@ struct Bench {
 
 impl Bench {
     async fn new(server: &Url) -> Self {
-        let key = TokenKey::new("https://issuer.example/");
+        let key = TokenKey::builder("https://issuer.example/").with_identity("test").build();
         let sealing = SealingKey::from_base64(&Secret::new(SEALING)).unwrap();
         let builder = RedisTokenCache::builder(server).with_sealing_key(sealing).with_delay(Duration::from_secs(60));
         let cache = Arc::new(builder.connect().await.unwrap());
@@ -66,6 +66,7 @@ impl Bench {
                 .with_lease(cache.clone())
                 .with_local_copy(Duration::from_secs(copy))
                 .build()
+                .expect("the parts fit together")
         };
         let address = server.clone().into_connection_info().unwrap();
         let address = address.set_tcp_settings(TcpSettings::default().set_nodelay(true));

@@ -185,7 +185,7 @@ impl LeaseGuard for Guard {
         self.seen.token.as_ref()
     }
 
-    async fn publish(mut self: Box<Self>, token: &AccessToken) -> Result<(), TokenError> {
+    async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
         let Hold { cache, names, owner, .. } = &self.hold;
         let written = cache.written(names, token)?;
         let is_written: bool = cache.run(&scripts::PUBLISH, names, (owner, self.fence, written)).await?;

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::{
-    AsyncTokenCache, AsyncTokenProvider, Authority, BearerPolicy, Clock, Destination, RefreshLease, SystemClock,
-    TokenKey, TokenRequest, TokenSource,
+    AsyncTokenCache, AsyncTokenProvider, Authority, BearerPolicy, Clock, Destination, RefreshLease, SourceBuildError,
+    SystemClock, TokenKey, TokenRequest, TokenSource, TokenSourceBuilder,
 };
 use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use platform_api::models::{Me, RunId};
@@ -30,6 +30,7 @@ pub struct Client {
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     settings: Settings,
+    identity: Option<String>,
     provider: Option<Arc<dyn AsyncTokenProvider>>,
     cache: Cache,
     lease: Option<Arc<dyn RefreshLease>>,
@@ -58,8 +59,16 @@ pub struct BuildError(#[from] BuildKind);
 enum BuildKind {
     #[error("the client of the platform could not be set up")]
     Http(#[from] auth_http::BuildError),
-    #[error("nobody says where tokens come from: call `with_token_provider`, or take the client of a `Service`")]
+    #[error("there is no source of tokens: call `with_token_provider`, or use the client of a `Service`")]
     NoTokens,
+    #[error(transparent)]
+    Tokens(#[from] SourceBuildError),
+}
+
+impl From<SourceBuildError> for BuildError {
+    fn from(error: SourceBuildError) -> Self {
+        BuildKind::from(error).into()
+    }
 }
 
 impl From<auth_http::BuildError> for BuildError {
@@ -84,6 +93,7 @@ impl Client {
     pub fn builder(settings: Settings) -> ClientBuilder {
         ClientBuilder {
             settings,
+            identity: None,
             provider: None,
             cache: Cache::Memory,
             lease: None,
@@ -182,18 +192,29 @@ pub(crate) fn prepare(settings: &Settings, roots: &[PathBuf], proxy: Option<&Pro
 }
 
 impl ClientBuilder {
-    /// Tokens come from here: a closure ([`async_provider_fn`](auth_core::async_provider_fn)), a grant, a provider of your
-    /// own. They are kept in memory unless something is said.
+    /// Sets the source of tokens: a closure ([`async_provider_fn`](auth_core::async_provider_fn)), a grant, or a provider of
+    /// your own. Tokens are kept in memory by default.
     ///
-    /// A provider that answers by an *ambient* user – that of the thread, of the request that is being served – must not have
-    /// its tokens kept, or one user would get those of another: either call
-    /// [`without_token_cache`](Self::without_token_cache), or name the user by [`Client::with_token_request`].
+    /// The tokens of a provider that obtains them for an *ambient* user – the user of the current thread or request – must
+    /// not be cached, or one user would get those of another: call [`without_token_cache`](Self::without_token_cache), or
+    /// name the user by [`Client::with_token_request`].
     pub fn with_token_provider(mut self, provider: impl AsyncTokenProvider + 'static) -> Self {
         self.provider = Some(Arc::new(provider));
         self
     }
 
-    /// Keeps tokens in `cache`: in files, in Redis, in one of your own.
+    /// Sets the principal that tokens are obtained as, for a provider without an
+    /// [identity](auth_core::AsyncTokenProvider::identity): a name that is different for every user, client and tenant.
+    ///
+    /// Tokens are kept under the issuer, the audience, the origin of the platform, and this identity. Clients that share a
+    /// cache share a token only if all four are equal.
+    pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Keeps tokens in `cache`: files, Redis, or a cache of your own. A persistent cache needs a provider with an identity,
+    /// or [`with_identity`](Self::with_identity).
     pub fn with_token_cache(mut self, cache: Arc<dyn AsyncTokenCache>) -> Self {
         self.cache = Cache::Given(cache);
         self
@@ -246,7 +267,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// There is no source of tokens, or the system has no root certificates.
+    /// There is no source of tokens, its parts do not fit together (the message says what to call), or the system has no
+    /// root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
         let tokens = self.tokens()?;
         let Self { settings, roots, proxy, http, clock, .. } = self;
@@ -268,7 +290,7 @@ impl ClientBuilder {
     }
 
     fn tokens(&self) -> Result<TokenSource, BuildError> {
-        let Self { settings, provider, cache, lease, tokens, clock, .. } = self;
+        let Self { settings, identity, provider, cache, lease, tokens, clock, .. } = self;
         if let Some(tokens) = tokens {
             return Ok(tokens.clone());
         }
@@ -276,11 +298,12 @@ impl ClientBuilder {
         let key = TokenKey::builder(&settings.issuer).with_audience(&settings.audience);
         let key = key.with_origin(settings.api_root.origin().ascii_serialization()).build();
         let source = TokenSource::builder(key, provider).with_clock(clock.clone());
+        let source = identity.iter().fold(source, TokenSourceBuilder::with_identity);
         let source = match cache {
             Cache::Memory => source,
             Cache::Given(cache) => source.with_cache(cache.clone()),
             Cache::Nowhere => source.without_cache(),
         };
-        Ok(lease.iter().cloned().fold(source, auth_core::TokenSourceBuilder::with_lease).build())
+        Ok(lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease).build()?)
     }
 }

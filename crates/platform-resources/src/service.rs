@@ -121,7 +121,8 @@ impl Service {
         };
         let store = Arc::new(self.store.clone());
         let source = TokenSource::builder(self.key(), provider).with_cache(store.clone()).with_lease(store);
-        source.with_expiry(ExpiryPolicy::default().lasting(least)).build()
+        #[expect(clippy::expect_used, reason = "the key names an identity, and the store is cache and lease")]
+        source.with_expiry(ExpiryPolicy::default().lasting(least)).build().expect("the parts fit together")
     }
 
     /// A client of the platform for the user.
@@ -238,14 +239,15 @@ impl Service {
                 let fingerprint = Sha256::digest(secret.expose())
                     .iter()
                     .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-                self.bound(self.interactive.token_key().with_subject(format!("refresh-token:{fingerprint}")))
+                self.bound(self.interactive.token_key().with_identity(format!("refresh_token {fingerprint}")))
             }
             None => self.login_key(),
         }
     }
 
     fn login_key(&self) -> TokenKey {
-        self.bound(self.interactive.token_key())
+        // One login for each platform, provider and client, in a folder of one user.
+        self.bound(self.interactive.token_key().with_identity("user_login"))
     }
 
     /// Bound to where it may go, so that no other platform and no other provider sees it.

@@ -48,7 +48,7 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
     let (key, other) = (key("lease"), key("another lease"));
     let (old, new) = (token("lease-1"), token("lease-2"));
 
-    let guard = leading(first.acquire(&key, None).await);
+    let mut guard = leading(first.acquire(&key, None).await);
     {
         let mut waiting = second.acquire(&key, None);
         assert!((&mut waiting).now_or_never().is_none(), "while one process leads, the other waits");
@@ -69,7 +69,7 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
     assert!(kept.is_some_and(|kept| kept == old), "discard leaves what is not exactly the refused token");
     let guard = leading(second.acquire(&key, Some(&old)).await);
     let (guard, ()) = join(first.acquire(&key, Some(&old)), guard.give_up()).await;
-    let guard = leading(guard);
+    let mut guard = leading(guard);
     guard.publish(&new).await.expect("a token can be published");
     adopts(second.acquire(&key, Some(&old)).await, &new, "a newer token is adopted");
 
@@ -84,7 +84,7 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
         let (lease, key, new) = (if number % 2 == 0 { first } else { second }, &key, &new);
         async move {
             match lease.acquire(key, Some(new)).await.expect("the lease answers") {
-                Acquired::Leading(guard) => {
+                Acquired::Leading(mut guard) => {
                     guard.publish(&token("lease-3")).await.expect("a token can be published");
                     1
                 }
@@ -298,5 +298,9 @@ impl AsyncTokenCache for AsAsync<'_> {
 
     fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         self.0.get_now(key)
+    }
+
+    fn is_persistent(&self) -> bool {
+        self.0.is_persistent()
     }
 }

@@ -144,6 +144,11 @@ impl TokenProvider for ScriptedProvider {
 
 #[async_trait]
 impl AsyncTokenProvider for ScriptedProvider {
+    /// So that a test with paused time or one thread decides when calls run.
+    fn needs_caller_runtime(&self) -> bool {
+        true
+    }
+
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         self.answer_when_open(request, None).await
     }

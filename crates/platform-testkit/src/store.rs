@@ -26,6 +26,7 @@ struct Guard {
     store: RemoteStore,
     key: TokenKey,
     current: Option<AccessToken>,
+    is_released: bool,
 }
 
 impl RemoteStore {
@@ -111,7 +112,12 @@ impl RefreshLease for RemoteStore {
                 return Ok(Acquired::Adopted(token));
             }
             if self.leased().insert(key.clone()) {
-                return Ok(Acquired::Leading(Box::new(Guard { store: self.clone(), key: key.clone(), current })));
+                return Ok(Acquired::Leading(Box::new(Guard {
+                    store: self.clone(),
+                    key: key.clone(),
+                    current,
+                    is_released: false,
+                })));
             }
             freed.await;
         }
@@ -124,8 +130,10 @@ impl LeaseGuard for Guard {
         self.current.as_ref()
     }
 
-    async fn publish(self: Box<Self>, token: &AccessToken) -> Result<(), TokenError> {
-        self.store.set(&self.key, token).await
+    async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
+        self.store.set(&self.key, token).await?;
+        self.release();
+        Ok(())
     }
 
     async fn give_up(self: Box<Self>) {
@@ -142,9 +150,17 @@ impl LeaseGuard for Guard {
     }
 }
 
+impl Guard {
+    fn release(&mut self) {
+        if !std::mem::replace(&mut self.is_released, true) {
+            self.store.leased().remove(&self.key);
+            self.store.0.freed.notify_waiters();
+        }
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.store.leased().remove(&self.key);
-        self.store.0.freed.notify_waiters();
+        self.release();
     }
 }

@@ -1,77 +1,66 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Inner, TokenSource};
-use crate::cache::NoTokenCache;
-use crate::flights::Flights;
-use crate::health::CacheHealth;
-use crate::{Clock, ExpiryPolicy, MemoryTokenCache, SystemClock, TokenCache, TokenKey, TokenProvider};
+use super::TokenSource;
+use super::adapter::OnThread;
+use crate::{Clock, ExpiryPolicy, RefreshLease, SourceBuildError, TokenCache, TokenKey, TokenProvider};
 
-/// How long a copy of a token from a cache that is not in memory is used without asking again.
-const LOCAL_COPY: Duration = Duration::from_secs(5);
-
-/// Sets up a blocking [`TokenSource`].
+/// Builds a blocking [`TokenSource`].
 #[derive(Clone, Debug)]
-pub struct TokenSourceBuilder {
-    key: TokenKey,
-    provider: Arc<dyn TokenProvider>,
-    cache: Option<Arc<dyn TokenCache>>,
-    clock: Arc<dyn Clock>,
-    expiry: ExpiryPolicy,
-    local_copy: Duration,
-}
+pub struct TokenSourceBuilder(crate::TokenSourceBuilder);
 
 impl TokenSourceBuilder {
     pub(super) fn new(key: TokenKey, provider: Arc<dyn TokenProvider>) -> Self {
-        let (clock, expiry) = (Arc::new(SystemClock), ExpiryPolicy::default());
-        Self { key, provider, cache: None, clock, expiry, local_copy: LOCAL_COPY }
+        Self(crate::TokenSource::builder(key, OnThread::new(provider)))
     }
 
-    /// Keeps tokens in `cache`; in the memory of this process unless something is said.
-    pub fn with_cache(mut self, cache: Arc<dyn TokenCache>) -> Self {
-        self.cache = Some(cache);
-        self
+    /// Sets the principal: see [`with_identity`](crate::TokenSourceBuilder::with_identity).
+    pub fn with_identity(self, identity: impl Into<String>) -> Self {
+        Self(self.0.with_identity(identity))
     }
 
-    /// Keeps no tokens: the provider is asked on every call, though once for all who wait at a time.
+    /// Sets the cache. Default: the memory of this process.
+    pub fn with_cache(self, cache: Arc<dyn TokenCache>) -> Self {
+        Self(self.0.with_cache(Arc::new(OnThread::new(cache))))
+    }
+
+    /// Caches no tokens: the provider is called each time, though once for all callers that wait together.
     pub fn without_cache(self) -> Self {
-        self.with_cache(Arc::new(NoTokenCache))
+        Self(self.0.without_cache())
     }
 
-    /// The clock that decides when a token has ended.
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
+    /// Sets the lease, by which processes that share a store obtain one token for all.
+    pub fn with_lease(self, lease: Arc<dyn RefreshLease>) -> Self {
+        Self(self.0.with_lease(lease))
     }
 
-    /// When tokens end and are renewed.
-    pub fn with_expiry(mut self, expiry: ExpiryPolicy) -> Self {
-        self.expiry = expiry;
-        self
+    /// Sets the clock that decides when a token has expired. Default: the clock of the system.
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self(self.0.with_clock(clock))
     }
 
-    /// How long a copy of a token from a cache that is not in memory is used without asking again:
-    /// as long, a rejection by another process may cost one 401 here. 5 s unless something is said; 0
-    /// for none. No copy outlives its token.
-    pub fn with_local_copy(mut self, time: Duration) -> Self {
-        self.local_copy = time;
-        self
+    /// Sets the policy that decides when tokens expire and are renewed.
+    pub fn with_expiry(self, expiry: ExpiryPolicy) -> Self {
+        Self(self.0.with_expiry(expiry))
     }
 
-    /// The source.
-    pub fn build(self) -> TokenSource {
-        let clock = self.clock;
-        let cache =
-            self.cache.unwrap_or_else(|| Arc::new(MemoryTokenCache::builder().with_clock(clock.clone()).build()));
-        TokenSource(crate::sync::Arc::new(Inner {
-            key: self.key,
-            provider: self.provider,
-            cache,
-            clock,
-            expiry: self.expiry,
-            local_copy: self.local_copy,
-            flights: Flights::default(),
-            health: CacheHealth::default(),
-        }))
+    /// Sets how long a copy is used: see [`with_local_copy`](crate::TokenSourceBuilder::with_local_copy).
+    pub fn with_local_copy(self, time: Duration) -> Self {
+        Self(self.0.with_local_copy(time))
+    }
+
+    /// Sets the longest time of one call of the provider: see
+    /// [`with_attempt_timeout`](crate::TokenSourceBuilder::with_attempt_timeout).
+    pub fn with_attempt_timeout(self, limit: Duration) -> Self {
+        Self(self.0.with_attempt_timeout(limit))
+    }
+
+    /// Builds the source.
+    ///
+    /// # Errors
+    ///
+    /// The parts do not fit together: see [`SourceBuildError`].
+    pub fn build(self) -> Result<TokenSource, SourceBuildError> {
+        self.0.build().map(TokenSource)
     }
 }

@@ -56,6 +56,10 @@ impl<C: TokenCache> AsyncTokenCache for NonBlocking<C> {
     fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         self.0.get_now(key)
     }
+
+    fn is_persistent(&self) -> bool {
+        self.0.is_persistent()
+    }
 }
 
 impl<C: TokenCache + 'static> Blocking<C> {
@@ -92,5 +96,9 @@ impl<C: TokenCache + 'static> AsyncTokenCache for Blocking<C> {
     async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
         let (key, rejected) = (key.clone(), rejected.clone());
         self.run(move |cache| cache.delete_if(&key, &rejected)).await
+    }
+
+    fn is_persistent(&self) -> bool {
+        self.0.is_persistent()
     }
 }

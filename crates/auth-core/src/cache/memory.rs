@@ -1,10 +1,8 @@
-use std::fmt;
-use std::sync::Arc;
-
-#[cfg(feature = "async")]
 use async_trait::async_trait;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use std::fmt;
+use std::sync::Arc;
 
 use crate::{AccessToken, Clock, SystemClock, TokenCache, TokenError, TokenKey};
 
@@ -122,9 +120,11 @@ impl TokenCache for MemoryTokenCache {
     fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         Some(self.class(key).get(key))
     }
-}
 
-#[cfg(feature = "async")]
+    fn is_persistent(&self) -> bool {
+        false
+    }
+}
 #[async_trait]
 impl crate::AsyncTokenCache for MemoryTokenCache {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
@@ -149,5 +149,9 @@ impl crate::AsyncTokenCache for MemoryTokenCache {
 
     fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         TokenCache::get_now(self, key)
+    }
+
+    fn is_persistent(&self) -> bool {
+        false
     }
 }

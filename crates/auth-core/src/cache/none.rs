@@ -1,4 +1,3 @@
-#[cfg(feature = "async")]
 use async_trait::async_trait;
 
 use crate::{AccessToken, TokenCache, TokenError, TokenKey};
@@ -27,9 +26,11 @@ impl TokenCache for NoTokenCache {
     fn get_now(&self, _key: &TokenKey) -> Option<Option<AccessToken>> {
         Some(None)
     }
-}
 
-#[cfg(feature = "async")]
+    fn is_persistent(&self) -> bool {
+        false
+    }
+}
 #[async_trait]
 impl crate::AsyncTokenCache for NoTokenCache {
     async fn get(&self, _key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
@@ -50,5 +51,9 @@ impl crate::AsyncTokenCache for NoTokenCache {
 
     fn get_now(&self, _key: &TokenKey) -> Option<Option<AccessToken>> {
         Some(None)
+    }
+
+    fn is_persistent(&self) -> bool {
+        false
     }
 }

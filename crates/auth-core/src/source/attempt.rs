@@ -1,31 +1,45 @@
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
 use tokio::sync::watch::{self, Receiver, Sender};
 
+use super::publication::{Held, Unpublished};
 use super::{Inner, Outcome};
+use crate::flight::VERIFICATION;
+use crate::redemption::Section;
 use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
 
 /// Who obtains a token.
 enum Lead {
     /// Another process has obtained this one.
     Adopted(AccessToken),
-    /// This process does, in place of `previous`; alone if there is no lease.
+    /// This process does, in place of `previous`; without a guard if there is no lease.
     Taken { guard: Option<Box<dyn LeaseGuard>>, previous: Option<AccessToken> },
 }
 
-/// One attempt to obtain a token, for all who wait for it.
+/// The outcome of an attempt, and the token that is still to be stored.
+struct Obtained {
+    outcome: Outcome,
+    unpublished: Option<(Arc<Unpublished>, TokenError)>,
+}
+
+impl From<Outcome> for Obtained {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, unpublished: None }
+    }
+}
+
+/// One attempt to obtain a token, for all callers that wait for it.
 ///
-/// However it ends – well, with an error, by a panic, because the runtime ends – it is announced.
+/// Its end is always announced: by its outcome, or by an error if it panics, is canceled, or its runtime ends.
 pub(super) struct Attempt {
     inner: Arc<Inner>,
     key: TokenKey,
     request: TokenRequest,
     /// The token that is to be replaced.
     previous: Option<AccessToken>,
-    /// When it was started: what it obtains is not kept after everything was cleared.
+    /// The epoch in which it was started: its token is not kept after everything was cleared.
     epoch: u64,
-    /// The version of the credential then: if it is refused, that says nothing of a later one.
+    /// The version of the credential at its start: a refusal says nothing of a later one.
     credential: u64,
     announce: Sender<Option<Outcome>>,
     ended: bool,
@@ -51,61 +65,124 @@ impl Attempt {
         }
     }
 
-    /// Where its end is announced.
+    /// Returns the channel on which its end is announced.
     pub(super) fn outcome(&self) -> Receiver<Option<Outcome>> {
         self.announce.subscribe()
     }
 
-    /// Lets the attempt run apart from its callers.
+    /// Starts the attempt apart from its callers.
     pub(super) fn spawn(self) {
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(self.run())),
-            Err(_) => self.end(Err(TokenError::provider("a token source needs a tokio runtime to obtain tokens on"))),
+        let inner = self.inner.clone();
+        let (owner, attempt) = (inner.owner, self);
+        // Opened here, so that a source that is dropped right now finds it.
+        let section = Section::new((!inner.provider.needs_caller_runtime()).then_some(owner));
+        let work = async move {
+            let running = section.clone();
+            let _ = running.run(attempt.run(section)).await;
+        };
+        // The attempt was dropped with the work if it could not be started, and its end announced.
+        let _ = inner.spawn(work);
+    }
+
+    async fn run(self, section: Section) {
+        let Obtained { outcome, unpublished } = self.obtain(&section).await;
+        let (inner, key, epoch) = (self.inner.clone(), self.key.clone(), self.epoch);
+        if unpublished.is_none() {
+            section.relax();
+        }
+        self.end(outcome);
+        if let Some((unpublished, error)) = unpublished {
+            section.set_unstored(Some(error));
+            inner.store_eventually(key, epoch, unpublished, section).await;
         }
     }
 
-    async fn run(self) {
-        let outcome = self.obtain().await;
-        self.end(outcome);
-    }
-
-    async fn obtain(&self) -> Outcome {
+    async fn obtain(&self, section: &Section) -> Obtained {
+        let held = self.inner.flights.with(&self.key, |slot, _| slot.unpublished.clone());
+        if let Some(unpublished) = held {
+            let mut lease = unpublished.lock().await;
+            if !lease.is_done {
+                return self.replace_unpublished(section, &unpublished, &mut lease).await.into();
+            }
+        }
         let kept = self.inner.look_up(&self.key, self.epoch).await;
         if let Some(token) = kept.as_ref().filter(|token| self.is_news(token)) {
             self.inner.replaced(&self.key, token, self.epoch);
-            return Ok(token.clone());
+            return Ok(token.clone()).into();
         }
         let known = kept.or_else(|| self.previous.clone());
-        let (guard, previous) = match self.take_lead(known).await? {
-            Lead::Adopted(token) => return Ok(token),
-            Lead::Taken { guard, previous } => (guard, previous),
-        };
-        match self.ask(previous.as_ref()).await {
+        match self.take_lead(known).await {
+            Err(error) => Err(error).into(),
+            Ok(Lead::Adopted(token)) => Ok(token).into(),
+            Ok(Lead::Taken { guard, previous }) => self.lead(section, guard, previous).await,
+        }
+    }
+
+    /// Obtains a token in place of one that could not be stored, under the lease that is still held for it.
+    async fn replace_unpublished(&self, section: &Section, unpublished: &Unpublished, held: &mut Held) -> Outcome {
+        let previous = unpublished.token();
+        match self.ask(section, Some(&previous)).await {
             Ok(token) => {
-                self.store(&token, guard).await;
-                Ok(token)
+                unpublished.replace(token.clone());
+                held.is_done = self.inner.store(&self.key, self.epoch, &token, held.guard.as_mut()).await.is_ok();
+                served(token)
             }
             Err(error) => {
-                match (guard, previous) {
-                    // One that is good for a while yet stays for those to whom that is enough.
-                    (Some(guard), Some(refused)) if error.is_refused() && self.is_of_no_use(&refused) => {
-                        self.inner.health.observe(guard.discard(&refused).await);
-                    }
-                    (Some(guard), _) => guard.give_up().await,
-                    (None, _) => {}
+                if error.is_grant_refused() {
+                    held.is_done = true;
+                    self.forget_refused(held.guard.take(), &previous).await;
                 }
                 Err(error)
             }
         }
     }
 
-    /// Takes the lease, if there is one, unless another process has obtained a token meanwhile.
+    /// Obtains a token for all, and stores it.
+    async fn lead(
+        &self,
+        section: &Section,
+        mut guard: Option<Box<dyn LeaseGuard>>,
+        previous: Option<AccessToken>,
+    ) -> Obtained {
+        let is_refused = |token: &AccessToken| guard.as_ref().is_some_and(|guard| guard.is_refused(token));
+        let previous = previous.map(|token| if is_refused(&token) { token.without_refresh_token() } else { token });
+        let token = match self.ask(section, previous.as_ref()).await {
+            Ok(token) => token,
+            Err(error) => {
+                match previous.filter(|_| error.is_grant_refused()) {
+                    Some(refused) => self.forget_refused(guard, &refused).await,
+                    None => give_up(guard).await,
+                }
+                return Err(error).into();
+            }
+        };
+        let stored = self.inner.store(&self.key, self.epoch, &token, guard.as_mut()).await;
+        let unpublished = match stored {
+            Ok(()) => {
+                // After a clear nothing was published, so that the lease is still held.
+                give_up(guard.filter(|_| !self.is_current())).await;
+                None
+            }
+            Err(error) => {
+                let unpublished = Arc::new(Unpublished::new(token.clone(), guard));
+                let is_current = self.inner.flights.with(&self.key, |slot, epoch| {
+                    let is_current = epoch == self.epoch;
+                    slot.unpublished = is_current.then(|| unpublished.clone()).or(slot.unpublished.take());
+                    is_current
+                });
+                is_current.then_some((unpublished, error))
+            }
+        };
+        Obtained { outcome: served(token), unpublished }
+    }
+
+    /// Acquires the lease, if there is one, unless another process has obtained a token meanwhile.
     async fn take_lead(&self, known: Option<AccessToken>) -> Result<Lead, TokenError> {
         let mut previous = known;
         let Some(lease) = &self.inner.lease else { return Ok(Lead::Taken { guard: None, previous }) };
         let needs_lease = self.inner.provider.needs_lease();
-        // What another process has stored may be of no use here. Then that is what is to be replaced,
-        // and the second time no other is offered, unless it is newer still.
+        // A token that another process stored may be useless here. Then it is the one to replace, and the second time no
+        // other is offered, unless it is newer still.
         for _ in 0..2 {
             let acquired = lease.acquire(&self.key, previous.as_ref()).await;
             if needs_lease && let Err(error) = acquired {
@@ -126,13 +203,13 @@ impl Attempt {
             }
         }
         if needs_lease {
-            return Err(TokenError::provider("another process obtains tokens that are of no use here"));
+            return Err(TokenError::provider("another process obtains tokens that cannot be used here"));
         }
-        // The store is away, or offers one useless token after the other: this process looks after itself.
+        // The store is unavailable, or offers one useless token after the other: this process obtains its own.
         Ok(Lead::Taken { guard: None, previous })
     }
 
-    /// Whether a token is better than the one that is to be replaced.
+    /// Returns true if a token is better than the one that is to be replaced.
     fn is_news(&self, token: &AccessToken) -> bool {
         let known = self.previous.as_ref().is_some_and(|previous| previous.is_same(token));
         !known
@@ -140,39 +217,103 @@ impl Attempt {
             && self.inner.expiry.is_fresh(token, self.inner.clock.now())
     }
 
-    fn is_of_no_use(&self, token: &AccessToken) -> bool {
-        let ended = token.expires_at().is_none_or(|end| end <= self.inner.clock.now());
-        ended || self.inner.flights.is_rejected(&self.key, token)
-    }
-
-    async fn ask(&self, previous: Option<&AccessToken>) -> Outcome {
+    /// Calls the provider, and settles when the token expires.
+    async fn ask(&self, section: &Section, previous: Option<&AccessToken>) -> Outcome {
         tracing::debug!(issuer = self.key.issuer(), "obtaining an access token");
-        let token = match previous {
-            Some(previous) => self.inner.provider.refresh(&self.request, previous).await,
-            None => self.inner.provider.fetch(&self.request).await,
+        let previous = match previous {
+            Some(token) => match self.verified_now(token).await? {
+                Some(token) => return Ok(token),
+                None => Some(self.without_refused(token)),
+            },
+            None => None,
         };
-        self.inner.expiry.settle(token?, self.inner.clock.now(), fastrand::f64())
+        let provider = &self.inner.provider;
+        if provider.needs_lease() && !provider.announces_redemption() {
+            section.begin()?;
+        }
+        let call = async {
+            match &previous {
+                Some(previous) => provider.refresh(&self.request, previous).await,
+                None => provider.fetch(&self.request).await,
+            }
+        };
+        let token = self.in_time(call).await.map_err(|error| self.with_history(error, previous.as_ref()))?;
+        let (now, random) = (self.inner.clock.now(), fastrand::f64());
+        let token = match self.inner.expiry.settle(token.clone(), now, random) {
+            // The refresh token is kept although the access token is useless.
+            Err(error) if token.refresh_token().is_some() => token.with_unverified(error.to_string(), now, true),
+            settled => settled?,
+        };
+        let was_rejected = self.inner.flights.with(&self.key, |slot, _| slot.flight.was_rejected(&token));
+        if was_rejected { Err(TokenError::rejected_again()) } else { Ok(token) }
     }
 
-    /// Keeps the token, unless everything was cleared since the attempt began.
-    async fn store(&self, token: &AccessToken, guard: Option<Box<dyn LeaseGuard>>) {
-        let inner = &self.inner;
-        let writing = inner.flights.with(&self.key, |slot, _| slot.writing.clone());
-        let _turn = writing.lock().await;
-        if self.is_current() {
-            let stored = match guard {
-                Some(guard) => guard.publish(token).await,
-                None => inner.cache.set(&self.key, token).await,
-            };
-            if inner.health.observe(stored).is_some() {
-                inner.replaced(&self.key, token, self.epoch);
+    /// Verifies a token that was kept unverified, without redeeming anything. Returns `None` if it has to be replaced.
+    async fn verified_now(&self, token: &AccessToken) -> Result<Option<AccessToken>, TokenError> {
+        let Some(unverified) = token.unverified() else { return Ok(None) };
+        let now = self.inner.clock.now();
+        if token.expires_at().is_none_or(|end| end > now) || unverified.is_final {
+            let verified = self.in_time(self.inner.provider.verify(token)).await?;
+            if verified.unverified().is_none() {
+                let settled = self.inner.expiry.settle(verified, now, fastrand::f64());
+                if settled.is_ok() {
+                    return settled.map(Some);
+                }
             }
-        } else if let Some(guard) = guard {
-            guard.give_up().await;
         }
-        inner.keep_local(&self.key, token, self.epoch);
-        if !self.is_current() {
-            inner.health.observe(inner.cache.delete_if(&self.key, token).await);
+        let recent = unverified.since..unverified.since + VERIFICATION;
+        if unverified.is_final && recent.contains(&now) {
+            return Err(TokenError::unverified(&unverified.reason, true));
+        }
+        Ok(None)
+    }
+
+    /// Limits a call of the provider.
+    async fn in_time(&self, call: impl Future<Output = Outcome>) -> Outcome {
+        let Some(limit) = self.inner.attempt_timeout else { return call.await };
+        let mut call = std::pin::pin!(call);
+        let mut over = std::pin::pin!(self.inner.sleep(limit));
+        std::future::poll_fn(|context| match call.as_mut().poll(context) {
+            std::task::Poll::Ready(outcome) => std::task::Poll::Ready(outcome),
+            std::task::Poll::Pending => over.as_mut().poll(context).map(|()| Err(TokenError::timed_out(limit))),
+        })
+        .await
+    }
+
+    /// Removes a refresh token that was refused for good.
+    fn without_refused(&self, token: &AccessToken) -> AccessToken {
+        let is_refused = self.inner.flights.with(&self.key, |slot, _| slot.flight.is_refused(token));
+        if is_refused { token.clone().without_refresh_token() } else { token.clone() }
+    }
+
+    /// Says that an earlier answer was lost, if that explains a refusal.
+    fn with_history(&self, error: TokenError, previous: Option<&AccessToken>) -> TokenError {
+        if !error.is_grant_refused() {
+            return error;
+        }
+        self.inner.flights.with(&self.key, |slot, _| {
+            if let Some(previous) = previous {
+                slot.flight.refuse(previous);
+            }
+            if slot.flight.has_lost_answer() { error.after_loss() } else { error }
+        })
+    }
+
+    /// Deletes the refused refresh token for all processes. An access token that is still valid stays, for those to whom
+    /// it is enough.
+    async fn forget_refused(&self, guard: Option<Box<dyn LeaseGuard>>, refused: &AccessToken) {
+        let inner = &self.inner;
+        let is_expired = refused.expires_at().is_none_or(|end| end <= inner.clock.now());
+        let is_useless = is_expired || refused.unverified().is_some() || inner.flights.is_rejected(&self.key, refused);
+        match guard {
+            Some(guard) if is_useless => drop(inner.health.observe(guard.discard(refused).await)),
+            Some(mut guard) => {
+                let rest = refused.clone().without_refresh_token();
+                if inner.health.observe(guard.publish(&rest).await).is_none() {
+                    guard.give_up().await;
+                }
+            }
+            None => {}
         }
     }
 
@@ -197,6 +338,20 @@ impl Attempt {
         });
         self.announce.send_replace(Some(outcome));
         self.inner.tidy(&self.key);
+    }
+}
+
+/// A token that is kept unverified is not served.
+fn served(token: AccessToken) -> Outcome {
+    match token.unverified() {
+        Some(unverified) => Err(TokenError::unverified(&unverified.reason, unverified.is_final)),
+        None => Ok(token),
+    }
+}
+
+async fn give_up(guard: Option<Box<dyn LeaseGuard>>) {
+    if let Some(guard) = guard {
+        guard.give_up().await;
     }
 }
 

@@ -1,95 +1,173 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Inner, TokenSource};
+use super::{Handle, Inner, TokenSource};
 use crate::cache::NoTokenCache;
 use crate::flights::Flights;
 use crate::health::CacheHealth;
+use crate::redemption::new_owner;
 use crate::{
     AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, MemoryTokenCache, RefreshLease, SystemClock, TokenKey,
 };
 
 /// How long a copy of a token from a remote cache is used without asking again.
 const LOCAL_COPY: Duration = Duration::from_secs(5);
+/// The longest time of one call of a provider.
+const ATTEMPT: Duration = Duration::from_secs(120);
 
-/// Sets up a [`TokenSource`].
+/// Builds a [`TokenSource`].
 #[derive(Clone, Debug)]
 pub struct TokenSourceBuilder {
     key: TokenKey,
+    identity: Option<String>,
     provider: Arc<dyn AsyncTokenProvider>,
     cache: Option<Arc<dyn AsyncTokenCache>>,
     lease: Option<Arc<dyn RefreshLease>>,
     clock: Arc<dyn Clock>,
     expiry: ExpiryPolicy,
     local_copy: Duration,
+    attempt_timeout: Duration,
+}
+
+/// The parts of a source do not fit together. The message says what to change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceBuildError {
+    /// Tokens of different principals would be kept under one key.
+    #[error(
+        "the token cache is persistent, and the provider does not name its principal: call `.with_identity(\"…\")` with \
+         a name that is different for every user, client and tenant"
+    )]
+    NoIdentity,
+    /// Two processes would redeem one single-use credential.
+    #[error(
+        "the provider redeems a single-use credential and the token cache is persistent: call `.with_lease(…)`, usually \
+         with the store that is the cache"
+    )]
+    NoLease,
+    /// What one process obtains would not reach the others.
+    #[error("a lease needs the cache that it protects: call `.with_cache(…)` with the store that is the lease")]
+    NoCache,
+    /// No attempt could succeed.
+    #[error("the attempt timeout is zero: call `.with_attempt_timeout(…)` with the longest time of one provider call")]
+    AttemptTimeout,
 }
 
 impl TokenSourceBuilder {
     pub(super) fn new(key: TokenKey, provider: Arc<dyn AsyncTokenProvider>) -> Self {
         Self {
             key,
+            identity: None,
             provider,
             cache: None,
             lease: None,
             clock: Arc::new(SystemClock),
             expiry: ExpiryPolicy::default(),
             local_copy: LOCAL_COPY,
+            attempt_timeout: ATTEMPT,
         }
     }
 
-    /// Keeps tokens in `cache`; in the memory of this process unless something is said.
+    /// Sets the principal that tokens are obtained as, in place of the [identity](AsyncTokenProvider::identity) of the
+    /// provider: a name that is different for every user, client and tenant. Sources with the same key, identity and
+    /// cache share their tokens.
+    pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Sets the cache. Default: the memory of this process.
     pub fn with_cache(mut self, cache: Arc<dyn AsyncTokenCache>) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Keeps no tokens: the provider is asked on every call, though once for all who wait at a time.
+    /// Caches no tokens: the provider is called each time, though once for all callers that wait together.
     pub fn without_cache(mut self) -> Self {
         self.local_copy = Duration::ZERO;
         self.with_cache(Arc::new(NoTokenCache))
     }
 
-    /// Lets processes that share a store obtain one token for all.
+    /// Sets the lease, by which processes that share a store obtain one token for all.
     pub fn with_lease(mut self, lease: Arc<dyn RefreshLease>) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// The clock that decides when a token has ended.
+    /// Sets the clock that decides when a token has expired. Default: the clock of the system.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// When tokens end and are renewed.
+    /// Sets the policy that decides when tokens expire and are renewed.
     pub fn with_expiry(mut self, expiry: ExpiryPolicy) -> Self {
         self.expiry = expiry;
         self
     }
 
-    /// How long a copy of a token from a cache that is not in memory is used without asking again:
-    /// as long, a rejection by another process may cost one 401 here. 5 s unless something is said; 0
-    /// for none. No copy outlives its token.
+    /// Sets how long a copy of a token from a remote cache is used without asking the cache again. In that time, a
+    /// rejection by another process may cost one 401 here. Default: 5 s; zero for no copy. No copy outlives its token.
     pub fn with_local_copy(mut self, time: Duration) -> Self {
         self.local_copy = time;
         self
     }
 
-    /// The source.
-    pub fn build(self) -> TokenSource {
+    /// Sets the longest time of one call of the provider, after which all waiting callers get an error. Default: 2
+    /// minutes. An [interactive](AsyncTokenProvider::is_interactive) provider has no limit. The time in which the lease is
+    /// acquired does not count; it is bounded by the store.
+    pub fn with_attempt_timeout(mut self, limit: Duration) -> Self {
+        self.attempt_timeout = limit;
+        self
+    }
+
+    /// Builds the source.
+    ///
+    /// # Errors
+    ///
+    /// The parts do not fit together: see [`SourceBuildError`].
+    pub fn build(self) -> Result<TokenSource, SourceBuildError> {
+        let is_persistent = self.cache.as_ref().is_some_and(|cache| cache.is_persistent());
+        if self.attempt_timeout.is_zero() {
+            return Err(SourceBuildError::AttemptTimeout);
+        }
+        if self.lease.is_some() && self.cache.is_none() {
+            return Err(SourceBuildError::NoCache);
+        }
+        if is_persistent && self.lease.is_none() && self.provider.needs_lease() {
+            return Err(SourceBuildError::NoLease);
+        }
+        if is_persistent && self.known_identity().is_none() {
+            return Err(SourceBuildError::NoIdentity);
+        }
+        Ok(self.build_in_memory())
+    }
+
+    /// The identity that is set, or that of the key, or that of the provider.
+    fn known_identity(&self) -> Option<String> {
+        let given = self.identity.clone().or_else(|| self.key.identity().map(str::to_owned));
+        given.or_else(|| self.provider.identity())
+    }
+
+    /// Builds a source that is known to be sound. A principal that is not named keeps its tokens to itself.
+    pub(super) fn build_in_memory(self) -> TokenSource {
+        let identity = self.known_identity().unwrap_or_else(|| format!("unnamed {:032x}", fastrand::u128(..)));
         let clock = self.clock;
         let cache =
             self.cache.unwrap_or_else(|| Arc::new(MemoryTokenCache::builder().with_clock(clock.clone()).build()));
-        TokenSource(Arc::new(Inner {
-            key: self.key,
+        let attempt_timeout = (!self.provider.is_interactive()).then_some(self.attempt_timeout);
+        TokenSource(Arc::new(Handle(Arc::new(Inner {
+            owner: new_owner(),
+            key: self.key.for_identity(identity),
             provider: self.provider,
             cache,
             lease: self.lease,
             clock,
             expiry: self.expiry,
             local_copy: self.local_copy,
+            attempt_timeout,
             flights: Flights::default(),
             health: CacheHealth::default(),
-        }))
+        }))))
     }
 }

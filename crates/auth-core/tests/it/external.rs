@@ -32,7 +32,7 @@ fn source(given: String, cached: bool) -> (Arc<ManualClock>, Arc<AtomicUsize>, T
     });
     let builder = TokenSource::builder(TokenKey::new("vault"), provider).with_clock(clock.clone());
     let builder = if cached { builder } else { builder.without_cache() };
-    (clock, calls, builder.build())
+    (clock, calls, builder.build().unwrap())
 }
 
 #[test]
@@ -122,7 +122,7 @@ async fn whoever_opts_out_is_asked_every_time() {
 async fn a_static_token_has_no_end() {
     let provider = static_token(Secret::new("Bearer fixed")).unwrap();
     let clock = Arc::new(ManualClock::default());
-    let source = TokenSource::builder(TokenKey::new("static"), provider).with_clock(clock.clone()).build();
+    let source = TokenSource::builder(TokenKey::new("static"), provider).with_clock(clock.clone()).build().unwrap();
     assert_eq!(source.token().await.unwrap().expires_at(), None);
     clock.advance(MINUTE * 60 * 24 * 365 * 100);
     assert_eq!(text(&source.token().await.unwrap()), "fixed");

@@ -28,6 +28,8 @@ const CALLERS: usize = 12;
 const SLOWEST_ANSWER: Duration = Duration::from_millis(12);
 /// A failure is remembered at least so long: half of the shortest pause.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(125);
+/// A refusal is remembered at least so long, while the credential stays the same.
+const SHORTEST_REFUSAL: Duration = Duration::from_secs(30);
 
 #[test]
 fn five_properties_hold_in_every_schedule() {
@@ -138,11 +140,12 @@ fn schedule(seed: u64) -> Arc<World> {
             book: Mutex::default(),
         });
         let local_copy = Duration::from_millis([0, 100][usize::try_from(seed / 3 % 2).unwrap()]);
-        let source = TokenSource::builder(TokenKey::new("issuer"), world.clone())
+        let source = TokenSource::builder(issuer(), world.clone())
             .with_cache(world.clone())
             .with_clock(world.clone())
             .with_local_copy(local_copy)
-            .build();
+            .build()
+            .unwrap();
         let callers = (0..CALLERS).map(|_| tokio::spawn(caller(world.clone(), source.clone())));
         let ended = timeout(Duration::from_secs(3600), join_all(callers)).await;
         assert!(ended.is_ok(), "no caller waits for ever");
@@ -319,8 +322,11 @@ impl World {
             book.violations.push("the provider was asked although a fresh token was there".to_owned());
         }
         if let Some((error, failed, credential, at)) = book.failures.get(key).cloned() {
-            let stands =
-                if error.is_refused() { credential == Some(book.credential) } else { now < failed + SHORTEST_PAUSE };
+            let stands = if error.is_refused() {
+                credential == Some(book.credential) && now < failed + SHORTEST_REFUSAL
+            } else {
+                now < failed + SHORTEST_PAUSE
+            };
             if stands && at == clears && undisturbed {
                 book.violations.push(format!("the provider was asked again in spite of: {error}"));
             }
@@ -372,7 +378,11 @@ impl Clock for World {
 }
 
 fn key(request: &TokenRequest) -> TokenKey {
-    TokenKey::new("issuer").for_request(request)
+    issuer().for_request(request)
+}
+
+fn issuer() -> TokenKey {
+    TokenKey::builder("issuer").with_identity("world").build()
 }
 
 #[async_trait]
@@ -387,6 +397,10 @@ impl AsyncTokenProvider for World {
 
     fn credential_version(&self) -> u64 {
         self.book().credential
+    }
+
+    fn needs_caller_runtime(&self) -> bool {
+        true
     }
 }
 

@@ -45,7 +45,7 @@ impl LeaseGuard for Stored {
         self.0.as_ref()
     }
 
-    async fn publish(self: Box<Self>, _token: &AccessToken) -> Result<(), TokenError> {
+    async fn publish(&mut self, _token: &AccessToken) -> Result<(), TokenError> {
         Ok(())
     }
 
@@ -79,7 +79,12 @@ async fn what_is_offered_and_has_ended_is_what_is_replaced_under_the_lease() {
 
 #[tokio::test]
 async fn a_login_that_is_refused_is_forgotten_for_all_and_only_then() {
-    let failures = [(TokenError::refused("invalid_grant"), false), (TokenError::provider("no connection"), true)];
+    let failures = [
+        (TokenError::grant_refused("invalid_grant"), false),
+        (TokenError::refused("invalid_client"), true),
+        (TokenError::uncertain("reset"), true),
+        (TokenError::provider("no connection"), true),
+    ];
     for (failure, stays) in failures {
         let store = RemoteStore::new();
         let bench = bench(&store, store.clone());
@@ -97,7 +102,7 @@ async fn a_refusal_does_not_forget_what_was_stored_meanwhile() {
     let bench = bench(&store, store.clone());
     let newer = ended(&bench, 2);
     store.set(&key(), &ended(&bench, 1)).await.unwrap();
-    bench.provider.then([Answer::Failure(TokenError::refused("invalid_grant"))]);
+    bench.provider.then([Answer::Failure(TokenError::grant_refused("invalid_grant"))]);
     bench.provider.hold();
     let source = bench.source.clone();
     let waiting = tokio::spawn(async move { source.token().await });
@@ -116,7 +121,7 @@ async fn a_refusal_lets_another_process_lead_whether_or_not_there_was_a_login() 
         if let Some(session) = session {
             store.set(&key(), &session.with_expires_at(first.clock.now() - MINUTE)).await.unwrap();
         }
-        first.provider.then([Answer::Failure(TokenError::refused("invalid_grant"))]);
+        first.provider.then([Answer::Failure(TokenError::grant_refused("invalid_grant"))]);
         assert!(first.source.token().await.unwrap_err().is_refused());
         assert_eq!(second.text().await, "token-1");
     }
@@ -129,7 +134,7 @@ async fn a_guard_that_only_publishes_and_gives_up_discards_by_giving_up() {
 
     #[async_trait]
     impl LeaseGuard for Least {
-        async fn publish(self: Box<Self>, _token: &AccessToken) -> Result<(), TokenError> {
+        async fn publish(&mut self, _token: &AccessToken) -> Result<(), TokenError> {
             Ok(())
         }
 
@@ -166,7 +171,7 @@ async fn what_is_good_once_is_not_redeemed_without_the_lease() {
     let rotating = Rotating(bench.provider.clone());
     let source = |provider: Arc<dyn AsyncTokenProvider>| {
         let builder = TokenSource::builder(key(), provider).with_clock(bench.clock.clone());
-        builder.with_cache(store.clone()).with_lease(store.clone()).build()
+        builder.with_cache(store.clone()).with_lease(store.clone()).build().unwrap()
     };
     store.set_away(true);
     // Behind a pointer too.
@@ -196,7 +201,8 @@ async fn what_is_good_once_is_not_redeemed_for_a_store_that_never_lets_anybody_l
     let bench = Bench::new();
     let lease = Arc::new(Offering(ended(&bench, 1)));
     let source = TokenSource::builder(key(), Rotating(bench.provider.clone())).with_clock(bench.clock.clone());
-    let error = source.with_lease(lease).build().token().await.unwrap_err();
+    let source = source.with_cache(Arc::new(RemoteStore::new()));
+    let error = source.with_lease(lease).build().unwrap().token().await.unwrap_err();
     assert!(!error.is_refused(), "{error:?}");
     assert_eq!(bench.calls(), 0);
 }
@@ -207,7 +213,7 @@ async fn a_token_that_does_not_last_is_replaced_first_and_stays_if_there_is_no_o
     let lasting = |least| {
         let builder = TokenSource::builder(key(), bench.provider.clone()).with_clock(bench.clock.clone());
         let builder = builder.with_cache(store.clone()).with_lease(store.clone()).with_local_copy(Duration::ZERO);
-        builder.with_expiry(ExpiryPolicy::default().lasting(least)).build()
+        builder.with_expiry(ExpiryPolicy::default().lasting(least)).build().unwrap()
     };
     let first = lasting(Duration::ZERO).token().await.unwrap();
     bench.clock.advance(10 * MINUTE);

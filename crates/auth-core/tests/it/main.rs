@@ -43,7 +43,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::default());
         let provider = Arc::new(ScriptedProvider::new(clock.clone()));
         let builder = TokenSource::builder(key(), provider.clone()).with_clock(clock.clone());
-        let source = set_up(builder, &clock).build();
+        let source = set_up(builder, &clock).build().unwrap();
         Self { clock, provider, source }
     }
 
@@ -68,7 +68,7 @@ impl Bench {
 }
 
 fn key() -> TokenKey {
-    TokenKey::new("https://issuer.example/")
+    TokenKey::builder("https://issuer.example/").with_identity("test").build()
 }
 
 fn text(token: &AccessToken) -> String {

@@ -29,4 +29,8 @@ impl AsyncTokenProvider for ClientCredentials {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         self.token(request).await.map_err(token_error)
     }
+
+    fn identity(&self) -> Option<String> {
+        Some(self.0.identity("client_credentials", None))
+    }
 }

@@ -1,8 +1,9 @@
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest};
 
-use crate::client::token_error;
+use crate::client::{refresh_error, token_error};
 use crate::exchange::Exchange;
+use crate::identity::fingerprint;
 use crate::{OAuthClient, OAuthError};
 
 /// Tokens for a refresh token (RFC 6749, section 6). The provider may give out another refresh token each time, and
@@ -58,9 +59,14 @@ impl AsyncTokenProvider for RefreshGrant {
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         match previous.refresh_token() {
-            Some(refresh_token) => self.redeem(refresh_token, request).await.map_err(token_error),
+            Some(refresh_token) => self.redeem(refresh_token, request).await.map_err(refresh_error),
             None => self.fetch(request).await,
         }
+    }
+
+    /// The first refresh token names the login, whatever it rotates to.
+    fn identity(&self) -> Option<String> {
+        Some(self.client.identity("refresh_token", Some(&fingerprint(self.first.as_ref()?))))
     }
 
     /// A refresh token that rotates is good once.

@@ -76,6 +76,13 @@ impl<P: AsyncTokenProvider> AsyncTokenProvider for TokenExchange<P> {
         self.redeem(&subject, request).await.map_err(token_error)
     }
 
+    /// That of the subjects: without one, tokens are kept for one source only.
+    fn identity(&self) -> Option<String> {
+        let types = (self.subject_type.urn(), self.requested_type.map_or("", TokenType::urn));
+        let subject = format!("{} {} {}", types.0, types.1, self.subjects.identity()?);
+        Some(self.client.identity("token_exchange", Some(&subject)))
+    }
+
     fn credential_version(&self) -> u64 {
         self.subjects.credential_version()
     }

@@ -19,7 +19,8 @@ pub(super) struct Leases(Mutex<HashMap<TokenKey, Weak<Lock>>>);
 struct Guard {
     entry: Entry,
     key: TokenKey,
-    lock: Arc<Lock>,
+    /// `None` once a token is published.
+    lock: Option<Arc<Lock>>,
     current: Option<AccessToken>,
 }
 
@@ -69,7 +70,7 @@ impl RefreshLease for FileTokenStore {
         }
         self.leases.begin(key, &lock);
         let current = current.map(|kept| kept.token);
-        Ok(Acquired::Leading(Box::new(Guard { entry, key: key.clone(), lock, current })))
+        Ok(Acquired::Leading(Box::new(Guard { entry, key: key.clone(), lock: Some(lock), current })))
     }
 }
 
@@ -85,9 +86,12 @@ impl LeaseGuard for Guard {
         self.current.as_ref()
     }
 
-    async fn publish(self: Box<Self>, token: &AccessToken) -> Result<(), TokenError> {
-        let token = token.clone();
-        Ok(off_worker(move || self.entry.save(&self.key, &token, &self.lock)).await?)
+    async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
+        let Some(lock) = self.lock.clone() else { return Ok(()) };
+        let (entry, key, token) = (self.entry.clone(), self.key.clone(), token.clone());
+        off_worker(move || entry.save(&key, &token, &lock)).await?;
+        self.lock = None;
+        Ok(())
     }
 
     async fn give_up(self: Box<Self>) {}
@@ -96,7 +100,8 @@ impl LeaseGuard for Guard {
         let refused = refused.clone();
         let is_refused =
             move |kept: &AccessToken| kept.is_same(&refused) && kept.refresh_token() == refused.refresh_token();
-        off_worker(move || self.entry.remove_if(&self.key, &self.lock, is_refused)).await?;
+        let Some(lock) = self.lock.clone() else { return Ok(()) };
+        off_worker(move || self.entry.remove_if(&self.key, &lock, is_refused)).await?;
         Ok(())
     }
 }

@@ -58,9 +58,9 @@ impl Home {
     fn process(&self, login: UserLogin) -> TokenSource {
         let store = FileTokenStore::new(self.folder.path().join("logins")).with_clock(self.clock.clone());
         let store = Arc::new(store);
-        let key = self.client(INTERACTIVE_CLIENT_ID).token_key().build();
+        let key = self.client(INTERACTIVE_CLIENT_ID).token_key().with_identity("user").build();
         let source = TokenSource::builder(key, login).with_cache(store.clone()).with_lease(store);
-        source.with_clock(self.clock.clone()).build()
+        source.with_clock(self.clock.clone()).build().unwrap()
     }
 
     /// The keys of the issuer cannot be had the next time.

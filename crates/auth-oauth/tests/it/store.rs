@@ -61,7 +61,7 @@ impl Bench {
 }
 
 fn key() -> TokenKey {
-    TokenKey::new("https://issuer.example/")
+    TokenKey::builder("https://issuer.example/").with_identity("test").build()
 }
 
 fn session(number: u32) -> AccessToken {

@@ -24,7 +24,7 @@ fn a_login_renews_its_tokens_with_one_redemption_for_all_callers() {
     // A verifier would object to a clock that is ahead of the provider's by whole lifetimes of tokens.
     let client = provider.trusting_client("native").with_clock(clock.clone());
     let grant = RefreshGrant::new(client.clone()).with_refresh_token(login.refresh_token().unwrap().clone());
-    let source = TokenSource::builder(client.token_key().build(), grant).with_clock(clock.clone()).build();
+    let source = TokenSource::builder(client.token_key().build(), grant).with_clock(clock.clone()).build().unwrap();
 
     let mut before = login;
     let redeemed = provider.requests(TOKEN);

@@ -29,7 +29,7 @@ pub(crate) async fn cache(url: &Url) -> RedisTokenCache {
 }
 
 pub(crate) fn key() -> TokenKey {
-    TokenKey::new("https://issuer.example/")
+    TokenKey::builder("https://issuer.example/").with_identity("test").build()
 }
 
 /// A token that is good for an hour.

@@ -43,17 +43,17 @@ fn adopted(acquired: Acquired) -> AccessToken {
 async fn a_late_leader_does_not_overwrite_a_newer_token() {
     let Some(redis) = Redis::start() else { return };
     let (late, next) = (cache(&redis.url()).await, cache(&redis.url()).await);
-    let guard = leading(late.acquire(&key(), None).await);
+    let mut guard = leading(late.acquire(&key(), None).await);
     // What a lease that has ended looks like.
     redis.ask(&["del", &name("lease")]);
-    let successor = leading(next.acquire(&key(), None).await);
+    let mut successor = leading(next.acquire(&key(), None).await);
     guard.publish(&token("late")).await.unwrap();
     assert_eq!(kept(&next).await, None, "another leads");
     assert!(is_led(&redis), "the lease of another is not released");
     successor.publish(&token("newer")).await.unwrap();
     assert_eq!(kept(&next).await.unwrap(), "newer");
 
-    let guard = leading(late.acquire(&key(), Some(&token("newer"))).await);
+    let mut guard = leading(late.acquire(&key(), Some(&token("newer"))).await);
     next.set(&key(), &token("stored-alone")).await.unwrap();
     guard.publish(&token("late")).await.unwrap();
     assert_eq!(kept(&next).await.unwrap(), "stored-alone", "nor is what somebody stored without a lease");
@@ -69,7 +69,7 @@ async fn what_is_cleared_or_deleted_is_not_brought_back_by_a_leader_from_before(
             if is_there {
                 cache.set(&key(), &previous).await.unwrap();
             }
-            let guard = leading(cache.acquire(&key(), Some(&previous)).await);
+            let mut guard = leading(cache.acquire(&key(), Some(&previous)).await);
             if deletes {
                 cache.delete(&key()).await.unwrap();
             } else {
@@ -89,7 +89,7 @@ async fn a_rejection_does_not_keep_the_leader_from_publishing() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     cache.set(&key(), &token("rejected")).await.unwrap();
-    let guard = leading(cache.acquire(&key(), Some(&token("rejected"))).await);
+    let mut guard = leading(cache.acquire(&key(), Some(&token("rejected"))).await);
     assert!(cache.delete_if(&key(), &token("rejected")).await.unwrap());
     guard.publish(&token("new")).await.unwrap();
     assert_eq!(kept(&cache).await.unwrap(), "new");
@@ -112,7 +112,7 @@ async fn a_fence_that_is_lost_goes_on_from_the_entry() {
 async fn a_server_that_has_lost_everything_takes_what_the_leader_has() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
-    let guard = leading(cache.acquire(&key(), None).await);
+    let mut guard = leading(cache.acquire(&key(), None).await);
     redis.ask(&["flushall"]);
     guard.publish(&token("obtained")).await.unwrap();
     assert_eq!(kept(&cache).await.unwrap(), "obtained");
@@ -123,7 +123,7 @@ async fn a_lease_is_renewed_while_the_provider_works() {
     let Some(redis) = Redis::start() else { return };
     let lease = Duration::from_secs(1);
     let (leader, other) = (brief(&redis, lease, Duration::from_secs(60)).await, cache(&redis.url()).await);
-    let guard = leading(leader.acquire(&key(), None).await);
+    let mut guard = leading(leader.acquire(&key(), None).await);
     let mut waiting = tokio::spawn(async move { other.acquire(&key(), None).await });
     let start = Instant::now();
     // Longer than it would last.

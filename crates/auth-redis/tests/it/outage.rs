@@ -43,7 +43,8 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
         .with_cache(cache.clone())
         .with_lease(cache.clone())
         .with_local_copy(Duration::ZERO)
-        .build();
+        .build()
+        .unwrap();
     source.token().await.unwrap();
     redis.kill();
     for _ in 0..20 {

@@ -41,14 +41,15 @@ async fn use_all_of(cache: &RedisTokenCache) {
         let number = format!("{ACCESS}-{request:?}").len();
         Ok(token(&format!("{ACCESS}-{number}")).with_refresh_token(Secret::new(REFRESH)).with_id_token(Secret::new(ID)))
     });
-    let base = TokenKey::builder("https://issuer.example/").with_client_id(CLIENT).build();
-    let source = TokenSource::builder(base, provider).with_cache(cache.clone()).with_lease(cache.clone()).build();
+    let base = TokenKey::builder("https://issuer.example/").with_client_id(CLIENT).with_identity("test").build();
+    let source =
+        TokenSource::builder(base, provider).with_cache(cache.clone()).with_lease(cache.clone()).build().unwrap();
     let request = TokenRequest::new().with_subject(SUBJECT);
     let token = source.token_for(&request).await.unwrap();
     source.reject(&request, &token).await;
     source.token_for(&request).await.unwrap();
     source.token().await.unwrap();
-    let guard = leading(cache.acquire(&key(), None).await);
+    let mut guard = leading(cache.acquire(&key(), None).await);
     assert!(!format!("{guard:?}").contains("canary"));
     guard.publish(&token).await.unwrap();
     let guard = leading(cache.acquire(&key(), Some(&token)).await);

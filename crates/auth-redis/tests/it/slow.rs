@@ -92,7 +92,8 @@ async fn lab(server: &Url) -> Lab {
         .with_lease(cache.clone())
         .with_clock(clock.clone())
         .with_local_copy(Duration::ZERO)
-        .build();
+        .build()
+        .unwrap();
     Lab { cache, source, clock, provider }
 }
 

@@ -48,7 +48,7 @@ impl Lab {
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
         let client = OAuthClient::new(http.clone(), endpoints, DEVICE_CLIENT_ID).with_audience(AUDIENCE);
-        let key = client.token_key().build();
+        let key = client.token_key().with_identity("user").build();
         let login = DeviceLogin::new(client, Arc::new(Yes(http)));
         let tokens = crate::redis::kept(TokenSource::builder(key, login)).await;
         let client = Client::builder(settings(&emulator)).with_tokens(tokens.clone()).build().unwrap();

@@ -14,12 +14,12 @@ const SEALING: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 /// The source of a lab: over Redis, in a namespace of its own, if this process was told to.
 pub(crate) async fn kept(source: TokenSourceBuilder) -> TokenSource {
     static LABS: AtomicU32 = AtomicU32::new(0);
-    let Ok(address) = std::env::var(ADDRESS) else { return source.build() };
+    let Ok(address) = std::env::var(ADDRESS) else { return source.build().unwrap() };
     let cache = RedisTokenCache::builder(&address.parse().unwrap())
         .with_namespace(format!("lab-{}", LABS.fetch_add(1, Ordering::SeqCst)))
         .with_sealing_key(SealingKey::from_base64(&Secret::new(SEALING)).unwrap());
     let cache = Arc::new(cache.connect().await.unwrap());
-    source.with_cache(cache.clone()).with_lease(cache).build()
+    source.with_cache(cache.clone()).with_lease(cache).build().unwrap()
 }
 
 #[cfg(unix)]

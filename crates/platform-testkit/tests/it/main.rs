@@ -177,7 +177,7 @@ impl LeaseGuard for CarelessGuard {
         self.lease.current.as_ref()
     }
 
-    async fn publish(self: Box<Self>, token: &AccessToken) -> Result<(), TokenError> {
+    async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
         self.inner.publish(token).await
     }
 

@@ -81,7 +81,7 @@ async fn a_broken_file_is_a_miss_for_every_caller() {
 #[tokio::test]
 async fn a_broken_file_is_not_touched_while_another_has_the_lock() {
     let bench = Bench::new();
-    let guard = super::leases::leading(bench.store.acquire(&key(), None).await);
+    let mut guard = super::leases::leading(bench.store.acquire(&key(), None).await);
     fs::write(bench.path(&key(), "json"), "canary").unwrap();
     assert_eq!(get(&bench.another(), &key()), None);
     assert!(bench.path(&key(), "json").exists(), "it may be replaced just now");

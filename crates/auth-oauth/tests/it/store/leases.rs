@@ -56,7 +56,7 @@ async fn a_rejected_token_is_given_out_no_more_and_its_login_goes_on() {
         assert!(guard.current() == Some(&kept), "{previous:?}");
         guard.give_up().await;
     }
-    let guard = leading(bench.another().acquire(&key(), None).await);
+    let mut guard = leading(bench.another().acquire(&key(), None).await);
     guard.publish(&bench.session(3)).await.unwrap();
     assert_eq!(get(&bench.store, &key()).as_ref(), Some(&bench.session(3)));
 
@@ -176,7 +176,8 @@ async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
         .with_cache(store.clone())
         .with_lease(store)
         .with_clock(bench.clock.clone())
-        .build();
+        .build()
+        .unwrap();
     let start = Instant::now();
     assert!(source.token().await.unwrap().is_same(&stale));
     asked.notified().await;

@@ -223,7 +223,8 @@ fn is_child() -> bool {
     let Ok(stage) = std::env::var(STAGE) else { return false };
     let provider = OnStage { stage: stage.parse().unwrap(), stop: std::env::var(STOP).unwrap() };
     let store = Arc::new(FileTokenStore::new(PathBuf::from(std::env::var_os(FOLDER).unwrap())));
-    let source = TokenSource::builder(key(), provider.clone()).with_cache(store.clone()).with_lease(store).build();
+    let source =
+        TokenSource::builder(key(), provider.clone()).with_cache(store.clone()).with_lease(store).build().unwrap();
     provider.say("ready");
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_time().build().unwrap();
     let end = match runtime.block_on(source.token()) {

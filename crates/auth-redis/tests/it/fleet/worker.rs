@@ -107,7 +107,8 @@ impl Worker {
             .with_lease(cache.clone())
             .with_clock(clock.clone())
             .with_local_copy(local_copy)
-            .build();
+            .build()
+            .unwrap();
         let (tally, tasks, is_loaded) = (Arc::default(), JoinSet::new(), Arc::default());
         Self { source, cache, clock, tally, tasks, is_loaded }
     }

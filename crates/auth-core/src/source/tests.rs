@@ -12,7 +12,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread::{spawn, yield_now};
 use shuttle::{Config, Runner};
 
-use super::TokenSource;
+use crate::blocking::TokenSource;
 use crate::{AccessToken, Clock, TokenCache, TokenError, TokenKey, TokenProvider, TokenRequest};
 
 const SCHEDULES: u64 = 3000;
@@ -56,6 +56,10 @@ fn five_properties_hold_in_every_interleaving() {
     }
 }
 
+fn issuer() -> TokenKey {
+    TokenKey::builder("issuer").with_identity("world").build()
+}
+
 fn interleave(seed: u64) {
     fastrand::seed(seed);
     let world = Arc::new(World {
@@ -63,11 +67,12 @@ fn interleave(seed: u64) {
         random: Mutex::new(fastrand::Rng::with_seed(seed)),
         book: Mutex::default(),
     });
-    let source = TokenSource::builder(TokenKey::new("issuer"), world.clone())
+    let source = TokenSource::builder(issuer(), world.clone())
         .with_cache(world.clone())
         .with_clock(world.clone())
         .with_local_copy(Duration::from_millis(if seed.is_multiple_of(3) { 100 } else { 0 }))
-        .build();
+        .build()
+        .unwrap();
     let callers: Vec<_> = (0..4)
         .map(|_| {
             let (world, source) = (world.clone(), source.clone());
@@ -129,7 +134,7 @@ impl World {
     }
 
     fn obtain(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let key = TokenKey::new("issuer").for_request(request);
+        let key = issuer().for_request(request);
         {
             let (now, mut book) = (self.now(), self.book());
             if !book.running.insert(key.clone()) {
@@ -256,10 +261,11 @@ fn a_reader_of_a_usable_token_never_waits_for_a_refresh() {
                 book: std::sync::Mutex::default(),
             });
             let gate = Arc::new(Gate::default());
-            let source = TokenSource::builder(TokenKey::new("issuer"), gate.clone())
+            let source = TokenSource::builder(issuer(), gate.clone())
                 .with_cache(world.clone())
                 .with_clock(world.clone())
-                .build();
+                .build()
+                .unwrap();
             assert!(source.token().is_ok());
             world.book().now = Duration::from_secs(95);
             let readers: Vec<_> = (0..3)

@@ -1,0 +1,137 @@
+//! The thread on which tokens are obtained: one for the process, so that a renewal survives the caller that started it
+//! and the runtime of that caller.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::TokenError;
+
+pub(crate) use imp::{is_current_thread, sleep, sleep_here, spawn};
+
+/// Waits for `work` from a thread outside of any runtime, or inside one that the caller agrees to block.
+///
+/// # Errors
+///
+/// It was called on the thread itself, which would wait forever, or `work` panicked.
+pub(crate) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, TokenError> {
+    imp::block_on(work)
+}
+
+/// Calls a blocking function on a thread of its own.
+///
+/// # Errors
+///
+/// The function panicked.
+pub(crate) async fn call<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TokenError> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    // A panic drops the sender.
+    let run = move || {
+        if let Ok(outcome) = catch_unwind(AssertUnwindSafe(work)) {
+            drop(sender.send(outcome));
+        }
+    };
+    crate::sync::thread::Builder::new().name("token provider".to_owned()).spawn(run).map_err(TokenError::provider)?;
+    receiver.await.map_err(|_| TokenError::panicked())
+}
+
+#[cfg(not(test))]
+mod imp {
+    use std::cell::Cell;
+    use std::future::Future;
+    use std::sync::{OnceLock, mpsc};
+    use std::time::Duration;
+
+    use tokio::runtime::{Builder, Handle};
+
+    use crate::TokenError;
+
+    thread_local! {
+        static IS_BACKGROUND: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// The runtime of the thread, or why it could not be started.
+    fn runtime() -> Result<&'static Handle, TokenError> {
+        static RUNTIME: OnceLock<Result<Handle, TokenError>> = OnceLock::new();
+        RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)
+    }
+
+    fn start() -> Result<Handle, TokenError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(TokenError::provider)?;
+        let handle = runtime.handle().clone();
+        let run = move || {
+            IS_BACKGROUND.set(true);
+            runtime.block_on(std::future::pending::<()>());
+        };
+        std::thread::Builder::new().name("token renewal".to_owned()).spawn(run).map_err(TokenError::provider)?;
+        Ok(handle)
+    }
+
+    /// Starts `work` on the thread.
+    pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<(), TokenError> {
+        runtime().map(|runtime| drop(runtime.spawn(work)))
+    }
+
+    /// Returns true on the thread itself.
+    pub(crate) fn is_current_thread() -> bool {
+        IS_BACKGROUND.get()
+    }
+
+    /// Waits, by the timer of the thread.
+    pub(crate) async fn sleep(time: Duration) {
+        let Ok(runtime) = runtime() else { return };
+        // It belongs to the runtime in which it is created.
+        let entered = runtime.enter();
+        let sleep = sleep_here(time);
+        drop(entered);
+        sleep.await;
+    }
+
+    /// Waits, by the timer of the runtime of the caller.
+    #[expect(clippy::disallowed_methods, reason = "the attempt timeout and the retries of a publication")]
+    pub(crate) fn sleep_here(time: Duration) -> tokio::time::Sleep {
+        tokio::time::sleep(time)
+    }
+
+    pub(super) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, TokenError> {
+        if is_current_thread() {
+            return Err(TokenError::provider("a blocking call on the thread that obtains tokens would wait forever"));
+        }
+        let (sender, receiver) = mpsc::channel();
+        spawn(async move { drop(sender.send(work.await)) })?;
+        receiver.recv().map_err(|_| TokenError::panicked())
+    }
+}
+
+/// Unit tests run under a scheduler that explores interleavings, which owns the threads.
+#[cfg(test)]
+mod imp {
+    use std::future::Future;
+    use std::time::Duration;
+
+    use crate::TokenError;
+
+    #[expect(clippy::unnecessary_wraps, reason = "the signature of the real one")]
+    pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<(), TokenError> {
+        drop(shuttle::thread::spawn(move || shuttle::future::block_on(work)));
+        Ok(())
+    }
+
+    /// No thread may wait outside of the scheduler.
+    pub(crate) fn is_current_thread() -> bool {
+        true
+    }
+
+    /// The scheduler has no time: a sleep lets other threads run for a while.
+    pub(crate) async fn sleep(_time: Duration) {
+        for _ in 0..40 {
+            shuttle::future::yield_now().await;
+        }
+    }
+
+    pub(crate) use sleep as sleep_here;
+
+    #[expect(clippy::unnecessary_wraps, reason = "the signature of the real one")]
+    pub(super) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, TokenError> {
+        Ok(shuttle::future::block_on(work))
+    }
+}

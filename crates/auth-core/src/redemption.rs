@@ -1,0 +1,240 @@
+//! Redemptions that must not be interrupted: from the moment a single-use credential is sent until its replacement is
+//! stored.
+//!
+//! Each attempt to obtain a token is a *section*. It can be canceled until its provider begins a redemption; from then on
+//! it is *critical*: whoever ends the process, or drops the source, waits for it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::{TokenError, background};
+
+/// Marks the beginning of a redemption: call it right before a single-use credential is sent.
+///
+/// Within an attempt of a [`TokenSource`](crate::TokenSource) the redemption lasts until the new token is stored, and the
+/// returned guard has no effect. Elsewhere, such as in a login that is not driven by a source, it lasts until the guard
+/// is dropped.
+///
+/// # Errors
+///
+/// [`TokenError::is_canceled`]: the source is being closed, or the process ends. Nothing may be sent.
+pub fn begin_redemption() -> Result<Redemption, TokenError> {
+    if let Ok(section) = SECTION.try_with(Clone::clone) {
+        section.begin().map(|()| Redemption(None))
+    } else {
+        let section = Section::new(None);
+        section.begin().map(|()| Redemption(Some(section)))
+    }
+}
+
+/// Waits for all redemptions of the process for at most `limit`, and lets none begin any more. Call it when the process
+/// is about to end and token sources may still exist, such as before [`std::process::exit`].
+///
+/// # Errors
+///
+/// [`Unfinished`] if a login may be lost.
+pub fn finish_redemptions(limit: Duration) -> Result<(), Unfinished> {
+    registry().finish(None, limit)
+}
+
+/// A redemption that is under way. See [`begin_redemption`].
+#[derive(Debug)]
+#[must_use = "the redemption ends when this is dropped"]
+pub struct Redemption(#[expect(dead_code, reason = "it is held")] Option<Section>);
+
+/// Redemptions that did not finish in time, or whose tokens could not be stored.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Unfinished(UnfinishedKind);
+
+#[derive(Clone, Debug, thiserror::Error)]
+enum UnfinishedKind {
+    #[error(
+        "the login may be lost: the identity provider did not answer a renewal in time; log in again if it is refused"
+    )]
+    Unanswered,
+    #[error("the login is lost: its renewal could not be stored; make the store writable and log in again")]
+    Unstored(#[source] Box<TokenError>),
+}
+
+impl Unfinished {
+    /// Returns true if a new token was received and could not be stored.
+    pub fn is_unstored(&self) -> bool {
+        matches!(self.0, UnfinishedKind::Unstored(_))
+    }
+}
+
+tokio::task_local! {
+    /// The section of the attempt that runs.
+    static SECTION: Section;
+}
+
+/// An attempt as the registry sees it. It ends when its last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct Section(Arc<Entry>);
+
+struct Entry {
+    id: u64,
+    canceled: Arc<Notify>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    Cancelable,
+    Canceled,
+    Critical,
+}
+
+struct State {
+    owner: Option<u64>,
+    phase: Phase,
+    canceled: Arc<Notify>,
+    /// Why its token could not be stored so far.
+    unstored: Option<TokenError>,
+}
+
+#[derive(Default)]
+struct Registry {
+    sections: Mutex<Sections>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Sections {
+    next: u64,
+    closing: bool,
+    open: HashMap<u64, State>,
+}
+
+fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(Registry::default)
+}
+
+/// Returns a number for a source, which owns sections.
+pub(crate) fn new_owner() -> u64 {
+    let mut sections = registry().sections();
+    sections.next += 1;
+    sections.next
+}
+
+/// Cancels what `owner` has not begun to redeem, and waits for the rest.
+pub(crate) fn finish_owner(owner: u64, limit: Duration) -> Result<(), Unfinished> {
+    registry().finish(Some(owner), limit)
+}
+
+impl Section {
+    /// Opens a section of `owner`.
+    pub(crate) fn new(owner: Option<u64>) -> Self {
+        let canceled = Arc::new(Notify::new());
+        let mut sections = registry().sections();
+        sections.next += 1;
+        let id = sections.next;
+        let state = State { owner, phase: Phase::Cancelable, canceled: canceled.clone(), unstored: None };
+        sections.open.insert(id, state);
+        Self(Arc::new(Entry { id, canceled }))
+    }
+
+    /// Makes the section critical.
+    pub(crate) fn begin(&self) -> Result<(), TokenError> {
+        let mut sections = registry().sections();
+        let is_closing = sections.closing;
+        match sections.open.get_mut(&self.0.id) {
+            Some(state) if state.phase == Phase::Critical => Ok(()),
+            Some(state) if state.phase == Phase::Cancelable && !is_closing => {
+                state.phase = Phase::Critical;
+                Ok(())
+            }
+            _ => Err(TokenError::aborted()),
+        }
+    }
+
+    /// Makes the section cancelable again: nothing single-use is under way any more.
+    pub(crate) fn relax(&self) {
+        if let Some(state) = registry().sections().open.get_mut(&self.0.id) {
+            state.phase = Phase::Cancelable;
+            state.unstored = None;
+        }
+        registry().changed.notify_all();
+    }
+
+    /// Records why the token could not be stored, or that it was.
+    pub(crate) fn set_unstored(&self, error: Option<TokenError>) {
+        if let Some(state) = registry().sections().open.get_mut(&self.0.id) {
+            state.unstored = error;
+        }
+    }
+
+    /// Runs `work` in the section, to its end or until the section is canceled; returns `None` then.
+    pub(crate) async fn run<T>(self, work: impl Future<Output = T>) -> Option<T> {
+        let canceled = self.0.canceled.clone();
+        let mut work = std::pin::pin!(SECTION.scope(self, work));
+        let mut canceled = std::pin::pin!(canceled.notified());
+        std::future::poll_fn(|context| {
+            if canceled.as_mut().poll(context).is_ready() {
+                return std::task::Poll::Ready(None);
+            }
+            work.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        registry().sections().open.remove(&self.id);
+        registry().changed.notify_all();
+    }
+}
+
+impl Registry {
+    fn sections(&self) -> MutexGuard<'_, Sections> {
+        self.sections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish(&self, owner: Option<u64>, limit: Duration) -> Result<(), Unfinished> {
+        let mut sections = self.sections();
+        sections.closing |= owner.is_none();
+        sections.cancel(owner);
+        // The thread itself cannot wait for what runs on it.
+        let limit = if background::is_current_thread() { Duration::ZERO } else { limit };
+        let is_open = |sections: &mut Sections| sections.of(owner).next().is_some();
+        let waited = self.changed.wait_timeout_while(sections, limit, is_open);
+        let (sections, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !timeout.timed_out() || limit.is_zero() {
+            return Ok(());
+        }
+        let critical: Vec<_> = sections.of(owner).filter(|state| state.phase == Phase::Critical).collect();
+        match critical.iter().find_map(|state| state.unstored.clone()) {
+            Some(error) => Err(Unfinished(UnfinishedKind::Unstored(Box::new(error)))),
+            None if critical.is_empty() => Ok(()),
+            None => Err(Unfinished(UnfinishedKind::Unanswered)),
+        }
+    }
+}
+
+impl Sections {
+    fn of(&self, owner: Option<u64>) -> impl Iterator<Item = &State> {
+        self.open.values().filter(move |state| owner.is_none() || state.owner == owner)
+    }
+
+    fn cancel(&mut self, owner: Option<u64>) {
+        for state in self.open.values_mut().filter(|state| owner.is_none() || state.owner == owner) {
+            if state.phase == Phase::Cancelable {
+                state.phase = Phase::Canceled;
+                state.canceled.notify_one();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Section {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Section").field(&self.0.id).finish()
+    }
+}

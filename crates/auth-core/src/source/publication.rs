@@ -1,0 +1,128 @@
+//! Tokens that were obtained and could not be stored yet.
+
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::Inner;
+use crate::redemption::Section;
+use crate::{AccessToken, LeaseGuard, TokenError, TokenKey};
+
+/// The shortest and the longest time between two attempts to store a token.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// The owner's copy of a token that could not be stored. While it exists, it is served, it is what the next attempt
+/// redeems, and its lease is held, so that no other process redeems the token that it replaced.
+#[derive(Debug)]
+pub(crate) struct Unpublished {
+    token: StdMutex<AccessToken>,
+    /// Locked while the token is stored, or replaced by an attempt.
+    lease: Mutex<Held>,
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) guard: Option<Box<dyn LeaseGuard>>,
+    /// It was stored, or discarded.
+    pub(super) is_done: bool,
+}
+
+impl Unpublished {
+    pub(super) fn new(token: AccessToken, guard: Option<Box<dyn LeaseGuard>>) -> Self {
+        Self { token: StdMutex::new(token), lease: Mutex::new(Held { guard, is_done: false }) }
+    }
+
+    pub(crate) fn token(&self) -> AccessToken {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn replace(&self, token: AccessToken) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// Keeps the publication from storing the token while an attempt replaces it.
+    pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, Held> {
+        self.lease.lock().await
+    }
+}
+
+impl Inner {
+    /// Stores `token` once, for the key and the epoch in which it was obtained.
+    ///
+    /// A token that everyone was told to forget meanwhile is not stored, which is a success.
+    pub(super) async fn store(
+        &self,
+        key: &TokenKey,
+        epoch: u64,
+        token: &AccessToken,
+        guard: Option<&mut Box<dyn LeaseGuard>>,
+    ) -> Result<(), TokenError> {
+        let writing = self.flights.with(key, |slot, _| slot.writing.clone());
+        let _turn = writing.lock().await;
+        if self.flights.epoch() == epoch {
+            let stored = match guard {
+                Some(guard) => guard.publish(token).await,
+                None => self.cache.set(key, token).await,
+            };
+            let failure = stored.as_ref().err().cloned();
+            if self.health.observe(stored).is_some() {
+                self.replaced(key, token, epoch);
+            }
+            if let Some(error) = failure {
+                self.keep_local(key, token, epoch);
+                return Err(error);
+            }
+        }
+        self.keep_local(key, token, epoch);
+        if self.flights.epoch() != epoch {
+            self.health.observe(self.cache.delete_if(key, token).await);
+        } else if self.flights.is_rejected(key, token) {
+            // What was stored is the refresh token; the access token must not be served from the cache either.
+            self.flights.with(key, |slot, _| slot.flight.restored(token));
+            if let Some(deleted) = self.health.observe(self.cache.delete_if(key, token).await) {
+                self.flights.with(key, |slot, _| slot.flight.forgotten(token, deleted));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores a token with increasing pauses, until it is stored, or everything was cleared.
+    pub(super) async fn store_eventually(
+        self: Arc<Self>,
+        key: TokenKey,
+        epoch: u64,
+        unpublished: Arc<Unpublished>,
+        section: Section,
+    ) {
+        let mut pause = RETRY.0;
+        loop {
+            self.sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
+            let mut held = unpublished.lock().await;
+            if held.is_done {
+                break;
+            }
+            let token = unpublished.token();
+            match self.store(&key, epoch, &token, held.guard.as_mut()).await {
+                Ok(()) => {
+                    held.is_done = true;
+                    if let Some(guard) = held.guard.take().filter(|_| self.flights.epoch() != epoch) {
+                        guard.give_up().await;
+                    }
+                    break;
+                }
+                Err(error) => section.set_unstored(Some(error)),
+            }
+        }
+        self.forget_unpublished(&key, &unpublished);
+    }
+
+    /// Ends the ownership of a token that is stored, or that must not be.
+    pub(super) fn forget_unpublished(&self, key: &TokenKey, unpublished: &Arc<Unpublished>) {
+        self.flights.with(key, |slot, _| {
+            slot.unpublished.take_if(|current| Arc::ptr_eq(current, unpublished));
+        });
+        self.tidy(key);
+    }
+}
