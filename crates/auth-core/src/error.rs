@@ -3,6 +3,9 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+/// Longest text that is shown of the type of a token, in characters.
+const LONGEST_TYPE: usize = 40;
+
 /// Why there is no token, or none that may be sent.
 ///
 /// It is `Clone`, because all who waited for one attempt share its failure, and never shows a token.
@@ -24,6 +27,8 @@ enum Kind {
     Cache(Arc<dyn Error + Send + Sync>),
     #[error("the access token cannot be used: {0}")]
     Malformed(&'static str),
+    #[error("the access token is of the unsupported type '{0}': only Bearer tokens can be used")]
+    UnsupportedType(String),
     #[error("the credential is meant for {expected} and is not sent to {requested}")]
     WrongAuthority { expected: String, requested: String },
     #[error("a credential is sent over https only, and {0} is not")]
@@ -64,6 +69,13 @@ impl TokenError {
         Kind::Malformed(reason).into()
     }
 
+    /// `secrets` are not shown, even if they are in the type.
+    pub(crate) fn unsupported_type<'a>(token_type: &str, secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
+        let shown = secrets.fold(token_type.to_owned(), |text, secret| text.replace(secret, "***"));
+        Kind::UnsupportedType(shown.chars().filter(char::is_ascii_graphic).take(LONGEST_TYPE).collect()).into()
+    }
+
     pub(crate) fn wrong_authority(expected: &impl ToString, requested: &impl ToString) -> Self {
         Kind::WrongAuthority { expected: expected.to_string(), requested: requested.to_string() }.into()
     }
@@ -85,6 +97,11 @@ impl TokenError {
     /// What a provider gave is no token that could be used.
     pub fn is_malformed(&self) -> bool {
         matches!(self.0, Kind::Malformed(_))
+    }
+
+    /// Returns `true` if the token has another type than `Bearer`, which cannot be sent.
+    pub fn is_unsupported_type(&self) -> bool {
+        matches!(self.0, Kind::UnsupportedType(_))
     }
 
     /// The provider panicked.

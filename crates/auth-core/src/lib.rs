@@ -76,6 +76,7 @@ pub use provider::{AsyncTokenProvider, async_provider_fn};
 pub use provider::{StaticToken, TokenProvider, provider_fn, static_token};
 pub use redact::redacted;
 pub use request::TokenRequest;
+pub use response::lenient_seconds;
 pub use sealed::SealedToken;
 pub use secret::Secret;
 pub use signed::SignedUrl;

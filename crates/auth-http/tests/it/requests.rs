@@ -233,6 +233,19 @@ async fn a_server_that_thinks_before_it_answers_has_as_long_as_the_client_says()
 }
 
 #[tokio::test]
+async fn a_token_of_another_type_is_not_sent() {
+    let server = MockServer::start().await;
+    let provider = auth_core::async_provider_fn(|_: TokenRequest| async {
+        Ok::<_, TokenError>(AccessToken::try_from("canary")?.with_token_type("DPoP"))
+    });
+    let client = loopback().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), provider));
+    let error = client.send(Request::get(at(&server, "/me"))).await.unwrap_err();
+    assert!(error.is_token() && error.is_unsent(), "{error:?}");
+    assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    assert!(server.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn large_bytes_are_sent_again_after_a_refusal() {
     let server = MockServer::start().await;
     for (token, status) in [("Bearer token-1", 401), ("Bearer token-2", 200)] {
