@@ -20,7 +20,7 @@ impl AccessToken {
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if there is no access token, or none that a header can carry;
+    /// [`TokenError::is_malformed`] if the access token is missing, or a header cannot carry it;
     /// [`TokenError::is_unsupported_type`] if its type is not `Bearer` in any case. No type at all
     /// is `Bearer`.
     ///

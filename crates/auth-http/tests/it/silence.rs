@@ -67,7 +67,7 @@ async fn read_slowly(listener: TcpListener, length: usize) -> Vec<u8> {
         let head = received.windows(4).take(4096).position(|window| window == b"\r\n\r\n");
         end = head.map_or(end, |head| head + 4 + length);
         if received.len() / (1 << 20) != (received.len() - read) / (1 << 20) {
-            #[expect(clippy::disallowed_methods, reason = "time is paused: this is when it goes on")]
+            #[expect(clippy::disallowed_methods, reason = "time is paused, and advances here")]
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
