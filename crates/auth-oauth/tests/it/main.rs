@@ -15,6 +15,7 @@ mod login;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
 mod outcomes;
+mod parameters;
 mod secrecy;
 mod store;
 #[path = "../../../../tests/support/tls.rs"]
