@@ -296,6 +296,48 @@ fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     assert!(renewed.stderr.contains("gives no token that is good for"), "{}", renewed.stderr);
 }
 
+/// The kind of the error, the last line that a command said in JSON.
+fn kind(ended: &Ended) -> Value {
+    let error: Value = serde_json::from_str(ended.stderr.trim().lines().next_back().unwrap()).unwrap();
+    error["error"]["kind"].clone()
+}
+
+#[test]
+fn a_login_ends_when_its_time_is_over() {
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    for way in [&["login", "--device"][..], &["login", "--no-browser"], &["whoami", "--device"]] {
+        let ended = home.run(&[&["user"], way, &["--timeout", "1s", "--format", "json"]].concat());
+        ended.assert_code(1);
+        assert_eq!(kind(&ended), "time_out", "{}", ended.stderr);
+        assert!(ended.stderr.starts_with("to log in, open "), "{}", ended.stderr);
+    }
+    home.run(&["auth", "token"]).assert_code(4);
+    let login = home.start(&["user", "login", "--device", "--timeout", "10m"]);
+    home.approve(&login.line);
+    login.succeeded();
+}
+
+#[test]
+fn a_time_out_in_the_middle_of_a_renewal_does_not_lose_the_login() {
+    let lab = Lab::new();
+    let config = lab.path("config.toml");
+    std::fs::write(&config, "automatic_login = true").unwrap();
+    let running = Running::start(&lab, &["--control", "--config", config.to_str().unwrap()]);
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.line);
+    login.succeeded();
+    // Rotated already, and longer on its way than the command waits.
+    home.disturb(&json!({ "kind": "bandwidth", "bytes_per_second": 700 }));
+    let ended = home.run(&["auth", "token", "--min-ttl", "25h", "--timeout", "1s", "--format", "json"]);
+    ended.assert_code(1);
+    assert_eq!(kind(&ended), "time_out", "{}", ended.stderr);
+    let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
+    assert!(renewed.stderr.contains("gives no token that is good for"), "{}", renewed.stderr);
+}
+
 #[test]
 fn a_token_that_could_not_be_replaced_stays_for_others() {
     let lab = Lab::new();

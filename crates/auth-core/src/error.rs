@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Longest text that is shown of the type of a token, in characters.
+const LONGEST_TYPE: usize = 40;
+
 /// A failure to obtain, keep or send an access token.
 ///
 /// It is `Clone`, because all callers that waited for one attempt share its failure. It never shows a token.
@@ -43,6 +46,8 @@ enum Kind {
     Braked(Duration),
     #[error("the provider returned an access token that the server has rejected")]
     RejectedAgain,
+    #[error("the access token is of the unsupported type '{0}': only Bearer tokens can be used")]
+    UnsupportedType(String),
     #[error("the credential is meant for {expected} and is not sent to {requested}")]
     WrongAuthority { expected: String, requested: String },
     #[error("a credential is sent over https only, and {0} is not https")]
@@ -114,6 +119,13 @@ impl TokenError {
         Kind::Malformed(reason).into()
     }
 
+    /// `secrets` are not shown, even if they are in the type.
+    pub(crate) fn unsupported_type<'a>(token_type: &str, secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
+        let shown = secrets.fold(token_type.to_owned(), |text, secret| text.replace(secret, "***"));
+        Kind::UnsupportedType(shown.chars().filter(char::is_ascii_graphic).take(LONGEST_TYPE).collect()).into()
+    }
+
     pub(crate) fn wrong_authority(expected: &impl ToString, requested: &impl ToString) -> Self {
         Kind::WrongAuthority { expected: expected.to_string(), requested: requested.to_string() }.into()
     }
@@ -169,6 +181,11 @@ impl TokenError {
     /// Returns true if the server rejects the tokens that the provider returns.
     pub fn is_rejected(&self) -> bool {
         matches!(self.0, Kind::Braked(_) | Kind::RejectedAgain)
+    }
+
+    /// Returns `true` if the token has another type than `Bearer`, which cannot be sent.
+    pub fn is_unsupported_type(&self) -> bool {
+        matches!(self.0, Kind::UnsupportedType(_))
     }
 
     /// Returns true if the provider panicked.

@@ -85,6 +85,9 @@ impl TokenKey {
         if !request.scopes.is_empty() {
             parts.scopes.clone_from(&request.scopes);
         }
+        if !request.resources.is_empty() {
+            parts.resources.clone_from(&request.resources);
+        }
         for (part, wanted) in [
             (&mut parts.audience, &request.audience),
             (&mut parts.subject, &request.subject),

@@ -68,6 +68,7 @@ pub use provider::{StaticToken, TokenProvider, provider_fn, static_token};
 pub use redact::redacted;
 pub use redemption::{Redemption, Unfinished, begin_redemption, finish_redemptions};
 pub use request::TokenRequest;
+pub use response::lenient_seconds;
 pub use sealed::SealedToken;
 pub use secret::Secret;
 pub use signed::SignedUrl;

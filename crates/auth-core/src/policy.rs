@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
+use crate::token::is_bearer;
 use crate::{AccessToken, Challenge, Destination, Secret, TokenError, TokenRequest};
 
 /// Bearer tokens (RFC 6750): where they may go, how they are written, and what a 401 means.
@@ -70,9 +71,19 @@ impl BearerPolicy {
         self.destination.admit(url)
     }
 
-    /// The value of the `Authorization` header.
-    pub fn header(&self, token: &AccessToken) -> Secret {
-        Secret::new(format!("{} {}", token.token_type(), token.secret().expose()))
+    /// The value of the `Authorization` header (RFC 6750, section 2.1). The scheme is always `Bearer`, also for tokens
+    /// from a cache or a provider that states another type.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::is_unsupported_type`]: a token of another type must not be used as a bearer token (RFC 6749, section
+    /// 7.1).
+    pub fn header(&self, token: &AccessToken) -> Result<Secret, TokenError> {
+        let secret = token.secret().expose();
+        if !is_bearer(token.token_type()) {
+            return Err(TokenError::unsupported_type(token.token_type(), [secret]));
+        }
+        Ok(Secret::new(format!("Bearer {secret}")))
     }
 
     /// What to do with an answer of this status and these `WWW-Authenticate` headers to a request

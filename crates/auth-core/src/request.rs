@@ -13,6 +13,7 @@ use crate::AccessToken;
 pub struct TokenRequest {
     pub(crate) scopes: BTreeSet<String>,
     pub(crate) audience: Option<String>,
+    pub(crate) resources: BTreeSet<String>,
     pub(crate) subject: Option<String>,
     pub(crate) claims: Option<String>,
     pub(crate) tenant: Option<String>,
@@ -42,6 +43,22 @@ impl TokenRequest {
     /// The service that the token should be meant for.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
+        self
+    }
+
+    /// A service that the token should be meant for, by its URL (RFC 8707, section 2). May be called for each of several;
+    /// their order does not matter.
+    ///
+    /// ```
+    /// use auth_core::TokenRequest;
+    /// use url::Url;
+    ///
+    /// let url: Url = "https://one.example/".parse().unwrap();
+    /// let request = TokenRequest::new().with_resource("https://two.example/").with_resource(url);
+    /// assert_eq!(request.resources().collect::<Vec<_>>(), ["https://one.example/", "https://two.example/"]);
+    /// ```
+    pub fn with_resource(mut self, resource: impl Into<String>) -> Self {
+        self.resources.insert(resource.into());
         self
     }
 
@@ -95,6 +112,11 @@ impl TokenRequest {
         self.audience.as_deref()
     }
 
+    /// The services that the token should be meant for, by their URLs.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        self.resources.iter().map(String::as_str)
+    }
+
     /// Whom the token should speak for.
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
@@ -120,6 +142,17 @@ impl TokenRequest {
 mod tests {
     use super::*;
     use crate::{Secret, TokenKey};
+
+    #[test]
+    fn resources_are_part_of_a_request_and_their_order_is_not() {
+        let [one, two] = ["https://one.test/", "https://two.test/"];
+        let request = TokenRequest::new().with_resource(one).with_resource(two);
+        assert_eq!(request, TokenRequest::new().with_resource(two).with_resource(one));
+        assert_ne!(request, TokenRequest::new().with_resource(one));
+        assert_ne!(TokenRequest::new().with_resource(one), TokenRequest::new());
+        let different = [TokenRequest::new(), TokenRequest::new().with_resource(one), request];
+        assert_eq!(std::collections::HashSet::from(different).len(), 3);
+    }
 
     #[test]
     fn whoever_shows_another_assertion_gets_another_token() {

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::expiry::moment;
+use crate::token::is_bearer;
 use crate::{AccessToken, Secret, TokenError};
 
 impl AccessToken {
@@ -14,12 +15,14 @@ impl AccessToken {
     /// far as they are there `token_type`, `scope`, `id_token`, `refresh_token` and its end.
     ///
     /// The end is taken from `expires_at` (seconds since 1970 as a number or a text, or ISO 8601,
-    /// in UTC unless it says otherwise), or else from `expires_in` (seconds from `now`). Neither:
-    /// see [`ExpiryPolicy`](crate::ExpiryPolicy).
+    /// in UTC by default), or else from `expires_in` (seconds from `now`; none are left where they
+    /// are negative). Neither: see [`ExpiryPolicy`](crate::ExpiryPolicy).
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if there is no access token, or none that a header can carry.
+    /// [`TokenError::is_malformed`] if the access token is missing, or a header cannot carry it;
+    /// [`TokenError::is_unsupported_type`] if its type is not `Bearer` in any case. No type at all
+    /// is `Bearer`.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -34,9 +37,7 @@ impl AccessToken {
         let text = |name: &str| answer.get(name).and_then(Value::as_str);
         let secret = text("access_token").ok_or(TokenError::malformed("the answer has no access_token"))?;
         let mut token = Self::new(Secret::new(secret))?;
-        if let Some(token_type) = text("token_type").filter(|token_type| !token_type.eq_ignore_ascii_case("bearer")) {
-            token = token.with_token_type(token_type);
-        }
+        check_type(answer)?;
         if let Some(scope) = text("scope") {
             token = token.with_scopes(scope.split_ascii_whitespace());
         }
@@ -48,7 +49,8 @@ impl AccessToken {
         }
         let at = answer.get("expires_at").and_then(expires_at);
         let end = at.or_else(|| {
-            now.checked_add(answer.get("expires_in").and_then(seconds).map(Duration::try_from_secs_f64)?.ok()?)
+            let left = answer.get("expires_in").and_then(lenient_seconds)?.max(0.0);
+            now.checked_add(Duration::try_from_secs_f64(left).ok()?)
         });
         Ok(match end {
             Some(end) => token.with_expires_at(end),
@@ -57,13 +59,37 @@ impl AccessToken {
     }
 }
 
-/// A number, or a text that is one.
-fn seconds(value: &Value) -> Option<f64> {
+/// Refuses types other than `Bearer`: the client must not use a token of a type that it does not understand (RFC 6749,
+/// section 7.1).
+fn check_type(answer: &Value) -> Result<(), TokenError> {
+    match answer.get("token_type") {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(token_type)) if is_bearer(token_type) => Ok(()),
+        Some(Value::String(token_type)) => {
+            let secrets = ["access_token", "refresh_token", "id_token"];
+            let secrets = secrets.into_iter().filter_map(|name| answer.get(name).and_then(Value::as_str));
+            Err(TokenError::unsupported_type(token_type, secrets))
+        }
+        Some(_) => Err(TokenError::malformed("its token_type is not a string")),
+    }
+}
+
+/// The seconds in the answer of an identity provider: a number, or a string with one, as some providers write it. They
+/// may be negative, and have a fraction.
+///
+/// ```
+/// use auth_core::lenient_seconds;
+/// use serde_json::json;
+///
+/// assert_eq!(lenient_seconds(&json!(3600)), lenient_seconds(&json!(" 3600.0 ")));
+/// assert_eq!(lenient_seconds(&json!("soon")), None);
+/// ```
+pub fn lenient_seconds(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|seconds: &f64| seconds.is_finite())
 }
 
 fn expires_at(value: &Value) -> Option<SystemTime> {
-    seconds(value).and_then(moment).or_else(|| {
+    lenient_seconds(value).and_then(moment).or_else(|| {
         let text = value.as_str()?.trim();
         let naive = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
         text.parse::<jiff::Timestamp>().ok().or_else(naive).map(SystemTime::from)

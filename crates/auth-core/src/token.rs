@@ -110,9 +110,12 @@ impl AccessToken {
         self.with(|inner| inner.refresh_at = refresh_at)
     }
 
-    /// What the token is called in the `Authorization` header; `Bearer` unless something is said.
+    /// The type of the token; `Bearer` by default and, whatever its case, as RFC 6750 writes it. A token of another type
+    /// is kept, but [`BearerPolicy`](crate::BearerPolicy) does not send it.
     pub fn with_token_type(self, token_type: impl Into<String>) -> Self {
-        self.with(|inner| inner.token_type = token_type.into())
+        let token_type = token_type.into();
+        let token_type = if is_bearer(&token_type) { BEARER.to_owned() } else { token_type };
+        self.with(|inner| inner.token_type = token_type)
     }
 
     /// The scopes that the token carries.
@@ -159,7 +162,7 @@ impl AccessToken {
         &self.0.secret
     }
 
-    /// What the token is called in the `Authorization` header.
+    /// The type of the token (RFC 6749, section 7.1).
     pub fn token_type(&self) -> &str {
         &self.0.token_type
     }
@@ -235,6 +238,11 @@ impl AccessToken {
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.0.secret == other.0.secret
     }
+}
+
+/// Returns `true` for the type of bearer tokens. Types have no case (RFC 6749, section 5.1).
+pub(crate) fn is_bearer(token_type: &str) -> bool {
+    token_type.trim().eq_ignore_ascii_case(BEARER)
 }
 
 impl fmt::Debug for AccessToken {

@@ -42,7 +42,7 @@ impl AuthorizedClient {
     pub async fn send_as(&self, token: &AccessToken, request: Request) -> Result<Response, HttpError> {
         let (method, url) = (request.method, request.url.clone());
         self.policy.admit(&url).map_err(|source| HttpError::token(method, &url, source))?;
-        let response = self.http.send(self.stamped(request, token)).await?;
+        let response = self.http.send(self.stamped(request, token)?).await?;
         if response.status() == 401 {
             self.tokens.reject(&self.wanted, token).await;
         }
@@ -60,7 +60,7 @@ impl AuthorizedClient {
         self.policy.admit(&url).map_err(refused)?;
         let token = self.tokens.token_for(&self.wanted).await.map_err(refused)?;
         let again = request.try_clone();
-        let response = self.http.send(self.stamped(request, &token)).await?;
+        let response = self.http.send(self.stamped(request, &token)?).await?;
 
         let challenges: Vec<_> = response.headers("www-authenticate").collect();
         let stage = Stage::First { replayable: again.is_some() };
@@ -71,13 +71,15 @@ impl AuthorizedClient {
         match (reaction, again) {
             (Reaction::Renew(wanted), Some(again)) => {
                 let token = self.tokens.token_for(&wanted).await.map_err(refused)?;
-                self.http.send(self.stamped(again, &token)).await
+                self.http.send(self.stamped(again, &token)?).await
             }
             _ => Ok(response),
         }
     }
 
-    fn stamped(&self, request: Request, token: &AccessToken) -> Request {
-        request.with_header("authorization", self.policy.header(token).expose())
+    fn stamped(&self, request: Request, token: &AccessToken) -> Result<Request, HttpError> {
+        let header = self.policy.header(token);
+        let header = header.map_err(|source| HttpError::token(request.method, &request.url, source))?;
+        Ok(request.with_header("authorization", header.expose()))
     }
 }

@@ -1,11 +1,13 @@
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::{Authority, BearerPolicy, Secret, TokenSource};
-use futures_util::StreamExt;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use tokio::sync::Notify;
 
 use crate::certificate::thumbprint;
@@ -17,6 +19,9 @@ use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
 /// The longest time to establish a connection, and the longest silence on one unless something is said: the HTTP
 /// library would count the time that it takes to send a body as silence, so it is watched here.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Size of the pieces in which larger bodies are sent. Each is a sign of life; the buffers of a connection take one whole.
+const PIECE: usize = 64 * 1024;
 
 /// What the client calls itself.
 const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
@@ -87,11 +92,12 @@ impl HttpClient {
         let moved = Arc::new(Notify::new());
         builder = match body {
             Body::Empty => builder,
-            Body::Bytes(bytes) => builder.body(bytes),
-            Body::Stream(stream) => {
-                let moved = moved.clone();
-                builder.body(reqwest::Body::wrap_stream(stream.inspect(move |_| moved.notify_one())))
+            // The HTTP library can send these again by itself where a server asks for that.
+            Body::Bytes(bytes) if bytes.len() <= PIECE => builder.body(bytes),
+            Body::Bytes(bytes) => {
+                builder.header(CONTENT_LENGTH, bytes.len()).body(marking(stream::iter(pieces(bytes)), &moved))
             }
+            Body::Stream(stream) => builder.body(marking(stream, &moved)),
         };
         if let Some(timeout) = timeout {
             builder = builder.timeout(timeout);
@@ -104,6 +110,20 @@ impl HttpClient {
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "answered");
         Ok(Response::new(response, method, url, self.about.silence))
     }
+}
+
+/// A body that notes every piece which leaves it.
+fn marking(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static, moved: &Arc<Notify>) -> reqwest::Body {
+    let moved = moved.clone();
+    reqwest::Body::wrap_stream(body.inspect(move |_| moved.notify_one()))
+}
+
+/// The same bytes, one piece after the other; they are not copied.
+fn pieces(mut bytes: Bytes) -> impl Iterator<Item = io::Result<Bytes>> {
+    std::iter::from_fn(move || {
+        let piece = bytes.split_to(PIECE.min(bytes.len()));
+        (!piece.is_empty()).then_some(Ok(piece))
+    })
 }
 
 /// Ends when nothing has moved for too long.

@@ -55,11 +55,34 @@ fn trusted(files: &[PathBuf]) -> String {
     })
 }
 
-/// Whether the chain of an error says so; the type of the TLS library is not ours to name.
-fn is_about_certificate(error: &reqwest::Error) -> bool {
-    let first: &(dyn Error + 'static) = error;
-    let mut chain = std::iter::successors(Some(first), |&error| error.source());
-    chain.any(|error| error.to_string().contains("invalid peer certificate"))
+/// The error of the TLS library among the causes of an error.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    std::iter::successors(Some(error), |&error| cause(error)).find_map(<dyn Error>::downcast_ref)
+}
+
+/// The cause of an error. `source` of an `io::Error` skips the error inside it.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| error.source())
+}
+
+/// Returns `true` if the server ended the handshake over the certificate of the client. In TLS 1.3 the client may have
+/// sent its request by then, and the server has not read it (RFC 8446, section 4.4.2.4).
+fn is_refusal(error: &rustls::Error) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        error,
+        rustls::Error::AlertReceived(
+            Alert::AccessDenied
+                | Alert::BadCertificate
+                | Alert::CertificateExpired
+                | Alert::CertificateRequired
+                | Alert::CertificateRevoked
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::UnsupportedCertificate
+        )
+    )
 }
 
 impl HttpError {
@@ -79,7 +102,7 @@ impl HttpError {
         source: reqwest::Error,
     ) -> Self {
         let (request, source) = (describe(method, url), source.without_url());
-        if is_about_certificate(&source) {
+        if matches!(tls_error(&source), Some(rustls::Error::InvalidCertificate(_))) {
             return Kind::Untrusted { request, proxy, trusted: trusted(roots), source }.into();
         }
         Kind::Send { request, proxy, source }.into()
@@ -110,6 +133,26 @@ impl HttpError {
     /// No connection came about: the request has not reached the server.
     pub fn is_connect(&self) -> bool {
         matches!(&*self.0, Kind::Send { source, .. } | Kind::Untrusted { source, .. } if source.is_connect())
+    }
+
+    /// Returns `true` if the request did not reach the server, so that the server cannot have acted on it.
+    pub fn is_unsent(&self) -> bool {
+        match &*self.0 {
+            Kind::Token { .. } | Kind::Insecure(_) | Kind::Untrusted { .. } => true,
+            Kind::Send { source, .. } => {
+                source.is_builder() || source.is_connect() || tls_error(source).is_some_and(is_refusal)
+            }
+            Kind::Body { .. } | Kind::Silent { .. } | Kind::TooLarge { .. } => false,
+        }
+    }
+
+    /// Returns `true` if TLS failed before an answer came: a certificate is not trusted, or the other side does not
+    /// speak TLS. Retrying does not help until one of the sides is set up differently.
+    pub fn is_tls(&self) -> bool {
+        match &*self.0 {
+            Kind::Send { source, .. } => tls_error(source).is_some(),
+            kind => matches!(kind, Kind::Untrusted { .. }),
+        }
     }
 
     /// The certificate of the server, or of what intercepts the connection, is not trusted.
@@ -190,5 +233,38 @@ impl BuildError {
 
     pub(crate) fn proxy(url: &Url) -> Self {
         BuildKind::Proxy(crate::proxy::shown(url)).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, CertificateError};
+
+    use super::*;
+
+    /// As the TLS library is wrapped on its way up.
+    fn wrapped(error: rustls::Error) -> io::Error {
+        io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    #[test]
+    fn tls_errors_are_found_by_their_type() {
+        let untrusted = wrapped(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        assert!(matches!(tls_error(&untrusted), Some(rustls::Error::InvalidCertificate(_))));
+        let text = io::Error::other("invalid peer certificate: as a text of something else");
+        assert!(tls_error(&text).is_none());
+    }
+
+    #[test]
+    fn alerts_over_the_client_certificate_refuse_the_request() {
+        for (alert, expected) in [
+            (AlertDescription::CertificateRequired, true),
+            (AlertDescription::UnknownCA, true),
+            (AlertDescription::InternalError, false),
+            (AlertDescription::BadRecordMac, false),
+        ] {
+            let error = wrapped(rustls::Error::AlertReceived(alert));
+            assert_eq!(tls_error(&error).is_some_and(is_refusal), expected, "{alert:?}");
+        }
     }
 }

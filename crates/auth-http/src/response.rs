@@ -37,7 +37,19 @@ impl Response {
 
     /// When the server sent the answer, by its own clock (RFC 9110, section 6.6.1), if it says so.
     pub fn date(&self) -> Option<SystemTime> {
-        let moment = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header("date")?).ok()?;
+        self.moment("date")
+    }
+
+    /// The time to wait before the next request (RFC 9110, section 10.2.3). A moment is counted from that of the server,
+    /// or from `now` if it states none.
+    pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let seconds = self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs);
+        let until = || self.moment("retry-after")?.duration_since(self.date().unwrap_or(now)).ok();
+        seconds.or_else(until)
+    }
+
+    fn moment(&self, name: &str) -> Option<SystemTime> {
+        let moment = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header(name)?.trim()).ok()?;
         Some(moment.into())
     }
 

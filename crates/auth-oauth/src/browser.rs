@@ -4,6 +4,7 @@ mod call_back;
 mod headless;
 mod page;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -102,7 +103,7 @@ impl BrowserLogin {
         tracing::debug!(redirect = %call_back.redirect(), "waiting for the user to log in");
         let redirect = call_back.redirect().clone();
         let code = call_back.wait(&state, &client.endpoints().issuer, self.patience).await?;
-        let exchange = client.token_exchange("authorization_code", &TokenRequest::default())?;
+        let exchange = client.continued("authorization_code", request)?;
         let exchange = exchange
             .with_secret("code", &code)
             .with("redirect_uri", redirect.as_str())
@@ -131,6 +132,10 @@ impl BrowserLogin {
         query.extend_pairs(request.subject().map(|subject| ("login_hint", subject)));
         query.extend_pairs(self.prompt.iter().map(|prompt| ("prompt", prompt)));
         drop(query);
+        // No parameter may be stated twice (RFC 6749, section 3.1); those of the login come first.
+        let known: BTreeSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+        let additional = self.client.parameters().iter().filter(|(name, _)| !known.contains(name));
+        url.query_pairs_mut().extend_pairs(additional);
         url
     }
 }

@@ -2,15 +2,16 @@
 
 mod assertion;
 mod authentication;
+mod questions;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenError, TokenKey, TokenKeyBuilder, TokenRequest};
-use auth_http::HttpClient;
+use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenError, TokenKey, TokenKeyBuilder};
+use auth_http::{HttpClient, HttpError};
 use url::Url;
 
-use crate::exchange::{Exchange, TIMEOUT};
+use crate::exchange::{Answer, Exchange, TIMEOUT};
 use crate::{Endpoints, JwtVerifier, OAuthError};
 
 pub use assertion::{PrivateKey, PrivateKeyError};
@@ -111,8 +112,8 @@ impl OAuthClient {
         self.with(|inner| inner.scopes = scopes.into_iter().map(Into::into).collect())
     }
 
-    /// A parameter beyond those of the standards that the provider wants with every question for a token by a grant; may be
-    /// called for each of several. It is not secret, and part of the key that tokens are kept under.
+    /// An additional parameter of every authorization request, device authorization and token request, refreshes included.
+    /// May be called for each of several. It is not secret, and part of the key of tokens.
     pub fn with_parameter(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.with(|inner| inner.parameters.push((name.into(), value.into())))
     }
@@ -164,19 +165,8 @@ impl OAuthClient {
         organization.iter().fold(key, TokenKeyBuilder::with_tenant)
     }
 
-    pub(crate) fn http(&self) -> &HttpClient {
-        &self.0.http
-    }
-
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.0.clock
-    }
-
-    /// A question to the token endpoint for a token for `request`, with the proof of who asks.
-    pub(crate) fn token_exchange(&self, grant_type: &str, request: &TokenRequest) -> Result<Exchange, OAuthError> {
-        let exchange = self.authenticated(Exchange::new(self.token_endpoint()).with("grant_type", grant_type))?;
-        let exchange = self.0.parameters.iter().fold(exchange, |exchange, (name, value)| exchange.with(name, value));
-        Ok(self.wanted(request).into_iter().fold(exchange, |exchange, (name, value)| exchange.with(name, &value)))
     }
 
     /// The proof of who asks.
@@ -202,33 +192,15 @@ impl OAuthClient {
         aliases.and_then(mtls).or_else(|| usual(&self.0.endpoints))
     }
 
-    /// What a token should be for: what the request says, or else what the client does.
-    pub(crate) fn wanted(&self, request: &TokenRequest) -> Vec<(&'static str, String)> {
-        let Inner { audience, organization, resources, scopes, .. } = &*self.0;
-        let mut wanted = Vec::new();
-        let mut scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-        if request.scopes().next().is_some() {
-            scopes = request.scopes().collect();
-        }
-        if !scopes.is_empty() {
-            wanted.push(("scope", scopes.join(" ")));
-        }
-        if let Some(audience) = request.audience() {
-            wanted.push(("audience", audience.to_owned()));
-        } else {
-            wanted.extend(audience.iter().map(|audience| ("audience", audience.clone())));
-            wanted.extend(resources.iter().map(|resource| ("resource", resource.to_string())));
-        }
-        let organization = request.tenant().or(organization.as_deref());
-        wanted.extend(organization.map(|organization| ("organization", organization.to_owned())));
-        wanted.extend(request.claims().map(|claims| ("claims", claims.to_owned())));
-        wanted
+    /// Sends a question.
+    pub(crate) async fn ask(&self, exchange: Exchange) -> Result<Answer, HttpError> {
+        exchange.send(&self.0.http, self.clock().now()).await
     }
 
     /// Sends a question, and reads the token in the answer.
     pub(crate) async fn redeem(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
         self.prepare().await?;
-        let answer = exchange.send(self.http()).await.map_err(OAuthError::http)?;
+        let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
         self.verified(answer.token(self.clock().now())?).await
     }
 

@@ -1,20 +1,21 @@
 //! Logins that a user approves on another device.
 
 mod polling;
+mod started;
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest};
-use serde::Deserialize;
 
 use crate::client::token_error;
 use crate::exchange::Exchange;
 use crate::{OAuthClient, OAuthError};
 use polling::{Next, Polling};
+use started::Started;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -53,18 +54,6 @@ pub struct DeviceAuthorization {
     pub expires_at: SystemTime,
 }
 
-/// The answer of the provider (RFC 8628, section 3.2).
-#[derive(Deserialize)]
-struct Started {
-    device_code: String,
-    user_code: String,
-    #[serde(alias = "verification_url")]
-    verification_uri: String,
-    verification_uri_complete: Option<String>,
-    expires_in: u64,
-    interval: Option<u64>,
-}
-
 impl DeviceLogin {
     /// A login as `client`.
     pub fn new(client: OAuthClient, prompt: Arc<dyn Prompt>) -> Self {
@@ -87,34 +76,25 @@ impl DeviceLogin {
             client.endpoint(|usual| usual.device_authorization.as_ref(), |mtls| mtls.device_authorization.as_ref());
         let endpoint = endpoint.ok_or(OAuthError::unsupported("the device authorization"))?;
         client.prepare().await?;
-        let exchange = client.authenticated(Exchange::new(endpoint.clone()))?;
-        let exchange =
-            client.wanted(request).iter().fold(exchange, |exchange, (name, value)| exchange.with(name, value));
-        let answer = exchange.send(client.http()).await.map_err(OAuthError::http)?;
-        let started: Started = answer.read()?;
-        let now = client.clock().now();
-        // A provider that says a million years means that it does not matter.
-        let expires_at = now.checked_add(Duration::from_secs(started.expires_in)).unwrap_or(now);
-        let authorization = DeviceAuthorization {
-            verification_url: started.verification_uri,
-            verification_url_complete: started.verification_uri_complete,
-            user_code: started.user_code,
-            expires_at,
-        };
+        let exchange = client.started(Exchange::new(endpoint.clone()), request)?;
+        let answer = client.ask(exchange).await.map_err(OAuthError::http)?;
+        let Started { device_code, interval, authorization } = Started::read(&answer, client.clock().now())?;
         self.prompt.show(&authorization).await.map_err(OAuthError::prompt)?;
         tracing::debug!("waiting for the user to approve the login");
-        let device_code = Secret::new(started.device_code);
-        let token =
-            self.poll(&device_code, Polling::new(started.interval.map(Duration::from_secs), expires_at)).await?;
-        client.verified(token).await
+        let polling = Polling::new(interval, authorization.expires_at);
+        client.verified(self.poll(&device_code, request, polling).await?).await
     }
 
-    async fn poll(&self, device_code: &Secret, mut polling: Polling) -> Result<AccessToken, OAuthError> {
+    async fn poll(
+        &self,
+        device_code: &Secret,
+        request: &TokenRequest,
+        mut polling: Polling,
+    ) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
         loop {
-            let exchange = Exchange::new(client.token_endpoint()).with("grant_type", GRANT_TYPE);
-            let exchange = client.authenticated(exchange.with_secret("device_code", device_code))?;
-            let answer = exchange.send(client.http()).await;
+            let exchange = client.continued(GRANT_TYPE, request)?.with_secret("device_code", device_code);
+            let answer = client.ask(exchange).await;
             match polling.next(answer, client.clock().now())? {
                 Next::Done(token) => return Ok(token),
                 #[expect(

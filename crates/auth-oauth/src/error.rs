@@ -1,6 +1,8 @@
 use std::error::Error;
+use std::fmt;
 use std::io;
 
+use auth_core::TokenError;
 use auth_http::HttpError;
 use jsonwebtoken::errors::ErrorKind;
 use url::Url;
@@ -8,14 +10,18 @@ use url::Url;
 use crate::JwtError;
 
 /// Why a grant brought no token. It never shows a code, a secret or a token.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct OAuthError(#[from] Kind);
+#[derive(Debug)]
+pub struct OAuthError {
+    kind: Kind,
+    is_uncertain: bool,
+}
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
     #[error("the identity provider could not be asked")]
     Http(#[source] HttpError),
+    #[error("the answer of the identity provider was lost")]
+    Lost(#[source] HttpError),
     #[error("the identity provider refused: {code}{}", description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused { code: String, description: Option<String> },
     #[error("the login was denied by the user")]
@@ -28,6 +34,8 @@ enum Kind {
     Status(u16),
     #[error("the answer of the identity provider is not understood: {0}")]
     Malformed(String),
+    #[error("the identity provider issued a token that cannot be used: {0}")]
+    UnsupportedTokenType(String),
     #[error("the identity provider names no endpoint for {0}")]
     Unsupported(&'static str),
     #[error("the redirect URL `{0}` is not http on localhost, 127.0.0.1 or [::1], without a fragment")]
@@ -53,6 +61,22 @@ impl OAuthError {
         Kind::Http(source).into()
     }
 
+    /// The failure of a request to the token endpoint.
+    pub(crate) fn exchange(source: HttpError) -> Self {
+        if source.is_unsent() { Self::http(source) } else { Self::from(Kind::Lost(source)).uncertain() }
+    }
+
+    /// The provider may have carried out the request.
+    pub(crate) fn uncertain(self) -> Self {
+        Self { is_uncertain: true, ..self }
+    }
+
+    /// The error for an issued token that cannot be used.
+    pub(crate) fn unusable(error: &TokenError) -> Self {
+        let reason = error.to_string();
+        if error.is_unsupported_type() { Kind::UnsupportedTokenType(reason).into() } else { Self::malformed(reason) }
+    }
+
     pub(crate) fn refused(code: String, description: Option<String>) -> Self {
         match code.as_str() {
             "access_denied" => Kind::Denied.into(),
@@ -74,7 +98,7 @@ impl OAuthError {
     }
 
     pub(crate) fn is_prompt(&self) -> bool {
-        matches!(self.0, Kind::Prompt(_))
+        matches!(self.kind, Kind::Prompt(_))
     }
 
     pub(crate) fn status(status: u16) -> Self {
@@ -113,7 +137,12 @@ impl OAuthError {
     }
 
     fn is_code(&self, codes: &[&str]) -> bool {
-        matches!(&self.0, Kind::Refused { code, .. } if codes.contains(&code.as_str()))
+        matches!(&self.kind, Kind::Refused { code, .. } if codes.contains(&code.as_str()))
+    }
+
+    /// Returns `true` for the errors that a provider states itself.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.kind, Kind::Refused { .. } | Kind::Denied | Kind::Expired)
     }
 
     pub(crate) fn is_pending(&self) -> bool {
@@ -137,46 +166,77 @@ impl OAuthError {
 
     /// There is no login that could be renewed.
     pub fn is_login_required(&self) -> bool {
-        matches!(self.0, Kind::LoginRequired)
+        matches!(self.kind, Kind::LoginRequired)
     }
 
     /// The user said no (`access_denied`).
     pub fn is_denied(&self) -> bool {
-        matches!(self.0, Kind::Denied)
+        matches!(self.kind, Kind::Denied)
     }
 
     /// The user did not say anything in time (`expired_token`).
     pub fn is_expired(&self) -> bool {
-        matches!(self.0, Kind::Expired)
+        matches!(self.kind, Kind::Expired)
     }
 
     /// A token came, but it is not what was asked for: see its [`JwtError`] as the source.
     pub fn is_unverified(&self) -> bool {
-        matches!(self.0, Kind::Jwt(_))
+        matches!(self.kind, Kind::Jwt(_))
     }
 
     /// Another process listens at the port of the redirect URL.
     pub fn is_port_taken(&self) -> bool {
-        matches!(self.0, Kind::PortTaken(_))
+        matches!(self.kind, Kind::PortTaken(_))
     }
 
     /// A [`BlockingProvider`](crate::BlockingProvider) was called inside an asynchronous runtime.
     pub fn is_inside_runtime(&self) -> bool {
-        matches!(self.0, Kind::InsideRuntime)
+        matches!(self.kind, Kind::InsideRuntime)
     }
 
     /// The provider does not offer it, as far as is known.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.0, Kind::Unsupported(_))
+        matches!(self.kind, Kind::Unsupported(_))
+    }
+
+    /// Returns `true` if the type of the token is not `Bearer`.
+    pub fn is_unsupported_token_type(&self) -> bool {
+        matches!(self.kind, Kind::UnsupportedTokenType(_))
+    }
+
+    /// Returns `true` if the token endpoint may have carried out the request, but no complete, valid answer came: the
+    /// connection broke off after the request was sent, the answer is not a token answer, or it is 5xx. A credential for
+    /// one use may be spent. Not for requests that were not sent, nor for refusals (4xx, and an `error` in any answer but
+    /// 5xx).
+    pub fn is_uncertain(&self) -> bool {
+        self.is_uncertain
     }
 
     /// The provider could not be reached, or was at fault (5xx): it may do better later.
     pub fn is_transient(&self) -> bool {
-        match &self.0 {
-            Kind::Http(error) => error.is_broken(),
+        match &self.kind {
+            Kind::Http(error) | Kind::Lost(error) => error.is_broken(),
             Kind::Jwt(error) => error.is_transient(),
             Kind::Status(status) => *status >= 500 || *status == 429,
             _ => self.is_code(&["temporarily_unavailable", "server_error"]),
         }
+    }
+}
+
+impl From<Kind> for OAuthError {
+    fn from(kind: Kind) -> Self {
+        Self { kind, is_uncertain: false }
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(formatter)
+    }
+}
+
+impl Error for OAuthError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.kind.source()
     }
 }

@@ -18,7 +18,7 @@ impl OAuthClient {
             None => (token.secret(), "access_token"),
         };
         let exchange = Exchange::new(endpoint.clone()).with_secret("token", secret).with("token_type_hint", hint);
-        let answer = self.authenticated(exchange)?.send(self.http()).await.map_err(OAuthError::http)?;
+        let answer = self.ask(self.authenticated(exchange)?).await.map_err(OAuthError::http)?;
         if answer.is_success() { Ok(()) } else { Err(answer.refusal()) }
     }
 }

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::exit::Failure;
 use crate::output::Output;
+use crate::signals::calm;
 
 /// How the platform is reached, beside what the settings say.
 #[derive(Args, Debug)]
@@ -26,7 +27,7 @@ pub(crate) struct Access {
     /// Sends all https through this proxy, but to the hosts in `NO_PROXY`.
     #[arg(long, value_name = "URL", global = true, help_heading = "Platform")]
     proxy: Option<String>,
-    /// How long a call to the platform may take with all its repetitions, or the waiting for a run: 90s, 10m, 2h, 1d.
+    /// How long a call to the platform may take with all its repetitions, or a login, or the waiting for a run: 90s, 10m, 2h, 1d.
     #[arg(long, value_name = "TIME", value_parser = parse_time, global = true, help_heading = "Platform")]
     timeout: Option<Duration>,
     /// Takes everything from a `.env` in the working folder, also where to log in and as whom.
@@ -109,11 +110,17 @@ impl Shell {
         self.access.timeout
     }
 
-    /// Does `work`, for as long as the user wants to wait.
+    /// Does `work`, for as long as the user wants to wait. A login that is being renewed then is renewed first, as a first
+    /// signal would let it.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let Some(time) = self.timeout() else { return work.await };
-        let over = |_| Failure::time_out(anyhow!("the time of {} s was over before the work was", time.as_secs()));
-        tokio::time::timeout(time, work).await.map_err(over)?
+        match tokio::time::timeout(time, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                calm(|| self.is_delicate()).await;
+                Err(Failure::time_out(anyhow!("the time of {} s was over before the work was", time.as_secs())))
+            }
+        }
     }
 
     /// Does `work`, which a first signal does not interrupt: its end is worth the wait.

@@ -33,7 +33,12 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     match action {
         Action::Doctor => doctor(service, &shell.output).await,
         Action::Token { min_ttl, exec_credential } => {
-            token(service, &shell.output, min_ttl.unwrap_or_default(), exec_credential).await
+            let least = min_ttl.unwrap_or_default();
+            let token = async {
+                let token = service.tokens_lasting(least).token().await;
+                Ok(token.map_err(platform_resources::Error::from)?)
+            };
+            show(&shell.within(token).await?, &shell.output, least, exec_credential)
         }
     }
 }
@@ -62,9 +67,8 @@ async fn doctor(service: &Service, output: &Output) -> Result<(), Failure> {
     }
 }
 
-async fn token(service: &Service, output: &Output, least: Duration, exec: bool) -> Result<(), Failure> {
-    let token = service.tokens_lasting(least).token().await.map_err(platform_resources::Error::from)?;
-    if !lasts(&token, least) {
+fn show(token: &AccessToken, output: &Output, least: Duration, exec: bool) -> Result<(), Failure> {
+    if !lasts(token, least) {
         let short = anyhow!("the identity provider gives no token that is good for {} s", least.as_secs());
         return Err(short.into());
     }
@@ -72,7 +76,7 @@ async fn token(service: &Service, output: &Output, least: Duration, exec: bool) 
         return print(json!({
             "apiVersion": "client.authentication.k8s.io/v1",
             "kind": "ExecCredential",
-            "status": { "token": token.secret().expose(), "expirationTimestamp": moment(&token) },
+            "status": { "token": token.secret().expose(), "expirationTimestamp": moment(token) },
         }));
     }
     match output.format() {
@@ -80,7 +84,7 @@ async fn token(service: &Service, output: &Output, least: Duration, exec: bool) 
         Format::Json | Format::Jsonl => print(json!({
             "access_token": token.secret().expose(),
             "token_type": token.token_type(),
-            "expires_at": moment(&token),
+            "expires_at": moment(token),
             "scopes": token.scopes().collect::<Vec<_>>(),
         })),
     }

@@ -60,17 +60,22 @@ impl Signals {
             number = self.next() => number,
             outcome = work => return outcome,
         };
-        // It goes on in a task of its own, and says nobody when it ends.
-        let mut looks = tokio::time::interval(BETWEEN_LOOKS);
-        let calm = async {
-            while is_delicate() {
-                looks.tick().await;
-            }
-        };
         tokio::select! {
-            _ = tokio::time::timeout(LAST_WORK, calm) => {}
+            () = calm(is_delicate) => {}
             _ = self.next() => {}
         }
         Err(Failure::signal(number))
     }
+}
+
+/// Waits for up to five seconds while `is_delicate`: the renewal of a login runs in a task that reports to no caller.
+pub(crate) async fn calm(is_delicate: impl Fn() -> bool) {
+    let mut looks = tokio::time::interval(BETWEEN_LOOKS);
+    let calm = async {
+        while is_delicate() {
+            looks.tick().await;
+        }
+    };
+    // The process ends then in either case.
+    let _ = tokio::time::timeout(LAST_WORK, calm).await;
 }

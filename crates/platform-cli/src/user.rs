@@ -85,8 +85,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     let service = shell.service()?;
     match action {
         Action::Login { relogin, how } => {
-            log_in(service, how.ways(service), relogin).await?;
-            let Identity { me, .. } = service.who().await?;
+            let Identity { me, .. } = identity(shell, how.ways(service), relogin).await?;
             let name = me.user.name.or(me.user.email).unwrap_or(me.user.id);
             shell.output.note(format!("logged in as {name} of {}", me.organization.id));
             Ok(())
@@ -108,8 +107,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
             // Nobody sees what a script is asked.
             let asks = relogin || how.is_said() || io::stderr().is_terminal();
             let ways = if asks { how.ways(service) } else { LoginWays::none() };
-            log_in(service, ways, relogin).await?;
-            let identity = described(&service.who().await?);
+            let identity = described(&identity(shell, ways, relogin).await?);
             let identity = if no_mask_secrets { identity } else { masked::masked(identity) };
             shell.output.or_json().one(&identity, || text(&shell.output, &identity))
         }
@@ -136,8 +134,18 @@ fn text(output: &Output, identity: &Value) -> String {
     ])
 }
 
-async fn log_in(service: &Service, ways: LoginWays, again: bool) -> Result<(), Failure> {
-    Ok(if again { service.log_in(ways).await } else { service.ensure_login(ways).await }?)
+/// Logs in, for as long as the user wants to wait, and says who is logged in then.
+async fn identity(shell: &Shell, ways: LoginWays, again: bool) -> Result<Identity, Failure> {
+    let service = shell.service()?;
+    let work = async {
+        if again {
+            service.log_in(ways).await?
+        } else {
+            service.ensure_login(ways).await?
+        }
+        Ok(service.who().await?)
+    };
+    shell.within(Box::pin(work)).await
 }
 
 fn described(identity: &Identity) -> Value {

@@ -82,11 +82,27 @@ fn only_the_first_401_says_anything_of_a_token() {
 }
 
 #[test]
-fn a_header_has_the_type_of_its_token() {
+fn a_header_never_has_another_scheme() {
     let policy = BearerPolicy::new(destination("https://api.example"));
-    let token = AccessToken::try_from("bearer xyz").unwrap();
-    assert_eq!(policy.header(&token).expose(), "Bearer xyz");
-    assert_eq!(policy.header(&token.with_token_type("DPoP")).expose(), "DPoP xyz");
+    let token = AccessToken::try_from("bearer canary").unwrap();
+    assert_eq!(policy.header(&token).unwrap().expose(), "Bearer canary");
+    for spelled in ["bearer", "BEARER", " Bearer\r\n"] {
+        assert_eq!(policy.header(&token.clone().with_token_type(spelled)).unwrap().expose(), "Bearer canary");
+    }
+    for (other, shown) in [
+        ("DPoP", "'DPoP'"),
+        ("N_A", "'N_A'"),
+        ("", "''"),
+        ("Basic x\r\nhost: evil", "'Basicxhost:evil'"),
+        ("Bearer canary", "'Bearer***'"),
+        ("canary", "'***'"),
+    ] {
+        let error = policy.header(&token.clone().with_token_type(other)).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(error.is_unsupported_type() && text.contains(shown) && !text.contains("canary"), "{other:?}: {text}");
+    }
+    let long = policy.header(&token.with_token_type("x".repeat(10_000))).unwrap_err();
+    assert!(long.to_string().len() < 200, "{long}");
 }
 
 #[test]

@@ -87,7 +87,9 @@ fn the_end_of_a_token_is_read_in_every_spelling() {
         (json!({ "expires_at": 1_700_000_000, "expires_in": 3600 }), at(1_700_000_000)),
         (json!({ "expires_at": "tomorrow", "expires_in": 3600 }), at(3660)),
         (json!({ "expires_at": null, "expires_in": null }), None),
-        (json!({ "expires_in": -1 }), None),
+        (json!({ "expires_in": 0 }), at(60)),
+        (json!({ "expires_in": -1 }), at(60)),
+        (json!({ "expires_in": "-0.5" }), at(60)),
         (json!({ "expires_in": "NaN" }), None),
         (json!({ "expires_in": 1e300, "expires_at": 1e300 }), None),
     ] {
@@ -107,6 +109,26 @@ fn an_answer_is_read_in_full() {
     for answer in [json!({}), json!([]), json!({ "access_token": 5 }), json!({ "access_token": "" })] {
         assert!(AccessToken::from_response(&answer, SystemTime::UNIX_EPOCH).unwrap_err().is_malformed(), "{answer}");
     }
+}
+
+#[test]
+fn a_type_other_than_bearer_is_refused() {
+    let read = |token_type: Value| {
+        let answer = json!({ "access_token": "canary-a", "refresh_token": "canary-r", "token_type": token_type });
+        AccessToken::from_response(&answer, SystemTime::UNIX_EPOCH)
+    };
+    for bearer in [json!("Bearer"), json!("bearer"), json!("BEARER"), json!(" bearer "), json!(null)] {
+        assert_eq!(read(bearer.clone()).unwrap().token_type(), "Bearer", "{bearer}");
+    }
+    let long = "x".repeat(10_000);
+    for other in ["DPoP", "mac", "N_A", "", "Bearer canary-a", "canary-a\r\nx: canary-r", "Bearer\nx: y", &long] {
+        let error = read(json!(other)).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(error.is_unsupported_type() && !error.is_malformed(), "{other}: {shown}");
+        assert!(!shown.contains("canary") && !shown.contains('\r') && shown.len() < 400, "{shown}");
+    }
+    assert!(read(json!("DPoP")).unwrap_err().to_string().contains("'DPoP'"));
+    assert!(read(json!(["Bearer"])).unwrap_err().is_malformed());
 }
 
 #[test]

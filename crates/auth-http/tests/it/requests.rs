@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use auth_core::{
@@ -230,4 +230,55 @@ async fn a_server_that_thinks_before_it_answers_has_as_long_as_the_client_says()
     };
     assert!(patient(Duration::from_millis(100)).await.unwrap_err().is_timeout());
     assert_eq!(patient(Duration::from_secs(60)).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_token_of_another_type_is_not_sent() {
+    let server = MockServer::start().await;
+    let provider = auth_core::async_provider_fn(|_: TokenRequest| async {
+        Ok::<_, TokenError>(AccessToken::try_from("canary")?.with_token_type("DPoP"))
+    });
+    let client = loopback().authorized(policy(&server), TokenSource::new(TokenKey::new("issuer"), provider));
+    let error = client.send(Request::get(at(&server, "/me"))).await.unwrap_err();
+    assert!(error.is_token() && error.is_unsent(), "{error:?}");
+    assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    assert!(server.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn large_bytes_are_sent_again_after_a_refusal() {
+    let server = MockServer::start().await;
+    for (token, status) in [("Bearer token-1", 401), ("Bearer token-2", 200)] {
+        Mock::given(header("authorization", token))
+            .and(header("content-length", "1048576"))
+            .respond_with(ResponseTemplate::new(status))
+            .mount(&server)
+            .await;
+    }
+    let (_, client) = authorized(&server);
+    let body = vec![b'x'; 1 << 20];
+    let request = Request::new(auth_http::Method::Post, at(&server, "/runs")).with_body("text/plain", body.clone());
+    assert_eq!(client.send(request).await.unwrap().status(), 200);
+    let received = server.received_requests().await.unwrap();
+    assert_eq!(received.iter().filter(|request| request.body == body).count(), 2);
+}
+
+#[tokio::test]
+async fn a_retry_after_is_read_in_seconds_and_as_a_moment() {
+    let start = SystemTime::UNIX_EPOCH;
+    for (retry_after, date, expected) in [
+        ("7", None, Some(7)),
+        ("Thu, 01 Jan 1970 00:01:00 GMT", None, Some(60)),
+        ("Thu, 01 Jan 1970 00:01:00 GMT", Some("Thu, 01 Jan 1970 00:00:45 GMT"), Some(15)),
+        ("Thu, 01 Jan 1970 00:01:00 GMT", Some("Thu, 01 Jan 1970 00:02:00 GMT"), None),
+        ("soon", None, None),
+    ] {
+        let server = MockServer::start().await;
+        let answer = ResponseTemplate::new(429).insert_header("retry-after", retry_after);
+        // Without a date of its own, the server of the tests states the present.
+        let answer = answer.insert_header("date", date.unwrap_or("never"));
+        Mock::given(path("/busy")).respond_with(answer).mount(&server).await;
+        let response = loopback().send(Request::get(at(&server, "/busy"))).await.unwrap();
+        assert_eq!(response.retry_after(start).map(|time| time.as_secs()), expected, "{retry_after} {date:?}");
+    }
 }

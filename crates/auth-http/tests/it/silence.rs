@@ -7,7 +7,7 @@ use auth_http::{HttpClient, HttpError, Method, Request, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// Sends five bytes, each so long after the one before, to a server that answers when it has them all with `answer`,
 /// and then says no more.
@@ -51,5 +51,56 @@ async fn a_server_that_says_no_more_is_given_up() {
     let mut response = send(Duration::from_secs(1), half).await.unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap(), "1");
     let error = response.chunk().await.unwrap_err();
+    assert!(error.is_timeout() && error.is_broken(), "{error}");
+}
+
+/// Reads a request of `length` bytes after its head, a mebibyte every second, and returns what it read.
+async fn read_slowly(listener: TcpListener, length: usize) -> Vec<u8> {
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut received = Vec::new();
+    let mut end = usize::MAX;
+    while received.len() < end {
+        let mut piece = vec![0; (1 << 20).min(end - received.len())];
+        let read = connection.read(&mut piece).await.unwrap();
+        assert!(read > 0, "the request breaks off after {} bytes", received.len());
+        received.extend_from_slice(&piece[..read]);
+        let head = received.windows(4).take(4096).position(|window| window == b"\r\n\r\n");
+        end = head.map_or(end, |head| head + 4 + length);
+        if received.len() / (1 << 20) != (received.len() - read) / (1 << 20) {
+            #[expect(clippy::disallowed_methods, reason = "time is paused, and advances here")]
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+    connection.write_all(COMPLETE.as_bytes()).await.unwrap();
+    received
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_may_take_long_while_the_server_reads_them() {
+    let socket = TcpSocket::new_v4().unwrap();
+    // Most of the body waits in the client, as it does for a server that is far away.
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let url = format!("http://{}/object", listener.local_addr().unwrap()).parse().unwrap();
+    let body: Vec<u8> = (0..64 << 20).map(|index: u32| index.to_le_bytes()[1]).collect();
+    let server = tokio::spawn(read_slowly(listener, body.len()));
+    let silence = Duration::from_secs(20);
+    let http = HttpClient::builder().with_plain_loopback().with_longest_silence(silence).build().unwrap();
+    let request = Request::new(Method::Put, url).with_body("application/octet-stream", body.clone());
+    assert_eq!(http.send(request).await.unwrap().status(), 200);
+    let received = server.await.unwrap();
+    let head = String::from_utf8(received[..received.len() - body.len()].to_vec()).unwrap();
+    assert!(head.contains("content-length: 67108864\r\n") && !head.contains("transfer-encoding"), "{head}");
+    assert!(received.ends_with(&body), "the pieces arrive in order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_nobody_reads_are_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/object", listener.local_addr().unwrap()).parse().unwrap();
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let request = Request::new(Method::Put, url).with_body("application/octet-stream", vec![0; 64 << 20]);
+    let error = http.send(request).await.unwrap_err();
     assert!(error.is_timeout() && error.is_broken(), "{error}");
 }

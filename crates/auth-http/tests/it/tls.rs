@@ -2,7 +2,7 @@
 
 use auth_core::Secret;
 use auth_http::Proxy;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
@@ -35,6 +35,38 @@ async fn a_client_shows_its_certificate_to_those_who_ask() {
     assert_eq!(get(with(clients.sign("laboratory-1")), &url).await.unwrap(), 200);
     assert!(get(with(authority.sign("laboratory-1")), &url).await.is_err(), "of another authority");
     assert!(get(client().with_roots(authority.file()), &url).await.is_err(), "none");
+}
+
+#[tokio::test]
+async fn tls_failures_are_told_apart_from_broken_connections() {
+    let authority = Authority::new();
+    let untrusted = get(client(), &serve(&authority, None).await).await.unwrap_err();
+    assert!(untrusted.is_tls() && untrusted.is_unsent(), "{untrusted}");
+
+    let mut plain = raw("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    plain.set_scheme("https").unwrap();
+    let no_tls = get(client(), &plain).await.unwrap_err();
+    assert!(no_tls.is_tls() && no_tls.is_unsent() && !no_tls.is_untrusted(), "{}", shown(&no_tls));
+
+    let gone = get(client(), &"https://127.0.0.1:9/".parse().unwrap()).await.unwrap_err();
+    assert!(!gone.is_tls() && gone.is_unsent() && gone.is_connect(), "{gone}");
+
+    let reset = get(client(), &raw("").await).await.unwrap_err();
+    assert!(!reset.is_tls() && !reset.is_unsent() && reset.is_broken(), "{reset}");
+}
+
+/// A server that reads a little, sends `answer`, and ends the connection.
+async fn raw(answer: &'static str) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    url
 }
 
 #[test]

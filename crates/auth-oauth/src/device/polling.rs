@@ -1,11 +1,13 @@
 //! When a device asks again, and when it stops (RFC 8628, sections 3.4 and 3.5). Without time or network of its own.
 //!
-//! - It asks at once, as the user may have been faster, and then waits the interval that the provider named, or 5 s,
-//!   before each question; an interval of zero would be a storm, and becomes a tenth of a second.
-//! - `authorization_pending` changes nothing; each `slow_down` adds 5 s for good.
+//! - The first request is sent at once, as the user may have been faster. Before each other one it waits the interval that
+//!   the provider named, or 5 s; an interval of zero would be a storm, and becomes a tenth of a second.
+//! - `authorization_pending` changes nothing; each `slow_down` adds 5 s for the rest of the login. Both come with any
+//!   status but 5xx: GitHub sends them with 200, others `slow_down` with 429.
+//! - Any other 429 and a provider at fault (5xx) are retried, after `Retry-After` if that is longer than the interval.
 //! - A connection that fails or takes too long doubles the interval, so that a provider in trouble gets relief.
-//! - A provider at fault (5xx) is asked again.
-//! - Any other error is the end, and so is the moment when the codes end, whatever was said last.
+//! - TLS that fails would fail until the codes expire, so it ends the login at once.
+//! - Any other error is the end, and so is the moment when the codes expire, whatever came last.
 
 use std::time::{Duration, SystemTime};
 
@@ -38,28 +40,41 @@ impl Polling {
     }
 
     pub(super) fn next(&mut self, answer: Result<Answer, HttpError>, now: SystemTime) -> Result<Next, OAuthError> {
-        match answer {
-            Ok(answer) if answer.is_success() => return answer.token(now).map(Next::Done),
+        let least = match answer {
             Ok(answer) if answer.is_overburdened() => {
                 tracing::debug!("the identity provider is at fault, and asked again");
+                if answer.is_slow_down() {
+                    self.slow_down();
+                }
+                answer.retry_after()
             }
-            Ok(answer) => match answer.refusal() {
-                error if error.is_pending() => {}
-                error if error.is_slow_down() => self.interval += SLOWER,
-                error => return Err(error),
-            },
-            Err(error) if error.is_broken() => {
+            Ok(answer) => {
+                match answer.token(now) {
+                    Ok(token) => return Ok(Next::Done(token)),
+                    Err(error) if error.is_pending() => {}
+                    Err(error) if error.is_slow_down() => self.slow_down(),
+                    Err(error) => return Err(error),
+                }
+                None
+            }
+            Err(error) if error.is_broken() && !error.is_tls() => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "the identity provider was not reached, and is asked again"
                 );
                 self.interval = self.interval.saturating_mul(2);
+                None
             }
-            Err(error) => return Err(OAuthError::http(error)),
-        }
-        // Where less time is left than the interval, the next question would come too late.
-        let in_time = now.checked_add(self.interval).is_some_and(|then| then < self.expires_at);
-        if in_time { Ok(Next::Wait(self.interval)) } else { Err(OAuthError::expired()) }
+            Err(error) => return Err(OAuthError::exchange(error)),
+        };
+        let wait = self.interval.max(least.unwrap_or_default());
+        // Where less time is left than the wait, the next question would come too late.
+        let in_time = now.checked_add(wait).is_some_and(|then| then < self.expires_at);
+        if in_time { Ok(Next::Wait(wait)) } else { Err(OAuthError::expired()) }
+    }
+
+    fn slow_down(&mut self) {
+        self.interval = self.interval.saturating_add(SLOWER);
     }
 }
 
@@ -74,7 +89,11 @@ mod tests {
     }
 
     fn error(code: &str) -> Answer {
-        Answer::new(400, &format!(r#"{{"error":"{code}"}}"#))
+        refused(400, code)
+    }
+
+    fn refused(status: u16, code: &str) -> Answer {
+        Answer::new(status, None, &format!(r#"{{"error":"{code}"}}"#))
     }
 
     fn wait(next: Result<Next, OAuthError>) -> u64 {
@@ -93,10 +112,10 @@ mod tests {
             assert_eq!(wait(polling.next(Ok(error(code)), START)), seconds, "{code}");
         }
         for status in [503, 429] {
-            let answer = Answer::new(status, r#"{"error":"invalid_grant"}"#);
+            let answer = refused(status, "invalid_grant");
             assert_eq!(wait(polling.next(Ok(answer), START)), 15, "a provider at fault");
         }
-        let answer = Answer::new(200, r#"{"access_token":"t","token_type":"Bearer","expires_in":60}"#);
+        let answer = Answer::new(200, None, r#"{"access_token":"t","token_type":"Bearer","expires_in":60}"#);
         let Ok(Next::Done(token)) = polling.next(Ok(answer), START) else { panic!("it is done") };
         assert_eq!(token.expires_at(), Some(after(60)));
     }
@@ -114,5 +133,32 @@ mod tests {
             panic!("it goes on")
         };
         assert_eq!(time, LEAST_INTERVAL);
+    }
+
+    #[test]
+    fn refusals_with_200_are_those_with_400() {
+        let mut polling = Polling::new(None, after(600));
+        for (code, seconds) in [("authorization_pending", 5), ("slow_down", 10), ("slow_down", 15)] {
+            assert_eq!(wait(polling.next(Ok(refused(200, code)), START)), seconds, "{code}");
+        }
+        assert!(polling.next(Ok(refused(200, "expired_token")), START).is_err_and(|error| error.is_expired()));
+        assert!(polling.next(Ok(refused(200, "access_denied")), START).is_err_and(|error| error.is_denied()));
+        let error = polling.next(Ok(refused(200, "invalid_grant")), START).err().unwrap();
+        assert!(error.is_credential_refused() && !error.is_uncertain(), "{error:?}");
+    }
+
+    #[test]
+    fn too_many_requests_slow_down_only_if_that_is_the_code() {
+        let mut polling = Polling::new(None, after(600));
+        assert_eq!(wait(polling.next(Ok(refused(429, "slow_down")), START)), 10);
+        assert_eq!(wait(polling.next(Ok(refused(429, "slow_down")), START)), 15);
+        assert_eq!(wait(polling.next(Ok(refused(429, "access_denied")), START)), 15);
+        for (status, retry_after, seconds) in [(429, 60, 60), (429, 1, 15), (503, 30, 30), (429, 0, 15)] {
+            let answer = Answer::new(status, Some(Duration::from_secs(retry_after)), "<html>");
+            assert_eq!(wait(polling.next(Ok(answer), START)), seconds, "{status} {retry_after}");
+        }
+        assert_eq!(wait(polling.next(Ok(refused(400, "authorization_pending")), START)), 15, "once");
+        let late = Answer::new(429, Some(Duration::from_secs(600)), "");
+        assert!(polling.next(Ok(late), START).is_err_and(|error| error.is_expired()));
     }
 }

@@ -2,7 +2,6 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest};
 
 use crate::client::{refresh_error, token_error};
-use crate::exchange::Exchange;
 use crate::identity::fingerprint;
 use crate::{OAuthClient, OAuthError};
 
@@ -30,17 +29,14 @@ impl RefreshGrant {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_credential_refused`]: it has ended, was revoked, or was redeemed before. Or the provider could
-    /// not be asked or understood; then nobody knows whether it was redeemed.
+    /// [`OAuthError::is_credential_refused`]: it has expired, was revoked, or was redeemed before. Or the provider could
+    /// not be asked or understood; if [`OAuthError::is_uncertain`], it may have been redeemed.
     pub async fn redeem(&self, refresh_token: &Secret, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
-        let exchange = Exchange::new(self.client.token_endpoint())
-            .with("grant_type", "refresh_token")
-            .with_secret("refresh_token", refresh_token)
-            .with_some("audience", request.audience());
+        let exchange = self.client.continued("refresh_token", request)?.with_secret("refresh_token", refresh_token);
         // Those of the login go on unless something else is said (section 6).
         let scopes = request.scopes().collect::<Vec<_>>().join(" ");
         let exchange = exchange.with_some("scope", Some(scopes.as_str()).filter(|scopes| !scopes.is_empty()));
-        let token = self.client.redeem(self.client.authenticated(exchange)?).await?;
+        let token = self.client.redeem(exchange).await?;
         Ok(match token.refresh_token() {
             Some(_) => token,
             None => token.with_refresh_token(refresh_token.clone()),

@@ -65,6 +65,9 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
             .with_secret("subject_token", subject.secret())
             .with("subject_token_type", self.subject_type.urn())
             .with_some("requested_token_type", self.requested_type.map(TokenType::urn));
+        // Another type may be an assertion for a further grant, which is not sent as a bearer token.
+        let wants_access = self.requested_type.is_none_or(|requested| requested == TokenType::AccessToken);
+        let exchange = if wants_access { exchange } else { exchange.accepting_non_access() };
         Ok(bounded(self.client.redeem(exchange).await?, subject))
     }
 }

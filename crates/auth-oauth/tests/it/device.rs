@@ -1,14 +1,18 @@
 use std::error::Error;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use auth_core::TokenRequest;
 use auth_oauth::{DeviceAuthorization, DeviceLogin, Endpoints, JwtVerifier, OAuthClient, OAuthError, Prompt};
 use serde_json::{Value, json};
+use url::Url;
 use wiremock::matchers::{body_string_contains, path};
 use wiremock::{Mock, ResponseTemplate};
 
+use crate::authority::Authority;
 use crate::issuer::{AUDIENCE, Frozen, Issuer, NOW};
+use crate::outcomes::without_tls;
 
 #[derive(Debug, Default)]
 struct Recorded(Mutex<Option<DeviceAuthorization>>);
@@ -109,4 +113,56 @@ async fn an_answer_that_is_not_understood_is_not_shown() {
         login(&issuer, [(200, json!({ "access_token": ["canary"], "token_type": "canary" }))]).await.1.unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("canary") && shown.contains("access_token"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_provider_may_refuse_with_200_and_count_in_strings() {
+    let issuer = Issuer::start().await;
+    let device = json!({
+        "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": "0", "expires_in": "300.0",
+        "verification_uri": "https://issuer.test/activate", "verification_url": "https://issuer.test/activate",
+    });
+    Mock::given(path("/oauth/device/code"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(device))
+        .mount(&issuer.server)
+        .await;
+    let pending = || (200, json!({ "error": "authorization_pending" }));
+    let granted = (200, json!({ "access_token": issuer.token(json!({})), "token_type": "bearer" }));
+    let (_, outcome) = login(&issuer, [pending(), pending(), granted]).await;
+    assert_eq!(outcome.unwrap().token_type(), "Bearer");
+
+    let issuer = Issuer::start().await;
+    let denied = (200, json!({ "error": "access_denied" }));
+    assert!(login(&issuer, [pending(), denied]).await.1.unwrap_err().is_denied());
+}
+
+/// Polls at this token endpoint, with a clock that never reaches the end of the codes.
+async fn polling(token: Url) -> OAuthError {
+    let issuer = Issuer::start().await;
+    let device = json!({
+        "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": 0, "expires_in": 300,
+        "verification_uri": "https://issuer.test/activate",
+    });
+    Mock::given(path("/oauth/device/code"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(device))
+        .mount(&issuer.server)
+        .await;
+    let mut endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    endpoints.token = token;
+    let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_clock(Arc::new(Frozen));
+    DeviceLogin::new(client, Arc::new(Recorded::default())).login(&TokenRequest::default()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn tls_that_fails_ends_the_login_at_once() {
+    let (plain, connections) = without_tls().await;
+    let error = polling(plain).await;
+    assert!(!error.is_uncertain() && !error.is_expired(), "{error:?}");
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+
+    let laboratory = Authority::new();
+    let untrusted = laboratory.serve(None, |_| async {}).await;
+    let error = polling(untrusted).await;
+    let source = error.source().unwrap().to_string();
+    assert!(!error.is_uncertain() && source.contains("not trusted"), "{error:?}");
 }

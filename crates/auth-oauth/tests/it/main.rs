@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod authentication;
+#[path = "../../../../tests/support/authority.rs"]
+mod authority;
 mod browser;
 mod device;
 mod grants;
@@ -12,8 +14,12 @@ mod login;
 #[cfg(target_os = "linux")]
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
+mod outcomes;
+mod parameters;
 mod secrecy;
 mod store;
+#[path = "../../../../tests/support/tls.rs"]
+mod tls_server;
 #[cfg(target_os = "linux")]
 #[path = "../../../../tests/support/traced.rs"]
 mod traced;

@@ -131,7 +131,7 @@ async fn whatever_a_provider_answers_no_error_and_no_log_line_shows_what_it_was_
     let echo = Arc::new(Mutex::new(Echo::default()));
     let answering = echo.clone();
     let device = json!({
-        "device_code": "canary-device", "user_code": "ABCD", "verification_uri": "https://lab.test/", "expires_in": 0,
+        "device_code": "canary-device", "user_code": "ABCD", "verification_uri": "https://lab.test/", "expires_in": 1,
     });
     let device = ResponseTemplate::new(200).set_body_json(device);
     Mock::given(path("/oauth/device/code")).respond_with(device).mount(&issuer.server).await;

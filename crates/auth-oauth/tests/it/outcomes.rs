@@ -1,0 +1,130 @@
+//! Which failures leave open whether the provider has carried out a request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use auth_core::{AsyncTokenProvider, Secret, TokenRequest};
+use auth_http::HttpClient;
+use auth_oauth::{ClientCredentials, Endpoints, OAuthClient, OAuthError, RefreshGrant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
+
+/// What a server does with a connection.
+#[derive(Clone, Copy)]
+enum Act {
+    /// Answers, and closes the connection.
+    Answer(&'static str),
+    /// Leaves most of the request unread, so that the connection is reset.
+    Reset,
+    /// Reads the request and says nothing.
+    Silence,
+    /// Answers with more than anybody reads.
+    Flood,
+}
+
+/// A server that does the same with every connection, and how many there were.
+async fn server(act: Act) -> (Url, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/oauth/token", listener.local_addr().unwrap()).parse().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(perform(stream, act));
+        }
+    });
+    (url, count)
+}
+
+/// A server that speaks plain HTTP where TLS is expected, and how many connections there were.
+pub(crate) async fn without_tls() -> (Url, Arc<AtomicUsize>) {
+    let (mut url, count) = server(Act::Answer("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")).await;
+    url.set_scheme("https").unwrap();
+    (url, count)
+}
+
+async fn perform(mut stream: TcpStream, act: Act) {
+    if let Act::Reset = act {
+        let _ = stream.read(&mut [0; 8]).await;
+        return;
+    }
+    let _ = stream.read(&mut [0; 4096]).await;
+    let answer = match act {
+        Act::Answer(answer) => answer.to_owned(),
+        Act::Flood => format!("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n{}", " ".repeat(2_000_000)),
+        Act::Reset | Act::Silence => return std::future::pending().await,
+    };
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+}
+
+async fn refresh(token_endpoint: Url) -> OAuthError {
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", token_endpoint), "client-1");
+    let client = client.with_timeout(Duration::from_millis(500));
+    let refresh_token = Secret::new("canary");
+    let error = RefreshGrant::new(client).redeem(&refresh_token, &TokenRequest::default()).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    error
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_uncertain() {
+    for (name, act) in [
+        ("reset", Act::Reset),
+        ("closed", Act::Answer("")),
+        ("half a head", Act::Answer("HTTP/1.1 200 OK\r\ncontent-le")),
+        ("half a body", Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"access_token\":\"canary")),
+        ("half a chunk", Act::Answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"ac")),
+        ("no HTTP", Act::Answer("canary")),
+        ("not JSON", Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ncanary")),
+        ("no token", Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")),
+        ("at fault", Act::Answer("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")),
+        ("half a fault", Act::Answer("HTTP/1.1 503 Unavailable\r\ncontent-length: 9\r\n\r\n{")),
+        ("silence", Act::Silence),
+        ("too large", Act::Flood),
+    ] {
+        let error = refresh(server(act).await.0).await;
+        assert!(error.is_uncertain() && !error.is_credential_refused(), "{name}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_and_a_request_that_was_not_sent_are_certain() {
+    for (name, answer) in [
+        ("refused", "HTTP/1.1 400 Bad Request\r\ncontent-length: 25\r\n\r\n{\"error\":\"invalid_grant\"}"),
+        ("refused with 200", "HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"error\":\"invalid_grant\"}"),
+        ("no reason", "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"),
+        ("too many", "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"),
+        ("elsewhere", "HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n"),
+    ] {
+        let error = refresh(server(Act::Answer(answer)).await.0).await;
+        assert!(!error.is_uncertain(), "{name}: {error:?}");
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut insecure: Url = "http://provider.test/".parse().unwrap();
+    for url in [format!("http://{closed}/").parse().unwrap(), without_tls().await.0, insecure.clone()] {
+        let error = refresh(url.clone()).await;
+        assert!(!error.is_uncertain(), "{url}: {error:?}");
+    }
+    // A name that nothing resolves (RFC 6761, section 6.4).
+    insecure.set_scheme("https").unwrap();
+    insecure.set_host(Some("provider.invalid")).unwrap();
+    let error = refresh(insecure).await;
+    assert!(!error.is_uncertain() || format!("{error:?}").contains("TimedOut"), "{error:?}");
+}
+
+#[tokio::test]
+async fn every_grant_says_whether_its_outcome_is_uncertain() {
+    let (url, _) = server(Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")).await;
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", url), "client-1");
+    let request = TokenRequest::default();
+    assert!(ClientCredentials::new(client.clone()).token(&request).await.unwrap_err().is_uncertain());
+    let error = RefreshGrant::new(client).with_refresh_token(Secret::new("r")).fetch(&request).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().downcast_ref::<OAuthError>();
+    assert!(source.unwrap().is_uncertain() && !error.is_refused(), "{error:?}");
+}

@@ -1,0 +1,185 @@
+//! What each grant asks for, as a scripted provider sees it.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenRequest, static_token};
+use auth_http::{HttpClient, Request};
+use auth_oauth::{
+    Browser, BrowserLogin, ClientCredentials, DeviceAuthorization, DeviceLogin, Endpoints, JwtBearer, OAuthClient,
+    OAuthError, Prompt, RefreshGrant, TokenExchange, TokenType,
+};
+use serde_json::json;
+use url::Url;
+use url::form_urlencoded::parse;
+use wiremock::matchers::path;
+use wiremock::{Mock, ResponseTemplate};
+
+use crate::issuer::Issuer;
+
+type Fields = Vec<(String, String)>;
+
+/// Comes back at once with a code, and keeps the URL of the login.
+#[derive(Debug)]
+struct Returns(HttpClient, Mutex<Option<Url>>);
+
+#[async_trait]
+impl Browser for Returns {
+    async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+        let mut back: Url = parameter("redirect_uri").parse()?;
+        back.query_pairs_mut().append_pair("state", &parameter("state")).append_pair("code", "code-1");
+        *self.1.lock().unwrap() = Some(url.clone());
+        let http = self.0.clone();
+        tokio::spawn(async move { http.send(Request::get(back)).await });
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Quiet;
+
+#[async_trait]
+impl Prompt for Quiet {
+    async fn show(&self, _: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+/// A provider that grants everything.
+async fn granting() -> Issuer {
+    let issuer = Issuer::start().await;
+    let token = json!({ "access_token": "opaque", "token_type": "Bearer" });
+    let device = json!({
+        "device_code": "device-1", "user_code": "ABCD", "verification_uri": "https://lab.test/", "expires_in": "600",
+    });
+    for (endpoint, body) in [("/oauth/token", token), ("/oauth/device/code", device)] {
+        let answer = ResponseTemplate::new(200).set_body_json(body);
+        Mock::given(path(endpoint)).respond_with(answer).mount(&issuer.server).await;
+    }
+    issuer
+}
+
+fn client(issuer: &Issuer) -> OAuthClient {
+    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    OAuthClient::new(issuer.http.clone(), endpoints, "client-1")
+        .with_scopes(["own"])
+        .with_audience("own-audience")
+        .with_resource("https://own.test/".parse().unwrap())
+        .with_organization("org-1")
+        .with_parameter("extra", "e 1")
+}
+
+fn request() -> TokenRequest {
+    let one: Url = "https://one.test/".parse().unwrap();
+    TokenRequest::new()
+        .with_scopes(["asked"])
+        .with_audience("asked-audience")
+        .with_resource("https://two.test/")
+        .with_resource(one)
+}
+
+/// The forms that the provider was sent, one after the other.
+async fn sent(issuer: &Issuer) -> Vec<Fields> {
+    let received = issuer.server.received_requests().await.unwrap();
+    received.iter().map(|request| parse(&request.body).into_owned().collect()).collect()
+}
+
+fn values<'a>(fields: &'a Fields, name: &str) -> Vec<&'a str> {
+    fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+}
+
+/// What the fields ask for: scope, audience, resources and the additional parameter.
+fn asked(fields: &Fields) -> [Vec<&str>; 4] {
+    ["scope", "audience", "resource", "extra"].map(|name| values(fields, name))
+}
+
+/// The whole of [`request`].
+const ASKED: [&[&str]; 4] = [&["asked"], &["asked-audience"], &["https://one.test/", "https://two.test/"], &["e 1"]];
+/// The same without a scope.
+const TARGETS: [&[&str]; 4] = [&[], ASKED[1], ASKED[2], ASKED[3]];
+const OWN: [&[&str]; 4] = [&["own"], &["own-audience"], &["https://own.test/"], &["e 1"]];
+
+async fn browser(
+    issuer: &Issuer,
+    client: OAuthClient,
+    request: &TokenRequest,
+) -> (Fields, Result<AccessToken, OAuthError>) {
+    let browser = Arc::new(Returns(issuer.http.clone(), Mutex::default()));
+    let login = BrowserLogin::new(client, "http://127.0.0.1:0/".parse().unwrap(), browser.clone()).unwrap();
+    let outcome = login.login(request).await;
+    let page = browser.1.lock().unwrap().take().unwrap();
+    (page.query_pairs().into_owned().collect(), outcome)
+}
+
+#[tokio::test]
+async fn a_code_is_exchanged_for_what_the_browser_asked_for() {
+    let issuer = granting().await;
+    let (page, outcome) = browser(&issuer, client(&issuer), &request()).await;
+    outcome.unwrap();
+    assert_eq!(asked(&page), ASKED);
+    assert_eq!(values(&page, "organization"), ["org-1"]);
+    let forms = sent(&issuer).await;
+    // The scope is no parameter of the exchange (RFC 6749, section 4.1.3).
+    assert_eq!(asked(&forms[0]), TARGETS);
+    let names: Vec<_> = forms[0].iter().map(|(name, _)| name.as_str()).collect();
+    let expected = ["grant_type", "client_id", "extra", "audience", "resource", "resource"];
+    assert_eq!(names, [&expected[..], &["code", "redirect_uri", "code_verifier"]].concat());
+
+    let (page, outcome) = browser(&issuer, client(&issuer), &TokenRequest::default()).await;
+    outcome.unwrap();
+    assert_eq!(asked(&page), OWN);
+    assert_eq!(asked(&sent(&issuer).await[1])[1..], OWN[1..]);
+}
+
+#[tokio::test]
+async fn an_additional_parameter_does_not_replace_one_of_the_login() {
+    let issuer = granting().await;
+    let client = client(&issuer).with_parameter("response_type", "token").with_parameter("screen", "signup");
+    let (page, outcome) = browser(&issuer, client, &request()).await;
+    outcome.unwrap();
+    assert_eq!((values(&page, "response_type"), values(&page, "screen")), (vec!["code"], vec!["signup"]));
+}
+
+#[tokio::test]
+async fn a_device_login_asks_for_everything_in_both_requests() {
+    let issuer = granting().await;
+    DeviceLogin::new(client(&issuer), Arc::new(Quiet)).login(&request()).await.unwrap();
+    let forms = sent(&issuer).await;
+    assert_eq!((forms.len(), asked(&forms[0]), asked(&forms[1])), (2, asked(&forms[0]), asked(&forms[1])));
+    assert_eq!(asked(&forms[0]), ASKED);
+    assert_eq!(asked(&forms[1]), TARGETS);
+    assert_eq!(values(&forms[1], "device_code"), ["device-1"]);
+}
+
+#[tokio::test]
+async fn a_refresh_names_the_services_and_only_a_scope_that_was_asked_for() {
+    let issuer = granting().await;
+    let grant = RefreshGrant::new(client(&issuer)).with_refresh_token(Secret::new("refresh-1"));
+    grant.fetch(&request()).await.unwrap();
+    grant.fetch(&TokenRequest::default()).await.unwrap();
+    let forms = sent(&issuer).await;
+    assert_eq!(asked(&forms[0]), ASKED);
+    assert_eq!(asked(&forms[1]), [&[], OWN[1], OWN[2], OWN[3]]);
+    assert_eq!(values(&forms[1], "refresh_token"), ["refresh-1"]);
+}
+
+#[tokio::test]
+async fn grants_of_machines_ask_for_resources() {
+    let issuer = granting().await;
+    let assertions = || static_token(Secret::new("assertion-1")).unwrap();
+    let (machine, asks) = (client(&issuer), request());
+    ClientCredentials::new(machine.clone()).token(&asks).await.unwrap();
+    JwtBearer::new(machine.clone(), assertions()).fetch(&asks).await.unwrap();
+    TokenExchange::new(machine.clone(), assertions(), TokenType::Jwt).fetch(&asks).await.unwrap();
+    let forms = sent(&issuer).await;
+    assert_eq!(forms.len(), 3);
+    for form in forms {
+        assert_eq!(asked(&form), ASKED);
+    }
+    let resource_alone = TokenRequest::new().with_resource("https://one.test/");
+    ClientCredentials::new(machine).token(&resource_alone).await.unwrap();
+    let alone: [&[&str]; 4] = [&["own"], &[], &["https://one.test/"], &["e 1"]];
+    assert_eq!(asked(&sent(&issuer).await[3]), alone, "in place of all services of the client");
+}
