@@ -96,7 +96,7 @@ impl Error {
         }
     }
 
-    /// Returns true if there is no space: the disk is full (`ENOSPC`), or a quota (`EDQUOT`) or the maximum size of a
+    /// Returns true if space ran out: the disk is full (`ENOSPC`), or a quota (`EDQUOT`) or the maximum size of a
     /// file (`EFBIG`) is reached.
     pub fn is_storage_full(&self) -> bool {
         matches!(self.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)

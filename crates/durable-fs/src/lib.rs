@@ -28,7 +28,7 @@
 //!
 //! # Design
 //!
-//! - A file gets its final mode when it is created; there is no moment at which others can open it.
+//! - A file gets its final mode when it is created, so that others can never open it.
 //! - The temporary is in the folder of the file, because a rename works within one file system only.
 //! - A reservation is a temporary that already has its blocks. `fallocate` allocates them without writing; a file
 //!   system that lacks it gets zeros, which are synchronized because some file systems allocate late.

@@ -38,13 +38,17 @@ pub fn open(options: &mut OpenOptions, path: &Path, action: &'static str) -> Res
 /// Like [`open`], with the mode of a file that is created.
 pub(crate) fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
     exists(path)?;
+    open_unchecked(options, path, mode, action)
+}
+
+/// Opens a path that may have changed after it was checked: a link is not followed, and a FIFO does not block.
+fn open_unchecked(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
 
         use rustix::fs::OFlags;
 
-        // The path may change after the check above: a link is not followed, and a FIFO does not block.
         options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
         options.mode(mode);
     }
@@ -145,5 +149,23 @@ fn is_open_to_others(about: &fs::Metadata) -> bool {
     {
         let _ = about;
         false
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_that_changes_after_its_check_is_refused_without_hanging() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fifo, link) = (folder.path().join("fifo"), folder.path().join("link"));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        let read = |path| open_unchecked(OpenOptions::new().read(true), path, 0o600, "read");
+        assert!(read(&fifo).unwrap_err().is_not_regular());
+        assert!(read(folder.path()).unwrap_err().is_not_regular());
+        read(&link).unwrap_err();
+        open_unchecked(OpenOptions::new().write(true), &fifo, 0o600, "write").unwrap_err();
     }
 }
