@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, Acquired, Clock, LeaseGuard, RefreshLease, TokenError, TokenKey};
 
 use super::FileTokenStore;
-use super::entry::Entry;
-use super::envelope::Kept;
+use super::entry::{Entry, Space};
+use super::envelope::{Login, Record, Tombstone};
 use super::error::StoreError;
 use super::lock::{Lock, off_worker};
 
@@ -19,8 +19,18 @@ pub(super) struct Leases(Mutex<HashMap<TokenKey, Weak<Lock>>>);
 struct Guard {
     entry: Entry,
     key: TokenKey,
-    lock: Arc<Lock>,
+    clock: Arc<dyn Clock>,
     current: Option<AccessToken>,
+    refused: Option<String>,
+    /// Holds the lock.
+    space: Space,
+}
+
+/// The result of acquiring a lease.
+#[derive(Debug)]
+enum Lead {
+    Taken(Box<Guard>),
+    Adopted(AccessToken),
 }
 
 impl Leases {
@@ -56,20 +66,38 @@ impl Leases {
 #[async_trait]
 impl RefreshLease for FileTokenStore {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+        Ok(match self.lead(key, previous).await? {
+            Lead::Taken(guard) => Acquired::Leading(guard),
+            Lead::Adopted(token) => Acquired::Adopted(token),
+        })
+    }
+}
+
+impl FileTokenStore {
+    async fn lead(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Lead, StoreError> {
         let entry = self.folder.entry(key);
         let lock = Arc::new(self.lock(&entry).await?);
-        let current = off_worker({
+        let record = off_worker({
             let (entry, key, lock) = (entry.clone(), key.clone(), lock.clone());
             move || entry.load(&key, &lock)
         });
-        let current = current.await?;
-        let is_news = |kept: &&Kept| !kept.rejected && !previous.is_some_and(|known| known.is_same(&kept.token));
-        if let Some(kept) = current.as_ref().filter(is_news).filter(|kept| is_usable(&kept.token, &*self.clock)) {
-            return Ok(Acquired::Adopted(kept.token.clone()));
+        let (login, refused) = match record.await? {
+            Some(Record::Login(login)) => (Some(login), None),
+            Some(Record::Refused(tombstone)) => (None, Some(tombstone.refused)),
+            None => (None, None),
+        };
+        let is_news = |login: &&Login| !login.rejected && !previous.is_some_and(|known| known.is_same(&login.token));
+        if let Some(login) = login.as_ref().filter(is_news).filter(|login| is_usable(&login.token, &*self.clock)) {
+            return Ok(Lead::Adopted(login.token.clone()));
         }
+        let space = off_worker({
+            let (entry, key, lock) = (entry.clone(), key.clone(), lock.clone());
+            move || entry.reserve(&key, &lock)
+        });
+        let space = space.await?;
         self.leases.begin(key, &lock);
-        let current = current.map(|kept| kept.token);
-        Ok(Acquired::Leading(Box::new(Guard { entry, key: key.clone(), lock, current })))
+        let (clock, current) = (self.clock.clone(), login.map(|login| login.token));
+        Ok(Lead::Taken(Box::new(Guard { entry, key: key.clone(), clock, current, refused, space })))
     }
 }
 
@@ -87,16 +115,28 @@ impl LeaseGuard for Guard {
 
     async fn publish(self: Box<Self>, token: &AccessToken) -> Result<(), TokenError> {
         let token = token.clone();
-        Ok(off_worker(move || self.entry.save(&self.key, &token, &self.lock)).await?)
+        Ok(off_worker(move || self.entry.commit(&self.key, &token, self.space)).await?)
     }
 
-    async fn give_up(self: Box<Self>) {}
+    async fn give_up(self: Box<Self>) {
+        // Dropping the guard deletes a file.
+        let _ = off_worker(move || Ok(drop(self))).await;
+    }
 
     async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         let refused = refused.clone();
-        let is_refused =
-            move |kept: &AccessToken| kept.is_same(&refused) && kept.refresh_token() == refused.refresh_token();
-        off_worker(move || self.entry.remove_if(&self.key, &self.lock, is_refused)).await?;
-        Ok(())
+        let tombstone = refused.refresh_token().map(|token| Tombstone::new(token, self.clock.now()));
+        Ok(off_worker(move || self.entry.bury(&self.key, &refused, tombstone, self.space)).await?)
     }
 }
+
+impl Guard {
+    /// The SHA-256 of the refresh token that was refused last, in hexadecimal, unless a login was stored since.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the trait does not offer it yet"))]
+    fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,9 @@ mod login;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
 mod secrecy;
+#[cfg(target_os = "linux")]
+#[path = "../../../../tests/support/small_disk.rs"]
+mod small_disk;
 mod store;
 #[cfg(target_os = "linux")]
 #[path = "../../../../tests/support/traced.rs"]
