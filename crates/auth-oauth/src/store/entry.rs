@@ -29,9 +29,9 @@ pub(super) struct Space {
 }
 
 impl Entry {
-    /// The extensions of the files that can contain a secret: the record, one that was broken, and the temporaries of
-    /// writers. A lease has a temporary of its own, because a rejection can be stored while the lease is held.
-    pub(super) const EXTENSIONS: [&str; 4] = ["json", "corrupt", "tmp", "reserved"];
+    /// The extensions of the files that can contain a secret: a record that was broken, the temporaries of writers, and the
+    /// record. A lease has a temporary of its own, because a rejection can be stored while the lease is held.
+    pub(super) const EXTENSIONS: [&str; 4] = ["corrupt", "reserved", "tmp", "json"];
 
     pub(super) fn new(folder: &Folder, name: String) -> Self {
         Self { folder: folder.clone(), name }
@@ -98,7 +98,7 @@ impl Entry {
         match login.token.refresh_token() {
             Some(_) => self.save_in_turn(key, &Record::Login(Login { rejected: true, ..login }))?,
             // Not the reserved space: it belongs to the lease whose lock this may be.
-            None => self.remove_in_turn(&["json", "corrupt", "tmp"])?,
+            None => self.remove_in_turn(&["corrupt", "tmp", "json"])?,
         }
         Ok(true)
     }
@@ -140,10 +140,10 @@ impl Entry {
         };
         if let Err(error) = self.commit_in_turn(key, &Record::Refused(tombstone), reservation) {
             // Without a tombstone, the next best is that no process finds the token.
-            self.remove_in_turn(&Self::EXTENSIONS)?;
+            self.remove_in_turn(&["json"])?;
             return Err(error);
         }
-        self.remove_in_turn(&["corrupt", "tmp", "reserved"])
+        self.remove_in_turn(&["corrupt", "reserved", "tmp"])
     }
 
     fn commit_in_turn(&self, key: &TokenKey, record: &Record, space: Reservation) -> Result<(), StoreError> {
@@ -195,10 +195,12 @@ impl Entry {
         Ok(envelope::read(contents.bytes(), key).map(Some))
     }
 
-    /// Attempts all of them, and returns the first error.
+    /// Stops at the first error. The record is the last, so that a login that cannot be deleted completely is still there
+    /// for another attempt.
     fn remove_in_turn(&self, extensions: &[&str]) -> Result<(), StoreError> {
-        let removed = extensions.iter().map(|extension| regular::remove(&self.path(extension)));
-        removed.fold(Ok(()), Result::and)?;
+        for extension in extensions {
+            regular::remove(&self.path(extension))?;
+        }
         self.folder.sync()
     }
 

@@ -66,6 +66,20 @@ async fn discard_removes_the_remains_of_its_key() {
     assert_eq!(bench.names(), [format!("{}.json", key().digest_hex()), lock_file(&key())]);
 }
 
+#[tokio::test]
+async fn login_with_remains_that_cannot_be_deleted_is_kept() {
+    let bench = Bench::new();
+    set(&bench.store, &key(), &session(1));
+    for extension in REMAINS {
+        fs::create_dir(bench.path(&key(), extension)).unwrap();
+        TokenCache::delete(&bench.store, &key()).unwrap_err();
+        TokenCache::clear(&bench.store).unwrap_err();
+        bench.store.take(&key()).await.unwrap_err();
+        assert_eq!(super::get(&bench.store, &key()), Some(session(1)), "{extension}");
+        fs::remove_dir(bench.path(&key(), extension)).unwrap();
+    }
+}
+
 fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut names: Vec<_> = names.into_iter().collect();
     names.sort_unstable();
