@@ -34,7 +34,7 @@ pub fn exists(path: &Path) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Creates a folder and its missing parents with `mode`, unless it [exists](exists).
+/// Creates a folder and its missing parents with `mode`, unless it [exists].
 ///
 /// # Errors
 ///
