@@ -389,6 +389,39 @@ fn a_login_that_could_not_be_kept_is_not_begun() {
     assert!(ended.stderr.contains("/proc/nowhere") && !ended.stderr.contains("to log in"), "{}", ended.stderr);
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn login_survives_full_disk() {
+    let probe = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        crate::needs::missing("a mount namespace", "allow unprivileged user namespaces (`unshare` uses them)");
+        return;
+    }
+    let lab = Lab::new();
+    let running = automatic(&lab);
+    let home = Home::new(&lab, &running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.line);
+    login.succeeded();
+    std::fs::create_dir(lab.path("disk")).unwrap();
+    let script = r#"
+        set -e; mount -t tmpfs -o size=64k,mode=0700 tmpfs "$disk"; cp -a "$AIGNOSTICS_CACHE_DIR/logins" "$disk"
+        dd if=/dev/zero of="$disk/ballast" bs=1k count=64 2>/dev/null || true
+        export AIGNOSTICS_CACHE_DIR="$disk"
+        "$aignostics" user login --relogin --no-browser && exit 99 || echo "login: $?"
+        "$aignostics" auth token >/dev/null && echo "token: $?"
+        "$aignostics" user logout && echo "logout: $?"
+    "#;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).env_clear();
+    command.envs(home.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("aignostics", BINARY).env("disk", lab.path("disk"));
+    let ended = Ended::of(&command.output().unwrap());
+    ended.assert_code(0);
+    assert_eq!(ended.stdout, "login: 1\ntoken: 0\nlogout: 0\n", "{}", ended.stderr);
+    assert!(ended.stderr.contains("free some space") && !ended.stderr.contains("to log in"), "{}", ended.stderr);
+}
+
 /// The arguments of all processes of this machine.
 #[cfg(target_os = "linux")]
 fn process_list() -> String {

@@ -12,10 +12,11 @@ type Alone = (&'static str, &'static str, &'static [&'static str]);
 
 /// Whoever needs tokens only gets no HTTP client, whoever blocks no runtime, and whoever sends by means of their own no HTTP
 /// client of ours, no type of which can be in what they use then. The gateway of agents knows nothing of the platform.
-const ALONE: [Alone; 7] = [
+const ALONE: [Alone; 8] = [
     ("auth-core", "--all-features", &["hyper", "http", "reqwest", "ureq", "oauth2"]),
     ("auth-core", "--no-default-features", &["tokio"]),
     ("auth-redis", "--all-features", &["hyper", "http", "reqwest", "oauth2", "auth-http"]),
+    ("durable-fs", "--all-features", &["auth-core", "tokio", "tracing"]),
     ("platform-resources", "--no-default-features", &["auth-oauth", "oauth2", "platform-download", "redis"]),
     ("platform-download", "--no-default-features", &["chrono", "object_store"]),
     ("platform-api", "--no-default-features", &["hyper", "http", "reqwest", "auth-http"]),

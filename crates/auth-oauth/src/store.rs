@@ -11,6 +11,10 @@
 //!   owner may be waiting for the rejection; so `delete_if` works under the lock that the lease has.
 //! - **A token is rejected, and the provider is away, or the process ends.** Its refresh token stays for
 //!   the next lease; only the access token is given out no more.
+//! - **The disk is full.** A lease allocates the space for its record before it is granted: a refresh token is not redeemed
+//!   unless its successor can be stored.
+//! - **A refresh token was refused.** A tombstone takes its place, so that no other process redeems it again.
+//! - **A newer version of the program wrote an entry.** It is a miss, and neither set aside nor overwritten.
 //! - **The lock is not free.** Each attempt to take it returns at once, and they are repeated until the
 //!   wait is over. No system call waits for another process, so that everything can be given up.
 
@@ -18,7 +22,6 @@ mod blocking;
 mod entry;
 mod envelope;
 mod error;
-mod file;
 mod folder;
 mod lease;
 mod lock;
@@ -45,8 +48,9 @@ const WAIT: Duration = Duration::from_secs(60);
 ///
 /// Every key has a file of its own, which only its owner can read (0600, in a folder of 0700, on
 /// systems that know such modes), and a lock file, which is never deleted. The tokens are in clear.
-/// Symbolic links are not followed, and a folder that others can write into is an error. A file that cannot be read is a miss: it is set aside as
-/// `….corrupt`, and the log names it.
+/// Symbolic links and special files are refused, as is a folder that other users can write to. An entry that other users
+/// can read is made private. A broken entry is a miss: it is set aside as `….corrupt`, and the log names it. An entry of a
+/// newer version of the program is a miss, too, and is not overwritten.
 ///
 /// The asynchronous half needs a tokio runtime, and does not hold up its workers. Where no process
 /// gets a lock in time, or the file system has none, the error has a [`StoreError`] that says so.
@@ -95,6 +99,35 @@ impl FileTokenStore {
         self
     }
 
+    /// Checks that a token can be stored for `key`, without changing what is stored. Call it before an effort that is lost
+    /// if its result cannot be stored, such as a login by a user.
+    ///
+    /// # Errors
+    ///
+    /// A [`StoreError`], such as [`is_storage_full`](StoreError::is_storage_full) or
+    /// [`is_from_newer_version`](StoreError::is_from_newer_version).
+    pub async fn check_writable(&self, key: &TokenKey) -> Result<(), TokenError> {
+        let (entry, key) = (self.folder.entry(key), key.clone());
+        let lock = Arc::new(self.lock(&entry).await?);
+        Ok(off_worker(move || entry.reserve(&key, &lock).map(drop)).await?)
+    }
+
+    /// Deletes the entry of `key` with all its remains, and returns its token, including one whose access token was
+    /// rejected.
+    ///
+    /// # Errors
+    ///
+    /// A [`StoreError`]: the entry cannot be read or deleted. It is left as it was if it cannot be read, or if it
+    /// [`is_from_newer_version`](StoreError::is_from_newer_version).
+    pub async fn take(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        if !self.has_folder().await? {
+            return Ok(None);
+        }
+        let (entry, key) = (self.folder.entry(key), key.clone());
+        let lock = self.lock(&entry).await?;
+        Ok(off_worker(move || entry.take(&key, &lock)).await?)
+    }
+
     /// Whether this process renews a login right now, through this store or a clone of it. Whoever ends then, after the
     /// provider has taken the old refresh token and before the new one is kept, loses the login.
     pub fn is_renewing(&self) -> bool {
@@ -113,7 +146,7 @@ impl FileTokenStore {
 
     async fn has_folder(&self) -> Result<bool, StoreError> {
         let folder = self.folder.clone();
-        off_worker(move || folder.is_there()).await
+        off_worker(move || folder.exists()).await
     }
 }
 

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use auth_core::{
-    Acquired, AsyncTokenCache, AsyncTokenProvider, ExpiryPolicy, RefreshLease, TokenKey, TokenRequest, TokenSource,
-};
+use auth_core::{AsyncTokenCache, AsyncTokenProvider, ExpiryPolicy, TokenKey, TokenRequest, TokenSource};
 use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use auth_oauth::{
     BrowserLogin, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
@@ -161,9 +159,7 @@ impl Service {
         if self.settings.refresh_token.is_some() {
             return Err(Error::decided());
         }
-        if let Acquired::Leading(lease) = self.store.acquire(&self.login_key(), None).await? {
-            lease.give_up().await;
-        }
+        self.store.check_writable(&self.login_key()).await?;
         let token = self.login(ways)?.log_in(&TokenRequest::default()).await?;
         Ok(self.store.set(&self.login_key(), &token).await?)
     }
@@ -174,18 +170,8 @@ impl Service {
     ///
     /// [`Error::is_not_logged_in`]; or the login could not be read or deleted, and is as it was.
     pub async fn log_out(&self) -> Result<LoggedOut, Error> {
-        let key = self.login_key();
-        let mut known = None;
-        // Under the lease, so that what is told to the provider is what was deleted, and nobody renews it meanwhile.
-        let lease = loop {
-            match self.store.acquire(&key, known.as_ref()).await? {
-                Acquired::Adopted(token) => known = Some(token),
-                Acquired::Leading(lease) => break lease,
-            }
-        };
-        let token = lease.current().cloned().ok_or_else(Error::not_logged_in)?;
-        // First here: what is gone here can be used here no more, whatever the provider says.
-        lease.discard(&token).await?;
+        // Here first: a deleted login cannot be used here any more, whatever the provider answers.
+        let token = self.store.take(&self.login_key()).await?.ok_or_else(Error::not_logged_in)?;
         let told = self.renewal().revoke(&token).await;
         Ok(told.map_or_else(LoggedOut::HereOnly, |()| LoggedOut::Everywhere))
     }

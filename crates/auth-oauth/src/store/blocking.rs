@@ -26,7 +26,7 @@ impl TokenCache for FileTokenStore {
     }
 
     fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
-        if self.folder.is_there()? {
+        if self.folder.exists()? {
             self.forget_blocking(&self.folder.entry(key))?;
         }
         Ok(())
@@ -38,7 +38,7 @@ impl TokenCache for FileTokenStore {
     }
 
     fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        if !self.folder.is_there()? {
+        if !self.folder.exists()? {
             return Ok(false);
         }
         let entry = self.folder.entry(key);

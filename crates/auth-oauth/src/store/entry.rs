@@ -1,14 +1,18 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use auth_core::{AccessToken, TokenKey};
+use durable_fs::{AtomicFile, Reservation, regular};
 
-use super::envelope::{self, Kept, Unreadable};
+use super::envelope::{self, Login, Record, Tombstone, Unusable};
 use super::error::StoreError;
-use super::file;
 use super::folder::Folder;
 use super::lock::Lock;
 
-/// The files of one key.
+/// The minimum space to reserve for a record, in bytes: several times that of a login with large JWTs.
+const RESERVED: u64 = 64 * 1024;
+
+/// The files of one key. Where a method takes a [`Lock`], it must be that of this entry.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     folder: Folder,
@@ -16,7 +20,19 @@ pub(super) struct Entry {
     name: String,
 }
 
+/// Space for the next record of an entry. Dropping it releases the space, under the lock that it holds.
+#[derive(Debug)]
+pub(super) struct Space {
+    // Fields are dropped in this order.
+    reservation: Reservation,
+    lock: Arc<Lock>,
+}
+
 impl Entry {
+    /// The extensions of the files that can contain a secret: a record that was broken, the temporaries of writers, and the
+    /// record. A lease has a temporary of its own, because a rejection can be stored while the lease is held.
+    pub(super) const EXTENSIONS: [&str; 4] = ["corrupt", "reserved", "tmp", "json"];
+
     pub(super) fn new(folder: &Folder, name: String) -> Self {
         Self { folder: folder.clone(), name }
     }
@@ -25,100 +41,166 @@ impl Entry {
         &self.folder
     }
 
-    /// Never deleted, so that all lock the same.
+    /// Never deleted, so that all processes lock the same file.
     pub(super) fn lock_path(&self) -> PathBuf {
         self.path("lock")
     }
 
-    /// The token, if it is not rejected, without waiting for anybody. A broken file is set aside, unless the lock is taken:
-    /// then it is being replaced, or will be set aside by whoever has the lock.
+    /// Returns the token, unless it is rejected, without waiting for a lock. A broken file is set aside, unless another
+    /// process holds the lock: that process may be replacing the file.
     pub(super) fn read(&self, key: &TokenKey) -> Result<Option<AccessToken>, StoreError> {
-        let kept = match self.peek(key)? {
-            Ok(kept) => kept,
-            Err(_) => match Lock::attempt(self)? {
+        let record = match self.peek(key)? {
+            Ok(record) => record,
+            Err(Unusable::Newer) => None,
+            Err(Unusable::Broken(_)) => match Lock::attempt(self)? {
                 Some(lock) => self.load(key, &lock)?,
                 None => None,
             },
         };
-        Ok(kept.filter(|kept| !kept.rejected).map(|kept| kept.token))
+        Ok(record.and_then(Record::into_login).filter(|login| !login.rejected).map(|login| login.token))
     }
 
-    /// The token, of which nobody else writes another meanwhile. A broken file is set aside.
-    pub(super) fn load(&self, key: &TokenKey, lock: &Lock) -> Result<Option<Kept>, StoreError> {
+    /// Returns the record. A broken file is set aside.
+    pub(super) fn load(&self, key: &TokenKey, lock: &Lock) -> Result<Option<Record>, StoreError> {
         let _turn = lock.turn();
         self.load_in_turn(key)
     }
 
     pub(super) fn save(&self, key: &TokenKey, token: &AccessToken, lock: &Lock) -> Result<(), StoreError> {
         let _turn = lock.turn();
-        self.save_in_turn(key, &Kept { token: token.clone(), rejected: false })
+        self.save_in_turn(key, &Record::of(token))
     }
 
-    /// Gives `rejected` out no more; whether it was there. What it was obtained with – a refresh token that came with it –
-    /// stays for whoever renews the login: should that fail, or its process end, the login is not lost.
+    /// Allocates the space for the next record: twice the size of the current one, and at least 64 KiB.
+    pub(super) fn reserve(&self, key: &TokenKey, lock: &Arc<Lock>) -> Result<Space, StoreError> {
+        let _turn = lock.turn();
+        let size = self.replaceable(key)?.saturating_mul(2).max(RESERVED);
+        let reservation = AtomicFile::new(self.token_path(), self.path("reserved")).reserve(size)?;
+        Ok(Space { reservation, lock: lock.clone() })
+    }
+
+    /// Stores the token in the space that was reserved for it.
+    pub(super) fn commit(&self, key: &TokenKey, token: &AccessToken, space: Space) -> Result<(), StoreError> {
+        // Bindings are dropped in reverse: the lock last.
+        let Space { lock, reservation } = space;
+        let _turn = lock.turn();
+        self.commit_in_turn(key, &Record::of(token), reservation)
+    }
+
+    /// Marks `rejected` as rejected. Returns true if it was stored. Its refresh token stays for the next lease: if that
+    /// fails, or its process ends, the login is not lost.
     pub(super) fn reject(&self, key: &TokenKey, lock: &Lock, rejected: &AccessToken) -> Result<bool, StoreError> {
         let _turn = lock.turn();
-        let Some(kept) = self.load_in_turn(key)?.filter(|kept| !kept.rejected && kept.token.is_same(rejected)) else {
+        let login = self.load_in_turn(key)?.and_then(Record::into_login);
+        let Some(login) = login.filter(|login| !login.rejected && login.token.is_same(rejected)) else {
             return Ok(false);
         };
-        match kept.token.refresh_token() {
-            Some(_) => self.save_in_turn(key, &Kept { rejected: true, ..kept })?,
-            None => self.remove_in_turn()?,
+        match login.token.refresh_token() {
+            Some(_) => self.save_in_turn(key, &Record::Login(Login { rejected: true, ..login }))?,
+            // Not the reserved space: it belongs to the lease whose lock this may be.
+            None => self.remove_in_turn(&["corrupt", "tmp", "json"])?,
         }
         Ok(true)
     }
 
+    /// Deletes the record and all remains.
     pub(super) fn remove(&self, lock: &Lock) -> Result<(), StoreError> {
         let _turn = lock.turn();
-        self.remove_in_turn()
+        self.remove_in_turn(&Self::EXTENSIONS)
     }
 
-    /// Removes the token if it `is_wanted`; whether it was.
-    pub(super) fn remove_if(
+    /// Deletes the record and all remains, and returns the token, also if it is rejected.
+    pub(super) fn take(&self, key: &TokenKey, lock: &Lock) -> Result<Option<AccessToken>, StoreError> {
+        let _turn = lock.turn();
+        self.replaceable(key)?;
+        let login = self.load_in_turn(key)?.and_then(Record::into_login);
+        self.remove_in_turn(&Self::EXTENSIONS)?;
+        Ok(login.map(|login| login.token))
+    }
+
+    /// Replaces `refused` by `tombstone`, or deletes it without one, if it is exactly the token that is stored. Deletes all
+    /// remains.
+    pub(super) fn bury(
         &self,
         key: &TokenKey,
-        lock: &Lock,
-        is_wanted: impl FnOnce(&AccessToken) -> bool,
-    ) -> Result<bool, StoreError> {
+        refused: &AccessToken,
+        tombstone: Option<Tombstone>,
+        space: Space,
+    ) -> Result<(), StoreError> {
+        let Space { lock, reservation } = space;
         let _turn = lock.turn();
-        let found = self.load_in_turn(key)?.is_some_and(|kept| is_wanted(&kept.token));
-        if found {
-            self.remove_in_turn()?;
+        let is_stored =
+            |login: &Login| login.token.is_same(refused) && login.token.refresh_token() == refused.refresh_token();
+        if !self.load_in_turn(key)?.and_then(Record::into_login).is_some_and(|login| is_stored(&login)) {
+            return Ok(());
         }
-        Ok(found)
+        let Some(tombstone) = tombstone else {
+            drop(reservation);
+            return self.remove_in_turn(&Self::EXTENSIONS);
+        };
+        if let Err(error) = self.commit_in_turn(key, &Record::Refused(tombstone), reservation) {
+            // Without a tombstone, the next best is that no process finds the token.
+            self.remove_in_turn(&["json"])?;
+            return Err(error);
+        }
+        self.remove_in_turn(&["corrupt", "reserved", "tmp"])
     }
 
-    fn save_in_turn(&self, key: &TokenKey, kept: &Kept) -> Result<(), StoreError> {
-        let bytes = envelope::write(key, kept)?;
-        file::replace(&self.token_path(), &self.temporary_path(), &bytes)?;
-        self.folder.sync()
+    fn commit_in_turn(&self, key: &TokenKey, record: &Record, space: Reservation) -> Result<(), StoreError> {
+        let bytes = envelope::write(key, record)?;
+        self.replaceable(key)?;
+        Ok(space.commit(&bytes)?)
     }
 
-    fn load_in_turn(&self, key: &TokenKey) -> Result<Option<Kept>, StoreError> {
+    fn save_in_turn(&self, key: &TokenKey, record: &Record) -> Result<(), StoreError> {
+        let bytes = envelope::write(key, record)?;
+        self.replaceable(key)?;
+        Ok(AtomicFile::new(self.token_path(), self.path("tmp")).replace(&bytes)?)
+    }
+
+    /// Returns the size of the file. Fails if a newer version of the program wrote it.
+    fn replaceable(&self, key: &TokenKey) -> Result<u64, StoreError> {
+        let path = self.token_path();
+        let Some(contents) = regular::read(&path, envelope::LARGEST + 1)? else { return Ok(0) };
+        match envelope::read(contents.bytes(), key) {
+            Err(Unusable::Newer) => Err(StoreError::newer(&path)),
+            _ => Ok(contents.bytes().len() as u64),
+        }
+    }
+
+    fn load_in_turn(&self, key: &TokenKey) -> Result<Option<Record>, StoreError> {
         match self.peek(key)? {
-            Ok(kept) => Ok(kept),
-            Err(Unreadable(reason)) => {
+            Ok(record) => Ok(record),
+            Err(Unusable::Newer) => Ok(None),
+            Err(Unusable::Broken(reason)) => {
                 let path = self.token_path();
-                file::rename(&path, &self.path("corrupt"))?;
-                tracing::warn!(path = %path.display(), reason, "a token file is of no use and was set aside");
+                regular::rename(&path, &self.path("corrupt"))?;
+                tracing::warn!(path = %path.display(), reason, "set aside a broken token file");
                 Ok(None)
             }
         }
     }
 
-    /// What the file holds, or why that is nothing.
-    fn peek(&self, key: &TokenKey) -> Result<Result<Option<Kept>, Unreadable>, StoreError> {
-        if !self.folder.is_there()? {
+    /// Returns the record, or why the file does not have one.
+    fn peek(&self, key: &TokenKey) -> Result<Result<Option<Record>, Unusable>, StoreError> {
+        if !self.folder.exists()? {
             return Ok(Ok(None));
         }
-        let bytes = file::read(&self.token_path(), envelope::LARGEST + 1)?;
-        Ok(bytes.map(|bytes| envelope::read(&bytes, key)).transpose())
+        let path = self.token_path();
+        let Some(contents) = regular::read(&path, envelope::LARGEST + 1)? else { return Ok(Ok(None)) };
+        if contents.is_open_to_others() {
+            regular::tighten(&path)?;
+            tracing::warn!(path = %path.display(), "a token file was accessible to other users; it is private now");
+        }
+        Ok(envelope::read(contents.bytes(), key).map(Some))
     }
 
-    /// With what a writer that was killed has left.
-    fn remove_in_turn(&self) -> Result<(), StoreError> {
-        file::remove(&self.temporary_path())?;
-        file::remove(&self.token_path())?;
+    /// Stops at the first error. The record is the last, so that a login that cannot be deleted completely is still there
+    /// for another attempt.
+    fn remove_in_turn(&self, extensions: &[&str]) -> Result<(), StoreError> {
+        for extension in extensions {
+            regular::remove(&self.path(extension))?;
+        }
         self.folder.sync()
     }
 
@@ -126,12 +208,20 @@ impl Entry {
         self.path("json")
     }
 
-    /// One name is enough, as only the owner of the lock writes.
-    fn temporary_path(&self) -> PathBuf {
-        self.path("tmp")
-    }
-
     fn path(&self, extension: &str) -> PathBuf {
         self.folder.path().join(Path::new(&self.name).with_extension(extension))
+    }
+}
+
+impl Record {
+    fn of(token: &AccessToken) -> Self {
+        Self::Login(Login { token: token.clone(), rejected: false })
+    }
+
+    pub(super) fn into_login(self) -> Option<Login> {
+        match self {
+            Self::Login(login) => Some(login),
+            Self::Refused(_) => None,
+        }
     }
 }

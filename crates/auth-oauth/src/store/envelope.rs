@@ -1,48 +1,80 @@
-use auth_core::{AccessToken, SealedToken, TokenKey};
+use std::time::{Duration, SystemTime};
+
+use auth_core::{AccessToken, SealedToken, Secret, TokenKey};
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
+use crate::identity::fingerprint;
 
-/// The size of a file in bytes beyond which it is no token: a hundred times that of a large JWT, and
-/// small enough to be read in one go.
+/// The maximum size of an entry in bytes: a hundred times that of a large JWT, and small enough to be read at once.
 pub(super) const LARGEST: usize = 1024 * 1024;
 
 /// The version that is written, and the only one that is read.
-const VERSION: u32 = 1;
+const VERSION: u64 = 1;
 
-/// Why a file holds no token for a key. Never what it does hold.
+/// The content of an entry.
 #[derive(Debug)]
-pub(super) struct Unreadable(pub(super) &'static str);
-
-/// All that a file says.
-#[derive(Deserialize, Serialize)]
-struct Envelope {
-    version: u32,
-    binding: Binding,
-    token: SealedToken,
-    /// A server has rejected the access token; the login that it belongs to goes on.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    rejected: bool,
+pub(super) enum Record {
+    Login(Login),
+    Refused(Tombstone),
 }
 
-/// What a file holds.
+/// A token, with the refresh token that came with it.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct Login {
     pub(super) token: AccessToken,
+    /// A server has rejected the access token; the refresh token is still valid.
     pub(super) rejected: bool,
 }
 
-/// Read first: the rest is as the version says.
-#[derive(Deserialize)]
-struct Header {
-    version: u32,
+/// Takes the place of a login whose refresh token was refused, so that no process redeems it again.
+#[derive(Clone, Debug)]
+pub(super) struct Tombstone {
+    /// The SHA-256 of the refresh token, in hexadecimal.
+    pub(super) refused: String,
+    /// In seconds since the Unix epoch.
+    at: u64,
+    /// The process that was refused, for diagnosis.
+    by: String,
 }
 
-/// What the token was issued for, in the open. A file that was copied to another name, or edited, does
-/// not hand its token to another environment.
+/// The reason why an entry has no record. It never quotes the content.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// A newer version of the program wrote it: it must not be changed.
+    Newer,
+    /// The reason completes "the entry …".
+    Broken(&'static str),
+}
+
+/// The JSON of an entry: either a token or a refusal.
+#[derive(Deserialize, Serialize)]
+struct Envelope {
+    version: u64,
+    binding: Binding,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<SealedToken>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rejected: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused_by: Option<String>,
+}
+
+/// Read first: the version decides what the rest means.
+#[derive(Deserialize)]
+struct Header {
+    version: u64,
+}
+
+/// The purpose of a token, in the clear. A file that was copied to another name, or edited, does not hand its token to
+/// another environment.
 #[derive(Deserialize, PartialEq, Serialize)]
 struct Binding {
-    /// The digest over all of the key.
+    /// The digest over the whole key.
     key: String,
     issuer: String,
     token_endpoint: Option<String>,
@@ -50,33 +82,77 @@ struct Binding {
     subject: Option<String>,
 }
 
-pub(super) fn write(key: &TokenKey, kept: &Kept) -> Result<Vec<u8>, StoreError> {
-    let Kept { token, rejected } = kept;
-    let (binding, token) = (Binding::of(key), SealedToken::seal(token));
-    let envelope = Envelope { version: VERSION, binding, token, rejected: *rejected };
-    let bytes = serde_json::to_vec(&envelope).map_err(StoreError::unwritable)?;
+impl Tombstone {
+    pub(super) fn new(refresh_token: &Secret, now: SystemTime) -> Self {
+        let refused = fingerprint(refresh_token);
+        let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let by = format!("{} {}, process {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), std::process::id());
+        Self { refused, at, by }
+    }
+}
+
+pub(super) fn write(key: &TokenKey, record: &Record) -> Result<Vec<u8>, StoreError> {
+    let bytes = serde_json::to_vec(&Envelope::seal(key, record)).map_err(StoreError::unwritable)?;
     if bytes.len() > LARGEST {
         return Err(StoreError::too_large(bytes.len(), LARGEST));
     }
     Ok(bytes)
 }
 
-/// The reasons are fixed texts, as the messages of a parser quote what they stumble over.
-pub(super) fn read(bytes: &[u8], key: &TokenKey) -> Result<Kept, Unreadable> {
+/// The reasons are fixed texts, because the messages of a parser quote the content.
+pub(super) fn read(bytes: &[u8], key: &TokenKey) -> Result<Record, Unusable> {
     if bytes.len() > LARGEST {
-        return Err(Unreadable("it is larger than a token"));
+        return Err(Unusable::Broken("is larger than a token"));
     }
     let Header { version } =
-        serde_json::from_slice(bytes).map_err(|_| Unreadable("it is not the JSON of a token store"))?;
-    if version != VERSION {
-        return Err(Unreadable("it has a version that is not known here"));
+        serde_json::from_slice(bytes).map_err(|_| Unusable::Broken("is not the JSON of a token store"))?;
+    if version > VERSION {
+        return Err(Unusable::Newer);
     }
-    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|_| Unreadable("it lacks parts of a token"))?;
-    if envelope.binding != Binding::of(key) {
-        return Err(Unreadable("it was written for something else"));
+    if version < VERSION {
+        return Err(Unusable::Broken("has an unknown version"));
     }
-    let token = envelope.token.open().map_err(|_| Unreadable("what it holds is no token"))?;
-    Ok(Kept { token, rejected: envelope.rejected })
+    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|_| Unusable::Broken("lacks parts of a token"))?;
+    envelope.open(key).map_err(Unusable::Broken)
+}
+
+impl Envelope {
+    fn seal(key: &TokenKey, record: &Record) -> Self {
+        let empty = Self {
+            version: VERSION,
+            binding: Binding::of(key),
+            token: None,
+            rejected: false,
+            refused: None,
+            refused_at: None,
+            refused_by: None,
+        };
+        match record {
+            Record::Login(Login { token, rejected }) => {
+                Self { token: Some(SealedToken::seal(token)), rejected: *rejected, ..empty }
+            }
+            Record::Refused(Tombstone { refused, at, by }) => {
+                Self { refused: Some(refused.clone()), refused_at: Some(*at), refused_by: Some(by.clone()), ..empty }
+            }
+        }
+    }
+
+    fn open(self, key: &TokenKey) -> Result<Record, &'static str> {
+        if self.binding != Binding::of(key) {
+            return Err("was written for another key");
+        }
+        match (self.token, self.refused) {
+            (Some(token), None) => {
+                let token = token.open().map_err(|_| "does not hold a valid token")?;
+                Ok(Record::Login(Login { token, rejected: self.rejected }))
+            }
+            (None, Some(refused)) => {
+                let (at, by) = (self.refused_at.unwrap_or_default(), self.refused_by.unwrap_or_default());
+                Ok(Record::Refused(Tombstone { refused, at, by }))
+            }
+            _ => Err("lacks parts of a token"),
+        }
+    }
 }
 
 impl Binding {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auth_core::TokenError;
 
-/// Why a [`FileTokenStore`](crate::FileTokenStore) failed: the source of a [`TokenError`] that
+/// The reason why a [`FileTokenStore`](crate::FileTokenStore) failed: the source of a [`TokenError`] that
 /// [`is_cache`](TokenError::is_cache). It never shows a token.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -13,21 +13,20 @@ pub struct StoreError(#[from] Kind);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
+    #[error("{error}: {}", remedy(error))]
+    File {
+        #[source]
+        error: durable_fs::Error,
+    },
     #[error("{} cannot be {action}: make it accessible, or choose another folder for tokens", path.display())]
     Io { path: PathBuf, action: &'static str, source: io::Error },
-    #[error("{} is a symbolic link, which the token store does not follow: remove it, or name the folder that it leads to", .0.display())]
-    SymbolicLink(PathBuf),
-    #[error("others can write into {}, which holds logins: make it your own (`chown`, `chmod go-w`), or choose another folder for tokens", .0.display())]
-    OpenToOthers(PathBuf),
-    #[error("the lock {} was not free within {waited:?}: try again, or end the process that renews this login", path.display())]
-    Busy { path: PathBuf, waited: Duration },
-    #[error("the file system of {} has no file locks: choose a folder for tokens on a local disk", path.display())]
-    NoLocks { path: PathBuf, source: io::Error },
+    #[error("'{}' was written by a newer version of this program: update this program, or delete the file and log in again", .0.display())]
+    Newer(PathBuf),
     #[error("a token of {size} bytes is not stored: the limit is {limit}")]
     TooLarge { size: usize, limit: usize },
     #[error("the token cannot be written as JSON")]
     Unwritable(#[source] serde_json::Error),
-    #[error("the work on the token store did not come to its end")]
+    #[error("the work on the token store was aborted")]
     Aborted(#[source] tokio::task::JoinError),
 }
 
@@ -37,26 +36,12 @@ impl StoreError {
         Kind::Io { path: path.to_owned(), action, source }.into()
     }
 
-    pub(super) fn symbolic_link(path: &Path) -> Self {
-        Kind::SymbolicLink(path.to_owned()).into()
-    }
-
-    #[cfg(unix)]
-    pub(super) fn open_to_others(path: &Path) -> Self {
-        Kind::OpenToOthers(path.to_owned()).into()
-    }
-
     pub(super) fn busy(path: PathBuf, waited: Duration) -> Self {
-        Kind::Busy { path, waited }.into()
+        durable_fs::Error::busy(path, waited).into()
     }
 
-    /// The lock `path` could not be tried because of `source`.
-    pub(super) fn lock(path: &Path, source: io::Error) -> Self {
-        if has_no_locks(&source) {
-            Kind::NoLocks { path: path.to_owned(), source }.into()
-        } else {
-            Self::io(path, "locked", source)
-        }
+    pub(super) fn newer(path: &Path) -> Self {
+        Kind::Newer(path.to_owned()).into()
     }
 
     pub(super) fn too_large(size: usize, limit: usize) -> Self {
@@ -71,39 +56,74 @@ impl StoreError {
         Kind::Aborted(source).into()
     }
 
-    /// What is behind `error`, if a token store is.
+    /// Returns the error of a token store behind `error`, if there is one.
     ///
     /// ```
     /// use std::time::Duration;
     /// use auth_core::{TokenCache, TokenKey};
     /// use auth_oauth::{FileTokenStore, StoreError};
     ///
-    /// // A file is no folder.
+    /// // A file is not a folder.
     /// let error = TokenCache::get(&FileTokenStore::new("Cargo.toml"), &TokenKey::new("issuer")).unwrap_err();
-    /// assert!(!StoreError::of(&error).unwrap().is_timeout());
+    /// assert!(StoreError::of(&error).unwrap().is_not_regular());
     /// ```
     pub fn of(error: &TokenError) -> Option<&Self> {
         error.source()?.downcast_ref()
     }
 
-    /// Another process had the lock all the time that was waited for it.
+    /// Returns true if another process held the lock until the timeout.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, Kind::Busy { .. })
+        self.file().is_some_and(durable_fs::Error::is_busy)
     }
 
-    /// The file system has no locks, so that processes cannot take turns in this folder.
+    /// Returns true if the file system does not support locks, so that processes cannot take turns in this folder.
     pub fn is_without_locks(&self) -> bool {
-        matches!(self.0, Kind::NoLocks { .. })
+        self.file().is_some_and(durable_fs::Error::is_unsupported)
     }
 
-    /// Others can write into the folder, and could put a login of theirs there.
+    /// Returns true if other users can write to the folder, and could store a login of their own.
     pub fn is_open_to_others(&self) -> bool {
-        matches!(self.0, Kind::OpenToOthers(_))
+        self.file().is_some_and(durable_fs::Error::is_open_to_others)
     }
 
-    /// The folder or one of its files is a symbolic link.
+    /// Returns true if the folder or one of its files is a symbolic link.
     pub fn is_symbolic_link(&self) -> bool {
-        matches!(self.0, Kind::SymbolicLink(_))
+        self.file().is_some_and(durable_fs::Error::is_symbolic_link)
+    }
+
+    /// Returns true if one of the files is not a regular file, such as a FIFO or a symbolic link, or if the folder is not
+    /// a folder.
+    pub fn is_not_regular(&self) -> bool {
+        self.file().is_some_and(durable_fs::Error::is_not_regular)
+    }
+
+    /// Returns true if the disk is full or a quota is reached.
+    pub fn is_storage_full(&self) -> bool {
+        match &self.0 {
+            Kind::File { error } => error.is_storage_full(),
+            Kind::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns true if a newer version of the program wrote the entry, which is therefore not overwritten.
+    pub fn is_from_newer_version(&self) -> bool {
+        matches!(self.0, Kind::Newer(_))
+    }
+
+    fn file(&self) -> Option<&durable_fs::Error> {
+        match &self.0 {
+            Kind::File { error } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<durable_fs::Error> for StoreError {
+    fn from(error: durable_fs::Error) -> Self {
+        Kind::File { error }.into()
     }
 }
 
@@ -113,28 +133,16 @@ impl From<StoreError> for TokenError {
     }
 }
 
-/// Some systems have no locks at all, and some mounts (NFS without its lock service) answer `ENOLCK`.
-fn has_no_locks(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    if error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error()) {
-        return true;
-    }
-    error.kind() == io::ErrorKind::Unsupported
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_system_without_locks_is_told_from_one_that_fails() {
-        let error = |source| StoreError::lock(Path::new("/mnt/x.lock"), source);
-        #[cfg(unix)]
-        assert!(error(io::Error::from(rustix::io::Errno::NOLCK)).is_without_locks());
-        #[cfg(unix)]
-        assert!(error(io::Error::from(rustix::io::Errno::OPNOTSUPP)).is_without_locks());
-        let without = error(io::ErrorKind::Unsupported.into());
-        assert!(without.is_without_locks() && without.to_string().contains("choose a folder"), "{without}");
-        assert!(!error(io::ErrorKind::PermissionDenied.into()).is_without_locks());
+fn remedy(error: &durable_fs::Error) -> &'static str {
+    match error {
+        error if error.is_storage_full() => "free some space, or choose another folder for tokens",
+        error if error.is_busy() => "try again, or end the process that renews this login",
+        error if error.is_unsupported() => "choose a folder for tokens on a local disk",
+        error if error.is_open_to_others() => {
+            "make it your own (`chown`, `chmod go-w`), or choose another folder for tokens"
+        }
+        error if error.is_exposed() => "choose a folder for tokens on a file system that has permissions",
+        error if error.is_not_regular() => "remove it, or choose another folder for tokens",
+        _ => "make it accessible, or choose another folder for tokens",
     }
 }

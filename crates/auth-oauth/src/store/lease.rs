@@ -5,10 +5,11 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, Acquired, Clock, LeaseGuard, RefreshLease, TokenError, TokenKey};
 
 use super::FileTokenStore;
-use super::entry::Entry;
-use super::envelope::Kept;
+use super::entry::{Entry, Space};
+use super::envelope::{Login, Record, Tombstone};
 use super::error::StoreError;
 use super::lock::{Lock, off_worker};
+use crate::identity::fingerprint;
 
 /// The locks that leases of this process have.
 #[derive(Debug, Default)]
@@ -19,9 +20,20 @@ pub(super) struct Leases(Mutex<HashMap<TokenKey, Weak<Lock>>>);
 struct Guard {
     entry: Entry,
     key: TokenKey,
+    clock: Arc<dyn Clock>,
+    current: Option<AccessToken>,
+    refused: Option<String>,
     /// `None` once a token is published.
     lock: Option<Arc<Lock>>,
-    current: Option<AccessToken>,
+    /// Holds the lock too. `None` after an attempt to publish.
+    space: Option<Space>,
+}
+
+/// The result of acquiring a lease.
+#[derive(Debug)]
+enum Lead {
+    Taken(Box<Guard>),
+    Adopted(AccessToken),
 }
 
 impl Leases {
@@ -57,20 +69,38 @@ impl Leases {
 #[async_trait]
 impl RefreshLease for FileTokenStore {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+        Ok(match self.lead(key, previous).await? {
+            Lead::Taken(guard) => Acquired::Leading(guard),
+            Lead::Adopted(token) => Acquired::Adopted(token),
+        })
+    }
+}
+
+impl FileTokenStore {
+    async fn lead(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Lead, StoreError> {
         let entry = self.folder.entry(key);
         let lock = Arc::new(self.lock(&entry).await?);
-        let current = off_worker({
+        let record = off_worker({
             let (entry, key, lock) = (entry.clone(), key.clone(), lock.clone());
             move || entry.load(&key, &lock)
         });
-        let current = current.await?;
-        let is_news = |kept: &&Kept| !kept.rejected && !previous.is_some_and(|known| known.is_same(&kept.token));
-        if let Some(kept) = current.as_ref().filter(is_news).filter(|kept| is_usable(&kept.token, &*self.clock)) {
-            return Ok(Acquired::Adopted(kept.token.clone()));
+        let (login, refused) = match record.await? {
+            Some(Record::Login(login)) => (Some(login), None),
+            Some(Record::Refused(tombstone)) => (None, Some(tombstone.refused)),
+            None => (None, None),
+        };
+        let is_news = |login: &&Login| !login.rejected && !previous.is_some_and(|known| known.is_same(&login.token));
+        if let Some(login) = login.as_ref().filter(is_news).filter(|login| is_usable(&login.token, &*self.clock)) {
+            return Ok(Lead::Adopted(login.token.clone()));
         }
+        let space = off_worker({
+            let (entry, key, lock) = (entry.clone(), key.clone(), lock.clone());
+            move || entry.reserve(&key, &lock)
+        });
+        let space = space.await?;
         self.leases.begin(key, &lock);
-        let current = current.map(|kept| kept.token);
-        Ok(Acquired::Leading(Box::new(Guard { entry, key: key.clone(), lock: Some(lock), current })))
+        let (clock, current) = (self.clock.clone(), login.map(|login| login.token));
+        Ok(Lead::Taken(Box::new(Guard { entry, key: key.clone(), clock, current, refused, lock: Some(lock), space: Some(space) })))
     }
 }
 
@@ -86,22 +116,41 @@ impl LeaseGuard for Guard {
         self.current.as_ref()
     }
 
+    fn is_refused(&self, token: &AccessToken) -> bool {
+        let digest = token.refresh_token().map(fingerprint);
+        digest.is_some() && digest == self.refused
+    }
+
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
         let Some(lock) = self.lock.clone() else { return Ok(()) };
-        let (entry, key, token) = (self.entry.clone(), self.key.clone(), token.clone());
-        off_worker(move || entry.save(&key, &token, &lock)).await?;
+        let (entry, key, token, space) = (self.entry.clone(), self.key.clone(), token.clone(), self.space.take());
+        let store = move || match space {
+            Some(space) => entry.commit(&key, &token, space),
+            // An earlier attempt failed, and used the space up.
+            None => entry.save(&key, &token, &lock),
+        };
+        off_worker(store).await?;
         self.lock = None;
         Ok(())
     }
+    }
 
-    async fn give_up(self: Box<Self>) {}
+    async fn give_up(self: Box<Self>) {
+        // Dropping the guard deletes a file.
+        let _ = off_worker(move || Ok(drop(self))).await;
+    }
 
     async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         let refused = refused.clone();
-        let is_refused =
-            move |kept: &AccessToken| kept.is_same(&refused) && kept.refresh_token() == refused.refresh_token();
         let Some(lock) = self.lock.clone() else { return Ok(()) };
-        off_worker(move || self.entry.remove_if(&self.key, &lock, is_refused)).await?;
-        Ok(())
+        let tombstone = refused.refresh_token().map(|token| Tombstone::new(token, self.clock.now()));
+        let bury = move || {
+            let space = self.space.map_or_else(|| self.entry.reserve(&self.key, &lock), Ok)?;
+            self.entry.bury(&self.key, &refused, tombstone, space)
+        };
+        Ok(off_worker(bury).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

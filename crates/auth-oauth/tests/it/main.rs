@@ -17,6 +17,9 @@ mod needs;
 mod outcomes;
 mod parameters;
 mod secrecy;
+#[cfg(target_os = "linux")]
+#[path = "../../../../tests/support/small_disk.rs"]
+mod small_disk;
 mod store;
 #[path = "../../../../tests/support/tls.rs"]
 mod tls_server;

@@ -2,9 +2,16 @@
 
 mod broken;
 #[cfg(target_os = "linux")]
+mod full;
+#[cfg(target_os = "linux")]
 mod kills;
 mod leases;
+mod newer;
 mod processes;
+mod remains;
+#[cfg(unix)]
+mod special;
+mod tombstones;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@ fn run(stage: &mut Stage, options: &[&str]) -> End {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq"]).args(options).arg("-P").arg(stage.folder()).stderr(Stdio::null());
     let path = stage.folder().join(key().digest_hex());
-    for extension in ["json", "lock", "tmp"] {
+    for extension in ["json", "lock", "reserved", "tmp"] {
         strace.arg("-P").arg(path.with_extension(extension));
     }
     strace.arg(std::env::current_exe().unwrap());

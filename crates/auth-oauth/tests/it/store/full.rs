@@ -1,0 +1,110 @@
+//! Full disks.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use auth_core::{AccessToken, AsyncTokenCache, RefreshLease, Secret, TokenCache, TokenError, TokenSource};
+use auth_core::{AsyncTokenProvider, TokenRequest};
+use auth_oauth::{FileTokenStore, StoreError};
+
+use super::{get, key, session, set};
+use crate::small_disk::{fill, on_small_disk};
+
+const PAGE: u64 = 4096;
+
+/// Counts redemptions, which spend a refresh token each.
+#[derive(Debug, Default)]
+struct Redeeming(AtomicU32);
+
+#[async_trait::async_trait]
+impl AsyncTokenProvider for Redeeming {
+    async fn fetch(&self, _: &TokenRequest) -> Result<AccessToken, TokenError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(session(2))
+    }
+
+    fn needs_lease(&self) -> bool {
+        true
+    }
+}
+
+fn assert_full(error: &TokenError, folder: &Path) {
+    let error = StoreError::of(error).unwrap();
+    let message = error.to_string();
+    assert!(error.is_storage_full(), "{error:?}");
+    assert!(message.contains(folder.to_str().unwrap()) && message.contains("free some space"), "{message}");
+}
+
+fn block_on(work: impl Future<Output = ()>) {
+    tokio::runtime::Runtime::new().unwrap().block_on(work);
+}
+
+#[test]
+fn full_disk_fails_a_lease_before_the_redemption() {
+    on_small_disk("store::full::full_disk_fails_a_lease_before_the_redemption", "size=256k", |disk| {
+        block_on(async {
+            let (store, provider) = (Arc::new(FileTokenStore::new(disk)), Arc::new(Redeeming::default()));
+            set(&store, &key(), &session(1));
+            AsyncTokenCache::delete_if(&*store, &key(), &session(1)).await.unwrap();
+            // A source pauses after a failure.
+            let token = async || {
+                let source = TokenSource::builder(key(), provider.clone());
+                source.with_cache(store.clone()).with_lease(store.clone()).build().token().await
+            };
+            for free in [0, 1, PAGE, 15 * PAGE] {
+                fill(disk, free);
+                assert_full(&store.acquire(&key(), Some(&session(1))).await.unwrap_err(), disk);
+                assert_full(&store.check_writable(&key()).await.unwrap_err(), disk);
+                assert_full(&token().await.unwrap_err(), disk);
+                assert_eq!(provider.0.load(Ordering::SeqCst), 0, "{free}");
+            }
+            fill(disk, 16 * PAGE);
+            assert!(token().await.unwrap().is_same(&session(2)));
+            assert_eq!(provider.0.load(Ordering::SeqCst), 1);
+            assert!(get(&store, &key()).unwrap().is_same(&session(2)), "it is stored");
+        });
+    });
+}
+
+#[test]
+fn leader_can_publish_and_discard_on_a_disk_that_has_filled_up() {
+    const TEST: &str = "store::full::leader_can_publish_and_discard_on_a_disk_that_has_filled_up";
+    on_small_disk(TEST, "size=1m", |disk| {
+        block_on(async {
+            let store = FileTokenStore::new(disk);
+            set(&store, &key(), &session(1));
+            let large = session(2).with_id_token(Secret::new("x".repeat(60_000)));
+            let guard = super::leases::leading(store.acquire(&key(), Some(&session(1))).await);
+            fill(disk, 0);
+            guard.publish(&large).await.unwrap();
+            assert_eq!(get(&store, &key()), Some(large.clone()));
+
+            fs::remove_file(disk.join("ballast")).unwrap();
+            let guard = super::leases::leading(store.acquire(&key(), Some(&large)).await);
+            fill(disk, 0);
+            guard.discard(&large).await.unwrap();
+            assert_eq!(get(&store, &key()), None);
+            assert!(
+                fs::read_to_string(disk.join(key().digest_hex()).with_extension("json")).unwrap().contains("refused")
+            );
+        });
+    });
+}
+
+#[test]
+fn full_disk_does_not_prevent_deletion() {
+    on_small_disk("store::full::full_disk_does_not_prevent_deletion", "size=256k", |disk| {
+        block_on(async {
+            let store = FileTokenStore::new(disk);
+            set(&store, &key(), &session(1));
+            fill(disk, 0);
+            assert_full(&TokenCache::set(&store, &key(), &session(2)).unwrap_err(), disk);
+            assert_eq!(get(&store, &key()), Some(session(1)), "the old login is not lost");
+            assert_eq!(store.take(&key()).await.unwrap(), Some(session(1)));
+            assert_eq!(get(&store, &key()), None);
+            TokenCache::clear(&store).unwrap();
+        });
+    });
+}

@@ -1,0 +1,216 @@
+use std::fs::FileType;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The reason why an operation on a file or a folder failed. The message names the path.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(#[from] Kind);
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("cannot {action} '{}': {}", path.display(), reason(source))]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("'{}' is {found}, expected {expected}", path.display())]
+    Unexpected { path: PathBuf, found: &'static str, expected: &'static str },
+    #[error("'{}' can be changed by other users", path.display())]
+    OpenToOthers { path: PathBuf },
+    #[error("'{}' can be read by other users", path.display())]
+    Exposed { path: PathBuf },
+    #[error("'{}' was locked by another process for {waited:?}", path.display())]
+    Busy { path: PathBuf, waited: Duration },
+    #[error("the file system of '{}' does not support locks", path.display())]
+    NoLocks { path: PathBuf, source: io::Error },
+    #[error("'{}' was replaced by another process", path.display())]
+    Interfered { path: PathBuf },
+}
+
+/// The description of a symbolic link in a message.
+const SYMBOLIC_LINK: &str = "a symbolic link";
+
+impl Error {
+    /// `action` is an infinitive: "read", "create".
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Kind::Io { action, path: path.to_owned(), source }.into()
+    }
+
+    pub(crate) fn not_regular(path: &Path, found: FileType) -> Self {
+        Kind::Unexpected { path: path.to_owned(), found: name(found), expected: "a regular file" }.into()
+    }
+
+    pub(crate) fn not_folder(path: &Path, found: FileType) -> Self {
+        Kind::Unexpected { path: path.to_owned(), found: name(found), expected: "a folder" }.into()
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn open_to_others(path: &Path) -> Self {
+        Kind::OpenToOthers { path: path.to_owned() }.into()
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn exposed(path: &Path) -> Self {
+        Kind::Exposed { path: path.to_owned() }.into()
+    }
+
+    /// `path` remained locked for `waited`. For callers that wait by their own means, see [`poll_pause`](crate::poll_pause).
+    pub fn busy(path: impl Into<PathBuf>, waited: Duration) -> Self {
+        Kind::Busy { path: path.into(), waited }.into()
+    }
+
+    /// The lock file `path` cannot be locked because of `source`.
+    pub(crate) fn lock(path: &Path, source: io::Error) -> Self {
+        if lacks_locks(&source) {
+            Kind::NoLocks { path: path.to_owned(), source }.into()
+        } else {
+            Self::io("lock", path, source)
+        }
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn interfered(path: &Path) -> Self {
+        Kind::Interfered { path: path.to_owned() }.into()
+    }
+
+    /// The path of the file or folder that the operation failed on.
+    pub fn path(&self) -> &Path {
+        match &self.0 {
+            Kind::Io { path, .. }
+            | Kind::Unexpected { path, .. }
+            | Kind::OpenToOthers { path }
+            | Kind::Exposed { path }
+            | Kind::Busy { path, .. }
+            | Kind::NoLocks { path, .. }
+            | Kind::Interfered { path } => path,
+        }
+    }
+
+    /// The kind of the I/O error behind this one, or the one that comes closest.
+    pub fn kind(&self) -> ErrorKind {
+        match &self.0 {
+            Kind::Io { source, .. } => source.kind(),
+            Kind::Unexpected { .. } => ErrorKind::InvalidInput,
+            Kind::OpenToOthers { .. } | Kind::Exposed { .. } => ErrorKind::PermissionDenied,
+            Kind::Busy { .. } => ErrorKind::WouldBlock,
+            Kind::NoLocks { .. } => ErrorKind::Unsupported,
+            Kind::Interfered { .. } => ErrorKind::Other,
+        }
+    }
+
+    /// Returns true if space ran out: the disk is full (`ENOSPC`), or a quota (`EDQUOT`) or the maximum size of a
+    /// file (`EFBIG`) is reached.
+    pub fn is_storage_full(&self) -> bool {
+        matches!(self.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+    }
+
+    /// Returns true if a path is not a regular file, or not a folder where a folder is expected. This includes symbolic
+    /// links.
+    pub fn is_not_regular(&self) -> bool {
+        matches!(self.0, Kind::Unexpected { .. })
+    }
+
+    /// Returns true if a path is a symbolic link; links are not followed.
+    pub fn is_symbolic_link(&self) -> bool {
+        matches!(self.0, Kind::Unexpected { found: SYMBOLIC_LINK, .. })
+    }
+
+    /// Returns true if another user owns a folder or can write to it.
+    pub fn is_open_to_others(&self) -> bool {
+        matches!(self.0, Kind::OpenToOthers { .. })
+    }
+
+    /// Returns true if other users can read a file, and its mode cannot be changed.
+    pub fn is_exposed(&self) -> bool {
+        matches!(self.0, Kind::Exposed { .. })
+    }
+
+    /// Returns true if the file system does not support locks.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.0, Kind::NoLocks { .. })
+    }
+
+    /// Returns true if another process held the lock until the timeout.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.0, Kind::Busy { .. })
+    }
+}
+
+fn name(file: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+
+        if file.is_fifo() {
+            return "a FIFO";
+        }
+        if file.is_socket() {
+            return "a socket";
+        }
+        if file.is_block_device() || file.is_char_device() {
+            return "a device";
+        }
+    }
+    match file {
+        file if file.is_symlink() => SYMBOLIC_LINK,
+        file if file.is_dir() => "a folder",
+        file if file.is_file() => "a regular file",
+        _ => "a special file",
+    }
+}
+
+/// The message of the operating system, in lower case and without its number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+/// Some systems do not have locks at all. Some mounts, such as NFS without its lock service, answer `ENOLCK`.
+fn lacks_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+
+        let lacking = [Errno::NOLCK, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].map(Errno::raw_os_error);
+        if error.raw_os_error().is_some_and(|number| lacking.contains(&number)) {
+            return true;
+        }
+    }
+    error.kind() == ErrorKind::Unsupported
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn messages_name_the_path_and_the_reason() {
+        let error = |number: rustix::io::Errno| Error::io("write", Path::new("/x"), number.into());
+        assert_eq!(error(rustix::io::Errno::NOSPC).to_string(), "cannot write '/x': no space left on device");
+        assert_eq!(Error::busy("/x", Duration::from_secs(5)).to_string(), "'/x' was locked by another process for 5s");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn full_storage_has_three_reasons() {
+        use rustix::io::Errno;
+
+        let is_full = |number: Errno| Error::io("write", Path::new("/x"), number.into()).is_storage_full();
+        assert!([Errno::NOSPC, Errno::DQUOT, Errno::FBIG].into_iter().all(is_full));
+        assert!(!is_full(Errno::ACCESS) && !is_full(Errno::IO));
+    }
+
+    #[test]
+    fn missing_locks_differ_from_other_failures() {
+        let error = |source| Error::lock(Path::new("/x.lock"), source);
+        #[cfg(unix)]
+        for number in [rustix::io::Errno::NOLCK, rustix::io::Errno::OPNOTSUPP, rustix::io::Errno::NOSYS] {
+            assert!(error(number.into()).is_unsupported(), "{number}");
+        }
+        let unsupported = error(ErrorKind::Unsupported.into());
+        assert!(unsupported.is_unsupported() && unsupported.kind() == ErrorKind::Unsupported);
+        assert!(!error(ErrorKind::PermissionDenied.into()).is_unsupported());
+    }
+}

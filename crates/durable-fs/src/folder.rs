@@ -1,0 +1,127 @@
+//! Folders: creation, ownership, synchronization and free space.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use crate::Error;
+
+/// Returns true if `path` is a folder that only its user can change, false if it does not exist.
+///
+/// # Errors
+///
+/// [`Error::is_open_to_others`]: the folder belongs to another user, or the group or others can write to it.
+/// [`Error::is_not_regular`]: it is a symbolic link or not a folder. Otherwise it cannot be examined.
+pub fn exists(path: &Path) -> Result<bool, Error> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        found => found.map_err(|error| Error::io("read", path, error))?,
+    };
+    if !found.is_dir() {
+        return Err(Error::not_folder(path, found.file_type()));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+
+        let user = rustix::process::geteuid();
+        // Root works in the folders of other users.
+        let is_foreign = !user.is_root() && found.uid() != user.as_raw();
+        if is_foreign || found.mode() & 0o022 != 0 {
+            return Err(Error::open_to_others(path));
+        }
+    }
+    Ok(true)
+}
+
+/// Creates a folder and its missing parents with `mode`, unless it [exists].
+///
+/// # Errors
+///
+/// Those of [`exists`], or the folder cannot be created.
+pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
+    if exists(path)? {
+        return Ok(());
+    }
+    let missing: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder.create(path).map_err(|error| Error::io("create", path, error))?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        // Best effort: a parent may be writable and not readable, and then cannot be synchronized.
+        let _ = sync(parent);
+    }
+    Ok(())
+}
+
+/// Makes the names in a folder durable. A file system that cannot do that is tolerated, as are systems other than Unix.
+///
+/// # Errors
+///
+/// The folder cannot be opened, or the device reports an error.
+pub fn sync(path: &Path) -> Result<(), Error> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    // The parent of a relative name is an empty path.
+    let folder = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if !cannot_sync(&error) => Err(Error::io("synchronize", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the number of bytes that the user can still write to a folder, or `None` if the system does not report it.
+///
+/// # Errors
+///
+/// The file system cannot be examined.
+pub fn free_space(path: &Path) -> Result<Option<u64>, Error> {
+    #[cfg(unix)]
+    {
+        let about = rustix::fs::statvfs(path).map_err(|error| Error::io("examine", path, error.into()))?;
+        Ok(Some(about.f_bavail.saturating_mul(about.f_frsize)))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(None)
+    }
+}
+
+/// Returns true if a file system does not support `fsync` on folders.
+fn cannot_sync(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+
+        let answers = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS, Errno::BADF];
+        error.raw_os_error().is_some_and(|number| answers.map(Errno::raw_os_error).contains(&number))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        true
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn unsupported_sync_differs_from_a_broken_device() {
+        for number in [Errno::INVAL, Errno::NOTSUP, Errno::BADF] {
+            assert!(cannot_sync(&number.into()), "{number}");
+        }
+        for number in [Errno::IO, Errno::NOSPC, Errno::ACCESS] {
+            assert!(!cannot_sync(&number.into()), "{number}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Error, regular};
+
+/// The minimum time between two attempts; the maximum is twice as long. Short compared to a network round trip, long
+/// compared to an attempt.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// An advisory lock between processes, held until it is dropped or the process ends.
+///
+/// The lock file is created if necessary, with mode 0600, and never deleted.
+#[derive(Debug)]
+pub struct LockFile(File);
+
+impl LockFile {
+    /// Tries to take the lock. Returns `None` if another process, or another `LockFile` of this process, holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_not_regular`], [`Error::is_unsupported`], or the lock file cannot be opened.
+    pub fn try_acquire(path: impl Into<PathBuf>) -> Result<Option<Self>, Error> {
+        let path = path.into();
+        let file = regular::open(OpenOptions::new().write(true).create(true).truncate(false), &path, "open")?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::lock(&path, error)),
+        }
+    }
+
+    /// Takes the lock, and waits up to `timeout` for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_busy`] after the timeout, and those of [`try_acquire`](Self::try_acquire).
+    pub fn acquire(path: impl Into<PathBuf>, timeout: Duration) -> Result<Self, Error> {
+        let path = path.into();
+        poll(timeout, || Self::try_acquire(&path))?.ok_or_else(|| Error::busy(path, timeout))
+    }
+}
+
+impl Drop for LockFile {
+    /// Explicit, because a child process that is starting at this moment can still have the file open.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Repeats `attempt` until it returns something, or until `timeout`. Returns `None` after the timeout.
+///
+/// Time is measured by the pauses alone: a clock that is stopped or changed does not extend the wait.
+///
+/// # Errors
+///
+/// Those of `attempt`.
+pub fn poll<T, E>(timeout: Duration, attempt: impl Fn() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(taken) = attempt()? {
+            return Ok(Some(taken));
+        }
+        let Some(pause) = poll_pause(waited, timeout) else { return Ok(None) };
+        #[expect(clippy::disallowed_methods, reason = "a file lock does not notify: polling is the protocol")]
+        std::thread::sleep(pause);
+        waited += pause;
+    }
+}
+
+/// Returns the pause before the next attempt, or `None` if `timeout` is over. For callers that cannot block a thread.
+///
+/// The pause is 25 to 50 ms, at random, so that waiting processes do not poll in step.
+pub fn poll_pause(waited: Duration, timeout: Duration) -> Option<Duration> {
+    let left = timeout.checked_sub(waited).filter(|left| !left.is_zero())?;
+    // The keys of the hasher are random; nothing depends on the quality of this number.
+    let random = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
+    Some(left.min(PAUSE.mul_f64(1.0 + f64::from(random) / f64::from(u32::MAX))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_25_to_50_ms_apart_until_the_timeout() {
+        let second = Duration::from_secs(1);
+        let pauses: Vec<_> = (0..1000).map(|_| poll_pause(Duration::ZERO, second).unwrap()).collect();
+        assert!(pauses.iter().all(|&pause| pause >= PAUSE && pause <= PAUSE * 2), "{pauses:?}");
+        assert!(pauses.iter().min() < pauses.iter().max(), "they differ");
+        assert_eq!(poll_pause(Duration::from_millis(997), second), Some(Duration::from_millis(3)));
+        for (waited, timeout) in [(second, second), (second * 2, second), (Duration::ZERO, Duration::ZERO)] {
+            assert_eq!(poll_pause(waited, timeout), None);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Regular files. Everything else is refused without opening it, so that nothing blocks or has side effects.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use crate::Error;
+
+/// The content of a file.
+#[derive(Debug)]
+pub struct Contents {
+    bytes: Vec<u8>,
+    is_open_to_others: bool,
+}
+
+impl Contents {
+    /// The bytes, up to the limit that was given to [`read`].
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns true if the group or others have any access to the file. Always false on systems without modes.
+    pub fn is_open_to_others(&self) -> bool {
+        self.is_open_to_others
+    }
+}
+
+/// Opens a regular file. A file that `options` create is accessible to its owner only (0600).
+///
+/// # Errors
+///
+/// [`Error::is_not_regular`]: `path` is a symbolic link, a folder, a FIFO, a socket or a device. Otherwise the file
+/// cannot be opened. `action` is the infinitive that the message uses, such as "read".
+pub fn open(options: &mut OpenOptions, path: &Path, action: &'static str) -> Result<File, Error> {
+    create(options, path, 0o600, action)
+}
+
+/// Like [`open`], with the mode of a file that is created.
+pub(crate) fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
+    exists(path)?;
+    open_unchecked(options, path, mode, action)
+}
+
+/// Opens a path that may have changed after it was checked: a link is not followed, and a FIFO does not block.
+fn open_unchecked(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        use rustix::fs::OFlags;
+
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+        options.mode(mode);
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    let failed = |error| Error::io(action, path, error);
+    let file = options.open(path).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?.file_type();
+    if found.is_file() { Ok(file) } else { Err(Error::not_regular(path, found)) }
+}
+
+/// Reads up to `limit` bytes of a regular file. Returns `None` if it does not exist.
+///
+/// # Errors
+///
+/// [`Error::is_not_regular`], or the file cannot be read.
+pub fn read(path: &Path, limit: usize) -> Result<Option<Contents>, Error> {
+    if !exists(path)? {
+        return Ok(None);
+    }
+    let file = match open(OpenOptions::new().read(true), path, "read") {
+        // Deleted after the check.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let failed = |error| Error::io("read", path, error);
+    let is_open_to_others = is_open_to_others(&file.metadata().map_err(failed)?);
+    let mut bytes = Vec::new();
+    file.take(limit as u64).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(Some(Contents { bytes, is_open_to_others }))
+}
+
+/// Removes the access of the group and others to a regular file, leaving its owner's (0600). Does nothing on systems
+/// without modes.
+///
+/// # Errors
+///
+/// [`Error::is_exposed`]: the file system keeps the mode, although it reported success. [`Error::is_not_regular`], or
+/// the mode cannot be changed.
+pub fn tighten(path: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+
+        let failed = |error| Error::io("restrict access to", path, error);
+        let file = open(OpenOptions::new().read(true), path, "restrict access to")?;
+        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        // FAT and some network mounts ignore the change.
+        if is_open_to_others(&file.metadata().map_err(failed)?) {
+            return Err(Error::exposed(path));
+        }
+    }
+    let _ = path;
+    Ok(())
+}
+
+/// Returns true if `path` is a regular file, false if it does not exist.
+///
+/// # Errors
+///
+/// [`Error::is_not_regular`], or the path cannot be examined.
+pub fn exists(path: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => Ok(true),
+        Ok(found) => Err(Error::not_regular(path, found.file_type())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("read", path, error)),
+    }
+}
+
+/// Deletes a file, a symbolic link or a special file. Succeeds if it does not exist.
+///
+/// # Errors
+///
+/// The file cannot be deleted.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("delete", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Renames a file within its folder and replaces the target.
+///
+/// # Errors
+///
+/// The file cannot be renamed.
+pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(|error| Error::io("rename", from, error))
+}
+
+fn is_open_to_others(about: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::mode(about) & 0o077 != 0
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = about;
+        false
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_that_changes_after_its_check_is_refused_without_hanging() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fifo, link) = (folder.path().join("fifo"), folder.path().join("link"));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        let read = |path| open_unchecked(OpenOptions::new().read(true), path, 0o600, "read");
+        assert!(read(&fifo).unwrap_err().is_not_regular());
+        assert!(read(folder.path()).unwrap_err().is_not_regular());
+        read(&link).unwrap_err();
+        open_unchecked(OpenOptions::new().write(true), &fifo, 0o600, "write").unwrap_err();
+    }
+}

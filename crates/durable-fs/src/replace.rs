@@ -1,0 +1,179 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, folder, regular};
+
+/// A file that is replaced as a whole, by way of a temporary in the same folder.
+///
+/// One writer at a time: hold a [`LockFile`](crate::LockFile), or choose a temporary that no other writer uses. A
+/// temporary that a killed writer left is replaced.
+#[derive(Clone, Debug)]
+pub struct AtomicFile {
+    path: PathBuf,
+    temporary: PathBuf,
+    mode: u32,
+}
+
+/// Allocated space for the next content of an [`AtomicFile`]. Dropping it releases the space.
+#[derive(Debug)]
+pub struct Reservation {
+    target: AtomicFile,
+    /// `None` once the temporary has become the file, or has been deleted.
+    file: Option<File>,
+}
+
+impl AtomicFile {
+    /// A file that only its owner can access (0600). `temporary` must be in the same folder as `path`.
+    pub fn new(path: impl Into<PathBuf>, temporary: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), temporary: temporary.into(), mode: 0o600 }
+    }
+
+    /// The mode of the file from its creation, on systems that have modes.
+    pub fn with_mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Replaces the content. After an error, the file has its old content.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_storage_full`], [`Error::is_not_regular`], or the file cannot be written.
+    pub fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.begin()?.commit(bytes)
+    }
+
+    /// Allocates `size` bytes for the next content, so that [`Reservation::commit`] of that size does not fail because
+    /// the disk is full. A file system that compresses or copies on write can still break this promise.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`replace`](Self::replace).
+    pub fn reserve(&self, size: u64) -> Result<Reservation, Error> {
+        let mut reservation = self.begin()?;
+        let allocated = reservation.file().and_then(|file| {
+            refuse_beyond_limit(size)?;
+            allocate(file, size)
+        });
+        allocated.map_err(|error| Error::io("reserve space in", &self.temporary, error))?;
+        Ok(reservation)
+    }
+
+    /// Creates an empty temporary.
+    fn begin(&self) -> Result<Reservation, Error> {
+        regular::exists(&self.path)?;
+        // A killed writer may have left it.
+        regular::remove(&self.temporary)?;
+        let file =
+            regular::create(OpenOptions::new().write(true).create_new(true), &self.temporary, self.mode, "create")?;
+        Ok(Reservation { target: self.clone(), file: Some(file) })
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+}
+
+impl Reservation {
+    /// Replaces the content of the file with `bytes`, which may be shorter or longer than the reservation.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AtomicFile::replace`], and a failure to synchronize the folder. Only after the latter can the file
+    /// have its new content.
+    pub fn commit(mut self, bytes: &[u8]) -> Result<(), Error> {
+        let written = self.file().and_then(|file| overwrite(file, bytes));
+        written.map_err(|error| Error::io("write", &self.target.temporary, error))?;
+        self.refuse_interference()?;
+        regular::exists(&self.target.path)?;
+        regular::rename(&self.target.temporary, &self.target.path)?;
+        self.file = None;
+        folder::sync(self.target.folder())
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        self.file.as_mut().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// Another writer with the same temporary, which must not exist, would have its file renamed here.
+    fn refuse_interference(&self) -> Result<(), Error> {
+        #[cfg(unix)]
+        if let Some(file) = &self.file {
+            use std::os::unix::fs::MetadataExt;
+
+            let failed = |error| Error::io("read", &self.target.temporary, error);
+            let identity = |about: std::fs::Metadata| (about.dev(), about.ino());
+            let named = std::fs::symlink_metadata(&self.target.temporary).map_err(failed)?;
+            if identity(named) != identity(file.metadata().map_err(failed)?) {
+                return Err(Error::interfered(&self.target.temporary));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.file.is_some() && self.refuse_interference().is_ok() {
+            let _ = regular::remove(&self.target.temporary);
+        }
+    }
+}
+
+fn overwrite(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    refuse_beyond_limit(bytes.len() as u64)?;
+    file.rewind()?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_all()
+}
+
+/// Fails if the process may not create files of this size (`RLIMIT_FSIZE`): to exceed the limit would end the process by
+/// a signal.
+fn refuse_beyond_limit(size: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|limit| size > limit) {
+        return Err(rustix::io::Errno::FBIG.into());
+    }
+    let _ = size;
+    Ok(())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn allocate(file: &mut File, size: u64) -> io::Result<()> {
+    use rustix::io::Errno;
+
+    match rustix::fs::fallocate(&*file, rustix::fs::FallocateFlags::empty(), 0, size) {
+        Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => write_zeros(file, size),
+        allocated => Ok(allocated?),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn allocate(file: &mut File, size: u64) -> io::Result<()> {
+    write_zeros(file, size)
+}
+
+/// Synchronized, because a file system may allocate the blocks only then.
+fn write_zeros(file: &mut File, size: u64) -> io::Result<()> {
+    io::copy(&mut io::Read::take(io::repeat(0), size), file)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn zeros_allocate_blocks_where_fallocate_is_missing() {
+        use std::os::unix::fs::MetadataExt;
+
+        let mut file = tempfile::tempfile().unwrap();
+        write_zeros(&mut file, 64 * 1024).unwrap();
+        let about = file.metadata().unwrap();
+        assert_eq!(about.len(), 64 * 1024);
+        assert!(about.blocks() * 512 >= 64 * 1024, "{} blocks", about.blocks());
+    }
+}

@@ -1,0 +1,53 @@
+use std::fs;
+
+use durable_fs::folder;
+use tempfile::TempDir;
+
+#[cfg(unix)]
+#[test]
+fn folders_are_created_with_their_mode() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("state/tokens");
+    assert!(!folder::exists(&path).unwrap());
+    folder::ensure(&path, 0o700).unwrap();
+    assert_eq!((crate::mode(&home.path().join("state")), crate::mode(&path)), (0o700, 0o700));
+    folder::ensure(&path, 0o700).unwrap();
+    assert!(folder::exists(&path).unwrap());
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_that_others_can_change_are_refused() {
+    let home = TempDir::new().unwrap();
+    for (mode, is_open) in [(0o777, true), (0o720, true), (0o702, true), (0o755, false), (0o700, false)] {
+        crate::set_mode(home.path(), mode);
+        for outcome in [folder::exists(home.path()).map(drop), folder::ensure(home.path(), 0o700)] {
+            assert_eq!(outcome.is_err_and(|error| error.is_open_to_others()), is_open, "{mode:o}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_files_are_not_folders() {
+    let home = TempDir::new().unwrap();
+    let (file, link) = (home.path().join("file"), home.path().join("link"));
+    fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink(home.path(), &link).unwrap();
+    for path in [file, link] {
+        assert!(folder::exists(&path).unwrap_err().is_not_regular());
+        assert!(folder::ensure(&path, 0o700).unwrap_err().is_not_regular());
+    }
+}
+
+#[test]
+fn sync_and_free_space_need_an_existing_folder() {
+    let home = TempDir::new().unwrap();
+    folder::sync(home.path()).unwrap();
+    assert_ne!(folder::free_space(home.path()).unwrap(), Some(0));
+    if cfg!(unix) {
+        let missing = home.path().join("missing");
+        assert_eq!(folder::sync(&missing).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(folder::free_space(&missing).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,183 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use durable_fs::AtomicFile;
+use tempfile::TempDir;
+
+const RESERVED: u64 = 64 * 1024;
+
+/// A folder with the file `state`, which contains "old".
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("state"), "old").unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("state")
+    }
+
+    fn file(&self) -> AtomicFile {
+        file(self.0.path())
+    }
+
+    fn content(&self) -> String {
+        fs::read_to_string(self.path()).unwrap()
+    }
+}
+
+fn file(folder: &Path) -> AtomicFile {
+    AtomicFile::new(folder.join("state"), folder.join("state.tmp"))
+}
+
+#[test]
+fn replace_leaves_the_file_only() {
+    let bench = Bench::new();
+    // A writer that was killed left more than the new content.
+    fs::write(bench.0.path().join("state.tmp"), "half of something long").unwrap();
+    bench.file().replace(b"new").unwrap();
+    assert_eq!((bench.content().as_str(), crate::names(bench.0.path())), ("new", vec!["state".to_owned()]));
+}
+
+#[test]
+fn failed_replace_keeps_the_old_content() {
+    let bench = Bench::new();
+    // A folder cannot be removed like a file, so that the temporary cannot be created.
+    fs::create_dir(bench.0.path().join("state.tmp")).unwrap();
+    bench.file().replace(b"new").unwrap_err();
+    assert_eq!(bench.content(), "old");
+}
+
+#[test]
+fn commit_fits_content_of_any_size() {
+    for size in [0, 1, 100, 70_000] {
+        let bench = Bench::new();
+        let bytes = vec![7; size];
+        let reservation = bench.file().reserve(RESERVED).unwrap();
+        assert_eq!(bench.content(), "old", "nothing changes before the commit");
+        reservation.commit(&bytes).unwrap();
+        assert!(fs::read(bench.path()).unwrap() == bytes, "{size}");
+        assert_eq!(crate::names(bench.0.path()), ["state"]);
+    }
+}
+
+#[test]
+fn dropped_reservation_removes_its_temporary() {
+    let bench = Bench::new();
+    let reservation = bench.file().reserve(RESERVED).unwrap();
+    assert_eq!(crate::names(bench.0.path()), ["state", "state.tmp"]);
+    drop(reservation);
+    assert_eq!((bench.content().as_str(), crate::names(bench.0.path())), ("old", vec!["state".to_owned()]));
+}
+
+#[cfg(unix)]
+#[test]
+fn reservation_has_its_blocks() {
+    use std::os::unix::fs::MetadataExt;
+
+    let bench = Bench::new();
+    let _reservation = bench.file().reserve(RESERVED).unwrap();
+    let temporary = fs::metadata(bench.0.path().join("state.tmp")).unwrap();
+    assert!(temporary.blocks() * 512 >= RESERVED, "{} blocks", temporary.blocks());
+}
+
+#[cfg(unix)]
+#[test]
+fn second_writer_with_the_same_temporary_is_not_renamed() {
+    let bench = Bench::new();
+    let first = bench.file().reserve(RESERVED).unwrap();
+    let second = bench.file().reserve(RESERVED).unwrap();
+    let error = first.commit(b"first").unwrap_err();
+    assert!(error.to_string().contains("was replaced by another process"), "{error}");
+    assert_eq!(bench.content(), "old");
+    second.commit(b"second").unwrap();
+    assert_eq!(bench.content(), "second");
+}
+
+#[cfg(unix)]
+#[test]
+fn file_has_its_mode_from_its_creation() {
+    for mode in [0o600, 0o640] {
+        let bench = Bench::new();
+        let reservation = bench.file().with_mode(mode).reserve(1).unwrap();
+        assert_eq!(crate::mode(&bench.0.path().join("state.tmp")), mode);
+        reservation.commit(b"new").unwrap();
+        assert_eq!(crate::mode(&bench.path()), mode);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn special_files_are_not_replaced() {
+    let folder = TempDir::new().unwrap();
+    for (kind, path) in crate::special_files(folder.path()) {
+        let file = AtomicFile::new(&path, folder.path().join("temporary"));
+        assert!(file.replace(b"new").unwrap_err().is_not_regular(), "{kind}");
+        assert!(file.reserve(1).unwrap_err().is_not_regular(), "{kind}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("target")).unwrap(), "untouched");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_disk_is_an_error_before_the_commit() {
+    use crate::small_disk::{fill, on_small_disk};
+
+    on_small_disk("replace::full_disk_is_an_error_before_the_commit", "size=256k", |disk| {
+        fs::write(disk.join("state"), "old").unwrap();
+        for free in [0, 1, 4096, RESERVED - 4096] {
+            fill(disk, free);
+            let error = file(disk).reserve(RESERVED).unwrap_err();
+            assert!(error.is_storage_full() && error.to_string().contains("state.tmp': no space left"), "{error}");
+            assert_eq!(crate::names(disk), ["ballast", "state"], "the temporary is removed");
+        }
+        fill(disk, RESERVED);
+        let reservation = file(disk).reserve(RESERVED).unwrap();
+        // From here on, nothing else fits.
+        assert!(fs::write(disk.join("another"), "x").is_err());
+        reservation.commit(&vec![7; 64 * 1024]).unwrap();
+        assert_eq!(fs::metadata(disk.join("state")).unwrap().len(), RESERVED);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn disk_that_fills_up_half_way_keeps_the_old_content() {
+    use crate::small_disk::{fill, on_small_disk};
+
+    on_small_disk("replace::disk_that_fills_up_half_way_keeps_the_old_content", "size=256k", |disk| {
+        fs::write(disk.join("state"), "old").unwrap();
+        fill(disk, 8192);
+        let error = file(disk).replace(&vec![7; 64 * 1024]).unwrap_err();
+        assert!(error.is_storage_full(), "{error}");
+        let longer = file(disk).reserve(4096).unwrap().commit(&vec![7; 64 * 1024]).unwrap_err();
+        assert!(longer.is_storage_full(), "{longer}");
+        assert_eq!(fs::read_to_string(disk.join("state")).unwrap(), "old");
+        assert_eq!(crate::names(disk), ["ballast", "state"]);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn maximum_file_size_is_an_error_and_not_a_signal() {
+    use std::process::Command;
+
+    const FOLDER: &str = "DURABLE_FS_TEST_LIMITED";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let file = file(Path::new(&folder));
+        assert!(file.reserve(RESERVED).unwrap_err().is_storage_full());
+        assert!(file.replace(&[7; 9000]).unwrap_err().is_storage_full());
+        return file.reserve(4096).unwrap().commit(b"new").unwrap();
+    }
+    let bench = Bench::new();
+    let mut command = Command::new("sh");
+    // In blocks of 512 or 1024 bytes, depending on the shell.
+    command.args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    command.args(["replace::maximum_file_size_is_an_error_and_not_a_signal", "--exact", "--nocapture"]);
+    let output = command.env(FOLDER, bench.0.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((bench.content().as_str(), crate::names(bench.0.path())), ("new", vec!["state".to_owned()]));
+}
