@@ -27,7 +27,7 @@ pub(crate) struct Access {
     /// Sends all https through this proxy, but to the hosts in `NO_PROXY`.
     #[arg(long, value_name = "URL", global = true, help_heading = "Platform")]
     proxy: Option<String>,
-    /// How long a call to the platform may take with all its repetitions, or a login, or the waiting for a run: 90s, 10m, 2h, 1d.
+    /// Maximum time for a call to the platform with its retries, a login, or the wait for a run: 90s, 10m, 2h, 1d.
     #[arg(long, value_name = "TIME", value_parser = parse_time, global = true, help_heading = "Platform")]
     timeout: Option<Duration>,
     /// Takes everything from a `.env` in the working folder, also where to log in and as whom.
@@ -114,13 +114,11 @@ impl Shell {
     /// signal would let it.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let Some(time) = self.timeout() else { return work.await };
-        match tokio::time::timeout(time, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                calm(|| self.is_delicate()).await;
-                Err(Failure::time_out(anyhow!("the time of {} s was over before the work was", time.as_secs())))
-            }
+        if let Ok(outcome) = tokio::time::timeout(time, work).await {
+            return outcome;
         }
+        calm(|| self.is_delicate()).await;
+        Err(Failure::time_out(anyhow!("the time of {} s was over before the work was", time.as_secs())))
     }
 
     /// Does `work`, which a first signal does not interrupt: its end is worth the wait.

@@ -134,15 +134,12 @@ fn text(output: &Output, identity: &Value) -> String {
     ])
 }
 
-/// Logs in, for as long as the user wants to wait, and says who is logged in then.
+/// Logs in, for as long as the user wants to wait, and returns the user.
 async fn identity(shell: &Shell, ways: LoginWays, again: bool) -> Result<Identity, Failure> {
     let service = shell.service()?;
     let work = async {
-        if again {
-            service.log_in(ways).await?
-        } else {
-            service.ensure_login(ways).await?
-        }
+        let outcome = if again { service.log_in(ways).await } else { service.ensure_login(ways).await };
+        outcome?;
         Ok(service.who().await?)
     };
     shell.within(Box::pin(work)).await

@@ -39,7 +39,7 @@ impl OAuthClient {
         &self.0.parameters
     }
 
-    /// The parameters that say what a token should be for: those of the request, or else those of the client.
+    /// The scope, the services and the other properties of a token: those of the request, or else those of the client.
     pub(crate) fn wanted(&self, request: &TokenRequest) -> Vec<(&'static str, String)> {
         let Inner { organization, scopes, .. } = &*self.0;
         let mut wanted = Vec::new();

@@ -17,12 +17,12 @@ const LONGEST_NAME: usize = 40;
 /// The type of tokens that are not access tokens (RFC 8693, section 2.2.1).
 const NON_ACCESS: &str = "N_A";
 
-/// What came back, whatever its status.
+/// An answer of any status.
 pub(crate) struct Answer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Vec<u8>,
-    /// What was sent, and is not shown even if it comes back.
+    /// Secrets of the request, which errors never show, even if they come back.
     pub(super) secrets: Vec<Secret>,
     pub(super) accepts_non_access: bool,
 }
@@ -82,7 +82,7 @@ impl Answer {
         Ok(if is_accepted { token.with_token_type(NON_ACCESS) } else { token })
     }
 
-    /// What a good answer says.
+    /// Reads the members of a good answer.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, OAuthError> {
         // Where it is wrong, but not what stands there, which may be a token.
         serde_path_to_error::deserialize(Value::Object(self.members()?))
@@ -129,7 +129,7 @@ impl Answer {
         }
     }
 
-    /// Text of the provider, without what it was told in confidence.
+    /// Text of the provider without the secrets of the request.
     fn shown(&self, text: &str) -> String {
         shown(&self.without_secrets(text))
     }

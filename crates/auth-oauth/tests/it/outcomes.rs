@@ -11,14 +11,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-/// What a server does with a connection.
+/// The behavior of a server on each connection.
 #[derive(Clone, Copy)]
 enum Act {
     /// Answers, and closes the connection.
     Answer(&'static str),
     /// Leaves most of the request unread, so that the connection is reset.
     Reset,
-    /// Reads the request and says nothing.
+    /// Reads the request and sends nothing.
     Silence,
     /// Answers with more than anybody reads.
     Flood,

@@ -1,4 +1,4 @@
-//! What each grant asks for, as a scripted provider sees it.
+//! The parameters of each grant, as a scripted provider sees them.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -90,7 +90,7 @@ fn values<'a>(fields: &'a Fields, name: &str) -> Vec<&'a str> {
     fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }
 
-/// What the fields ask for: scope, audience, resources and the additional parameter.
+/// The scope, the audience, the resources and the additional parameter among the fields.
 fn asked(fields: &Fields) -> [Vec<&str>; 4] {
     ["scope", "audience", "resource", "extra"].map(|name| values(fields, name))
 }
@@ -121,7 +121,7 @@ async fn a_code_is_exchanged_for_what_the_browser_asked_for() {
     assert_eq!(asked(&page), ASKED);
     assert_eq!(values(&page, "organization"), ["org-1"]);
     let forms = sent(&issuer).await;
-    // The scope is no parameter of the exchange (RFC 6749, section 4.1.3).
+    // The exchange has no parameter for the scope (RFC 6749, section 4.1.3).
     assert_eq!(asked(&forms[0]), TARGETS);
     let names: Vec<_> = forms[0].iter().map(|(name, _)| name.as_str()).collect();
     let expected = ["grant_type", "client_id", "extra", "audience", "resource", "resource"];
