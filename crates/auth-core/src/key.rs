@@ -85,11 +85,12 @@ impl TokenKey {
         if !request.scopes.is_empty() {
             parts.scopes.clone_from(&request.scopes);
         }
-        if !request.resources.is_empty() {
+        // An audience or a resource of the request replaces all of the client, as grants do.
+        if request.audience.is_some() || !request.resources.is_empty() {
+            parts.audience.clone_from(&request.audience);
             parts.resources.clone_from(&request.resources);
         }
         for (part, wanted) in [
-            (&mut parts.audience, &request.audience),
             (&mut parts.subject, &request.subject),
             (&mut parts.claims, &request.claims),
             (&mut parts.tenant, &request.tenant),

@@ -108,7 +108,7 @@ impl BrowserLogin {
             .with_secret("code", &code)
             .with("redirect_uri", redirect.as_str())
             .with_secret("code_verifier", &Secret::new(verifier.secret()));
-        client.redeem(exchange).await
+        client.redeem_once(exchange).await
     }
 
     /// The URL at which the user logs in.

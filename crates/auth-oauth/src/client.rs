@@ -7,7 +7,7 @@ mod questions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenError, TokenKey, TokenKeyBuilder};
+use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenError, TokenKey, TokenKeyBuilder, begin_redemption};
 use auth_http::{HttpClient, HttpError};
 use url::Url;
 
@@ -197,11 +197,44 @@ impl OAuthClient {
         exchange.send(&self.0.http, self.clock().now()).await
     }
 
-    /// Sends a question, and reads the token in the answer.
+    /// Sends a token request, and returns the verified token of its response.
     pub(crate) async fn redeem(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
         self.prepare().await?;
         let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
         self.verified(answer.token(self.clock().now())?).await
+    }
+
+    /// The same for a single-use credential: once the request is sent, the process waits for its response.
+    pub(crate) async fn redeem_once(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
+        self.prepare().await?;
+        let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
+        let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
+        self.verified(answer.token(self.clock().now())?).await
+    }
+
+    /// The same for a refresh token. What came in its place is kept, whatever becomes of the access token: without a
+    /// verified one, the returned token is marked as unverified.
+    pub(crate) async fn refresh(&self, exchange: Exchange, refresh_token: &Secret) -> Result<AccessToken, OAuthError> {
+        self.prepare().await?;
+        let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
+        let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
+        let now = self.clock().now();
+        let token = answer.token(now)?;
+        let token = match token.refresh_token() {
+            Some(_) => token,
+            None => token.with_refresh_token(refresh_token.clone()),
+        };
+        let verified = self.verified(token.clone()).await;
+        Ok(verified.unwrap_or_else(|error| token.with_unverified(in_full(&error), now, !error.is_transient())))
+    }
+
+    /// Verifies a token that was stored unverified. One that is still unverified is returned as it is.
+    pub(crate) async fn verify_stored(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        match self.verified(token.clone()).await {
+            Ok(token) => Ok(token.verified()),
+            Err(error) if error.is_transient() => Err(TokenError::provider(error)),
+            Err(_) => Ok(token.clone()),
+        }
     }
 
     /// Makes sure that a token could be verified, before anything is spent for it, or anybody asked.
@@ -221,9 +254,19 @@ impl OAuthClient {
     }
 }
 
+/// Returns the message of an error with those of its sources.
+fn in_full(error: &OAuthError) -> String {
+    let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
 /// Converts the error of a grant.
 pub(crate) fn token_error(error: OAuthError) -> TokenError {
-    if error.is_credential_refused() { TokenError::refused(error) } else { TokenError::provider(error) }
+    match error {
+        error if error.is_credential_refused() => TokenError::refused(error),
+        error if error.is_uncertain() => TokenError::uncertain(error),
+        error => TokenError::provider(error),
+    }
 }
 
 /// Converts the error of a grant that presented the refresh token of an earlier token.

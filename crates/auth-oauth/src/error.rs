@@ -24,6 +24,8 @@ enum Kind {
     Lost(#[source] HttpError),
     #[error("the identity provider refused: {code}{}", description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused { code: String, description: Option<String> },
+    #[error("the request was not sent, because the process ends or the token source is closed")]
+    Canceled,
     #[error("the login was denied by the user")]
     Denied,
     #[error("the login was not approved in time: start it again")]
@@ -83,6 +85,10 @@ impl OAuthError {
             "expired_token" => Kind::Expired.into(),
             _ => Kind::Refused { code, description }.into(),
         }
+    }
+
+    pub(crate) fn canceled() -> Self {
+        Kind::Canceled.into()
     }
 
     pub(crate) fn expired() -> Self {

@@ -148,6 +148,14 @@ impl AsyncTokenProvider for UserLogin {
         self.log_in(request).await.map_err(failed)
     }
 
+    async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        self.client_of(token).verify_stored(token).await
+    }
+
+    fn announces_redemption(&self) -> bool {
+        true
+    }
+
     fn is_interactive(&self) -> bool {
         self.browser.is_some() || self.device.is_some()
     }

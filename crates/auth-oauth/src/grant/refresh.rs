@@ -25,7 +25,9 @@ impl RefreshGrant {
         self
     }
 
-    /// Redeems `refresh_token`. If the provider gives out no other, it comes with the new access token again.
+    /// Redeems `refresh_token`. If the provider issues no other, the returned token has the same one. If the access token
+    /// cannot be verified, it is marked as [unverified](AccessToken::unverified_reason), so that the refresh token that came
+    /// with it is not lost.
     ///
     /// # Errors
     ///
@@ -36,11 +38,7 @@ impl RefreshGrant {
         // Those of the login go on unless something else is said (section 6).
         let scopes = request.scopes().collect::<Vec<_>>().join(" ");
         let exchange = exchange.with_some("scope", Some(scopes.as_str()).filter(|scopes| !scopes.is_empty()));
-        let token = self.client.redeem(exchange).await?;
-        Ok(match token.refresh_token() {
-            Some(_) => token,
-            None => token.with_refresh_token(refresh_token.clone()),
-        })
+        self.client.refresh(exchange, refresh_token).await
     }
 }
 
@@ -58,6 +56,14 @@ impl AsyncTokenProvider for RefreshGrant {
             Some(refresh_token) => self.redeem(refresh_token, request).await.map_err(refresh_error),
             None => self.fetch(request).await,
         }
+    }
+
+    async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        self.client.verify_stored(token).await
+    }
+
+    fn announces_redemption(&self) -> bool {
+        true
     }
 
     /// The first refresh token names the login, whatever it rotates to.

@@ -100,7 +100,15 @@ impl FileTokenStore {
         let space = space.await?;
         self.leases.begin(key, &lock);
         let (clock, current) = (self.clock.clone(), login.map(|login| login.token));
-        Ok(Lead::Taken(Box::new(Guard { entry, key: key.clone(), clock, current, refused, lock: Some(lock), space: Some(space) })))
+        Ok(Lead::Taken(Box::new(Guard {
+            entry,
+            key: key.clone(),
+            clock,
+            current,
+            refused,
+            lock: Some(lock),
+            space: Some(space),
+        })))
     }
 }
 
@@ -132,7 +140,6 @@ impl LeaseGuard for Guard {
         off_worker(store).await?;
         self.lock = None;
         Ok(())
-    }
     }
 
     async fn give_up(self: Box<Self>) {

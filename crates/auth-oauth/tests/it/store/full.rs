@@ -51,7 +51,7 @@ fn full_disk_fails_a_lease_before_the_redemption() {
             // A source pauses after a failure.
             let token = async || {
                 let source = TokenSource::builder(key(), provider.clone());
-                source.with_cache(store.clone()).with_lease(store.clone()).build().token().await
+                source.with_cache(store.clone()).with_lease(store.clone()).build().unwrap().token().await
             };
             for free in [0, 1, PAGE, 15 * PAGE] {
                 fill(disk, free);
@@ -76,7 +76,7 @@ fn leader_can_publish_and_discard_on_a_disk_that_has_filled_up() {
             let store = FileTokenStore::new(disk);
             set(&store, &key(), &session(1));
             let large = session(2).with_id_token(Secret::new("x".repeat(60_000)));
-            let guard = super::leases::leading(store.acquire(&key(), Some(&session(1))).await);
+            let mut guard = super::leases::leading(store.acquire(&key(), Some(&session(1))).await);
             fill(disk, 0);
             guard.publish(&large).await.unwrap();
             assert_eq!(get(&store, &key()), Some(large.clone()));

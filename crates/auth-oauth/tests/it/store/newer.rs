@@ -33,7 +33,7 @@ async fn newer_entry_is_a_miss_and_stays_untouched() {
 #[tokio::test]
 async fn newer_entry_is_not_overwritten() {
     let bench = Bench::new();
-    let guard = super::leases::leading(bench.store.acquire(&key(), None).await);
+    let mut guard = super::leases::leading(bench.store.acquire(&key(), None).await);
     let entry = {
         let elsewhere = Bench::new();
         let entry = store_newer(&elsewhere);
