@@ -22,9 +22,9 @@ use crate::login::Home;
 
 /// The answer of the token endpoint arrives after about one second.
 const SLOW: u32 = 1_000;
-/// The command waits this long for a refresh after a signal, and a slow machine needs some more time.
+/// Upper bound for the end after a signal: the command waits up to 8 s for a refresh, and a slow machine needs more time.
 const LAST_WORK: Duration = Duration::from_secs(20);
-/// Shorter than any wait for a refresh.
+/// Upper bound for an end that waits for no refresh; shorter than that wait.
 const AT_ONCE: Duration = Duration::from_secs(4);
 /// The access token expires in half a minute: it is served, and a refresh starts.
 const STALE_MS: i64 = 30_000;
@@ -72,7 +72,7 @@ impl User {
         Ended::of(&self.command(arguments).output().unwrap())
     }
 
-    /// Lets time pass for the stored login, so that its access token expires in so many milliseconds.
+    /// Lets time pass for the stored login, until its access token expires in `milliseconds`.
     fn expire_in(&self, milliseconds: i64) {
         aging::expire_in(&self.home().cache(), milliseconds);
     }

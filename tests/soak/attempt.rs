@@ -16,32 +16,34 @@ use crate::user::User;
 
 /// Commands of one round start within this time, in milliseconds.
 const STARTS_MS: u64 = 1_000;
-/// Without a refresh, a command ends within about this time: half of the first signals come then.
+/// Time in milliseconds in which half of the first signals are sent: about that of a command that does not refresh the login.
+/// The other half is spread over the delay of the token endpoint too.
 const SIGNAL_MS: u64 = 80;
 /// A second signal comes within this time of the first.
 const SECOND_SIGNAL_MS: u64 = 300;
 /// A command that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What the log of a process says when it sends a refresh token.
+/// The line in the log of a process that sends a refresh token.
 const RENEWS: &str = "obtaining an access token";
 
-/// What is run, and when.
+/// A command that has not started yet.
 pub(crate) struct Attempt {
     kind: Kind,
     start: Duration,
     signals: Vec<(Duration, Signal)>,
 }
 
-/// A command that has ended; times are those since the round began.
+/// A command that has ended.
 pub(crate) struct Ended {
     pub(crate) kind: Kind,
     pub(crate) exit: Exit,
-    /// The kind of its error.
+    /// The kind of its error, as JSON names it.
     pub(crate) error: Option<String>,
-    /// It has sent a refresh token.
+    /// True if it has started a refresh.
     pub(crate) renewed: bool,
+    /// Start and end, since the round began.
     pub(crate) time: (Duration, Duration),
-    /// How long after the start, or after the signal before it, each was sent.
+    /// The time of each signal that was sent, since the start or the signal before it.
     pub(crate) signals: Vec<Duration>,
     pub(crate) stderr: String,
 }
@@ -74,7 +76,7 @@ impl Attempt {
         let mut stderr = child.stderr.take().unwrap();
         let stdout = child.stdout.take();
         let mut said = Vec::new();
-        let ((exit, sent), _, _) =
+        let ((exit, sent), _, ()) =
             tokio::join!(end(&mut child, &signals), stderr.read_to_end(&mut said), first_byte(stdout));
         let stderr = String::from_utf8_lossy(&said).into_owned();
         Ended {

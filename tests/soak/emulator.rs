@@ -18,7 +18,7 @@ pub(crate) struct Emulator {
     control: Control,
 }
 
-/// How slow the token endpoint is, in milliseconds.
+/// The delays of the token endpoint, in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Delay {
     /// Until it redeems the refresh token.
@@ -27,12 +27,12 @@ pub(crate) struct Delay {
     after: u64,
 }
 
-/// What the token endpoint was asked and answered.
+/// The requests to the token endpoint, counted by their answers.
 #[derive(Default)]
 pub(crate) struct Answers {
     pub(crate) good: usize,
     pub(crate) refused: usize,
-    /// The client went away before the refresh token was redeemed.
+    /// Requests whose client went away before the refresh token was redeemed.
     pub(crate) abandoned: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The kinds of commands, and how each ends.
+//! The kinds of commands and their ends.
 
 use std::fmt;
 
@@ -20,10 +20,10 @@ const COMMANDS: [&str; 4] = ["user whoami", "auth token", "run list", "applicati
 /// One of this number of commands is a library program.
 const LIBRARY: usize = 6;
 
-/// How a command ends.
+/// The end that is planned for a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Its work is done.
+    /// The work is done.
     Done,
     /// `--timeout 1s`, if that is too short.
     Timeout,
@@ -49,7 +49,7 @@ const ENDINGS: [Ending; 9] = [
 ];
 const KILL: Ending = Ending::Signal(Signal::KILL);
 
-/// What is run, and how it ends.
+/// A program and its planned end.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
     pub(crate) subject: Subject,
@@ -121,12 +121,12 @@ fn name(signal: Signal) -> String {
     known.map_or_else(|| format!("signal {}", signal.as_raw()), |(_, name)| (*name).to_owned())
 }
 
-/// How a process has ended.
+/// The end of a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     Code(i32),
     Signal(i32),
-    /// It did not, and was killed after a long wait.
+    /// The process did not end, and was killed after a long wait.
     Hung,
 }
 

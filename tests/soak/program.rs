@@ -10,7 +10,7 @@ use platform_resources::{Client, blocking};
 /// Set for the program: the variant.
 pub(crate) const VARIABLE: &str = "AIGNOSTICS_SOAK_PROGRAM";
 
-/// How the program calls the library.
+/// The interface that the program uses.
 #[derive(Clone, Copy)]
 pub(crate) enum Variant {
     Async,

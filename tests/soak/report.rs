@@ -1,4 +1,4 @@
-//! What all commands have done.
+//! The results of all commands.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::kind::Exit;
 
 #[derive(Default)]
 pub(crate) struct Report {
-    /// How often each kind of command ended in each way.
+    /// Number of commands by kind and exit.
     kinds: BTreeMap<String, BTreeMap<Exit, usize>>,
     answers: Answers,
     losses: Vec<String>,
@@ -38,7 +38,9 @@ impl Report {
     pub(crate) fn with(mut self, other: Self) -> Self {
         for (kind, exits) in other.kinds {
             let known = self.kinds.entry(kind).or_default();
-            exits.into_iter().for_each(|(exit, count)| *known.entry(exit).or_default() += count);
+            for (exit, count) in exits {
+                *known.entry(exit).or_default() += count;
+            }
         }
         self.add_answers(&other.answers);
         self.losses.extend(other.losses);

@@ -14,8 +14,8 @@ use crate::user::User;
 
 /// Commands that one user runs at the same time.
 pub(crate) const PARALLEL: usize = 4;
-/// When a round begins, its token expires within one of these times, in milliseconds: some expire during the round, others are
-/// to be refreshed, or become so.
+/// The token expires within one of these times after the start of a round, in milliseconds. The short one makes it expire
+/// during the round; with the long one it is in its refresh window, or enters it.
 const LEFT_MS: [u64; 2] = [1_500, 5_500];
 
 pub(crate) struct Round {
@@ -36,7 +36,7 @@ impl Round {
         self.attempts.len()
     }
 
-    /// Runs all commands and reports them. A login that is lost afterwards is replaced by a new one.
+    /// Runs all commands and reports them. Logs in again if the login is lost afterwards.
     pub(crate) async fn run(self, user: &User, report: &mut Report) {
         let Self { delay, left, attempts } = self;
         user.emulator.begin(delay).await;
@@ -49,7 +49,7 @@ impl Round {
         let alive = user.refresh().await && user.emulator.answers().await.refused == 0;
         for ended in &ended {
             report.add_command(ended);
-            // Without a login, nothing else can be expected.
+            // Once the login is lost, the commands after it require a new one.
             let refused = !alive && ended.exit == Exit::Code(4);
             if !refused && !ended.kind.explains(ended.exit, ended.error.as_deref()) {
                 report.unexplained.push(format!("{}\n{}", line(ended), ended.stderr));
@@ -76,6 +76,8 @@ fn line(Ended { kind, exit, error, time: (start, end), signals, .. }: &Ended) ->
     for signal in signals {
         write!(line, ", signal {} ms later", signal.as_millis()).unwrap();
     }
-    error.iter().for_each(|error| write!(line, ", {error}").unwrap());
+    if let Some(error) = error {
+        write!(line, ", {error}").unwrap();
+    }
     line
 }

@@ -14,7 +14,7 @@ use crate::emulator::Emulator;
 use crate::kind::Subject;
 use crate::program;
 
-/// What the command prints before it waits for the browser.
+/// The line that the command prints before it waits for the browser.
 const INVITATION: &str = "to log in, open ";
 
 pub(crate) struct User {
@@ -71,7 +71,7 @@ impl User {
         Ended { code: output.status.code(), stderr: String::from_utf8(output.stderr).unwrap() }
     }
 
-    /// Refreshes the login with what is stored; returns false if that is not possible any more.
+    /// Refreshes the stored login; returns false if a new login is required.
     pub(crate) async fn refresh(&self) -> bool {
         // No token lasts so long.
         let ended = self.run(&["auth", "token", "--min-ttl", "1h", "--format", "json"]).await;
@@ -95,7 +95,7 @@ impl User {
         assert!(login.wait().await.unwrap().success(), "{rest}");
     }
 
-    /// Lets the time of the stored login pass until its token expires in so many milliseconds.
+    /// Lets time pass for the stored login, until its access token expires in `milliseconds`.
     pub(crate) fn expire_in(&self, milliseconds: u64) {
         aging::expire_in(&self.cache(), i64::try_from(milliseconds).unwrap());
     }

@@ -20,7 +20,7 @@ pub(crate) enum Subject {
         /// Seed of kinds, moments and delays
         #[arg(long, value_name = "S", default_value_t = 46)]
         seed: u64,
-        /// Send SIGKILL too; logins lost by it are counted apart and are no failure
+        /// Send SIGKILL too; logins that it costs are counted separately and allowed
         #[arg(long)]
         sigkill: bool,
         /// Command to run instead of the one built from this source
