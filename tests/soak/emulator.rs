@@ -52,10 +52,10 @@ impl Delay {
     }
 
     fn effects(self) -> Vec<Effect> {
-        let mut effects = vec![Effect::Latency { milliseconds: self.before }];
+        let latency = (self.before > 0).then_some(Effect::Latency { milliseconds: self.before });
         let rate = (ANSWER_BYTES * 1000).checked_div(self.after);
-        effects.extend(rate.map(|bytes_per_second| Effect::Bandwidth { bytes_per_second }));
-        effects
+        let bandwidth = rate.map(|bytes_per_second| Effect::Bandwidth { bytes_per_second });
+        latency.into_iter().chain(bandwidth).collect()
     }
 }
 

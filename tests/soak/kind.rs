@@ -47,7 +47,6 @@ const ENDINGS: [Ending; 9] = [
     Ending::Signal(Signal::HUP),
     Ending::Twice(Signal::INT),
 ];
-const KILL: Ending = Ending::Signal(Signal::KILL);
 
 /// A program and its planned end.
 #[derive(Clone, Copy)]
@@ -66,13 +65,9 @@ impl Kind {
         let subject = Subject::Command(COMMANDS[random.usize(..COMMANDS.len())]);
         let ending = match ENDINGS.get(random.usize(..ENDINGS.len() + 2 * usize::from(kills))) {
             Some(ending) => *ending,
-            None => KILL,
+            None => Ending::Signal(Signal::KILL),
         };
         Self { subject, ending }
-    }
-
-    pub(crate) fn is_killed(self) -> bool {
-        self.ending == KILL
     }
 
     /// The signals that are sent, in their order.
@@ -128,6 +123,12 @@ pub(crate) enum Exit {
     Signal(i32),
     /// The process did not end, and was killed after a long wait.
     Hung,
+}
+
+impl Exit {
+    pub(crate) fn is_kill(self) -> bool {
+        self == Self::Signal(Signal::KILL.as_raw())
+    }
 }
 
 impl fmt::Display for Exit {

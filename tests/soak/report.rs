@@ -31,7 +31,7 @@ impl Report {
     }
 
     pub(crate) fn add_loss(&mut self, all: &[Ended], loss: String) {
-        let is_killed = all.iter().any(|ended| ended.kind.is_killed() && ended.renewed);
+        let is_killed = all.iter().any(|ended| ended.exit.is_kill() && ended.renewed);
         if is_killed { &mut self.killed } else { &mut self.losses }.push(loss);
     }
 
