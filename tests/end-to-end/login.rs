@@ -56,7 +56,7 @@ impl<'a> Home<'a> {
         self
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments).env_clear().env("HOME", self.lab.path("home")).current_dir(self.lab.temporary());
         let variables = self.running.ready["env"].as_object().unwrap();
@@ -67,7 +67,7 @@ impl<'a> Home<'a> {
         command
     }
 
-    fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.lab.path("cache")
     }
 

@@ -25,6 +25,7 @@ mod networks;
 mod other_provider;
 mod pages;
 mod prepare;
+mod refresh;
 mod results;
 mod runs;
 mod sharing;
@@ -34,6 +35,8 @@ mod submission;
 mod system;
 mod watching;
 
+#[path = "../support/aging.rs"]
+mod aging;
 #[cfg(target_os = "linux")]
 #[path = "../support/authority.rs"]
 mod authority;

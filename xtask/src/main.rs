@@ -4,6 +4,7 @@ mod ci;
 mod codegen;
 mod conform;
 mod process;
+mod soak;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,11 @@ enum Task {
     Bench {
         #[command(subcommand)]
         subject: Benchmark,
+    },
+    /// Repeats what can go wrong at any moment, thousands of times.
+    Soak {
+        #[command(subcommand)]
+        subject: soak::Subject,
     },
     /// Writes the generated part of platform-api from openapi/platform.json.
     Codegen {
@@ -103,6 +109,7 @@ fn main() -> Result<()> {
         Task::Bench { subject: Benchmark::Emulator } => measure(&root, "bash", "emulator.sh"),
         Task::Bench { subject: Benchmark::Download } => measure(&root, "python3", "download.py"),
         Task::Bench { subject: Benchmark::Command } => measure(&root, "python3", "command.py"),
+        Task::Soak { subject } => soak::run(&root, subject),
         Task::Codegen { action: Some(Codegen::Refresh { from }), .. } => conform::refresh(&root, &from),
         Task::Codegen { check, action: None } => codegen::run(&root, check),
         Task::Conform { reference } => conform::run(&root, reference.as_deref()),

@@ -1,0 +1,312 @@
+//! Commands that end while the login is being refreshed: the new refresh token is stored first.
+//!
+//! The endpoint redeems the refresh token at once and sends its answer slowly, so that the old one is already worthless.
+#![cfg(target_os = "linux")]
+
+use std::fs::File;
+use std::io::pipe;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use auth_http::{Method, Request};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+
+use crate::aging;
+use crate::command::{Ended, Lab};
+use crate::emulator::{Running, http, journal};
+use crate::login::Home;
+
+/// The answer of the token endpoint arrives after about one second.
+const SLOW: u32 = 1_000;
+/// Upper bound for the end after a signal: the command waits up to 8 s for a refresh, and a slow machine needs more time.
+const LAST_WORK: Duration = Duration::from_secs(20);
+/// Upper bound for an end that waits for no refresh; shorter than that wait.
+const AT_ONCE: Duration = Duration::from_secs(4);
+/// The access token expires in half a minute: it is served, and a refresh starts.
+const STALE_MS: i64 = 30_000;
+const EXPIRED_MS: i64 = -1_000;
+const TOKEN: &str = "/oauth/token";
+const ME: &str = "/api/v1/me";
+
+/// A user who has logged in.
+struct User {
+    lab: Lab,
+    running: Running,
+    runtime: Runtime,
+}
+
+impl User {
+    fn log_in() -> Self {
+        let lab = Lab::new();
+        let config = lab.path("config.toml");
+        std::fs::write(&config, "automatic_login = true").unwrap();
+        let running = Running::start(&lab, &["--control", "--config", config.to_str().unwrap()]);
+        let user = Self { lab, running, runtime: Runtime::new().unwrap() };
+        let home = user.home();
+        let login = home.start(&["user", "login", "--no-browser"]);
+        home.visit(&login.line);
+        login.succeeded();
+        user.control(Method::Delete, "/journal", &json!(null));
+        user
+    }
+
+    fn home(&self) -> Home<'_> {
+        Home::new(&self.lab, &self.running)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.home().command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&self.command(arguments).output().unwrap())
+    }
+
+    /// Lets time pass for the stored login, until its access token expires in `milliseconds`.
+    fn expire_in(&self, milliseconds: i64) {
+        aging::expire_in(&self.home().cache(), milliseconds);
+    }
+
+    fn control(&self, method: Method, path: &str, body: &Value) {
+        let control = &self.running.ready["control"];
+        let order = Request::new(method, format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
+        let order = order.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
+        let order = order.with_body("application/json", body.to_string());
+        assert!(self.runtime.block_on(http().send(order)).unwrap().status() < 300);
+    }
+
+    fn disturb(&self, server: &str, path: &str, effect: &Value) {
+        self.control(Method::Post, "/faults", &json!({ "server": server, "path": path, "effect": effect }));
+    }
+
+    /// The token endpoint redeems at once and answers slowly.
+    fn slow_down(&self) {
+        self.disturb("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW }));
+    }
+
+    /// The statuses of the answers to requests for this path; 0 as long as there is none.
+    fn statuses(&self, path: &str) -> Vec<Value> {
+        let requests = self.runtime.block_on(journal(&self.running));
+        requests
+            .into_iter()
+            .filter(|request| request["path"] == path)
+            .map(|request| request["status"].clone())
+            .collect()
+    }
+
+    /// Waits for a request of the command with this path and status.
+    fn await_request(&self, child: &mut Child, path: &str, status: u16) {
+        while !self.statuses(path).contains(&json!(status)) {
+            assert_eq!(child.try_wait().unwrap(), None, "the command ended before its request for {path}");
+        }
+    }
+
+    /// The stored refresh token is redeemed once more, and none was redeemed twice.
+    fn assert_login_works(&self) {
+        self.control(Method::Delete, "/faults", &json!(null));
+        // No token lasts so long, so that the login is refreshed.
+        let refreshed = self.run(&["auth", "token", "--min-ttl", "25h"]);
+        let refused: Vec<_> =
+            self.statuses(TOKEN).into_iter().filter(|status| *status != 200 && *status != 0).collect();
+        assert_eq!(refused, Vec::<Value>::new(), "the login is lost: {}", refreshed.stderr);
+        self.run(&["user", "whoami"]).assert_code(0);
+        self.run(&["auth", "token"]).assert_code(0);
+    }
+
+    /// Holds the lock of the login, as another process does that refreshes it.
+    fn lock(&self) -> File {
+        let login = aging::logins(&self.home().cache()).remove(0);
+        let lock = File::options().write(true).open(login.with_extension("lock")).unwrap();
+        lock.try_lock().unwrap();
+        lock
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Sends SIGTERM and waits for the end, which comes within `limit`.
+fn terminate(child: Child, limit: Duration) -> Ended {
+    let sent = Instant::now();
+    signal(&child, Signal::TERM);
+    let ended = Ended::of(&child.wait_with_output().unwrap());
+    assert!(sent.elapsed() < limit, "it took {:?}: {}", sent.elapsed(), ended.stderr);
+    ended
+}
+
+#[test]
+fn command_ends_after_the_refresh_that_it_started() {
+    let user = User::log_in();
+    user.expire_in(STALE_MS);
+    user.slow_down();
+    user.run(&["user", "whoami"]).assert_code(0);
+    user.assert_login_works();
+}
+
+#[test]
+fn delay_before_the_redemption_keeps_the_login() {
+    let user = User::log_in();
+    user.expire_in(STALE_MS);
+    user.disturb("identity", TOKEN, &json!({ "kind": "latency", "milliseconds": 1000 }));
+    user.run(&["user", "whoami"]).assert_code(0);
+    user.assert_login_works();
+}
+
+#[test]
+fn several_commands_end_after_one_refresh() {
+    let user = User::log_in();
+    user.expire_in(STALE_MS);
+    user.slow_down();
+    let commands = [&["user", "whoami"][..], &["auth", "token"], &["run", "list"], &["application", "list"]];
+    for child in commands.map(|arguments| user.start(arguments)) {
+        Ended::of(&child.wait_with_output().unwrap()).assert_code(0);
+    }
+    user.assert_login_works();
+}
+
+#[test]
+fn sigterm_after_the_work_keeps_the_login() {
+    let user = User::log_in();
+    user.expire_in(STALE_MS);
+    user.slow_down();
+    let mut child = user.start(&["user", "whoami"]);
+    user.await_request(&mut child, TOKEN, 200);
+    let ended = terminate(child, LAST_WORK);
+    assert!(matches!(ended.code, Some(0 | 143)), "{:?}: {}", ended.code, ended.stderr);
+    user.assert_login_works();
+}
+
+#[test]
+fn sigterm_during_the_work_keeps_the_login() {
+    let user = User::log_in();
+    for left in [STALE_MS, EXPIRED_MS] {
+        user.expire_in(left);
+        user.slow_down();
+        user.disturb("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
+        user.control(Method::Delete, "/journal", &json!(null));
+        let mut child = user.start(&["user", "whoami"]);
+        user.await_request(&mut child, TOKEN, 200);
+        terminate(child, LAST_WORK).assert_code(143);
+        user.assert_login_works();
+    }
+}
+
+#[test]
+fn second_sigint_keeps_the_login() {
+    let user = User::log_in();
+    user.expire_in(EXPIRED_MS);
+    user.slow_down();
+    let mut child = user.start(&["user", "whoami"]);
+    user.await_request(&mut child, TOKEN, 200);
+    signal(&child, Signal::INT);
+    signal(&child, Signal::INT);
+    Ended::of(&child.wait_with_output().unwrap()).assert_code(130);
+    user.assert_login_works();
+}
+
+#[test]
+fn timeout_keeps_the_login() {
+    let user = User::log_in();
+    // The first is served the stale token, the second waits until its time is over.
+    for (left, code) in [(STALE_MS, 0), (EXPIRED_MS, 1)] {
+        user.expire_in(left);
+        user.disturb("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW / 3 }));
+        let ended = user.run(&["run", "list", "--timeout", "1s"]);
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        user.assert_login_works();
+    }
+}
+
+#[test]
+fn closed_pipe_keeps_the_login() {
+    let user = User::log_in();
+    for arguments in [&["user", "whoami"][..], &["auth", "token"], &["application", "list"]] {
+        user.expire_in(STALE_MS);
+        user.slow_down();
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        Ended::of(&user.command(arguments).stdout(writer).output().unwrap()).assert_code(0);
+        user.assert_login_works();
+    }
+}
+
+#[test]
+fn sigterm_gives_up_a_hanging_token_endpoint_and_warns() {
+    let user = User::log_in();
+    for (left, arguments) in [(EXPIRED_MS, &["auth", "token"][..]), (STALE_MS, &["user", "whoami"])] {
+        user.expire_in(left);
+        user.disturb("identity", TOKEN, &json!({ "kind": "latency", "milliseconds": 60_000 }));
+        user.disturb("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
+        user.control(Method::Delete, "/journal", &json!(null));
+        let mut child = user.start(arguments);
+        user.await_request(&mut child, TOKEN, 0);
+        let ended = terminate(child, LAST_WORK);
+        ended.assert_code(143);
+        let warnings = ended.stderr.lines().filter(|line| line.contains("login may be lost")).count();
+        assert_eq!(warnings, 1, "{}", ended.stderr);
+        user.control(Method::Delete, "/faults", &json!(null));
+    }
+}
+
+#[test]
+fn sigterm_cancels_a_refresh_that_waits_for_the_lock() {
+    let user = User::log_in();
+    user.expire_in(EXPIRED_MS);
+    let lock = user.lock();
+    let (folder, attempts) = (user.home().cache().join("logins"), inotify::init(CreateFlags::empty()).unwrap());
+    inotify::add_watch(&attempts, folder, WatchFlags::OPEN).unwrap();
+    let child = user.start(&["user", "whoami"]);
+    await_lock_attempt(&attempts);
+    terminate(child, AT_ONCE).assert_code(143);
+    drop(lock);
+    assert_eq!(user.statuses(TOKEN), Vec::<Value>::new());
+    user.assert_login_works();
+}
+
+/// Waits until a process opens a lock file.
+fn await_lock_attempt(attempts: &impl std::os::fd::AsFd) {
+    let mut buffer = [const { std::mem::MaybeUninit::uninit() }; 4096];
+    let mut events = inotify::Reader::new(attempts, &mut buffer);
+    loop {
+        let event = events.next().unwrap();
+        if event.file_name().is_some_and(|name| name.to_bytes().ends_with(b".lock")) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn sigterm_cancels_work_and_a_refresh_that_waits_for_the_lock() {
+    let user = User::log_in();
+    user.expire_in(STALE_MS);
+    let lock = user.lock();
+    user.disturb("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
+    let mut child = user.start(&["user", "whoami"]);
+    user.await_request(&mut child, ME, 0);
+    terminate(child, AT_ONCE).assert_code(143);
+    drop(lock);
+    assert_eq!(user.statuses(TOKEN), Vec::<Value>::new());
+    user.assert_login_works();
+}
+
+#[test]
+fn stale_token_is_served_while_another_process_has_the_lock() {
+    let user = User::log_in();
+    user.expire_in(STALE_MS);
+    let lock = user.lock();
+    user.run(&["user", "whoami"]).assert_code(0);
+    assert_eq!(user.statuses(TOKEN), Vec::<Value>::new());
+    drop(lock);
+    user.assert_login_works();
+}

@@ -1,0 +1,121 @@
+//! The platform of one user: tokens that expire soon, refresh tokens that rotate without a grace window.
+
+use std::fmt;
+
+use fastrand::Rng;
+use platform_emulator::{AUDIENCE, Config, Control, Effect, Fault, INTERACTIVE_CLIENT_ID, Server};
+
+/// The lifetime of an access token in seconds. The client refreshes it in the last quarter.
+const LIFETIME: u64 = 20;
+/// The longest delay of an answer.
+const DELAY_MS: u64 = 800;
+/// The size of an answer with tokens.
+const ANSWER_BYTES: u64 = 1087;
+const TOKEN_PATH: &str = "/oauth/token";
+
+pub(crate) struct Emulator {
+    inner: platform_emulator::Emulator,
+    control: Control,
+}
+
+/// The delays of the token endpoint, in milliseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Delay {
+    /// Until it redeems the refresh token.
+    before: u64,
+    /// Between the redemption and the last byte of the answer.
+    after: u64,
+}
+
+/// The requests to the token endpoint, counted by their answers.
+#[derive(Default)]
+pub(crate) struct Answers {
+    pub(crate) good: usize,
+    pub(crate) refused: usize,
+    /// Requests whose client went away before the refresh token was redeemed.
+    pub(crate) abandoned: usize,
+}
+
+impl Delay {
+    pub(crate) fn draw(random: &mut Rng) -> Self {
+        let (before, after) = (random.u64(..=DELAY_MS), random.u64(1..=DELAY_MS));
+        match random.u8(..6) {
+            0 => Self { before: 0, after: 0 },
+            1 => Self { before, after: 0 },
+            2 => Self { before, after },
+            _ => Self { before: 0, after },
+        }
+    }
+
+    pub(crate) fn total(self) -> u64 {
+        self.before + self.after
+    }
+
+    fn effects(self) -> Vec<Effect> {
+        let latency = (self.before > 0).then_some(Effect::Latency { milliseconds: self.before });
+        let rate = (ANSWER_BYTES * 1000).checked_div(self.after);
+        let bandwidth = rate.map(|bytes_per_second| Effect::Bandwidth { bytes_per_second });
+        latency.into_iter().chain(bandwidth).collect()
+    }
+}
+
+impl fmt::Display for Delay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "delayed by {} ms before the redemption, {} ms after it", self.before, self.after)
+    }
+}
+
+impl Emulator {
+    pub(crate) async fn start() -> Self {
+        let mut config = Config::default();
+        config.automatic_login = true;
+        config.access_token_seconds = LIFETIME;
+        config.refresh_grace_seconds = 0;
+        let inner = platform_emulator::Emulator::builder().with_config(config).with_control().start().await.unwrap();
+        let control = inner.control().unwrap();
+        Self { inner, control }
+    }
+
+    /// The variables that point a client at it.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let at = |path: &str| self.inner.issuer().join(path).unwrap().to_string();
+        vec![
+            ("AIGNOSTICS_API_ROOT", self.inner.api_root().to_string()),
+            ("AIGNOSTICS_AUDIENCE", AUDIENCE.to_owned()),
+            ("AIGNOSTICS_AUTHORIZATION_BASE_URL", at("authorize")),
+            ("AIGNOSTICS_CLIENT_ID_INTERACTIVE", INTERACTIVE_CLIENT_ID.to_owned()),
+            ("AIGNOSTICS_DEVICE_URL", at("oauth/device/code")),
+            ("AIGNOSTICS_JWS_JSON_URL", at(".well-known/jwks.json")),
+            ("AIGNOSTICS_REDIRECT_URI", "http://127.0.0.1:0/".to_owned()),
+            ("AIGNOSTICS_TOKEN_URL", at("oauth/token")),
+        ]
+    }
+
+    /// Delays the token endpoint from now on, and forgets earlier requests.
+    pub(crate) async fn begin(&self, delay: Delay) {
+        self.control.clear_journal().await.unwrap();
+        self.control.clear_faults().await.unwrap();
+        for effect in delay.effects() {
+            let fault = Fault::new(effect).on(Server::Identity).with_path(TOKEN_PATH);
+            self.control.inject(&fault).await.unwrap();
+        }
+    }
+
+    /// The answers of the token endpoint since the last delay was set.
+    pub(crate) async fn answers(&self) -> Answers {
+        let mut answers = Answers::default();
+        for request in self.control.journal(Server::Identity).await.unwrap() {
+            match request.status {
+                _ if request.path != TOKEN_PATH => {}
+                200 => answers.good += 1,
+                0 => answers.abandoned += 1,
+                _ => answers.refused += 1,
+            }
+        }
+        answers
+    }
+
+    pub(crate) async fn clear_delay(&self) {
+        self.control.clear_faults().await.unwrap();
+    }
+}

@@ -1,0 +1,83 @@
+//! Runs hundreds of commands that end in every way while a login is refreshed. No login may be lost.
+//!
+//! Without variables it is a test of less than a minute; `cargo xtask soak logins` sets them and runs more commands.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and a measurement prints")]
+
+#[path = "../support/aging.rs"]
+mod aging;
+mod attempt;
+mod emulator;
+mod kind;
+mod program;
+mod report;
+mod round;
+mod user;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use futures_util::future::join_all;
+
+use report::Report;
+use round::{PARALLEL, Round};
+use user::User;
+
+/// Users who share nothing, each with an emulator of their own.
+const USERS: usize = 4;
+
+/// The size of the soak.
+struct Plan {
+    commands: usize,
+    seed: u64,
+    /// Sends SIGKILL too, which may cost a login.
+    kills: bool,
+    binary: PathBuf,
+}
+
+impl Plan {
+    fn of_this_process() -> Self {
+        let number = |name| env::var(name).ok().map(|text| text.parse().unwrap());
+        let binary = env::var_os("AIGNOSTICS_SOAK_BINARY").map(PathBuf::from);
+        Self {
+            commands: number("AIGNOSTICS_SOAK_COMMANDS").map_or(200, |number: u64| usize::try_from(number).unwrap()),
+            seed: number("AIGNOSTICS_SOAK_SEED").unwrap_or(46),
+            kills: env::var_os("AIGNOSTICS_SOAK_SIGKILL").is_some(),
+            binary: binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_aignostics").into()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    if let Some(variant) = program::wanted() {
+        return program::run(variant);
+    }
+    let plan = Plan::of_this_process();
+    println!("{} commands, seed {}, {}", plan.commands, plan.seed, plan.binary.display());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let reports = runtime.block_on(join_all((0..USERS).map(|user| soak(&plan, user))));
+    let report = reports.into_iter().fold(Report::default(), Report::with);
+    println!("{report}");
+    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the share of one user, in rounds of commands that run at the same time.
+async fn soak(plan: &Plan, number: usize) -> Report {
+    let mut random = fastrand::Rng::with_seed(plan.seed.wrapping_mul(31).wrapping_add(number as u64));
+    let mut report = Report::default();
+    let user = User::start(number, &plan.binary).await;
+    user.log_in().await;
+    let mut left = plan.commands / USERS + usize::from(number < plan.commands % USERS);
+    while left > 0 {
+        let round = Round::draw(&mut random, PARALLEL.min(left), plan.kills);
+        left -= round.size();
+        round.run(&user, &mut report).await;
+    }
+    for arguments in [&["auth", "token"][..], &["user", "whoami"]] {
+        let ended = user.run(arguments).await;
+        if ended.code != Some(0) {
+            report.unexplained.push(format!("user {number}, at the end: {arguments:?}: {}", ended.stderr));
+        }
+    }
+    report
+}

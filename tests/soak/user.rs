@@ -1,0 +1,102 @@
+//! A user with a folder of their own, who is logged in.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use auth_http::{HttpClient, Request};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
+use url::Url;
+
+use crate::aging;
+use crate::emulator::Emulator;
+use crate::kind::Subject;
+use crate::program;
+
+/// The line that the command prints before it waits for the browser.
+const INVITATION: &str = "to log in, open ";
+
+pub(crate) struct User {
+    pub(crate) number: usize,
+    pub(crate) emulator: Emulator,
+    folder: TempDir,
+    binary: PathBuf,
+}
+
+/// A command that has ended.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stderr: String,
+}
+
+impl User {
+    pub(crate) async fn start(number: usize, binary: &Path) -> Self {
+        let folder = TempDir::new().unwrap();
+        Self { number, emulator: Emulator::start().await, folder, binary: binary.to_owned() }
+    }
+
+    /// A command of the user; it is killed if it is dropped.
+    fn prepared(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
+        command.env("AIGNOSTICS_CACHE_DIR", self.cache()).envs(self.emulator.variables());
+        command.current_dir(self.folder.path()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    pub(crate) fn command(&self, subject: Subject) -> Command {
+        match subject {
+            Subject::Command(words) => {
+                let mut command = self.prepared(&self.binary);
+                command.args(words.split(' ')).args(["--verbose", "--format", "json"]);
+                command
+            }
+            Subject::Library(variant) => {
+                let mut command = self.prepared(&std::env::current_exe().unwrap());
+                command.env(program::VARIABLE, variant.name());
+                command
+            }
+        }
+    }
+
+    /// Runs the command, undisturbed.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
+        let output = self.prepared(&self.binary).args(arguments).output().await.unwrap();
+        Ended { code: output.status.code(), stderr: String::from_utf8(output.stderr).unwrap() }
+    }
+
+    /// Refreshes the stored login; returns false if a new login is required.
+    pub(crate) async fn refresh(&self) -> bool {
+        // No token lasts so long.
+        let ended = self.run(&["auth", "token", "--min-ttl", "1h", "--format", "json"]).await;
+        ended.code != Some(4)
+    }
+
+    /// Logs in with a browser, which the emulator answers by itself.
+    pub(crate) async fn log_in(&self) {
+        let mut login =
+            self.prepared(&self.binary).args(["user", "login", "--no-browser", "--relogin"]).spawn().unwrap();
+        let mut stderr = BufReader::new(login.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).await.unwrap();
+        let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+        let url: Url = line.trim().strip_prefix(INVITATION).unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        let answer = http.send(Request::get(url)).await.unwrap();
+        let back: Url = answer.header("location").unwrap().parse().unwrap();
+        assert_eq!(http.send(Request::get(back)).await.unwrap().status(), 200);
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).await.unwrap();
+        assert!(login.wait().await.unwrap().success(), "{rest}");
+    }
+
+    /// Lets time pass for the stored login, until its access token expires in `milliseconds`.
+    pub(crate) fn expire_in(&self, milliseconds: u64) {
+        aging::expire_in(&self.cache(), i64::try_from(milliseconds).unwrap());
+    }
+}
