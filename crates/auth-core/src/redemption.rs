@@ -33,13 +33,20 @@ pub fn begin_redemption() -> Result<Redemption, TokenError> {
 }
 
 /// Waits for all redemptions of the process for at most `limit`, and lets none begin any more. Call it when the process
-/// is about to end and token sources may still exist, such as before [`std::process::exit`].
+/// is about to end and token sources may still exist, such as before [`std::process::exit`]. It blocks the thread. After
+/// an error, dropping a source does not wait either.
 ///
 /// # Errors
 ///
 /// [`Unfinished`] if a login may be lost.
 pub fn finish_redemptions(limit: Duration) -> Result<(), Unfinished> {
     registry().finish(None, limit)
+}
+
+/// Returns true while a [`Redemption`] guard exists: a redemption that no token source drives, and that ends if its future
+/// is dropped.
+pub fn is_redeeming() -> bool {
+    registry().sections().open.values().any(|state| state.owner.is_none() && state.phase == Phase::Critical)
 }
 
 /// A redemption that is under way. See [`begin_redemption`].
@@ -108,6 +115,8 @@ struct Registry {
 struct Sections {
     next: u64,
     closing: bool,
+    /// The process has stopped waiting for redemptions.
+    abandoned: bool,
     open: HashMap<u64, State>,
 }
 
@@ -202,13 +211,15 @@ impl Registry {
         sections.closing |= owner.is_none();
         sections.cancel(owner);
         // The thread itself cannot wait for what runs on it.
-        let limit = if background::is_current_thread() { Duration::ZERO } else { limit };
+        let cannot_wait = background::is_current_thread() || sections.abandoned;
+        let limit = if cannot_wait { Duration::ZERO } else { limit };
         let is_open = |sections: &mut Sections| sections.of(owner).next().is_some();
         let waited = self.changed.wait_timeout_while(sections, limit, is_open);
-        let (sections, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !timeout.timed_out() || limit.is_zero() {
+        let (mut sections, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !timeout.timed_out() || cannot_wait {
             return Ok(());
         }
+        sections.abandoned |= owner.is_none();
         let critical: Vec<_> = sections.of(owner).filter(|state| state.phase == Phase::Critical).collect();
         match critical.iter().find_map(|state| state.unstored.clone()) {
             Some(error) => Err(Unfinished(UnfinishedKind::Unstored(Box::new(error)))),

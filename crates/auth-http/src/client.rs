@@ -11,6 +11,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use tokio::sync::Notify;
 
 use crate::certificate::thumbprint;
+use crate::pools::Pools;
 use crate::proxy::{Proxy, Route};
 use crate::request::Body;
 use crate::roots::Roots;
@@ -26,10 +27,11 @@ const PIECE: usize = 64 * 1024;
 /// What the client calls itself.
 const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
 
-/// Sends requests without credentials. Cheap to clone; clones share their connections.
+/// Sends requests without credentials. Cheap to clone; clones share their connections. Each runtime that sends requests
+/// has connections of its own, since a connection ends with the runtime that opened it.
 #[derive(Clone)]
 pub struct HttpClient {
-    inner: reqwest::Client,
+    pools: Pools,
     plain_loopback: bool,
     about: Arc<About>,
 }
@@ -78,7 +80,8 @@ impl HttpClient {
         if !Authority::of(&url).is_confidential(self.plain_loopback) {
             return Err(HttpError::insecure(method, &url));
         }
-        let mut builder = self.inner.request(method.into(), url.clone());
+        let failed = |source| HttpError::send(method, &url, self.about.route.proxy(&url), &self.about.roots, source);
+        let mut builder = self.pools.current().map_err(failed)?.request(method.into(), url.clone());
         for (name, value) in headers {
             // An invalid value is left to the builder, which refuses it.
             match HeaderValue::try_from(&value) {
@@ -102,7 +105,6 @@ impl HttpClient {
         if let Some(timeout) = timeout {
             builder = builder.timeout(timeout);
         }
-        let failed = |source| HttpError::send(method, &url, self.about.route.proxy(&url), &self.about.roots, source);
         let response = tokio::select! {
             answer = builder.send() => answer.map_err(failed)?,
             () = silence(&moved, self.about.silence) => return Err(HttpError::silent(method, &url, self.about.silence)),
@@ -211,35 +213,40 @@ impl HttpClientBuilder {
     /// error until somebody speaks https.
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let Roots { certificates, files } = Roots::read(&self.roots, |name| std::env::var_os(name))?;
-        let built = match self.prepare()?.tls_certs_merge(certificates.clone()).build() {
-            Err(_) if self.plain_loopback => self.prepare()?.tls_certs_only(certificates).build(),
+        let (certificate, proxy) = (self.identity()?, self.proxy.as_ref().map(Proxy::build).transpose()?);
+        let setup = self.clone();
+        let prepare = move || setup.prepare(certificate.clone(), proxy.clone());
+        let build = move || match prepare().tls_certs_merge(certificates.clone()).build() {
+            Err(_) if self.plain_loopback => prepare().tls_certs_only(certificates.clone()).build(),
             built => built,
         };
-        let inner = built.map_err(|error| BuildError::client(&files, self.certificate.is_some(), error))?;
+        let pools = Pools::new(build).map_err(|error| BuildError::client(&files, self.certificate.is_some(), error))?;
         let direct = self.plain_loopback && self.proxy.is_none();
         let route = if direct { Route::direct() } else { Route::of(self.proxy.as_ref()) };
         let certificate = self.certificate.as_ref().and_then(|(chain, _)| thumbprint(chain));
         let about = Arc::new(About { route, roots: files, silence: self.silence, certificate });
-        Ok(HttpClient { inner, plain_loopback: self.plain_loopback, about })
+        Ok(HttpClient { pools, plain_loopback: self.plain_loopback, about })
     }
 
-    fn prepare(&self) -> Result<reqwest::ClientBuilder, BuildError> {
-        let mut builder = reqwest::Client::builder()
+    /// Returns the client certificate in the form of the HTTP library.
+    fn identity(&self) -> Result<Option<reqwest::Identity>, BuildError> {
+        let Some((chain, key)) = &self.certificate else { return Ok(None) };
+        let pem = Secret::new(format!("{}\n{}", chain, key.expose()));
+        reqwest::Identity::from_pem(pem.expose().as_bytes()).map(Some).map_err(|_| BuildError::certificate())
+    }
+
+    fn prepare(&self, certificate: Option<reqwest::Identity>, proxy: Option<reqwest::Proxy>) -> reqwest::ClientBuilder {
+        let builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(SILENCE)
             .gzip(self.decompression);
-        if let Some((chain, key)) = &self.certificate {
-            let pem = Secret::new(format!("{}\n{}", chain, key.expose()));
-            let identity =
-                reqwest::Identity::from_pem(pem.expose().as_bytes()).map_err(|_| BuildError::certificate())?;
-            builder = builder.identity(identity);
-        }
-        Ok(match &self.proxy {
-            Some(proxy) => builder.proxy(proxy.build()?),
+        let builder = certificate.into_iter().fold(builder, reqwest::ClientBuilder::identity);
+        match proxy {
+            Some(proxy) => builder.proxy(proxy),
             None if self.plain_loopback => builder.no_proxy(),
             None => builder,
-        })
+        }
     }
 }

@@ -21,6 +21,7 @@ mod blocking;
 mod certificate;
 mod client;
 mod error;
+mod pools;
 mod proxy;
 mod request;
 mod response;

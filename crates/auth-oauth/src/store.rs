@@ -128,12 +128,6 @@ impl FileTokenStore {
         Ok(off_worker(move || entry.take(&key, &lock)).await?)
     }
 
-    /// Whether this process renews a login right now, through this store or a clone of it. Whoever ends then, after the
-    /// provider has taken the old refresh token and before the new one is kept, loses the login.
-    pub fn is_renewing(&self) -> bool {
-        self.leases.are_held()
-    }
-
     async fn lock(&self, entry: &Entry) -> Result<Lock, StoreError> {
         let attempted = entry.clone();
         until_taken(entry, self.wait, move || Lock::attempt(&attempted)).await

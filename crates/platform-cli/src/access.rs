@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
+use auth_core::is_redeeming;
 use auth_http::Proxy;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -13,7 +14,7 @@ use url::Url;
 
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::signals::calm;
+use crate::signals::BETWEEN_LOOKS;
 
 /// How the platform is reached, beside what the settings say.
 #[derive(Args, Debug)]
@@ -110,14 +111,19 @@ impl Shell {
         self.access.timeout
     }
 
-    /// Does `work`, for as long as the user wants to wait. A login that is being renewed then is renewed first, as a first
-    /// signal would let it.
+    /// Runs `work`, within the time limit of the user. A renewal that is under way then finishes before the command ends.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let Some(time) = self.timeout() else { return work.await };
-        if let Ok(outcome) = tokio::time::timeout(time, work).await {
+        let mut work = std::pin::pin!(work);
+        if let Ok(outcome) = tokio::time::timeout(time, &mut work).await {
             return outcome;
         }
-        calm(|| self.is_delicate()).await;
+        // A login that is being redeemed ends with the work.
+        while is_redeeming() {
+            if let Ok(outcome) = tokio::time::timeout(BETWEEN_LOOKS, &mut work).await {
+                return outcome;
+            }
+        }
         Err(Failure::time_out(anyhow!("the time of {} s was over before the work was", time.as_secs())))
     }
 
@@ -137,7 +143,7 @@ impl Shell {
 
     /// Whether an interruption now would leave something half done.
     pub(crate) fn is_delicate(&self) -> bool {
-        self.delicate.get() || self.service.get().is_some_and(Service::is_renewing)
+        self.delicate.get()
     }
 }
 

@@ -62,7 +62,7 @@ enum Action {
     },
 }
 
-pub(crate) async fn run(arguments: Arguments, signals: Signals) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments, mut signals: Signals) -> Result<(), Failure> {
     if arguments.print_env && arguments.action.is_some() {
         return Err(Failure::bad_input(anyhow!("--print-env is for an emulator without a command in it")));
     }

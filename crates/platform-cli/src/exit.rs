@@ -142,6 +142,11 @@ impl Failure {
         Self { kind: Kind::Code(128 + number), error: None }
     }
 
+    /// Returns true if a signal ended the command.
+    pub(crate) fn is_signal(&self) -> bool {
+        self.error.is_none() && matches!(self.kind, Kind::Code(code) if code > 128)
+    }
+
     /// What is printed could not be. Whoever closed the pipe early has what he wanted.
     pub(crate) fn unprinted(error: io::Error) -> Self {
         match error.kind() {

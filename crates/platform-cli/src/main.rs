@@ -145,11 +145,13 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     outcome
 }
 
-async fn dispatch(Arguments { output, access, command }: Arguments, signals: Signals) -> Result<(), Failure> {
+async fn dispatch(Arguments { output, access, command }: Arguments, mut signals: Signals) -> Result<(), Failure> {
     match command {
         Command::Action(action) => {
             let shell = Shell::new(output, access);
-            signals.end_after(act(action, &shell), || shell.is_delicate()).await
+            let outcome = signals.end_after(act(action, &shell), || shell.is_delicate()).await;
+            // While the sources of tokens still exist: dropping them would wait without heeding signals.
+            signals.finish_redemptions(outcome).await
         }
         // It hands signals on to the command in it.
         Command::Emulator(arguments) => emulator::run(arguments, signals).await,

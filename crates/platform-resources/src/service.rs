@@ -3,14 +3,18 @@
 mod doctor;
 mod ways;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use auth_core::{AsyncTokenCache, AsyncTokenProvider, ExpiryPolicy, TokenKey, TokenRequest, TokenSource};
+use auth_core::{
+    AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, SystemClock, TokenKey, TokenRequest, TokenSource,
+    begin_redemption,
+};
 use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use auth_oauth::{
-    BrowserLogin, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
+    BrowserLogin, Claims, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
 };
 use platform_api::models::Me;
 use sha2::{Digest, Sha256};
@@ -44,6 +48,9 @@ pub struct Service {
     device: Option<OAuthClient>,
     verifier: JwtVerifier,
     store: FileTokenStore,
+    /// A source for each minimum lifetime of its tokens. They live as long as the service, so that its last clone waits
+    /// for a renewal, and no client that is dropped before.
+    sources: Arc<Mutex<HashMap<Duration, TokenSource>>>,
 }
 
 /// Sets up a [`Service`].
@@ -99,11 +106,6 @@ impl Service {
         &self.settings
     }
 
-    /// Whether the login is being renewed right now: a process that ends in the middle can lose it.
-    pub fn is_renewing(&self) -> bool {
-        self.store.is_renewing()
-    }
-
     /// The tokens of the user: of the refresh token among the settings, if there is one, and else of the login that goes
     /// on. Nobody is asked to log in.
     pub fn tokens(&self) -> TokenSource {
@@ -113,6 +115,11 @@ impl Service {
     /// The same, each renewed first if it is not good for `least` from now. A provider that gives none so long gives what it
     /// has; if it gives none, the token that is there stays for others.
     pub fn tokens_lasting(&self, least: Duration) -> TokenSource {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.entry(least).or_insert_with(|| self.source(least)).clone()
+    }
+
+    fn source(&self, least: Duration) -> TokenSource {
         let provider: Arc<dyn AsyncTokenProvider> = match &self.settings.refresh_token {
             Some(secret) => Arc::new(RefreshGrant::new(self.interactive.clone()).with_refresh_token(secret.clone())),
             None => Arc::new(self.renewal()),
@@ -161,6 +168,9 @@ impl Service {
         }
         self.store.check_writable(&self.login_key()).await?;
         let token = self.login(ways)?.log_in(&TokenRequest::default()).await?;
+        // The process does not end before the login is stored.
+        let _stored = begin_redemption()?;
+        let token = ExpiryPolicy::default().settled(token, SystemClock.now())?;
         Ok(self.store.set(&self.login_key(), &token).await?)
     }
 
@@ -182,9 +192,8 @@ impl Service {
     ///
     /// [`Error::is_login`], or the platform could not be asked.
     pub async fn who(&self) -> Result<Identity, Error> {
-        let token = self.tokens().token().await?;
         let me = self.client()?.me().await?;
-        let claims = self.verifier.verify(token.secret()).await.map_err(Error::token_claims)?;
+        let claims = self.current_claims().await?;
         let role = claims.text(&format!("{}/role", self.settings.audience));
         Ok(Identity {
             me,
@@ -197,6 +206,20 @@ impl Service {
             issued_at: claims.issued_at(),
             expires_at: claims.expires_at(),
         })
+    }
+
+    /// Returns the claims of the current token. One whose key was retired, or whose clock was another, is renewed first.
+    async fn current_claims(&self) -> Result<Claims, Error> {
+        let tokens = self.tokens();
+        let token = tokens.token().await?;
+        match self.verifier.verify(token.secret()).await {
+            Err(error) if !error.is_transient() => {
+                tokens.reject(&TokenRequest::default(), &token).await;
+                let token = tokens.token().await?;
+                self.verifier.verify(token.secret()).await.map_err(Error::token_claims)
+            }
+            verified => verified.map_err(Error::token_claims),
+        }
     }
 
     /// The login that is there, for as long as it goes on.
@@ -284,6 +307,7 @@ impl ServiceBuilder {
             interactive: client(&settings.client_id_interactive),
             device: settings.client_id_device.as_ref().map(|id| client(id.expose())),
             store: FileTokenStore::new(settings.cache_folder.join("logins")),
+            sources: Arc::default(),
             verifier,
             prepared,
             http,

@@ -54,11 +54,6 @@ impl Leases {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.upgrade()
     }
 
-    /// Whether any lease has its lock.
-    pub(super) fn are_held(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().any(|lock| lock.strong_count() > 0)
-    }
-
     fn begin(&self, key: &TokenKey, lock: &Arc<Lock>) {
         let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         leases.retain(|_, lock| lock.strong_count() > 0);
