@@ -3,6 +3,7 @@
 
 #[path = "../../../../tests/support/authority.rs"]
 mod authority;
+mod date;
 #[path = "../support/exchange.rs"]
 mod exchange;
 mod requests;
