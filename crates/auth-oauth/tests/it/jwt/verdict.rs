@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use auth_core::Secret;
-use auth_oauth::{JwtError, JwtVerifier};
+use auth_core::{Secret, TokenRequest};
+use auth_oauth::{ClientCredentials, Endpoints, JwtError, JwtVerifier, OAuthClient, OAuthError};
 use serde_json::{Value, json};
-use wiremock::ResponseTemplate;
+use wiremock::matchers::path;
+use wiremock::{Mock, ResponseTemplate};
 
 use super::forge::{GOOD_HEADER, signed};
 use super::{verify, verify_with};
@@ -129,4 +130,29 @@ async fn other_faults_remain_as_of_any_time() {
     let token = issuer.token(json!({ "exp": NOW - HOUR, "aud": "https://other.test" }));
     let error = issuer.verifier().verify_as_of(&Secret::new(token), at(NOW - 2 * HOUR)).await.unwrap_err();
     assert!(error.is_definitive() && error.claim() == Some("aud"), "{error}");
+}
+
+/// The failure of a grant whose token endpoint returns `token`.
+async fn grant(issuer: &Issuer, token: &str) -> OAuthError {
+    let granted = json!({ "access_token": token, "token_type": "Bearer" });
+    let answer = ResponseTemplate::new(200).set_body_json(granted);
+    Mock::given(path("/oauth/token")).respond_with(answer).mount(&issuer.server).await;
+    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    let client = OAuthClient::new(issuer.http.clone(), endpoints, "client-1").with_verifier(issuer.verifier());
+    ClientCredentials::new(client).token(&TokenRequest::default()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn grant_passes_the_class_of_the_failure_on() {
+    let issuer = Issuer::start().await;
+    let classes = |error: &OAuthError| (error.is_unverified(), error.is_verification_unavailable(), error.is_clock());
+    for (changes, is_clock) in [(json!({ "iat": NOW + HOUR }), true), (json!({ "aud": "https://other.test" }), false)] {
+        let issuer = Issuer::start().await;
+        let error = grant(&issuer, &issuer.token(changes)).await;
+        assert_eq!(classes(&error), (true, false, is_clock), "{error}");
+    }
+    issuer.answer(ResponseTemplate::new(503));
+    let error = grant(&issuer, &issuer.token(json!({}))).await;
+    assert_eq!(classes(&error), (true, true, false), "{error}");
+    assert!(error.is_transient());
 }
