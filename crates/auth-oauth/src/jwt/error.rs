@@ -170,7 +170,7 @@ impl JwtError {
         let Kind::Keys(error) = &self.0 else { return false };
         match error.cause() {
             KeyError::Http(source) => !source.is_insecure(),
-            KeyError::Status(_) | KeyError::Aborted => true,
+            KeyError::Status(_) | KeyError::Deadline(_) | KeyError::Aborted => true,
             KeyError::Unusable(_) | KeyError::Outdated(_) => false,
         }
     }
@@ -211,6 +211,8 @@ pub(super) enum KeyError {
     Http(#[source] Arc<HttpError>),
     #[error("the keys of the issuer could not be fetched: it answered {0}")]
     Status(u16),
+    #[error("the keys of the issuer could not be fetched within {} s", .0.as_secs())]
+    Deadline(Duration),
     #[error("the keys of the issuer could not be fetched, because the runtime of the fetch ended")]
     Aborted,
     #[error("the keys of the issuer are no JWK set that can be used: {0}")]

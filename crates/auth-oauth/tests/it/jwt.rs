@@ -6,6 +6,7 @@ mod keys;
 mod secrecy;
 mod sharing;
 mod signature;
+mod stale;
 mod verdict;
 
 use auth_core::Secret;
