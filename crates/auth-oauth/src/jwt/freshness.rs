@@ -144,4 +144,14 @@ mod tests {
         let Step::Serve(served) = shelf.search(&new, false, now, LIFETIME) else { panic!("there was a search") };
         assert!(Arc::ptr_eq(&served, &new));
     }
+
+    #[test]
+    fn stale_keys_refuse_no_unknown_key_after_a_lost_refresh() {
+        let set = KeySet::read(br#"{"keys":[{"kid":"1","kty":"RSA","n":"AQAB","e":"AQAB"}]}"#);
+        let (mut shelf, now, lifetime) = (Shelf::default(), SystemTime::UNIX_EPOCH, Duration::from_secs(1));
+        let keys = shelf.settle(set, now, now).unwrap();
+        assert!(matches!(shelf.search(&keys, false, now, lifetime), Step::Fetch));
+        assert!(matches!(shelf.search(&keys, false, now, lifetime), Step::Serve(_)));
+        assert!(matches!(shelf.search(&keys, false, now + lifetime, lifetime), Step::Fetch));
+    }
 }
