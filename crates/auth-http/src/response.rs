@@ -35,8 +35,13 @@ impl Response {
         self.inner.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
-    /// When the server sent the answer, by its own clock (RFC 9110, section 6.6.1), if it says so.
+    /// The time of the response by the server's clock, from `Date` (RFC 9110, section 6.6.1).
+    ///
+    /// `None` if the header is absent or invalid, or if `Age` shows that the response comes from a cache.
     pub fn date(&self) -> Option<SystemTime> {
+        if !self.headers("age").all(is_zero) {
+            return None;
+        }
         self.moment("date")
     }
 
@@ -49,8 +54,7 @@ impl Response {
     }
 
     fn moment(&self, name: &str) -> Option<SystemTime> {
-        let moment = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header(name)?.trim()).ok()?;
-        Some(moment.into())
+        httpdate::parse_http_date(self.header(name)?).ok()
     }
 
     /// The next piece of the body; `None` after the last.
@@ -80,6 +84,11 @@ impl Response {
         }
         Ok(body.freeze())
     }
+}
+
+/// Returns true for an `Age` of zero seconds (RFC 9111, section 5.1).
+fn is_zero(age: &str) -> bool {
+    age.trim().parse() == Ok(0_u64)
 }
 
 impl fmt::Debug for Response {

@@ -5,7 +5,7 @@ mod authentication;
 mod questions;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenError, TokenKey, TokenKeyBuilder, begin_redemption};
 use auth_http::{HttpClient, HttpError};
@@ -201,7 +201,7 @@ impl OAuthClient {
     pub(crate) async fn redeem(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
         self.prepare().await?;
         let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
-        self.verified(answer.token(self.clock().now())?).await
+        self.verified(answer.token(self.clock().now())?, answer.date()).await
     }
 
     /// The same for a single-use credential: once the request is sent, the process waits for its response.
@@ -209,7 +209,7 @@ impl OAuthClient {
         self.prepare().await?;
         let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
         let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
-        self.verified(answer.token(self.clock().now())?).await
+        self.verified(answer.token(self.clock().now())?, answer.date()).await
     }
 
     /// The same for a refresh token. What came in its place is kept, whatever becomes of the access token: without a
@@ -224,15 +224,19 @@ impl OAuthClient {
             Some(_) => token,
             None => token.with_refresh_token(refresh_token.clone()),
         };
-        let verified = self.verified(token.clone()).await;
-        Ok(verified.unwrap_or_else(|error| token.with_unverified(in_full(&error), now, !error.is_transient())))
+        let verified = self.verified(token.clone(), answer.date()).await;
+        let kept = |error: OAuthError| {
+            let is_final = !error.is_verification_unavailable();
+            token.with_unverified(in_full(&error), now, is_final)
+        };
+        Ok(verified.unwrap_or_else(kept))
     }
 
     /// Verifies a token that was stored unverified. One that is still unverified is returned as it is.
     pub(crate) async fn verify_stored(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
-        match self.verified(token.clone()).await {
+        match self.verified(token.clone(), None).await {
             Ok(token) => Ok(token.verified()),
-            Err(error) if error.is_transient() => Err(TokenError::provider(error)),
+            Err(error) if error.is_verification_unavailable() => Err(TokenError::provider(error)),
             Err(_) => Ok(token.clone()),
         }
     }
@@ -245,13 +249,41 @@ impl OAuthClient {
         }
     }
 
-    /// The token, if it is what it must be.
-    pub(crate) async fn verified(&self, token: AccessToken) -> Result<AccessToken, OAuthError> {
+    /// Returns the token if it is valid. `date` is the time of its response by the clock of the provider: if the local clock
+    /// is wrong, the times of the token are checked against that one, and its end is converted to the local clock.
+    pub(crate) async fn verified(
+        &self,
+        token: AccessToken,
+        date: Option<SystemTime>,
+    ) -> Result<AccessToken, OAuthError> {
         let Some(verifier) = &self.0.verifier else { return Ok(token) };
-        let claims = verifier.verify(token.secret()).await.map_err(OAuthError::jwt)?;
-        tracing::debug!(subject = claims.sub, "the access token is verified");
-        Ok(claims.expires_at().into_iter().fold(token, AccessToken::with_not_after))
+        let now = self.clock().now();
+        match (verifier.verify(token.secret()).await, date) {
+            (Ok(claims), _) => {
+                tracing::debug!(subject = claims.sub, "the access token is verified");
+                Ok(claims.expires_at().into_iter().fold(token, AccessToken::with_not_after))
+            }
+            (Err(error), Some(date)) if error.is_clock() => {
+                let claims = verifier.verify_as_of(token.secret(), date).await.map_err(|_| OAuthError::jwt(error))?;
+                warn_of_clock(now, date);
+                let lifetime = claims.expires_at().and_then(|end| end.duration_since(date).ok()).unwrap_or_default();
+                Ok(token.with_expires_at(now + lifetime))
+            }
+            (Err(error), _) => Err(OAuthError::jwt(error)),
+        }
     }
+}
+
+/// Logs that the local clock differs from that of the provider.
+fn warn_of_clock(now: SystemTime, date: SystemTime) {
+    let (difference, direction) = match date.duration_since(now) {
+        Ok(behind) => (behind, "behind"),
+        Err(ahead) => (ahead.duration(), "ahead of"),
+    };
+    tracing::warn!(
+        "the clock of this machine is {} s {direction} the clock of the identity provider: set it",
+        difference.as_secs()
+    );
 }
 
 /// Returns the message of an error with those of its sources.

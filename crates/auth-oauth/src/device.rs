@@ -82,7 +82,8 @@ impl DeviceLogin {
         self.prompt.show(&authorization).await.map_err(OAuthError::prompt)?;
         tracing::debug!("waiting for the user to approve the login");
         let polling = Polling::new(interval, authorization.expires_at);
-        client.verified(self.poll(&device_code, request, polling).await?).await
+        let (token, date) = self.poll(&device_code, request, polling).await?;
+        client.verified(token, date).await
     }
 
     async fn poll(
@@ -90,13 +91,13 @@ impl DeviceLogin {
         device_code: &Secret,
         request: &TokenRequest,
         mut polling: Polling,
-    ) -> Result<AccessToken, OAuthError> {
+    ) -> Result<(AccessToken, Option<SystemTime>), OAuthError> {
         let client = &self.client;
         loop {
             let exchange = client.continued(GRANT_TYPE, request)?.with_secret("device_code", device_code);
             let answer = client.ask(exchange).await;
             match polling.next(answer, client.clock().now())? {
-                Next::Done(token) => return Ok(token),
+                Next::Done(token, date) => return Ok((token, date)),
                 #[expect(
                     clippy::disallowed_methods,
                     reason = "RFC 8628, section 3.5: the client polls at the interval it was given"

@@ -185,9 +185,22 @@ impl OAuthError {
         matches!(self.kind, Kind::Expired)
     }
 
-    /// A token came, but it is not what was asked for: see its [`JwtError`] as the source.
+    /// Returns true if the token could not be verified; the [`JwtError`] is the source.
+    ///
+    /// [`is_verification_unavailable`](Self::is_verification_unavailable) and [`is_clock`](Self::is_clock) tell the
+    /// cases apart that do not condemn the token.
     pub fn is_unverified(&self) -> bool {
         matches!(self.kind, Kind::Jwt(_))
+    }
+
+    /// Returns true if the keys to verify the token cannot be fetched ([`JwtError::is_unavailable`]).
+    pub fn is_verification_unavailable(&self) -> bool {
+        matches!(&self.kind, Kind::Jwt(error) if error.is_unavailable())
+    }
+
+    /// Returns true if only the times of the token do not fit the clock ([`JwtError::is_clock`]).
+    pub fn is_clock(&self) -> bool {
+        matches!(&self.kind, Kind::Jwt(error) if error.is_clock())
     }
 
     /// Another process listens at the port of the redirect URL.

@@ -86,8 +86,8 @@ impl Exchange {
     pub(crate) async fn send(mut self, http: &HttpClient, now: SystemTime) -> Result<Answer, HttpError> {
         let (secrets, accepts_non_access) = (std::mem::take(&mut self.secrets), self.accepts_non_access);
         let response = http.send(self.into_request()).await?;
-        let (status, retry_after) = (response.status(), response.retry_after(now));
+        let (status, retry_after, date) = (response.status(), response.retry_after(now), response.date());
         let body = response.bytes(BODY_LIMIT).await?.to_vec();
-        Ok(Answer { status, retry_after, body, secrets, accepts_non_access })
+        Ok(Answer { status, retry_after, date, body, secrets, accepts_non_access })
     }
 }

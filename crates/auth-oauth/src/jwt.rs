@@ -17,11 +17,12 @@ mod header;
 mod json;
 mod key;
 mod keys;
+mod refusal;
 mod source;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use auth_core::{Clock, Secret, SystemClock};
 use auth_http::HttpClient;
@@ -44,11 +45,15 @@ const LEEWAY: Duration = Duration::from_secs(60);
 ///
 /// - The algorithm is fixed here, RS256 by default, and never taken from the token (RFC 8725, section
 ///   3.1). Keys come from the issuer only, whatever the token offers.
-/// - Keys are kept for a day, and for one more while the issuer cannot be asked. A token with a key that
-///   is not among them has them fetched again, at most once in five minutes.
+/// - Keys are fresh for a day. For one more day they are still used while one background task replaces them. A token
+///   whose key is not among them triggers a fetch, at most once in five minutes.
 /// - Id tokens are refused: by their `typ`, by claims that only they have, or by their audience.
 ///
-/// Needs a tokio runtime, on which keys are fetched. Cheap to clone; clones share their keys.
+/// Keys are fetched in a task on the tokio runtime of the caller that needs them first. The task does not depend on that
+/// caller, but on its runtime: if the runtime shuts down, the next caller starts another fetch. A current-thread runtime
+/// advances the task only while it runs. Without a runtime, cached keys are used until they are a day past expiry.
+///
+/// Cheap to clone; clones share their keys.
 ///
 /// ```no_run
 /// use auth_core::Secret;
@@ -59,9 +64,9 @@ const LEEWAY: Duration = Duration::from_secs(60);
 /// let jwks = "https://issuer.example/.well-known/jwks.json".parse()?;
 /// let verifier = JwtVerifier::new(http, "https://issuer.example/", "https://platform.example", jwks);
 /// match verifier.verify(&token).await {
-///     Ok(claims) => println!("it speaks for {}", claims.sub),
-///     Err(error) if error.is_invalid() => println!("{error}"),
-///     Err(error) => println!("nobody knows: {error}"),
+///     Ok(claims) => println!("the token is valid for {}", claims.sub),
+///     Err(error) if error.is_unavailable() => println!("try again later: {error}"),
+///     Err(error) => println!("access denied: {error}"),
 /// }
 /// # Ok(()) }
 /// ```
@@ -112,29 +117,69 @@ impl JwtVerifier {
         self
     }
 
-    /// How long keys are used before they are fetched again; a day by default. A key that the issuer
-    /// withdraws is trusted for that long.
+    /// The age at which keys expire; a day by default.
+    ///
+    /// Expired keys are used for 24 h more, until a fetch in the background succeeds. A key that the issuer withdraws
+    /// is therefore trusted for up to this lifetime and 24 h.
     pub fn with_key_lifetime(mut self, lifetime: Duration) -> Self {
         self.key_lifetime = lifetime;
         self
     }
 
-    /// Has the keys of the issuer at hand: what is paid for a token – a code, a refresh token – should not be spent when
-    /// the token could not be verified.
+    /// Fetches the keys of the issuer unless they are cached, so that no code or refresh token is spent on a token that
+    /// cannot be verified.
     pub(crate) async fn prepare(&self) -> Result<(), JwtError> {
         let terms = Terms { clock: &self.clock, lifetime: self.key_lifetime };
         Ok(self.keys.prepare(&terms).await?)
     }
 
-    /// Verifies `token`, with the keys at hand or, where there are none or not that of the token, with
-    /// those that the issuer publishes now.
+    /// Verifies `token`. Its times are checked against the clock.
+    ///
+    /// Waits for the keys of the issuer only if none are cached, if those expired more than a day ago, or if the key of
+    /// the token is not among them.
     ///
     /// # Errors
     ///
-    /// [`JwtError::is_invalid`]: the token is not what it must be; [`JwtError::problem`] names the check
-    /// that failed. Otherwise the keys could not be had, which says nothing of the token:
-    /// [`JwtError::is_transient`], [`JwtError::is_outdated`], [`JwtError::is_unusable_key_set`].
+    /// One of [`JwtError::is_unavailable`], [`JwtError::is_clock`] and [`JwtError::is_definitive`].
+    /// [`JwtError::problem`] names the check that failed.
     pub async fn verify(&self, token: &Secret) -> Result<Claims, JwtError> {
+        let claims = self.authentic(token).await?;
+        self.expected.check(&claims, self.clock.now())?;
+        Ok(claims)
+    }
+
+    /// Verifies `token` like [`verify`](Self::verify), but checks its times (`exp`, `nbf`, `iat`) against `now`.
+    ///
+    /// For a local clock that may be wrong: `now` is the time of the issuer, such as the `Date` of the response that
+    /// brought the token over TLS. A time from any other source may revive an expired token. The age of cached keys is
+    /// still measured by the clock.
+    ///
+    /// # Errors
+    ///
+    /// As for [`verify`](Self::verify); [`JwtError::is_clock`] refers to `now`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::SystemTime;
+    /// use auth_core::Secret;
+    /// use auth_oauth::{Claims, JwtError, JwtVerifier};
+    ///
+    /// async fn verify(verifier: &JwtVerifier, token: &Secret, date: Option<SystemTime>) -> Result<Claims, JwtError> {
+    ///     match (verifier.verify(token).await, date) {
+    ///         (Err(error), Some(date)) if error.is_clock() => verifier.verify_as_of(token, date).await,
+    ///         (outcome, _) => outcome,
+    ///     }
+    /// }
+    /// ```
+    pub async fn verify_as_of(&self, token: &Secret, now: SystemTime) -> Result<Claims, JwtError> {
+        let claims = self.authentic(token).await?;
+        self.expected.check(&claims, now)?;
+        Ok(claims)
+    }
+
+    /// The claims of `token` if the issuer has signed it, whatever they are.
+    async fn authentic(&self, token: &Secret) -> Result<Claims, JwtError> {
         let token = Compact::split(token.expose())?;
         let header = Header::read(&token.header, &self.algorithms)?;
         let terms = Terms { clock: &self.clock, lifetime: self.key_lifetime };
@@ -142,9 +187,7 @@ impl JwtVerifier {
         if !key.has_signed(&token, header.algorithm) {
             return Err(JwtProblem::Signature.into());
         }
-        let claims = Claims::read(&token.claims)?;
-        self.expected.check(&claims, self.clock.now())?;
-        Ok(claims)
+        Ok(Claims::read(&token.claims)?)
     }
 }
 

@@ -60,7 +60,12 @@ impl Inner {
     ) -> Result<(), TokenError> {
         let writing = self.flights.with(key, |slot, _| slot.writing.clone());
         let _turn = writing.lock().await;
-        if self.flights.epoch() == epoch {
+        let is_rejected = self.flights.with(key, |slot, _| {
+            // A store that fails may hold it all the same.
+            slot.flight.restored(token);
+            slot.flight.is_rejected(token)
+        });
+        if self.flights.epoch() == epoch && !(is_rejected && token.refresh_token().is_none()) {
             let stored = match guard {
                 Some(guard) => guard.publish(token).await,
                 None => self.cache.set(key, token).await,
@@ -77,9 +82,8 @@ impl Inner {
         self.keep_local(key, token, epoch);
         if self.flights.epoch() != epoch {
             self.health.observe(self.cache.delete_if(key, token).await);
-        } else if self.flights.is_rejected(key, token) {
-            // What was stored is the refresh token; the access token must not be served from the cache either.
-            self.flights.with(key, |slot, _| slot.flight.restored(token));
+        } else if is_rejected {
+            // It was stored for its refresh token; the access token must not be served from the cache.
             if let Some(deleted) = self.health.observe(self.cache.delete_if(key, token).await) {
                 self.flights.with(key, |slot, _| slot.flight.forgotten(token, deleted));
             }

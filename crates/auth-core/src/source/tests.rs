@@ -46,8 +46,8 @@ fn five_properties_hold_in_every_interleaving() {
     for seed in replayed.map_or(0..SCHEDULES, |seed| seed..seed + 1) {
         // Chance alone rarely keeps one thread waiting while another does a lot.
         let explore = || match seed % 3 {
-            0 => Runner::new(RandomScheduler::new_from_seed(seed, 1), Config::new()).run(move || interleave(seed)),
-            _ => Runner::new(PctScheduler::new_from_seed(seed, 3, 1), Config::new()).run(move || interleave(seed)),
+            0 => Runner::new(RandomScheduler::new_from_seed(seed, 1), config()).run(move || interleave(seed)),
+            _ => Runner::new(PctScheduler::new_from_seed(seed, 3, 1), config()).run(move || interleave(seed)),
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(explore)) {
             eprintln!("schedule {seed} failed: AUTH_CORE_SEED={seed} replays it");
@@ -58,6 +58,13 @@ fn five_properties_hold_in_every_interleaving() {
 
 fn issuer() -> TokenKey {
     TokenKey::builder("issuer").with_identity("world").build()
+}
+
+/// The default stack is too small for a debug build.
+fn config() -> Config {
+    let mut config = Config::new();
+    config.stack_size = 1024 * 1024;
+    config
 }
 
 fn interleave(seed: u64) {
@@ -252,34 +259,31 @@ fn a_reader_of_a_usable_token_never_waits_for_a_refresh() {
         }
     }
 
-    shuttle::check_random(
-        || {
-            fastrand::seed(0);
-            let world = Arc::new(World {
-                is_local: true,
-                random: std::sync::Mutex::new(fastrand::Rng::with_seed(0)),
-                book: std::sync::Mutex::default(),
-            });
-            let gate = Arc::new(Gate::default());
-            let source = TokenSource::builder(issuer(), gate.clone())
-                .with_cache(world.clone())
-                .with_clock(world.clone())
-                .build()
-                .unwrap();
-            assert!(source.token().is_ok());
-            world.book().now = Duration::from_secs(95);
-            let readers: Vec<_> = (0..3)
-                .map(|_| {
-                    let source = source.clone();
-                    spawn(move || source.token().map(|token| token.secret().expose().to_owned()))
-                })
-                .collect();
-            for reader in readers {
-                assert!(matches!(reader.join(), Ok(Ok(text)) if text == "first"));
-            }
-            *gate.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
-            gate.1.notify_all();
-        },
-        1000,
-    );
+    Runner::new(RandomScheduler::new(1000), config()).run(|| {
+        fastrand::seed(0);
+        let world = Arc::new(World {
+            is_local: true,
+            random: std::sync::Mutex::new(fastrand::Rng::with_seed(0)),
+            book: std::sync::Mutex::default(),
+        });
+        let gate = Arc::new(Gate::default());
+        let source = TokenSource::builder(issuer(), gate.clone())
+            .with_cache(world.clone())
+            .with_clock(world.clone())
+            .build()
+            .unwrap();
+        assert!(source.token().is_ok());
+        world.book().now = Duration::from_secs(95);
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let source = source.clone();
+                spawn(move || source.token().map(|token| token.secret().expose().to_owned()))
+            })
+            .collect();
+        for reader in readers {
+            assert!(matches!(reader.join(), Ok(Ok(text)) if text == "first"));
+        }
+        *gate.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
+        gate.1.notify_all();
+    });
 }

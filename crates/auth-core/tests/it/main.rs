@@ -7,6 +7,7 @@ mod external;
 mod interleavings;
 mod leases;
 mod lifecycle;
+mod outages;
 mod policies;
 mod values;
 

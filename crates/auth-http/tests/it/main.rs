@@ -3,6 +3,8 @@
 
 #[path = "../../../../tests/support/authority.rs"]
 mod authority;
+mod brakes;
+mod date;
 #[path = "../support/exchange.rs"]
 mod exchange;
 mod requests;

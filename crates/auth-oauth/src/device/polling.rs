@@ -31,7 +31,8 @@ pub(super) struct Polling {
 pub(super) enum Next {
     /// Ask after this time.
     Wait(Duration),
-    Done(AccessToken),
+    /// The token, and the time of its response by the clock of the provider.
+    Done(AccessToken, Option<SystemTime>),
 }
 
 impl Polling {
@@ -50,7 +51,7 @@ impl Polling {
             }
             Ok(answer) => {
                 match answer.token(now) {
-                    Ok(token) => return Ok(Next::Done(token)),
+                    Ok(token) => return Ok(Next::Done(token, answer.date())),
                     Err(error) if error.is_pending() => {}
                     Err(error) if error.is_slow_down() => self.slow_down(),
                     Err(error) => return Err(error),
@@ -99,7 +100,7 @@ mod tests {
     fn wait(next: Result<Next, OAuthError>) -> u64 {
         match next.unwrap() {
             Next::Wait(time) => time.as_secs(),
-            Next::Done(_) => panic!("it is not done yet"),
+            Next::Done(..) => panic!("it is not done yet"),
         }
     }
 
@@ -116,7 +117,7 @@ mod tests {
             assert_eq!(wait(polling.next(Ok(answer), START)), 15, "a provider at fault");
         }
         let answer = Answer::new(200, None, r#"{"access_token":"t","token_type":"Bearer","expires_in":60}"#);
-        let Ok(Next::Done(token)) = polling.next(Ok(answer), START) else { panic!("it is done") };
+        let Ok(Next::Done(token, _)) = polling.next(Ok(answer), START) else { panic!("it is done") };
         assert_eq!(token.expires_at(), Some(after(60)));
     }
 

@@ -21,6 +21,8 @@ const NON_ACCESS: &str = "N_A";
 pub(crate) struct Answer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
+    /// The time of the response by the clock of the provider.
+    pub(super) date: Option<SystemTime>,
     pub(super) body: Vec<u8>,
     /// Secrets of the request, which errors never show, even if they come back.
     pub(super) secrets: Vec<Secret>,
@@ -38,7 +40,7 @@ impl Answer {
     #[cfg(test)]
     pub(crate) fn new(status: u16, retry_after: Option<Duration>, body: &str) -> Self {
         let body = body.as_bytes().to_vec();
-        Self { status, retry_after, body, secrets: Vec::new(), accepts_non_access: false }
+        Self { status, retry_after, date: None, body, secrets: Vec::new(), accepts_non_access: false }
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -51,6 +53,11 @@ impl Answer {
     }
 
     /// The time that the provider wants before the next request.
+    /// Returns the time of the response by the clock of the provider.
+    pub(crate) fn date(&self) -> Option<SystemTime> {
+        self.date
+    }
+
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::error::JwtProblem;
 use super::json::{self, Object};
+use super::refusal::Refusal;
 
 /// The last second of the year 9999, with which RFC 3339 ends. A token that is to live longer is refused.
 const LAST_SECOND: f64 = 253_402_300_799.0;
@@ -28,12 +29,12 @@ pub struct Claims {
 
 impl Claims {
     /// Reads claims whose signature fits, and checks of what kind each is.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, JwtProblem> {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Refusal> {
         let all = json::object(bytes).map_err(|fault| JwtProblem::in_json(fault, JwtProblem::Claims))?;
-        let sub = optional_text(&all, "sub")?.filter(|sub| !sub.is_empty()).ok_or(JwtProblem::Claims)?;
-        let exp = seconds(&all, "exp")?.ok_or(JwtProblem::MissingClaim)?;
+        let sub = optional_text(&all, "sub")?.filter(|sub| !sub.is_empty()).ok_or_else(|| invalid("sub"))?;
+        let exp = seconds(&all, "exp")?.ok_or_else(|| missing("exp"))?;
         if exp > LAST_SECOND {
-            return Err(JwtProblem::Claims);
+            return Err(invalid("exp"));
         }
         Ok(Self {
             sub: sub.to_owned(),
@@ -71,17 +72,17 @@ impl Claims {
         self.all.get(name)?.as_str()
     }
 
-    pub(super) fn issuer(&self) -> Result<&str, JwtProblem> {
-        optional_text(&self.all, "iss")?.ok_or(JwtProblem::MissingClaim)
+    pub(super) fn issuer(&self) -> Result<&str, Refusal> {
+        optional_text(&self.all, "iss")?.ok_or_else(|| missing("iss"))
     }
 
     /// One audience or several (RFC 7519, section 4.1.3).
-    pub(super) fn audiences(&self) -> Result<Vec<&str>, JwtProblem> {
+    pub(super) fn audiences(&self) -> Result<Vec<&str>, Refusal> {
         match self.all.get("aud") {
-            None | Some(Value::Null) => Err(JwtProblem::MissingClaim),
+            None | Some(Value::Null) => Err(missing("aud")),
             Some(Value::String(audience)) => Ok(vec![audience]),
-            Some(Value::Array(audiences)) => texts(audiences),
-            Some(_) => Err(JwtProblem::Claims),
+            Some(Value::Array(audiences)) => texts(audiences, "aud"),
+            Some(_) => Err(invalid("aud")),
         }
     }
 
@@ -102,33 +103,41 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// A claim that is text; `null` is as good as none.
-fn optional_text<'a>(claims: &'a Object, name: &str) -> Result<Option<&'a str>, JwtProblem> {
+/// A claim that is text; `null` counts as absent.
+fn optional_text<'a>(claims: &'a Object, name: &'static str) -> Result<Option<&'a str>, Refusal> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(JwtProblem::Claims),
+        Some(_) => Err(invalid(name)),
     }
 }
 
 /// A `NumericDate` (RFC 7519, section 2): seconds since 1970, possibly with a fraction.
-fn seconds(claims: &Object, name: &str) -> Result<Option<f64>, JwtProblem> {
+fn seconds(claims: &Object, name: &'static str) -> Result<Option<f64>, Refusal> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_f64().map(Some).ok_or(JwtProblem::Claims),
+        Some(value) => value.as_f64().map(Some).ok_or_else(|| invalid(name)),
     }
 }
 
-fn scopes(claims: &Object) -> Result<Vec<String>, JwtProblem> {
+fn scopes(claims: &Object) -> Result<Vec<String>, Refusal> {
     let scopes = match claims.get("scope") {
-        Some(Value::Array(scopes)) => texts(scopes)?,
+        Some(Value::Array(scopes)) => texts(scopes, "scope")?,
         _ => optional_text(claims, "scope")?.unwrap_or_default().split_ascii_whitespace().collect(),
     };
     Ok(scopes.into_iter().map(str::to_owned).collect())
 }
 
-fn texts(values: &[Value]) -> Result<Vec<&str>, JwtProblem> {
-    values.iter().map(|value| value.as_str().ok_or(JwtProblem::Claims)).collect()
+fn texts<'a>(values: &'a [Value], name: &'static str) -> Result<Vec<&'a str>, Refusal> {
+    values.iter().map(|value| value.as_str().ok_or_else(|| invalid(name))).collect()
+}
+
+fn missing(name: &'static str) -> Refusal {
+    Refusal::of(JwtProblem::MissingClaim, name)
+}
+
+fn invalid(name: &'static str) -> Refusal {
+    Refusal::of(JwtProblem::Claims, name)
 }
 
 fn moment(seconds: f64) -> Option<SystemTime> {

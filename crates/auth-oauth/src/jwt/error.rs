@@ -1,13 +1,23 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth_http::HttpError;
 
 use super::JwtAlgorithm;
 use super::json::Fault;
+use super::refusal::Refusal;
 
-/// Why a token does not verify. It never shows the token.
+/// The reason why a token does not verify. It never shows the token.
 ///
-/// It is `Clone`, because all who waited for one fetch of keys share its failure.
+/// Exactly one of three predicates is true:
+///
+/// | predicate | meaning | what to do |
+/// |---|---|---|
+/// | [`is_unavailable`](Self::is_unavailable) | the keys of the issuer are missing; the token was not judged | retry later |
+/// | [`is_clock`](Self::is_clock) | only the times of the token do not fit the clock | get a new token, or check the clock |
+/// | [`is_definitive`](Self::is_definitive) | the token is wrong at any time | discard the token |
+///
+/// It is `Clone`, because all callers that wait for one fetch of keys share its failure.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct JwtError(#[from] Kind);
@@ -15,7 +25,7 @@ pub struct JwtError(#[from] Kind);
 #[derive(Clone, Debug, thiserror::Error)]
 enum Kind {
     #[error("the token was refused: {0}")]
-    Invalid(JwtProblem),
+    Invalid(Refusal),
     #[error("the token was refused: it is not signed with {0}")]
     Algorithm(String),
     #[error(transparent)]
@@ -101,36 +111,76 @@ impl JwtError {
         Kind::Algorithm(names.join(" or ")).into()
     }
 
-    /// The token itself was looked at and refused; `false` if there were no keys to look with.
-    pub fn is_invalid(&self) -> bool {
-        self.problem().is_some()
+    /// Returns true if the keys of the issuer cannot be fetched: network failure, error status, invalid JWK set,
+    /// or deadline exceeded. This does not judge the token.
+    ///
+    /// [`is_transient`](Self::is_transient), [`is_outdated`](Self::is_outdated) and
+    /// [`is_unusable_key_set`](Self::is_unusable_key_set) give details.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.0, Kind::Keys(_))
     }
 
-    /// The check that the token did not pass; `None` if there were no keys to look with.
+    /// Returns true if only a time of the token (`exp`, `nbf` or `iat`) does not fit the clock. Its signature, issuer
+    /// and audience are right.
+    ///
+    /// Either the token is used too late or too early, or the clock is wrong: see [`claim`](Self::claim) and
+    /// [`off_by`](Self::off_by), and [`JwtVerifier::verify_as_of`](crate::JwtVerifier::verify_as_of) for another clock.
+    pub fn is_clock(&self) -> bool {
+        self.off_by().is_some()
+    }
+
+    /// Returns true if the token can never verify: wrong signature, issuer, audience, algorithm or form, or a key that
+    /// the issuer does not publish.
+    pub fn is_definitive(&self) -> bool {
+        !self.is_unavailable() && !self.is_clock()
+    }
+
+    /// Returns true if the token was refused: [`is_definitive`](Self::is_definitive) or [`is_clock`](Self::is_clock).
+    pub fn is_invalid(&self) -> bool {
+        !self.is_unavailable()
+    }
+
+    /// The check that the token failed; `None` if [`is_unavailable`](Self::is_unavailable).
     pub fn problem(&self) -> Option<JwtProblem> {
         match &self.0 {
-            Kind::Invalid(problem) => Some(*problem),
+            Kind::Invalid(refusal) => Some(refusal.problem),
             Kind::Algorithm(_) => Some(JwtProblem::Algorithm),
             Kind::Keys(_) => None,
         }
     }
 
-    /// The issuer could not be asked for its keys; later it may be. This says nothing of the token.
+    /// The name of the claim that is missing or wrong, such as `aud`; `None` if another part of the token is wrong.
+    pub fn claim(&self) -> Option<&str> {
+        self.refusal()?.claim
+    }
+
+    /// The difference between the clock and the claim, leeway included; `None` unless [`is_clock`](Self::is_clock).
+    ///
+    /// `exp` is this far behind the clock; `nbf` and `iat` are this far ahead of it.
+    pub fn off_by(&self) -> Option<Duration> {
+        self.refusal()?.off_by
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        if let Kind::Invalid(refusal) = &self.0 { Some(refusal) } else { None }
+    }
+
+    /// Returns true if the keys are unavailable and a retry may succeed.
     pub fn is_transient(&self) -> bool {
         let Kind::Keys(error) = &self.0 else { return false };
         match error.cause() {
             KeyError::Http(source) => !source.is_insecure(),
-            KeyError::Status(_) | KeyError::Aborted => true,
+            KeyError::Status(_) | KeyError::Deadline(_) | KeyError::Aborted => true,
             KeyError::Unusable(_) | KeyError::Outdated(_) => false,
         }
     }
 
-    /// What the issuer publishes is no set of keys that could be used. This says nothing of the token.
+    /// Returns true if the keys are unavailable because the issuer publishes an invalid JWK set.
     pub fn is_unusable_key_set(&self) -> bool {
         matches!(&self.0, Kind::Keys(error) if matches!(error.cause(), KeyError::Unusable(_)))
     }
 
-    /// The keys at hand are too old to be trusted, because no newer ones could be had for too long.
+    /// Returns true if the keys are unavailable because the cached ones expired more than a day ago.
     pub fn is_outdated(&self) -> bool {
         matches!(&self.0, Kind::Keys(KeyError::Outdated(_)))
     }
@@ -138,7 +188,13 @@ impl JwtError {
 
 impl From<JwtProblem> for JwtError {
     fn from(problem: JwtProblem) -> Self {
-        Kind::Invalid(problem).into()
+        Refusal::from(problem).into()
+    }
+}
+
+impl From<Refusal> for JwtError {
+    fn from(refusal: Refusal) -> Self {
+        Kind::Invalid(refusal).into()
     }
 }
 
@@ -148,23 +204,25 @@ impl From<KeyError> for JwtError {
     }
 }
 
-/// Why there are no keys.
+/// The reason why the keys are unavailable.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum KeyError {
     #[error("the keys of the issuer could not be fetched")]
     Http(#[source] Arc<HttpError>),
     #[error("the keys of the issuer could not be fetched: it answered {0}")]
     Status(u16),
+    #[error("the keys of the issuer could not be fetched within {} s", .0.as_secs())]
+    Deadline(Duration),
     #[error("the keys of the issuer could not be fetched, because the runtime of the fetch ended")]
     Aborted,
     #[error("the keys of the issuer are no JWK set that can be used: {0}")]
     Unusable(&'static str),
-    #[error("the keys of the issuer at hand are outdated, and newer ones could not be had")]
+    #[error("the cached keys of the issuer are outdated and could not be replaced")]
     Outdated(#[source] Box<KeyError>),
 }
 
 impl KeyError {
-    /// Why no newer keys could be had.
+    /// The failure of the fetch.
     fn cause(&self) -> &Self {
         if let Self::Outdated(cause) = self { cause } else { self }
     }

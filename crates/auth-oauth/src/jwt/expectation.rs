@@ -2,6 +2,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Claims;
 use super::error::JwtProblem;
+use super::refusal::Refusal;
 
 /// Claims that only an id token has (`OpenID` Connect Core, sections 2 and 3.3.2.11; FAPI 1.0, part 2,
 /// section 5.1).
@@ -24,36 +25,32 @@ impl Expectation {
     /// 3. it is no id token. One is made for a client and not for a service, so that its `aud` gives it
     ///    away already; where a client has the name of its service, the claims of id tokens do;
     /// 4. it has not expired, is valid already, and was not issued in the future.
-    pub(super) fn check(&self, claims: &Claims, now: SystemTime) -> Result<(), JwtProblem> {
+    pub(super) fn check(&self, claims: &Claims, now: SystemTime) -> Result<(), Refusal> {
         if claims.issuer()? != self.issuer {
-            return Err(JwtProblem::Issuer);
+            return Err(Refusal::of(JwtProblem::Issuer, "iss"));
         }
         if !claims.audiences()?.contains(&self.audience.as_str()) {
-            return Err(JwtProblem::Audience);
+            return Err(Refusal::of(JwtProblem::Audience, "aud"));
         }
-        if OF_ID_TOKENS.iter().any(|name| claims.has(name)) {
-            return Err(JwtProblem::IdToken);
+        if let Some(name) = OF_ID_TOKENS.iter().find(|name| claims.has(name)) {
+            return Err(Refusal::of(JwtProblem::IdToken, name));
         }
         self.check_period(claims.period(), now)
     }
 
-    /// In seconds as numbers, in which no date is out of range.
-    fn check_period(
-        &self,
-        (exp, nbf, iat): (f64, Option<f64>, Option<f64>),
-        now: SystemTime,
-    ) -> Result<(), JwtProblem> {
+    /// Checks the times last, so that a token with a wrong time has no other fault. Times are floating-point seconds:
+    /// no date is out of their range.
+    fn check_period(&self, (exp, nbf, iat): (f64, Option<f64>, Option<f64>), now: SystemTime) -> Result<(), Refusal> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let leeway = self.leeway.as_secs_f64();
-        let is_to_come = |moment: f64| moment > now + leeway;
         if exp + leeway <= now {
-            return Err(JwtProblem::Expired);
+            return Err(Refusal::of_time(JwtProblem::Expired, "exp", now - exp));
         }
-        if nbf.is_some_and(is_to_come) {
-            return Err(JwtProblem::NotYetValid);
-        }
-        if iat.is_some_and(is_to_come) {
-            return Err(JwtProblem::IssuedInFuture);
+        for (problem, claim, time) in [(JwtProblem::NotYetValid, "nbf", nbf), (JwtProblem::IssuedInFuture, "iat", iat)]
+        {
+            if let Some(time) = time.filter(|time| *time > now + leeway) {
+                return Err(Refusal::of_time(problem, claim, time - now));
+            }
         }
         Ok(())
     }

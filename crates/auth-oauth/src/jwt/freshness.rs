@@ -1,19 +1,21 @@
-//! How long keys serve, and when the issuer is asked for new ones.
+//! Decides how long keys are used, and when new ones are fetched.
 //!
-//! Whoever needs keys:
-//! 1. Keys younger than their lifetime serve.
-//! 2. Otherwise they are fetched, unless that has failed just now.
-//! 3. Where it failed, keys serve for a day more. After that there are none, and the error says so.
+//! For keys in general:
+//! 1. Keys within their lifetime are fresh and are used.
+//! 2. Keys that expired less than a day ago are stale. They are used at once, and a fetch in the background replaces
+//!    them.
+//! 3. Otherwise the caller waits for a fetch, and fails if that fails.
+//! 4. After a failed fetch there is no other one for ten seconds.
 //!
-//! Whoever does not find the key of his token in them (the issuer may have begun to use a new one), and
-//! can wait for no fetch that is under way:
-//! 1. If there are other keys by now, he looks into those.
-//! 2. If he has waited for a fetch already, or somebody has searched lately, he does not search: who
-//!    invents names of keys causes no more than one request in five minutes.
-//! 3. Otherwise they are fetched. Where that failed, and until it succeeds, a token with an unknown key
-//!    is not refused: nobody knows.
+//! For a token whose key is not among them, because the issuer may use a new one:
+//! 1. A fetch in flight is joined.
+//! 2. If the keys were replaced since the caller read them, it reads the new ones.
+//! 3. If the caller has waited for a fetch already, or there was a search within five minutes, there is no other search:
+//!    invented key names cause at most one request in five minutes.
+//! 4. Otherwise the keys are fetched. If that fails, and until a fetch succeeds, a token with an unknown key is not
+//!    refused: its key may exist. Stale keys alone never refuse it either.
 //!
-//! A clock that was set back makes keys as good as outdated: that costs one fetch.
+//! A clock that was set back makes keys count as outdated, which costs one fetch.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,13 +23,13 @@ use std::time::{Duration, SystemTime};
 use super::error::KeyError;
 use super::keys::KeySet;
 
-/// How long keys serve before they are fetched again.
+/// The age at which keys expire, by default.
 pub(super) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// How much longer they serve while no newer ones can be had.
+/// The time after expiry during which keys are still used.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
-/// The least time between two fetches because of unknown keys.
+/// The minimum time between two fetches for unknown keys.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5 * 60);
-/// After a failed fetch nobody else is kept waiting for another one, for this long.
+/// The minimum time between a failed fetch and the next one.
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 
 /// How a fetch has ended.
@@ -47,9 +49,12 @@ struct Kept {
     fetched_at: SystemTime,
 }
 
-/// What to do for keys.
+/// The next step of a caller.
 pub(super) enum Step {
     Serve(Arc<KeySet>),
+    /// Use these keys, and fetch others in the background.
+    Refresh(Arc<KeySet>),
+    /// Wait for a fetch.
     Fetch,
     Fail(KeyError),
 }
@@ -60,39 +65,38 @@ impl Shelf {
         if let Some(keys) = self.younger_than(lifetime, now) {
             return Step::Serve(keys);
         }
-        match &self.failed {
-            Some((at, error)) if elapsed(*at, now) < FAILURE_PAUSE => {
-                self.in_spite_of(error.clone(), now, lifetime).map_or_else(Step::Fail, Step::Serve)
-            }
-            _ => Step::Fetch,
+        let failed = self.failed.as_ref().filter(|(at, _)| elapsed(*at, now) < FAILURE_PAUSE);
+        match (self.younger_than(lifetime.saturating_add(GRACE), now), failed) {
+            (Some(keys), None) => Step::Refresh(keys),
+            (Some(keys), Some(_)) => Step::Serve(keys),
+            (None, None) => Step::Fetch,
+            (None, Some((_, error))) => Step::Fail(self.without_keys(error.clone())),
         }
     }
 
-    /// The keys that serve although a fetch has failed with `error`.
-    pub(super) fn in_spite_of(&self, error: KeyError, now: SystemTime, lifetime: Duration) -> Outcome {
-        match self.younger_than(lifetime.saturating_add(GRACE), now) {
-            Some(keys) => Ok(keys),
-            None if self.kept.is_some() => Err(KeyError::Outdated(Box::new(error))),
-            None => Err(error),
-        }
+    /// The failure of a fetch, for a caller that has no keys.
+    pub(super) fn without_keys(&self, error: KeyError) -> KeyError {
+        if self.kept.is_some() { KeyError::Outdated(Box::new(error)) } else { error }
     }
 
-    /// The second list above, for somebody who has looked into `known`, after he `waited` for a fetch or not.
-    pub(super) fn search(&mut self, known: &Arc<KeySet>, waited: bool, now: SystemTime) -> Step {
+    /// The second list above from its second point, for a caller that has read `known`. `waited`: after a fetch.
+    pub(super) fn search(&mut self, known: &Arc<KeySet>, waited: bool, now: SystemTime, lifetime: Duration) -> Step {
         if let Some(kept) = self.kept.as_ref().filter(|kept| !Arc::ptr_eq(&kept.keys, known)) {
             return Step::Serve(kept.keys.clone());
         }
         if waited || self.searched_at.is_some_and(|at| elapsed(at, now) < SEARCH_INTERVAL) {
             return match &self.failed {
                 Some((_, error)) => Step::Fail(error.clone()),
-                None => Step::Serve(known.clone()),
+                None if waited || self.younger_than(lifetime, now).is_some() => Step::Serve(known.clone()),
+                // The fetch that should have replaced stale keys was lost with its runtime.
+                None => Step::Fetch,
             };
         }
         self.searched_at = Some(now);
         Step::Fetch
     }
 
-    /// Notes how a fetch between two moments has ended. A failed one takes nothing away.
+    /// Records the result of a fetch between two moments. A failed one removes no keys.
     pub(super) fn settle(
         &mut self,
         fetched: Result<KeySet, KeyError>,
@@ -129,15 +133,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_looked_into_old_keys_while_others_came_looks_into_those_and_does_not_search() {
+    fn caller_with_replaced_keys_reads_the_new_ones_without_a_search() {
         let set = || KeySet::read(br#"{"keys":[{"kid":"1","kty":"RSA","n":"AQAB","e":"AQAB"}]}"#);
         let (mut shelf, now) = (Shelf::default(), SystemTime::UNIX_EPOCH);
         let old = shelf.settle(set(), now, now).unwrap();
         let new = shelf.settle(set(), now, now).unwrap();
-        let Step::Serve(served) = shelf.search(&old, false, now) else { panic!("there are new ones") };
+        let Step::Serve(served) = shelf.search(&old, false, now, LIFETIME) else { panic!("the keys were replaced") };
         assert!(Arc::ptr_eq(&served, &new));
-        assert!(matches!(shelf.search(&new, false, now), Step::Fetch));
-        let Step::Serve(served) = shelf.search(&new, false, now) else { panic!("somebody has searched") };
+        assert!(matches!(shelf.search(&new, false, now, LIFETIME), Step::Fetch));
+        let Step::Serve(served) = shelf.search(&new, false, now, LIFETIME) else { panic!("there was a search") };
         assert!(Arc::ptr_eq(&served, &new));
+    }
+
+    #[test]
+    fn stale_keys_refuse_no_unknown_key_after_a_lost_refresh() {
+        let set = KeySet::read(br#"{"keys":[{"kid":"1","kty":"RSA","n":"AQAB","e":"AQAB"}]}"#);
+        let (mut shelf, now, lifetime) = (Shelf::default(), SystemTime::UNIX_EPOCH, Duration::from_secs(1));
+        let keys = shelf.settle(set, now, now).unwrap();
+        assert!(matches!(shelf.search(&keys, false, now, lifetime), Step::Fetch));
+        assert!(matches!(shelf.search(&keys, false, now, lifetime), Step::Serve(_)));
+        assert!(matches!(shelf.search(&keys, false, now + lifetime, lifetime), Step::Fetch));
     }
 }

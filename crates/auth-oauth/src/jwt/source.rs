@@ -1,10 +1,12 @@
-//! Fetches the keys of the issuer, once for all who wait for them.
+//! Fetches the keys of the issuer: one request for all callers that need them.
 //!
-//! Where it is hard:
-//! - **A caller goes away.** A fetch runs in a task of its own; a caller only waits for the outcome.
-//! - **Many decide at once.** What is decided, and that a fetch was begun, is one step under one lock.
-//! - **The runtime of a fetch ends, or it panics.** The channel closes without an outcome: who waited
-//!   begins anew, where his own runtime goes on.
+//! Difficult cases:
+//! - **A caller is dropped.** A fetch runs in a separate task; callers only wait for its outcome.
+//! - **Many callers decide at once.** The decision and the start of a fetch are one step under one lock.
+//! - **The runtime of a fetch shuts down, or the fetch panics.** The channel closes without an outcome. A caller that
+//!   waits starts another fetch on its own runtime; so does the next caller with stale keys.
+//! - **The runtime of a fetch is idle**, because it has one thread that runs nothing now. A fetch past its deadline no
+//!   longer counts as in flight.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use auth_core::Clock;
 use auth_http::{HttpClient, Request};
 use tokio::runtime::Handle;
 use tokio::sync::watch::{self, Receiver};
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::JwtAlgorithm;
@@ -22,10 +25,10 @@ use super::key::Key;
 use super::keys::KeySet;
 use crate::exchange::BODY_LIMIT;
 
-/// A fetch of keys takes no longer than this: requests of others wait for it.
+/// The deadline of a fetch: callers with an unknown key wait for it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The keys of an issuer, where they are published and as far as they are at hand.
+/// The keys of an issuer: a cache and the URL to fill it from.
 pub(super) struct KeySource {
     http: HttpClient,
     url: Url,
@@ -35,26 +38,34 @@ pub(super) struct KeySource {
 #[derive(Default)]
 struct State {
     shelf: Shelf,
-    fetch: Option<Receiver<Option<Outcome>>>,
+    fetch: Option<Fetch>,
+}
+
+/// The latest fetch.
+struct Fetch {
+    outcome: Receiver<Option<Outcome>>,
+    began: Instant,
 }
 
 impl State {
-    /// The fetch that runs, if there is one: a channel that is closed belongs to one that has ended.
-    fn under_way(&self) -> Option<Receiver<Option<Outcome>>> {
-        self.fetch.clone().filter(|fetch| fetch.has_changed().is_ok())
+    /// The fetch in flight, if any. One that has ended has an outcome; one that was lost has closed its channel.
+    fn in_flight(&self) -> Option<Receiver<Option<Outcome>>> {
+        let fetch = self.fetch.as_ref().filter(|fetch| fetch.began.elapsed() < 2 * TIMEOUT)?;
+        let is_open = fetch.outcome.has_changed().is_ok() && fetch.outcome.borrow().is_none();
+        is_open.then(|| fetch.outcome.clone())
     }
 }
 
-/// By what keys count as fresh.
+/// The clock and the lifetime that decide whether keys are fresh.
 pub(super) struct Terms<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) lifetime: Duration,
 }
 
-/// A fetch that somebody waits for.
+/// A fetch that a caller can wait for.
 struct Flight {
     outcome: Receiver<Option<Outcome>>,
-    /// It was begun for him.
+    /// It was started for this caller.
     leads: bool,
 }
 
@@ -63,7 +74,7 @@ impl KeySource {
         Self { http, url, state: Mutex::default() }
     }
 
-    /// Has keys at hand, so that a verification right after this need not ask for them.
+    /// Fills the cache, so that a verification right after this finds keys.
     pub(super) async fn prepare(self: &Arc<Self>, terms: &Terms<'_>) -> Result<(), KeyError> {
         self.keys(terms).await.map(drop)
     }
@@ -82,34 +93,36 @@ impl KeySource {
         Ok(self.search(&keys, waited, terms).await?.find(kid, algorithm))
     }
 
-    /// The keys of the issuer, and whether they had to be waited for.
+    /// The keys of the issuer, and true if the caller waited for them.
     async fn keys(self: &Arc<Self>, terms: &Terms<'_>) -> Result<(Arc<KeySet>, bool), KeyError> {
         let flight = {
             let mut state = self.state();
             match state.shelf.step(terms.clock.now(), terms.lifetime) {
                 Step::Serve(keys) => return Ok((keys, false)),
+                Step::Refresh(keys) => {
+                    self.refresh(&mut state, terms);
+                    return Ok((keys, false));
+                }
                 Step::Fail(error) => return Err(error),
                 Step::Fetch => self.join(&mut state, terms)?,
             }
         };
-        let keys = match self.outcome(flight, terms).await {
-            Ok(keys) => keys,
-            Err(error) => self.state().shelf.in_spite_of(error, terms.clock.now(), terms.lifetime)?,
-        };
-        Ok((keys, true))
+        match self.outcome(flight, terms).await {
+            Ok(keys) => Ok((keys, true)),
+            Err(error) => Err(self.state().shelf.without_keys(error)),
+        }
     }
 
-    /// The keys in which to look again for one that is not among `known`.
+    /// The keys to search next for one that is not among `known`.
     async fn search(self: &Arc<Self>, known: &Arc<KeySet>, waited: bool, terms: &Terms<'_>) -> Outcome {
         let flight = {
             let mut state = self.state();
-            // Who searches meanwhile, or renews the keys, does so for him as well.
-            let step = match state.under_way() {
+            let step = match state.in_flight() {
                 Some(_) if !waited => Step::Fetch,
-                _ => state.shelf.search(known, waited, terms.clock.now()),
+                _ => state.shelf.search(known, waited, terms.clock.now(), terms.lifetime),
             };
             match step {
-                Step::Serve(keys) => return Ok(keys),
+                Step::Serve(keys) | Step::Refresh(keys) => return Ok(keys),
                 Step::Fail(error) => return Err(error),
                 Step::Fetch => self.join(&mut state, terms)?,
             }
@@ -128,9 +141,19 @@ impl KeySource {
         }
     }
 
-    /// Joins the fetch that is under way, or begins one.
+    /// Starts a fetch in the background unless one is in flight.
+    fn refresh(self: &Arc<Self>, state: &mut State, terms: &Terms<'_>) {
+        if let Err(error) = self.join(state, terms) {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the expired keys of the issuer are not refreshed"
+            );
+        }
+    }
+
+    /// Joins the fetch in flight, or starts one on the runtime of the caller.
     fn join(self: &Arc<Self>, state: &mut State, terms: &Terms<'_>) -> Result<Flight, KeyError> {
-        if let Some(outcome) = state.under_way() {
+        if let Some(outcome) = state.in_flight() {
             return Ok(Flight { outcome, leads: false });
         }
         let runtime = Handle::try_current().map_err(|_| KeyError::Aborted)?;
@@ -138,17 +161,19 @@ impl KeySource {
         let (source, clock) = (self.clone(), terms.clock.clone());
         let began = clock.now();
         runtime.spawn(async move {
-            let fetched = source.fetch().await;
-            let settled = source.state().shelf.settle(fetched, began, clock.now());
+            let fetched = timeout(TIMEOUT, source.fetch()).await.unwrap_or(Err(KeyError::Deadline(TIMEOUT)));
+            // Under one lock, so that no caller joins a fetch that has ended.
+            let mut state = source.state();
+            let settled = state.shelf.settle(fetched, began, clock.now());
             announce.send_replace(Some(settled));
         });
-        state.fetch = Some(outcome.clone());
+        state.fetch = Some(Fetch { outcome: outcome.clone(), began: Instant::now() });
         Ok(Flight { outcome, leads: true })
     }
 
     async fn fetch(&self) -> Result<KeySet, KeyError> {
-        let request = Request::get(self.url.clone()).with_timeout(TIMEOUT);
-        let response = self.http.send(request).await.map_err(|source| KeyError::Http(Arc::new(source)))?;
+        let response =
+            self.http.send(Request::get(self.url.clone())).await.map_err(|source| KeyError::Http(Arc::new(source)))?;
         if response.status() != 200 {
             return Err(KeyError::Status(response.status()));
         }

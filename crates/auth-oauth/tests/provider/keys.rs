@@ -36,10 +36,14 @@ async fn a_new_key_is_fetched_once_and_a_withdrawn_one_is_forgotten() {
     }
     assert_eq!(provider.requests(JWKS), 2);
 
-    provider.publish_keys(&["key-2"]);
+    provider.publish_keys(&["key-3", "key-2"]);
     clock.advance(KEY_LIFETIME);
+    // Expired keys are used until a refresh replaces them; a token with a new key waits for it.
+    verifier.verify(old.secret()).await.unwrap();
+    verifier.verify(token(&provider).await.secret()).await.unwrap();
     let error = verifier.verify(old.secret()).await.unwrap_err();
     assert_eq!(error.problem(), Some(JwtProblem::UnknownKey), "{error}");
     verifier.verify(new.secret()).await.unwrap();
-    assert_eq!(provider.requests(JWKS), 3);
+    // The refresh, and a search for the withdrawn key.
+    assert_eq!(provider.requests(JWKS), 4);
 }

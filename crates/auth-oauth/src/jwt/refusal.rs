@@ -1,0 +1,47 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::error::JwtProblem;
+
+/// The check that a token failed, with the claim that it concerns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal {
+    pub(super) problem: JwtProblem,
+    pub(super) claim: Option<&'static str>,
+    /// For times only: the distance from the clock to the claim.
+    pub(super) off_by: Option<Duration>,
+}
+
+impl Refusal {
+    pub(super) fn of(problem: JwtProblem, claim: &'static str) -> Self {
+        Self { claim: Some(claim), ..problem.into() }
+    }
+
+    /// A time that does not fit the clock by this many seconds.
+    pub(super) fn of_time(problem: JwtProblem, claim: &'static str, seconds: f64) -> Self {
+        let off_by = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        Self { off_by: Some(off_by), ..Self::of(problem, claim) }
+    }
+}
+
+impl From<JwtProblem> for Refusal {
+    fn from(problem: JwtProblem) -> Self {
+        Self { problem, claim: None, off_by: None }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.problem, self.claim, self.off_by) {
+            (problem @ JwtProblem::Expired, Some(claim), Some(by)) => {
+                write!(formatter, "{problem} (`{claim}` is {} s behind the clock)", by.as_secs())
+            }
+            (problem, Some(claim), Some(by)) => {
+                write!(formatter, "{problem} (`{claim}` is {} s ahead of the clock)", by.as_secs())
+            }
+            (JwtProblem::MissingClaim, Some(claim), _) => write!(formatter, "it lacks the claim `{claim}`"),
+            (JwtProblem::Claims, Some(claim), _) => write!(formatter, "its claim `{claim}` is invalid"),
+            (problem, ..) => problem.fmt(formatter),
+        }
+    }
+}
