@@ -112,19 +112,24 @@ impl Shell {
     }
 
     /// Runs `work`, within the time limit of the user. A renewal that is under way then finishes before the command ends.
-    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let Some(time) = self.timeout() else { return work.await };
-        let mut work = std::pin::pin!(work);
-        if let Ok(outcome) = tokio::time::timeout(time, &mut work).await {
-            return outcome;
-        }
-        // A login that is being redeemed ends with the work.
-        while is_redeeming() {
-            if let Ok(outcome) = tokio::time::timeout(BETWEEN_LOOKS, &mut work).await {
+    pub(crate) fn within<'a, T: 'a>(
+        &'a self,
+        work: impl Future<Output = Result<T, Failure>> + 'a,
+    ) -> impl Future<Output = Result<T, Failure>> + 'a {
+        let mut work = Box::pin(work);
+        async move {
+            let Some(time) = self.timeout() else { return work.await };
+            if let Ok(outcome) = tokio::time::timeout(time, &mut work).await {
                 return outcome;
             }
+            // A login that is being redeemed ends with the work.
+            while is_redeeming() {
+                if let Ok(outcome) = tokio::time::timeout(BETWEEN_LOOKS, &mut work).await {
+                    return outcome;
+                }
+            }
+            Err(Failure::time_out(anyhow!("the time of {} s was over before the work was", time.as_secs())))
         }
-        Err(Failure::time_out(anyhow!("the time of {} s was over before the work was", time.as_secs())))
     }
 
     /// Does `work`, which a first signal does not interrupt: its end is worth the wait.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use auth_core::{
@@ -187,7 +187,7 @@ async fn token_that_fails_verification_is_not_renewed_for_five_minutes() {
 async fn provider_that_never_answers_is_given_up() {
     let bench = Bench::with(|builder, _| builder.with_attempt_timeout(Duration::from_secs(7)));
     bench.provider.hold();
-    let started = tokio::time::Instant::now();
+    let started = tokio::time::tokio::time::Instant::now();
     let all = (0..10).map(|_| bench.source.token());
     for outcome in futures_util::future::join_all(all).await {
         assert!(outcome.unwrap_err().is_timeout());
@@ -226,7 +226,7 @@ impl AsyncTokenProvider for Redeeming {
         } else {
             self.begun.notify_one();
             self.go_on.notified().await;
-            begin_redemption()?;
+            let _redemption = begin_redemption()?;
         }
         self.stored.store(true, Ordering::SeqCst);
         Ok(token("redeemed").with_expires_at(SystemClock.now() + HOUR))
@@ -259,7 +259,7 @@ fn dropped_source_cancels_what_was_not_sent() {
     source.prefetch(&TokenRequest::new());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(provider.begun.notified());
-    let dropped = Instant::now();
+    let dropped = tokio::time::Instant::now();
     drop(source);
     assert!(dropped.elapsed() < Duration::from_secs(20), "nobody waits for it");
     provider.go_on.notify_one();
