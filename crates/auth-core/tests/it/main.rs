@@ -5,6 +5,7 @@ mod caches;
 mod departures;
 mod external;
 mod interleavings;
+mod keys;
 mod leases;
 mod lifecycle;
 mod policies;
