@@ -3,6 +3,7 @@
 
 mod blocking;
 mod bucket;
+mod building;
 mod cache;
 mod download;
 mod faults;
