@@ -10,11 +10,14 @@ use crate::TokenRequest;
 /// The properties that a cached token was issued for. Two requests share a token only if their keys are equal, and
 /// keys are equal only if all of their parts are equal.
 ///
-/// A key names the principal by its [identity](TokenKeyBuilder::with_identity), which a
-/// [`TokenSource`](crate::TokenSource) takes from its provider.
+/// The parts are the issuer, the [identity](TokenKeyBuilder::with_identity), the client id, the subject, the assertion, the
+/// audience, the resources, the scopes, the additional parameters, the claims, the tenant, the origin that tokens may be
+/// sent to, the thumbprint of the client certificate, and the origin of the token endpoint. The identity names the
+/// principal: a [`TokenSource`](crate::TokenSource) takes it from its provider. Subject, assertion and claims come from a
+/// [`TokenRequest`], which can also replace the tenant, the scopes, and the audience together with the resources.
 ///
 /// The full SHA-256 [`digest`](Self::digest) identifies a key; caches may use it as their own key. The order of scopes,
-/// resources and parameters does not matter. Cheap to clone.
+/// resources and parameters of different names does not matter. Cheap to clone.
 ///
 /// ```
 /// use auth_core::TokenKey;
@@ -40,10 +43,12 @@ pub struct TokenKeyBuilder {
     identity: Option<String>,
     client_id: Option<String>,
     subject: Option<String>,
+    assertion: Option<String>,
     audience: Option<String>,
     resources: BTreeSet<String>,
     scopes: BTreeSet<String>,
-    parameters: BTreeSet<(String, String)>,
+    /// Sorted by name. Repeated names keep the order of their values, of which a server may take the first or the last.
+    parameters: Vec<(String, String)>,
     claims: Option<String>,
     tenant: Option<String>,
     origin: Option<String>,
@@ -59,10 +64,11 @@ impl TokenKey {
             identity: None,
             client_id: None,
             subject: None,
+            assertion: None,
             audience: None,
             resources: BTreeSet::new(),
             scopes: BTreeSet::new(),
-            parameters: BTreeSet::new(),
+            parameters: Vec::new(),
             claims: None,
             tenant: None,
             origin: None,
@@ -90,7 +96,10 @@ impl TokenKey {
             parts.audience.clone_from(&request.audience);
             parts.resources.clone_from(&request.resources);
         }
+        // The subject may be a name that the caller chose: it does not stand for the assertion.
+        let assertion = request.assertion.as_ref().map(|assertion| assertion.digest().to_owned());
         for (part, wanted) in [
+            (&mut parts.assertion, &assertion),
             (&mut parts.subject, &request.subject),
             (&mut parts.claims, &request.claims),
             (&mut parts.tenant, &request.tenant),
@@ -183,9 +192,11 @@ impl TokenKeyBuilder {
         self
     }
 
-    /// Sets the parameters beyond those of the standards that the token was requested with.
+    /// Sets the parameters beyond those of the standards that the token was requested with. Their order matters only
+    /// among parameters of the same name.
     pub fn with_parameters<S: Into<String>>(mut self, parameters: impl IntoIterator<Item = (S, S)>) -> Self {
         self.parameters = parameters.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        self.parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
         self
     }
 
@@ -239,6 +250,7 @@ impl TokenKeyBuilder {
             &self.certificate_thumbprint,
             &self.token_endpoint,
             &self.identity,
+            &self.assertion,
         ];
         for (tag, text) in (1..).zip(optional) {
             if let Some(text) = text {

@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 
 use crate::AccessToken;
+use crate::key::hex;
 
 /// What a token is wanted for, beyond what its [`TokenSource`](crate::TokenSource) was made for.
 /// All of it is optional; an empty request asks for the token of the source itself.
@@ -20,12 +21,23 @@ pub struct TokenRequest {
     pub(crate) assertion: Option<Assertion>,
 }
 
-/// What a token is to be obtained in exchange for. Its digest is the subject, and so part of every comparison and hash.
+/// The assertion that a token is obtained in exchange for, and its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Assertion(AccessToken);
+pub(crate) struct Assertion {
+    token: AccessToken,
+    digest: String,
+}
+
+impl Assertion {
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+}
 
 impl Hash for Assertion {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
 }
 
 impl TokenRequest {
@@ -69,9 +81,9 @@ impl TokenRequest {
         self
     }
 
-    /// Whom the token should speak for, by what he has shown: `assertion` is for the provider, which exchanges it. The
-    /// subject is its SHA-256, as nobody has verified what it says: whoever forges one in the name of another does not
-    /// get the token of the other.
+    /// Sets the assertion that the provider exchanges for a token, and the subject to its SHA-256. The assertion is not
+    /// verified here, so a forged one in the name of another user does not find that user's token. A subject that is set
+    /// later replaces the digest as the subject, and the assertion remains part of the key.
     ///
     /// ```
     /// use auth_core::{AccessToken, Secret, TokenRequest};
@@ -83,9 +95,9 @@ impl TokenRequest {
     /// # Ok::<(), auth_core::TokenError>(())
     /// ```
     pub fn with_assertion(mut self, assertion: AccessToken) -> Self {
-        let digest = Sha256::digest(assertion.secret().expose());
-        self.subject = Some(digest.iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}")));
-        self.assertion = Some(Assertion(assertion));
+        let digest = hex(&Sha256::digest(assertion.secret().expose()));
+        self.subject = Some(digest.clone());
+        self.assertion = Some(Assertion { token: assertion, digest });
         self
     }
 
@@ -124,7 +136,7 @@ impl TokenRequest {
 
     /// What whom the token should speak for has shown.
     pub fn assertion(&self) -> Option<&AccessToken> {
-        self.assertion.as_ref().map(|Assertion(assertion)| assertion)
+        self.assertion.as_ref().map(|assertion| &assertion.token)
     }
 
     /// Claims that the token must fulfil.

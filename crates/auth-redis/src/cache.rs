@@ -50,9 +50,10 @@ const AT_A_TIME: usize = 32;
 ///     .await?;
 /// let cache = Arc::new(cache);
 /// let source = TokenSource::builder(TokenKey::new("https://issuer.example/"), vault)
+///     .with_identity("workers")
 ///     .with_cache(cache.clone())
 ///     .with_lease(cache)
-///     .build();
+///     .build()?;
 /// # Ok(()) }
 /// ```
 ///

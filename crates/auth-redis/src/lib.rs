@@ -28,9 +28,10 @@
 //!
 //! let vault = async_provider_fn(|_request| async { Ok("from-the-vault") });
 //! let source = TokenSource::builder(TokenKey::new("https://issuer.example/"), vault)
+//!     .with_identity("workers")
 //!     .with_cache(cache.clone())
 //!     .with_lease(cache)
-//!     .build();
+//!     .build()?;
 //! # Ok(()) }
 //! ```
 //!

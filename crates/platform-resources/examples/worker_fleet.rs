@@ -41,6 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cache = Arc::new(cache.connect().await?);
     let client = Client::builder(Settings::at(&root.parse()?)?)
         .with_token_provider(TokenService)
+        // All workers share the token of this service account; another account needs another name.
+        .with_identity("slide-workers")
         .with_token_cache(cache.clone())
         .with_token_lease(cache)
         .build()?;

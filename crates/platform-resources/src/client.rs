@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auth_core::{
     AsyncTokenCache, AsyncTokenProvider, Authority, BearerPolicy, Clock, Destination, RefreshLease, SourceBuildError,
-    SystemClock, TokenKey, TokenRequest, TokenSource, TokenSourceBuilder,
+    SystemClock, TokenKey, TokenKeyBuilder, TokenRequest, TokenSource, TokenSourceBuilder,
 };
 use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use platform_api::models::{Me, RunId};
@@ -62,7 +62,14 @@ enum BuildKind {
     #[error("there is no source of tokens: call `with_token_provider`, or use the client of a `Service`")]
     NoTokens,
     #[error(transparent)]
-    Tokens(#[from] SourceBuildError),
+    Source(#[from] SourceBuildError),
+    #[error("{}", in_terms_of_client(.0))]
+    Tokens(#[source] SourceBuildError),
+}
+
+/// Returns the message of `error` with the names of the methods of [`ClientBuilder`].
+fn in_terms_of_client(error: &SourceBuildError) -> String {
+    error.to_string().replace(".with_cache(", ".with_token_cache(").replace(".with_lease(", ".with_token_lease(")
 }
 
 impl From<SourceBuildError> for BuildError {
@@ -206,8 +213,25 @@ impl ClientBuilder {
     /// Sets the principal that tokens are obtained as, for a provider without an
     /// [identity](auth_core::AsyncTokenProvider::identity): a name that is different for every user, client and tenant.
     ///
-    /// Tokens are kept under the issuer, the audience, the origin of the platform, and this identity. Clients that share a
-    /// cache share a token only if all four are equal.
+    /// The key of a token has this identity, or else that of the provider, and from the settings the issuer, the audience,
+    /// the organization and the origin of [`api_root`](Settings::api_root). Clients that share a cache share a token only if
+    /// all of them are equal, and the [request](Client::with_token_request) too.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use auth_core::{MemoryTokenCache, async_provider_fn};
+    /// use platform_resources::{Client, Settings};
+    ///
+    /// # fn example(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Arc::new(MemoryTokenCache::new());
+    /// let client = |user: &'static str| {
+    ///     let vault = async_provider_fn(move |_request| async move { Ok(format!("from-the-vault-for-{user}")) });
+    ///     let builder = Client::builder(settings.clone()).with_token_provider(vault);
+    ///     builder.with_identity(user).with_token_cache(cache.clone()).build()
+    /// };
+    /// let (ada, ben) = (client("ada")?, client("ben")?);
+    /// # Ok(()) }
+    /// ```
     pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
         self
@@ -296,14 +320,16 @@ impl ClientBuilder {
         }
         let provider = provider.clone().ok_or(BuildKind::NoTokens)?;
         let key = TokenKey::builder(&settings.issuer).with_audience(&settings.audience);
-        let key = key.with_origin(settings.api_root.origin().ascii_serialization()).build();
-        let source = TokenSource::builder(key, provider).with_clock(clock.clone());
+        let key = key.with_origin(settings.api_root.origin().ascii_serialization());
+        let key = settings.organization_id.iter().fold(key, TokenKeyBuilder::with_tenant);
+        let source = TokenSource::builder(key.build(), provider).with_clock(clock.clone());
         let source = identity.iter().fold(source, TokenSourceBuilder::with_identity);
         let source = match cache {
             Cache::Memory => source,
             Cache::Given(cache) => source.with_cache(cache.clone()),
             Cache::Nowhere => source.without_cache(),
         };
-        Ok(lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease).build()?)
+        let source = lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease);
+        Ok(source.build().map_err(BuildKind::Tokens)?)
     }
 }

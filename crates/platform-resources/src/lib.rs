@@ -85,3 +85,8 @@ struct Readme;
 #[cfg(all(doctest, feature = "download"))]
 #[doc = include_str!("../../../docs/bucket.md")]
 struct BucketGuide;
+
+/// The example of the guide for fleets compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/fleet.md")]
+struct FleetGuide;

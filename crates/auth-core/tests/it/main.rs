@@ -1,10 +1,12 @@
 //! The lifecycle of tokens, from outside.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::unchecked_time_subtraction, reason = "a test may panic")]
 
+mod building;
 mod caches;
 mod departures;
 mod external;
 mod interleavings;
+mod keys;
 mod leases;
 mod lifecycle;
 mod outages;

@@ -1,11 +1,15 @@
 //! The client against the emulator, and against scripted platforms where the emulator is too well-behaved.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../../../../tests/support/authority.rs"]
+mod authority;
 mod blocking;
 mod bucket;
+mod building;
 mod cache;
 mod download;
 mod faults;
+mod keys;
 mod lab;
 mod lists;
 #[path = "../../../../tests/support/log.rs"]
@@ -15,6 +19,7 @@ mod login;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
 mod once;
+mod principals;
 mod redis;
 #[cfg(unix)]
 #[expect(dead_code, reason = "here it is only started")]
@@ -25,4 +30,5 @@ mod retries;
 mod secrets;
 mod selection;
 mod settings;
+mod stores;
 mod submit;

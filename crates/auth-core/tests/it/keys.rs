@@ -1,0 +1,177 @@
+//! Keys are equal exactly if their parts are.
+
+use std::collections::BTreeSet;
+
+use auth_core::{AccessToken, TokenKey, TokenKeyBuilder, TokenRequest};
+use proptest::array::uniform8;
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+/// Short texts of few letters, so that many are equal and many are parts of others.
+const TEXT: &str = "[ab ]{0,2}";
+
+/// The optional parts of a key, in the order of [`key`].
+type Texts = [Option<String>; 8];
+
+fn key(
+    issuer: &str,
+    texts: &Texts,
+    resources: &[String],
+    scopes: &[String],
+    parameters: &[(String, String)],
+) -> TokenKey {
+    let set: [fn(TokenKeyBuilder, String) -> TokenKeyBuilder; 8] = [
+        TokenKeyBuilder::with_identity,
+        TokenKeyBuilder::with_client_id,
+        TokenKeyBuilder::with_subject,
+        TokenKeyBuilder::with_audience,
+        TokenKeyBuilder::with_tenant,
+        TokenKeyBuilder::with_origin,
+        TokenKeyBuilder::with_certificate_thumbprint,
+        TokenKeyBuilder::with_token_endpoint,
+    ];
+    let key = TokenKey::builder(issuer).with_resources(resources).with_scopes(scopes);
+    let key = key.with_parameters(parameters.iter().cloned());
+    let texts = set.into_iter().zip(texts);
+    texts.fold(key, |key, (set, text)| text.iter().cloned().fold(key, set)).build()
+}
+
+/// The parts of a request.
+#[derive(Clone, Debug)]
+struct Parts {
+    scopes: BTreeSet<String>,
+    resources: BTreeSet<String>,
+    audience: Option<String>,
+    subject: Option<String>,
+    claims: Option<String>,
+    tenant: Option<String>,
+    assertion: Option<String>,
+}
+
+impl Parts {
+    fn any() -> impl Strategy<Value = Self> {
+        let sets = (btree_set(TEXT, 0..3), btree_set(TEXT, 0..3));
+        let texts = (option::of(TEXT), option::of(TEXT), option::of(TEXT), option::of(TEXT), option::of("[ab]{1,2}"));
+        (sets, texts).prop_map(|((scopes, resources), (audience, subject, claims, tenant, assertion))| Self {
+            scopes,
+            resources,
+            audience,
+            subject,
+            claims,
+            tenant,
+            assertion,
+        })
+    }
+
+    /// These parts with one of `other`; all of them if there is no part with this number.
+    fn with_one_of(&self, other: Self, number: usize) -> Self {
+        let mut parts = self.clone();
+        match number {
+            0 => parts.scopes = other.scopes,
+            1 => parts.resources = other.resources,
+            2 => parts.audience = other.audience,
+            3 => parts.subject = other.subject,
+            4 => parts.claims = other.claims,
+            5 => parts.tenant = other.tenant,
+            6 => parts.assertion = other.assertion,
+            _ => parts = other,
+        }
+        parts
+    }
+
+    /// The request. A subject replaces that of the assertion.
+    fn request(self) -> TokenRequest {
+        let request = self.resources.iter().fold(TokenRequest::new(), TokenRequest::with_resource);
+        let request = request.with_scopes(self.scopes);
+        let request = self.audience.into_iter().fold(request, TokenRequest::with_audience);
+        let request = self.claims.into_iter().fold(request, TokenRequest::with_claims);
+        let request = self.tenant.into_iter().fold(request, TokenRequest::with_tenant);
+        let assertion = self.assertion.map(|text| AccessToken::try_from(text).unwrap());
+        let request = assertion.into_iter().fold(request, TokenRequest::with_assertion);
+        self.subject.into_iter().fold(request, TokenRequest::with_subject)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn keys_are_equal_exactly_if_their_parts_are(
+        issuers in ("[ab]", "[ab]"),
+        texts in (uniform8(option::of(TEXT)), uniform8(option::of(TEXT))),
+        change in option::of(0..8_usize),
+        sets in (vec(TEXT, 0..3), vec(TEXT, 0..3), vec((TEXT, TEXT), 0..3)),
+        others in option::of((vec(TEXT, 0..3), vec(TEXT, 0..3), vec((TEXT, TEXT), 0..3))),
+    ) {
+        // The second key differs in one text at most, or in nothing but its sets and its issuer.
+        let mut second = texts.0.clone();
+        if let Some(change) = change {
+            second[change].clone_from(&texts.1[change]);
+        }
+        let (one, other) = (sets.clone(), others.unwrap_or(sets));
+        let keys = [
+            key(&issuers.0, &texts.0, &one.0, &one.1, &one.2),
+            key(&issuers.1, &second, &other.0, &other.1, &other.2),
+        ];
+        let unordered = |values: &[String]| values.iter().cloned().collect::<BTreeSet<_>>();
+        // Parameters of one name keep their order.
+        let by_name = |parameters: &[(String, String)]| {
+            let mut parameters = parameters.to_vec();
+            parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
+            parameters
+        };
+        let is_same = issuers.0 == issuers.1
+            && texts.0 == second
+            && unordered(&one.0) == unordered(&other.0)
+            && unordered(&one.1) == unordered(&other.1)
+            && by_name(&one.2) == by_name(&other.2);
+        prop_assert_eq!(keys[0] == keys[1], is_same);
+        prop_assert_eq!(keys[0].digest() == keys[1].digest(), is_same);
+    }
+
+    #[test]
+    fn keys_of_requests_are_equal_exactly_if_the_requests_are(
+        one in Parts::any(), other in Parts::any(), number in 0..8_usize,
+    ) {
+        let (one, other) = (one.clone().request(), one.with_one_of(other, number).request());
+        let key = TokenKey::builder("issuer").with_identity("somebody").build();
+        prop_assert_eq!(key.for_request(&one) == key.for_request(&other), one == other);
+        prop_assert_eq!(key.for_request(&one), key.for_request(&one.clone()));
+        prop_assert!(key.for_request(&one).identity() == Some("somebody"));
+    }
+}
+
+#[test]
+fn assertion_tells_requests_apart_whatever_their_subject() {
+    let showing = |text: &str| TokenRequest::new().with_assertion(AccessToken::try_from(text).unwrap());
+    let key = TokenKey::new("issuer");
+    let [ada, ben] = [showing("of-ada"), showing("of-ben")];
+    let named = |request: &TokenRequest| key.for_request(&request.clone().with_subject("one-name"));
+    assert_ne!(named(&ada), named(&ben));
+    assert_eq!(named(&ada), named(&ada));
+    // A caller who knows the digest of an assertion has not presented it.
+    let digest = TokenRequest::new().with_subject(ada.subject().unwrap());
+    assert_ne!(key.for_request(&digest), key.for_request(&ada));
+}
+
+#[test]
+fn audience_or_resource_of_a_request_replaces_all_of_the_client() {
+    let client = TokenKey::builder("issuer").with_audience("own").with_resources(["https://own.test/"]);
+    let (client, bare) = (client.build(), TokenKey::builder("issuer"));
+    let audience = client.for_request(&TokenRequest::new().with_audience("asked"));
+    assert_eq!(audience, bare.clone().with_audience("asked").build());
+    let resource = client.for_request(&TokenRequest::new().with_resource("https://asked.test/"));
+    assert_eq!(resource, bare.with_resources(["https://asked.test/"]).build());
+    assert_eq!(client.for_request(&TokenRequest::new().with_scopes(["a"])).origin(), client.origin());
+}
+
+#[test]
+fn order_matters_among_parameters_of_one_name_only() {
+    let key = |parameters: &[(&'static str, &'static str)]| {
+        TokenKey::builder("issuer").with_parameters(parameters.iter().copied()).build()
+    };
+    assert_eq!(key(&[("a", "1"), ("b", "2")]), key(&[("b", "2"), ("a", "1")]));
+    assert_ne!(key(&[("a", "1"), ("a", "2")]), key(&[("a", "2"), ("a", "1")]));
+    assert_ne!(key(&[("a", "1"), ("b", "2")]), key(&[("a", "2"), ("b", "1")]));
+}

@@ -1,0 +1,319 @@
+//! Configurations that differ in one part never share a token, whatever the cache, and equal ones do.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{
+    AccessToken, AsyncTokenProvider, Clock, Secret, SystemClock, TokenError, TokenKey, TokenRequest, TokenSource,
+    static_token,
+};
+use auth_http::HttpClient;
+use auth_oauth::{ClientCredentials, Endpoints, JwtBearer, OAuthClient, RefreshGrant, TokenExchange, TokenType};
+use platform_resources::{Client, Settings};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
+
+use crate::authority::Authority;
+use crate::stores::Shared;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grant {
+    ClientCredentials,
+    JwtBearer,
+    TokenExchange,
+    Refresh,
+    /// A closure, whose principal is the identity that the builder sets.
+    Closure,
+}
+
+const GRANTS: [Grant; 5] =
+    [Grant::ClientCredentials, Grant::JwtBearer, Grant::TokenExchange, Grant::Refresh, Grant::Closure];
+
+/// The parts of an `OAuthClient` that tokens depend on.
+const CLIENT: [&str; 10] = [
+    "issuer",
+    "token endpoint origin",
+    "client id",
+    "audience",
+    "resource",
+    "scopes",
+    "parameter name",
+    "parameter value",
+    "organization",
+    "certificate",
+];
+
+impl Grant {
+    /// The parts that tokens of this grant depend on.
+    fn parts(self) -> Vec<&'static str> {
+        let own: &[_] = match self {
+            Self::ClientCredentials => &["token endpoint path"],
+            Self::JwtBearer | Self::Refresh => &["token endpoint path", "principal"],
+            Self::TokenExchange => &["token endpoint path", "principal", "subject type", "requested type"],
+            Self::Closure => &["principal"],
+        };
+        [&CLIENT, own].concat()
+    }
+}
+
+/// A grant and those of its parts that have another value than usual.
+#[derive(Clone, Debug)]
+struct Config {
+    grant: Grant,
+    changed: BTreeSet<&'static str>,
+}
+
+impl Config {
+    fn usual(grant: Grant) -> Self {
+        Self { grant, changed: BTreeSet::new() }
+    }
+
+    /// Without a change, and with each single one.
+    fn neighbors(grant: Grant) -> Vec<Self> {
+        let changed = grant.parts().into_iter().map(|part| Self { grant, changed: [part].into() });
+        std::iter::once(Self::usual(grant)).chain(changed).collect()
+    }
+
+    /// All combinations of changes.
+    fn all(grant: Grant) -> impl Iterator<Item = Self> {
+        let parts = grant.parts();
+        (0..1_usize << parts.len()).map(move |bits| {
+            let changed = parts.iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1);
+            Self { grant, changed: changed.map(|(_, part)| *part).collect() }
+        })
+    }
+
+    fn pick<T>(&self, part: &str, usual: T, other: T) -> T {
+        if self.changed.contains(part) { other } else { usual }
+    }
+
+    fn client(&self, https: &Https) -> OAuthClient {
+        let origin = self.pick("token endpoint origin", "https://one.test", "https://two.test");
+        let path = self.pick("token endpoint path", "/one/token", "/two/token");
+        let issuer = self.pick("issuer", "https://issuer.test/one", "https://issuer.test/two");
+        let endpoints = Endpoints::new(issuer, format!("{origin}{path}").parse().unwrap());
+        let http = self.pick("certificate", &https.0, &https.1);
+        OAuthClient::new(http.clone(), endpoints, self.pick("client id", "client-1", "client-2"))
+            .with_audience(self.pick("audience", "audience-1", "audience-2"))
+            .with_resource(self.pick("resource", "https://one.test/", "https://two.test/").parse().unwrap())
+            .with_scopes(self.pick("scopes", vec!["a", "b"], vec!["a"]))
+            .with_parameter(self.pick("parameter name", "extra", "other"), self.pick("parameter value", "1", "2"))
+            .with_organization(self.pick("organization", "org-1", "org-2"))
+    }
+
+    /// The grant; for a closure, `None` and the identity that it is given.
+    fn provider(&self, client: OAuthClient) -> Result<Arc<dyn AsyncTokenProvider>, &'static str> {
+        let principal = self.pick("principal", "ada", "cleo");
+        let assertions = || static_token(Secret::new(principal)).unwrap();
+        let subject_type = self.pick("subject type", TokenType::Jwt, TokenType::AccessToken);
+        Ok(match self.grant {
+            Grant::ClientCredentials => Arc::new(ClientCredentials::new(client)),
+            Grant::JwtBearer => Arc::new(JwtBearer::new(client, assertions())),
+            Grant::TokenExchange => {
+                let exchange = TokenExchange::new(client, assertions(), subject_type);
+                Arc::new(self.pick("requested type", exchange.clone(), exchange.with_requested_type(TokenType::Jwt)))
+            }
+            Grant::Refresh => Arc::new(RefreshGrant::new(client).with_refresh_token(Secret::new(principal))),
+            Grant::Closure => return Err(principal),
+        })
+    }
+
+    /// A source of tokens that begin with `name`. The key of a grant names nothing that the grant itself knows.
+    fn source(&self, https: &Https, shared: &Shared, name: &str) -> (TokenSource, Arc<Scripted>) {
+        let client = self.client(https);
+        let provider = self.provider(client.clone());
+        let scripted = Arc::new(Scripted::new(name, provider.clone().ok()));
+        let key = provider.as_ref().map_or_else(|_| client.token_key().build(), |_| TokenKey::new("platform"));
+        let source = shared.of_source(TokenSource::builder(key, scripted.clone()));
+        let source = match provider {
+            Ok(_) => source,
+            Err(principal) => source.with_identity(principal),
+        };
+        (source.build().unwrap(), scripted)
+    }
+}
+
+/// HTTP clients without a certificate and with one.
+struct Https(HttpClient, HttpClient);
+
+impl Https {
+    fn new() -> Self {
+        let (chain, key) = Authority::new().sign("client");
+        let with_certificate = HttpClient::builder().with_client_certificate(chain, Secret::new(key));
+        Self(HttpClient::builder().build().unwrap(), with_certificate.build().unwrap())
+    }
+}
+
+/// Stands in for a grant at a token endpoint: it has the identity of the grant, and numbers its tokens.
+#[derive(Debug)]
+struct Scripted {
+    name: String,
+    grant: Option<Arc<dyn AsyncTokenProvider>>,
+    calls: AtomicUsize,
+}
+
+impl Scripted {
+    fn new(name: &str, grant: Option<Arc<dyn AsyncTokenProvider>>) -> Self {
+        Self { name: name.to_owned(), grant, calls: AtomicUsize::new(0) }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for Scripted {
+    async fn fetch(&self, _: &TokenRequest) -> Result<AccessToken, TokenError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let token = AccessToken::try_from(format!("{}-{call}", self.name))?;
+        Ok(token.with_expires_at(SystemClock.now() + Duration::from_secs(3600)))
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.grant.as_ref()?.identity()
+    }
+
+    fn needs_lease(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.needs_lease())
+    }
+}
+
+#[test]
+fn configurations_have_equal_keys_only_if_all_parts_are_equal() {
+    let (https, shared) = (Https::new(), Shared::memory());
+    let mut keys = HashSet::new();
+    for config in GRANTS.into_iter().flat_map(Config::all) {
+        let key = config.source(&https, &shared, "").0.key().clone();
+        assert_eq!(key, *config.source(&https, &shared, "").0.key(), "{config:?}");
+        assert!(keys.insert(key), "{config:?} has the key of another configuration");
+    }
+}
+
+#[tokio::test]
+async fn sources_share_a_token_only_if_all_parts_are_equal() {
+    let https = Https::new();
+    for shared in Shared::all().await {
+        let configs: Vec<_> = GRANTS.into_iter().flat_map(Config::neighbors).collect();
+        let mut tokens = HashSet::new();
+        for (number, config) in configs.iter().enumerate() {
+            let (source, provider) = config.source(&https, &shared, &format!("token-{number}"));
+            let token = source.token().await.unwrap();
+            assert_eq!(provider.calls(), 1, "over {}, {config:?} was served another token", shared.name);
+            assert!(tokens.insert(token.secret().expose().to_owned()), "{token:?}");
+        }
+        for (number, config) in configs.iter().enumerate() {
+            let (source, provider) = config.source(&https, &shared, "unused");
+            let token = source.token().await.unwrap();
+            assert_eq!(token.secret().expose(), format!("token-{number}-0"), "over {}, {config:?}", shared.name);
+            assert_eq!(provider.calls(), 0);
+        }
+    }
+}
+
+/// Requests of which no two are for the same token.
+fn requests() -> Vec<TokenRequest> {
+    let (new, assertion) = (TokenRequest::new, |text| AccessToken::try_from(text).unwrap());
+    let (one, two) = (new().with_assertion(assertion("one")), new().with_assertion(assertion("two")));
+    vec![
+        new(),
+        new().with_scopes(["c"]),
+        new().with_scopes(["c", "d"]),
+        new().with_scopes(["c d"]),
+        new().with_audience("a"),
+        new().with_resource("a"),
+        new().with_resource("a").with_resource("b"),
+        new().with_audience("a").with_resource("a"),
+        new().with_subject("a"),
+        new().with_tenant("a"),
+        new().with_claims("a"),
+        new().with_subject("a").with_tenant("a"),
+        new().with_subject(one.subject().unwrap()),
+        one.clone().with_subject("a"),
+        two.clone().with_subject("a"),
+        one,
+        two,
+    ]
+}
+
+#[tokio::test]
+async fn requests_share_a_token_only_if_they_are_equal() {
+    let https = Https::new();
+    for shared in Shared::all().await {
+        for grant in GRANTS {
+            // Two configurations, so that a request of one client is not answered by that of another either.
+            let other = Config { grant, changed: ["audience"].into() };
+            for (name, config) in [("usual", Config::usual(grant)), ("other", other)] {
+                let (source, provider) = config.source(&https, &shared, name);
+                let (twin, unused) = config.source(&https, &shared, "unused");
+                let mut tokens = HashSet::new();
+                for request in requests() {
+                    if grant == Grant::Closure && name == "other" && names_a_service(&request) {
+                        continue;
+                    }
+                    let token = source.token_for(&request).await.unwrap();
+                    let expected = format!("{name}-{}", provider.calls() - 1);
+                    assert_eq!(token.secret().expose(), expected, "over {}, {grant:?}, {request:?}", shared.name);
+                    assert!(tokens.insert(expected), "over {}, {grant:?}, {request:?}", shared.name);
+                    assert_eq!(twin.token_for(&request).await.unwrap().secret(), token.secret());
+                }
+                assert_eq!(unused.calls(), 0);
+            }
+        }
+    }
+}
+
+/// The audience and the resources of such a request replace those of the client, which then make no difference.
+fn names_a_service(request: &TokenRequest) -> bool {
+    request.audience().is_some() || request.resources().next().is_some()
+}
+
+/// The parts of a platform client that tokens depend on, beside its provider.
+const PLATFORM: [&str; 5] = ["issuer", "audience", "organization", "origin", "identity"];
+
+/// Platforms at two origins, which refuse every request.
+struct Platforms([MockServer; 2]);
+
+impl Platforms {
+    async fn start() -> Self {
+        let platforms = [MockServer::start().await, MockServer::start().await];
+        for platform in &platforms {
+            Mock::given(any()).respond_with(ResponseTemplate::new(404)).mount(platform).await;
+        }
+        Self(platforms)
+    }
+
+    /// The bearer token that a client with one `changed` part sends.
+    async fn sent(&self, changed: Option<&str>, shared: &Shared, provider: &Arc<Scripted>) -> String {
+        let value = |part| if changed == Some(part) { "two" } else { "one" };
+        let platform = &self.0[usize::from(changed == Some("origin"))];
+        let mut settings = Settings::at(&platform.uri().parse().unwrap()).unwrap();
+        value("issuer").clone_into(&mut settings.issuer);
+        value("audience").clone_into(&mut settings.audience);
+        settings.organization_id = Some(value("organization").to_owned());
+        let client = Client::builder(settings).with_token_provider(provider.clone());
+        let client = shared.of_client(client).with_identity(value("identity")).build().unwrap();
+        client.me().await.unwrap_err();
+        let requests = platform.received_requests().await.unwrap();
+        requests.last().unwrap().headers["authorization"].to_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn platform_clients_share_a_token_only_if_all_parts_are_equal() {
+    let platforms = Platforms::start().await;
+    let parts = || std::iter::once(None).chain(PLATFORM.into_iter().map(Some));
+    for shared in Shared::all().await {
+        for (number, part) in parts().enumerate() {
+            let provider = Arc::new(Scripted::new(&format!("token-{number}"), None));
+            let sent = platforms.sent(part, &shared, &provider).await;
+            assert_eq!(sent, format!("Bearer token-{number}-0"), "over {}, {part:?}", shared.name);
+        }
+        for (number, part) in parts().enumerate() {
+            let sent = platforms.sent(part, &shared, &Arc::new(Scripted::new("unused", None))).await;
+            assert_eq!(sent, format!("Bearer token-{number}-0"), "over {}, {part:?}", shared.name);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Clients that share a cache, of different users, organizations and machines: each gets its own tokens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use auth_core::{AsyncTokenProvider, Secret, async_provider_fn};
+use auth_http::HttpClient;
+use auth_oauth::{ClientCredentials, Endpoints, OAuthClient, RefreshGrant};
+use platform_emulator::{AUDIENCE, Emulator, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET, Server};
+use platform_resources::{Client, ClientBuilder};
+
+use crate::lab::settings;
+use crate::login::access_token;
+use crate::stores::Shared;
+
+/// The users of two organizations, and the machine, which belongs to the first.
+const USERS: [(&str, &str); 3] =
+    [("auth0|emulator-1", "org_emulator"), ("auth0|emulator-2", "org_emulator"), ("auth0|second-1", "org_second")];
+const MACHINE: (&str, &str) = ("emulator-machine-client@clients", "org_emulator");
+
+type Principal = (&'static str, &'static str);
+
+async fn emulator() -> Emulator {
+    Emulator::builder().with_control().start().await.unwrap()
+}
+
+/// A grant for each principal: the login of each user, and the machine by its own credential.
+async fn grants(emulator: &Emulator) -> Vec<(Principal, Arc<dyn AsyncTokenProvider>)> {
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let client = |id: &str| {
+        let endpoints = Endpoints::of_issuer(emulator.issuer()).unwrap();
+        OAuthClient::new(http.clone(), endpoints, id).with_audience(AUDIENCE)
+    };
+    let machine = client(MACHINE_CLIENT_ID).with_secret_basic(Secret::new(MACHINE_CLIENT_SECRET));
+    let mut grants: Vec<(Principal, Arc<dyn AsyncTokenProvider>)> =
+        vec![(MACHINE, Arc::new(ClientCredentials::new(machine)))];
+    for user in USERS {
+        let refresh_token = Secret::new(emulator.refresh_token(user.0).await.unwrap());
+        let grant = RefreshGrant::new(client(INTERACTIVE_CLIENT_ID)).with_refresh_token(refresh_token);
+        grants.push((user, Arc::new(grant)));
+    }
+    grants
+}
+
+async fn assert_is(client: ClientBuilder, (user, organization): Principal, cache: &str) {
+    let me = client.build().unwrap().me().await.unwrap();
+    assert_eq!((me.user.id.as_str(), me.organization.id.as_str()), (user, organization), "over {cache}");
+}
+
+#[tokio::test]
+async fn clients_with_different_grants_share_a_cache_and_no_token() {
+    let emulator = emulator().await;
+    for shared in Shared::all().await {
+        let grants = grants(&emulator).await;
+        let asked_before = asked(&emulator).await;
+        // The second round finds the tokens of the first, each client its own.
+        for (principal, grant) in grants.iter().chain(grants.iter().rev()) {
+            let client = Client::builder(settings(&emulator)).with_token_provider(grant.clone());
+            assert_is(shared.of_client(client), *principal, shared.name).await;
+        }
+        assert_eq!(asked(&emulator).await - asked_before, grants.len(), "over {}", shared.name);
+    }
+}
+
+async fn asked(emulator: &Emulator) -> usize {
+    let journal = emulator.control().unwrap().journal(Server::Identity).await.unwrap();
+    journal.iter().filter(|entry| entry.path == "/oauth/token").count()
+}
+
+#[tokio::test]
+async fn clients_with_named_closures_share_a_cache_and_no_token() {
+    let emulator = emulator().await;
+    for shared in Shared::all().await {
+        let calls = Arc::new(AtomicUsize::new(0));
+        for user in USERS.into_iter().chain(USERS) {
+            let client = Client::builder(settings(&emulator)).with_token_provider(vault(&emulator, user, &calls).await);
+            assert_is(shared.of_client(client.with_identity(user.0)), user, shared.name).await;
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), USERS.len(), "over {}", shared.name);
+    }
+}
+
+#[tokio::test]
+async fn clients_with_unnamed_closures_share_a_cache_in_memory_and_no_token() {
+    let emulator = emulator().await;
+    let shared = Shared::memory();
+    let calls = Arc::new(AtomicUsize::new(0));
+    for user in USERS.into_iter().chain(USERS) {
+        let client = Client::builder(settings(&emulator)).with_token_provider(vault(&emulator, user, &calls).await);
+        assert_is(shared.of_client(client), user, shared.name).await;
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 2 * USERS.len(), "a closure without a name shares with no other");
+}
+
+/// A closure that returns an access token of `user`.
+async fn vault(emulator: &Emulator, user: Principal, calls: &Arc<AtomicUsize>) -> impl AsyncTokenProvider + use<> {
+    let (token, calls) = (access_token(emulator, user.0).await, calls.clone());
+    async_provider_fn(move |_| {
+        calls.fetch_add(1, Ordering::SeqCst);
+        let token = token.clone();
+        async move { Ok(token) }
+    })
+}
