@@ -5,6 +5,7 @@ mod browser;
 mod bucket;
 mod cancelling;
 mod catalogue;
+mod clocks;
 mod command;
 #[cfg(target_os = "linux")]
 mod completions;

@@ -33,14 +33,14 @@ const TOKEN: &str = "/oauth/token";
 const ME: &str = "/api/v1/me";
 
 /// A user who has logged in.
-struct User {
+pub(crate) struct User {
     lab: Lab,
     running: Running,
     runtime: Runtime,
 }
 
 impl User {
-    fn log_in() -> Self {
+    pub(crate) fn log_in() -> Self {
         let lab = Lab::new();
         let config = lab.path("config.toml");
         std::fs::write(&config, "automatic_login = true").unwrap();
@@ -58,7 +58,7 @@ impl User {
         Home::new(&self.lab, &self.running)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.home().command(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -68,7 +68,7 @@ impl User {
         self.command(arguments).spawn().unwrap()
     }
 
-    fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(&self.command(arguments).output().unwrap())
     }
 
@@ -77,7 +77,7 @@ impl User {
         aging::expire_in(&self.home().cache(), milliseconds);
     }
 
-    fn control(&self, method: Method, path: &str, body: &Value) {
+    pub(crate) fn control(&self, method: Method, path: &str, body: &Value) {
         let control = &self.running.ready["control"];
         let order = Request::new(method, format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
         let order = order.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
@@ -85,7 +85,7 @@ impl User {
         assert!(self.runtime.block_on(http().send(order)).unwrap().status() < 300);
     }
 
-    fn disturb(&self, server: &str, path: &str, effect: &Value) {
+    pub(crate) fn disturb(&self, server: &str, path: &str, effect: &Value) {
         self.control(Method::Post, "/faults", &json!({ "server": server, "path": path, "effect": effect }));
     }
 
@@ -95,7 +95,7 @@ impl User {
     }
 
     /// The statuses of the answers to requests for this path; 0 as long as there is none.
-    fn statuses(&self, path: &str) -> Vec<Value> {
+    pub(crate) fn statuses(&self, path: &str) -> Vec<Value> {
         let requests = self.runtime.block_on(journal(&self.running));
         requests
             .into_iter()
@@ -112,7 +112,7 @@ impl User {
     }
 
     /// The stored refresh token is redeemed once more, and none was redeemed twice.
-    fn assert_login_works(&self) {
+    pub(crate) fn assert_login_works(&self) {
         self.control(Method::Delete, "/faults", &json!(null));
         // No token lasts so long, so that the login is refreshed.
         let refreshed = self.run(&["auth", "token", "--min-ttl", "25h"]);

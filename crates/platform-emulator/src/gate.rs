@@ -34,13 +34,17 @@ pub(crate) async fn pass(
     if let Some(authority) = request.uri().authority().and_then(|authority| authority.as_str().parse().ok()) {
         request.headers_mut().insert(header::HOST, authority);
     }
-    let response = if request.headers().get_all(header::HOST).iter().count() != 1 {
+    let mut response = if request.headers().get_all(header::HOST).iter().count() != 1 {
         (StatusCode::BAD_REQUEST, "a request names one host").into_response()
     } else if let Err(refusal) = check_origin(&platform, request.headers()) {
         (StatusCode::FORBIDDEN, refusal).into_response()
     } else {
         observe(&platform, server, reset, request, next).await
     };
+    // By the clock of the platform, which may have been moved.
+    if let Ok(date) = HeaderValue::from_str(&storage::http_date(platform.timestamp())) {
+        response.headers_mut().entry(header::DATE).or_insert(date);
+    }
     // Never the query, where signatures travel.
     tracing::debug!(server = server.name(), %method, path, status = response.status().as_u16(), "served");
     response

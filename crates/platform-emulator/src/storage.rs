@@ -27,6 +27,7 @@ use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::platform::Platform;
 use conditions::Selection;
+pub(crate) use conditions::http_date;
 use content::BLOCK;
 use signature::Verified;
 

@@ -14,7 +14,7 @@ pub(super) enum Selection {
     Part(Range<u64>),
 }
 
-pub(super) fn http_date(moment: Timestamp) -> String {
+pub(crate) fn http_date(moment: Timestamp) -> String {
     DateTimePrinter::new().timestamp_to_rfc9110_string(&moment).unwrap_or_default()
 }
 

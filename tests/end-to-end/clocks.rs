@@ -1,0 +1,82 @@
+//! Clocks that are wrong, and keys that are retired, while a login is renewed.
+#![cfg(target_os = "linux")]
+
+use std::process::{Command, Stdio};
+
+use auth_http::Method;
+use serde_json::json;
+
+use crate::command::Ended;
+use crate::needs::{has, missing};
+use crate::refresh::User;
+
+const TOKEN: &str = "/oauth/token";
+
+/// The library that moves the clock of a process, or `None` where it is not installed.
+fn faketime() -> Option<String> {
+    if !has("faketime") {
+        missing("faketime", "install the package `faketime`");
+        return None;
+    }
+    let library = Command::new("faketime").args(["-f", "+0s", "printenv", "LD_PRELOAD"]).output().unwrap();
+    Some(String::from_utf8(library.stdout).unwrap().trim().to_owned())
+}
+
+/// Runs a command whose clock is off.
+fn run_at(user: &User, library: &str, offset: &str, arguments: &[&str]) -> Ended {
+    let mut command = user.command(arguments);
+    command.env("LD_PRELOAD", library).env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    Ended::of(&command.stdin(Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn wrong_clock_costs_no_login() {
+    let Some(library) = faketime() else { return };
+    for offset in ["-90s", "-5m", "-1d", "+90s", "+5m", "+1d"] {
+        let user = User::log_in();
+        // No token lasts so long, so that the login is renewed.
+        run_at(&user, &library, offset, &["auth", "token", "--min-ttl", "60h"]);
+        let renewed = user.statuses(TOKEN);
+        assert_eq!(renewed, [json!(200)], "{offset}: it is renewed by the wrong clock");
+        run_at(&user, &library, offset, &["user", "whoami"]).assert_code(0);
+        user.assert_login_works();
+    }
+}
+
+#[test]
+fn wrong_clock_is_named_with_its_difference() {
+    let Some(library) = faketime() else { return };
+    let user = User::log_in();
+    let ended = run_at(&user, &library, "-1d", &["auth", "token", "--min-ttl", "60h"]);
+    assert!(ended.stderr.contains("behind the clock of the identity provider"), "{}", ended.stderr);
+}
+
+#[test]
+fn whoami_works_after_the_keys_were_retired() {
+    let user = User::log_in();
+    user.control(Method::Post, "/keys", &json!({ "retire": true }));
+    user.run(&["user", "whoami"]).assert_code(0);
+    user.assert_login_works();
+}
+
+#[test]
+fn login_survives_a_provider_whose_clock_moves_by_a_day() {
+    let user = User::log_in();
+    user.control(Method::Post, "/clock", &json!({ "seconds": 25 * 3600 }));
+    user.run(&["user", "whoami"]).assert_code(0);
+    user.run(&["run", "list"]).assert_code(0);
+    user.assert_login_works();
+}
+
+#[test]
+fn keys_that_cannot_be_fetched_cost_no_login() {
+    let user = User::log_in();
+    user.control(Method::Post, "/keys", &json!({ "retire": true }));
+    user.control(Method::Delete, "/journal", &json!(null));
+    let unavailable = json!({ "kind": "status", "status": 503 });
+    user.disturb("identity", "/.well-known/jwks.json", &unavailable);
+    let ended = user.run(&["auth", "token", "--min-ttl", "60h"]);
+    assert_ne!(ended.code, Some(0), "{}", ended.stderr);
+    user.control(Method::Delete, "/faults", &json!(null));
+    user.assert_login_works();
+}
