@@ -17,6 +17,10 @@ use crate::{Endpoints, JwtVerifier, OAuthError};
 pub use assertion::{PrivateKey, PrivateKeyError};
 pub(crate) use authentication::Authentication;
 
+/// A local clock that differs more from that of the provider is not used for the times of a token. It is the leeway of
+/// their verification.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
 /// An OAuth client: how a provider knows it, how it proves that, and what it asks for unless something else is
 /// said. Every grant begins with one. Cheap to clone.
 ///
@@ -258,31 +262,38 @@ impl OAuthClient {
     ) -> Result<AccessToken, OAuthError> {
         let Some(verifier) = &self.0.verifier else { return Ok(token) };
         let now = self.clock().now();
-        match (verifier.verify(token.secret()).await, date) {
-            (Ok(claims), _) => {
-                tracing::debug!(subject = claims.sub, "the access token is verified");
-                Ok(claims.expires_at().into_iter().fold(token, AccessToken::with_not_after))
+        if let Some(date) = date.filter(|date| difference(now, *date) > CLOCK_TOLERANCE) {
+            match verifier.verify_as_of(token.secret(), date).await {
+                Ok(claims) => {
+                    warn_of_clock(now, date);
+                    let lifetime = claims.expires_at().and_then(|end| end.duration_since(date).ok());
+                    let end = lifetime.map(|lifetime| now + lifetime);
+                    return Ok(end
+                        .into_iter()
+                        .fold(token, |token, end| token.with_expires_at(end).with_not_after(end)));
+                }
+                // The date may be that of a proxy.
+                Err(error) if error.is_clock() => {}
+                Err(error) => return Err(OAuthError::jwt(error)),
             }
-            (Err(error), Some(date)) if error.is_clock() => {
-                let claims = verifier.verify_as_of(token.secret(), date).await.map_err(|_| OAuthError::jwt(error))?;
-                warn_of_clock(now, date);
-                let lifetime = claims.expires_at().and_then(|end| end.duration_since(date).ok()).unwrap_or_default();
-                Ok(token.with_expires_at(now + lifetime))
-            }
-            (Err(error), _) => Err(OAuthError::jwt(error)),
         }
+        let claims = verifier.verify(token.secret()).await.map_err(OAuthError::jwt)?;
+        tracing::debug!(subject = claims.sub, "the access token is verified");
+        Ok(claims.expires_at().into_iter().fold(token, AccessToken::with_not_after))
     }
+}
+
+/// Returns how far two clocks are apart.
+fn difference(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
 /// Logs that the local clock differs from that of the provider.
 fn warn_of_clock(now: SystemTime, date: SystemTime) {
-    let (difference, direction) = match date.duration_since(now) {
-        Ok(behind) => (behind, "behind"),
-        Err(ahead) => (ahead.duration(), "ahead of"),
-    };
+    let direction = if now < date { "behind" } else { "ahead of" };
     tracing::warn!(
         "the clock of this machine is {} s {direction} the clock of the identity provider: set it",
-        difference.as_secs()
+        difference(now, date).as_secs()
     );
 }
 

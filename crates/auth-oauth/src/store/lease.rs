@@ -125,16 +125,24 @@ impl LeaseGuard for Guard {
     }
 
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
-        let Some(lock) = self.lock.clone() else { return Ok(()) };
+        let Some(lock) = self.lock.take() else { return Err(TokenError::cache("the lease has ended")) };
         let (entry, key, token, space) = (self.entry.clone(), self.key.clone(), token.clone(), self.space.take());
-        let store = move || match space {
-            Some(space) => entry.commit(&key, &token, space),
-            // An earlier attempt failed, and used the space up.
-            None => entry.save(&key, &token, &lock),
+        let store = move || {
+            let stored = match space {
+                Some(space) => entry.commit(&key, &token, space),
+                // An earlier attempt failed, and used the space up.
+                None => entry.save(&key, &token, &lock),
+            };
+            // The lock is released here, or given back.
+            Ok(stored.err().map(|error| (error, lock)))
         };
-        off_worker(store).await?;
-        self.lock = None;
-        Ok(())
+        match off_worker(store).await? {
+            None => Ok(()),
+            Some((error, lock)) => {
+                self.lock = Some(lock);
+                Err(error.into())
+            }
+        }
     }
 
     async fn give_up(self: Box<Self>) {
