@@ -30,7 +30,7 @@ struct Slot {
     token: Option<AccessToken>,
     /// The refresh token that was refused.
     refused: Option<Secret>,
-    /// The fence of the last write; 0 if there is no entry.
+    /// The fence of the last write, or 0 without an entry.
     version: u64,
     /// The number of the last lease, write or deletion.
     fence: u64,
