@@ -17,7 +17,8 @@ use crate::{AccessToken, TokenError, TokenKey};
 /// [`blocking::TokenSource`](crate::blocking::TokenSource). It may forget a token at any time.
 /// An entry that cannot be read is a miss, not an error: an error says that the backend is away.
 ///
-/// The suite `platform_testkit::token_cache` checks an implementation.
+/// The suite `platform_testkit::token_cache` checks an implementation, and `platform_testkit::atomic_delete_if` its
+/// `delete_if`.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -113,7 +114,7 @@ const _: Option<&dyn TokenCache> = None;
 /// in a database, in Redis.
 ///
 /// The rules are those of [`TokenCache`]; the suite `platform_testkit::async_token_cache` checks an
-/// implementation.
+/// implementation, and `platform_testkit::async_atomic_delete_if` its `delete_if`.
 #[async_trait]
 pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
     /// The token that is kept under `key`.

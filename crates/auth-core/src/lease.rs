@@ -9,7 +9,7 @@ use crate::{AccessToken, TokenError, TokenKey};
 /// Extends single flight to other processes, through what they share: a lock file, Redis. A cache
 /// without one works too; then each process refreshes for itself.
 ///
-/// The suite `platform_testkit::refresh_lease` checks an implementation.
+/// The suites `platform_testkit::refresh_lease` and `platform_testkit::LeaseSuite` check an implementation.
 #[async_trait]
 pub trait RefreshLease: fmt::Debug + Send + Sync {
     /// Waits until this process may obtain a token for `key`, or another has: then that token, which
@@ -58,7 +58,10 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
     }
 
     /// Stores the token where the other processes find it, and releases the lease. A token that another process stored
-    /// later is not overwritten. After an error the lease is still held, and the call can be repeated.
+    /// later is not overwritten. The record of a refused refresh token is replaced if it is that of
+    /// [`current`](Self::current), or of the previous token that the lease was acquired with, even if the lease has expired.
+    ///
+    /// After an error the lease is still held, and the call can be repeated.
     ///
     /// # Errors
     ///

@@ -66,7 +66,7 @@ impl Bench {
                 .with_lease(cache.clone())
                 .with_local_copy(Duration::from_secs(copy))
                 .build()
-                .expect("the parts fit together")
+                .unwrap()
         };
         let address = server.clone().into_connection_info().unwrap();
         let address = address.set_tcp_settings(TcpSettings::default().set_nodelay(true));

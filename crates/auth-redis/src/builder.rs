@@ -110,15 +110,15 @@ impl RedisTokenCacheBuilder {
         self
     }
 
-    /// How long a lease lasts unless it is renewed, which its process does three times as often: so long a token takes
-    /// longer if the process that obtains it dies. 10 s unless something is said, and no less than 30 ms.
+    /// Sets the time after which a lease expires unless its process renews it, which it does three times as often. It is
+    /// the additional time that a token takes if the process that obtains it dies [default: 10 s; at least 30 ms].
     pub fn with_lease_time(mut self, lease: Duration) -> Self {
         self.lease = lease.max(Duration::from_millis(30));
         self
     }
 
-    /// How long another process is waited for that obtains a token; 60 s unless something is said. It has half of that
-    /// before its lease is not renewed any more.
+    /// Sets the maximum time to wait for another process that obtains a token [default: 60 s]. The other process renews
+    /// its lease for as long as it works, which is bounded by the attempt timeout of its source.
     pub fn with_wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenCache, Clock, TokenError, TokenKey};
+use auth_core::{AccessToken, AsyncTokenCache, Clock, Secret, TokenError, TokenKey};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{RedisError, RedisResult, Script};
 use url::Url;
@@ -21,6 +21,15 @@ pub(crate) const FENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A refresh token stays so much longer than the access token that it came with: nobody may need one meanwhile.
 const LOGIN: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The record of a refused refresh token stays for this time: longer than a late process takes to publish the successor.
+/// One attempt takes up to 2 min (`TokenSourceBuilder::with_attempt_timeout`), and the wait for the lease up to 1 min; the
+/// rest is for a publication that is repeated.
+const TOMBSTONE: Duration = Duration::from_secs(5 * 60);
+
+/// The longest step from one number of a fence to the next. A number is given out twice after a failover with a probability
+/// of one to this, and the numbers of a key last for a billion steps: a Lua number is exact below 2^53.
+const STEP: u64 = 1 << 24;
 
 /// No entry stays longer: Redis takes no time without end.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -73,10 +82,11 @@ pub(crate) struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// What a script writes: the last of its arguments.
+/// The content of an entry: the last arguments of a script that writes.
 pub(crate) struct Written {
     time: u64,
     fence: u64,
+    /// Empty to delete the entry.
     fields: Vec<(String, Vec<u8>)>,
 }
 
@@ -112,7 +122,7 @@ impl RedisTokenCache {
         self.link.run(|mut connection| async move { invocation.invoke_async(&mut connection).await }).await
     }
 
-    /// What is written of a token.
+    /// The content of an entry for a token.
     pub(crate) fn written(&self, names: &Names, token: &AccessToken) -> Result<Written, CacheError> {
         let Settings { sealing, clock, .. } = &*self.settings;
         let mut fields = sealing.fingerprints(names, token);
@@ -122,13 +132,30 @@ impl RedisTokenCache {
             fields.push(("renewable".to_owned(), b"1".to_vec()));
             time = time.map(|time| time.saturating_add(LOGIN));
         }
-        // 0 is for ever; what has ended already ends at once.
+        // 0 stands for an unlimited time. An expired entry is deleted at once.
         let time = time.map_or(0, |time| milliseconds(time.min(LONGEST)).max(1));
         Ok(Written { time, fence: milliseconds(FENCE), fields })
     }
 
+    /// The content of a tombstone: the digests of a refused refresh token, and the access token if that is still valid.
+    pub(crate) fn tombstone(
+        &self,
+        names: &Names,
+        refused: &Secret,
+        rest: Option<&AccessToken>,
+    ) -> Result<Written, CacheError> {
+        let time = milliseconds(TOMBSTONE);
+        let mut written = match rest {
+            Some(token) => self.written(names, token)?,
+            None => Written { time, fence: milliseconds(FENCE), fields: Vec::new() },
+        };
+        written.fields.extend(self.settings.sealing.refusals(names, refused));
+        written.time = if written.time == 0 { 0 } else { written.time.max(time) };
+        Ok(written)
+    }
+
     async fn forget(&self, names: &Names) -> Result<(), CacheError> {
-        self.run(&scripts::FORGET, names, milliseconds(FENCE)).await
+        self.run(&scripts::FORGET, names, (step(), milliseconds(FENCE))).await
     }
 
     /// Forgets all entries of one server, batch by batch.
@@ -165,7 +192,7 @@ impl AsyncTokenCache for RedisTokenCache {
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
         let names = self.names(key);
         let written = self.written(&names, token)?;
-        Ok(self.run(&scripts::STORE, &names, written).await?)
+        Ok(self.run(&scripts::STORE, &names, (step(), written)).await?)
     }
 
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
@@ -185,6 +212,13 @@ impl AsyncTokenCache for RedisTokenCache {
     }
 }
 
+impl Written {
+    /// No content.
+    pub(crate) fn nothing() -> Self {
+        Self { time: 0, fence: 0, fields: Vec::new() }
+    }
+}
+
 impl redis::ToRedisArgs for Written {
     fn write_redis_args<W: ?Sized + redis::RedisWrite>(&self, out: &mut W) {
         (self.time, self.fence).write_redis_args(out);
@@ -200,6 +234,11 @@ impl fmt::Debug for RedisTokenCache {
             .field("namespace", &self.settings.namespace)
             .finish_non_exhaustive()
     }
+}
+
+/// The step to the next number of a fence.
+pub(crate) fn step() -> u64 {
+    fastrand::u64(1..=STEP)
 }
 
 pub(crate) fn milliseconds(time: Duration) -> u64 {

@@ -1,24 +1,30 @@
 //! One process obtains a token for all.
 //!
 //! Where it is hard:
-//! - **The leader dies.** Its lease ends by itself, after the time of a lease, and the next one leads.
-//! - **The provider takes longer than a lease lasts.** The lease is renewed, three times as often as it would end, but
-//!   not for ever: the wait of the others has an end, too.
-//! - **The leader is late**: it was stopped, or cut off, its lease has ended, and another has led since. What it
-//!   publishes is not written, because it has not the last fence any more.
-//! - **Nobody knows whether the lease was taken**, because the answer did not come. It is ended on the side, so that
-//!   others do not wait for a leader that is none.
-//! - **All is cleared while somebody leads.** The fence has gone on, and what the leader publishes is not written.
+//! - **The leader dies.** Its lease expires, and the next process leads.
+//! - **The provider takes longer than a lease lasts, or Redis fails before the publication.** The lease is renewed for as
+//!   long as its guard exists. The wait of other processes is bounded. A lease that Redis has lost is taken again, unless
+//!   another process has led or written since.
+//! - **The leader is late**: it was stopped or disconnected, its lease has expired, and another process has led since. Its
+//!   publication is not written, because its fence is not the last one.
+//! - **The leader is late, and has redeemed a refresh token.** The next leader finds the same refresh token, which is
+//!   refused. It leaves a tombstone, and the late publication replaces it: nothing else is left of the login. If the entry
+//!   is still the one that was redeemed, it is replaced as well, and the tombstone is not written afterwards.
+//! - **The answer to an acquisition is lost.** The lease may have been taken. It is released in the background, so that no
+//!   process waits for it.
+//! - **Everything is cleared while a process leads.** The fence has grown, and tombstones are deleted: what the leader
+//!   publishes is not written.
+//! - **A renewal overtakes a publication.** It does not take the lease again, because the entry has the fence of its leader.
 
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, Acquired, LeaseGuard, RefreshLease, TokenError, TokenKey};
+use auth_core::{AccessToken, Acquired, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::cache::{FENCE, RedisTokenCache, milliseconds};
+use crate::cache::{FENCE, RedisTokenCache, Written, milliseconds, step};
 use crate::error::CacheError;
 use crate::link::rest;
 use crate::names::Names;
@@ -31,16 +37,18 @@ const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_mi
 /// The entry that was seen last.
 #[derive(Default)]
 struct Seen {
-    /// Its fence; nothing if there is no entry.
+    /// Its fence, or empty without an entry.
     version: Vec<u8>,
     token: Option<AccessToken>,
     is_rejected: bool,
+    /// The digests of the refresh token that was refused, with their fields.
+    refused: Vec<(String, Vec<u8>)>,
 }
 
 /// What became of an attempt to take the lease.
 enum Attempt {
-    /// It is ours, with this fence.
-    Leading(u64),
+    /// This process has it.
+    Leading,
     /// It is another's, for so long if that is known.
     Busy(Option<Duration>),
     /// There is another entry than the one that was seen.
@@ -52,6 +60,8 @@ struct Hold {
     cache: RedisTokenCache,
     names: Names,
     owner: String,
+    /// The fence of the lease.
+    number: u64,
     /// It is not known to have ended.
     may_be_held: bool,
     renewal: Option<AbortHandle>,
@@ -60,8 +70,9 @@ struct Hold {
 /// The right to obtain a token for all.
 struct Guard {
     hold: Hold,
-    fence: u64,
     seen: Seen,
+    /// The token that is redeemed: the stored one, or the one that the caller knew.
+    predecessor: Option<AccessToken>,
 }
 
 #[async_trait]
@@ -72,9 +83,10 @@ impl RefreshLease for RedisTokenCache {
         let (mut seen, mut pause) = (Seen::default(), POLL.0);
         loop {
             match hold.attempt(&seen).await? {
-                Attempt::Leading(fence) => {
+                Attempt::Leading => {
                     hold.renew();
-                    return Ok(Acquired::Leading(Box::new(Guard { hold, fence, seen })));
+                    let predecessor = seen.token.as_ref().or(previous).cloned();
+                    return Ok(Acquired::Leading(Box::new(Guard { hold, seen, predecessor })));
                 }
                 Attempt::Changed(now) => match now.news(self, previous) {
                     Some(token) => return Ok(Acquired::Adopted(token.clone())),
@@ -106,42 +118,48 @@ impl Seen {
 impl Hold {
     fn new(cache: &RedisTokenCache, key: &TokenKey) -> Self {
         let owner = format!("{:032x}", fastrand::u128(..));
-        Self { cache: cache.clone(), names: cache.names(key), owner, may_be_held: false, renewal: None }
+        Self { cache: cache.clone(), names: cache.names(key), owner, number: 0, may_be_held: false, renewal: None }
     }
 
     async fn attempt(&mut self, seen: &Seen) -> Result<Attempt, CacheError> {
-        type Answer = (u8, i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
+        type Answer = (u8, i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Vec<Option<Vec<u8>>>);
         let times = (milliseconds(self.cache.settings.lease), milliseconds(FENCE));
-        // Where there is no way, nothing is sent.
+        let fields = self.cache.settings.sealing.refusal_fields();
+        // Without a connection, nothing is sent.
         self.may_be_held = self.cache.link.is_open();
-        let arguments = (&self.owner, times.0, times.1, &seen.version);
+        let arguments = (&self.owner, times.0, times.1, step(), &seen.version, &fields);
         let answer: Answer = self.cache.run(&scripts::TAKE, &self.names, arguments).await?;
-        let (kind, number, version, value, spent) = answer;
+        let (kind, number, version, value, spent, refused) = answer;
         let number = u64::try_from(number).unwrap_or_default();
         self.may_be_held = kind == 1;
         Ok(match kind {
-            1 => Attempt::Leading(number),
+            1 => {
+                self.number = number;
+                Attempt::Leading
+            }
             0 => Attempt::Busy(Some(Duration::from_millis(number)).filter(|left| !left.is_zero())),
             _ => {
                 let is_rejected = value.is_none();
                 let token = value.or(spent).and_then(|value| self.cache.settings.sealing.open(&self.names, value));
-                Attempt::Changed(Seen { version: version.unwrap_or_default(), token, is_rejected })
+                let refused = fields.into_iter().zip(refused).filter_map(|(field, digest)| Some((field, digest?)));
+                let (version, refused) = (version.unwrap_or_default(), refused.collect());
+                Attempt::Changed(Seen { version, token, is_rejected, refused })
             }
         })
     }
 
-    /// Renews the lease from now on, until this is dropped, or half the wait of the others is over.
+    /// Renews the lease from now on, until this is dropped or [stopped](Self::stop_renewal).
     fn renew(&mut self) {
-        let (cache, names, owner) = (self.cache.clone(), self.names.clone(), self.owner.clone());
-        let (time, longest) = (self.cache.settings.lease, self.cache.settings.wait / 2);
+        let (cache, names, owner, number) = (self.cache.clone(), self.names.clone(), self.owner.clone(), self.number);
+        let lease = self.cache.settings.lease;
         let renewal = async move {
-            let start = Instant::now();
-            let mut times = interval(time / 3);
+            let mut times = interval(lease / 3);
             times.set_missed_tick_behavior(MissedTickBehavior::Delay);
             times.tick().await;
-            while start.elapsed() < longest {
+            loop {
                 times.tick().await;
-                let kept: Result<bool, _> = cache.run(&scripts::KEEP, &names, (&owner, milliseconds(time))).await;
+                let arguments = (&owner, milliseconds(lease), number, milliseconds(FENCE));
+                let kept: Result<bool, _> = cache.run(&scripts::KEEP, &names, arguments).await;
                 if let Ok(false) = kept {
                     return;
                 }
@@ -150,22 +168,41 @@ impl Hold {
         self.renewal = Some(tokio::spawn(renewal).abort_handle());
     }
 
+    fn stop_renewal(&mut self) {
+        if let Some(renewal) = self.renewal.take() {
+            renewal.abort();
+        }
+    }
+
+    /// Ends the lease by a script. After an error it is still held, and renewed.
+    async fn end<T: redis::FromRedisValue>(
+        &mut self,
+        script: &'static redis::Script,
+        arguments: impl redis::ToRedisArgs,
+    ) -> Result<T, CacheError> {
+        // A renewal that is sent after the script would take the lease again.
+        self.stop_renewal();
+        let ended = self.cache.run(script, &self.names, arguments).await;
+        match ended {
+            Ok(_) => self.may_be_held = false,
+            Err(_) => self.renew(),
+        }
+        ended
+    }
+
     async fn release(&mut self) -> Result<(), CacheError> {
-        self.cache.run::<()>(&scripts::RELEASE, &self.names, &self.owner).await?;
-        self.may_be_held = false;
-        Ok(())
+        let owner = self.owner.clone();
+        self.end(&scripts::RELEASE, owner).await
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(renewal) = self.renewal.take() {
-            renewal.abort();
-        }
+        self.stop_renewal();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if self.may_be_held {
             let (cache, names, owner) = (self.cache.clone(), self.names.clone(), self.owner.clone());
-            // Without a runtime, or while Redis is away, it ends by itself.
+            // Without a runtime, or while Redis is unavailable, the lease expires.
             runtime.spawn(async move {
                 let start = Instant::now();
                 while cache.run::<()>(&scripts::RELEASE, &names, &owner).await.is_err() {
@@ -185,19 +222,37 @@ impl LeaseGuard for Guard {
         self.seen.token.as_ref()
     }
 
+    fn is_refused(&self, token: &AccessToken) -> bool {
+        let Hold { cache, names, .. } = &self.hold;
+        token.refresh_token().is_some_and(|refresh_token| {
+            let digests = cache.settings.sealing.refusals(names, refresh_token);
+            digests.iter().any(|digest| self.seen.refused.contains(digest))
+        })
+    }
+
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
-        let Hold { cache, names, owner, .. } = &self.hold;
-        let written = cache.written(names, token)?;
-        let is_written: bool = cache.run(&scripts::PUBLISH, names, (owner, self.fence, written)).await?;
-        if !is_written {
-            tracing::debug!("another process has obtained a token since, or all were forgotten: this one is not kept");
+        if !self.hold.may_be_held {
+            return Ok(());
         }
-        self.hold.may_be_held = false;
+        if let Some(refused) = self.refusal_in(token) {
+            return Ok(self.bury(&refused, Some(token)).await?);
+        }
+        let Hold { cache, names, owner, number, .. } = &self.hold;
+        let redeemed = self.predecessor.as_ref().and_then(AccessToken::refresh_token);
+        let is_stored = self.seen.token.as_ref().is_some_and(|token| token.refresh_token().is_some());
+        let version = if is_stored { self.seen.version.clone() } else { Vec::new() };
+        let digests = redeemed.map(|token| cache.settings.sealing.refusals(names, token)).unwrap_or_default();
+        let written = cache.written(names, token)?;
+        let arguments = (owner.clone(), *number, version, digests.len(), digests, written);
+        let is_written: bool = self.hold.end(&scripts::PUBLISH, arguments).await?;
+        if !is_written {
+            tracing::debug!("the token is not stored: another process stored a later one, or all were cleared");
+        }
         Ok(())
     }
 
     async fn give_up(mut self: Box<Self>) {
-        // What goes wrong is tried again when this is dropped.
+        // A failure is retried when this is dropped.
         let _ = self.hold.release().await;
     }
 
@@ -206,10 +261,28 @@ impl LeaseGuard for Guard {
         if !self.seen.token.as_ref().is_some_and(is_seen) {
             return Ok(self.hold.release().await?);
         }
-        let Hold { cache, names, owner, .. } = &self.hold;
-        cache.run::<()>(&scripts::DISCARD, names, (owner, &self.seen.version)).await?;
-        self.hold.may_be_held = false;
-        Ok(())
+        if let Some(refresh_token) = refused.refresh_token() {
+            return Ok(self.bury(refresh_token, None).await?);
+        }
+        let arguments = (self.hold.owner.clone(), self.seen.version.clone(), self.hold.number, Written::nothing());
+        Ok(self.hold.end(&scripts::DISCARD, arguments).await?)
+    }
+}
+
+impl Guard {
+    /// The stored refresh token, if `token` is the stored one without it: that is how a refusal is published while the
+    /// access token is still valid.
+    fn refusal_in(&self, token: &AccessToken) -> Option<Secret> {
+        let stored = self.seen.token.as_ref().filter(|stored| token.refresh_token().is_none() && stored.is_same(token));
+        stored?.refresh_token().cloned()
+    }
+
+    /// Replaces the entry by a tombstone, if it is still the one that was seen, and ends the lease.
+    async fn bury(&mut self, refused: &Secret, rest: Option<&AccessToken>) -> Result<(), CacheError> {
+        let Hold { cache, names, owner, number, .. } = &self.hold;
+        let written = cache.tombstone(names, refused, rest)?;
+        let arguments = (owner.clone(), self.seen.version.clone(), *number, written);
+        self.hold.end(&scripts::DISCARD, arguments).await
     }
 }
 
@@ -218,7 +291,7 @@ impl fmt::Debug for Guard {
         formatter
             .debug_struct("Guard")
             .field("entry", &self.hold.names.entry)
-            .field("fence", &self.fence)
+            .field("fence", &self.hold.number)
             .finish_non_exhaustive()
     }
 }

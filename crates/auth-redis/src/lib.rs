@@ -43,12 +43,15 @@
 //!
 //! # Design
 //!
-//! An entry is a hash: the sealed token, a fingerprint of it under each sealing key, and a fence. All that must not be
-//! torn apart – compare and delete, take the lease and the next fence, write if the fence is the last – is one script.
-//! The three keys of a token have one hash tag, so that they lie on one node of a cluster.
+//! An entry is a hash: the sealed token, a fingerprint of it under each sealing key, and a fence. Operations that must be
+//! atomic are scripts: compare and delete, take the lease and the next fence, write if the fence is the last one.
+//! The three keys of a token have one hash tag, so that they are on one node of a cluster.
 //!
-//! Redis replicates when it comes round to it: a failover may lose a lease or a fence. Then two processes may obtain a
-//! token, or a late one may overwrite a newer token with its own; both tokens are good.
+//! A refresh token that was refused leaves a tombstone: its digest, for 5 minutes, in place of the entry. The publication
+//! of its successor replaces the tombstone even if its lease has expired.
+//!
+//! Redis replicates asynchronously: a failover may lose a lease, a fence, or a token whose write was acknowledged. With
+//! rotating refresh tokens, the latter can cost the login; `docs/fleet.md` describes how to avoid it.
 
 mod builder;
 mod cache;

@@ -1,9 +1,14 @@
-//! What Redis does in one step. Every script works on the [`Names`] of one key: `KEYS` are its entry, its lease and its
-//! fence.
+//! The scripts that Redis runs in one step each. Every script works on the [`Names`] of one key: `KEYS` are its entry, its
+//! lease and its fence.
 //!
-//! The fence is a number. Whoever takes the lease takes the next one with it, and so does whoever writes without a
-//! lease, or deletes. A leader may write while its number is the last that was given out. The number lies in the entry
-//! too: should the fence be lost while its entry is not, it goes on from there.
+//! The fence is a number. Taking the lease takes the next number; so does writing without a lease, and deleting. A leader
+//! may write while its number is the last one. The number is in the entry, too: if the fence is lost and its entry is not,
+//! it continues from there. Numbers grow by a random step that the client chooses, so that a number is not given out again
+//! after a failover or a loss of data.
+//!
+//! A late leader, whose number is not the last one, may still replace what its own refresh token has left behind: the
+//! entry that it redeemed, or the tombstone of that refresh token. Otherwise the successor of a spent refresh token would
+//! be lost.
 
 use std::sync::LazyLock;
 
@@ -14,30 +19,35 @@ use crate::names::Names;
 const COMMON: &str = r"
 local entry, lease, fence = KEYS[1], KEYS[2], KEYS[3]
 
--- The last number that was given out, as far as this server knows.
-local function latest()
+-- The version of the entry: the number with which it was written; empty if there is none.
+local function version()
     local kept = redis.pcall('HGET', entry, 'fence')
-    return math.max(tonumber(redis.call('GET', fence)) or 0, type(kept) == 'string' and tonumber(kept) or 0)
+    return type(kept) == 'string' and kept or ''
 end
 
--- Gives out the next number; the fence is kept so many milliseconds.
-local function advance(time)
-    local number = latest() + 1
+-- The last number that was given out, if this server still has it, or 0.
+local function latest()
+    return math.max(tonumber(redis.call('GET', fence)) or 0, tonumber(version()) or 0)
+end
+
+-- Gives out the next number; the fence stays for a time in milliseconds.
+local function advance(step, time)
+    local number = latest() + tonumber(step)
     redis.call('SET', fence, number, 'PX', time)
     return number
 end
 
--- Writes the entry. From ARGV[first]: its time in milliseconds, 0 for ever; how much longer the fence stays; the
--- fields.
+-- Writes the entry. From ARGV[first]: its time in milliseconds, 0 for an unlimited time; the additional time of the fence; the
+-- fields. The fence does not fall when a late leader writes.
 local function write(number, first)
-    local time = tonumber(ARGV[first])
+    local time, last = tonumber(ARGV[first]), math.max(latest(), number)
     redis.call('UNLINK', entry)
     redis.call('HSET', entry, 'fence', number, unpack(ARGV, first + 2))
     if time > 0 then
         redis.call('PEXPIRE', entry, time)
-        redis.call('SET', fence, number, 'PX', time + tonumber(ARGV[first + 1]))
+        redis.call('SET', fence, last, 'PX', time + tonumber(ARGV[first + 1]))
     else
-        redis.call('SET', fence, number)
+        redis.call('SET', fence, last)
     end
 end
 
@@ -63,44 +73,60 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Writes an entry, whoever leads. `ARGV`: as `write`.
-    STORE = "write(latest() + 1, 1)";
+    /// Writes an entry without a lease. `ARGV`: the step, then as `write`.
+    STORE = "write(latest() + tonumber(ARGV[1]), 2)";
 
-    /// Writes an entry, if nobody was given a later number than this leader, and ends its lease; whether it was
-    /// written. `ARGV`: the owner, the number, then as `write`.
+    /// Writes an entry and ends the lease, if the number of the leader is the last one, or if the entry is what the leader
+    /// redeemed, or the tombstone of it. `ARGV`: the owner, the number, the version of the entry that was redeemed or
+    /// nothing, the number of pairs of a field and a digest, these pairs, then as `write`. Returns 1 if it was written.
     PUBLISH = r"
-        local known = latest()
-        local is_last = known == 0 or known == tonumber(ARGV[2])
-        if is_last then write(tonumber(ARGV[2]), 3) end
+        local number, known, pairs_end = tonumber(ARGV[2]), latest(), 4 + 2 * tonumber(ARGV[4])
+        local may_write = known == 0 or known == number or (ARGV[3] ~= '' and version() == ARGV[3])
+        for first = 5, pairs_end, 2 do
+            may_write = may_write or redis.pcall('HGET', entry, ARGV[first]) == ARGV[first + 1]
+        end
+        if may_write then write(number, pairs_end + 1) end
         release(ARGV[1])
-        return is_last and 1 or 0
+        return may_write and 1 or 0
     ";
 
     /// Takes the lease, if the entry is the one that the caller has seen, and the lease is free. `ARGV`: the owner, the
-    /// time of the lease, that of the fence, the fence of the entry that was seen. Returns what became of it – 0: the
-    /// lease is taken by another, 1: it is the caller's, 2: the entry is another –, a number – the time that the lease
-    /// has left, or the fence –, and the entry, if it is another: its fence, its value, its value if that was rejected.
+    /// time of the lease, that of the fence, the step, the version that was seen, the fields of refused refresh tokens.
+    /// Returns the outcome (0: another process has the lease; 1: the caller has it; 2: the entry is another one), a number
+    /// (the remaining time of the lease, or the fence), and, if the entry is another one, its version, its value, its
+    /// value if that was rejected, and the digests of refused refresh tokens.
     TAKE = r"
-        local found = redis.pcall('HMGET', entry, 'fence', 'value', 'spent')
+        local found = redis.pcall('HMGET', entry, 'fence', 'value', 'spent', unpack(ARGV, 6))
         if found.err then found = {false, false, false} end
-        if (found[1] or '') ~= ARGV[4] then return {2, 0, found[1], found[2], found[3]} end
+        if (found[1] or '') ~= ARGV[5] then
+            return {2, 0, found[1], found[2], found[3], {unpack(found, 4)}}
+        end
         local is_free = redis.call('SET', lease, ARGV[1], 'NX', 'PX', ARGV[2])
-        if is_free then return {1, advance(ARGV[3]), '', false, false} end
-        return {0, redis.call('PTTL', lease), '', false, false}
+        if is_free then return {1, advance(ARGV[4], ARGV[3]), '', false, false, {}} end
+        return {0, redis.call('PTTL', lease), '', false, false, {}}
     ";
 
-    /// Goes on with a lease. `ARGV`: the owner, the time. Whether it still is the owner's.
+    /// Renews a lease. One that was lost is taken again, if no number was given out since, and its leader has not written.
+    /// `ARGV`: the owner, the time, the number, the time of the fence. Returns 1 if the owner has it.
     KEEP = r"
-        if redis.call('GET', lease) ~= ARGV[1] then return 0 end
-        return redis.call('PEXPIRE', lease, ARGV[2])
+        local owner = redis.call('GET', lease)
+        if owner == ARGV[1] then return redis.call('PEXPIRE', lease, ARGV[2]) end
+        local known = latest()
+        if owner or version() == ARGV[3] or (known ~= 0 and known ~= tonumber(ARGV[3])) then return 0 end
+        redis.call('SET', lease, ARGV[1], 'PX', ARGV[2])
+        if known == 0 then redis.call('SET', fence, ARGV[3], 'PX', ARGV[4]) end
+        return 1
     ";
 
     /// Ends a lease. `ARGV`: the owner.
     RELEASE = "release(ARGV[1])";
 
-    /// Ends a lease, and forgets the entry if it is the one that the owner has seen. `ARGV`: the owner, its fence.
+    /// Replaces the entry, or deletes it, if it is the one that the owner has seen, and ends the lease. `ARGV`: the owner,
+    /// the version of the entry that was seen, the number, then as `write`; without fields to delete the entry.
     DISCARD = r"
-        if redis.pcall('HGET', entry, 'fence') == ARGV[2] then redis.call('UNLINK', entry) end
+        if ARGV[2] ~= '' and version() == ARGV[2] then
+            if ARGV[6] then write(tonumber(ARGV[3]), 4) else redis.call('UNLINK', entry) end
+        end
         release(ARGV[1])
     ";
 
@@ -123,9 +149,10 @@ scripts! {
         return 0
     ";
 
-    /// Forgets an entry, and lets no leader from before write another. `ARGV`: the time of the fence.
+    /// Deletes an entry, and fences all leaders that acquired their lease earlier. `ARGV`: the step, the time of the
+    /// fence.
     FORGET = r"
-        if latest() > 0 then advance(ARGV[1]) end
+        if latest() > 0 then advance(ARGV[1], ARGV[2]) end
         redis.call('UNLINK', entry)
     ";
 }

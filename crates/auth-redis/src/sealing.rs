@@ -5,7 +5,7 @@
 //! with it: a value that is copied to another entry, or another namespace, does not open.
 //!
 //! The fingerprint of a token is its HMAC-SHA-256 together with that same binding. It lets Redis compare a rejected
-//! token with the one that is kept, without opening anything.
+//! token with the one that is kept, without opening anything. A refresh token that was refused is recorded in the same way.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +26,12 @@ const PLAIN: u8 = 0;
 
 /// The length of the id of a key. It only tells keys apart.
 const ID: usize = 8;
+
+/// The fields of a tombstone, before the id of the key.
+const REFUSED: &str = "refused";
+
+/// Stands for the id of a key where there is none.
+const UNKEYED: &str = "plain";
 
 /// Room for a token with its id token and refresh token, so that no copy is left behind when a buffer grows.
 const ROOM: usize = 64 * 1024;
@@ -127,24 +133,45 @@ impl Sealing {
         serde_json::from_slice::<SealedToken>(json).ok()?.open().ok()
     }
 
-    /// The fingerprints of a token, by the fields in which they are written: one for each key, so that whoever has one
-    /// of them only can compare.
+    /// The fingerprints of a token, with the fields in which they are written: one for each key, so that a process that
+    /// has one of the keys can compare.
     pub(crate) fn fingerprints(&self, names: &Names, token: &AccessToken) -> Vec<(String, Vec<u8>)> {
-        let secret = token.secret().expose().as_bytes();
+        self.digests("print", &[&names.binding, b"\0"], token.secret())
+    }
+
+    /// The digests of a refresh token that was refused, with the fields of a tombstone in which they are written.
+    pub(crate) fn refusals(&self, names: &Names, refresh_token: &Secret) -> Vec<(String, Vec<u8>)> {
+        self.digests(REFUSED, &[&names.binding, b"\0refused\0"], refresh_token)
+    }
+
+    /// The fields of a tombstone that this process can compare.
+    pub(crate) fn refusal_fields(&self) -> Vec<String> {
         match self {
             Self::Keys(first, others) => {
-                let print = |key: &SealingKey| {
+                [first].into_iter().chain(others).map(|key| format!("{REFUSED}:{}", key.id())).collect()
+            }
+            Self::Plain => vec![format!("{REFUSED}:{UNKEYED}")],
+        }
+    }
+
+    /// HMAC-SHA-256 of a secret under each key, together with a prefix, or its SHA-256 without keys.
+    fn digests(&self, field: &str, prefix: &[&[u8]], secret: &Secret) -> Vec<(String, Vec<u8>)> {
+        let secret = secret.expose().as_bytes();
+        match self {
+            Self::Keys(first, others) => {
+                let keyed = |key: &SealingKey| {
                     let mut context = hmac::Context::with_key(&key.0.fingerprints);
-                    context.update(&names.binding);
-                    context.update(b"\0");
+                    for part in prefix {
+                        context.update(part);
+                    }
                     context.update(secret);
-                    (format!("print:{}", key.id()), context.sign().as_ref().to_vec())
+                    (format!("{field}:{}", key.id()), context.sign().as_ref().to_vec())
                 };
-                [first].into_iter().chain(others).map(print).collect()
+                [first].into_iter().chain(others).map(keyed).collect()
             }
             Self::Plain => {
-                let print = digest::digest(&digest::SHA256, secret);
-                vec![("print:plain".to_owned(), print.as_ref().to_vec())]
+                let digest = digest::digest(&digest::SHA256, secret);
+                vec![(format!("{field}:{UNKEYED}"), digest.as_ref().to_vec())]
             }
         }
     }

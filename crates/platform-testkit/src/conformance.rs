@@ -227,34 +227,34 @@ async fn clear_forgets_everything(cache: &dyn AsyncTokenCache) {
     cache.clear().await.expect("the cache can be cleared twice");
 }
 
-fn leading(acquired: Result<Acquired, TokenError>) -> Box<dyn LeaseGuard> {
+pub(crate) fn leading(acquired: Result<Acquired, TokenError>) -> Box<dyn LeaseGuard> {
     match acquired.expect("the lease answers") {
         Acquired::Leading(guard) => guard,
         Acquired::Adopted(token) => panic!("nobody leads and there is no news: {token:?} should not be adopted"),
     }
 }
 
-fn adopts(acquired: Result<Acquired, TokenError>, expected: &AccessToken, rule: &str) {
+pub(crate) fn adopts(acquired: Result<Acquired, TokenError>, expected: &AccessToken, rule: &str) {
     match acquired.expect("the lease answers") {
         Acquired::Adopted(token) => assert!(token == *expected, "{rule}: {token:?} is another"),
         Acquired::Leading(_) => panic!("{rule}: it leads instead"),
     }
 }
 
-async fn get(cache: &dyn AsyncTokenCache, key: &TokenKey) -> Option<AccessToken> {
+pub(crate) async fn get(cache: &dyn AsyncTokenCache, key: &TokenKey) -> Option<AccessToken> {
     cache.get(key).await.expect("get answers")
 }
 
-async fn set(cache: &dyn AsyncTokenCache, key: &TokenKey, token: &AccessToken) {
+pub(crate) async fn set(cache: &dyn AsyncTokenCache, key: &TokenKey, token: &AccessToken) {
     cache.set(key, token).await.expect("a token can be set");
 }
 
-fn key(name: &str) -> TokenKey {
+pub(crate) fn key(name: &str) -> TokenKey {
     TokenKey::builder("https://issuer.example/").with_audience(name).build()
 }
 
 /// A token that is good for an hour.
-fn token(text: &str) -> AccessToken {
+pub(crate) fn token(text: &str) -> AccessToken {
     let token = AccessToken::try_from(text).expect("it is a token");
     token.with_expires_at(now() + Duration::from_secs(3600))
 }

@@ -13,10 +13,14 @@
 
 mod clock;
 mod conformance;
+mod contention;
+mod lease_suite;
 mod provider;
 mod store;
 
 pub use clock::ManualClock;
 pub use conformance::{async_token_cache, refresh_lease, token_cache};
+pub use contention::{async_atomic_delete_if, atomic_delete_if};
+pub use lease_suite::LeaseSuite;
 pub use provider::{Answer, Call, ScriptedProvider};
 pub use store::RemoteStore;

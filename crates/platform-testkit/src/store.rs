@@ -1,32 +1,54 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, Acquired, AsyncTokenCache, LeaseGuard, RefreshLease, TokenError, TokenKey};
+use auth_core::{AccessToken, Acquired, AsyncTokenCache, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-/// A store that several sources share as several processes share Redis: no answer comes at once, it
-/// can be away, it compares and deletes in two steps, and it gives out leases. Clones are one store.
+/// A store that several sources share as several processes share Redis: answers take time, it can be unavailable, and it
+/// gives out leases that can expire. Clones are one store.
+///
+/// It compares and deletes in two steps, like a cache that does not override
+/// [`delete_if`](AsyncTokenCache::delete_if), unless it is [`atomic`](Self::atomic).
 #[derive(Clone, Debug, Default)]
 pub struct RemoteStore(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    tokens: Mutex<HashMap<TokenKey, AccessToken>>,
-    leased: Mutex<HashSet<TokenKey>>,
+    slots: Mutex<HashMap<TokenKey, Slot>>,
     freed: Notify,
     away: AtomicBool,
     calls: AtomicUsize,
+    is_atomic: bool,
+}
+
+/// The content of the store for one key.
+#[derive(Debug, Default)]
+struct Slot {
+    token: Option<AccessToken>,
+    /// The refresh token that was refused.
+    refused: Option<Secret>,
+    /// The fence of the last write, or 0 without an entry.
+    version: u64,
+    /// The number of the last lease, write or deletion.
+    fence: u64,
+    /// The number of the lease that is held.
+    lease: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Guard {
     store: RemoteStore,
     key: TokenKey,
+    number: u64,
+    /// The version of the entry when the lease was acquired.
+    seen: u64,
     current: Option<AccessToken>,
-    is_released: bool,
+    /// The token that is redeemed.
+    predecessor: Option<AccessToken>,
+    refused: Option<Secret>,
 }
 
 impl RemoteStore {
@@ -35,22 +57,33 @@ impl RemoteStore {
         Self::default()
     }
 
-    /// Lets every call fail, or answers again.
+    /// An empty store that answers, and compares and deletes in one step.
+    pub fn atomic() -> Self {
+        Self(Arc::new(Inner { is_atomic: true, ..Inner::default() }))
+    }
+
+    /// Makes every call fail, or answers again.
     pub fn set_away(&self, away: bool) {
         self.0.away.store(away, Ordering::SeqCst);
     }
 
-    /// How often it was called.
+    /// Ends the lease of `key`, as if its time were over. Its guard does not notice.
+    pub fn expire_lease(&self, key: &TokenKey) {
+        self.with(key, |slot| slot.lease = None);
+        self.0.freed.notify_waiters();
+    }
+
+    /// Returns the number of calls.
     pub fn calls(&self) -> usize {
         self.0.calls.load(Ordering::SeqCst)
     }
 
-    /// What is kept under `key`, without a call.
+    /// Returns the token under `key` without a call.
     pub fn peek(&self, key: &TokenKey) -> Option<AccessToken> {
-        self.tokens().get(key).cloned()
+        self.slots().get(key)?.token.clone()
     }
 
-    /// The way to the store: it takes a while, and may lead nowhere.
+    /// Takes a while, and fails if the store is unavailable.
     async fn reach(&self) -> Result<(), TokenError> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         yield_now().await;
@@ -60,12 +93,24 @@ impl RemoteStore {
         Ok(())
     }
 
-    fn tokens(&self) -> MutexGuard<'_, HashMap<TokenKey, AccessToken>> {
-        self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> MutexGuard<'_, HashMap<TokenKey, Slot>> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leased(&self) -> MutexGuard<'_, HashSet<TokenKey>> {
-        self.0.leased.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot) -> T) -> T {
+        work(self.slots().entry(key.clone()).or_default())
+    }
+}
+
+impl Slot {
+    /// Stores an entry under a number. The fence does not fall.
+    fn write(&mut self, number: u64, token: Option<AccessToken>, refused: Option<Secret>) {
+        self.fence = self.fence.max(number);
+        (self.token, self.refused, self.version) = (token, refused, number);
+    }
+
+    fn forget(&mut self) {
+        (self.token, self.refused, self.version) = (None, None, 0);
     }
 }
 
@@ -80,23 +125,52 @@ impl AsyncTokenCache for RemoteStore {
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
         self.reach().await?;
-        self.tokens().insert(key.clone(), token.clone());
+        self.with(key, |slot| slot.write(slot.fence + 1, Some(token.clone()), None));
         yield_now().await;
         Ok(())
     }
 
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
         self.reach().await?;
-        self.tokens().remove(key);
+        self.with(key, |slot| {
+            slot.fence += 1;
+            slot.forget();
+        });
         yield_now().await;
         Ok(())
     }
 
     async fn clear(&self) -> Result<(), TokenError> {
         self.reach().await?;
-        self.tokens().clear();
+        for slot in self.slots().values_mut() {
+            slot.fence += 1;
+            slot.forget();
+        }
         yield_now().await;
         Ok(())
+    }
+
+    async fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
+        let is_rejected = |kept: &AccessToken| kept.is_same(rejected);
+        if self.0.is_atomic {
+            self.reach().await?;
+            let deleted = self.with(key, |slot| {
+                let found = slot.token.as_ref().is_some_and(is_rejected);
+                if found {
+                    slot.forget();
+                }
+                found
+            });
+            yield_now().await;
+            return Ok(deleted);
+        }
+        let found = self.get(key).await?.as_ref().is_some_and(is_rejected);
+        if found {
+            self.reach().await?;
+            self.with(key, Slot::forget);
+            yield_now().await;
+        }
+        Ok(found)
     }
 }
 
@@ -106,18 +180,28 @@ impl RefreshLease for RemoteStore {
         loop {
             self.reach().await?;
             let freed = self.0.freed.notified();
-            let current = self.peek(key);
-            let news = current.clone().filter(|token| previous.is_none_or(|previous| !previous.is_same(token)));
-            if let Some(token) = news {
-                return Ok(Acquired::Adopted(token));
-            }
-            if self.leased().insert(key.clone()) {
-                return Ok(Acquired::Leading(Box::new(Guard {
+            let acquired = self.with(key, |slot| {
+                let is_news = |token: &&AccessToken| previous.is_none_or(|previous| !previous.is_same(token));
+                if let Some(token) = slot.token.as_ref().filter(is_news) {
+                    return Some(Acquired::Adopted(token.clone()));
+                }
+                if slot.lease.is_some() {
+                    return None;
+                }
+                slot.fence += 1;
+                slot.lease = Some(slot.fence);
+                Some(Acquired::Leading(Box::new(Guard {
                     store: self.clone(),
                     key: key.clone(),
-                    current,
-                    is_released: false,
-                })));
+                    number: slot.fence,
+                    seen: slot.version,
+                    current: slot.token.clone(),
+                    predecessor: slot.token.as_ref().or(previous).cloned(),
+                    refused: slot.refused.clone(),
+                })))
+            });
+            if let Some(acquired) = acquired {
+                return Ok(acquired);
             }
             freed.await;
         }
@@ -130,8 +214,14 @@ impl LeaseGuard for Guard {
         self.current.as_ref()
     }
 
+    fn is_refused(&self, token: &AccessToken) -> bool {
+        token.refresh_token().is_some() && token.refresh_token() == self.refused.as_ref()
+    }
+
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
-        self.store.set(&self.key, token).await?;
+        self.store.reach().await?;
+        self.store.with(&self.key, |slot| self.write(slot, token));
+        yield_now().await;
         self.release();
         Ok(())
     }
@@ -142,18 +232,44 @@ impl LeaseGuard for Guard {
 
     async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         yield_now().await;
-        let mut tokens = self.store.tokens();
-        if tokens.get(&self.key) == Some(refused) {
-            tokens.remove(&self.key);
-        }
+        self.store.with(&self.key, |slot| {
+            if slot.token.as_ref() == Some(refused) {
+                match refused.refresh_token() {
+                    Some(refresh_token) => slot.write(self.number, None, Some(refresh_token.clone())),
+                    None => slot.forget(),
+                }
+            }
+        });
         Ok(())
     }
 }
 
 impl Guard {
+    /// Writes what is published, unless another process stored something later.
+    fn write(&self, slot: &mut Slot, token: &AccessToken) {
+        let redeemed = self.predecessor.as_ref().and_then(AccessToken::refresh_token);
+        let is_unchanged = self.current.is_some() && slot.version == self.seen;
+        let lost_refresh_token = token.refresh_token().is_none()
+            && redeemed.is_some()
+            && self.predecessor.as_ref().is_some_and(|predecessor| predecessor.is_same(token));
+        if lost_refresh_token && self.current.is_some() {
+            // The refresh token was refused, and the access token is still valid.
+            if is_unchanged {
+                slot.write(self.number, Some(token.clone()), redeemed.cloned());
+            }
+            return;
+        }
+        let is_last = slot.fence == self.number;
+        let replaces_its_own = redeemed.is_some() && (is_unchanged || slot.refused.as_ref() == redeemed);
+        if is_last || replaces_its_own {
+            slot.write(self.number, Some(token.clone()), None);
+        }
+    }
+
     fn release(&mut self) {
-        if !std::mem::replace(&mut self.is_released, true) {
-            self.store.leased().remove(&self.key);
+        let is_released =
+            self.store.with(&self.key, |slot| slot.lease.take_if(|lease| *lease == self.number).is_some());
+        if is_released {
             self.store.0.freed.notify_waiters();
         }
     }

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use moka::ops::compute::{CompResult, Op};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use std::fmt;
@@ -90,7 +91,8 @@ impl TokenCache for MemoryTokenCache {
 
     fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
         let class = self.class(key);
-        class.insert(key.clone(), token.clone());
+        // Not `insert`, which can run between the two steps of `delete_if`.
+        class.entry(key.clone()).and_compute_with(|_| Op::Put(token.clone()));
         // The library enforces the bound, and the order of use, when it comes round to it: it is
         // made to now. New tokens are rare.
         class.run_pending_tasks();
@@ -109,7 +111,6 @@ impl TokenCache for MemoryTokenCache {
     }
 
     fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
-        use moka::ops::compute::{CompResult, Op};
         let outcome = self.class(key).entry(key.clone()).and_compute_with(|kept| match kept {
             Some(kept) if kept.value().is_same(rejected) => Op::Remove,
             _ => Op::Nop,

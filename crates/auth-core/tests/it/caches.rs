@@ -6,7 +6,9 @@ use std::time::Duration;
 use auth_core::{
     AccessToken, AsyncTokenCache, Blocking, Clock, MemoryTokenCache, NonBlocking, TokenCache, TokenError, TokenKey,
 };
-use platform_testkit::{ManualClock, RemoteStore, async_token_cache, refresh_lease, token_cache};
+use platform_testkit::{
+    LeaseSuite, ManualClock, RemoteStore, async_atomic_delete_if, async_token_cache, atomic_delete_if, token_cache,
+};
 
 use super::{MINUTE, text, token};
 
@@ -44,7 +46,19 @@ async fn every_cache_and_every_adapter_passes_the_suite() {
     async_token_cache(&NonBlocking(Least::default())).await;
     async_token_cache(&Blocking::new(Least::default())).await;
     let store = RemoteStore::new();
-    refresh_lease(&store, &store.clone(), &store).await;
+    LeaseSuite::new(&store, &store.clone(), &store)
+        .with_outage(async |is_away| store.set_away(is_away))
+        .with_expiry(async |key| store.expire_lease(&key))
+        .run()
+        .await;
+}
+
+#[tokio::test]
+async fn memory_cache_never_deletes_a_newer_token() {
+    let cache = MemoryTokenCache::new();
+    atomic_delete_if(&cache);
+    async_atomic_delete_if(&cache, &cache.clone()).await;
+    async_atomic_delete_if(&NonBlocking(cache.clone()), &Blocking::new(cache)).await;
 }
 
 fn client(number: usize) -> TokenKey {

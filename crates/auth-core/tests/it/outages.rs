@@ -187,7 +187,7 @@ async fn token_that_fails_verification_is_not_renewed_for_five_minutes() {
 async fn provider_that_never_answers_is_given_up() {
     let bench = Bench::with(|builder, _| builder.with_attempt_timeout(Duration::from_secs(7)));
     bench.provider.hold();
-    let started = tokio::time::tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     let all = (0..10).map(|_| bench.source.token());
     for outcome in futures_util::future::join_all(all).await {
         assert!(outcome.unwrap_err().is_timeout());

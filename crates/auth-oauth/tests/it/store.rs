@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use auth_core::{AccessToken, AsyncTokenCache, Clock, Secret, TokenCache, TokenKey};
 use auth_oauth::{FileTokenStore, StoreError};
-use platform_testkit::{ManualClock, async_token_cache, refresh_lease, token_cache};
+use platform_testkit::{
+    LeaseSuite, ManualClock, async_atomic_delete_if, async_token_cache, atomic_delete_if, refresh_lease, token_cache,
+};
 use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -94,6 +96,34 @@ async fn the_store_passes_the_suites() {
     refresh_lease(&store(), &store(), &store()).await;
     let shared = store();
     refresh_lease(&shared, &shared.clone(), &shared).await;
+}
+
+#[tokio::test]
+async fn newer_token_survives_a_concurrent_rejection() {
+    let home = TempDir::new().unwrap();
+    let store = || FileTokenStore::new(home.path().join("tokens"));
+    atomic_delete_if(&store());
+    async_atomic_delete_if(&store(), &store()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn lease_passes_the_suite_with_failing_writes() {
+    let home = TempDir::new().unwrap();
+    let (folder, away) = (home.path().join("tokens"), home.path().join("away"));
+    let store = || FileTokenStore::new(&folder);
+    // A file in place of the folder fails every access.
+    let set_away = async |is_away| {
+        if is_away {
+            fs::rename(&folder, &away).unwrap();
+            fs::write(&folder, "").unwrap();
+        } else {
+            fs::remove_file(&folder).unwrap();
+            fs::rename(&away, &folder).unwrap();
+        }
+    };
+    let (first, second) = (store(), store());
+    LeaseSuite::new(&first, &second, &first).with_outage(set_away).run().await;
+    LeaseSuite::new(&first, &first.clone(), &second).with_outage(set_away).run().await;
 }
 
 #[test]

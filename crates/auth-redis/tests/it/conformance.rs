@@ -1,27 +1,70 @@
 //! The suites of the test kit.
 
-use platform_testkit::{async_token_cache, refresh_lease};
+use std::cell::RefCell;
+use std::time::Duration;
 
-use crate::lab::{cache, patient};
+use auth_core::TokenKey;
+use auth_redis::RedisTokenCache;
+use platform_testkit::{LeaseSuite, async_atomic_delete_if, async_token_cache, refresh_lease};
+
+use crate::lab::{HOUR, cache, patient, sealing_key};
+use crate::outage::back;
+use crate::publications::durable;
 use crate::redis_server::Redis;
+
+/// Runs the suite with a server that is killed and started again, and with leases that are deleted.
+async fn lease_suite(redis: Redis, first: &RedisTokenCache, second: &RedisTokenCache) {
+    let redis = RefCell::new(redis);
+    let set_away = async |is_away| {
+        if is_away {
+            redis.borrow_mut().kill();
+        } else {
+            redis.borrow_mut().restart();
+            back(first).await;
+            back(second).await;
+        }
+    };
+    let expire = async |key: TokenKey| {
+        let lease = format!("auth-tokens:{{{}}}:lease", key.digest_hex());
+        assert_eq!(redis.borrow().ask(&["del", &lease]), "1");
+    };
+    LeaseSuite::new(first, second, first).with_outage(set_away).with_expiry(expire).run().await;
+}
 
 #[tokio::test]
 async fn a_cache_in_redis_is_a_cache() {
     let Some(redis) = Redis::start() else { return };
-    async_token_cache(&cache(&redis.url()).await).await;
+    let [first, second] = [cache(&redis.url()).await, cache(&redis.url()).await];
+    async_token_cache(&first).await;
+    async_atomic_delete_if(&first, &second).await;
+    async_atomic_delete_if(&first, &first.clone()).await;
 }
 
 #[tokio::test]
 async fn a_cache_in_clear_is_a_cache_too() {
-    let Some(redis) = Redis::start() else { return };
-    let cache = patient(&redis.url()).without_sealing().connect().await.unwrap();
+    let Some(redis) = durable() else { return };
+    let cache = patient(&redis.url()).without_sealing().with_lease_time(HOUR).connect().await.unwrap();
     async_token_cache(&cache).await;
-    refresh_lease(&cache, &cache.clone(), &cache).await;
+    async_atomic_delete_if(&cache, &cache.clone()).await;
+    lease_suite(redis, &cache, &cache.clone()).await;
 }
 
 #[tokio::test]
 async fn a_lease_in_redis_is_a_lease() {
+    let Some(redis) = durable() else { return };
+    // No renewal takes a lease again that the suite has deleted.
+    let connect = async || {
+        patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(HOUR).connect().await.unwrap()
+    };
+    let [first, second] = [connect().await, connect().await];
+    lease_suite(redis, &first, &second).await;
+}
+
+#[tokio::test]
+async fn a_lease_that_is_renewed_is_a_lease() {
     let Some(redis) = Redis::start() else { return };
-    let [first, second] = [cache(&redis.url()).await, cache(&redis.url()).await];
-    refresh_lease(&first, &second, &first).await;
+    let builder = patient(&redis.url()).with_sealing_key(sealing_key('a'));
+    let cache = builder.with_lease_time(Duration::from_millis(30)).connect().await.unwrap();
+    refresh_lease(&cache, &cache.clone(), &cache).await;
+    LeaseSuite::new(&cache, &cache.clone(), &cache).run().await;
 }

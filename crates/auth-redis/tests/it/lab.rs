@@ -1,6 +1,7 @@
 //! Tokens, keys and caches to test with.
 
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
 use auth_core::{AccessToken, Acquired, Clock, LeaseGuard, Secret, SystemClock, TokenError, TokenKey};
 use auth_redis::{RedisTokenCache, RedisTokenCacheBuilder, SealingKey};
@@ -35,6 +36,18 @@ pub(crate) fn key() -> TokenKey {
 /// A token that is good for an hour.
 pub(crate) fn token(text: &str) -> AccessToken {
     AccessToken::try_from(text).unwrap().with_expires_at(SystemClock.now() + HOUR)
+}
+
+/// A login that is valid for an hour. Two with the same number are equal.
+pub(crate) fn login(number: usize) -> AccessToken {
+    static EXPIRY: LazyLock<SystemTime> = LazyLock::new(|| SystemClock.now() + HOUR);
+    let login = token(&format!("access-{number}")).with_expires_at(*EXPIRY);
+    login.with_refresh_token(Secret::new(format!("refresh-{number}")))
+}
+
+/// The name of the entry, the lease or the fence of [`key`].
+pub(crate) fn name(kind: &str) -> String {
+    format!("auth-tokens:{{{}}}:{kind}", key().digest_hex())
 }
 
 pub(crate) fn text(token: &AccessToken) -> String {

@@ -16,7 +16,9 @@ mod log;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
 mod outage;
+mod publications;
 #[path = "../../../../tests/support/redis.rs"]
 mod redis_server;
 mod secrecy;
 mod slow;
+mod tombstones;

@@ -2,11 +2,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use auth_core::{AsyncTokenCache, RefreshLease, Secret, TokenKey, TokenRequest, TokenSource, async_provider_fn};
+use async_trait::async_trait;
+use auth_core::{
+    AccessToken, AsyncTokenCache, AsyncTokenProvider, RefreshLease, Secret, TokenError, TokenKey, TokenRequest,
+    TokenSource,
+};
 use auth_redis::{RedisTokenCache, SealingKey};
 
 use crate::lab::{key, leading, patient, token};
@@ -32,18 +37,33 @@ fn is_clean(place: &str, bytes: &[u8]) {
     }
 }
 
+/// Issues tokens with canaries, on the thread of the caller, where the log is recorded.
+#[derive(Debug, Default)]
+struct Canaries(AtomicUsize);
+
+#[async_trait]
+impl AsyncTokenProvider for Canaries {
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        // What a provider would send to its server, and what comes from there.
+        let _secret = Secret::new(CLIENT);
+        let token = token(&format!("{ACCESS}-{}", self.0.fetch_add(1, Ordering::SeqCst)));
+        Ok(token.with_refresh_token(Secret::new(REFRESH)).with_id_token(Secret::new(ID)))
+    }
+
+    fn needs_caller_runtime(&self) -> bool {
+        true
+    }
+}
+
 /// All that a cache is used for, in place of tokens with canaries.
 async fn use_all_of(cache: &RedisTokenCache) {
     let cache = Arc::new(cache.clone());
-    let provider = async_provider_fn(|request: TokenRequest| async move {
-        // What a provider would send to its server, and what comes from there.
-        let _secret = Secret::new(CLIENT);
-        let number = format!("{ACCESS}-{request:?}").len();
-        Ok(token(&format!("{ACCESS}-{number}")).with_refresh_token(Secret::new(REFRESH)).with_id_token(Secret::new(ID)))
-    });
     let base = TokenKey::builder("https://issuer.example/").with_client_id(CLIENT).with_identity("test").build();
-    let source =
-        TokenSource::builder(base, provider).with_cache(cache.clone()).with_lease(cache.clone()).build().unwrap();
+    let source = TokenSource::builder(base, Canaries::default())
+        .with_cache(cache.clone())
+        .with_lease(cache.clone())
+        .build()
+        .unwrap();
     let request = TokenRequest::new().with_subject(SUBJECT);
     let token = source.token_for(&request).await.unwrap();
     source.reject(&request, &token).await;
@@ -55,6 +75,8 @@ async fn use_all_of(cache: &RedisTokenCache) {
     let guard = leading(cache.acquire(&key(), Some(&token)).await);
     assert!(!format!("{guard:?}").contains("canary"));
     guard.give_up().await;
+    leading(cache.acquire(&key(), Some(&token)).await).discard(&token).await.unwrap();
+    leading(cache.acquire(&key(), Some(&token)).await).publish(&token).await.unwrap();
     cache.delete(&key()).await.unwrap();
     cache.set(&key(), &token).await.unwrap();
 }

@@ -1,6 +1,9 @@
 //! The suites find what is wrong.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod contention;
+mod leases;
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -10,7 +13,7 @@ use auth_core::{
     AccessToken, Acquired, AsyncTokenCache, LeaseGuard, MemoryTokenCache, RefreshLease, TokenCache, TokenError,
     TokenKey,
 };
-use platform_testkit::{RemoteStore, async_token_cache, refresh_lease, token_cache};
+use platform_testkit::{LeaseSuite, RemoteStore, async_token_cache, refresh_lease, token_cache};
 
 #[tokio::test]
 async fn the_caches_and_leases_at_hand_pass() {
@@ -18,7 +21,12 @@ async fn the_caches_and_leases_at_hand_pass() {
     async_token_cache(&MemoryTokenCache::new()).await;
     let store = RemoteStore::new();
     async_token_cache(&store).await;
-    refresh_lease(&store, &store.clone(), &store).await;
+    async_token_cache(&RemoteStore::atomic()).await;
+    LeaseSuite::new(&store, &store.clone(), &store)
+        .with_outage(async |is_away| store.set_away(is_away))
+        .with_expiry(async |key| store.expire_lease(&key))
+        .run()
+        .await;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -41,6 +41,7 @@ async fn newer_entry_is_not_overwritten() {
         entry
     };
     let published = guard.publish(&session(2)).await.unwrap_err();
+    // A lease is held after a failed publication.
     drop(guard);
     for error in [
         published,

@@ -1,0 +1,114 @@
+//! Publications that fail because Redis is unavailable, and are repeated.
+
+use std::time::Duration;
+
+use auth_core::{AsyncTokenCache, RefreshLease};
+use auth_redis::{CacheError, RedisTokenCache};
+
+use crate::fleet::until;
+use crate::lab::{HOUR, key, leading, login, name, patient, sealing_key};
+use crate::outage::back;
+use crate::redis_server::Redis;
+
+const BRIEF: Duration = Duration::from_secs(2);
+
+/// A server that keeps its data when it is killed.
+pub(crate) fn durable() -> Option<Redis> {
+    let settings = ["--appendonly", "yes", "--appendfsync", "always"];
+    Redis::with(|_, _| settings.map(Into::into).to_vec())
+}
+
+async fn leased_for(redis: &Redis, lease: Duration) -> RedisTokenCache {
+    patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(lease).connect().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publication_is_repeated_after_redis_was_restarted() {
+    for keeps_data in [true, false] {
+        let Some(mut redis) = (if keeps_data { durable() } else { Redis::start() }) else { return };
+        let (cache, other) = (leased_for(&redis, BRIEF).await, leased_for(&redis, BRIEF).await);
+        cache.set(&key(), &login(1)).await.unwrap();
+        let mut guard = leading(cache.acquire(&key(), Some(&login(1))).await);
+        redis.kill();
+        for _ in 0..3 {
+            let error = guard.publish(&login(2)).await.unwrap_err();
+            assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
+        }
+        redis.restart();
+        back(&cache).await;
+        back(&other).await;
+        // A lease that was lost with the data is taken again.
+        until("the lease is held", || redis.ask(&["exists", &name("lease")]) == "1");
+        let waiting = tokio::spawn(async move { other.acquire(&key(), Some(&login(1))).await });
+        guard.publish(&login(2)).await.unwrap();
+        assert_eq!(cache.get(&key()).await.unwrap(), Some(login(2)));
+        assert!(format!("{:?}", waiting.await.unwrap().unwrap()).starts_with("Adopted"));
+        assert_eq!(redis.ask(&["exists", &name("lease")]), "0", "a publication ends the lease");
+    }
+}
+
+#[tokio::test]
+async fn repeated_publication_does_not_overwrite_a_newer_token() {
+    for keeps_data in [true, false] {
+        for leads in [true, false] {
+            let Some(mut redis) = (if keeps_data { durable() } else { Redis::start() }) else { return };
+            let (cache, other) = (leased_for(&redis, HOUR).await, leased_for(&redis, HOUR).await);
+            cache.set(&key(), &login(1)).await.unwrap();
+            let mut guard = leading(cache.acquire(&key(), Some(&login(1))).await);
+            redis.kill();
+            guard.publish(&login(2)).await.unwrap_err();
+            redis.restart();
+            back(&other).await;
+            back(&cache).await;
+            redis.ask(&["del", &name("lease")]);
+            if leads {
+                leading(other.acquire(&key(), Some(&login(1))).await).publish(&login(3)).await.unwrap();
+            } else {
+                other.set(&key(), &login(3)).await.unwrap();
+            }
+            guard.publish(&login(2)).await.unwrap();
+            assert_eq!(cache.get(&key()).await.unwrap(), Some(login(3)), "data kept: {keeps_data}, led: {leads}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lease_is_renewed_after_a_failed_publication() {
+    let Some(mut redis) = durable() else { return };
+    let cache = leased_for(&redis, BRIEF).await;
+    let mut guard = leading(cache.acquire(&key(), None).await);
+    redis.kill();
+    guard.publish(&login(2)).await.unwrap_err();
+    redis.restart();
+    back(&cache).await;
+    // A renewal makes the time that is left longer.
+    let left = || redis.ask(&["pttl", &name("lease")]).parse::<i64>().unwrap();
+    for _ in 0..3 {
+        let mut before = left();
+        until("the lease is renewed", || {
+            let now = left();
+            std::mem::replace(&mut before, now) < now
+        });
+    }
+    guard.publish(&login(2)).await.unwrap();
+    assert_eq!(redis.ask(&["exists", &name("lease")]), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publication_whose_answer_was_lost_does_not_take_the_lease_again() {
+    let Some(redis) = Redis::start() else { return };
+    let builder = patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(Duration::from_millis(300));
+    let hasty = builder.with_delay(Duration::from_secs(2)).connect().await.unwrap();
+    let mut guard = leading(hasty.acquire(&key(), None).await);
+    redis.stop();
+    guard.publish(&login(2)).await.unwrap_err();
+    redis.go_on();
+    // The command was in the queue of the server.
+    back(&hasty).await;
+    assert_eq!(hasty.get(&key()).await.unwrap(), Some(login(2)));
+    let other = leased_for(&redis, BRIEF).await;
+    let mut next = leading(other.acquire(&key(), Some(&login(2))).await);
+    next.publish(&login(3)).await.unwrap();
+    guard.publish(&login(2)).await.unwrap();
+    assert_eq!(other.get(&key()).await.unwrap(), Some(login(3)));
+}

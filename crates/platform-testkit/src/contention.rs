@@ -1,0 +1,82 @@
+//! Checks of caches under concurrent access. They repeat many schedules and wait for nothing.
+#![expect(clippy::expect_used, reason = "a suite panics where what it tests is wrong")]
+
+use std::sync::Barrier;
+
+use auth_core::{AsyncTokenCache, TokenCache};
+use futures_util::future::join;
+use tokio::task::yield_now;
+
+use crate::conformance::{get, key, set, token};
+
+/// The number of schedules.
+const ROUNDS: usize = 128;
+
+/// The number of threads that reject the same token.
+const REJECTIONS: usize = 4;
+
+/// The maximum number of yields by which one side starts later than the other.
+const HEAD_START: usize = 8;
+
+const RULE: &str = "delete_if compares and deletes in one step: a newer token that is set at the same time stays";
+
+/// Checks that [`delete_if`](TokenCache::delete_if) never deletes a newer token, on threads.
+///
+/// A cache that does not override `delete_if` fails sooner or later.
+///
+/// # Panics
+///
+/// If the cache is defective. The message names the rule.
+pub fn atomic_delete_if(cache: &dyn TokenCache) {
+    let (key, old, new) = (key("contention"), token("contention-1"), token("contention-2"));
+    for _ in 0..ROUNDS {
+        cache.set(&key, &old).expect("a token can be set");
+        let start = Barrier::new(REJECTIONS + 1);
+        std::thread::scope(|scope| {
+            for _ in 0..REJECTIONS {
+                scope.spawn(|| {
+                    start.wait();
+                    cache.delete_if(&key, &old).expect("delete_if answers")
+                });
+            }
+            start.wait();
+            cache.set(&key, &new).expect("a token can be set");
+        });
+        let kept = cache.get(&key).expect("get answers");
+        assert!(kept.is_some_and(|kept| kept == new), "{RULE}");
+    }
+    cache.delete(&key).expect("a token can be deleted");
+}
+
+/// Checks that [`delete_if`](AsyncTokenCache::delete_if) never deletes a newer token. `first` and `second` stand for two
+/// processes that share a store.
+///
+/// A cache that does not override `delete_if` fails, if a call of it waits at least once.
+///
+/// # Panics
+///
+/// If the cache is defective. The message names the rule.
+pub async fn async_atomic_delete_if(first: &dyn AsyncTokenCache, second: &dyn AsyncTokenCache) {
+    let (key, old, new) = (key("contention"), token("contention-1"), token("contention-2"));
+    for round in 0..ROUNDS {
+        set(first, &key, &old).await;
+        let storing = async {
+            head_start(round).await;
+            set(first, &key, &new).await;
+        };
+        let rejecting = async {
+            head_start(round / HEAD_START).await;
+            second.delete_if(&key, &old).await.expect("delete_if answers")
+        };
+        join(storing, rejecting).await;
+        assert!(get(first, &key).await.is_some_and(|kept| kept == new), "{RULE}");
+    }
+    first.delete(&key).await.expect("a token can be deleted");
+}
+
+/// Yields a number of times that depends on the round.
+pub(crate) async fn head_start(round: usize) {
+    for _ in 0..round % HEAD_START {
+        yield_now().await;
+    }
+}

@@ -1,0 +1,366 @@
+//! Checks of leases that have failures, expiry and refused refresh tokens.
+#![expect(clippy::expect_used, reason = "a suite panics where what it tests is wrong")]
+
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::sync::LazyLock;
+use std::task::Poll;
+use std::time::SystemTime;
+
+use auth_core::{AccessToken, Acquired, AsyncTokenCache, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
+use futures_util::future::{LocalBoxFuture, join};
+
+use crate::conformance::{adopts, get, key, leading, refresh_lease, set, token};
+use crate::contention::head_start;
+
+/// The number of schedules of two concurrent operations.
+const ROUNDS: usize = 64;
+
+/// The number of calls of the cache during which a process must still be waiting for the lease.
+const LOOKS: usize = 32;
+
+type Hook<'a, T> = Box<dyn Fn(T) -> LocalBoxFuture<'a, ()> + 'a>;
+
+/// Checks a [`RefreshLease`] and its guards: all that [`refresh_lease`](crate::refresh_lease) checks, refused refresh
+/// tokens, and, with the hooks that the store has, failed publications and expired leases.
+///
+/// The store must record refused refresh tokens ([`LeaseGuard::discard`]).
+///
+/// ```
+/// use platform_testkit::{LeaseSuite, RemoteStore};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let store = RemoteStore::new();
+/// LeaseSuite::new(&store, &store.clone(), &store)
+///     .with_outage(async |is_away| store.set_away(is_away))
+///     .with_expiry(async |key| store.expire_lease(&key))
+///     .run()
+///     .await;
+/// # });
+/// ```
+pub struct LeaseSuite<'a> {
+    first: &'a dyn RefreshLease,
+    second: &'a dyn RefreshLease,
+    cache: &'a dyn AsyncTokenCache,
+    outage: Option<Hook<'a, bool>>,
+    expiry: Option<Hook<'a, TokenKey>>,
+}
+
+impl<'a> LeaseSuite<'a> {
+    /// A suite in which `first` and `second` stand for two processes. `cache` is where published tokens are found.
+    pub fn new(first: &'a dyn RefreshLease, second: &'a dyn RefreshLease, cache: &'a dyn AsyncTokenCache) -> Self {
+        Self { first, second, cache, outage: None, expiry: None }
+    }
+
+    /// Adds the checks of failed publications. The hook makes the store fail (`true`), or returns when it answers again
+    /// (`false`). The store keeps its content, and the lease does not expire.
+    #[must_use]
+    pub fn with_outage<F: AsyncFn(bool) + 'a>(mut self, set_away: F) -> Self {
+        self.outage = Some(hook(set_away));
+        self
+    }
+
+    /// Adds the checks of leases that expire. The hook ends the lease of a key as if its time were over, without the
+    /// knowledge of the process that holds it.
+    #[must_use]
+    pub fn with_expiry<F: AsyncFn(TokenKey) + 'a>(mut self, expire: F) -> Self {
+        self.expiry = Some(hook(expire));
+        self
+    }
+
+    /// Runs all checks. The store must be empty, and is empty afterwards.
+    ///
+    /// # Panics
+    ///
+    /// If the lease is defective. The message names the rule.
+    pub async fn run(&self) {
+        refresh_lease(self.first, self.second, self.cache).await;
+        self.refusal_is_recorded().await;
+        self.discard_keeps_newer_tokens().await;
+        self.discard_and_concurrent_writes().await;
+        if let Some(set_away) = &self.outage {
+            self.publication_is_repeated(set_away).await;
+        }
+        if let Some(expire) = &self.expiry {
+            self.expired_lease_is_free(expire).await;
+            self.late_publication_after_newer_token(expire).await;
+            self.late_publication_after_refusal(expire).await;
+            self.late_publication_before_refusal(expire).await;
+            self.late_publication_after_deletion(expire).await;
+        }
+        if let (Some(set_away), Some(expire)) = (&self.outage, &self.expiry) {
+            self.repeated_publication_after_newer_token(set_away, expire).await;
+        }
+        self.cache.clear().await.expect("the cache can be cleared");
+    }
+
+    async fn refusal_is_recorded(&self) {
+        let key = key("refusal");
+        let [first, second] = [login(1), login(2)];
+        set(self.cache, &key, &first).await;
+        let guard = leading(self.first.acquire(&key, Some(&first)).await);
+        assert!(!guard.is_refused(&first), "a refresh token that is stored is not refused");
+        discard(guard, &first).await;
+        assert!(get(self.cache, &key).await.is_none(), "a refused token is a miss");
+
+        let mut guard = leading(self.second.acquire(&key, Some(&first)).await);
+        assert!(guard.current().is_none(), "a refused token is not current");
+        assert!(guard.is_refused(&first), "other processes know that a refresh token was refused");
+        assert!(!guard.is_refused(&second), "only the refused refresh token is refused");
+        assert!(!guard.is_refused(&first.clone().without_refresh_token()), "an access token alone is not refused");
+        publish(&mut guard, &second).await;
+        assert_eq!(get(self.cache, &key).await, Some(second.clone()), "a publication replaces the record of a refusal");
+
+        for clears in [false, true] {
+            let guard = leading(self.first.acquire(&key, Some(&second)).await);
+            assert!(!guard.is_refused(&first), "the record of a refusal ends with the next token");
+            discard(guard, &second).await;
+            if clears {
+                self.cache.clear().await.expect("the cache can be cleared");
+            } else {
+                self.cache.delete(&key).await.expect("a token can be deleted");
+            }
+            let guard = leading(self.second.acquire(&key, Some(&second)).await);
+            assert!(!guard.is_refused(&second), "delete and clear remove the record of a refusal");
+            guard.give_up().await;
+            set(self.cache, &key, &second).await;
+        }
+    }
+
+    async fn discard_keeps_newer_tokens(&self) {
+        let key = key("discard");
+        let [first, second] = [login(1), login(2)];
+        set(self.cache, &key, &first).await;
+        publish(&mut leading(self.first.acquire(&key, Some(&first)).await), &second).await;
+        discard(leading(self.second.acquire(&key, Some(&second)).await), &first).await;
+        assert_eq!(get(self.cache, &key).await, Some(second), "discard keeps a token that was published earlier");
+    }
+
+    async fn discard_and_concurrent_writes(&self) {
+        let key = key("discard at the same time");
+        let [first, second, third] = [login(1), login(2), login(3)];
+        for round in 0..ROUNDS {
+            set(self.cache, &key, &first).await;
+            let guard = leading(self.first.acquire(&key, Some(&first)).await);
+            let discarding = async {
+                head_start(round).await;
+                discard(guard, &first).await;
+            };
+            if round % 2 == 0 {
+                let storing = async {
+                    head_start(round / 8).await;
+                    set(self.cache, &key, &third).await;
+                };
+                join(discarding, storing).await;
+                assert_eq!(get(self.cache, &key).await, Some(third.clone()), "discard never deletes a newer token");
+            } else {
+                let publishing = async {
+                    head_start(round / 8).await;
+                    publish(&mut leading(self.second.acquire(&key, Some(&first)).await), &second).await;
+                };
+                join(discarding, publishing).await;
+                assert_eq!(
+                    get(self.cache, &key).await,
+                    Some(second.clone()),
+                    "the next leader publishes after a discard"
+                );
+            }
+        }
+    }
+
+    async fn publication_is_repeated(&self, set_away: &Hook<'a, bool>) {
+        let key = key("failed publication");
+        let [first, second] = [login(1), login(2)];
+        set(self.cache, &key, &first).await;
+        let mut guard = leading(self.first.acquire(&key, Some(&first)).await);
+        set_away(true).await;
+        for _ in 0..2 {
+            let error = guard.publish(&second).await.expect_err("a publication fails while the store is unavailable");
+            assert!(error.is_cache(), "a failed publication is an error of the cache: {error:?}");
+        }
+        set_away(false).await;
+        assert_eq!(get(self.cache, &key).await, Some(first.clone()), "a failed publication stores nothing");
+        let mut waiting = pin!(self.second.acquire(&key, Some(&first)));
+        self.waits(waiting.as_mut(), &key, "the lease is still held after a failed publication").await;
+        guard.publish(&second).await.expect("a publication can be repeated after a failure");
+        adopts(waiting.await, &second, "a process that waited adopts what was published at last");
+        assert_eq!(get(self.cache, &key).await, Some(second.clone()), "a repeated publication is stored");
+        leading(self.second.acquire(&key, Some(&second)).await).give_up().await;
+    }
+
+    async fn expired_lease_is_free(&self, expire: &Hook<'a, TokenKey>) {
+        let key = key("expiry");
+        let rule = "the guard of an expired lease does not release that of another";
+        for (number, drops) in [(1, false), (2, true)] {
+            let previous = login(number - 1);
+            set(self.cache, &key, &previous).await;
+            let (late, mut successor) = self.overtaken(&key, &previous, expire).await;
+            if drops {
+                drop(late);
+            } else {
+                late.give_up().await;
+            }
+            let mut waiting = pin!(self.first.acquire(&key, Some(&previous)));
+            self.waits(waiting.as_mut(), &key, rule).await;
+            let (published, adopted) = join(successor.publish(&login(number)), waiting).await;
+            published.expect("a token can be published");
+            adopts(adopted, &login(number), "a process that waited adopts what the successor publishes");
+        }
+    }
+
+    async fn late_publication_after_newer_token(&self, expire: &Hook<'a, TokenKey>) {
+        let key = key("late after a newer token");
+        let [first, second, newer] = [login(1), login(2), login(3)];
+        set(self.cache, &key, &first).await;
+        let (mut late, mut successor) = self.overtaken(&key, &first, expire).await;
+        publish(&mut successor, &newer).await;
+        publish(&mut late, &second).await;
+        let rule = "a late publication does not overwrite a newer token";
+        assert_eq!(get(self.cache, &key).await, Some(newer.clone()), "{rule}");
+
+        // The record is that of another refresh token.
+        let (mut late, mut successor) = self.overtaken(&key, &newer, expire).await;
+        publish(&mut successor, &first).await;
+        discard(leading(self.second.acquire(&key, Some(&first)).await), &first).await;
+        publish(&mut late, &second).await;
+        let rule = "a late publication does not replace the refusal of another refresh token";
+        assert_eq!(get(self.cache, &key).await, None, "{rule}");
+    }
+
+    /// The refresh token was redeemed by the first process, refused to the second, and has a successor.
+    async fn late_publication_after_refusal(&self, expire: &Hook<'a, TokenKey>) {
+        let key = key("late after a refusal");
+        let [first, second] = [login(1), login(2)];
+        for keeps_access in [false, true] {
+            set(self.cache, &key, &first).await;
+            let (mut late, mut successor) = self.overtaken(&key, &first, expire).await;
+            if keeps_access {
+                publish(&mut successor, &first.clone().without_refresh_token()).await;
+            } else {
+                discard(successor, &first).await;
+            }
+            publish(&mut late, &second).await;
+            let rule = "a late publication replaces the refusal of the refresh token that it redeemed";
+            assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule} (access token kept: {keeps_access})");
+            // The record is gone, and the entry is a usual one.
+            let mut guard = leading(self.second.acquire(&key, Some(&second)).await);
+            assert!(!guard.is_refused(&first), "the record of a refusal ends with the next token");
+            publish(&mut guard, &login(3)).await;
+            assert_eq!(get(self.cache, &key).await, Some(login(3)), "the next leader publishes");
+        }
+    }
+
+    async fn late_publication_before_refusal(&self, expire: &Hook<'a, TokenKey>) {
+        let key = key("late before a refusal");
+        let [first, second, third] = [login(1), login(2), login(3)];
+        for keeps_access in [false, true] {
+            set(self.cache, &key, &first).await;
+            let (mut late, mut successor) = self.overtaken(&key, &first, expire).await;
+            publish(&mut late, &second).await;
+            if keeps_access {
+                publish(&mut successor, &first.clone().without_refresh_token()).await;
+            } else {
+                discard(successor, &first).await;
+            }
+            let rule = "a refusal does not replace the successor of the refused refresh token";
+            assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule} (access token kept: {keeps_access})");
+        }
+        set(self.cache, &key, &first).await;
+        let (mut late, mut successor) = self.overtaken(&key, &first, expire).await;
+        publish(&mut late, &second).await;
+        publish(&mut successor, &third).await;
+        assert_eq!(get(self.cache, &key).await, Some(third), "the token of the last leader is stored");
+    }
+
+    async fn late_publication_after_deletion(&self, expire: &Hook<'a, TokenKey>) {
+        let key = key("late after a deletion");
+        let [first, second] = [login(1), login(2)];
+        for clears in [false, true] {
+            set(self.cache, &key, &first).await;
+            let (mut late, successor) = self.overtaken(&key, &first, expire).await;
+            discard(successor, &first).await;
+            if clears {
+                self.cache.clear().await.expect("the cache can be cleared");
+            } else {
+                self.cache.delete(&key).await.expect("a token can be deleted");
+            }
+            publish(&mut late, &second).await;
+            let rule = "a late publication does not restore a login that was deleted";
+            assert_eq!(get(self.cache, &key).await, None, "{rule} (cleared: {clears})");
+        }
+    }
+
+    async fn repeated_publication_after_newer_token(&self, set_away: &Hook<'a, bool>, expire: &Hook<'a, TokenKey>) {
+        let key = key("repeated after a newer token");
+        let [first, second, newer] = [login(1), login(2), login(3)];
+        set(self.cache, &key, &first).await;
+        let mut guard = leading(self.first.acquire(&key, Some(&first)).await);
+        set_away(true).await;
+        guard.publish(&second).await.expect_err("a publication fails while the store is unavailable");
+        set_away(false).await;
+        expire(key.clone()).await;
+        publish(&mut leading(self.second.acquire(&key, Some(&first)).await), &newer).await;
+        publish(&mut guard, &second).await;
+        assert_eq!(get(self.cache, &key).await, Some(newer), "a repeated publication does not overwrite a newer token");
+    }
+
+    /// Returns the guard of a lease that has expired, and that of the next leader.
+    async fn overtaken(
+        &self,
+        key: &TokenKey,
+        stored: &AccessToken,
+        expire: &Hook<'a, TokenKey>,
+    ) -> (Box<dyn LeaseGuard>, Box<dyn LeaseGuard>) {
+        let late = leading(self.first.acquire(key, Some(stored)).await);
+        expire(key.clone()).await;
+        (late, leading(self.second.acquire(key, Some(stored)).await))
+    }
+
+    /// Checks that a process waits for the lease during many calls of the cache.
+    async fn waits(
+        &self,
+        mut waiting: Pin<&mut (impl Future<Output = Result<Acquired, TokenError>> + ?Sized)>,
+        key: &TokenKey,
+        rule: &str,
+    ) {
+        for _ in 0..LOOKS {
+            let once = std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending()));
+            let (is_waiting, _) = join(once, self.cache.get(key)).await;
+            assert!(is_waiting, "{rule}");
+        }
+    }
+}
+
+impl fmt::Debug for LeaseSuite<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LeaseSuite")
+            .field("outage", &self.outage.is_some())
+            .field("expiry", &self.expiry.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn hook<'a, T: 'a>(run: impl AsyncFn(T) + 'a) -> Hook<'a, T> {
+    let run = std::rc::Rc::new(run);
+    Box::new(move |argument| {
+        let run = run.clone();
+        Box::pin(async move { run(argument).await })
+    })
+}
+
+/// A login whose refresh token can be redeemed once. Two with the same number are equal.
+fn login(number: usize) -> AccessToken {
+    static EXPIRY: LazyLock<Option<SystemTime>> = LazyLock::new(|| token("access").expires_at());
+    let login = token(&format!("access-{number}")).with_refresh_token(Secret::new(format!("refresh-{number}")));
+    EXPIRY.iter().fold(login, |login, expiry| login.with_expires_at(*expiry))
+}
+
+async fn publish(guard: &mut Box<dyn LeaseGuard>, token: &AccessToken) {
+    guard.publish(token).await.expect("a token can be published");
+}
+
+async fn discard(guard: Box<dyn LeaseGuard>, refused: &AccessToken) {
+    guard.discard(refused).await.expect("a token can be discarded");
+}

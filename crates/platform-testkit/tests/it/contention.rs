@@ -1,0 +1,72 @@
+//! Caches that compare and delete in two steps are found.
+
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex};
+
+use auth_core::{AccessToken, MemoryTokenCache, TokenCache, TokenError, TokenKey};
+use platform_testkit::{RemoteStore, async_atomic_delete_if, atomic_delete_if};
+
+use super::complaint;
+
+/// A cache in which a newer token is always stored between the two steps of `delete_if`.
+#[derive(Debug, Default)]
+struct TwoSteps {
+    tokens: Mutex<(HashMap<TokenKey, AccessToken>, usize)>,
+    stored: Condvar,
+}
+
+impl TokenCache for TwoSteps {
+    fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        Ok(self.tokens.lock().unwrap().0.get(key).cloned())
+    }
+
+    fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
+        let mut tokens = self.tokens.lock().unwrap();
+        tokens.0.insert(key.clone(), token.clone());
+        tokens.1 += 1;
+        self.stored.notify_all();
+        Ok(())
+    }
+
+    fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
+        self.tokens.lock().unwrap().0.remove(key);
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), TokenError> {
+        self.tokens.lock().unwrap().0.clear();
+        Ok(())
+    }
+
+    fn delete_if(&self, key: &TokenKey, rejected: &AccessToken) -> Result<bool, TokenError> {
+        let tokens = self.tokens.lock().unwrap();
+        let found = tokens.0.get(key).is_some_and(|kept| kept.is_same(rejected));
+        if found {
+            let before = tokens.1;
+            drop(self.stored.wait_while(tokens, |tokens| tokens.1 == before).unwrap());
+            self.delete(key)?;
+        }
+        Ok(found)
+    }
+}
+
+#[tokio::test]
+async fn atomic_caches_pass() {
+    atomic_delete_if(&MemoryTokenCache::new());
+    let memory = MemoryTokenCache::new();
+    async_atomic_delete_if(&memory, &memory.clone()).await;
+    let store = RemoteStore::atomic();
+    async_atomic_delete_if(&store, &store.clone()).await;
+}
+
+#[test]
+fn deletion_in_two_steps_is_found() {
+    let expected = "delete_if compares and deletes in one step";
+    // A schedule in which the newer token is stored first proves nothing, and another follows.
+    let said = complaint(|| atomic_delete_if(&TwoSteps::default()));
+    assert!(said.contains(expected), "{said}");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let store = RemoteStore::new();
+    let said = complaint(|| runtime.block_on(async_atomic_delete_if(&store, &store.clone())));
+    assert!(said.contains(expected), "{said}");
+}

@@ -1,0 +1,238 @@
+//! Defective leases, each with the rule that the suite names.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, Acquired, AsyncTokenCache, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
+use platform_testkit::{LeaseSuite, RemoteStore};
+use tokio::task::yield_now;
+
+use super::complaint;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Defect {
+    None,
+    ReleasesAfterFailure,
+    ForgetsFailedPublications,
+    OverwritesWhenLate,
+    ReleasesLeasesOfOthers,
+    RefusesEverything,
+    RecordsNoRefusal,
+    KeepsRefusalsAfterDeletion,
+    DiscardsInTwoSteps,
+    FencesSuccessors,
+    FencesUntilRefused,
+    RestoresDeletedLogins,
+}
+
+/// A remote store with a defect, and its own record of refusals.
+#[derive(Clone, Debug)]
+struct Defective {
+    defect: Defect,
+    store: RemoteStore,
+    leaders: Arc<Mutex<HashMap<TokenKey, usize>>>,
+    refused: Arc<Mutex<HashMap<TokenKey, Secret>>>,
+    deleted: Arc<Mutex<HashSet<TokenKey>>>,
+}
+
+#[derive(Debug)]
+struct DefectiveGuard {
+    lease: Defective,
+    key: TokenKey,
+    number: usize,
+    refused: Option<Secret>,
+    inner: Option<Box<dyn LeaseGuard>>,
+}
+
+#[async_trait]
+impl RefreshLease for Defective {
+    async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
+        let Acquired::Leading(inner) = self.store.acquire(key, previous).await? else {
+            return self.store.acquire(key, previous).await;
+        };
+        let number = {
+            let mut leaders = self.leaders.lock().unwrap();
+            let number = leaders.entry(key.clone()).or_default();
+            *number += 1;
+            *number
+        };
+        let refused = self.refused.lock().unwrap().get(key).cloned();
+        let (lease, key, inner) = (self.clone(), key.clone(), Some(inner));
+        Ok(Acquired::Leading(Box::new(DefectiveGuard { lease, key, number, refused, inner })))
+    }
+}
+
+#[async_trait]
+impl AsyncTokenCache for Defective {
+    async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
+        self.store.get(key).await
+    }
+
+    async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
+        self.store.set(key, token).await
+    }
+
+    async fn delete(&self, key: &TokenKey) -> Result<(), TokenError> {
+        if self.defect != Defect::KeepsRefusalsAfterDeletion {
+            self.refused.lock().unwrap().remove(key);
+        }
+        self.deleted.lock().unwrap().insert(key.clone());
+        self.store.delete(key).await
+    }
+
+    async fn clear(&self) -> Result<(), TokenError> {
+        self.refused.lock().unwrap().clear();
+        self.store.clear().await
+    }
+}
+
+impl DefectiveGuard {
+    fn is_last(&self) -> bool {
+        self.lease.leaders.lock().unwrap()[&self.key] == self.number
+    }
+
+    async fn publish_inner(&mut self, token: &AccessToken) -> Result<(), TokenError> {
+        match &mut self.inner {
+            Some(inner) => inner.publish(token).await,
+            None => self.lease.store.get(&self.key).await.map(drop),
+        }
+    }
+}
+
+#[async_trait]
+impl LeaseGuard for DefectiveGuard {
+    fn current(&self) -> Option<&AccessToken> {
+        self.inner.as_ref().and_then(|inner| inner.current())
+    }
+
+    fn is_refused(&self, token: &AccessToken) -> bool {
+        match self.lease.defect {
+            Defect::RefusesEverything => true,
+            Defect::FencesSuccessors | Defect::KeepsRefusalsAfterDeletion => {
+                token.refresh_token().is_some() && token.refresh_token() == self.refused.as_ref()
+            }
+            _ => self.inner.as_ref().is_some_and(|inner| inner.is_refused(token)),
+        }
+    }
+
+    async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
+        let (store, key, defect) = (self.lease.store.clone(), self.key.clone(), self.lease.defect);
+        let kept = store.peek(&key);
+        let overwrites = defect == Defect::OverwritesWhenLate && kept.is_some()
+            || defect == Defect::RestoresDeletedLogins && self.lease.deleted.lock().unwrap().contains(&key);
+        if overwrites && !self.is_last() {
+            return store.set(&key, token).await;
+        }
+        let is_login = kept.is_some_and(|kept| kept.refresh_token().is_some());
+        if defect == Defect::FencesUntilRefused && !self.is_last() && is_login {
+            self.inner = None;
+            return Ok(());
+        }
+        let published = self.publish_inner(token).await;
+        match &published {
+            Ok(()) => drop(self.lease.refused.lock().unwrap().remove(&key)),
+            Err(_) if defect == Defect::ReleasesAfterFailure => self.inner = None,
+            Err(_) if defect == Defect::ForgetsFailedPublications => {
+                self.inner = Some(Box::new(Forgetful(self.inner.take(), store)));
+            }
+            Err(_) => {}
+        }
+        published
+    }
+
+    async fn give_up(self: Box<Self>) {
+        if self.lease.defect == Defect::ReleasesLeasesOfOthers {
+            self.lease.store.expire_lease(&self.key);
+        }
+    }
+
+    async fn discard(mut self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
+        let Some(inner) = self.inner.take() else { return Ok(()) };
+        let (store, key) = (&self.lease.store, &self.key);
+        let is_stored = store.peek(key).as_ref() == Some(refused);
+        match self.lease.defect {
+            Defect::RecordsNoRefusal if is_stored => {
+                store.delete(key).await?;
+                inner.give_up().await;
+            }
+            Defect::FencesSuccessors | Defect::KeepsRefusalsAfterDeletion if is_stored => {
+                let refresh_token = refused.refresh_token().cloned();
+                refresh_token.map(|token| self.lease.refused.lock().unwrap().insert(key.clone(), token));
+                store.delete_if(key, refused).await?;
+                inner.give_up().await;
+            }
+            Defect::DiscardsInTwoSteps if is_stored => {
+                yield_now().await;
+                yield_now().await;
+                store.set(key, refused).await?;
+                inner.discard(refused).await?;
+            }
+            _ => inner.discard(refused).await?,
+        }
+        Ok(())
+    }
+}
+
+/// A guard that holds its lease, and stores nothing.
+#[derive(Debug)]
+struct Forgetful(Option<Box<dyn LeaseGuard>>, RemoteStore);
+
+#[async_trait]
+impl LeaseGuard for Forgetful {
+    async fn publish(&mut self, _token: &AccessToken) -> Result<(), TokenError> {
+        self.1.get(&TokenKey::new("any")).await?;
+        self.0 = None;
+        Ok(())
+    }
+
+    async fn give_up(self: Box<Self>) {}
+}
+
+fn run(defect: Defect) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let store = RemoteStore::atomic();
+    let lease = Defective {
+        defect,
+        store: store.clone(),
+        leaders: Arc::default(),
+        refused: Arc::default(),
+        deleted: Arc::default(),
+    };
+    runtime.block_on(
+        LeaseSuite::new(&lease, &lease.clone(), &lease)
+            .with_outage(async |is_away| store.set_away(is_away))
+            .with_expiry(async |key| store.expire_lease(&key))
+            .run(),
+    );
+}
+
+#[test]
+fn defects_of_a_lease_are_named() {
+    run(Defect::None);
+    for (defect, expected) in [
+        (Defect::ReleasesAfterFailure, "the lease is still held after a failed publication"),
+        (Defect::ForgetsFailedPublications, "adopts what was published at last"),
+        (Defect::OverwritesWhenLate, "a late publication does not overwrite a newer token"),
+        (Defect::ReleasesLeasesOfOthers, "does not release that of another"),
+        (Defect::RefusesEverything, "a refresh token that is stored is not refused"),
+        (Defect::RecordsNoRefusal, "other processes know that a refresh token was refused"),
+        (Defect::KeepsRefusalsAfterDeletion, "delete and clear remove the record of a refusal"),
+        (Defect::DiscardsInTwoSteps, "discard never deletes a newer token"),
+        (Defect::FencesSuccessors, "a late publication replaces the refusal"),
+        (Defect::FencesUntilRefused, "a refusal does not replace the successor"),
+        (Defect::RestoresDeletedLogins, "does not restore a login that was deleted"),
+    ] {
+        let said = complaint(|| run(defect));
+        assert!(said.contains(expected), "{defect:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn lease_suite_runs_without_hooks() {
+    let store = RemoteStore::new();
+    let suite = LeaseSuite::new(&store, &store, &store);
+    assert_eq!(format!("{suite:?}"), "LeaseSuite { outage: false, expiry: false, .. }");
+    suite.run().await;
+    assert!(store.get(&TokenKey::new("any")).await.unwrap().is_none());
+}
