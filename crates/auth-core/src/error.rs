@@ -72,7 +72,7 @@ impl TokenError {
         Kind::Refused(source.into().into()).into()
     }
 
-    /// Creates the error of a refresh token that was refused for good because of `source` (`invalid_grant`). The refresh
+    /// Creates the error of a refresh token that was refused permanently because of `source` (`invalid_grant`). The refresh
     /// token is discarded.
     pub fn grant_refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::GrantRefused(source.into().into()).into()
@@ -149,7 +149,7 @@ impl TokenError {
         matches!(self.0, Kind::Refused(_)) || self.is_grant_refused()
     }
 
-    /// Returns true if a stored refresh token was refused for good.
+    /// Returns true if a stored refresh token was refused permanently.
     pub fn is_grant_refused(&self) -> bool {
         matches!(self.0, Kind::GrantRefused(_) | Kind::GrantRefusedAfterLoss(_))
     }

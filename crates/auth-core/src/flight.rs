@@ -14,7 +14,7 @@
 //! - rejections by the server: the first renewal is immediate; the next ones wait 1 s, doubling to 60 s, until a request
 //!   succeeds.
 //!
-//! A refresh token that was refused for good is never presented again. A rejected token is remembered until the cache is
+//! A refresh token that was refused permanently is never presented again. A rejected token is remembered until the cache is
 //! known to hold something else, and every reader that could have read it before has finished.
 
 use std::ops::Range;
@@ -44,7 +44,7 @@ pub(crate) struct Flight {
     failure: Option<Failure>,
     /// Tokens that a server has rejected, oldest first.
     rejected: Vec<Rejected>,
-    /// Refresh tokens that the provider refused for good, oldest first.
+    /// Refresh tokens that the provider refused permanently, oldest first.
     refused: Vec<Secret>,
     /// The token that was rejected and deleted, and that the next one replaces.
     gone: Option<AccessToken>,
@@ -213,7 +213,7 @@ impl Flight {
         self.is_rejected(token) || self.gone.as_ref().is_some_and(|gone| gone.is_same(token))
     }
 
-    /// Records that the refresh token of `token` was refused for good.
+    /// Records that the refresh token of `token` was refused permanently.
     pub(crate) fn refuse(&mut self, token: &AccessToken) {
         if let Some(refresh_token) = token.refresh_token().filter(|_| !self.is_refused(token)) {
             if self.refused.len() == REFUSED {
@@ -223,7 +223,7 @@ impl Flight {
         }
     }
 
-    /// Returns true if the refresh token of `token` was refused for good.
+    /// Returns true if the refresh token of `token` was refused permanently.
     pub(crate) fn is_refused(&self, token: &AccessToken) -> bool {
         token.refresh_token().is_some_and(|refresh_token| self.refused.contains(refresh_token))
     }

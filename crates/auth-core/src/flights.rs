@@ -43,7 +43,7 @@ pub(crate) struct Slot {
 }
 
 impl Flights {
-    /// Returns true if there is no state for a key, so that a fresh token can be served as it is.
+    /// Returns true if a key has no state, so that a fresh token can be served without a decision.
     pub(crate) fn is_quiet(&self, key: &TokenKey) -> bool {
         self.occupied.load(Ordering::Acquire) == 0 || !self.state().slots.contains_key(key)
     }

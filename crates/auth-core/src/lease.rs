@@ -50,7 +50,7 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Returns true if the provider has refused the refresh token of `token` for good, as another process recorded by
+    /// Returns true if the provider has refused the refresh token of `token` permanently, as another process recorded by
     /// [`discard`](Self::discard). It is then not sent again.
     fn is_refused(&self, token: &AccessToken) -> bool {
         let _ = token;
@@ -71,7 +71,7 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
     /// Releases the lease without a token, so that another process can try.
     async fn give_up(self: Box<Self>);
 
-    /// Records that the refresh token of `refused` was refused for good, deletes the entry if it is still exactly that
+    /// Records that the refresh token of `refused` was refused permanently, deletes the entry if it is still exactly that
     /// one, and releases the lease.
     ///
     /// The default implementation deletes nothing.

@@ -27,7 +27,7 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Those of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was refused for good.
+    /// Those of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was refused permanently.
     fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         let _ = previous;
         self.fetch(request)
@@ -83,7 +83,7 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Those of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was refused for good.
+    /// Those of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was refused permanently.
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         let _ = previous;
         self.fetch(request).await

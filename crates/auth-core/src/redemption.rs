@@ -2,7 +2,7 @@
 //! stored.
 //!
 //! Each attempt to obtain a token is a *section*. It can be canceled until its provider begins a redemption; from then on
-//! it is *critical*: whoever ends the process, or drops the source, waits for it.
+//! it is *critical*: the end of the process, or of its source, waits for it.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -44,9 +44,9 @@ pub(crate) use publication::Unpublished;
 /// The outcome of an attempt, for everyone who waits for it.
 pub(crate) type Outcome = Result<AccessToken, TokenError>;
 
-/// How long dropping a source waits for a redemption, and for the new token to be stored.
+/// The longest time that dropping a source waits for a redemption and for the new token to be stored.
 const LAST_WORK: Duration = Duration::from_secs(30);
-/// How long the copy of a token is used without asking a store that does not answer.
+/// The time in which the copy of a token is used without asking a store that failed.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
 
 /// A source of tokens, and the one owner of those that are cached: a fresh token is returned, a stale one is returned
@@ -281,7 +281,7 @@ impl Inner {
             drop(writing.lock().await);
         }
         let outcome = self.cache.clear().await;
-        // A caller may have read meanwhile what was not cleared yet.
+        // A caller may have read a token before it was cleared.
         self.flights.clear();
         outcome
     }

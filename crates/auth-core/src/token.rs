@@ -135,8 +135,8 @@ impl AccessToken {
 
     /// Marks a token that could not be verified when it was obtained at `since`, for `reason`, which must not contain the
     /// token. It is kept, since it may have come with a refresh token, and it is not served until its provider has
-    /// [verified](crate::AsyncTokenProvider::verify) it. `is_final` says that the token failed verification, rather than
-    /// that it could not be verified: then it is not renewed for 5 minutes, since the next one would probably fail too.
+    /// [verified](crate::AsyncTokenProvider::verify) it. `is_final` is true if the token failed verification,
+    /// and false if it could not be verified: after a failure it is not renewed for 5 minutes, since the next one would probably fail too.
     pub fn with_unverified(self, reason: impl Into<String>, since: SystemTime, is_final: bool) -> Self {
         let reason = reason.into();
         self.with(|inner| inner.unverified = Some(Unverified { reason, since, is_final }))

@@ -90,7 +90,7 @@ impl AuthorizedClient {
         challenged.as_ref().unwrap_or(&self.wanted).clone()
     }
 
-    /// Records whether the server accepted a token. A response that says nothing of the token changes nothing.
+    /// Records whether the server accepted a token. A server error changes nothing.
     async fn observe(&self, response: &Response, wanted: &TokenRequest, token: &AccessToken) {
         match response.status() {
             401 => self.tokens.reject(wanted, token).await,

@@ -8,12 +8,12 @@ use auth_core::{Unfinished, is_redeeming};
 use crate::LAST_WORK;
 use crate::exit::Failure;
 
-/// How long a redemption may take after a signal.
+/// The longest time of a redemption after a signal.
 const LAST_REDEMPTION: Duration = Duration::from_secs(8);
-/// How long a renewal in the background may take after the work of the command.
+/// The longest time of a renewal in the background after the work of the command.
 const LAST_RENEWAL: Duration = Duration::from_secs(30);
 
-/// How often the end of protected work is looked for.
+/// The interval at which the end of protected work is checked.
 pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// The signals that end the command. They are caught as long as this is there.
@@ -58,7 +58,7 @@ impl Signals {
     }
 
     /// Runs `work`, and drops it when a signal arrives: at once, unless it `is_delicate` or redeems a credential. Then it
-    /// goes on for a few seconds; a second signal drops delicate work at once, but does not cut a redemption short.
+    /// continues for a few seconds; a second signal drops delicate work at once, but does not cut a redemption short.
     pub(crate) async fn end_after(
         &mut self,
         work: impl Future<Output = Result<(), Failure>>,

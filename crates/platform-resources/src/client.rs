@@ -59,7 +59,7 @@ pub struct BuildError(#[from] BuildKind);
 enum BuildKind {
     #[error("the client of the platform could not be set up")]
     Http(#[from] auth_http::BuildError),
-    #[error("there is no source of tokens: call `with_token_provider`, or use the client of a `Service`")]
+    #[error("the client has no source of tokens: call `with_token_provider`, or use the client of a `Service`")]
     NoTokens,
     #[error(transparent)]
     Source(#[from] SourceBuildError),

@@ -144,7 +144,7 @@ impl TokenProvider for ScriptedProvider {
 
 #[async_trait]
 impl AsyncTokenProvider for ScriptedProvider {
-    /// So that a test with paused time or one thread decides when calls run.
+    /// A test with paused time or one thread then decides when calls run.
     fn needs_caller_runtime(&self) -> bool {
         true
     }

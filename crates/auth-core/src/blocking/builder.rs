@@ -24,7 +24,7 @@ impl TokenSourceBuilder {
         Self(self.0.with_cache(Arc::new(OnThread::new(cache))))
     }
 
-    /// Caches no tokens: the provider is called each time, though once for all callers that wait together.
+    /// Caches no tokens: the provider is called each time, once for callers that wait at the same time.
     pub fn without_cache(self) -> Self {
         Self(self.0.without_cache())
     }

@@ -12,7 +12,7 @@ use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenReques
 enum Lead {
     /// Another process has obtained this one.
     Adopted(AccessToken),
-    /// This process does, in place of `previous`; without a guard if there is no lease.
+    /// This process does, in place of `previous`; the guard is `None` for a source without a lease.
     Taken { guard: Option<Box<dyn LeaseGuard>>, previous: Option<AccessToken> },
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Attempt {
     previous: Option<AccessToken>,
     /// The epoch in which it was started: its token is not kept after everything was cleared.
     epoch: u64,
-    /// The version of the credential at its start: a refusal says nothing of a later one.
+    /// The version of the credential at its start: a refusal applies to no later one.
     credential: u64,
     announce: Sender<Option<Outcome>>,
     ended: bool,
@@ -176,7 +176,7 @@ impl Attempt {
         Obtained { outcome: served(token), unpublished }
     }
 
-    /// Acquires the lease, if there is one, unless another process has obtained a token meanwhile.
+    /// Acquires the lease, if there is one, unless another process has obtained a newer token.
     async fn take_lead(&self, known: Option<AccessToken>) -> Result<Lead, TokenError> {
         let mut previous = known;
         let Some(lease) = &self.inner.lease else { return Ok(Lead::Taken { guard: None, previous }) };
@@ -280,13 +280,13 @@ impl Attempt {
         .await
     }
 
-    /// Removes a refresh token that was refused for good.
+    /// Removes a refresh token that was refused permanently.
     fn without_refused(&self, token: &AccessToken) -> AccessToken {
         let is_refused = self.inner.flights.with(&self.key, |slot, _| slot.flight.is_refused(token));
         if is_refused { token.clone().without_refresh_token() } else { token.clone() }
     }
 
-    /// Says that an earlier answer was lost, if that explains a refusal.
+    /// Adds that an earlier answer was lost, if that explains a refusal.
     fn with_history(&self, error: TokenError, previous: Option<&AccessToken>) -> TokenError {
         if !error.is_grant_refused() {
             return error;
@@ -299,8 +299,7 @@ impl Attempt {
         })
     }
 
-    /// Deletes the refused refresh token for all processes. An access token that is still valid stays, for those to whom
-    /// it is enough.
+    /// Deletes the refused refresh token for all processes. An access token that is still valid stays.
     async fn forget_refused(&self, guard: Option<Box<dyn LeaseGuard>>, refused: &AccessToken) {
         let inner = &self.inner;
         let is_expired = refused.expires_at().is_none_or(|end| end <= inner.clock.now());

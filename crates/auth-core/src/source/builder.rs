@@ -29,7 +29,7 @@ pub struct TokenSourceBuilder {
     attempt_timeout: Duration,
 }
 
-/// The parts of a source do not fit together. The message says what to change.
+/// An error of a source whose parts do not fit together. The message names the method to call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceBuildError {
@@ -45,7 +45,7 @@ pub enum SourceBuildError {
          with the store that is the cache"
     )]
     NoLease,
-    /// What one process obtains would not reach the others.
+    /// The tokens of one process would not reach the others.
     #[error("a lease needs the cache that it protects: call `.with_cache(…)` with the store that is the lease")]
     NoCache,
     /// No attempt could succeed.
@@ -82,7 +82,7 @@ impl TokenSourceBuilder {
         self
     }
 
-    /// Caches no tokens: the provider is called each time, though once for all callers that wait together.
+    /// Caches no tokens: the provider is called each time, once for callers that wait at the same time.
     pub fn without_cache(mut self) -> Self {
         self.local_copy = Duration::ZERO;
         self.with_cache(Arc::new(NoTokenCache))

@@ -50,7 +50,7 @@ impl Unpublished {
 impl Inner {
     /// Stores `token` once, for the key and the epoch in which it was obtained.
     ///
-    /// A token that everyone was told to forget meanwhile is not stored, which is a success.
+    /// A token that was cleared since is not stored, which is a success.
     pub(super) async fn store(
         &self,
         key: &TokenKey,

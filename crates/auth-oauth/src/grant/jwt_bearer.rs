@@ -47,7 +47,7 @@ impl<P: AsyncTokenProvider> AsyncTokenProvider for JwtBearer<P> {
         self.redeem(&assertion, request).await.map_err(token_error)
     }
 
-    /// That of the assertions: without one, tokens are kept for one source only.
+    /// The identity of the assertions; without one, tokens are kept for one source only.
     fn identity(&self) -> Option<String> {
         Some(self.client.identity("jwt_bearer", Some(&self.assertions.identity()?)))
     }

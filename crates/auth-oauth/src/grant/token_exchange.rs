@@ -79,7 +79,7 @@ impl<P: AsyncTokenProvider> AsyncTokenProvider for TokenExchange<P> {
         self.redeem(&subject, request).await.map_err(token_error)
     }
 
-    /// That of the subjects: without one, tokens are kept for one source only.
+    /// The identity of the subjects; without one, tokens are kept for one source only.
     fn identity(&self) -> Option<String> {
         let types = (self.subject_type.urn(), self.requested_type.map_or("", TokenType::urn));
         let subject = format!("{} {} {}", types.0, types.1, self.subjects.identity()?);

@@ -217,7 +217,7 @@ impl AsyncTokenProvider for OnStage {
         Ok(session(granted).with_expires_at(SystemClock.now() + HOUR))
     }
 
-    /// So that one thread makes all system calls, and they can be counted.
+    /// One thread makes all system calls, so that they can be counted.
     fn needs_caller_runtime(&self) -> bool {
         true
     }
