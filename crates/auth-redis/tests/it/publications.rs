@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use auth_core::{AsyncTokenCache, RefreshLease};
 use auth_redis::{CacheError, RedisTokenCache};
+use tokio::time::Instant;
 
 use crate::fleet::until;
 use crate::lab::{HOUR, key, leading, login, name, patient, sealing_key};
@@ -106,6 +107,10 @@ async fn publication_whose_answer_was_lost_does_not_take_the_lease_again() {
     // The command was in the queue of the server.
     back(&hasty).await;
     assert_eq!(hasty.get(&key()).await.unwrap(), Some(login(2)));
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        assert_eq!(redis.ask(&["exists", &name("lease")]), "0", "a renewal does not take the lease again");
+    }
     let other = leased_for(&redis, BRIEF).await;
     let mut next = leading(other.acquire(&key(), Some(&login(2))).await);
     next.publish(&login(3)).await.unwrap();
