@@ -52,6 +52,8 @@ pub(crate) struct Flight {
     local: Option<(AccessToken, Range<SystemTime>)>,
     /// The token that was obtained last.
     latest: Option<AccessToken>,
+    /// The rejected token that was counted last: many callers may report it.
+    counted: Option<AccessToken>,
     /// Rejections since a request succeeded.
     rejections: u32,
     /// The time before which no token is obtained after rejections.
@@ -158,7 +160,9 @@ impl Flight {
     pub(crate) fn reject(&mut self, used: &AccessToken, now: SystemTime) {
         // A late rejection of an older token says nothing about the newer one.
         let is_latest = self.latest.as_ref().is_none_or(|latest| latest.is_same(used));
-        if is_latest && !self.was_rejected(used) {
+        let is_counted = self.counted.as_ref().is_some_and(|counted| counted.is_same(used));
+        if is_latest && !is_counted && !self.was_rejected(used) {
+            self.counted = Some(used.clone());
             self.rejections = self.rejections.saturating_add(1);
             self.brake = self.rejections.checked_sub(1).filter(|later| *later > 0).map(|later| {
                 let wait = doubled(BRAKE, later);
