@@ -177,7 +177,7 @@ impl AsyncTokenProvider for Scripted {
     }
 
     fn needs_lease(&self) -> bool {
-        self.grant.as_ref().is_some_and(|grant| grant.needs_lease())
+        self.grant.as_ref().is_some_and(AsyncTokenProvider::needs_lease)
     }
 }
 
