@@ -1,4 +1,4 @@
-//! Parts that do not fit together are an error when a source is built, and the message says what to call.
+//! Parts that do not fit together are an error when a source is built, and the message names the fix.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -64,7 +64,7 @@ impl Parts {
         })
     }
 
-    /// These parts with one of `other`; all of them if there is no part with this number.
+    /// These parts with one of `other`; all of them if no part has this number.
     fn with_one_of(&self, other: Self, number: usize) -> Self {
         let mut parts = self.clone();
         match number {

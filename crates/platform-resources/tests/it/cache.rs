@@ -196,7 +196,7 @@ async fn any_source_of_tokens_and_any_place_for_them_serves_every_handle() {
         })
     };
     let store = Arc::new(FileTokenStore::new(lab.folder.path().join("tokens")));
-    let builder = || Client::builder(settings(&lab.emulator)).with_token_provider(provider());
+    let builder = || Client::builder(settings(&lab.emulator)).with_token_provider(provider()).with_identity("ada");
     for builder in [
         builder(),
         builder().without_token_cache(),
@@ -207,6 +207,7 @@ async fn any_source_of_tokens_and_any_place_for_them_serves_every_handle() {
             .with_token_provider(async_provider_fn(|_| async {
                 Err::<String, _>(auth_core::TokenError::refused("nobody"))
             }))
+            .with_identity("ada")
             .with_token_cache(store.clone())
             .with_token_lease(store.clone()),
     ] {

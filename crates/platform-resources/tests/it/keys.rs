@@ -270,7 +270,7 @@ fn names_a_service(request: &TokenRequest) -> bool {
     request.audience().is_some() || request.resources().next().is_some()
 }
 
-/// The parts of a platform client that tokens depend on, beside its provider.
+/// The parts of a platform client that tokens depend on, and the identity of its provider.
 const PLATFORM: [&str; 5] = ["issuer", "audience", "organization", "origin", "identity"];
 
 /// Platforms at two origins, which refuse every request.
