@@ -179,8 +179,15 @@ impl GatewayError {
         }
     }
 
-    /// The server refuses the token, even a new one.
+    /// Returns true if the server rejects the token, even a new one.
     pub fn is_unauthorized(&self) -> bool {
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            if error.downcast_ref().is_some_and(auth_core::TokenError::is_rejected) {
+                return true;
+            }
+            source = error.source();
+        }
         self.status() == Some(401)
     }
 

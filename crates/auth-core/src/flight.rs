@@ -177,6 +177,15 @@ impl Flight {
         self.rejected.push(Rejected { token: used.clone(), settled: false });
     }
 
+    /// Returns true if `token`, which a provider returned, was rejected before. It is not served then.
+    pub(crate) fn reject_again(&mut self, token: &AccessToken) -> bool {
+        let was_rejected = self.was_rejected(token);
+        if was_rejected && !self.is_rejected(token) {
+            self.rejected.push(Rejected { token: token.clone(), settled: false });
+        }
+        was_rejected
+    }
+
     /// Records that a request with a token succeeded.
     pub(crate) fn accept(&mut self, used: &AccessToken) {
         if !self.is_rejected(used) {

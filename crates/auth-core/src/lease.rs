@@ -50,6 +50,12 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns true if the store has no entry and is known never to lose one, so that the login was ended. A token that a
+    /// process remembers is then not renewed. A store that may lose entries returns false.
+    fn knows_absence(&self) -> bool {
+        false
+    }
+
     /// Returns true if the provider has refused the refresh token of `token` permanently, as another process recorded by
     /// [`discard`](Self::discard). It is then not sent again.
     fn is_refused(&self, token: &AccessToken) -> bool {

@@ -33,6 +33,15 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
         self.fetch(request)
     }
 
+    /// Verifies a stored token. See [`AsyncTokenProvider::verify`].
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::provider`] if it cannot be verified now.
+    fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        Ok(token.clone())
+    }
+
     /// Returns the principal that tokens are obtained as. See [`AsyncTokenProvider::identity`].
     fn identity(&self) -> Option<String> {
         None
@@ -89,15 +98,17 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
         self.fetch(request).await
     }
 
-    /// Verifies a stored token that was [not verified](AccessToken::with_unverified) when it was obtained, and returns
-    /// it as a verified one. Nothing is redeemed.
+    /// Verifies a stored token that was [not verified](AccessToken::with_unverified) when it was obtained. Nothing is
+    /// redeemed. Returns the token as a [verified](AccessToken::verified) one, or as it is if it fails verification.
+    ///
+    /// A provider that returns unverified tokens overrides it, and a provider that wraps another passes the call on: the
+    /// default verifies nothing, so that such tokens are never served.
     ///
     /// # Errors
     ///
-    /// [`TokenError::provider`] if it cannot be verified now; the token that is still unverified otherwise is returned
-    /// with its new reason.
+    /// [`TokenError::provider`] if it cannot be verified now.
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
-        Ok(token.clone().verified())
+        Ok(token.clone())
     }
 
     /// Returns the principal that tokens are obtained as: the grant and its credential, such as the client id, the
@@ -197,6 +208,10 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
 
     fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         (**self).refresh(request, previous)
+    }
+
+    fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        (**self).verify(token)
     }
 
     fn identity(&self) -> Option<String> {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -132,19 +133,31 @@ pub(crate) fn new_owner() -> u64 {
     sections.next
 }
 
-/// Cancels what `owner` has not begun to redeem, and waits for the rest.
-pub(crate) fn finish_owner(owner: u64, limit: Duration) -> Result<(), Unfinished> {
+/// Closes `owner`, cancels what it has not begun to redeem, and waits for the rest. Does nothing if it is closed.
+pub(crate) fn finish_owner(owner: u64, is_closed: &AtomicBool, limit: Duration) -> Result<(), Unfinished> {
+    {
+        // Under the lock, so that a section is either found below, or finds its owner closed.
+        let _sections = registry().sections();
+        if is_closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+    }
     registry().finish(Some(owner), limit)
 }
 
 impl Section {
-    /// Opens a section of `owner`.
-    pub(crate) fn new(owner: Option<u64>) -> Self {
+    /// Opens a section of `owner`. The section of a closed owner is canceled from the start.
+    pub(crate) fn new(owner: Option<(u64, &AtomicBool)>) -> Self {
         let canceled = Arc::new(Notify::new());
         let mut sections = registry().sections();
         sections.next += 1;
         let id = sections.next;
-        let state = State { owner, phase: Phase::Cancelable, canceled: canceled.clone(), unstored: None };
+        let is_closed = owner.is_some_and(|(_, is_closed)| is_closed.load(Ordering::SeqCst));
+        if is_closed {
+            canceled.notify_one();
+        }
+        let phase = if is_closed { Phase::Canceled } else { Phase::Cancelable };
+        let state = State { owner: owner.map(|(id, _)| id), phase, canceled: canceled.clone(), unstored: None };
         sections.open.insert(id, state);
         Self(Arc::new(Entry { id, canceled }))
     }
@@ -161,6 +174,11 @@ impl Section {
             }
             _ => Err(TokenError::aborted()),
         }
+    }
+
+    /// Returns true while a redemption is under way.
+    pub(crate) fn is_critical(&self) -> bool {
+        registry().sections().open.get(&self.0.id).is_some_and(|state| state.phase == Phase::Critical)
     }
 
     /// Makes the section cancelable again: nothing single-use is under way any more.
@@ -211,8 +229,8 @@ impl Registry {
         sections.closing |= owner.is_none();
         sections.cancel(owner);
         // The thread itself cannot wait for what runs on it.
-        let cannot_wait = background::is_current_thread() || sections.abandoned;
-        let limit = if cannot_wait { Duration::ZERO } else { limit };
+        let cannot_wait = background::is_current_thread();
+        let limit = if cannot_wait || sections.abandoned { Duration::ZERO } else { limit };
         let is_open = |sections: &mut Sections| sections.of(owner).next().is_some();
         let waited = self.changed.wait_timeout_while(sections, limit, is_open);
         let (mut sections, timeout) = waited.unwrap_or_else(PoisonError::into_inner);

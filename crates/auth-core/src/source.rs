@@ -23,6 +23,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -71,6 +72,8 @@ struct Handle(Arc<Inner>);
 
 pub(crate) struct Inner {
     owner: u64,
+    /// No attempt begins any more.
+    is_closed: AtomicBool,
     key: TokenKey,
     provider: Arc<dyn AsyncTokenProvider>,
     cache: Arc<dyn AsyncTokenCache>,
@@ -158,18 +161,19 @@ impl TokenSource {
         self.inner().clear().await
     }
 
-    /// Cancels attempts that have sent nothing yet, and waits up to 30 s for redemptions and for their tokens to be
-    /// stored, as dropping the last clone does, without blocking the thread.
+    /// Closes the source for all of its clones: cancels attempts that have sent nothing yet, and waits up to 30 s for
+    /// redemptions and for their tokens to be stored, as dropping the last clone does, without blocking the thread. Later
+    /// calls fail unless a fresh token is cached.
     ///
     /// # Errors
     ///
     /// [`Unfinished`] if a login may be lost.
     pub async fn close(self) -> Result<(), Unfinished> {
-        let owner = self.inner().owner;
+        let inner = self.inner().clone();
         // Waiting blocks a thread, so it gets one of its own.
-        match background::call(move || finish_owner(owner, LAST_WORK)).await {
+        match background::call(move || finish_owner(inner.owner, &inner.is_closed, LAST_WORK)).await {
             Ok(outcome) => outcome,
-            Err(_) => finish_owner(owner, LAST_WORK),
+            Err(_) => finish_owner(self.inner().owner, &self.inner().is_closed, LAST_WORK),
         }
     }
 
@@ -200,7 +204,7 @@ impl TokenSource {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Err(error) = finish_owner(self.0.owner, LAST_WORK) {
+        if let Err(error) = finish_owner(self.0.owner, &self.0.is_closed, LAST_WORK) {
             tracing::error!(error = &error as &dyn std::error::Error, "a login may be lost");
         }
     }

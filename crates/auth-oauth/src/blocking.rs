@@ -51,6 +51,10 @@ impl<P: AsyncTokenProvider> TokenProvider for BlockingProvider<P> {
         self.run(self.provider.refresh(request, previous))
     }
 
+    fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        self.run(self.provider.verify(token))
+    }
+
     fn identity(&self) -> Option<String> {
         self.provider.identity()
     }

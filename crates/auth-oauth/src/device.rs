@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest};
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest, begin_redemption};
 
 use crate::client::token_error;
 use crate::exchange::Exchange;
@@ -83,6 +83,8 @@ impl DeviceLogin {
         tracing::debug!("waiting for the user to approve the login");
         let polling = Polling::new(interval, authorization.expires_at);
         let (token, date) = self.poll(&device_code, request, polling).await?;
+        // An approved login is not dropped while it is verified.
+        let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
         client.verified(token, date).await
     }
 

@@ -126,6 +126,8 @@ impl Service {
         };
         let store = Arc::new(self.store.clone());
         let source = TokenSource::builder(self.key(), provider).with_cache(store.clone()).with_lease(store);
+        // A renewal fetches keys, redeems, and may fetch keys again.
+        let source = source.with_attempt_timeout(Duration::from_secs(120).max(self.settings.auth.timeout * 2));
         #[expect(clippy::expect_used, reason = "the key names an identity, and the store is cache and lease")]
         source.with_expiry(ExpiryPolicy::default().lasting(least)).build().expect("the parts fit together")
     }

@@ -40,6 +40,11 @@ impl AsyncTokenProvider for OnThread<dyn TokenProvider> {
         self.call(move |provider| provider.refresh(&request, &previous)).await
     }
 
+    async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        let token = token.clone();
+        self.call(move |provider| provider.verify(&token)).await
+    }
+
     fn identity(&self) -> Option<String> {
         self.0.identity()
     }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch::{self, Receiver, Sender};
 
@@ -7,6 +8,9 @@ use super::{Inner, Outcome};
 use crate::flight::VERIFICATION;
 use crate::redemption::Section;
 use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
+
+/// The additional time of a call whose redemption is under way when the attempt timeout ends.
+const REDEMPTION: Duration = Duration::from_secs(60);
 
 /// Who obtains a token.
 enum Lead {
@@ -73,7 +77,8 @@ impl Attempt {
     /// Starts the attempt apart from its callers.
     pub(super) fn spawn(self) {
         let inner = self.inner.clone();
-        let (owner, attempt) = (inner.owner, self);
+        let attempt = self;
+        let owner = (inner.owner, &inner.is_closed);
         // Opened here, so that a source that is dropped right now finds it.
         let section = Section::new((!inner.provider.needs_caller_runtime()).then_some(owner));
         let work = async move {
@@ -125,7 +130,7 @@ impl Attempt {
             Ok(token) => {
                 unpublished.replace(token.clone());
                 held.is_done = self.inner.store(&self.key, self.epoch, &token, held.guard.as_mut()).await.is_ok();
-                served(token)
+                self.served(token)
             }
             Err(error) => {
                 if error.is_grant_refused() {
@@ -173,7 +178,7 @@ impl Attempt {
                 is_current.then_some((unpublished, error))
             }
         };
-        Obtained { outcome: served(token), unpublished }
+        Obtained { outcome: self.served(token), unpublished }
     }
 
     /// Acquires the lease, if there is one, unless another process has obtained a newer token.
@@ -196,6 +201,8 @@ impl Attempt {
                 }
                 Some(Acquired::Adopted(token)) => previous = Some(token),
                 Some(Acquired::Leading(guard)) => {
+                    // A login that was ended elsewhere must not come back from memory.
+                    let previous = previous.filter(|_| !guard.knows_absence());
                     let previous = guard.current().cloned().or(previous);
                     return Ok(Lead::Taken { guard: Some(guard), previous });
                 }
@@ -221,7 +228,7 @@ impl Attempt {
     async fn ask(&self, section: &Section, previous: Option<&AccessToken>) -> Outcome {
         tracing::debug!(issuer = self.key.issuer(), "obtaining an access token");
         let previous = match previous {
-            Some(token) => match self.verified_now(token).await? {
+            Some(token) => match self.verified_now(section, token).await? {
                 Some(token) => return Ok(token),
                 None => Some(self.without_refused(token)),
             },
@@ -237,23 +244,24 @@ impl Attempt {
                 None => provider.fetch(&self.request).await,
             }
         };
-        let token = self.in_time(call).await.map_err(|error| self.with_history(error, previous.as_ref()))?;
+        let token = self.in_time(section, call).await.map_err(|error| self.with_history(error, previous.as_ref()))?;
         let (now, random) = (self.inner.clock.now(), fastrand::f64());
         let token = match self.inner.expiry.settle(token.clone(), now, random) {
             // The refresh token is kept although the access token is useless.
             Err(error) if token.refresh_token().is_some() => token.with_unverified(error.to_string(), now, true),
             settled => settled?,
         };
-        let was_rejected = self.inner.flights.with(&self.key, |slot, _| slot.flight.was_rejected(&token));
-        if was_rejected { Err(TokenError::rejected_again()) } else { Ok(token) }
+        let was_rejected = self.inner.flights.with(&self.key, |slot, _| slot.flight.reject_again(&token));
+        // The refresh token that came with it is kept.
+        if was_rejected && token.refresh_token().is_none() { Err(TokenError::rejected_again()) } else { Ok(token) }
     }
 
     /// Verifies a token that was kept unverified, without redeeming anything. Returns `None` if it has to be replaced.
-    async fn verified_now(&self, token: &AccessToken) -> Result<Option<AccessToken>, TokenError> {
+    async fn verified_now(&self, section: &Section, token: &AccessToken) -> Result<Option<AccessToken>, TokenError> {
         let Some(unverified) = token.unverified() else { return Ok(None) };
         let now = self.inner.clock.now();
         if token.expires_at().is_none_or(|end| end > now) || unverified.is_final {
-            let verified = self.in_time(self.inner.provider.verify(token)).await?;
+            let verified = self.in_time(section, self.inner.provider.verify(token)).await?;
             if verified.unverified().is_none() {
                 let settled = self.inner.expiry.settle(verified, now, fastrand::f64());
                 if settled.is_ok() {
@@ -268,16 +276,23 @@ impl Attempt {
         Ok(None)
     }
 
-    /// Limits a call of the provider.
-    async fn in_time(&self, call: impl Future<Output = Outcome>) -> Outcome {
+    /// Limits a call of the provider. A redemption that is under way gets more time.
+    async fn in_time(&self, section: &Section, call: impl Future<Output = Outcome>) -> Outcome {
         let Some(limit) = self.inner.attempt_timeout else { return call.await };
         let mut call = std::pin::pin!(call);
-        let mut over = std::pin::pin!(self.inner.sleep(limit));
-        std::future::poll_fn(|context| match call.as_mut().poll(context) {
-            std::task::Poll::Ready(outcome) => std::task::Poll::Ready(outcome),
-            std::task::Poll::Pending => over.as_mut().poll(context).map(|()| Err(TokenError::timed_out(limit))),
-        })
-        .await
+        for (limit, is_over) in [(limit, false), (REDEMPTION, true)] {
+            let mut over = std::pin::pin!(self.inner.sleep(limit));
+            let outcome = std::future::poll_fn(|context| match call.as_mut().poll(context) {
+                std::task::Poll::Ready(outcome) => std::task::Poll::Ready(Some(outcome)),
+                std::task::Poll::Pending => over.as_mut().poll(context).map(|()| None),
+            });
+            match outcome.await {
+                Some(outcome) => return outcome,
+                None if is_over || !section.is_critical() => break,
+                None => {}
+            }
+        }
+        Err(TokenError::timed_out(limit))
     }
 
     /// Removes a refresh token that was refused permanently.
@@ -316,6 +331,15 @@ impl Attempt {
         }
     }
 
+    /// Returns the token, unless it was stored for its refresh token alone.
+    fn served(&self, token: AccessToken) -> Outcome {
+        match token.unverified() {
+            Some(unverified) => Err(TokenError::unverified(&unverified.reason, unverified.is_final)),
+            None if self.inner.flights.is_rejected(&self.key, &token) => Err(TokenError::rejected_again()),
+            None => Ok(token),
+        }
+    }
+
     fn is_current(&self) -> bool {
         self.inner.flights.epoch() == self.epoch
     }
@@ -337,14 +361,6 @@ impl Attempt {
         });
         self.announce.send_replace(Some(outcome));
         self.inner.tidy(&self.key);
-    }
-}
-
-/// A token that is kept unverified is not served.
-fn served(token: AccessToken) -> Outcome {
-    match token.unverified() {
-        Some(unverified) => Err(TokenError::unverified(&unverified.reason, unverified.is_final)),
-        None => Ok(token),
     }
 }
 

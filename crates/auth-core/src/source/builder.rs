@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::{Handle, Inner, TokenSource};
@@ -158,6 +159,7 @@ impl TokenSourceBuilder {
         let attempt_timeout = (!self.provider.is_interactive()).then_some(self.attempt_timeout);
         TokenSource(Arc::new(Handle(Arc::new(Inner {
             owner: new_owner(),
+            is_closed: AtomicBool::new(false),
             key: self.key.for_identity(identity),
             provider: self.provider,
             cache,

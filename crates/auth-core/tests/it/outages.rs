@@ -281,3 +281,66 @@ async fn close_waits_for_a_redemption_without_blocking_the_thread() {
     closed.unwrap();
     assert!(store.peek(&key()).is_some());
 }
+
+#[test]
+fn prefetch_of_a_dropped_source_redeems_nothing() {
+    let provider = Arc::new(Redeeming { announces: true, ..Redeeming::default() });
+    for _ in 0..50 {
+        let source = TokenSource::new(key(), provider.clone());
+        source.prefetch(&TokenRequest::new());
+        provider.go_on.notify_one();
+        drop(source);
+        let redeemed = provider.stored.swap(false, Ordering::SeqCst);
+        // Either it was awaited, or it never begins.
+        let calls = provider.calls.load(Ordering::SeqCst);
+        std::thread::yield_now();
+        assert!(redeemed || !provider.stored.load(Ordering::SeqCst), "{calls}");
+    }
+}
+
+/// Returns the same access token each time, with another refresh token.
+#[tokio::test]
+async fn refresh_token_that_came_with_a_rejected_token_is_kept() {
+    let store = RemoteStore::new();
+    let bench = bench(&store);
+    let same = |number: u32| {
+        let refresh = Secret::new(format!("refresh-{number}"));
+        token("same").with_refresh_token(refresh).with_expires_at(bench.clock.now() + HOUR)
+    };
+    bench.provider.then([Answer::Token(same(1)), Answer::Token(same(2)), Answer::Token(session(&bench, 3, HOUR))]);
+    let first = bench.source.token().await.unwrap();
+    bench.reject(&first).await;
+    assert!(bench.source.token().await.unwrap_err().is_rejected());
+    bench.clock.advance(MINUTE);
+    assert_eq!(bench.text().await, "access-3");
+    assert_eq!(redeemed(&bench)[2], Some("refresh-2".to_owned()), "not the spent one");
+}
+
+/// A blocking provider of a token that fails verification.
+#[derive(Debug)]
+struct Forged;
+
+impl auth_core::TokenProvider for Forged {
+    fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        let forged = token("forged").with_expires_at(SystemClock.now() + HOUR);
+        Ok(forged.with_unverified("wrong signature", SystemClock.now() - HOUR, true))
+    }
+}
+
+#[test]
+fn blocking_source_serves_no_unverified_token() {
+    let source = auth_core::blocking::TokenSource::new(key(), Forged);
+    for _ in 0..3 {
+        assert!(source.token().unwrap_err().is_unverified());
+    }
+}
+
+#[tokio::test]
+async fn closed_source_begins_nothing_for_its_clones() {
+    let provider = Arc::new(Redeeming { announces: true, ..Redeeming::default() });
+    let source = TokenSource::new(key(), provider.clone());
+    let clone = source.clone();
+    source.close().await.unwrap();
+    assert!(clone.token().await.unwrap_err().is_canceled());
+    assert!(!provider.stored.load(Ordering::SeqCst));
+}

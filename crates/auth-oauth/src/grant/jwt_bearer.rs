@@ -34,6 +34,23 @@ impl<P: AsyncTokenProvider> JwtBearer<P> {
     }
 }
 
+/// Returns what is exchanged. It is fetched each time, so that a single-use credential cannot be behind it.
+pub(super) async fn presented<P: AsyncTokenProvider>(
+    provider: &P,
+    request: &TokenRequest,
+) -> Result<AccessToken, TokenError> {
+    if provider.needs_lease() {
+        return Err(TokenError::provider(
+            "a provider of single-use credentials is exchanged through a `TokenSource` only",
+        ));
+    }
+    let token = provider.fetch(request).await?;
+    match token.unverified_reason() {
+        Some(reason) => Err(TokenError::provider(format!("the token to exchange could not be verified: {reason}"))),
+        None => Ok(token),
+    }
+}
+
 /// A token that does not outlive what it was exchanged for.
 pub(super) fn bounded(token: AccessToken, assertion: &AccessToken) -> AccessToken {
     let ends = [token.not_after(), assertion.expires_at(), assertion.jwt_expiry()];
@@ -43,7 +60,7 @@ pub(super) fn bounded(token: AccessToken, assertion: &AccessToken) -> AccessToke
 #[async_trait]
 impl<P: AsyncTokenProvider> AsyncTokenProvider for JwtBearer<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let assertion = self.assertions.fetch(request).await?;
+        let assertion = presented(&self.assertions, request).await?;
         self.redeem(&assertion, request).await.map_err(token_error)
     }
 

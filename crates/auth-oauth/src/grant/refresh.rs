@@ -1,3 +1,5 @@
+use std::sync::{Arc, OnceLock};
+
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest};
 
@@ -11,12 +13,14 @@ use crate::{OAuthClient, OAuthError};
 pub struct RefreshGrant {
     client: OAuthClient,
     first: Option<Secret>,
+    /// What `first` was redeemed for.
+    redeemed: Arc<OnceLock<TokenRequest>>,
 }
 
 impl RefreshGrant {
     /// Redeems what came with the token before.
     pub fn new(client: OAuthClient) -> Self {
-        Self { client, first: None }
+        Self { client, first: None, redeemed: Arc::default() }
     }
 
     /// The refresh token to begin with, where there is no token before.
@@ -46,6 +50,10 @@ impl RefreshGrant {
 impl AsyncTokenProvider for RefreshGrant {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         match &self.first {
+            // Once more for another request, a provider that rotates refresh tokens would revoke the login.
+            Some(_) if self.redeemed.get_or_init(|| request.clone()) != request => Err(TokenError::refused(
+                "the refresh token was redeemed for a token of other scopes, audience or subject",
+            )),
             Some(refresh_token) => self.redeem(refresh_token, request).await.map_err(token_error),
             None => Err(TokenError::refused(OAuthError::login_required())),
         }

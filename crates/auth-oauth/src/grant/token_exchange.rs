@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
 
-use super::jwt_bearer::bounded;
+use super::jwt_bearer::{bounded, presented};
 use crate::client::token_error;
 use crate::{OAuthClient, OAuthError};
 
@@ -75,7 +75,7 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
 #[async_trait]
 impl<P: AsyncTokenProvider> AsyncTokenProvider for TokenExchange<P> {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let subject = self.subjects.fetch(request).await?;
+        let subject = presented(&self.subjects, request).await?;
         self.redeem(&subject, request).await.map_err(token_error)
     }
 

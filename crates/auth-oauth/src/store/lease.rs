@@ -119,6 +119,10 @@ impl LeaseGuard for Guard {
         self.current.as_ref()
     }
 
+    fn knows_absence(&self) -> bool {
+        self.current.is_none()
+    }
+
     fn is_refused(&self, token: &AccessToken) -> bool {
         let digest = token.refresh_token().map(fingerprint);
         digest.is_some() && digest == self.refused

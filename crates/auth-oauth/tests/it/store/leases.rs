@@ -189,3 +189,22 @@ async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
     assert_eq!(get(&bench.another(), &key()).unwrap().secret().expose(), "access-2");
     assert!(TokenCache::delete_if(&bench.store, &key(), &AccessToken::try_from("access-2").unwrap()).unwrap());
 }
+
+#[tokio::test]
+async fn ended_login_does_not_come_back_from_memory() {
+    let bench = Bench::new();
+    let store = Arc::new(bench.another());
+    set(&*store, &key(), &session(1));
+    let provider = Arc::new(platform_testkit::ScriptedProvider::new(Arc::new(auth_core::SystemClock)));
+    let source = TokenSource::builder(key(), provider.clone())
+        .with_cache(store.clone())
+        .with_lease(store.clone())
+        .build()
+        .unwrap();
+    let first = source.token().await.unwrap();
+    source.reject(&auth_core::TokenRequest::new(), &first).await;
+    AsyncTokenCache::delete(&bench.store, &key()).await.unwrap();
+    source.token().await.unwrap();
+    let previous = provider.calls().into_iter().map(|call| call.previous).collect::<Vec<_>>();
+    assert_eq!(previous, [None], "the refresh token of the ended login is not redeemed");
+}
