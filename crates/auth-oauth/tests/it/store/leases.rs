@@ -194,7 +194,7 @@ async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
 async fn ended_login_does_not_come_back_from_memory() {
     let bench = Bench::new();
     let store = Arc::new(bench.another());
-    set(&*store, &key(), &session(1));
+    set(&store, &key(), &session(1));
     let provider = Arc::new(platform_testkit::ScriptedProvider::new(Arc::new(auth_core::SystemClock)));
     let source = TokenSource::builder(key(), provider.clone())
         .with_cache(store.clone())
