@@ -229,8 +229,9 @@ impl Registry {
         sections.closing |= owner.is_none();
         sections.cancel(owner);
         // The thread itself cannot wait for what runs on it.
-        let cannot_wait = background::is_current_thread();
-        let limit = if cannot_wait || sections.abandoned { Duration::ZERO } else { limit };
+        // After the process has stopped waiting, and said so, its sources do not wait either.
+        let cannot_wait = background::is_current_thread() || (owner.is_some() && sections.abandoned);
+        let limit = if cannot_wait { Duration::ZERO } else { limit };
         let is_open = |sections: &mut Sections| sections.of(owner).next().is_some();
         let waited = self.changed.wait_timeout_while(sections, limit, is_open);
         let (mut sections, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
