@@ -21,7 +21,7 @@ const LOOKS: usize = 32;
 
 type Hook<'a, T> = Box<dyn Fn(T) -> LocalBoxFuture<'a, ()> + 'a>;
 
-/// Checks a [`RefreshLease`] and its guards: all that [`refresh_lease`](crate::refresh_lease) checks, refused refresh
+/// Checks a [`RefreshLease`] and its guards: all that [`refresh_lease`] checks, refused refresh
 /// tokens, and, with the hooks that the store has, failed publications and expired leases.
 ///
 /// The store must record refused refresh tokens ([`LeaseGuard::discard`]).
