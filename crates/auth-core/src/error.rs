@@ -188,6 +188,11 @@ impl TokenError {
         matches!(self.0, Kind::UnsupportedType(_))
     }
 
+    /// Returns how long no token is obtained after repeated rejections.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Kind::Braked(wait) = self.0 { Some(wait) } else { None }
+    }
+
     /// Returns true if the provider panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self.0, Kind::Panicked)

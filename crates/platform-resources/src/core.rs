@@ -16,7 +16,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::{AccessToken, Clock, Secret, TokenRequest};
+use auth_core::{AccessToken, Clock, Secret, TokenError, TokenRequest};
 use auth_http::{AuthorizedClient, HttpClient};
 use futures_util::future::FutureExt;
 use platform_api::{ApiError, CallOptions, Operation, Pinned};
@@ -28,6 +28,9 @@ use crate::{Error, Settings};
 use cache::{Found, Key, ReadCache};
 use principal::{Principal, Principals};
 use retry::{Budget, Retry, Time};
+
+/// The first pause after repeated rejections of tokens.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an answer is about: how it is treated, and what a write can have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -227,11 +230,24 @@ impl Core {
         }
     }
 
+    /// Returns a token, after the first pause that follows repeated rejections. Longer pauses are an error.
+    async fn patient_token(&self) -> Result<AccessToken, TokenError> {
+        match self.http.token().await {
+            Err(error) if error.retry_after().is_some_and(|wait| wait <= FIRST_PAUSE) => {
+                retry::wait(error.retry_after().unwrap_or_default()).await;
+                self.http.token().await
+            }
+            outcome => outcome,
+        }
+    }
+
     /// A token, in time.
     async fn token(&self, time: Time) -> Result<AccessToken, Error> {
         match time.left() {
-            None => Ok(self.http.token().await?),
-            Some(left) => Ok(tokio::time::timeout(left, self.http.token()).await.map_err(|_| Error::timed_out())??),
+            None => Ok(self.patient_token().await?),
+            Some(left) => {
+                Ok(tokio::time::timeout(left, self.patient_token()).await.map_err(|_| Error::timed_out())??)
+            }
         }
     }
 
