@@ -194,7 +194,7 @@ fn sigterm_after_the_work_keeps_the_login() {
     user.slow_down();
     user.disturb("api", ME, &json!({ "kind": "latency", "milliseconds": 1000 }));
     let mut child = user.start(&["user", "whoami"]);
-    // A refresh that was not sent before the end of the work is canceled: then there is nothing to interrupt.
+    // A refresh that was not sent before the end of the work is canceled, and cannot be interrupted.
     if user.is_requested_before_the_end(&mut child, TOKEN, 200) {
         let ended = terminate(child, LAST_WORK);
         assert!(matches!(ended.code, Some(0 | 143)), "{:?}: {}", ended.code, ended.stderr);

@@ -56,7 +56,7 @@ impl AsyncTokenProvider for Grants {
         }
     }
 
-    /// Users are told apart by the subject of each request.
+    /// The subject of each request distinguishes the users.
     fn identity(&self) -> Option<String> {
         self.system.identity()
     }

@@ -55,7 +55,7 @@ enum Kind {
 }
 
 impl TokenError {
-    /// Creates the error of a provider that could not obtain a token because of `source`. The provider is asked again.
+    /// Creates the error of a provider that could not obtain a token because of `source`. The call is retried.
     pub fn provider(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Provider(source.into().into()).into()
     }
@@ -134,7 +134,7 @@ impl TokenError {
         Kind::Insecure(authority.to_string()).into()
     }
 
-    /// Returns true if the attempt was canceled, which says nothing about the provider.
+    /// Returns true if the attempt was canceled before the provider answered.
     pub fn is_canceled(&self) -> bool {
         matches!(self.0, Kind::Aborted)
     }

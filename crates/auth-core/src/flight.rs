@@ -6,7 +6,7 @@
 //! - expired, rejected, unverified or absent: a running attempt is joined; a failure that still stands is returned;
 //!   otherwise an attempt is started.
 //!
-//! How long a failure stands:
+//! Lifetime of a failure:
 //! - a transient one: a backoff that doubles from 250 ms to 30 s;
 //! - a refused credential: until the credential changes, and at most 30 s, doubling to 5 minutes, since the server may
 //!   accept it again;
@@ -29,7 +29,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 const REFUSAL: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 /// The time that is waited after the second rejection in a row, and the longest such time.
 const BRAKE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// How long a token that failed verification is not renewed.
+/// The time in which a token that failed verification is not renewed.
 pub(crate) const VERIFICATION: Duration = Duration::from_secs(300);
 
 /// The number of rejected tokens that are remembered. There are several only while a cache is unavailable.
@@ -158,7 +158,7 @@ impl Flight {
 
     /// Records that a server rejected `used`: it is not served again, whatever the cache returns.
     pub(crate) fn reject(&mut self, used: &AccessToken, now: SystemTime) {
-        // A late rejection of an older token says nothing about the newer one.
+        // A late rejection of an older token does not concern the newer one.
         let is_latest = self.latest.as_ref().is_none_or(|latest| latest.is_same(used));
         let is_counted = self.counted.as_ref().is_some_and(|counted| counted.is_same(used));
         if is_latest && !is_counted && !self.was_rejected(used) {
@@ -246,7 +246,7 @@ impl Flight {
         self.rejected.retain(|rejected| !rejected.settled);
     }
 
-    /// Forgets everything except what must not be served or presented; returns true if there is any.
+    /// Forgets everything except what must not be served or presented; returns true if something is left.
     pub(crate) fn clear(&mut self) -> bool {
         *self = Self {
             rejected: std::mem::take(&mut self.rejected),
@@ -269,7 +269,7 @@ impl Flight {
         self.local.as_ref().filter(|(_, time)| time.contains(&now)).map(|(token, _)| token.clone())
     }
 
-    /// Returns the copy for a cache that failed: the token is served until its refresh time, and the cache is asked again
+    /// Returns the copy for a cache that failed: the token is served until its refresh time, and the cache is read again
     /// after `time`.
     pub(crate) fn fall_back(&mut self, now: SystemTime, time: Duration) -> Option<AccessToken> {
         let (token, _) = self.local.clone()?;

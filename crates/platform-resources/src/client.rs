@@ -291,7 +291,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// There is no source of tokens, its parts do not fit together (the message says what to call), or the system has no
+    /// The client has no source of tokens, its parts do not fit together (the message names the method to call), or the system has no
     /// root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
         let tokens = self.tokens()?;

@@ -13,7 +13,7 @@ use crate::{OAuthClient, OAuthError};
 pub struct RefreshGrant {
     client: OAuthClient,
     first: Option<Secret>,
-    /// What `first` was redeemed for.
+    /// The request that `first` was redeemed for.
     redeemed: Arc<OnceLock<TokenRequest>>,
 }
 
