@@ -10,7 +10,6 @@ mod confirm;
 mod demo;
 mod emulator;
 mod exit;
-mod files;
 mod output;
 mod pages;
 mod results;
@@ -37,7 +36,7 @@ use output::{Format, Output};
 use signals::Signals;
 
 /// What `--verbose` shows: the project's own steps, and no library's.
-const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_resources=debug";
+const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
 /// How long work that was given up may still take, and clean up after itself.
 const LAST_WORK: Duration = Duration::from_secs(5);
 

@@ -5,14 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Context, anyhow};
 use futures_util::{StreamExt, stream};
 use platform_download::{Crc32c, ResultFolder};
 use slide_metadata::{DicomFiles, SlideMetadata};
 use tokio::sync::oneshot::{self, error::RecvError};
 
-use super::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, Row, WIDTH};
-use crate::exit::Failure;
+use crate::Error;
+use crate::error::chain;
+use crate::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, SlideRow, WIDTH};
+
+pub(crate) mod prepare;
 
 /// What the names of slides end with.
 const ENDINGS: [&str; 3] = ["tif", "tiff", "svs"];
@@ -21,30 +23,29 @@ const DICOM: &str = "dcm";
 /// So many slides are read at a time.
 const WORKERS: usize = 4;
 
-/// What there is in a folder.
+/// The slides in a folder.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub struct FoundSlides {
     slides: Vec<PathBuf>,
     /// DICOM files that are no slides of their own, and what each is.
-    pub(super) skipped: Vec<(PathBuf, String)>,
+    pub(crate) skipped: Vec<(PathBuf, String)>,
 }
 
 /// A slide as it lies there, or why it is none.
-pub(super) type Scanned = Result<Row, (PathBuf, String)>;
+pub(crate) type Scanned = Result<SlideRow, (PathBuf, String)>;
 
-impl Found {
+impl FoundSlides {
     /// Looks for slides. Hidden files and folders are left alone, links to folders are not followed, and the results of runs
     /// – heat maps are TIFF files too – are no slides.
-    pub(super) async fn within(folder: &Path) -> Result<Self, Failure> {
+    pub(crate) async fn within(folder: &Path) -> Result<Self, Error> {
         let folder = folder.to_owned();
         apart(move || Self::look(&folder)).await?
     }
 
-    fn look(folder: &Path) -> Result<Self, Failure> {
-        let root = folder.canonicalize().with_context(|| format!("{} cannot be read", folder.display()));
-        let root = root.map_err(Failure::bad_input)?;
+    fn look(folder: &Path) -> Result<Self, Error> {
+        let root = folder.canonicalize().map_err(|error| Error::unreadable(folder, error))?;
         if !root.is_dir() {
-            return Err(Failure::bad_input(anyhow!("{} is no folder", folder.display())));
+            return Err(Error::input(format!("{} is no folder", folder.display())));
         }
         let mut found = Self::default();
         let mut dicom = Vec::new();
@@ -58,17 +59,17 @@ impl Found {
         Ok(found)
     }
 
-    fn collect(&mut self, folder: &Path, dicom: &mut Vec<PathBuf>) -> Result<(), Failure> {
-        let unreadable = || format!("{} cannot be read", folder.display());
+    fn collect(&mut self, folder: &Path, dicom: &mut Vec<PathBuf>) -> Result<(), Error> {
+        let unreadable = |error| Error::unreadable(folder, error);
         // Beside other files, it holds a folder for each run.
         let has_results = ResultFolder::is_at(folder);
-        for entry in fs::read_dir(folder).with_context(unreadable).map_err(Failure::bad_input)? {
-            let entry = entry.with_context(unreadable)?;
+        for entry in fs::read_dir(folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
             let (name, path) = (entry.file_name(), entry.path());
             if name.to_string_lossy().starts_with('.') {
                 continue;
             }
-            if entry.file_type().with_context(unreadable)?.is_dir() {
+            if entry.file_type().map_err(unreadable)?.is_dir() {
                 if !(has_results && is_run(&name)) {
                     self.collect(&path, dicom)?;
                 }
@@ -88,12 +89,12 @@ impl Found {
         Ok(())
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slides.len()
     }
 
     /// Reads all slides, several at a time, and gives them in the order of their names; `read_one` hears of each.
-    pub(super) async fn read(&self, read_one: impl Fn()) -> Result<Vec<Scanned>, Failure> {
+    pub(crate) async fn read(&self, read_one: impl Fn()) -> Result<Vec<Scanned>, Error> {
         let slides = self.slides.iter().map(|path| {
             let path = path.clone();
             apart(|| read(path))
@@ -104,10 +105,12 @@ impl Found {
 }
 
 /// Does what blocks in a thread of its own, for which nobody waits: a large slide does not hold up an interruption.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RecvError> {
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     let (done, outcome) = oneshot::channel();
     thread::spawn(move || done.send(work()));
-    outcome.await
+    outcome
+        .await
+        .map_err(|error: RecvError| Error::io("a folder or slide could not be read", std::io::Error::other(error)))
 }
 
 /// Whether a folder is called like a run.
@@ -125,15 +128,15 @@ fn read(path: PathBuf) -> Scanned {
         Ok(slide) => Ok(row(&name, &slide)),
         Err(error) => {
             // It begins with the path.
-            let text = crate::results::chain(&error);
+            let text = chain(&error);
             let reason = text.strip_prefix(&format!("{name}: ")).unwrap_or(&text).to_owned();
             Err((path, reason))
         }
     }
 }
 
-fn row(name: &str, slide: &SlideMetadata) -> Row {
-    let mut row = Row::default();
+fn row(name: &str, slide: &SlideMetadata) -> SlideRow {
+    let mut row = SlideRow::default();
     row.set(EXTERNAL_ID, name);
     row.set(CHECKSUM, Crc32c::from(slide.crc32c).to_string());
     row.set(RESOLUTION, format!("{:?}", slide.resolution));

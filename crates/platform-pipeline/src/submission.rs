@@ -5,58 +5,73 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
 use auth_core::{Clock, Secret, SystemClock};
 use platform_resources::models::{InputArtifactSpec, InputArtifactSubmission, ItemSubmission, RunSubmission};
 use platform_resources::{Client, ItemSdkMetadata, JsonObject};
 use serde_json::{Value, json};
 
-use super::input::Application;
-use super::place::{Place, Places, missing};
-use super::table::{CHECKSUM, HEIGHT, RESOLUTION, Row, Table, URL, WIDTH};
-use crate::exit::Failure;
+use crate::object_keys::missing;
+use crate::table::{CHECKSUM, HEIGHT, RESOLUTION, URL, WIDTH};
+use crate::{Error, ObjectKeys, SelectedApplication, SlideLocation, SlideRow, SlideTable};
+
+pub(crate) mod journal;
+pub(crate) mod options;
 
 /// What a run is submitted from.
-pub(super) enum Source {
-    Table(Table),
+#[derive(Debug)]
+pub enum SubmissionSource {
+    /// A table of slides.
+    Table(SlideTable),
+    /// A submission in JSON.
     Submission(Box<RunSubmission>),
 }
 
 /// A submission, with what is wrong with it already.
-pub(super) struct Draft {
-    pub(super) submission: RunSubmission,
+#[derive(Debug)]
+pub struct Draft {
+    /// The submission, without its options until they are [applied](crate::RunOptions::apply).
+    pub submission: RunSubmission,
     name: String,
     /// The line of the table for each item.
     lines: HashMap<String, u64>,
     problems: Vec<(u64, String)>,
 }
 
-impl Source {
+impl SubmissionSource {
     /// Reads a table or JSON, whichever it is, from a file or from stdin (`-`).
-    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: the file cannot be read, or is neither a table nor a submission.
+    pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes).context("stdin cannot be read")
+            let read = io::stdin().lock().read_to_end(&mut bytes);
+            read.map(|_| bytes).map_err(|error| Error::input_because("stdin cannot be read", error))
         } else {
-            fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+            fs::read(path).map_err(|error| Error::unreadable(path, error))
         };
-        let bytes = bytes.map_err(Failure::bad_input)?;
+        let bytes = bytes?;
         let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         if !is_json {
-            return Ok(Self::Table(Table::parse(&bytes, &name(path))?));
+            return Ok(Self::Table(SlideTable::parse(&bytes, &name(path))?));
         }
         let submission = serde_json::from_slice(&bytes).map_err(|error| unparsed(path, &error));
         Ok(Self::Submission(Box::new(submission?)))
     }
 
-    /// The submission of an application. A slide that is not uploaded is a problem, unless it is only looked at `beforehand`.
-    pub(super) fn draft(
+    /// A draft for an application. A slide that is not uploaded is a problem, unless the draft is made `beforehand`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: the submission is for another application, or a URL cannot be signed.
+    pub fn draft(
         self,
         path: &Path,
-        application: &Application,
-        places: &Places,
+        application: &SelectedApplication,
+        places: &ObjectKeys,
         beforehand: bool,
-    ) -> Result<Draft, Failure> {
+    ) -> Result<Draft, Error> {
         match self {
             Self::Table(table) => of_table(&table, &name(path), application, places, beforehand),
             Self::Submission(submission) => of_submission(*submission, &name(path), application, places),
@@ -69,7 +84,7 @@ fn name(path: &Path) -> String {
 }
 
 /// What is wrong with JSON, without the values in it: one may be the key to a slide.
-fn unparsed(path: &Path, error: &serde_json::Error) -> Failure {
+fn unparsed(path: &Path, error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let known = ["missing field", "unknown field", "duplicate field", "expected", "EOF", "trailing"];
     let what = if known.iter().any(|start| text.starts_with(start)) {
@@ -77,23 +92,23 @@ fn unparsed(path: &Path, error: &serde_json::Error) -> Failure {
     } else {
         format!("a value of another kind at line {} column {}", error.line(), error.column())
     };
-    Failure::bad_input(anyhow!("{} is no submission: {what}", name(path)))
+    Error::input(format!("{} is no submission: {what}", name(path)))
 }
 
 /// One item for each row of a table.
-pub(super) fn of_table(
-    table: &Table,
+pub(crate) fn of_table(
+    table: &SlideTable,
     name: &str,
-    application: &Application,
-    places: &Places,
+    application: &SelectedApplication,
+    places: &ObjectKeys,
     beforehand: bool,
-) -> Result<Draft, Failure> {
+) -> Result<Draft, Error> {
     let input = application.input()?;
     let (mut items, mut problems, mut lines) = (Vec::new(), Vec::new(), HashMap::new());
-    for (row, place) in table.rows.iter().zip(places.of(&table.rows)?) {
+    for (row, place) in table.rows.iter().zip(places.locate(&table.rows)?) {
         if row.get(URL).is_empty() {
             let problem = if beforehand {
-                missing(row).map(|problem| problem.to_string())
+                missing(&row.path())
             } else {
                 Some(format!("{URL} is empty: `aignostics run upload` fills it"))
             };
@@ -108,8 +123,8 @@ pub(super) fn of_table(
         let mut artifact = InputArtifactSubmission::new(input.name.as_str(), Secret::new(""), metadata(row, input));
         let mut sdk = None;
         match place {
-            Place::Elsewhere(url) => artifact.download_url = Secret::new(url),
-            Place::Own(key) => sdk = Some(sign(&mut artifact, &key, places)?),
+            SlideLocation::Url(url) => artifact.download_url = Secret::new(url),
+            SlideLocation::Object(key) => sdk = Some(sign(&mut artifact, &key, places)?),
         }
         items.push(described(ItemSubmission::new(row.external_id(), vec![artifact]), sdk)?);
     }
@@ -121,12 +136,12 @@ pub(super) fn of_table(
 fn of_submission(
     mut submission: RunSubmission,
     name: &str,
-    application: &Application,
-    places: &Places,
-) -> Result<Draft, Failure> {
+    application: &SelectedApplication,
+    places: &ObjectKeys,
+) -> Result<Draft, Error> {
     if submission.application_id != application.id {
         let text = format!("{name} is for {}, not for {}", submission.application_id, application.id);
-        return Err(Failure::bad_input(anyhow!(text)));
+        return Err(Error::input(text));
     }
     submission.version_number = Some(application.number().to_owned());
     let mut items = Vec::new();
@@ -145,22 +160,23 @@ fn of_submission(
 }
 
 /// Lets whoever has the URL of the artifact read an object.
-fn sign(artifact: &mut InputArtifactSubmission, key: &str, places: &Places) -> Result<ItemSdkMetadata, Failure> {
-    let url = places.bucket.get_url(key, None).map_err(Failure::bad_input)?;
+fn sign(artifact: &mut InputArtifactSubmission, key: &str, places: &ObjectKeys) -> Result<ItemSdkMetadata, Error> {
+    let url = places.bucket.get_url(key, None)?;
     let sdk = ItemSdkMetadata::new().with_bucket(places.bucket.name(), key, &url);
     artifact.download_url = url.into();
     Ok(sdk)
 }
 
-fn described(mut item: ItemSubmission, sdk: Option<ItemSdkMetadata>) -> Result<ItemSubmission, Failure> {
+fn described(mut item: ItemSubmission, sdk: Option<ItemSdkMetadata>) -> Result<ItemSubmission, Error> {
     if let Some(sdk) = sdk {
-        sdk.write(item.custom_metadata.get_or_insert_default(), SystemClock.now()).map_err(Failure::bad_input)?;
+        let written = sdk.write(item.custom_metadata.get_or_insert_default(), SystemClock.now());
+        written.map_err(|error| Error::input_because("the slide cannot be described", error))?;
     }
     Ok(item)
 }
 
 /// What a slide may be said to be, by its name; the first is what the Python tool says.
-pub(super) fn media_types(name: &str) -> &'static [&'static str] {
+pub(crate) fn media_types(name: &str) -> &'static [&'static str] {
     let ending = Path::new(name).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending.to_ascii_lowercase().as_str() {
         "tif" | "tiff" => &["image/tiff"],
@@ -173,7 +189,7 @@ pub(super) fn media_types(name: &str) -> &'static [&'static str] {
 
 /// What the application is told of a slide: the columns of the Python tool, and those that the schema of the input names. What
 /// is no number where there should be one stays a text, and the schema says so.
-fn metadata(row: &Row, input: &InputArtifactSpec) -> JsonObject {
+fn metadata(row: &SlideRow, input: &InputArtifactSpec) -> JsonObject {
     let properties = input.metadata_schema.get("properties").and_then(Value::as_object);
     let schema = |name: &str| properties.and_then(|properties| properties.get(name));
     let mut metadata = JsonObject::new();
@@ -209,8 +225,12 @@ fn value(text: &str, is_text: bool) -> Value {
 }
 
 impl Draft {
-    /// Checks everything, and names all that is wrong, row by row.
-    pub(super) async fn check(self, client: &Client) -> Result<RunSubmission, Failure> {
+    /// Checks everything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`] with all problems, row by row; [`Error::platform`] if the application cannot be asked for.
+    pub async fn check(self, client: &Client) -> Result<RunSubmission, Error> {
         let Self { submission, name, lines, mut problems } = self;
         let checked = match client.runs().dry_run(submission).await {
             Ok(checked) => Some(checked.submission),
@@ -234,7 +254,7 @@ impl Draft {
             Some(submission) if problems.is_empty() => Ok(submission),
             _ => {
                 let texts = problems.into_iter().map(|(_, text)| text).collect();
-                Err(Failure::problems(format!("{name} cannot be submitted"), texts))
+                Err(Error::inputs(format!("{name} cannot be submitted"), texts))
             }
         }
     }

@@ -1,29 +1,27 @@
-//! What was submitted under which key, kept in the cache folder: a file for each, there after a crash.
+//! A journal of submissions in the cache folder: a file for each key, durable.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::PathBuf;
 
-use anyhow::{Context, anyhow};
 use async_trait::async_trait;
 use platform_resources::{Settings, SubmissionIntent, SubmissionJournal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::exit::Failure;
-use crate::files;
+use crate::{Error, files};
 
-/// The submissions to a platform.
+/// The submissions to a platform, in files.
 #[derive(Clone, Debug)]
-pub(super) struct Journal {
+pub struct FileJournal {
     folder: PathBuf,
     platform: String,
 }
 
-/// Nobody else submits under the key as long as this is there.
+/// Keeps other processes from submitting under a key.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "it is held")] File);
+pub struct JournalLock(#[expect(dead_code, reason = "it is held")] File);
 
 /// What is in a file: with whose it is, for whoever looks into it.
 #[derive(Deserialize, Serialize)]
@@ -33,8 +31,9 @@ struct Kept<T> {
     content: T,
 }
 
-impl Journal {
-    pub(super) fn of(settings: &Settings) -> Self {
+impl FileJournal {
+    /// The journal of a user on this machine.
+    pub fn of(settings: &Settings) -> Self {
         Self { folder: settings.cache_folder.join("submissions"), platform: settings.api_root.to_string() }
     }
 
@@ -43,27 +42,35 @@ impl Journal {
         self.folder.join(format!("{}.{ending}", digest([self.platform.as_str(), key])))
     }
 
-    /// Keeps others from submitting under the key.
-    pub(super) fn lock(&self, key: &str) -> Result<Lock, Failure> {
+    /// Keeps other processes from submitting under the key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_busy`], or the lock file cannot be used.
+    pub fn lock(&self, key: &str) -> Result<JournalLock, Error> {
         let path = self.path(key, "lock");
-        let unusable = || format!("{} cannot be used", path.display());
-        files::create_folder(&self.folder).with_context(unusable)?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).with_context(unusable)?;
+        let unusable = |error| Error::io(format!("{} cannot be used", path.display()), error);
+        files::create_folder(&self.folder).map_err(unusable)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => Err(anyhow!("another process submits the same just now").into()),
-            Err(TryLockError::Error(error)) => Err(anyhow::Error::from(error).context(unusable()).into()),
+            Ok(()) => Ok(JournalLock(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::busy()),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
     }
 
-    /// Whether something was submitted under a key, or may have been.
-    pub(super) fn has_intent(&self, key: &str) -> Result<bool, Failure> {
-        let intent: Option<SubmissionIntent> = self.get(key).context("the journal of submissions cannot be read")?;
+    /// Returns true if something was submitted under a key, or may have been.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be read.
+    pub fn has_intent(&self, key: &str) -> Result<bool, Error> {
+        let intent: Option<SubmissionIntent> = self.get(key).map_err(unreadable)?;
         Ok(intent.is_some())
     }
 
     /// What was kept under a key.
-    pub(super) fn get<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
         match fs::read(self.path(key, "json")) {
             Ok(bytes) => Ok(Some(serde_json::from_slice::<Kept<T>>(&bytes)?.content)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -72,7 +79,7 @@ impl Journal {
     }
 
     /// Keeps something under a key, so that it is there after a crash; `None` forgets it.
-    pub(super) fn put<T: Serialize>(&self, key: &str, content: Option<T>) -> io::Result<()> {
+    pub(crate) fn put<T: Serialize>(&self, key: &str, content: Option<T>) -> io::Result<()> {
         let path = self.path(key, "json");
         files::create_folder(&self.folder)?;
         let Some(content) = content else {
@@ -87,7 +94,7 @@ impl Journal {
 }
 
 #[async_trait]
-impl SubmissionJournal for Journal {
+impl SubmissionJournal for FileJournal {
     async fn read(&self, key: &str) -> io::Result<Option<SubmissionIntent>> {
         self.get(key)
     }
@@ -97,8 +104,16 @@ impl SubmissionJournal for Journal {
     }
 }
 
+pub(crate) fn unreadable(error: io::Error) -> Error {
+    Error::io("the journal of submissions cannot be read", error)
+}
+
+pub(crate) fn unwritable(error: io::Error) -> Error {
+    Error::io("the journal of submissions cannot be written", error)
+}
+
 /// A name for texts, another for others.
-pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut digest = Sha256::new();
     for text in texts {
         // With its length, so that what ends one text cannot begin the next.
@@ -115,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_there_again_and_can_be_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal { folder: folder.path().join("a/b"), platform: "https://platform.test/".to_owned() };
+        let journal = FileJournal { folder: folder.path().join("a/b"), platform: "https://platform.test/".to_owned() };
         assert_eq!(journal.get::<Vec<String>>("key").unwrap(), None);
         let content = std::collections::BTreeMap::from([("token".to_owned(), "t".to_owned())]);
         journal.put("key", Some(&content)).unwrap();
@@ -127,7 +142,7 @@ mod tests {
     #[test]
     fn a_key_is_locked_by_one() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal { folder: folder.path().to_owned(), platform: "https://platform.test/".to_owned() };
+        let journal = FileJournal { folder: folder.path().to_owned(), platform: "https://platform.test/".to_owned() };
         let lock = journal.lock("key").unwrap();
         assert!(journal.lock("key").is_err() && journal.lock("other").is_ok());
         drop(lock);

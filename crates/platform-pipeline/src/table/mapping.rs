@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 use regex::Regex;
 
-use super::table::{EXTERNAL_ID, Table};
+use super::{EXTERNAL_ID, SlideTable};
 
 /// Values for the rows whose `external_id` the expression is found in.
 #[derive(Clone, Debug)]
-pub(super) struct Mapping {
+pub struct Mapping {
     regex: Regex,
     values: Vec<(String, String)>,
 }
@@ -42,15 +42,15 @@ fn values(text: &str) -> Option<Vec<(String, String)>> {
 
 /// What mappings did to a table.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Applied {
+pub(crate) struct Applied {
     /// Cells that held something else before.
-    pub(super) replaced: usize,
+    pub(crate) replaced: usize,
     /// Keys that are no columns.
-    pub(super) unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 /// Sets what mappings say, the last one last.
-pub(super) fn apply(mappings: &[Mapping], table: &mut Table) -> Applied {
+pub(crate) fn apply(mappings: &[Mapping], table: &mut SlideTable) -> Applied {
     let mut applied = Applied::default();
     for mapping in mappings {
         for (key, value) in &mapping.values {
@@ -73,8 +73,8 @@ pub(super) fn apply(mappings: &[Mapping], table: &mut Table) -> Applied {
 mod tests {
     use super::*;
 
-    fn table() -> Table {
-        Table::parse(b"external_id;tissue;disease\n/a/1.svs;;\n/b/2.svs;LIVER;\n", "slides.csv").unwrap()
+    fn table() -> SlideTable {
+        SlideTable::parse(b"external_id;tissue;disease\n/a/1.svs;;\n/b/2.svs;LIVER;\n", "slides.csv").unwrap()
     }
 
     #[test]
