@@ -154,7 +154,7 @@ impl Section {
     /// Opens a section of `owner`. The section of a closed owner is canceled from the start.
     pub(crate) fn new(owner: Option<(u64, &AtomicBool)>) -> Self {
         let mut sections = registry().sections();
-        // Under the lock, so that it is either found by what closes the owner, or finds it closed.
+        // Under the lock: a section either sees the closed owner, or is canceled with it.
         let is_closed = owner.is_some_and(|(_, is_closed)| is_closed.load(Ordering::SeqCst));
         let phase = if is_closed { Phase::Canceled } else { Phase::Cancelable };
         Self::open(&mut sections, owner.map(|(id, _)| id), phase)

@@ -114,7 +114,8 @@ impl TokenSource {
     pub async fn token(&self) -> Result<AccessToken, TokenError> {
         match self.local_token(None) {
             Some(token) => Ok(token),
-            None => self.inner().obtain(self.inner().key.clone(), &TokenRequest::default()).await,
+            // On the heap, so that the future of the fast path is small.
+            None => Box::pin(self.inner().obtain(self.inner().key.clone(), &TokenRequest::default())).await,
         }
     }
 
@@ -129,7 +130,7 @@ impl TokenSource {
         let key = self.inner().key.for_request(request);
         match self.inner().local_token(&key) {
             Some(token) => Ok(token),
-            None => self.inner().obtain(key, request).await,
+            None => Box::pin(self.inner().obtain(key, request)).await,
         }
     }
 

@@ -354,7 +354,7 @@ impl Attempt {
         let is_expired = refused.expires_at().is_none_or(|end| end <= inner.clock.now());
         let is_useless = is_expired || refused.unverified().is_some() || inner.flights.is_rejected(&self.key, refused);
         if is_useless {
-            drop(inner.health.observe(guard.discard(spent.as_ref().unwrap_or(refused)).await));
+            let _ = inner.health.observe(guard.discard(spent.as_ref().unwrap_or(refused)).await);
             return;
         }
         let rest = refused.clone().without_refresh_token();

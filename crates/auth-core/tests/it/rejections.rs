@@ -15,7 +15,7 @@ use super::{Bench, key, text, token};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A store that deletes rejected tokens only when it is told to.
+/// A store that deletes rejected tokens after it is opened.
 #[derive(Clone, Debug)]
 struct Stuck {
     store: RemoteStore,
@@ -104,7 +104,7 @@ async fn rejections_of_one_token_lead_to_one_deletion() {
     assert_eq!(bench.text().await, "token-2");
 }
 
-/// The store is asked on the thread that the process obtains tokens on, if the provider does not need another.
+/// The store deletes on the thread that the process obtains tokens on, unless the provider needs another.
 #[test]
 fn rejection_needs_no_runtime_and_no_store() {
     let stuck = Stuck::new();

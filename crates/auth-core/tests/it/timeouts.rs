@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::{Bench, key, text, token};
 
-/// A blocking provider of a single-use credential, which answers when it is told to.
+/// A blocking provider of a single-use credential, which answers after it is opened.
 #[derive(Debug, Default)]
 struct Slow {
     calls: Mutex<usize>,
