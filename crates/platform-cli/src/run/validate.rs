@@ -30,15 +30,11 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let source = Source::read(&arguments.file)?;
     let client = shell.client()?;
-    let work = async {
-        let application = Application::find(&client, &arguments.application, &arguments.version).await?;
-        let places = arguments.to.places(&client, &application, arguments.options.portal()).await?;
-        let mut draft = source.draft(&arguments.file, &application, &places, true)?;
-        arguments.options.write(&mut draft.submission, &client.me().await?)?;
-        draft.check(&client).await
-    };
-    let checked = shell.within(Box::pin(work)).await?;
-    print(&checked, shell)
+    let application = Application::find(&client, &arguments.application, &arguments.version).await?;
+    let places = arguments.to.places(&client, &application, arguments.options.portal()).await?;
+    let mut draft = source.draft(&arguments.file, &application, &places, true)?;
+    arguments.options.write(&mut draft.submission, &client.me().await?)?;
+    print(&draft.check(&client).await?, shell)
 }
 
 /// Says what would be submitted.
