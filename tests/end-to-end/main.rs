@@ -10,6 +10,7 @@ mod command;
 #[cfg(target_os = "linux")]
 mod completions;
 mod conformance;
+mod creations;
 mod demo;
 mod disk;
 mod durability;
@@ -34,6 +35,7 @@ mod shell;
 mod slides;
 mod submission;
 mod system;
+mod timeouts;
 mod watching;
 
 #[path = "../support/aging.rs"]

@@ -58,18 +58,13 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     check_folders(&arguments, &target)?;
     let client = shell.client()?;
     // What is wrong with the folder shows before anything is uploaded or billed.
-    let opened =
-        ResultFolder::open(&target).await.context("the folder of the table, where the results go, cannot be used");
-    let work = async {
-        let results = opened?;
-        arguments.force.check(&client, shell).await?;
-        let study = study(&client, &arguments, shell).await?;
-        let run = submitted(&study, &arguments, shell).await?;
-        let report = fetch(&run, results, &arguments, shell).await?;
-        study.finish(&report).await?;
-        Ok(report)
-    };
-    let report = shell.within(Box::pin(work)).await?;
+    let results =
+        ResultFolder::open(&target).await.context("the folder of the table, where the results go, cannot be used")?;
+    arguments.force.check(&client, shell).await?;
+    let study = study(&client, &arguments, shell).await?;
+    let run = submitted(&study, &arguments, shell).await?;
+    let report = fetch(&run, results, &arguments, shell).await?;
+    study.finish(&report).await?;
     results::print(&report, &target, &shell.output)
 }
 
@@ -93,7 +88,7 @@ async fn submitted(study: &Study, arguments: &Arguments, shell: &Shell) -> Resul
         StudyStep::Ready(ready) => {
             let (application, version) = ready.application();
             let of = format!("{application} {version}");
-            let run = shell.undisturbed(Box::pin(ready.submit())).await?;
+            let run = shell.undisturbed(async { Ok(Box::pin(ready.submit()).await?) }).await?;
             shell.output.note(format!("run {} of {of} is submitted", run.id()));
             Ok(run)
         }
