@@ -48,7 +48,13 @@ impl Kind {
         if let Some(error) = error.downcast_ref::<BucketError>() {
             return Self::of_bucket(error);
         }
-        let Some(error) = error.downcast_ref::<Error>() else { return Self::Failed };
+        if let Some(error) = error.downcast_ref::<platform_pipeline::Error>() {
+            return Self::of_pipeline(error);
+        }
+        error.downcast_ref::<Error>().map_or(Self::Failed, Self::of_platform)
+    }
+
+    fn of_platform(error: &Error) -> Self {
         let api = |is: fn(&ApiError) -> bool| error.api().is_some_and(is);
         let nobody_answered = error.source().is_some_and(<dyn StdError>::is::<HttpError>);
         let refused = error.api().and_then(ApiError::status);
@@ -66,6 +72,18 @@ impl Kind {
             _ if api(ApiError::is_quota_exceeded) => Self::Quota,
             _ if api(ApiError::is_transient) && refused.is_none() => Self::Unreachable,
             _ => Self::Failed,
+        }
+    }
+
+    fn of_pipeline(error: &platform_pipeline::Error) -> Self {
+        match error {
+            _ if error.is_input() => Self::BadInput,
+            _ if error.is_incomplete() => Self::Incomplete,
+            _ => match (error.platform(), error.bucket()) {
+                (Some(error), _) => Self::of_platform(error),
+                (_, Some(error)) => Self::of_bucket(error),
+                _ => Self::Failed,
+            },
         }
     }
 
@@ -112,16 +130,6 @@ impl Failure {
     /// What the user gave cannot be used.
     pub(crate) fn bad_input(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::BadInput, error)
-    }
-
-    /// Several things that the user gave cannot be used, each with a line of its own.
-    pub(crate) fn problems(message: impl Into<String>, details: Vec<String>) -> Self {
-        Self::bad_input(Problems { message: message.into(), details })
-    }
-
-    /// Some of the work failed, each with a line of its own.
-    pub(crate) fn several(message: impl Into<String>, details: Vec<String>) -> Self {
-        Self::incomplete(Problems { message: message.into(), details }.into())
     }
 
     /// There is nothing of the name that the user gave.
@@ -266,8 +274,9 @@ fn existing_lines(existing: &[String]) -> Vec<String> {
 
 /// What the platform, or the check before it, has to say in detail.
 fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
-    let own = error.downcast_ref::<Problems>().into_iter().flat_map(|problems| problems.details.iter().cloned());
-    let error = error.downcast_ref::<Error>();
+    let pipeline = error.downcast_ref::<platform_pipeline::Error>();
+    let own = pipeline.into_iter().flat_map(|error| error.details().iter().cloned());
+    let error = error.downcast_ref::<Error>().or_else(|| pipeline?.platform());
     let problems = error.into_iter().flat_map(|error| error.problems().iter().map(ToString::to_string));
     let api = error.and_then(Error::api);
     let refusals = api.into_iter().flat_map(|api| api.details().iter().map(ToString::to_string));

@@ -10,7 +10,6 @@ mod confirm;
 mod demo;
 mod emulator;
 mod exit;
-mod files;
 mod interruption;
 mod output;
 mod pages;
@@ -38,7 +37,7 @@ use output::{Format, Output};
 use signals::{Ignored, Signals};
 
 /// What `--verbose` shows: the project's own steps, and no library's.
-const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_resources=debug";
+const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
 
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
