@@ -73,6 +73,32 @@ fn interrupted_submission_reports_its_run() {
 }
 
 #[test]
+fn interrupted_execution_names_its_run_and_is_resumed() {
+    let shell = Shell::configured("speed = 1.0\n");
+    crate::slides::write_slide(&shell.folder().join("slides/a.tiff"));
+    disturb(&shell, RUNS, &late());
+    let execute = ["run", "execute", "tissue", "slides.csv", "slides", "--note", "it's one", "--resubmit"];
+    let ended = interrupted(&shell, &execute, RUNS, &["TERM"]);
+    ended.assert_code(143);
+    shell.until("the run", |shell| runs(shell).len() == 1);
+    let run = runs(&shell).remove(0);
+    // A second `--resubmit` would be billed again.
+    let resume = r"resume: aignostics run execute tissue slides.csv slides --note 'it'\''s one'";
+    for part in ["SIGTERM", "is billed", resume, &format!("cancel: aignostics run cancel {run}")] {
+        assert!(ended.stderr.contains(part), "{part} is missing: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("--resubmit"), "{}", ended.stderr);
+    let resumed = shell.command(&execute[..5]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let path = format!("{RUNS}/{run}");
+    let asked = shell.served("api", "GET", &path);
+    shell.until("a request for the run", |shell| shell.served("api", "GET", &path) > asked);
+    signal(&resumed, "INT");
+    let ended = Ended::of(&resumed.wait_with_output().unwrap());
+    ended.assert_code(130);
+    assert!(ended.stderr.contains(&run) && runs(&shell).len() == 1, "{}", ended.stderr);
+}
+
+#[test]
 fn unanswered_submission_is_uncertain_and_found_by_its_token() {
     let submit = ["run", "submit", "outcomes", "submission.json", "--format", "json"];
     // After some seconds, at once, and at the end of the time.

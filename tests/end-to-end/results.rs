@@ -170,7 +170,7 @@ fn results_that_a_user_deleted_are_counted_and_those_here_remain() {
 
 #[test]
 fn results_whose_retention_has_ended_are_counted() {
-    let shell = Shell::start();
+    let shell = Shell::configured("refresh_lifetime_seconds = 31536000\n");
     let month = 40 * 86_400;
     shell.control(Method::Post, "/clock", &json!({ "seconds": -month }));
     let run = shell.submit("outcomes", &["a"]);

@@ -228,6 +228,10 @@ fn a_submission_that_is_refused_says_why() {
     ] {
         assert_eq!(shell.error(2, &[&submit[..], more].concat())["kind"], kind, "{more:?}");
     }
+    let dated = json!({ "application_id": "tissue", "items": [], "scheduling": { "deadline": "2099-06-01T18:00" } });
+    fs::write(shell.folder().join("dated.json"), dated.to_string()).unwrap();
+    let error = shell.error(2, &["run", "submit", "tissue", "dated.json"]);
+    assert!(error["message"].as_str().unwrap().contains("time zone of the deadline"), "{error}");
     assert_eq!(shell.error(2, &["run", "submit", "nothing", "slides.csv"])["kind"], "not_found");
     assert_eq!(shell.error(2, &["run", "submit", "tissue", "absent.csv"])["kind"], "bad_input");
     let down = json!({ "effect": { "kind": "status", "status": 200, "body": "{\"status\":\"DOWN\",\"reason\":\"moving\"}" }, "path": "/health" });

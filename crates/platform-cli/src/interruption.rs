@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
 use platform_resources::models::RunId;
-use platform_resources::{Creation, CriticalSections, UncertainSubmission};
+use platform_resources::{Creation, CriticalSections, Event, UncertainSubmission};
 
 use crate::exit::Failure;
 
@@ -34,6 +34,15 @@ impl FollowedRun {
     /// Records that the run has ended.
     pub(crate) fn end(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Learns from an event of its download whether the run has ended.
+    pub(crate) fn learn(&self, event: &Event) {
+        if let Event::Items { ended, all } = event
+            && ended == all
+        {
+            self.end();
+        }
     }
 }
 

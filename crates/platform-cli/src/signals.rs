@@ -28,7 +28,7 @@ pub(crate) const SECTION_LIMIT: Duration = Duration::from_secs(8);
 const REDEMPTION_LIMIT: Duration = Duration::from_secs(8);
 /// The longest time of a renewal in the background after the work of the command.
 const RENEWAL_LIMIT: Duration = Duration::from_secs(30);
-/// The longest time in which dropped work cleans up.
+/// The longest time in which dropped work cleans up, without a signal.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 /// The interval at which the end of protected work is checked.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -126,7 +126,7 @@ impl Signals {
     /// Lets dropped work clean up, after the outcome was reported. A signal ends the process at once.
     pub(crate) fn shut_down(self, runtime: Runtime) {
         self.stage.reported();
-        runtime.shutdown_timeout(self.left(WHOLE).unwrap_or(WHOLE).min(CLEANUP_LIMIT));
+        runtime.shutdown_timeout(self.left(WHOLE).unwrap_or(CLEANUP_LIMIT));
     }
 
     /// Returns what is left of a `limit` that began with the first signal, or `None` if there was none.

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use platform_resources::{Event, Layout, Pattern, ResultFolder, Selection, Shard};
+use platform_resources::{Layout, Pattern, ResultFolder, Selection, Shard};
 
 use super::Reading;
 use crate::access::Shell;
@@ -85,11 +85,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> 
     let download = run.download(folder).with_selection(selection).with_layout(arguments.folders.layout(thorough));
     let followed = shell.follow(run.id(), &[]);
     let download = download.with_observer(move |event| {
-        if let Event::Items { ended, all } = event
-            && ended == all
-        {
-            followed.end();
-        }
+        followed.learn(&event);
         bars.show(&event);
     });
     let follows = arguments.follow || (thorough && !arguments.no_follow);

@@ -86,9 +86,7 @@ fn print(run: &RunHandle, application: &ApplicationId, version: &str, shell: &Sh
 async fn once(client: &Client, submission: RunSubmission, key: &str, shell: &Shell) -> Result<RunHandle, Failure> {
     let journal = FileJournal::of(client.settings());
     let _lock = journal.lock(key)?;
-    shell
-        .undisturbed(async { Ok(Box::pin(client.runs().submit_once(key, submission, &journal).submit()).await?) })
-        .await
+    Ok(Box::pin(client.runs().submit_once(key, submission, &journal).submit()).await?)
 }
 
 /// Finds the run that was submitted for a key, or may have been. Nothing is submitted: without items nothing can be.

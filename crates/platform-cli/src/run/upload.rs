@@ -41,7 +41,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     arguments.force.check(&client, shell).await?;
     let application = arguments.version.of(&client, &arguments.application).await?;
     let keys = arguments.to.keys(&client, &application, arguments.onboard_to_aignostics_portal).await?;
-    let files = upload(&arguments.csv, &table, &keys, &observer(&shell.output)).await?;
+    let files = Box::pin(upload(&arguments.csv, &table, &keys, &observer(&shell.output))).await?;
     let shapes: Vec<_> = files.iter().map(shape).collect();
     let whole = json!({ "csv": arguments.csv.display().to_string(), "files": shapes });
     shell.output.one(&whole, || text(&files, &shell.output))?;
