@@ -64,7 +64,9 @@ fn interrupted_submission_reports_its_run() {
         ended.assert_code(130);
         let run = ended.stdout.trim();
         shell.until("the run", |shell| runs(shell) == [run]);
-        for part in ["continues on the platform and is billed", &format!("run wait {run}"), &format!("run cancel {run}")] {
+        for part in
+            ["continues on the platform and is billed", &format!("run wait {run}"), &format!("run cancel {run}")]
+        {
             assert!(ended.stderr.contains(part), "{part} is missing: {}", ended.stderr);
         }
     }

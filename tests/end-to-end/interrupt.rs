@@ -199,8 +199,7 @@ fn completions_and_man_install_no_handlers() {
 fn second_interrupt_ends_a_blocked_command() {
     let shell = Shell::start();
     let mut command = shell.command(&["run", "submit", "outcomes", "-", "--verbose"]);
-    let mut command =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Open to the end, or the command could read on.
     let _stdin = command.stdin.take();
     // Signals are caught before the command reads from stdin.

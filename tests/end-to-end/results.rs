@@ -143,7 +143,10 @@ fn results_that_a_user_deleted_are_counted_and_those_here_remain() {
     assert_fits("report", &gone);
     assert_eq!((&gone["complete"], &gone["deleted"]["by_user"]), (&json!(false), &json!(files.len())));
     assert_eq!(gone["items"][0]["artifacts"][0]["deleted_by"], "user");
-    assert!(!shell.folder().join("there/a").exists() || fs::read_dir(shell.folder().join("there/a")).unwrap().next().is_none());
+    assert!(
+        !shell.folder().join("there/a").exists()
+            || fs::read_dir(shell.folder().join("there/a")).unwrap().next().is_none()
+    );
 
     // What is here is verified and counts; what was lost here is named.
     let again = shell.json("report", &["run", "download", &run, "here"]);
@@ -157,9 +160,12 @@ fn results_that_a_user_deleted_are_counted_and_those_here_remain() {
     assert!(described.stdout.contains("deleted, by a user"), "{}", described.stdout);
     assert!(!described.stdout.contains("results until"), "{}", described.stdout);
     let described = shell.json("run-description", &["run", "describe", &run]);
-    assert_eq!(described["results"], json!({
-        "available": 0, "deleted_by_user": files.len(), "deleted_by_retention": 0,
-    }));
+    assert_eq!(
+        described["results"],
+        json!({
+            "available": 0, "deleted_by_user": files.len(), "deleted_by_retention": 0,
+        })
+    );
 }
 
 #[test]

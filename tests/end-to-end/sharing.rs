@@ -93,10 +93,9 @@ fn the_secret_of_a_share_token_is_printed_once_and_alone() {
 fn a_share_token_ends_when_it_was_said() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    for (given, end) in [
-        ("2127-12-31T23:59:59Z", "2127-12-31T23:59:59Z"),
-        ("2127-12-31T23:59:59+01:00", "2127-12-31T22:59:59Z"),
-    ] {
+    for (given, end) in
+        [("2127-12-31T23:59:59Z", "2127-12-31T23:59:59Z"), ("2127-12-31T23:59:59+01:00", "2127-12-31T22:59:59Z")]
+    {
         let create = ["run", "share", "token", "create", &run, "--expires-at", given];
         assert_eq!(shell.json("share-token-created", &create)["expires_at"], end);
     }

@@ -82,7 +82,10 @@ impl What {
             let matching = self.matching(text, bucket).await?;
             if matching.is_empty() {
                 let keys = bucket.list("").map_ok(|entry| entry.key).take(EXAMPLES + 1).try_collect().await?;
-                return Err(Failure::nothing_selected(format!("no object of {} matches '{text}'", bucket.root()), keys));
+                return Err(Failure::nothing_selected(
+                    format!("no object of {} matches '{text}'", bucket.root()),
+                    keys,
+                ));
             }
             found.extend(matching);
         }

@@ -275,7 +275,8 @@ fn existing_lines(existing: &[String]) -> Vec<String> {
 /// What the platform, or the check before it, has to say in detail.
 fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
     let pipeline = error.downcast_ref::<platform_pipeline::Error>();
-    let own = pipeline.into_iter().flat_map(|error| error.details().iter().cloned());
+    let own = error.downcast_ref::<Problems>().into_iter().flat_map(|problems| problems.details.iter().cloned());
+    let own = own.chain(pipeline.into_iter().flat_map(|error| error.details().iter().cloned()));
     let error = error.downcast_ref::<Error>().or_else(|| pipeline?.platform());
     let problems = error.into_iter().flat_map(|error| error.problems().iter().map(ToString::to_string));
     let api = error.and_then(Error::api);

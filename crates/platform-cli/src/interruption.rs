@@ -89,7 +89,9 @@ fn uncertain(creation: &Creation) -> Failure {
             look_up(submission),
         ),
         Creation::ShareToken => Failure::uncertain(
-            anyhow!("the command was stopped before the platform answered: a share token may exist, and its secret is lost"),
+            anyhow!(
+                "the command was stopped before the platform answered: a share token may exist, and its secret is lost"
+            ),
             vec!["it opens nothing yet; create another one".to_owned()],
         ),
         _ => Failure::uncertain(

@@ -16,7 +16,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "" => return Err("the unit is missing: s, m, h or d, such as 90s or 10m".to_owned()),
         _ => return Err("the unit is one of s, m, h and d, such as 90s or 10m".to_owned()),
     };
-    let number: u32 = number.parse().map_err(|_| "expected a whole number and a unit, such as 90s or 10m".to_owned())?;
+    let number: u32 =
+        number.parse().map_err(|_| "expected a whole number and a unit, such as 90s or 10m".to_owned())?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 

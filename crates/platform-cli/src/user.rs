@@ -137,7 +137,11 @@ fn text(output: &Output, identity: &Value) -> String {
 /// Logs in, and returns the user.
 async fn identity(shell: &Shell, ways: LoginWays, again: bool) -> Result<Identity, Failure> {
     let service = shell.service()?;
-    if again { Box::pin(service.log_in(ways)).await? } else { Box::pin(service.ensure_login(ways)).await? };
+    if again {
+        Box::pin(service.log_in(ways)).await?
+    } else {
+        Box::pin(service.ensure_login(ways)).await?
+    };
     Ok(service.who().await?)
 }
 

@@ -221,7 +221,10 @@ impl RunDownload {
                     bytes += stated;
                     meter.plan(expected.bytes());
                     let external_id = item.external_id.clone();
-                    plan.queue.push(stated, Planned { item: index, id, external_id, name, expected, target, deleted, recorded });
+                    plan.queue.push(
+                        stated,
+                        Planned { item: index, id, external_id, name, expected, target, deleted, recorded },
+                    );
                 }
                 Err(error) => {
                     let (file, outcome) = (target.relative(), Err(error.into()));

@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn ignored_signals_are_read_from_the_mask() {
-        let status = "Name:\taignostics\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001007\nSigCgt:\t0000000000000000\n";
+        let status =
+            "Name:\taignostics\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001007\nSigCgt:\t0000000000000000\n";
         let ignored = Ignored::parse(status);
         let found: Vec<_> = (0..=255).filter(|number| ignored.has(*number)).collect();
         assert_eq!(found, [1, 2, 3, 13]);

@@ -45,13 +45,15 @@ async fn dropped_submission_is_known_by_its_token() {
         .with_custom_metadata(format!("$.submission_token ? (@ == \"{}\")", uncertain.token));
     let found = async {
         loop {
-            let found: Vec<_> = futures_util::TryStreamExt::try_collect(lab.client.runs().list_with(query.clone())).await.unwrap();
+            let found: Vec<_> =
+                futures_util::TryStreamExt::try_collect(lab.client.runs().list_with(query.clone())).await.unwrap();
             if !found.is_empty() {
                 return found;
             }
         }
     };
-    let found: Vec<platform_resources::models::Run> = tokio::time::timeout(Duration::from_secs(60), found).await.unwrap();
+    let found: Vec<platform_resources::models::Run> =
+        tokio::time::timeout(Duration::from_secs(60), found).await.unwrap();
     assert_eq!(found.len(), 1);
 }
 
