@@ -10,6 +10,7 @@ mod command;
 #[cfg(target_os = "linux")]
 mod completions;
 mod conformance;
+mod creations;
 mod demo;
 mod disk;
 mod durability;
@@ -35,6 +36,7 @@ mod shell;
 mod slides;
 mod submission;
 mod system;
+mod timeouts;
 mod watching;
 
 #[path = "../support/aging.rs"]

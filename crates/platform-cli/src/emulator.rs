@@ -71,7 +71,14 @@ enum Action {
     },
 }
 
-pub(crate) async fn run(arguments: Arguments, mut signals: Signals) -> Result<(), Failure> {
+impl Arguments {
+    /// Returns true if a command runs in the emulator.
+    pub(crate) fn runs_a_command(&self) -> bool {
+        self.action.is_some()
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(), Failure> {
     if arguments.print_env && arguments.action.is_some() {
         return Err(Failure::bad_input(anyhow!("--print-env is for an emulator without a command in it")));
     }
@@ -215,7 +222,7 @@ fn ready(emulator: &Emulator, authority: Option<&Path>, variables: &[(&str, Stri
 async fn execute(
     command: &[OsString],
     variables: &[(&'static str, String)],
-    mut signals: Signals,
+    signals: &mut Signals,
 ) -> Result<(), Failure> {
     let (program, arguments) = command.split_first().context("there is no command")?;
     let terminal = io::stdin().is_terminal();
