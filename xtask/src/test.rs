@@ -1,4 +1,4 @@
-//! `cargo xtask test`: builds and runs all tests, and says how long it took and what was skipped.
+//! `cargo xtask test`: builds and runs all tests, and reports durations and skipped tests.
 
 mod suites;
 
@@ -18,7 +18,7 @@ const HOSTILE: (&str, &str) = ("AIGNOSTICS_TEST_HOSTILE_RESPONSES", "40000");
 /// Set for the tests: the file into which they write what they skipped.
 const SKIPPED: &str = "AIGNOSTICS_TEST_SKIPPED";
 
-/// What the tests are to know, and what came of them.
+/// The options of the tests, and their results.
 struct Run {
     all: bool,
     skipped: PathBuf,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::process::cargo;
 
-/// What cargo says of a thing that it built.
+/// A message of cargo about an artifact that it built.
 #[derive(Deserialize)]
 struct Message {
     reason: String,

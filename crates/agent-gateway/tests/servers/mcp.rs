@@ -77,7 +77,7 @@ impl Mcp {
         self.tell(&json!({ "down": down }));
     }
 
-    /// Names no tools until this number of servers is asked for them at the same time.
+    /// Holds back the lists of tools until this number of servers has a request for one.
     pub(crate) fn wait_together(&self, servers: usize) {
         self.tell(&json!({ "together": servers }));
     }

@@ -75,7 +75,7 @@ async fn carry(client: &mut TcpStream, server: &mut TcpStream, by: &watch::Recei
     }
 }
 
-/// How often a command reached Redis.
+/// Returns the number of times that a command reached Redis.
 fn calls(redis: &Redis, command: &str) -> u32 {
     let stats = redis.ask(&["info", "commandstats"]);
     let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
