@@ -61,9 +61,8 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     check_folders(&arguments, &target)?;
     let client = shell.client()?;
     // What is wrong with the folder shows before anything is uploaded or billed.
-    let opened =
-        ResultFolder::open(&target).await.context("the folder of the table, where the results go, cannot be used");
-    let results = opened?;
+    let results =
+        ResultFolder::open(&target).await.context("the folder of the table, where the results go, cannot be used")?;
     arguments.force.check(&client, shell).await?;
     let study = study(&client, &arguments, shell).await?;
     let run = Box::pin(submitted(&study, &arguments, shell)).await?;
