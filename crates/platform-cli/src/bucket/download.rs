@@ -58,7 +58,7 @@ pub(super) async fn run(arguments: Arguments, client: &Client, bucket: &Bucket, 
     let work = async {
         let objects = what.objects(bucket).await?;
         missing(&what, &objects, bucket)?;
-        let downloader = Downloader::new(client.storage_http()?.clone());
+        let downloader = client.downloader()?;
         Ok(fetch(&objects, &downloader, bucket, &destination, shell).await)
     };
     let fetched = shell.within(work).await?;

@@ -32,3 +32,5 @@ mod selection;
 mod settings;
 mod stores;
 mod submit;
+#[path = "../../../../tests/support/tls.rs"]
+mod tls;
