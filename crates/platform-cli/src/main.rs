@@ -14,6 +14,7 @@ mod files;
 mod output;
 mod pages;
 mod results;
+mod retries;
 mod run;
 mod sdk;
 mod shapes;
@@ -148,6 +149,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 async fn dispatch(Arguments { output, access, command }: Arguments, mut signals: Signals) -> Result<(), Failure> {
     match command {
         Command::Action(action) => {
+            let access = access.with_retries(retries::Retries::of(&action));
             let shell = Shell::new(output, access);
             let outcome = signals.end_after(act(action, &shell), || shell.is_delicate()).await;
             // While the sources of tokens still exist: dropping them would wait without heeding signals.
