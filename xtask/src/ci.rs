@@ -12,13 +12,14 @@ type Alone = (&'static str, &'static str, &'static [&'static str]);
 
 /// `auth-core` has no HTTP client and, as tokio's `net` needs `mio`, no sockets. `platform-api` without its features has no
 /// HTTP client, so that callers can use their own. `agent-gateway` does not depend on the platform.
-const ALONE: [Alone; 7] = [
+const ALONE: [Alone; 8] = [
     ("auth-core", "--all-features", &["hyper", "http", "reqwest", "ureq", "oauth2", "mio", "socket2"]),
     ("auth-redis", "--all-features", &["hyper", "http", "reqwest", "oauth2", "auth-http"]),
     ("durable-fs", "--all-features", &["auth-core", "tokio", "tracing"]),
     ("platform-resources", "--no-default-features", &["auth-oauth", "oauth2", "platform-download", "redis"]),
     ("platform-download", "--no-default-features", &["chrono", "object_store"]),
     ("platform-api", "--no-default-features", &["hyper", "http", "reqwest", "auth-http"]),
+    ("platform-pipeline", "--all-features", &["auth-oauth", "clap", "indicatif", "platform-emulator", "redis"]),
     ("agent-gateway", "--all-features", &["platform-api", "platform-download", "platform-resources"]),
 ];
 

@@ -12,7 +12,7 @@ use platform_api::models::{Me, RunId};
 use platform_api::operations::GetMe;
 
 use crate::core::{Core, Group};
-use crate::{Applications, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
+use crate::{Applications, CriticalSections, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
 
 /// A client of one platform, and where everything begins. Cheap to clone; clones share their connections, their tokens, what
 /// they keep and their circuit breakers.
@@ -144,6 +144,12 @@ impl Client {
     /// [retried for longer](crate::RetrySettings::transfer_limit).
     pub(crate) fn for_transfer(mut self) -> Self {
         self.core = self.core.with_mode(|mode| mode.is_transfer = true);
+        self
+    }
+
+    /// Returns the same client, whose requests that create something are sections of `sections`.
+    pub fn with_critical_sections(mut self, sections: &CriticalSections) -> Self {
+        self.core.sections = sections.clone();
         self
     }
 

@@ -21,10 +21,11 @@ use auth_core::{AccessToken, Clock, Secret, TokenError, TokenRequest};
 use auth_http::retry::RetryPolicy;
 use auth_http::{AuthorizedClient, HttpClient};
 use futures_util::future::FutureExt;
-use platform_api::{CallOptions, Operation, Pinned};
+use platform_api::{ApiError, CallOptions, Operation, Pinned};
 use tracing::Instrument;
 use url::Url;
 
+use crate::critical::{Creation, CriticalSections};
 use crate::settings::OperationSettings;
 use crate::{Error, Settings};
 use cache::{Found, Key, ReadCache};
@@ -70,6 +71,7 @@ pub(crate) struct Core {
     inner: Arc<Inner>,
     http: AuthorizedClient,
     pub(crate) mode: Mode,
+    pub(crate) sections: CriticalSections,
 }
 
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl Core {
             has_had_token: AtomicBool::new(false),
             clock,
         };
-        Self { inner: Arc::new(inner), http, mode: Mode::default() }
+        Self { inner: Arc::new(inner), http, mode: Mode::default(), sections: CriticalSections::default() }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -214,8 +216,35 @@ impl Core {
         Ok(outcome?)
     }
 
-    /// Creates something: it is sent once, and once more only after a 401, or if no byte of it has left.
+    /// Creates something, in a critical section: it is sent once, and once more only after a 401, or if no byte of it has left.
     pub(crate) async fn create<O: Operation>(
+        &self,
+        operation: O,
+        timeout: Duration,
+        clears: &'static [Group],
+        creation: Creation,
+    ) -> Result<O::Output, Error> {
+        let time = Time::begin(&self.mode);
+        let token = self.token(time).await?;
+        let settings = OperationSettings { timeout, ..self.inner.settings.run };
+        let mut retry = self.retry(&settings, time).once();
+        loop {
+            // A platform that is failing is waited for before the section, so that it is short.
+            retry.ready(O::ID).await?;
+            let _section = self.sections.enter()?;
+            let pending = self.sections.begin(creation.clone());
+            let outcome = self.send_once(&operation, token.clone(), &mut retry, clears).await;
+            pending.settle();
+            match outcome? {
+                Ok(created) => return Ok(created),
+                Err(error) => retry.failed(O::ID, error).await?,
+            }
+        }
+    }
+
+    /// Changes something that must not be changed twice: it is sent once, and once more only after a 401, or if no byte of it
+    /// has left.
+    pub(crate) async fn change_once<O: Operation>(
         &self,
         operation: O,
         timeout: Duration,
@@ -223,12 +252,46 @@ impl Core {
     ) -> Result<O::Output, Error> {
         let time = Time::begin(&self.mode);
         let token = self.token(time).await?;
-        let mut changing = self.changing(&token, clears);
         let settings = OperationSettings { timeout, ..self.inner.settings.run };
-        let retry = self.retry(&settings, time).once();
-        let (outcome, is_of_token) = self.attempts(&operation, retry, token).await;
-        changing.is_of_token = is_of_token;
-        Ok(outcome?)
+        let mut retry = self.retry(&settings, time).once();
+        loop {
+            retry.ready(O::ID).await?;
+            match self.send_once(&operation, token.clone(), &mut retry, clears).await? {
+                Ok(changed) => return Ok(changed),
+                Err(error) => retry.failed(O::ID, error).await?,
+            }
+        }
+    }
+
+    /// Sends once, and once more after a 401.
+    async fn send_once<O: Operation>(
+        &self,
+        operation: &O,
+        token: AccessToken,
+        retry: &mut Retry<'_>,
+        clears: &'static [Group],
+    ) -> Result<Result<O::Output, ApiError>, Error> {
+        let mut changing = self.changing(&token, clears);
+        let (options, attempt) = (self.options(retry.timeout()), retry.attempt());
+        let send = async |token| {
+            self.client(token).send_with(operation, &options).instrument(span::<O>(attempt)).await
+        };
+        let outcome = match send(token).await {
+            Err(error) if error.is_unauthorized() => {
+                changing.is_of_token = false;
+                match self.token(retry.time()).await {
+                    Ok(token) => send(token).await,
+                    // A login that cannot be renewed now was not refused.
+                    Err(unavailable) if unavailable.is_transient() => return Err(unavailable),
+                    Err(_) => Err(error),
+                }
+            }
+            outcome => outcome,
+        };
+        if outcome.is_ok() {
+            retry.answered();
+        }
+        Ok(outcome)
     }
 
     /// Returns a token, after the first pause that follows repeated rejections. Longer pauses are an error.

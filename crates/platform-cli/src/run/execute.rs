@@ -1,37 +1,26 @@
 //! From a folder of slides to verified results, in one command that can be killed at any point and called again.
-//!
-//! What is done once is done for a key: that of the user, the application, the table (by its path), and what the table says of
-//! the slides, but for their places in the bucket. Why so:
-//! - **The same slides again** are the same run: the second call finds it and fetches what is missing.
-//! - **Other slides, or other words about them,** are another run. The folder grows, and the table is edited.
-//! - **How** – notes, processors, dates, names of folders – is no part of it: who calls again with another note wants
-//!   the results, not a second bill. `--resubmit` says otherwise.
-//! - **The version** is a part as far as it is said. That a new one came out between a kill and the next call bills nothing twice.
-//!
-//! Slides that come into the folder between a kill and the next call would make another key, and the slides of before would
-//! be billed twice. So the key is noted for the table before the submission, and counts until the run has ended and its results
-//! are here; as long, nothing is scanned or uploaded. The lock of the folder for results keeps others out meanwhile.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use platform_pipeline::{Study, StudyStep};
+use platform_resources::models::ApplicationId;
 use platform_resources::{Client, ResultFolder, RunHandle, RunReport};
-use serde::{Deserialize, Serialize};
 
 use super::download::Folders;
-use super::input::{Application, Force, Version};
-use super::intent::{Journal, digest};
+use super::events::observer;
+use super::input::{Force, Version, unknown};
+use super::object_keys::{UploadArgs, bucket_user};
 use super::options::Options;
-use super::place::{Places, Where};
-use super::prepare::{self, How};
-use super::submission::{Draft, of_table};
-use super::table::{Table, URL};
-use super::{submit, upload};
+use super::prepare::How;
 use crate::access::Shell;
 use crate::bars::Screen;
 use crate::exit::Failure;
-use crate::{files, results};
+use crate::results;
+
+/// The option that submits again.
+const RESUBMIT: &str = "--resubmit";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -49,7 +38,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     how: How,
     #[command(flatten)]
-    to: Where,
+    to: UploadArgs,
     #[command(flatten)]
     folders: Folders,
     /// Waits for the run to end, and fetches results as they are made: so it is unless something is said.
@@ -67,43 +56,49 @@ pub(crate) struct Arguments {
     force: Force,
 }
 
-/// What was submitted last of a table.
-#[derive(Deserialize, Serialize)]
-struct Execution {
-    key: String,
-    /// The run has ended, and what it made is here.
-    ended: bool,
-}
-
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let target = files::folder_of(&arguments.csv);
+    let target = folder_of(&arguments.csv);
     check_folders(&arguments, &target)?;
     let client = shell.client()?;
     // What is wrong with the folder shows before anything is uploaded or billed.
-    let opened =
-        ResultFolder::open(&target).await.context("the folder of the table, where the results go, cannot be used");
-    let work = async {
-        let results = opened?;
-        arguments.force.check(&client, shell).await?;
-        let journal = Journal::of(client.settings());
-        let table = table_key(&client, &arguments).await?;
-        let (key, run) = match unfinished(&journal, &table, &arguments)? {
-            Some(key) => {
-                shell
-                    .output
-                    .note("going on with what was begun before; slides that came since then wait for the next call");
-                (key.clone(), resumed(&client, &key, shell).await?)
-            }
-            None => submitted(&client, &journal, &table, &arguments, shell).await?,
-        };
-        let report = fetch(&run, results, &arguments, shell).await?;
-        if report.termination_reason.is_some() && report.failures().next().is_none() && report.manifest.is_ok() {
-            remember(&journal, &table, Execution { key, ended: true })?;
-        }
-        Ok(report)
-    };
-    let report = shell.within(Box::pin(work)).await?;
+    let results =
+        ResultFolder::open(&target).await.context("the folder of the table, where the results go, cannot be used")?;
+    arguments.force.check(&client, shell).await?;
+    let study = study(&client, &arguments, shell).await?;
+    let run = Box::pin(submitted(&study, &arguments, shell)).await?;
+    let report = Box::pin(fetch(&run, results, &arguments, shell)).await?;
+    study.finish(&report).await?;
     results::print(&report, &target, &shell.output)
+}
+
+async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<Study, Failure> {
+    let id = ApplicationId::from(arguments.application.as_str());
+    let options = arguments.options.run_options(&client.me().await?);
+    let observer = observer(&shell.output);
+    let portal = arguments.options.portal();
+    Ok(Study::new(client, id, &arguments.csv, &arguments.folder, options)
+        .with_version(arguments.version.application_version.clone())
+        .with_prepare(arguments.how.prepare())
+        .with_object_keys(bucket_user(), arguments.to.upload_prefix.clone(), portal)
+        .with_resubmit(arguments.resubmit)
+        .with_observer(move |event| observer(event)))
+}
+
+/// Submits the slides, unless they were submitted before.
+async fn submitted(study: &Study, arguments: &Arguments, shell: &Shell) -> Result<RunHandle, Failure> {
+    let id = ApplicationId::from(arguments.application.as_str());
+    match study.advance().await.map_err(|error| unknown(error, &id))? {
+        StudyStep::Ready(ready) => {
+            let (application, version) = ready.application();
+            let of = format!("{application} {version}");
+            let run = Box::pin(ready.submit()).await?;
+            shell.follow(run.id(), &[RESUBMIT]);
+            shell.output.note(format!("run {} of {of} is submitted", run.id()));
+            Ok(run)
+        }
+        StudyStep::Submitted(run) => Ok(run),
+        _ => Err(anyhow!("the study is in an unknown state").into()),
+    }
 }
 
 /// Results that lie among the slides are known by the folder of their run.
@@ -119,102 +114,6 @@ fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What stands for the table in the journal: whose, of what, and where.
-async fn table_key(client: &Client, arguments: &Arguments) -> Result<String, Failure> {
-    let user = client.me().await?.user.id;
-    let version = arguments.version.application_version.as_ref().map_or("latest", |version| version.as_str());
-    let folder = files::folder_of(&arguments.csv).canonicalize()?;
-    let csv = folder.join(arguments.csv.file_name().unwrap_or_default());
-    let csv = csv.to_string_lossy();
-    Ok(format!("execute\n{}", digest([user.as_str(), &arguments.application, version, &csv])))
-}
-
-/// What the table says, whatever the order of its rows and wherever the slides lie in the bucket.
-fn content_key(table_key: &str, table: &Table) -> String {
-    let columns = table.columns().iter().filter(|column| *column != URL);
-    let columns: Vec<_> = columns.map(String::as_str).collect();
-    let row = |row: &super::table::Row| digest(columns.iter().flat_map(|column| [*column, row.get(column)]));
-    let mut rows: Vec<_> = table.rows.iter().map(row).collect();
-    rows.sort();
-    format!("{table_key}\n{}", digest(rows.iter().map(String::as_str)))
-}
-
-/// The key of what was submitted, or may have been, and is not at its end.
-fn unfinished(journal: &Journal, table: &str, arguments: &Arguments) -> Result<Option<String>, Failure> {
-    let execution = journal.get(table).context("the journal of submissions cannot be read")?;
-    let Some(Execution { key, ended: false }) = execution else { return Ok(None) };
-    if arguments.resubmit {
-        return Ok(None);
-    }
-    Ok(journal.has_intent(&key)?.then_some(key))
-}
-
-fn remember(journal: &Journal, table: &str, execution: Execution) -> Result<(), Failure> {
-    Ok(journal.put(table, Some(execution)).context("the journal of submissions cannot be written")?)
-}
-
-/// The run that was submitted before, if it is found. Nothing is submitted.
-async fn resumed(client: &Client, key: &str, shell: &Shell) -> Result<RunHandle, Failure> {
-    let run = submit::again(client, key, shell).await?;
-    shell.output.note(format!("run {} was submitted before", run.id()));
-    Ok(run)
-}
-
-/// Prepares, checks, uploads and submits, unless the same was submitted before.
-async fn submitted(
-    client: &Client,
-    journal: &Journal,
-    table_key: &str,
-    arguments: &Arguments,
-    shell: &Shell,
-) -> Result<(String, RunHandle), Failure> {
-    let application = Application::find(client, &arguments.application, &arguments.version).await?;
-    let prepared = prepare::prepare(&arguments.csv, &arguments.folder, &arguments.how, &shell.output).await?;
-    // What is left out by mistake is found out too late.
-    prepared.judge()?;
-    shell.output.note(format!("{}: {}", arguments.csv.display(), prepared.summary()));
-    // As it was written, with its lines.
-    let table = Table::read(&arguments.csv)?;
-    let key = content_key(table_key, &table);
-    if arguments.resubmit {
-        journal.put(&key, None::<()>).context("the journal of submissions cannot be written")?;
-    }
-    remember(journal, table_key, Execution { key: key.clone(), ended: false })?;
-    if journal.has_intent(&key)? {
-        let run = resumed(client, &key, shell).await?;
-        return Ok((key, run));
-    }
-    let places = arguments.to.places(client, &application, arguments.options.portal()).await?;
-    let draft = draft(&table, &application, &places, client, arguments, true).await?;
-    draft.check(client).await?;
-    let files = upload::upload(&arguments.csv, &table, &places, &shell.output).await?;
-    upload::judge(&files)?;
-    shell.output.note(upload::summary(&files));
-    // Signed anew: the uploads may have taken days.
-    let table = Table::read(&arguments.csv)?;
-    if content_key(table_key, &table) != key {
-        let text = format!("{} was changed meanwhile, and nothing was submitted: call again", arguments.csv.display());
-        return Err(Failure::bad_input(anyhow!(text)));
-    }
-    let draft = self::draft(&table, &application, &places, client, arguments, false).await?;
-    let run = submit::once(client, draft.check(client).await?, &key, shell).await?;
-    shell.output.note(format!("run {} of {} {} is submitted", run.id(), application.id, application.number()));
-    Ok((key, run))
-}
-
-async fn draft(
-    table: &Table,
-    application: &Application,
-    places: &Places,
-    client: &Client,
-    arguments: &Arguments,
-    beforehand: bool,
-) -> Result<Draft, Failure> {
-    let mut draft = of_table(table, &arguments.csv.display().to_string(), application, places, beforehand)?;
-    arguments.options.write(&mut draft.submission, &client.me().await?)?;
-    Ok(draft)
-}
-
 /// Downloads the results, by the custom of the Python tool: to the end, and into a folder for the run.
 async fn fetch(
     run: &RunHandle,
@@ -223,7 +122,21 @@ async fn fetch(
     shell: &Shell,
 ) -> Result<RunReport, Failure> {
     let bars = Screen::new(shell.output.has_bars()).follow();
+    // A second `--resubmit` would be billed again.
+    let followed = shell.follow(run.id(), &[RESUBMIT]);
     let download = run.download(folder).with_layout(arguments.folders.layout(true));
-    let download = download.with_observer(move |event| bars.show(&event));
+    let download = download.with_observer(move |event| {
+        followed.learn(&event);
+        bars.show(&event);
+    });
     Ok(if arguments.no_wait_for_completion { download.fetch().await? } else { download.follow().await? })
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(_) => PathBuf::from("."),
+        None => path.to_owned(),
+    }
 }

@@ -2,11 +2,11 @@
 
 use anyhow::anyhow;
 use clap::Args;
-use platform_resources::models::{ApplicationId, ApplicationVersion, InputArtifactSpec, VersionNumber};
+use platform_pipeline::SelectedApplication;
+use platform_resources::models::{ApplicationId, VersionNumber};
 use platform_resources::{Client, Health};
 
 use crate::access::Shell;
-use crate::application::meant;
 use crate::exit::Failure;
 
 /// Which version of an application.
@@ -48,42 +48,18 @@ impl Force {
     }
 }
 
-/// An application in a version.
-pub(super) struct Application {
-    pub(super) id: ApplicationId,
-    pub(super) version: ApplicationVersion,
-}
-
-impl Application {
-    pub(super) async fn find(client: &Client, id: &str, version: &Version) -> Result<Self, Failure> {
-        let id = ApplicationId::from(id);
-        let found = async {
-            let number = meant(client, &id, version.application_version.as_ref()).await?;
-            client.applications().version(&id, &number).await
-        };
-        Ok(Self { version: found.await.map_err(|error| unknown(error, &id))?, id })
-    }
-
-    pub(super) fn number(&self) -> &str {
-        self.version.version_number.as_str()
-    }
-
-    /// Its only input: a table has one slide for each item.
-    pub(super) fn input(&self) -> Result<&InputArtifactSpec, Failure> {
-        match self.version.input_artifacts.as_slice() {
-            [input] => Ok(input),
-            inputs => Err(Failure::bad_input(anyhow!(
-                "{} {} takes {} files for each item, and a table has one: submit JSON",
-                self.id,
-                self.number(),
-                inputs.len()
-            ))),
-        }
+impl Version {
+    /// The application in this version.
+    pub(super) async fn of(&self, client: &Client, application: &str) -> Result<SelectedApplication, Failure> {
+        let id = ApplicationId::from(application);
+        let found = SelectedApplication::find(client, &id, self.application_version.as_ref()).await;
+        found.map_err(|error| unknown(error, &id))
     }
 }
 
-fn unknown(error: platform_resources::Error, id: &ApplicationId) -> Failure {
-    let is_not_found = error.is_not_found();
+/// The failure of looking for an application.
+pub(super) fn unknown(error: platform_pipeline::Error, id: &ApplicationId) -> Failure {
+    let is_not_found = error.platform().is_some_and(platform_resources::Error::is_not_found);
     let failure = Failure::from(error);
     if is_not_found { failure.context(format!("there is no application {id} in this version")) } else { failure }
 }

@@ -1,14 +1,14 @@
 //! How a run is to be done, and what is said of it.
 
-use auth_core::{Clock, SystemClock};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use platform_pipeline::RunOptions;
 use platform_resources::Timestamp;
-use platform_resources::models::{Me, RunSubmission, Scheduling};
+use platform_resources::models::Me;
 use platform_resources::{Provisioning, RunSdkMetadata};
 
 use super::author::author;
-use crate::exit::Failure;
+use crate::time::parse_timestamp;
 
 #[derive(Args, Clone)]
 pub(super) struct Options {
@@ -18,11 +18,11 @@ pub(super) struct Options {
     /// Tags to find the run by, with commas between them. May be said several times.
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     tags: Vec<String>,
-    /// When the run should be done, such as 2026-12-01T18:00:00Z.
-    #[arg(long, value_name = "TIME")]
+    /// Date by which the run should be done, with a time zone, such as 2027-12-01T18:00:00Z.
+    #[arg(long, value_name = "DATE", value_parser = parse_timestamp)]
     due_date: Option<Timestamp>,
-    /// When it is of no more use, and is cancelled.
-    #[arg(long, value_name = "TIME")]
+    /// Date at which the platform cancels the run, with a time zone, such as 2027-12-01T18:00:00+01:00.
+    #[arg(long, value_name = "DATE", value_parser = parse_timestamp)]
     deadline: Option<Timestamp>,
     /// Shows the results in the portal of the platform.
     #[arg(long, overrides_with = "no_onboard_to_aignostics_portal")]
@@ -64,14 +64,8 @@ impl Options {
         self.onboard_to_aignostics_portal
     }
 
-    /// Writes it into a submission, with who submits and by what. What a submission in JSON says of times stays unless an
-    /// option says another.
-    pub(super) fn write(&self, submission: &mut RunSubmission, me: &Me) -> Result<(), Failure> {
-        if self.due_date.is_some() || self.deadline.is_some() {
-            let scheduling: &mut Scheduling = submission.scheduling.get_or_insert_default();
-            scheduling.due_date = self.due_date.or(scheduling.due_date);
-            scheduling.deadline = self.deadline.or(scheduling.deadline);
-        }
+    /// What a run is submitted with, by `me`.
+    pub(super) fn run_options(&self, me: &Me) -> RunOptions {
         let gpu = self.gpu_provisioning_mode;
         let minutes = (gpu == Provisioning::FlexStart).then_some(self.flex_start_max_run_duration_minutes);
         let sdk = author(me)
@@ -79,12 +73,9 @@ impl Options {
             .with_gpu(&self.gpu_type.to_ascii_uppercase(), gpu, self.max_gpus_per_slide, minutes)
             .with_cpu(self.cpu_provisioning_mode)
             .with_node_timeout(self.node_acquisition_timeout_minutes);
-        let sdk = submission.scheduling.iter().fold(sdk, RunSdkMetadata::with_scheduling);
         let sdk = self.note.iter().fold(sdk, RunSdkMetadata::with_note);
         let tags = self.tags.iter().map(|tag| tag.trim()).filter(|tag| !tag.is_empty());
         let sdk = tags.fold(sdk, RunSdkMetadata::with_tag);
-        let metadata = submission.custom_metadata.get_or_insert_default();
-        let written = sdk.write(metadata, SystemClock.now());
-        written.map_err(|error| Failure::problems("the run cannot be described so", error.problems().to_vec()))
+        RunOptions::new(sdk).with_due_date(self.due_date).with_deadline(self.deadline)
     }
 }

@@ -1,15 +1,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use platform_pipeline::{FileJournal, SubmissionSource};
 use platform_resources::models::{ApplicationId, Run, RunSubmission};
 use platform_resources::{Client, RunHandle};
 use serde_json::json;
 
-use super::input::{Application, Force, Version};
-use super::intent::Journal;
+use super::input::{Force, Version};
+use super::object_keys::UploadArgs;
 use super::options::Options;
-use super::place::Where;
-use super::submission::Source;
 use super::validate;
 use crate::access::Shell;
 use crate::exit::Failure;
@@ -38,43 +37,44 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let source = Source::read(&arguments.file)?;
+    let source = SubmissionSource::read(&arguments.file)?;
     let client = shell.client()?;
     let key = arguments.once.as_ref().map(|key| format!("once\n{key}"));
     if let Some(key) = &key
-        && Journal::of(client.settings()).has_intent(key)?
+        && FileJournal::of(client.settings()).has_intent(key)?
     {
         let run = again(&client, key, shell).await?;
         shell.output.note("it was submitted before, and nothing is submitted now");
         let Run { application_id, version_number, .. } = run.get().await?;
         return print(&run, &application_id, version_number.as_str(), shell);
     }
-    let checked = shell.within(Box::pin(check(source, &client, &arguments, shell))).await?;
+    let checked = Box::pin(check(source, &client, &arguments, shell)).await?;
     if arguments.dry_run {
         return validate::print(&checked, shell);
     }
     let (application, version) = (checked.application_id.clone(), checked.version_number.clone().unwrap_or_default());
     let run = match &key {
         Some(key) => once(&client, checked, key, shell).await?,
-        None => shell.undisturbed(Box::pin(client.runs().submit(checked))).await?,
+        None => Box::pin(client.runs().submit(checked)).await?,
     };
+    shell.interruption.follow(run.id(), format!("aignostics run wait {}", run.id()));
     shell.output.note(format!("a run of {application} {version} is submitted"));
     print(&run, &application, &version, shell)
 }
 
 /// The submission, after all that can be wrong with it was looked for.
 async fn check(
-    source: Source,
+    source: SubmissionSource,
     client: &Client,
     arguments: &Arguments,
     shell: &Shell,
 ) -> Result<RunSubmission, Failure> {
     arguments.force.check(client, shell).await?;
-    let application = Application::find(client, &arguments.application, &arguments.version).await?;
-    let places = Where::default().places(client, &application, arguments.options.portal()).await?;
-    let mut draft = source.draft(&arguments.file, &application, &places, false)?;
-    arguments.options.write(&mut draft.submission, &client.me().await?)?;
-    draft.check(client).await
+    let application = arguments.version.of(client, &arguments.application).await?;
+    let keys = UploadArgs::default().keys(client, &application, arguments.options.portal()).await?;
+    let mut draft = source.draft(&arguments.file, &application, &keys, false)?;
+    arguments.options.run_options(&client.me().await?).apply(&mut draft.submission)?;
+    Ok(draft.check(client).await?)
 }
 
 fn print(run: &RunHandle, application: &ApplicationId, version: &str, shell: &Shell) -> Result<(), Failure> {
@@ -83,18 +83,13 @@ fn print(run: &RunHandle, application: &ApplicationId, version: &str, shell: &Sh
 }
 
 /// Submits once for a key, and finds the run if that was done before.
-pub(super) async fn once(
-    client: &Client,
-    submission: RunSubmission,
-    key: &str,
-    shell: &Shell,
-) -> Result<RunHandle, Failure> {
-    let journal = Journal::of(client.settings());
+async fn once(client: &Client, submission: RunSubmission, key: &str, shell: &Shell) -> Result<RunHandle, Failure> {
+    let journal = FileJournal::of(client.settings());
     let _lock = journal.lock(key)?;
-    Ok(shell.undisturbed(Box::pin(client.runs().submit_once(key, submission, &journal).submit())).await?)
+    Ok(Box::pin(client.runs().submit_once(key, submission, &journal).submit()).await?)
 }
 
 /// Finds the run that was submitted for a key, or may have been. Nothing is submitted: without items nothing can be.
-pub(super) async fn again(client: &Client, key: &str, shell: &Shell) -> Result<RunHandle, Failure> {
+async fn again(client: &Client, key: &str, shell: &Shell) -> Result<RunHandle, Failure> {
     once(client, RunSubmission::new("", Vec::new()), key, shell).await
 }

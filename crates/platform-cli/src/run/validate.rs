@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use platform_pipeline::SubmissionSource;
 use platform_resources::models::RunSubmission;
 use serde_json::{Value, json};
 
-use super::input::{Application, Version};
+use super::input::Version;
+use super::object_keys::UploadArgs;
 use super::options::Options;
-use super::place::Where;
-use super::submission::Source;
 use crate::access::Shell;
 use crate::exit::Failure;
 
@@ -22,23 +22,19 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     version: Version,
     #[command(flatten)]
-    to: Where,
+    to: UploadArgs,
     #[command(flatten)]
     options: Options,
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let source = Source::read(&arguments.file)?;
+    let source = SubmissionSource::read(&arguments.file)?;
     let client = shell.client()?;
-    let work = async {
-        let application = Application::find(&client, &arguments.application, &arguments.version).await?;
-        let places = arguments.to.places(&client, &application, arguments.options.portal()).await?;
-        let mut draft = source.draft(&arguments.file, &application, &places, true)?;
-        arguments.options.write(&mut draft.submission, &client.me().await?)?;
-        draft.check(&client).await
-    };
-    let checked = shell.within(Box::pin(work)).await?;
-    print(&checked, shell)
+    let application = arguments.version.of(&client, &arguments.application).await?;
+    let keys = arguments.to.keys(&client, &application, arguments.options.portal()).await?;
+    let mut draft = source.draft(&arguments.file, &application, &keys, true)?;
+    arguments.options.run_options(&client.me().await?).apply(&mut draft.submission)?;
+    print(&draft.check(&client).await?, shell)
 }
 
 /// Says what would be submitted.

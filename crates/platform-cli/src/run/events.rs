@@ -1,0 +1,54 @@
+//! Events of the pipeline: notes on stderr, and bars.
+
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+use platform_pipeline::{Event, Observer};
+
+use crate::bars::Screen;
+use crate::output::Output;
+
+/// Shows events as notes and bars.
+pub(super) fn observer(output: &Output) -> Observer {
+    let output = output.clone();
+    let screen = Screen::new(output.has_bars());
+    let bar: std::sync::Mutex<Option<ProgressBar>> = std::sync::Mutex::default();
+    Arc::new(move |event| {
+        let mut bar = bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(text) = note(&event) {
+            output.note(text);
+        }
+        match event {
+            Event::ReadingSlides { slides, .. } => *bar = Some(screen.slides(slides)),
+            Event::SlideRead => bar.iter().for_each(|bar| bar.inc(1)),
+            Event::Uploading { done, total } => {
+                let bar = bar.get_or_insert_with(|| screen.upload(0));
+                bar.set_length(total);
+                bar.set_position(done);
+            }
+            Event::SlidesRead | Event::Uploaded { .. } => bar.take().iter().for_each(ProgressBar::finish_and_clear),
+            _ => {}
+        }
+    })
+}
+
+fn note(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::FileSkipped { path, reason } => format!("{}: skipped: {reason}", path.display()),
+        Event::ReadingSlides { folder, slides } => format!("reading {slides} slides in {}", folder.display()),
+        Event::RowRemoved { external_id } => format!("{external_id}: its row is taken out of the table"),
+        Event::UnknownMappingColumn { column, columns } => {
+            format!("there is no column {column} for --mapping; there are {}", columns.join(", "))
+        }
+        Event::ValuesReplaced { cells } => format!("--mapping replaced {cells} values"),
+        Event::TablePrepared { csv, summary } => format!("{}: {summary}", csv.display()),
+        Event::Uploaded { sent, already_present } => {
+            format!("{sent} slides uploaded, {already_present} were there")
+        }
+        Event::Resuming => {
+            "going on with what was begun before; slides that came since then wait for the next call".to_owned()
+        }
+        Event::RunFound { run } => format!("run {run} was submitted before"),
+        _ => return None,
+    })
+}

@@ -1,0 +1,35 @@
+use clap::Args;
+use platform_pipeline::{ObjectKeys, SelectedApplication};
+use platform_resources::Client;
+
+use crate::access::system_user;
+use crate::exit::Failure;
+
+/// Where slides go.
+#[derive(Args, Clone, Default)]
+pub(super) struct UploadArgs {
+    /// The folder in the bucket, below that of the user. Without it, each slide has one of its own, which follows from its path
+    /// and its checksum, so that it is found again. Slides that have a place in the table keep it.
+    #[arg(long, value_name = "PREFIX")]
+    pub(super) upload_prefix: Option<String>,
+}
+
+impl UploadArgs {
+    pub(super) async fn keys(
+        &self,
+        client: &Client,
+        to: &SelectedApplication,
+        portal: bool,
+    ) -> Result<ObjectKeys, Failure> {
+        let keys = ObjectKeys::new(client, to, &bucket_user()).await?.with_portal(portal);
+        Ok(match &self.upload_prefix {
+            Some(prefix) => keys.with_prefix(prefix)?,
+            None => keys,
+        })
+    }
+}
+
+/// The folder of the user in the bucket.
+pub(super) fn bucket_user() -> String {
+    system_user().unwrap_or_else(|| "user".to_owned())
+}

@@ -1,0 +1,151 @@
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use platform_resources::{BucketError, FolderError, SignError};
+
+/// The cause of an error, as libraries state it.
+pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
+
+/// The reason why slides could not be prepared, uploaded or submitted.
+#[derive(Debug)]
+pub struct Error(Box<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    Input { message: String, details: Vec<String>, source: Option<Cause> },
+    Incomplete { message: String, details: Vec<String> },
+    Platform(platform_resources::Error),
+    Bucket(BucketError),
+    Folder(FolderError),
+    Busy,
+    Io { message: String, source: io::Error },
+}
+
+impl Error {
+    pub(crate) fn input(message: impl Into<String>) -> Self {
+        Self::inputs(message, Vec::new())
+    }
+
+    /// Several problems of the input, each with a line of its own.
+    pub(crate) fn inputs(message: impl Into<String>, details: Vec<String>) -> Self {
+        Self(Box::new(Kind::Input { message: message.into(), details, source: None }))
+    }
+
+    pub(crate) fn input_because(message: impl Into<String>, source: impl Into<Cause>) -> Self {
+        Self(Box::new(Kind::Input { message: message.into(), details: Vec::new(), source: Some(source.into()) }))
+    }
+
+    pub(crate) fn unreadable(path: &Path, source: io::Error) -> Self {
+        Self::input_because(format!("{} cannot be read", path.display()), source)
+    }
+
+    pub(crate) fn incomplete(message: impl Into<String>, details: Vec<String>) -> Self {
+        Self(Box::new(Kind::Incomplete { message: message.into(), details }))
+    }
+
+    pub(crate) fn io(message: impl Into<String>, source: io::Error) -> Self {
+        Self(Box::new(Kind::Io { message: message.into(), source }))
+    }
+
+    pub(crate) fn busy() -> Self {
+        Self(Box::new(Kind::Busy))
+    }
+
+    /// Returns true if the input cannot be used: a table, a submission, an option or a slide.
+    pub fn is_input(&self) -> bool {
+        matches!(*self.0, Kind::Input { .. })
+    }
+
+    /// Returns true if part of the work failed. [`details`](Self::details) lists what.
+    pub fn is_incomplete(&self) -> bool {
+        matches!(*self.0, Kind::Incomplete { .. })
+    }
+
+    /// Returns true if another process holds the lock of the same submission.
+    pub fn is_busy(&self) -> bool {
+        matches!(*self.0, Kind::Busy)
+    }
+
+    /// The error of the platform, if that is the reason.
+    pub fn platform(&self) -> Option<&platform_resources::Error> {
+        match &*self.0 {
+            Kind::Platform(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The error of the bucket, if that is the reason.
+    pub fn bucket(&self) -> Option<&BucketError> {
+        match &*self.0 {
+            Kind::Bucket(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The problems one by one, where there are several.
+    pub fn details(&self) -> &[String] {
+        match &*self.0 {
+            Kind::Input { details, .. } | Kind::Incomplete { details, .. } => details,
+            _ => &[],
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Input { message, .. } | Kind::Incomplete { message, .. } | Kind::Io { message, .. } => {
+                formatter.write_str(message)
+            }
+            Kind::Platform(error) => error.fmt(formatter),
+            Kind::Bucket(error) => error.fmt(formatter),
+            Kind::Folder(error) => error.fmt(formatter),
+            Kind::Busy => formatter.write_str("another process is submitting the same slides"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &*self.0 {
+            Kind::Input { source, .. } => source.as_deref().map(|source| source as &(dyn StdError + 'static)),
+            Kind::Io { source, .. } => Some(source),
+            Kind::Platform(error) => error.source(),
+            Kind::Bucket(error) => error.source(),
+            Kind::Folder(error) => error.source(),
+            Kind::Incomplete { .. } | Kind::Busy => None,
+        }
+    }
+}
+
+impl From<platform_resources::Error> for Error {
+    fn from(error: platform_resources::Error) -> Self {
+        Self(Box::new(Kind::Platform(error)))
+    }
+}
+
+impl From<BucketError> for Error {
+    fn from(error: BucketError) -> Self {
+        Self(Box::new(Kind::Bucket(error)))
+    }
+}
+
+impl From<FolderError> for Error {
+    fn from(error: FolderError) -> Self {
+        Self(Box::new(Kind::Folder(error)))
+    }
+}
+
+impl From<SignError> for Error {
+    fn from(error: SignError) -> Self {
+        Self::input_because("an object of the bucket cannot be addressed", error)
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,76 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use platform_resources::models::RunId;
+
+/// Progress of a scan, an upload or a study.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A file that looks like a slide is part of another slide.
+    FileSkipped {
+        /// The file.
+        path: PathBuf,
+        /// What the file is.
+        reason: String,
+    },
+    /// Slides are about to be read.
+    ReadingSlides {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of slides.
+        slides: usize,
+    },
+    /// One more slide was read.
+    SlideRead,
+    /// All slides were read.
+    SlidesRead,
+    /// A row was removed from the table, because its file turned out to be part of another slide.
+    RowRemoved {
+        /// The id of the row.
+        external_id: String,
+    },
+    /// A mapping names a column that the table does not have.
+    UnknownMappingColumn {
+        /// The name in the mapping.
+        column: String,
+        /// The columns of the table.
+        columns: Vec<String>,
+    },
+    /// Mappings replaced values that were in the table.
+    ValuesReplaced {
+        /// The number of cells.
+        cells: usize,
+    },
+    /// The table of a study is up to date.
+    TablePrepared {
+        /// The table.
+        csv: PathBuf,
+        /// The number of rows in each state, in words.
+        summary: String,
+    },
+    /// Slides are being uploaded.
+    Uploading {
+        /// Bytes that are in the bucket.
+        done: u64,
+        /// Bytes of all slides.
+        total: u64,
+    },
+    /// All slides were uploaded, or failed.
+    Uploaded {
+        /// Slides that were sent.
+        sent: usize,
+        /// Slides that were already in the bucket.
+        already_present: usize,
+    },
+    /// A study continues a run that has not ended yet. The folder is not scanned.
+    Resuming,
+    /// The run of an earlier call was found.
+    RunFound {
+        /// The run.
+        run: RunId,
+    },
+}
+
+/// A function that receives events. It must not block.
+pub type Observer = Arc<dyn Fn(Event) + Send + Sync>;

@@ -1,0 +1,144 @@
+//! Locations of slides in the bucket of the organization.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use platform_resources::{Bucket, Client};
+
+use crate::submission::journal::digest;
+use crate::table::{CHECKSUM, URL};
+use crate::{Error, SelectedApplication, SlideRow};
+
+/// The keys of slides in the bucket of the organization.
+#[derive(Clone)]
+pub struct ObjectKeys {
+    pub(crate) bucket: Bucket,
+    prefix: Option<String>,
+    user: String,
+    application: String,
+    portal: bool,
+}
+
+/// The location of a slide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlideLocation {
+    /// An object of the organization's bucket, by its key.
+    Object(String),
+    /// Any other URL from the table.
+    Url(String),
+}
+
+impl ObjectKeys {
+    /// Keys of slides for an application, below a folder named after `user`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::platform`]: the bucket of the organization cannot be looked up.
+    pub async fn new(client: &Client, application: &SelectedApplication, user: &str) -> Result<Self, Error> {
+        Ok(Self {
+            bucket: client.bucket().await?,
+            prefix: None,
+            user: escaped(user),
+            application: format!("{}/{}", application.id, application.number()),
+            portal: false,
+        })
+    }
+
+    /// The folder below that of the user. Without it, each slide has a folder of its own that follows from its
+    /// external id and its checksum.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: the prefix is not allowed in a key.
+    pub fn with_prefix(mut self, prefix: &str) -> Result<Self, Error> {
+        self.bucket.address(prefix).map_err(|error| Error::input_because("--upload-prefix cannot be used", error))?;
+        self.prefix = Some(prefix.to_owned());
+        Ok(self)
+    }
+
+    /// Keys of slides whose results are shown in the portal.
+    pub fn with_portal(mut self, portal: bool) -> Self {
+        self.portal = portal;
+        self
+    }
+
+    /// The key of an object, if the URL is one of the organization's bucket.
+    pub fn key<'a>(&self, url: &'a str) -> Option<&'a str> {
+        url.strip_prefix(&self.bucket.root()).or_else(|| url.strip_prefix(&format!("gs://{}/", self.bucket.name())))
+    }
+
+    /// The URL of an object in a table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: the key is not allowed.
+    pub fn url(&self, key: &str) -> Result<String, Error> {
+        Ok(self.bucket.address(key)?.to_string())
+    }
+
+    /// The locations of slides: from the table, or else where they will be uploaded to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: the key of a slide is not allowed.
+    pub fn locate(&self, rows: &[SlideRow]) -> Result<Vec<SlideLocation>, Error> {
+        let mut names: HashMap<String, usize> = HashMap::new();
+        for row in rows {
+            *names.entry(name(row)).or_default() += 1;
+        }
+        let locate = |row: &SlideRow| match row.get(URL) {
+            "" => {
+                let key = self.new_key(row, names.get(&name(row)).is_some_and(|count| *count > 1));
+                self.bucket.address(&key).map_err(|error| Error::input_because(row.named(), error))?;
+                Ok(SlideLocation::Object(key))
+            }
+            url => Ok(match self.key(url) {
+                Some(key) => SlideLocation::Object(key.to_owned()),
+                None => SlideLocation::Url(url.to_owned()),
+            }),
+        };
+        rows.iter().map(locate).collect()
+    }
+
+    /// The user, the prefix, the application and the name of the file, like the Python tool. A slide with other content
+    /// or another id has another key, so that earlier runs still read what they were submitted with.
+    fn new_key(&self, row: &SlideRow, is_ambiguous: bool) -> String {
+        let own = &digest([row.external_id(), row.get(CHECKSUM)])[..16];
+        let (user, application, name) = (&self.user, &self.application, name(row));
+        let portal = if self.portal { "onboard/" } else { "" };
+        match &self.prefix {
+            None => format!("{portal}{user}/{own}/{application}/{name}"),
+            Some(prefix) if is_ambiguous => format!("{portal}{user}/{prefix}/{application}/{own}-{name}"),
+            Some(prefix) => format!("{portal}{user}/{prefix}/{application}/{name}"),
+        }
+    }
+}
+
+impl fmt::Debug for ObjectKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ObjectKeys").field("bucket", &self.bucket.name()).finish_non_exhaustive()
+    }
+}
+
+/// The name of the file.
+fn name(row: &SlideRow) -> String {
+    row.path().file_name().map_or_else(|| "slide".to_owned(), |name| escaped(&name.to_string_lossy()))
+}
+
+/// Escapes what the bucket does not allow in a key.
+fn escaped(text: &str) -> String {
+    const REFUSED: &AsciiSet = &CONTROLS.add(b'%');
+    utf8_percent_encode(text, REFUSED).to_string()
+}
+
+/// The reason why the file of a slide cannot be uploaded, if there is one.
+pub(crate) fn missing(path: &Path) -> Option<String> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => None,
+        Ok(_) => Some("this is no file".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}

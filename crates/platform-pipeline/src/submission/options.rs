@@ -1,0 +1,49 @@
+use auth_core::{Clock, SystemClock};
+use platform_resources::models::{RunSubmission, Scheduling};
+use platform_resources::{RunSdkMetadata, Timestamp};
+
+use crate::Error;
+
+/// How a run is executed and described. None of it is part of what makes two submissions the same, except tags for
+/// submissions with a key.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    sdk: RunSdkMetadata,
+    due_date: Option<Timestamp>,
+    deadline: Option<Timestamp>,
+}
+
+impl RunOptions {
+    /// A run that is described by `sdk`.
+    pub fn new(sdk: RunSdkMetadata) -> Self {
+        Self { sdk, due_date: None, deadline: None }
+    }
+
+    /// When the run should be finished.
+    pub fn with_due_date(mut self, due_date: Option<Timestamp>) -> Self {
+        self.due_date = due_date;
+        self
+    }
+
+    /// When the run is canceled.
+    pub fn with_deadline(mut self, deadline: Option<Timestamp>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Writes the options into a submission. Times that a submission in JSON states are kept unless an option is set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: the metadata do not fit their schema.
+    pub fn apply(&self, submission: &mut RunSubmission) -> Result<(), Error> {
+        if self.due_date.is_some() || self.deadline.is_some() {
+            let scheduling: &mut Scheduling = submission.scheduling.get_or_insert_default();
+            scheduling.due_date = self.due_date.or(scheduling.due_date);
+            scheduling.deadline = self.deadline.or(scheduling.deadline);
+        }
+        let sdk = submission.scheduling.iter().fold(self.sdk.clone(), RunSdkMetadata::with_scheduling);
+        let written = sdk.write(submission.custom_metadata.get_or_insert_default(), SystemClock.now());
+        written.map_err(|error| Error::inputs("the run cannot be described so", error.problems().to_vec()))
+    }
+}

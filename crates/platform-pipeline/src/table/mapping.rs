@@ -1,0 +1,112 @@
+//! What is said of slides by the form of their names: `REGEX:KEY=VALUE,KEY=VALUE…`, as the Python tool takes it.
+
+use std::str::FromStr;
+
+use regex::Regex;
+
+use super::{EXTERNAL_ID, SlideTable};
+
+/// Values for the rows whose `external_id` the expression is found in.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    regex: Regex,
+    values: Vec<(String, String)>,
+}
+
+impl FromStr for Mapping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // The expression may hold colons itself: it ends at the first after which there is nothing but values.
+        let halves = text.match_indices(':').map(|(at, _)| (&text[..at], &text[at + 1..]));
+        let found =
+            halves.filter(|(regex, _)| !regex.is_empty()).find_map(|(regex, rest)| Some((regex, values(rest)?)));
+        let (regex, values) = found.ok_or("it is not of the form REGEX:KEY=VALUE,KEY=VALUE")?;
+        if values.iter().any(|(key, _)| key == EXTERNAL_ID) {
+            return Err(format!("{EXTERNAL_ID} says where the slide lies, and cannot be set"));
+        }
+        let regex = Regex::new(regex.trim()).map_err(|_| format!("`{regex}` is no regular expression"))?;
+        Ok(Self { regex, values })
+    }
+}
+
+/// `KEY=VALUE,KEY=VALUE`; values hold no commas.
+fn values(text: &str) -> Option<Vec<(String, String)>> {
+    let value = |pair: &str| {
+        let (key, value) = pair.split_once('=')?;
+        let is_name = !key.is_empty() && key.chars().all(|character| character.is_alphanumeric() || character == '_');
+        (is_name && !value.is_empty()).then(|| (key.to_owned(), value.trim().to_owned()))
+    };
+    text.split(',').map(value).collect()
+}
+
+/// What mappings did to a table.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// Cells that held something else before.
+    pub(crate) replaced: usize,
+    /// Keys that are no columns.
+    pub(crate) unknown: Vec<String>,
+}
+
+/// Sets what mappings say, the last one last.
+pub(crate) fn apply(mappings: &[Mapping], table: &mut SlideTable) -> Applied {
+    let mut applied = Applied::default();
+    for mapping in mappings {
+        for (key, value) in &mapping.values {
+            if !table.has(key) {
+                if !applied.unknown.contains(key) {
+                    applied.unknown.push(key.clone());
+                }
+                continue;
+            }
+            for row in table.rows.iter_mut().filter(|row| mapping.regex.is_match(row.external_id())) {
+                applied.replaced += usize::from(!row.get(key).is_empty() && row.get(key) != value);
+                row.set(key, value.clone());
+            }
+        }
+    }
+    applied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> SlideTable {
+        SlideTable::parse(b"external_id;tissue;disease\n/a/1.svs;;\n/b/2.svs;LIVER;\n", "slides.csv").unwrap()
+    }
+
+    #[test]
+    fn the_rows_whose_names_fit_get_the_values() {
+        let mut table = table();
+        let mappings = [r"/b/:tissue=LUNG,disease=A=B", r"\.svs$:disease=LUNG_CANCER,stain=H&E"];
+        let applied = apply(&mappings.map(|text| text.parse().unwrap()), &mut table);
+        assert_eq!(applied, Applied { replaced: 2, unknown: vec!["stain".to_owned()] });
+        let cells = table.rows.iter().map(|row| (row.get("tissue"), row.get("disease"))).collect::<Vec<_>>();
+        assert_eq!(cells, [("", "LUNG_CANCER"), ("LUNG", "LUNG_CANCER")]);
+    }
+
+    #[test]
+    fn an_expression_may_hold_colons() {
+        let mapping: Mapping = r"(?:1|2)\.svs:tissue=LUNG".parse().unwrap();
+        assert_eq!(apply(&[mapping], &mut table()).replaced, 1);
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for text in [
+            "",
+            ".*",
+            ".*:",
+            ":tissue=LUNG",
+            ".*:tissue",
+            ".*:tissue=",
+            ".*:tissue=A,",
+            "(:tissue=A",
+            ".*:external_id=b",
+        ] {
+            assert!(text.parse::<Mapping>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Uploads of the slides in a table.
+
+use std::path::Path;
+
+use platform_resources::{Upload, UploadFile, UploadStep, Uploaded, Uploader};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::spawn_blocking;
+
+use crate::error::chain;
+use crate::object_keys::missing;
+use crate::submission::media_types;
+use crate::table::{CHECKSUM, URL};
+use crate::{Error, Event, ObjectKeys, Observer, SlideLocation, SlideTable};
+
+/// The result of uploading a slide.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SlideUpload {
+    /// The id of the slide.
+    pub external_id: String,
+    /// The URL of the slide in the bucket.
+    pub url: String,
+    /// The object, or the reason why the upload failed.
+    pub result: Result<Uploaded, String>,
+}
+
+/// The number of slides that were sent, were already there, or failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UploadSummary {
+    /// Slides that were sent.
+    pub sent: usize,
+    /// Slides that were already in the bucket.
+    pub already_present: usize,
+}
+
+impl UploadSummary {
+    /// Counts uploads.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_incomplete`] if an upload failed, with a line for each.
+    pub fn of(uploads: &[SlideUpload]) -> Result<Self, Error> {
+        let failed: Vec<_> = uploads.iter().filter_map(|upload| Some(upload.result.as_ref().err()?.clone())).collect();
+        if !failed.is_empty() {
+            let text = format!(
+                "{} of {} slides were not uploaded: call again, it goes on from here",
+                failed.len(),
+                uploads.len()
+            );
+            return Err(Error::incomplete(text, failed));
+        }
+        let already_present =
+            uploads.iter().filter(|upload| upload.result.as_ref().is_ok_and(|object| object.was_there)).count();
+        Ok(Self { sent: uploads.len() - already_present, already_present })
+    }
+}
+
+/// Uploads the slides of a table, and writes the URL of each into the table as soon as it is in the bucket. A slide
+/// that is already there is not sent again.
+///
+/// # Errors
+///
+/// [`Error::is_input`]: the file of a slide is missing, and nothing was uploaded. Otherwise the table cannot be written.
+/// A slide that cannot be uploaded is not an error of the others: [`UploadSummary::of`] reports it.
+pub async fn upload(
+    csv: &Path,
+    table: &SlideTable,
+    keys: &ObjectKeys,
+    observer: &Observer,
+) -> Result<Vec<SlideUpload>, Error> {
+    let (mut slides, mut files, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, location) in table.rows.iter().zip(keys.locate(&table.rows)?) {
+        let SlideLocation::Object(key) = location else { continue };
+        if let Some(problem) = missing(&row.path()) {
+            problems.push(format!("{}: {problem}", row.named()));
+            continue;
+        }
+        // A folder of links to slides is a folder of slides.
+        let path = row.path().canonicalize().unwrap_or_else(|_| row.path());
+        let file = UploadFile::new(path, &key).with_content_type(media_types(row.external_id())[0]);
+        let checksum = row.get(CHECKSUM).parse().ok();
+        files.push(checksum.into_iter().fold(file, UploadFile::with_crc32c));
+        slides.push((row.external_id().to_owned(), keys.url(&key)?));
+    }
+    if !problems.is_empty() {
+        return Err(Error::inputs("slides cannot be read: nothing was uploaded", problems));
+    }
+    let uploads = send(csv, files, &slides, keys, observer).await?;
+    let results = slides.into_iter().zip(uploads);
+    Ok(results
+        .map(|((external_id, url), Upload { result, .. })| SlideUpload {
+            external_id,
+            url,
+            result: result.map_err(|error| chain(&error)),
+        })
+        .collect())
+}
+
+async fn send(
+    csv: &Path,
+    files: Vec<UploadFile>,
+    slides: &[(String, String)],
+    keys: &ObjectKeys,
+    observer: &Observer,
+) -> Result<Vec<Upload>, Error> {
+    let urls: Vec<_> = files.iter().map(|file| file.key().to_owned()).zip(slides.iter().cloned()).collect();
+    let (done, ready) = mpsc::unbounded_channel();
+    let observer = observer.clone();
+    let uploader = Uploader::new(keys.bucket.clone()).with_observer(move |event| {
+        observer(Event::Uploading { done: event.total_done, total: event.total_bytes });
+        if matches!(event.step, UploadStep::Sent | UploadStep::WasThere) {
+            // The receiver lives until all is uploaded.
+            let _ = done.send(event.file.key().to_owned());
+        }
+    });
+    let uploading = async move {
+        let uploads = uploader.upload(files).await;
+        // Closes the channel.
+        drop(uploader);
+        uploads
+    };
+    let (uploads, written) = tokio::join!(Box::pin(uploading), write(csv, ready, urls));
+    written?;
+    Ok(uploads)
+}
+
+/// Writes the URLs of slides into the table, as they are uploaded. The table is read again each time: the user may edit it.
+async fn write(
+    csv: &Path,
+    mut ready: UnboundedReceiver<String>,
+    urls: Vec<(String, (String, String))>,
+) -> Result<(), Error> {
+    let mut done = Vec::new();
+    while ready.recv_many(&mut done, usize::MAX).await > 0 {
+        let named: Vec<_> = urls.iter().filter(|(key, _)| done.contains(key)).map(|(_, slide)| slide.clone()).collect();
+        let csv = csv.to_owned();
+        let failed = |error| Error::io("the table cannot be written", std::io::Error::other(error));
+        spawn_blocking(move || set_urls(&csv, &named)).await.map_err(failed)??;
+        done.clear();
+    }
+    Ok(())
+}
+
+fn set_urls(csv: &Path, slides: &[(String, String)]) -> Result<(), Error> {
+    let mut table = SlideTable::read(csv)?;
+    let before = table.clone();
+    table.require(URL);
+    for (external_id, url) in slides {
+        for row in table.rows.iter_mut().filter(|row| row.external_id() == external_id) {
+            row.set(URL, url);
+        }
+    }
+    if table == before { Ok(()) } else { table.write(csv) }
+}

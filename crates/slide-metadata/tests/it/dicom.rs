@@ -1,0 +1,165 @@
+use crc::{CRC_32_ISCSI, Crc};
+use slide_metadata::{Role, Warning};
+
+use super::files::{ANNOTATION, Dicom, IMPLICIT, JPEG, PLAIN};
+use super::*;
+
+#[test]
+fn size_resolution_and_checksum_come_from_the_file() {
+    for syntax in [PLAIN, IMPLICIT, JPEG] {
+        // The pixels are a little higher than wide: the resolution is that between columns.
+        let content = Dicom { syntax, spacing: Some("0.0002503\\0.00025 "), ..Dicom::default() }.bytes();
+        let (_folder, path) = written("slide.dcm", &content);
+        let slide = read(&path).unwrap();
+        assert_eq!((slide.width, slide.height, slide.resolution.to_bits()), (200, 100, 0.25_f64.to_bits()), "{syntax}");
+        assert_eq!((slide.media_type, slide.bytes), ("application/dicom", content.len() as u64));
+        // By another library.
+        assert_eq!(slide.crc32c, Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content));
+    }
+}
+
+#[test]
+fn what_is_dicom_and_tiff_at_once_is_read_as_dicom() {
+    let mut content = Dicom::default().bytes();
+    content[..4].copy_from_slice(b"II*\0");
+    let (_folder, path) = written("slide.dcm", &content);
+    assert_eq!(read(&path).unwrap().width, 200);
+}
+
+#[test]
+fn a_file_that_is_no_slide_says_what_it_is() {
+    for (file, reason) in [
+        (Dicom { flavor: "LABEL", ..Dicom::default() }, "the label of a slide"),
+        (Dicom { class: ANNOTATION, ..Dicom::default() }, "its SOP class is 1.2.840.10008.5.1.4.1.1.91.1"),
+        (Dicom { concatenated: true, ..Dicom::default() }, "one of several parts"),
+        (
+            Dicom { spacing: None, ..Dicom::default() },
+            "looked for Pixel Spacing among the shared functional groups, found nothing",
+        ),
+        (Dicom { spacing: Some("0.0005"), ..Dicom::default() }, "found '0.0005'"),
+        (Dicom { spacing: Some("0.0005\\0.0010"), ..Dicom::default() }, "not square"),
+        (Dicom { spacing: Some("0\\0"), ..Dicom::default() }, "found '0\\\\0'"),
+        (Dicom { spacing: Some("wide\\high"), ..Dicom::default() }, "found 'wide\\\\high'"),
+        (Dicom { columns: 0, ..Dicom::default() }, "cannot be read"),
+        (Dicom { syntax: "1.2.840.10008.1.2.1.99", ..Dicom::default() }, "transfer syntax is 1.2.840.10008.1.2.1.99"),
+        (Dicom { frames: "2", ..Dicom::default() }, "its 2 frames need 120000 bytes, and its pixels have 60000"),
+        (Dicom { frames: "2", syntax: JPEG, ..Dicom::default() }, "it has 1 fragments of 2 frames"),
+        (Dicom { frames: "many", ..Dicom::default() }, "its number of frames is not a number"),
+    ] {
+        let shown = refusal("slide.dcm", &file.bytes());
+        assert!(shown.contains(reason), "{shown}");
+    }
+}
+
+#[test]
+fn a_slide_that_is_cut_off_anywhere_is_refused() {
+    for syntax in [PLAIN, JPEG] {
+        let whole = Dicom { syntax, columns: 20, rows: 10, ..Dicom::default() }.bytes();
+        for length in 132..whole.len() {
+            let shown = refusal("slide.dcm", &whole[..length]);
+            assert!(shown.contains("cut off"), "{length} of {} bytes: {shown}", whole.len());
+        }
+        let shown = refusal("slide.dcm", &whole[..whole.len() - if syntax == PLAIN { 1 } else { 9 }]);
+        assert!(shown.contains("its pixels should end at byte") || syntax == JPEG, "{shown}");
+    }
+}
+
+#[test]
+fn delimiters_that_delimit_nothing_are_refused() {
+    let whole = Dicom::default().bytes();
+    let shared = [0x00, 0x52, 0x29, 0x92];
+    let place = whole.windows(4).position(|window| window == shared).unwrap();
+    // A sequence of no stated length, in which an item ends that never began, and then one begins.
+    let delimiters = [&[0xff; 4][..], &[0xfe, 0xff, 0x0d, 0xe0, 0, 0, 0, 0], &[0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]];
+    let shown = refusal("slide.dcm", &[&whole[..place + 8], &delimiters.concat(), &whole[place + 12..]].concat());
+    assert!(shown.contains("damaged"), "{shown}");
+}
+
+#[test]
+fn sequences_that_lie_too_deep_in_each_other_are_refused() {
+    let whole = Dicom::default().bytes();
+    let place = whole.windows(4).position(|window| window == [0x00, 0x52, 0x29, 0x92]).unwrap();
+    let start = [&whole[place..place + 8], &[0xff; 4], &[0xfe, 0xff, 0x00, 0xe0], &[0xff; 4]].concat();
+    let shown = refusal("slide.dcm", &[&whole[..place], &start.repeat(1000)].concat());
+    assert!(shown.contains("nested too deep"), "{shown}");
+}
+
+#[test]
+fn what_comes_behind_the_pixels_is_of_no_interest() {
+    for syntax in [PLAIN, JPEG] {
+        for padding in [1, 5, 512] {
+            let content = [Dicom { syntax, ..Dicom::default() }.bytes(), vec![0; padding]].concat();
+            let (_folder, path) = written("slide.dcm", &content);
+            assert_eq!(read(&path).unwrap().bytes, content.len() as u64, "{padding} bytes behind {syntax}");
+        }
+    }
+}
+
+#[test]
+fn private_sequence_of_undefined_length_is_passed() {
+    for syntax in [PLAIN, IMPLICIT, JPEG] {
+        let slide = read_bytes("slide.dcm", &Dicom { syntax, private: true, ..Dicom::default() }.bytes()).unwrap();
+        assert_eq!((slide.width, slide.height, slide.resolution.to_bits()), (200, 100, 0.5_f64.to_bits()), "{syntax}");
+    }
+}
+
+#[test]
+fn group_length_of_the_meta_information_is_not_relied_on() {
+    for group_length in
+        [|_| None, |_| Some(0), |length| Some(length - 8), |length| Some(length + 8), |_| Some(u32::MAX)]
+    {
+        let group_length: fn(u32) -> Option<u32> = group_length;
+        let slide = read_bytes("slide.dcm", &Dicom { group_length, ..Dicom::default() }.bytes()).unwrap();
+        assert_eq!((slide.width, slide.height), (200, 100));
+    }
+}
+
+#[test]
+fn label_is_described_with_a_warning() {
+    let label = inspect_bytes("label.dcm", &Dicom { flavor: "LABEL", ..Dicom::default() }.bytes()).unwrap();
+    assert_eq!(label.warnings, [Warning::NotTheImage(Role::Label)]);
+    assert_eq!((label.images[0].role, label.images[0].tile), (Role::Label, Some((200, 100))));
+}
+
+#[test]
+fn one_file_of_each_slide_is_read_and_the_others_are_named() {
+    let folder = TempDir::new().unwrap();
+    let level = |columns, rows| Dicom { columns, rows, ..Dicom::default() };
+    let by_series = |series, columns| Dicom { pyramid: None, series, columns, ..Dicom::default() };
+    let write = |(name, content): (&str, Vec<u8>)| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let paths = [
+        ("a-low.dcm", level(50, 25).bytes()),
+        ("a-lower.dcm", level(100, 50).bytes()),
+        ("b-high.dcm", level(200, 100).bytes()),
+        ("c-middle.dcm", level(100, 50).bytes()),
+        ("d-series.dcm", by_series("2.25.20", 100).bytes()),
+        ("e-series.dcm", by_series("2.25.20", 200).bytes()),
+        ("f-alone.dcm", by_series("2.25.21", 10).bytes()),
+        ("f-nobody.dcm", by_series("", 10).bytes()),
+        ("f-nothing.dcm", by_series("", 20).bytes()),
+        ("g-label.dcm", Dicom { flavor: "LABEL", ..Dicom::default() }.bytes()),
+        ("h-drawn.dcm", Dicom { class: ANNOTATION, ..Dicom::default() }.bytes()),
+        ("i-bad.dcm", b"nothing".to_vec()),
+    ]
+    .map(write);
+    let files = DicomFiles::among(paths);
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let slides: Vec<_> = files.slides.iter().map(name).collect();
+    assert_eq!(slides, ["b-high.dcm", "e-series.dcm", "f-alone.dcm", "f-nobody.dcm", "f-nothing.dcm", "i-bad.dcm"]);
+    let lower =
+        |high: &str| format!("of the same slide as {}, at no higher resolution", folder.path().join(high).display());
+    let others: Vec<_> = files.others.iter().map(|(path, reason)| (name(path), reason.clone())).collect();
+    let expected = [
+        ("g-label.dcm", "the label of a slide".to_owned()),
+        ("h-drawn.dcm", format!("not a whole-slide image: its SOP class is {ANNOTATION}")),
+        ("a-low.dcm", lower("b-high.dcm")),
+        ("a-lower.dcm", lower("b-high.dcm")),
+        ("c-middle.dcm", lower("b-high.dcm")),
+        ("d-series.dcm", lower("e-series.dcm")),
+    ];
+    assert_eq!(others, expected.map(|(name, reason)| (name.to_owned(), reason)));
+}
