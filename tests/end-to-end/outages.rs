@@ -147,7 +147,7 @@ fn long_wait_is_said_once_and_so_is_its_end() {
 fn wait_is_an_event_of_verbose_json() {
     let shell = Shell::start();
     take_down(&shell, "api");
-    let mut child = start(shell.command(&["application", "list", "--format", "json", "-v"]));
+    let mut child = start(shell.command(&["application", "list", "--retry-for", "5m", "--format", "json", "-v"]));
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let event = |line: String| serde_json::from_str::<Value>(&line).ok().filter(|line| line["event"].is_string());
     let waiting = lines.by_ref().find_map(event).unwrap();

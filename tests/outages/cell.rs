@@ -19,11 +19,11 @@ use crate::platform::{Platform, USER};
 pub(crate) struct Cell {
     pub(crate) part: Part,
     pub(crate) kind: Kind,
-    /// How long it takes, before it is scaled.
+    /// The duration, before it is scaled.
     pub(crate) time: Duration,
 }
 
-/// What became of the download.
+/// The result of the download.
 pub(crate) struct Outcome {
     cell: Cell,
     files: usize,

@@ -21,7 +21,7 @@ use outage::{Kind, Part};
 /// The times of outages.
 const OUTAGES: [Duration; 3] = [Duration::from_secs(6), Duration::from_secs(60), Duration::from_secs(600)];
 
-/// How large the test is.
+/// The size of the test.
 #[derive(Clone, Copy)]
 struct Plan {
     /// All times and limits are divided by this number.

@@ -1,4 +1,4 @@
-//! What fails, and how.
+//! Parts of the platform, and their failures.
 
 use std::fmt;
 use std::io;
@@ -37,7 +37,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// How it fails.
+/// A way to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It answers 503.

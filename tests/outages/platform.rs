@@ -57,11 +57,11 @@ impl Platform {
         }
     }
 
-    /// A run that has ended, with so many files.
+    /// Returns a completed run with this number of files.
     pub(crate) async fn run(&self, files: usize) -> RunHandle {
         let metadata = json!({ "files": files }).as_object().unwrap().clone();
         let url = self.emulator.storage().join("a").unwrap();
-        let slide = InputArtifactSubmission::new("whole_slide_image", url.into(), metadata);
+        let slide = InputArtifactSubmission::new("whole_slide_image", Secret::new(url.to_string()), metadata);
         let submission = RunSubmission::new("many-files", vec![ItemSubmission::new("slide", vec![slide])]);
         let run = self.client.api().send(&SubmitRun::new(submission)).await.unwrap().run_id;
         let run = self.client.run(run);

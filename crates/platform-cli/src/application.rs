@@ -37,7 +37,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// How long it retries.
+    /// Returns its retry limits.
     pub(crate) fn retries(&self) -> Retries {
         match self {
             Self::Run(action) => action.retries(),

@@ -1,4 +1,4 @@
-//! How long a command retries transient failures, and what it says meanwhile.
+//! The retry limits of each command, and its messages while it waits.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, SystemTime};
@@ -12,17 +12,17 @@ use crate::output::{Format, Output};
 use crate::shown::shown;
 use crate::{Action, auth, bucket, user};
 
-/// How long a command waits before it says so.
+/// The wait after which a command prints a message.
 const NOTICE: Duration = Duration::from_secs(10);
-/// How long a command that only reads retries on a terminal.
+/// The retry limit on a terminal of a command that only reads.
 const READING: Duration = Duration::from_secs(30);
-/// How long a command on a terminal retries a host that has not answered yet, which may be a wrong name.
+/// The retry limit on a terminal for a host that has not answered yet: its name may be wrong.
 const UNANSWERED: Duration = Duration::from_secs(10);
 
 /// The limits of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Retries {
-    /// It says how things are now.
+    /// It reports the present state.
     None,
     /// It only reads, and can be called again.
     Reading,
@@ -61,6 +61,10 @@ impl Retries {
             Self::Reading if on_terminal && request => retry.limit = READING,
             Self::Reading | Self::Changing => {}
         }
+        if matches!(self, Self::Reading | Self::Changing) {
+            // Its requests to the bucket are not transfers.
+            retry.transfer_limit = retry.limit;
+        }
         if let Some(limit) = chosen.filter(|_| self != Self::None) {
             (retry.limit, retry.transfer_limit) = (limit, limit);
         }
@@ -83,7 +87,7 @@ pub(crate) fn observed(output: &Output) -> Hosts {
 }
 
 fn say(line: &str) {
-    // There is nobody to tell that stderr is closed.
+    // An error here cannot be reported anywhere.
     let _ = writeln!(io::stderr(), "{line}");
 }
 

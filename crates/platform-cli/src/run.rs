@@ -70,7 +70,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
 }
 
 impl Action {
-    /// How long it retries.
+    /// Returns its retry limits.
     pub(crate) fn retries(&self) -> Retries {
         match self {
             Self::Lifecycle(action) => action.retries(),

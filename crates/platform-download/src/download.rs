@@ -139,7 +139,7 @@ impl Downloader {
         self
     }
 
-    /// How long transient failures are retried.
+    /// Returns the policy for transient failures.
     pub fn retry_policy(&self) -> &RetryPolicy {
         &self.options.retry
     }

@@ -145,7 +145,7 @@ impl DownloadError {
     }
 
     /// Returns true if a later download may succeed: the storage, or the server that makes its URLs, was not reached, was
-    /// overloaded or silent, or the file was replaced meanwhile.
+    /// overloaded or silent, or the file was replaced during the download.
     pub fn is_transient(&self) -> bool {
         match self.kind {
             Kind::Stalled | Kind::Malformed(_) | Kind::Changed => true,

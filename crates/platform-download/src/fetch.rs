@@ -187,7 +187,7 @@ impl Job<'_> {
         while let Some(outcome) = fetching.next().await {
             match outcome {
                 Ok(other) => whole = whole.or(other),
-                // The other parts go on: what they bring is there when this one is tried again.
+                // The other parts are still fetched, and stay for the next attempt.
                 Err(Fail::Error(error)) if error.is_transient() => failure = failure.or(Some(error)),
                 Err(fail) => return Err(fail),
             }

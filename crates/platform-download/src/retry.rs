@@ -37,7 +37,7 @@ pub(crate) struct Attempts {
     /// Known when the host is, or needed without one.
     inner: Option<retry::Attempts>,
     is_first: bool,
-    /// What is worth one more attempt has happened.
+    /// The one attempt of [`Chance::Once`] was made.
     is_used: bool,
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn suffix(gave_up: Option<&GaveUp>) -> String {
     gave_up.map(|gave_up| format!(" ({gave_up})")).unwrap_or_default()
 }
 
-/// Whether a request is worth another attempt.
+/// The attempts that a failure is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chance {
     None,

@@ -18,7 +18,7 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// There is none: the file is gone, or the server that makes the URLs cannot be asked. [`SourceUnavailable`] says that
+    /// The file is gone, or the server that makes the URLs cannot be reached. [`SourceUnavailable`] marks errors after which
     /// a later call can succeed.
     async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>>;
 }

@@ -91,7 +91,9 @@ fn require_time_zones(path: &Path, json: &[u8]) -> Result<(), Error> {
         let date = submission["scheduling"][field].as_str();
         if let Some(date) = date.filter(|date| date.parse::<jiff::Timestamp>().is_err()) {
             let (name, example) = (name(path), "2027-12-31T23:59:59Z");
-            return Err(Error::input(format!("{name}: the time zone of the {field} '{date}' is missing, such as {example}")));
+            return Err(Error::input(format!(
+                "{name}: the time zone of the {field} '{date}' is missing, such as {example}"
+            )));
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use platform_download::{Bucket, Downloader, UrlSigner};
 
 use crate::{BucketSettings, BuildError, Client, Error, Settings};
 
-/// How the storage is reached: without credentials, without decompression, and by HTTP/1.1, so that each worker has a
+/// The way to the storage: without credentials, without decompression, and by HTTP/1.1, so that each worker has a
 /// connection of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {

@@ -159,7 +159,7 @@ impl Client {
         self
     }
 
-    /// What this client knows of hosts that fail.
+    /// Returns the circuit breakers of this client.
     pub fn hosts(&self) -> &Hosts {
         self.core.plain().hosts()
     }

@@ -273,9 +273,7 @@ impl Core {
     ) -> Result<Result<O::Output, ApiError>, Error> {
         let mut changing = self.changing(&token, clears);
         let (options, attempt) = (self.options(retry.timeout()), retry.attempt());
-        let send = async |token| {
-            self.client(token).send_with(operation, &options).instrument(span::<O>(attempt)).await
-        };
+        let send = async |token| self.client(token).send_with(operation, &options).instrument(span::<O>(attempt)).await;
         let outcome = match send(token).await {
             Err(error) if error.is_unauthorized() => {
                 changing.is_of_token = false;
@@ -344,7 +342,7 @@ impl Core {
         outcome.map_err(|error| CallError::token(error, None))
     }
 
-    /// How long transient failures of a call are retried.
+    /// Returns the retry policy of a call.
     fn policy(&self, settings: &OperationSettings) -> RetryPolicy {
         let retry = &self.inner.settings.retry;
         let policy = if self.mode.is_transfer { retry.for_transfers() } else { retry.for_requests() };

@@ -24,7 +24,7 @@ pub use layout::Layout;
 pub use report::{ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
 pub use selection::{Selection, UnmatchedSelection};
 
-/// How long a file is retried while others succeed, before others are downloaded first.
+/// The time that a file is retried while others succeed. Then others are downloaded first.
 const SINGLE: Duration = Duration::from_secs(10);
 /// The keys under which artifacts state their checksum.
 const CHECKSUM_KEYS: [&str; 2] = ["checksum_base64_crc32c", "checksum_crc32c"];
@@ -272,7 +272,7 @@ impl RunDownload {
 }
 
 /// Returns a file when it is time to try it again.
-#[expect(clippy::disallowed_methods, reason = "a server does not announce that it is well again")]
+#[expect(clippy::disallowed_methods, reason = "a server does not announce its recovery")]
 async fn after_pause(planned: Planned, backoff: Backoff) -> Planned {
     tokio::time::sleep(backoff.pause(planned.tries.failures, fastrand::f64())).await;
     planned

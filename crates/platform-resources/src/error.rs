@@ -88,7 +88,7 @@ pub struct UncertainSubmission {
     pub token: String,
 }
 
-/// Says why there is no token. A provider that is unavailable is not a login that is missing.
+/// Returns the message for a missing token. An unavailable provider is not a missing login.
 fn no_token(error: &TokenError, gave_up: Option<&GaveUp>) -> String {
     let text = if error.is_transient() { "the identity provider is unavailable" } else { "there is no access token" };
     gave_up.map_or(text.to_owned(), |gave_up| format!("{text}; {gave_up}"))

@@ -79,7 +79,7 @@ pub struct Settings {
     pub application_version: OperationSettings,
     /// Runs (`RUN_…`).
     pub run: OperationSettings,
-    /// How long transient failures are retried (`RETRY_FOR…`).
+    /// The limits for transient failures (`RETRY_FOR…`).
     pub retry: RetrySettings,
     /// How long the keys of the issuer are kept (`AUTH_JWK_SET_CACHE_TTL`).
     pub jwks_lifetime: Duration,
@@ -115,7 +115,7 @@ pub struct OperationSettings {
     pub cache_lifetime: Duration,
 }
 
-/// How long transient failures are retried.
+/// The limits for transient failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetrySettings {

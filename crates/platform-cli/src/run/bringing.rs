@@ -22,7 +22,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// How long it retries.
+    /// Returns its retry limits.
     pub(super) fn retries(&self) -> Retries {
         match self {
             Self::Upload(_) | Self::Execute(_) => Retries::Transferring,

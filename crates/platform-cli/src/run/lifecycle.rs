@@ -36,7 +36,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// How long it retries.
+    /// Returns its retry limits.
     pub(super) fn retries(&self) -> Retries {
         match self {
             Self::List(_) | Self::Describe(_) | Self::DumpMetadata(_) | Self::DumpItemMetadata(_) => Retries::Reading,

@@ -23,7 +23,7 @@ impl Job<'_> {
             let resolved = resolved.map_err(|error| DownloadError::resolve(&file, error))?;
             attempts = attempts.toward(resolved.url.expose());
             attempts.ready().await.map_err(|gave_up| DownloadError::unavailable(gave_up).about(&file))?;
-            // It may have expired meanwhile.
+            // The URL may have expired during the wait.
             if !self.link.is_usable(&resolved).await {
                 continue;
             }

@@ -64,7 +64,7 @@ impl StoreError {
         Kind::Http { passes: source.is_transient() }.with(source.into())
     }
 
-    /// There is no URL for the file: because its source cannot be asked now, or for good.
+    /// The source returned no URL: it is unavailable, or has none.
     pub(super) fn resolve(source: Box<dyn Error + Send + Sync>) -> Self {
         Kind::Resolve { passes: is_unavailable(&*source) }.with(source)
     }

@@ -23,9 +23,9 @@ pub(crate) enum CallError {
     Api(Arc<ApiError>),
     /// The same, and why the call was not sent again.
     GaveUp(Arc<ApiError>, GaveUp),
-    /// There is no token, and why there was no other attempt to obtain one.
+    /// The token could not be obtained, and the reason not to try again.
     Token(TokenError, Option<GaveUp>),
-    /// There was no token in time.
+    /// The token was not obtained in time.
     TimedOut,
 }
 

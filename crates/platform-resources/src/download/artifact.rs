@@ -234,7 +234,8 @@ pub(super) async fn fetch(
             observer(Event::File(event));
         }
     };
-    let mut outcome = downloader.fetch(&ArtifactSource { run, id: id.clone(), deleted: *deleted }, *expected, target, &hear).await;
+    let mut outcome =
+        downloader.fetch(&ArtifactSource { run, id: id.clone(), deleted: *deleted }, *expected, target, &hear).await;
     if let (Ok(outcome), Some(recorded)) = (&mut outcome, recorded) {
         outcome.verification = *recorded;
     }

@@ -12,7 +12,7 @@ use super::RunHandle;
 use crate::Error;
 use crate::core::Group;
 
-/// The pause before the platform is asked again, which grows while nothing happens.
+/// The pause between two polls, which grows while nothing happens.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 /// How long a run that was just submitted may not be found: reads lag behind writes.
 const LAG: Duration = Duration::from_secs(10);

@@ -134,7 +134,7 @@ async fn calls_of_a_client_share_one_probe_while_the_platform_fails() {
     assert_eq!(
         requests(&server).await,
         60 + 50,
-        "each call fails once, ten probes fail, and no other call is sent meanwhile"
+        "each call fails once, ten probes fail, and no other call is sent until then"
     );
 }
 
