@@ -8,7 +8,7 @@ use platform_resources::{Creation, CriticalSections};
 
 use crate::lab::Lab;
 
-/// Lets the API accept what is created, and not say so.
+/// Lets the API accept requests, and send no response.
 async fn silence(lab: &Lab, path: &str) {
     let fault = Fault::new(Effect::Stall { after_bytes: 0 }).on(Server::Api).with_path(path).with_method("POST");
     lab.emulator.control().unwrap().inject(&fault).await.unwrap();
@@ -63,7 +63,8 @@ async fn dropped_share_token_is_known() {
     let sections = CriticalSections::default();
     let client = lab.client.clone().with_critical_sections(&sections);
     silence(&lab, "/api/v1/access/share-tokens").await;
-    let create = client.share_tokens().create(ShareTokenCreation::new());
+    let tokens = client.share_tokens();
+    let create = tokens.create(ShareTokenCreation::new());
     dropped_in_flight(&lab, &sections, "/api/v1/access/share-tokens", create).await;
     assert_eq!(sections.take_unresolved(), [Creation::ShareToken]);
 }
