@@ -26,6 +26,7 @@ mod login;
 mod metadata;
 mod networks;
 mod other_provider;
+mod outages;
 mod pages;
 mod prepare;
 mod refresh;

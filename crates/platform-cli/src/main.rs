@@ -14,6 +14,7 @@ mod interruption;
 mod output;
 mod pages;
 mod results;
+mod retries;
 mod run;
 mod sdk;
 mod shapes;
@@ -34,6 +35,7 @@ use tracing_subscriber::EnvFilter;
 use access::{Access, Shell};
 use exit::Failure;
 use output::{Format, Output};
+use retries::Retries;
 use signals::{Ignored, Signals};
 
 /// What `--verbose` shows: the project's own steps, and no library's.
@@ -103,7 +105,7 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => code(completions::run(&arguments, Arguments::command()), format),
         Command::Man(arguments) => code(pages::run(&arguments, Arguments::command(), &output), format),
         Command::Action(action) => run(true, format, async |signals| {
-            let shell = Shell::new(output, access);
+            let shell = Shell::new(output, access.with_retries(Retries::of(&action)));
             let work = Box::pin(shell.within(act(action, &shell)));
             let outcome = signals.end_after(work, &shell.interruption.sections).await;
             let outcome = outcome.map_err(|failure| shell.interruption.explain(failure));

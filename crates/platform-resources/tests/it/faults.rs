@@ -43,7 +43,7 @@ fn client(lab: &Lab) -> Client {
     let mut settings = settings(&lab.emulator);
     for group in [&mut settings.me, &mut settings.application, &mut settings.application_version, &mut settings.run] {
         group.timeout = Duration::from_millis(200);
-        group.wait_max = Duration::from_millis(2);
+        group.wait_max = Some(Duration::from_millis(2));
     }
     settings.health_timeout = Duration::from_millis(200);
     settings.run_submit_timeout = Duration::from_millis(200);
