@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::jpeg;
 
-/// How offsets are written.
+/// The layout of offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     Classic,
@@ -34,7 +34,7 @@ pub(crate) fn text(text: impl AsRef<[u8]>) -> Value {
     Value::Text([text.as_ref(), &[0]].concat())
 }
 
-/// How the pixels of an image are stored.
+/// The storage of an image's pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pixels {
     /// One strip without compression.
@@ -94,7 +94,7 @@ pub(crate) struct Tiff {
     layout: Layout,
     big_endian: bool,
     pieces: Vec<(u64, Vec<u8>)>,
-    /// Where the offset of the next directory goes: the piece, and the place in it.
+    /// The piece that the offset of the next directory goes into, and the place in it.
     link: (usize, usize),
     length: u64,
     /// The pieces that are pixels.
@@ -302,7 +302,7 @@ impl Tiff {
         }
     }
 
-    /// Where its structures begin and end.
+    /// The offsets at which its structures begin and end.
     pub(crate) fn boundaries(&self) -> Vec<u64> {
         self.pieces.iter().flat_map(|(offset, piece)| [*offset, *offset + piece.len() as u64]).collect()
     }

@@ -80,7 +80,7 @@ fn archive_that_is_cut_off_or_changed_is_refused() {
     for length in (4..whole.len()).step_by(101).chain([whole.len() - 1]) {
         assert!(read_bytes("slide.zip", &whole[..length]).is_err(), "{length} of {}", whole.len());
     }
-    // The pixels of the first member, which is stored: only its checksum says so.
+    // The pixels of the first member, which is stored: only its checksum shows it.
     let mut changed = whole.clone();
     changed[3000] ^= 1;
     assert!(refusal("slide.zip", &changed).contains("member '0.dcm'"));
