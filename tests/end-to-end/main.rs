@@ -10,10 +10,12 @@ mod command;
 #[cfg(target_os = "linux")]
 mod completions;
 mod conformance;
+mod creations;
 mod demo;
 mod disk;
 mod durability;
 mod emulator;
+mod emulator_tls;
 mod execute;
 mod failures;
 mod guides;
@@ -35,6 +37,7 @@ mod slide_files;
 mod slides;
 mod submission;
 mod system;
+mod timeouts;
 mod watching;
 
 #[path = "../support/aging.rs"]

@@ -56,8 +56,9 @@ impl SubmissionSource {
         if !is_json {
             return Ok(Self::Table(SlideTable::parse(&bytes, &name(path))?));
         }
-        let submission = serde_json::from_slice(&bytes).map_err(|error| unparsed(path, &error));
-        Ok(Self::Submission(Box::new(submission?)))
+        let submission = serde_json::from_slice(&bytes).map_err(|error| unparsed(path, &error))?;
+        require_time_zones(path, &bytes)?;
+        Ok(Self::Submission(Box::new(submission)))
     }
 
     /// A draft for an application. A slide that is not uploaded is a problem, unless the draft is made `beforehand`.
@@ -81,6 +82,21 @@ impl SubmissionSource {
 
 fn name(path: &Path) -> String {
     if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() }
+}
+
+/// Refuses dates of the scheduling without a time zone: the platform would take them for UTC.
+fn require_time_zones(path: &Path, json: &[u8]) -> Result<(), Error> {
+    let submission: Value = serde_json::from_slice(json).map_err(|error| unparsed(path, &error))?;
+    for field in ["due_date", "deadline"] {
+        let date = submission["scheduling"][field].as_str();
+        if let Some(date) = date.filter(|date| date.parse::<jiff::Timestamp>().is_err()) {
+            let (name, example) = (name(path), "2027-12-31T23:59:59Z");
+            return Err(Error::input(format!(
+                "{name}: the time zone of the {field} '{date}' is missing, such as {example}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What is wrong with JSON, without the values in it: one may be the key to a slide.

@@ -25,6 +25,8 @@ enum Kind {
     Uncertain(#[source] Arc<ApiError>, Box<UncertainSubmission>),
     #[error("a run was submitted before and is not found: it may have been accepted, or may never have arrived")]
     Lost(#[source] Option<Box<Error>>),
+    #[error("nothing was sent: the client is shutting down")]
+    Canceled,
     #[error("the journal of submissions cannot be used, so nothing was submitted")]
     Journal(#[source] std::io::Error),
     #[error("there is no application {0} with a version that the caller may use")]
@@ -56,6 +58,9 @@ enum Kind {
     #[error(transparent)]
     Download(platform_download::DownloadError),
     #[cfg(feature = "download")]
+    #[error(transparent)]
+    Selection(crate::UnmatchedSelection),
+    #[cfg(feature = "download")]
     #[error("the file cannot be read from the storage")]
     Storage(#[source] auth_http::HttpError),
     #[cfg(feature = "download")]
@@ -73,6 +78,8 @@ pub struct UncertainSubmission {
     pub application: ApplicationId,
     /// The names of its items.
     pub external_ids: Vec<String>,
+    /// The value of `submission_token` in the metadata of the run.
+    pub token: String,
 }
 
 #[cfg(feature = "login")]
@@ -136,6 +143,13 @@ impl From<platform_download::DownloadError> for Error {
     }
 }
 
+#[cfg(feature = "download")]
+impl From<crate::UnmatchedSelection> for Error {
+    fn from(error: crate::UnmatchedSelection) -> Self {
+        Kind::Selection(error).into()
+    }
+}
+
 impl Error {
     pub(crate) fn shared(error: Arc<ApiError>) -> Self {
         Kind::Api(error).into()
@@ -164,6 +178,10 @@ impl Error {
 
     pub(crate) fn timed_out() -> Self {
         Kind::TimedOut.into()
+    }
+
+    pub(crate) fn canceled() -> Self {
+        Kind::Canceled.into()
     }
 
     pub(crate) fn journal(error: std::io::Error) -> Self {
@@ -274,6 +292,15 @@ impl Error {
         }
     }
 
+    /// Returns the selection that matches nothing of the run, if that is the reason.
+    #[cfg(feature = "download")]
+    pub fn unmatched_selection(&self) -> Option<&crate::UnmatchedSelection> {
+        match &self.0 {
+            Kind::Selection(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// There is no such thing, or none that the caller may see.
     pub fn is_not_found(&self) -> bool {
         matches!(self.0, Kind::NoVersion(_)) || self.api().is_some_and(ApiError::is_not_found)
@@ -295,6 +322,11 @@ impl Error {
             Kind::Uncertain(_, submission) => Some(submission),
             _ => None,
         }
+    }
+
+    /// Returns true if nothing was sent because [`CriticalSections::close`](crate::CriticalSections::close) was called.
+    pub fn is_canceled(&self) -> bool {
+        matches!(self.0, Kind::Canceled)
     }
 
     /// What is to be submitted once could not be written down.

@@ -19,6 +19,9 @@ use crate::bars::Screen;
 use crate::exit::Failure;
 use crate::results;
 
+/// The option that submits again.
+const RESUBMIT: &str = "--resubmit";
+
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The application.
@@ -58,18 +61,13 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     check_folders(&arguments, &target)?;
     let client = shell.client()?;
     // What is wrong with the folder shows before anything is uploaded or billed.
-    let opened =
-        ResultFolder::open(&target).await.context("the folder of the table, where the results go, cannot be used");
-    let work = async {
-        let results = opened?;
-        arguments.force.check(&client, shell).await?;
-        let study = study(&client, &arguments, shell).await?;
-        let run = submitted(&study, &arguments, shell).await?;
-        let report = fetch(&run, results, &arguments, shell).await?;
-        study.finish(&report).await?;
-        Ok(report)
-    };
-    let report = shell.within(Box::pin(work)).await?;
+    let results =
+        ResultFolder::open(&target).await.context("the folder of the table, where the results go, cannot be used")?;
+    arguments.force.check(&client, shell).await?;
+    let study = study(&client, &arguments, shell).await?;
+    let run = Box::pin(submitted(&study, &arguments, shell)).await?;
+    let report = Box::pin(fetch(&run, results, &arguments, shell)).await?;
+    study.finish(&report).await?;
     results::print(&report, &target, &shell.output)
 }
 
@@ -93,7 +91,8 @@ async fn submitted(study: &Study, arguments: &Arguments, shell: &Shell) -> Resul
         StudyStep::Ready(ready) => {
             let (application, version) = ready.application();
             let of = format!("{application} {version}");
-            let run = shell.undisturbed(Box::pin(ready.submit())).await?;
+            let run = Box::pin(ready.submit()).await?;
+            shell.follow(run.id(), &[RESUBMIT]);
             shell.output.note(format!("run {} of {of} is submitted", run.id()));
             Ok(run)
         }
@@ -123,8 +122,13 @@ async fn fetch(
     shell: &Shell,
 ) -> Result<RunReport, Failure> {
     let bars = Screen::new(shell.output.has_bars()).follow();
+    // A second `--resubmit` would be billed again.
+    let followed = shell.follow(run.id(), &[RESUBMIT]);
     let download = run.download(folder).with_layout(arguments.folders.layout(true));
-    let download = download.with_observer(move |event| bars.show(&event));
+    let download = download.with_observer(move |event| {
+        followed.learn(&event);
+        bars.show(&event);
+    });
     Ok(if arguments.no_wait_for_completion { download.fetch().await? } else { download.follow().await? })
 }
 

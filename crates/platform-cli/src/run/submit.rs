@@ -43,20 +43,21 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     if let Some(key) = &key
         && FileJournal::of(client.settings()).has_intent(key)?
     {
-        let run = again(&client, key, shell).await?;
+        let run = again(&client, key).await?;
         shell.output.note("it was submitted before, and nothing is submitted now");
         let Run { application_id, version_number, .. } = run.get().await?;
         return print(&run, &application_id, version_number.as_str(), shell);
     }
-    let checked = shell.within(Box::pin(check(source, &client, &arguments, shell))).await?;
+    let checked = Box::pin(check(source, &client, &arguments, shell)).await?;
     if arguments.dry_run {
         return validate::print(&checked, shell);
     }
     let (application, version) = (checked.application_id.clone(), checked.version_number.clone().unwrap_or_default());
     let run = match &key {
-        Some(key) => once(&client, checked, key, shell).await?,
-        None => shell.undisturbed(Box::pin(client.runs().submit(checked))).await?,
+        Some(key) => once(&client, checked, key).await?,
+        None => Box::pin(client.runs().submit(checked)).await?,
     };
+    shell.interruption.follow(run.id(), format!("aignostics run wait {}", run.id()));
     shell.output.note(format!("a run of {application} {version} is submitted"));
     print(&run, &application, &version, shell)
 }
@@ -82,13 +83,13 @@ fn print(run: &RunHandle, application: &ApplicationId, version: &str, shell: &Sh
 }
 
 /// Submits once for a key, and finds the run if that was done before.
-async fn once(client: &Client, submission: RunSubmission, key: &str, shell: &Shell) -> Result<RunHandle, Failure> {
+async fn once(client: &Client, submission: RunSubmission, key: &str) -> Result<RunHandle, Failure> {
     let journal = FileJournal::of(client.settings());
     let _lock = journal.lock(key)?;
-    Ok(shell.undisturbed(Box::pin(client.runs().submit_once(key, submission, &journal).submit())).await?)
+    Ok(Box::pin(client.runs().submit_once(key, submission, &journal).submit()).await?)
 }
 
 /// Finds the run that was submitted for a key, or may have been. Nothing is submitted: without items nothing can be.
-async fn again(client: &Client, key: &str, shell: &Shell) -> Result<RunHandle, Failure> {
-    once(client, RunSubmission::new("", Vec::new()), key, shell).await
+async fn again(client: &Client, key: &str) -> Result<RunHandle, Failure> {
+    once(client, RunSubmission::new("", Vec::new()), key).await
 }

@@ -30,15 +30,11 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let source = SubmissionSource::read(&arguments.file)?;
     let client = shell.client()?;
-    let work = async {
-        let application = arguments.version.of(&client, &arguments.application).await?;
-        let keys = arguments.to.keys(&client, &application, arguments.options.portal()).await?;
-        let mut draft = source.draft(&arguments.file, &application, &keys, true)?;
-        arguments.options.run_options(&client.me().await?).apply(&mut draft.submission)?;
-        Ok(draft.check(&client).await?)
-    };
-    let checked = shell.within(Box::pin(work)).await?;
-    print(&checked, shell)
+    let application = arguments.version.of(&client, &arguments.application).await?;
+    let keys = arguments.to.keys(&client, &application, arguments.options.portal()).await?;
+    let mut draft = source.draft(&arguments.file, &application, &keys, true)?;
+    arguments.options.run_options(&client.me().await?).apply(&mut draft.submission)?;
+    print(&draft.check(&client).await?, shell)
 }
 
 /// Says what would be submitted.

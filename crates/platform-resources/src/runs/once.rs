@@ -19,11 +19,9 @@ use platform_api::operations::ListRuns;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::Runs;
-use crate::{Error, RunHandle};
+use super::{Runs, TOKEN, new_token};
+use crate::{Creation, Error, RunHandle, UncertainSubmission};
 
-/// Where the token of a submission stands in the metadata of its run.
-const FIELD: &str = "submission_token";
 /// Reads lag behind writes by no more than this.
 const LAG: Duration = Duration::from_secs(30);
 /// How often a run is looked for meanwhile.
@@ -114,9 +112,10 @@ impl SubmitOnce<'_> {
         // What is wrong with it is known before anything is written down, and the time for a token is not that of sending.
         let mut submission = self.runs.dry_run(self.submission.clone()).await?.submission;
         self.runs.client.core.prepare().await?;
-        let token =
-            again.as_ref().map_or_else(|| format!("{:032x}", fastrand::u128(..)), |intent| intent.token.clone());
-        submission.custom_metadata.get_or_insert_default().insert(FIELD.to_owned(), token.clone().into());
+        // Until the outcome is recorded and the caller knows it.
+        let section = self.runs.client.core.sections.enter()?;
+        let token = again.as_ref().map_or_else(new_token, |intent| intent.token.clone());
+        submission.custom_metadata.get_or_insert_default().insert(TOKEN.to_owned(), token.clone().into());
         let intent = SubmissionIntent { token, sent_at: self.now(), run: None };
         self.journal.write(&self.key, Some(&intent)).await.map_err(|error| match again {
             None => Error::journal(error),
@@ -128,6 +127,7 @@ impl SubmitOnce<'_> {
                 // Its last byte may have been sent just now.
                 let intent = SubmissionIntent { sent_at: self.now(), ..intent };
                 self.note(Some(&intent)).await;
+                drop(section);
                 self.look_for(intent, Some(error)).await
             }
             // The first one may have arrived all the same.
@@ -140,8 +140,21 @@ impl SubmitOnce<'_> {
         }
     }
 
-    /// Looks for the run until it is found, or could have been.
-    async fn look_for(&mut self, intent: SubmissionIntent, mut why: Option<Error>) -> Result<RunHandle, Error> {
+    /// Looks for the run until it is found, or could have been. Its outcome is not known until then.
+    async fn look_for(&mut self, intent: SubmissionIntent, why: Option<Error>) -> Result<RunHandle, Error> {
+        let uncertain = UncertainSubmission {
+            since: intent.sent_at,
+            application: self.submission.application_id.clone(),
+            external_ids: self.submission.items.iter().map(|item| item.external_id.clone()).collect(),
+            token: intent.token.clone(),
+        };
+        let pending = self.runs.client.core.sections.begin(Creation::Run(uncertain));
+        let outcome = self.look(intent, why).await;
+        pending.settle();
+        outcome
+    }
+
+    async fn look(&mut self, intent: SubmissionIntent, mut why: Option<Error>) -> Result<RunHandle, Error> {
         let start = Instant::now();
         // It is sent twice at most.
         let certain = self.runs.client.settings().run_submit_timeout * 2 + LAG;
@@ -175,7 +188,7 @@ impl SubmitOnce<'_> {
 
     async fn find(&self, token: &str) -> Result<Option<RunId>, Error> {
         let query = ListRuns::new().with_submitted_by("me").with_page_size(5);
-        let query = query.with_custom_metadata(format!("$.{FIELD} ? (@ == \"{token}\")"));
+        let query = query.with_custom_metadata(format!("$.{TOKEN} ? (@ == \"{token}\")"));
         let runs = Runs::new(self.runs.client.clone().nocache());
         let found = runs.list_with(query).limit(1).try_next().await?;
         Ok(found.map(|run| run.run_id))

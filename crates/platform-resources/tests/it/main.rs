@@ -7,6 +7,8 @@ mod blocking;
 mod bucket;
 mod building;
 mod cache;
+mod critical;
+mod deleted;
 mod download;
 mod faults;
 mod keys;
