@@ -34,6 +34,7 @@ mod results;
 mod runs;
 mod sharing;
 mod shell;
+mod slide_files;
 mod slides;
 mod submission;
 mod system;

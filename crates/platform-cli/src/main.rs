@@ -20,6 +20,7 @@ mod sdk;
 mod shapes;
 mod shown;
 mod signals;
+mod slide;
 mod system;
 mod time;
 mod user;
@@ -89,6 +90,9 @@ enum Action {
     /// How the platform is, and how this command is set up.
     #[command(subcommand)]
     System(system::Action),
+    /// Slide files, without the platform
+    #[command(subcommand)]
+    Slide(slide::Action),
     /// What tools write into the metadata of runs and items, as JSON Schema.
     #[command(subcommand)]
     Sdk(sdk::Action),
@@ -185,6 +189,7 @@ async fn act(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Run(action) => Box::pin(run::run(*action, shell)).await,
         Action::Bucket(action) => Box::pin(bucket::run(action, shell)).await,
         Action::System(action) => Box::pin(system::run(action, shell)).await,
+        Action::Slide(action) => slide::run(action, &shell.output).await,
         Action::Sdk(action) => sdk::run(&action, shell),
     }
 }

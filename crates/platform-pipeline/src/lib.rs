@@ -26,6 +26,7 @@ pub use event::{Event, Observer};
 pub use object_keys::{ObjectKeys, SlideLocation};
 pub use scan::FoundSlides;
 pub use scan::prepare::{Prepare, Prepared, SlideState};
+pub use scan::privacy::SlideRemarks;
 pub use study::{ReadySubmission, Study, StudyStep};
 pub use submission::journal::{FileJournal, JournalLock};
 pub use submission::options::RunOptions;

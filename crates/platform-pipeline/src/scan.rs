@@ -7,7 +7,9 @@ use std::thread;
 
 use futures_util::{StreamExt, stream};
 use platform_download::{Crc32c, ResultFolder};
+use privacy::{Privacy, SlideRemarks};
 use slide_metadata::{DicomFiles, SlideMetadata};
+use stated::{Stated, StatedResolution};
 use tokio::sync::oneshot::{self, error::RecvError};
 
 use crate::Error;
@@ -15,11 +17,14 @@ use crate::error::chain;
 use crate::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, SlideRow, WIDTH};
 
 pub(crate) mod prepare;
+pub(crate) mod privacy;
+mod stated;
 
-/// What the names of slides end with.
-const ENDINGS: [&str; 3] = ["tif", "tiff", "svs"];
-/// What DICOM files are called.
+/// Endings of the names of slides.
+const ENDINGS: [&str; 6] = ["tif", "tiff", "svs", "ndpi", "scn", "bif"];
+/// The ending of DICOM files, and that of archives, which may hold them.
 const DICOM: &str = "dcm";
+const ARCHIVE: &str = "zip";
 /// So many slides are read at a time.
 const WORKERS: usize = 4;
 
@@ -27,12 +32,19 @@ const WORKERS: usize = 4;
 #[derive(Debug, Default)]
 pub struct FoundSlides {
     slides: Vec<PathBuf>,
-    /// DICOM files that are no slides of their own, and what each is.
+    /// Files that are not slides by themselves, and the reason for each.
     pub(crate) skipped: Vec<(PathBuf, String)>,
 }
 
-/// A slide as it lies there, or why it is none.
-pub(crate) type Scanned = Result<SlideRow, (PathBuf, String)>;
+/// A slide as it was read, or the file and the reason why it cannot be used.
+pub(crate) type Scanned = Result<ScannedSlide, (PathBuf, String)>;
+
+/// A slide as it was read.
+#[derive(Debug)]
+pub(crate) struct ScannedSlide {
+    pub(crate) row: SlideRow,
+    pub(crate) remarks: SlideRemarks,
+}
 
 impl FoundSlides {
     /// Looks for slides. Hidden files and folders are left alone, links to folders are not followed, and the results of runs
@@ -54,7 +66,7 @@ impl FoundSlides {
         let DicomFiles { slides, others, .. } = DicomFiles::among(dicom);
         found.slides.extend(slides);
         found.slides.sort();
-        found.skipped = others;
+        found.skipped.extend(others);
         found.skipped.sort();
         Ok(found)
     }
@@ -78,6 +90,11 @@ impl FoundSlides {
             let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
             let files = match ending.as_str() {
                 DICOM => &mut *dicom,
+                ARCHIVE if matches!(slide_metadata::is_dicom_archive(&path), Ok(false)) => {
+                    self.skipped.push((path, "an archive without DICOM files".to_owned()));
+                    continue;
+                }
+                ARCHIVE => &mut self.slides,
                 ending if ENDINGS.contains(&ending) => &mut self.slides,
                 _ => continue,
             };
@@ -93,11 +110,16 @@ impl FoundSlides {
         self.slides.len()
     }
 
-    /// Reads all slides, several at a time, and gives them in the order of their names; `read_one` hears of each.
-    pub(crate) async fn read(&self, read_one: impl Fn()) -> Result<Vec<Scanned>, Error> {
+    /// Reads all slides, several at a time, in the order of their names; calls `read_one` for each.
+    pub(crate) async fn read(
+        &self,
+        stated: &Stated,
+        privacy: &Privacy,
+        read_one: impl Fn(),
+    ) -> Result<Vec<Scanned>, Error> {
         let slides = self.slides.iter().map(|path| {
-            let path = path.clone();
-            apart(|| read(path))
+            let (path, stated, privacy) = (path.clone(), stated.of(path), privacy.clone());
+            apart(move || read(path, &stated, &privacy))
         });
         let slides: Vec<_> = stream::iter(slides).buffered(WORKERS).inspect(|_| read_one()).collect().await;
         Ok(slides.into_iter().collect::<Result<_, _>>()?)
@@ -120,12 +142,15 @@ fn is_run(name: &OsStr) -> bool {
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && groups.iter().all(is_hex)
 }
 
-fn read(path: PathBuf) -> Scanned {
+fn read(path: PathBuf, stated: &StatedResolution, privacy: &Privacy) -> Scanned {
     let Some(name) = path.to_str().map(str::to_owned) else {
         return Err((path, "its name is no UTF-8: rename it".to_owned()));
     };
-    match slide_metadata::read(&path) {
-        Ok(slide) => Ok(row(&name, &slide)),
+    match stated.read(&path) {
+        Ok(slide) => match privacy.refusal(&slide.description.identifiers) {
+            Some(reason) => Err((path, reason)),
+            None => Ok(ScannedSlide { row: row(&name, &slide), remarks: SlideRemarks::of(path, slide.description) }),
+        },
         Err(error) => {
             // It begins with the path.
             let text = chain(&error);

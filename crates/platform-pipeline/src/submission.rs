@@ -197,8 +197,9 @@ pub(crate) fn media_types(name: &str) -> &'static [&'static str] {
     match ending.to_ascii_lowercase().as_str() {
         "tif" | "tiff" => &["image/tiff"],
         "dcm" => &["application/dicom"],
+        "zip" => &["application/zip"],
         // These files are TIFF too.
-        "svs" => &["application/octet-stream", "image/tiff"],
+        "svs" | "ndpi" | "scn" | "bif" => &["application/octet-stream", "image/tiff"],
         _ => &["application/octet-stream"],
     }
 }

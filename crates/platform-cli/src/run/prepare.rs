@@ -2,8 +2,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
-use platform_pipeline::{Mapping, Prepare, Prepared};
+use platform_pipeline::{Mapping, Prepare, Prepared, SlideRemarks};
 use serde_json::{Value, json};
+use slide_metadata::{IdentifierKind, PLAUSIBLE};
 
 use super::events::observer;
 use super::input::Version;
@@ -11,6 +12,7 @@ use crate::access::Shell;
 use crate::exit::Failure;
 use crate::output::{self, Output};
 use crate::shown::shown;
+use crate::slide;
 
 /// The name of the table where none is given.
 const NAME: &str = "metadata.csv";
@@ -20,7 +22,8 @@ const NAME: &str = "metadata.csv";
     override_usage = "aignostics run prepare [OPTIONS] APPLICATION CSV DIR\n       aignostics run prepare [OPTIONS] DIR"
 )]
 pub(crate) struct Arguments {
-    /// The application, the table and the folder with the slides: TIFF, BigTIFF, SVS and DICOM, also in folders below it.
+    /// The application, the table and the folder with the slides: TIFF, BigTIFF, SVS, NDPI, SCN, BIF and DICOM, also in
+    /// folders below it.
     /// With the folder alone, the table is `metadata.csv` in it, and nobody is asked about the application.
     #[arg(value_name = "APPLICATION CSV DIR", num_args = 1..=3, required = true)]
     places: Vec<PathBuf>,
@@ -41,6 +44,26 @@ pub(super) struct How {
     /// were are not touched, but by --mapping. Rows of DICOM files that turned out to be levels of another go.
     #[arg(long)]
     overwrite: bool,
+    /// Micrometers per pixel of slides without a plausible resolution (0.05–20); a resolution in the table wins
+    #[arg(long, value_name = "MPP", value_parser = plausible)]
+    resolution_mpp: Option<f64>,
+    /// Refuse slides that may identify a patient by a label, a bar code, a name, a date, a text or an attribute
+    #[arg(long)]
+    no_phi: bool,
+    /// Kinds of identifying data that --no-phi accepts: label, macro, barcode, name, date, text, attribute, uid
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', requires = "no_phi", value_parser = kind)]
+    allow: Vec<IdentifierKind>,
+}
+
+fn kind(text: &str) -> Result<IdentifierKind, String> {
+    let kind = IdentifierKind::ALL.into_iter().find(|kind| kind.name() == text);
+    kind.ok_or_else(|| format!("expected one of {}", IdentifierKind::ALL.map(IdentifierKind::name).join(", ")))
+}
+
+/// A resolution that slides have.
+fn plausible(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| PLAUSIBLE.contains(value));
+    value.ok_or_else(|| format!("expected {} to {} micrometers per pixel", PLAUSIBLE.start(), PLAUSIBLE.end()))
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
@@ -59,7 +82,9 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
 
 impl How {
     pub(super) fn prepare(&self) -> Prepare {
-        Prepare::new().with_mappings(self.mapping.iter().cloned()).with_overwrite(self.overwrite)
+        let prepare = Prepare::new().with_mappings(self.mapping.iter().cloned()).with_overwrite(self.overwrite);
+        let prepare = prepare.with_resolution(self.resolution_mpp);
+        if self.no_phi { prepare.without_identifiers(self.allow.iter().copied()) } else { prepare }
     }
 }
 
@@ -76,6 +101,15 @@ fn shape(prepared: &Prepared, csv: &Path) -> Value {
         "slides": slides.collect::<Vec<_>>(),
         "skipped": skipped.collect::<Vec<_>>(),
         "failed": failed.collect::<Vec<_>>(),
+        "remarks": prepared.remarks.iter().map(remarks).collect::<Vec<_>>(),
+    })
+}
+
+fn remarks(remarks: &SlideRemarks) -> Value {
+    json!({
+        "file": remarks.path.display().to_string(),
+        "warnings": slide::warnings(&remarks.warnings),
+        "identifiers": slide::identifiers(&remarks.identifiers),
     })
 }
 

@@ -3,7 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::{FoundSlides, Scanned};
+use slide_metadata::IdentifierKind;
+
+use super::privacy::{Privacy, SlideRemarks};
+use super::{FoundSlides, Scanned, Stated};
 use crate::table::mapping::{self, Mapping};
 use crate::table::{CHECKSUM, HEIGHT, RESOLUTION, URL, WIDTH};
 use crate::{Error, Event, Observer, SlideRow, SlideTable};
@@ -13,6 +16,8 @@ use crate::{Error, Event, Observer, SlideRow, SlideTable};
 pub struct Prepare {
     mappings: Vec<Mapping>,
     overwrite: bool,
+    resolution: Option<f64>,
+    privacy: Privacy,
 }
 
 /// A table that was created or updated.
@@ -23,10 +28,12 @@ pub struct Prepared {
     pub table: SlideTable,
     /// The state of each row of the table.
     pub states: Vec<SlideState>,
-    /// Files that are parts of other slides, and what each is.
+    /// Files that are not slides by themselves, and the reason for each.
     pub skipped: Vec<(PathBuf, String)>,
     /// Files that look like slides and cannot be used, and why.
     pub unusable: Vec<(PathBuf, String)>,
+    /// Remarks about slides that are used.
+    pub remarks: Vec<SlideRemarks>,
 }
 
 /// The state of a slide in a table, compared with the table before.
@@ -73,6 +80,19 @@ impl Prepare {
         self
     }
 
+    /// States the resolution, in micrometers per pixel, of slides that have no plausible one themselves. A resolution in the
+    /// table wins, as long as the file is unchanged.
+    pub fn with_resolution(mut self, micrometers: Option<f64>) -> Self {
+        self.resolution = micrometers;
+        self
+    }
+
+    /// Refuses slides that may identify a patient, except by the kinds in `allowed`.
+    pub fn without_identifiers(mut self, allowed: impl IntoIterator<Item = IdentifierKind>) -> Self {
+        self.privacy = Privacy { refuses: true, allowed: allowed.into_iter().collect() };
+        self
+    }
+
     /// Scans a folder and writes the table, unless that would change nothing.
     ///
     /// # Errors
@@ -92,18 +112,20 @@ impl Prepare {
             observer(Event::FileSkipped { path, reason });
         }
         if slides == 0 {
-            return Err(Error::input(format!(
-                "{}: no slides; they end with .tif, .tiff, .svs or .dcm",
-                folder.display()
-            )));
+            let endings = ".tif, .tiff, .svs, .ndpi, .scn, .bif, .dcm or .zip";
+            return Err(Error::input(format!("{}: no slides; they end with {endings}", folder.display())));
         }
         observer(Event::ReadingSlides { folder: folder.to_owned(), slides });
-        let scanned = found.read(|| observer(Event::SlideRead)).await?;
+        let stated = Stated::new(before.as_ref(), self.resolution);
+        let scanned = found.read(&stated, &self.privacy, || observer(Event::SlideRead)).await?;
         observer(Event::SlidesRead);
         let mut table = before.clone().unwrap_or_default();
         remove_parts(&mut table, &found.skipped, observer);
         let mut prepared = merge(table, scanned);
         prepared.skipped = found.skipped;
+        for remarks in &prepared.remarks {
+            observer(Event::SlideRemarks(remarks.clone()));
+        }
         self.map(&mut prepared.table, observer);
         if before.as_ref() != Some(&prepared.table) {
             prepared.table.write(csv)?;
@@ -138,10 +160,13 @@ fn merge(mut table: SlideTable, scanned: Vec<Scanned>) -> Prepared {
     for column in [CHECKSUM, RESOLUTION, WIDTH, HEIGHT, URL] {
         table.require(column);
     }
-    let mut unusable = Vec::new();
+    let (mut unusable, mut remarks) = (Vec::new(), Vec::new());
     for slide in scanned {
         let slide = match slide {
-            Ok(slide) => slide,
+            Ok(slide) => {
+                remarks.push(slide.remarks);
+                slide.row
+            }
             Err(reason) => {
                 unusable.push(reason);
                 continue;
@@ -161,7 +186,8 @@ fn merge(mut table: SlideTable, scanned: Vec<Scanned>) -> Prepared {
             }
         }
     }
-    Prepared { table, states, skipped: Vec::new(), unusable }
+    remarks.retain(|remarks| !remarks.is_empty());
+    Prepared { table, states, skipped: Vec::new(), unusable, remarks }
 }
 
 /// The measurements of a slide that is not in the bucket in its present form.
