@@ -32,8 +32,10 @@ mod runs;
 mod sharing;
 mod shell;
 mod slides;
+mod study;
 mod submission;
 mod system;
+mod tables;
 mod watching;
 
 #[path = "../support/aging.rs"]

@@ -30,10 +30,12 @@ enum Kind {
     NotFound,
     Unhealthy,
     Conflict,
+    OtherContent,
     LoginRequired,
     Forbidden,
     Quota,
     Incomplete,
+    Slides,
     /// The code of a command that was run, or of one that a signal ended.
     Code(u8),
 }
@@ -73,6 +75,8 @@ impl Kind {
         match error {
             _ if error.is_input() => Self::BadInput,
             _ if error.is_incomplete() => Self::Incomplete,
+            _ if error.is_stopped() => Self::Slides,
+            _ if error.is_conflict() => Self::OtherContent,
             _ => match (error.platform(), error.bucket()) {
                 (Some(error), _) => Self::of_platform(error),
                 (_, Some(error)) => Self::of_bucket(error),
@@ -97,7 +101,10 @@ impl Kind {
             Self::Unreachable => ("unreachable", 1, Some("`aignostics auth doctor` says what does not answer")),
             Self::TimeOut => ("time_out", 1, Some("call again to go on; --timeout gives it more time")),
             Self::Uncertain => {
-                ("uncertain", 1, Some("look with `aignostics run list` before it is submitted again: it may be billed"))
+                let remedy = "call again to look again, nothing is submitted by that; or submit again with \
+                              `run execute --resubmit` or another key for `run submit --once`, which bills twice if the \
+                              first submission arrived after all";
+                ("uncertain", 1, Some(remedy))
             }
             Self::BadInput => ("bad_input", 2, None),
             Self::NotFound => {
@@ -106,10 +113,14 @@ impl Kind {
             }
             Self::Unhealthy => ("unhealthy", 2, None),
             Self::Conflict => ("conflict", 3, Some("read it again, and change what is there now")),
+            Self::OtherContent => {
+                ("conflict", 3, Some("use another key for another submission, or repeat the first one unchanged"))
+            }
             Self::LoginRequired => ("login_required", 4, Some("log in with `aignostics user login`")),
             Self::Forbidden => ("forbidden", 4, Some("`aignostics user whoami` says who is logged in")),
             Self::Quota => ("quota_exceeded", 5, Some("submit fewer slides, or ask for a larger quota")),
             Self::Incomplete => ("incomplete", 6, None),
+            Self::Slides => ("slides", 7, Some("repair the slides, or leave them out, and call again")),
             Self::Code(code) => ("interrupted", code, None),
         }
     }

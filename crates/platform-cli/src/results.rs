@@ -10,7 +10,7 @@ use platform_download::{DownloadError, FolderError};
 use platform_resources::models::{RunId, RunTerminationReason};
 use platform_resources::{ItemReport, RunReport, Verification};
 use serde::{Serialize, Serializer};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::exit::Failure;
 use crate::output::{self, Output};
@@ -29,7 +29,7 @@ pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Resul
     printed
 }
 
-fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
+pub(crate) fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
     let mut table = output.table(["item", "outcome", "artifacts", "bytes"]);
     for number in [2, 3] {
         if let Some(column) = table.column_mut(number) {
@@ -59,7 +59,7 @@ struct Shape<'a> {
     verified: bool,
     folder: String,
     manifest: Option<String>,
-    #[serde(serialize_with = "items")]
+    #[serde(serialize_with = "collect_items")]
     items: &'a [ItemReport],
 }
 
@@ -79,21 +79,28 @@ impl<'a> Shape<'a> {
     }
 }
 
-fn items<S: Serializer>(items: &[ItemReport], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(items.iter().map(|item| {
-        let artifacts = item.artifacts.iter().map(|artifact| {
-            let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| chain(&**error)));
-            shape["name"] = json!(artifact.name);
-            shape["file"] = json!(artifact.file);
-            shape
-        });
-        json!({
-            "external_id": item.external_id,
-            "outcome": shapes::item_outcome(&item.outcome),
-            "error_message": item.message,
-            "artifacts": artifacts.collect::<Vec<_>>(),
-        })
-    }))
+fn collect_items<S: Serializer>(items: &[ItemReport], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.iter().map(item))
+}
+
+/// The items of a report as JSON.
+pub(crate) fn items(report: &RunReport) -> Vec<Value> {
+    report.items.iter().map(item).collect()
+}
+
+fn item(item: &ItemReport) -> Value {
+    let artifacts = item.artifacts.iter().map(|artifact| {
+        let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| chain(&**error)));
+        shape["name"] = json!(artifact.name);
+        shape["file"] = json!(artifact.file);
+        shape
+    });
+    json!({
+        "external_id": item.external_id,
+        "outcome": shapes::item_outcome(&item.outcome),
+        "error_message": item.message,
+        "artifacts": artifacts.collect::<Vec<_>>(),
+    })
 }
 
 /// Whether all of it went well; if not, whether the fault is on this side.
@@ -120,7 +127,7 @@ fn succeeded(report: &RunReport) -> bool {
 }
 
 /// A line for everything that failed or was not verified, with its reasons.
-fn failures(report: &RunReport) -> Vec<String> {
+pub(crate) fn failures(report: &RunReport) -> Vec<String> {
     let mut lines = Vec::new();
     for item in &report.items {
         let name = &item.external_id;

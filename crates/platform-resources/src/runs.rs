@@ -9,7 +9,7 @@ use crate::error::UncertainSubmission;
 use crate::{Client, Error, List, RunHandle, validation};
 
 pub use filter::RunFilter;
-pub use once::{SubmissionIntent, SubmissionJournal, SubmitOnce};
+pub use once::{SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
 
 /// The runs of the caller.
 #[derive(Clone, Debug)]

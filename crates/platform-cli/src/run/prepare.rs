@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
-use platform_pipeline::{Mapping, Prepare, Prepared};
+use platform_pipeline::{ExternalIds, Mapping, Prepare, Prepared};
+use platform_resources::Pattern;
 use serde_json::{Value, json};
 
 use super::events::observer;
@@ -28,6 +29,10 @@ pub(crate) struct Arguments {
     version: Version,
     #[command(flatten)]
     how: How,
+    /// Writes the table anew. Without it, what stands in a table that is there already stays: rows of slides that are as they
+    /// were are not touched, but by --mapping. Rows of DICOM files that turned out to be levels of another go.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 /// How a table is made.
@@ -37,10 +42,15 @@ pub(super) struct How {
     /// `.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER`. May be said several times; the last one counts.
     #[arg(long, value_name = "MAPPING")]
     mapping: Vec<Mapping>,
-    /// Writes the table anew. Without it, what stands in a table that is there already stays: rows of slides that are as they
-    /// were are not touched, but by --mapping. Rows of DICOM files that turned out to be levels of another go.
-    #[arg(long)]
-    overwrite: bool,
+    /// External ids of new slides: relative (path below DIR), stem (file name), absolute (path) or a COLUMN of the table
+    /// [default: relative]
+    ///
+    /// Slides that are in the table keep their id, unless a COLUMN is named.
+    #[arg(long, value_name = "ID")]
+    external_id: Option<ExternalIds>,
+    /// Leave out slides whose name or, with a `/`, whose path below DIR matches; can be repeated
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<Pattern>,
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
@@ -52,20 +62,30 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     if let Some(application) = application {
         shell.within(async { arguments.version.of(&shell.client()?, &application).await }).await?;
     }
-    let prepared = arguments.how.prepare().run(&csv, &folder, &observer(&shell.output)).await?;
+    let prepared = arguments
+        .how
+        .prepare()
+        .with_overwrite(arguments.overwrite)
+        .run(&csv, &folder, &observer(&shell.output))
+        .await?;
     shell.output.one(&shape(&prepared, &csv), || text(&prepared, &csv, &shell.output))?;
     Ok(prepared.require_all()?)
 }
 
 impl How {
     pub(super) fn prepare(&self) -> Prepare {
-        Prepare::new().with_mappings(self.mapping.iter().cloned()).with_overwrite(self.overwrite)
+        Prepare::new()
+            .with_mappings(self.mapping.iter().cloned())
+            .with_external_ids(self.external_id.clone())
+            .with_excluded(self.exclude.iter().cloned())
     }
 }
 
 fn shape(prepared: &Prepared, csv: &Path) -> Value {
     let slides = prepared.table.rows().iter().zip(&prepared.states);
-    let slides = slides.map(|(row, state)| json!({ "external_id": row.external_id(), "state": state.name() }));
+    let slides = slides.map(
+        |(row, state)| json!({ "external_id": row.external_id(), "file": row.get("file"), "state": state.name() }),
+    );
     let reason = |(path, reason): &(PathBuf, String)| {
         let file = path.display().to_string();
         json!({ "file": file, "reason": reason })
@@ -76,6 +96,7 @@ fn shape(prepared: &Prepared, csv: &Path) -> Value {
         "slides": slides.collect::<Vec<_>>(),
         "skipped": skipped.collect::<Vec<_>>(),
         "failed": failed.collect::<Vec<_>>(),
+        "excluded": prepared.excluded.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
     })
 }
 
