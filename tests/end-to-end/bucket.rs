@@ -196,9 +196,11 @@ fn an_object_that_cannot_be_had_is_named_and_the_others_are_there() {
     assert_fits("bucket-download", &report);
     assert!(report["objects"][0]["error"].is_string() && report["objects"][1]["error"].is_null(), "{report:#}");
     assert!(shell.folder().join("back/study/b.svs").is_file() && !shell.folder().join("back/study/a.svs").exists());
-    assert_eq!(shell.error(2, &["bucket", "download", "study/c.svs", "--what-is-key"])["kind"], "not_found");
-    let none = shell.json("bucket-download", &["bucket", "download", "study/c*"]);
-    assert_eq!((&none["complete"], &none["objects"]), (&json!(true), &json!([])));
+    for arguments in [&["study/c.svs", "--what-is-key"][..], &["study/*.tiff"], &["study/**", "typo/*"]] {
+        let error = shell.error(2, &[&["bucket", "download"], arguments].concat());
+        assert_eq!(error["kind"], "not_found", "{error:#}");
+        assert!(error["details"][0].as_str().unwrap().starts_with("exists: study/"), "{error:#}");
+    }
 }
 
 #[test]

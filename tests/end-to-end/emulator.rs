@@ -255,6 +255,8 @@ fn what_cannot_be_used_is_named() {
         (vec!["--data-dir", "/proc/nowhere"], 1, "/proc/nowhere cannot be created"),
         (vec!["--host", "a b"], 2, "cannot be in a URL"),
         (vec!["--port", "65535"], 2, "65535"),
+        (vec!["--fault", r#"{"effect": {"kind": "outage"}}"#], 2, "unknown variant `outage`"),
+        (vec!["--tls", "/nowhere/authority.pem"], 1, "/nowhere/authority.pem"),
         (vec!["--print-env", "exec", "--", "true"], 2, "--print-env"),
     ] {
         let ended = command(&lab, &arguments).stdout(Stdio::null()).output().unwrap();

@@ -1,10 +1,10 @@
 //! Ctrl-C at any moment: no incomplete file under a final name, nothing left behind, and a later call goes on.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
 
 use crate::command::{Ended, Lab};
-use crate::shell::Shell;
+use crate::shell::{Shell, assert_fits};
 
 #[test]
 fn an_interrupted_demo_leaves_only_complete_files_and_goes_on() {
@@ -63,24 +63,155 @@ fn stop(lab: &Lab, moment: &str, signal: &str, code: i32) {
 }
 
 #[test]
-fn whoever_waits_for_a_run_can_be_stopped_and_asked_again() {
+fn follower_of_a_run_names_the_run_and_how_to_resume_and_cancel() {
     // It would take ten minutes.
     let shell = Shell::configured("speed = 1.0\n");
     let run = shell.submit("outcomes", &["a"]);
     for arguments in
         [&["run", "wait", &run][..], &["run", "watch", &run], &["run", "download", &run, "results", "--follow"]]
     {
-        for (signal, code) in [("INT", 130), ("TERM", 143)] {
-            let asked = shell.served("api", "GET", "/api/v1/runs/");
-            let command = shell.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            shell.until("a look at the run", |shell| shell.served("api", "GET", "/api/v1/runs/") > asked);
-            let sent = Command::new("kill").args([format!("-{signal}"), command.id().to_string()]).status().unwrap();
-            assert!(sent.success());
+        for (name, code) in [("INT", 130), ("TERM", 143)] {
+            let command = followed(&shell, arguments, &run);
+            signal(&command, name);
             let ended = Ended::of(&command.wait_with_output().unwrap());
             ended.assert_code(code);
-            assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""), "{arguments:?}");
+            let resume = format!("resume: aignostics {}", arguments.join(" "));
+            let cancel = format!("cancel: aignostics run cancel {run}");
+            for part in [&format!("SIG{name}"), "continues on the platform and is billed", &resume, &cancel] {
+                assert!(ended.stderr.contains(part), "{part} is missing: {}", ended.stderr);
+            }
+            assert_eq!(ended.stdout, "", "{arguments:?}");
         }
     }
+    let command = followed(&shell, &["run", "wait", &run, "--format", "json"], &run);
+    signal(&command, "INT");
+    let ended = Ended::of(&command.wait_with_output().unwrap());
+    ended.assert_code(130);
+    let error = serde_json::from_str(&ended.stderr).unwrap();
+    assert_fits("error", &error);
+    assert!(error["error"]["message"].as_str().unwrap().contains(&run), "{error}");
     shell.run(&["run", "cancel", &run]).assert_code(0);
     shell.run(&["run", "wait", &run]).assert_code(6);
+}
+
+/// Starts a command that follows a run, and waits until it has asked for it.
+fn followed(shell: &Shell, arguments: &[&str], run: &str) -> Child {
+    let path = format!("/api/v1/runs/{run}");
+    let asked = shell.served("api", "GET", &path);
+    let command = shell.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    shell.until("a request for the run", |shell| shell.served("api", "GET", &path) > asked);
+    command
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn timeout_of_a_follower_names_the_run() {
+    let shell = Shell::configured("speed = 1.0\n");
+    let run = shell.submit("outcomes", &["a"]);
+    let ended = shell.run(&["run", "wait", &run, "--timeout", "1s"]);
+    ended.assert_code(1);
+    for part in ["timed out after 1 s", &run, "resume: aignostics run wait", "cancel: aignostics run cancel"] {
+        assert!(ended.stderr.contains(part), "{part} is missing: {}", ended.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_ignored_at_startup_stay_ignored() {
+    let shell = Shell::configured("speed = 1.0\n");
+    let run = shell.submit("outcomes", &["a"]);
+    for arguments in [&["run", "wait", &run][..], &["run", "wait", &run, "--timeout", "1h"]] {
+        let mut ignoring = ignoring(&shell, arguments);
+        let asked = shell.served("api", "GET", "/api/v1/runs/");
+        let command = ignoring.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        shell.until("a request for the run", |shell| shell.served("api", "GET", "/api/v1/runs/") > asked);
+        for name in ["HUP", "INT", "QUIT", "TERM"] {
+            signal(&command, name);
+        }
+        // The first signal that is heeded decides the code.
+        Ended::of(&command.wait_with_output().unwrap()).assert_code(143);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn emulator_ignores_what_was_ignored_at_startup() {
+    let shell = Shell::start();
+    let mut emulator = ignoring(&shell, &["emulator"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(emulator.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+    for name in ["HUP", "INT", "TERM"] {
+        signal(&emulator, name);
+    }
+    assert_eq!(emulator.wait().unwrap().code(), Some(143));
+
+    let script = "echo started; read line; echo $line; grep SigIgn /proc/self/status";
+    let exec = ["emulator", "exec", "--", "sh", "-c", script];
+    let mut exec = ignoring(&shell, &exec).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(exec.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "started\n");
+    signal(&exec, "HUP");
+    signal(&exec, "INT");
+    exec.stdin.take().unwrap().write_all(b"still here\n").unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("still here\nSigIgn:") && rest.trim_end().ends_with('7'), "{rest}");
+    assert_eq!(exec.wait().unwrap().code(), Some(0));
+}
+
+/// A command that a shell starts with SIGHUP, SIGINT and SIGQUIT ignored, as `nohup … &` does.
+#[cfg(target_os = "linux")]
+fn ignoring(shell: &Shell, arguments: &[&str]) -> Command {
+    let command = shell.command(arguments);
+    let mut ignoring = Command::new("sh");
+    ignoring.args(["-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\""]).arg(command.get_program()).args(arguments);
+    ignoring.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    ignoring.current_dir(shell.folder()).stdin(Stdio::null());
+    ignoring
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn completions_and_man_install_no_handlers() {
+    use std::os::unix::process::ExitStatusExt;
+    let shell = Shell::start();
+    for arguments in [&["completions", "bash"][..], &["man"]] {
+        // The pipe is full, so the command waits when it prints.
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let size = rustix::pipe::fcntl_getpipe_size(&reader).unwrap();
+        std::fs::File::from(writer.try_clone().unwrap()).write_all(&vec![0; size]).unwrap();
+        let mut command = shell.command(arguments).stdout(writer).spawn().unwrap();
+        let call = |child: &Child| std::fs::read_to_string(format!("/proc/{}/syscall", child.id())).unwrap_or_default();
+        // 1 is `write` on x86-64, and 64 on arm64.
+        shell.until("a write", |_| ["1 0x1 ", "64 0x1 "].iter().any(|write| call(&command).starts_with(write)));
+        signal(&command, "INT");
+        assert_eq!(command.wait().unwrap().signal(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn second_interrupt_ends_a_blocked_command() {
+    let shell = Shell::start();
+    let mut command = shell.command(&["run", "submit", "outcomes", "-", "--verbose"]);
+    let mut command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Open to the end, or the command could read on.
+    let _stdin = command.stdin.take();
+    // Signals are caught before the command reads from stdin.
+    let caught = |child: &Child| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+        u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0
+    };
+    if cfg!(target_os = "linux") {
+        shell.until("a handler for SIGINT", |_| caught(&command));
+    }
+    signal(&command, "INT");
+    signal(&command, "INT");
+    assert_eq!(command.wait().unwrap().code(), Some(130));
 }

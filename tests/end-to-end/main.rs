@@ -10,10 +10,12 @@ mod command;
 #[cfg(target_os = "linux")]
 mod completions;
 mod conformance;
+mod creations;
 mod demo;
 mod disk;
 mod durability;
 mod emulator;
+mod emulator_tls;
 mod execute;
 mod failures;
 mod guides;
@@ -36,6 +38,7 @@ mod study;
 mod submission;
 mod system;
 mod tables;
+mod timeouts;
 mod watching;
 
 #[path = "../support/aging.rs"]

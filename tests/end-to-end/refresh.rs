@@ -275,6 +275,24 @@ fn sigterm_gives_up_a_hanging_token_endpoint_and_warns() {
 }
 
 #[test]
+fn refresh_that_cannot_be_stored_is_exit_code_1_with_path_and_remedy() {
+    let user = User::log_in();
+    user.expire_in(EXPIRED_MS);
+    user.slow_down();
+    let mut child = user.start(&["auth", "token"]);
+    user.await_request(&mut child, TOKEN, 200);
+    // While the answer is on its way, a folder takes the place of the login.
+    let login = aging::logins(&user.home().cache()).remove(0);
+    std::fs::remove_file(&login).unwrap();
+    std::fs::create_dir(&login).unwrap();
+    let ended = Ended::of(&child.wait_with_output().unwrap());
+    ended.assert_code(1);
+    let told = ended.told();
+    assert!(told.contains(login.to_str().unwrap()), "{}", ended.stderr);
+    assert!(told.contains("could not be stored") && told.contains("log in again"), "{}", ended.stderr);
+}
+
+#[test]
 fn sigterm_cancels_a_refresh_that_waits_for_the_lock() {
     let user = User::log_in();
     user.expire_in(EXPIRED_MS);

@@ -91,8 +91,6 @@ fn what_is_selected_is_all_that_is_fetched() {
     let run = shell.submit("outcomes", &["a", "b", "c"]);
     let report = shell.json("report", &["run", "download", &run, "one", "--follow", "--item", "b"]);
     assert_eq!((report["items"].as_array().unwrap().len(), &report["left_out"]), (1, &json!(2)));
-    let none = shell.json("report", &["run", "download", &run, "none", "--artifact", "nothing_*"]);
-    assert!(none["items"].as_array().unwrap().iter().all(|item| item["artifacts"] == json!([])));
     let mut items = Vec::new();
     for index in 0..3 {
         let shard = format!("{index}/3");
@@ -101,6 +99,91 @@ fn what_is_selected_is_all_that_is_fetched() {
     }
     items.sort_by_key(ToString::to_string);
     assert_eq!(items, ["a", "b", "c"]);
+}
+
+#[test]
+fn selection_that_matches_nothing_lists_what_exists() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["study/a.tiff", "study/b.tiff", "other/b.tiff"]);
+    shell.run(&["run", "wait", &run]).assert_code(0);
+    let refused = |more: &[&str]| {
+        let error = shell.error(2, &[&["run", "download", &run, "results"], more].concat());
+        assert_eq!(shell.served("storage", "GET", "/"), 0, "{more:?}");
+        (error["message"].to_string(), error["details"].to_string())
+    };
+    let (message, existing) = refused(&["--item", "study/a.tiff", "--item", "c.tiff"]);
+    assert!(message.contains("no item 'c.tiff'") && existing.contains("exists: study/a.tiff"), "{message}: {existing}");
+    let (message, existing) = refused(&["--item", "b.tiff"]);
+    assert!(message.contains("several items named 'b.tiff'"), "{message}");
+    assert!(existing.contains("other/b.tiff") && !existing.contains("a.tiff"), "{existing}");
+    for selection in [["--artifact", "nothing_*"], ["--media-type", "text/nothing"]] {
+        let (message, existing) = refused(&selection);
+        assert!(message.contains("no artifact") && existing.contains("exists: "), "{message}: {existing}");
+    }
+    // A file name that only one item has selects it.
+    let report = shell.json("report", &["run", "download", &run, "results", "--item", "a.tiff"]);
+    assert_eq!((&report["items"][0]["external_id"], &report["left_out"]), (&json!("study/a.tiff"), &json!(2)));
+}
+
+#[test]
+fn results_that_a_user_deleted_are_counted_and_those_here_remain() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a", "b"]);
+    let report = shell.json("report", &["run", "download", &run, "here", "--follow"]);
+    let artifacts = report["items"].as_array().unwrap().iter().flat_map(|item| item["artifacts"].as_array().unwrap());
+    let files: Vec<_> = artifacts.map(|artifact| artifact["file"].as_str().unwrap().to_owned()).collect();
+    shell.json("deletion", &["run", "result", "delete", &run, "--yes"]);
+
+    let ended = shell.run(&["run", "download", &run, "there", "--format", "json"]);
+    ended.assert_code(6);
+    let error: Value = serde_json::from_str(&ended.stderr).unwrap();
+    let message = format!("{} result files are deleted, by a user", files.len());
+    assert_eq!(error["error"]["message"], message);
+    let gone: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("report", &gone);
+    assert_eq!((&gone["complete"], &gone["deleted"]["by_user"]), (&json!(false), &json!(files.len())));
+    assert_eq!(gone["items"][0]["artifacts"][0]["deleted_by"], "user");
+    assert!(
+        !shell.folder().join("there/a").exists()
+            || fs::read_dir(shell.folder().join("there/a")).unwrap().next().is_none()
+    );
+
+    // What is here is verified and counts; what was lost here is named.
+    let again = shell.json("report", &["run", "download", &run, "here"]);
+    assert_eq!((&again["complete"], &again["verified"]), (&json!(true), &json!(true)), "{again:#}");
+    fs::remove_file(shell.folder().join("here").join(&files[0])).unwrap();
+    let ended = shell.run(&["run", "download", &run, "here"]);
+    ended.assert_code(6);
+    assert!(ended.told().contains("1 result file is deleted, by a user"), "{}", ended.stderr);
+
+    let described = shell.run(&["run", "describe", &run]);
+    assert!(described.stdout.contains("deleted, by a user"), "{}", described.stdout);
+    assert!(!described.stdout.contains("results until"), "{}", described.stdout);
+    let described = shell.json("run-description", &["run", "describe", &run]);
+    assert_eq!(
+        described["results"],
+        json!({
+            "available": 0, "deleted_by_user": files.len(), "deleted_by_retention": 0,
+        })
+    );
+}
+
+#[test]
+fn results_whose_retention_has_ended_are_counted() {
+    let shell = Shell::configured("refresh_lifetime_seconds = 31536000\n");
+    let month = 40 * 86_400;
+    shell.control(Method::Post, "/clock", &json!({ "seconds": -month }));
+    let run = shell.submit("outcomes", &["a"]);
+    shell.until("the end of the run", |shell| {
+        shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).1["state"] == "TERMINATED"
+    });
+    shell.control(Method::Post, "/clock", &json!({ "seconds": month }));
+    let ended = shell.run(&["run", "download", &run, "results"]);
+    ended.assert_code(6);
+    assert!(ended.told().contains("deleted, by the retention rule"), "{}", ended.stderr);
+    let described = shell.run(&["run", "describe", &run]);
+    assert!(described.stdout.contains("deleted, by the retention rule"), "{}", described.stdout);
+    assert!(!described.stdout.contains("results until"), "{}", described.stdout);
 }
 
 #[test]
@@ -129,7 +212,7 @@ fn a_download_that_cannot_be_says_why() {
     offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
     let ended = Ended::of(&offline.output().unwrap());
     ended.assert_code(1);
-    assert!(ended.told().contains("the time of 1 s was over"), "{}", ended.stderr);
+    assert!(ended.told().contains("timed out after 1 s"), "{}", ended.stderr);
 }
 
 #[test]

@@ -121,32 +121,37 @@ fn only_new_and_changed_slides_are_submitted() {
 #[test]
 fn failed_slides_are_listed_and_submitted_again_on_request() {
     let shell = with_slides(&["a.tiff", "b.tiff"]);
-    // The first run is canceled before it has processed anything.
-    let hold = json!({ "effect": { "kind": "latency", "milliseconds": 600_000 }, "server": "api", "method": "GET", "path": "/api/v1/runs/*" });
-    shell.control(Method::Post, "/faults", &hold);
-    let mut child = shell.command(&EXECUTE).spawn().unwrap();
-    shell.until("a look at the run", |shell| shell.served("api", "GET", "/api/v1/runs/") > 0);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    shell.control(Method::Delete, "/faults", &json!(null));
-    let (_, runs) = shell.api(Method::Get, "/api/v1/runs", None);
-    let run = runs[0]["run_id"].as_str().unwrap().to_owned();
-    shell.api(Method::Post, &format!("/api/v1/runs/{run}/cancel"), None);
-    let ended = shell.run(&[&EXECUTE[..], &["--format", "json"]].concat());
-    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    if statuses(&report) == [("a.tiff", "processed"), ("b.tiff", "processed")] {
-        panic!("the run ended before it was canceled: {report:#}");
-    }
-    ended.assert_code(6);
-    assert_eq!(statuses(&report), [("a.tiff", "skipped"), ("b.tiff", "skipped")]);
-    assert_eq!((billed(&shell), &report["submitted"]), (1, &json!(false)));
-    let told = shell.run(&EXECUTE).stderr;
-    assert!(told.contains("2 failed or skipped: --retry-failed") && told.contains("a.tiff: skipped"), "{told}");
-    let again = shell.json("execution", &[&EXECUTE[..], &["--retry-failed"]].concat());
-    assert_eq!((billed(&shell), &again["complete"], &again["submitted"]), (2, &json!(true), &json!(true)));
-    // What was repeated once is not repeated by another such call.
-    let third = shell.json("execution", &[&EXECUTE[..], &["--retry-failed"]].concat());
-    assert_eq!((billed(&shell), &third["run_id"]), (2, &again["run_id"]));
+    // This application fails as the column `outcome` states.
+    shell.run(&["run", "prepare", "outcomes", "work/slides.csv", "slides"]).assert_code(0);
+    let csv = shell.folder().join("work/slides.csv");
+    let table = fs::read_to_string(&csv).unwrap();
+    let rows: Vec<_> = table.lines().collect();
+    fs::write(&csv, format!("{};outcome\n{};SUCCEEDED\n{};USER_ERROR\n", rows[0], rows[1], rows[2])).unwrap();
+    let execute = ["run", "execute", "outcomes", "work/slides.csv", "slides"];
+    let report = |more: &[&str]| {
+        let ended = shell.run(&[&execute[..], more, &["--format", "json"]].concat());
+        ended.assert_code(6);
+        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_fits("execution", &report);
+        report
+    };
+    let first = report(&[]);
+    assert_eq!((billed(&shell), &first["submitted"]), (1, &json!(true)));
+    let second = report(&[]);
+    assert_eq!(statuses(&second), [("a.tiff", "processed"), ("b.tiff", "failed")]);
+    assert_eq!((billed(&shell), &second["submitted"], &second["run_id"]), (1, &json!(false), &first["run_id"]));
+    let told = shell.run(&execute).stderr;
+    assert!(told.contains("1 failed or skipped: --retry-failed") && told.contains("b.tiff: failed"), "{told}");
+    // Only the failed slide is submitted again, and the first run is no longer asked for it.
+    let third = report(&["--retry-failed"]);
+    assert_eq!(statuses(&third), [("a.tiff", "processed"), ("b.tiff", "new")]);
+    let items: Vec<_> =
+        third["items"].as_array().unwrap().iter().map(|item| (&item["external_id"], &item["run_id"])).collect();
+    assert_eq!(items, [(&json!("a.tiff"), &first["run_id"]), (&json!("b.tiff"), &third["run_id"])]);
+    assert_eq!(billed(&shell), 2);
+    // The same slide that fails again is a submission of its own.
+    report(&["--retry-failed"]);
+    assert_eq!(billed(&shell), 3);
 }
 
 #[test]

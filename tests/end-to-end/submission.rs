@@ -222,12 +222,20 @@ fn a_submission_that_is_refused_says_why() {
         (&["--cpu-provisioning-mode", "FLEX_START"], "bad_input"),
         (&["--max-gpus-per-slide", "9"], "bad_input"),
         (&["--deadline", "tomorrow"], "bad_input"),
+        (&["--deadline", "2099-06-01T18:00"], "bad_input"),
+        (&["--deadline", "2099-06-01"], "bad_input"),
+        (&["--due-date", "2099-06-01 18:00:00"], "bad_input"),
+        (&["--timeout", "5"], "bad_input"),
         (&["--due-date", "2020-01-01T00:00:00Z"], "bad_input"),
         (&["--application-version", "7.0.0"], "not_found"),
         (&["--once", "a", "--dry-run"], "bad_input"),
     ] {
         assert_eq!(shell.error(2, &[&submit[..], more].concat())["kind"], kind, "{more:?}");
     }
+    let dated = json!({ "application_id": "tissue", "items": [], "scheduling": { "deadline": "2099-06-01T18:00" } });
+    fs::write(shell.folder().join("dated.json"), dated.to_string()).unwrap();
+    let error = shell.error(2, &["run", "submit", "tissue", "dated.json"]);
+    assert!(error["message"].as_str().unwrap().contains("time zone of the deadline"), "{error}");
     assert_eq!(shell.error(2, &["run", "submit", "nothing", "slides.csv"])["kind"], "not_found");
     assert_eq!(shell.error(2, &["run", "submit", "tissue", "absent.csv"])["kind"], "bad_input");
     let down = json!({ "effect": { "kind": "status", "status": 200, "body": "{\"status\":\"DOWN\",\"reason\":\"moving\"}" }, "path": "/health" });

@@ -69,11 +69,10 @@ impl TokenSource {
         self.0.prefetch(request);
     }
 
-    /// Deletes `used`, a token for `request` that a server rejected. A newer one stays.
+    /// Deletes `used`, a token for `request` that a server rejected. A newer one stays. See
+    /// [`TokenSource::reject`](crate::TokenSource::reject).
     pub fn reject(&self, request: &TokenRequest, used: &AccessToken) {
-        let (source, request, used) = (self.0.inner().clone(), request.clone(), used.clone());
-        // It fails only where no token can be obtained either.
-        let _ = background::block_on(async move { source.reject(&request, &used).await });
+        self.0.reject(request, used);
     }
 
     /// Records that a server accepted `used`, a token for `request`: a later rejection is answered by a renewal at once.
@@ -94,6 +93,11 @@ impl TokenSource {
     /// Returns the number of failures of the cache since the source was built.
     pub fn cache_failures(&self) -> u64 {
         self.0.cache_failures()
+    }
+
+    /// Returns the key of the source: the given one, with the identity of its provider.
+    pub fn key(&self) -> &TokenKey {
+        self.0.key()
     }
 
     fn obtain(&self, request: TokenRequest) -> Result<AccessToken, TokenError> {

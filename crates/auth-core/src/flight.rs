@@ -48,6 +48,8 @@ pub(crate) struct Flight {
     refused: Vec<Secret>,
     /// The token that was rejected and deleted, and that the next one replaces.
     gone: Option<AccessToken>,
+    /// The same while it is being deleted: the cache may have it or not.
+    going: Option<AccessToken>,
     /// The last token that a remote cache returned, and when it may be served without asking the cache.
     local: Option<(AccessToken, Range<SystemTime>)>,
     /// The token that was obtained last.
@@ -67,6 +69,8 @@ struct Rejected {
     token: AccessToken,
     /// The cache no longer has it, though a reader may have read it before.
     settled: bool,
+    /// The cache is deleting it.
+    deleting: bool,
 }
 
 #[derive(Debug)]
@@ -115,7 +119,7 @@ impl Flight {
             (None, Some(error)) => Step::Fail(error),
             (serve, _) => {
                 self.running = true;
-                let previous = cached.or(self.gone.as_ref()).cloned();
+                let previous = cached.or(self.gone.as_ref()).or(self.going.as_ref()).cloned();
                 Step::Start { serve, previous }
             }
         }
@@ -132,7 +136,8 @@ impl Flight {
         self.running = false;
         match outcome {
             Ok(token) => {
-                (self.failures, self.failure, self.gone, self.lost_answer) = (0, None, None, false);
+                (self.failures, self.failure, self.lost_answer) = (0, None, false);
+                (self.gone, self.going) = (None, None);
                 self.latest = Some(token.clone());
             }
             // It says nothing of the provider.
@@ -151,13 +156,19 @@ impl Flight {
         }
     }
 
+    /// Forgets the attempt that runs: it may never end.
+    pub(crate) fn abandon(&mut self) {
+        self.running = false;
+    }
+
     /// Returns true if the answer to an earlier redemption was lost.
     pub(crate) fn has_lost_answer(&self) -> bool {
         self.lost_answer
     }
 
-    /// Records that a server rejected `used`: it is not served again, whatever the cache returns.
-    pub(crate) fn reject(&mut self, used: &AccessToken, now: SystemTime) {
+    /// Records that a server rejected `used`: it is not served again, whatever the cache returns. Returns true if the cache
+    /// must be told to delete it; then [`end_deletion`](Self::end_deletion) follows.
+    pub(crate) fn reject(&mut self, used: &AccessToken, now: SystemTime) -> bool {
         // A late rejection of an older token does not concern the newer one.
         let is_latest = self.latest.as_ref().is_none_or(|latest| latest.is_same(used));
         let is_counted = self.counted.as_ref().is_some_and(|counted| counted.is_same(used));
@@ -170,18 +181,32 @@ impl Flight {
             });
         }
         self.local.take_if(|(token, _)| token.is_same(used));
+        if is_latest && self.gone.is_none() {
+            self.going = Some(used.clone());
+        }
+        if self.rejected.iter().any(|rejected| rejected.deleting && rejected.token.is_same(used)) {
+            return false;
+        }
         self.rejected.retain(|rejected| !rejected.token.is_same(used));
         if self.rejected.len() == REJECTED {
             self.rejected.remove(0);
         }
-        self.rejected.push(Rejected { token: used.clone(), settled: false });
+        self.rejected.push(Rejected { token: used.clone(), settled: false, deleting: true });
+        true
+    }
+
+    /// Records that the cache is no longer deleting `used`, whether it was deleted or not.
+    pub(crate) fn end_deletion(&mut self, used: &AccessToken) {
+        for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(used)) {
+            rejected.deleting = false;
+        }
     }
 
     /// Returns true if `token`, which a provider returned, was rejected before. It is not served then.
     pub(crate) fn reject_again(&mut self, token: &AccessToken) -> bool {
         let was_rejected = self.was_rejected(token);
         if was_rejected && !self.is_rejected(token) {
-            self.rejected.push(Rejected { token: token.clone(), settled: false });
+            self.rejected.push(Rejected { token: token.clone(), settled: false, deleting: false });
         }
         was_rejected
     }
@@ -198,8 +223,9 @@ impl Flight {
         for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(used)) {
             rejected.settled = true;
         }
+        let going = self.going.take_if(|going| going.is_same(used));
         if deleted {
-            self.gone = Some(used.clone());
+            self.gone = going.or_else(|| Some(used.clone()));
         }
     }
 
@@ -293,6 +319,7 @@ impl Flight {
             && self.rejected.is_empty()
             && self.refused.is_empty()
             && self.gone.is_none()
+            && self.going.is_none()
             && self.local.is_none()
             && self.rejections == 0
             && !self.lost_answer

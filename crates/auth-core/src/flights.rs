@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use crate::flight::Flight;
-use crate::source::{Outcome, Unpublished};
+use crate::source::{Progress, Unpublished};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::{AccessToken, TokenKey};
 
@@ -35,7 +35,7 @@ pub(crate) type Writing = tokio::sync::Mutex<()>;
 #[derive(Default)]
 pub(crate) struct Slot {
     pub(crate) flight: Flight,
-    pub(crate) attempt: Option<watch::Receiver<Option<Outcome>>>,
+    pub(crate) attempt: Option<watch::Receiver<Progress>>,
     /// A token that could not be stored yet.
     pub(crate) unpublished: Option<Arc<Unpublished>>,
     /// Locked by those who change what the cache holds for the key, and held by those who read it.

@@ -57,6 +57,11 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns the single-use credential that [`fetch`](Self::fetch) presents. See [`AsyncTokenProvider::initial`].
+    fn initial(&self) -> Option<Secret> {
+        None
+    }
+
     /// Returns true if a call may wait for a person. See [`AsyncTokenProvider::is_interactive`].
     fn is_interactive(&self) -> bool {
         false
@@ -134,6 +139,13 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns the single-use credential that [`fetch`](Self::fetch) presents, such as a refresh token from the configuration.
+    /// If it is [refused permanently](TokenError::grant_refused), that is recorded in the store, and no process presents it
+    /// again while the record lasts.
+    fn initial(&self) -> Option<Secret> {
+        None
+    }
+
     /// Returns true if a call may wait for a person. Such a call has no
     /// [attempt timeout](crate::TokenSourceBuilder::with_attempt_timeout).
     fn is_interactive(&self) -> bool {
@@ -144,6 +156,14 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     /// credential. Otherwise the whole call of a provider that needs a lease counts as a redemption.
     fn announces_redemption(&self) -> bool {
         false
+    }
+
+    /// Returns true if dropping the future of a call ends the call. A call that continues on a thread of its own has its
+    /// credential even after the [attempt timeout](crate::TokenSourceBuilder::with_attempt_timeout). If the provider
+    /// [needs a lease](Self::needs_lease), the source then makes no other call: callers get a timeout, the lease stays
+    /// held, and the token is stored when it arrives.
+    fn is_cancelable(&self) -> bool {
+        true
     }
 
     /// Returns true if calls must run on the runtime of the caller, such as for a client whose connections belong to it.
@@ -226,6 +246,10 @@ impl<P: TokenProvider + ?Sized> TokenProvider for Arc<P> {
         (**self).needs_lease()
     }
 
+    fn initial(&self) -> Option<Secret> {
+        (**self).initial()
+    }
+
     fn is_interactive(&self) -> bool {
         (**self).is_interactive()
     }
@@ -257,12 +281,20 @@ impl<P: AsyncTokenProvider + ?Sized> AsyncTokenProvider for Arc<P> {
         (**self).needs_lease()
     }
 
+    fn initial(&self) -> Option<Secret> {
+        (**self).initial()
+    }
+
     fn is_interactive(&self) -> bool {
         (**self).is_interactive()
     }
 
     fn announces_redemption(&self) -> bool {
         (**self).announces_redemption()
+    }
+
+    fn is_cancelable(&self) -> bool {
+        (**self).is_cancelable()
     }
 
     fn needs_caller_runtime(&self) -> bool {

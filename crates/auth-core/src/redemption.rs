@@ -77,6 +77,9 @@ impl Unfinished {
     }
 }
 
+/// The longest time for which the end of a source, or of the process, waits for a store to delete a rejected token.
+const SETTLING: Duration = Duration::from_millis(250);
+
 tokio::task_local! {
     /// The section of the attempt that runs.
     static SECTION: Section;
@@ -96,6 +99,8 @@ enum Phase {
     Cancelable,
     Canceled,
     Critical,
+    /// A store deletes a rejected token. It is awaited for [`SETTLING`] only.
+    Settling,
 }
 
 struct State {
@@ -148,17 +153,26 @@ pub(crate) fn finish_owner(owner: u64, is_closed: &AtomicBool, limit: Duration) 
 impl Section {
     /// Opens a section of `owner`. The section of a closed owner is canceled from the start.
     pub(crate) fn new(owner: Option<(u64, &AtomicBool)>) -> Self {
-        let canceled = Arc::new(Notify::new());
         let mut sections = registry().sections();
-        sections.next += 1;
-        let id = sections.next;
+        // Under the lock: a section either sees the closed owner, or is canceled with it.
         let is_closed = owner.is_some_and(|(_, is_closed)| is_closed.load(Ordering::SeqCst));
-        if is_closed {
+        let phase = if is_closed { Phase::Canceled } else { Phase::Cancelable };
+        Self::open(&mut sections, owner.map(|(id, _)| id), phase)
+    }
+
+    /// Opens a section of `owner` for the deletion of a rejected token: nothing is lost if it does not end.
+    pub(crate) fn settling(owner: u64) -> Self {
+        Self::open(&mut registry().sections(), Some(owner), Phase::Settling)
+    }
+
+    fn open(sections: &mut Sections, owner: Option<u64>, phase: Phase) -> Self {
+        let canceled = Arc::new(Notify::new());
+        if phase == Phase::Canceled {
             canceled.notify_one();
         }
-        let phase = if is_closed { Phase::Canceled } else { Phase::Cancelable };
-        let state = State { owner: owner.map(|(id, _)| id), phase, canceled: canceled.clone(), unstored: None };
-        sections.open.insert(id, state);
+        sections.next += 1;
+        let id = sections.next;
+        sections.open.insert(id, State { owner, phase, canceled: canceled.clone(), unstored: None });
         Self(Arc::new(Entry { id, canceled }))
     }
 
@@ -232,8 +246,12 @@ impl Registry {
         // After the process has stopped waiting, and said so, its sources do not wait either.
         let cannot_wait = background::is_current_thread() || (owner.is_some() && sections.abandoned);
         let limit = if cannot_wait { Duration::ZERO } else { limit };
+        let settling = limit.min(SETTLING);
         let is_open = |sections: &mut Sections| sections.of(owner).next().is_some();
-        let waited = self.changed.wait_timeout_while(sections, limit, is_open);
+        let waited = self.changed.wait_timeout_while(sections, settling, is_open);
+        let (sections, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let must_end = |sections: &mut Sections| sections.of(owner).any(|state| state.phase != Phase::Settling);
+        let waited = self.changed.wait_timeout_while(sections, limit.saturating_sub(settling), must_end);
         let (mut sections, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if !timeout.timed_out() || cannot_wait {
             return Ok(());

@@ -10,23 +10,30 @@
 //! - **A caller read the cache before an attempt ended, and decides after.** An attempt reads the cache before it calls
 //!   the provider, so that the second attempt adopts what the first one stored.
 //! - **A provider panics, or a runtime ends.** A guard announces the end of the attempt, so that no caller waits forever.
+//! - **A provider does not answer in time.** Its call is dropped. If that does not end the call, and its credential is
+//!   single-use, the attempt continues: callers get an error, and the next ones wait for the same call.
+//! - **A runtime is idle while its attempt runs.** Callers on other runtimes have a time limit of their own
+//!   (`source/waiting.rs`).
 //! - **A rejection meets an attempt that stores.** Changes of the cache for one key are made one after the other; a
 //!   rejected token is not served even if the cache could not delete it.
+//! - **A cache is slow to delete a rejected token.** No caller waits for it (`source/rejection.rs`).
 //! - **Everything is cleared while an attempt runs.** Its token goes to those who wait, and is not stored; later callers
 //!   start another attempt.
 
 mod attempt;
 mod builder;
 mod publication;
+mod rejection;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::task::Poll;
 use std::time::Duration;
-
-use tokio::sync::watch;
 
 use crate::flight::Step;
 use crate::flights::Flights;
@@ -41,8 +48,9 @@ use attempt::Attempt;
 
 pub use builder::{SourceBuildError, TokenSourceBuilder};
 pub(crate) use publication::Unpublished;
+pub(crate) use waiting::Progress;
 
-/// The outcome of an attempt, for everyone who waits for it.
+/// The outcome of an attempt, for all callers that wait for it.
 pub(crate) type Outcome = Result<AccessToken, TokenError>;
 
 /// The longest time that dropping a source waits for a redemption and for the new token to be stored.
@@ -106,7 +114,8 @@ impl TokenSource {
     pub async fn token(&self) -> Result<AccessToken, TokenError> {
         match self.local_token(None) {
             Some(token) => Ok(token),
-            None => self.inner().obtain(self.inner().key.clone(), &TokenRequest::default()).await,
+            // On the heap, so that the future of the fast path is small.
+            None => Box::pin(self.inner().obtain(self.inner().key.clone(), &TokenRequest::default())).await,
         }
     }
 
@@ -121,7 +130,7 @@ impl TokenSource {
         let key = self.inner().key.for_request(request);
         match self.inner().local_token(&key) {
             Some(token) => Ok(token),
-            None => self.inner().obtain(key, request).await,
+            None => Box::pin(self.inner().obtain(key, request)).await,
         }
     }
 
@@ -138,8 +147,12 @@ impl TokenSource {
     }
 
     /// Deletes `used`, a token for `request` that a server rejected. A newer one stays.
-    pub async fn reject(&self, request: &TokenRequest, used: &AccessToken) {
-        self.inner().reject(request, used).await;
+    ///
+    /// From now on this source does not serve the token, whatever the cache returns. A cache that has to be waited for
+    /// deletes it in the background, so that a request can be repeated at once; [`close`](Self::close) and dropping the
+    /// last clone wait for that up to 250 ms.
+    pub fn reject(&self, request: &TokenRequest, used: &AccessToken) {
+        self.inner().reject(request, used);
     }
 
     /// Records that a server accepted `used`, a token for `request`: a later rejection is answered by a renewal at once.
@@ -159,6 +172,13 @@ impl TokenSource {
     /// [`TokenError::is_cache`]: the cache could not be cleared; its tokens may be served again.
     pub async fn clear(&self) -> Result<(), TokenError> {
         self.inner().clear().await
+    }
+
+    /// Forgets the copies of tokens that this source keeps, and all failures: the next call reads the cache. Call it after
+    /// the cache was changed in another way than by this source, such as by a login or a logout. A token that this source
+    /// could not store yet is forgotten, too. A running attempt continues for those who wait for it.
+    pub fn invalidate(&self) {
+        self.inner().flights.clear();
     }
 
     /// Closes the source for all of its clones: cancels attempts that have sent nothing yet, and waits up to 30 s for
@@ -238,7 +258,7 @@ impl Inner {
                 let started = match &mut step {
                     Step::Start { previous, .. } => {
                         let attempt = Attempt::new(self, &key, request, previous.take(), (current, credential));
-                        slot.attempt = Some(attempt.outcome());
+                        slot.attempt = Some(attempt.progress());
                         Some(attempt)
                     }
                     _ => None,
@@ -254,29 +274,13 @@ impl Inner {
                     return Ok(token);
                 }
                 Step::Fail(error) => return Err(error),
-                Step::Start { serve: None, .. } | Step::Join => match announced(joined).await {
+                Step::Start { serve: None, .. } | Step::Join => match self.outcome_of(joined, &key, leads).await {
                     // It ran on a runtime that has ended, and this one has not.
                     Err(error) if error.is_canceled() && !leads => {}
                     outcome => return outcome,
                 },
             }
         }
-    }
-
-    pub(crate) async fn reject(&self, request: &TokenRequest, used: &AccessToken) {
-        let key = self.key.for_request(request);
-        let now = self.clock.now();
-        let writing = self.flights.with(&key, |slot, _| {
-            slot.flight.reject(used, now);
-            slot.writing.clone()
-        });
-        let turn = writing.lock().await;
-        if let Some(deleted) = self.health.observe(self.cache.delete_if(&key, used).await) {
-            self.flights.with(&key, |slot, _| slot.flight.forgotten(used, deleted));
-        }
-        drop(turn);
-        drop(writing);
-        self.tidy(&key);
     }
 
     pub(crate) async fn clear(&self) -> Result<(), TokenError> {
@@ -350,9 +354,19 @@ impl Inner {
         self.flights.tidy(key, self.clock.now());
     }
 
+    /// Waits for `work` for at most `limit`.
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let (mut work, mut over) = (pin!(work), pin!(self.sleep(limit)));
+        std::future::poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => over.as_mut().poll(context).map(|()| None),
+        })
+        .await
+    }
+
     /// Waits on the runtime that attempts run on.
     async fn sleep(&self, time: Duration) {
-        if self.provider.needs_caller_runtime() {
+        if self.provider.needs_caller_runtime() && tokio::runtime::Handle::try_current().is_ok() {
             background::sleep_here(time).await;
         } else {
             background::sleep(time).await;
@@ -368,13 +382,6 @@ impl Inner {
         drop(runtime.spawn(work));
         Ok(())
     }
-}
-
-/// Waits for the end of an attempt.
-async fn announced(attempt: Option<watch::Receiver<Option<Outcome>>>) -> Outcome {
-    let Some(mut attempt) = attempt else { return Err(TokenError::aborted()) };
-    let ended = attempt.wait_for(Option::is_some).await.ok();
-    ended.and_then(|outcome| outcome.clone()).unwrap_or_else(|| Err(TokenError::aborted()))
 }
 
 impl fmt::Debug for Inner {

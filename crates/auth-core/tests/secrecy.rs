@@ -42,7 +42,7 @@ async fn no_debug_output_and_no_log_line_shows_a_secret() {
     let token = source.token().await.unwrap();
     assert!(token.secret().expose().contains("canary"), "the canaries are there");
     store.set_away(true);
-    source.reject(&TokenRequest::new(), &token).await;
+    source.reject(&TokenRequest::new(), &token);
     provider.then([Answer::Failure(TokenError::provider("no connection")), Answer::Panic]);
     let error = source.token().await.unwrap_err();
     store.set_away(false);

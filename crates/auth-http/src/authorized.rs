@@ -48,7 +48,7 @@ impl AuthorizedClient {
         let (method, url) = (request.method, request.url.clone());
         self.policy.admit(&url).map_err(|source| HttpError::token(method, &url, source))?;
         let response = self.http.send(self.stamped(request, token)?).await?;
-        self.observe(&response, &self.current(), token).await;
+        self.observe(&response, &self.current(), token);
         Ok(response)
     }
 
@@ -65,7 +65,7 @@ impl AuthorizedClient {
         let token = self.tokens.token_for(&wanted).await.map_err(refused)?;
         let again = request.try_clone();
         let response = self.http.send(self.stamped(request, &token)?).await?;
-        self.observe(&response, &wanted, &token).await;
+        self.observe(&response, &wanted, &token);
 
         let challenges: Vec<_> = response.headers("www-authenticate").collect();
         let stage = Stage::First { replayable: again.is_some() };
@@ -77,7 +77,7 @@ impl AuthorizedClient {
             token => token.map_err(refused)?,
         };
         let response = self.http.send(self.stamped(again, &token)?).await?;
-        self.observe(&response, &renewed, &token).await;
+        self.observe(&response, &renewed, &token);
         if response.status() != 401 && renewed != wanted {
             *self.challenged.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewed);
         }
@@ -91,9 +91,9 @@ impl AuthorizedClient {
     }
 
     /// Records whether the server accepted a token. A server error changes nothing.
-    async fn observe(&self, response: &Response, wanted: &TokenRequest, token: &AccessToken) {
+    fn observe(&self, response: &Response, wanted: &TokenRequest, token: &AccessToken) {
         match response.status() {
-            401 => self.tokens.reject(wanted, token).await,
+            401 => self.tokens.reject(wanted, token),
             200..=499 => self.tokens.accept(wanted, token),
             _ => {}
         }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 
-use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenProvider, TokenRequest};
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenProvider, TokenRequest};
 use auth_http::BlockingRuntime;
 
 use crate::OAuthError;
@@ -65,6 +65,10 @@ impl<P: AsyncTokenProvider> TokenProvider for BlockingProvider<P> {
 
     fn needs_lease(&self) -> bool {
         self.provider.needs_lease()
+    }
+
+    fn initial(&self) -> Option<Secret> {
+        self.provider.initial()
     }
 
     fn is_interactive(&self) -> bool {

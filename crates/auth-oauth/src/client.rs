@@ -12,6 +12,7 @@ use auth_http::{HttpClient, HttpError};
 use url::Url;
 
 use crate::exchange::{Answer, Exchange, TIMEOUT};
+use crate::identity::fingerprint;
 use crate::{Endpoints, JwtVerifier, OAuthError};
 
 pub use assertion::{PrivateKey, PrivateKeyError};
@@ -20,6 +21,8 @@ pub(crate) use authentication::Authentication;
 /// A local clock that differs more from that of the provider is not used for the times of a token. It is the leeway of
 /// their verification.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+/// The type of a record whose access token is a placeholder.
+const NO_ACCESS: &str = "none";
 
 /// An OAuth client: how a provider knows it, how it proves that, and what it asks for unless something else is
 /// said. Every grant begins with one. Cheap to clone.
@@ -216,17 +219,27 @@ impl OAuthClient {
         self.verified(answer.token(self.clock().now())?, answer.date()).await
     }
 
-    /// The same for a refresh token. What came in its place is kept, whatever becomes of the access token: without a
-    /// verified one, the returned token is marked as unverified.
-    pub(crate) async fn refresh(&self, exchange: Exchange, refresh_token: &Secret) -> Result<AccessToken, OAuthError> {
+    /// The same for a refresh token, which came with `previous`. What came in its place is kept, whatever becomes of the
+    /// access token: without a usable, verified one, the returned token is marked as unverified.
+    pub(crate) async fn refresh(
+        &self,
+        exchange: Exchange,
+        refresh_token: &Secret,
+        previous: Option<&AccessToken>,
+    ) -> Result<AccessToken, OAuthError> {
         self.prepare().await?;
         let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
         let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
         let now = self.clock().now();
-        let token = answer.token(now)?;
-        let token = match token.refresh_token() {
-            Some(_) => token,
-            None => token.with_refresh_token(refresh_token.clone()),
+        let token = match answer.token(now) {
+            Ok(token) if token.refresh_token().is_some() => token,
+            Ok(token) => token.with_refresh_token(refresh_token.clone()),
+            Err(error) if error.is_refusal() => return Err(error),
+            Err(error) => {
+                // Without another refresh token, nothing is lost but the answer.
+                let Some(next) = answer.refresh_token().filter(|next| next != refresh_token) else { return Err(error) };
+                return without_access(previous, next).map(|token| token.with_unverified(in_full(&error), now, true));
+            }
         };
         let verified = self.verified(token.clone(), answer.date()).await;
         let kept = |error: OAuthError| {
@@ -238,6 +251,9 @@ impl OAuthClient {
 
     /// Verifies a token that was stored unverified. One that is still unverified is returned as it is.
     pub(crate) async fn verify_stored(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        if token.token_type() == NO_ACCESS {
+            return Ok(token.clone());
+        }
         match self.verified(token.clone(), None).await {
             Ok(token) => Ok(token.verified()),
             Err(error) if error.is_verification_unavailable() => Err(TokenError::provider(error)),
@@ -281,6 +297,18 @@ impl OAuthClient {
         tracing::debug!(subject = claims.sub, "the access token is verified");
         Ok(claims.expires_at().into_iter().fold(token, AccessToken::with_not_after))
     }
+}
+
+/// Returns a record for a refresh token that came with an unusable access token: with the previous access token, which
+/// names the client of the login, or with a placeholder, which cannot be verified or sent.
+fn without_access(previous: Option<&AccessToken>, refresh_token: Secret) -> Result<AccessToken, OAuthError> {
+    let token = match previous {
+        Some(previous) => previous.clone(),
+        None => AccessToken::new(Secret::new(format!("none-{}", fingerprint(&refresh_token))))
+            .map_err(|error| OAuthError::unusable(&error))?
+            .with_token_type(NO_ACCESS),
+    };
+    Ok(token.with_refresh_token(refresh_token))
 }
 
 /// Returns how far two clocks are apart.

@@ -1,7 +1,6 @@
 //! One form sent to an endpoint of the provider, and what comes back.
 
 mod answer;
-mod members;
 
 use std::time::{Duration, SystemTime};
 

@@ -14,7 +14,6 @@ mod error;
 mod expectation;
 mod freshness;
 mod header;
-mod json;
 mod key;
 mod keys;
 mod refusal;

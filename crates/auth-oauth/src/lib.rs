@@ -53,6 +53,7 @@ mod error;
 mod exchange;
 mod grant;
 mod identity;
+mod json;
 mod jwt;
 mod login;
 mod revocation;

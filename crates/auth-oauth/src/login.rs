@@ -104,7 +104,8 @@ impl UserLogin {
     /// Renews a login by the client that it belongs to.
     async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
-        RefreshGrant::new(self.client_of(previous)).redeem(refresh_token, request).await
+        let grant = RefreshGrant::new(self.client_of(previous));
+        grant.redeem_in_place_of(Some(previous), refresh_token, request).await
     }
 
     fn client_of(&self, token: &AccessToken) -> OAuthClient {

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use url::{Host, Url};
 
-use crate::cache::{RedisTokenCache, Settings};
+use crate::cache::{RedisTokenCache, Settings, TOMBSTONE};
 use crate::error::BuildError;
 use crate::link::Link;
 use crate::names::Namespace;
@@ -33,6 +33,7 @@ pub struct RedisTokenCacheBuilder {
     delay: Duration,
     lease: Duration,
     wait: Duration,
+    tombstone: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -58,6 +59,7 @@ impl RedisTokenCacheBuilder {
             delay: Duration::from_secs(1),
             lease: Duration::from_secs(10),
             wait: Duration::from_secs(60),
+            tombstone: TOMBSTONE,
             clock: Arc::new(SystemClock),
         }
     }
@@ -124,6 +126,15 @@ impl RedisTokenCacheBuilder {
         self
     }
 
+    /// Sets how long the record of a refused refresh token stays [default: 5 min]. It must not be shorter than an attempt,
+    /// whose late publication replaces the record: the longest
+    /// [attempt timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of all sources (2 min by default) and one
+    /// minute more for a redemption that has begun.
+    pub fn with_tombstone_time(mut self, time: Duration) -> Self {
+        self.tombstone = time;
+        self
+    }
+
     /// The clock that decides whether a token of another process is still good, and how long an entry stays.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -150,7 +161,8 @@ impl RedisTokenCacheBuilder {
         })?;
         let link = Link::open(server, name.clone(), self.delay / COMMANDS).await;
         let link = link.map_err(|error| BuildError::refused(&name, error))?;
-        let settings = Settings { namespace, sealing, lease: self.lease, wait: self.wait, clock: self.clock };
+        let Self { lease, wait, tombstone, clock, .. } = self;
+        let settings = Settings { namespace, sealing, lease, wait, tombstone, clock };
         Ok(RedisTokenCache::new(link, settings))
     }
 

@@ -25,7 +25,7 @@ const LOGIN: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The record of a refused refresh token stays for this time: longer than a late process takes to publish the successor.
 /// One attempt takes up to 2 min (`TokenSourceBuilder::with_attempt_timeout`), and the wait for the lease up to 1 min; the
 /// rest is for a publication that is repeated.
-const TOMBSTONE: Duration = Duration::from_secs(5 * 60);
+pub(crate) const TOMBSTONE: Duration = Duration::from_secs(5 * 60);
 
 /// The longest step from one number of a fence to the next. A number is given out twice after a failover with a probability
 /// of one to this, and the numbers of a key last for a billion steps: a Lua number is exact below 2^53.
@@ -79,6 +79,7 @@ pub(crate) struct Settings {
     pub(crate) sealing: Sealing,
     pub(crate) lease: Duration,
     pub(crate) wait: Duration,
+    pub(crate) tombstone: Duration,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -144,7 +145,7 @@ impl RedisTokenCache {
         refused: &Secret,
         rest: Option<&AccessToken>,
     ) -> Result<Written, CacheError> {
-        let time = milliseconds(TOMBSTONE);
+        let time = milliseconds(self.settings.tombstone);
         let mut written = match rest {
             Some(token) => self.written(names, token)?,
             None => Written { time, fence: milliseconds(FENCE), fields: Vec::new() },

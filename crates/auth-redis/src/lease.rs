@@ -258,7 +258,10 @@ impl LeaseGuard for Guard {
 
     async fn discard(mut self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         let is_seen = |seen: &AccessToken| seen.is_same(refused) && seen.refresh_token() == refused.refresh_token();
-        if !self.seen.token.as_ref().is_some_and(is_seen) {
+        let is_stored = self.seen.token.as_ref().is_some_and(is_seen);
+        // Without an entry, it was the credential of the provider.
+        let is_unstored = self.seen.version.is_empty() && self.predecessor.as_ref().is_some_and(is_seen);
+        if !is_stored && !is_unstored {
             return Ok(self.hold.release().await?);
         }
         if let Some(refresh_token) = refused.refresh_token() {

@@ -121,10 +121,11 @@ scripts! {
     /// Ends a lease. `ARGV`: the owner.
     RELEASE = "release(ARGV[1])";
 
-    /// Replaces the entry, or deletes it, if it is the one that the owner has seen, and ends the lease. `ARGV`: the owner,
-    /// the version of the entry that was seen, the number, then as `write`; without fields to delete the entry.
+    /// Replaces the entry, or deletes it, if it is the one that the owner has seen, and ends the lease. Where there was none
+    /// and nothing has happened since, it is created. `ARGV`: the owner, the version of the entry that was seen, the number,
+    /// then as `write`; without fields to delete the entry.
     DISCARD = r"
-        if ARGV[2] ~= '' and version() == ARGV[2] then
+        if version() == ARGV[2] and (ARGV[2] ~= '' or (ARGV[6] and latest() == tonumber(ARGV[3]))) then
             if ARGV[6] then write(tonumber(ARGV[3]), 4) else redis.call('UNLINK', entry) end
         end
         release(ARGV[1])

@@ -1,6 +1,6 @@
 //! How the platform is reached, and by whom.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,12 +9,15 @@ use auth_core::is_redeeming;
 use auth_http::Proxy;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use platform_resources::models::RunId;
 use platform_resources::{Client, Service, Settings};
 use url::Url;
 
 use crate::exit::Failure;
+use crate::interruption::{FollowedRun, Interruption, command_line};
 use crate::output::Output;
-use crate::signals::BETWEEN_LOOKS;
+use crate::signals::{SECTION_LIMIT, hold};
+use crate::time::parse_duration;
 
 /// How the platform is reached, beside what the settings say.
 #[derive(Args, Debug)]
@@ -28,8 +31,8 @@ pub(crate) struct Access {
     /// Sends all https through this proxy, but to the hosts in `NO_PROXY`.
     #[arg(long, value_name = "URL", global = true, help_heading = "Platform")]
     proxy: Option<String>,
-    /// Maximum time for a call to the platform with its retries, a login, or the wait for a run: 90s, 10m, 2h, 1d.
-    #[arg(long, value_name = "TIME", value_parser = parse_time, global = true, help_heading = "Platform")]
+    /// Maximum time for the whole command, such as 90s, 10m, 2h or 1d.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true, help_heading = "Platform")]
     timeout: Option<Duration>,
     /// Takes everything from a `.env` in the working folder, also where to log in and as whom.
     #[arg(long, global = true, help_heading = "Platform")]
@@ -78,12 +81,12 @@ pub(crate) struct Shell {
     pub(crate) output: Output,
     access: Access,
     service: OnceCell<Service>,
-    delicate: Cell<bool>,
+    pub(crate) interruption: Interruption,
 }
 
 impl Shell {
     pub(crate) fn new(output: Output, access: Access) -> Self {
-        Self { output, access, service: OnceCell::new(), delicate: Cell::new(false) }
+        Self { output, access, service: OnceCell::new(), interruption: Interruption::default() }
     }
 
     /// The settings of the platform.
@@ -103,6 +106,7 @@ impl Shell {
     /// A client for whoever is logged in. Nobody is asked.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let client = self.service()?.client().map_err(Failure::bad_input)?;
+        let client = client.with_critical_sections(&self.interruption.sections);
         Ok(self.timeout().into_iter().fold(client, Client::with_deadline))
     }
 
@@ -111,44 +115,37 @@ impl Shell {
         self.access.timeout
     }
 
-    /// Runs `work`, within the time limit of the user. A renewal that is under way then finishes before the command ends.
-    pub(crate) fn within<'a, T: 'a>(
-        &'a self,
-        work: impl Future<Output = Result<T, Failure>> + 'a,
-    ) -> impl Future<Output = Result<T, Failure>> + 'a {
+    /// Runs `work` within the time limit of the user. A request that creates something, and a renewal, then finish before the
+    /// command ends.
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let mut work = Box::pin(work);
-        async move {
-            let Some(time) = self.timeout() else { return work.await };
-            if let Ok(outcome) = tokio::time::timeout(time, &mut work).await {
-                return outcome;
-            }
-            // A login that is being redeemed ends with the work.
-            while is_redeeming() {
-                if let Ok(outcome) = tokio::time::timeout(BETWEEN_LOOKS, &mut work).await {
-                    return outcome;
-                }
-            }
-            Err(Failure::time_out(anyhow!("the time of {} s was over before the work was", time.as_secs())))
+        let Some(time) = self.timeout() else { return work.await };
+        tokio::select! {
+            // Before the requests, which have the same limit and begin later.
+            biased;
+            _ = tokio::time::timeout(time, std::future::pending::<()>()) => {}
+            outcome = &mut work => return outcome,
+        }
+        let sections = &self.interruption.sections;
+        sections.close();
+        let end = tokio::time::Instant::now() + SECTION_LIMIT;
+        let is_held = || (sections.is_open() && tokio::time::Instant::now() < end) || is_redeeming();
+        match hold(work.as_mut(), is_held).await {
+            Some(outcome) => outcome,
+            None => Err(Failure::time_out(anyhow!("timed out after {} s", time.as_secs()))),
         }
     }
 
-    /// Does `work`, which a first signal does not interrupt: its end is worth the wait.
-    pub(crate) async fn undisturbed<T>(&self, work: impl Future<Output = T>) -> T {
-        // Also if it is given up.
-        struct Delicate<'a>(&'a Cell<bool>);
-        impl Drop for Delicate<'_> {
-            fn drop(&mut self) {
-                self.0.set(false);
-            }
-        }
-        self.delicate.set(true);
-        let _delicate = Delicate(&self.delicate);
+    /// Runs `work` in a critical section: it ends together or not at all.
+    pub(crate) async fn undisturbed<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let _section = self.interruption.sections.enter()?;
         work.await
     }
 
-    /// Whether an interruption now would leave something half done.
-    pub(crate) fn is_delicate(&self) -> bool {
-        self.delicate.get()
+    /// Records that the command follows a run from now on, and that the same command line resumes it, without the
+    /// arguments that are `left_out`.
+    pub(crate) fn follow(&self, run: &RunId, left_out: &[&str]) -> FollowedRun {
+        self.interruption.follow(run, command_line(std::env::args_os(), left_out))
     }
 }
 
@@ -161,18 +158,4 @@ fn parse_proxy(text: &str) -> anyhow::Result<Url> {
          name such a proxy by HTTPS_PROXY in the environment"
     );
     Ok(url)
-}
-
-/// A time such as 90s, 10m, 2h or 1d; a number alone is in seconds.
-pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.trim_end_matches(|character: char| character.is_ascii_alphabetic()).len());
-    let seconds = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err("a time ends with s, m, h or d".to_owned()),
-    };
-    let number: u32 = number.parse().map_err(|_| "a time begins with a whole number".to_owned())?;
-    Ok(Duration::from_secs(u64::from(number) * seconds))
 }

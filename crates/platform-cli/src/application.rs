@@ -94,12 +94,12 @@ async fn list(shell: &Shell) -> Result<(), Failure> {
         ("description", &|application| application.description.clone()),
     ];
     let shows = if shell.output.verbose { columns.len() } else { columns.len() - 1 };
-    shell.within(shell.output.list(applications, plain, &columns[..shows])).await
+    shell.output.list(applications, plain, &columns[..shows]).await
 }
 
 async fn describe(id: &ApplicationId, shell: &Shell) -> Result<(), Failure> {
     let client = shell.client()?;
-    let application = shell.within(async { Ok(client.applications().get(id).await?) }).await?;
+    let application = client.applications().get(id).await?;
     shell.output.one(&plain(&application)?, || text(&application, &shell.output))
 }
 

@@ -8,10 +8,11 @@ use clap::Subcommand;
 use platform_resources::{Finding, Service};
 use serde_json::json;
 
-use crate::access::{Shell, parse_time};
+use crate::access::Shell;
 use crate::exit::Failure;
 use crate::output::{Format, Output, print};
 use crate::shown::shown;
+use crate::time::parse_duration;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -20,7 +21,7 @@ pub(crate) enum Action {
     /// Prints an access token of the login. Whoever has it is the user: hand it on by a pipe, not by an argument.
     Token {
         /// How long the token must be good for at least, such as 90s, 10m or 2h.
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         min_ttl: Option<Duration>,
         /// Prints it as `kubectl` and others want it of a credential plugin (`client.authentication.k8s.io/v1`).
         #[arg(long)]
@@ -34,11 +35,8 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Doctor => doctor(service, &shell.output).await,
         Action::Token { min_ttl, exec_credential } => {
             let least = min_ttl.unwrap_or_default();
-            let token = async {
-                let token = service.tokens_lasting(least).token().await;
-                Ok(token.map_err(platform_resources::Error::from)?)
-            };
-            show(&shell.within(token).await?, &shell.output, least, exec_credential)
+            let token = service.tokens_lasting(least).token().await.map_err(platform_resources::Error::from)?;
+            show(&token, &shell.output, least, exec_credential)
         }
     }
 }

@@ -6,12 +6,12 @@ mod find;
 mod upload;
 
 use clap::{Args, Subcommand};
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use platform_resources::{Bucket, ObjectEntry};
 use serde_json::{Value, json};
 
 use crate::access::Shell;
-use crate::exit::Failure;
+use crate::exit::{EXAMPLES, Failure};
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -49,7 +49,7 @@ pub(crate) struct Keys {
 
 pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     let client = shell.client()?;
-    let bucket = shell.within(async { Ok(client.bucket().await?) }).await?;
+    let bucket = client.bucket().await?;
     match action {
         Action::Upload(arguments) => upload::run(arguments, bucket, shell).await,
         Action::Find(arguments) => find::run(&arguments, &bucket, shell).await,
@@ -62,24 +62,52 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
 impl What {
     /// The objects that are meant, each once, in the order of their keys.
     async fn objects(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
-        let root = bucket.root();
+        if self.what.is_empty() {
+            return Ok(bucket.list("").try_collect().await?);
+        }
         let mut found = Vec::new();
         for text in &self.what {
-            let text = text.strip_prefix(&root).unwrap_or(text);
-            if self.keys.what_is_key {
-                let objects = bucket.list(text).try_filter(|entry| std::future::ready(entry.key == text));
-                found.extend(objects.try_collect::<Vec<_>>().await?);
-            } else {
-                found.extend(bucket.find(text)?.try_collect::<Vec<_>>().await?);
-            }
+            found.extend(self.matching(text, bucket).await?);
         }
-        if self.what.is_empty() {
-            found = bucket.list("").try_collect().await?;
-        }
-        found.sort_by(|one, other| one.key.cmp(&other.key));
-        found.dedup_by(|one, other| one.key == other.key);
-        Ok(found)
+        Ok(sorted(found))
     }
+
+    /// The same. A pattern or key that matches no object is an error, which lists the objects that exist.
+    async fn existing(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
+        if self.what.is_empty() {
+            return self.objects(bucket).await;
+        }
+        let mut found = Vec::new();
+        for text in &self.what {
+            let matching = self.matching(text, bucket).await?;
+            if matching.is_empty() {
+                let keys = bucket.list("").map_ok(|entry| entry.key).take(EXAMPLES + 1).try_collect().await?;
+                return Err(Failure::nothing_selected(
+                    format!("no object of {} matches '{text}'", bucket.root()),
+                    keys,
+                ));
+            }
+            found.extend(matching);
+        }
+        Ok(sorted(found))
+    }
+
+    /// The objects that one pattern or key means.
+    async fn matching(&self, text: &str, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
+        let root = bucket.root();
+        let text = text.strip_prefix(&root).unwrap_or(text);
+        if !self.keys.what_is_key {
+            return Ok(bucket.find(text)?.try_collect().await?);
+        }
+        let objects = bucket.list(text).try_filter(|entry| std::future::ready(entry.key == text));
+        Ok(objects.try_collect().await?)
+    }
+}
+
+fn sorted(mut objects: Vec<ObjectEntry>) -> Vec<ObjectEntry> {
+    objects.sort_by(|one, other| one.key.cmp(&other.key));
+    objects.dedup_by(|one, other| one.key == other.key);
+    objects
 }
 
 /// An object, as it is listed.

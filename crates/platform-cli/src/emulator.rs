@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
-use platform_emulator::{Config, Emulator};
+use platform_emulator::{Config, Emulator, EmulatorBuilder, Fault};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -45,6 +45,15 @@ pub(crate) struct Arguments {
     /// Opens the control routes: faults, a journal, time, keys and tokens.
     #[arg(long, global = true)]
     control: bool,
+    /// Fault that is active from the start, as JSON: see docs/emulator.md. May be repeated.
+    #[arg(long, value_name = "JSON", global = true)]
+    fault: Vec<Fault>,
+    /// Serve https; write the certificate of the emulator's own authority (PEM) to this file.
+    #[arg(long, value_name = "FILE", global = true)]
+    tls: Option<PathBuf>,
+    /// Offer HTTP/1.1 only, also over TLS.
+    #[arg(long, global = true)]
+    no_http2: bool,
     /// Prints the variables that point an SDK at the emulator, one a line and then an empty line, instead of JSON.
     #[arg(long)]
     print_env: bool,
@@ -62,22 +71,30 @@ enum Action {
     },
 }
 
-pub(crate) async fn run(arguments: Arguments, mut signals: Signals) -> Result<(), Failure> {
+impl Arguments {
+    /// Returns true if a command runs in the emulator.
+    pub(crate) fn runs_a_command(&self) -> bool {
+        self.action.is_some()
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(), Failure> {
     if arguments.print_env && arguments.action.is_some() {
         return Err(Failure::bad_input(anyhow!("--print-env is for an emulator without a command in it")));
     }
+    let authority = arguments.tls.as_deref().map(absolute).transpose()?;
     let emulator = start(&arguments).await?;
     // A token of this emulator must not meet those of the user's other logins, nor outlive it.
     let logins = tempfile::Builder::new().prefix("aignostics-logins-").tempdir();
     let logins = logins.context("there is no room for temporary files; TMPDIR can name another place")?;
-    let variables = variables(&emulator, logins.path()).await?;
+    let variables = variables(&emulator, logins.path(), authority.as_deref()).await?;
     match arguments.action {
         Some(Action::Exec { command }) => execute(&command, &variables, signals).await,
         None => {
             let ready = if arguments.print_env {
                 variables.iter().fold(String::new(), |lines, (name, value)| lines + &format!("{name}={value}\n"))
             } else {
-                ready(&emulator, &variables).to_string()
+                ready(&emulator, authority.as_deref(), &variables).to_string()
             };
             print(ready)?;
             signals.end(std::future::pending()).await
@@ -116,19 +133,38 @@ async fn start(arguments: &Arguments) -> Result<Emulator, Failure> {
     if arguments.control {
         builder = builder.with_control();
     }
+    if let Some(file) = &arguments.tls {
+        builder = builder.with_tls(file);
+    }
+    if arguments.no_http2 {
+        builder = builder.without_http2();
+    }
+    builder = arguments.fault.iter().cloned().fold(builder, EmulatorBuilder::with_fault);
     builder.start().await.map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => Failure::bad_input(error),
         _ => anyhow::Error::from(error).context("the emulator could not be started").into(),
     })
 }
 
+/// A path that is valid in the working folder of every process.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(Failure::bad_input)
+}
+
+/// The variables that make common clients trust an authority: OpenSSL, curl and this command; Python; the tools of AWS.
+const TRUST: [&str; 3] = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"];
+
 /// What points an SDK of the platform at the emulator, as its first user.
-async fn variables(emulator: &Emulator, logins: &Path) -> Result<Vec<(&'static str, String)>, Failure> {
+async fn variables(
+    emulator: &Emulator,
+    logins: &Path,
+    authority: Option<&Path>,
+) -> Result<Vec<(&'static str, String)>, Failure> {
     let user = emulator.config().users.first().context("there is no user")?.id.clone();
     let refresh_token = emulator.refresh_token(&user).await?;
     let at = |path: &str| format!("{}{path}", emulator.issuer());
     let bare = |url: &str| url.trim_end_matches('/').to_owned();
-    Ok(vec![
+    let mut variables = vec![
         ("AIGNOSTICS_API_ROOT", bare(emulator.api_root().as_str())),
         ("AIGNOSTICS_AUDIENCE", platform_emulator::AUDIENCE.to_owned()),
         ("AIGNOSTICS_SCOPE", "offline_access".to_owned()),
@@ -147,11 +183,13 @@ async fn variables(emulator: &Emulator, logins: &Path) -> Result<Vec<(&'static s
         ("AIGNOSTICS_BUCKET_REGION_NAME", platform_emulator::BUCKET_REGION.to_owned()),
         ("AIGNOSTICS_BUCKET_ENDPOINT", bare(emulator.storage().as_str())),
         ("AWS_ENDPOINT_URL_S3", bare(emulator.storage().as_str())),
-    ])
+    ];
+    variables.extend(authority.iter().flat_map(|file| TRUST.map(|name| (name, file.display().to_string()))));
+    Ok(variables)
 }
 
 /// Everything that a client needs to know, as one line.
-fn ready(emulator: &Emulator, variables: &[(&str, String)]) -> serde_json::Value {
+fn ready(emulator: &Emulator, authority: Option<&Path>, variables: &[(&str, String)]) -> serde_json::Value {
     let config = emulator.config();
     let users = config.users.iter().map(
         |user| json!({ "id": user.id, "email": user.email, "name": user.name, "organization": user.organization }),
@@ -163,6 +201,7 @@ fn ready(emulator: &Emulator, variables: &[(&str, String)]) -> serde_json::Value
         "api_root": emulator.api_root().as_str(),
         "issuer": emulator.issuer().as_str(),
         "storage": emulator.storage().as_str(),
+        "ca_file": authority,
         "audience": platform_emulator::AUDIENCE,
         "client_ids": {
             "interactive": platform_emulator::INTERACTIVE_CLIENT_ID,
@@ -184,7 +223,7 @@ fn ready(emulator: &Emulator, variables: &[(&str, String)]) -> serde_json::Value
 async fn execute(
     command: &[OsString],
     variables: &[(&'static str, String)],
-    mut signals: Signals,
+    signals: &mut Signals,
 ) -> Result<(), Failure> {
     let (program, arguments) = command.split_first().context("there is no command")?;
     let terminal = io::stdin().is_terminal();

@@ -12,6 +12,9 @@ use serde_json::json;
 use crate::output::Format;
 use crate::shown::shown;
 
+/// The maximum number of names that an error lists.
+pub(crate) const EXAMPLES: usize = 20;
+
 /// Why the command did not do what it was asked for.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -36,8 +39,10 @@ enum Kind {
     Quota,
     Incomplete,
     Slides,
-    /// The code of a command that was run, or of one that a signal ended.
+    /// The code of a command that was run.
     Code(u8),
+    /// A signal ended the command.
+    Signal(u8),
 }
 
 impl Kind {
@@ -61,6 +66,7 @@ impl Kind {
             _ if nobody_answered => Self::Unreachable,
             _ if error.is_unfinished() => Self::TimeOut,
             _ if error.is_conflict() => Self::Conflict,
+            _ if error.unmatched_selection().is_some() => Self::NotFound,
             _ if error.is_not_found() || api(ApiError::is_gone) => Self::NotFound,
             _ if !error.problems().is_empty() || api(ApiError::is_unsendable) => Self::BadInput,
             _ if api(ApiError::is_bad_request) || api(ApiError::is_validation) => Self::BadInput,
@@ -122,6 +128,7 @@ impl Kind {
             Self::Incomplete => ("incomplete", 6, None),
             Self::Slides => ("slides", 7, Some("repair the slides, or leave them out, and call again")),
             Self::Code(code) => ("interrupted", code, None),
+            Self::Signal(number) => ("interrupted", 128 + number, None),
         }
     }
 }
@@ -141,6 +148,11 @@ impl Failure {
         Self::new(Kind::NotFound, error)
     }
 
+    /// A selection matches nothing of what exists. At most [`EXAMPLES`] names are listed.
+    pub(crate) fn nothing_selected(message: String, existing: Vec<String>) -> Self {
+        Self::not_found(Problems { message, details: existing_lines(&existing) })
+    }
+
     /// The platform is not well.
     pub(crate) fn unhealthy(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::Unhealthy, error)
@@ -151,19 +163,34 @@ impl Failure {
         Self::new(Kind::Incomplete, error)
     }
 
-    /// The time of the command was over before its work was.
+    /// The timeout of the command was reached.
     pub(crate) fn time_out(error: anyhow::Error) -> Self {
         Self::new(Kind::TimeOut, error)
     }
 
     /// A signal ended the command.
     pub(crate) fn signal(number: u8) -> Self {
-        Self { kind: Kind::Code(128 + number), error: None }
+        Self { kind: Kind::Signal(number), error: None }
     }
 
-    /// Returns true if a signal ended the command.
-    pub(crate) fn is_signal(&self) -> bool {
-        self.error.is_none() && matches!(self.kind, Kind::Code(code) if code > 128)
+    /// Returns true if a signal or the timeout of the command ended its work.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        matches!(self.kind, Kind::Signal(_) | Kind::TimeOut)
+    }
+
+    /// The same, with what continues nevertheless.
+    pub(crate) fn cut_short(self, message: String, details: Vec<String>) -> Self {
+        let message = match (self.kind, &self.error) {
+            (Kind::Signal(number), _) => format!("stopped by {}: {message}", signal_name(number)),
+            (_, Some(error)) => format!("{error}: {message}"),
+            (_, None) => message,
+        };
+        Self { error: Some(Problems { message, details }.into()), ..self }
+    }
+
+    /// A request was sent whose outcome is not known, with a line for each thing that can be done.
+    pub(crate) fn uncertain(error: anyhow::Error, details: Vec<String>) -> Self {
+        Self::new(Kind::Uncertain, Problems { message: error.to_string(), details })
     }
 
     /// What is printed could not be. Whoever closed the pipe early has what he wanted.
@@ -222,16 +249,55 @@ impl Failure {
     }
 }
 
+fn signal_name(number: u8) -> String {
+    match number {
+        1 => "SIGHUP".to_owned(),
+        2 => "SIGINT".to_owned(),
+        3 => "SIGQUIT".to_owned(),
+        15 => "SIGTERM".to_owned(),
+        other => format!("signal {other}"),
+    }
+}
+
+/// Several things that are wrong at once.
+#[derive(Debug)]
+struct Problems {
+    message: String,
+    details: Vec<String>,
+}
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// A line for each name, up to a limit.
+fn existing_lines(existing: &[String]) -> Vec<String> {
+    if existing.is_empty() {
+        return vec!["nothing exists".to_owned()];
+    }
+    let lines = existing.iter().take(EXAMPLES).map(|name| format!("exists: {name}"));
+    lines.chain((existing.len() > EXAMPLES).then(|| "and more".to_owned())).collect()
+}
+
 /// What the platform, or the check before it, has to say in detail.
 fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
     let pipeline = error.downcast_ref::<platform_pipeline::Error>();
-    let own = pipeline.into_iter().flat_map(|error| error.details().iter().cloned());
+    let own = error.downcast_ref::<Problems>().into_iter().flat_map(|problems| problems.details.iter().cloned());
+    let own = own.chain(pipeline.into_iter().flat_map(|error| error.details().iter().cloned()));
     let error = error.downcast_ref::<Error>().or_else(|| pipeline?.platform());
     let problems = error.into_iter().flat_map(|error| error.problems().iter().map(ToString::to_string));
     let api = error.and_then(Error::api);
     let refusals = api.into_iter().flat_map(|api| api.details().iter().map(ToString::to_string));
     let snippet = api.and_then(|api| api.snippet()).map(str::to_owned);
-    own.chain(problems).chain(refusals).chain(snippet)
+    let uncertain = error.and_then(Error::uncertain_submission);
+    let look_up = uncertain.into_iter().flat_map(crate::interruption::look_up);
+    let unmatched = error.and_then(Error::unmatched_selection);
+    let existing = unmatched.into_iter().flat_map(|selection| existing_lines(selection.existing()));
+    own.chain(problems).chain(refusals).chain(snippet).chain(look_up).chain(existing)
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

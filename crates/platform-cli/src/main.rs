@@ -10,6 +10,7 @@ mod confirm;
 mod demo;
 mod emulator;
 mod exit;
+mod interruption;
 mod output;
 mod pages;
 mod results;
@@ -19,12 +20,12 @@ mod shapes;
 mod shown;
 mod signals;
 mod system;
+mod time;
 mod user;
 
 use std::env;
 use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -33,12 +34,10 @@ use tracing_subscriber::EnvFilter;
 use access::{Access, Shell};
 use exit::Failure;
 use output::{Format, Output};
-use signals::Signals;
+use signals::{Ignored, Signals};
 
 /// What `--verbose` shows: the project's own steps, and no library's.
 const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
-/// How long work that was given up may still take, and clean up after itself.
-const LAST_WORK: Duration = Duration::from_secs(5);
 
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
@@ -94,15 +93,31 @@ enum Action {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let Arguments { output, access, command } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return unparsed(&error),
     };
-    log(&arguments.output);
-    let format = arguments.output.format();
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(format),
+    log(&output);
+    let format = output.format();
+    match command {
+        Command::Completions(arguments) => code(completions::run(&arguments, Arguments::command()), format),
+        Command::Man(arguments) => code(pages::run(&arguments, Arguments::command(), &output), format),
+        Command::Action(action) => run(true, format, async |signals| {
+            let shell = Shell::new(output, access);
+            let work = Box::pin(shell.within(act(action, &shell)));
+            let outcome = signals.end_after(work, &shell.interruption.sections).await;
+            let outcome = outcome.map_err(|failure| shell.interruption.explain(failure));
+            // While the sources of tokens still exist: dropping them would wait without heeding signals.
+            signals.finish_redemptions(outcome).await
+        }),
+        // A command in the emulator ends by itself when it is told a signal.
+        Command::Emulator(arguments) => {
+            let ends = !arguments.runs_a_command();
+            run(ends, format, async |signals| {
+                let shell = Shell::new(output, access);
+                Box::pin(shell.within(emulator::run(arguments, signals))).await
+            })
+        }
     }
 }
 
@@ -137,25 +152,25 @@ fn log(output: &Output) {
     log.with_ansi(output.has_colors()).log_internal_errors(false).init();
 }
 
-fn run(arguments: Arguments) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Runtime::new()?;
-    let outcome = runtime.block_on(async { dispatch(arguments, Signals::catch()?).await });
-    runtime.shutdown_timeout(LAST_WORK);
-    outcome
+/// Runs `work`, with signals that the process heeds, and reports its outcome.
+fn run(ends: bool, format: Format, work: impl AsyncFnOnce(&mut Signals) -> Result<(), Failure>) -> ExitCode {
+    // Before the runtime, which could install handlers.
+    let ignored = Ignored::at_start();
+    let begun = Signals::catch(ignored, ends).and_then(|signals| Ok((signals, tokio::runtime::Runtime::new()?)));
+    let (mut signals, runtime) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return Failure::from(error).report(format),
+    };
+    let code = code(runtime.block_on(work(&mut signals)), format);
+    signals.shut_down(runtime);
+    code
 }
 
-async fn dispatch(Arguments { output, access, command }: Arguments, mut signals: Signals) -> Result<(), Failure> {
-    match command {
-        Command::Action(action) => {
-            let shell = Shell::new(output, access);
-            let outcome = signals.end_after(act(action, &shell), || shell.is_delicate()).await;
-            // While the sources of tokens still exist: dropping them would wait without heeding signals.
-            signals.finish_redemptions(outcome).await
-        }
-        // It hands signals on to the command in it.
-        Command::Emulator(arguments) => emulator::run(arguments, signals).await,
-        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
-        Command::Man(arguments) => pages::run(&arguments, Arguments::command(), &output),
+/// Reports an outcome, and returns its exit code.
+fn code(outcome: Result<(), Failure>, format: Format) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(format),
     }
 }
 

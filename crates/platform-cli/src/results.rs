@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use comfy_table::CellAlignment;
 use platform_download::{DownloadError, FolderError};
 use platform_resources::models::{RunId, RunTerminationReason};
-use platform_resources::{ItemReport, RunReport, Verification};
+use platform_resources::{By, DeletedFiles, ItemReport, RunReport, Verification};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -57,6 +57,7 @@ struct Shape<'a> {
     left_out: usize,
     complete: bool,
     verified: bool,
+    deleted: Value,
     folder: String,
     manifest: Option<String>,
     #[serde(serialize_with = "collect_items")]
@@ -72,11 +73,16 @@ impl<'a> Shape<'a> {
             left_out: report.left_out,
             complete: report.is_complete(),
             verified: report.is_verified(),
+            deleted: shape(report.deleted()),
             folder: folder.display().to_string(),
             manifest: report.manifest.as_ref().ok().map(|path| path.display().to_string()),
             items: &report.items,
         }
     }
+}
+
+pub(crate) fn shape(deleted: DeletedFiles) -> Value {
+    json!({ "by_user": deleted.by_user, "by_retention": deleted.by_retention })
 }
 
 fn collect_items<S: Serializer>(items: &[ItemReport], serializer: S) -> Result<S::Ok, S::Error> {
@@ -93,6 +99,10 @@ fn item(item: &ItemReport) -> Value {
         let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| chain(&**error)));
         shape["name"] = json!(artifact.name);
         shape["file"] = json!(artifact.file);
+        shape["deleted_by"] = json!(artifact.deleted_by().map(|by| match by {
+            By::User => "user",
+            By::System => "retention",
+        }));
         shape
     });
     json!({
@@ -117,13 +127,39 @@ pub(crate) fn judge(report: &RunReport) -> Result<(), Failure> {
         // What has ended is here; the run was not followed to its end.
         Ok(())
     } else {
-        Err(Failure::incomplete(anyhow!("some items or artifacts failed")))
+        Err(Failure::incomplete(anyhow!(incomplete(report))))
+    }
+}
+
+/// Says what is missing.
+fn incomplete(report: &RunReport) -> String {
+    let deleted = report.deleted();
+    let failed = "some items or artifacts failed";
+    if deleted.count() == 0 {
+        return failed.to_owned();
+    }
+    let others = report.failures().count() > deleted.count() || !items_succeeded(report);
+    let others = if others { format!("; {failed}") } else { String::new() };
+    format!("{}{others}", deletions(deleted.by_user, deleted.by_retention))
+}
+
+/// Says how many result files the platform has deleted, and why.
+pub(crate) fn deletions(by_user: usize, by_retention: usize) -> String {
+    let count = by_user + by_retention;
+    let files = if count == 1 { "1 result file is" } else { &format!("{count} result files are") };
+    match (by_user, by_retention) {
+        (_, 0) => format!("{files} deleted, by a user"),
+        (0, _) => format!("{files} deleted, by the retention rule"),
+        _ => format!("{files} deleted, {by_user} by a user and {by_retention} by the retention rule"),
     }
 }
 
 fn succeeded(report: &RunReport) -> bool {
+    items_succeeded(report) && report.failures().next().is_none()
+}
+
+fn items_succeeded(report: &RunReport) -> bool {
     report.items.iter().all(|item| item.outcome == platform_resources::ItemOutcome::Succeeded)
-        && report.failures().next().is_none()
 }
 
 /// A line for everything that failed or was not verified, with its reasons.
@@ -134,6 +170,8 @@ pub(crate) fn failures(report: &RunReport) -> Vec<String> {
         lines.extend(item.message.iter().map(|message| format!("{name}: {}: {message}", item.outcome)));
         for artifact in &item.artifacts {
             match &artifact.outcome {
+                // The error counts them: there may be thousands.
+                Err(_) if artifact.deleted_by().is_some() => {}
                 Err(error) => lines.push(format!("{name}, {}: {}", artifact.name, chain(&**error))),
                 Ok(outcome) if outcome.verification == Verification::Unverified => {
                     lines.push(format!("{name}, {}: nobody states its checksum: unverified", artifact.name));

@@ -1,68 +1,78 @@
-//! What the user, or whoever runs the command, wants it to do: end.
+//! Signals that end the command, and the work that they must not cut short.
 
+mod ignored;
+mod watchdog;
+
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::{self, Write};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use auth_core::{Unfinished, is_redeeming};
+use platform_resources::CriticalSections;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
 
-use crate::LAST_WORK;
 use crate::exit::Failure;
+pub(crate) use ignored::Ignored;
+use watchdog::Stage;
 
+/// The longest time from a signal to the end of the process. Slurm and Kubernetes wait for 30 s before they kill.
+const WHOLE: Duration = Duration::from_secs(10);
+/// The longest time of a critical section after a signal or a timeout. The rest of [`WHOLE`] is for the report.
+pub(crate) const SECTION_LIMIT: Duration = Duration::from_secs(8);
 /// The longest time of a redemption after a signal.
-const LAST_REDEMPTION: Duration = Duration::from_secs(8);
+const REDEMPTION_LIMIT: Duration = Duration::from_secs(8);
 /// The longest time of a renewal in the background after the work of the command.
-const LAST_RENEWAL: Duration = Duration::from_secs(30);
-
+const RENEWAL_LIMIT: Duration = Duration::from_secs(30);
+/// The longest time in which dropped work cleans up, without a signal.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 /// The interval at which the end of protected work is checked.
-pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// The signals that end the command. They are caught as long as this is there.
-pub(crate) struct Signals(Caught);
-
-#[cfg(unix)]
-type Caught = Vec<(u8, tokio::signal::unix::Signal)>;
-#[cfg(not(unix))]
-type Caught = tokio::signal::windows::CtrlC;
+/// The signals that end the command.
+pub(crate) struct Signals {
+    received: UnboundedReceiver<u8>,
+    stage: Stage,
+    /// When the first one arrived.
+    first: Option<Instant>,
+}
 
 impl Signals {
-    #[cfg(unix)]
-    pub(crate) fn catch() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
-        let caught = [1, 2, 3, 15].map(|number: u8| Ok((number, signal(SignalKind::from_raw(number.into()))?)));
-        Ok(Self(caught.into_iter().collect::<io::Result<_>>()?))
+    /// Catches the signals that are not `ignored`, to the end of the process. If the process `ends` by them, it ends 10 s after
+    /// the first one, and at a second one.
+    pub(crate) fn catch(ignored: Ignored, ends: bool) -> io::Result<Self> {
+        let (sender, received) = tokio::sync::mpsc::unbounded_channel();
+        let stage = Stage::default();
+        watchdog::start(ignored, ends, stage.clone(), sender)?;
+        Ok(Self { received, stage, first: None })
     }
 
-    #[cfg(not(unix))]
-    pub(crate) fn catch() -> io::Result<Self> {
-        Ok(Self(tokio::signal::windows::ctrl_c()?))
-    }
-
-    /// Waits for the next one, and gives its number.
-    #[cfg(unix)]
+    /// Waits for the next signal and returns its number.
     pub(crate) async fn next(&mut self) -> u8 {
-        use futures_util::FutureExt;
-        let each = self.0.iter_mut().map(|(number, signal)| signal.recv().map(|_| *number).boxed());
-        futures_util::future::select_all(each).await.0
-    }
-
-    #[cfg(not(unix))]
-    pub(crate) async fn next(&mut self) -> u8 {
-        self.0.recv().await;
-        2
+        match self.received.recv().await {
+            Some(number) => {
+                self.first.get_or_insert_with(Instant::now);
+                number
+            }
+            None => std::future::pending().await,
+        }
     }
 
     /// Runs `work`, and drops it when a signal arrives.
     pub(crate) async fn end(&mut self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-        self.end_after(work, || false).await
+        self.end_after(work, &CriticalSections::default()).await
     }
 
-    /// Runs `work`, and drops it when a signal arrives: at once, unless it `is_delicate` or redeems a credential. Then it
-    /// continues for a few seconds; a second signal drops delicate work at once, but does not cut a redemption short.
+    /// Runs `work`, and drops it when a signal arrives, except while one of its `sections` is open or it redeems a credential.
+    /// Then it continues for a few seconds; a second signal drops it at once, except during a redemption.
     pub(crate) async fn end_after(
         &mut self,
         work: impl Future<Output = Result<(), Failure>>,
-        is_delicate: impl Fn() -> bool,
+        sections: &CriticalSections,
     ) -> Result<(), Failure> {
         let mut work = std::pin::pin!(work);
         let number = tokio::select! {
@@ -70,36 +80,39 @@ impl Signals {
             number = self.next() => number,
             outcome = &mut work => return outcome,
         };
-        let mut looks = tokio::time::interval(BETWEEN_LOOKS);
-        let end = tokio::time::Instant::now() + LAST_REDEMPTION;
-        let delicate_end = tokio::time::Instant::now() + LAST_WORK;
-        let mut is_second = false;
-        loop {
-            let now = tokio::time::Instant::now();
-            let is_held = is_delicate() && !is_second && now < delicate_end;
-            if now >= end || !(is_held || is_redeeming()) {
-                return Err(Failure::signal(number));
-            }
+        sections.close();
+        let begin = Instant::now();
+        let is_second = Cell::new(false);
+        let was_open = sections.is_open();
+        let is_held = || {
+            let passed = begin.elapsed();
+            (sections.is_open() && !is_second.get() && passed < SECTION_LIMIT)
+                || (is_redeeming() && passed < REDEMPTION_LIMIT)
+        };
+        let mut held = std::pin::pin!(hold(work, is_held));
+        let outcome = loop {
             tokio::select! {
-                // Its outcome is not reported: the user wants the command to end.
-                _ = &mut work => return Err(Failure::signal(number)),
-                _ = self.next() => is_second = true,
-                _ = looks.tick() => {}
+                outcome = &mut held => break outcome,
+                _ = self.next() => is_second.set(true),
             }
+        };
+        match outcome {
+            // Why the section did not succeed; the outcome of other work does not matter any more.
+            Some(Err(failure)) if was_open => Err(failure),
+            _ => Err(Failure::signal(number)),
         }
     }
 
-    /// Waits for redemptions that are under way, after the work has ended with `outcome`: 30 s, or 8 s after a signal.
+    /// Waits for redemptions that are under way, after the work has ended with `outcome`: 30 s, or up to 8 s from a signal on.
     /// No redemption starts any more.
     pub(crate) async fn finish_redemptions(&mut self, outcome: Result<(), Failure>) -> Result<(), Failure> {
-        let limit = match &outcome {
-            Err(failure) if failure.is_signal() => LAST_REDEMPTION,
-            _ => LAST_RENEWAL,
-        };
+        self.stage.redeem();
+        let limit = self.left(REDEMPTION_LIMIT).unwrap_or(RENEWAL_LIMIT);
         let finished = tokio::select! {
             finished = finished(limit) => finished,
-            _ = self.next() => finished(LAST_REDEMPTION).await,
+            _ = self.next() => finished(self.left(REDEMPTION_LIMIT).unwrap_or_default()).await,
         };
+        self.stage.redeemed();
         match finished {
             Ok(()) => outcome,
             Err(error) if error.is_unstored() && outcome.is_ok() => Err(error.into()),
@@ -109,6 +122,35 @@ impl Signals {
             }
         }
     }
+
+    /// Lets dropped work clean up, after the outcome was reported. A signal ends the process at once.
+    pub(crate) fn shut_down(self, runtime: Runtime) {
+        self.stage.reported();
+        runtime.shutdown_timeout(self.left(WHOLE).unwrap_or(CLEANUP_LIMIT));
+    }
+
+    /// Returns what is left of a `limit` that began with the first signal, or `None` if there was none.
+    fn left(&self, limit: Duration) -> Option<Duration> {
+        Some(limit.saturating_sub(self.first?.elapsed()))
+    }
+}
+
+/// Polls `work` while it `is_held`, and returns its outcome if it ends by then.
+pub(crate) async fn hold<T>(mut work: Pin<&mut impl Future<Output = T>>, is_held: impl Fn() -> bool) -> Option<T> {
+    // A redemption may end in another task.
+    let mut looks = tokio::time::interval(BETWEEN_LOOKS);
+    poll_fn(|context| {
+        while is_held() {
+            if let Poll::Ready(outcome) = work.as_mut().poll(context) {
+                return Poll::Ready(Some(outcome));
+            }
+            if looks.poll_tick(context).is_pending() && is_held() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(None)
+    })
+    .await
 }
 
 /// Waits for redemptions on a thread of its own, which ends with the process.

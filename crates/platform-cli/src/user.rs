@@ -134,15 +134,15 @@ fn text(output: &Output, identity: &Value) -> String {
     ])
 }
 
-/// Logs in, for as long as the user wants to wait, and returns the user.
+/// Logs in, and returns the user.
 async fn identity(shell: &Shell, ways: LoginWays, again: bool) -> Result<Identity, Failure> {
     let service = shell.service()?;
-    let work = async {
-        let outcome = if again { service.log_in(ways).await } else { service.ensure_login(ways).await };
-        outcome?;
-        Ok(service.who().await?)
+    if again {
+        Box::pin(service.log_in(ways)).await?
+    } else {
+        Box::pin(service.ensure_login(ways)).await?
     };
-    shell.within(Box::pin(work)).await
+    Ok(service.who().await?)
 }
 
 fn described(identity: &Identity) -> Value {

@@ -99,6 +99,11 @@ impl ResultFolder {
         self.shard
     }
 
+    /// Returns what the manifest states of a file, by its path relative to the folder.
+    pub fn recorded(&self, file: &str) -> Option<&ManifestEntry> {
+        self.entries.get(file)
+    }
+
     /// A file in the folder, in a subfolder for each of `names` but the last.
     pub fn target(&self, names: impl IntoIterator<Item = impl Into<String>>) -> Target {
         Target::within(&self.path, names)

@@ -3,12 +3,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use auth_core::Clock;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Lets time pass, where that is what is emulated.
 #[expect(clippy::disallowed_methods, reason = "how long something takes is what is asked for")]
 pub(crate) fn pause(duration: Duration) -> Sleep {
     sleep(duration)
+}
+
+/// The real time (or tokio's paused time), for durations that clients wait for.
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// A clock that can be put forward and back.

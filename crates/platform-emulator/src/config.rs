@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Deserialize;
 use url::Url;
 
+use crate::control::Fault;
+
 /// What an emulated platform has, and how it behaves. Everything has a default; a file (TOML) names
 /// what is to be different.
 ///
@@ -37,6 +39,10 @@ pub struct Config {
     pub replica_lag_ms: u64,
     /// One of so many items goes back from PROCESSING to PENDING once; 0 for none.
     pub interruptions: u32,
+    /// The platform cancels each run after this number of items (`CANCELED_BY_SYSTEM`), and skips the others; never by default.
+    pub cancel_runs_after_items: Option<usize>,
+    /// Faults that are active from the start, as the control routes take them: see [`Fault`].
+    pub faults: Vec<Fault>,
     /// How many times as fast as the platform an item is processed, which takes ten minutes there.
     /// 0 does not wait at all.
     pub speed: f64,
@@ -155,6 +161,8 @@ impl Default for Config {
             ],
             replica_lag_ms: 100,
             interruptions: 16,
+            cancel_runs_after_items: None,
+            faults: Vec::new(),
             speed: 0.0,
             access_token_seconds: 24 * 60 * 60,
             refresh_grace_seconds: 0,
@@ -220,6 +228,7 @@ impl Config {
                 problems.push(format!("{name}, {value}, must be at most {most}"));
             }
         }
+        problems.extend(self.faults.iter().filter_map(|fault| fault.check().err()));
         if !(self.speed >= 0.0 && self.speed.is_finite()) {
             problems.push(format!("the speed, {}, must be 0 or more", self.speed));
         }

@@ -1,4 +1,4 @@
-//! Connections that can be reset, rather than closed.
+//! Connections that can be reset rather than closed, with or without TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,16 +12,30 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Accepts connections that can be reset.
-pub(crate) struct ResettableListener(pub(crate) TcpListener);
+use crate::tls::{Acceptor, MaybeTls};
 
-/// A connection; when it is dropped, it is reset if it was asked for.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    reset: Reset,
+/// Accepts connections that can be reset.
+pub(crate) struct ResettableListener {
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    accepted: u64,
 }
 
-/// Asks for a connection to be reset when it ends.
+/// A TCP connection; when it is dropped, it is reset if that was asked for.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    info: ConnectionInfo,
+}
+
+/// What the handling of a request knows of its connection.
+#[derive(Clone)]
+pub(crate) struct ConnectionInfo {
+    /// Its number, from 1.
+    pub(crate) id: u64,
+    pub(crate) reset: Reset,
+}
+
+/// Asks for a connection to be reset.
 #[derive(Clone, Default)]
 pub(crate) struct Reset(Arc<AtomicBool>);
 
@@ -29,33 +43,56 @@ impl Reset {
     pub(crate) fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
+
+    fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl ResettableListener {
+    pub(crate) fn new(listener: TcpListener, tls: Option<Acceptor>) -> Self {
+        Self { listener, tls, accepted: 0 }
+    }
+}
+
+impl Connection {
+    pub(crate) fn info(&self) -> ConnectionInfo {
+        self.info.clone()
+    }
+
+    /// Fails as soon as the connection is to be reset: HTTP/2 would keep it for its other requests.
+    fn check(&self) -> io::Result<()> {
+        if self.info.reset.is_asked() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
 }
 
 impl Listener for ResettableListener {
-    type Io = Connection;
+    type Io = MaybeTls;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
+    async fn accept(&mut self) -> (MaybeTls, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.listener).await;
         // Small answers must not wait for more; without it they come later, and that is all.
         let _ = stream.set_nodelay(true);
-        (Connection { stream, reset: Reset::default() }, address)
+        self.accepted += 1;
+        let info = ConnectionInfo { id: self.accepted, reset: Reset::default() };
+        (MaybeTls::new(Connection { stream, info }, self.tls.as_ref()), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
-impl Connected<IncomingStream<'_, ResettableListener>> for Reset {
+impl Connected<IncomingStream<'_, ResettableListener>> for ConnectionInfo {
     fn connect_info(stream: IncomingStream<'_, ResettableListener>) -> Self {
-        stream.io().reset.clone()
+        stream.io().info()
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.reset.0.load(Ordering::Relaxed) {
+        if self.info.reset.is_asked() {
             // What cannot be reset is closed.
             let _ = self.stream.set_zero_linger();
         }
@@ -68,12 +105,14 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.check()?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check()?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -82,6 +121,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check()?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -94,7 +134,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.reset.0.load(Ordering::Relaxed) {
+        if self.info.reset.is_asked() {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(context)

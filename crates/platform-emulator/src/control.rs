@@ -2,7 +2,9 @@
 //! change at once. Off unless it is asked for, and open to whoever has the token.
 
 mod client;
+mod effect;
 mod fault;
+mod faults;
 mod journal;
 
 use std::sync::Arc;
@@ -20,13 +22,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
+use crate::clock::monotonic;
 use crate::platform::Platform;
+use crate::processing;
+use crate::run::RunError;
 
 pub use client::{Control, ControlError};
-pub use fault::{Effect, Fault};
+pub use effect::Effect;
+pub use fault::{Fault, InvalidFault};
 pub use journal::JournalEntry;
 
-pub(crate) use fault::Faults;
+pub(crate) use faults::Faults;
 pub(crate) use journal::{Journal, Recorded};
 
 /// Where the control routes begin, on the port of the API.
@@ -58,7 +64,6 @@ impl Server {
 /// What the control routes work on.
 pub(crate) struct Controls {
     pub(crate) token: String,
-    pub(crate) faults: Faults,
     pub(crate) journal: Journal,
 }
 
@@ -66,7 +71,7 @@ impl Controls {
     pub(crate) fn new() -> Self {
         // Never from a seed: it is a secret.
         let token = uuid::Uuid::new_v4().simple().to_string();
-        Self { token, faults: Faults::default(), journal: Journal::default() }
+        Self { token, journal: Journal::default() }
     }
 }
 
@@ -74,6 +79,7 @@ pub(crate) fn router() -> Router<Arc<Platform>> {
     Router::new()
         .route("/faults", get(faults).post(inject).delete(clear_faults))
         .route("/journal", get(journal).delete(clear_journal))
+        .route("/runs/{run_id}/cancel", post(cancel_run))
         .route("/clock", post(shift_clock))
         .route("/keys", post(rotate_keys))
         .route("/tokens", post(revoke_tokens))
@@ -118,7 +124,7 @@ fn controls(platform: &Platform) -> Result<&Controls, Refused> {
 }
 
 async fn faults(_: Operator, State(platform): State<Arc<Platform>>) -> Result<Json<Vec<Fault>>, Refused> {
-    Ok(Json(controls(&platform)?.faults.list()))
+    Ok(Json(platform.faults.list(monotonic())))
 }
 
 async fn inject(
@@ -128,12 +134,12 @@ async fn inject(
 ) -> Result<StatusCode, Refused> {
     let Json(fault) = body?;
     fault.check().map_err(|problem| Refused(StatusCode::UNPROCESSABLE_ENTITY, problem))?;
-    controls(&platform)?.faults.add(fault);
+    platform.faults.add(fault);
     Ok(StatusCode::CREATED)
 }
 
 async fn clear_faults(_: Operator, State(platform): State<Arc<Platform>>) -> Result<StatusCode, Refused> {
-    controls(&platform)?.faults.clear();
+    platform.faults.clear();
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -177,6 +183,24 @@ async fn shift_clock(
 struct Rotation {
     /// Whether tokens that were signed with the key of before are refused from now on.
     retire: bool,
+}
+
+/// Cancels a run as the platform does, not as a user.
+async fn cancel_run(
+    _: Operator,
+    State(platform): State<Arc<Platform>>,
+    Path(id): Path<String>,
+    body: Result<Option<Json<RunError>>, JsonRejection>,
+) -> Result<StatusCode, Refused> {
+    let error = body?.map(|Json(error)| error).unwrap_or_default();
+    let absent = || Refused(StatusCode::NOT_FOUND, format!("there is no run `{id}`"));
+    let id = id.parse().map_err(|_| absent())?;
+    match processing::terminate(&platform, id, error).await {
+        Ok(Some(true)) => Ok(StatusCode::NO_CONTENT),
+        Ok(Some(false)) => Err(Refused(StatusCode::CONFLICT, format!("the run `{id}` has ended already"))),
+        Ok(None) => Err(absent()),
+        Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    }
 }
 
 async fn rotate_keys(

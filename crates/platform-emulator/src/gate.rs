@@ -1,8 +1,10 @@
 //! What every request passes, whatever server it is for: no foreign hosts, a line in the log and in the
 //! journal, and whatever is to go wrong.
 
+mod answer;
 mod body;
 mod novelty;
+mod request_body;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,9 +17,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use url::{Host, Url};
 
-use crate::clock::pause;
-use crate::connection::Reset;
-use crate::control::{self, Effect, Server};
+use crate::clock::{monotonic, pause};
+use crate::connection::ConnectionInfo;
+use crate::control::{self, Effect, Recorded, Server};
 use crate::platform::Platform;
 use crate::storage;
 use body::{Observed, Tampering};
@@ -25,7 +27,7 @@ use body::{Observed, Tampering};
 /// Lets a request pass to the server that it is for.
 pub(crate) async fn pass(
     State((platform, server)): State<(Arc<Platform>, Server)>,
-    ConnectInfo(reset): ConnectInfo<Reset>,
+    ConnectInfo(connection): ConnectInfo<ConnectionInfo>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -39,7 +41,7 @@ pub(crate) async fn pass(
     } else if let Err(refusal) = check_origin(&platform, request.headers()) {
         (StatusCode::FORBIDDEN, refusal).into_response()
     } else {
-        observe(&platform, server, reset, request, next).await
+        observe(&platform, server, connection, request, next).await
     };
     // By the clock of the platform, which may have been moved.
     if let Ok(date) = HeaderValue::from_str(&storage::http_date(platform.timestamp())) {
@@ -94,63 +96,58 @@ fn is_bound(platform: &Platform, address: IpAddr) -> bool {
     address.is_loopback() || !platform.address.is_loopback()
 }
 
-/// Answers a request, with whatever goes wrong on the way.
-async fn observe(platform: &Arc<Platform>, server: Server, reset: Reset, request: Request, next: Next) -> Response {
-    let controlled = platform.controls.as_ref().filter(|_| !request.uri().path().starts_with(control::PREFIX));
-    let Some(controls) = controlled else { return next.run(request).await };
-    let recorded = controls.journal.record(platform.timestamp(), server, &request);
-    let path = request.uri().path().to_owned();
-    let effects = controls.faults.strike(server, request.method().as_str(), &path, &platform.random);
-    let mut answer = None;
-    for effect in &effects {
-        match effect {
-            Effect::Latency { milliseconds } => pause(Duration::from_millis(*milliseconds)).await,
-            Effect::Status { status, body } => answer = Some(stated(*status, body.clone())),
-            Effect::ExpiredSignature => answer = Some(storage::Refusal::expired().into_response()),
-            Effect::ReplacedObject => storage::replace(platform, &path).await,
-            _ => {}
-        }
+/// Answers a request, with the effects of the faults that it meets.
+async fn observe(
+    platform: &Arc<Platform>,
+    server: Server,
+    connection: ConnectionInfo,
+    request: Request,
+    next: Next,
+) -> Response {
+    let watched = platform.controls.is_some() || !platform.faults.is_empty();
+    if !watched || request.uri().path().starts_with(control::PREFIX) {
+        return next.run(request).await;
     }
-    let mut response = match answer {
-        Some(answer) => answer,
-        None => next.run(request).await,
+    let recorded = Arc::new(Recorded::new(platform.timestamp(), server, connection.id, &request));
+    if let Some(controls) = &platform.controls {
+        controls.journal.add(recorded.clone());
+    }
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    let effects = platform.faults.strike((server, &method, &path), &platform.random, monotonic());
+    let mut response = match before(platform, &effects, &path).await {
+        Some(replacement) => replacement,
+        None => next.run(request.map(|body| request_body::interrupt(body, &effects, &connection.reset))).await,
     };
     if effects.contains(&Effect::WrongContentRange) {
-        shift_content_range(response.headers_mut());
+        answer::shift_content_range(response.headers_mut());
     }
     if effects.contains(&Effect::Novelty) {
         response = novelty::add(response).await;
     }
+    let nothing = [Effect::Reset { after_bytes: 0 }, Effect::ResetRequest { after_bytes: 0 }];
+    if effects.iter().any(|effect| nothing.contains(effect)) {
+        connection.reset.ask();
+    }
     recorded.answered(response.status().as_u16());
-    // The length must be the one of before, also where less is sent.
+    // The length must be that of the whole body, also if less is sent.
     if let Some(length) = response.body().size_hint().exact()
         && length > 0
     {
         response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
     }
-    response.map(|body| Body::new(Observed::new(body, recorded, Tampering::of(&effects), reset)))
+    response.map(|body| Body::new(Observed::new(body, recorded, Tampering::of(&effects), connection.reset)))
 }
 
-fn stated(status: u16, body: Option<String>) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    match body {
-        // Whoever writes JSON means it.
-        Some(body) if serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok() => {
-            (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+/// Applies what happens before the server gets the request. Returns the response if the server does not get it.
+async fn before(platform: &Arc<Platform>, effects: &[Effect], path: &str) -> Option<Response> {
+    let mut replacement = None;
+    for effect in effects {
+        match effect {
+            Effect::Latency { milliseconds } => pause(Duration::from_millis(*milliseconds)).await,
+            Effect::ReplacedObject => storage::replace(platform, path).await,
+            _ => {}
         }
-        body => (status, body.unwrap_or_default()).into_response(),
+        replacement = answer::replacement(effect, platform.timestamp()).or(replacement);
     }
-}
-
-/// `bytes 5-9/10` becomes `bytes 6-10/10`.
-fn shift_content_range(headers: &mut HeaderMap) {
-    let shifted = headers.get(header::CONTENT_RANGE).and_then(|value| {
-        let (range, size) = value.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
-        let (first, last) = range.split_once('-')?;
-        let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-        HeaderValue::from_str(&format!("bytes {}-{}/{size}", first + 1, last + 1)).ok()
-    });
-    if let Some(shifted) = shifted {
-        headers.insert(header::CONTENT_RANGE, shifted);
-    }
+    replacement
 }

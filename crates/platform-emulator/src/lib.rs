@@ -33,12 +33,13 @@ pub mod samples;
 mod state;
 mod storage;
 mod store;
+mod tls;
 
 pub use account::{
     AUDIENCE, BUCKET_REGION, DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID, MACHINE_CLIENT_SECRET,
 };
 pub use config::{Config, ExternalIssuer, OrganizationConfig, PublicUrls, Role, UserConfig};
-pub use control::{Control, ControlError, Effect, Fault, JournalEntry, Server};
+pub use control::{Control, ControlError, Effect, Fault, InvalidFault, JournalEntry, Server};
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use storage::ServiceAccount;
 

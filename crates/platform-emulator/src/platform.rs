@@ -11,7 +11,7 @@ use url::Url;
 use crate::account::Accounts;
 use crate::clock::ShiftedClock;
 use crate::config::Config;
-use crate::control::Controls;
+use crate::control::{Controls, Faults};
 use crate::identity::Identity;
 use crate::random::Random;
 use crate::run::Run;
@@ -28,6 +28,7 @@ pub(crate) struct Platform {
     pub(crate) address: IpAddr,
     pub(crate) clock: ShiftedClock,
     pub(crate) controls: Option<Controls>,
+    pub(crate) faults: Faults,
     pub(crate) random: Random,
     pub(crate) http: HttpClient,
     pub(crate) accounts: Accounts,

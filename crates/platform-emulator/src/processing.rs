@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::application::{self, Job};
 use crate::clock::pause;
 use crate::platform::Platform;
-use crate::run::{Item, Progress, Run, RunEnd, RunEndReason};
+use crate::run::{Item, Progress, Run, RunEnd, RunEndReason, RunError};
 use crate::state::NotWritten;
 use crate::store::Changes;
 
@@ -46,6 +46,9 @@ async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
     // Somebody who was in the configuration before the platform was started again.
     let Some((application, owner)) = known else { return Ok(()) };
     while let Some((at, item)) = next(platform, id).await? {
+        if platform.config.cancel_runs_after_items.is_some_and(|items| at >= items) {
+            return terminate(platform, id, RunError::default()).await.map(|_| ());
+        }
         if !item.interrupted && platform.random.one_of(platform.config.interruptions) {
             change_item(platform, id, at, |item| (item.progress, item.interrupted) = (Progress::Pending, true)).await?;
             continue;
@@ -113,9 +116,27 @@ async fn change_item(
         .await
 }
 
-/// Ends a run before its time: what is pending or being processed is skipped.
-pub(crate) fn cancel(run: &mut Run, changes: &mut Changes, now: jiff::Timestamp) {
-    run.end = Some(RunEnd { at: now, reason: RunEndReason::CanceledByUser });
+/// Cancels a run for the platform. Returns false if the run has ended, and `None` if there is no such run.
+pub(crate) async fn terminate(platform: &Platform, id: Uuid, error: RunError) -> Result<Option<bool>, NotWritten> {
+    let now = platform.timestamp();
+    platform
+        .state
+        .change(|records, changes| {
+            let Some(run) = records.runs.get_mut(&id) else { return Ok(None) };
+            let open = run.end.is_none();
+            if open {
+                cancel(run, Some(error), changes, now);
+            }
+            Ok(Some(open))
+        })
+        .await
+}
+
+/// Cancels a run, for the user or, with an error, for the platform. Items that have not ended are skipped.
+pub(crate) fn cancel(run: &mut Run, error: Option<RunError>, changes: &mut Changes, now: jiff::Timestamp) {
+    let reason = if error.is_some() { RunEndReason::CanceledBySystem } else { RunEndReason::CanceledByUser };
+    run.end = Some(RunEnd { at: now, reason });
+    run.error = error;
     for at in 0..run.items.len() {
         if !run.items[at].has_ended() {
             (run.items[at].progress, run.items[at].terminated_at) = (Progress::Skipped, Some(now));

@@ -16,6 +16,9 @@ pub(crate) struct Run {
     pub(crate) submitted_by: String,
     pub(crate) organization: String,
     pub(crate) end: Option<RunEnd>,
+    /// Why the platform canceled the run.
+    #[serde(default)]
+    pub(crate) error: Option<RunError>,
     #[serde(default)]
     pub(crate) results_deleted_at: Option<Timestamp>,
     /// Kept as records of their own, as they change one by one.
@@ -42,7 +45,23 @@ pub(crate) struct RunEnd {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum RunEndReason {
     AllItemsProcessed,
+    CanceledBySystem,
     CanceledByUser,
+}
+
+/// Why the platform canceled a run: a code for programs, and a message for people.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RunError {
+    pub(crate) error_code: String,
+    pub(crate) error_message: String,
+}
+
+impl Default for RunError {
+    fn default() -> Self {
+        let (code, message) = ("SYSTEM.CANCELED", "The platform canceled the run.");
+        Self { error_code: code.to_owned(), error_message: message.to_owned() }
+    }
 }
 
 /// Who deleted the results of a run.

@@ -69,8 +69,9 @@ impl SubmissionSource {
         if !is_json {
             return Ok(Self::Table(SlideTable::parse(&bytes, &name(path), &files::folder_of(path))?));
         }
-        let submission = serde_json::from_slice(&bytes).map_err(|error| unparsed(path, &error));
-        Ok(Self::Submission(Box::new(submission?)))
+        let submission = serde_json::from_slice(&bytes).map_err(|error| unparsed(path, &error))?;
+        require_time_zones(path, &bytes)?;
+        Ok(Self::Submission(Box::new(submission)))
     }
 
     /// A draft for an application. A slide that is not uploaded is a problem, unless the draft is made `beforehand`.
@@ -113,6 +114,21 @@ pub(crate) async fn settled(run: &RunHandle) -> Result<Run, Error> {
 #[expect(clippy::disallowed_methods, reason = "a platform whose reads lag is asked again")]
 async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
+}
+
+/// Refuses dates of the scheduling without a time zone: the platform would take them for UTC.
+fn require_time_zones(path: &Path, json: &[u8]) -> Result<(), Error> {
+    let submission: Value = serde_json::from_slice(json).map_err(|error| unparsed(path, &error))?;
+    for field in ["due_date", "deadline"] {
+        let date = submission["scheduling"][field].as_str();
+        if let Some(date) = date.filter(|date| date.parse::<jiff::Timestamp>().is_err()) {
+            let (name, example) = (name(path), "2027-12-31T23:59:59Z");
+            return Err(Error::input(format!(
+                "{name}: the time zone of the {field} '{date}' is missing, such as {example}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What is wrong with JSON, without the values in it: one may be the key to a slide.
@@ -218,7 +234,11 @@ fn of_submission(
         items.push(described(item, sdk)?);
     }
     submission.items = items;
-    let (lines, problems, unused_columns) = (HashMap::new(), Vec::new(), Vec::new());
+    let lengths = submission.items.iter().map(|item| (item, item.external_id.chars().count()));
+    let found = lengths.filter(|(_, length)| *length > MAX_ID_LENGTH);
+    let problems =
+        found.map(|(item, length)| (0, format!("item {}: {}", item.external_id, too_long(length)))).collect();
+    let (lines, unused_columns) = (HashMap::new(), Vec::new());
     Ok(Draft { submission, name: name.to_owned(), lines, problems, unused_columns })
 }
 

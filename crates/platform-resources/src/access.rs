@@ -8,7 +8,7 @@ use platform_api::operations::{
 };
 
 use crate::core::{Core, Group};
-use crate::{Done, Error, List};
+use crate::{Creation, Done, Error, List};
 
 /// What was granted: who may see which run.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl Grants {
     /// The platform could not be asked, or refused.
     pub async fn create(&self, grant: GrantCreation) -> Result<Grant, Error> {
         let timeout = self.core.settings().run.timeout;
-        self.core.create(CreateGrant::new(grant), timeout, &[Group::Access, Group::Run]).await
+        self.core.create(CreateGrant::new(grant), timeout, &[Group::Access, Group::Run], Creation::Grant).await
     }
 
     /// Takes a grant back, if that was not done before.
@@ -99,7 +99,7 @@ impl ShareTokens {
     /// The platform could not be asked, or refused.
     pub async fn create(&self, token: ShareTokenCreation) -> Result<ShareTokenCreated, Error> {
         let timeout = self.core.settings().run.timeout;
-        self.core.create(CreateShareToken::new(token), timeout, &[Group::Access]).await
+        self.core.create(CreateShareToken::new(token), timeout, &[Group::Access], Creation::ShareToken).await
     }
 
     /// Ends one, if that was not done before.

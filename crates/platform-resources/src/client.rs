@@ -11,7 +11,7 @@ use platform_api::models::{Me, RunId};
 use platform_api::operations::GetMe;
 
 use crate::core::{Core, Group};
-use crate::{Applications, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
+use crate::{Applications, CriticalSections, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
 
 /// A client of one platform, and where everything begins. Cheap to clone; clones share their connections, their tokens, what
 /// they keep and their retries.
@@ -132,6 +132,12 @@ impl Client {
     /// The same client, for which all attempts of one call together may take so long.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.core = self.core.with_mode(|mode| mode.deadline = Some(deadline));
+        self
+    }
+
+    /// Returns the same client, whose requests that create something are sections of `sections`.
+    pub fn with_critical_sections(mut self, sections: &CriticalSections) -> Self {
+        self.core.sections = sections.clone();
         self
     }
 

@@ -23,6 +23,7 @@ use platform_api::{ApiError, CallOptions, Operation, Pinned};
 use tracing::Instrument;
 use url::Url;
 
+use crate::critical::{Creation, CriticalSections};
 use crate::settings::OperationSettings;
 use crate::{Error, Settings};
 use cache::{Found, Key, ReadCache};
@@ -62,6 +63,7 @@ pub(crate) struct Core {
     inner: Arc<Inner>,
     http: AuthorizedClient,
     pub(crate) mode: Mode,
+    pub(crate) sections: CriticalSections,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,7 @@ impl Core {
             budget: Budget::default(),
             clock,
         };
-        Self { inner: Arc::new(inner), http, mode: Mode::default() }
+        Self { inner: Arc::new(inner), http, mode: Mode::default(), sections: CriticalSections::default() }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -205,8 +207,25 @@ impl Core {
         Ok(outcome?)
     }
 
-    /// Creates something: it is sent once, and once more only after a 401.
+    /// Creates something, in a critical section: it is sent once, and once more only after a 401.
     pub(crate) async fn create<O: Operation>(
+        &self,
+        operation: O,
+        timeout: Duration,
+        clears: &'static [Group],
+        creation: Creation,
+    ) -> Result<O::Output, Error> {
+        let time = Time::begin(&self.mode);
+        let token = self.token(time).await?;
+        let _section = self.sections.enter()?;
+        let pending = self.sections.begin(creation);
+        let outcome = self.send_once(&operation, (token, time), timeout, clears).await;
+        pending.settle();
+        outcome
+    }
+
+    /// Changes something that must not be changed twice: it is sent once, and once more only after a 401.
+    pub(crate) async fn change_once<O: Operation>(
         &self,
         operation: O,
         timeout: Duration,
@@ -214,10 +233,20 @@ impl Core {
     ) -> Result<O::Output, Error> {
         let time = Time::begin(&self.mode);
         let token = self.token(time).await?;
+        self.send_once(&operation, (token, time), timeout, clears).await
+    }
+
+    async fn send_once<O: Operation>(
+        &self,
+        operation: &O,
+        (token, time): (AccessToken, Time),
+        timeout: Duration,
+        clears: &'static [Group],
+    ) -> Result<O::Output, Error> {
         let mut changing = self.changing(&token, clears);
         let send = async |token, attempt| {
             let options = self.options(time.bounded(timeout));
-            self.client(token).send_with(&operation, &options).instrument(span::<O>(attempt)).await
+            self.client(token).send_with(operation, &options).instrument(span::<O>(attempt)).await
         };
         match send(token, 1).await {
             Err(error) if error.is_unauthorized() => {

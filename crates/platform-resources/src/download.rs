@@ -5,22 +5,22 @@ mod layout;
 mod report;
 mod selection;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use platform_api::models::{ItemId, Run};
-use platform_download::{Downloader, Expected, Meter, Queue, ResultFolder, Target};
+use platform_download::{Downloader, Expected, Meter, Queue, ResultFolder, Target, Verification};
 
 use crate::run::poll::{Poll, Snapshot};
-use crate::{Error, ItemOutcome, RunHandle};
+use crate::{By, Error, ItemOutcome, RunHandle};
 use artifact::{Fetched, PlanError, Planned, Slim, Wanted, fetch};
 use layout::Names;
 
 pub use layout::Layout;
-pub use report::{ArtifactReport, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
-pub use selection::Selection;
+pub use report::{ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
+pub use selection::{Selection, UnmatchedSelection};
 
 /// The keys under which artifacts state their checksum.
 const CHECKSUM_KEYS: [&str; 2] = ["checksum_base64_crc32c", "checksum_crc32c"];
@@ -119,7 +119,8 @@ impl RunDownload {
     ///
     /// # Errors
     ///
-    /// The platform could not be asked how far the run is, or the folder has no room for what is to be fetched.
+    /// [`Error::unmatched_selection`] if the selection matches nothing of the run; otherwise the platform could not be asked how
+    /// far the run is, or the folder has no room for what is to be fetched.
     pub async fn fetch(self) -> Result<RunReport, Error> {
         self.run(false).await
     }
@@ -137,6 +138,7 @@ impl RunDownload {
     }
 
     async fn run(mut self, follow: bool) -> Result<RunReport, Error> {
+        self.selection = self.selection.resolved(&self.run).await?;
         let mut plan = Plan::new(&self.run);
         let meter = Meter::default();
         let (run, observer) = (self.run.clone(), self.observer.clone());
@@ -170,6 +172,7 @@ impl RunDownload {
                 else => break,
             }
         }
+        self.selection.check_artifacts(&plan.unselected, plan.selected)?;
         observer(Event::Progress(meter.totals()));
         if plan.report.manifest.is_ok() {
             plan.report.manifest = self.folder.finish().await;
@@ -206,6 +209,8 @@ impl RunDownload {
     }
 
     fn plan_item(&self, plan: &mut Plan, item: Slim, names: &Names, meter: &Meter) {
+        plan.selected += item.artifacts.len();
+        plan.unselected.extend(item.unselected.iter().cloned());
         let index = plan.report.items.len();
         let targets = names.of(&item);
         let mut report = ItemReport {
@@ -215,16 +220,20 @@ impl RunDownload {
             artifacts: Vec::new(),
         };
         let (mut files, mut bytes) = (0, 0);
-        for (Wanted { id, name, expected, .. }, target) in item.artifacts.into_iter().zip(targets) {
+        for (Wanted { id, name, expected, deleted, .. }, target) in item.artifacts.into_iter().zip(targets) {
             let target = self.folder.target(target);
             match expected.and_then(|expected| self.refuse_other_run(&target, expected)) {
                 Ok(expected) => {
+                    let (expected, recorded) = self.with_record(expected, deleted, &target.relative());
                     let stated = expected.bytes().unwrap_or_default();
                     files += 1;
                     bytes += stated;
                     meter.plan(expected.bytes());
                     let external_id = item.external_id.clone();
-                    plan.queue.push(stated, Planned { item: index, id, external_id, name, expected, target });
+                    plan.queue.push(
+                        stated,
+                        Planned { item: index, id, external_id, name, expected, target, deleted, recorded },
+                    );
                 }
                 Err(error) => {
                     let (file, outcome) = (target.relative(), Err(error.into()));
@@ -247,6 +256,15 @@ impl RunDownload {
         }
     }
 
+    /// The manifest states the checksum of a deleted file where the platform does not.
+    fn with_record(&self, expected: Expected, deleted: Option<By>, file: &str) -> (Expected, Option<Verification>) {
+        let unstated = deleted.is_some() && expected.crc32c().is_none();
+        match self.folder.recorded(file).filter(|entry| unstated && entry.origin.run == self.run.id.as_str()) {
+            Some(entry) => (Expected::new(entry.crc32c).with_bytes(entry.bytes), Some(entry.verification)),
+            None => (expected, None),
+        }
+    }
+
     async fn record(&mut self, fetched: Fetched, plan: &mut Plan) {
         let item = &mut plan.report.items[fetched.item];
         if let Some(about) = &plan.about
@@ -265,10 +283,21 @@ struct Plan {
     about: Option<Run>,
     seen: HashSet<ItemId>,
     queue: Queue<Planned>,
+    /// How many artifacts are selected.
+    selected: usize,
+    /// The artifacts of wanted items that are not.
+    unselected: BTreeSet<String>,
 }
 
 impl Plan {
     fn new(run: &RunHandle) -> Self {
-        Self { report: RunReport::new(&run.id), about: None, seen: HashSet::new(), queue: Queue::default() }
+        Self {
+            report: RunReport::new(&run.id),
+            about: None,
+            seen: HashSet::new(),
+            queue: Queue::default(),
+            selected: 0,
+            unselected: BTreeSet::new(),
+        }
     }
 }

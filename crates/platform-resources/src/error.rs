@@ -27,6 +27,8 @@ enum Kind {
         "no run with the submission token {0} is found: the submission may never have arrived, or may have been accepted"
     )]
     Lost(String, #[source] Option<Box<Error>>),
+    #[error("nothing was sent: the client is shutting down")]
+    Canceled,
     #[error("the journal of submissions cannot be used, so nothing was submitted")]
     Journal(#[source] std::io::Error),
     #[error("there is no application {0} with a version that the caller may use")]
@@ -58,6 +60,9 @@ enum Kind {
     #[error(transparent)]
     Download(platform_download::DownloadError),
     #[cfg(feature = "download")]
+    #[error(transparent)]
+    Selection(crate::UnmatchedSelection),
+    #[cfg(feature = "download")]
     #[error("the file cannot be read from the storage")]
     Storage(#[source] auth_http::HttpError),
     #[cfg(feature = "download")]
@@ -75,6 +80,8 @@ pub struct UncertainSubmission {
     pub application: ApplicationId,
     /// The names of its items.
     pub external_ids: Vec<String>,
+    /// The value of `submission_token` in the metadata of the run.
+    pub token: String,
 }
 
 #[cfg(feature = "login")]
@@ -138,6 +145,13 @@ impl From<platform_download::DownloadError> for Error {
     }
 }
 
+#[cfg(feature = "download")]
+impl From<crate::UnmatchedSelection> for Error {
+    fn from(error: crate::UnmatchedSelection) -> Self {
+        Kind::Selection(error).into()
+    }
+}
+
 impl Error {
     pub(crate) fn shared(error: Arc<ApiError>) -> Self {
         Kind::Api(error).into()
@@ -166,6 +180,10 @@ impl Error {
 
     pub(crate) fn timed_out() -> Self {
         Kind::TimedOut.into()
+    }
+
+    pub(crate) fn canceled() -> Self {
+        Kind::Canceled.into()
     }
 
     pub(crate) fn journal(error: std::io::Error) -> Self {
@@ -276,6 +294,15 @@ impl Error {
         }
     }
 
+    /// Returns the selection that matches nothing of the run, if that is the reason.
+    #[cfg(feature = "download")]
+    pub fn unmatched_selection(&self) -> Option<&crate::UnmatchedSelection> {
+        match &self.0 {
+            Kind::Selection(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// There is no such thing, or none that the caller may see.
     pub fn is_not_found(&self) -> bool {
         matches!(self.0, Kind::NoVersion(_)) || self.api().is_some_and(ApiError::is_not_found)
@@ -305,6 +332,11 @@ impl Error {
             Kind::Lost(token, _) => Some(token),
             _ => None,
         }
+    }
+
+    /// Returns true if nothing was sent because [`CriticalSections::close`](crate::CriticalSections::close) was called.
+    pub fn is_canceled(&self) -> bool {
+        matches!(self.0, Kind::Canceled)
     }
 
     /// What is to be submitted once could not be written down.

@@ -30,6 +30,7 @@ pub mod blocking;
 mod bucket;
 mod client;
 mod core;
+mod critical;
 mod documents;
 #[cfg(feature = "download")]
 mod download;
@@ -51,10 +52,12 @@ pub use platform_api::{ApiError, JsonObject, JsonValue, Patch, Timestamp, Timest
 pub use access::{Grants, ShareTokens};
 pub use applications::Applications;
 pub use client::{BuildError, Client, ClientBuilder};
+pub use critical::{Creation, CriticalSection, CriticalSections};
 pub use documents::Documents;
 #[cfg(feature = "download")]
 pub use download::{
-    ArtifactReport, Event, FileEvent, FileProgress, FileStep, ItemReport, Layout, RunDownload, RunReport, Selection,
+    ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, Layout, RunDownload, RunReport,
+    Selection, UnmatchedSelection,
 };
 pub use error::{Error, UncertainSubmission};
 pub use health::Health;

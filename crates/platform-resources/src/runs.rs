@@ -6,10 +6,18 @@ use platform_api::operations::{ListRuns, SubmitRun};
 
 use crate::core::Group;
 use crate::error::UncertainSubmission;
-use crate::{Client, Error, List, RunHandle, validation};
+use crate::{Client, Creation, Error, List, RunHandle, validation};
 
 pub use filter::RunFilter;
 pub use once::{SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
+
+/// The key of the submission token in the metadata of a run.
+const TOKEN: &str = "submission_token";
+
+/// Returns a token for a submission: random, and not a secret.
+fn new_token() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
 
 /// The runs of the caller.
 #[derive(Clone, Debug)]
@@ -74,15 +82,20 @@ impl Runs {
         self.send(submission).await
     }
 
-    /// Sends what was checked.
-    async fn send(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
+    /// Sends what was checked, with a token in its metadata by which its run can be found.
+    async fn send(&self, mut submission: RunSubmission) -> Result<RunHandle, Error> {
         let timeout = self.client.settings().run_submit_timeout;
+        let metadata = submission.custom_metadata.get_or_insert_default();
+        let token = metadata.entry(TOKEN).or_insert_with(|| new_token().into());
+        let token = token.as_str().map_or_else(|| token.to_string(), str::to_owned);
         let uncertain = UncertainSubmission {
             since: self.client.core.clock().now(),
             application: submission.application_id.clone(),
             external_ids: submission.items.iter().map(|item| item.external_id.clone()).collect(),
+            token,
         };
-        let submitted = self.client.core.create(SubmitRun::new(submission), timeout, &[Group::Run]).await;
+        let creation = Creation::Run(uncertain.clone());
+        let submitted = self.client.core.create(SubmitRun::new(submission), timeout, &[Group::Run], creation).await;
         Ok(self.client.run(submitted.map_err(|error| error.uncertain(uncertain))?.run_id))
     }
 }

@@ -158,7 +158,8 @@ impl Service {
         }
     }
 
-    /// Logs in, whatever login there is; that one is replaced when the new one stands.
+    /// Logs in, whatever login there is; that one is replaced when the new one stands. The clients of this service use the
+    /// new login from their next request on, those of other processes after 5 s at most.
     ///
     /// # Errors
     ///
@@ -173,17 +174,22 @@ impl Service {
         // The process does not end before the login is stored.
         let _stored = begin_redemption()?;
         let token = ExpiryPolicy::default().settled(token, SystemClock.now())?;
-        Ok(self.store.set(&self.login_key(), &token).await?)
+        self.store.set(&self.login_key(), &token).await?;
+        self.forget_former_login();
+        Ok(())
     }
 
-    /// Ends the login of the user, here and at the provider. A refresh token among the settings is not touched.
+    /// Ends the login of the user, here and at the provider. A refresh token among the settings is not touched. The clients
+    /// of this service have no login from their next request on, those of other processes after 5 s at most.
     ///
     /// # Errors
     ///
     /// [`Error::is_not_logged_in`]; or the login could not be read or deleted, and is as it was.
     pub async fn log_out(&self) -> Result<LoggedOut, Error> {
         // Here first: a deleted login cannot be used here any more, whatever the provider answers.
-        let token = self.store.take(&self.login_key()).await?.ok_or_else(Error::not_logged_in)?;
+        let taken = self.store.take(&self.login_key()).await?;
+        self.forget_former_login();
+        let token = taken.ok_or_else(Error::not_logged_in)?;
         let told = self.renewal().revoke(&token).await;
         Ok(told.map_or_else(LoggedOut::HereOnly, |()| LoggedOut::Everywhere))
     }
@@ -222,12 +228,18 @@ impl Service {
                 self.verifier.verify_as_of(token.secret(), then).await.map_err(Error::token_claims)
             }
             Err(error) if error.is_definitive() => {
-                tokens.reject(&TokenRequest::default(), &token).await;
+                tokens.reject(&TokenRequest::default(), &token);
                 let token = tokens.token().await?;
                 self.verifier.verify(token.secret()).await.map_err(Error::token_claims)
             }
             verified => verified.map_err(Error::token_claims),
         }
+    }
+
+    /// Lets all clients of this service and its clones read the stored login with their next request.
+    fn forget_former_login(&self) {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.values().for_each(TokenSource::invalidate);
     }
 
     /// The login that is there, for as long as it goes on.

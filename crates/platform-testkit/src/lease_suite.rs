@@ -77,6 +77,7 @@ impl<'a> LeaseSuite<'a> {
     pub async fn run(&self) {
         refresh_lease(self.first, self.second, self.cache).await;
         self.refusal_is_recorded().await;
+        self.refusal_of_an_initial_credential_is_recorded().await;
         self.discard_keeps_newer_tokens().await;
         self.discard_and_concurrent_writes().await;
         if let Some(set_away) = &self.outage {
@@ -86,6 +87,7 @@ impl<'a> LeaseSuite<'a> {
             self.expired_lease_is_free(expire).await;
             self.late_publication_after_newer_token(expire).await;
             self.late_publication_after_refusal(expire).await;
+            self.late_publication_of_an_initial_credential(expire).await;
             self.late_publication_before_refusal(expire).await;
             self.late_publication_after_deletion(expire).await;
         }
@@ -126,6 +128,34 @@ impl<'a> LeaseSuite<'a> {
             guard.give_up().await;
             set(self.cache, &key, &second).await;
         }
+    }
+
+    /// A refresh token from the configuration is not stored before it is redeemed.
+    async fn refusal_of_an_initial_credential_is_recorded(&self) {
+        let key = key("initial refusal");
+        let initial = login(1);
+        discard(leading(self.first.acquire(&key, Some(&initial)).await), &initial).await;
+        let guard = leading(self.second.acquire(&key, Some(&initial)).await);
+        assert!(guard.is_refused(&initial), "a refusal is recorded although nothing was stored");
+        guard.give_up().await;
+    }
+
+    async fn late_publication_of_an_initial_credential(&self, expire: &Hook<'a, TokenKey>) {
+        let key = key("late after an initial refusal");
+        let [initial, second] = [login(1), login(2)];
+        let (mut late, successor) = self.overtaken(&key, &initial, expire).await;
+        discard(successor, &initial).await;
+        publish(&mut late, &second).await;
+        let rule = "a late publication replaces the refusal of the initial credential that it redeemed";
+        assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule}");
+        self.cache.delete(&key).await.expect("a token can be deleted");
+
+        let (mut late, successor) = self.overtaken(&key, &initial, expire).await;
+        self.cache.clear().await.expect("the cache can be cleared");
+        discard(successor, &initial).await;
+        publish(&mut late, &second).await;
+        let rule = "a refusal after a clear does not let a late publication restore the login";
+        assert_eq!(get(self.cache, &key).await, None, "{rule}");
     }
 
     async fn discard_keeps_newer_tokens(&self) {

@@ -233,7 +233,10 @@ impl LeaseGuard for Guard {
     async fn discard(self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         yield_now().await;
         self.store.with(&self.key, |slot| {
-            if slot.token.as_ref() == Some(refused) {
+            let is_stored = slot.token.as_ref() == Some(refused);
+            // Without an entry, it was the credential of the provider.
+            let is_unstored = self.predecessor.as_ref() == Some(refused) && slot.token.is_none() && slot.version == 0;
+            if is_stored || (is_unstored && self.seen == 0 && slot.fence == self.number) {
                 match refused.refresh_token() {
                     Some(refresh_token) => slot.write(self.number, None, Some(refresh_token.clone())),
                     None => slot.forget(),

@@ -3,14 +3,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tiff::TiffError;
-
 use crate::dicom::Other;
+use crate::vendor::Vendor;
 
-/// What is wrong with the structure of a file.
+/// The reason why the structure of a file cannot be read.
 pub(crate) type Damage = Box<dyn Error + Send + Sync>;
 
-/// Why a file cannot be used as a slide. It names the file, and what would be accepted.
+/// Error for a file that cannot be used as a slide. It names the file, what was looked for, and what was found.
 #[derive(Debug)]
 pub struct SlideError {
     path: PathBuf,
@@ -22,27 +21,33 @@ pub(crate) enum Kind {
     #[error("cannot be read")]
     Io(#[source] io::Error),
     #[error(
-        "neither TIFF nor DICOM by its first bytes; accepted are whole-slide images in TIFF or BigTIFF (.tif, .tiff, .svs and the like) and in DICOM (.dcm)"
+        "neither TIFF nor DICOM by its first bytes; accepted are whole-slide images in TIFF or BigTIFF (.tif, .tiff, .svs and the like) and in DICOM (.dcm, or .zip)"
     )]
     Unknown,
+    #[error("{0} is not supported; export the slide as pyramidal TIFF or as DICOM")]
+    OtherFormat(&'static str),
     #[error(
-        "cut off: its pixels reach to byte {expected}, but the file ends at byte {actual}; copy it again from its source"
+        "cut off: {what} should end at byte {expected}, but the file ends at byte {actual}; copy it again from its source"
     )]
-    Truncated { expected: u64, actual: u64 },
+    Truncated { what: String, expected: u64, actual: u64 },
     #[error("cut off or damaged: its structure cannot be read; copy it again from its source")]
     Malformed(#[source] Damage),
-    #[error("a kind of TIFF that is not supported; accepted are images with 8 bits per sample in grey, RGB or YCbCr")]
-    Unsupported(#[source] TiffError),
+    #[error("a kind of TIFF that is not supported: {0}; accepted are images of 8 or 16 bits in gray, RGB or YCbCr")]
+    Unsupported(String),
     #[error("a kind of DICOM that is not supported: its transfer syntax is {0}")]
     TransferSyntax(String),
     #[error("{0}; wanted is a whole-slide image of the flavor VOLUME")]
     NoSlide(Other),
-    #[error("one of several parts of an image, which no file has as a whole (a DICOM concatenation); join them first")]
+    #[error("one of several parts of an image that no file has as a whole (a DICOM concatenation); join them first")]
     Concatenated,
-    #[error(
-        "{0}; a slide must state its micrometres per pixel: TIFF in the tags XResolution, YResolution and ResolutionUnit or as `MPP` in an Aperio description, DICOM as Pixel Spacing among the shared functional groups"
-    )]
-    Resolution(&'static str),
+    #[error("cannot read {looked_for}, which marks it as a file of {vendor}: found {found}")]
+    Marker { vendor: Vendor, looked_for: String, found: String },
+    #[error("cannot choose its full-resolution image: {0}")]
+    Choice(String),
+    #[error("an archive that cannot be read: {0}")]
+    Archive(String),
+    #[error("no usable resolution: looked for {looked_for}, found {found}; state it with --resolution-mpp")]
+    Resolution { looked_for: String, found: String },
 }
 
 impl fmt::Display for SlideError {
@@ -59,16 +64,9 @@ impl Error for SlideError {
 
 impl From<io::Error> for Kind {
     fn from(source: io::Error) -> Self {
-        Self::Io(source)
-    }
-}
-
-impl From<TiffError> for Kind {
-    fn from(source: TiffError) -> Self {
-        match source {
-            TiffError::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => Self::Io(source),
-            TiffError::UnsupportedError(_) | TiffError::LimitsExceeded => Self::Unsupported(source),
-            source => Self::Malformed(source.into()),
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Malformed(source.into()),
+            _ => Self::Io(source),
         }
     }
 }
@@ -83,8 +81,25 @@ impl SlideError {
         &self.path
     }
 
-    /// The file itself is not what it must be; `false` if it could not be read.
+    /// Returns true if the file is not a valid slide, and false if it could not be read.
     pub fn is_invalid(&self) -> bool {
         !matches!(self.kind, Kind::Io(_))
     }
+
+    /// Returns true if only the resolution is missing or implausible.
+    /// [`ReadOptions::with_resolution`](crate::ReadOptions::with_resolution) accepts such a file.
+    pub fn is_resolution(&self) -> bool {
+        matches!(self.kind, Kind::Resolution { .. })
+    }
+}
+
+/// An error for a structure that cannot be read.
+pub(crate) fn malformed(reason: impl Into<Damage>) -> Kind {
+    Kind::Malformed(reason.into())
+}
+
+/// A value of a file for a message: short, quoted, and without control characters.
+pub(crate) fn quoted(value: &str) -> String {
+    let shown: String = value.trim().chars().take(40).flat_map(char::escape_debug).collect();
+    format!("'{shown}{}'", if value.trim().chars().count() > 40 { "…" } else { "" })
 }

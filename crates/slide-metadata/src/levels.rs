@@ -1,15 +1,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use crate::dicom::input::Seekable;
 use crate::dicom::{Header, Until};
 use crate::error::Kind;
-use crate::{Format, format};
+use crate::format::{Container, recognize};
 
-/// Which of several DICOM files are slides. A scanner may write one file for each level of a slide, and others for its label
-/// and what was drawn on it.
+/// DICOM files, sorted into slides and others. A scanner may write one file for each level of a slide, and others for its
+/// label and for annotations.
 ///
 /// ```no_run
 /// use slide_metadata::DicomFiles;
@@ -26,10 +26,10 @@ use crate::{Format, format};
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct DicomFiles {
-    /// One file for each slide: the one with the most pixels, and the first one of those. Files that cannot be understood
-    /// are here too: [`read`](crate::read) says what is wrong with them.
+    /// One file for each slide: the first of those with the most pixels. Files that cannot be read are here too:
+    /// [`read`](crate::read) returns their error.
     pub slides: Vec<PathBuf>,
-    /// All others, and what each is.
+    /// All others, each with the reason.
     pub others: Vec<(PathBuf, String)>,
 }
 
@@ -40,7 +40,7 @@ impl DicomFiles {
     /// both is a slide of its own.
     pub fn among(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut files = Self::default();
-        // Where in `slides` each pyramid is, with the number of its pixels.
+        // The index in `slides` of each pyramid, and its number of pixels.
         let mut pyramids: HashMap<String, (usize, u64)> = HashMap::new();
         let mut lower = Vec::new();
         for path in paths {
@@ -58,13 +58,13 @@ impl DicomFiles {
             };
             match pyramids.entry(pyramid.to_owned()) {
                 Entry::Vacant(new) => {
-                    new.insert((files.slides.len(), header.pixels()));
+                    new.insert((files.slides.len(), header.pixel_count()));
                     files.slides.push(path);
                 }
                 Entry::Occupied(mut best) => {
                     let (place, pixels) = *best.get();
-                    let lesser = if header.pixels() > pixels {
-                        best.insert((place, header.pixels()));
+                    let lesser = if header.pixel_count() > pixels {
+                        best.insert((place, header.pixel_count()));
                         std::mem::replace(&mut files.slides[place], path)
                     } else {
                         path
@@ -82,9 +82,10 @@ impl DicomFiles {
 }
 
 fn header(path: &Path) -> Result<Header, Kind> {
-    let mut reader = BufReader::new(File::open(path)?);
-    match format(&mut reader)? {
-        Format::Dicom => Header::read(reader, Until::Header),
-        Format::Tiff => Err(Kind::Unknown),
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    match recognize(path, &mut file)? {
+        Container::Dicom => Header::read(Seekable::new(file, length), Until::Header),
+        Container::Tiff | Container::Archive => Err(Kind::Unknown),
     }
 }

@@ -1,57 +1,198 @@
-use std::io::{Read, Seek};
+//! Resolutions: where they come from, and whether they are plausible.
 
-use tiff::decoder::Decoder;
-use tiff::decoder::ifd::Value;
-use tiff::tags::Tag;
+use std::fmt;
+use std::ops::RangeInclusive;
 
-/// Pixels are taken for square if their sides differ by less than this fraction.
+/// Plausible resolutions of a slide, in micrometers per pixel.
+pub const PLAUSIBLE: RangeInclusive<f64> = 0.05..=20.0;
+/// The largest difference of two resolutions that count as equal.
 const TOLERANCE: f64 = 0.01;
+/// Micrometers in an inch and in a centimeter.
+pub(crate) const INCH: f64 = 25_400.0;
+pub(crate) const CENTIMETER: f64 = 10_000.0;
+/// Powers of ten from micrometers to millimeters and to nanometers.
+pub(crate) const MILLIMETER: i32 = 3;
+pub(crate) const NANOMETER: i32 = -3;
 
-/// Micrometres per pixel of the first image: from the description that Aperio scanners write
-/// (`…|MPP = 0.2522|…`), or else from the resolution tags (TIFF 6.0, section 8). The error says what is wrong.
-pub(crate) fn of_first_image(decoder: &mut Decoder<impl Read + Seek>) -> Result<f64, &'static str> {
-    let description = decoder.get_tag_ascii_string(Tag::ImageDescription).unwrap_or_default();
-    if let Some(resolution) = aperio(&description) {
-        return Ok(resolution);
-    }
-    let micrometres = match decoder.find_tag_unsigned::<u16>(Tag::ResolutionUnit) {
-        Ok(None | Some(2)) => 25_400.0,
-        Ok(Some(3)) => 10_000.0,
-        _ => return Err("its resolution tags name no unit"),
-    };
-    let mut axis = |tag| {
-        let pixels = decoder.find_tag(tag).ok().flatten().as_ref().and_then(ratio);
-        pixels.map(|pixels| micrometres / pixels).filter(|resolution| resolution.is_finite() && *resolution > 0.0)
-    };
-    match (axis(Tag::XResolution), axis(Tag::YResolution)) {
-        (Some(x), Some(y)) => of_square(x, y),
-        _ => Err("it has no resolution"),
+/// The part of a file that a resolution comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResolutionSource {
+    /// The tags `XResolution`, `YResolution` and `ResolutionUnit` (TIFF 6.0, section 8).
+    Tags,
+    /// `MPP` in the description that Aperio scanners write.
+    AperioDescription,
+    /// The size of the view in nanometers in the XML of Leica.
+    LeicaXml,
+    /// `PhysicalSizeX` and `PhysicalSizeY` in OME-XML.
+    OmeXml,
+    /// `DICOM_PIXEL_SPACING` in the XML of Philips.
+    PhilipsXml,
+    /// `XResolution` and `YResolution`, which Trestle writes in micrometers.
+    TrestleTags,
+    /// `ScanRes` of the element `iScan` in the XML of Ventana.
+    VentanaXml,
+    /// Pixel Spacing among the shared functional groups of a DICOM file.
+    DicomPixelSpacing,
+    /// The caller: see [`ReadOptions::with_resolution`](crate::ReadOptions::with_resolution).
+    Stated,
+}
+
+impl ResolutionSource {
+    /// A stable name of the source, for JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tags => "tags",
+            Self::AperioDescription => "aperio_description",
+            Self::LeicaXml => "leica_xml",
+            Self::OmeXml => "ome_xml",
+            Self::PhilipsXml => "philips_xml",
+            Self::TrestleTags => "trestle_tags",
+            Self::VentanaXml => "ventana_xml",
+            Self::DicomPixelSpacing => "dicom_pixel_spacing",
+            Self::Stated => "stated",
+        }
     }
 }
 
-/// Micrometres per pixel where both axes state theirs.
-pub(crate) fn of_square(x: f64, y: f64) -> Result<f64, &'static str> {
-    if !(x.is_finite() && x > 0.0) {
-        Err("its resolution is no length")
-    } else if (x - y).abs() < TOLERANCE * x {
-        Ok(x)
-    } else {
-        Err("its pixels are not square")
+impl fmt::Display for ResolutionSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Tags => "the resolution tags",
+            Self::AperioDescription => "`MPP` in the Aperio description",
+            Self::LeicaXml => "the view in the Leica XML",
+            Self::OmeXml => "`PhysicalSizeX` in OME-XML",
+            Self::PhilipsXml => "`DICOM_PIXEL_SPACING` in the Philips XML",
+            Self::TrestleTags => "the resolution tags of Trestle",
+            Self::VentanaXml => "`ScanRes` in the Ventana XML",
+            Self::DicomPixelSpacing => "Pixel Spacing",
+            Self::Stated => "the caller",
+        })
     }
 }
 
-fn aperio(description: &str) -> Option<f64> {
-    let mut parts = description.split('|').map(str::trim);
-    parts.next().filter(|head| head.starts_with("Aperio"))?;
-    let (_, value) = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim() == "MPP")?;
-    value.trim().parse().ok().filter(|resolution: &f64| resolution.is_finite() && *resolution > 0.0)
+/// A resolution and its source.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Resolution {
+    /// Micrometers per pixel from left to right.
+    pub x: f64,
+    /// Micrometers per pixel from top to bottom.
+    pub y: f64,
+    /// The part of the file that it comes from.
+    pub source: ResolutionSource,
 }
 
-fn ratio(value: &Value) -> Option<f64> {
-    match value {
-        Value::Rational(numerator, denominator) => Some(f64::from(*numerator) / f64::from(*denominator)),
-        Value::Float(value) => Some(f64::from(*value)),
-        Value::Double(value) => Some(*value),
-        _ => None,
+/// Whether a resolution can be that of a slide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Plausibility {
+    /// Within [`PLAUSIBLE`], with square pixels.
+    Plausible,
+    /// Outside [`PLAUSIBLE`].
+    OutOfRange,
+    /// The sides of a pixel differ by more than 1 %.
+    NotSquare,
+}
+
+impl Plausibility {
+    /// The plausible range as a text.
+    pub(crate) fn range() -> String {
+        format!("{} to {} µm per pixel", PLAUSIBLE.start(), PLAUSIBLE.end())
+    }
+}
+
+impl Resolution {
+    pub(crate) fn new(x: f64, y: f64, source: ResolutionSource) -> Self {
+        Self { x, y, source }
+    }
+
+    /// Compares the resolution with those that slides have.
+    ///
+    /// ```
+    /// # fn plausible(slide: &slide_metadata::SlideDescription) -> bool {
+    /// use slide_metadata::Plausibility;
+    /// slide.resolution.is_some_and(|resolution| resolution.plausibility() == Plausibility::Plausible)
+    /// # }
+    /// ```
+    pub fn plausibility(&self) -> Plausibility {
+        if !(PLAUSIBLE.contains(&self.x) && PLAUSIBLE.contains(&self.y)) {
+            Plausibility::OutOfRange
+        } else if !agree(self.x, self.y) {
+            Plausibility::NotSquare
+        } else {
+            Plausibility::Plausible
+        }
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if agree(self.x, self.y) {
+            write!(formatter, "{} µm per pixel from {}", self.x, self.source)
+        } else {
+            write!(formatter, "{} × {} µm per pixel from {}", self.x, self.y, self.source)
+        }
+    }
+}
+
+/// Whether two resolutions differ by 1 % at most.
+pub(crate) fn agree(a: f64, b: f64) -> bool {
+    (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
+}
+
+/// A length: finite and positive.
+pub(crate) fn is_length(value: f64) -> bool {
+    value.is_finite() && value > 0.0
+}
+
+/// A number as scanners of all countries write it: with a point or a comma. `None` if it is not a length.
+pub(crate) fn length(text: &str) -> Option<f64> {
+    scaled_length(text, 0)
+}
+
+/// The number times a power of ten, rounded once.
+pub(crate) fn scaled_length(text: &str, power: i32) -> Option<f64> {
+    let text = text.trim();
+    let text = if text.contains('.') { text.to_owned() } else { text.replacen(',', ".", 1) };
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
+    let exponent = exponent.parse::<i32>().ok()?.checked_add(power)?;
+    // Not `inf` or `nan`, which are numbers of their own.
+    let is_number = digits.ends_with(|last: char| last.is_ascii_digit() || last == '.');
+    format!("{digits}e{exponent}").parse().ok().filter(|value| is_number && is_length(*value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_read_with_point_and_comma_and_rounded_once() {
+        for (text, power, expected) in [
+            ("0.2522", 0, Some(0.2522)),
+            (" 0,5000 ", 0, Some(0.5)),
+            ("252.2", -3, Some(0.2522)),
+            ("2.27273E-4", 3, Some(0.227_273)),
+            ("0.000227273", 3, Some(0.227_273)),
+            ("1,000.5", 0, None),
+            ("unknown", 0, None),
+            ("inf", 0, None),
+            ("NaN", 0, None),
+            ("0", 0, None),
+            ("-1", 0, None),
+            ("1e999999999999", 0, None),
+            ("", 0, None),
+        ] {
+            assert_eq!(scaled_length(text, power), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn plausibility_is_a_range_of_square_pixels() {
+        let of = |x, y| Resolution::new(x, y, ResolutionSource::Tags).plausibility();
+        assert_eq!((of(0.05, 0.05), of(20.0, 20.0)), (Plausibility::Plausible, Plausibility::Plausible));
+        assert_eq!((of(0.049, 0.049), of(0.25, 20.1)), (Plausibility::OutOfRange, Plausibility::OutOfRange));
+        assert_eq!((of(0.25, 0.2524), of(0.25, 0.253)), (Plausibility::Plausible, Plausibility::NotSquare));
+        assert_eq!(of(f64::NAN, f64::NAN), Plausibility::OutOfRange);
     }
 }

@@ -1,48 +1,196 @@
-//! Whole-slide images in TIFF and BigTIFF.
+//! The directories of TIFF, BigTIFF and NDPI files, read without setting up an image.
 
+mod directory;
+mod entry;
+mod extents;
+mod reader;
+pub(crate) mod tags;
+
+use std::collections::HashSet;
 use std::io::{Read, Seek};
 
-use ::tiff::TiffError;
-use ::tiff::decoder::{ChunkType, Decoder};
-use ::tiff::tags::Tag;
+use crate::error::{Kind, malformed};
+pub(crate) use directory::{Directory, MASK, Place, REDUCED};
+use entry::Entry;
+pub(crate) use extents::Budget;
+use reader::{Reader, Width};
 
-use crate::error::Kind;
-use crate::resolution;
-
-/// What the files begin with.
+/// The first bytes of TIFF and BigTIFF files.
 pub(crate) const MAGIC: [&[u8; 4]; 4] = [b"II\x2A\0", b"II\x2B\0", b"MM\0\x2A", b"MM\0\x2B"];
+/// Entries of one directory, and of all of them.
+const MAX_ENTRIES: u64 = 4096;
+const MAX_ALL_ENTRIES: usize = 1 << 18;
+const MAX_SUB_IFDS: u64 = 4096;
 
-/// Width, height and resolution, if all pixels lie within the `bytes` of the file.
-pub(crate) fn read(reader: impl Read + Seek, bytes: u64) -> Result<(u32, u32, f64), Kind> {
-    let mut decoder = Decoder::new(reader)?;
-    let (width, height) = decoder.dimensions()?;
-    let resolution = resolution::of_first_image(&mut decoder).map_err(Kind::Resolution)?;
-    let mut known = true;
-    loop {
-        if known {
-            let end = end_of_image(&mut decoder)?;
-            if end > bytes {
-                return Err(Kind::Truncated { expected: end, actual: bytes });
-            }
-        }
-        if !decoder.more_images() {
-            return Ok((width, height, resolution));
-        }
-        known = match decoder.next_image() {
-            Ok(()) => true,
-            // Labels and thumbnails may be of a kind that the decoder does not know.
-            Err(TiffError::UnsupportedError(_)) => false,
-            Err(source) => return Err(source.into()),
-        };
-    }
+/// A TIFF file and its directories: the main chain in order, and then the `SubIFDs`.
+#[derive(Debug)]
+pub(crate) struct Tiff<R> {
+    reader: Reader<R>,
+    pub(crate) directories: Vec<Directory>,
+    visited: HashSet<u64>,
+    entries: usize,
 }
 
-/// Where the last byte of the current image's pixels lies.
-fn end_of_image(decoder: &mut Decoder<impl Read + Seek>) -> Result<u64, TiffError> {
-    let (offsets, lengths) = match decoder.get_chunk_type() {
-        ChunkType::Strip => (Tag::StripOffsets, Tag::StripByteCounts),
-        ChunkType::Tile => (Tag::TileOffsets, Tag::TileByteCounts),
-    };
-    let (offsets, lengths) = (decoder.get_tag_u64_vec(offsets)?, decoder.get_tag_u64_vec(lengths)?);
-    Ok(offsets.iter().zip(&lengths).map(|(offset, length)| offset.saturating_add(*length)).max().unwrap_or_default())
+impl<R: Read + Seek> Tiff<R> {
+    /// Reads all directories of a file that begins with one of [`MAGIC`].
+    pub(crate) fn read(source: R, length: u64) -> Result<Self, Kind> {
+        let reader = Reader::new(source, length);
+        let mut tiff = Self { reader, directories: Vec::new(), visited: HashSet::new(), entries: 0 };
+        let first = tiff.first_directory()?;
+        tiff.chain(first, Place::Main)?;
+        if tiff.directories.is_empty() {
+            return Err(malformed("it has no directory"));
+        }
+        let mut next = 0;
+        while next < tiff.directories.len() {
+            tiff.sub_directories(next)?;
+            next += 1;
+        }
+        for number in 0..tiff.directories.len() {
+            tiff.describe(number);
+        }
+        Ok(tiff)
+    }
+
+    pub(crate) fn is_big(&self) -> bool {
+        self.reader.width == Width::Big
+    }
+
+    /// Whether its first directory has the tag that marks NDPI.
+    pub(crate) fn is_ndpi(&self) -> bool {
+        self.directories[0].entry(tags::NDPI_FORMAT_FLAG).is_some()
+    }
+
+    /// Reads the header; returns the offset of the first directory.
+    fn first_directory(&mut self) -> Result<u64, Kind> {
+        let mut head = [0; 16];
+        let bytes = usize::try_from(self.reader.length().min(16)).unwrap_or(16);
+        self.reader.read_at("its header", 0, &mut head[..bytes])?;
+        self.reader.big_endian = &head[..2] == b"MM";
+        if self.reader.number(&head[2..4]) == 43 {
+            self.reader.check("its header", 0, 16)?;
+            self.reader.width = Width::Big;
+            return match self.reader.number(&head[4..8]) {
+                // The bytes of an offset, and zero.
+                _ if self.reader.number(&head[4..6]) != 8 || head[6..8] != [0; 2] => {
+                    Err(malformed("its header is not that of BigTIFF"))
+                }
+                _ => Ok(self.reader.number(&head[8..16])),
+            };
+        }
+        self.reader.check("its header", 0, 8)?;
+        let (short, long) = (self.reader.number(&head[4..8]), self.reader.number(&head[4..12]));
+        self.reader.width =
+            if !self.reader.big_endian && self.has_ndpi_at(long) { Width::Ndpi } else { Width::Classic };
+        Ok(if self.reader.width == Width::Ndpi { long } else { short })
+    }
+
+    /// NDPI is classic TIFF by its first bytes, but its first directory, with a tag of Hamamatsu, has an offset of 64 bits.
+    fn has_ndpi_at(&mut self, offset: u64) -> bool {
+        self.reader.width = Width::Ndpi;
+        let Ok((entries, _)) = self.entries_at(offset) else { return false };
+        entries.iter().any(|entry| entry.tag == tags::NDPI_FORMAT_FLAG)
+    }
+
+    /// Reads a chain of directories from `offset` on.
+    fn chain(&mut self, mut offset: u64, place: impl Fn(usize) -> Place) -> Result<(), Kind> {
+        let mut number = 0;
+        while offset != 0 {
+            if !self.visited.insert(offset) {
+                return Err(malformed("its chain of directories is a loop"));
+            }
+            let (entries, next) = self.entries_at(offset)?;
+            self.entries += entries.len() + 1;
+            if self.entries > MAX_ALL_ENTRIES {
+                return Err(malformed("it has too many directories"));
+            }
+            self.directories.push(Directory::new(place(number), entries));
+            (offset, number) = (next, number + 1);
+        }
+        Ok(())
+    }
+
+    /// The entries of the directory at `offset`, and where the next one is.
+    fn entries_at(&mut self, offset: u64) -> Result<(Vec<Entry>, u64), Kind> {
+        let what = "a directory";
+        let (head, size, next) = match self.reader.width {
+            Width::Classic => (2, 12, 4),
+            Width::Ndpi => (2, 12, 8),
+            Width::Big => (8, 20, 8),
+        };
+        let mut buffer = [0; 8];
+        self.reader.read_at(what, offset, &mut buffer[..head])?;
+        let count = self.reader.number(&buffer[..head]);
+        if count == 0 || count > MAX_ENTRIES {
+            return Err(malformed(format!("a directory has {count} entries")));
+        }
+        let length = usize::try_from(count).unwrap_or_default();
+        let high = if self.reader.width == Width::Ndpi { 4 } else { 0 };
+        let mut bytes = vec![0; length * (size + high) + next];
+        self.reader.read_at(what, offset.saturating_add(head as u64), &mut bytes)?;
+        let (entries, rest) = bytes.split_at(length * size);
+        let (next, high_bits) = rest.split_at(next);
+        let entries = entries.chunks_exact(size).enumerate();
+        let entries = entries
+            .map(|(number, entry)| Entry::parse(&self.reader, entry, &high_bits[number * high..(number + 1) * high]));
+        Ok((entries.collect(), self.reader.number(next)))
+    }
+
+    fn sub_directories(&mut self, parent: usize) -> Result<(), Kind> {
+        let Some(entry) = self.directories[parent].entry(tags::SUB_IFDS).copied() else { return Ok(()) };
+        if entry.count > MAX_SUB_IFDS {
+            return Err(malformed(format!("a directory has {} SubIFDs", entry.count)));
+        }
+        for (index, offset) in self.unsigned_values(parent, tags::SUB_IFDS)?.into_iter().enumerate() {
+            // Several directories may share one.
+            if offset != 0 && !self.visited.contains(&offset) {
+                self.chain(offset, |number| Place::Sub { parent, index: index + number })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All unsigned numbers of a tag; none if the directory does not have it.
+    pub(crate) fn unsigned_values(&mut self, number: usize, tag: u16) -> Result<Vec<u64>, Kind> {
+        let Some(entry) = self.directories[number].entry(tag).copied() else { return Ok(Vec::new()) };
+        if !entry.is_unsigned() {
+            return Err(malformed(format!("tag {tag} is not a number")));
+        }
+        let bytes = entry.whole(&mut self.reader)?;
+        let unit = usize::try_from(entry.unit()).unwrap_or(1);
+        let unit = if entry.count == 1 { bytes.len().max(1) } else { unit };
+        Ok(bytes.chunks_exact(unit).map(|bytes| self.reader.number(bytes)).collect())
+    }
+
+    /// The first unsigned number of a tag.
+    pub(crate) fn unsigned(&mut self, number: usize, tag: u16) -> Result<Option<u64>, Kind> {
+        match self.directories[number].entry(tag).copied() {
+            None => Ok(None),
+            Some(entry) if entry.is_unsigned() && entry.count > 0 => {
+                let (bytes, unit) = entry.slice(&mut self.reader, 0, 1)?;
+                Ok(Some(self.reader.number(&bytes[..unit])))
+            }
+            Some(_) => Err(malformed(format!("tag {tag} is not a number"))),
+        }
+    }
+
+    /// The first number of a tag, whatever its type.
+    pub(crate) fn decimal(&mut self, number: usize, tag: u16) -> Result<Option<f64>, Kind> {
+        match self.directories[number].entry(tag).copied() {
+            None => Ok(None),
+            Some(entry) => entry.decimal(&mut self.reader),
+        }
+    }
+
+    /// The text of a tag: UTF-8, or else Latin-1, without trailing zeros.
+    pub(crate) fn text(&mut self, number: usize, tag: u16) -> Result<Option<String>, Kind> {
+        let Some(entry) = self.directories[number].entry(tag).copied() else { return Ok(None) };
+        if entry.unit() != 1 {
+            return Err(malformed(format!("tag {tag} is not a text")));
+        }
+        let mut bytes = entry.whole(&mut self.reader)?;
+        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+        let latin = |bytes: Vec<u8>| bytes.into_iter().map(char::from).collect();
+        Ok(Some(String::from_utf8(bytes).unwrap_or_else(|error| latin(error.into_bytes()))))
+    }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    AccessToken, AsyncTokenCache, AsyncTokenProvider, TokenCache, TokenError, TokenKey, TokenProvider, TokenRequest,
-    background,
+    AccessToken, AsyncTokenCache, AsyncTokenProvider, Secret, TokenCache, TokenError, TokenKey, TokenProvider,
+    TokenRequest, background,
 };
 
 /// A blocking provider or cache as an asynchronous one: each call that may block runs on a thread of its own.
@@ -57,8 +57,16 @@ impl AsyncTokenProvider for OnThread<dyn TokenProvider> {
         self.0.needs_lease()
     }
 
+    fn initial(&self) -> Option<Secret> {
+        self.0.initial()
+    }
+
     fn is_interactive(&self) -> bool {
         self.0.is_interactive()
+    }
+
+    fn is_cancelable(&self) -> bool {
+        false
     }
 }
 

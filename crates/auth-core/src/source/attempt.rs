@@ -1,13 +1,14 @@
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch::{self, Receiver, Sender};
 
 use super::publication::{Held, Unpublished};
-use super::{Inner, Outcome};
+use super::{Inner, Outcome, Progress};
 use crate::flight::VERIFICATION;
 use crate::redemption::Section;
-use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
+use crate::{AccessToken, Acquired, LeaseGuard, Secret, TokenError, TokenKey, TokenRequest};
 
 /// The additional time of a call whose redemption is under way when the attempt timeout ends.
 const REDEMPTION: Duration = Duration::from_secs(60);
@@ -45,7 +46,7 @@ pub(super) struct Attempt {
     epoch: u64,
     /// The version of the credential at its start: a refusal applies to no later one.
     credential: u64,
-    announce: Sender<Option<Outcome>>,
+    announce: Sender<Progress>,
     ended: bool,
 }
 
@@ -64,13 +65,13 @@ impl Attempt {
             previous,
             epoch,
             credential,
-            announce: watch::channel(None).0,
+            announce: watch::channel(Progress::default()).0,
             ended: false,
         }
     }
 
-    /// Returns the channel on which its end is announced.
-    pub(super) fn outcome(&self) -> Receiver<Option<Outcome>> {
+    /// Returns the channel on which its progress is announced.
+    pub(super) fn progress(&self) -> Receiver<Progress> {
         self.announce.subscribe()
     }
 
@@ -125,7 +126,7 @@ impl Attempt {
 
     /// Obtains a token in place of one that could not be stored, under the lease that is still held for it.
     async fn replace_unpublished(&self, section: &Section, unpublished: &Unpublished, held: &mut Held) -> Outcome {
-        let previous = unpublished.token();
+        let previous = self.without_refused(&unpublished.token());
         match self.ask(section, Some(&previous)).await {
             Ok(token) => {
                 unpublished.replace(token.clone());
@@ -133,6 +134,7 @@ impl Attempt {
                 self.served(token)
             }
             Err(error) => {
+                let error = self.with_history(error, Some(&previous));
                 if error.is_grant_refused() {
                     held.is_done = true;
                     self.forget_refused(held.guard.take(), &previous).await;
@@ -151,16 +153,29 @@ impl Attempt {
     ) -> Obtained {
         let is_refused = |token: &AccessToken| guard.as_ref().is_some_and(|guard| guard.is_refused(token));
         let previous = previous.map(|token| if is_refused(&token) { token.without_refresh_token() } else { token });
+        let previous = previous.map(|token| self.without_refused(&token));
+        let initial = self.initial().filter(|_| previous.as_ref().is_none_or(|token| token.refresh_token().is_none()));
+        if initial.as_ref().is_some_and(|initial| is_refused(initial) || self.is_refused(initial)) {
+            give_up(guard).await;
+            return Err(TokenError::refused("the identity provider has refused the refresh token before")).into();
+        }
+        let presented = initial.or_else(|| previous.clone());
         let token = match self.ask(section, previous.as_ref()).await {
             Ok(token) => token,
             Err(error) => {
-                match previous.filter(|_| error.is_grant_refused()) {
+                let error = self.with_history(error, presented.as_ref());
+                match presented.filter(|_| error.is_grant_refused()) {
                     Some(refused) => self.forget_refused(guard, &refused).await,
                     None => give_up(guard).await,
                 }
                 return Err(error).into();
             }
         };
+        if self.is_abandoned() {
+            // Another attempt may have stored a later token.
+            give_up(guard).await;
+            return self.served(token).into();
+        }
         let stored = self.inner.store(&self.key, self.epoch, &token, guard.as_mut()).await;
         let unpublished = match stored {
             Ok(()) => {
@@ -185,11 +200,11 @@ impl Attempt {
     async fn take_lead(&self, known: Option<AccessToken>) -> Result<Lead, TokenError> {
         let mut previous = known;
         let Some(lease) = &self.inner.lease else { return Ok(Lead::Taken { guard: None, previous }) };
-        let needs_lease = self.inner.provider.needs_lease();
+        let (needs_lease, initial) = (self.inner.provider.needs_lease(), self.initial());
         // A token that another process stored may be useless here. Then it is the one to replace, and the second time no
         // other is offered, unless it is newer still.
         for _ in 0..2 {
-            let acquired = lease.acquire(&self.key, previous.as_ref()).await;
+            let acquired = lease.acquire(&self.key, previous.as_ref().or(initial.as_ref())).await;
             if needs_lease && let Err(error) = acquired {
                 return Err(error);
             }
@@ -230,7 +245,7 @@ impl Attempt {
         let previous = match previous {
             Some(token) => match self.verified_now(section, token).await? {
                 Some(token) => return Ok(token),
-                None => Some(self.without_refused(token)),
+                None => Some(token),
             },
             None => None,
         };
@@ -239,12 +254,12 @@ impl Attempt {
             section.begin()?;
         }
         let call = async {
-            match &previous {
+            match previous {
                 Some(previous) => provider.refresh(&self.request, previous).await,
                 None => provider.fetch(&self.request).await,
             }
         };
-        let token = self.in_time(section, call).await.map_err(|error| self.with_history(error, previous.as_ref()))?;
+        let token = self.in_time(section, call).await?;
         let (now, random) = (self.inner.clock.now(), fastrand::f64());
         let token = match self.inner.expiry.settle(token.clone(), now, random) {
             // The refresh token is kept although the access token is useless.
@@ -279,26 +294,38 @@ impl Attempt {
     /// Limits a call of the provider. A redemption that is under way gets more time.
     async fn in_time(&self, section: &Section, call: impl Future<Output = Outcome>) -> Outcome {
         let Some(limit) = self.inner.attempt_timeout else { return call.await };
-        let mut call = std::pin::pin!(call);
-        for (limit, is_over) in [(limit, false), (REDEMPTION, true)] {
-            let mut over = std::pin::pin!(self.inner.sleep(limit));
-            let outcome = std::future::poll_fn(|context| match call.as_mut().poll(context) {
-                std::task::Poll::Ready(outcome) => std::task::Poll::Ready(Some(outcome)),
-                std::task::Poll::Pending => over.as_mut().poll(context).map(|()| None),
-            });
-            match outcome.await {
-                Some(outcome) => return outcome,
-                None if is_over || !section.is_critical() => break,
-                None => {}
+        let provider = &self.inner.provider;
+        let is_cancelable = provider.is_cancelable() || !provider.needs_lease();
+        let mut call = pin!(call);
+        loop {
+            if let Some(outcome) = self.inner.within(limit, call.as_mut()).await {
+                return outcome;
             }
+            if is_cancelable {
+                break;
+            }
+            // The call continues whatever happens here, and has the credential that another attempt would redeem.
+            tracing::warn!(issuer = self.key.issuer(), "the access token provider does not answer");
+            self.announce.send_modify(|progress| progress.overdue += 1);
         }
-        Err(TokenError::timed_out(limit))
+        let more = if section.is_critical() { REDEMPTION } else { Duration::ZERO };
+        self.inner.within(more, call).await.unwrap_or_else(|| Err(TokenError::timed_out(limit)))
+    }
+
+    /// The credential of the provider itself, as the refresh token of a token that has expired.
+    fn initial(&self) -> Option<AccessToken> {
+        let token = AccessToken::new(Secret::new("none")).ok()?;
+        Some(token.with_expires_at(SystemTime::UNIX_EPOCH).with_refresh_token(self.inner.provider.initial()?))
+    }
+
+    /// Returns true if this process knows that the refresh token of `token` was refused permanently.
+    fn is_refused(&self, token: &AccessToken) -> bool {
+        self.inner.flights.with(&self.key, |slot, _| slot.flight.is_refused(token))
     }
 
     /// Removes a refresh token that was refused permanently.
     fn without_refused(&self, token: &AccessToken) -> AccessToken {
-        let is_refused = self.inner.flights.with(&self.key, |slot, _| slot.flight.is_refused(token));
-        if is_refused { token.clone().without_refresh_token() } else { token.clone() }
+        if self.is_refused(token) { token.clone().without_refresh_token() } else { token.clone() }
     }
 
     /// Adds that an earlier answer was lost, if that explains a refusal.
@@ -317,17 +344,22 @@ impl Attempt {
     /// Deletes the refused refresh token for all processes. An access token that is still valid stays.
     async fn forget_refused(&self, guard: Option<Box<dyn LeaseGuard>>, refused: &AccessToken) {
         let inner = &self.inner;
+        let Some(mut guard) = guard else { return };
+        // What is stored may be the predecessor of a token that could not be stored: it is spent.
+        let is_stored = |stored: &AccessToken| stored.refresh_token() == refused.refresh_token();
+        let spent = guard.current().filter(|stored| stored.refresh_token().is_some() && !is_stored(stored)).cloned();
+        if let Some(spent) = &spent {
+            inner.flights.with(&self.key, |slot, _| slot.flight.refuse(spent));
+        }
         let is_expired = refused.expires_at().is_none_or(|end| end <= inner.clock.now());
         let is_useless = is_expired || refused.unverified().is_some() || inner.flights.is_rejected(&self.key, refused);
-        match guard {
-            Some(guard) if is_useless => drop(inner.health.observe(guard.discard(refused).await)),
-            Some(mut guard) => {
-                let rest = refused.clone().without_refresh_token();
-                if inner.health.observe(guard.publish(&rest).await).is_none() {
-                    guard.give_up().await;
-                }
-            }
-            None => {}
+        if is_useless {
+            let _ = inner.health.observe(guard.discard(spent.as_ref().unwrap_or(refused)).await);
+            return;
+        }
+        let rest = refused.clone().without_refresh_token();
+        if inner.health.observe(guard.publish(&rest).await).is_none() {
+            guard.give_up().await;
         }
     }
 
@@ -344,6 +376,14 @@ impl Attempt {
         self.inner.flights.epoch() == self.epoch
     }
 
+    /// Returns true if callers have stopped waiting for it, and may have started another.
+    fn is_abandoned(&self) -> bool {
+        let own = self.announce.subscribe();
+        self.inner.flights.with(&self.key, |slot, epoch| {
+            epoch == self.epoch && !slot.attempt.as_ref().is_some_and(|attempt| attempt.same_channel(&own))
+        })
+    }
+
     fn end(mut self, outcome: Outcome) {
         self.announce(outcome);
     }
@@ -353,13 +393,14 @@ impl Attempt {
         if let Err(error) = &outcome {
             tracing::debug!(error = error as &dyn std::error::Error, "no access token could be obtained");
         }
-        self.inner.flights.with(&self.key, |slot, epoch| {
-            if epoch == self.epoch {
+        let own = self.announce.subscribe();
+        self.inner.flights.with(&self.key, |slot, _| {
+            // After a clear, or once it was abandoned, the state of the key is not its own.
+            if slot.attempt.take_if(|attempt| attempt.same_channel(&own)).is_some() {
                 slot.flight.finish(&outcome, self.inner.clock.now(), self.credential, fastrand::f64());
-                slot.attempt = None;
             }
         });
-        self.announce.send_replace(Some(outcome));
+        self.announce.send_modify(|progress| progress.outcome = Some(outcome));
         self.inner.tidy(&self.key);
     }
 }

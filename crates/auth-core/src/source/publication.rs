@@ -99,6 +99,8 @@ impl Inner {
         unpublished: Arc<Unpublished>,
         section: Section,
     ) {
+        let publication = Publication { inner: self.clone(), key: key.clone(), unpublished };
+        let unpublished = &publication.unpublished;
         let mut pause = RETRY.0;
         loop {
             self.sleep(pause).await;
@@ -119,14 +121,27 @@ impl Inner {
                 Err(error) => section.set_unstored(Some(error)),
             }
         }
-        self.forget_unpublished(&key, &unpublished);
     }
+}
 
-    /// Ends the ownership of a token that is stored, or that must not be.
-    pub(super) fn forget_unpublished(&self, key: &TokenKey, unpublished: &Arc<Unpublished>) {
-        self.flights.with(key, |slot, _| {
+/// Ends the ownership of a token that is stored, or that must not be, or whose source was closed: the lease is released.
+struct Publication {
+    inner: Arc<Inner>,
+    key: TokenKey,
+    unpublished: Arc<Unpublished>,
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        let Self { inner, key, unpublished } = self;
+        inner.flights.with(key, |slot, _| {
             slot.unpublished.take_if(|current| Arc::ptr_eq(current, unpublished));
         });
-        self.tidy(key);
+        // An attempt that replaces the token has the lock, and ends the lease itself.
+        if let Ok(mut held) = unpublished.lease.try_lock() {
+            held.is_done = true;
+            held.guard = None;
+        }
+        inner.tidy(key);
     }
 }

@@ -1,10 +1,11 @@
 //! Thousands of interleavings of threads, as two kinds of schedulers find them, of callers who get, reject and clear
-//! over a provider that is slow, fails and panics. A schedule that fails prints its seed, and
+//! over a provider that is slow, exceeds its time limit, fails and panics. A schedule that fails prints its seed, and
 //! `AUTH_CORE_SEED` replays it.
 
 use std::collections::{HashMap, HashSet};
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -17,12 +18,18 @@ use crate::{AccessToken, Clock, TokenCache, TokenError, TokenKey, TokenProvider,
 
 const SCHEDULES: u64 = 3000;
 const KEYS: [&str; 2] = ["a", "b"];
+/// The steps of a slow call, which exceeds its time limit.
+const SLOW: usize = 100;
+/// The callers that did not get an answer in time, in all schedules.
+static TIMEOUTS: AtomicUsize = AtomicUsize::new(0);
 
 /// A provider and a cache with a book of what happened. Its own locks are never held while another
 /// thread may run.
 #[derive(Debug)]
 struct World {
     is_local: bool,
+    /// The credential of the provider must not be sent twice at the same time.
+    is_single_use: bool,
     random: Mutex<fastrand::Rng>,
     book: Mutex<Book>,
 }
@@ -54,6 +61,8 @@ fn five_properties_hold_in_every_interleaving() {
             resume_unwind(panic);
         }
     }
+    let timeouts = TIMEOUTS.load(Ordering::SeqCst);
+    assert!(replayed.is_some() || timeouts > 100, "time limits are exceeded in some schedules: {timeouts}");
 }
 
 fn issuer() -> TokenKey {
@@ -71,6 +80,7 @@ fn interleave(seed: u64) {
     fastrand::seed(seed);
     let world = Arc::new(World {
         is_local: seed.is_multiple_of(2),
+        is_single_use: seed % 4 < 2,
         random: Mutex::new(fastrand::Rng::with_seed(seed)),
         book: Mutex::default(),
     });
@@ -125,7 +135,13 @@ impl World {
 
     fn get(&self, source: &TokenSource, request: &TokenRequest) -> Option<AccessToken> {
         let dead = self.book().dead.clone();
-        let token = source.token_for(request).ok()?;
+        let token = match source.token_for(request) {
+            Ok(token) => token,
+            Err(error) => {
+                TIMEOUTS.fetch_add(usize::from(error.is_timeout()), Ordering::SeqCst);
+                return None;
+            }
+        };
         let text = token.secret().expose();
         if dead.contains(text) {
             self.book().violations.push(format!("{text} was served after its rejection"));
@@ -157,7 +173,8 @@ impl World {
                 book.violations.push("the provider was asked again without a pause".to_owned());
             }
         }
-        yield_now();
+        let is_slow = self.is_single_use && self.below(4) == 0;
+        (0..if is_slow { SLOW } else { 1 }).for_each(|_| yield_now());
         let die = self.below(8);
         let mut book = self.book();
         book.running.remove(&key);
@@ -187,6 +204,10 @@ impl Clock for World {
 impl TokenProvider for World {
     fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         self.obtain(request)
+    }
+
+    fn needs_lease(&self) -> bool {
+        self.is_single_use
     }
 }
 
@@ -228,6 +249,10 @@ impl TokenCache for World {
     fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         self.is_local.then(|| self.book().kept.get(key).cloned())
     }
+
+    fn is_persistent(&self) -> bool {
+        false
+    }
 }
 
 /// Lets a token be refreshed only after somebody has been served the one that is stale: whoever
@@ -263,6 +288,7 @@ fn a_reader_of_a_usable_token_never_waits_for_a_refresh() {
         fastrand::seed(0);
         let world = Arc::new(World {
             is_local: true,
+            is_single_use: false,
             random: std::sync::Mutex::new(fastrand::Rng::with_seed(0)),
             book: std::sync::Mutex::default(),
         });

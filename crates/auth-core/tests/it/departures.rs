@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use auth_core::TokenRequest;
 use platform_testkit::RemoteStore;
 
 use super::{Bench, MINUTE, key, text};
@@ -75,40 +74,6 @@ async fn whoever_leaves_while_a_token_is_renewed_loses_no_renewal() {
             ended
         });
         assert!(points.await >= 1);
-    }
-}
-
-#[tokio::test]
-async fn whoever_leaves_while_a_token_is_rejected_has_rejected_it() {
-    for store in worlds() {
-        let points = at_each_point(async |points| {
-            let bench = bench(store.as_ref());
-            let first = bench.source.token().await.unwrap();
-            let request = TokenRequest::new();
-            let ended = leave_after(points, bench.source.reject(&request, &first)).await;
-            let second = bench.text().await;
-            assert_eq!(second, if points == 0 { "token-1" } else { "token-2" }, "{points}");
-            ended
-        });
-        assert!(points.await >= 1);
-    }
-}
-
-#[tokio::test]
-async fn a_newer_token_survives_whoever_leaves_a_late_rejection() {
-    for store in worlds() {
-        at_each_point(async |points| {
-            let bench = bench(store.as_ref());
-            let first = bench.source.token().await.unwrap();
-            bench.reject(&first).await;
-            bench.source.token().await.unwrap();
-            let request = TokenRequest::new();
-            let ended = leave_after(points, bench.source.reject(&request, &first)).await;
-            bench.settle().await;
-            assert_eq!(bench.text().await, "token-2", "{points}");
-            ended
-        })
-        .await;
     }
 }
 

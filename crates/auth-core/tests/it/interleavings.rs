@@ -1,12 +1,11 @@
 //! Thousands of schedules of callers who get, reject, clear and go away, over caches near, far and
-//! failing, and over a provider that is slow, fails and panics. Time is paused, and chance is seeded:
+//! failing, and over a provider that is slow, exceeds its time limit, fails and panics. Time is paused, and chance is seeded:
 //! a schedule that fails prints its seed, and `AUTH_CORE_SEED` replays it.
 #![expect(clippy::disallowed_methods, reason = "time is paused: nothing really sleeps")]
 
 use std::collections::{HashMap, HashSet};
 use std::env;
 use std::panic::{catch_unwind, resume_unwind};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +14,6 @@ use auth_core::{
     AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, TokenError, TokenKey, TokenRequest, TokenSource,
 };
 use fastrand::Rng;
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -54,6 +52,7 @@ struct Seen {
     refreshed: usize,
     failed: usize,
     panicked: usize,
+    timed_out: usize,
     rejected: usize,
     left: usize,
     cleared: usize,
@@ -61,9 +60,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut usize; 8] {
-        let Self { fetched, refreshed, failed, panicked, rejected, left, cleared, unblocked } = self;
-        [fetched, refreshed, failed, panicked, rejected, left, cleared, unblocked]
+    fn counts(&mut self) -> [&mut usize; 9] {
+        let Self { fetched, refreshed, failed, panicked, timed_out, rejected, left, cleared, unblocked } = self;
+        [fetched, refreshed, failed, panicked, timed_out, rejected, left, cleared, unblocked]
     }
 
     fn add(&mut self, other: &Arc<World>) {
@@ -111,7 +110,7 @@ struct Book {
     stored: HashSet<String>,
     /// Every token whose rejection has begun.
     rejected: HashSet<String>,
-    /// Every token whose rejection has ended, or was left in the middle, and all that were cleared.
+    /// Every token that was rejected, and all that were cleared.
     dead: HashSet<String>,
     /// Tokens as they were obtained: for which key, and when by `clears`, if that is sure.
     obtained: Vec<(TokenKey, AccessToken, Option<usize>)>,
@@ -144,6 +143,7 @@ fn schedule(seed: u64) -> Arc<World> {
             .with_cache(world.clone())
             .with_clock(world.clone())
             .with_local_copy(local_copy)
+            .with_attempt_timeout(Duration::from_millis([35, 1000][usize::try_from(seed / 6 % 2).unwrap()]))
             .build()
             .unwrap();
         let callers = (0..CALLERS).map(|_| tokio::spawn(caller(world.clone(), source.clone())));
@@ -170,12 +170,12 @@ async fn caller(world: Arc<World>, source: TokenSource) {
             7..=9 if !used.is_empty() => {
                 let late = usize::try_from(world.below(used.len() as u64)).unwrap();
                 let (request, token) = &used[late];
-                world.reject(&source, request, token).await;
+                world.reject(&source, request, token);
             }
             _ => {
                 if let Some(token) = world.get(&source, &request).await {
                     if world.below(4) == 0 {
-                        world.reject(&source, &request, &token).await;
+                        world.reject(&source, &request, &token);
                     }
                     used.push((request, token));
                 }
@@ -234,17 +234,13 @@ impl World {
         Some(token)
     }
 
-    async fn reject(&self, source: &TokenSource, request: &TokenRequest, token: &AccessToken) {
+    fn reject(&self, source: &TokenSource, request: &TokenRequest, token: &AccessToken) {
         {
             let mut book = self.book();
             book.rejected.insert(text(token));
             book.seen.rejected += 1;
         }
-        // Begun at once, so that it counts as rejected from now on, and perhaps left in the middle.
-        let mut work = pin!(source.reject(request, token));
-        if work.as_mut().now_or_never().is_none() {
-            self.perhaps_leave(work).await;
-        }
+        source.reject(request, token);
         self.book().dead.insert(text(token));
     }
 
@@ -337,7 +333,9 @@ impl World {
     async fn obtain(&self, request: &TokenRequest, renewal: bool) -> Result<AccessToken, TokenError> {
         let key = key(request);
         let (clears, undisturbed, credential) = self.begin(&key);
+        let call = Call { world: self, key: &key, clears, undisturbed };
         self.pause(50).await;
+        std::mem::forget(call);
         let (now, die, lifetime) = (self.now(), self.below(20), Duration::from_millis(200 + self.below(2000)));
         let mut book = self.book();
         if undisturbed && book.running.get(&key) == Some(&clears) {
@@ -368,6 +366,27 @@ impl World {
         let obtained = obtained.with_expires_at(now + lifetime);
         book.obtained.push((key, obtained.clone(), undisturbed.then_some(clears)));
         Ok(obtained)
+    }
+}
+
+/// A call of the provider. Dropping it ends the call without an answer: its time limit was exceeded.
+struct Call<'a> {
+    world: &'a World,
+    key: &'a TokenKey,
+    clears: usize,
+    undisturbed: bool,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let (now, mut book) = (self.world.now(), self.world.book());
+        book.seen.timed_out += 1;
+        if self.undisturbed {
+            if book.running.get(self.key) == Some(&self.clears) {
+                book.running.remove(self.key);
+            }
+            book.failures.insert(self.key.clone(), (TokenError::provider("timeout"), now, None, self.clears));
+        }
     }
 }
 

@@ -185,6 +185,45 @@ async fn what_is_good_once_is_not_redeemed_without_the_lease() {
     assert_eq!(bench.calls(), 2);
 }
 
+/// Has a refresh token from the configuration.
+#[derive(Debug)]
+struct Configured(Arc<ScriptedProvider>);
+
+#[async_trait]
+impl AsyncTokenProvider for Configured {
+    async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        AsyncTokenProvider::fetch(&*self.0, request).await
+    }
+
+    fn needs_lease(&self) -> bool {
+        true
+    }
+
+    fn initial(&self) -> Option<Secret> {
+        Some(Secret::new("configured"))
+    }
+}
+
+#[tokio::test]
+async fn configured_refresh_token_that_was_refused_is_not_sent_by_another_process() {
+    let (bench, store) = (Bench::new(), Arc::new(RemoteStore::new()));
+    let process = || {
+        let builder = TokenSource::builder(key(), Configured(bench.provider.clone())).with_clock(bench.clock.clone());
+        builder.with_cache(store.clone()).with_lease(store.clone()).build().unwrap()
+    };
+    bench.provider.then([Answer::Failure(TokenError::refused("invalid_client"))]);
+    assert!(process().token().await.unwrap_err().is_refused());
+    bench.provider.then([Answer::Failure(TokenError::grant_refused("invalid_grant"))]);
+    let first = process();
+    assert!(first.token().await.unwrap_err().is_grant_refused(), "the refusal of the client is not recorded");
+    for _ in 0..8 {
+        bench.clock.advance(10 * MINUTE);
+        assert!(process().token().await.unwrap_err().is_refused());
+        assert!(first.token().await.unwrap_err().is_refused());
+    }
+    assert_eq!(bench.calls(), 2);
+}
+
 /// Offers one token after the other, and never lets anybody lead.
 #[derive(Debug)]
 struct Offering(AccessToken);

@@ -68,7 +68,7 @@ async fn a_thousand_late_401s_with_one_old_token_lead_to_one_refresh() {
         let tokens = all_of(1000, |_| {
             let (source, old) = (source.clone(), old.clone());
             async move {
-                source.reject(&TokenRequest::new(), &old).await;
+                source.reject(&TokenRequest::new(), &old);
                 source.token().await.unwrap()
             }
         });

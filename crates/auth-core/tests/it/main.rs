@@ -11,6 +11,8 @@ mod leases;
 mod lifecycle;
 mod outages;
 mod policies;
+mod rejections;
+mod timeouts;
 mod values;
 
 use std::sync::Arc;
@@ -58,8 +60,10 @@ impl Bench {
         text(&self.source.token().await.unwrap())
     }
 
+    /// Rejects a token, and lets the cache delete it.
     async fn reject(&self, token: &AccessToken) {
-        self.source.reject(&TokenRequest::new(), token).await;
+        self.source.reject(&TokenRequest::new(), token);
+        self.settle().await;
     }
 
     /// Lets what was started on the side come to its end.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use auth_core::{
     AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, Secret, SourceBuildError, SystemClock, TokenError,
-    TokenRequest, TokenSource, begin_redemption,
+    TokenRequest, TokenSource, async_provider_fn, begin_redemption,
 };
 use platform_testkit::{Answer, RemoteStore};
 use tokio::sync::Notify;
@@ -61,6 +61,50 @@ async fn unpublished_token_is_served_redeemed_and_published_later() {
         bench.settle().await;
     }
     assert_eq!(bench.calls(), 2);
+}
+
+/// The refresh token in the store is spent, and must not be presented again by any process.
+#[tokio::test(start_paused = true)]
+async fn refusal_of_an_unpublished_token_removes_its_spent_predecessor() {
+    let store = RemoteStore::new();
+    let [bench, other] = [(); 2].map(|()| bench(&store));
+    store.set(&key(), &session(&bench, 1, Duration::ZERO)).await.unwrap();
+    let refused = Answer::Failure(TokenError::grant_refused("invalid_grant"));
+    bench.provider.then([Answer::Token(session(&bench, 2, HOUR)), refused]);
+    bench.provider.hold();
+    let source = bench.source.clone();
+    let first = tokio::spawn(async move { source.token().await });
+    while bench.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    store.set_away(true);
+    bench.provider.release();
+    first.await.unwrap().unwrap();
+    bench.clock.advance(HOUR);
+    assert!(bench.source.token().await.unwrap_err().is_grant_refused());
+    store.set_away(false);
+    assert_eq!(store.peek(&key()), None);
+    other.source.token().await.unwrap();
+    assert_eq!(redeemed(&other), [None]);
+}
+
+/// The lease is not kept by a source that has stopped to publish.
+#[tokio::test]
+async fn closed_source_releases_the_lease_of_a_token_that_is_not_stored() {
+    let store = RemoteStore::new();
+    let failing = store.clone();
+    let provider = async_provider_fn(move |_| {
+        failing.set_away(true);
+        async { Ok::<_, TokenError>("unpublished") }
+    });
+    let builder = TokenSource::builder(key(), provider).with_cache(Arc::new(store.clone()));
+    let source = builder.with_lease(Arc::new(store.clone())).build().unwrap();
+    assert_eq!(text(&source.token().await.unwrap()), "unpublished");
+    source.clone().close().await.unwrap();
+    store.set_away(false);
+    let other = bench(&store);
+    let token = tokio::time::timeout(MINUTE, other.source.token()).await.unwrap();
+    assert_eq!(text(&token.unwrap()), "token-1");
 }
 
 #[tokio::test(start_paused = true)]

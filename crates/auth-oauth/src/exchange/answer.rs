@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::members::{Fault, Members, members};
 use crate::OAuthError;
+use crate::json::{self, Fault, Object};
 
 /// Longest text of the provider that an error shows, in characters.
 const LONGEST_DESCRIPTION: usize = 300;
@@ -52,12 +52,12 @@ impl Answer {
         self.status >= 500 || self.status == 429
     }
 
-    /// The time that the provider wants before the next request.
     /// Returns the time of the response by the clock of the provider.
     pub(crate) fn date(&self) -> Option<SystemTime> {
         self.date
     }
 
+    /// Returns the time that the provider wants before the next request.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -72,6 +72,16 @@ impl Answer {
         // A gateway can answer 5xx after the provider has done its work.
         let may_be_done = |error: &OAuthError| self.status >= 500 || (self.is_success() && !error.is_refusal());
         self.granted(now).map_err(|error| if may_be_done(&error) { error.uncertain() } else { error })
+    }
+
+    /// Returns the refresh token of a successful answer whose access token cannot be used. It is stated once.
+    pub(crate) fn refresh_token(&self) -> Option<Secret> {
+        #[derive(Deserialize)]
+        struct Rest {
+            refresh_token: Option<String>,
+        }
+        let rest = serde_json::from_slice::<Rest>(&self.body).ok().filter(|_| self.is_success());
+        rest?.refresh_token.filter(|text| !text.is_empty()).map(Secret::new)
     }
 
     fn granted(&self, now: SystemTime) -> Result<AccessToken, OAuthError> {
@@ -98,11 +108,11 @@ impl Answer {
 
     /// The members of a good answer. One with an `error` is a refusal, whatever its status: some providers send their
     /// refusals with 200.
-    fn members(&self) -> Result<Members, OAuthError> {
+    fn members(&self) -> Result<Object, OAuthError> {
         if !self.is_success() {
             return Err(self.refusal());
         }
-        let members = members(&self.body).map_err(|fault| self.malformed(&fault))?;
+        let members = json::object(&self.body).map_err(|fault| self.malformed(&fault))?;
         match members.get("error") {
             None | Some(Value::Null) => Ok(members),
             Some(Value::String(code)) if code.is_empty() => Ok(members),
@@ -116,7 +126,7 @@ impl Answer {
 
     fn malformed(&self, fault: &Fault) -> OAuthError {
         match fault {
-            Fault::NoObject => OAuthError::malformed("it is not a JSON object"),
+            Fault::Malformed => OAuthError::malformed("it is not a JSON object"),
             Fault::Duplicate(name) => {
                 let name: String = self.shown(name).chars().take(LONGEST_NAME).collect();
                 OAuthError::malformed(format!("it has more than one member `{name}`"))

@@ -1,9 +1,7 @@
-use std::sync::{Arc, OnceLock};
-
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest};
 
-use crate::client::{refresh_error, token_error};
+use crate::client::refresh_error;
 use crate::identity::fingerprint;
 use crate::{OAuthClient, OAuthError};
 
@@ -13,36 +11,50 @@ use crate::{OAuthClient, OAuthError};
 pub struct RefreshGrant {
     client: OAuthClient,
     first: Option<Secret>,
-    /// The request that `first` was redeemed for.
-    redeemed: Arc<OnceLock<TokenRequest>>,
 }
 
 impl RefreshGrant {
     /// Redeems what came with the token before.
     pub fn new(client: OAuthClient) -> Self {
-        Self { client, first: None, redeemed: Arc::default() }
+        Self { client, first: None }
     }
 
-    /// The refresh token to begin with, where there is no token before.
+    /// Sets the refresh token for the first renewal, when the store has none. It is redeemed for the token of the source itself
+    /// only, and not for a request with scopes, an audience, resources, a tenant, a subject or claims of its own: those
+    /// tokens have keys and leases of their own, so that two processes would redeem it at the same time. Set what the token
+    /// needs on the [`OAuthClient`]. For the same reason, sources with different keys need different refresh tokens.
     pub fn with_refresh_token(mut self, refresh_token: Secret) -> Self {
         self.first = Some(refresh_token);
         self
     }
 
     /// Redeems `refresh_token`. If the provider issues no other, the returned token has the same one. If the access token
-    /// cannot be verified, it is marked as [unverified](AccessToken::unverified_reason), so that the refresh token that came
-    /// with it is not lost.
+    /// cannot be used or verified, the returned token is marked as [unverified](AccessToken::unverified_reason), so that the
+    /// refresh token that came with it is not lost.
+    ///
+    /// Of `request`, the scopes, the audience and the resources are sent: a refresh request has no parameters for a tenant, a
+    /// subject or claims (RFC 6749, section 6), and the new token is for those of the login.
     ///
     /// # Errors
     ///
     /// [`OAuthError::is_credential_refused`]: it has expired, was revoked, or was redeemed before. Or the provider could
     /// not be asked or understood; if [`OAuthError::is_uncertain`], it may have been redeemed.
     pub async fn redeem(&self, refresh_token: &Secret, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
+        self.redeem_in_place_of(None, refresh_token, request).await
+    }
+
+    /// The same for the refresh token that came with `previous`.
+    pub(crate) async fn redeem_in_place_of(
+        &self,
+        previous: Option<&AccessToken>,
+        refresh_token: &Secret,
+        request: &TokenRequest,
+    ) -> Result<AccessToken, OAuthError> {
         let exchange = self.client.continued("refresh_token", request)?.with_secret("refresh_token", refresh_token);
         // Those of the login go on unless something else is said (section 6).
         let scopes = request.scopes().collect::<Vec<_>>().join(" ");
         let exchange = exchange.with_some("scope", Some(scopes.as_str()).filter(|scopes| !scopes.is_empty()));
-        self.client.refresh(exchange, refresh_token).await
+        self.client.refresh(exchange, refresh_token, previous).await
     }
 }
 
@@ -50,24 +62,30 @@ impl RefreshGrant {
 impl AsyncTokenProvider for RefreshGrant {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         match &self.first {
-            // Once more for another request, a provider that rotates refresh tokens would revoke the login.
-            Some(_) if self.redeemed.get_or_init(|| request.clone()) != request => Err(TokenError::refused(
-                "the refresh token was redeemed for a token of other scopes, audience or subject",
+            Some(_) if *request != TokenRequest::default() => Err(TokenError::refused(
+                "the configured refresh token is redeemed without a request of its own: set scopes, audience, resources and \
+                 organization on the client",
             )),
-            Some(refresh_token) => self.redeem(refresh_token, request).await.map_err(token_error),
+            Some(refresh_token) => self.redeem(refresh_token, request).await.map_err(refresh_error),
             None => Err(TokenError::refused(OAuthError::login_required())),
         }
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         match previous.refresh_token() {
-            Some(refresh_token) => self.redeem(refresh_token, request).await.map_err(refresh_error),
+            Some(refresh_token) => {
+                self.redeem_in_place_of(Some(previous), refresh_token, request).await.map_err(refresh_error)
+            }
             None => self.fetch(request).await,
         }
     }
 
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
         self.client.verify_stored(token).await
+    }
+
+    fn initial(&self) -> Option<Secret> {
+        self.first.clone()
     }
 
     fn announces_redemption(&self) -> bool {

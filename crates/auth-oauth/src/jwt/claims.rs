@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::error::JwtProblem;
-use super::json::{self, Object};
 use super::refusal::Refusal;
+use crate::json::{self, Object};
 
 /// The last second of the year 9999, with which RFC 3339 ends. A token that is to live longer is refused.
 const LAST_SECOND: f64 = 253_402_300_799.0;

@@ -4,8 +4,8 @@ use std::time::Duration;
 use auth_http::HttpError;
 
 use super::JwtAlgorithm;
-use super::json::Fault;
 use super::refusal::Refusal;
+use crate::json::Fault;
 
 /// The reason why a token does not verify. It never shows the token.
 ///
@@ -99,7 +99,7 @@ impl JwtProblem {
     /// What is wrong with JSON that was to be read; `otherwise` if no member is stated twice.
     pub(super) fn in_json(fault: Fault, otherwise: Self) -> Self {
         match fault {
-            Fault::Duplicate => Self::DuplicateMember,
+            Fault::Duplicate(_) => Self::DuplicateMember,
             Fault::Malformed => otherwise,
         }
     }

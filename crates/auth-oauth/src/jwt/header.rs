@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::JwtAlgorithm;
 use super::error::{JwtError, JwtProblem};
-use super::json::{self, Object};
+use crate::json::{self, Object};
 
 const EXTENSIONS: [&str; 2] = ["crit", "b64"];
 const KEY_SOURCES: [&str; 4] = ["jwk", "jku", "x5u", "x5c"];

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::JwtAlgorithm;
 use super::compact::Compact;
-use super::json::Object;
+use crate::json::Object;
 
 /// A public key of the issuer that can verify signatures (RFC 7517, section 4).
 pub(super) struct Key {

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::JwtAlgorithm;
 use super::error::KeyError;
-use super::json::{self, Fault};
 use super::key::Key;
+use crate::json::{self, Fault};
 
 /// The most keys in a set. Issuers publish two or three.
 const MAX_KEYS: usize = 100;
@@ -18,7 +18,7 @@ impl KeySet {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, KeyError> {
         let set = json::object(bytes).map_err(|fault| match fault {
             Fault::Malformed => KeyError::Unusable("it is no JSON object"),
-            Fault::Duplicate => KeyError::Unusable("it states a member twice"),
+            Fault::Duplicate(_) => KeyError::Unusable("it states a member twice"),
         })?;
         let published = set.get("keys").and_then(Value::as_array);
         let published = published.ok_or(KeyError::Unusable("it has no list of `keys`"))?;

@@ -5,8 +5,8 @@
 //! - **Many callers decide at once.** The decision and the start of a fetch are one step under one lock.
 //! - **The runtime of a fetch shuts down, or the fetch panics.** The channel closes without an outcome. A caller that
 //!   waits starts another fetch on its own runtime; so does the next caller with stale keys.
-//! - **The runtime of a fetch is idle**, because it has one thread that runs nothing now. A fetch past its deadline no
-//!   longer counts as in flight.
+//! - **The runtime of a fetch is idle**, because it has one thread that runs nothing now. A fetch past [`LOST`] no longer
+//!   counts as in flight, and a caller that waits for it starts another.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +27,8 @@ use crate::exchange::BODY_LIMIT;
 
 /// The deadline of a fetch: callers with an unknown key wait for it.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The age at which a fetch without an outcome counts as lost: its own deadline does not pass on an idle runtime.
+const LOST: Duration = Duration::from_secs(20);
 
 /// The keys of an issuer: a cache and the URL to fill it from.
 pub(super) struct KeySource {
@@ -50,7 +52,7 @@ struct Fetch {
 impl State {
     /// The fetch in flight, if any. One that has ended has an outcome; one that was lost has closed its channel.
     fn in_flight(&self) -> Option<Receiver<Option<Outcome>>> {
-        let fetch = self.fetch.as_ref().filter(|fetch| fetch.began.elapsed() < 2 * TIMEOUT)?;
+        let fetch = self.fetch.as_ref().filter(|fetch| fetch.began.elapsed() < LOST)?;
         let is_open = fetch.outcome.has_changed().is_ok() && fetch.outcome.borrow().is_none();
         is_open.then(|| fetch.outcome.clone())
     }
@@ -132,8 +134,9 @@ impl KeySource {
 
     async fn outcome(self: &Arc<Self>, mut flight: Flight, terms: &Terms<'_>) -> Outcome {
         loop {
-            let ended = flight.outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-            match ended {
+            let ended = timeout(LOST, flight.outcome.wait_for(Option::is_some)).await;
+            let outcome = ended.ok().and_then(Result::ok).and_then(|outcome| outcome.clone());
+            match outcome {
                 Some(outcome) => return outcome,
                 None if flight.leads => return Err(KeyError::Aborted),
                 None => flight = self.join(&mut self.state(), terms)?,

@@ -118,8 +118,8 @@ impl Entry {
         Ok(login.map(|login| login.token))
     }
 
-    /// Replaces `refused` by `tombstone`, or deletes it without one, if it is exactly the token that is stored. Deletes all
-    /// remains.
+    /// Replaces `refused` by `tombstone`, or deletes it without one, if it is exactly the token that is stored, or if
+    /// nothing is stored. Deletes all remains.
     pub(super) fn bury(
         &self,
         key: &TokenKey,
@@ -129,9 +129,7 @@ impl Entry {
     ) -> Result<(), StoreError> {
         let Space { lock, reservation } = space;
         let _turn = lock.turn();
-        let is_stored =
-            |login: &Login| login.token.is_same(refused) && login.token.refresh_token() == refused.refresh_token();
-        if !self.load_in_turn(key)?.and_then(Record::into_login).is_some_and(|login| is_stored(&login)) {
+        if !self.may_bury(key, refused)? {
             return Ok(());
         }
         let Some(tombstone) = tombstone else {
@@ -144,6 +142,22 @@ impl Entry {
             return Err(error);
         }
         self.remove_in_turn(&["corrupt", "reserved", "tmp"])
+    }
+
+    /// Deletes `refused` if a tombstone cannot be stored.
+    pub(super) fn delete_refused(&self, key: &TokenKey, refused: &AccessToken, lock: &Lock) -> Result<(), StoreError> {
+        let _turn = lock.turn();
+        if self.may_bury(key, refused)? { self.remove_in_turn(&["corrupt", "tmp", "json"]) } else { Ok(()) }
+    }
+
+    fn may_bury(&self, key: &TokenKey, refused: &AccessToken) -> Result<bool, StoreError> {
+        Ok(match self.load_in_turn(key)? {
+            Some(Record::Login(Login { token, .. })) => {
+                token.is_same(refused) && token.refresh_token() == refused.refresh_token()
+            }
+            Some(Record::Refused(_)) => false,
+            None => true,
+        })
     }
 
     fn commit_in_turn(&self, key: &TokenKey, record: &Record, space: Reservation) -> Result<(), StoreError> {

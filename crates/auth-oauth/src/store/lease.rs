@@ -158,9 +158,9 @@ impl LeaseGuard for Guard {
         let refused = refused.clone();
         let Some(lock) = self.lock.clone() else { return Ok(()) };
         let tombstone = refused.refresh_token().map(|token| Tombstone::new(token, self.clock.now()));
-        let bury = move || {
-            let space = self.space.map_or_else(|| self.entry.reserve(&self.key, &lock), Ok)?;
-            self.entry.bury(&self.key, &refused, tombstone, space)
+        let bury = move || match self.space.map_or_else(|| self.entry.reserve(&self.key, &lock), Ok) {
+            Ok(space) => self.entry.bury(&self.key, &refused, tombstone, space),
+            Err(error) => self.entry.delete_refused(&self.key, &refused, &lock).and(Err(error)),
         };
         Ok(off_worker(bury).await?)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, TokenError, TokenProvider, TokenRequest, TokenSource, blocking};
+use auth_core::{AccessToken, AsyncTokenCache, TokenError, TokenProvider, TokenRequest, TokenSource, blocking};
 use auth_oauth::{
     BlockingProvider, Browser, BrowserLogin, ClientCredentials, DeviceLogin, FileTokenStore, OAuthClient, OAuthError,
     UserLogin,
@@ -54,10 +54,13 @@ impl Home {
         self.login().with_device(device)
     }
 
+    fn store(&self) -> FileTokenStore {
+        FileTokenStore::new(self.folder.path().join("logins")).with_clock(self.clock.clone())
+    }
+
     /// A process that logs in so.
     fn process(&self, login: UserLogin) -> TokenSource {
-        let store = FileTokenStore::new(self.folder.path().join("logins")).with_clock(self.clock.clone());
-        let store = Arc::new(store);
+        let store = Arc::new(self.store());
         let key = self.client(INTERACTIVE_CLIENT_ID).token_key().with_identity("user").build();
         let source = TokenSource::builder(key, login).with_cache(store.clone()).with_lease(store);
         source.with_clock(self.clock.clone()).build().unwrap()
@@ -135,10 +138,13 @@ async fn a_token_that_the_platform_rejects_while_the_provider_is_away_does_not_c
     let away = platform_emulator::Effect::Status { status: 503, body: None };
     let away = platform_emulator::Fault::new(away).on(Server::Identity).with_path("/oauth/token").times(1);
     home.lab.emulator.control().unwrap().inject(&away).await.unwrap();
-    source.reject(&TokenRequest::default(), &rejected).await;
+    source.reject(&TokenRequest::default(), &rejected);
     let error = source.token().await.unwrap_err();
     assert!(!error.is_refused() && behind(&error).is_transient(), "{error:?}");
-    // The next process renews it, without asking anybody.
+    while AsyncTokenCache::get(&home.store(), source.key()).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    // The next process renews it, without asking the user.
     let renewed = home.process(home.login()).token().await.unwrap();
     assert!(!renewed.is_same(&rejected));
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use auth_core::{AsyncTokenProvider, Secret, TokenRequest};
+use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenKey, TokenRequest, TokenSource};
 use auth_http::HttpClient;
-use auth_oauth::{ClientCredentials, Endpoints, OAuthClient, OAuthError, RefreshGrant};
+use auth_oauth::{ClientCredentials, Endpoints, FileTokenStore, OAuthClient, OAuthError, RefreshGrant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
@@ -115,6 +115,85 @@ async fn a_refusal_and_a_request_that_was_not_sent_are_certain() {
     insecure.set_host(Some("provider.invalid")).unwrap();
     let error = refresh(insecure).await;
     assert!(!error.is_uncertain() || format!("{error:?}").contains("TimedOut"), "{error:?}");
+}
+
+/// Answers a refresh request with these members.
+async fn refreshed(body: &str) -> Result<AccessToken, OAuthError> {
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let (url, _) = server(Act::Answer(answer.leak())).await;
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", url), "client-1");
+    RefreshGrant::new(client).redeem(&Secret::new("refresh-1"), &TokenRequest::default()).await
+}
+
+#[tokio::test]
+async fn refresh_token_beside_an_unusable_access_token_is_kept() {
+    for (body, reason) in [
+        (r#"{"access_token":"canary","token_type":"DPoP","refresh_token":"refresh-2"}"#, "'DPoP'"),
+        (r#"{"access_token":"canary","access_token":"canary","refresh_token":"refresh-2"}"#, "`access_token`"),
+        (r#"{"access_token":"canary","scope":"a","scope":"b","refresh_token":"refresh-2"}"#, "`scope`"),
+        (r#"{"access_token":"can ary","refresh_token":"refresh-2"}"#, "cannot be used"),
+        (r#"{"refresh_token":"refresh-2"}"#, "no access_token"),
+    ] {
+        let kept = refreshed(body).await.unwrap();
+        assert_eq!(kept.refresh_token().unwrap().expose(), "refresh-2", "{body}");
+        let shown = kept.unverified_reason().unwrap();
+        assert!(shown.contains(reason) && !shown.contains("canary"), "{shown}");
+        assert!(!kept.secret().expose().contains("canary"));
+    }
+    // Nothing came that could be lost, or it is ambiguous.
+    for body in [
+        r#"{"access_token":"canary","token_type":"DPoP"}"#,
+        r#"{"access_token":"canary","token_type":"DPoP","refresh_token":"refresh-1"}"#,
+        r#"{"access_token":"canary","refresh_token":"refresh-2","refresh_token":"refresh-3"}"#,
+        r#"{"error":"invalid_grant","refresh_token":"refresh-2"}"#,
+    ] {
+        refreshed(body).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn login_survives_an_unusable_access_token() {
+    let unusable = r#"{"access_token":"a","token_type":"DPoP","refresh_token":"refresh-2"}"#;
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{unusable}", unusable.len());
+    let (url, count) = server(Act::Answer(answer.leak())).await;
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", url), "client-1");
+    let folder = tempfile::TempDir::new().unwrap();
+    let store = Arc::new(FileTokenStore::new(folder.path()));
+    let grant = RefreshGrant::new(client).with_refresh_token(Secret::new("refresh-1"));
+    let source = TokenSource::builder(TokenKey::new("https://issuer.test/"), grant);
+    let source = source.with_cache(store.clone()).with_lease(store.clone()).build().unwrap();
+    for _ in 0..3 {
+        let error = source.token().await.unwrap_err();
+        assert!(error.is_unverified() && error.to_string().contains("'DPoP'"), "{error}");
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 1, "it is not renewed again at once");
+    let kept = store.take(source.key()).await.unwrap().unwrap();
+    assert_eq!(kept.refresh_token().unwrap().expose(), "refresh-2");
+}
+
+/// Each request has a key and a lease of its own, so that two processes would redeem it at the same time.
+#[tokio::test]
+async fn configured_refresh_token_is_redeemed_for_no_request_of_its_own() {
+    let (url, count) = server(Act::Answer("HTTP/1.1 500 Error\r\ncontent-length: 0\r\n\r\n")).await;
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", url), "client-1");
+    let grant = RefreshGrant::new(client).with_refresh_token(Secret::new("refresh-1"));
+    let request = TokenRequest::new;
+    for request in [
+        request().with_scopes(["a"]),
+        request().with_audience("a"),
+        request().with_resource("https://a.test/"),
+        request().with_tenant("a"),
+        request().with_claims("{}"),
+        request().with_subject("a"),
+    ] {
+        assert!(grant.fetch(&request).await.unwrap_err().is_refused(), "{request:?}");
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+    grant.fetch(&request()).await.unwrap_err();
+    assert_eq!(count.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

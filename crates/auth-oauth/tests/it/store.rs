@@ -1,6 +1,7 @@
 //! Tokens in files.
 
 mod broken;
+mod exits;
 #[cfg(target_os = "linux")]
 mod full;
 #[cfg(target_os = "linux")]

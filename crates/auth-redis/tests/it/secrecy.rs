@@ -66,7 +66,7 @@ async fn use_all_of(cache: &RedisTokenCache) {
         .unwrap();
     let request = TokenRequest::new().with_subject(SUBJECT);
     let token = source.token_for(&request).await.unwrap();
-    source.reject(&request, &token).await;
+    source.reject(&request, &token);
     source.token_for(&request).await.unwrap();
     source.token().await.unwrap();
     let mut guard = leading(cache.acquire(&key(), None).await);

@@ -54,7 +54,7 @@ async fn documents(release: &Release, client: &Client) -> Result<Documents, Fail
 }
 
 async fn list(release: &Release, client: &Client, shell: &Shell) -> Result<(), Failure> {
-    let found = shell.within(async { Ok(documents(release, client).await?.list().await?) }).await?;
+    let found = documents(release, client).await?.list().await?;
     let shapes = found.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
     shell.output.several(&shapes, || {
         let mut table = shell.output.table(["document", "type", "updated"]);
@@ -66,7 +66,7 @@ async fn list(release: &Release, client: &Client, shell: &Shell) -> Result<(), F
 }
 
 async fn describe(release: &Release, name: &str, client: &Client, shell: &Shell) -> Result<(), Failure> {
-    let document = shell.within(async { Ok(documents(release, client).await?.get(name).await?) }).await?;
+    let document = documents(release, client).await?.get(name).await?;
     shell.output.one(&plain(&document)?, || {
         shell.output.facts([
             ("document", document.name.clone()),
@@ -88,12 +88,9 @@ async fn download(
 ) -> Result<(), Failure> {
     let path = folder.join(escape(name));
     // A document that is not there has no URL: what is wrong is said of it, not of a download.
-    let fetched = async {
-        let documents = documents(release, client).await?;
-        documents.get(name).await?;
-        Ok(documents.download(name, &path).await?)
-    };
-    let outcome = shell.within(fetched).await?;
+    let documents = documents(release, client).await?;
+    documents.get(name).await?;
+    let outcome = documents.download(name, &path).await?;
     let value = json!({
         "name": name,
         "file": path.display().to_string(),

@@ -36,12 +36,10 @@ type Page = (String, String);
 pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let Arguments { release, destination, zip, _no_zip } = arguments;
     let client = shell.client()?;
-    let found = async {
-        let number = release.version(&client).await?;
-        let applications = client.applications();
-        Ok((applications.get(&release.application).await?, applications.version(&release.application, &number).await?))
-    };
-    let (application, version) = shell.within(found).await?;
+    let number = release.version(&client).await?;
+    let applications = client.applications();
+    let application = applications.get(&release.application).await?;
+    let version = applications.version(&release.application, &number).await?;
     let stem = format!("{}_{}", application.application_id, version.version_number);
     let pages = pages(&stem, &application, &version)?;
     let archive = zip.then(|| format!("{stem}_schemata.zip"));

@@ -37,7 +37,7 @@ pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
 
 async fn list(application: &ApplicationId, shell: &Shell) -> Result<(), Failure> {
     let client = shell.client()?;
-    let versions = shell.within(async { Ok(client.applications().versions(application).await?) }).await?;
+    let versions = client.applications().versions(application).await?;
     let shapes = versions.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
     shell.output.several(&shapes, || {
         let mut table = shell.output.table(["version", "released"]);
@@ -50,11 +50,8 @@ async fn list(application: &ApplicationId, shell: &Shell) -> Result<(), Failure>
 
 async fn describe(id: &ApplicationId, named: Option<&VersionNumber>, shell: &Shell) -> Result<(), Failure> {
     let client = shell.client()?;
-    let found = async {
-        let number = meant(&client, id, named).await?;
-        Ok(client.applications().version(id, &number).await?)
-    };
-    let version = shell.within(found).await?;
+    let number = meant(&client, id, named).await?;
+    let version = client.applications().version(id, &number).await?;
     shell.output.one(&plain(&version)?, || text(id, &version, &shell.output))
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn purge(sure: Sure, bucket: &Bucket, shell: &Shell) -> Result<
 }
 
 async fn delete(what: &What, sure: Sure, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
-    let objects = shell.within(what.objects(bucket)).await?;
+    let objects = what.objects(bucket).await?;
     let reports: Vec<_> = if sure.dry_run {
         objects.into_iter().map(|entry| report(entry, None)).collect()
     } else {
@@ -61,7 +61,7 @@ async fn delete(what: &What, sure: Sure, bucket: &Bucket, shell: &Shell) -> Resu
             sure.consent.ask(&format!("delete {} from {}?", amount(&objects), bucket.root())).await?;
         }
         let keys: Vec<_> = objects.iter().map(|entry| entry.key.clone()).collect();
-        let deletions = shell.within(async { Ok(bucket.delete(keys).await) }).await?;
+        let deletions = bucket.delete(keys).await;
         objects.into_iter().zip(deletions).map(|(entry, deletion)| report(entry, Some(deletion))).collect()
     };
     print(&reports, sure.dry_run, bucket, shell)

@@ -55,27 +55,10 @@ struct Fetched {
 
 pub(super) async fn run(arguments: Arguments, client: &Client, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
     let Arguments { what, destination } = arguments;
-    let work = async {
-        let objects = what.objects(bucket).await?;
-        missing(&what, &objects, bucket)?;
-        let downloader = Downloader::new(client.storage_http()?.clone());
-        Ok(fetch(&objects, &downloader, bucket, &destination, shell).await)
-    };
-    let fetched = shell.within(work).await?;
+    let objects = what.existing(bucket).await?;
+    let downloader = Downloader::new(client.storage_http()?.clone());
+    let fetched = fetch(&objects, &downloader, bucket, &destination, shell).await;
     print(&fetched, &destination, bucket, shell)
-}
-
-/// A key that is named and not there is an error; a pattern may fit nothing.
-fn missing(what: &What, objects: &[ObjectEntry], bucket: &Bucket) -> Result<(), Failure> {
-    if !what.keys.what_is_key {
-        return Ok(());
-    }
-    let root = bucket.root();
-    let keys = what.what.iter().map(|text| text.strip_prefix(&root).unwrap_or(text));
-    match keys.into_iter().find(|key| objects.iter().all(|entry| entry.key != *key)) {
-        Some(key) => Err(Failure::not_found(anyhow!("there is no object {root}{key}"))),
-        None => Ok(()),
-    }
 }
 
 async fn fetch(

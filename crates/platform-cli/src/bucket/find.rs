@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
     let Arguments { what, signed_urls, .. } = arguments;
-    let objects = shell.within(what.objects(bucket)).await?;
+    let objects = what.objects(bucket).await?;
     let url = |entry: &ObjectEntry| bucket.get_url(&entry.key, None).map(|url| url.expose().to_string());
     let mut shapes = Vec::new();
     for entry in &objects {

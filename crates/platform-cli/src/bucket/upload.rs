@@ -34,7 +34,7 @@ pub(super) async fn run(arguments: Arguments, bucket: Bucket, shell: &Shell) -> 
     let seen = Arc::new(bar);
     let shows = seen.clone();
     let uploader = Uploader::new(bucket.clone()).with_observer(move |event| shows.set_position(event.total_done));
-    let uploads = shell.within(async { Ok(uploader.upload(found.files).await) }).await?;
+    let uploads = uploader.upload(found.files).await;
     seen.finish_and_clear();
     print(&uploads, &bucket, shell)
 }

@@ -1,13 +1,15 @@
+use auth_core::{Clock, SystemClock};
 use clap::Args;
 use futures_util::TryStreamExt;
 use platform_resources::models::{Item, Run};
-use platform_resources::{ItemOutcome, RunOutcome, results_end};
-use serde_json::Value;
+use platform_resources::{ArtifactOutcome, By, ItemOutcome, RunOutcome, results_end};
+use serde_json::{Value, json};
 
 use super::Reading;
 use crate::access::Shell;
 use crate::exit::Failure;
 use crate::output::{self, Output};
+use crate::results::deletions;
 use crate::shapes;
 use crate::shown::shown;
 
@@ -26,10 +28,42 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     let items: Vec<Item> = handle.items().try_collect().await?;
     let mut shape = shapes::run(&run)?;
     shape["items"] = Value::Array(items.iter().map(shapes::item).collect::<Result<_, _>>()?);
+    let files = Files::of(&items);
+    shape["results"] = json!({
+        "available": files.available, "deleted_by_user": files.by_user, "deleted_by_retention": files.by_retention,
+    });
     shell.output.one(&shape, || {
-        let about = if arguments.summarize { summary(&run, &shell.output) } else { facts(&run, &shell.output) };
+        let output = &shell.output;
+        let about = if arguments.summarize { summary(&run, output) } else { facts(&run, Some(files), output) };
         format!("{about}\n\n{}", table(&items, &shell.output))
     })
+}
+
+/// The result files of a run, as the platform states them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Files {
+    available: usize,
+    by_user: usize,
+    by_retention: usize,
+}
+
+impl Files {
+    fn of(items: &[Item]) -> Self {
+        let mut files = Self::default();
+        for artifact in items.iter().flat_map(|item| &item.output_artifacts) {
+            match ArtifactOutcome::of(artifact) {
+                ArtifactOutcome::Available => files.available += 1,
+                ArtifactOutcome::Deleted(By::User) => files.by_user += 1,
+                ArtifactOutcome::Deleted(By::System) => files.by_retention += 1,
+                _ => {}
+            }
+        }
+        files
+    }
+
+    fn deleted(self) -> Option<String> {
+        (self.by_user + self.by_retention > 0).then(|| deletions(self.by_user, self.by_retention))
+    }
 }
 
 /// How far a run is.
@@ -43,11 +77,13 @@ fn summary(run: &Run, output: &Output) -> String {
     output.facts(facts.into_iter().filter(|(_, value)| !value.is_empty()))
 }
 
-/// What people want to know of a run.
-pub(super) fn facts(run: &Run, output: &Output) -> String {
+/// What people want to know of a run, and of its `files` if they are known.
+pub(super) fn facts(run: &Run, files: Option<Files>, output: &Output) -> String {
     let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
     let moment = |at: Option<std::time::SystemTime>| at.map(|at| output.moment(at)).unwrap_or_default();
     let scheduling = run.scheduling.as_ref();
+    let kept = files.is_none_or(|files| files.available > 0);
+    let end = results_end(run).filter(|end| kept && *end > SystemClock.now());
     let metadata = run.custom_metadata.as_ref().and_then(|metadata| serde_json::to_string_pretty(metadata).ok());
     let facts = [
         ("run", run.run_id.to_string()),
@@ -61,7 +97,8 @@ pub(super) fn facts(run: &Run, output: &Output) -> String {
         ("submitted by", run.submitted_by.clone()),
         ("organization", run.organization_id.clone().unwrap_or_default()),
         ("ended", moment(run.terminated_at.map(Into::into))),
-        ("results until", moment(results_end(run))),
+        ("results until", moment(end)),
+        ("results", files.and_then(Files::deleted).unwrap_or_default()),
         ("due", moment(scheduling.and_then(|scheduling| scheduling.due_date).map(Into::into))),
         ("deadline", moment(scheduling.and_then(|scheduling| scheduling.deadline).map(Into::into))),
         ("items before it, of the organization", number(run.num_preceding_items_org)),
@@ -90,10 +127,12 @@ fn table(items: &[Item], output: &Output) -> String {
     let mut table = output.table(["item", "outcome", "artifacts", "ended", "message"]);
     for item in items {
         let message = item.error_message.as_ref().or(item.error_code.as_ref());
+        let (all, deleted) = (item.output_artifacts.len(), Files::of(std::slice::from_ref(item)));
+        let deleted = deleted.by_user + deleted.by_retention;
         table.add_row([
             shown(&item.external_id),
             shown(ItemOutcome::of(item)),
-            item.output_artifacts.len().to_string(),
+            if deleted == 0 { all.to_string() } else { format!("{} of {all}", all - deleted) },
             item.terminated_at.map(|at| output.moment(at)).unwrap_or_default(),
             message.map(shown).unwrap_or_default(),
         ]);

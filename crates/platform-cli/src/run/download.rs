@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use platform_resources::{Layout, Pattern, ResultFolder, RunReport, Selection, Shard};
+use platform_resources::{Layout, Pattern, ResultFolder, Selection, Shard};
 
 use super::Reading;
 use crate::access::Shell;
@@ -25,10 +25,10 @@ pub(crate) struct Arguments {
     /// One share of the work, of which others fetch the rest: 0/8, 1/8, … 7/8. An item always belongs to the same share.
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
-    /// Only this item. May be said several times.
+    /// Download only this item, by external id or by a file name that is unique in the run. Can be repeated.
     #[arg(long, value_name = "EXTERNAL_ID")]
     item: Vec<String>,
-    /// Only artifacts whose name fits, such as `*geojson*`. May be said several times.
+    /// Download only artifacts whose name matches, such as `*geojson*`. Can be repeated.
     #[arg(long, value_name = "GLOB")]
     artifact: Vec<Pattern>,
     /// Only artifacts of this type, such as `text/csv`. May be said several times.
@@ -83,11 +83,13 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> 
     let bars = Screen::new(shell.output.has_bars()).follow();
     let run = arguments.reading.handle(&shell.client()?)?;
     let download = run.download(folder).with_selection(selection).with_layout(arguments.folders.layout(thorough));
-    let download = download.with_observer(move |event| bars.show(&event));
+    let followed = shell.follow(run.id(), &[]);
+    let download = download.with_observer(move |event| {
+        followed.learn(&event);
+        bars.show(&event);
+    });
     let follows = arguments.follow || (thorough && !arguments.no_follow);
-    let work =
-        async { Ok::<RunReport, Failure>(if follows { download.follow().await } else { download.fetch().await }?) };
-    let report = Box::pin(shell.within(work)).await?;
+    let report = if follows { Box::pin(download.follow()).await? } else { Box::pin(download.fetch()).await? };
     results::print(&report, &arguments.folder, &shell.output)
 }
 

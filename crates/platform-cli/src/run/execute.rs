@@ -21,6 +21,9 @@ use crate::bars::Screen;
 use crate::exit::Failure;
 use report::Report;
 
+/// The options that submit again.
+const AGAIN: [&str; 2] = ["--resubmit", "--retry-failed"];
+
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Arguments {
@@ -73,43 +76,32 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     check_folders(&arguments, &target)?;
     let client = shell.client()?;
     // What is wrong with the folder shows before anything is uploaded or billed.
-    let results = open(&target).await?;
-    let work = async {
-        arguments.force.check(&client, shell).await?;
-        let study = study(&client, &arguments, shell).await?;
-        let mut report = Report::new(&target);
-        let id = ApplicationId::from(arguments.application.as_str());
-        let plan = match study.plan().await {
-            Ok(plan) => plan,
-            Err(error) => return report.stopped(error, &shell.output, |error| unknown(error, &id)),
-        };
-        list_failed(&plan, shell);
-        report.plan(&plan);
-        let runs = match submitted(&study, &plan, &mut report, shell).await {
-            Ok(runs) => runs,
-            Err(error) => return report.stopped(error, &shell.output, Failure::from),
-        };
-        if !report.is_submitted() {
-            let ignored = arguments.options.set();
-            report.ignored(&ignored);
-            if !ignored.is_empty() {
-                shell.output.note(format!("ignored, because nothing is submitted: {}", ignored.join(", ")));
-            }
-        }
-        let mut results = Some(results);
-        for run in runs {
-            let folder = match results.take() {
-                Some(folder) => folder,
-                None => open(&target).await?,
-            };
-            report.add(fetch(&run, folder, &arguments, shell).await?);
-        }
-        Ok(Some(report))
+    let mut results = Some(open(&target).await?);
+    arguments.force.check(&client, shell).await?;
+    let study = study(&client, &arguments, shell).await?;
+    let mut report = Report::new(&target);
+    let id = ApplicationId::from(arguments.application.as_str());
+    let plan = match Box::pin(study.plan()).await {
+        Ok(plan) => plan,
+        Err(error) => return report.stopped(error, &shell.output, |error| unknown(error, &id)),
     };
-    match shell.within(Box::pin(work)).await? {
-        Some(report) => report.print(&shell.output),
-        None => Ok(()),
+    list_failed(&plan, shell);
+    report.plan(&plan);
+    let runs = match Box::pin(submitted(&study, &plan, &mut report, shell)).await {
+        Ok(runs) => runs,
+        Err(error) => return report.stopped(error, &shell.output, Failure::from),
+    };
+    if !report.is_submitted() {
+        report.ignored(&arguments.options.set(), &shell.output);
     }
+    for run in runs {
+        let folder = match results.take() {
+            Some(folder) => folder,
+            None => open(&target).await?,
+        };
+        report.add(Box::pin(fetch(&run, folder, &arguments, shell)).await?);
+    }
+    report.print(&shell.output)
 }
 
 async fn open(target: &Path) -> Result<ResultFolder, Failure> {
@@ -154,7 +146,8 @@ async fn submitted(
     if let Some(ready) = study.upload(plan).await? {
         let (application, version) = ready.application();
         let of = format!("{application} {version}");
-        let (run, submitted) = shell.undisturbed(Box::pin(ready.submit())).await?;
+        let (run, submitted) = Box::pin(ready.submit()).await?;
+        shell.follow(run.handle().id(), &AGAIN);
         if submitted.is_new {
             shell.output.note(format!("run {} of {of} is submitted", run.handle().id()));
         }
@@ -185,8 +178,13 @@ async fn fetch(
     shell: &Shell,
 ) -> Result<RunReport, Failure> {
     let bars = Screen::new(shell.output.has_bars()).follow();
+    // Repeating these options would be billed again.
+    let followed = shell.follow(run.handle().id(), &AGAIN);
     let download = run.download(folder).with_layout(arguments.folders.layout(true));
-    let download = download.with_observer(move |event| bars.show(&event));
+    let download = download.with_observer(move |event| {
+        followed.learn(&event);
+        bars.show(&event);
+    });
     Ok(if arguments.no_wait_for_completion { download.fetch().await? } else { download.follow().await? })
 }
 

@@ -12,8 +12,7 @@ pub(crate) enum Action {
     List(Box<list::Arguments>),
     /// Shows a run, how far it is, and what became of each of its items.
     Describe(describe::Arguments),
-    /// Waits for the end of a run, and shows it. Exit code 6 says that not all of its items succeeded, and 1 that the
-    /// time of --timeout was over before.
+    /// Waits for the end of a run, and shows it. Exit code 6: not all of its items succeeded; 1: --timeout was reached.
     Wait(wait::Arguments),
     /// Tells what happens in a run, as it happens: a line for each item that ends, and for the end of the run.
     #[command(after_help = watch::HELP)]

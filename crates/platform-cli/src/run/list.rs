@@ -8,10 +8,11 @@ use platform_resources::models::{Run, RunState};
 use platform_resources::operations::ListRuns;
 use platform_resources::{RunFilter, RunOutcome, results_end};
 
-use crate::access::{Shell, parse_time};
+use crate::access::Shell;
 use crate::exit::Failure;
 use crate::output::{Column, Output};
 use crate::shapes;
+use crate::time::parse_duration;
 
 /// The fewest and the most runs that a page can have.
 const PAGE: (usize, usize) = (5, 100);
@@ -65,7 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FIELD", allow_hyphen_values = true, default_value = "-submitted_at")]
     sort: Vec<String>,
     /// Only runs whose results are deleted within this time, such as 5d: 30 days after their end.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     expiring: Option<Duration>,
     /// What the Python tool has for the absence of `--verbose`.
     #[arg(long = "no-verbose", hide = true)]
@@ -133,7 +134,11 @@ async fn print(
     output: &Output,
     wanted: bool,
 ) -> Result<(), Failure> {
-    let ended = |run: &Run| results_end(run).map(|end| output.moment(end)).unwrap_or_default();
+    let ended = |run: &Run| match results_end(run) {
+        Some(end) if end <= SystemClock.now() => "deleted".to_owned(),
+        Some(end) => output.moment(end),
+        None => String::new(),
+    };
     let submitted = |run: &Run| output.moment(run.submitted_at);
     let by_whom = |run: &Run| run.submitted_by.clone();
     let tags = |run: &Run| {

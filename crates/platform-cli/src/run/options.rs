@@ -8,6 +8,7 @@ use platform_resources::models::Me;
 use platform_resources::{Provisioning, RunSdkMetadata};
 
 use super::author::author;
+use crate::time::parse_timestamp;
 
 #[derive(Args, Clone)]
 pub(super) struct Options {
@@ -17,11 +18,11 @@ pub(super) struct Options {
     /// Tags to find the run by, with commas between them. May be said several times.
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     tags: Vec<String>,
-    /// When the run should be done, such as 2026-12-01T18:00:00Z.
-    #[arg(long, value_name = "TIME")]
+    /// Date by which the run should be done, with a time zone, such as 2027-12-01T18:00:00Z.
+    #[arg(long, value_name = "DATE", value_parser = parse_timestamp)]
     due_date: Option<Timestamp>,
-    /// When it is of no more use, and is cancelled.
-    #[arg(long, value_name = "TIME")]
+    /// Date at which the platform cancels the run, with a time zone, such as 2027-12-01T18:00:00+01:00.
+    #[arg(long, value_name = "DATE", value_parser = parse_timestamp)]
     deadline: Option<Timestamp>,
     /// Shows the results in the portal of the platform.
     #[arg(long, overrides_with = "no_onboard_to_aignostics_portal")]

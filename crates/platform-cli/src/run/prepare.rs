@@ -60,7 +60,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         _ => return Err(Failure::bad_input(anyhow!("give APPLICATION CSV DIR, or DIR alone"))),
     };
     if let Some(application) = application {
-        shell.within(async { arguments.version.of(&shell.client()?, &application).await }).await?;
+        arguments.version.of(&shell.client()?, &application).await?;
     }
     let prepared = arguments
         .how

@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let source = SubmissionSource::read(&arguments.file)?;
     let client = shell.client()?;
-    let draft = shell.within(Box::pin(draft(source, &client, &arguments, shell))).await?;
+    let draft = Box::pin(draft(source, &client, &arguments, shell)).await?;
     for column in draft.unused_columns() {
         shell.output.note(format!("the application does not use the column '{column}'"));
     }
@@ -61,13 +61,13 @@ async fn submit(
     shell: &Shell,
 ) -> Result<(), Failure> {
     let version = arguments.version.application_version.as_ref().map(|version| version.as_str());
-    let (checked, token) =
-        shell.within(Box::pin(async { Ok(draft.described(client, version, options).await?) })).await?;
+    let (checked, token) = Box::pin(draft.described(client, version, options)).await?;
     if arguments.dry_run {
         return validate::print(&checked, shell);
     }
     let (application, version) = (checked.application_id.clone(), checked.version_number.clone().unwrap_or_default());
-    let run = shell.undisturbed(Box::pin(client.runs().submit(checked))).await?;
+    let run = Box::pin(client.runs().submit(checked)).await?;
+    shell.interruption.follow(run.id(), format!("aignostics run wait {}", run.id()));
     shell.output.note(format!("a run of {application} {version} is submitted"));
     print(&run, &application, &version, &token, true, shell)
 }
@@ -84,11 +84,12 @@ async fn once(
     let version = arguments.version.application_version.as_ref().map(|version| version.as_str());
     let observer = observer(&shell.output);
     let submission = KeyedSubmission::new(client, key, draft, version, options).await?;
-    let found = shell.within(Box::pin(async { Ok(submission.find(&observer).await?) })).await?;
+    let found = Box::pin(submission.find(&observer)).await?;
     let submitted = match found {
         Some(found) => found,
-        None => shell.undisturbed(Box::pin(submission.submit(&observer))).await?,
+        None => Box::pin(submission.submit(&observer)).await?,
     };
+    shell.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
     let Run { application_id, version_number, .. } = submitted.run.get().await?;
     if submitted.is_new {
         shell.output.note(format!("a run of {application_id} {version_number} is submitted"));

@@ -39,13 +39,10 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     let table = SlideTable::read(&arguments.csv)?;
     table.notes().iter().for_each(|note| shell.output.note(note));
     let client = shell.client()?;
-    let work = async {
-        arguments.force.check(&client, shell).await?;
-        let application = arguments.version.of(&client, &arguments.application).await?;
-        let keys = arguments.to.keys(&client, &application, arguments.onboard_to_aignostics_portal).await?;
-        Ok(upload(&arguments.csv, &table, &keys, &observer(&shell.output)).await?)
-    };
-    let files = shell.within(Box::pin(work)).await?;
+    arguments.force.check(&client, shell).await?;
+    let application = arguments.version.of(&client, &arguments.application).await?;
+    let keys = arguments.to.keys(&client, &application, arguments.onboard_to_aignostics_portal).await?;
+    let files = Box::pin(upload(&arguments.csv, &table, &keys, &observer(&shell.output))).await?;
     let shapes: Vec<_> = files.iter().map(shape).collect();
     let whole = json!({ "csv": arguments.csv.display().to_string(), "files": shapes });
     shell.output.one(&whole, || text(&files, &shell.output))?;

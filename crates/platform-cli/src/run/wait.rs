@@ -16,8 +16,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let run = arguments.reading.handle(&shell.client()?)?;
-    let run = shell.within(async { Ok(run.wait(None).await?) }).await?;
-    shell.output.one(&shapes::run(&run)?, || describe::facts(&run, &shell.output))?;
+    shell.follow(run.id(), &[]);
+    let run = run.wait(None).await?;
+    shell.output.one(&shapes::run(&run)?, || describe::facts(&run, None, &shell.output))?;
     judge(&run)
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::{Reading, wait};
 use crate::access::Shell;
 use crate::exit::Failure;
+use crate::interruption::FollowedRun;
 use crate::results;
 use ledger::Ledger;
 use teller::Teller;
@@ -27,7 +28,7 @@ else: with --cursor, a later call on any machine tells the rest and nothing twic
 in whatever order. A file is told when it is in its place; one that failed is tried again by a later call. A cursor of
 another run is refused with exit code 2.
 
-Exit codes: 0 all items succeeded, 6 not all of them did or not all files came, 1 the time of --timeout was over.";
+Exit codes: 0 all items succeeded, 6 not all of them did or not all files came, 1 --timeout was reached.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -43,7 +44,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let handle = arguments.reading.handle(&shell.client()?)?;
-    shell.within(watch(&handle, &arguments, shell)).await
+    watch(&handle, &arguments, shell).await
 }
 
 async fn watch(handle: &RunHandle, arguments: &Arguments, shell: &Shell) -> Result<(), Failure> {
@@ -61,8 +62,9 @@ async fn watch(handle: &RunHandle, arguments: &Arguments, shell: &Shell) -> Resu
         }
         _ => None,
     };
+    let followed = shell.follow(handle.id(), &[]);
     let teller = Teller::new(handle.id().clone(), ledger, &shell.output);
-    let (run, report) = Box::pin(follow(handle, download, files, teller)).await?;
+    let (run, report) = Box::pin(follow(handle, download, files, (teller, followed))).await?;
     report.iter().try_for_each(results::judge)?;
     wait::judge(&run)
 }
@@ -82,7 +84,7 @@ async fn follow(
     handle: &RunHandle,
     download: Option<RunDownload>,
     mut files: mpsc::UnboundedReceiver<FileEvent>,
-    mut teller: Teller<'_>,
+    (mut teller, followed): (Teller<'_>, FollowedRun),
 ) -> Result<(Run, Option<RunReport>), Failure> {
     let mut events = std::pin::pin!(handle.watch());
     let mut fetching = std::pin::pin!(async {
@@ -96,7 +98,10 @@ async fn follow(
         tokio::select! {
             event = events.next(), if ended.is_none() => match event {
                 Some(Ok(RunEvent::ItemEnded(item))) => teller.item(*item)?,
-                Some(Ok(RunEvent::Ended(run))) => ended = Some(*run),
+                Some(Ok(RunEvent::Ended(run))) => {
+                    followed.end();
+                    ended = Some(*run);
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error.into()),
                 None => return Err(anyhow!("the run is told no more, and has not ended").into()),

@@ -7,7 +7,7 @@ use crate::exit::Failure;
 
 pub(super) async fn run(shell: &Shell) -> Result<(), Failure> {
     let client = shell.client()?;
-    let health = shell.within(async { Ok(client.health().await?) }).await?;
+    let health = client.health().await?;
     let (status, reason) = match &health {
         Health::Up => ("UP", None),
         Health::Degraded(reason) => ("DEGRADED", reason.as_deref()),

@@ -31,8 +31,8 @@ pub(super) fn run(records: &Records, run: &Run) -> Value {
         "state": run_state(run),
         "output": match succeeded { 0 => "NONE", all if all == run.items.len() => "FULL", _ => "PARTIAL" },
         "termination_reason": run.end.map(|end| end.reason),
-        "error_code": null,
-        "error_message": null,
+        "error_code": run.error.as_ref().map(|error| &error.error_code),
+        "error_message": run.error.as_ref().map(|error| &error.error_message),
         "statistics": {
             "item_count": run.items.len(),
             "item_pending_count": count(|progress| matches!(progress, Progress::Pending)),

@@ -130,7 +130,7 @@ pub(super) async fn cancel(
         if run.end.is_some() {
             return Err(Problem::Conflict("The run has ended already"));
         }
-        processing::cancel(run, changes, now);
+        processing::cancel(run, None, changes, now);
         Ok(())
     };
     platform.state.change(cancel).await?;

@@ -79,6 +79,7 @@ pub(super) async fn submit(
         submitted_by: user.id.clone(),
         organization: organization.id.clone(),
         end: None,
+        error: None,
         results_deleted_at: None,
         items: accept(&platform, application, submission.items)?,
     };

@@ -106,6 +106,15 @@ impl Control {
         self.send(Method::Delete, "/journal", None::<&()>).await
     }
 
+    /// Cancels a run as the platform does (`CANCELED_BY_SYSTEM`). Items that have not ended are skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]: there is no run with this id (404), or it has ended (409).
+    pub async fn cancel_run(&self, run_id: &str) -> Result<(), ControlError> {
+        self.send(Method::Post, &format!("/runs/{run_id}/cancel"), None::<&()>).await
+    }
+
     /// Puts the clock of the platform forward, or back, by so many seconds.
     ///
     /// # Errors

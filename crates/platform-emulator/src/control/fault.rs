@@ -1,14 +1,16 @@
-//! What goes wrong, where, and how often.
+//! A fault: what goes wrong, with which requests, how often and for how long.
 
-use parking_lot::Mutex;
+use std::str::FromStr;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::Server;
-use crate::random::Random;
+use super::{Effect, Server};
 
-/// Something that goes wrong with some requests. Without further words it happens to every request.
+/// Something that goes wrong with some requests. By default it affects all requests, until the faults are cleared.
 ///
 /// ```
+/// use std::time::Duration;
 /// use platform_emulator::{Effect, Fault, Server};
 ///
 /// // The second and the third request for a file of a result get the first 1,000 bytes, and then nothing more.
@@ -18,12 +20,22 @@ use crate::random::Random;
 ///     .with_path("/*/results/*")
 ///     .after(1)
 ///     .times(2);
+///
+/// // An outage: the API is unavailable for a minute, which begins with the next request.
+/// let outage = Fault::new(Effect::Status { status: 503, body: None })
+///     .on(Server::Api)
+///     .lasting(Duration::from_secs(60));
+/// assert_eq!(
+///     outage,
+///     r#"{"effect": {"kind": "status", "status": 503}, "server": "api", "for_milliseconds": 60000}"#.parse()?,
+/// );
 /// # let _ = fault;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    effect: Effect,
+    pub(super) effect: Effect,
     #[serde(default)]
     server: Option<Server>,
     #[serde(default)]
@@ -31,134 +43,108 @@ pub struct Fault {
     #[serde(default)]
     path: Option<String>,
     #[serde(default)]
-    after: u32,
+    pub(super) after: u32,
     #[serde(default)]
-    times: Option<u32>,
+    pub(super) times: Option<u32>,
     #[serde(default)]
-    probability: Option<f64>,
-}
-
-/// What goes wrong with a request.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Effect {
-    /// The answer comes so much later.
-    Latency {
-        /// In milliseconds.
-        milliseconds: u64,
-    },
-    /// The answer is this one, and nothing is done.
-    Status {
-        /// 200 to 599.
-        status: u16,
-        /// The body; none unless something is said.
-        #[serde(default)]
-        body: Option<String>,
-    },
-    /// The connection is reset before more than so many bytes of the body are sent.
-    Reset {
-        /// Bytes of the body.
-        after_bytes: u64,
-    },
-    /// The connection is closed after so many bytes of the body.
-    Truncate {
-        /// Bytes of the body.
-        after_bytes: u64,
-    },
-    /// Nothing more comes after so many bytes of the body, and the connection stays open.
-    Stall {
-        /// Bytes of the body.
-        after_bytes: u64,
-    },
-    /// One bit of the body is another.
-    Corrupt {
-        /// The byte that it is in, from 0.
-        at_byte: u64,
-    },
-    /// The body comes no faster than this.
-    Bandwidth {
-        /// At least 1.
-        bytes_per_second: u64,
-    },
-    /// The storage says that the signature of the URL has expired.
-    ExpiredSignature,
-    /// The storage says that the bytes begin one later than they do.
-    WrongContentRange,
-    /// The object is replaced by another of the same size, right before it is served.
-    ReplacedObject,
-    /// The API answers with fields and with values of enumerations that no document lists, as a newer one would.
-    Novelty,
+    pub(super) for_milliseconds: Option<u64>,
+    #[serde(default)]
+    pub(super) probability: Option<f64>,
 }
 
 impl Fault {
-    /// Something that goes wrong.
+    /// A fault with this effect.
     pub fn new(effect: Effect) -> Self {
-        Self { effect, server: None, method: None, path: None, after: 0, times: None, probability: None }
+        Self {
+            effect,
+            server: None,
+            method: None,
+            path: None,
+            after: 0,
+            times: None,
+            for_milliseconds: None,
+            probability: None,
+        }
     }
 
-    /// Only with requests to this server.
+    /// Affects only requests to this server.
     pub fn on(mut self, server: Server) -> Self {
         self.server = Some(server);
         self
     }
 
-    /// Only with requests of this method.
+    /// Affects only requests with this method.
     pub fn with_method(mut self, method: impl Into<String>) -> Self {
         self.method = Some(method.into());
         self
     }
 
-    /// Only with requests for a path of this form, in which `*` stands for anything.
+    /// Affects only requests whose path matches this pattern, in which `*` stands for any text.
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = Some(path.into());
         self
     }
 
-    /// Not before so many requests that it could have happened to.
+    /// Spares this number of matching requests first.
     pub fn after(mut self, requests: u32) -> Self {
         self.after = requests;
         self
     }
 
-    /// So many times, and then no more.
+    /// Ends the fault after it happened this number of times.
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// With this probability, 0 to 1.
+    /// Ends the fault this long after it happened first.
+    ///
+    /// The time begins with the first affected request, so that a slow client cannot miss the fault. It is measured in real
+    /// time (or tokio's paused time), because clients wait in real time: moving the platform's clock does not end an outage.
+    /// Precision: milliseconds.
+    pub fn lasting(mut self, time: Duration) -> Self {
+        self.for_milliseconds = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Affects a matching request with this probability, 0 to 1.
     pub fn with_probability(mut self, probability: f64) -> Self {
         self.probability = Some(probability);
         self
     }
 
-    /// What is wrong with the fault itself.
-    pub(super) fn check(&self) -> Result<(), String> {
-        match self.effect {
-            // RFC 9110, sections 15.3.5 and 15.4.5.
-            Effect::Status { status: status @ (204 | 205 | 304), body: Some(_) } => {
-                Err(format!("an answer with the status {status} has no body"))
-            }
-            Effect::Status { status, .. } if !(200..600).contains(&status) => {
-                Err(format!("the status {status} is not within 200 to 599"))
-            }
-            Effect::Bandwidth { bytes_per_second: 0 } => Err("the bandwidth must be at least 1".to_owned()),
-            _ if self.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) => {
-                Err("the probability must be within 0 to 1".to_owned())
-            }
-            _ => Ok(()),
+    /// Returns what is wrong with the fault itself.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
+            return Err("the probability must be within 0 to 1".to_owned());
         }
+        self.effect.check()
     }
 
-    fn fits(&self, server: Server, method: &str, path: &str) -> bool {
+    pub(super) fn fits(&self, server: Server, method: &str, path: &str) -> bool {
         self.server.is_none_or(|wanted| wanted == server)
             && self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
             && self.path.as_ref().is_none_or(|form| matches(form, path))
     }
 }
 
-/// Whether `path` is of a form in which `*` stands for anything.
+/// A fault in the JSON form of the control routes.
+impl FromStr for Fault {
+    type Err = InvalidFault;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFault> {
+        let fault: Self = serde_json::from_str(text).map_err(|error| InvalidFault(error.to_string()))?;
+        fault.check().map_err(InvalidFault)?;
+        Ok(fault)
+    }
+}
+
+/// A text that does not describe a [`Fault`].
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("invalid fault: {0}")]
+pub struct InvalidFault(String);
+
+/// Returns true if `path` matches `form`, in which `*` stands for any text.
 fn matches(form: &str, path: &str) -> bool {
     let mut parts = form.split('*');
     let first = parts.next().unwrap_or_default();
@@ -171,48 +157,6 @@ fn matches(form: &str, path: &str) -> bool {
         }
     }
     rest.ends_with(last)
-}
-
-/// The faults of a platform.
-#[derive(Default)]
-pub(crate) struct Faults(Mutex<Vec<Armed>>);
-
-/// A fault, and to how many requests it could have happened and did.
-struct Armed {
-    fault: Fault,
-    met: u32,
-    happened: u32,
-}
-
-impl Faults {
-    pub(super) fn add(&self, fault: Fault) {
-        self.0.lock().push(Armed { fault, met: 0, happened: 0 });
-    }
-
-    pub(super) fn clear(&self) {
-        self.0.lock().clear();
-    }
-
-    /// Those that can still happen.
-    pub(super) fn list(&self) -> Vec<Fault> {
-        self.0.lock().iter().map(|armed| armed.fault.clone()).collect()
-    }
-
-    /// What goes wrong with this request.
-    pub(crate) fn strike(&self, server: Server, method: &str, path: &str, random: &Random) -> Vec<Effect> {
-        let mut all = self.0.lock();
-        let mut effects = Vec::new();
-        for armed in all.iter_mut().filter(|armed| armed.fault.fits(server, method, path)) {
-            armed.met = armed.met.saturating_add(1);
-            if armed.met <= armed.fault.after || armed.fault.probability.is_some_and(|part| random.part() >= part) {
-                continue;
-            }
-            armed.happened += 1;
-            effects.push(armed.fault.effect.clone());
-        }
-        all.retain(|armed| armed.fault.times.is_none_or(|times| armed.happened < times));
-        effects
-    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ pub struct JournalEntry {
     pub at: i64,
     /// The server that was asked.
     pub server: Server,
+    /// The number of the connection that it came on; each server counts its own.
+    pub connection: u64,
+    /// The version of HTTP: `HTTP/1.1` or `HTTP/2.0`.
+    pub version: String,
     /// The method.
     pub method: String,
     /// The path; the query, where signatures travel, is not kept.
@@ -46,6 +50,23 @@ pub(crate) struct Recorded {
 pub(crate) struct Journal(Mutex<VecDeque<Arc<Recorded>>>);
 
 impl Recorded {
+    pub(crate) fn new(now: Timestamp, server: Server, connection: u64, request: &axum::extract::Request) -> Self {
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let entry = JournalEntry {
+            at: now.as_second(),
+            server,
+            connection,
+            version: format!("{:?}", request.version()),
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            range: header("range").map(str::to_owned),
+            authorization: header("authorization").is_some(),
+            status: 0,
+            bytes: 0,
+        };
+        Self { entry, status: AtomicU16::new(0), bytes: AtomicU64::new(0) }
+    }
+
     pub(crate) fn answered(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);
     }
@@ -56,25 +77,12 @@ impl Recorded {
 }
 
 impl Journal {
-    pub(crate) fn record(&self, now: Timestamp, server: Server, request: &axum::extract::Request) -> Arc<Recorded> {
-        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let entry = JournalEntry {
-            at: now.as_second(),
-            server,
-            method: request.method().to_string(),
-            path: request.uri().path().to_owned(),
-            range: header("range").map(str::to_owned),
-            authorization: header("authorization").is_some(),
-            status: 0,
-            bytes: 0,
-        };
-        let recorded = Arc::new(Recorded { entry, status: AtomicU16::new(0), bytes: AtomicU64::new(0) });
+    pub(crate) fn add(&self, recorded: Arc<Recorded>) {
         let mut entries = self.0.lock();
         if entries.len() == MOST {
             entries.pop_front();
         }
-        entries.push_back(recorded.clone());
-        recorded
+        entries.push_back(recorded);
     }
 
     pub(super) fn entries(&self) -> Vec<JournalEntry> {

@@ -44,7 +44,11 @@ impl User {
 
     /// Somebody who has not logged in.
     pub(crate) fn anonymous_at(emulator: Emulator) -> Self {
-        let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+        Self::through(emulator, HttpClient::builder().with_plain_loopback().build().unwrap())
+    }
+
+    /// A user with this client who has not logged in.
+    pub(crate) fn through(emulator: Emulator, http: HttpClient) -> Self {
         Self { emulator: Arc::new(emulator), http, token: String::new() }
     }
 
@@ -68,6 +72,10 @@ impl User {
 
     pub(crate) fn token(&self) -> &str {
         &self.token
+    }
+
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
     }
 
     pub(crate) async fn send(&self, request: Request) -> Response {

@@ -5,6 +5,11 @@ mod api;
 mod application;
 mod client;
 mod control;
+mod faults;
+mod guide;
 mod identity;
+#[path = "../../../../tests/support/needs.rs"]
+mod needs;
 mod platform;
 mod storage;
+mod tls;

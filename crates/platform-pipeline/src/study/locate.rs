@@ -18,8 +18,9 @@ use crate::Error;
 use crate::submission::digest::ItemDigest;
 use crate::submission::settled;
 
-/// The number of ids that are looked up without a record.
-const PROBES: usize = 3;
+/// The number of ids that are looked up without a record. They are taken from everywhere in the table, because new slides
+/// can be next to each other.
+const PROBES: usize = 5;
 /// The number of runs of an id that are considered.
 const RUNS_OF_AN_ID: usize = 20;
 
@@ -97,7 +98,7 @@ async fn candidates(study: &Study, journal: &StudyJournal, items: &[(ItemDigest,
         }
     }
     if runs.is_empty() {
-        for (_, external_id) in items.iter().take(PROBES) {
+        for (_, external_id) in items.iter().step_by(items.len().div_ceil(PROBES).max(1)) {
             for run in study.list(|query| query.with_external_id(*external_id)).await? {
                 runs.insert(run.run_id.to_string(), run);
             }

@@ -75,13 +75,19 @@ impl Study {
         let version = self.version.as_ref().map(|version| version.as_str());
         let digest = submission_digest(&self.client.me().await?, &self.application, version, &items, None);
         let mut repetition = plan.journal.record().repetitions(&digest);
-        if (self.resubmit || self.retry_failed) && repetition == 0 {
-            // The record may have been lost: the counter continues after the runs that exist.
-            while self.client.runs().find_submitted(&submission_token(&digest, repetition)).await?.is_some() {
-                repetition += 1;
-            }
+        // The record may have been lost: the counter continues after what was submitted.
+        while (self.resubmit || self.retry_failed)
+            && self.was_used(plan, &submission_token(&digest, repetition)).await?
+        {
+            repetition += 1;
         }
         Ok((digest, repetition))
+    }
+
+    /// Returns true if something was submitted with a token, or may have been.
+    async fn was_used(&self, plan: &StudyPlan, token: &str) -> Result<bool, Error> {
+        let intent = plan.journal.user().get::<SubmissionIntent>(token).map_err(unreadable)?;
+        Ok(intent.is_some() || self.client.runs().find_submitted(token).await?.is_some())
     }
 
     fn draft(&self, table: &SlideTable, plan: &StudyPlan, keys: &ObjectKeys, beforehand: bool) -> Result<Draft, Error> {

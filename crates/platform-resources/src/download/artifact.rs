@@ -3,13 +3,15 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use platform_api::JsonObject;
-use platform_api::models::{ArtifactId, ArtifactOutput, Item, ItemId, OutputArtifact, Run};
-use platform_download::{Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, Shard, SignedUrl, Source, Target};
+use platform_api::models::{ArtifactId, Item, ItemId, OutputArtifact, Run};
+use platform_download::{
+    Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, Shard, SignedUrl, Source, Target, Verification,
+};
 use tokio::time::Instant;
 
 use super::report::{FileEvent, FileProgress, FileStep};
 use super::{ArtifactReport, Event, Selection};
-use crate::{ItemOutcome, RunHandle};
+use crate::{ArtifactOutcome, By, ItemOutcome, RunHandle};
 
 /// The keys under which artifacts state their type and their length.
 const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
@@ -31,16 +33,20 @@ pub(super) struct Slim {
     pub(super) message: Option<String>,
     /// It is in the share of the work, and selected.
     pub(super) is_wanted: bool,
-    /// Those that have a file, and are wanted.
+    /// Those that have or had a file, and are selected.
     pub(super) artifacts: Vec<Wanted>,
+    /// The names and media types of those that are not selected.
+    pub(super) unselected: Vec<String>,
 }
 
-/// An artifact that has a file.
+/// An artifact that has a file, or had one.
 pub(super) struct Wanted {
     pub(super) id: ArtifactId,
     pub(super) name: String,
     pub(super) media_type: Option<String>,
     pub(super) expected: Result<Expected, PlanError>,
+    /// Who deleted its file.
+    pub(super) deleted: Option<By>,
 }
 
 /// An artifact that is to be downloaded.
@@ -52,12 +58,23 @@ pub(super) struct Planned {
     pub(super) name: String,
     pub(super) expected: Expected,
     pub(super) target: Target,
+    /// Who deleted its file. A file that is here already is still verified.
+    pub(super) deleted: Option<By>,
+    /// How the file was verified when it was recorded, if only the manifest states its checksum.
+    pub(super) recorded: Option<Verification>,
 }
 
 /// An artifact that was downloaded, or not.
 pub(super) struct Fetched {
     pub(super) item: usize,
     pub(super) report: ArtifactReport,
+}
+
+/// The file of an artifact was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the platform has deleted the file: {}", match by { By::User => "a user asked for it", By::System => "its retention has ended" })]
+pub(super) struct DeletedFile {
+    pub(super) by: By,
 }
 
 /// Why an artifact cannot be downloaded.
@@ -74,20 +91,32 @@ impl Slim {
         let outcome = ItemOutcome::of(&item);
         let is_wanted = shard.has(&item.external_id) && selection.has_item(&item.external_id);
         let artifacts = item.output_artifacts.into_iter().filter(|_| is_wanted);
-        let available = artifacts.filter(|artifact| artifact.output == ArtifactOutput::Available);
-        let wanted = available.filter(|artifact| selection.has_artifact(artifact));
-        let artifacts = wanted.map(|artifact| Wanted::of(artifact, checksum_keys)).collect();
+        let (selected, others): (Vec<_>, Vec<_>) = artifacts.partition(|artifact| selection.has_artifact(artifact));
+        let artifacts = selected.into_iter().filter_map(|artifact| Wanted::of(artifact, checksum_keys)).collect();
+        let unselected = others.iter().map(described).collect();
         let (id, external_id, message) = (item.item_id, item.external_id, item.error_message);
-        Self { id, external_id, outcome, message, is_wanted, artifacts }
+        Self { id, external_id, outcome, message, is_wanted, artifacts, unselected }
     }
 }
 
 impl Wanted {
-    fn of(artifact: OutputArtifact, checksum_keys: &[String]) -> Self {
+    /// `None` if the artifact never had a file.
+    fn of(artifact: OutputArtifact, checksum_keys: &[String]) -> Option<Self> {
+        let deleted = match ArtifactOutcome::of(&artifact) {
+            ArtifactOutcome::Available => None,
+            ArtifactOutcome::Deleted(by) => Some(by),
+            _ => return None,
+        };
         let media_type = media_type(&artifact).map(str::to_owned);
         let expected = expected(artifact.metadata.as_ref().unwrap_or(&JsonObject::new()), checksum_keys);
-        Self { id: artifact.output_artifact_id, name: artifact.name, media_type, expected }
+        Some(Self { id: artifact.output_artifact_id, name: artifact.name, media_type, expected, deleted })
     }
+}
+
+/// The name and the media type of an artifact, for a list.
+fn described(artifact: &OutputArtifact) -> String {
+    let media_type = media_type(artifact).map(|media_type| format!(" ({media_type})")).unwrap_or_default();
+    format!("{}{media_type}", artifact.name)
 }
 
 /// What is known of a file before it is fetched. A checksum that cannot be understood is never taken for none.
@@ -108,6 +137,9 @@ fn expected(metadata: &JsonObject, checksum_keys: &[String]) -> Result<Expected,
 impl Planned {
     /// How many bytes have still to be written, as far as is known without reading any.
     pub(super) fn missing(&self) -> u64 {
+        if self.deleted.is_some() {
+            return 0;
+        }
         self.expected.bytes().map_or(0, |bytes| self.target.missing(bytes))
     }
 }
@@ -131,11 +163,15 @@ impl Fetched {
 struct ArtifactSource<'a> {
     run: &'a RunHandle,
     id: ArtifactId,
+    deleted: Option<By>,
 }
 
 #[async_trait]
 impl Source for ArtifactSource<'_> {
     async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>> {
+        if let Some(by) = self.deleted {
+            return Err(DeletedFile { by }.into());
+        }
         Ok(self.run.artifact_url(&self.id).await?)
     }
 }
@@ -147,7 +183,7 @@ pub(super) async fn fetch(
     meter: &Meter,
     observer: &(dyn Fn(Event) + Send + Sync),
 ) -> Fetched {
-    let Planned { item, id, external_id, name, expected, target } = planned;
+    let Planned { item, id, external_id, name, expected, target, deleted, recorded } = planned;
     let file = target.relative();
     let about = FileEvent {
         item: external_id,
@@ -172,7 +208,10 @@ pub(super) async fn fetch(
             observer(Event::File(event));
         }
     };
-    let outcome = downloader.fetch(&ArtifactSource { run, id }, expected, &target, &hear).await;
+    let mut outcome = downloader.fetch(&ArtifactSource { run, id, deleted }, expected, &target, &hear).await;
+    if let (Ok(outcome), Some(recorded)) = (&mut outcome, recorded) {
+        outcome.verification = recorded;
+    }
     let mut about = heard.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0;
     about.progress.step = outcome.as_ref().map_or(FileStep::Failed, |outcome| FileStep::InPlace(outcome.verification));
     match &outcome {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use platform_api::models::{ArtifactId, Run, RunId, RunTerminationReason};
 use platform_download::{FolderError, Outcome, Progress, Totals, Verification};
 
-use crate::ItemOutcome;
+use super::artifact::DeletedFile;
+use crate::{By, ItemOutcome};
 
 /// What happens while a run is downloaded.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +104,16 @@ pub struct RunReport {
     pub manifest: Result<PathBuf, FolderError>,
 }
 
+/// The number of result files that the platform has deleted and that are not in the folder, by who deleted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeletedFiles {
+    /// Files that a user deleted.
+    pub by_user: usize,
+    /// Files whose retention has ended ([`RESULTS_STAY`](crate::RESULTS_STAY)).
+    pub by_retention: usize,
+}
+
 /// What became of an item.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -146,6 +157,19 @@ impl RunReport {
         artifacts.filter_map(|artifact| artifact.outcome.as_ref().err()).map(AsRef::as_ref)
     }
 
+    /// Returns how many files are missing because the platform has deleted them.
+    pub fn deleted(&self) -> DeletedFiles {
+        let mut deleted = DeletedFiles::default();
+        for artifact in self.items.iter().flat_map(|item| &item.artifacts) {
+            match artifact.deleted_by() {
+                Some(By::User) => deleted.by_user += 1,
+                Some(By::System) => deleted.by_retention += 1,
+                None => {}
+            }
+        }
+        deleted
+    }
+
     /// The run processed all of its items, every one that was not left out succeeded, and every artifact of those and the
     /// manifest are in their place.
     pub fn is_complete(&self) -> bool {
@@ -163,6 +187,22 @@ impl RunReport {
         let outcomes =
             self.items.iter().flat_map(|item| &item.artifacts).filter_map(|artifact| artifact.outcome.as_ref().ok());
         outcomes.map(|outcome| outcome.verification).all(|verification| verification == Verification::Stated)
+    }
+}
+
+impl ArtifactReport {
+    /// Returns who deleted the file, if that is why it is not in its place. The platform deletes files whose retention has ended.
+    pub fn deleted_by(&self) -> Option<By> {
+        let error: &(dyn Error + 'static) = &**self.outcome.as_ref().err()?;
+        let mut causes = std::iter::successors(Some(error), |&error| error.source());
+        causes.find_map(|cause| cause.downcast_ref::<DeletedFile>()).map(|deleted| deleted.by)
+    }
+}
+
+impl DeletedFiles {
+    /// Returns the number of all deleted files.
+    pub fn count(self) -> usize {
+        self.by_user + self.by_retention
     }
 }
 

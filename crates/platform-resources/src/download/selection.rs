@@ -1,7 +1,11 @@
+use std::collections::BTreeSet;
+
+use futures_util::stream::TryStreamExt;
 use platform_api::models::OutputArtifact;
 use platform_download::Pattern;
 
 use super::artifact::media_type;
+use crate::{Error, RunHandle};
 
 /// Which results of a run are wanted. Each kind of condition that is set must be met, by one of its values.
 ///
@@ -25,7 +29,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The item that its submitter gave this name.
+    /// The item with this external id, or the only one whose external id is a path that ends with this file name.
     pub fn with_item(mut self, external_id: impl Into<String>) -> Self {
         self.items.push(external_id.into());
         self
@@ -43,6 +47,33 @@ impl Selection {
         self
     }
 
+    /// Returns the same selection with the external ids of its items in full.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::unmatched_selection`]: there is no such item, or several have the name; otherwise the platform could not be
+    /// asked.
+    pub(super) async fn resolved(&self, run: &RunHandle) -> Result<Self, Error> {
+        if self.items.is_empty() {
+            return Ok(self.clone());
+        }
+        let existing: Vec<String> = run.clone().nocache().items().map_ok(|item| item.external_id).try_collect().await?;
+        let existing: BTreeSet<_> = existing.into_iter().collect();
+        let items = self.items.iter().map(|wanted| resolve(wanted, &existing)).collect::<Result<_, _>>()?;
+        Ok(Self { items, ..self.clone() })
+    }
+
+    /// Fails if the wanted items have artifacts, and none of them is selected.
+    pub(super) fn check_artifacts(&self, unselected: &BTreeSet<String>, selected: usize) -> Result<(), Error> {
+        if selected > 0 || unselected.is_empty() {
+            return Ok(());
+        }
+        let patterns = self.artifacts.iter().map(ToString::to_string);
+        let wanted = patterns.chain(self.media_types.iter().cloned()).collect::<Vec<_>>().join("', '");
+        let existing = unselected.iter().cloned().collect();
+        Err(UnmatchedSelection { kind: UnmatchedKind::Artifact, wanted, existing }.into())
+    }
+
     pub(super) fn has_item(&self, external_id: &str) -> bool {
         self.items.is_empty() || self.items.iter().any(|item| item == external_id)
     }
@@ -52,6 +83,47 @@ impl Selection {
         let is_typed = || self.media_types.contains(&essence(media_type(artifact).unwrap_or_default()));
         named && (self.media_types.is_empty() || is_typed())
     }
+}
+
+/// A selection that matches nothing of a run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", match kind {
+    UnmatchedKind::Item => format!("the run has no item '{wanted}'"),
+    UnmatchedKind::Ambiguous => format!("the run has several items named '{wanted}'"),
+    UnmatchedKind::Artifact => format!("no artifact of the selected items matches '{wanted}'"),
+})]
+pub struct UnmatchedSelection {
+    kind: UnmatchedKind,
+    wanted: String,
+    existing: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnmatchedKind {
+    Item,
+    Ambiguous,
+    Artifact,
+}
+
+impl UnmatchedSelection {
+    /// Returns what can be selected: the items or artifacts that exist, or the items that have the name.
+    pub fn existing(&self) -> &[String] {
+        &self.existing
+    }
+}
+
+/// Returns the external id that `wanted` means.
+fn resolve(wanted: &str, existing: &BTreeSet<String>) -> Result<String, Error> {
+    if existing.contains(wanted) {
+        return Ok(wanted.to_owned());
+    }
+    let named: Vec<_> = existing.iter().filter(|id| id.rsplit(['/', '\\']).next() == Some(wanted)).cloned().collect();
+    let (kind, existing) = match named.as_slice() {
+        [only] => return Ok(only.clone()),
+        [] => (UnmatchedKind::Item, existing.iter().cloned().collect()),
+        _ => (UnmatchedKind::Ambiguous, named),
+    };
+    Err(UnmatchedSelection { kind, wanted: wanted.to_owned(), existing }.into())
 }
 
 /// A media type without its parameters.

@@ -99,7 +99,7 @@ impl RunHandle {
     {
         let (core, timeout) = (&self.client.core, self.client.settings().run.timeout);
         if once {
-            core.create(operation, timeout, &[Group::Run]).await
+            core.change_once(operation, timeout, &[Group::Run]).await
         } else {
             core.change(operation, timeout, &[Group::Run]).await
         }

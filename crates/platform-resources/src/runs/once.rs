@@ -25,11 +25,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::Runs;
-use crate::{Error, RunHandle};
+use super::{Runs, TOKEN};
+use crate::{Creation, Error, RunHandle, UncertainSubmission};
 
-/// The key of the token in the metadata of a run.
-const FIELD: &str = "submission_token";
 /// Maximum lag of reads behind writes.
 const LAG: Duration = Duration::from_secs(30);
 /// The pause between two look-ups of a run.
@@ -156,7 +154,7 @@ impl Runs {
     /// The platform cannot be asked.
     pub async fn find_submitted(&self, token: &str) -> Result<Option<RunHandle>, Error> {
         let query = ListRuns::new().with_submitted_by("me").with_page_size(5);
-        let query = query.with_custom_metadata(format!("$.{FIELD} ? (@ == {})", serde_json::json!(token)));
+        let query = query.with_custom_metadata(format!("$.{TOKEN} ? (@ == {})", serde_json::json!(token)));
         let runs = Runs::new(self.client.clone().nocache());
         let found = runs.list_with(query).limit(1).try_next().await?;
         Ok(found.map(|run| self.client.run(run.run_id)))
@@ -252,7 +250,9 @@ impl SubmitOnce<'_> {
         // Problems are found before anything is recorded, and the time for a token does not count as sending.
         let mut submission = self.runs.dry_run(self.submission.clone()).await?.submission;
         self.runs.client.core.prepare().await?;
-        submission.custom_metadata.get_or_insert_default().insert(FIELD.to_owned(), token.clone().into());
+        // Until the outcome is recorded and the caller knows it.
+        let section = self.runs.client.core.sections.enter()?;
+        submission.custom_metadata.get_or_insert_default().insert(TOKEN.to_owned(), token.clone().into());
         let intent = SubmissionIntent::new(token.clone(), self.now());
         self.journal.write(&self.key, Some(&intent)).await.map_err(|error| {
             if again { Error::lost(&token, Some(Error::journal(error))) } else { Error::journal(error) }
@@ -264,6 +264,7 @@ impl SubmitOnce<'_> {
                 // Its last byte may have been sent just now.
                 let intent = SubmissionIntent { sent_at: self.now(), ..intent };
                 self.note(Some(&intent)).await;
+                drop(section);
                 self.look_for(intent, Some(error), true).await
             }
             // The first one may have arrived all the same.
@@ -276,8 +277,26 @@ impl SubmitOnce<'_> {
         }
     }
 
-    /// Looks up the run until it is found, or would have been.
+    /// Looks up the run until it is found, or would have been. Its outcome is not known until then.
     async fn look_for(
+        &mut self,
+        intent: SubmissionIntent,
+        why: Option<Error>,
+        is_new: bool,
+    ) -> Result<Submitted, Error> {
+        let uncertain = UncertainSubmission {
+            since: intent.sent_at,
+            application: self.submission.application_id.clone(),
+            external_ids: self.submission.items.iter().map(|item| item.external_id.clone()).collect(),
+            token: intent.token.clone(),
+        };
+        let pending = self.runs.client.core.sections.begin(Creation::Run(uncertain));
+        let outcome = self.look(intent, why, is_new).await;
+        pending.settle();
+        outcome
+    }
+
+    async fn look(
         &mut self,
         intent: SubmissionIntent,
         mut why: Option<Error>,

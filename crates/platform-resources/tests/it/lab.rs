@@ -26,7 +26,7 @@ pub(crate) struct Lab {
 
 /// Approves every login at once.
 #[derive(Debug)]
-struct Yes(HttpClient);
+pub(crate) struct Yes(pub(crate) HttpClient);
 
 #[async_trait]
 impl Prompt for Yes {

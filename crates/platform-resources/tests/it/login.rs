@@ -1,28 +1,65 @@
 //! The login of a user, at the emulator.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use auth_core::{Secret, TokenRequest};
 use auth_http::HttpClient;
 use auth_oauth::{Endpoints, OAuthClient, RefreshGrant};
 use platform_emulator::{Emulator, Server};
-use platform_resources::{Service, Settings};
+use platform_resources::{LoginWays, Service, Settings};
 use tempfile::TempDir;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// A service whose user is logged in by a refresh token among the settings.
 async fn service(emulator: &Emulator, home: &TempDir) -> Service {
-    let at = |path: &str| emulator.issuer().join(path).unwrap().to_string();
     let refresh_token = emulator.refresh_token("auth0|emulator-1").await.unwrap();
-    let settings = Settings::builder().with_home(home.path()).with_variables([
+    service_with(emulator, home, [("AIGNOSTICS_REFRESH_TOKEN", refresh_token)])
+}
+
+fn service_with(
+    emulator: &Emulator,
+    home: &TempDir,
+    more: impl IntoIterator<Item = (&'static str, String)>,
+) -> Service {
+    let at = |path: &str| emulator.issuer().join(path).unwrap().to_string();
+    let variables = [
         ("AIGNOSTICS_API_ROOT", emulator.api_root().to_string()),
         ("AIGNOSTICS_AUDIENCE", platform_emulator::AUDIENCE.to_owned()),
         ("AIGNOSTICS_AUTHORIZATION_BASE_URL", at("/authorize")),
+        ("AIGNOSTICS_CLIENT_ID_DEVICE", platform_emulator::DEVICE_CLIENT_ID.to_owned()),
         ("AIGNOSTICS_CLIENT_ID_INTERACTIVE", platform_emulator::INTERACTIVE_CLIENT_ID.to_owned()),
         ("AIGNOSTICS_DEVICE_URL", at("/oauth/device/code")),
         ("AIGNOSTICS_JWS_JSON_URL", at("/.well-known/jwks.json")),
         ("AIGNOSTICS_REDIRECT_URI", "http://127.0.0.1:0/".to_owned()),
-        ("AIGNOSTICS_REFRESH_TOKEN", refresh_token),
         ("AIGNOSTICS_TOKEN_URL", at("/oauth/token")),
-    ]);
+    ];
+    let settings = Settings::builder().with_home(home.path()).with_variables(variables.into_iter().chain(more));
     Service::builder(settings.build().unwrap()).build().unwrap()
+}
+
+#[tokio::test]
+async fn login_and_logout_take_effect_at_once_for_all_clients_of_the_service() {
+    let emulator = Emulator::builder().with_control().start().await.unwrap();
+    let home = TempDir::new().unwrap();
+    let service = service_with(&emulator, &home, []);
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let by_device = || LoginWays::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
+    service.log_in(by_device()).await.unwrap();
+    let (client, tokens) = (service.client().unwrap().nocache(), service.clone().tokens_lasting(MINUTE));
+    client.me().await.unwrap();
+    let first = tokens.token().await.unwrap();
+    service.log_in(by_device()).await.unwrap();
+    let second = tokens.token().await.unwrap();
+    assert!(!second.is_same(&first), "the former login is used no more");
+    client.me().await.unwrap();
+    service.log_out().await.unwrap();
+    assert!(tokens.token().await.is_err());
+    assert!(client.me().await.unwrap_err().is_login_required());
+    service.log_in(by_device()).await.unwrap();
+    client.me().await.unwrap();
+    assert!(!tokens.token().await.unwrap().is_same(&second), "the error is forgotten, too");
 }
 
 /// An access token of a user.

@@ -7,6 +7,7 @@ mod blocking;
 mod bucket;
 mod building;
 mod cache;
+mod critical;
 mod download;
 mod faults;
 mod keys;

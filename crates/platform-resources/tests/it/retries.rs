@@ -1,8 +1,10 @@
 //! What is sent again, and what is not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use auth_core::async_provider_fn;
+use auth_core::{Acquired, RefreshLease, TokenKey, TokenSource, async_provider_fn};
+use auth_oauth::FileTokenStore;
 use platform_emulator::{Effect, Fault, Server};
 use platform_resources::models::RunSubmission;
 use platform_resources::{Client, Settings};
@@ -74,6 +76,27 @@ async fn a_token_that_is_refused_twice_is_the_end() {
     let error = client(&server, |_| {}).me().await.unwrap_err();
     assert!(error.api().unwrap().is_unauthorized());
     assert!(requests(&server).await <= 3, "{}", requests(&server).await);
+}
+
+#[tokio::test]
+async fn deadline_holds_while_another_process_locks_the_login() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let [store, other] = [(); 2].map(|()| Arc::new(FileTokenStore::new(folder.path())));
+    let key = TokenKey::builder("https://issuer.test/").with_identity("user").build();
+    let tokens = TokenSource::builder(key, async_provider_fn(|_| async { Ok("external") }));
+    let tokens = tokens.with_cache(store.clone()).with_lease(store).build().unwrap();
+    let token = tokens.token().await.unwrap();
+    let Acquired::Leading(lock) = other.acquire(tokens.key(), Some(&token)).await.unwrap() else { panic!() };
+    let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
+    let client = Client::builder(settings).with_tokens(tokens).build().unwrap();
+    let client = client.with_deadline(Duration::from_millis(300));
+    // The store waits 60 s for the lock.
+    let error = tokio::time::timeout(Duration::from_secs(30), client.me()).await.unwrap().unwrap_err();
+    assert!(error.is_timeout() || error.api().is_some_and(platform_api::ApiError::is_unauthorized), "{error:?}");
+    assert!(requests(&server).await >= 1);
+    lock.give_up().await;
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! Many who need the same keys, and callers that go away.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use auth_oauth::JwtProblem::UnknownKey;
 use auth_oauth::JwtVerifier;
@@ -154,6 +155,25 @@ fn a_fetch_on_a_runtime_that_ends_is_begun_anew_by_who_waits_for_it() {
     drop(hesitant.gate);
     second.block_on(waiting).unwrap();
     assert_eq!(second.block_on(hesitant.issuer.fetches()), 2);
+}
+
+#[test]
+fn fetch_on_an_idle_runtime_is_started_anew_by_its_joiners() {
+    let runtime = || -> Runtime { Builder::new_current_thread().enable_all().build().unwrap() };
+    let (idle, other) = (runtime(), runtime());
+    let hesitant = other.block_on(Hesitant::start());
+    let (verifier, good) = (hesitant.issuer.verifier(), hesitant.issuer.token(json!({})));
+    idle.block_on(hesitant.give_up(&verifier, &good));
+    other.block_on(async {
+        let mut joining = pin!(verify_with(&verifier, &good));
+        tokio::time::pause();
+        assert!(poll_fn(|context| Poll::Ready(joining.as_mut().poll(context).is_pending())).await);
+        tokio::time::advance(Duration::from_secs(21)).await;
+        tokio::time::resume();
+        drop(hesitant.gate);
+        joining.await.unwrap();
+        assert_eq!(hesitant.issuer.fetches().await, 2);
+    });
 }
 
 #[test]

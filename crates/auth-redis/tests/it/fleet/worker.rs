@@ -152,7 +152,7 @@ impl Worker {
         let (source, tally) = (self.source.clone(), self.tally.clone());
         self.tasks.spawn(async move {
             if let Some(rejected) = rejected {
-                source.reject(&TokenRequest::new(), &rejected).await;
+                source.reject(&TokenRequest::new(), &rejected);
             }
             tally.ask(&source).await;
         });

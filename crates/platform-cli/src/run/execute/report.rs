@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use platform_pipeline::{Error, StudyPlan, StudySlide};
 use platform_resources::models::RunId;
-use platform_resources::{RunReport, Submitted};
+use platform_resources::{DeletedFiles, RunReport, Submitted};
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
@@ -50,8 +50,12 @@ impl Report {
         self.is_submitted
     }
 
-    pub(super) fn ignored(&mut self, options: &[&'static str]) {
+    /// Reports options that have no effect, because nothing is submitted.
+    pub(super) fn ignored(&mut self, options: &[&'static str], output: &Output) {
         self.ignored = options.to_vec();
+        if !options.is_empty() {
+            output.note(format!("ignored, because nothing is submitted: {}", options.join(", ")));
+        }
     }
 
     pub(super) fn add(&mut self, report: RunReport) {
@@ -64,7 +68,7 @@ impl Report {
         error: Error,
         output: &Output,
         failure: impl FnOnce(Error) -> Failure,
-    ) -> Result<Option<Self>, Failure> {
+    ) -> Result<(), Failure> {
         if error.is_stopped() {
             self.slides = error.slides().to_vec();
             output.one(&self.shape(), String::new)?;
@@ -82,6 +86,14 @@ impl Report {
         let printed = output.one(&self.shape(), text);
         self.reports.iter().try_for_each(results::judge)?;
         printed
+    }
+
+    fn deleted(&self) -> DeletedFiles {
+        self.reports.iter().map(RunReport::deleted).fold(DeletedFiles::default(), |mut all, deleted| {
+            all.by_user += deleted.by_user;
+            all.by_retention += deleted.by_retention;
+            all
+        })
     }
 
     fn shape(&self) -> Value {
@@ -105,6 +117,7 @@ impl Report {
             "left_out": self.reports.iter().map(|report| report.left_out).sum::<usize>(),
             "complete": !self.reports.is_empty() && self.reports.iter().all(RunReport::is_complete),
             "verified": self.reports.iter().all(RunReport::is_verified),
+            "deleted": results::shape(self.deleted()),
             "folder": self.folder.display().to_string(),
             "manifest": manifest.map(|path| path.display().to_string()),
             "items": items.collect::<Vec<_>>(),

@@ -1,7 +1,5 @@
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use platform_resources::Timestamp;
 use platform_resources::models::{ShareToken, ShareTokenCreated, ShareTokenCreation, SubjectType};
 use platform_resources::{Client, Error, Viewer};
@@ -13,6 +11,7 @@ use crate::exit::Failure;
 use crate::output::{self, Format, Output, print};
 use crate::shapes;
 use crate::shown::shown;
+use crate::time::parse_timestamp;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -29,9 +28,8 @@ pub(crate) enum Action {
 pub(crate) struct Create {
     /// The id of the run.
     run: String,
-    /// When it ends, such as 2027-12-31T23:59:59Z or 2027-12-31; without a zone in UTC. It does not end unless
-    /// something is said.
-    #[arg(long, value_name = "MOMENT", value_parser = parse_moment)]
+    /// Expiry date with a time zone, such as 2027-12-31T23:59:59Z. A share token without one does not expire.
+    #[arg(long, value_name = "DATE", value_parser = parse_timestamp)]
     expires_at: Option<Timestamp>,
 }
 
@@ -83,7 +81,7 @@ async fn create(arguments: Create, shell: &Shell) -> Result<(), Failure> {
     let Create { run, expires_at } = arguments;
     let client = shell.client()?;
     client.run(run.as_str()).get().await?;
-    let token = shell.undisturbed(opening(&client, &run, expires_at)).await?;
+    let token = shell.undisturbed(async { Ok(opening(&client, &run, expires_at).await?) }).await?;
     if shell.output.format() == Format::Table {
         let end = token.expires_at.map_or_else(|| "it does not end".to_owned(), |end| format!("it ends at {end}"));
         shell.output.note(format!("share token {}; {end}; the secret is not shown again", token.share_token_id));
@@ -137,13 +135,4 @@ async fn revoke(arguments: Revoke, shell: &Shell) -> Result<(), Failure> {
         let where_else = if everywhere { "opens nothing any more" } else { "does not open it any more" };
         format!("{}: share token {} {where_else}", shown(&run), shown(&token))
     })
-}
-
-fn parse_moment(text: &str) -> Result<Timestamp, String> {
-    let moment = text.parse::<jiff::Timestamp>().or_else(|_| {
-        let local = text.parse::<DateTime>().context("no moment")?;
-        Ok::<_, anyhow::Error>(local.to_zoned(TimeZone::UTC)?.timestamp())
-    });
-    let moment = moment.map_err(|_| "a moment looks like 2027-12-31T23:59:59Z or 2027-12-31".to_owned())?;
-    moment.to_string().parse().map_err(|error: platform_resources::TimestampError| error.to_string())
 }

@@ -1,40 +1,39 @@
 //! JSON objects in which no member is stated twice.
 //!
-//! Of two members of one name, one parser takes the first and another the last; what one has checked,
-//! the other does not use (RFC 8725, section 2.4). So such objects are refused, at any depth. The depth
-//! itself is bounded by `serde_json`, at 128.
+//! Of two members of one name, one parser takes the first and another the last: what one has checked, the other does not
+//! use (RFC 8725, section 2.4; RFC 8259, section 4). Such objects are refused, at any depth. The depth itself is bounded
+//! by `serde_json`, at 128.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-pub(super) type Object = serde_json::Map<String, Value>;
+pub(crate) type Object = serde_json::Map<String, Value>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It is no JSON, no object, or followed by something.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is not JSON, not an object, or followed by something else.
     Malformed,
-    /// A member is stated twice.
-    Duplicate,
+    /// The member of this name is stated twice.
+    Duplicate(String),
 }
 
-/// Reads the one object that `bytes` are.
-pub(super) fn object(bytes: &[u8]) -> Result<Object, Fault> {
-    let duplicate = Cell::new(false);
+/// Reads the one object in `bytes`.
+pub(crate) fn object(bytes: &[u8]) -> Result<Object, Fault> {
+    let duplicate = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Strict(&duplicate).deserialize(&mut reader);
     match value.and_then(|value| reader.end().map(|()| value)) {
         Ok(Value::Object(object)) => Ok(object),
-        Err(_) if duplicate.get() => Err(Fault::Duplicate),
-        _ => Err(Fault::Malformed),
+        _ => Err(duplicate.take().map_or(Fault::Malformed, Fault::Duplicate)),
     }
 }
 
-/// A value of any kind; it notes here why it gave up, if it did because of a member.
+/// A value of any kind. It notes the name of a duplicate, which an error of `serde_json` cannot hand over.
 #[derive(Clone, Copy)]
-struct Strict<'a>(&'a Cell<bool>);
+struct Strict<'a>(&'a RefCell<Option<String>>);
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
@@ -86,12 +85,31 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Object::new();
         while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(self)?;
-            if object.insert(name, value).is_some() {
-                self.0.set(true);
+            if object.contains_key(&name) {
+                self.0.replace(Some(name));
                 return Err(A::Error::custom("a member is stated twice"));
             }
+            let value = members.next_value_seed(self)?;
+            object.insert(name, value);
         }
         Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn member_is_stated_once() {
+        let read = object(br#" {"a": {"b": [1]}, "c": null} "#).unwrap();
+        assert_eq!(Value::Object(read), serde_json::json!({ "a": { "b": [1] }, "c": null }));
+        let duplicate = |name: &str| Err(Fault::Duplicate(name.to_owned()));
+        assert_eq!(object(br#"{"a": 1, "b": 2, "a": 1}"#), duplicate("a"));
+        assert_eq!(object(br#"{"a": 1, "\u0061": 2}"#), duplicate("a"), "escapes are the same name");
+        assert_eq!(object(br#"{"a": [{"b": 1, "b": 1}]}"#), duplicate("b"), "at any depth");
+        for text in ["", "[]", "7", "{\"a\": 1", "{} {}", "\"a\"", "<html>"] {
+            assert_eq!(object(text.as_bytes()), Err(Fault::Malformed), "{text}");
+        }
     }
 }

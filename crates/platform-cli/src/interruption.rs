@@ -1,0 +1,139 @@
+//! What the user has to know of work that a signal or a timeout cut short.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::anyhow;
+use platform_resources::models::RunId;
+use platform_resources::{Creation, CriticalSections, Event, UncertainSubmission};
+
+use crate::exit::Failure;
+
+/// What the process does that continues elsewhere when it ends.
+#[derive(Debug, Default)]
+pub(crate) struct Interruption {
+    /// Requests that create something.
+    pub(crate) sections: CriticalSections,
+    followed: RefCell<Option<Followed>>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    run: RunId,
+    resume: String,
+    progress: FollowedRun,
+}
+
+/// A run that the command follows. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FollowedRun(Arc<AtomicBool>);
+
+impl FollowedRun {
+    /// Records that the run has ended.
+    pub(crate) fn end(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Learns from an event of its download whether the run has ended.
+    pub(crate) fn learn(&self, event: &Event) {
+        if let Event::Items { ended, all } = event
+            && ended == all
+        {
+            self.end();
+        }
+    }
+}
+
+impl Interruption {
+    /// Records that the command follows `run` from now on, and that `resume` continues it.
+    pub(crate) fn follow(&self, run: &RunId, resume: String) -> FollowedRun {
+        let progress = FollowedRun::default();
+        *self.followed.borrow_mut() = Some(Followed { run: run.clone(), resume, progress: progress.clone() });
+        progress
+    }
+
+    /// Returns the failure with what the user has to know, if the work was cut short.
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        if !failure.is_cut_short() {
+            return failure;
+        }
+        // The most expensive one is the most important one.
+        let unresolved = self.sections.take_unresolved();
+        let submission = unresolved.iter().find(|creation| matches!(creation, Creation::Run(_)));
+        match (submission.or(unresolved.first()), &*self.followed.borrow()) {
+            (Some(creation), _) => uncertain(creation),
+            (None, Some(followed)) => followed.explain(failure),
+            (None, None) => failure,
+        }
+    }
+}
+
+impl Followed {
+    fn explain(&self, failure: Failure) -> Failure {
+        let Self { run, resume, progress } = self;
+        if progress.0.load(Ordering::Relaxed) {
+            return failure.cut_short(format!("run {run} has ended"), vec![format!("resume: {resume}")]);
+        }
+        let details = vec![format!("resume: {resume}"), format!("cancel: aignostics run cancel {run}")];
+        failure.cut_short(format!("run {run} continues on the platform and is billed, unless it has ended"), details)
+    }
+}
+
+/// Reports a request that may have created something.
+fn uncertain(creation: &Creation) -> Failure {
+    match creation {
+        Creation::Run(submission) => Failure::uncertain(
+            anyhow!("the command was stopped before the platform answered the submission: it may have been accepted"),
+            look_up(submission),
+        ),
+        Creation::ShareToken => Failure::uncertain(
+            anyhow!(
+                "the command was stopped before the platform answered: a share token may exist, and its secret is lost"
+            ),
+            vec!["it opens nothing yet; create another one".to_owned()],
+        ),
+        _ => Failure::uncertain(
+            anyhow!("the command was stopped before the platform answered: the grant may exist"),
+            vec!["look it up: aignostics run share audit".to_owned()],
+        ),
+    }
+}
+
+/// Returns how the run of a submission is found, one line each.
+pub(crate) fn look_up(submission: &UncertainSubmission) -> Vec<String> {
+    let token = &submission.token;
+    let path = format!("$.submission_token ? (@ == \"{token}\")");
+    vec![
+        format!("submission token: {token}"),
+        format!("look it up: aignostics run list --custom-metadata {}", quoted(&path)),
+    ]
+}
+
+/// Returns the command line of this process without `left_out` arguments, quoted for a POSIX shell.
+pub(crate) fn command_line(arguments: impl Iterator<Item = OsString>, left_out: &[&str]) -> String {
+    let arguments = arguments.skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let arguments = arguments.filter(|argument| !left_out.contains(&argument.as_str()));
+    std::iter::once("aignostics".to_owned()).chain(arguments.map(|text| quoted(&text))).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,+@%".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_quoted_for_a_shell() {
+        let arguments = ["/bin/aignostics", "run", "execute", "a b.csv", "it's", "", "--resubmit", "gs://b/c"];
+        let line = command_line(arguments.into_iter().map(OsString::from), &["--resubmit"]);
+        assert_eq!(line, r"aignostics run execute 'a b.csv' 'it'\''s' '' gs://b/c");
+    }
+}

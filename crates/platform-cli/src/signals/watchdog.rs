@@ -1,0 +1,147 @@
+//! The thread that receives signals. It works even while the rest of the process is blocked, such as in a read from stdin or
+//! from a file system that does not respond.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use auth_core::is_redeeming;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+use super::{BETWEEN_LOOKS, Ignored, REDEMPTION_LIMIT, WHOLE};
+
+/// The time that the rest of the process has after a second signal to report and end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A stage of the process, as far as a second signal is concerned.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stage(Arc<AtomicU8>);
+
+const WORKING: u8 = 0;
+const REDEEMING: u8 = 1;
+const REPORTED: u8 = 2;
+
+impl Stage {
+    /// The work has ended, and redemptions are waited for.
+    pub(super) fn redeem(&self) {
+        self.0.store(REDEEMING, Ordering::SeqCst);
+    }
+
+    /// The redemptions have ended.
+    pub(super) fn redeemed(&self) {
+        self.0.store(WORKING, Ordering::SeqCst);
+    }
+
+    /// The outcome is printed.
+    pub(super) fn reported(&self) {
+        self.0.store(REPORTED, Ordering::SeqCst);
+    }
+}
+
+/// Starts the thread. Signals are caught when this returns.
+pub(super) fn start(ignored: Ignored, ends: bool, stage: Stage, sender: UnboundedSender<u8>) -> io::Result<()> {
+    let (ready, started) = std::sync::mpsc::channel();
+    let listen = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(async move {
+                match Caught::new(ignored) {
+                    Ok(caught) => {
+                        // The receiver waits for this.
+                        let _ = ready.send(Ok(()));
+                        run(caught, ends, &stage, &sender).await;
+                    }
+                    Err(error) => drop(ready.send(Err(error))),
+                }
+            }),
+            Err(error) => drop(ready.send(Err(error))),
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
+    started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread for signals has ended")))
+}
+
+/// Passes signals on; with `ends`, ends the process if it does not end in time.
+async fn run(mut caught: Caught, ends: bool, stage: &Stage, sender: &UnboundedSender<u8>) {
+    let first = caught.next().await;
+    let begin = Instant::now();
+    let send = |number| {
+        // The receiver is gone once the process ends.
+        let _ = sender.send(number);
+    };
+    send(first);
+    while !ends {
+        send(caught.next().await);
+    }
+    if stage.0.load(Ordering::SeqCst) != REPORTED
+        && let Ok(second) = tokio::time::timeout_at(begin + WHOLE, caught.next()).await
+    {
+        send(second);
+        let grace = Instant::now() + GRACE;
+        while !is_over(stage, grace, begin + REDEMPTION_LIMIT) {
+            pause(BETWEEN_LOOKS).await;
+        }
+    }
+    end(first);
+}
+
+/// Returns true if the process has had its time after a second signal.
+fn is_over(stage: &Stage, grace: Instant, redemption_end: Instant) -> bool {
+    let now = Instant::now();
+    match stage.0.load(Ordering::SeqCst) {
+        REPORTED => true,
+        REDEEMING => now >= grace && now >= redemption_end,
+        _ => now >= grace && (now >= redemption_end || !is_redeeming()),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the thread looks at regular intervals")]
+async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+#[expect(clippy::exit, reason = "the main thread may be blocked")]
+fn end(number: u8) {
+    std::process::exit((128 + number).into());
+}
+
+#[cfg(unix)]
+struct Caught(Vec<(u8, tokio::signal::unix::Signal)>);
+
+#[cfg(unix)]
+impl Caught {
+    fn new(ignored: Ignored) -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+        let numbers = [1, 2, 3, 15_u8].into_iter().filter(|number| !ignored.has(*number));
+        let caught = numbers.map(|number| Ok((number, signal(SignalKind::from_raw(number.into()))?)));
+        Ok(Self(caught.collect::<io::Result<_>>()?))
+    }
+
+    /// Waits for the next signal and returns its number.
+    async fn next(&mut self) -> u8 {
+        use futures_util::FutureExt;
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let each = self.0.iter_mut().map(|(number, signal)| signal.recv().map(|_| *number).boxed());
+        futures_util::future::select_all(each).await.0
+    }
+}
+
+#[cfg(not(unix))]
+struct Caught(tokio::signal::windows::CtrlC);
+
+#[cfg(not(unix))]
+impl Caught {
+    fn new(_ignored: Ignored) -> io::Result<Self> {
+        Ok(Self(tokio::signal::windows::ctrl_c()?))
+    }
+
+    async fn next(&mut self) -> u8 {
+        self.0.recv().await;
+        2
+    }
+}

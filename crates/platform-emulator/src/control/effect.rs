@@ -1,0 +1,109 @@
+//! The effects that a fault can have on a request.
+
+use serde::{Deserialize, Serialize};
+
+/// The effect of a fault on a request.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Effect {
+    /// The request is answered later.
+    Latency {
+        /// The delay in milliseconds.
+        milliseconds: u64,
+    },
+    /// The request is answered with this status, and has no other effect.
+    Status {
+        /// 200 to 599.
+        status: u16,
+        /// The body of the response; empty by default.
+        #[serde(default)]
+        body: Option<String>,
+    },
+    /// The request is answered with an error status and a `Retry-After` header, and has no other effect.
+    Throttle {
+        /// 400 to 599; 429 by default.
+        #[serde(default = "too_many_requests")]
+        status: u16,
+        /// The time that the client is asked to wait, in seconds.
+        retry_after_seconds: u64,
+        /// Sends the header as a date, by the platform's clock, instead of a number of seconds.
+        #[serde(default)]
+        as_date: bool,
+    },
+    /// The connection is reset before more than this number of bytes of the response body is sent. The request itself is
+    /// processed. With 0, nothing of the response is sent. Over HTTP/2 this ends all requests of the connection.
+    Reset {
+        /// Bytes of the response body.
+        after_bytes: u64,
+    },
+    /// The connection is closed after this number of bytes of the response body. Over HTTP/2 only the stream ends.
+    Truncate {
+        /// Bytes of the response body.
+        after_bytes: u64,
+    },
+    /// After this number of bytes of the response body nothing more is sent, and the connection stays open.
+    Stall {
+        /// Bytes of the response body.
+        after_bytes: u64,
+    },
+    /// The connection is reset after this number of bytes of the request body were read. With 0, the request is not processed.
+    ResetRequest {
+        /// Bytes of the request body.
+        after_bytes: u64,
+    },
+    /// After this number of bytes of the request body nothing more is read, and the connection stays open.
+    StallRequest {
+        /// Bytes of the request body.
+        after_bytes: u64,
+    },
+    /// One bit of the response body is flipped.
+    Corrupt {
+        /// The index of the byte, from 0.
+        at_byte: u64,
+    },
+    /// The response body is sent at a limited rate.
+    Bandwidth {
+        /// At least 1.
+        bytes_per_second: u64,
+    },
+    /// The storage reports that the signature of the URL has expired.
+    ExpiredSignature,
+    /// The storage reports a range that begins one byte later than the bytes do.
+    WrongContentRange,
+    /// The object is replaced by another of the same size before it is served.
+    ReplacedObject,
+    /// The API adds unknown fields and unknown values of enumerations to the response, as a newer version would.
+    Novelty,
+}
+
+/// RFC 6585, section 4.
+fn too_many_requests() -> u16 {
+    429
+}
+
+impl Effect {
+    /// Returns what is wrong with the values.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            // RFC 9110, sections 15.3.5 and 15.4.5.
+            Self::Status { status: status @ (204 | 205 | 304), body: Some(_) } => {
+                Err(format!("an answer with the status {status} has no body"))
+            }
+            Self::Status { status, .. } if !(200..600).contains(status) => {
+                Err(format!("the status {status} is not within 200 to 599"))
+            }
+            Self::Throttle { status, .. } if !(400..600).contains(status) => {
+                Err(format!("the status {status} is not within 400 to 599"))
+            }
+            Self::Throttle { retry_after_seconds: seconds, .. } if *seconds > LONGEST => {
+                Err(format!("retry_after_seconds, {seconds}, must be at most {LONGEST}"))
+            }
+            Self::Bandwidth { bytes_per_second: 0 } => Err("the bandwidth must be at least 1".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Ten years, in seconds: later dates are of no use to a test.
+const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;

@@ -1,0 +1,118 @@
+//! The faults that are active, and which of them a request meets.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{Effect, Fault, Server};
+use crate::random::Random;
+
+/// The faults of a platform.
+#[derive(Default)]
+pub(crate) struct Faults(Mutex<Vec<Armed>>);
+
+/// A fault, the number of matching requests and of affected ones, and when it happened first.
+struct Armed {
+    fault: Fault,
+    met: u32,
+    happened: u32,
+    since: Option<Instant>,
+}
+
+impl Armed {
+    fn new(fault: Fault) -> Self {
+        Self { fault, met: 0, happened: 0, since: None }
+    }
+
+    /// Returns the effect on a matching request, if any.
+    fn strike(&mut self, random: &Random, now: Instant) -> Option<Effect> {
+        self.met = self.met.saturating_add(1);
+        if self.met <= self.fault.after || self.fault.probability.is_some_and(|part| random.part() >= part) {
+            return None;
+        }
+        self.happened = self.happened.saturating_add(1);
+        self.since.get_or_insert(now);
+        Some(self.fault.effect.clone())
+    }
+
+    fn has_ended(&self, now: Instant) -> bool {
+        let used_up = self.fault.times.is_some_and(|times| self.happened >= times);
+        let lasts = self.fault.for_milliseconds.map(Duration::from_millis);
+        let over = self.since.zip(lasts).is_some_and(|(since, lasts)| now.duration_since(since) >= lasts);
+        used_up || over
+    }
+}
+
+impl Faults {
+    pub(crate) fn new(faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self(Mutex::new(faults.into_iter().map(Armed::new).collect()))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    pub(super) fn add(&self, fault: Fault) {
+        self.0.lock().push(Armed::new(fault));
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    /// The faults that can still happen.
+    pub(super) fn list(&self, now: Instant) -> Vec<Fault> {
+        let mut all = self.0.lock();
+        all.retain(|armed| !armed.has_ended(now));
+        all.iter().map(|armed| armed.fault.clone()).collect()
+    }
+
+    /// Returns the effects on this request.
+    pub(crate) fn strike(
+        &self,
+        (server, method, path): (Server, &str, &str),
+        random: &Random,
+        now: Instant,
+    ) -> Vec<Effect> {
+        let mut all = self.0.lock();
+        all.retain(|armed| !armed.has_ended(now));
+        let met = all.iter_mut().filter(|armed| armed.fault.fits(server, method, path));
+        met.filter_map(|armed| armed.strike(random, now)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: (Server, &str, &str) = (Server::Api, "GET", "/");
+
+    fn outage() -> Fault {
+        Fault::new(Effect::Status { status: 503, body: None })
+    }
+
+    /// Whether a request that comes this long after `start` meets a fault.
+    fn strikes(faults: &Faults, start: Instant, seconds: f64) -> bool {
+        let now = start + Duration::from_secs_f64(seconds);
+        !faults.strike(REQUEST, &Random::new(Some(1)), now).is_empty()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn duration_begins_with_the_first_affected_request() {
+        let start = Instant::now();
+        let faults = Faults::new([outage().after(1).lasting(Duration::from_secs(60))]);
+        let moments = [0.0, 100.0, 159.9, 160.0, 1000.0];
+        assert_eq!(moments.map(|moment| strikes(&faults, start, moment)), [false, true, true, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn duration_and_times_both_end_a_fault() {
+        let start = Instant::now();
+        let faults = Faults::new([outage().times(2).lasting(Duration::from_secs(60))]);
+        assert_eq!([0.0, 1.0, 2.0].map(|moment| strikes(&faults, start, moment)), [true, true, false]);
+        let faults = Faults::new([outage().times(9).lasting(Duration::from_secs(60))]);
+        assert_eq!([0.0, 1.0, 60.0].map(|moment| strikes(&faults, start, moment)), [true, true, false]);
+        assert!(faults.list(start + Duration::from_secs(60)).is_empty());
+    }
+}

@@ -1,0 +1,266 @@
+//! Sets up and starts an emulator.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use auth_core::{Clock, SystemClock};
+use auth_http::HttpClient;
+use parking_lot::Mutex;
+
+use super::Emulator;
+use super::servers::{Listeners, serve};
+use crate::account::{Accounts, BucketKey};
+use crate::clock::ShiftedClock;
+use crate::config::Config;
+use crate::control::{Controls, Fault, Faults};
+use crate::identity::Identity;
+use crate::platform::Platform;
+use crate::random::Random;
+use crate::state::State;
+use crate::storage::{Multiparts, Objects, ServiceAccounts};
+use crate::store::{Changes, Found, Store};
+use crate::tls::{self, Acceptor};
+use crate::{processing, store};
+
+/// Sets up an [`Emulator`].
+#[derive(Clone, Debug)]
+pub struct EmulatorBuilder {
+    config: Config,
+    address: IpAddr,
+    port: u16,
+    host: Option<String>,
+    data: Option<PathBuf>,
+    seed: Option<u64>,
+    clock: Arc<dyn Clock>,
+    control: bool,
+    tls: Option<PathBuf>,
+    http2: bool,
+}
+
+impl Default for EmulatorBuilder {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            address: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            host: None,
+            data: None,
+            seed: None,
+            clock: Arc::new(SystemClock),
+            control: false,
+            tls: None,
+            http2: true,
+        }
+    }
+}
+
+impl EmulatorBuilder {
+    /// What the platform has and how it behaves.
+    pub fn with_config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The address to listen on: 127.0.0.1 unless something is said. Its secrets are known to
+    /// everybody, so that on any other address everybody who can reach it can do everything.
+    pub fn with_address(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// The port of the API; the identity provider and the storage get the next two. 0, which is the
+    /// default, is for free ones.
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The name of this machine in all URLs, by which the emulator is reached: its address unless something is said.
+    pub fn with_host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// Keeps the data in this folder, which is created if need be, and goes on with what is in it.
+    pub fn with_data_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.data = Some(folder.into());
+        self
+    }
+
+    /// Activates a fault from the start. May be called for several.
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.config.faults.push(fault);
+        self
+    }
+
+    /// Makes ids and what is left to chance the same every time.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The clock of the platform.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens the control routes to whoever has their token: see [`Control`].
+    pub fn with_control(mut self) -> Self {
+        self.control = true;
+        self
+    }
+
+    /// Serves https with certificates of an authority of its own, and writes the authority's certificate (PEM) to `file`.
+    ///
+    /// The authority is made at each start. Clients trust it by the file, such as with
+    /// `HttpClient::builder().with_roots(file)`, or by `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE`. The certificates are valid
+    /// for `localhost`, the loopback addresses, the address and the host of this builder, and [`Config::hosts`].
+    ///
+    /// Clients may use HTTP/2 then, which they choose by ALPN: see [`Self::without_http2`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// use auth_http::{HttpClient, Request};
+    /// use platform_emulator::Emulator;
+    ///
+    /// let file = folder.path().join("authority.pem");
+    /// let emulator = Emulator::builder().with_tls(&file).start().await?;
+    /// let http = HttpClient::builder().with_roots(&file).build()?;
+    /// assert_eq!(emulator.api_root().scheme(), "https");
+    /// assert_eq!(http.send(Request::get(emulator.api_root().join("health")?)).await?.status(), 200);
+    /// # Ok(()) }
+    /// ```
+    pub fn with_tls(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls = Some(file.into());
+        self
+    }
+
+    /// Offers HTTP/1.1 only, also over TLS.
+    pub fn without_http2(mut self) -> Self {
+        self.http2 = false;
+        self
+    }
+
+    /// Starts the platform.
+    ///
+    /// # Errors
+    ///
+    /// A port is not free, the data folder cannot be used or is used by another process, the file for the authority cannot
+    /// be written, or the configuration contradicts itself.
+    pub async fn start(self) -> io::Result<Emulator> {
+        self.check()?;
+        let listeners = Listeners::bind(self.address, self.port, self.host.as_deref(), self.tls.is_some()).await?;
+        let acceptor = self.acceptor()?;
+        if !self.address.is_loopback() {
+            tracing::warn!(address = %self.address, "whoever reaches this address can do everything with the emulator");
+        }
+        let listening = listeners.api_root();
+        let platform = Arc::new(self.platform(&listeners).await?);
+        processing::resume(&platform);
+        let running = serve(&platform, listeners, acceptor.as_ref());
+        Ok(Emulator { platform, listening, _running: running })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let mut problems = self.config.problems();
+        if self.port > u16::MAX - 2 {
+            problems.push(format!("after port {} there are no two others", self.port));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, problems.join("; ")))
+    }
+
+    fn acceptor(&self) -> io::Result<Option<Acceptor>> {
+        let Some(file) = &self.tls else { return Ok(None) };
+        let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+        names.push(self.address.to_string());
+        names.extend(self.host.clone());
+        names.extend(self.config.hosts.iter().cloned());
+        names.sort();
+        names.dedup();
+        tls::acceptor(file, names, self.http2).map(Some)
+    }
+
+    async fn platform(self, listeners: &Listeners) -> io::Result<Platform> {
+        let [api_root, issuer, storage] = self.config.public.of(listeners.urls());
+        let random = Random::new(self.seed);
+        let (store, mut found) = match &self.data {
+            Some(folder) => {
+                create_private(folder)?;
+                check_ours(folder)?;
+                Store::open(folder)?
+            }
+            None => Default::default(),
+        };
+        let accounts = accounts(&self.config, &random, &store, &mut found).await?;
+        Ok(Platform {
+            issuer,
+            api_root,
+            storage,
+            address: self.address,
+            clock: ShiftedClock::new(self.clock),
+            controls: self.control.then(Controls::new),
+            faults: Faults::new(self.config.faults.iter().cloned()),
+            http: client(self.tls.as_deref())?,
+            accounts,
+            identity: Identity::new(&random, &store, &mut found).await?,
+            objects: Objects::new(self.data.as_deref(), &mut found)?,
+            multiparts: Multiparts::default(),
+            service_accounts: ServiceAccounts::new(&mut found)?,
+            state: State::new(store, &mut found)?,
+            work: Mutex::default(),
+            config: self.config,
+            random,
+        })
+    }
+}
+
+/// The client that fetches slides and speaks to the control routes.
+fn client(authority: Option<&Path>) -> io::Result<HttpClient> {
+    let builder = HttpClient::builder().with_plain_loopback().without_decompression();
+    let builder = if let Some(file) = authority { builder.with_roots(file) } else { builder };
+    builder.build().map_err(io::Error::other)
+}
+
+/// The accounts, with the keys that their buckets had before.
+async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut Found) -> io::Result<Accounts> {
+    let mut known: std::collections::HashMap<String, BucketKey> =
+        found.take::<BucketKey>("bucket-key/")?.into_iter().collect();
+    let mut changes = Changes::default();
+    let accounts = Accounts::new(config, |organization| {
+        known.remove(organization).unwrap_or_else(|| {
+            let key = BucketKey::new(random);
+            changes.put(format!("bucket-key/{organization}"), &key);
+            key
+        })
+    });
+    store.write(changes).await.map_err(io::Error::other)?;
+    Ok(accounts)
+}
+
+/// Creates a folder that nobody else may look into; one that is there stays as it is.
+fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .recursive(true)
+        .create(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be created: {error}", folder.display())))
+}
+
+/// A folder with anything else in it is somebody else's.
+fn check_ours(folder: &Path) -> io::Result<()> {
+    let foreign = !folder.join(store::FILE).exists() && std::fs::read_dir(folder)?.next().is_some();
+    if foreign {
+        let message = format!("{} is not empty, and no data folder of an emulator", folder.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}

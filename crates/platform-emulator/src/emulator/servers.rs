@@ -1,0 +1,84 @@
+//! The three servers: where they listen, and what serves them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::middleware;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use url::Url;
+
+use crate::connection::{ConnectionInfo, ResettableListener};
+use crate::control::Server;
+use crate::gate;
+use crate::platform::Platform;
+use crate::tls::Acceptor;
+
+/// The sockets of the servers, and the URLs by which they are reached.
+pub(super) struct Listeners {
+    api: (TcpListener, Url),
+    identity: (TcpListener, Url),
+    storage: (TcpListener, Url),
+}
+
+impl Listeners {
+    /// Listens on three ports from `port` on, or, if it is 0, on free ones.
+    pub(super) async fn bind(address: IpAddr, port: u16, host: Option<&str>, tls: bool) -> io::Result<Self> {
+        let next = |offset| if port > 0 { port + offset } else { 0 };
+        Ok(Self {
+            api: listen(address, next(0), host, tls).await?,
+            identity: listen(address, next(1), host, tls).await?,
+            storage: listen(address, next(2), host, tls).await?,
+        })
+    }
+
+    pub(super) fn api_root(&self) -> Url {
+        self.api.1.clone()
+    }
+
+    /// The roots of the API, the identity provider and the storage.
+    pub(super) fn urls(&self) -> [Url; 3] {
+        [&self.api, &self.identity, &self.storage].map(|(_, url)| url.clone())
+    }
+}
+
+/// Starts the three servers; they end when what comes back is dropped.
+pub(super) fn serve(platform: &Arc<Platform>, listeners: Listeners, tls: Option<&Acceptor>) -> watch::Sender<()> {
+    let (running, ended) = watch::channel(());
+    for (listener, server, router) in [
+        (listeners.identity.0, Server::Identity, crate::identity::router(platform.clone())),
+        (listeners.api.0, Server::Api, crate::api::router(platform.clone())),
+        (listeners.storage.0, Server::Storage, crate::storage::router(platform.clone())),
+    ] {
+        let mut ended = ended.clone();
+        let router = router.layer(middleware::from_fn_with_state((platform.clone(), server), gate::pass));
+        let service = router.into_make_service_with_connect_info::<ConnectionInfo>();
+        let server =
+            axum::serve(ResettableListener::new(listener, tls.cloned()), service).with_graceful_shutdown(async move {
+                // An error says that the sender is gone, which is what is waited for.
+                let _ = ended.changed().await;
+            });
+        tokio::spawn(server.into_future());
+    }
+    running
+}
+
+async fn listen(address: IpAddr, port: u16, host: Option<&str>, tls: bool) -> io::Result<(TcpListener, Url)> {
+    let address = SocketAddr::new(address, port);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("{address} cannot be listened on: {error}")))?;
+    let mut bound = listener.local_addr()?;
+    match bound.ip() {
+        IpAddr::V4(any) if any.is_unspecified() => bound.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(any) if any.is_unspecified() => bound.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    let authority = host.map_or_else(|| bound.to_string(), |host| format!("{host}:{}", bound.port()));
+    let invalid =
+        |error| io::Error::new(io::ErrorKind::InvalidInput, format!("{authority} cannot be in a URL: {error}"));
+    let scheme = if tls { "https" } else { "http" };
+    let url = format!("{scheme}://{authority}/").parse().map_err(invalid)?;
+    Ok((listener, url))
+}

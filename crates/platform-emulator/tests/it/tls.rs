@@ -1,0 +1,91 @@
+//! The emulator over TLS, with HTTP/1.1 and HTTP/2.
+
+use std::time::Duration;
+
+use auth_http::{HttpClient, Method, Request};
+use platform_emulator::{Effect, Emulator, EmulatorBuilder, Fault, Server};
+
+use crate::client::User;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const CONTENT: &[u8] = &[7; 100_000];
+
+/// A user of an emulator that serves https.
+async fn secured(builder: EmulatorBuilder) -> User {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authority.pem");
+    let emulator = builder.with_tls(&file).with_control().start().await.unwrap();
+    let http = HttpClient::builder().with_roots(&file).build().unwrap();
+    let mut user = User::through(emulator, http);
+    user.log_in(None).await;
+    user
+}
+
+#[tokio::test]
+async fn all_servers_speak_https_and_http2() {
+    for (builder, version) in [(Emulator::builder(), "HTTP/2.0"), (Emulator::builder().without_http2(), "HTTP/1.1")] {
+        let user = secured(builder).await;
+        let (name, slide, metadata) = crate::application::samples().pop().unwrap();
+        let (run, items) = user.run(vec![user.item(&name, slide, metadata).await]).await;
+        assert_eq!(items[0]["termination_reason"], "SUCCEEDED", "{items:?}");
+        assert!(!user.file(&run, &items[0]["output_artifacts"][0]).await.is_empty());
+        let emulator = &user.emulator;
+        for (server, url) in [
+            (Server::Api, emulator.api_root()),
+            (Server::Identity, emulator.issuer()),
+            (Server::Storage, emulator.storage()),
+        ] {
+            assert_eq!(url.scheme(), "https");
+            let journal = emulator.control().unwrap().journal(server).await.unwrap();
+            assert!(journal.iter().all(|entry| entry.version == version), "{version} {journal:?}");
+            assert!(!journal.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn client_that_does_not_know_the_authority_is_refused() {
+    let user = secured(Emulator::builder()).await;
+    let stranger = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let health = user.emulator.api_root().join("health").unwrap();
+    assert!(stranger.send(Request::get(health.clone())).await.is_err());
+    let mut plain = health.clone();
+    plain.set_scheme("http").unwrap();
+    assert!(stranger.send(Request::get(plain)).await.is_err());
+    assert_eq!(user.send(Request::get(health)).await.status(), 200, "a failed handshake ends nothing");
+}
+
+#[tokio::test]
+async fn interrupted_bodies_break_over_tls_and_http2() {
+    for builder in [Emulator::builder(), Emulator::builder().without_http2()] {
+        let user = secured(builder).await;
+        let control = user.emulator.control().unwrap();
+        let bucket = user.bucket().await;
+        let put = Request::new(Method::Put, bucket.put("object", HOUR)).with_body("text/plain", CONTENT);
+        assert_eq!(user.send(put).await.status(), 200);
+        let fetch = async || {
+            let response = user.http().send(Request::get(bucket.get("object", HOUR))).await.ok()?;
+            response.bytes(1 << 20).await.ok()
+        };
+        for effect in [
+            Effect::Truncate { after_bytes: 1000 },
+            Effect::Reset { after_bytes: 1000 },
+            Effect::Reset { after_bytes: 0 },
+        ] {
+            control.inject(&Fault::new(effect.clone()).on(Server::Storage).times(1)).await.unwrap();
+            assert_eq!(fetch().await, None, "{effect:?}");
+            assert_eq!(fetch().await.as_deref(), Some(CONTENT), "{effect:?}");
+        }
+        control.inject(&Fault::new(Effect::Stall { after_bytes: 1000 }).on(Server::Storage).times(1)).await.unwrap();
+        let stalled = tokio::time::timeout(Duration::from_millis(200), fetch()).await;
+        assert!(stalled.is_err(), "{stalled:?}");
+    }
+}
+
+#[tokio::test]
+async fn file_for_the_authority_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("absent/authority.pem");
+    let error = Emulator::builder().with_tls(&file).start().await.unwrap_err();
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+}

@@ -1,0 +1,167 @@
+//! A zip archive of the DICOM files of one slide. Members are streamed, and their number, their sizes and the memory for
+//! the directory of the archive are bounded.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::rc::Rc;
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use crate::description::{Format, ImageDescription, Role, SlideDescription, Warning};
+use crate::dicom::input::Streamed;
+use crate::dicom::{self, Header, Until};
+use crate::error::{Kind, malformed};
+use crate::identifier::Identifier;
+use crate::slide::judge;
+
+/// The first bytes of zip archives, and of those without members.
+pub(crate) const MAGIC: [&[u8; 4]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
+const MAX_MEMBERS: usize = 10_000;
+/// Bytes of all members, when they are unpacked.
+const MAX_BYTES: u64 = 1 << 40;
+/// Bytes of the directory of an archive.
+const MAX_DIRECTORY: u64 = 16 * 1024 * 1024;
+
+/// Describes the archive of `length` bytes.
+pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDescription, Kind> {
+    let left = Rc::new(Cell::new(MAX_DIRECTORY));
+    let mut archive = ZipArchive::new(Limited { source, left: Rc::clone(&left) }).map_err(damaged)?;
+    left.set(u64::MAX);
+    if archive.len() > MAX_MEMBERS {
+        return Err(Kind::Archive(format!("it has {} members; at most {MAX_MEMBERS} are read", archive.len())));
+    }
+    let mut files = Files::default();
+    let mut bytes = 0_u64;
+    for number in 0..archive.len() {
+        let member = archive.by_index(number).map_err(damaged)?;
+        bytes = bytes.saturating_add(member.size());
+        if bytes > MAX_BYTES {
+            return Err(Kind::Archive(format!("its members have more than {MAX_BYTES} bytes")));
+        }
+        if member.is_file() {
+            let name = String::from_utf8_lossy(member.name_raw()).chars().flat_map(char::escape_debug).collect();
+            let size = member.size();
+            files.add(name, member, size)?;
+        }
+    }
+    files.describe(length)
+}
+
+/// The DICOM files of an archive.
+#[derive(Default)]
+struct Files {
+    files: Vec<(String, Header)>,
+    warnings: Vec<Warning>,
+}
+
+impl Files {
+    fn add(&mut self, name: String, mut member: impl Read, size: u64) -> Result<(), Kind> {
+        let mut head = Vec::new();
+        let start = dicom::PREAMBLE + dicom::MAGIC.len() as u64;
+        (&mut member).take(start).read_to_end(&mut head).map_err(|error| in_member(&name, &error.into()))?;
+        if MAGIC.iter().any(|magic| head.starts_with(*magic)) {
+            return Err(Kind::Archive(format!("member '{name}' is an archive itself")));
+        }
+        if !head.ends_with(dicom::MAGIC) || (head.len() as u64) < start {
+            self.warnings.push(Warning::IgnoredMember(name));
+            return Ok(());
+        }
+        let input = Streamed::new(head.as_slice().chain(member), size);
+        let outcome = Header::read_from(input, Until::End).and_then(|(header, rest)| rest.finish().map(|()| header));
+        self.files.push((name.clone(), outcome.map_err(|kind| in_member(&name, &kind))?));
+        Ok(())
+    }
+
+    fn describe(mut self, length: u64) -> Result<SlideDescription, Kind> {
+        let images: Vec<_> = self.files.iter().filter(|(_, header)| header.is_slide_class()).collect();
+        let volumes: Vec<_> = images.iter().filter(|(_, header)| header.role() == Role::Image).collect();
+        let slides: BTreeSet<_> = volumes.iter().map(|(name, header)| header.pyramid().unwrap_or(name)).collect();
+        if slides.len() > 1 {
+            return Err(Kind::Archive(format!("it holds {} slides; archive each of them by itself", slides.len())));
+        }
+        let image = volumes.iter().rev().max_by_key(|(_, header)| header.pixel_count());
+        let Some((name, image)) = image else {
+            return Err(Kind::Archive("it has no DICOM file of a whole-slide image of the flavor VOLUME".to_owned()));
+        };
+        for (name, header) in &volumes {
+            header.check().map_err(|kind| in_member(name, &kind))?;
+        }
+        let resolution = judge(image.resolution(), &mut self.warnings);
+        let identifiers: BTreeSet<_> = self.files.iter().flat_map(|(name, header)| identifiers(name, header)).collect();
+        Ok(SlideDescription {
+            format: Format::DicomArchive,
+            vendor: None,
+            width: image.columns,
+            height: image.rows,
+            resolution,
+            images: levels(&images, name),
+            warnings: self.warnings,
+            identifiers: identifiers.into_iter().collect(),
+            bytes: length,
+        })
+    }
+}
+
+fn identifiers(name: &str, header: &Header) -> Vec<Identifier> {
+    let found = dicom::identifiers(header).into_iter();
+    found.map(|found| Identifier::new(found.kind, format!("{} in '{name}'", found.place))).collect()
+}
+
+fn levels(images: &[&(String, Header)], chosen: &str) -> Vec<ImageDescription> {
+    let volumes = images.iter().filter(|(_, header)| header.role() == Role::Image);
+    let sizes: BTreeSet<_> = volumes.map(|(_, header)| std::cmp::Reverse(header.pixel_count())).collect();
+    let describe = |(name, header): &&(String, Header)| {
+        let mut image = dicom::image(header, name);
+        if image.role == Role::Image && name != chosen {
+            image.role = Role::Level;
+            let level = sizes.iter().position(|size| size.0 == header.pixel_count());
+            image.level = level.and_then(|level| u32::try_from(level).ok());
+        }
+        image
+    };
+    images.iter().map(describe).collect()
+}
+
+fn in_member(name: &str, kind: &Kind) -> Kind {
+    let reason = std::error::Error::source(kind).map_or_else(|| kind.to_string(), ToString::to_string);
+    Kind::Archive(format!("member '{name}': {reason}"))
+}
+
+fn damaged(error: ZipError) -> Kind {
+    match error {
+        ZipError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => malformed(error),
+        ZipError::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => Kind::Archive(error.to_string()),
+        ZipError::UnsupportedArchive(reason) => Kind::Archive(reason.to_string()),
+        error => malformed(error.to_string()),
+    }
+}
+
+/// A reader that ends with an error when more is read than is left.
+struct Limited<R> {
+    source: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        match self.left.get().checked_sub(read as u64) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(read)
+            }
+            None => Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("its directory has more than {MAX_DIRECTORY} bytes"),
+            )),
+        }
+    }
+}
+
+impl<R: Seek> Seek for Limited<R> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.source.seek(position)
+    }
+}

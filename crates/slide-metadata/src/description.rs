@@ -1,0 +1,214 @@
+//! The description of a slide: its images, its resolution, and what is remarkable about them.
+
+use std::fmt;
+
+use crate::identifier::Identifier;
+use crate::resolution::{Plausibility, Resolution};
+use crate::vendor::Vendor;
+
+/// The container format of a slide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// TIFF with offsets of 32 bits, and NDPI.
+    Tiff,
+    /// TIFF with offsets of 64 bits.
+    BigTiff,
+    /// One DICOM file.
+    Dicom,
+    /// A zip archive of DICOM files.
+    DicomArchive,
+}
+
+impl Format {
+    /// The media type: `image/tiff`, `application/dicom` or `application/zip`.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Tiff | Self::BigTiff => "image/tiff",
+            Self::Dicom => "application/dicom",
+            Self::DicomArchive => "application/zip",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Tiff => "TIFF",
+            Self::BigTiff => "BigTIFF",
+            Self::Dicom => "DICOM",
+            Self::DicomArchive => "zip archive of DICOM",
+        })
+    }
+}
+
+/// The role of an image in a slide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// The image at full resolution.
+    Image,
+    /// The same image at a lower resolution.
+    Level,
+    /// Another focal plane, channel or region.
+    Plane,
+    /// A picture of the label.
+    Label,
+    /// A picture of the whole glass slide, which may show the label.
+    Macro,
+    /// A small picture of the image.
+    Thumbnail,
+    /// A mask or a map, such as that of the focus.
+    Mask,
+}
+
+impl Role {
+    /// The name of the role in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Level => "level",
+            Self::Plane => "plane",
+            Self::Label => "label",
+            Self::Macro => "macro",
+            Self::Thumbnail => "thumbnail",
+            Self::Mask => "mask",
+        }
+    }
+
+    /// Whether the role is beside the slide's image.
+    pub(crate) fn is_associated(self) -> bool {
+        matches!(self, Self::Label | Self::Macro | Self::Thumbnail | Self::Mask)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// An image of a slide: a directory of a TIFF file, or a DICOM file.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ImageDescription {
+    /// Where the image is, such as `directory 0` or the name of a member of an archive.
+    pub place: String,
+    /// The role of the image.
+    pub role: Role,
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+    /// Number of the resolution level, from 0 for full resolution; `None` for other images.
+    pub level: Option<u32>,
+    /// The compression of the pixels.
+    pub compression: String,
+    /// Width and height of a tile in pixels; `None` for strips.
+    pub tile: Option<(u32, u32)>,
+}
+
+/// What is remarkable about a slide. The text of each is its `Display`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The slide does not state its resolution.
+    ResolutionMissing {
+        /// What was looked for, and where.
+        looked_for: String,
+        /// What was found.
+        found: String,
+    },
+    /// The resolution is outside [`PLAUSIBLE`](crate::PLAUSIBLE).
+    ResolutionImplausible(Resolution),
+    /// The sides of a pixel differ by more than 1 %.
+    NotSquare(Resolution),
+    /// The vendor's own place has no resolution; it comes from the resolution tags.
+    ResolutionFromTags(Vendor),
+    /// The resolution tags contradict the vendor's own value, which was used.
+    TagsDiffer {
+        /// Micrometers per pixel by the tags.
+        tags: f64,
+        /// Micrometers per pixel by the vendor.
+        vendor: f64,
+    },
+    /// A label, macro image or thumbnail cannot be read.
+    UnreadableImage {
+        /// Where the image is.
+        place: String,
+        /// The role of the image.
+        role: Role,
+        /// The reason.
+        reason: String,
+    },
+    /// The file is not the image of a slide at full resolution.
+    NotTheImage(Role),
+    /// A member of an archive that is not DICOM.
+    IgnoredMember(String),
+}
+
+impl Warning {
+    /// A stable name of the warning, for JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ResolutionMissing { .. } => "resolution_missing",
+            Self::ResolutionImplausible(_) => "resolution_implausible",
+            Self::NotSquare(_) => "not_square",
+            Self::ResolutionFromTags(_) => "resolution_from_tags",
+            Self::TagsDiffer { .. } => "tags_differ",
+            Self::UnreadableImage { .. } => "unreadable_image",
+            Self::NotTheImage(_) => "not_the_image",
+            Self::IgnoredMember(_) => "ignored_member",
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ResolutionMissing { looked_for, found } => {
+                write!(formatter, "no resolution: looked for {looked_for}, found {found}")
+            }
+            Self::ResolutionImplausible(resolution) => {
+                write!(formatter, "implausible resolution: {resolution}; expected {}", Plausibility::range())
+            }
+            Self::NotSquare(resolution) => write!(formatter, "pixels are not square: {resolution}"),
+            Self::ResolutionFromTags(vendor) => {
+                write!(formatter, "{vendor} metadata state no resolution; it comes from the resolution tags")
+            }
+            Self::TagsDiffer { tags, vendor } => {
+                write!(
+                    formatter,
+                    "the resolution tags state {tags} µm per pixel, the vendor {vendor}; the latter is used"
+                )
+            }
+            Self::UnreadableImage { place, role, reason } => write!(formatter, "{role} in {place}: {reason}"),
+            Self::NotTheImage(role) => write!(formatter, "the {role} of a slide, not its image at full resolution"),
+            Self::IgnoredMember(name) => write!(formatter, "member '{name}' of the archive is not DICOM"),
+        }
+    }
+}
+
+/// The description of a slide. See [`inspect`](crate::inspect).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SlideDescription {
+    /// The container format.
+    pub format: Format,
+    /// The vendor whose structure the file has; `None` for generic TIFF and for DICOM.
+    pub vendor: Option<Vendor>,
+    /// Pixels from left to right at full resolution.
+    pub width: u32,
+    /// Pixels from top to bottom at full resolution.
+    pub height: u32,
+    /// The resolution that the file states, if any; it may be implausible.
+    pub resolution: Option<Resolution>,
+    /// All images, in the order of the file.
+    pub images: Vec<ImageDescription>,
+    /// What is remarkable.
+    pub warnings: Vec<Warning>,
+    /// What may identify a patient.
+    pub identifiers: Vec<Identifier>,
+    /// The length of the file in bytes.
+    pub bytes: u64,
+}

@@ -1,0 +1,76 @@
+//! Attributes that may identify a patient: those of table E.1-1 in PS3.15, and private ones.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
+
+use super::elements::implicit_vr;
+use crate::identifier::{Identifier, IdentifierKind};
+
+/// The attributes of table E.1-1, edition 2026c, one tag a line, as in the package `dicom-anonymizer` of Python 2.1.0.
+const TABLE: &str = include_str!("confidential/ps3.15-2026c-e.1-1.txt");
+
+static ATTRIBUTES: LazyLock<HashSet<Tag>> = LazyLock::new(|| TABLE.lines().filter_map(parse).collect());
+
+fn parse(line: &str) -> Option<Tag> {
+    let (group, element) = line.split_once(',')?;
+    Some(Tag(u16::from_str_radix(group, 16).ok()?, u16::from_str_radix(element, 16).ok()?))
+}
+
+/// Whether the table lists an attribute. Curves and overlays have 256 groups each.
+fn is_listed(tag: Tag) -> bool {
+    let is_overlay = tag.0 & 0xFF00 == 0x6000 && [0x3000, 0x4000].contains(&tag.1);
+    ATTRIBUTES.contains(&tag) || tag.0 & 0xFF00 == 0x5000 || is_overlay
+}
+
+/// What an attribute with a value is as an identifier, if it may be one.
+pub(crate) fn identifier(tag: Tag, vr: VR, is_root: bool) -> Option<Identifier> {
+    if tag.0 % 2 == 1 {
+        return Some(Identifier::new(IdentifierKind::Attribute, format!("private attributes of group {:04X}", tag.0)));
+    }
+    if !is_listed(tag) {
+        return None;
+    }
+    let vr = if vr == VR::UN { implicit_vr(tag) } else { vr };
+    let kind = match (tag, vr) {
+        (tags::BARCODE_VALUE | tags::LABEL_TEXT, _) => IdentifierKind::Barcode,
+        (_, VR::PN) => IdentifierKind::Name,
+        (_, VR::DA | VR::DT | VR::TM) => IdentifierKind::Date,
+        (_, VR::UI) => IdentifierKind::Uid,
+        (_, VR::LT | VR::ST | VR::UT) => IdentifierKind::Text,
+        _ => IdentifierKind::Attribute,
+    };
+    let place = if is_root { shown(tag) } else { format!("{} in a sequence", shown(tag)) };
+    Some(Identifier::new(kind, place))
+}
+
+/// An attribute with its keyword: `(0010,0010) PatientName`.
+pub(crate) fn shown(tag: Tag) -> String {
+    match StandardDataDictionary.by_tag(tag) {
+        Some(entry) => format!("{tag} {}", entry.alias()),
+        None => tag.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_read_as_a_whole() {
+        let lines = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+        assert_eq!((ATTRIBUTES.len(), ATTRIBUTES.len()), (lines, 652));
+        let kind = |tag: Tag, vr| identifier(tag, vr, true).map(|found| found.kind);
+        assert_eq!(kind(tags::PATIENT_NAME, VR::PN), Some(IdentifierKind::Name));
+        assert_eq!(kind(tags::PATIENT_BIRTH_DATE, VR::UN), Some(IdentifierKind::Date));
+        assert_eq!(kind(tags::BARCODE_VALUE, VR::LT), Some(IdentifierKind::Barcode));
+        assert_eq!(kind(tags::SOP_INSTANCE_UID, VR::UI), Some(IdentifierKind::Uid));
+        assert_eq!(kind(Tag(0x6002, 0x3000), VR::OW), Some(IdentifierKind::Attribute));
+        assert_eq!(kind(Tag(0x0009, 0x1001), VR::LO), Some(IdentifierKind::Attribute));
+        assert_eq!(kind(tags::ROWS, VR::US), None);
+        assert_eq!(shown(tags::PATIENT_NAME), "(0010,0010) PatientName");
+    }
+}

@@ -1,0 +1,216 @@
+//! The elements of a data set (PS3.5, section 7), one after the other and without recursion.
+
+use dicom_core::Tag;
+use dicom_core::VR;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
+
+use super::input::Input;
+use crate::error::{Kind, malformed};
+
+/// Sequences and items that are nested in each other; those of slides are a handful deep.
+const MAX_DEPTH: usize = 64;
+const UNDEFINED: u32 = u32::MAX;
+const ITEM: Tag = Tag(0xFFFE, 0xE000);
+const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
+const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
+
+/// How elements are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Encoding {
+    pub(crate) is_explicit: bool,
+    pub(crate) is_big_endian: bool,
+}
+
+pub(crate) const EXPLICIT: Encoding = Encoding { is_explicit: true, is_big_endian: false };
+const IMPLICIT: Encoding = Encoding { is_explicit: false, is_big_endian: false };
+
+/// What comes next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Token {
+    /// An element whose value of `length` bytes follows.
+    Value { tag: Tag, vr: VR, length: u32 },
+    /// A sequence with at least one item, perhaps.
+    Sequence(Tag),
+    /// Encapsulated pixels: items follow, up to the end of a sequence (PS3.5, A.4).
+    Fragments(Tag),
+    /// The end of the data set.
+    End,
+}
+
+/// A sequence or an item that is open.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// The tag of the sequence; `None` for an item.
+    sequence: Option<Tag>,
+    /// Where it ends, if that is stated.
+    end: Option<u64>,
+    encoding: Encoding,
+}
+
+/// A reader of elements.
+#[derive(Debug)]
+pub(crate) struct Elements<I> {
+    pub(crate) input: I,
+    encoding: Encoding,
+    open: Vec<Open>,
+}
+
+impl<I: Input> Elements<I> {
+    pub(crate) fn new(input: I, encoding: Encoding) -> Self {
+        Self { input, encoding, open: Vec::new() }
+    }
+
+    /// The sequences that are open.
+    pub(crate) fn path(&self) -> impl Iterator<Item = Tag> {
+        self.open.iter().filter_map(|open| open.sequence)
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The next token. The value of the one before must have been read or left out.
+    pub(crate) fn next(&mut self) -> Result<Token, Kind> {
+        loop {
+            self.close()?;
+            if self.open.is_empty() && self.input.position() == self.input.length() {
+                return Ok(Token::End);
+            }
+            let tag = self.tag()?;
+            match self.open.last().copied() {
+                Some(Open { sequence: Some(_), end, encoding }) => self.item(tag, end, encoding)?,
+                Some(Open { sequence: None, end: None, .. }) if tag == ITEM_END => {
+                    self.number(4)?;
+                    self.open.pop();
+                }
+                _ if tag.0 == 0xFFFE => return Err(malformed("a delimiter delimits nothing")),
+                _ => return self.element(tag),
+            }
+        }
+    }
+
+    /// Closes what ends here by its stated length.
+    fn close(&mut self) -> Result<(), Kind> {
+        while let Some(end) = self.open.last().and_then(|open| open.end) {
+            match self.input.position() {
+                position if position < end => break,
+                position if position > end => return Err(malformed("an element is longer than what it is in")),
+                _ => self.open.pop(),
+            };
+        }
+        Ok(())
+    }
+
+    /// An item of the open sequence, or its end.
+    fn item(&mut self, tag: Tag, end: Option<u64>, encoding: Encoding) -> Result<(), Kind> {
+        let length = self.length()?;
+        match tag {
+            ITEM => self.push(None, length, encoding),
+            SEQUENCE_END if end.is_none() => {
+                self.open.pop();
+                Ok(())
+            }
+            _ => Err(malformed(format!("{tag} among the items of a sequence"))),
+        }
+    }
+
+    /// The token of the root that begins with a tag that was read in explicit encoding.
+    pub(super) fn first(&mut self, tag: Tag) -> Result<Token, Kind> {
+        let tag = if self.encoding.is_big_endian { Tag(tag.0.swap_bytes(), tag.1.swap_bytes()) } else { tag };
+        match tag.0 {
+            0xFFFE => Err(malformed("a delimiter delimits nothing")),
+            _ => self.element(tag),
+        }
+    }
+
+    /// The token that begins with a tag that was read.
+    pub(super) fn element(&mut self, tag: Tag) -> Result<Token, Kind> {
+        let encoding = self.open.last().map_or(self.encoding, |open| open.encoding);
+        let (vr, length) = if encoding.is_explicit { self.explicit()? } else { (implicit_vr(tag), self.length()?) };
+        if length == UNDEFINED && tag == tags::PIXEL_DATA {
+            return Ok(Token::Fragments(tag));
+        }
+        match (vr, length) {
+            (VR::SQ, _) => self.push(Some(tag), length, encoding)?,
+            // CP-246: the content of an unknown element of undefined length is a sequence with implicit VR.
+            (VR::UN, UNDEFINED) => self.push(Some(tag), length, IMPLICIT)?,
+            (_, UNDEFINED) if !encoding.is_explicit => self.push(Some(tag), length, encoding)?,
+            (_, UNDEFINED) => return Err(malformed(format!("{tag} does not state its length"))),
+            _ => return Ok(Token::Value { tag, vr, length }),
+        }
+        Ok(Token::Sequence(tag))
+    }
+
+    fn push(&mut self, sequence: Option<Tag>, length: u32, encoding: Encoding) -> Result<(), Kind> {
+        let end = (length != UNDEFINED).then(|| self.input.position() + u64::from(length));
+        self.open.push(Open { sequence, end, encoding });
+        match end {
+            Some(end) if end > self.input.length() => Err(malformed("a sequence is longer than the file")),
+            _ if self.open.len() > MAX_DEPTH => Err(malformed("its sequences are nested too deep")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The value representation and the length (PS3.5, 7.1.2).
+    fn explicit(&mut self) -> Result<(VR, u32), Kind> {
+        let mut name = [0; 2];
+        self.input.fill(&mut name)?;
+        let vr = VR::from_binary(name).or_else(|| name.iter().all(u8::is_ascii_uppercase).then_some(VR::UN));
+        let vr = vr.ok_or_else(|| malformed("an element has no value representation"))?;
+        let has_long_length = !matches!(
+            vr,
+            VR::AE | VR::AS | VR::AT | VR::CS | VR::DA | VR::DS | VR::DT | VR::FL | VR::FD | VR::IS | VR::LO | VR::LT
+        ) && !matches!(
+            vr,
+            VR::PN | VR::SH | VR::SL | VR::SS | VR::ST | VR::TM | VR::UI | VR::UL | VR::US
+        );
+        if has_long_length {
+            self.number(2)?;
+            return Ok((vr, self.length()?));
+        }
+        Ok((vr, self.number(2)?))
+    }
+
+    pub(crate) fn tag(&mut self) -> Result<Tag, Kind> {
+        let (group, element) = (self.number(2)?, self.number(2)?);
+        Ok(Tag(u16::try_from(group).unwrap_or_default(), u16::try_from(element).unwrap_or_default()))
+    }
+
+    pub(crate) fn length(&mut self) -> Result<u32, Kind> {
+        self.number(4)
+    }
+
+    fn number(&mut self, size: usize) -> Result<u32, Kind> {
+        let mut bytes = [0; 4];
+        self.input.fill(&mut bytes[..size])?;
+        let append = |number: u32, byte: &u8| (number << 8) | u32::from(*byte);
+        Ok(if self.encoding.is_big_endian {
+            bytes[..size].iter().fold(0, append)
+        } else {
+            bytes[..size].iter().rev().fold(0, append)
+        })
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Leaves out the value of an element.
+    pub(crate) fn pass(&mut self, tag: Tag, length: u32) -> Result<(), Kind> {
+        let end = self.input.position() + u64::from(length);
+        if end > self.input.length() {
+            let what = if tag == tags::PIXEL_DATA { "its pixels".to_owned() } else { format!("element {tag}") };
+            return Err(Kind::Truncated { what, expected: end, actual: self.input.length() });
+        }
+        self.input.pass(length.into())
+    }
+}
+
+/// The value representation of an element where the file does not state it.
+pub(crate) fn implicit_vr(tag: Tag) -> VR {
+    match StandardDataDictionary.by_tag(tag).map(DataDictionaryEntry::vr) {
+        Some(VirtualVr::Exact(vr)) => vr,
+        _ => VR::UN,
+    }
+}

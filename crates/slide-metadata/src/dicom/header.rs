@@ -1,0 +1,221 @@
+//! The attributes of a DICOM file that matter for a slide.
+
+use std::collections::BTreeSet;
+
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+
+use super::elements::{Elements, Token};
+use super::input::Input;
+use super::pixels::Pixels;
+use super::{Other, bytes, confidential, encoding, is_video, open, text};
+use crate::description::Role;
+use crate::error::{Kind, malformed, quoted};
+use crate::identifier::{Identifier, IdentifierKind};
+use crate::resolution::{MILLIMETER, Resolution, ResolutionSource, is_length, scaled_length};
+use crate::vendor::Stated;
+
+const SPACING: &str = "Pixel Spacing among the shared functional groups";
+
+/// The attributes of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Header {
+    class: String,
+    /// The third value of Image Type (PS3.3, C.8.12.4.1.1).
+    flavor: Option<String>,
+    series: Option<String>,
+    pyramid: Option<String>,
+    pub(crate) columns: u32,
+    pub(crate) rows: u32,
+    pub(crate) pixels: Pixels,
+    spacing: Option<String>,
+    is_concatenated: bool,
+    /// The name of the transfer syntax.
+    pub(crate) syntax: &'static str,
+    pub(crate) identifiers: BTreeSet<Identifier>,
+}
+
+/// How far a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The attributes that all frames share.
+    Header,
+    /// The end of the pixels.
+    End,
+}
+
+impl Header {
+    /// Reads a file from its beginning; its magic bytes have been recognized.
+    pub(crate) fn read(input: impl Input, until: Until) -> Result<Self, Kind> {
+        Ok(Self::read_from(input, until)?.0)
+    }
+
+    /// The same; also returns the input, which stands behind the pixels.
+    pub(crate) fn read_from<I: Input>(input: I, until: Until) -> Result<(Self, I), Kind> {
+        let (elements, syntax, first) = open(input)?;
+        let mut header = Self { syntax: syntax.name(), ..Self::default() };
+        header.pixels.is_video = is_video(syntax);
+        let mut elements = Elements::new(elements.input, encoding(syntax));
+        let mut token = elements.first(first)?;
+        loop {
+            match token {
+                Token::End => return Err(malformed("it ends before its pixels")),
+                Token::Sequence(tag) | Token::Fragments(tag) | Token::Value { tag, .. }
+                    if until == Until::Header && elements.is_header_end(tag) =>
+                {
+                    return Ok((header, elements.input));
+                }
+                Token::Sequence(tag) => header.identify(tag, VR::SQ, &elements),
+                Token::Fragments(tag) => {
+                    let is_image = elements.is_root();
+                    header.pixels.fragments(&mut elements, tag, is_image)?;
+                    if is_image {
+                        return header.finish(elements);
+                    }
+                }
+                Token::Value { tag, length, .. } if tag == tags::PIXEL_DATA && elements.is_root() => {
+                    elements.pass(tag, length)?;
+                    header.pixels.native(length)?;
+                    return header.finish(elements);
+                }
+                Token::Value { tag, vr, length } => {
+                    if length > 0 {
+                        header.identify(tag, vr, &elements);
+                    }
+                    header.take(tag, length, &mut elements)?;
+                }
+            }
+            token = elements.next()?;
+        }
+    }
+
+    fn finish<I: Input>(self, elements: Elements<I>) -> Result<(Self, I), Kind> {
+        self.pixels.check_tiles(self.columns, self.rows)?;
+        Ok((self, elements.input))
+    }
+
+    fn identify(&mut self, tag: Tag, vr: VR, elements: &Elements<impl Input>) {
+        let is_root = elements.path().all(|open| open == tag);
+        self.identifiers.extend(confidential::identifier(tag, vr, is_root));
+    }
+
+    /// Takes a value, or leaves it out.
+    fn take<I: Input>(&mut self, tag: Tag, length: u32, elements: &mut Elements<I>) -> Result<(), Kind> {
+        let is_root = elements.is_root();
+        let uid = |elements: &mut Elements<I>| {
+            Ok::<_, Kind>(Some(text(elements, tag, length)?).filter(|uid| !uid.is_empty()))
+        };
+        match tag {
+            tags::SOP_CLASS_UID if is_root => self.class = text(elements, tag, length)?,
+            tags::IMAGE_TYPE if is_root => {
+                let value = text(elements, tag, length)?;
+                self.flavor = value.split('\\').nth(2).map(|flavor| flavor.trim().to_uppercase());
+            }
+            tags::SERIES_INSTANCE_UID if is_root => self.series = uid(elements)?,
+            tags::PYRAMID_UID if is_root => self.pyramid = uid(elements)?,
+            tags::CONCATENATION_UID if is_root => {
+                self.is_concatenated = true;
+                elements.pass(tag, length)?;
+            }
+            tags::TOTAL_PIXEL_MATRIX_COLUMNS if is_root => self.columns = number(elements, tag, length)?,
+            tags::TOTAL_PIXEL_MATRIX_ROWS if is_root => self.rows = number(elements, tag, length)?,
+            tags::SPECIMEN_LABEL_IN_IMAGE | tags::BURNED_IN_ANNOTATION if is_root => {
+                if text(elements, tag, length)? == "YES" {
+                    self.identifiers.insert(Identifier::new(IdentifierKind::Label, confidential::shown(tag)));
+                }
+            }
+            tags::PIXEL_SPACING if elements.path().eq(MEASURES) => self.spacing = Some(text(elements, tag, length)?),
+            _ if is_root && self.pixels.take(tag, length, elements)? => {}
+            _ => elements.pass(tag, length)?,
+        }
+        Ok(())
+    }
+
+    /// The reason why it is not a slide at high resolution.
+    pub(crate) fn other(&self) -> Option<Other> {
+        if self.class != uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE {
+            return Some(Other::Class(self.class.clone()));
+        }
+        self.flavor.clone().filter(|flavor| flavor != "VOLUME").map(Other::Flavor)
+    }
+
+    pub(crate) fn is_slide_class(&self) -> bool {
+        self.class == uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE
+    }
+
+    /// The role of the image by its flavor (PS3.3, C.8.12.4.1.1).
+    pub(crate) fn role(&self) -> Role {
+        match self.flavor.as_deref() {
+            None | Some("VOLUME") => Role::Image,
+            Some("LABEL") => Role::Label,
+            Some("OVERVIEW") => Role::Macro,
+            Some("THUMBNAIL") => Role::Thumbnail,
+            Some(_) => Role::Mask,
+        }
+    }
+
+    /// An identifier that all levels of one slide share. Before pyramids had names, each was a series of its own.
+    pub(crate) fn pyramid(&self) -> Option<&str> {
+        self.pyramid.as_deref().or(self.series.as_deref())
+    }
+
+    pub(crate) fn pixel_count(&self) -> u64 {
+        u64::from(self.columns) * u64::from(self.rows)
+    }
+
+    /// Checks that it is a whole-slide image, as a whole, of a stated size.
+    pub(crate) fn check(&self) -> Result<(), Kind> {
+        if !self.is_slide_class() {
+            return Err(Kind::NoSlide(Other::Class(self.class.clone())));
+        }
+        if self.is_concatenated {
+            return Err(Kind::Concatenated);
+        }
+        if self.pixel_count() == 0 {
+            return Err(malformed("it does not state its size: Total Pixel Matrix Columns and Rows"));
+        }
+        Ok(())
+    }
+
+    /// Its resolution.
+    pub(crate) fn resolution(&self) -> Stated {
+        let looked_for = SPACING.to_owned();
+        let Some(spacing) = &self.spacing else {
+            return Stated::Missing { looked_for, found: "nothing".to_owned() };
+        };
+        let sides: Vec<_> = spacing.split('\\').map(|side| (side, scaled_length(side, MILLIMETER))).collect();
+        // Between rows, then between columns (PS3.3, 10.7.1.3).
+        match sides[..] {
+            [(_, Some(y)), (_, Some(x))] if is_length(x) => {
+                Stated::Here(Resolution::new(x, y, ResolutionSource::DicomPixelSpacing))
+            }
+            _ => Stated::Missing { looked_for, found: quoted(spacing) },
+        }
+    }
+}
+
+/// Where the pixel spacing of all frames is.
+const MEASURES: [Tag; 2] = [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PIXEL_MEASURES_SEQUENCE];
+
+impl<I: Input> Elements<I> {
+    /// Whether an element of the root follows all that is said of all frames together.
+    fn is_header_end(&self, tag: Tag) -> bool {
+        // A sequence is open already.
+        let depth = self.path().filter(|open| *open != tag).count();
+        depth == 0 && tag >= tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE
+    }
+}
+
+/// An unsigned number of 2 or 4 bytes.
+pub(super) fn number(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<u32, Kind> {
+    let big_endian = elements.encoding().is_big_endian;
+    let value = bytes(elements, tag, length)?;
+    let number = match (value.as_slice(), big_endian) {
+        ([a, b], false) => u32::from(u16::from_le_bytes([*a, *b])),
+        ([a, b], true) => u32::from(u16::from_be_bytes([*a, *b])),
+        ([a, b, c, d], false) => u32::from_le_bytes([*a, *b, *c, *d]),
+        ([a, b, c, d], true) => u32::from_be_bytes([*a, *b, *c, *d]),
+        _ => return Err(malformed(format!("{tag} is not a number"))),
+    };
+    Ok(number)
+}

@@ -1,0 +1,105 @@
+//! The bytes of a DICOM file: a file that can seek, or a member of an archive that is streamed.
+
+use std::io::{self, BufReader, Read, Seek};
+
+use crate::error::{Kind, malformed};
+
+/// Bytes that are read forward.
+pub(crate) trait Input {
+    /// Fills a buffer.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Kind>;
+    /// Leaves out bytes, all of which exist.
+    fn pass(&mut self, bytes: u64) -> Result<(), Kind>;
+    /// Bytes that were read or left out.
+    fn position(&self) -> u64;
+    /// All bytes that there are.
+    fn length(&self) -> u64;
+}
+
+/// A file.
+#[derive(Debug)]
+pub(crate) struct Seekable<R> {
+    reader: BufReader<R>,
+    position: u64,
+    length: u64,
+}
+
+impl<R: Read + Seek> Seekable<R> {
+    /// The `length` bytes of `reader`, which stands at its beginning.
+    pub(crate) fn new(reader: R, length: u64) -> Self {
+        Self { reader: BufReader::new(reader), position: 0, length }
+    }
+}
+
+impl<R: Read + Seek> Input for Seekable<R> {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Kind> {
+        self.reader.read_exact(buffer)?;
+        self.position += buffer.len() as u64;
+        Ok(())
+    }
+
+    fn pass(&mut self, bytes: u64) -> Result<(), Kind> {
+        let step = i64::try_from(bytes).map_err(|_| malformed("a length is beyond all files"))?;
+        self.reader.seek_relative(step)?;
+        self.position += bytes;
+        Ok(())
+    }
+
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+/// A stream of a stated length.
+#[derive(Debug)]
+pub(crate) struct Streamed<R> {
+    reader: R,
+    position: u64,
+    length: u64,
+}
+
+impl<R: Read> Streamed<R> {
+    pub(crate) fn new(reader: R, length: u64) -> Self {
+        Self { reader, position: 0, length }
+    }
+
+    /// Reads to the end, by which an archive checks the member.
+    pub(crate) fn finish(mut self) -> Result<(), Kind> {
+        let rest = self.length.saturating_sub(self.position);
+        self.pass(rest)?;
+        let mut more = [0];
+        match self.reader.read(&mut more)? {
+            0 => Ok(()),
+            _ => Err(malformed("it is longer than stated")),
+        }
+    }
+}
+
+impl<R: Read> Input for Streamed<R> {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Kind> {
+        self.reader.read_exact(buffer)?;
+        self.position += buffer.len() as u64;
+        Ok(())
+    }
+
+    fn pass(&mut self, bytes: u64) -> Result<(), Kind> {
+        let passed = io::copy(&mut (&mut self.reader).take(bytes), &mut io::sink())?;
+        self.position += passed;
+        if passed < bytes {
+            return Err(malformed("it is shorter than stated"));
+        }
+        Ok(())
+    }
+
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn length(&self) -> u64 {
+        self.length
+    }
+}

@@ -1,0 +1,124 @@
+//! Completeness of the pixels: all frames that a file states are in it.
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::elements::Elements;
+use super::header::number;
+use super::input::Input;
+use super::text;
+use crate::error::{Kind, malformed};
+
+/// Bytes of a table of offsets that are read in one step.
+const STEP: usize = 4096;
+
+/// Number and size of the frames.
+#[derive(Debug, Default)]
+pub(crate) struct Pixels {
+    frames: Option<u64>,
+    pub(crate) rows: u32,
+    pub(crate) columns: u32,
+    samples: u32,
+    bits: u32,
+    /// Pixels share their colors, so that fewer samples are stored.
+    is_subsampled: bool,
+    is_tiled_full: bool,
+    pub(crate) is_video: bool,
+    /// The last frame begins here, by the Extended Offset Table.
+    last_frame: u64,
+}
+
+impl Pixels {
+    /// Takes an element of the root; returns false if it is about something else.
+    pub(super) fn take<I: Input>(&mut self, tag: Tag, length: u32, elements: &mut Elements<I>) -> Result<bool, Kind> {
+        match tag {
+            tags::NUMBER_OF_FRAMES => {
+                let value = text(elements, tag, length)?;
+                let frames = value.parse().map_err(|_| malformed("its number of frames is not a number"))?;
+                self.frames = Some(frames);
+            }
+            tags::ROWS => self.rows = number(elements, tag, length)?,
+            tags::COLUMNS => self.columns = number(elements, tag, length)?,
+            tags::SAMPLES_PER_PIXEL => self.samples = number(elements, tag, length)?,
+            tags::BITS_ALLOCATED => self.bits = number(elements, tag, length)?,
+            tags::PHOTOMETRIC_INTERPRETATION => {
+                let value = text(elements, tag, length)?;
+                self.is_subsampled = value.contains("422") || value.contains("420");
+            }
+            tags::DIMENSION_ORGANIZATION_TYPE => self.is_tiled_full = text(elements, tag, length)? == "TILED_FULL",
+            tags::EXTENDED_OFFSET_TABLE => self.last_frame = table(elements, length, 8)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn frames(&self) -> u64 {
+        self.frames.unwrap_or(1)
+    }
+
+    /// Checks the length of pixels that are not compressed.
+    pub(super) fn native(&self, length: u32) -> Result<(), Kind> {
+        let samples = u64::from(self.rows) * u64::from(self.columns) * u64::from(self.samples);
+        let bytes = samples.saturating_mul(self.bits.into()).saturating_mul(self.frames()) / 8;
+        if bytes > length.into() && !self.is_subsampled {
+            let frames = self.frames();
+            return Err(malformed(format!("its {frames} frames need {bytes} bytes, and its pixels have {length}")));
+        }
+        Ok(())
+    }
+
+    /// Reads fragments to their end (PS3.5, A.4), and checks them if they are those of the image.
+    pub(super) fn fragments<I: Input>(&self, elements: &mut Elements<I>, tag: Tag, is_image: bool) -> Result<(), Kind> {
+        let (mut count, mut bytes, mut last_frame) = (0_u64, 0_u64, self.last_frame);
+        let mut is_table = true;
+        loop {
+            let (item, length) = (elements.tag()?, elements.length()?);
+            match item {
+                Tag(0xFFFE, 0xE000) if is_table => last_frame = last_frame.max(table(elements, length, 4)?),
+                Tag(0xFFFE, 0xE000) => {
+                    elements.pass(tag, length)?;
+                    (count, bytes) = (count + 1, bytes + u64::from(length) + 8);
+                }
+                Tag(0xFFFE, 0xE0DD) => break,
+                other => return Err(malformed(format!("{other} among the fragments of its pixels"))),
+            }
+            is_table = false;
+        }
+        let frames = self.frames();
+        if is_image && !self.is_video && count < frames {
+            return Err(malformed(format!("it has {count} fragments of {frames} frames")));
+        }
+        if is_image && last_frame > 0 && last_frame >= bytes {
+            return Err(malformed(format!("a frame begins at byte {last_frame} of {bytes} bytes of pixels")));
+        }
+        Ok(())
+    }
+
+    /// Checks that a file whose tiles all exist has a frame for each.
+    pub(super) fn check_tiles(&self, columns: u32, rows: u32) -> Result<(), Kind> {
+        let tiles = |total: u32, tile: u32| u64::from(total.div_ceil(tile.max(1)));
+        let needed = tiles(columns, self.columns) * tiles(rows, self.rows);
+        if self.is_tiled_full && self.frames() < needed {
+            return Err(malformed(format!("it has {} frames for {needed} tiles", self.frames())));
+        }
+        Ok(())
+    }
+}
+
+/// The largest number of a table of offsets, which are of `size` bytes and little-endian.
+fn table(elements: &mut Elements<impl Input>, length: u32, size: usize) -> Result<u64, Kind> {
+    let mut left = usize::try_from(length).unwrap_or_default();
+    if length == u32::MAX || left % size != 0 {
+        return Err(malformed("its table of offsets has no valid length"));
+    }
+    let (mut largest, mut buffer) = (0, [0; STEP]);
+    while left > 0 {
+        let step = left.min(STEP);
+        elements.input.fill(&mut buffer[..step])?;
+        for offset in buffer[..step].chunks_exact(size) {
+            largest = largest.max(offset.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)));
+        }
+        left -= step;
+    }
+    Ok(largest)
+}

@@ -1,0 +1,73 @@
+//! What may identify a patient. Values are never part of a report, only where they are.
+
+use std::fmt;
+
+/// The kind of something that may identify a patient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum IdentifierKind {
+    /// A picture of the label.
+    Label,
+    /// A picture of the whole glass slide, which may show the label.
+    Macro,
+    /// A bar code, or the text of a label.
+    Barcode,
+    /// The name or the title of a person, a file or a case.
+    Name,
+    /// A date or a time.
+    Date,
+    /// Free text.
+    Text,
+    /// Another attribute that DICOM lists as confidential (PS3.15, table E.1-1), or a private one.
+    Attribute,
+    /// A unique identifier that DICOM lists as confidential.
+    Uid,
+}
+
+impl IdentifierKind {
+    /// All kinds.
+    pub const ALL: [Self; 8] =
+        [Self::Label, Self::Macro, Self::Barcode, Self::Name, Self::Date, Self::Text, Self::Attribute, Self::Uid];
+
+    /// The name of the kind in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Label => "label",
+            Self::Macro => "macro",
+            Self::Barcode => "barcode",
+            Self::Name => "name",
+            Self::Date => "date",
+            Self::Text => "text",
+            Self::Attribute => "attribute",
+            Self::Uid => "uid",
+        }
+    }
+}
+
+impl fmt::Display for IdentifierKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Something in a slide that may identify a patient.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Identifier {
+    /// The kind.
+    pub kind: IdentifierKind,
+    /// Where it is. The value itself is left out.
+    pub place: String,
+}
+
+impl Identifier {
+    pub(crate) fn new(kind: IdentifierKind, place: impl Into<String>) -> Self {
+        Self { kind, place: place.into() }
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.kind, self.place)
+    }
+}

@@ -1,0 +1,156 @@
+//! Slides in TIFF: from directories and the vendor's structure to a description.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::io::{Read, Seek};
+
+use crate::choice;
+use crate::description::{Format, ImageDescription, Role, SlideDescription, Warning};
+use crate::error::Kind;
+use crate::resolution::{Plausibility, Resolution, agree};
+use crate::tiff::{Budget, Directory, Tiff};
+use crate::vendor::{self, Findings, Stated};
+
+/// Describes the TIFF file of `length` bytes.
+pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDescription, Kind> {
+    let mut tiff = Tiff::read(source, length)?;
+    let mut findings = vendor::read(&mut tiff)?;
+    check(&mut tiff, &mut findings)?;
+    let chosen = choice::choose(&tiff, &mut findings)?;
+    refuse_unsupported(&tiff.directories[chosen])?;
+    let resolution = resolution(&mut tiff, &mut findings, chosen)?;
+    let image = &tiff.directories[chosen];
+    let (width, height) = findings.size.unwrap_or((image.width, image.height));
+    Ok(SlideDescription {
+        format: if tiff.is_big() { Format::BigTiff } else { Format::Tiff },
+        vendor: findings.vendor,
+        width,
+        height,
+        resolution,
+        images: images(&tiff, &findings.roles),
+        warnings: findings.warnings,
+        identifiers: findings.identifiers,
+        bytes: length,
+    })
+}
+
+/// Checks that all directories can be read and that the file is complete. A label, macro image or thumbnail that cannot be
+/// read is only reported, unless the file is cut off.
+fn check<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &mut Findings) -> Result<(), Kind> {
+    let mut budget = Budget::default();
+    for number in 0..tiff.directories.len() {
+        let outcome = match tiff.directories[number].problem.take() {
+            Some(problem) => Err(problem),
+            None => tiff.check(number, &mut budget),
+        };
+        let role = findings.roles[number];
+        match outcome {
+            Ok(()) => {}
+            Err(kind @ Kind::Malformed(_)) if matches!(role, Role::Label | Role::Macro | Role::Thumbnail) => {
+                let reason = kind.source().map_or_else(|| kind.to_string(), ToString::to_string);
+                let place = tiff.directories[number].place.to_string();
+                findings.warnings.push(Warning::UnreadableImage { place, role, reason });
+            }
+            Err(kind) => return Err(kind),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an image that is not gray, RGB or YCbCr of 8 or 16 bits.
+fn refuse_unsupported(directory: &Directory) -> Result<(), Kind> {
+    match (directory.photometric, directory.bits) {
+        (0..=2 | 6, 8 | 16) => Ok(()),
+        (0..=2 | 6, bits) => Err(Kind::Unsupported(format!("{bits} bits per sample in {}", directory.place))),
+        (other, _) => Err(Kind::Unsupported(format!("PhotometricInterpretation {other} in {}", directory.place))),
+    }
+}
+
+fn resolution<R: Read + Seek>(
+    tiff: &mut Tiff<R>,
+    findings: &mut Findings,
+    chosen: usize,
+) -> Result<Option<Resolution>, Kind> {
+    let tags = vendor::resolution_tags(tiff, chosen);
+    let stated = match std::mem::replace(&mut findings.resolution, Stated::Tags) {
+        Stated::Tags => tags?,
+        Stated::Fallback => {
+            let tags = tags?;
+            if let (Stated::Here(_), Some(vendor)) = (&tags, findings.vendor) {
+                findings.warnings.push(Warning::ResolutionFromTags(vendor));
+            }
+            tags
+        }
+        Stated::Here(resolution) => {
+            // The tags of Trestle are its own place.
+            if let Ok(Stated::Here(tags)) = tags
+                && tags.plausibility() == Plausibility::Plausible
+                && !agree(tags.x, resolution.x)
+            {
+                findings.warnings.push(Warning::TagsDiffer { tags: tags.x, vendor: resolution.x });
+            }
+            Stated::Here(resolution)
+        }
+        missing @ Stated::Missing { .. } => missing,
+    };
+    Ok(judge(stated, &mut findings.warnings))
+}
+
+/// Adds warnings about a resolution.
+pub(crate) fn judge(stated: Stated, warnings: &mut Vec<Warning>) -> Option<Resolution> {
+    match stated {
+        Stated::Here(resolution) => {
+            match resolution.plausibility() {
+                Plausibility::Plausible => {}
+                Plausibility::OutOfRange => warnings.push(Warning::ResolutionImplausible(resolution)),
+                Plausibility::NotSquare => warnings.push(Warning::NotSquare(resolution)),
+            }
+            Some(resolution)
+        }
+        Stated::Missing { looked_for, found } => {
+            warnings.push(Warning::ResolutionMissing { looked_for, found });
+            None
+        }
+        Stated::Tags | Stated::Fallback => None,
+    }
+}
+
+fn images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {
+    let levels = tiff.directories.iter().zip(roles).filter(|(_, role)| **role == Role::Level);
+    let levels: BTreeSet<_> = levels.map(|(directory, _)| std::cmp::Reverse(directory.pixels())).collect();
+    let level = |directory: &Directory| levels.iter().position(|pixels| pixels.0 == directory.pixels());
+    let describe = |(directory, role): (&Directory, &Role)| ImageDescription {
+        place: directory.place.to_string(),
+        role: *role,
+        width: directory.width,
+        height: directory.height,
+        level: match role {
+            Role::Image => Some(0),
+            Role::Level => level(directory).and_then(|number| u32::try_from(number + 1).ok()),
+            _ => None,
+        },
+        compression: compression(directory.compression),
+        tile: directory.tile,
+    };
+    tiff.directories.iter().zip(roles).map(describe).collect()
+}
+
+/// The name of a compression by its number in TIFF.
+fn compression(number: u16) -> String {
+    let name = match number {
+        1 => "none",
+        5 => "LZW",
+        6 => "old JPEG",
+        7 => "JPEG",
+        8 | 32946 => "deflate",
+        22610 | 34934 => "JPEG XR",
+        32773 => "PackBits",
+        33003 | 33005 | 34712 => "JPEG 2000",
+        34925 => "LZMA",
+        50000 => "Zstandard",
+        50001 => "WebP",
+        50002 | 52546 => "JPEG XL",
+        other => return format!("number {other}"),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,148 @@
+//! Entries of a TIFF directory and their values (TIFF 6.0, section 2).
+
+use std::io::{Read, Seek};
+
+use super::reader::{Reader, Width};
+use crate::error::{Kind, malformed};
+
+/// The field types that are read, by their numbers.
+pub(crate) const BYTE: u16 = 1;
+pub(crate) const ASCII: u16 = 2;
+pub(crate) const SHORT: u16 = 3;
+pub(crate) const LONG: u16 = 4;
+const RATIONAL: u16 = 5;
+const UNDEFINED: u16 = 7;
+const SIGNED_LONG: u16 = 9;
+const SIGNED_RATIONAL: u16 = 10;
+const FLOAT: u16 = 11;
+const DOUBLE: u16 = 12;
+const IFD: u16 = 13;
+const LONG8: u16 = 16;
+const IFD8: u16 = 18;
+
+/// One entry: a tag and where its value is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) tag: u16,
+    kind: u16,
+    pub(crate) count: u64,
+    /// The last field of the entry: the value, or its offset. Numbers are of 64 bits in NDPI.
+    field: [u8; 8],
+}
+
+impl Entry {
+    /// Reads an entry from its bytes; `high` are the upper bits of its last field in NDPI.
+    pub(super) fn parse<R: Read + Seek>(reader: &Reader<R>, bytes: &[u8], high: &[u8]) -> Self {
+        let number = |range: std::ops::Range<usize>| reader.number(&bytes[range]);
+        let short = |range| u16::try_from(number(range)).unwrap_or_default();
+        let (count, last) = match reader.width {
+            Width::Big => (number(4..12), &bytes[12..20]),
+            Width::Classic | Width::Ndpi => (number(4..8), &bytes[8..12]),
+        };
+        let mut field = [0; 8];
+        field[..last.len()].copy_from_slice(last);
+        if reader.width == Width::Ndpi {
+            field[4..].copy_from_slice(high);
+        }
+        Self { tag: short(0..2), kind: short(2..4), count, field }
+    }
+
+    /// Bytes of one value; 0 for a type that is not known.
+    pub(crate) fn unit(&self) -> u64 {
+        match self.kind {
+            BYTE | ASCII | 6 | UNDEFINED => 1,
+            SHORT | 8 => 2,
+            LONG | SIGNED_LONG | FLOAT | IFD => 4,
+            RATIONAL | SIGNED_RATIONAL | DOUBLE | LONG8 | 17 | IFD8 => 8,
+            _ => 0,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.count.saturating_mul(self.unit())
+    }
+
+    /// A single `LONG` of NDPI whose upper bits are set has 64 bits.
+    fn is_widened<R>(&self, reader: &Reader<R>) -> bool {
+        let is_number = self.count == 1 && [LONG, SIGNED_LONG, IFD].contains(&self.kind);
+        reader.width == Width::Ndpi && is_number && self.field[4..] != [0; 4]
+    }
+
+    /// Where the value begins, unless it is in the entry itself.
+    pub(crate) fn offset<R: Read + Seek>(&self, reader: &Reader<R>) -> Option<u64> {
+        let inline = if reader.width == Width::Big { 8 } else { 4 };
+        let last = if reader.width == Width::Classic { &self.field[..4] } else { &self.field[..] };
+        (self.bytes() > inline).then(|| reader.number(last))
+    }
+
+    /// Checks that the value lies within the file.
+    pub(crate) fn check<R: Read + Seek>(&self, reader: &Reader<R>) -> Result<(), Kind> {
+        match self.offset(reader) {
+            Some(offset) => reader.check(&format!("the value of tag {}", self.tag), offset, self.bytes()),
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes of the values from number `first` on, `count` of them, with the size of each.
+    pub(super) fn slice<R: Read + Seek>(
+        &self,
+        reader: &mut Reader<R>,
+        first: u64,
+        count: u64,
+    ) -> Result<(Vec<u8>, usize), Kind> {
+        let unit = self.unit();
+        if self.is_widened(reader) {
+            return Ok((self.field.to_vec(), 8));
+        }
+        let (start, bytes) = (first.saturating_mul(unit), count.saturating_mul(unit));
+        let size = usize::try_from(unit).unwrap_or_default();
+        match self.offset(reader) {
+            None => {
+                let range = usize::try_from(start).ok().zip(usize::try_from(start.saturating_add(bytes)).ok());
+                let value = range.and_then(|(start, end)| self.field.get(start..end));
+                Ok((value.ok_or_else(|| malformed("a value leaves its entry"))?.to_vec(), size))
+            }
+            Some(offset) => {
+                let what = format!("the value of tag {}", self.tag);
+                self.check(reader)?;
+                let mut buffer = vec![0; usize::try_from(bytes).unwrap_or_default()];
+                reader.read_at(&what, offset.saturating_add(start), &mut buffer)?;
+                Ok((buffer, size))
+            }
+        }
+    }
+
+    /// All bytes of the value.
+    pub(super) fn whole<R: Read + Seek>(&self, reader: &mut Reader<R>) -> Result<Vec<u8>, Kind> {
+        match self.offset(reader) {
+            Some(offset) => reader.value_at(&format!("the value of tag {}", self.tag), offset, self.bytes()),
+            None => Ok(self.slice(reader, 0, self.count)?.0),
+        }
+    }
+
+    /// Whether the values are unsigned numbers.
+    pub(crate) fn is_unsigned(&self) -> bool {
+        [BYTE, SHORT, LONG, IFD, LONG8, IFD8].contains(&self.kind)
+    }
+
+    /// The first value as a number that may be fractional; `None` if it is none.
+    pub(super) fn decimal<R: Read + Seek>(&self, reader: &mut Reader<R>) -> Result<Option<f64>, Kind> {
+        if self.count == 0 || self.unit() == 0 {
+            return Ok(None);
+        }
+        let (bytes, size) = self.slice(reader, 0, 1)?;
+        let number = reader.number(&bytes[..size]);
+        let low = |bytes: &[u8]| u32::try_from(reader.number(bytes)).unwrap_or_default();
+        Ok(match self.kind {
+            RATIONAL => Some(f64::from(low(&bytes[..4])) / f64::from(low(&bytes[4..8]))),
+            SIGNED_RATIONAL => {
+                Some(f64::from(low(&bytes[..4]).cast_signed()) / f64::from(low(&bytes[4..8]).cast_signed()))
+            }
+            FLOAT => Some(f64::from(f32::from_bits(low(&bytes[..4])))),
+            DOUBLE => Some(f64::from_bits(number)),
+            SIGNED_LONG => Some(f64::from(low(&bytes[..4]).cast_signed())),
+            _ if self.is_unsigned() => u32::try_from(number).ok().map(f64::from),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! Bounded reads of numbers and byte ranges from a TIFF file.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use crate::error::{Kind, malformed};
+
+/// Bytes of values that are read into memory for one file at most.
+const MAX_VALUES: u64 = 64 * 1024 * 1024;
+
+/// How offsets and counts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    /// Offsets of 32 bits (TIFF 6.0).
+    Classic,
+    /// Offsets of 64 bits.
+    Big,
+    /// Classic entries whose upper 32 bits follow the directory, as Hamamatsu writes them.
+    Ndpi,
+}
+
+/// A TIFF file, of which only what is asked for is read.
+#[derive(Debug)]
+pub(crate) struct Reader<R> {
+    source: R,
+    length: u64,
+    pub(crate) big_endian: bool,
+    pub(crate) width: Width,
+    values: u64,
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// A reader of the `length` bytes of `source`.
+    pub(crate) fn new(source: R, length: u64) -> Self {
+        Self { source, length, big_endian: false, width: Width::Classic, values: 0 }
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Checks that an extent lies within the file.
+    pub(crate) fn check(&self, what: &str, offset: u64, bytes: u64) -> Result<(), Kind> {
+        let end = offset.saturating_add(bytes);
+        if end > self.length {
+            return Err(Kind::Truncated { what: what.to_owned(), expected: end, actual: self.length });
+        }
+        Ok(())
+    }
+
+    /// Fills `buffer` from `offset`.
+    pub(crate) fn read_at(&mut self, what: &str, offset: u64, buffer: &mut [u8]) -> Result<(), Kind> {
+        self.check(what, offset, buffer.len() as u64)?;
+        self.source.seek(SeekFrom::Start(offset))?;
+        Ok(self.source.read_exact(buffer)?)
+    }
+
+    /// Reads a value into memory, within the limit for the whole file.
+    pub(crate) fn value_at(&mut self, what: &str, offset: u64, bytes: u64) -> Result<Vec<u8>, Kind> {
+        self.check(what, offset, bytes)?;
+        self.values = self.values.saturating_add(bytes);
+        if self.values > MAX_VALUES {
+            return Err(malformed(format!("its values need more than {MAX_VALUES} bytes of memory")));
+        }
+        let mut buffer = vec![0; usize::try_from(bytes).unwrap_or_default()];
+        self.read_at(what, offset, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    /// An unsigned number of 1, 2, 4 or 8 bytes.
+    pub(crate) fn number(&self, bytes: &[u8]) -> u64 {
+        let append = |number: u64, byte: &u8| (number << 8) | u64::from(*byte);
+        if self.big_endian { bytes.iter().fold(0, append) } else { bytes.iter().rev().fold(0, append) }
+    }
+}

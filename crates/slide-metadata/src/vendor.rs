@@ -1,0 +1,160 @@
+//! The structures of scanner vendors. Each module has the markers of one vendor and the source of each fact.
+
+mod aperio;
+mod confidential;
+mod generic;
+mod hamamatsu;
+mod leica;
+mod ome;
+mod philips;
+mod trestle;
+mod ventana;
+
+use std::fmt;
+use std::io::{Read, Seek};
+
+use crate::description::{Role, Warning};
+use crate::error::Kind;
+use crate::identifier::Identifier;
+use crate::resolution::Resolution;
+use crate::tiff::{Directory, Tiff};
+
+/// A vendor, or a standard, whose structure a TIFF file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Vendor {
+    /// Aperio SVS.
+    Aperio,
+    /// Hamamatsu NDPI.
+    Hamamatsu,
+    /// Leica SCN.
+    Leica,
+    /// OME-TIFF of the Open Microscopy Environment.
+    Ome,
+    /// Philips TIFF.
+    Philips,
+    /// Trestle TIFF.
+    Trestle,
+    /// Ventana (Roche) BIF and TIFF.
+    Ventana,
+}
+
+impl Vendor {
+    /// The name of the vendor in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aperio => "aperio",
+            Self::Hamamatsu => "hamamatsu",
+            Self::Leica => "leica",
+            Self::Ome => "ome",
+            Self::Philips => "philips",
+            Self::Trestle => "trestle",
+            Self::Ventana => "ventana",
+        }
+    }
+}
+
+impl fmt::Display for Vendor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Aperio => "Aperio",
+            Self::Hamamatsu => "Hamamatsu",
+            Self::Leica => "Leica",
+            Self::Ome => "OME",
+            Self::Philips => "Philips",
+            Self::Trestle => "Trestle",
+            Self::Ventana => "Ventana",
+        })
+    }
+}
+
+/// Facts about a TIFF file from its vendor's structure.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    pub(crate) vendor: Option<Vendor>,
+    /// The role of each directory.
+    pub(crate) roles: Vec<Role>,
+    /// The directory that the vendor names as the image at full resolution.
+    pub(crate) named: Option<usize>,
+    /// Width and height at full resolution where they differ from those of the directory.
+    pub(crate) size: Option<(u32, u32)>,
+    pub(crate) resolution: Stated,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) identifiers: Vec<Identifier>,
+}
+
+/// The place where a file states its resolution.
+#[derive(Debug)]
+pub(crate) enum Stated {
+    /// The vendor's own place.
+    Here(Resolution),
+    /// The resolution tags of the directory that is chosen.
+    Tags,
+    /// The vendor's own place has none, so that the tags count.
+    Fallback,
+    /// Nowhere.
+    Missing { looked_for: String, found: String },
+}
+
+impl Findings {
+    fn new<R>(vendor: Option<Vendor>, tiff: &Tiff<R>) -> Self {
+        Self {
+            vendor,
+            roles: tiff.directories.iter().map(generic::role).collect(),
+            named: None,
+            size: None,
+            resolution: Stated::Tags,
+            warnings: Vec::new(),
+            identifiers: Vec::new(),
+        }
+    }
+
+    /// Gives the directory at `named` the role of the image, and others of its size that of planes.
+    fn name<R>(&mut self, tiff: &Tiff<R>, named: usize) {
+        self.named = Some(named);
+        let size = |number: usize| (tiff.directories[number].width, tiff.directories[number].height);
+        for number in 0..self.roles.len() {
+            if !self.roles[number].is_associated() {
+                self.roles[number] = if size(number) == size(named) { Role::Plane } else { Role::Level };
+            }
+        }
+        self.roles[named] = Role::Image;
+    }
+}
+
+/// Reads a file by the structure of its vendor. What marks it and cannot be read is an error.
+pub(crate) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind> {
+    let mut findings = if hamamatsu::is(tiff) {
+        hamamatsu::read(tiff)?
+    } else if let Some(marked) = philips::find(tiff)? {
+        philips::read(tiff, marked)?
+    } else if let Some(marked) = ventana::find(tiff)? {
+        ventana::read(tiff, marked)?
+    } else if let Some(marked) = leica::find(tiff) {
+        leica::read(tiff, marked)?
+    } else if trestle::is(tiff)? {
+        trestle::read(tiff)?
+    } else if let Some(marked) = aperio::find(tiff) {
+        aperio::read(tiff, marked)?
+    } else if let Some(marked) = ome::find(tiff) {
+        ome::read(tiff, marked)?
+    } else {
+        generic::read(tiff)
+    };
+    findings.identifiers.extend(confidential::in_tags(tiff, &findings));
+    findings.identifiers.sort();
+    findings.identifiers.dedup();
+    Ok(findings)
+}
+
+pub(crate) use generic::tags as resolution_tags;
+
+/// The first directory of the main chain for which `is` holds.
+fn first<R>(tiff: &Tiff<R>, is: impl Fn(&Directory) -> bool) -> Option<usize> {
+    tiff.directories.iter().position(|directory| !directory.is_sub() && is(directory))
+}
+
+/// An error for a marker whose content cannot be read.
+fn unreadable(vendor: Vendor, looked_for: impl Into<String>, found: impl Into<String>) -> Kind {
+    Kind::Marker { vendor, looked_for: looked_for.into(), found: found.into() }
+}

@@ -1,0 +1,71 @@
+//! Aperio SVS.
+//!
+//! | fact | source |
+//! |---|---|
+//! | marker | `ImageDescription` begins with `Aperio` |
+//! | image | the first such directory: "the first image in an SVS file is always the baseline image" (Aperio, *Digital Slides and Third-Party Data Interchange*) |
+//! | levels | the other directories with tiles |
+//! | label, macro | the second line of the description, or `NewSubfileType` 1 and 9 (openslide) |
+//! | thumbnail | other directories with strips |
+//! | resolution | `MPP` among the fields behind `\|` |
+
+use std::io::{Read, Seek};
+
+use super::{Findings, Stated, Vendor, confidential, first, unreadable};
+use crate::description::Role;
+use crate::error::{Kind, quoted};
+use crate::resolution::{Resolution, ResolutionSource, length};
+use crate::tiff::{Directory, Tiff};
+
+const MARKER: &str = "Aperio";
+
+pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
+    let is_marked = |directory: &Directory| directory.description.starts_with(MARKER);
+    let is_image = |directory: &Directory| is_marked(directory) && second_line(directory).is_none();
+    first(tiff, is_image).or_else(|| first(tiff, is_marked))
+}
+
+pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<Findings, Kind> {
+    let mut findings = Findings::new(Some(Vendor::Aperio), tiff);
+    let image = tiff.directories[marked].pixels();
+    for (number, directory) in tiff.directories.iter().enumerate() {
+        let is_smaller = number != marked && directory.pixels() < image;
+        findings.roles[number] = match (second_line(directory), directory.tile, directory.subfile) {
+            (Some(role), _, _) => role,
+            (None, None, 9) if is_smaller => Role::Macro,
+            (None, None, 1) if is_smaller => Role::Label,
+            (None, None, _) if is_smaller => Role::Thumbnail,
+            _ => Role::Level,
+        };
+    }
+    findings.name(tiff, marked);
+    let directory = &tiff.directories[marked];
+    let place = format!("the ImageDescription of {}", directory.place);
+    findings.resolution = match fields(&directory.description).find(|(name, _)| *name == "MPP") {
+        None => Stated::Fallback,
+        Some((_, value)) => match length(value) {
+            Some(side) => Stated::Here(Resolution::new(side, side, ResolutionSource::AperioDescription)),
+            None => return Err(unreadable(Vendor::Aperio, format!("MPP in {place}"), quoted(value))),
+        },
+    };
+    for directory in &tiff.directories {
+        let place = format!("in the ImageDescription of {}", directory.place);
+        findings.identifiers.extend(confidential::in_fields(fields(&directory.description), &place));
+    }
+    Ok(findings)
+}
+
+/// What the second line of a description says of the image: `label 387x463`.
+fn second_line(directory: &Directory) -> Option<Role> {
+    let line = directory.description.lines().nth(1)?.trim_start().to_ascii_lowercase();
+    [("label", Role::Label), ("macro", Role::Macro)]
+        .into_iter()
+        .find(|(name, _)| line.starts_with(name))
+        .map(|(_, role)| role)
+}
+
+/// The fields `NAME = VALUE` of a description.
+fn fields(description: &str) -> impl Iterator<Item = (&str, &str)> {
+    let fields = description.split('|').skip(1).filter_map(|field| field.split_once('='));
+    fields.map(|(name, value)| (name.trim(), value.trim()))
+}

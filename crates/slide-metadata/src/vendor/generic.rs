@@ -1,0 +1,68 @@
+//! TIFF without the marker of a vendor (TIFF 6.0): roles by `NewSubfileType` and by the description, the resolution by
+//! its tags.
+
+use std::io::{Read, Seek};
+
+use super::{Findings, Stated};
+use crate::description::Role;
+use crate::error::{Kind, quoted};
+use crate::identifier::{Identifier, IdentifierKind};
+use crate::resolution::{CENTIMETER, INCH, Resolution, ResolutionSource, is_length};
+use crate::tiff::{Directory, MASK, REDUCED, Tiff, tags};
+
+/// The role of a directory by its own tags.
+pub(super) fn role(directory: &Directory) -> Role {
+    let description = directory.description.trim_start().to_ascii_lowercase();
+    if let Some((_, role)) = NAMES.iter().find(|(name, _)| description.starts_with(name)) {
+        return *role;
+    }
+    match directory.subfile {
+        bits if bits & MASK != 0 => Role::Mask,
+        bits if bits & REDUCED != 0 => Role::Level,
+        _ if directory.is_sub() => Role::Level,
+        _ => Role::Plane,
+    }
+}
+
+/// Words that descriptions of associated images begin with.
+pub(super) const NAMES: [(&str, Role); 5] = [
+    ("label", Role::Label),
+    ("macro", Role::Macro),
+    ("overview", Role::Macro),
+    ("thumbnail", Role::Thumbnail),
+    ("preview", Role::Thumbnail),
+];
+
+pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Findings {
+    let mut findings = Findings::new(None, tiff);
+    for directory in &tiff.directories {
+        // JSON that tifffile writes is about the shape of the array.
+        let text = directory.description.trim();
+        if !(text.is_empty() || text.starts_with("{\"shape\"")) {
+            let place = format!("ImageDescription of {}", directory.place);
+            findings.identifiers.push(Identifier::new(IdentifierKind::Text, place));
+        }
+    }
+    findings
+}
+
+/// The resolution by the tags of a directory (TIFF 6.0, section 8).
+pub(crate) fn tags<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Stated, Kind> {
+    let looked_for = format!("XResolution, YResolution and ResolutionUnit in {}", tiff.directories[number].place);
+    let missing = |found: String| Ok(Stated::Missing { looked_for: looked_for.clone(), found });
+    let (x, y) = (tiff.decimal(number, tags::X_RESOLUTION)?, tiff.decimal(number, tags::Y_RESOLUTION)?);
+    let unit = match tiff.unsigned(number, tags::RESOLUTION_UNIT)? {
+        // Inches are the default.
+        None | Some(2) => INCH,
+        Some(3) => CENTIMETER,
+        Some(1) => return missing("a resolution without unit".to_owned()),
+        Some(other) => return missing(format!("the unit {}", quoted(&other.to_string()))),
+    };
+    match (x, y) {
+        (None, _) | (_, None) => missing("nothing".to_owned()),
+        (Some(x), Some(y)) if is_length(unit / x) && is_length(unit / y) => {
+            Ok(Stated::Here(Resolution::new(unit / x, unit / y, ResolutionSource::Tags)))
+        }
+        (Some(x), Some(y)) => missing(format!("{x} × {y}")),
+    }
+}

@@ -1,0 +1,65 @@
+//! Hamamatsu NDPI. Its tags have the names that openslide gives them; the upper 32 bits of offsets follow each directory
+//! (openslide, "NDPI value extensions"; tifffile).
+//!
+//! | fact | source |
+//! |---|---|
+//! | marker | tag 65420 in the first directory |
+//! | image | the first directory with a positive source lens (tag 65421) |
+//! | macro, map | source lens −1 and −2 |
+//! | planes | a focal plane (tag 65424) other than 0 |
+//! | resolution | the resolution tags |
+//! | bar code | tag 65427; the property map (tag 65449) has further fields |
+
+use std::io::{Read, Seek};
+
+use super::{Findings, Vendor, confidential, unreadable};
+use crate::description::Role;
+use crate::error::{Kind, quoted};
+use crate::identifier::{Identifier, IdentifierKind};
+use crate::tiff::{Tiff, tags};
+
+pub(super) fn is<R: Read + Seek>(tiff: &Tiff<R>) -> bool {
+    tiff.is_ndpi()
+}
+
+pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind> {
+    let mut findings = Findings::new(Some(Vendor::Hamamatsu), tiff);
+    let mut named = None;
+    for number in 0..tiff.directories.len() {
+        let place = tiff.directories[number].place;
+        let looked_for = format!("SourceLens (tag 65421) in {place}");
+        let lens = tiff.decimal(number, tags::NDPI_SOURCE_LENS)?;
+        let lens = lens.ok_or_else(|| unreadable(Vendor::Hamamatsu, looked_for.as_str(), "nothing"))?;
+        let focus = tiff.decimal(number, tags::NDPI_FOCAL_PLANE)?.unwrap_or_default();
+        findings.roles[number] = match lens {
+            -1.0 => Role::Macro,
+            -2.0 => Role::Mask,
+            lens if lens > 0.0 && focus == 0.0 => {
+                named = named.or(Some(number));
+                Role::Level
+            }
+            lens if lens > 0.0 => Role::Plane,
+            _ => return Err(unreadable(Vendor::Hamamatsu, looked_for, quoted(&lens.to_string()))),
+        };
+        findings.identifiers.extend(identifiers(tiff, number)?);
+    }
+    let planes: Vec<_> = (0..findings.roles.len()).filter(|number| findings.roles[*number] == Role::Plane).collect();
+    let nothing = || unreadable(Vendor::Hamamatsu, "a directory with a positive SourceLens (tag 65421)", "nothing");
+    findings.name(tiff, named.ok_or_else(nothing)?);
+    for number in planes {
+        findings.roles[number] = Role::Plane;
+    }
+    Ok(findings)
+}
+
+fn identifiers<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Vec<Identifier>, Kind> {
+    let place = tiff.directories[number].place;
+    let mut found = Vec::new();
+    if tiff.text(number, tags::NDPI_REFERENCE)?.is_some_and(|text| !text.trim().is_empty()) {
+        found.push(Identifier::new(IdentifierKind::Barcode, format!("Reference (tag 65427) of {place}")));
+    }
+    let map = tiff.text(number, tags::NDPI_PROPERTY_MAP)?.unwrap_or_default();
+    let fields = map.lines().filter_map(|line| line.split_once('='));
+    found.extend(confidential::in_fields(fields, &format!("in the property map of {place}")));
+    Ok(found)
+}

@@ -1,0 +1,123 @@
+//! Leica SCN, by openslide and the XML that Leica writes.
+//!
+//! | fact | source |
+//! |---|---|
+//! | marker | `ImageDescription` is XML with the namespace `http://www.leica-microsystems.com/scn/…` |
+//! | macro | images whose view is the whole collection |
+//! | image | the dimension with the most pixels on focal plane 0 of the other images; `ifd` is its directory |
+//! | size | the collection at the resolution of the image, since several regions share it (openslide) |
+//! | resolution | the view (`sizeX`, `sizeY`; in nanometers) and the pixels of the dimension |
+
+use super::{Findings, Stated, Vendor, confidential, first, unreadable};
+use crate::description::Role;
+use crate::error::{Kind, quoted};
+use crate::resolution::{Resolution, ResolutionSource, agree};
+use crate::tiff::Tiff;
+use crate::xml::Element;
+
+const MARKER: &str = "www.leica-microsystems.com/scn/";
+const NANOMETERS: f64 = 1_000.0;
+
+pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
+    first(tiff, |directory| directory.description.contains(MARKER))
+}
+
+/// An image at one resolution.
+struct Dimension {
+    directory: usize,
+    role: Role,
+    pixels: (u32, u32),
+    /// Nanometers per pixel.
+    scale: (f64, f64),
+}
+
+pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
+    let mut findings = Findings::new(Some(Vendor::Leica), tiff);
+    let place = format!("the ImageDescription of {}", tiff.directories[marked].place);
+    let root = Element::parse(&tiff.directories[marked].description)
+        .map_err(|reason| unreadable(Vendor::Leica, format!("XML in {place}"), reason))?;
+    let nothing = |what: &str| unreadable(Vendor::Leica, format!("{what} in {place}"), "nothing");
+    let collection = root.find("collection").ok_or_else(|| nothing("a collection"))?;
+    let whole = (number(collection, "sizeX")?, number(collection, "sizeY")?);
+    let mut dimensions = Vec::new();
+    for image in collection.all("image") {
+        read_image(image, whole, tiff, &mut dimensions)?;
+    }
+    let pixels = |dimension: &&Dimension| u64::from(dimension.pixels.0) * u64::from(dimension.pixels.1);
+    // The first of equal ones.
+    let regions = dimensions.iter().rev().filter(|dimension| dimension.role == Role::Level);
+    let image = regions.max_by_key(pixels).ok_or_else(|| nothing("an image other than the macro image"))?;
+    for dimension in &dimensions {
+        let is_region = agree(dimension.scale.0, image.scale.0) && dimension.role == Role::Level;
+        findings.roles[dimension.directory] = if is_region { Role::Plane } else { dimension.role };
+    }
+    findings.roles[image.directory] = Role::Image;
+    findings.named = Some(image.directory);
+    let regions = dimensions.iter().filter(|dimension| findings.roles[dimension.directory] == Role::Plane);
+    let densest = regions.map(|region| region.scale).fold(image.scale, |a, b| (a.0.min(b.0), a.1.min(b.1)));
+    findings.size = Some((side(whole.0, densest.0)?, side(whole.1, densest.1)?));
+    let (x, y) = (image.scale.0 / NANOMETERS, image.scale.1 / NANOMETERS);
+    findings.resolution = Stated::Here(Resolution::new(x, y, ResolutionSource::LeicaXml));
+    findings.identifiers = confidential::in_xml(&root, &format!("in {place}"));
+    Ok(findings)
+}
+
+fn read_image<R>(image: &Element, whole: (u64, u64), tiff: &Tiff<R>, found: &mut Vec<Dimension>) -> Result<(), Kind> {
+    let nothing = |what: &str| unreadable(Vendor::Leica, format!("{what} of an image"), "nothing");
+    let view = image.child("view").ok_or_else(|| nothing("the view"))?;
+    let size = (number(view, "sizeX")?, number(view, "sizeY")?);
+    let offset = (number(view, "offsetX")?, number(view, "offsetY")?);
+    let is_macro = offset == (0, 0) && size == whole;
+    let pixels = image.child("pixels").ok_or_else(|| nothing("the pixels"))?;
+    for dimension in pixels.all("dimension") {
+        let is_plane = ["z", "c"].iter().any(|axis| !matches!(dimension.attribute(axis), None | Some("0")));
+        let ifd = number(dimension, "ifd")?;
+        let named = |directory: &crate::tiff::Directory| directory.main_number().map(|main| main as u64) == Some(ifd);
+        let directory = tiff.directories.iter().position(named);
+        let missing = || unreadable(Vendor::Leica, format!("directory {ifd}, which its XML names"), "nothing");
+        let directory = directory.ok_or_else(missing)?;
+        let pixels = (pixel_count(dimension, "sizeX")?, pixel_count(dimension, "sizeY")?);
+        let stated = &tiff.directories[directory];
+        if pixels != (stated.width, stated.height) {
+            let found =
+                format!("{} × {} there and {} × {} in its XML", stated.width, stated.height, pixels.0, pixels.1);
+            return Err(unreadable(Vendor::Leica, format!("the size of {}", stated.place), found));
+        }
+        let role = match (is_macro, is_plane) {
+            (true, _) => Role::Macro,
+            (false, true) => Role::Plane,
+            (false, false) => Role::Level,
+        };
+        let scale = (nanometers(size.0, pixels.0), nanometers(size.1, pixels.1));
+        found.push(Dimension { directory, role, pixels, scale });
+    }
+    Ok(())
+}
+
+fn number(element: &Element, name: &str) -> Result<u64, Kind> {
+    let text = element.attribute(name);
+    let looked_for = || format!("{name} of {}", element.name);
+    let found = || text.map_or_else(|| "nothing".to_owned(), quoted);
+    text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| unreadable(Vendor::Leica, looked_for(), found()))
+}
+
+fn pixel_count(element: &Element, name: &str) -> Result<u32, Kind> {
+    let count = number(element, name)?;
+    let found = || unreadable(Vendor::Leica, format!("{name} of {}", element.name), quoted(&count.to_string()));
+    u32::try_from(count).ok().filter(|count| *count > 0).ok_or_else(found)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a view is smaller than 2^52 nanometers, which are 4,500 km")]
+fn nanometers(view: u64, pixels: u32) -> f64 {
+    view as f64 / f64::from(pixels)
+}
+
+/// Pixels of a length at a scale.
+fn side(whole: u64, scale: f64) -> Result<u32, Kind> {
+    let pixels = nanometers(whole, 1) / scale;
+    if !(pixels.is_finite() && (0.0..f64::from(u32::MAX)).contains(&pixels)) || pixels <= 0.0 {
+        return Err(unreadable(Vendor::Leica, "the size of the collection", quoted(&whole.to_string())));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    Ok(pixels.ceil() as u32)
+}

@@ -1,0 +1,128 @@
+//! OME-TIFF (OME Data Model 2016-06).
+//!
+//! | fact | source |
+//! |---|---|
+//! | marker | `ImageDescription` of a directory is XML with the root `OME` |
+//! | image | the `Image` with the most pixels that is not a label, macro image or thumbnail by its name; the first `TiffData` has its directory |
+//! | levels | SubIFDs (OME-TIFF specification 6.0) |
+//! | resolution | `PhysicalSizeX` and `PhysicalSizeY` with their units, micrometers by default; without them the resolution tags |
+
+use super::{Findings, Stated, Vendor, confidential, first, generic, unreadable};
+use crate::description::Role;
+use crate::error::{Kind, quoted};
+use crate::resolution::{INCH, MILLIMETER, NANOMETER, Resolution, ResolutionSource, length, scaled_length};
+use crate::tiff::Tiff;
+use crate::xml::Element;
+
+pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
+    first(tiff, |directory| {
+        let text = directory.description.trim_start_matches('\u{feff}').trim_start();
+        text.starts_with('<') && (text.contains("<OME") || text.contains(":OME "))
+    })
+}
+
+/// An element `Image` with its pixels.
+struct Image<'a> {
+    pixels: &'a Element,
+    directory: usize,
+    size: (u32, u32),
+    role: Role,
+}
+
+pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
+    let mut findings = Findings::new(Some(Vendor::Ome), tiff);
+    let place = format!("the ImageDescription of {}", tiff.directories[marked].place);
+    let root = Element::parse(&tiff.directories[marked].description)
+        .map_err(|reason| unreadable(Vendor::Ome, format!("OME-XML in {place}"), reason))?;
+    if root.name != "OME" {
+        return Err(unreadable(Vendor::Ome, format!("the root OME in {place}"), quoted(&root.name)));
+    }
+    refuse_several_files(&root)?;
+    let images = root.all("Image").map(|image| read_image(image, tiff)).collect::<Result<Vec<_>, _>>()?;
+    let pixels = |image: &&Image<'_>| u64::from(image.size.0) * u64::from(image.size.1);
+    let largest = images.iter().rev().filter(|image| !image.role.is_associated()).max_by_key(pixels);
+    let largest = largest.ok_or_else(|| unreadable(Vendor::Ome, format!("an Image in {place}"), "none"))?;
+    for image in images.iter().filter(|image| image.role.is_associated()) {
+        findings.roles[image.directory] = image.role;
+    }
+    // SubIFDs of a label are pictures of the label.
+    for number in 0..tiff.directories.len() {
+        if let crate::tiff::Place::Sub { parent, .. } = tiff.directories[number].place
+            && findings.roles[parent].is_associated()
+        {
+            findings.roles[number] = findings.roles[parent];
+        }
+    }
+    findings.name(tiff, largest.directory);
+    let stated = &tiff.directories[largest.directory];
+    if largest.size != (stated.width, stated.height) {
+        let (width, height) = largest.size;
+        let found = format!("{} × {} there and {width} × {height} in OME-XML", stated.width, stated.height);
+        return Err(unreadable(Vendor::Ome, format!("the size of {}", stated.place), found));
+    }
+    findings.resolution = resolution(largest.pixels, &place)?;
+    findings.identifiers = confidential::in_xml(&root, &format!("in {place}"));
+    Ok(findings)
+}
+
+/// Refuses images whose planes are in several files, and metadata that are in another file.
+fn refuse_several_files(root: &Element) -> Result<(), Kind> {
+    let mut names = std::collections::BTreeSet::new();
+    root.walk(&mut |element| {
+        if element.name == "UUID" {
+            names.extend(element.attribute("FileName"));
+        }
+    });
+    if names.len() > 1 || root.child("BinaryOnly").is_some() {
+        return Err(Kind::OtherFormat("OME-TIFF of several files"));
+    }
+    Ok(())
+}
+
+fn read_image<'a, R>(image: &'a Element, tiff: &Tiff<R>) -> Result<Image<'a>, Kind> {
+    let nothing = |what: &str, found: &str| unreadable(Vendor::Ome, format!("{what} of an Image in OME-XML"), found);
+    let pixels = image.child("Pixels").ok_or_else(|| nothing("Pixels", "nothing"))?;
+    let size = |name: &str| {
+        let text = pixels.attribute(name).unwrap_or("nothing");
+        text.trim().parse::<u32>().map_err(|_| nothing(name, &quoted(text)))
+    };
+    let ifd = pixels.child("TiffData").and_then(|data| data.attribute("IFD")).unwrap_or("0");
+    let number: usize = ifd.trim().parse().map_err(|_| nothing("IFD", &quoted(ifd)))?;
+    let directory = tiff.directories.iter().position(|directory| directory.main_number() == Some(number));
+    let directory = directory.ok_or_else(|| nothing("the directory", &format!("no directory {number}")))?;
+    let name = image.attribute("Name").unwrap_or_default().trim().to_lowercase();
+    let role = generic::NAMES.iter().find(|(word, _)| name.starts_with(word)).map_or(Role::Image, |(_, role)| *role);
+    Ok(Image { pixels, directory, size: (size("SizeX")?, size("SizeY")?), role })
+}
+
+fn resolution(pixels: &Element, place: &str) -> Result<Stated, Kind> {
+    let axis = |name: &str| {
+        let Some(text) = pixels.attribute(name) else { return Ok(None) };
+        let unit = pixels.attribute(&format!("{name}Unit")).unwrap_or("µm");
+        let side = micrometers(text, unit);
+        let found = || quoted(&format!("{text} {unit}"));
+        side.map(Some).ok_or_else(|| unreadable(Vendor::Ome, format!("{name} in {place}"), found()))
+    };
+    Ok(match (axis("PhysicalSizeX")?, axis("PhysicalSizeY")?) {
+        (Some(x), Some(y)) => Stated::Here(Resolution::new(x, y, ResolutionSource::OmeXml)),
+        (None, None) => Stated::Fallback,
+        _ => return Err(unreadable(Vendor::Ome, format!("PhysicalSizeX and PhysicalSizeY in {place}"), "one of them")),
+    })
+}
+
+/// A length in a unit of the OME data model.
+fn micrometers(text: &str, unit: &str) -> Option<f64> {
+    let power = match unit.trim() {
+        "pm" => -6,
+        "\u{c5}" | "\u{212b}" => -4,
+        "nm" => NANOMETER,
+        // The micro sign, the Greek letter, and what ASCII makes of it.
+        "\u{b5}m" | "\u{3bc}m" | "um" => 0,
+        "mm" => MILLIMETER,
+        "cm" => 4,
+        "m" => 6,
+        "in" => return length(text).map(|inches| inches * INCH),
+        _ => return None,
+    };
+    scaled_length(text, power)
+}

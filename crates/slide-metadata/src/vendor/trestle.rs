@@ -1,0 +1,64 @@
+//! Trestle TIFF, by openslide.
+//!
+//! | fact | source |
+//! |---|---|
+//! | marker | `Software` of the first directory begins with `MedScan`; it has an `ImageDescription`, and all directories have tiles |
+//! | image | the first directory; all others are levels |
+//! | size | that of the directory less `OverlapsXY` of the description, once between two tiles |
+//! | resolution | `XResolution` and `YResolution` in micrometers per pixel, whatever the unit |
+
+use std::io::{Read, Seek};
+
+use super::{Findings, Stated, Vendor, confidential, unreadable};
+use crate::error::{Kind, quoted};
+use crate::resolution::{Resolution, ResolutionSource, is_length};
+use crate::tiff::{Tiff, tags};
+
+pub(super) fn is<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<bool, Kind> {
+    let is_marked = tiff.text(0, tags::SOFTWARE)?.is_some_and(|software| software.starts_with("MedScan"));
+    let has_tiles = tiff.directories.iter().all(|directory| directory.tile.is_some());
+    Ok(is_marked && has_tiles && tiff.directories[0].entry(tags::IMAGE_DESCRIPTION).is_some())
+}
+
+pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind> {
+    let mut findings = Findings::new(Some(Vendor::Trestle), tiff);
+    findings.name(tiff, 0);
+    let (x, y) = (tiff.decimal(0, tags::X_RESOLUTION)?, tiff.decimal(0, tags::Y_RESOLUTION)?);
+    let looked_for = "XResolution and YResolution in directory 0".to_owned();
+    findings.resolution = match (x, y) {
+        (Some(x), Some(y)) if is_length(x) && is_length(y) => {
+            Stated::Here(Resolution::new(x, y, ResolutionSource::TrestleTags))
+        }
+        (None, _) | (_, None) => Stated::Missing { looked_for, found: "nothing".to_owned() },
+        (Some(x), Some(y)) => return Err(unreadable(Vendor::Trestle, looked_for, format!("{x} × {y}"))),
+    };
+    let directory = &tiff.directories[0];
+    let overlap = overlap(&directory.description)?;
+    let less = |pixels: u32, tile: u32, overlap: u32| {
+        let joints = pixels.div_ceil(tile.max(1)).saturating_sub(1);
+        if pixels >= tile { pixels.saturating_sub(joints.saturating_mul(overlap)) } else { pixels }
+    };
+    let (across, down) = directory.tile.unwrap_or_default();
+    let size = (less(directory.width, across, overlap.0), less(directory.height, down, overlap.1));
+    if size.0 == 0 || size.1 == 0 {
+        return Err(unreadable(Vendor::Trestle, "OverlapsXY in the ImageDescription", "more than the image"));
+    }
+    findings.size = Some(size);
+    let fields = directory.description.split(';').filter_map(|field| field.split_once('='));
+    findings.identifiers = confidential::in_fields(fields, "in the ImageDescription");
+    Ok(findings)
+}
+
+/// Pixels by which two tiles of the first directory overlap: `OverlapsXY= 64 64 32 32`, two numbers for each level.
+fn overlap(description: &str) -> Result<(u32, u32), Kind> {
+    let Some(list) = description.split(';').find_map(|field| field.trim().strip_prefix("OverlapsXY=")) else {
+        return Ok((0, 0));
+    };
+    let wrong = || unreadable(Vendor::Trestle, "OverlapsXY in the ImageDescription", quoted(list));
+    let mut numbers = list.split_whitespace().map(|number| number.parse::<u32>().map_err(|_| wrong()));
+    match (numbers.next(), numbers.next()) {
+        (Some(x), Some(y)) => Ok((x?, y?)),
+        (None, _) => Ok((0, 0)),
+        (Some(_), None) => Err(wrong()),
+    }
+}

@@ -1,0 +1,104 @@
+//! Zip archives of DICOM files.
+
+use std::io::{Cursor, Write};
+
+use slide_metadata::{Format, Role, Warning};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::files::{ANNOTATION, Dicom, JPEG, PLAIN};
+use super::*;
+
+/// An archive whose members are stored and deflated by turns.
+pub(crate) fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    let methods = [CompressionMethod::Stored, CompressionMethod::Deflated];
+    for ((name, content), method) in members.iter().zip(methods.into_iter().cycle()) {
+        archive.start_file(*name, SimpleFileOptions::default().compression_method(method)).unwrap();
+        archive.write_all(content).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+/// A lower level of the slide that [`Dicom::default`] writes.
+pub(crate) fn level(syntax: &'static str) -> Vec<u8> {
+    Dicom { columns: 100, rows: 50, syntax, spacing: Some("0.001\\0.001"), ..Dicom::default() }.bytes()
+}
+
+#[test]
+fn slide_of_several_members_is_read() {
+    let label = Dicom { flavor: "LABEL", columns: 40, rows: 40, ..Dicom::default() }.bytes();
+    let drawn = Dicom { class: ANNOTATION, ..Dicom::default() }.bytes();
+    let content = zipped(&[
+        ("slide/1.dcm", &level(JPEG)),
+        ("slide/0.dcm", &Dicom::default().bytes()),
+        ("slide/2.dcm", &label),
+        ("slide/3.dcm", &drawn),
+        ("slide/README.txt", b"not DICOM"),
+    ]);
+    let slide = read_bytes("slide.zip", &content).unwrap();
+    assert_eq!((slide.width, slide.height, slide.media_type), (200, 100, "application/zip"));
+    assert_eq!((slide.resolution.to_bits(), slide.description.format), (0.5_f64.to_bits(), Format::DicomArchive));
+    let images: Vec<_> =
+        slide.description.images.iter().map(|image| (image.place.as_str(), image.role, image.level)).collect();
+    let expected = [
+        ("slide/1.dcm", Role::Level, Some(1)),
+        ("slide/0.dcm", Role::Image, Some(0)),
+        ("slide/2.dcm", Role::Label, None),
+    ];
+    assert_eq!(images, expected);
+    assert_eq!(slide.description.warnings, [Warning::IgnoredMember("slide/README.txt".to_owned())]);
+    assert!(slide.description.identifiers.iter().any(|found| found.place == "the image in 'slide/2.dcm'"));
+}
+
+#[test]
+fn archives_of_something_else_are_refused() {
+    let slide = Dicom::default().bytes();
+    let other = Dicom { pyramid: Some("2.25.9"), ..Dicom::default() }.bytes();
+    let cut = &slide[..slide.len() - 1];
+    let nested = zipped(&[("a.dcm", &slide)]);
+    for (content, reason) in [
+        (zipped(&[]), "no DICOM file"),
+        (zipped(&[("a.txt", b"text")]), "no DICOM file"),
+        (zipped(&[("a.dcm", &slide), ("b.dcm", &other)]), "it holds 2 slides"),
+        (zipped(&[("a.zip", &nested)]), "member 'a.zip' is an archive itself"),
+        (zipped(&[("a.dcm", cut)]), "member 'a.dcm': cut off"),
+        (
+            zipped(&[("a.dcm", &Dicom { concatenated: true, ..Dicom::default() }.bytes())]),
+            "member 'a.dcm': one of several",
+        ),
+    ] {
+        let shown = refusal("slide.zip", &content);
+        assert!(shown.contains(reason), "{shown}");
+    }
+}
+
+#[test]
+fn archive_that_is_cut_off_or_changed_is_refused() {
+    let whole =
+        zipped(&[("0.dcm", &level(PLAIN)), ("1.dcm", &Dicom { columns: 20, rows: 10, ..Dicom::default() }.bytes())]);
+    for length in (4..whole.len()).step_by(101).chain([whole.len() - 1]) {
+        assert!(read_bytes("slide.zip", &whole[..length]).is_err(), "{length} of {}", whole.len());
+    }
+    // The pixels of the first member, which is stored: only its checksum says so.
+    let mut changed = whole.clone();
+    changed[3000] ^= 1;
+    assert!(refusal("slide.zip", &changed).contains("member '0.dcm'"));
+}
+
+#[test]
+fn archive_of_too_many_members_is_refused() {
+    let names: Vec<_> = (0..10_001).map(|number| number.to_string()).collect();
+    let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    let shown = refusal("slide.zip", &zipped(&members));
+    assert!(shown.contains("it has 10001 members; at most 10000 are read"), "{shown}");
+}
+
+#[test]
+fn directory_of_an_archive_is_bounded() {
+    let name = "n".repeat(60_000);
+    let names: Vec<_> = (0..300).map(|number| format!("{name}{number}")).collect();
+    let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    let shown = refusal("slide.zip", &zipped(&members));
+    assert!(shown.contains("its directory has more than"), "{shown}");
+}

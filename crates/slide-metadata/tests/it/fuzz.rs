@@ -1,0 +1,107 @@
+//! Damaged headers end in an answer or an error, in bounded memory.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::corpus::vendors;
+use super::files::{Dicom, JPEG, PLAIN};
+use super::*;
+
+/// Damaged headers of each structure.
+const ROUNDS: usize = 20_000;
+/// Bytes that are allocated at a time, for files of some 10 KiB.
+const MEMORY: u64 = 128 * 1024 * 1024;
+
+/// Steps of a linear congruential generator: the same ones in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+}
+
+/// Changes some bytes in the ranges.
+fn damage(content: &mut [u8], ranges: &[Range<usize>], random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        let range = &ranges[random.below(ranges.len())];
+        let place = range.start + random.below(range.len());
+        let length = (range.end - place).min([1, 2, 4, 8][random.below(4)]);
+        let source = random.below(content.len() - length);
+        let small = u8::try_from(random.below(256)).unwrap();
+        let target = place..place + length;
+        match random.below(6) {
+            0 => content[place] ^= 1 << random.below(8),
+            1 => content[target].fill(0xff),
+            2 => content[target].fill(0),
+            3 => content[place] = small,
+            4 => content.copy_within(source..source + length, place),
+            _ => content[place] = b"<>&\"0.,|=;"[random.below(10)],
+        }
+    }
+}
+
+/// Reads all damaged variants of a file; returns how many were refused.
+fn survive(path: &Path, content: &[u8], ranges: &[Range<usize>]) -> usize {
+    let (mut random, mut refused) = (Random(1), 0);
+    for _ in 0..ROUNDS {
+        let mut damaged = content.to_vec();
+        damage(&mut damaged, ranges, &mut random);
+        fs::write(path, &damaged).unwrap();
+        let mut outcome = None;
+        let memory = allocation_counter::measure(|| outcome = Some(inspect(path)));
+        assert!(memory.bytes_max < MEMORY, "{} bytes", memory.bytes_max);
+        refused += usize::from(outcome.unwrap().is_err());
+    }
+    refused
+}
+
+fn survive_vendor(name: &str) {
+    let case = vendors::all().into_iter().find(|case| case.name == name).unwrap();
+    let (_folder, path) = written(name, &[]);
+    let refused = survive(&path, &case.tiff.bytes(), &case.tiff.headers());
+    assert!((1_000..ROUNDS - 1_000).contains(&refused), "{name}: {refused} are refused");
+}
+
+macro_rules! vendors {
+    ($($test:ident: $name:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            survive_vendor($name);
+        })*
+    };
+}
+
+vendors! {
+    damaged_headers_of_classic_tiff_are_survived: "tiled.tif",
+    damaged_headers_of_big_tiff_are_survived: "tiled-big.tif",
+    damaged_headers_of_aperio_are_survived: "aperio.svs",
+    damaged_headers_of_ome_are_survived: "ome.ome.tif",
+    damaged_headers_of_philips_are_survived: "philips.tiff",
+    damaged_headers_of_ventana_are_survived: "ventana.bif",
+    damaged_headers_of_leica_are_survived: "leica.scn",
+    damaged_headers_of_hamamatsu_are_survived: "hamamatsu.ndpi",
+    damaged_headers_of_trestle_are_survived: "trestle.tif",
+}
+
+#[test]
+fn damaged_dicom_is_survived() {
+    for syntax in [PLAIN, JPEG] {
+        let content = Dicom { syntax, columns: 8, rows: 8, private: true, ..Dicom::default() }.bytes();
+        let (_folder, path) = written("slide.dcm", &[]);
+        let ranges = std::slice::from_ref(&(132..content.len())).to_vec();
+        let refused = survive(&path, &content, &ranges);
+        assert!((1_000..ROUNDS - 1_000).contains(&refused), "{refused} are refused");
+        let _ = DicomFiles::among([path]);
+    }
+}
+
+#[test]
+fn damaged_archives_are_survived() {
+    let content = archive::zipped(&[("0.dcm", &archive::level(PLAIN)), ("1.dcm", &archive::level(JPEG))]);
+    let (_folder, path) = written("slide.zip", &[]);
+    let length = content.len();
+    let refused = survive(&path, &content, &[4..400, length - 400..length]);
+    assert!(refused > 1_000, "{refused} are refused");
+}

@@ -1,0 +1,77 @@
+//! Slides in the structures of all vendors: what is read of them, and what is refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod archive;
+mod choice;
+mod completeness;
+mod dicom;
+mod fuzz;
+mod identifiers;
+mod judges;
+mod tiff;
+mod vendors;
+
+#[path = "../../../../tests/support/slides/corpus.rs"]
+mod corpus;
+#[path = "../../../../tests/support/dicom.rs"]
+mod files;
+#[path = "../../../../tests/support/needs.rs"]
+#[expect(dead_code, reason = "no test asks for a program")]
+mod needs;
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use slide_metadata::{DicomFiles, SlideDescription, SlideError, SlideMetadata, inspect, read};
+use tempfile::TempDir;
+
+/// A file of this name and content.
+fn written(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, content).unwrap();
+    (folder, path)
+}
+
+fn read_bytes(name: &str, content: &[u8]) -> Result<SlideMetadata, SlideError> {
+    let (_folder, path) = written(name, content);
+    read(&path)
+}
+
+fn inspect_bytes(name: &str, content: &[u8]) -> Result<SlideDescription, SlideError> {
+    let (_folder, path) = written(name, content);
+    inspect(&path)
+}
+
+/// The error with its causes. It names the file, and is about the file.
+fn refusal(name: &str, content: &[u8]) -> String {
+    let error = read_bytes(name, content).unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains(name), "{error}");
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string);
+    std::iter::once(error.to_string()).chain(causes).collect::<Vec<_>>().join(": ")
+}
+
+#[test]
+fn other_files_are_refused_with_what_is_accepted() {
+    for content in [&b""[..], b"II", b"\x89PNG\r\n\x1a\n", b"Aperio|MPP = 0.5", b"II*", &[0; 200]] {
+        let shown = refusal("slide.tiff", content);
+        assert!(shown.contains("BigTIFF") && shown.contains("DICOM"), "{shown}");
+    }
+    let missing = read(&TempDir::new().unwrap().path().join("absent")).unwrap_err();
+    assert!(!missing.is_invalid() && missing.path().ends_with("absent"));
+}
+
+#[test]
+fn formats_of_several_files_are_named() {
+    for (name, content, shown) in [
+        ("slide.mrxs", &b"\xff\xd8\xff\xe0"[..], "MRXS (3DHISTECH), a slide of several files, is not supported"),
+        ("slide.vms", b"[Virtual Microscope Specimen]\nNoLayers=1\n", "VMS (Hamamatsu)"),
+        ("slide.vmu", b"[Uncompressed Virtual Microscope Specimen]\n", "VMU (Hamamatsu)"),
+        ("slide.czi", b"ZISRAWFILE\0\0", "CZI (Zeiss)"),
+        ("slide.isyntax", b"<DataObject ObjectType=\"DPUfsImport\">", "iSyntax (Philips)"),
+    ] {
+        let refusal = refusal(name, content);
+        assert!(refusal.contains(shown) && refusal.contains("export"), "{refusal}");
+    }
+}

@@ -1,0 +1,149 @@
+//! Facts from the structures of vendors, and markers that cannot be read.
+
+use slide_metadata::{ResolutionSource, Role, Vendor, Warning};
+
+use super::corpus::tiff::{Image, Layout, Pixels, Tiff};
+use super::corpus::vendors::{self, OME_SIZES};
+use super::*;
+
+#[test]
+fn size_and_resolution_of_all_vendors_are_read() {
+    for case in vendors::all() {
+        let slide = read_bytes(case.name, &case.tiff.bytes()).unwrap();
+        assert_eq!((slide.width, slide.height), case.size, "{}", case.name);
+        assert_eq!(slide.description.vendor.map(Vendor::name), case.vendor, "{}", case.name);
+        let difference = (slide.resolution - case.resolution).abs();
+        assert!(difference < 1e-8, "{}: {} instead of {}", case.name, slide.resolution, case.resolution);
+        assert_eq!(slide.description.warnings, [], "{}", case.name);
+    }
+}
+
+fn roles(name: &str) -> Vec<(String, Role, Option<u32>)> {
+    let case = vendors::all().into_iter().find(|case| case.name == name).unwrap();
+    let description = inspect_bytes(name, &case.tiff.bytes()).unwrap();
+    description.images.into_iter().map(|image| (image.place, image.role, image.level)).collect()
+}
+
+#[test]
+fn every_directory_has_a_role() {
+    let of = |name: &str| roles(name).into_iter().map(|(_, role, _)| role).collect::<Vec<_>>();
+    assert_eq!(of("tiled.tif"), [Role::Image, Role::Level, Role::Level]);
+    assert_eq!(of("preview-first.tif"), [Role::Level, Role::Image, Role::Level]);
+    assert_eq!(of("aperio.svs"), [Role::Image, Role::Thumbnail, Role::Level, Role::Label, Role::Macro]);
+    assert_eq!(of("ome.ome.tif"), [Role::Image, Role::Label, Role::Level, Role::Level]);
+    assert_eq!(of("philips.tiff"), [Role::Image, Role::Level, Role::Macro, Role::Label]);
+    assert_eq!(of("ventana.bif"), [Role::Label, Role::Image, Role::Level]);
+    assert_eq!(of("leica.scn"), [Role::Macro, Role::Image, Role::Level]);
+    assert_eq!(of("hamamatsu.ndpi"), [Role::Image, Role::Level, Role::Macro]);
+    assert_eq!(of("trestle.tif"), [Role::Image, Role::Level]);
+    let last = ("SubIFD 1 of directory 0".to_owned(), Role::Level, Some(2));
+    assert_eq!(roles("ome.ome.tif")[3], last);
+}
+
+#[test]
+fn resolution_that_a_vendor_states_unreadably_is_an_error() {
+    for (tiff, looked_for, found) in [
+        (vendors::aperio(b"AppMag = 40|MPP = unknown"), "MPP in the ImageDescription of directory 0", "'unknown'"),
+        (vendors::aperio(b"MPP = 0"), "MPP in the ImageDescription", "'0'"),
+        (vendors::aperio(b"MPP ="), "MPP in the ImageDescription", "''"),
+        (vendors::ventana("fine", 0), "ScanRes of iScan in tag 700 of directory 0", "'fine'"),
+        (vendors::philips("&quot;0.25&quot;"), "DICOM_PIXEL_SPACING", "'\\\"0.25\\\"'"),
+        (
+            vendors::ome(r#"PhysicalSizeX="wide" PhysicalSizeY="1""#),
+            "PhysicalSizeX in the ImageDescription",
+            "'wide µm'",
+        ),
+        (vendors::ome(r#"PhysicalSizeX="1""#), "PhysicalSizeX and PhysicalSizeY", "one of them"),
+        (
+            vendors::ome(r#"PhysicalSizeX="1" PhysicalSizeXUnit="pixel" PhysicalSizeY="1""#),
+            "PhysicalSizeX in the ImageDescription",
+            "'1 pixel'",
+        ),
+    ] {
+        let shown = refusal("slide.tif", &tiff.bytes());
+        assert!(shown.contains(looked_for) && shown.contains(&format!("found {found}")), "{shown}");
+    }
+}
+
+#[test]
+fn structure_of_a_vendor_that_is_damaged_is_an_error() {
+    let image = |description: &str| Image::new(128, 96, Pixels::Tiles(32)).described(description).resolution(40_000, 3);
+    for (image, vendor) in [
+        (image("<OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06'><Image>"), "OME"),
+        (image("<OME><Image ID='a'/></OME>"), "OME"),
+        (image("<scn xmlns='http://www.leica-microsystems.com/scn/2010/10/01'/>"), "Leica"),
+        (image("<DataObject ObjectType='DPUfsImport'/>"), "Philips"),
+        (image("no XML").with(305, corpus::tiff::text("Philips DP v1.0")), "Philips"),
+        (
+            image("").with(700, corpus::tiff::Value::Bytes(b"<Metadata><iScan ScanRes='0.25'/></Metadata>".to_vec())),
+            "Ventana",
+        ),
+        (image("").with(65420, corpus::tiff::Value::Long(vec![1])), "Hamamatsu"),
+    ] {
+        let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+        assert!(shown.contains(&format!("marks it as a file of {vendor}")), "{shown}");
+    }
+}
+
+#[test]
+fn descriptions_in_latin_1_and_with_a_decimal_comma_are_read() {
+    for (fields, resolution) in [
+        (&b"Title = Pr\xe4parat|MPP = 0.2522|ImageID = 1"[..], 0.2522),
+        ("Title = Präparat|MPP = 0.2522".as_bytes(), 0.2522),
+        (b"MPP = 0,5000", 0.5),
+        (b"MPP=0.25", 0.25),
+    ] {
+        let slide = read_bytes("slide.svs", &vendors::aperio(fields).bytes()).unwrap();
+        assert_eq!(slide.resolution.to_bits(), f64::to_bits(resolution));
+        let source = slide.description.resolution.unwrap().source;
+        assert_eq!(source, ResolutionSource::AperioDescription);
+    }
+}
+
+#[test]
+fn physical_sizes_are_read_in_all_units() {
+    for (sizes, resolution) in [
+        (OME_SIZES, 0.2522),
+        (r#"PhysicalSizeX="0.25" PhysicalSizeY="0.25""#, 0.25),
+        (r#"PhysicalSizeX="0.25" PhysicalSizeXUnit="µm" PhysicalSizeY="0.25" PhysicalSizeYUnit="&#181;m""#, 0.25),
+        (r#"PhysicalSizeX="0.25" PhysicalSizeXUnit="&#956;m" PhysicalSizeY="2.5E-4" PhysicalSizeYUnit="mm""#, 0.25),
+        (r#"PhysicalSizeX="0.000025" PhysicalSizeXUnit="cm" PhysicalSizeY="2500" PhysicalSizeYUnit="Å""#, 0.25),
+    ] {
+        let slide = read_bytes("slide.ome.tif", &vendors::ome(sizes).bytes()).unwrap();
+        assert_eq!(slide.resolution.to_bits(), f64::to_bits(resolution), "{sizes}");
+    }
+}
+
+#[test]
+fn tags_count_only_where_the_vendor_states_nothing() {
+    let tags = |tiff: Tiff, tags: &str| {
+        let error = read_bytes("slide.tif", &tiff.bytes()).unwrap_err();
+        assert!(error.is_resolution() && error.to_string().contains(tags), "{error}");
+    };
+    // 72 dpi is what software writes by default.
+    tags(vendors::ome(""), "352.7");
+    tags(vendors::aperio(b"AppMag = 40"), "352.7");
+    let image =
+        Image::new(128, 96, Pixels::Tiles(32)).described("Aperio Image\n128x96|AppMag = 40").resolution(40_000, 3);
+    let slide = read_bytes("slide.svs", &Tiff::of(Layout::Classic, [image]).bytes()).unwrap();
+    assert_eq!(slide.resolution.to_bits(), 0.25_f64.to_bits());
+    assert_eq!(slide.description.warnings, [Warning::ResolutionFromTags(Vendor::Aperio)]);
+    let image =
+        Image::new(128, 96, Pixels::Tiles(32)).described("Aperio Image\n128x96|MPP = 0.5").resolution(40_000, 3);
+    let slide = read_bytes("slide.svs", &Tiff::of(Layout::Classic, [image]).bytes()).unwrap();
+    assert_eq!(slide.resolution.to_bits(), 0.5_f64.to_bits());
+    assert_eq!(slide.description.warnings, [Warning::TagsDiffer { tags: 0.25, vendor: 0.5 }]);
+}
+
+#[test]
+fn images_of_several_files_are_refused() {
+    let tiff = vendors::ome(
+        r#"PhysicalSizeX="1" PhysicalSizeY="1"><TiffData><UUID FileName="a.tif">a</UUID></TiffData><TiffData><UUID FileName="b.tif">b</UUID></TiffData></Pixels><Pixels a="b""#,
+    );
+    let shown = refusal("slide.ome.tif", &tiff.bytes());
+    assert!(shown.contains("OME-TIFF of several files is not supported"), "{shown}");
+    let binary = r#"<OME><BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:1"/></OME>"#;
+    let image = Image::new(128, 96, Pixels::Tiles(32)).described(binary);
+    let shown = refusal("slide.ome.tif", &Tiff::of(Layout::Classic, [image]).bytes());
+    assert!(shown.contains("OME-TIFF of several files is not supported"), "{shown}");
+}

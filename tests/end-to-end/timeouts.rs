@@ -1,0 +1,49 @@
+//! `--timeout` bounds every command as a whole.
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::login::Home;
+use crate::shell::Shell;
+
+/// Lets a server of the emulator answer too late.
+fn delay(shell: &Shell, server: &str) {
+    let fault = json!({ "effect": { "kind": "latency", "milliseconds": 60_000 }, "server": server });
+    shell.control(Method::Post, "/faults", &fault);
+}
+
+#[test]
+fn timeout_bounds_commands_that_ask_the_api() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    delay(&shell, "api");
+    for arguments in [
+        &["run", "list"][..],
+        &["run", "describe", &run],
+        &["run", "cancel", &run],
+        &["run", "dump-metadata", &run],
+        &["run", "share", "status", &run],
+        &["application", "list"],
+        &["user", "whoami"],
+        &["auth", "doctor"],
+    ] {
+        let error = shell.error(1, &[arguments, &["--timeout", "1s"]].concat());
+        assert_eq!(error["kind"], "time_out", "{arguments:?}: {error:#}");
+    }
+}
+
+#[test]
+fn timeout_bounds_commands_that_ask_the_identity_provider() {
+    let shell = Shell::configured("automatic_login = true\n");
+    let home = Home::new(&shell.lab, &shell.running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.line);
+    login.succeeded();
+    delay(&shell, "identity");
+    for arguments in [&["auth", "doctor"][..], &["user", "logout"]] {
+        let ended = home.run(&[arguments, &["--timeout", "1s", "--format", "json"]].concat());
+        ended.assert_code(1);
+        let error: Value = serde_json::from_str(ended.stderr.trim().lines().next_back().unwrap()).unwrap();
+        assert_eq!(error["error"]["kind"], "time_out", "{arguments:?}: {error:#}");
+    }
+}
