@@ -1,4 +1,4 @@
-//! What the user has to know of work that a signal or a timeout cut short.
+//! Reports about work that a signal or a timeout cut short.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use platform_resources::{Creation, CriticalSections, Event, UncertainSubmission}
 
 use crate::exit::Failure;
 
-/// What the process does that continues elsewhere when it ends.
+/// The work of the process that continues elsewhere when it ends.
 #[derive(Debug, Default)]
 pub(crate) struct Interruption {
     /// Requests that create something.

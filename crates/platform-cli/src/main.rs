@@ -110,7 +110,7 @@ fn main() -> ExitCode {
             // While the sources of tokens still exist: dropping them would wait without heeding signals.
             signals.finish_redemptions(outcome).await
         }),
-        // A command in the emulator ends by itself when it is told a signal.
+        // A command in the emulator receives the signal, and ends by itself.
         Command::Emulator(arguments) => {
             let ends = !arguments.runs_a_command();
             run(ends, format, async |signals| {

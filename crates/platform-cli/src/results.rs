@@ -131,7 +131,7 @@ pub(crate) fn judge(report: &RunReport) -> Result<(), Failure> {
     }
 }
 
-/// Says what is missing.
+/// Describes the missing results.
 fn incomplete(report: &RunReport) -> String {
     let deleted = report.deleted();
     let failed = "some items or artifacts failed";
@@ -143,7 +143,7 @@ fn incomplete(report: &RunReport) -> String {
     format!("{}{others}", deletions(deleted.by_user, deleted.by_retention))
 }
 
-/// Says how many result files the platform has deleted, and why.
+/// Describes the number of deleted result files, and the reason.
 pub(crate) fn deletions(by_user: usize, by_retention: usize) -> String {
     let count = by_user + by_retention;
     let files = if count == 1 { "1 result file is" } else { &format!("{count} result files are") };

@@ -129,7 +129,7 @@ impl Signals {
         runtime.shutdown_timeout(self.left(WHOLE).unwrap_or(CLEANUP_LIMIT));
     }
 
-    /// Returns what is left of a `limit` that began with the first signal, or `None` if there was none.
+    /// Returns the rest of a `limit` that began with the first signal, or `None` if there was none.
     fn left(&self, limit: Duration) -> Option<Duration> {
         Some(limit.saturating_sub(self.first?.elapsed()))
     }

@@ -283,7 +283,7 @@ struct Plan {
     about: Option<Run>,
     seen: HashSet<ItemId>,
     queue: Queue<Planned>,
-    /// How many artifacts are selected.
+    /// The number of selected artifacts.
     selected: usize,
     /// The artifacts of wanted items that are not.
     unselected: BTreeSet<String>,

@@ -19,8 +19,9 @@ use crate::slide::judge;
 /// The first bytes of zip archives, and of those without members.
 pub(crate) const MAGIC: [&[u8; 4]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
 const MAX_MEMBERS: usize = 10_000;
-/// Bytes of all members, when they are unpacked.
-const MAX_BYTES: u64 = 1 << 40;
+/// Bytes of all members when they are unpacked: some for small archives, and for others a multiple of their own.
+const SOME_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_RATIO: u64 = 200;
 /// Bytes of the directory of an archive.
 const MAX_DIRECTORY: u64 = 16 * 1024 * 1024;
 
@@ -33,12 +34,12 @@ pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDe
         return Err(Kind::Archive(format!("it has {} members; at most {MAX_MEMBERS} are read", archive.len())));
     }
     let mut files = Files::default();
-    let mut bytes = 0_u64;
+    let (mut bytes, most) = (0_u64, SOME_BYTES.saturating_add(length.saturating_mul(MAX_RATIO)));
     for number in 0..archive.len() {
         let member = archive.by_index(number).map_err(damaged)?;
         bytes = bytes.saturating_add(member.size());
-        if bytes > MAX_BYTES {
-            return Err(Kind::Archive(format!("its members have more than {MAX_BYTES} bytes")));
+        if bytes > most {
+            return Err(Kind::Archive(format!("its members have more than {most} bytes")));
         }
         if member.is_file() {
             let name = String::from_utf8_lossy(member.name_raw()).chars().flat_map(char::escape_debug).collect();

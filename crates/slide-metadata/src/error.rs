@@ -34,6 +34,9 @@ pub(crate) enum Kind {
     Malformed(#[source] Damage),
     #[error("a kind of TIFF that is not supported: {0}; accepted are images of 8 or 16 bits in gray, RGB or YCbCr")]
     Unsupported(String),
+    #[cfg(feature = "thumbnail")]
+    #[error("cannot be decoded: {0}")]
+    Undecodable(String),
     #[error("a kind of DICOM that is not supported: its transfer syntax is {0}")]
     TransferSyntax(String),
     #[error("{0}; wanted is a whole-slide image of the flavor VOLUME")]

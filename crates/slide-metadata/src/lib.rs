@@ -14,6 +14,8 @@
 //!
 //! [`inspect`] describes a slide without reading its pixels. A slide in DICOM is often a folder of files, one for each level
 //! and image of it: [`DicomFiles`] tells them apart.
+//!
+//! Feature `thumbnail`: small pictures of slides in TIFF.
 
 mod archive;
 mod choice;
@@ -26,6 +28,8 @@ mod levels;
 mod read;
 mod resolution;
 mod slide;
+#[cfg(feature = "thumbnail")]
+mod thumbnail;
 mod tiff;
 mod vendor;
 mod xml;
@@ -36,4 +40,6 @@ pub use identifier::{Identifier, IdentifierKind};
 pub use levels::DicomFiles;
 pub use read::{ReadOptions, SlideMetadata, inspect, read, read_with};
 pub use resolution::{PLAUSIBLE, Plausibility, Resolution, ResolutionSource};
+#[cfg(feature = "thumbnail")]
+pub use thumbnail::{Thumbnail, thumbnail};
 pub use vendor::Vendor;

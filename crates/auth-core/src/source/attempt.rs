@@ -1,6 +1,7 @@
-use std::pin::pin;
+mod limit;
+mod refusal;
+
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch::{self, Receiver, Sender};
 
@@ -8,10 +9,7 @@ use super::publication::{Held, Unpublished};
 use super::{Inner, Outcome, Progress};
 use crate::flight::VERIFICATION;
 use crate::redemption::Section;
-use crate::{AccessToken, Acquired, LeaseGuard, Secret, TokenError, TokenKey, TokenRequest};
-
-/// The additional time of a call whose redemption is under way when the attempt timeout ends.
-const REDEMPTION: Duration = Duration::from_secs(60);
+use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
 
 /// Who obtains a token.
 enum Lead {
@@ -289,78 +287,6 @@ impl Attempt {
             return Err(TokenError::unverified(&unverified.reason, true));
         }
         Ok(None)
-    }
-
-    /// Limits a call of the provider. A redemption that is under way gets more time.
-    async fn in_time(&self, section: &Section, call: impl Future<Output = Outcome>) -> Outcome {
-        let Some(limit) = self.inner.attempt_timeout else { return call.await };
-        let provider = &self.inner.provider;
-        let is_cancelable = provider.is_cancelable() || !provider.needs_lease();
-        let mut call = pin!(call);
-        loop {
-            if let Some(outcome) = self.inner.within(limit, call.as_mut()).await {
-                return outcome;
-            }
-            if is_cancelable {
-                break;
-            }
-            // The call continues whatever happens here, and has the credential that another attempt would redeem.
-            tracing::warn!(issuer = self.key.issuer(), "the access token provider does not answer");
-            self.announce.send_modify(|progress| progress.overdue += 1);
-        }
-        let more = if section.is_critical() { REDEMPTION } else { Duration::ZERO };
-        self.inner.within(more, call).await.unwrap_or_else(|| Err(TokenError::timed_out(limit)))
-    }
-
-    /// The credential of the provider itself, as the refresh token of a token that has expired.
-    fn initial(&self) -> Option<AccessToken> {
-        let token = AccessToken::new(Secret::new("none")).ok()?;
-        Some(token.with_expires_at(SystemTime::UNIX_EPOCH).with_refresh_token(self.inner.provider.initial()?))
-    }
-
-    /// Returns true if this process knows that the refresh token of `token` was refused permanently.
-    fn is_refused(&self, token: &AccessToken) -> bool {
-        self.inner.flights.with(&self.key, |slot, _| slot.flight.is_refused(token))
-    }
-
-    /// Removes a refresh token that was refused permanently.
-    fn without_refused(&self, token: &AccessToken) -> AccessToken {
-        if self.is_refused(token) { token.clone().without_refresh_token() } else { token.clone() }
-    }
-
-    /// Adds that an earlier answer was lost, if that explains a refusal.
-    fn with_history(&self, error: TokenError, previous: Option<&AccessToken>) -> TokenError {
-        if !error.is_grant_refused() {
-            return error;
-        }
-        self.inner.flights.with(&self.key, |slot, _| {
-            if let Some(previous) = previous {
-                slot.flight.refuse(previous);
-            }
-            if slot.flight.has_lost_answer() { error.after_loss() } else { error }
-        })
-    }
-
-    /// Deletes the refused refresh token for all processes. An access token that is still valid stays.
-    async fn forget_refused(&self, guard: Option<Box<dyn LeaseGuard>>, refused: &AccessToken) {
-        let inner = &self.inner;
-        let Some(mut guard) = guard else { return };
-        // What is stored may be the predecessor of a token that could not be stored: it is spent.
-        let is_stored = |stored: &AccessToken| stored.refresh_token() == refused.refresh_token();
-        let spent = guard.current().filter(|stored| stored.refresh_token().is_some() && !is_stored(stored)).cloned();
-        if let Some(spent) = &spent {
-            inner.flights.with(&self.key, |slot, _| slot.flight.refuse(spent));
-        }
-        let is_expired = refused.expires_at().is_none_or(|end| end <= inner.clock.now());
-        let is_useless = is_expired || refused.unverified().is_some() || inner.flights.is_rejected(&self.key, refused);
-        if is_useless {
-            let _ = inner.health.observe(guard.discard(spent.as_ref().unwrap_or(refused)).await);
-            return;
-        }
-        let rest = refused.clone().without_refresh_token();
-        if inner.health.observe(guard.publish(&rest).await).is_none() {
-            guard.give_up().await;
-        }
     }
 
     /// Returns the token, unless it was stored for its refresh token alone.

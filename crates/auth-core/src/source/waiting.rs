@@ -28,13 +28,11 @@ impl Inner {
         }
         // It runs on the runtime of another caller, which may be idle: then none of its own limits applies.
         let joiner = limit.saturating_mul(2).saturating_add(STORE);
-        match self.within(joiner, announced(attempt.clone(), limit)).await {
-            Some(outcome) => outcome,
-            None => {
-                self.abandon(key, &attempt);
-                Err(TokenError::timed_out(joiner))
-            }
+        if let Some(outcome) = self.within(joiner, announced(attempt.clone(), limit)).await {
+            return outcome;
         }
+        self.abandon(key, &attempt);
+        Err(TokenError::timed_out(joiner))
     }
 
     /// Lets the next caller start another attempt, unless both would redeem one credential.

@@ -77,7 +77,7 @@ fn summary(run: &Run, output: &Output) -> String {
     output.facts(facts.into_iter().filter(|(_, value)| !value.is_empty()))
 }
 
-/// What people want to know of a run, and of its `files` if they are known.
+/// The facts about a run, and about its `files` if they are known.
 pub(super) fn facts(run: &Run, files: Option<Files>, output: &Output) -> String {
     let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
     let moment = |at: Option<std::time::SystemTime>| at.map(|at| output.moment(at)).unwrap_or_default();

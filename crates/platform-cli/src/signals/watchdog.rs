@@ -15,7 +15,7 @@ use super::{BETWEEN_LOOKS, Ignored, REDEMPTION_LIMIT, WHOLE};
 /// The time that the rest of the process has after a second signal to report and end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A stage of the process, as far as a second signal is concerned.
+/// The stage of the process, which decides about a second signal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stage(Arc<AtomicU8>);
 

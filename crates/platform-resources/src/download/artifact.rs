@@ -45,7 +45,7 @@ pub(super) struct Wanted {
     pub(super) name: String,
     pub(super) media_type: Option<String>,
     pub(super) expected: Result<Expected, PlanError>,
-    /// Who deleted its file.
+    /// The originator of the deletion of its file.
     pub(super) deleted: Option<By>,
 }
 
@@ -58,9 +58,9 @@ pub(super) struct Planned {
     pub(super) name: String,
     pub(super) expected: Expected,
     pub(super) target: Target,
-    /// Who deleted its file. A file that is here already is still verified.
+    /// The originator of the deletion of its file. A file that is here already is still verified.
     pub(super) deleted: Option<By>,
-    /// How the file was verified when it was recorded, if only the manifest states its checksum.
+    /// The verification that the manifest records, if only the manifest states its checksum.
     pub(super) recorded: Option<Verification>,
 }
 

@@ -8,7 +8,7 @@ use platform_resources::{Creation, CriticalSections};
 
 use crate::lab::Lab;
 
-/// Lets the API accept what is created, and not say so.
+/// Lets the API accept requests, and send no response.
 async fn silence(lab: &Lab, path: &str) {
     let fault = Fault::new(Effect::Stall { after_bytes: 0 }).on(Server::Api).with_path(path).with_method("POST");
     lab.emulator.control().unwrap().inject(&fault).await.unwrap();

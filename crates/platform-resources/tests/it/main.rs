@@ -8,6 +8,7 @@ mod bucket;
 mod building;
 mod cache;
 mod critical;
+mod deleted;
 mod download;
 mod faults;
 mod keys;

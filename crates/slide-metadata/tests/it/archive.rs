@@ -95,6 +95,12 @@ fn archive_of_too_many_members_is_refused() {
 }
 
 #[test]
+fn archive_that_unpacks_to_far_more_is_refused() {
+    let shown = refusal("slide.zip", &zipped(&[("0.dcm", &[]), ("1.dcm", &vec![0; 64 * 1024 * 1024])]));
+    assert!(shown.contains("its members have more than"), "{shown}");
+}
+
+#[test]
 fn directory_of_an_archive_is_bounded() {
     let name = "n".repeat(60_000);
     let names: Vec<_> = (0..300).map(|number| format!("{name}{number}")).collect();

@@ -8,6 +8,8 @@ mod dicom;
 mod fuzz;
 mod identifiers;
 mod judges;
+#[cfg(feature = "thumbnail")]
+mod thumbnail;
 mod tiff;
 mod vendors;
 

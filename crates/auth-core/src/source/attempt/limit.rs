@@ -1,0 +1,34 @@
+//! The time limit of a call of the provider.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use super::{Attempt, Outcome};
+use crate::TokenError;
+use crate::redemption::Section;
+
+/// The additional time of a call whose redemption is under way when the attempt timeout ends.
+const REDEMPTION: Duration = Duration::from_secs(60);
+
+impl Attempt {
+    /// Limits a call of the provider. A redemption that is under way gets more time.
+    pub(super) async fn in_time(&self, section: &Section, call: impl Future<Output = Outcome>) -> Outcome {
+        let Some(limit) = self.inner.attempt_timeout else { return call.await };
+        let provider = &self.inner.provider;
+        let is_cancelable = provider.is_cancelable() || !provider.needs_lease();
+        let mut call = pin!(call);
+        loop {
+            if let Some(outcome) = self.inner.within(limit, call.as_mut()).await {
+                return outcome;
+            }
+            if is_cancelable {
+                break;
+            }
+            // The call continues whatever happens here, and has the credential that another attempt would redeem.
+            tracing::warn!(issuer = self.key.issuer(), "the access token provider does not answer");
+            self.announce.send_modify(|progress| progress.overdue += 1);
+        }
+        let more = if section.is_critical() { REDEMPTION } else { Duration::ZERO };
+        self.inner.within(more, call).await.unwrap_or_else(|| Err(TokenError::timed_out(limit)))
+    }
+}

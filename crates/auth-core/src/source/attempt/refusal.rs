@@ -1,0 +1,59 @@
+//! Refresh tokens that the identity provider refused permanently.
+
+use std::time::SystemTime;
+
+use super::Attempt;
+use crate::{AccessToken, LeaseGuard, Secret, TokenError};
+
+impl Attempt {
+    /// The credential of the provider itself, as the refresh token of a token that has expired.
+    pub(super) fn initial(&self) -> Option<AccessToken> {
+        let token = AccessToken::new(Secret::new("none")).ok()?;
+        Some(token.with_expires_at(SystemTime::UNIX_EPOCH).with_refresh_token(self.inner.provider.initial()?))
+    }
+
+    /// Returns true if this process knows that the refresh token of `token` was refused permanently.
+    pub(super) fn is_refused(&self, token: &AccessToken) -> bool {
+        self.inner.flights.with(&self.key, |slot, _| slot.flight.is_refused(token))
+    }
+
+    /// Removes a refresh token that was refused permanently.
+    pub(super) fn without_refused(&self, token: &AccessToken) -> AccessToken {
+        if self.is_refused(token) { token.clone().without_refresh_token() } else { token.clone() }
+    }
+
+    /// Adds that an earlier answer was lost, if that explains a refusal.
+    pub(super) fn with_history(&self, error: TokenError, previous: Option<&AccessToken>) -> TokenError {
+        if !error.is_grant_refused() {
+            return error;
+        }
+        self.inner.flights.with(&self.key, |slot, _| {
+            if let Some(previous) = previous {
+                slot.flight.refuse(previous);
+            }
+            if slot.flight.has_lost_answer() { error.after_loss() } else { error }
+        })
+    }
+
+    /// Deletes the refused refresh token for all processes. An access token that is still valid stays.
+    pub(super) async fn forget_refused(&self, guard: Option<Box<dyn LeaseGuard>>, refused: &AccessToken) {
+        let inner = &self.inner;
+        let Some(mut guard) = guard else { return };
+        // What is stored may be the predecessor of a token that could not be stored: it is spent.
+        let is_stored = |stored: &AccessToken| stored.refresh_token() == refused.refresh_token();
+        let spent = guard.current().filter(|stored| stored.refresh_token().is_some() && !is_stored(stored)).cloned();
+        if let Some(spent) = &spent {
+            inner.flights.with(&self.key, |slot, _| slot.flight.refuse(spent));
+        }
+        let is_expired = refused.expires_at().is_none_or(|end| end <= inner.clock.now());
+        let is_useless = is_expired || refused.unverified().is_some() || inner.flights.is_rejected(&self.key, refused);
+        if is_useless {
+            let _ = inner.health.observe(guard.discard(spent.as_ref().unwrap_or(refused)).await);
+            return;
+        }
+        let rest = refused.clone().without_refresh_token();
+        if inner.health.observe(guard.publish(&rest).await).is_none() {
+            guard.give_up().await;
+        }
+    }
+}

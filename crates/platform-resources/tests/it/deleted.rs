@@ -1,0 +1,40 @@
+//! Results that the platform has deleted.
+
+use std::fs;
+
+use platform_resources::{By, RunHandle, RunReport};
+
+use crate::lab::Lab;
+
+/// Downloads by the checksums under these keys.
+async fn downloaded(lab: &Lab, run: &RunHandle, keys: &[&str]) -> RunReport {
+    run.download(lab.results().await).with_checksum_keys(keys.iter().copied()).follow().await.unwrap()
+}
+
+#[tokio::test]
+async fn intact_files_of_deleted_results_are_present() {
+    // The platform states the checksums, or only the manifest does.
+    for keys in [&["checksum_base64_crc32c"][..], &[]] {
+        let lab = Lab::open().await;
+        let submission = lab.submission(&lab.slides()[..1]).await;
+        let run = lab.client.runs().submit(submission).await.unwrap();
+        let first = downloaded(&lab, &run, keys).await;
+        assert!(first.is_complete() && !first.items[0].artifacts.is_empty());
+        run.delete_results().await.unwrap();
+        let again = downloaded(&lab, &run, keys).await;
+        assert!(again.is_complete() && again.deleted().count() == 0, "{keys:?}: {again:?}");
+        assert_eq!(again.is_verified(), first.is_verified(), "{keys:?}");
+
+        let lost = lab.output().join(&first.items[0].artifacts[0].file);
+        let content = fs::read(&lost).unwrap();
+        fs::write(&lost, [&content[..], b"x"].concat()).unwrap();
+        let report = downloaded(&lab, &run, keys).await;
+        assert!(!report.is_complete());
+        assert_eq!((report.deleted().by_user, report.deleted().by_retention), (1, 0), "{keys:?}: {report:?}");
+        let gone: Vec<_> = report.items[0].artifacts.iter().filter_map(|artifact| artifact.deleted_by()).collect();
+        assert_eq!(gone, [By::User]);
+        let parts = fs::read_dir(lost.parent().unwrap()).unwrap();
+        let parts = parts.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"));
+        assert_eq!(parts.count(), 0, "nothing is left of the attempt");
+    }
+}

@@ -1,0 +1,40 @@
+//! Small pictures of slides.
+
+use slide_metadata::thumbnail;
+
+use super::corpus::vendors;
+use super::files::Dicom;
+use super::*;
+
+#[test]
+fn picture_is_made_of_the_smallest_level_that_suffices() {
+    for (name, side, place, size) in [
+        ("tiled.tif", 64, "directory 2", (64, 48)),
+        ("tiled.tif", 100, "directory 1", (64, 48)),
+        ("strips.tif", 128, "directory 1", (128, 96)),
+        ("strips.tif", 1000, "directory 0", (256, 192)),
+        ("aperio.svs", 60, "directory 1", (60, 32)),
+        ("ventana.bif", 64, "directory 2", (64, 64)),
+    ] {
+        let case = vendors::all().into_iter().find(|case| case.name == name).unwrap();
+        let (_folder, path) = written(name, &case.tiff.bytes());
+        let picture = thumbnail(&path, side).unwrap();
+        assert_eq!((picture.place.as_str(), (picture.width, picture.height)), (place, size), "{name}");
+        let gray = if name == "strips.tif" || name == "aperio.svs" { 200 } else { 128 };
+        assert!(picture.rgb.iter().all(|sample| *sample == gray), "{name}: {:?}", &picture.rgb[..3]);
+        let mut file = Vec::new();
+        picture.write_png(&mut file).unwrap();
+        assert!(file.starts_with(b"\x89PNG\r\n\x1a\n"));
+    }
+}
+
+#[test]
+fn slides_that_cannot_be_decoded_are_named() {
+    let (folder, dicom) = written("slide.dcm", &Dicom::default().bytes());
+    let ndpi = folder.path().join("slide.ndpi");
+    vendors::hamamatsu(0x1_8000_1000).save(&ndpi);
+    for path in [dicom, ndpi] {
+        let shown = thumbnail(&path, 64).unwrap_err().to_string();
+        assert!(shown.contains("/slide.") && shown.contains("cannot be decoded"), "{shown}");
+    }
+}
