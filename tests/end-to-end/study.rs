@@ -176,6 +176,34 @@ fn resubmission_is_counted_and_keeps_the_first_results() {
 }
 
 #[test]
+fn results_of_a_second_run_replace_others_only_on_request() {
+    let shell = with_slides(&["a.tiff"]);
+    let flat = [&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat();
+    let first = shell.json("execution", &flat);
+    let files: Vec<_> = first["items"][0]["artifacts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|artifact| shell.folder().join("work").join(artifact["file"].as_str().unwrap()))
+        .collect();
+    let contents = || files.iter().map(|file| fs::read(file).unwrap()).collect::<Vec<_>>();
+    let before = contents();
+    // Another resolution is another study item, and leads to other areas.
+    let csv = shell.folder().join("work/slides.csv");
+    fs::write(&csv, fs::read_to_string(&csv).unwrap().replace(";0.5;", ";0.25;")).unwrap();
+    let ended = shell.run(&[&flat[..], &["--format", "json"]].concat());
+    ended.assert_code(6);
+    let second: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_ne!(second["run_id"], first["run_id"]);
+    let run = first["run_id"].as_str().unwrap();
+    assert!(second.to_string().contains(&format!("is a result of run {run} and is not overwritten")), "{second:#}");
+    assert_eq!((contents(), billed(&shell)), (before.clone(), 2));
+    let third = shell.json("execution", &[&flat[..], &["--overwrite"]].concat());
+    assert_eq!((&third["run_id"], billed(&shell)), (&second["run_id"], 2));
+    assert_ne!(contents(), before);
+}
+
+#[test]
 fn options_without_effect_are_reported() {
     let shell = with_slides(&["a.tiff"]);
     let arguments = [&EXECUTE[..], &["--note", "second reading", "--tags", "x"]].concat();

@@ -35,7 +35,7 @@ fn external_ids_are_relative_paths_stems_absolute_paths_or_a_column() {
     // A column of the table, here one that a mapping fills.
     let case = ["--external-id", "tissue", "--mapping", "a.tiff:tissue=LUNG", "--mapping", "b.tiff:tissue=LIVER"];
     assert_eq!(ids(&shell, &[&["relative.csv", "slides"][..], &case].concat()), ["LUNG", "LIVER"]);
-    for (ids, named) in [("disease", "disease"), ("nothing", "no column 'nothing' for --external-id")] {
+    for (ids, named) in [("disease", "disease"), ("nothing", "column 'nothing' of --external-id not found")] {
         let error = shell.error(2, &["run", "prepare", "tissue", "stem.csv", "slides", "--external-id", ids]);
         assert!(error["message"].as_str().unwrap().contains(named), "{error}");
     }

@@ -293,8 +293,8 @@ fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
     let api = error.and_then(Error::api);
     let refusals = api.into_iter().flat_map(|api| api.details().iter().map(ToString::to_string));
     let snippet = api.and_then(|api| api.snippet()).map(str::to_owned);
-    let uncertain = error.and_then(Error::uncertain_submission);
-    let look_up = uncertain.into_iter().flat_map(crate::interruption::look_up);
+    let token = error.and_then(Error::submission_token);
+    let look_up = token.into_iter().flat_map(crate::interruption::look_up);
     let unmatched = error.and_then(Error::unmatched_selection);
     let existing = unmatched.into_iter().flat_map(|selection| existing_lines(selection.existing()));
     own.chain(problems).chain(refusals).chain(snippet).chain(look_up).chain(existing)

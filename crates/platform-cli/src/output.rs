@@ -99,7 +99,7 @@ impl Output {
     /// Writes an event to stderr as a line of JSON: in the JSON forms, with `--verbose` and without `--quiet`.
     pub(crate) fn verbose_event(&self, value: &Value) {
         if self.verbose && !self.quiet && self.format() != Format::Table {
-            // There is nobody to tell that stderr is closed.
+            // A closed stderr is not an error.
             let _ = writeln!(io::stderr(), "{value}");
         }
     }

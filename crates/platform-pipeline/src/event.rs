@@ -64,7 +64,7 @@ pub enum Event {
         /// Slides that were already in the bucket.
         already_present: usize,
     },
-    /// Rows keep their external id, although another kind of id was asked for.
+    /// Rows keep their external id, although the caller chose another kind of id.
     IdsKept {
         /// The number of rows.
         rows: usize,

@@ -118,12 +118,12 @@ impl FoundSlides {
         self.slides.len()
     }
 
-    /// Returns true if there are no slides.
+    /// Returns true if the folder has no slides.
     pub fn is_empty(&self) -> bool {
         self.slides.is_empty()
     }
 
-    /// Fails if there are no slides, and names what there is.
+    /// Fails if the folder has no slides, and names the other files.
     pub(crate) fn require_slides(&self, folder: &Path) -> Result<(), Error> {
         if !self.is_empty() {
             return Ok(());

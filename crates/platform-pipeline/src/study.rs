@@ -90,7 +90,7 @@ impl Study {
         self
     }
 
-    /// Where slides are uploaded to: see [`ObjectKeys`](crate::ObjectKeys).
+    /// The location of uploaded slides: see [`ObjectKeys`](crate::ObjectKeys).
     pub fn with_object_keys(mut self, user: impl Into<String>, prefix: Option<String>, portal: bool) -> Self {
         (self.bucket_user, self.prefix, self.portal) = (user.into(), prefix, portal);
         self

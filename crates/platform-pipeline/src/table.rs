@@ -27,7 +27,7 @@ pub(crate) const COLUMNS: [&str; 10] =
     [EXTERNAL_ID, FILE, CHECKSUM, RESOLUTION, WIDTH, HEIGHT, "staining_method", "tissue", "disease", URL];
 /// The maximum length of an external id, in characters: `ItemCreationRequest.external_id` of the platform.
 pub(crate) const MAX_ID_LENGTH: usize = 255;
-/// How long another writer of a table may take.
+/// Maximum time to wait for another writer of a table.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A table of slides, with any columns.
@@ -49,7 +49,7 @@ pub struct SlideRow {
     cells: HashMap<String, String>,
 }
 
-/// How a table is written to its file.
+/// The format of a table in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Format {
     encoding: Encoding,
@@ -146,7 +146,7 @@ impl SlideTable {
         Ok(table)
     }
 
-    /// Spaces around an id are a mistake of whoever typed it, unless there is a file of exactly this name.
+    /// Spaces around an id are a typing mistake, unless a file has exactly this name.
     fn trim_ids(&mut self) {
         for row in &mut self.rows {
             let id = row.external_id().to_owned();
@@ -222,7 +222,7 @@ impl SlideTable {
         &self.columns
     }
 
-    /// What was ignored in the table, with its line.
+    /// The things that were ignored in the table, each with its line.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }

@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use crate::error::chain;
 use crate::object_keys::missing;
-use crate::submission::media_types;
+use crate::submission::items::media_types;
 use crate::table::{CHECKSUM, URL};
 use crate::{Error, Event, ObjectKeys, Observer, SlideLocation, SlideTable};
 

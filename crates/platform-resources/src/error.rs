@@ -326,9 +326,10 @@ impl Error {
         }
     }
 
-    /// The token of a submission whose run was looked up and is not found.
+    /// The token of a submission that [is uncertain](Self::is_submission_uncertain).
     pub fn submission_token(&self) -> Option<&str> {
         match &self.0 {
+            Kind::Uncertain(_, submission) => Some(&submission.token),
             Kind::Lost(token, _) => Some(token),
             _ => None,
         }

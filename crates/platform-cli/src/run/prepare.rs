@@ -29,8 +29,10 @@ pub(crate) struct Arguments {
     version: Version,
     #[command(flatten)]
     how: How,
-    /// Writes the table anew. Without it, what stands in a table that is there already stays: rows of slides that are as they
-    /// were are not touched, but by --mapping. Rows of DICOM files that turned out to be levels of another go.
+    /// Write the table anew
+    ///
+    /// Without it, a row of an unchanged slide is changed by --mapping only. Rows of files that are part of another slide are
+    /// removed.
     #[arg(long)]
     overwrite: bool,
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use crate::files;
 use crate::table::MAX_ID_LENGTH;
 
-/// How the external ids of slides are chosen.
+/// The source of the external ids of slides.
 ///
 /// ```
 /// use platform_pipeline::ExternalIds;

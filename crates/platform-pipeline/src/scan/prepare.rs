@@ -101,7 +101,7 @@ impl Prepare {
     /// Otherwise the table cannot be written.
     pub async fn run(&self, csv: &Path, folder: &Path, observer: &Observer) -> Result<Prepared, Error> {
         if csv.exists() && !self.overwrite {
-            // What is wrong with it shows before slides are read, which takes long.
+            // Its problems are reported before slides are read, which takes long.
             SlideTable::read(csv)?;
         }
         let found = FoundSlides::within(folder, &self.excluded).await?;
@@ -114,7 +114,7 @@ impl Prepare {
         let scanned = found.read(&ids, || observer(Event::SlideRead)).await?;
         observer(Event::SlidesRead);
         let mut merged = None;
-        // Others may have changed the table meanwhile.
+        // Other processes may have changed the table since.
         let table = SlideTable::update(csv, |table| {
             if self.overwrite {
                 table.clear();
@@ -168,7 +168,7 @@ fn remove_rows(table: &mut SlideTable, found: &FoundSlides, observer: &Observer)
 struct Merged {
     states: Vec<SlideState>,
     unusable: Vec<(PathBuf, String)>,
-    /// Rows whose id is another than the one that was asked for.
+    /// Rows with another id than the chosen kind gives.
     other_ids: usize,
 }
 
@@ -191,7 +191,7 @@ fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]) -> Merged
             }
         };
         slide.set(FILE, relative(path, &folder).unwrap_or_default());
-        // A slide of the same id at another place is the same slide, unless that is there, too.
+        // A slide with the same id in another location was moved, unless its old file still exists.
         let moved = || by_id.get(slide.external_id()).filter(|place| merged.states[**place] == SlideState::Absent);
         let moved = || moved().filter(|place| !table.path_of(&table.rows[**place]).exists());
         let Some(place) = by_path.get(path).or_else(moved).copied() else {
@@ -223,7 +223,8 @@ fn measure(row: &mut SlideRow, slide: &SlideRow) {
 /// Takes the ids from a column.
 fn set_ids(table: &mut SlideTable, column: &str) -> Result<(), Error> {
     if !table.has(column) {
-        let text = format!("there is no column '{column}' for --external-id; there are {}", table.columns().join(", "));
+        let text =
+            format!("column '{column}' of --external-id not found; the table has {}", table.columns().join(", "));
         return Err(Error::input(text));
     }
     let empty = table.rows.iter().filter(|row| row.get(column).is_empty()).map(|row| row.get(FILE).to_owned());

@@ -9,11 +9,11 @@ use super::locate::{Located, LocatedRuns, locate};
 use super::record::{Owner, StudyRecord};
 use super::{Study, submit};
 use crate::submission::digest::ItemDigest;
-use crate::submission::item_digests;
+use crate::submission::items::item_digests;
 use crate::table::FILE;
 use crate::{Error, Event, FileJournal, Prepared, SelectedApplication, SlideTable, files};
 
-/// What a study is going to submit, and the runs that it already has.
+/// The slides that a study will submit, and the runs that it already has.
 #[derive(Debug)]
 pub struct StudyPlan {
     slides: Vec<StudySlide>,

@@ -1,4 +1,4 @@
-//! The record of a study: `.aignostics/study.json` beside its table.
+//! The record of a study: `.aignostics/study.json` in the folder of its table.
 //!
 //! It has a random id, by which the runs of the study are found, and the submissions of the study. It holds no path of this
 //! machine, so it can be copied with its folder. Without it, runs are found by the ids of their items and by their tokens.

@@ -6,9 +6,10 @@ use super::Study;
 use super::journal::StudyJournal;
 use super::plan::{SlideStatus, StudyPlan, StudyRun};
 use super::record::{RecordedSubmission, STUDY};
+use crate::submission::Draft;
 use crate::submission::digest::{self, ItemDigest, submission_digest, submission_token};
+use crate::submission::items::{item_digests, of_table};
 use crate::submission::journal::{JournalLock, unreadable};
-use crate::submission::{Draft, item_digests, of_table};
 use crate::upload::upload;
 use crate::{Error, Event, ObjectKeys, Observer, SlideTable, UploadSummary, files};
 
@@ -33,7 +34,7 @@ impl Study {
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the table does not fit the application, or was changed meanwhile. [`Error::is_stopped`]: a slide
+    /// [`Error::is_input`]: the table does not fit the application, or was changed during the upload. [`Error::is_stopped`]: a slide
     /// cannot be uploaded. [`Error::is_busy`]: another process submits the same slides.
     pub async fn upload<'a>(&'a self, plan: &'a StudyPlan) -> Result<Option<ReadySubmission<'a>>, Error> {
         if plan.new.is_empty() {
@@ -59,7 +60,8 @@ impl Study {
         let places: Option<Vec<_>> =
             plan.new.iter().map(|(_, digest)| digests.iter().position(|other| other == digest)).collect();
         let csv = self.csv.display();
-        let changed = || Error::input(format!("{csv} was changed meanwhile, and nothing was submitted: call again"));
+        let changed =
+            || Error::input(format!("{csv} was changed during the upload, and nothing was submitted: call again"));
         let new = part(&table, places.ok_or_else(changed)?);
         let mut submission = self.draft(&new, plan, &keys, false)?.check(&self.client).await?;
         digest::write(&mut submission, &digest);

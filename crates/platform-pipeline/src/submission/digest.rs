@@ -1,4 +1,4 @@
-//! What makes two slides, or two submissions, the same.
+//! The identity of slides and of submissions.
 //!
 //! - A **study item** is an external id and, for each input artifact, its name and its metadata, which contain the CRC32C
 //!   of the file. URLs, signatures and the custom metadata of the item are not part of it: the item that the platform

@@ -3,7 +3,7 @@
 /// A byte order mark, once decoded.
 const MARK: char = '\u{feff}';
 
-/// How the text of a table is written to its file.
+/// The encoding of a table in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Encoding {
     unicode: Unicode,

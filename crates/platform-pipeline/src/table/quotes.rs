@@ -3,7 +3,7 @@
 //! Case by case:
 //! - **A quote is never closed.** The rest of the file becomes the text of one cell, and its slides are lost.
 //! - **A second such quote closes the first.** What follows it is text where a delimiter must be.
-//! - **The second one is at the end of a cell.** The cell is well formed, but holds whole rows.
+//! - **The second one is at the end of a cell.** The cell has valid syntax, but contains whole rows.
 
 /// Finds the problems, each with its line. `columns` is the number of columns.
 pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64) -> Vec<String> {

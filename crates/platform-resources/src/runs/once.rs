@@ -9,7 +9,7 @@
 //! - **A process is killed at any point.** Before the intent is recorded, nothing was sent; after it, the run is looked
 //!   up first.
 //! - **The record is lost,** or the submission is repeated on another machine. The token follows from the key, and the
-//!   platform is asked for it before anything is sent. Two machines that submit at the same instant both find nothing:
+//!   platform is queried for it before anything is sent. Two machines that submit at the same instant both find nothing:
 //!   no client can exclude that.
 
 use std::fmt;
@@ -223,8 +223,8 @@ impl SubmitOnce<'_> {
         }
     }
 
-    /// Finds the run of an earlier submission, and never submits. `None` if nothing was submitted, as far as the journal
-    /// and the platform know.
+    /// Finds the run of an earlier submission, and never submits. `None` if nothing was submitted, by the journal
+    /// and the platform.
     ///
     /// # Errors
     ///

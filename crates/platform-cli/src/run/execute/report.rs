@@ -1,4 +1,4 @@
-//! What `run execute` prints: its slides, and the results of all of its runs.
+//! The output of `run execute`: its slides, and the results of all of its runs.
 
 use std::path::{Path, PathBuf};
 
