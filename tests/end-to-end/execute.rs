@@ -9,7 +9,7 @@ use auth_http::Method;
 use serde_json::{Value, json};
 
 use crate::command::Ended;
-use crate::shell::Shell;
+use crate::shell::{Shell, assert_fits};
 use crate::slides::write_slide;
 
 const EXECUTE: [&str; 5] = ["run", "execute", "tissue", "work/slides.csv", "slides"];
@@ -75,28 +75,28 @@ fn goes_on_after(shell: &Shell, child: Child, stage: &str, is_reached: impl Fn(&
     shell.until(stage, is_reached);
     kill(child);
     shell.control(Method::Delete, "/faults", &json!(null));
-    let report = shell.json("report", &EXECUTE);
+    let report = shell.json("execution", &EXECUTE);
     assert_done_once(shell, &report);
 }
 
 #[test]
 fn slides_go_in_and_verified_results_come_out() {
     let shell = with_slides();
-    let report = shell.json("report", &EXECUTE);
+    let report = shell.json("execution", &EXECUTE);
     assert_done_once(&shell, &report);
     let run = report["run_id"].as_str().unwrap();
     assert!(shell.folder().join("work").join(run).is_dir(), "a folder for the run");
     // The same again is the same run, and fetches nothing.
-    let again = shell.json("report", &EXECUTE);
+    let again = shell.json("execution", &EXECUTE);
     assert_eq!(again["run_id"], run);
     assert!(again["items"][0]["artifacts"][0]["was_there"].as_bool().unwrap());
     assert_done_once(&shell, &again);
     // Another slide makes another run; what is uploaded already is not sent again.
     write_slide(&shell.folder().join("slides/d.tiff"));
-    let other = shell.json("report", &EXECUTE);
+    let other = shell.json("execution", &EXECUTE);
     assert_eq!((other["items"].as_array().unwrap().len(), shell.served("storage", "PUT", "/")), (4, 4));
     assert_ne!(other["run_id"], run);
-    let anew = shell.json("report", &[&EXECUTE[..], &["--resubmit"]].concat());
+    let anew = shell.json("execution", &[&EXECUTE[..], &["--resubmit"]].concat());
     assert_ne!(anew["run_id"], other["run_id"]);
 }
 
@@ -114,8 +114,8 @@ fn it_says_what_it_does() {
 fn results_among_the_slides_are_not_taken_for_slides() {
     let shell = with_slides();
     let arguments = ["run", "execute", "tissue", "slides/slides.csv", "slides"];
-    let first = shell.json("report", &arguments);
-    assert_eq!(shell.json("report", &arguments)["run_id"], first["run_id"]);
+    let first = shell.json("execution", &arguments);
+    assert_eq!(shell.json("execution", &arguments)["run_id"], first["run_id"]);
     assert_eq!((shell.served("storage", "PUT", "/"), shell.served("api", "POST", RUNS)), (3, 1));
     let flat = [&arguments[..], &["--no-create-subdirectory-for-run"]].concat();
     assert_eq!(shell.error(2, &flat)["kind"], "bad_input");
@@ -168,8 +168,8 @@ fn killed_while_it_downloads_it_fetches_the_rest() {
 
 /// The intent of the one submission, in the journal of the user.
 fn intent(shell: &Shell) -> (PathBuf, Value) {
-    let cache = PathBuf::from(shell.running.ready["env"]["AIGNOSTICS_CACHE_DIR"].as_str().unwrap());
-    let files = fs::read_dir(cache.join("submissions")).unwrap().map(|entry| entry.unwrap().path());
+    let state = PathBuf::from(shell.running.ready["env"]["AIGNOSTICS_STATE_DIR"].as_str().unwrap());
+    let files = fs::read_dir(state.join("submissions")).unwrap().map(|entry| entry.unwrap().path());
     let kept = files.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
     let mut kept = kept.map(|path| (path.clone(), serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()));
     kept.find(|(_, kept)| kept["content"]["token"].is_string()).unwrap()
@@ -185,20 +185,29 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     shell.control(Method::Delete, "/faults", &json!(null));
     // It looks for the run as long as it may still be seen, and does not submit it.
     let looked = shell.served("api", "GET", RUNS);
-    let mut again = shell.command(&[&EXECUTE[..], &["--format", "json"]].concat());
+    let mut again = shell.command(&[&EXECUTE[..], &["--format", "json", "--verbose"]].concat());
     let ended = Ended::of(&again.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "0.1").output().unwrap());
     ended.assert_code(1);
-    assert!(ended.stderr.contains(r#""kind":"uncertain""#), "{}", ended.stderr);
     assert!(shell.served("api", "GET", RUNS) > looked + 3, "it waits for the replicas");
-    // It was an hour ago: whatever was accepted would be seen by now.
+    // It says what it waits for, and ends with what it looked for and the ways on.
     let (path, mut kept) = intent(&shell);
+    let token = kept["content"]["token"].as_str().unwrap().to_owned();
+    let line = |start: &str| ended.stderr.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    let waiting: Value = serde_json::from_str(&line(r#"{"event":"waiting""#)).unwrap();
+    assert_eq!((&waiting["for"], &waiting["submission_token"]), (&json!("submission"), &json!(token)));
+    let error: Value = serde_json::from_str(&line(r#"{"error""#)).unwrap();
+    assert_eq!(error["error"]["kind"], "uncertain");
+    assert!(error["error"]["message"].as_str().unwrap().contains(&token), "{error}");
+    let remedy = error["error"]["remedy"].as_str().unwrap();
+    assert!(remedy.contains("call again") && remedy.contains("--resubmit"), "{remedy}");
+    // It was an hour ago: whatever was accepted would be seen by now.
     let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
     kept["content"]["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
     fs::write(&path, kept.to_string()).unwrap();
     insta::assert_snapshot!(shell.transcript_of_table(&EXECUTE));
     assert_eq!(shell.error(1, &EXECUTE)["kind"], "uncertain");
     assert_eq!(shell.served("api", "POST", RUNS), 1, "nothing is submitted by itself");
-    let report = shell.json("report", &[&EXECUTE[..], &["--resubmit"]].concat());
+    let report = shell.json("execution", &[&EXECUTE[..], &["--resubmit"]].concat());
     assert_done_once(&shell, &report);
 }
 
@@ -226,6 +235,62 @@ fn what_cannot_be_executed_is_named_before_anything_is_uploaded() {
         assert_eq!(shell.error(2, arguments)["kind"], kind, "{arguments:?}");
     }
     fs::write(shell.folder().join("slides/bad.tiff"), "nothing").unwrap();
-    assert_eq!(shell.error(6, &EXECUTE)["kind"], "incomplete");
+    let ended = shell.run(&[&EXECUTE[..], &["--format", "json"]].concat());
+    ended.assert_code(7);
+    let stopped: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("execution", &stopped);
+    assert_eq!(statuses(&stopped), [("a.tiff", "new"), ("b.tiff", "new"), ("c.tiff", "new"), ("bad.tiff", "unusable")]);
+    assert!(
+        ended.stderr.contains(r#""kind":"slides""#) && ended.stderr.contains("--skip-unusable"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!((shell.served("storage", "PUT", "/"), shell.served("api", "POST", RUNS)), (0, 0));
+}
+
+/// The slides of a report: their file names and their status.
+pub(crate) fn statuses(report: &Value) -> Vec<(&str, &str)> {
+    let slides = report["slides"].as_array().unwrap().iter();
+    slides
+        .map(|slide| (slide["file"].as_str().unwrap().rsplit('/').next().unwrap(), slide["status"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn unusable_and_excluded_slides_are_left_out_and_listed() {
+    let shell = with_slides();
+    fs::write(shell.folder().join("slides/bad.tiff"), "nothing").unwrap();
+    write_slide(&shell.folder().join("slides/old/a.tiff"));
+    let first = [&EXECUTE[..], &["--exclude", "old/**", "--exclude", "c.*", "--skip-unusable"]].concat();
+    let report = shell.json("execution", &first);
+    assert_eq!(
+        statuses(&report),
+        [
+            ("a.tiff", "new"),
+            ("b.tiff", "new"),
+            ("bad.tiff", "unusable"),
+            ("c.tiff", "excluded"),
+            ("a.tiff", "excluded")
+        ]
+    );
+    assert_eq!((report["items"].as_array().unwrap().len(), &report["submitted"]), (2, &json!(true)));
+    // Without the options, the rest is submitted.
+    fs::remove_file(shell.folder().join("slides/bad.tiff")).unwrap();
+    let rest = shell.json("execution", &EXECUTE);
+    assert_eq!(
+        statuses(&rest),
+        [("a.tiff", "processed"), ("b.tiff", "processed"), ("c.tiff", "new"), ("a.tiff", "new")]
+    );
+    assert_eq!((billed(&shell), rest["runs"].as_array().unwrap().len()), (2, 2));
+}
+
+#[test]
+fn slides_that_cannot_be_uploaded_stop_it_before_anything_is_submitted() {
+    let shell = with_slides();
+    fault(&shell, &json!({ "kind": "status", "status": 403 }), "storage", "PUT", "*/b.tiff", 0);
+    let ended = shell.run(&[&EXECUTE[..], &["--format", "json"]].concat());
+    ended.assert_code(7);
+    let stopped: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(statuses(&stopped), [("a.tiff", "new"), ("b.tiff", "unusable"), ("c.tiff", "new")]);
+    assert_eq!(billed(&shell), 0);
 }

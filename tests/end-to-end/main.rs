@@ -36,8 +36,10 @@ mod sharing;
 mod shell;
 mod slide_files;
 mod slides;
+mod study;
 mod submission;
 mod system;
+mod tables;
 mod timeouts;
 mod watching;
 

@@ -45,7 +45,8 @@ fn the_slides_of_a_folder_are_in_a_table_as_the_python_tool_writes_it() {
     let skipped = prepared["skipped"].as_array().unwrap();
     assert!(skipped.len() == 3 && skipped[0]["file"].as_str().unwrap().ends_with("/slides/label.dcm"), "{skipped:?}");
     assert_eq!(skipped[0]["reason"], "the label of a slide");
-    assert_eq!(table(&shell, "slides/metadata.csv"), table(&shell, "slides.csv"), "the short form writes the same");
+    let relative = table(&shell, "slides.csv").replace(";slides/", ";");
+    assert_eq!(table(&shell, "slides/metadata.csv"), relative, "the short form writes the same");
 }
 
 #[test]
@@ -87,13 +88,13 @@ fn a_level_that_came_before_the_rest_of_its_slide_leaves_the_table() {
     fs::rename(&high, &aside).unwrap();
     let prepare = ["run", "prepare", "slides"];
     let before = shell.json("prepared", &prepare);
-    assert!(before["slides"][1]["external_id"].as_str().unwrap().ends_with("/low.dcm"), "{before}");
+    assert_eq!(before["slides"][1]["external_id"], "low.dcm", "{before}");
     fs::rename(&aside, &high).unwrap();
     let ended = shell.run(&prepare);
     ended.assert_code(0);
-    assert!(ended.stderr.contains("/low.dcm: its row is taken out of the table"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("low.dcm: its row is taken out of the table"), "{}", ended.stderr);
     let table = table(&shell, "slides/metadata.csv");
-    assert!(table.contains("/high.dcm") && !table.contains("/low.dcm"), "{table}");
+    assert!(table.contains("high.dcm") && !table.contains("low.dcm"), "{table}");
 }
 
 #[test]

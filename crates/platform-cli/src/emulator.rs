@@ -177,6 +177,7 @@ async fn variables(
         ("AIGNOSTICS_CLIENT_ID_DEVICE", platform_emulator::DEVICE_CLIENT_ID.to_owned()),
         ("AIGNOSTICS_REFRESH_TOKEN", refresh_token),
         ("AIGNOSTICS_CACHE_DIR", logins.display().to_string()),
+        ("AIGNOSTICS_STATE_DIR", logins.join("state").display().to_string()),
         ("AIGNOSTICS_STATUS_PAGE_URL", bare(emulator.api_root().as_str())),
         ("AIGNOSTICS_BUCKET_PROTOCOL", "gs".to_owned()),
         ("AIGNOSTICS_BUCKET_REGION_NAME", platform_emulator::BUCKET_REGION.to_owned()),

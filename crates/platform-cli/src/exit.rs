@@ -33,10 +33,12 @@ enum Kind {
     NotFound,
     Unhealthy,
     Conflict,
+    OtherContent,
     LoginRequired,
     Forbidden,
     Quota,
     Incomplete,
+    Slides,
     /// The code of a command that was run.
     Code(u8),
     /// A signal ended the command.
@@ -80,6 +82,8 @@ impl Kind {
         match error {
             _ if error.is_input() => Self::BadInput,
             _ if error.is_incomplete() => Self::Incomplete,
+            _ if error.is_stopped() => Self::Slides,
+            _ if error.is_conflict() => Self::OtherContent,
             _ => match (error.platform(), error.bucket()) {
                 (Some(error), _) => Self::of_platform(error),
                 (_, Some(error)) => Self::of_bucket(error),
@@ -104,7 +108,10 @@ impl Kind {
             Self::Unreachable => ("unreachable", 1, Some("`aignostics auth doctor` says what does not answer")),
             Self::TimeOut => ("time_out", 1, Some("call again to go on; --timeout gives it more time")),
             Self::Uncertain => {
-                ("uncertain", 1, Some("look with `aignostics run list` before it is submitted again: it may be billed"))
+                let remedy = "call again to look again, nothing is submitted by that; or submit again with \
+                              `run execute --resubmit` or another key for `run submit --once`, which bills twice if the \
+                              first submission arrived after all";
+                ("uncertain", 1, Some(remedy))
             }
             Self::BadInput => ("bad_input", 2, None),
             Self::NotFound => {
@@ -113,10 +120,14 @@ impl Kind {
             }
             Self::Unhealthy => ("unhealthy", 2, None),
             Self::Conflict => ("conflict", 3, Some("read it again, and change what is there now")),
+            Self::OtherContent => {
+                ("conflict", 3, Some("use another key for another submission, or repeat the first one unchanged"))
+            }
             Self::LoginRequired => ("login_required", 4, Some("log in with `aignostics user login`")),
             Self::Forbidden => ("forbidden", 4, Some("`aignostics user whoami` says who is logged in")),
             Self::Quota => ("quota_exceeded", 5, Some("submit fewer slides, or ask for a larger quota")),
             Self::Incomplete => ("incomplete", 6, None),
+            Self::Slides => ("slides", 7, Some("repair the slides, or leave them out, and call again")),
             Self::Code(code) => ("interrupted", code, None),
             Self::Signal(number) => ("interrupted", 128 + number, None),
         }
@@ -288,8 +299,8 @@ fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
     let api = error.and_then(Error::api);
     let refusals = api.into_iter().flat_map(|api| api.details().iter().map(ToString::to_string));
     let snippet = api.and_then(|api| api.snippet()).map(str::to_owned);
-    let uncertain = error.and_then(Error::uncertain_submission);
-    let look_up = uncertain.into_iter().flat_map(crate::interruption::look_up);
+    let token = error.and_then(Error::submission_token);
+    let look_up = token.into_iter().flat_map(crate::interruption::look_up);
     let unmatched = error.and_then(Error::unmatched_selection);
     let existing = unmatched.into_iter().flat_map(|selection| existing_lines(selection.existing()));
     own.chain(problems).chain(refusals).chain(snippet).chain(look_up).chain(existing)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
 use platform_resources::models::RunId;
-use platform_resources::{Creation, CriticalSections, Event, UncertainSubmission};
+use platform_resources::{Creation, CriticalSections, Event};
 
 use crate::exit::Failure;
 
@@ -86,7 +86,7 @@ fn uncertain(creation: &Creation) -> Failure {
     match creation {
         Creation::Run(submission) => Failure::uncertain(
             anyhow!("the command was stopped before the platform answered the submission: it may have been accepted"),
-            look_up(submission),
+            look_up(&submission.token),
         ),
         Creation::ShareToken => Failure::uncertain(
             anyhow!(
@@ -102,8 +102,7 @@ fn uncertain(creation: &Creation) -> Failure {
 }
 
 /// Returns how the run of a submission is found, one line each.
-pub(crate) fn look_up(submission: &UncertainSubmission) -> Vec<String> {
-    let token = &submission.token;
+pub(crate) fn look_up(token: &str) -> Vec<String> {
     let path = format!("$.submission_token ? (@ == \"{token}\")");
     vec![
         format!("submission token: {token}"),

@@ -45,7 +45,7 @@ const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oau
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failure, 2 usage, bad input, not found or unhealthy, 3 conflict, 4 login required or refused, 5 quota, 6 some items or artifacts failed, 130 interrupted, 143 terminated."
+    after_help = "Exit codes: 0 done, 1 failure, 2 usage, bad input, not found or unhealthy, 3 conflict, 4 login required or refused, 5 quota, 6 some items or artifacts failed, 7 slides stopped `run execute` before anything was submitted, 130 interrupted, 143 terminated."
 )]
 struct Arguments {
     #[command(flatten)]

@@ -101,6 +101,14 @@ impl Output {
         }
     }
 
+    /// Writes an event to stderr as a line of JSON: in the JSON forms, with `--verbose` and without `--quiet`.
+    pub(crate) fn verbose_event(&self, value: &Value) {
+        if self.verbose && !self.quiet && self.format() != Format::Table {
+            // A closed stderr is not an error.
+            let _ = writeln!(io::stderr(), "{value}");
+        }
+    }
+
     /// Says on stderr what failed, for people: programs find it in the data.
     pub(crate) fn complain(&self, text: impl Display) {
         if self.format() == Format::Table {

@@ -29,7 +29,7 @@ pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Resul
     printed
 }
 
-fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
+pub(crate) fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
     let mut table = output.table(["item", "outcome", "artifacts", "bytes"]);
     for number in [2, 3] {
         if let Some(column) = table.column_mut(number) {
@@ -60,7 +60,7 @@ struct Shape<'a> {
     deleted: Value,
     folder: String,
     manifest: Option<String>,
-    #[serde(serialize_with = "items")]
+    #[serde(serialize_with = "collect_items")]
     items: &'a [ItemReport],
 }
 
@@ -81,29 +81,36 @@ impl<'a> Shape<'a> {
     }
 }
 
-fn shape(deleted: DeletedFiles) -> Value {
+pub(crate) fn shape(deleted: DeletedFiles) -> Value {
     json!({ "by_user": deleted.by_user, "by_retention": deleted.by_retention })
 }
 
-fn items<S: Serializer>(items: &[ItemReport], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(items.iter().map(|item| {
-        let artifacts = item.artifacts.iter().map(|artifact| {
-            let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| chain(&**error)));
-            shape["name"] = json!(artifact.name);
-            shape["file"] = json!(artifact.file);
-            shape["deleted_by"] = json!(artifact.deleted_by().map(|by| match by {
-                By::User => "user",
-                By::System => "retention",
-            }));
-            shape
-        });
-        json!({
-            "external_id": item.external_id,
-            "outcome": shapes::item_outcome(&item.outcome),
-            "error_message": item.message,
-            "artifacts": artifacts.collect::<Vec<_>>(),
-        })
-    }))
+fn collect_items<S: Serializer>(items: &[ItemReport], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.iter().map(item))
+}
+
+/// The items of a report as JSON.
+pub(crate) fn items(report: &RunReport) -> Vec<Value> {
+    report.items.iter().map(item).collect()
+}
+
+fn item(item: &ItemReport) -> Value {
+    let artifacts = item.artifacts.iter().map(|artifact| {
+        let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| chain(&**error)));
+        shape["name"] = json!(artifact.name);
+        shape["file"] = json!(artifact.file);
+        shape["deleted_by"] = json!(artifact.deleted_by().map(|by| match by {
+            By::User => "user",
+            By::System => "retention",
+        }));
+        shape
+    });
+    json!({
+        "external_id": item.external_id,
+        "outcome": shapes::item_outcome(&item.outcome),
+        "error_message": item.message,
+        "artifacts": artifacts.collect::<Vec<_>>(),
+    })
 }
 
 /// Whether all of it went well; if not, whether the fault is on this side.
@@ -156,7 +163,7 @@ fn items_succeeded(report: &RunReport) -> bool {
 }
 
 /// A line for everything that failed or was not verified, with its reasons.
-fn failures(report: &RunReport) -> Vec<String> {
+pub(crate) fn failures(report: &RunReport) -> Vec<String> {
     let mut lines = Vec::new();
     for item in &report.items {
         let name = &item.external_id;

@@ -38,7 +38,8 @@ impl Retries {
             Action::User(user::Action::Logout)
             | Action::Auth(auth::Action::Doctor)
             | Action::System(_)
-            | Action::Sdk(_) => Self::None,
+            | Action::Sdk(_)
+            | Action::Slide(_) => Self::None,
             Action::User(user::Action::Whoami { .. })
             | Action::Auth(auth::Action::Token { .. })
             | Action::Bucket(bucket::Action::Find(_)) => Self::Reading,

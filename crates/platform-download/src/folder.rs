@@ -89,6 +89,11 @@ impl ResultFolder {
         &self.path
     }
 
+    /// The entry of the manifest for a file, if the file is still in the folder.
+    pub fn present(&self, file: &str) -> Option<&ManifestEntry> {
+        self.entries.get(file).filter(|entry| entry.is_present_in(&self.path))
+    }
+
     /// The share of the work that it was opened for.
     pub fn shard(&self) -> Shard {
         self.shard

@@ -56,6 +56,7 @@ impl Error for SourceUnavailable {
 }
 
 /// Returns true if a later call of the source can succeed.
+#[cfg(feature = "object-store")]
 pub(crate) fn is_unavailable(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     error.is::<SourceUnavailable>()
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use platform_resources::{BucketError, FolderError, SignError};
 
+use crate::StudySlide;
+
 /// The cause of an error, as libraries state it.
 pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -19,6 +21,8 @@ enum Kind {
     Platform(platform_resources::Error),
     Bucket(BucketError),
     Folder(FolderError),
+    Conflict { message: String, details: Vec<String> },
+    Stopped { message: String, details: Vec<String>, slides: Vec<StudySlide> },
     Busy,
     Io { message: String, source: io::Error },
 }
@@ -45,6 +49,14 @@ impl Error {
         Self(Box::new(Kind::Incomplete { message: message.into(), details }))
     }
 
+    pub(crate) fn conflict(message: impl Into<String>, details: Vec<String>) -> Self {
+        Self(Box::new(Kind::Conflict { message: message.into(), details }))
+    }
+
+    pub(crate) fn stopped(message: impl Into<String>, details: Vec<String>, slides: Vec<StudySlide>) -> Self {
+        Self(Box::new(Kind::Stopped { message: message.into(), details, slides }))
+    }
+
     pub(crate) fn io(message: impl Into<String>, source: io::Error) -> Self {
         Self(Box::new(Kind::Io { message: message.into(), source }))
     }
@@ -61,6 +73,24 @@ impl Error {
     /// Returns true if part of the work failed. [`details`](Self::details) lists what.
     pub fn is_incomplete(&self) -> bool {
         matches!(*self.0, Kind::Incomplete { .. })
+    }
+
+    /// Returns true if a key was used before for another submission. [`details`](Self::details) lists what differs.
+    pub fn is_conflict(&self) -> bool {
+        matches!(*self.0, Kind::Conflict { .. })
+    }
+
+    /// Returns true if slides stopped a study before anything was submitted. [`slides`](Self::slides) lists all slides.
+    pub fn is_stopped(&self) -> bool {
+        matches!(*self.0, Kind::Stopped { .. })
+    }
+
+    /// The slides of a study that [was stopped](Self::is_stopped).
+    pub fn slides(&self) -> &[StudySlide] {
+        match &*self.0 {
+            Kind::Stopped { slides, .. } => slides,
+            _ => &[],
+        }
     }
 
     /// Returns true if another process holds the lock of the same submission.
@@ -87,7 +117,10 @@ impl Error {
     /// The problems one by one, where there are several.
     pub fn details(&self) -> &[String] {
         match &*self.0 {
-            Kind::Input { details, .. } | Kind::Incomplete { details, .. } => details,
+            Kind::Input { details, .. }
+            | Kind::Incomplete { details, .. }
+            | Kind::Conflict { details, .. }
+            | Kind::Stopped { details, .. } => details,
             _ => &[],
         }
     }
@@ -96,9 +129,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Kind::Input { message, .. } | Kind::Incomplete { message, .. } | Kind::Io { message, .. } => {
-                formatter.write_str(message)
-            }
+            Kind::Input { message, .. }
+            | Kind::Incomplete { message, .. }
+            | Kind::Conflict { message, .. }
+            | Kind::Stopped { message, .. }
+            | Kind::Io { message, .. } => formatter.write_str(message),
             Kind::Platform(error) => error.fmt(formatter),
             Kind::Bucket(error) => error.fmt(formatter),
             Kind::Folder(error) => error.fmt(formatter),
@@ -115,7 +150,7 @@ impl StdError for Error {
             Kind::Platform(error) => error.source(),
             Kind::Bucket(error) => error.source(),
             Kind::Folder(error) => error.source(),
-            Kind::Incomplete { .. } | Kind::Busy => None,
+            Kind::Incomplete { .. } | Kind::Conflict { .. } | Kind::Stopped { .. } | Kind::Busy => None,
         }
     }
 }

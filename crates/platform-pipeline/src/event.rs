@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use platform_resources::SubmissionEvent;
 use platform_resources::models::RunId;
 
 use crate::SlideRemarks;
@@ -67,8 +68,24 @@ pub enum Event {
         /// Slides that were already in the bucket.
         already_present: usize,
     },
-    /// A study continues a run that has not ended yet. The folder is not scanned.
-    Resuming,
+    /// Rows keep their external id, although the caller chose another kind of id.
+    IdsKept {
+        /// The number of rows.
+        rows: usize,
+    },
+    /// A study found out which slides are new. Nothing is billed yet.
+    Planned {
+        /// Slides that will be submitted.
+        new: usize,
+        /// Slides whose latest run has not ended, or produced all results.
+        processed: usize,
+        /// Slides whose latest run failed or skipped them, and that will not be submitted.
+        failed: usize,
+        /// The runs with processed or failed slides, oldest first.
+        runs: Vec<RunId>,
+    },
+    /// A submission is sent, or the run of an earlier one is looked for.
+    Submission(SubmissionEvent),
     /// The run of an earlier call was found.
     RunFound {
         /// The run.

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
 
+/// The folder of this project beside a table.
+pub(crate) const STATE: &str = ".aignostics";
+
 /// Puts `bytes` in the place of what `path` held: readers see the one or the other, and a crash loses neither. A symbolic
 /// link stays one, and whoever may read the file still may.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

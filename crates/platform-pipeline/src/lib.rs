@@ -1,11 +1,40 @@
 //! From a folder of slides to verified results.
 //!
-//! - [`SlideTable`]: a table of slides (CSV), as spreadsheets and the Python tool write it; [`Mapping`] sets values in it.
+//! - [`SlideTable`]: a table of slides (CSV), as spreadsheets and the Python tool write it; [`Mapping`] sets values in it,
+//!   [`ExternalIds`] chooses the names of slides.
 //! - [`FoundSlides`], [`Prepare`]: slides in a folder, and the table that lists them.
 //! - [`ObjectKeys`], [`upload`]: where slides are in the bucket, and how they get there.
-//! - [`SubmissionSource`], [`Draft`]: from a table or JSON to a checked submission.
+//! - [`SubmissionSource`], [`Draft`], [`KeyedSubmission`]: from a table or JSON to a checked submission, made once for a key.
 //! - [`FileJournal`]: a durable [`SubmissionJournal`](platform_resources::SubmissionJournal).
-//! - [`Study`]: all of these in order. A study can be killed at any point and called again.
+//! - [`Study`]: all of these in order. It submits only new slides, and can be killed at any point and called again.
+//!
+//! A folder of slides to verified results:
+//!
+//! ```no_run
+//! use platform_pipeline::{RunOptions, Study};
+//! use platform_resources::{Client, ResultFolder, RunSdkMetadata};
+//!
+//! # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = RunOptions::new(RunSdkMetadata::new("pipeline/1.0")).with_tags(["cohort-7".to_owned()]);
+//! let study = Study::new(&client, "he-tme".into(), "study/slides.csv", "slides", options)
+//!     .with_observer(|event| println!("{event:?}"));
+//! // Locks the folder before anything is billed.
+//! let mut folder = Some(ResultFolder::open("study").await?);
+//! let plan = study.plan().await?;
+//! let mut runs = plan.runs().to_vec();
+//! if let Some(ready) = study.upload(&plan).await? {
+//!     runs.push(ready.submit().await?.0);
+//! }
+//! for run in runs {
+//!     let folder = match folder.take() {
+//!         Some(folder) => folder,
+//!         None => ResultFolder::open("study").await?,
+//!     };
+//!     let report = run.download(folder).follow().await?;
+//!     println!("{}: complete: {}", report.run, report.is_complete());
+//! }
+//! # Ok(()) }
+//! ```
 //!
 //! The crate never prints and parses no arguments. Progress is reported as [`Event`]s to an [`Observer`].
 
@@ -25,10 +54,12 @@ pub use error::Error;
 pub use event::{Event, Observer};
 pub use object_keys::{ObjectKeys, SlideLocation};
 pub use scan::FoundSlides;
+pub use scan::external_ids::ExternalIds;
 pub use scan::prepare::{Prepare, Prepared, SlideState};
 pub use scan::privacy::SlideRemarks;
-pub use study::{ReadySubmission, Study, StudyStep};
+pub use study::{ReadySubmission, SlideStatus, Study, StudyPlan, StudyRun, StudySlide};
 pub use submission::journal::{FileJournal, JournalLock};
+pub use submission::once::KeyedSubmission;
 pub use submission::options::RunOptions;
 pub use submission::{Draft, SubmissionSource};
 pub use table::mapping::Mapping;

@@ -7,9 +7,9 @@ use std::path::Path;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use platform_resources::{Bucket, Client};
 
-use crate::submission::journal::digest;
-use crate::table::{CHECKSUM, URL};
-use crate::{Error, SelectedApplication, SlideRow};
+use crate::submission::digest;
+use crate::table::{CHECKSUM, FILE, URL};
+use crate::{Error, SelectedApplication, SlideRow, SlideTable};
 
 /// The keys of slides in the bucket of the organization.
 #[derive(Clone)]
@@ -84,14 +84,15 @@ impl ObjectKeys {
     /// # Errors
     ///
     /// [`Error::is_input`]: the key of a slide is not allowed.
-    pub fn locate(&self, rows: &[SlideRow]) -> Result<Vec<SlideLocation>, Error> {
+    pub fn locate(&self, table: &SlideTable) -> Result<Vec<SlideLocation>, Error> {
         let mut names: HashMap<String, usize> = HashMap::new();
-        for row in rows {
-            *names.entry(name(row)).or_default() += 1;
+        for row in table.rows() {
+            *names.entry(name(table, row)).or_default() += 1;
         }
         let locate = |row: &SlideRow| match row.get(URL) {
             "" => {
-                let key = self.new_key(row, names.get(&name(row)).is_some_and(|count| *count > 1));
+                let name = name(table, row);
+                let key = self.new_key(row, &name, names.get(&name).is_some_and(|count| *count > 1));
                 self.bucket.address(&key).map_err(|error| Error::input_because(row.named(), error))?;
                 Ok(SlideLocation::Object(key))
             }
@@ -100,14 +101,14 @@ impl ObjectKeys {
                 None => SlideLocation::Url(url.to_owned()),
             }),
         };
-        rows.iter().map(locate).collect()
+        table.rows().iter().map(locate).collect()
     }
 
     /// The user, the prefix, the application and the name of the file, like the Python tool. A slide with other content
     /// or another id has another key, so that earlier runs still read what they were submitted with.
-    fn new_key(&self, row: &SlideRow, is_ambiguous: bool) -> String {
-        let own = &digest([row.external_id(), row.get(CHECKSUM)])[..16];
-        let (user, application, name) = (&self.user, &self.application, name(row));
+    fn new_key(&self, row: &SlideRow, name: &str, is_ambiguous: bool) -> String {
+        let own = &digest::texts([row.external_id(), row.get(CHECKSUM)])[..16];
+        let (user, application) = (&self.user, &self.application);
         let portal = if self.portal { "onboard/" } else { "" };
         match &self.prefix {
             None => format!("{portal}{user}/{own}/{application}/{name}"),
@@ -124,8 +125,8 @@ impl fmt::Debug for ObjectKeys {
 }
 
 /// The name of the file.
-fn name(row: &SlideRow) -> String {
-    row.path().file_name().map_or_else(|| "slide".to_owned(), |name| escaped(&name.to_string_lossy()))
+fn name(table: &SlideTable, row: &SlideRow) -> String {
+    table.path_of(row).file_name().map_or_else(|| "slide".to_owned(), |name| escaped(&name.to_string_lossy()))
 }
 
 /// Escapes what the bucket does not allow in a key.
@@ -134,8 +135,14 @@ fn escaped(text: &str) -> String {
     utf8_percent_encode(text, REFUSED).to_string()
 }
 
-/// The reason why the file of a slide cannot be uploaded, if there is one.
-pub(crate) fn missing(path: &Path) -> Option<String> {
+/// The reason why the file of a slide cannot be uploaded, if there is one. It names the file if the id does not.
+pub(crate) fn missing(table: &SlideTable, row: &SlideRow) -> Option<String> {
+    let file = row.get(FILE);
+    let about = if file.is_empty() { String::new() } else { format!("cannot read '{file}': ") };
+    Some(about + &unreadable(&table.path_of(row))?)
+}
+
+fn unreadable(path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_file() => None,
         Ok(_) => Some("this is no file".to_owned()),

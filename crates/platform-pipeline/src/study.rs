@@ -1,27 +1,34 @@
 //! From a folder of slides to verified results. A study can be killed at any point and called again.
 //!
-//! A submission is made once for a key: the user, the application, the path of the table, and what the table states about the
-//! slides except their URLs.
-//! - **The same slides again** are the same run: the second call finds it and downloads what is missing.
-//! - **Other slides, or other statements about them,** are another run.
-//! - **Options** (notes, processors, dates, names of folders) are not part of the key. `with_resubmit` submits again.
-//! - **The version** is part of the key only if it is stated.
+//! - **The same slides again** are not submitted again: a slide is processed if the latest run that has the same study item
+//!   (id, checksum and metadata) has not ended, or produced all results. The runs are found on the platform, so that this
+//!   holds on another machine, after the state of this one was deleted, and in a copy of the folder.
+//! - **New slides**, and slides with another checksum or other metadata, are submitted as a run of their own.
+//! - **Slides that failed** or were skipped are listed, and submitted again by [`Study::with_retry_failed`].
+//! - **Options** (notes, processors, dates, names of folders) are not part of an item. [`Study::with_resubmit`] submits all
+//!   slides again.
+//! - **The version** counts only if it is stated.
 //!
-//! Slides that appear in the folder between a kill and the next call would change the key, and the earlier slides would be
-//! billed twice. So the key is recorded for the table before the submission, and is used until the run has ended and its
-//! results are downloaded. Until then nothing is scanned or uploaded. The lock of the result folder excludes other processes.
+//! The lock of the result folder excludes other processes that use the same folder. Two machines with two copies of the
+//! folder that submit at the same instant both find nothing, and both submit: no client can exclude that.
 
+mod journal;
+mod locate;
+mod plan;
+pub(crate) mod record;
+mod submit;
+
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use platform_resources::models::{ApplicationId, RunSubmission, VersionNumber};
-use platform_resources::{Client, RunHandle, RunReport};
-use serde::{Deserialize, Serialize};
+use platform_resources::Client;
+use platform_resources::models::{ApplicationId, VersionNumber};
 
-use crate::submission::journal::{FileJournal, digest, unreadable, unwritable};
-use crate::submission::{Draft, of_table};
-use crate::table::{SlideRow, SlideTable, URL};
-use crate::upload::upload;
-use crate::{Error, Event, ObjectKeys, Observer, Prepare, RunOptions, SelectedApplication, UploadSummary, files};
+use crate::{Event, Observer, Prepare, RunOptions};
+
+pub use plan::{SlideStatus, StudyPlan, StudyRun, StudySlide};
+pub use submit::ReadySubmission;
 
 /// A folder of slides, its table, and the runs of an application on them.
 #[derive(Clone)]
@@ -37,37 +44,14 @@ pub struct Study {
     bucket_user: String,
     options: RunOptions,
     resubmit: bool,
+    retry_failed: bool,
+    skip_unusable: bool,
+    overwrite_results: bool,
     observer: Observer,
 }
 
-/// What a study does next.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StudyStep {
-    /// The run exists.
-    Submitted(RunHandle),
-    /// The slides are uploaded, and can be submitted.
-    Ready(Box<ReadySubmission>),
-}
-
-/// A checked submission of uploaded slides.
-#[derive(Debug)]
-pub struct ReadySubmission {
-    client: Client,
-    submission: RunSubmission,
-    key: String,
-}
-
-/// The last submission of a table.
-#[derive(Deserialize, Serialize)]
-struct Execution {
-    key: String,
-    /// The run has ended, and its results are downloaded.
-    ended: bool,
-}
-
 impl Study {
-    /// A study of the slides in `folder`, which are listed in the table `csv`.
+    /// A study of the slides in `folder`, which are listed in the table `csv`. The results go into the folder of the table.
     pub fn new(
         client: &Client,
         application: ApplicationId,
@@ -87,7 +71,10 @@ impl Study {
             bucket_user: "user".to_owned(),
             options,
             resubmit: false,
-            observer: std::sync::Arc::new(|_| {}),
+            retry_failed: false,
+            skip_unusable: false,
+            overwrite_results: false,
+            observer: Arc::new(|_| {}),
         }
     }
 
@@ -103,183 +90,47 @@ impl Study {
         self
     }
 
-    /// Where slides are uploaded to: see [`ObjectKeys`].
+    /// The location of uploaded slides: see [`ObjectKeys`](crate::ObjectKeys).
     pub fn with_object_keys(mut self, user: impl Into<String>, prefix: Option<String>, portal: bool) -> Self {
         (self.bucket_user, self.prefix, self.portal) = (user.into(), prefix, portal);
         self
     }
 
-    /// Submits again what was submitted before, or may have been. It is billed again.
+    /// Submits all slides again. They are billed again.
     pub fn with_resubmit(mut self, resubmit: bool) -> Self {
         self.resubmit = resubmit;
         self
     }
 
-    /// Receives the events of the study.
-    pub fn with_observer(mut self, observer: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        self.observer = std::sync::Arc::new(observer);
+    /// Submits slides again that failed or were skipped in their latest run.
+    pub fn with_retry_failed(mut self, retry_failed: bool) -> Self {
+        self.retry_failed = retry_failed;
         self
     }
 
-    /// Finds the run of an earlier call, or else prepares the table and uploads the slides.
-    ///
-    /// The caller holds the lock of the result folder meanwhile: see [`ResultFolder`](platform_resources::ResultFolder).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::is_input`], [`Error::is_incomplete`]: slides cannot be used or uploaded. [`Error::platform`]: among others
-    /// [`is_submission_uncertain`](platform_resources::Error::is_submission_uncertain). Nothing was submitted.
-    pub async fn advance(&self) -> Result<StudyStep, Error> {
-        let table_key = self.table_key().await?;
-        if let Some(key) = self.unfinished(&table_key)? {
-            (self.observer)(Event::Resuming);
-            return self.resumed(&key).await;
-        }
-        let application = SelectedApplication::find(&self.client, &self.application, self.version.as_ref()).await?;
-        let prepared = self.prepare.run(&self.csv, &self.folder, &self.observer).await?;
-        // A slide that is left out by mistake would be noticed too late.
-        prepared.require_all()?;
-        (self.observer)(Event::TablePrepared { csv: self.csv.clone(), summary: prepared.summary() });
-        // As it was written, with its lines.
-        let table = SlideTable::read(&self.csv)?;
-        let key = content_key(&table_key, &table);
-        let journal = self.journal();
-        if self.resubmit {
-            journal.put(&key, None::<()>).map_err(unwritable)?;
-        }
-        self.remember(&table_key, Execution { key: key.clone(), ended: false })?;
-        if journal.has_intent(&key)? {
-            return self.resumed(&key).await;
-        }
-        let submission = self.uploaded(&table, &application, &table_key, &key).await?;
-        Ok(StudyStep::Ready(Box::new(ReadySubmission { client: self.client.clone(), submission, key })))
+    /// Submits the other slides if some cannot be used.
+    pub fn with_skip_unusable(mut self, skip_unusable: bool) -> Self {
+        self.skip_unusable = skip_unusable;
+        self
     }
 
-    /// Records that the results of a run were downloaded, if they were. Later calls look for new slides.
-    ///
-    /// # Errors
-    ///
-    /// The journal cannot be written.
-    pub async fn finish(&self, report: &RunReport) -> Result<(), Error> {
-        let is_done =
-            report.termination_reason.is_some() && report.failures().next().is_none() && report.manifest.is_ok();
-        let table_key = self.table_key().await?;
-        match self.journal().get::<Execution>(&table_key).map_err(unreadable)? {
-            Some(Execution { key, .. }) if is_done => self.remember(&table_key, Execution { key, ended: true }),
-            _ => Ok(()),
-        }
+    /// Replaces result files of an earlier run of the same item. They are kept by default.
+    pub fn with_overwrite_results(mut self, overwrite: bool) -> Self {
+        self.overwrite_results = overwrite;
+        self
     }
 
-    fn journal(&self) -> FileJournal {
-        FileJournal::of(self.client.settings())
-    }
-
-    fn remember(&self, table_key: &str, execution: Execution) -> Result<(), Error> {
-        self.journal().put(table_key, Some(execution)).map_err(unwritable)
-    }
-
-    /// The key of the table in the journal.
-    async fn table_key(&self) -> Result<String, Error> {
-        let user = self.client.me().await?.user.id;
-        let version = self.version.as_ref().map_or("latest", |version| version.as_str());
-        let folder = files::folder_of(&self.csv);
-        let folder = folder.canonicalize().map_err(|error| Error::io("the folder of the table is not there", error))?;
-        let csv = folder.join(self.csv.file_name().unwrap_or_default());
-        let csv = csv.to_string_lossy();
-        Ok(format!("execute\n{}", digest([user.as_str(), self.application.as_str(), version, &csv])))
-    }
-
-    /// The key of what was submitted, or may have been, and has not ended.
-    fn unfinished(&self, table_key: &str) -> Result<Option<String>, Error> {
-        let journal = self.journal();
-        let execution = journal.get(table_key).map_err(unreadable)?;
-        let Some(Execution { key, ended: false }) = execution else { return Ok(None) };
-        Ok((!self.resubmit && journal.has_intent(&key)?).then_some(key))
-    }
-
-    /// The run that was submitted before, if it is found. Nothing is submitted: a submission without items is refused.
-    async fn resumed(&self, key: &str) -> Result<StudyStep, Error> {
-        let run = once(&self.client, RunSubmission::new("", Vec::new()), key).await?;
-        (self.observer)(Event::RunFound { run: run.id().clone() });
-        Ok(StudyStep::Submitted(run))
-    }
-
-    /// Checks and uploads the slides of a table, and returns the submission.
-    async fn uploaded(
-        &self,
-        table: &SlideTable,
-        application: &SelectedApplication,
-        table_key: &str,
-        key: &str,
-    ) -> Result<RunSubmission, Error> {
-        let keys = ObjectKeys::new(&self.client, application, &self.bucket_user).await?.with_portal(self.portal);
-        let keys = match &self.prefix {
-            Some(prefix) => keys.with_prefix(prefix)?,
-            None => keys,
-        };
-        self.draft(table, application, &keys, true)?.check(&self.client).await?;
-        let uploads = upload(&self.csv, table, &keys, &self.observer).await?;
-        let UploadSummary { sent, already_present } = UploadSummary::of(&uploads)?;
-        (self.observer)(Event::Uploaded { sent, already_present });
-        // Signed anew: the uploads may have taken days.
-        let table = SlideTable::read(&self.csv)?;
-        if content_key(table_key, &table) != key {
-            let csv = self.csv.display();
-            return Err(Error::input(format!("{csv} was changed meanwhile, and nothing was submitted: call again")));
-        }
-        self.draft(&table, application, &keys, false)?.check(&self.client).await
-    }
-
-    fn draft(
-        &self,
-        table: &SlideTable,
-        application: &SelectedApplication,
-        keys: &ObjectKeys,
-        beforehand: bool,
-    ) -> Result<Draft, Error> {
-        let mut draft = of_table(table, &self.csv.display().to_string(), application, keys, beforehand)?;
-        self.options.apply(&mut draft.submission)?;
-        Ok(draft)
+    /// Receives the events of the study.
+    pub fn with_observer(mut self, observer: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
     }
 }
 
-impl std::fmt::Debug for Study {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Study {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { application, csv, folder, .. } = self;
         let mut shown = formatter.debug_struct("Study");
         shown.field("application", application).field("csv", csv).field("folder", folder).finish_non_exhaustive()
     }
-}
-
-impl ReadySubmission {
-    /// Submits the slides. From the moment that this is called, they may be billed.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit); [`Error::is_busy`].
-    pub async fn submit(self) -> Result<RunHandle, Error> {
-        once(&self.client, self.submission, &self.key).await
-    }
-
-    /// The application and its version.
-    pub fn application(&self) -> (&ApplicationId, &str) {
-        (&self.submission.application_id, self.submission.version_number.as_deref().unwrap_or_default())
-    }
-}
-
-/// Submits once for a key, or finds the run of an earlier call.
-async fn once(client: &Client, submission: RunSubmission, key: &str) -> Result<RunHandle, Error> {
-    let journal = FileJournal::of(client.settings());
-    let _lock = journal.lock(key)?;
-    Ok(Box::pin(client.runs().submit_once(key, submission, &journal).submit()).await?)
-}
-
-/// What the table states, regardless of the order of its rows and of where the slides are in the bucket.
-fn content_key(table_key: &str, table: &SlideTable) -> String {
-    let columns = table.columns().iter().filter(|column| *column != URL);
-    let columns: Vec<_> = columns.map(String::as_str).collect();
-    let row = |row: &SlideRow| digest(columns.iter().flat_map(|column| [*column, row.get(column)]));
-    let mut rows: Vec<_> = table.rows.iter().map(row).collect();
-    rows.sort();
-    format!("{table_key}\n{}", digest(rows.iter().map(String::as_str)))
 }

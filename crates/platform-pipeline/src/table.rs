@@ -1,40 +1,61 @@
-//! The table of slides: a CSV file in UTF-8 with `;` between the columns, as the Python tool writes and reads it.
+//! The table of slides: a CSV file with `;` between the columns, as the Python tool writes and reads it.
+
+mod encoding;
+pub(crate) mod mapping;
+mod quotes;
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use csv::{ReaderBuilder, WriterBuilder};
+use csv::{ReaderBuilder, Terminator, WriterBuilder};
+use durable_fs::LockFile;
 
 use crate::{Error, files};
-
-pub(crate) mod mapping;
+use encoding::{Encoding, LineEnding};
 
 pub(crate) const EXTERNAL_ID: &str = "external_id";
+pub(crate) const FILE: &str = "file";
 pub(crate) const CHECKSUM: &str = "checksum_base64_crc32c";
 pub(crate) const RESOLUTION: &str = "resolution_mpp";
 pub(crate) const WIDTH: &str = "width_px";
 pub(crate) const HEIGHT: &str = "height_px";
 pub(crate) const URL: &str = "platform_bucket_url";
 /// The columns of a new table, in their order.
-pub(crate) const COLUMNS: [&str; 9] =
-    [EXTERNAL_ID, CHECKSUM, RESOLUTION, WIDTH, HEIGHT, "staining_method", "tissue", "disease", URL];
-/// Spreadsheets write it at the beginning of a file.
-const MARK: &[u8] = "\u{feff}".as_bytes();
+pub(crate) const COLUMNS: [&str; 10] =
+    [EXTERNAL_ID, FILE, CHECKSUM, RESOLUTION, WIDTH, HEIGHT, "staining_method", "tissue", "disease", URL];
+/// The maximum length of an external id, in characters: `ItemCreationRequest.external_id` of the platform.
+pub(crate) const MAX_ID_LENGTH: usize = 255;
+/// Maximum time to wait for another writer of a table.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A table of slides, with any columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlideTable {
     columns: Vec<String>,
     pub(crate) rows: Vec<SlideRow>,
+    format: Format,
+    /// The folder that the cells of the column `file` are relative to.
+    folder: PathBuf,
+    notes: Vec<String>,
 }
 
 /// A slide, by the names of the columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlideRow {
-    /// Where it begins in the file, from 1; 0 in a table that was not read.
+    /// The line of the file that it begins in, from 1; 0 in a table that was not read.
     pub(crate) line: u64,
     cells: HashMap<String, String>,
+}
+
+/// The format of a table in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Format {
+    encoding: Encoding,
+    delimiter: u8,
+    /// The first line names the delimiter, as Excel writes it: `sep=;`.
+    names_delimiter: bool,
 }
 
 impl SlideRow {
@@ -48,29 +69,29 @@ impl SlideRow {
         self.cells.insert(column.to_owned(), value.into());
     }
 
-    /// The name of the item, which is the path of the slide.
+    /// The name of the item.
     pub fn external_id(&self) -> &str {
         self.cells.get(EXTERNAL_ID).map_or("", String::as_str)
     }
 
-    /// The path of the slide.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(self.external_id())
-    }
-
-    /// How a problem with it is introduced.
+    /// The row in a message.
     pub(crate) fn named(&self) -> String {
         format!("line {}, {}", self.line, self.external_id())
     }
-}
 
-impl Default for SlideTable {
-    fn default() -> Self {
-        Self { columns: COLUMNS.map(str::to_owned).into(), rows: Vec::new() }
+    fn is_empty(&self) -> bool {
+        self.cells.values().all(|cell| cell.trim().is_empty())
     }
 }
 
 impl SlideTable {
+    /// An empty table that will be written to `path`.
+    pub fn new(path: &Path) -> Self {
+        let format = Format { encoding: Encoding::default(), delimiter: b';', names_delimiter: false };
+        let (columns, folder) = (COLUMNS.map(str::to_owned).into(), files::folder_of(path));
+        Self { columns, rows: Vec::new(), format, folder, notes: Vec::new() }
+    }
+
     /// Reads a table.
     ///
     /// # Errors
@@ -78,45 +99,86 @@ impl SlideTable {
     /// [`Error::is_input`] with a line for each problem of its form.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(|error| Error::unreadable(path, error))?;
-        Self::parse(&bytes, &path.display().to_string())
+        Self::parse(&bytes, &path.display().to_string(), &files::folder_of(path))
     }
 
-    /// Parses the content of a file of this name.
+    /// Parses the content of a file called `name`. Its column `file` is relative to `folder`.
     ///
     /// # Errors
     ///
     /// Those of [`read`](Self::read).
-    pub fn parse(bytes: &[u8], name: &str) -> Result<Self, Error> {
-        let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
-        // Lines that are too long or too short are counted here, all of them.
-        let mut reader = ReaderBuilder::new().delimiter(b';').flexible(true).from_reader(bytes);
-        let no_text = |_| Error::input(format!("{name}: the heads of the columns are no UTF-8"));
-        let columns: Vec<String> =
-            reader.headers().map_err(no_text)?.iter().map(|head| head.trim().to_owned()).collect();
-        let mut problems = heads(&columns);
-        let mut rows = Vec::new();
+    pub fn parse(bytes: &[u8], name: &str, folder: &Path) -> Result<Self, Error> {
+        let malformed = |problems| Error::inputs(format!("{name} is not a table of slides"), problems);
+        let (text, encoding) = Encoding::decode(bytes).map_err(malformed)?;
+        let (format, text, skipped) = Format::of(&text, encoding);
+        // Rows that are too long or too short are counted here, all of them.
+        let mut reader = ReaderBuilder::new().delimiter(format.delimiter).flexible(true).from_reader(text.as_bytes());
+        let head = reader.headers().map_err(|error| malformed(vec![error.to_string()]))?;
+        let columns: Vec<String> = head.iter().map(|head| head.trim().to_owned()).collect();
+        let mut problems = heads(&columns, 1 + skipped);
+        let mut rows: Vec<(SlideRow, usize)> = Vec::new();
         for record in reader.records() {
-            match record {
-                Ok(record) => {
-                    let line = record.position().map_or(0, csv::Position::line);
-                    if record.len() != columns.len() {
-                        let counts = (record.len(), columns.len());
-                        problems.push(format!("line {line}: {} cells, but {} columns", counts.0, counts.1));
-                    }
-                    let cells = columns.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
-                    rows.push(SlideRow { line, cells });
-                }
-                Err(error) => {
-                    let line = error.position().map_or(0, csv::Position::line);
-                    problems.push(format!("line {line}: this is no UTF-8"));
-                }
+            let record = record.map_err(|error| malformed(vec![error.to_string()]))?;
+            let line = record.position().map_or(0, csv::Position::line) + skipped;
+            let cells = columns.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
+            rows.push((SlideRow { line, cells }, record.len()));
+        }
+        // Spreadsheets write empty rows after the last one.
+        while rows.pop_if(|(row, _)| row.is_empty()).is_some() {}
+        for (row, cells) in &rows {
+            if *cells != columns.len() {
+                problems.push(format!("line {}: {cells} cells, but {} columns", row.line, columns.len()));
+            } else if row.get(EXTERNAL_ID).is_empty() {
+                problems.push(format!("line {}: {EXTERNAL_ID} is empty", row.line));
             }
         }
-        if problems.is_empty() {
-            Ok(Self { columns, rows })
-        } else {
-            Err(Error::inputs(format!("{name} is no table of slides"), problems))
+        let quotes = quotes::check(text, char::from(format.delimiter), columns.len(), 1 + skipped);
+        if !quotes.is_empty() {
+            // What they do to rows and cells is not worth reading.
+            return Err(malformed(quotes));
         }
+        if !problems.is_empty() {
+            return Err(malformed(problems));
+        }
+        let rows = rows.into_iter().map(|(row, _)| row).collect();
+        let mut table = Self { columns, rows, format, folder: folder.to_owned(), notes: Vec::new() };
+        table.trim_ids();
+        Ok(table)
+    }
+
+    /// Spaces around an id are a typing mistake, unless a file has exactly this name.
+    fn trim_ids(&mut self) {
+        for row in &mut self.rows {
+            let id = row.external_id().to_owned();
+            if id.trim() == id {
+                continue;
+            }
+            match fs::metadata(&id) {
+                Ok(_) if row.get(FILE).is_empty() => continue,
+                Ok(_) => self.notes.push(format!("line {}: spaces around '{id}' are ignored", row.line)),
+                Err(error) => {
+                    self.notes.push(format!("line {}: '{id}': {error}; spaces around it are ignored", row.line));
+                }
+            }
+            row.set(EXTERNAL_ID, id.trim());
+        }
+    }
+
+    /// Reads a table, changes it and writes it, while no other process of this kind does. Returns the table as it is in
+    /// its file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read), of `change`, and if the table cannot be written.
+    pub fn update(path: &Path, change: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<Self, Error> {
+        let _lock = lock(path)?;
+        let before = if path.exists() { Some(Self::read(path)?) } else { None };
+        let mut table = before.clone().unwrap_or_else(|| Self::new(path));
+        change(&mut table)?;
+        if before.as_ref() != Some(&table) {
+            table.write(path)?;
+        }
+        Ok(table)
     }
 
     /// Replaces a file by this table, durably and as a whole.
@@ -130,19 +192,52 @@ impl SlideTable {
     }
 
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, Error> {
-        let mut writer = WriterBuilder::new().delimiter(b';').from_writer(Vec::new());
         let failed = |error: csv::Error| Error::io("the table cannot be formatted", error.into());
+        let ending = self.format.encoding.line_ending;
+        let terminator = match ending {
+            LineEnding::Lf => Terminator::Any(b'\n'),
+            LineEnding::CrLf => Terminator::CRLF,
+            LineEnding::Cr => Terminator::Any(b'\r'),
+        };
+        let mut builder = WriterBuilder::new();
+        builder.delimiter(self.format.delimiter).terminator(terminator);
+        let mut writer = builder.from_writer(self.format.first_line(ending).into_bytes());
         writer.write_record(&self.columns).map_err(failed)?;
         for row in &self.rows {
             let cells = self.columns.iter().map(|column| row.cells.get(column).map_or("", String::as_str));
             writer.write_record(cells).map_err(failed)?;
         }
-        writer.into_inner().map_err(|error| Error::io("the table cannot be formatted", error.into_error()))
+        let text =
+            writer.into_inner().map_err(|error| Error::io("the table cannot be formatted", error.into_error()))?;
+        Ok(self.format.encoding.encode(&String::from_utf8_lossy(&text)))
     }
 
     /// The slides of the table.
     pub fn rows(&self) -> &[SlideRow] {
         &self.rows
+    }
+
+    /// The names of the columns, in their order.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The things that were ignored in the table, each with its line.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The path of a slide: the column `file`, relative to the table; without it, the external id.
+    pub fn path_of(&self, row: &SlideRow) -> PathBuf {
+        match row.get(FILE) {
+            "" => PathBuf::from(row.external_id()),
+            file => self.folder.join(file),
+        }
+    }
+
+    /// The same table with these rows only.
+    pub(crate) fn with_rows(&self, rows: Vec<SlideRow>) -> Self {
+        Self { rows, ..self.clone() }
     }
 
     pub(crate) fn has(&self, column: &str) -> bool {
@@ -156,47 +251,58 @@ impl SlideTable {
         }
     }
 
-    /// The names of the columns, in their order.
-    pub fn columns(&self) -> &[String] {
-        &self.columns
+    /// Empties the table, and keeps how it is written.
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        self.columns = COLUMNS.map(str::to_owned).into();
     }
 }
 
-/// What is wrong with the heads of the columns.
-fn heads(columns: &[String]) -> Vec<String> {
+impl Format {
+    /// The format of a text, the text after a line that names the delimiter, and the number of such lines.
+    fn of(text: &str, encoding: Encoding) -> (Self, &str, u64) {
+        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let first = first.trim_end();
+        let named = first.get(..4).filter(|start| start.eq_ignore_ascii_case("sep=")).map(|_| &first.as_bytes()[4..]);
+        match named {
+            Some(&[delimiter]) => (Self { encoding, delimiter, names_delimiter: true }, rest, 1),
+            _ => (Self { encoding, delimiter: b';', names_delimiter: false }, text, 0),
+        }
+    }
+
+    fn first_line(self, ending: LineEnding) -> String {
+        let line = format!("sep={}{}", char::from(self.delimiter), ending.as_str());
+        if self.names_delimiter { line } else { String::new() }
+    }
+}
+
+/// The lock of a table. A file system without locks has none: its users must not write a table twice at a time.
+fn lock(path: &Path) -> Result<Option<LockFile>, Error> {
+    let folder = files::folder_of(path).join(files::STATE);
+    let failed = |error| Error::io(format!("{} cannot be locked", path.display()), error);
+    files::create_folder(&folder).map_err(failed)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    match LockFile::acquire(folder.join(name), LOCK_TIMEOUT) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.is_unsupported() => Ok(None),
+        Err(error) => Err(failed(std::io::Error::new(error.kind(), error))),
+    }
+}
+
+/// The problems of the header row.
+fn heads(columns: &[String], line: u64) -> Vec<String> {
     let mut problems = Vec::new();
     if !columns.iter().any(|column| column == EXTERNAL_ID) {
-        problems.push(format!("line 1: there is no column {EXTERNAL_ID}; columns are separated by `;`"));
+        problems.push(format!("line {line}: there is no column {EXTERNAL_ID}; columns are separated by `;`"));
     }
     for (place, column) in columns.iter().enumerate() {
         if columns[..place].contains(column) {
-            problems.push(format!("line 1: there are two columns {column}"));
+            problems.push(format!("line {line}: there are two columns '{column}'"));
         }
     }
     problems
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_read_is_written_as_it_was() {
-        let text = "external_id;mine;tissue\n\"/a;b.svs\";\"say \"\"so\"\"\";\n/c.svs;;LUNG\n";
-        let table = SlideTable::parse(text.as_bytes(), "slides.csv").unwrap();
-        assert_eq!((table.rows[0].external_id(), table.rows[0].get("mine")), ("/a;b.svs", "say \"so\""));
-        assert_eq!((table.rows[1].line, table.rows[1].get("tissue"), table.rows[1].get("none")), (3, "LUNG", ""));
-        assert_eq!(
-            String::from_utf8(table.bytes().unwrap()).unwrap(),
-            "external_id;mine;tissue\n/a;b.svs;".replace("/a;b.svs", "\"/a;b.svs\"")
-                + "\"say \"\"so\"\"\";\n/c.svs;;LUNG\n"
-        );
-    }
-
-    #[test]
-    fn spreadsheets_may_have_touched_it() {
-        let text = "\u{feff}external_id;tissue\r\n/a.svs;LUNG\r\n";
-        let table = SlideTable::parse(text.as_bytes(), "slides.csv").unwrap();
-        assert_eq!((table.rows[0].external_id(), table.rows[0].get("tissue")), ("/a.svs", "LUNG"));
-    }
-}
+mod tests;

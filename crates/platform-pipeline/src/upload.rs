@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use crate::error::chain;
 use crate::object_keys::missing;
-use crate::submission::media_types;
+use crate::submission::items::media_types;
 use crate::table::{CHECKSUM, URL};
 use crate::{Error, Event, ObjectKeys, Observer, SlideLocation, SlideTable};
 
@@ -70,15 +70,16 @@ pub async fn upload(
     observer: &Observer,
 ) -> Result<Vec<SlideUpload>, Error> {
     let (mut slides, mut files, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, location) in table.rows.iter().zip(keys.locate(&table.rows)?) {
+    for (row, location) in table.rows.iter().zip(keys.locate(table)?) {
         let SlideLocation::Object(key) = location else { continue };
-        if let Some(problem) = missing(&row.path()) {
+        let path = table.path_of(row);
+        if let Some(problem) = missing(table, row) {
             problems.push(format!("{}: {problem}", row.named()));
             continue;
         }
         // A folder of links to slides is a folder of slides.
-        let path = row.path().canonicalize().unwrap_or_else(|_| row.path());
-        let file = UploadFile::new(path, &key).with_content_type(media_types(row.external_id())[0]);
+        let path = path.canonicalize().unwrap_or(path);
+        let file = UploadFile::new(&path, &key).with_content_type(media_types(&table.path_of(row))[0]);
         let checksum = row.get(CHECKSUM).parse().ok();
         files.push(checksum.into_iter().fold(file, UploadFile::with_crc32c));
         slides.push((row.external_id().to_owned(), keys.url(&key)?));
@@ -125,7 +126,8 @@ async fn send(
     Ok(uploads)
 }
 
-/// Writes the URLs of slides into the table, as they are uploaded. The table is read again each time: the user may edit it.
+/// Writes the URLs of slides into the table, as they are uploaded. The table is read again each time, under its lock: users edit it, and other
+/// processes upload.
 async fn write(
     csv: &Path,
     mut ready: UnboundedReceiver<String>,
@@ -143,13 +145,14 @@ async fn write(
 }
 
 fn set_urls(csv: &Path, slides: &[(String, String)]) -> Result<(), Error> {
-    let mut table = SlideTable::read(csv)?;
-    let before = table.clone();
-    table.require(URL);
-    for (external_id, url) in slides {
-        for row in table.rows.iter_mut().filter(|row| row.external_id() == external_id) {
-            row.set(URL, url);
+    let set = |table: &mut SlideTable| {
+        table.require(URL);
+        for (external_id, url) in slides {
+            for row in table.rows.iter_mut().filter(|row| row.external_id() == external_id) {
+                row.set(URL, url);
+            }
         }
-    }
-    if table == before { Ok(()) } else { table.write(csv) }
+        Ok(())
+    };
+    SlideTable::update(csv, set).map(drop)
 }

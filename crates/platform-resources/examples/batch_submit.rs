@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let submission = RunSubmission::new(application, items).with_custom_metadata(metadata);
     let journal = Folder(PathBuf::from("."));
     match client.runs().submit_once(key, submission, &journal).submit().await {
-        Ok(run) => println!("{}", run.id()),
+        Ok(submitted) => println!("{}", submitted.run.id()),
         Err(error) => {
             error.problems().iter().for_each(|problem| println!("{problem}"));
             return Err(error.into());

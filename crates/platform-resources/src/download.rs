@@ -13,11 +13,11 @@ use std::time::Duration;
 use auth_core::Backoff;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use platform_api::models::{ItemId, Run};
-use platform_download::{Downloader, Expected, Meter, Queue, ResultFolder, Verification};
+use platform_download::{Downloader, Expected, Meter, Queue, ResultFolder, Target, Verification};
 
 use crate::run::poll::{Poll, Snapshot};
 use crate::{By, Error, ItemOutcome, RunHandle};
-use artifact::{Fetched, Planned, Slim, Tries, Wanted, fetch};
+use artifact::{Fetched, PlanError, Planned, Slim, Tries, Wanted, fetch};
 use layout::Names;
 
 pub use layout::Layout;
@@ -38,6 +38,7 @@ pub struct RunDownload {
     selection: Selection,
     layout: Layout,
     checksum_keys: Vec<String>,
+    overwrite: bool,
     observer: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
@@ -63,6 +64,7 @@ impl RunHandle {
             selection: Selection::default(),
             layout: Layout::default(),
             checksum_keys: CHECKSUM_KEYS.map(str::to_owned).into(),
+            overwrite: true,
             observer: Arc::new(|_| {}),
         }
     }
@@ -91,6 +93,13 @@ impl RunDownload {
     /// Where files lie in the folder: in a folder for each item, unless something is said.
     pub fn with_layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
+        self
+    }
+
+    /// Replaces files that the manifest of the folder names as results of another run, if their content differs. Without
+    /// it, such an artifact is reported as failed. True by default.
+    pub fn with_overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
         self
     }
 
@@ -226,7 +235,7 @@ impl RunDownload {
         let (mut files, mut bytes) = (0, 0);
         for (Wanted { id, name, expected, deleted, .. }, target) in item.artifacts.into_iter().zip(targets) {
             let target = self.folder.target(target);
-            match expected {
+            match expected.and_then(|expected| self.refuse_other_run(&target, expected)) {
                 Ok(expected) => {
                     let (expected, recorded) = self.with_record(expected, deleted, &target.relative());
                     let stated = expected.bytes().unwrap_or_default();
@@ -248,6 +257,17 @@ impl RunDownload {
         }
         plan.report.items.push(report);
         (self.observer)(Event::Planned { files, bytes });
+    }
+
+    /// Fails if the file of an artifact is that of another run, and must not be replaced.
+    fn refuse_other_run(&self, target: &Target, expected: Expected) -> Result<Expected, PlanError> {
+        let file = target.relative();
+        match self.folder.present(&file).filter(|_| !self.overwrite) {
+            Some(entry) if entry.origin.run != self.run.id.as_str() && expected.crc32c() != Some(entry.crc32c) => {
+                Err(PlanError::OtherRun { file, run: entry.origin.run.clone() })
+            }
+            _ => Ok(expected),
+        }
     }
 
     /// The manifest states the checksum of a deleted file where the platform does not.

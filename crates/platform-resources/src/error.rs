@@ -26,8 +26,10 @@ enum Kind {
     Invalid(Vec<Problem>),
     #[error("nobody knows whether the run was submitted: look for it before it is submitted again")]
     Uncertain(#[source] Arc<ApiError>, Box<UncertainSubmission>),
-    #[error("a run was submitted before and is not found: it may have been accepted, or may never have arrived")]
-    Lost(#[source] Option<Box<Error>>),
+    #[error(
+        "no run with the submission token {0} is found: the submission may never have arrived, or may have been accepted"
+    )]
+    Lost(String, #[source] Option<Box<Error>>),
     #[error("nothing was sent: the client is shutting down")]
     Canceled,
     #[error("the journal of submissions cannot be used, so nothing was submitted")]
@@ -211,8 +213,8 @@ impl Error {
     }
 
     /// A submission that is not found, perhaps because it could not be looked for.
-    pub(crate) fn lost(cause: Option<Self>) -> Self {
-        Kind::Lost(cause.map(Box::new)).into()
+    pub(crate) fn lost(token: &str, cause: Option<Self>) -> Self {
+        Kind::Lost(token.to_owned(), cause.map(Box::new)).into()
     }
 
     pub(crate) fn timed_out() -> Self {
@@ -380,13 +382,22 @@ impl Error {
 
     /// A submission was sent, and nobody knows whether the platform has accepted it: it may be billed.
     pub fn is_submission_uncertain(&self) -> bool {
-        matches!(self.0, Kind::Uncertain(..) | Kind::Lost(_))
+        matches!(self.0, Kind::Uncertain(..) | Kind::Lost(..))
     }
 
     /// What is needed to find out whether a submission was accepted; of [`Runs::submit`](crate::Runs::submit) alone.
     pub fn uncertain_submission(&self) -> Option<&UncertainSubmission> {
         match &self.0 {
             Kind::Uncertain(_, submission) => Some(submission),
+            _ => None,
+        }
+    }
+
+    /// The token of a submission that [is uncertain](Self::is_submission_uncertain).
+    pub fn submission_token(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Uncertain(_, submission) => Some(&submission.token),
+            Kind::Lost(token, _) => Some(token),
             _ => None,
         }
     }

@@ -72,7 +72,7 @@ pub use platform_download::{
 };
 pub use retention::{RESULTS_STAY, results_end};
 pub use run::{RunEvent, RunHandle, Viewer};
-pub use runs::{Checked, RunFilter, Runs, SubmissionIntent, SubmissionJournal, SubmitOnce};
+pub use runs::{Checked, RunFilter, Runs, SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
 pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};
 #[cfg(feature = "login")]
 pub use service::{Finding, Identity, LoggedOut, LoginWays, Service, ServiceBuilder};

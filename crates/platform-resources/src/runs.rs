@@ -9,7 +9,7 @@ use crate::error::UncertainSubmission;
 use crate::{Client, Creation, Error, List, RunHandle, validation};
 
 pub use filter::RunFilter;
-pub use once::{SubmissionIntent, SubmissionJournal, SubmitOnce};
+pub use once::{SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
 
 /// The key of the submission token in the metadata of a run.
 const TOKEN: &str = "submission_token";

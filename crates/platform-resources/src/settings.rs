@@ -66,6 +66,9 @@ pub struct Settings {
     pub refresh_token: Option<Secret>,
     /// Where logins are kept (`CACHE_DIR`).
     pub cache_folder: PathBuf,
+    /// The folder for records of submissions (`STATE_DIR`). Default: `aignostics` in `XDG_STATE_HOME`, or else in
+    /// `~/.local/state`.
+    pub state_folder: PathBuf,
     /// Where people see how the platform is (`STATUS_PAGE_URL`).
     pub status_page_url: Option<Url>,
     /// Requests to the identity provider (`AUTH_…`): only how long one may take matters, as a refresh token cannot be sent
@@ -282,9 +285,11 @@ impl SettingsBuilder {
     /// [`SettingsError`] with all that is wrong: values, files, and an unknown platform that is not described in full.
     pub fn build(self) -> Result<Settings, SettingsError> {
         let (home, working_folder) = (self.home.clone(), self.working_folder);
+        let states = self.variables.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let states = states.or_else(|| Some(home.as_ref()?.join(".local/state")));
         let mut reader =
             Reader::new(self.variables, working_folder, self.home, self.trusts_working_folder, self.garbled);
-        let settings = read(&mut reader, home);
+        let settings = read(&mut reader, home, states);
         reader.finish(settings)
     }
 }
@@ -293,7 +298,7 @@ const DAY: f64 = 24.0 * 60.0 * 60.0;
 const WEEK: f64 = 7.0 * DAY;
 
 /// Reads everything; what is wrong is noted by the reader, and something else put in its place.
-fn read(reader: &mut Reader, home: Option<PathBuf>) -> Settings {
+fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>) -> Settings {
     let api_root = reader.url("API_ROOT", Some(ENVIRONMENTS[0].api_root));
     let environment = Environment::find(api_root.as_str());
     if environment.is_none() {
@@ -310,6 +315,8 @@ fn read(reader: &mut Reader, home: Option<PathBuf>) -> Settings {
     let (auth, me) = (group("AUTH", 0.0), group("ME", 300.0));
     let (application, application_version) = (group("APPLICATION", 300.0), group("APPLICATION_VERSION", 300.0));
     let run = group("RUN", 15.0);
+    let cache_folder = reader.folder("CACHE_DIR", home.map(|home| home.join(".aignostics/cache")));
+    let state_folder = states.map_or_else(|| cache_folder.join("state"), |states| states.join("aignostics"));
     Settings {
         environment: environment.map(|known| known.name),
         issuer: issuer.into(),
@@ -323,7 +330,8 @@ fn read(reader: &mut Reader, home: Option<PathBuf>) -> Settings {
         client_id_device: reader.optional("CLIENT_ID_DEVICE").map(Secret::new),
         organization_id: reader.optional("ORGANIZATION_ID"),
         refresh_token: reader.secret("REFRESH_TOKEN", 10..=1000),
-        cache_folder: reader.folder("CACHE_DIR", home.map(|home| home.join(".aignostics/cache"))),
+        state_folder: reader.folder("STATE_DIR", Some(state_folder)),
+        cache_folder,
         status_page_url: reader.optional_url("STATUS_PAGE_URL", environment.and_then(|known| known.status_page)),
         retry: RetrySettings {
             limit: reader.seconds("RETRY_FOR", 300.0, 0.0..=WEEK),

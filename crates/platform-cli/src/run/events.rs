@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use indicatif::ProgressBar;
 use platform_pipeline::{Event, Observer, SlideRemarks};
+use platform_resources::SubmissionEvent;
+use platform_resources::models::RunId;
+use serde_json::json;
 use slide_metadata::IdentifierKind;
 
 use crate::bars::Screen;
@@ -20,6 +24,13 @@ pub(super) fn observer(output: &Output) -> Observer {
         if let Some(text) = note(&event) {
             output.note(text);
         }
+        if let Event::Submission(SubmissionEvent::Waiting { token, sent_at, until }) = &event {
+            let shape = json!({
+                "event": "waiting", "for": "submission", "submission_token": token,
+                "sent_at": moment(*sent_at), "until": moment(*until),
+            });
+            output.verbose_event(&shape);
+        }
         match event {
             Event::ReadingSlides { slides, .. } => *bar = Some(screen.slides(slides)),
             Event::SlideRead => bar.iter().for_each(|bar| bar.inc(1)),
@@ -32,6 +43,22 @@ pub(super) fn observer(output: &Output) -> Observer {
             _ => {}
         }
     })
+}
+
+fn planned(new: usize, processed: usize, failed: usize, runs: &[RunId]) -> String {
+    let names: Vec<_> = runs.iter().map(RunId::as_str).collect();
+    let of = match names.as_slice() {
+        [] => String::new(),
+        [run] => format!(" in run {run}"),
+        runs => format!(" in runs {}", runs.join(", ")),
+    };
+    let text = format!("{new} new, {processed} already processed{of}");
+    if failed == 0 { text } else { format!("{text}; {failed} failed or skipped: --retry-failed submits them again") }
+}
+
+/// In UTC, to the second.
+fn moment(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map_or_else(|_| "an unknown time".to_owned(), |at| format!("{at:.0}"))
 }
 
 fn note(event: &Event) -> Option<String> {
@@ -48,9 +75,16 @@ fn note(event: &Event) -> Option<String> {
         Event::Uploaded { sent, already_present } => {
             format!("{sent} slides uploaded, {already_present} were there")
         }
-        Event::Resuming => {
-            "going on with what was begun before; slides that came since then wait for the next call".to_owned()
+        Event::IdsKept { rows } => {
+            format!("{rows} slides keep the external id that they have in the table, in spite of --external-id")
         }
+        Event::Planned { new, processed, failed, runs } => planned(*new, *processed, *failed, runs),
+        Event::Submission(SubmissionEvent::Waiting { token, sent_at, until }) => format!(
+            "waiting for the run of a submission that was sent at {} and may have been accepted: \
+             looking for the submission token {token} until {}",
+            moment(*sent_at),
+            moment(*until)
+        ),
         Event::RunFound { run } => format!("run {run} was submitted before"),
         _ => return None,
     })

@@ -1,12 +1,14 @@
 //! From a folder of slides to verified results, in one command that can be killed at any point and called again.
 
+mod report;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
-use platform_pipeline::{Study, StudyStep};
+use platform_pipeline::{SlideStatus, Study, StudyPlan, StudyRun};
 use platform_resources::models::ApplicationId;
-use platform_resources::{Client, ResultFolder, RunHandle, RunReport};
+use platform_resources::{Client, ResultFolder, RunReport};
 
 use super::download::Folders;
 use super::events::observer;
@@ -17,12 +19,13 @@ use super::prepare::How;
 use crate::access::Shell;
 use crate::bars::Screen;
 use crate::exit::Failure;
-use crate::results;
+use report::Report;
 
-/// The option that submits again.
-const RESUBMIT: &str = "--resubmit";
+/// The options that submit again.
+const AGAIN: [&str; 2] = ["--resubmit", "--retry-failed"];
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Arguments {
     /// The application.
     #[arg(value_name = "APPLICATION")]
@@ -37,6 +40,15 @@ pub(crate) struct Arguments {
     version: Version,
     #[command(flatten)]
     how: How,
+    /// Write the table anew
+    #[arg(long)]
+    overwrite_table: bool,
+    /// Replace result files of an earlier run of the same slide
+    #[arg(long)]
+    overwrite: bool,
+    /// Submit the other slides if some files cannot be used
+    #[arg(long)]
+    skip_unusable: bool,
     #[command(flatten)]
     to: UploadArgs,
     #[command(flatten)]
@@ -47,7 +59,10 @@ pub(crate) struct Arguments {
     /// Fetches what is finished now. A later call fetches the rest.
     #[arg(long, alias = "no-follow", overrides_with = "wait_for_completion")]
     no_wait_for_completion: bool,
-    /// Submits again what was submitted before, or may have been: it is billed again.
+    /// Submit slides again that failed or were skipped in their latest run; they are billed again
+    #[arg(long)]
+    retry_failed: bool,
+    /// Submit all slides again; they are billed again
     #[arg(long)]
     resubmit: bool,
     #[command(flatten)]
@@ -61,14 +76,37 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     check_folders(&arguments, &target)?;
     let client = shell.client()?;
     // What is wrong with the folder shows before anything is uploaded or billed.
-    let results =
-        ResultFolder::open(&target).await.context("the folder of the table, where the results go, cannot be used")?;
+    let mut results = Some(open(&target).await?);
     arguments.force.check(&client, shell).await?;
     let study = study(&client, &arguments, shell).await?;
-    let run = Box::pin(submitted(&study, &arguments, shell)).await?;
-    let report = Box::pin(fetch(&run, results, &arguments, shell)).await?;
-    study.finish(&report).await?;
-    results::print(&report, &target, &shell.output)
+    let mut report = Report::new(&target);
+    let id = ApplicationId::from(arguments.application.as_str());
+    let plan = match Box::pin(study.plan()).await {
+        Ok(plan) => plan,
+        Err(error) => return report.stopped(error, &shell.output, |error| unknown(error, &id)),
+    };
+    list_failed(&plan, shell);
+    report.plan(&plan);
+    let runs = match Box::pin(submitted(&study, &plan, &mut report, shell)).await {
+        Ok(runs) => runs,
+        Err(error) => return report.stopped(error, &shell.output, Failure::from),
+    };
+    if !report.is_submitted() {
+        report.ignored(&arguments.options.set(), &shell.output);
+    }
+    for run in runs {
+        let folder = match results.take() {
+            Some(folder) => folder,
+            None => open(&target).await?,
+        };
+        report.add(Box::pin(fetch(&run, folder, &arguments, shell)).await?);
+    }
+    report.print(&shell.output)
+}
+
+async fn open(target: &Path) -> Result<ResultFolder, Failure> {
+    let opened = ResultFolder::open(target).await;
+    Ok(opened.context("the folder of the table, where the results go, cannot be used")?)
 }
 
 async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<Study, Failure> {
@@ -78,27 +116,45 @@ async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<
     let portal = arguments.options.portal();
     Ok(Study::new(client, id, &arguments.csv, &arguments.folder, options)
         .with_version(arguments.version.application_version.clone())
-        .with_prepare(arguments.how.prepare())
+        .with_prepare(arguments.how.prepare().with_overwrite(arguments.overwrite_table))
         .with_object_keys(bucket_user(), arguments.to.upload_prefix.clone(), portal)
         .with_resubmit(arguments.resubmit)
+        .with_retry_failed(arguments.retry_failed)
+        .with_skip_unusable(arguments.skip_unusable)
+        .with_overwrite_results(arguments.overwrite)
         .with_observer(move |event| observer(event)))
 }
 
-/// Submits the slides, unless they were submitted before.
-async fn submitted(study: &Study, arguments: &Arguments, shell: &Shell) -> Result<RunHandle, Failure> {
-    let id = ApplicationId::from(arguments.application.as_str());
-    match study.advance().await.map_err(|error| unknown(error, &id))? {
-        StudyStep::Ready(ready) => {
-            let (application, version) = ready.application();
-            let of = format!("{application} {version}");
-            let run = Box::pin(ready.submit()).await?;
-            shell.follow(run.id(), &[RESUBMIT]);
-            shell.output.note(format!("run {} of {of} is submitted", run.id()));
-            Ok(run)
+/// Names the slides that are not submitted again.
+fn list_failed(plan: &StudyPlan, shell: &Shell) {
+    for slide in plan.slides() {
+        if matches!(slide.status, SlideStatus::Failed | SlideStatus::Skipped) {
+            let reason = slide.reason.iter().map(|reason| format!(": {reason}")).collect::<String>();
+            shell.output.note(format!("{}: {}{reason}", slide.file, slide.status.name()));
         }
-        StudyStep::Submitted(run) => Ok(run),
-        _ => Err(anyhow!("the study is in an unknown state").into()),
     }
+}
+
+/// Submits new slides, and returns all runs of the study.
+async fn submitted(
+    study: &Study,
+    plan: &StudyPlan,
+    report: &mut Report,
+    shell: &Shell,
+) -> Result<Vec<StudyRun>, platform_pipeline::Error> {
+    let mut runs = plan.runs().to_vec();
+    if let Some(ready) = study.upload(plan).await? {
+        let (application, version) = ready.application();
+        let of = format!("{application} {version}");
+        let (run, submitted) = Box::pin(ready.submit()).await?;
+        shell.follow(run.handle().id(), &AGAIN);
+        if submitted.is_new {
+            shell.output.note(format!("run {} of {of} is submitted", run.handle().id()));
+        }
+        report.submitted(&submitted);
+        runs.push(run);
+    }
+    Ok(runs)
 }
 
 /// Results that lie among the slides are known by the folder of their run.
@@ -109,21 +165,21 @@ fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
     if is_among && !arguments.folders.has_folder_per_run(true) {
         let text = "the results would lie among the slides, and could be taken for some: \
                     put the table elsewhere, or allow a folder for the run";
-        return Err(Failure::bad_input(anyhow!(text)));
+        return Err(Failure::bad_input(anyhow::anyhow!(text)));
     }
     Ok(())
 }
 
 /// Downloads the results, by the custom of the Python tool: to the end, and into a folder for the run.
 async fn fetch(
-    run: &RunHandle,
+    run: &StudyRun,
     folder: ResultFolder,
     arguments: &Arguments,
     shell: &Shell,
 ) -> Result<RunReport, Failure> {
     let bars = Screen::new(shell.output.has_bars()).follow();
-    // A second `--resubmit` would be billed again.
-    let followed = shell.follow(run.id(), &[RESUBMIT]);
+    // Repeating these options would be billed again.
+    let followed = shell.follow(run.handle().id(), &AGAIN);
     let download = run.download(folder).with_layout(arguments.folders.layout(true));
     let download = download.with_observer(move |event| {
         followed.learn(&event);

@@ -64,6 +64,26 @@ impl Options {
         self.onboard_to_aignostics_portal
     }
 
+    /// The options that were set and have no effect if nothing is submitted.
+    pub(super) fn set(&self) -> Vec<&'static str> {
+        [
+            (self.note.is_some(), "--note"),
+            (!self.tags.is_empty(), "--tags"),
+            (self.due_date.is_some(), "--due-date"),
+            (self.deadline.is_some(), "--deadline"),
+            (self.onboard_to_aignostics_portal, "--onboard-to-aignostics-portal"),
+            (!self.gpu_type.eq_ignore_ascii_case("A100"), "--gpu-type"),
+            (self.gpu_provisioning_mode != Provisioning::Spot, "--gpu-provisioning-mode"),
+            (self.max_gpus_per_slide != 1, "--max-gpus-per-slide"),
+            (self.cpu_provisioning_mode != Provisioning::Spot, "--cpu-provisioning-mode"),
+            (self.flex_start_max_run_duration_minutes != 720, "--flex-start-max-run-duration-minutes"),
+            (self.node_acquisition_timeout_minutes != 30, "--node-acquisition-timeout-minutes"),
+        ]
+        .into_iter()
+        .filter_map(|(is_set, name)| is_set.then_some(name))
+        .collect()
+    }
+
     /// What a run is submitted with, by `me`.
     pub(super) fn run_options(&self, me: &Me) -> RunOptions {
         let gpu = self.gpu_provisioning_mode;
@@ -74,8 +94,7 @@ impl Options {
             .with_cpu(self.cpu_provisioning_mode)
             .with_node_timeout(self.node_acquisition_timeout_minutes);
         let sdk = self.note.iter().fold(sdk, RunSdkMetadata::with_note);
-        let tags = self.tags.iter().map(|tag| tag.trim()).filter(|tag| !tag.is_empty());
-        let sdk = tags.fold(sdk, RunSdkMetadata::with_tag);
-        RunOptions::new(sdk).with_due_date(self.due_date).with_deadline(self.deadline)
+        let tags = self.tags.iter().map(|tag| tag.trim()).filter(|tag| !tag.is_empty()).map(str::to_owned);
+        RunOptions::new(sdk).with_tags(tags).with_due_date(self.due_date).with_deadline(self.deadline)
     }
 }

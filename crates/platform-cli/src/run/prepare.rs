@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
-use platform_pipeline::{Mapping, Prepare, Prepared, SlideRemarks};
+use platform_pipeline::{ExternalIds, Mapping, Prepare, Prepared, SlideRemarks};
+use platform_resources::Pattern;
 use serde_json::{Value, json};
 use slide_metadata::{IdentifierKind, PLAUSIBLE};
 
@@ -31,6 +32,12 @@ pub(crate) struct Arguments {
     version: Version,
     #[command(flatten)]
     how: How,
+    /// Write the table anew
+    ///
+    /// Without it, a row of an unchanged slide is changed by --mapping only. Rows of files that are part of another slide are
+    /// removed.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 /// How a table is made.
@@ -40,10 +47,15 @@ pub(super) struct How {
     /// `.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER`. May be said several times; the last one counts.
     #[arg(long, value_name = "MAPPING")]
     mapping: Vec<Mapping>,
-    /// Writes the table anew. Without it, what stands in a table that is there already stays: rows of slides that are as they
-    /// were are not touched, but by --mapping. Rows of DICOM files that turned out to be levels of another go.
-    #[arg(long)]
-    overwrite: bool,
+    /// External ids of new slides: relative (path below DIR), stem (file name), absolute (path) or a COLUMN of the table
+    /// [default: relative]
+    ///
+    /// Slides that are in the table keep their id, unless a COLUMN is named.
+    #[arg(long, value_name = "ID")]
+    external_id: Option<ExternalIds>,
+    /// Leave out slides whose name or, with a `/`, whose path below DIR matches; can be repeated
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<Pattern>,
     /// Micrometers per pixel of slides without a plausible resolution (0.05–20); a resolution in the table wins
     #[arg(long, value_name = "MPP", value_parser = plausible)]
     resolution_mpp: Option<f64>,
@@ -75,22 +87,32 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     if let Some(application) = application {
         arguments.version.of(&shell.client()?, &application).await?;
     }
-    let prepared = arguments.how.prepare().run(&csv, &folder, &observer(&shell.output)).await?;
+    let prepared = arguments
+        .how
+        .prepare()
+        .with_overwrite(arguments.overwrite)
+        .run(&csv, &folder, &observer(&shell.output))
+        .await?;
     shell.output.one(&shape(&prepared, &csv), || text(&prepared, &csv, &shell.output))?;
     Ok(prepared.require_all()?)
 }
 
 impl How {
     pub(super) fn prepare(&self) -> Prepare {
-        let prepare = Prepare::new().with_mappings(self.mapping.iter().cloned()).with_overwrite(self.overwrite);
-        let prepare = prepare.with_resolution(self.resolution_mpp);
+        let prepare = Prepare::new()
+            .with_mappings(self.mapping.iter().cloned())
+            .with_external_ids(self.external_id.clone())
+            .with_excluded(self.exclude.iter().cloned())
+            .with_resolution(self.resolution_mpp);
         if self.no_phi { prepare.without_identifiers(self.allow.iter().copied()) } else { prepare }
     }
 }
 
 fn shape(prepared: &Prepared, csv: &Path) -> Value {
     let slides = prepared.table.rows().iter().zip(&prepared.states);
-    let slides = slides.map(|(row, state)| json!({ "external_id": row.external_id(), "state": state.name() }));
+    let slides = slides.map(
+        |(row, state)| json!({ "external_id": row.external_id(), "file": row.get("file"), "state": state.name() }),
+    );
     let reason = |(path, reason): &(PathBuf, String)| {
         let file = path.display().to_string();
         json!({ "file": file, "reason": reason })
@@ -101,6 +123,7 @@ fn shape(prepared: &Prepared, csv: &Path) -> Value {
         "slides": slides.collect::<Vec<_>>(),
         "skipped": skipped.collect::<Vec<_>>(),
         "failed": failed.collect::<Vec<_>>(),
+        "excluded": prepared.excluded.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "remarks": prepared.remarks.iter().map(remarks).collect::<Vec<_>>(),
     })
 }

@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use platform_pipeline::{FileJournal, SubmissionSource};
-use platform_resources::models::{ApplicationId, Run, RunSubmission};
+use platform_pipeline::{Draft, KeyedSubmission, RunOptions, SubmissionSource};
+use platform_resources::models::{ApplicationId, Run};
 use platform_resources::{Client, RunHandle};
 use serde_json::json;
 
+use super::events::observer;
 use super::input::{Force, Version};
 use super::object_keys::UploadArgs;
 use super::options::Options;
@@ -27,7 +28,8 @@ pub(crate) struct Arguments {
     /// Checks everything, and submits nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Submits once for this key: called again with it on this machine, it finds the run of before, and submits nothing.
+    /// Submits once for this key: called again with it, on any machine, it finds the first run and submits
+    /// nothing. Another table, application or other tags under the same key are an error.
     #[arg(long, value_name = "KEY", conflicts_with = "dry_run")]
     once: Option<String>,
     #[command(flatten)]
@@ -39,57 +41,100 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let source = SubmissionSource::read(&arguments.file)?;
     let client = shell.client()?;
-    let key = arguments.once.as_ref().map(|key| format!("once\n{key}"));
-    if let Some(key) = &key
-        && FileJournal::of(client.settings()).has_intent(key)?
-    {
-        let run = again(&client, key).await?;
-        shell.output.note("it was submitted before, and nothing is submitted now");
-        let Run { application_id, version_number, .. } = run.get().await?;
-        return print(&run, &application_id, version_number.as_str(), shell);
+    let draft = Box::pin(draft(source, &client, &arguments, shell)).await?;
+    for column in draft.unused_columns() {
+        shell.output.note(format!("the application does not use the column '{column}'"));
     }
-    let checked = Box::pin(check(source, &client, &arguments, shell)).await?;
+    let options = arguments.options.run_options(&client.me().await?);
+    match &arguments.once {
+        Some(key) => once(&client, draft, &options, key, &arguments, shell).await,
+        None => submit(&client, draft, &options, &arguments, shell).await,
+    }
+}
+
+/// Submits a run, or only checks it.
+async fn submit(
+    client: &Client,
+    draft: Draft,
+    options: &RunOptions,
+    arguments: &Arguments,
+    shell: &Shell,
+) -> Result<(), Failure> {
+    let version = arguments.version.application_version.as_ref().map(|version| version.as_str());
+    let (checked, token) = Box::pin(draft.described(client, version, options)).await?;
     if arguments.dry_run {
         return validate::print(&checked, shell);
     }
     let (application, version) = (checked.application_id.clone(), checked.version_number.clone().unwrap_or_default());
-    let run = match &key {
-        Some(key) => once(&client, checked, key).await?,
-        None => Box::pin(client.runs().submit(checked)).await?,
-    };
+    let run = Box::pin(client.runs().submit(checked)).await?;
     shell.interruption.follow(run.id(), format!("aignostics run wait {}", run.id()));
     shell.output.note(format!("a run of {application} {version} is submitted"));
-    print(&run, &application, &version, shell)
+    print(&run, &application, &version, &token, true, shell)
 }
 
-/// The submission, after all that can be wrong with it was looked for.
-async fn check(
+/// Submits once for a key, and finds the run if that was done before.
+async fn once(
+    client: &Client,
+    draft: Draft,
+    options: &RunOptions,
+    key: &str,
+    arguments: &Arguments,
+    shell: &Shell,
+) -> Result<(), Failure> {
+    let version = arguments.version.application_version.as_ref().map(|version| version.as_str());
+    let observer = observer(&shell.output);
+    let submission = KeyedSubmission::new(client, key, draft, version, options).await?;
+    let found = Box::pin(submission.find(&observer)).await?;
+    let submitted = match found {
+        Some(found) => found,
+        None => Box::pin(submission.submit(&observer)).await?,
+    };
+    shell.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
+    let Run { application_id, version_number, .. } = submitted.run.get().await?;
+    if submitted.is_new {
+        shell.output.note(format!("a run of {application_id} {version_number} is submitted"));
+    } else {
+        shell.output.note("it was submitted before, and nothing is submitted now");
+        ignored(&arguments.options, shell);
+    }
+    print(&submitted.run, &application_id, version_number.as_str(), &submitted.token, submitted.is_new, shell)
+}
+
+/// Reports options that have no effect, because nothing is submitted. Tags are compared.
+fn ignored(options: &Options, shell: &Shell) {
+    let names: Vec<_> = options.set().into_iter().filter(|name| *name != "--tags").collect();
+    if !names.is_empty() {
+        shell.output.note(format!("ignored, because nothing is submitted: {}", names.join(", ")));
+    }
+}
+
+/// The submission without its options.
+async fn draft(
     source: SubmissionSource,
     client: &Client,
     arguments: &Arguments,
     shell: &Shell,
-) -> Result<RunSubmission, Failure> {
+) -> Result<Draft, Failure> {
+    if let SubmissionSource::Table(table) = &source {
+        table.notes().iter().for_each(|note| shell.output.note(note));
+    }
     arguments.force.check(client, shell).await?;
     let application = arguments.version.of(client, &arguments.application).await?;
     let keys = UploadArgs::default().keys(client, &application, arguments.options.portal()).await?;
-    let mut draft = source.draft(&arguments.file, &application, &keys, false)?;
-    arguments.options.run_options(&client.me().await?).apply(&mut draft.submission)?;
-    Ok(draft.check(client).await?)
+    Ok(source.draft(&arguments.file, &application, &keys, false)?)
 }
 
-fn print(run: &RunHandle, application: &ApplicationId, version: &str, shell: &Shell) -> Result<(), Failure> {
-    let shape = json!({ "run_id": run.id(), "application_id": application, "version_number": version });
+fn print(
+    run: &RunHandle,
+    application: &ApplicationId,
+    version: &str,
+    token: &str,
+    is_new: bool,
+    shell: &Shell,
+) -> Result<(), Failure> {
+    let shape = json!({
+        "run_id": run.id(), "application_id": application, "version_number": version,
+        "submitted": is_new, "submission_token": token,
+    });
     shell.output.one(&shape, || shown(run.id()))
-}
-
-/// Submits once for a key, and finds the run if that was done before.
-async fn once(client: &Client, submission: RunSubmission, key: &str) -> Result<RunHandle, Failure> {
-    let journal = FileJournal::of(client.settings());
-    let _lock = journal.lock(key)?;
-    Ok(Box::pin(client.runs().submit_once(key, submission, &journal).submit()).await?)
-}
-
-/// Finds the run that was submitted for a key, or may have been. Nothing is submitted: without items nothing can be.
-async fn again(client: &Client, key: &str) -> Result<RunHandle, Failure> {
-    once(client, RunSubmission::new("", Vec::new()), key).await
 }

@@ -37,6 +37,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let table = SlideTable::read(&arguments.csv)?;
+    table.notes().iter().for_each(|note| shell.output.note(note));
     let client = shell.client()?;
     arguments.force.check(&client, shell).await?;
     let application = arguments.version.of(&client, &arguments.application).await?;

@@ -29,10 +29,16 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let source = SubmissionSource::read(&arguments.file)?;
+    if let SubmissionSource::Table(table) = &source {
+        table.notes().iter().for_each(|note| shell.output.note(note));
+    }
     let client = shell.client()?;
     let application = arguments.version.of(&client, &arguments.application).await?;
     let keys = arguments.to.keys(&client, &application, arguments.options.portal()).await?;
     let mut draft = source.draft(&arguments.file, &application, &keys, true)?;
+    for column in draft.unused_columns() {
+        shell.output.note(format!("the application does not use the column '{column}'"));
+    }
     arguments.options.run_options(&client.me().await?).apply(&mut draft.submission)?;
     print(&draft.check(&client).await?, shell)
 }

@@ -1,11 +1,12 @@
 //! Resolutions that are stated by hand, for slides that have no plausible one themselves.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use platform_download::Crc32c;
 use slide_metadata::{ReadOptions, SlideError, SlideMetadata, read_with};
 
+use super::external_ids::location;
 use crate::SlideTable;
 use crate::table::{CHECKSUM, RESOLUTION};
 
@@ -13,7 +14,7 @@ use crate::table::{CHECKSUM, RESOLUTION};
 #[derive(Debug)]
 pub(crate) struct Stated {
     /// The checksum and the resolution of each slide in the table.
-    table: HashMap<String, (String, f64)>,
+    table: HashMap<PathBuf, (String, f64)>,
     others: Option<f64>,
 }
 
@@ -27,18 +28,17 @@ pub(super) struct StatedResolution {
 impl Stated {
     /// Takes the resolutions of `table`; `others` is the one for slides without.
     pub(super) fn new(table: Option<&SlideTable>, others: Option<f64>) -> Self {
-        let rows = table.into_iter().flat_map(|table| table.rows());
-        let stated = rows.filter_map(|row| {
+        let rows = table.into_iter().flat_map(|table| table.rows().iter().map(move |row| (table.path_of(row), row)));
+        let stated = rows.filter_map(|(path, row)| {
             let resolution = row.get(RESOLUTION).trim().parse().ok()?;
-            Some((row.external_id().to_owned(), (row.get(CHECKSUM).to_owned(), resolution)))
+            Some((location(&path), (row.get(CHECKSUM).to_owned(), resolution)))
         });
         Self { table: stated.collect(), others }
     }
 
     /// Those of the slide at `path`.
     pub(super) fn of(&self, path: &Path) -> StatedResolution {
-        let table = path.to_str().and_then(|name| self.table.get(name).cloned());
-        StatedResolution { table, others: self.others }
+        StatedResolution { table: self.table.get(path).cloned(), others: self.others }
     }
 }
 

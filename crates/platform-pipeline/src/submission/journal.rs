@@ -1,16 +1,20 @@
-//! A journal of submissions in the cache folder: a file for each key, durable.
+//! A durable journal of submissions in the state folder of the user: a file for each key.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use durable_fs::LockFile;
 use platform_resources::{Settings, SubmissionIntent, SubmissionJournal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::digest;
 use crate::{Error, files};
+
+/// The folder of the journal, in the state folder and formerly in the cache folder.
+const FOLDER: &str = "submissions";
 
 /// The submissions to a platform, in files.
 #[derive(Clone, Debug)]
@@ -19,11 +23,11 @@ pub struct FileJournal {
     platform: String,
 }
 
-/// Keeps other processes from submitting under a key.
+/// Keeps other processes on this machine from submitting under a key.
 #[derive(Debug)]
-pub struct JournalLock(#[expect(dead_code, reason = "it is held")] File);
+pub struct JournalLock(#[expect(dead_code, reason = "held until it is dropped")] LockFile);
 
-/// What is in a file: with whose it is, for whoever looks into it.
+/// The content of a file, with its key for readers.
 #[derive(Deserialize, Serialize)]
 struct Kept<T> {
     platform: String,
@@ -32,14 +36,23 @@ struct Kept<T> {
 }
 
 impl FileJournal {
-    /// The journal of a user on this machine.
-    pub fn of(settings: &Settings) -> Self {
-        Self { folder: settings.cache_folder.join("submissions"), platform: settings.api_root.to_string() }
+    /// The journal of a user on this machine, in [`Settings::state_folder`]. A journal that an earlier version left in the
+    /// cache folder is moved there.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be moved.
+    pub fn of(settings: &Settings) -> Result<Self, Error> {
+        let folder = settings.state_folder.join(FOLDER);
+        let old = settings.cache_folder.join(FOLDER);
+        adopt(&old, &folder)
+            .map_err(|error| Error::io(format!("{} cannot be moved to {}", old.display(), folder.display()), error))?;
+        Ok(Self { folder, platform: settings.api_root.to_string() })
     }
 
-    /// The file for a key, whatever is in that.
-    fn path(&self, key: &str, ending: &str) -> PathBuf {
-        self.folder.join(format!("{}.{ending}", digest([self.platform.as_str(), key])))
+    /// The file of a key.
+    fn path(&self, key: &str, extension: &str) -> PathBuf {
+        self.folder.join(format!("{}.{extension}", digest::texts([self.platform.as_str(), key])))
     }
 
     /// Keeps other processes from submitting under the key.
@@ -51,25 +64,11 @@ impl FileJournal {
         let path = self.path(key, "lock");
         let unusable = |error| Error::io(format!("{} cannot be used", path.display()), error);
         files::create_folder(&self.folder).map_err(unusable)?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => Ok(JournalLock(file)),
-            Err(TryLockError::WouldBlock) => Err(Error::busy()),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
-        }
+        let lock = LockFile::try_acquire(&path).map_err(|error| unusable(io::Error::new(error.kind(), error)))?;
+        lock.map(JournalLock).ok_or_else(Error::busy)
     }
 
-    /// Returns true if something was submitted under a key, or may have been.
-    ///
-    /// # Errors
-    ///
-    /// The journal cannot be read.
-    pub fn has_intent(&self, key: &str) -> Result<bool, Error> {
-        let intent: Option<SubmissionIntent> = self.get(key).map_err(unreadable)?;
-        Ok(intent.is_some())
-    }
-
-    /// What was kept under a key.
+    /// Reads the content for a key.
     pub(crate) fn get<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
         match fs::read(self.path(key, "json")) {
             Ok(bytes) => Ok(Some(serde_json::from_slice::<Kept<T>>(&bytes)?.content)),
@@ -78,7 +77,7 @@ impl FileJournal {
         }
     }
 
-    /// Keeps something under a key, so that it is there after a crash; `None` forgets it.
+    /// Replaces the content for a key, durably; `None` deletes it.
     pub(crate) fn put<T: Serialize>(&self, key: &str, content: Option<T>) -> io::Result<()> {
         let path = self.path(key, "json");
         files::create_folder(&self.folder)?;
@@ -90,6 +89,31 @@ impl FileJournal {
         };
         let kept = Kept { platform: self.platform.clone(), key: key.to_owned(), content };
         files::replace(&path, &serde_json::to_vec_pretty(&kept)?)
+    }
+}
+
+/// Moves the files of an old journal into a new one. A file that the new one already has is newer.
+fn adopt(old: &Path, new: &Path) -> io::Result<()> {
+    let files = match fs::read_dir(old) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    files::create_folder(new)?;
+    for file in files {
+        let (path, name) = file.map(|file| (file.path(), file.file_name()))?;
+        let is_kept = name.to_string_lossy().ends_with(".json") && !new.join(&name).exists();
+        if is_kept {
+            files::replace(&new.join(&name), &fs::read(&path)?)?;
+        }
+        match fs::remove_file(&path) {
+            // Another process moves the same journal.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    match fs::remove_dir(old) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -108,31 +132,22 @@ pub(crate) fn unreadable(error: io::Error) -> Error {
     Error::io("the journal of submissions cannot be read", error)
 }
 
-pub(crate) fn unwritable(error: io::Error) -> Error {
-    Error::io("the journal of submissions cannot be written", error)
-}
-
-/// A name for texts, another for others.
-pub(crate) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    let mut digest = Sha256::new();
-    for text in texts {
-        // With its length, so that what ends one text cannot begin the next.
-        digest.update((text.len() as u64).to_be_bytes());
-        digest.update(text);
-    }
-    digest.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
+    fn journal(folder: PathBuf) -> FileJournal {
+        FileJournal { folder, platform: "https://platform.test/".to_owned() }
+    }
+
     #[test]
-    fn what_is_kept_is_there_again_and_can_be_forgotten() {
+    fn content_is_there_again_and_can_be_deleted() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = FileJournal { folder: folder.path().join("a/b"), platform: "https://platform.test/".to_owned() };
+        let journal = journal(folder.path().join("a/b"));
         assert_eq!(journal.get::<Vec<String>>("key").unwrap(), None);
-        let content = std::collections::BTreeMap::from([("token".to_owned(), "t".to_owned())]);
+        let content = BTreeMap::from([("token".to_owned(), "t".to_owned())]);
         journal.put("key", Some(&content)).unwrap();
         assert_eq!(journal.get("key").unwrap(), Some(content));
         journal.put("key", None::<()>).unwrap();
@@ -140,12 +155,28 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_locked_by_one() {
+    fn key_is_locked_by_one() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = FileJournal { folder: folder.path().to_owned(), platform: "https://platform.test/".to_owned() };
+        let journal = journal(folder.path().to_owned());
         let lock = journal.lock("key").unwrap();
-        assert!(journal.lock("key").is_err() && journal.lock("other").is_ok());
+        assert!(journal.lock("key").unwrap_err().is_busy() && journal.lock("other").is_ok());
         drop(lock);
         assert!(journal.lock("key").is_ok());
+    }
+
+    #[test]
+    fn old_journal_is_moved_once_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("cache/submissions"), folder.path().join("state/submissions"));
+        journal(old.clone()).put("first", Some(1)).unwrap();
+        journal(old.clone()).put("second", Some(1)).unwrap();
+        drop(journal(old.clone()).lock("first").unwrap());
+        journal(new.clone()).put("second", Some(2)).unwrap();
+        for _ in 0..2 {
+            adopt(&old, &new).unwrap();
+            let journal = journal(new.clone());
+            assert_eq!((journal.get("first").unwrap(), journal.get("second").unwrap()), (Some(1), Some(2)));
+            assert!(!old.exists());
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::Error;
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     sdk: RunSdkMetadata,
+    tags: Vec<String>,
     due_date: Option<Timestamp>,
     deadline: Option<Timestamp>,
 }
@@ -16,7 +17,14 @@ pub struct RunOptions {
 impl RunOptions {
     /// A run that is described by `sdk`.
     pub fn new(sdk: RunSdkMetadata) -> Self {
-        Self { sdk, due_date: None, deadline: None }
+        Self { sdk, tags: Vec::new(), due_date: None, deadline: None }
+    }
+
+    /// Tags to find the run by. They are part of what is submitted once for a key.
+    pub fn with_tags(mut self, tags: impl IntoIterator<Item = String>) -> Self {
+        self.tags = tags.into_iter().collect();
+        self.sdk = self.tags.iter().fold(self.sdk, RunSdkMetadata::with_tag);
+        self
     }
 
     /// When the run should be finished.
@@ -29,6 +37,11 @@ impl RunOptions {
     pub fn with_deadline(mut self, deadline: Option<Timestamp>) -> Self {
         self.deadline = deadline;
         self
+    }
+
+    /// The tags of the run.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        self.tags.clone()
     }
 
     /// Writes the options into a submission. Times that a submission in JSON states are kept unless an option is set.

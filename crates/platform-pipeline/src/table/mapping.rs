@@ -23,7 +23,7 @@ impl FromStr for Mapping {
             halves.filter(|(regex, _)| !regex.is_empty()).find_map(|(regex, rest)| Some((regex, values(rest)?)));
         let (regex, values) = found.ok_or("it is not of the form REGEX:KEY=VALUE,KEY=VALUE")?;
         if values.iter().any(|(key, _)| key == EXTERNAL_ID) {
-            return Err(format!("{EXTERNAL_ID} says where the slide lies, and cannot be set"));
+            return Err(format!("{EXTERNAL_ID} cannot be set: see --external-id"));
         }
         let regex = Regex::new(regex.trim()).map_err(|_| format!("`{regex}` is no regular expression"))?;
         Ok(Self { regex, values })
@@ -74,7 +74,12 @@ mod tests {
     use super::*;
 
     fn table() -> SlideTable {
-        SlideTable::parse(b"external_id;tissue;disease\n/a/1.svs;;\n/b/2.svs;LIVER;\n", "slides.csv").unwrap()
+        SlideTable::parse(
+            b"external_id;tissue;disease\n/a/1.svs;;\n/b/2.svs;LIVER;\n",
+            "slides.csv",
+            std::path::Path::new(""),
+        )
+        .unwrap()
     }
 
     #[test]

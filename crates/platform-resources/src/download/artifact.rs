@@ -102,6 +102,8 @@ pub(super) struct DeletedFile {
 pub(super) enum PlanError {
     #[error("the platform states the checksum `{text}` under `{key}` for the artifact, which is no CRC32C in base64")]
     Checksum { key: String, text: String },
+    #[error("'{file}' is a result of run {run} and is not overwritten")]
+    OtherRun { file: String, run: String },
 }
 
 impl Slim {

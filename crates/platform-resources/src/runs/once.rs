@@ -1,14 +1,19 @@
-//! A submission that is made once, though its answer does not come and the process that made it is gone.
+//! A submission that is made once, even if its response is lost and its process is killed.
 //!
-//! The platform cannot tell a submission that comes twice, and bills both. What it can do is find a run by its metadata: so a
-//! submission gets a token, which is written down before it is sent, and looked for afterwards.
+//! The platform cannot recognize a submission that arrives twice, and bills both. It can find a run by its metadata. So
+//! every submission has a token, which is recorded before it is sent and looked up before it is sent again.
 //!
-//! Where it is hard:
-//! - **Reads lag behind writes.** That a run is not found proves nothing before the time for the submission and the longest lag
-//!   have passed since the last byte may have been sent.
-//! - **A process is killed at any point.** Before the intent is written, nothing was sent; after it, the run is looked for first.
+//! The hard cases:
+//! - **Reads lag behind writes.** A run that is not found may still exist until the timeout of the submission and the
+//!   longest lag have passed since the last byte may have been sent.
+//! - **A process is killed at any point.** Before the intent is recorded, nothing was sent; after it, the run is looked
+//!   up first.
+//! - **The record is lost,** or the submission is repeated on another machine. The token follows from the key, and the
+//!   platform is queried for it before anything is sent. Two machines that submit at the same instant both find nothing:
+//!   no client can exclude that.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -17,39 +22,53 @@ use platform_api::ApiError;
 use platform_api::models::{RunId, RunSubmission};
 use platform_api::operations::ListRuns;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Runs, TOKEN, new_token};
+use super::{Runs, TOKEN};
 use crate::{Creation, Error, RunHandle, UncertainSubmission};
 
-/// Reads lag behind writes by no more than this.
+/// Maximum lag of reads behind writes.
 const LAG: Duration = Duration::from_secs(30);
-/// How often a run is looked for meanwhile.
+/// The pause between two look-ups of a run.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is written down of a submission before it is sent.
+/// The record of a submission, written before it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct SubmissionIntent {
-    /// By which its run is found: `submission_token` in the metadata of it. No secret.
+    /// The token that the run is found by: `submission_token` in its metadata. Not a secret.
     pub token: String,
-    /// When it was sent last, or was about to be.
+    /// When it was last sent, or was about to be.
     pub sent_at: SystemTime,
     /// The run, once it is known.
     pub run: Option<RunId>,
 }
 
-/// Where intents are written down. An implementation is durable: what it has written is there after a crash (`fsync`).
+impl SubmissionIntent {
+    /// A submission that was sent at this time, or was about to be.
+    pub fn new(token: impl Into<String>, sent_at: SystemTime) -> Self {
+        Self { token: token.into(), sent_at, run: None }
+    }
+
+    /// The run that the submission made.
+    pub fn with_run(mut self, run: RunId) -> Self {
+        self.run = Some(run);
+        self
+    }
+}
+
+/// A store for intents. An implementation is durable: what it has written is there after a crash (`fsync`).
 #[async_trait]
 pub trait SubmissionJournal: fmt::Debug + Send + Sync {
-    /// What was written last under `key`.
+    /// Reads the last intent written for `key`.
     ///
     /// # Errors
     ///
     /// It cannot be read; then nothing is submitted.
     async fn read(&self, key: &str) -> std::io::Result<Option<SubmissionIntent>>;
 
-    /// Writes, in the place of what was there; `None` forgets it.
+    /// Replaces the intent for `key`; `None` deletes it.
     ///
     /// # Errors
     ///
@@ -59,35 +78,119 @@ pub trait SubmissionJournal: fmt::Debug + Send + Sync {
 
 const _: Option<&dyn SubmissionJournal> = None;
 
+/// Progress of a submission that is made once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubmissionEvent {
+    /// The submission is about to be sent. From now on, it may be billed.
+    Sending {
+        /// The token of the submission.
+        token: String,
+    },
+    /// The run of an earlier submission is not found yet. It is looked up again until `until`.
+    Waiting {
+        /// The token of the submission.
+        token: String,
+        /// When it was last sent, or was about to be.
+        sent_at: SystemTime,
+        /// When a run that exists would be found at the latest.
+        until: SystemTime,
+    },
+}
+
+/// A run that was submitted, now or before.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Submitted {
+    /// The run.
+    pub run: RunHandle,
+    /// Returns true if this call submitted the run; false if it was found.
+    pub is_new: bool,
+    /// The token of the submission.
+    pub token: String,
+}
+
 /// A submission that is made once: see [`Runs::submit_once`].
-#[derive(Debug)]
 #[must_use = "nothing is submitted before `submit` is called"]
 pub struct SubmitOnce<'a> {
     runs: Runs,
     submission: RunSubmission,
     key: String,
+    token: Option<String>,
     journal: &'a dyn SubmissionJournal,
     resend_after: Option<Duration>,
+    observer: Arc<dyn Fn(SubmissionEvent) + Send + Sync>,
 }
 
 impl Runs {
-    /// Prepares to submit a run once for `key`, which the caller chose for it: called again with the same key – after a crash, in
-    /// another process – it finds the run of before, and submits nothing.
+    /// Prepares to submit a run once for `key`, which the caller chooses: called again with the same key – after a crash,
+    /// in another process, on another machine – it finds the first run, and submits nothing.
     ///
-    /// It is no lock: of two callers who use one key at the same time, both may submit.
+    /// The token is the SHA-256 of the user and the key, unless [`SubmitOnce::with_token`] sets another. It is not a lock:
+    /// two callers that use one key at the same instant may both submit.
     pub fn submit_once<'a>(
         &self,
         key: impl Into<String>,
         submission: RunSubmission,
         journal: &'a dyn SubmissionJournal,
     ) -> SubmitOnce<'a> {
-        SubmitOnce { runs: self.clone(), submission, key: key.into(), journal, resend_after: None }
+        let observer = Arc::new(|_| {});
+        SubmitOnce {
+            runs: self.clone(),
+            submission,
+            key: key.into(),
+            token: None,
+            journal,
+            resend_after: None,
+            observer,
+        }
+    }
+
+    /// Finds the run of the caller that was submitted with a token. `None` if there is none, or if it was submitted less
+    /// than 30 s ago and reads lag behind.
+    ///
+    /// # Errors
+    ///
+    /// The platform cannot be asked.
+    pub async fn find_submitted(&self, token: &str) -> Result<Option<RunHandle>, Error> {
+        let query = ListRuns::new().with_submitted_by("me").with_page_size(5);
+        let query = query.with_custom_metadata(format!("$.{TOKEN} ? (@ == {})", serde_json::json!(token)));
+        let runs = Runs::new(self.client.clone().nocache());
+        let found = runs.list_with(query).limit(1).try_next().await?;
+        Ok(found.map(|run| self.client.run(run.run_id)))
+    }
+
+    /// The token of the caller's submissions for `key`: the SHA-256 of the user and the key, in hexadecimal.
+    ///
+    /// # Errors
+    ///
+    /// The platform cannot be asked who the user is.
+    pub async fn submission_token(&self, key: &str) -> Result<String, Error> {
+        let user = self.client.me().await?.user.id;
+        let mut digest = Sha256::new();
+        // The length keeps the end of the user apart from the beginning of the key.
+        digest.update((user.len() as u64).to_be_bytes());
+        digest.update(user);
+        digest.update(key);
+        Ok(format!("{:x}", digest.finalize()))
     }
 }
 
 impl SubmitOnce<'_> {
-    /// Sends again if the run of before is not found so long after it was sent, at the risk that it is billed twice. It is
-    /// never sooner than the run could have been found.
+    /// Uses this token instead of the SHA-256 of the user and the key: at most 64 letters and digits.
+    pub fn with_token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Receives events. It must not block.
+    pub fn with_observer(mut self, observer: impl Fn(SubmissionEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Sends again if the run is not found this long after it was sent, at the risk that it is billed twice. Never
+    /// sooner than a run that exists would be found.
     pub fn resend_after(mut self, time: Duration) -> Self {
         self.resend_after = Some(time);
         self
@@ -97,51 +200,90 @@ impl SubmitOnce<'_> {
     ///
     /// # Errors
     ///
-    /// Those of [`Runs::submit`]; [`Error::is_submission_uncertain`] means that it was sent before and is not found, though it
-    /// could have been by now, or cannot be looked for. [`Error::is_journal`]: nothing was submitted.
-    pub async fn submit(mut self) -> Result<RunHandle, Error> {
+    /// Those of [`Runs::submit`]; [`Error::is_submission_uncertain`]: it was sent before and is not found, although it
+    /// would be by now, or it cannot be looked up. [`Error::is_journal`]: nothing was submitted.
+    pub async fn submit(mut self) -> Result<Submitted, Error> {
         match self.journal.read(&self.key).await.map_err(Error::journal)? {
-            Some(SubmissionIntent { run: Some(run), .. }) => Ok(self.runs.client.run(run)),
-            Some(intent) => self.look_for(intent, None).await,
-            None => self.send(None).await,
+            Some(SubmissionIntent { run: Some(run), token, .. }) => Ok(self.submitted(run, false, token)),
+            Some(intent) => self.look_for(intent, None, false).await,
+            None => {
+                let token = match self.token.clone() {
+                    Some(token) => token,
+                    None => self.runs.submission_token(&self.key).await?,
+                };
+                // The record may have been lost, or be on another machine.
+                match self.runs.find_submitted(&token).await? {
+                    Some(run) => {
+                        let intent = SubmissionIntent::new(token, self.now());
+                        self.found(intent, run.id().clone(), false).await
+                    }
+                    None => self.send(token, false).await,
+                }
+            }
         }
     }
 
-    /// Writes the intent down, and sends: for the first time, or `again` what may have arrived.
-    async fn send(&mut self, again: Option<SubmissionIntent>) -> Result<RunHandle, Error> {
-        // What is wrong with it is known before anything is written down, and the time for a token is not that of sending.
+    /// Finds the run of an earlier submission, and never submits. `None` if nothing was submitted, by the journal
+    /// and the platform.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`submit`](Self::submit).
+    pub async fn find(mut self) -> Result<Option<Submitted>, Error> {
+        self.resend_after = None;
+        match self.journal.read(&self.key).await.map_err(Error::journal)? {
+            Some(SubmissionIntent { run: Some(run), token, .. }) => Ok(Some(self.submitted(run, false, token))),
+            Some(intent) => self.look_for(intent, None, false).await.map(Some),
+            None => {
+                let token = match self.token.clone() {
+                    Some(token) => token,
+                    None => self.runs.submission_token(&self.key).await?,
+                };
+                let run = self.runs.find_submitted(&token).await?;
+                Ok(run.map(|run| self.submitted(run.id().clone(), false, token)))
+            }
+        }
+    }
+
+    /// Records the intent, and sends: for the first time, or `again` what may have arrived.
+    async fn send(&mut self, token: String, again: bool) -> Result<Submitted, Error> {
+        // Problems are found before anything is recorded, and the time for a token does not count as sending.
         let mut submission = self.runs.dry_run(self.submission.clone()).await?.submission;
         self.runs.client.core.prepare().await?;
         // Until the outcome is recorded and the caller knows it.
         let section = self.runs.client.core.sections.enter()?;
-        let token = again.as_ref().map_or_else(new_token, |intent| intent.token.clone());
         submission.custom_metadata.get_or_insert_default().insert(TOKEN.to_owned(), token.clone().into());
-        let intent = SubmissionIntent { token, sent_at: self.now(), run: None };
-        self.journal.write(&self.key, Some(&intent)).await.map_err(|error| match again {
-            None => Error::journal(error),
-            Some(_) => Error::lost(Some(Error::journal(error))),
+        let intent = SubmissionIntent::new(token.clone(), self.now());
+        self.journal.write(&self.key, Some(&intent)).await.map_err(|error| {
+            if again { Error::lost(&token, Some(Error::journal(error))) } else { Error::journal(error) }
         })?;
+        (self.observer)(SubmissionEvent::Sending { token: token.clone() });
         match self.runs.send(submission).await {
-            Ok(run) => self.found(intent, run.id.clone()).await,
+            Ok(run) => self.found(intent, run.id.clone(), true).await,
             Err(error) if error.is_submission_uncertain() => {
                 // Its last byte may have been sent just now.
                 let intent = SubmissionIntent { sent_at: self.now(), ..intent };
                 self.note(Some(&intent)).await;
                 drop(section);
-                self.look_for(intent, Some(error)).await
+                self.look_for(intent, Some(error), true).await
             }
             // The first one may have arrived all the same.
-            Err(error) if again.is_some() => Err(Error::lost(Some(error))),
+            Err(error) if again => Err(Error::lost(&token, Some(error))),
             Err(error) => {
-                // It was refused, or did not leave: the next one begins anew.
+                // It was refused, or not sent: the next call starts over.
                 self.note(None).await;
                 Err(error)
             }
         }
     }
 
-    /// Looks for the run until it is found, or could have been. Its outcome is not known until then.
-    async fn look_for(&mut self, intent: SubmissionIntent, why: Option<Error>) -> Result<RunHandle, Error> {
+    /// Looks up the run until it is found, or would have been. Its outcome is not known until then.
+    async fn look_for(
+        &mut self,
+        intent: SubmissionIntent,
+        why: Option<Error>,
+        is_new: bool,
+    ) -> Result<Submitted, Error> {
         let uncertain = UncertainSubmission {
             since: intent.sent_at,
             application: self.submission.application_id.clone(),
@@ -149,27 +291,33 @@ impl SubmitOnce<'_> {
             token: intent.token.clone(),
         };
         let pending = self.runs.client.core.sections.begin(Creation::Run(uncertain));
-        let outcome = self.look(intent, why).await;
+        let outcome = self.look(intent, why, is_new).await;
         pending.settle();
         outcome
     }
 
-    async fn look(&mut self, intent: SubmissionIntent, mut why: Option<Error>) -> Result<RunHandle, Error> {
+    async fn look(
+        &mut self,
+        intent: SubmissionIntent,
+        mut why: Option<Error>,
+        is_new: bool,
+    ) -> Result<Submitted, Error> {
         let start = Instant::now();
-        // It is sent twice at most.
+        let mut is_announced = false;
+        // It is sent at most twice.
         let certain = self.runs.client.settings().run_submit_timeout * 2 + LAG;
         loop {
-            let looked = match self.find(&intent.token).await {
-                Ok(Some(run)) => return self.found(intent, run).await,
+            let looked = match self.runs.find_submitted(&intent.token).await {
+                Ok(Some(run)) => return self.found(intent, run.id().clone(), is_new).await,
                 Ok(None) => true,
                 Err(error) if error.api().is_some_and(ApiError::is_transient) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "the run could not be looked for");
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the run could not be looked up");
                     why.get_or_insert(error);
                     false
                 }
-                Err(error) => return Err(Error::lost(Some(error))),
+                Err(error) => return Err(Error::lost(&intent.token, Some(error))),
             };
-            // A clock that was set back is no measure.
+            // A clock that was set back is not a measure.
             let passed = self.now().duration_since(intent.sent_at).unwrap_or_else(|_| start.elapsed());
             if passed >= certain {
                 match self.resend_after {
@@ -177,30 +325,31 @@ impl SubmitOnce<'_> {
                     Some(_) if looked => {
                         self.resend_after = None;
                         tracing::warn!(token = intent.token, "the run was not found, and is submitted again");
-                        return Box::pin(self.send(Some(intent))).await;
+                        return Box::pin(self.send(intent.token, true)).await;
                     }
-                    _ => return Err(Error::lost(why)),
+                    _ => return Err(Error::lost(&intent.token, why)),
                 }
+            }
+            if !std::mem::replace(&mut is_announced, true) {
+                let until = intent.sent_at + certain.max(self.resend_after.unwrap_or_default());
+                let (token, sent_at) = (intent.token.clone(), intent.sent_at);
+                (self.observer)(SubmissionEvent::Waiting { token, sent_at, until });
             }
             wait(PAUSE).await;
         }
     }
 
-    async fn find(&self, token: &str) -> Result<Option<RunId>, Error> {
-        let query = ListRuns::new().with_submitted_by("me").with_page_size(5);
-        let query = query.with_custom_metadata(format!("$.{TOKEN} ? (@ == \"{token}\")"));
-        let runs = Runs::new(self.runs.client.clone().nocache());
-        let found = runs.list_with(query).limit(1).try_next().await?;
-        Ok(found.map(|run| run.run_id))
-    }
-
-    async fn found(&self, intent: SubmissionIntent, run: RunId) -> Result<RunHandle, Error> {
-        let intent = SubmissionIntent { run: Some(run.clone()), ..intent };
+    async fn found(&mut self, intent: SubmissionIntent, run: RunId, is_new: bool) -> Result<Submitted, Error> {
+        let intent = intent.with_run(run.clone());
         self.note(Some(&intent)).await;
-        Ok(self.runs.client.run(run))
+        Ok(self.submitted(run, is_new, intent.token))
     }
 
-    /// Writes down what is so, whether or not it can be written down.
+    fn submitted(&self, run: RunId, is_new: bool, token: String) -> Submitted {
+        Submitted { run: self.runs.client.run(run), is_new, token }
+    }
+
+    /// Records the present state, if that is possible.
     async fn note(&self, intent: Option<&SubmissionIntent>) {
         if let Err(error) = self.journal.write(&self.key, intent).await {
             let token = intent.map(|intent| intent.token.as_str());
@@ -214,6 +363,14 @@ impl SubmitOnce<'_> {
 
     fn now(&self) -> SystemTime {
         self.runs.client.core.clock().now()
+    }
+}
+
+impl fmt::Debug for SubmitOnce<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, token, journal, .. } = self;
+        let mut shown = formatter.debug_struct("SubmitOnce");
+        shown.field("key", key).field("token", token).field("journal", journal).finish_non_exhaustive()
     }
 }
 

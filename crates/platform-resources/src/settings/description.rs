@@ -38,6 +38,7 @@ impl Settings {
             "organization_id": self.organization_id,
             "refresh_token": self.refresh_token.as_ref().map(|_| MASKED),
             "cache_folder": self.cache_folder.display().to_string(),
+            "state_folder": self.state_folder.display().to_string(),
             "status_page_url": self.status_page_url.as_ref().map(ToString::to_string),
             "operations": operations,
             "retry": {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
 
 /// What begins or ends like this is not taken from the working folder. The names are without their prefix.
-const NOT_FROM_THE_WORKING_FOLDER: [&str; 16] = [
+const NOT_FROM_THE_WORKING_FOLDER: [&str; 17] = [
     "API_ROOT",
     "AUDIENCE",
     "AUTHORIZATION_BASE_URL",
@@ -30,6 +30,7 @@ const NOT_FROM_THE_WORKING_FOLDER: [&str; 16] = [
     "REDIRECT_URI",
     "REFRESH_TOKEN",
     "SCOPE",
+    "STATE_DIR",
     "STATUS_PAGE_URL",
     "TOKEN_URL",
 ];

@@ -70,12 +70,13 @@ async fn the_same_key_is_submitted_once_and_another_key_is_another_run() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
-    let once = async |key: &str| client.runs().submit_once(key, submission.clone(), &journal).submit().await.unwrap();
+    let once =
+        async |key: &str| client.runs().submit_once(key, submission.clone(), &journal).submit().await.unwrap().run;
     let first = once("batch-1").await;
     assert_eq!(once("batch-1").await.id(), first.id());
     assert_ne!(once("batch-2").await.id(), first.id());
     let kept = first.wait(None).await.unwrap().custom_metadata.unwrap();
-    assert!(kept["submission_token"].as_str().unwrap().len() == 32 && !kept.contains_key("sdk"));
+    assert!(kept["submission_token"].as_str().unwrap().len() == 64 && !kept.contains_key("sdk"));
     assert_eq!(runs(&lab).await, 2);
 }
 
@@ -88,9 +89,9 @@ async fn a_run_whose_answer_got_lost_is_found_and_not_submitted_again() {
         let (client, _) = client(&lab);
         lose_answer(&lab, effect.clone()).await;
         let submission = submission(&lab).await;
-        let run = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap();
+        let run = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap().run;
         assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1), "{effect:?}");
-        let again = client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
+        let again = client.runs().submit_once("k", submission, &journal).submit().await.unwrap().run;
         assert_eq!(again.id(), run.id());
     }
 }
@@ -100,10 +101,10 @@ async fn a_process_that_was_killed_after_it_had_sent_leaves_a_run_that_the_next_
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
-    let first = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap();
+    let first = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap().run;
     // It was killed before it could write down which run it is.
     journal.intents.lock().unwrap().get_mut("k").unwrap().run = None;
-    let found = client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
+    let found = client.runs().submit_once("k", submission, &journal).submit().await.unwrap().run;
     assert_eq!((found.id(), runs(&lab).await), (first.id(), 1));
 }
 
@@ -139,7 +140,7 @@ async fn whoever_takes_the_risk_has_it_sent_again_with_the_same_token() {
     assert!(tokio::time::timeout(Duration::from_millis(1500), &mut waiting).await.is_err());
     let token = journal.intents.lock().unwrap()["k"].token.clone();
     clock.advance(Duration::from_secs(61));
-    let run = waiting.await.unwrap();
+    let run = waiting.await.unwrap().run;
     let metadata = run.get().await.unwrap().custom_metadata.unwrap();
     assert_eq!(metadata["submission_token"], token.as_str());
     assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 2));
@@ -160,7 +161,7 @@ async fn what_is_refused_or_cannot_be_written_down_was_not_submitted() {
     assert!(journal.intents.lock().unwrap().is_empty(), "it may be tried again");
     let empty = RunSubmission::new("tissue", vec![]);
     assert_eq!(client.runs().submit_once("k", empty, &journal).submit().await.unwrap_err().problems().len(), 1);
-    let run = client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
+    let run = client.runs().submit_once("k", submission, &journal).submit().await.unwrap().run;
     run.wait(None).await.unwrap();
     assert_eq!(runs(&lab).await, 1);
 }
@@ -191,7 +192,7 @@ async fn a_journal_that_breaks_after_the_submission_does_not_hide_it() {
     let (lab, journal) = (Lab::open().await, Breaking(Journal::default(), std::sync::atomic::AtomicUsize::new(1)));
     let (client, _) = client(&lab);
     lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
-    let run = client.runs().submit_once("k", submission(&lab).await, &journal).submit().await.unwrap();
+    let run = client.runs().submit_once("k", submission(&lab).await, &journal).submit().await.unwrap().run;
     assert_eq!(runs(&lab).await, 1);
     assert!(run.get().await.is_ok());
 }

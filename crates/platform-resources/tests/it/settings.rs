@@ -29,12 +29,21 @@ fn nothing_said_means_production() {
         (vec!["offline_access".to_owned()], "http://localhost:8989/")
     );
     assert_eq!(settings.cache_folder, Path::new("/home/user/.aignostics/cache"));
+    assert_eq!(settings.state_folder, Path::new("/home/user/.local/state/aignostics"));
     assert_eq!((settings.run.timeout, settings.run.attempts), (Duration::from_secs(30), None));
     assert_eq!(
         (settings.run.cache_lifetime, settings.me.cache_lifetime),
         (Duration::from_secs(15), Duration::from_secs(300))
     );
     assert_eq!(settings.bucket.download_lifetime, Duration::from_secs(7 * 24 * 3600));
+}
+
+#[test]
+fn state_folder_follows_xdg_and_can_be_named() {
+    let xdg = |value: &'static str| with(&[]).with_variables([("XDG_STATE_HOME", value)]).build().unwrap().state_folder;
+    assert_eq!(xdg("/state"), Path::new("/state/aignostics"));
+    assert_eq!(xdg("relative"), Path::new("/home/user/.local/state/aignostics"), "the specification ignores it");
+    assert_eq!(with(&[("STATE_DIR", "/mine")]).build().unwrap().state_folder, Path::new("/mine"));
 }
 
 #[test]
@@ -193,6 +202,7 @@ fn a_file_that_came_with_a_folder_cannot_send_tokens_elsewhere_or_log_in_somebod
         "REDIRECT_URI",
         "REFRESH_TOKEN",
         "SCOPE",
+        "STATE_DIR",
         "STATUS_PAGE_URL",
         "TOKEN_URL",
     ];

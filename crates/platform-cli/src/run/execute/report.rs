@@ -1,0 +1,136 @@
+//! The output of `run execute`: its slides, and the results of all of its runs.
+
+use std::path::{Path, PathBuf};
+
+use platform_pipeline::{Error, StudyPlan, StudySlide};
+use platform_resources::models::RunId;
+use platform_resources::{DeletedFiles, RunReport, Submitted};
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::results;
+
+/// The report of a study. `docs/schemas/execution.json` describes its JSON.
+pub(super) struct Report {
+    folder: PathBuf,
+    slides: Vec<StudySlide>,
+    reports: Vec<RunReport>,
+    is_submitted: bool,
+    token: Option<String>,
+    ignored: Vec<&'static str>,
+    run: Option<RunId>,
+}
+
+impl Report {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            slides: Vec::new(),
+            reports: Vec::new(),
+            is_submitted: false,
+            token: None,
+            ignored: Vec::new(),
+            run: None,
+        }
+    }
+
+    pub(super) fn plan(&mut self, plan: &StudyPlan) {
+        self.slides = plan.slides().to_vec();
+        self.run = plan.runs().last().map(|run| run.handle().id().clone());
+    }
+
+    pub(super) fn submitted(&mut self, submitted: &Submitted) {
+        self.is_submitted = submitted.is_new;
+        self.token = Some(submitted.token.clone());
+        self.run = Some(submitted.run.id().clone());
+    }
+
+    pub(super) fn is_submitted(&self) -> bool {
+        self.is_submitted
+    }
+
+    /// Reports options that have no effect, because nothing is submitted.
+    pub(super) fn ignored(&mut self, options: &[&'static str], output: &Output) {
+        self.ignored = options.to_vec();
+        if !options.is_empty() {
+            output.note(format!("ignored, because nothing is submitted: {}", options.join(", ")));
+        }
+    }
+
+    pub(super) fn add(&mut self, report: RunReport) {
+        self.reports.push(report);
+    }
+
+    /// Prints the slides if they are the reason that nothing was submitted, and fails.
+    pub(super) fn stopped(
+        mut self,
+        error: Error,
+        output: &Output,
+        failure: impl FnOnce(Error) -> Failure,
+    ) -> Result<(), Failure> {
+        if error.is_stopped() {
+            self.slides = error.slides().to_vec();
+            output.one(&self.shape(), String::new)?;
+        }
+        Err(failure(error))
+    }
+
+    /// Prints everything, and then fails if some results are missing.
+    pub(super) fn print(self, output: &Output) -> Result<(), Failure> {
+        self.reports.iter().flat_map(results::failures).for_each(|line| output.complain(line));
+        let text = || {
+            let texts: Vec<_> = self.reports.iter().map(|report| results::text(report, &self.folder, output)).collect();
+            texts.join("\n")
+        };
+        let printed = output.one(&self.shape(), text);
+        self.reports.iter().try_for_each(results::judge)?;
+        printed
+    }
+
+    fn deleted(&self) -> DeletedFiles {
+        self.reports.iter().map(RunReport::deleted).fold(DeletedFiles::default(), |mut all, deleted| {
+            all.by_user += deleted.by_user;
+            all.by_retention += deleted.by_retention;
+            all
+        })
+    }
+
+    fn shape(&self) -> Value {
+        let items = self.reports.iter().flat_map(|report| {
+            results::items(report).into_iter().map(|mut item| {
+                item["run_id"] = json!(report.run);
+                item
+            })
+        });
+        let latest = self.reports.last();
+        let manifest = latest.and_then(|report| report.manifest.as_ref().ok());
+        json!({
+            "submitted": self.is_submitted,
+            "submission_token": self.token,
+            "run_id": self.run,
+            "runs": self.reports.iter().map(|report| &report.run).collect::<Vec<_>>(),
+            "slides": self.slides.iter().map(slide).collect::<Vec<_>>(),
+            "ignored_options": self.ignored,
+            "termination_reason": latest.and_then(|report| report.termination_reason.as_ref()),
+            "item_count": self.reports.iter().map(|report| report.item_count).sum::<usize>(),
+            "left_out": self.reports.iter().map(|report| report.left_out).sum::<usize>(),
+            "complete": !self.reports.is_empty() && self.reports.iter().all(RunReport::is_complete),
+            "verified": self.reports.iter().all(RunReport::is_verified),
+            "deleted": results::shape(self.deleted()),
+            "folder": self.folder.display().to_string(),
+            "manifest": manifest.map(|path| path.display().to_string()),
+            "items": items.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn slide(slide: &StudySlide) -> Value {
+    json!({
+        "external_id": slide.external_id,
+        "file": slide.file,
+        "status": slide.status.name(),
+        "run_id": slide.run,
+        "reason": slide.reason,
+    })
+}

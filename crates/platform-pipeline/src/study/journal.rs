@@ -1,0 +1,75 @@
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use platform_resources::{SubmissionIntent, SubmissionJournal};
+
+use super::record::{Owner, RecordedSubmission, StudyRecord};
+use crate::{Error, FileJournal};
+
+/// The journal of a study: its record, which is copied with its folder, and the journal of the user, which outlives the
+/// folder.
+#[derive(Debug)]
+pub(super) struct StudyJournal {
+    record: Mutex<StudyRecord>,
+    user: FileJournal,
+    owner: Owner,
+}
+
+impl StudyJournal {
+    pub(super) fn new(record: StudyRecord, user: FileJournal, owner: Owner) -> Self {
+        Self { record: Mutex::new(record), user, owner }
+    }
+
+    pub(super) fn record(&self) -> MutexGuard<'_, StudyRecord> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn user(&self) -> &FileJournal {
+        &self.user
+    }
+
+    /// The recorded submissions of the caller for the application.
+    pub(super) fn submissions(&self) -> Vec<RecordedSubmission> {
+        let record = self.record();
+        record.submissions().iter().filter(|submission| submission.owner == self.owner).cloned().collect()
+    }
+
+    /// Announces a submission, whose digest and repetition are recorded when it is sent.
+    pub(super) fn announce(&self, token: &str, digest: &str, repetition: u32) {
+        self.record().announce(RecordedSubmission {
+            token: token.to_owned(),
+            digest: digest.to_owned(),
+            owner: self.owner.clone(),
+            repetition,
+            sent_at: std::time::SystemTime::UNIX_EPOCH,
+            run: None,
+            abandoned: false,
+        });
+    }
+}
+
+/// The key of an intent is its token.
+#[async_trait]
+impl SubmissionJournal for StudyJournal {
+    async fn read(&self, key: &str) -> io::Result<Option<SubmissionIntent>> {
+        if let Some(intent) = self.user.get::<SubmissionIntent>(key)? {
+            return Ok(Some(intent));
+        }
+        let record = self.record();
+        let recorded = record.submissions().iter().find(|submission| submission.token == key);
+        Ok(recorded.map(|submission| {
+            let intent = SubmissionIntent::new(key, submission.sent_at);
+            submission.run.clone().into_iter().fold(intent, SubmissionIntent::with_run)
+        }))
+    }
+
+    async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
+        self.user.put(key, intent)?;
+        let written = match intent {
+            Some(intent) => self.record().sent(key, intent.sent_at, intent.run.clone()),
+            None => self.record().forget(key),
+        };
+        written.map_err(|error: Error| io::Error::other(error))
+    }
+}

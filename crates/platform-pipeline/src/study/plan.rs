@@ -1,0 +1,260 @@
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use platform_resources::models::RunId;
+use platform_resources::{ItemOutcome, ResultFolder, RunDownload, RunHandle, Selection};
+
+use super::journal::StudyJournal;
+use super::locate::{Located, LocatedRuns, locate};
+use super::record::{Owner, StudyRecord};
+use super::{Study, submit};
+use crate::submission::digest::ItemDigest;
+use crate::submission::items::item_digests;
+use crate::table::FILE;
+use crate::{Error, Event, FileJournal, Prepared, SelectedApplication, SlideTable, files};
+
+/// The slides that a study will submit, and the runs that it already has.
+#[derive(Debug)]
+pub struct StudyPlan {
+    slides: Vec<StudySlide>,
+    runs: Vec<StudyRun>,
+    pub(super) table: SlideTable,
+    pub(super) application: SelectedApplication,
+    pub(super) journal: StudyJournal,
+    /// The rows to submit, and their digests.
+    pub(super) new: Vec<(usize, ItemDigest)>,
+}
+
+/// A slide of a study, or a file in its folder that is not submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StudySlide {
+    /// The external id, if it has one.
+    pub external_id: Option<String>,
+    /// The file: relative to the table, or its path.
+    pub file: String,
+    /// Its status.
+    pub status: SlideStatus,
+    /// The latest run of the slide.
+    pub run: Option<RunId>,
+    /// The reason why it is not submitted, or failed.
+    pub reason: Option<String>,
+}
+
+/// The status of a slide, before anything is submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlideStatus {
+    /// It will be submitted.
+    New,
+    /// Its latest run has not ended, or produced all of its results.
+    Processed,
+    /// Its latest run failed. It is submitted again only on request.
+    Failed,
+    /// Its latest run ended before it was processed. It is submitted again only on request.
+    Skipped,
+    /// It cannot be used or uploaded.
+    Unusable,
+    /// The caller excluded it.
+    Excluded,
+    /// It is part of another slide.
+    Part,
+}
+
+impl SlideStatus {
+    /// The name of the status, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Processed => "processed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Unusable => "unusable",
+            Self::Excluded => "excluded",
+            Self::Part => "part",
+        }
+    }
+}
+
+/// A run of a study, with the items whose results are those of the study.
+#[derive(Clone, Debug)]
+pub struct StudyRun {
+    run: RunHandle,
+    /// `None` for all items.
+    items: Option<Vec<String>>,
+    overwrite: bool,
+}
+
+impl StudyRun {
+    /// The run.
+    pub fn handle(&self) -> &RunHandle {
+        &self.run
+    }
+
+    /// Prepares to download the results of the run: those of items that no later run of the study has.
+    pub fn download(&self, folder: ResultFolder) -> RunDownload {
+        let selection =
+            self.items.iter().flatten().fold(Selection::default(), |selection, item| selection.with_item(item));
+        self.run.download(folder).with_selection(selection).with_overwrite(self.overwrite)
+    }
+}
+
+impl StudyPlan {
+    /// All slides, and the files in the folder that are not submitted.
+    pub fn slides(&self) -> &[StudySlide] {
+        &self.slides
+    }
+
+    /// The number of slides with this status.
+    pub fn count(&self, status: SlideStatus) -> usize {
+        self.slides.iter().filter(|slide| slide.status == status).count()
+    }
+
+    /// The runs of the study, oldest first.
+    pub fn runs(&self) -> &[StudyRun] {
+        &self.runs
+    }
+}
+
+impl Study {
+    /// Prepares the table and finds out which slides are new. Nothing is uploaded or billed.
+    ///
+    /// The caller holds the lock of the result folder: see [`ResultFolder`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: the table, the folder or an option cannot be used. [`Error::is_stopped`]: slides cannot be used.
+    /// [`Error::platform`]: among others
+    /// [`is_submission_uncertain`](platform_resources::Error::is_submission_uncertain), if an earlier submission is not found.
+    pub async fn plan(&self) -> Result<StudyPlan, Error> {
+        let record = StudyRecord::open(&files::folder_of(&self.csv))?;
+        let user = FileJournal::of(self.client.settings())?;
+        let owner = Owner {
+            platform: self.client.settings().api_root.to_string(),
+            user: self.client.me().await?.user.id.clone(),
+            application: self.application.clone(),
+        };
+        let journal = StudyJournal::new(record, user, owner);
+        self.import(&journal).await?;
+        submit::resolve(self, &journal).await?;
+        let application = SelectedApplication::find(&self.client, &self.application, self.version.as_ref()).await?;
+        let prepared = self.prepare.run(&self.csv, &self.folder, &self.observer).await?;
+        (self.observer)(Event::TablePrepared { csv: self.csv.clone(), summary: prepared.summary() });
+        // As it was written, with its lines.
+        let table = SlideTable::read(&self.csv)?;
+        let digests = item_digests(&table, &application)?;
+        let ids = table.rows().iter().map(crate::SlideRow::external_id);
+        let items: Vec<_> = digests.iter().copied().zip(ids).collect();
+        let mut located = locate(self, &journal, &items).await?;
+        if self.resubmit {
+            located = LocatedRuns::default();
+        }
+        let (mut slides, new) = self.statuses(&table, &digests, &located, &prepared);
+        slides.extend(files_of(&prepared));
+        if !prepared.unusable.is_empty() && !self.skip_unusable {
+            let lines =
+                prepared.unusable.iter().map(|(path, reason)| format!("{}: {reason}", path.display())).collect();
+            let text = "some files cannot be used as slides: nothing was submitted; --skip-unusable submits the others, \
+                        --exclude leaves files out";
+            return Err(Error::stopped(text, lines, slides));
+        }
+        let runs = self.runs(&located, &items, &new);
+        let plan = StudyPlan { slides, runs, table, application, journal, new };
+        self.announce(&plan);
+        Ok(plan)
+    }
+
+    fn announce(&self, plan: &StudyPlan) {
+        (self.observer)(Event::Planned {
+            new: plan.new.len(),
+            processed: plan.count(SlideStatus::Processed),
+            failed: plan.count(SlideStatus::Failed) + plan.count(SlideStatus::Skipped),
+            runs: plan.runs.iter().map(|run| run.run.id().clone()).collect(),
+        });
+    }
+
+    /// The status of each row, and the rows to submit.
+    fn statuses(
+        &self,
+        table: &SlideTable,
+        digests: &[ItemDigest],
+        located: &LocatedRuns,
+        prepared: &Prepared,
+    ) -> (Vec<StudySlide>, Vec<(usize, ItemDigest)>) {
+        let unusable: HashMap<&PathBuf, &String> =
+            prepared.unusable.iter().map(|(path, reason)| (path, reason)).collect();
+        let (mut slides, mut new) = (Vec::new(), Vec::new());
+        for (place, (row, digest)) in table.rows().iter().zip(digests).enumerate() {
+            let path = crate::scan::external_ids::location(&table.path_of(row));
+            if unusable.contains_key(&path) {
+                // It is listed as a file.
+                continue;
+            }
+            let found = located.items.get(digest);
+            let status = found.map_or(SlideStatus::New, |found| self.status(found));
+            if status == SlideStatus::New {
+                new.push((place, *digest));
+            }
+            slides.push(StudySlide {
+                external_id: Some(row.external_id().to_owned()),
+                file: match row.get(FILE) {
+                    "" => row.external_id().to_owned(),
+                    file => file.to_owned(),
+                },
+                status,
+                run: found.map(|found| found.run.clone()),
+                reason: found.and_then(|found| found.message.clone()),
+            });
+        }
+        (slides, new)
+    }
+
+    fn status(&self, found: &Located) -> SlideStatus {
+        match found.outcome {
+            _ if found.is_processed => SlideStatus::Processed,
+            _ if self.retry_failed => SlideStatus::New,
+            ItemOutcome::UserError | ItemOutcome::SystemError => SlideStatus::Failed,
+            _ => SlideStatus::Skipped,
+        }
+    }
+
+    /// The runs whose results are those of the study: without items that are about to be submitted again, that a later run
+    /// has, or whose slide has changed. Items of slides that are not in the table any more stay.
+    fn runs(&self, located: &LocatedRuns, items: &[(ItemDigest, &str)], new: &[(usize, ItemDigest)]) -> Vec<StudyRun> {
+        let again: HashSet<_> = new.iter().map(|(_, digest)| *digest).collect();
+        let present: HashSet<&str> = items.iter().map(|(_, id)| *id).collect();
+        let is_current = |run: &RunHandle, id: &str, digest: &ItemDigest| match located.items.get(digest) {
+            Some(found) => found.run == *run.id() && !again.contains(digest),
+            None => !present.contains(id),
+        };
+        let runs = located.runs.iter().filter_map(|(run, items)| {
+            let current = items.iter().filter(|(id, digest)| is_current(run, id, digest));
+            let current: Vec<_> = current.map(|(id, _)| id.clone()).collect();
+            let is_whole = current.len() == items.len();
+            let selected = (!is_whole).then_some(current);
+            let is_empty = selected.as_ref().is_some_and(Vec::is_empty);
+            let run = StudyRun { run: run.clone(), items: selected, overwrite: self.overwrite_results };
+            (!is_empty).then_some(run)
+        });
+        runs.collect()
+    }
+
+    pub(super) fn whole_run(&self, run: RunHandle) -> StudyRun {
+        StudyRun { run, items: None, overwrite: self.overwrite_results }
+    }
+}
+
+/// Files in the folder that are not submitted.
+fn files_of(prepared: &Prepared) -> Vec<StudySlide> {
+    let slide = |path: &PathBuf, status, reason: Option<&String>| StudySlide {
+        external_id: None,
+        file: path.display().to_string(),
+        status,
+        run: None,
+        reason: reason.cloned(),
+    };
+    let unusable = prepared.unusable.iter().map(|(path, reason)| slide(path, SlideStatus::Unusable, Some(reason)));
+    let excluded = prepared.excluded.iter().map(|path| slide(path, SlideStatus::Excluded, None));
+    let parts = prepared.skipped.iter().map(|(path, reason)| slide(path, SlideStatus::Part, Some(reason)));
+    unusable.chain(excluded).chain(parts).collect()
+}

@@ -1,0 +1,188 @@
+//! The record of a study: `.aignostics/study.json` in the folder of its table.
+//!
+//! It has a random id, by which the runs of the study are found, and the submissions of the study. It holds no path of this
+//! machine, so it can be copied with its folder. Without it, runs are found by the ids of their items and by their tokens.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use platform_resources::models::{ApplicationId, RunId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, files};
+
+/// The key of the study id in the metadata of a run.
+pub(crate) const STUDY: &str = "study_id";
+/// The version of the file's format.
+const VERSION: u32 = 1;
+
+/// The record of a study.
+#[derive(Debug)]
+pub(crate) struct StudyRecord {
+    path: PathBuf,
+    content: Content,
+    /// A submission that is about to be sent.
+    announced: Option<RecordedSubmission>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Content {
+    version: u32,
+    study_id: String,
+    submissions: Vec<RecordedSubmission>,
+}
+
+/// Whose submission it is: a folder can be used by several users, on several platforms and for several applications.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Owner {
+    pub(crate) platform: String,
+    pub(crate) user: String,
+    pub(crate) application: ApplicationId,
+}
+
+/// A submission of a study, recorded before it was sent.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct RecordedSubmission {
+    pub(crate) token: String,
+    pub(crate) digest: String,
+    pub(crate) owner: Owner,
+    /// The number of submissions of the same digest before it.
+    pub(crate) repetition: u32,
+    pub(crate) sent_at: SystemTime,
+    /// The run, once it is known.
+    pub(crate) run: Option<RunId>,
+    /// The run was not found, and the user submitted again. It is not waited for.
+    #[serde(default)]
+    pub(crate) abandoned: bool,
+}
+
+impl StudyRecord {
+    /// Reads the record beside a table.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(files::STATE).join("study.json");
+        let content = match std::fs::read(&path) {
+            Ok(bytes) => Some(parse(&bytes, &path)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io(format!("{} cannot be read", path.display()), error)),
+        };
+        let content = content.unwrap_or_else(|| Content {
+            version: VERSION,
+            study_id: format!("{:032x}", fastrand::u128(..)),
+            submissions: Vec::new(),
+        });
+        Ok(Self { path, content, announced: None })
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.content.study_id
+    }
+
+    pub(crate) fn submissions(&self) -> &[RecordedSubmission] {
+        &self.content.submissions
+    }
+
+    /// The number of submissions of a digest.
+    pub(crate) fn repetitions(&self, digest: &str) -> u32 {
+        let same = self.content.submissions.iter().filter(|submission| submission.digest == digest);
+        same.map(|submission| submission.repetition + 1).max().unwrap_or_default()
+    }
+
+    /// Adds a submission when [`sent`](Self::sent) is called for its token.
+    pub(crate) fn announce(&mut self, submission: RecordedSubmission) {
+        self.announced = Some(submission);
+    }
+
+    /// Records that a submission is sent, or which run it made.
+    pub(crate) fn sent(&mut self, token: &str, at: SystemTime, run: Option<RunId>) -> Result<(), Error> {
+        if let Some(announced) = self.announced.take_if(|announced| announced.token == token) {
+            self.content.submissions.retain(|other| other.token != token);
+            self.content.submissions.push(announced);
+        }
+        for submission in self.content.submissions.iter_mut().filter(|submission| submission.token == token) {
+            (submission.sent_at, submission.run) = (at, run.clone());
+        }
+        self.write()
+    }
+
+    /// Forgets a submission that was not accepted.
+    pub(crate) fn forget(&mut self, token: &str) -> Result<(), Error> {
+        self.content.submissions.retain(|submission| submission.token != token);
+        self.write()
+    }
+
+    /// Continues the study of a run that was found without a record.
+    pub(crate) fn adopt(&mut self, id: &str) -> Result<(), Error> {
+        id.clone_into(&mut self.content.study_id);
+        self.write()
+    }
+
+    /// Does not wait any more for a submission whose run was not found.
+    pub(crate) fn abandon(&mut self, token: &str) -> Result<(), Error> {
+        let same = self.content.submissions.iter_mut().filter(|submission| submission.token == token);
+        same.for_each(|submission| submission.abandoned = true);
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), Error> {
+        let write = || {
+            files::create_folder(&files::folder_of(&self.path))?;
+            files::replace(&self.path, &serde_json::to_vec_pretty(&self.content)?)
+        };
+        write().map_err(|error| Error::io(format!("{} cannot be written", self.path.display()), error))
+    }
+}
+
+/// A newer program may have written it in another format: then it is left alone.
+fn parse(bytes: &[u8], path: &Path) -> Result<Content, Error> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let name = path.display();
+    let invalid = |error| Error::input_because(format!("{name} is not the record of a study"), error);
+    let Version { version } = serde_json::from_slice(bytes).map_err(invalid)?;
+    if version != VERSION {
+        return Err(Error::input(format!("{name} has version {version}, and this program knows version {VERSION}")));
+    }
+    serde_json::from_slice(bytes).map_err(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submission(token: &str, repetition: u32) -> RecordedSubmission {
+        let (digest, application) = ("digest".to_owned(), ApplicationId::from("tissue"));
+        let owner = Owner { platform: "https://platform.test/".to_owned(), user: "ada".to_owned(), application };
+        let (token, sent_at, run) = (token.to_owned(), SystemTime::UNIX_EPOCH, None);
+        RecordedSubmission { token, digest, owner, repetition, sent_at, run, abandoned: false }
+    }
+
+    #[test]
+    fn submissions_are_there_again_under_the_same_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = StudyRecord::open(folder.path()).unwrap();
+        for (token, repetition) in [("one", 0), ("two", 1)] {
+            assert_eq!(record.repetitions("digest"), repetition);
+            record.announce(submission(token, repetition));
+            record.sent(token, SystemTime::UNIX_EPOCH, None).unwrap();
+        }
+        record.sent("one", SystemTime::UNIX_EPOCH, Some(RunId::from("run-1"))).unwrap();
+        record.forget("two").unwrap();
+        let again = StudyRecord::open(folder.path()).unwrap();
+        assert_eq!(again.id(), record.id());
+        let [one] = again.submissions() else { panic!() };
+        assert_eq!((one.token.as_str(), one.run.as_ref().map(RunId::as_str)), ("one", Some("run-1")));
+    }
+
+    #[test]
+    fn newer_record_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".aignostics/study.json");
+        files::create_folder(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, r#"{"version":7,"new":true}"#).unwrap();
+        assert!(StudyRecord::open(folder.path()).unwrap_err().to_string().contains("has version 7"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), r#"{"version":7,"new":true}"#);
+    }
+}

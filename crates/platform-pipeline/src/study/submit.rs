@@ -1,0 +1,190 @@
+use platform_resources::models::{ApplicationId, RunSubmission};
+use platform_resources::{Client, RunHandle, SubmissionIntent, Submitted};
+use serde::Deserialize;
+
+use super::Study;
+use super::journal::StudyJournal;
+use super::plan::{SlideStatus, StudyPlan, StudyRun};
+use super::record::{RecordedSubmission, STUDY};
+use crate::submission::Draft;
+use crate::submission::digest::{self, ItemDigest, submission_digest, submission_token};
+use crate::submission::items::{item_digests, of_table};
+use crate::submission::journal::{JournalLock, unreadable};
+use crate::upload::upload;
+use crate::{Error, Event, ObjectKeys, Observer, SlideTable, UploadSummary, files};
+
+/// A checked submission of uploaded slides.
+#[derive(Debug)]
+pub struct ReadySubmission<'a> {
+    study: &'a Study,
+    plan: &'a StudyPlan,
+    submission: RunSubmission,
+    token: String,
+    _lock: JournalLock,
+}
+
+/// The last submission of a table, as earlier versions of this crate recorded it.
+#[derive(Deserialize)]
+struct Execution {
+    key: String,
+}
+
+impl Study {
+    /// Uploads the new slides of a plan and checks their submission. `None` if no slide is new.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_input`]: the table does not fit the application, or was changed during the upload. [`Error::is_stopped`]: a slide
+    /// cannot be uploaded. [`Error::is_busy`]: another process submits the same slides.
+    pub async fn upload<'a>(&'a self, plan: &'a StudyPlan) -> Result<Option<ReadySubmission<'a>>, Error> {
+        if plan.new.is_empty() {
+            return Ok(None);
+        }
+        let keys = ObjectKeys::new(&self.client, &plan.application, &self.bucket_user).await?.with_portal(self.portal);
+        let keys = match &self.prefix {
+            Some(prefix) => keys.with_prefix(prefix)?,
+            None => keys,
+        };
+        let new = part(&plan.table, plan.new.iter().map(|(place, _)| *place));
+        self.draft(&new, plan, &keys, true)?.check(&self.client).await?;
+        let (digest, repetition) = self.digest(plan).await?;
+        let token = submission_token(&digest, repetition);
+        let lock = plan.journal.user().lock(&token)?;
+        let uploads = upload(&self.csv, &new, &keys, &self.observer).await?;
+        let summary = UploadSummary::of(&uploads).map_err(|error| stopped(&error, plan, &uploads))?;
+        let UploadSummary { sent, already_present } = summary;
+        (self.observer)(Event::Uploaded { sent, already_present });
+        // Signed anew: the uploads may have taken days.
+        let table = SlideTable::read(&self.csv)?;
+        let digests = item_digests(&table, &plan.application)?;
+        let places: Option<Vec<_>> =
+            plan.new.iter().map(|(_, digest)| digests.iter().position(|other| other == digest)).collect();
+        let csv = self.csv.display();
+        let changed =
+            || Error::input(format!("{csv} was changed during the upload, and nothing was submitted: call again"));
+        let new = part(&table, places.ok_or_else(changed)?);
+        let mut submission = self.draft(&new, plan, &keys, false)?.check(&self.client).await?;
+        digest::write(&mut submission, &digest);
+        let id = plan.journal.record().id().to_owned();
+        submission.custom_metadata.get_or_insert_default().insert(STUDY.to_owned(), id.into());
+        plan.journal.announce(&token, &digest, repetition);
+        Ok(Some(ReadySubmission { study: self, plan, submission, token, _lock: lock }))
+    }
+
+    /// The digest of the new slides, and how often the same slides were submitted before.
+    async fn digest(&self, plan: &StudyPlan) -> Result<(String, u32), Error> {
+        let items: Vec<ItemDigest> = plan.new.iter().map(|(_, digest)| *digest).collect();
+        let version = self.version.as_ref().map(|version| version.as_str());
+        let digest = submission_digest(&self.client.me().await?, &self.application, version, &items, None);
+        let mut repetition = plan.journal.record().repetitions(&digest);
+        // The record may have been lost: the counter continues after what was submitted.
+        while (self.resubmit || self.retry_failed)
+            && self.was_used(plan, &submission_token(&digest, repetition)).await?
+        {
+            repetition += 1;
+        }
+        Ok((digest, repetition))
+    }
+
+    /// Returns true if something was submitted with a token, or may have been.
+    async fn was_used(&self, plan: &StudyPlan, token: &str) -> Result<bool, Error> {
+        let intent = plan.journal.user().get::<SubmissionIntent>(token).map_err(unreadable)?;
+        Ok(intent.is_some() || self.client.runs().find_submitted(token).await?.is_some())
+    }
+
+    fn draft(&self, table: &SlideTable, plan: &StudyPlan, keys: &ObjectKeys, beforehand: bool) -> Result<Draft, Error> {
+        let mut draft = of_table(table, &self.csv.display().to_string(), &plan.application, keys, beforehand)?;
+        self.options.apply(&mut draft.submission)?;
+        Ok(draft)
+    }
+
+    /// Takes over what an earlier version of this crate recorded for the table.
+    pub(super) async fn import(&self, journal: &StudyJournal) -> Result<(), Error> {
+        if !journal.submissions().is_empty() {
+            return Ok(());
+        }
+        let user = self.client.me().await?.user.id.clone();
+        let version = self.version.as_ref().map_or("latest", |version| version.as_str());
+        let Ok(folder) = files::folder_of(&self.csv).canonicalize() else { return Ok(()) };
+        let csv = folder.join(self.csv.file_name().unwrap_or_default());
+        let digest = digest::texts([user.as_str(), self.application.as_str(), version, &csv.to_string_lossy()]);
+        let Some(Execution { key }) = journal.user().get(&format!("execute\n{digest}")).map_err(unreadable)? else {
+            return Ok(());
+        };
+        let Some(intent) = journal.user().get::<SubmissionIntent>(&key).map_err(unreadable)? else { return Ok(()) };
+        journal.announce(&intent.token, &digest, 0);
+        journal.record().sent(&intent.token, intent.sent_at, intent.run)
+    }
+}
+
+impl ReadySubmission<'_> {
+    /// Submits the slides, or finds the run that another machine submitted with the same token. From the moment that this
+    /// is called, they may be billed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit).
+    pub async fn submit(self) -> Result<(StudyRun, Submitted), Error> {
+        let Self { study, plan, submission, token, .. } = self;
+        let once = study.client.runs().submit_once(&token, submission, &plan.journal).with_token(&token);
+        let submitted = Box::pin(once.with_observer(observe(&study.observer)).submit()).await?;
+        if !submitted.is_new {
+            (study.observer)(Event::RunFound { run: submitted.run.id().clone() });
+        }
+        Ok((study.whole_run(submitted.run.clone()), submitted))
+    }
+
+    /// The application and its version.
+    pub fn application(&self) -> (&ApplicationId, &str) {
+        (&self.submission.application_id, self.submission.version_number.as_deref().unwrap_or_default())
+    }
+}
+
+/// Finds the runs of submissions that may have been accepted.
+pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(), Error> {
+    let is_pending = |submission: &RecordedSubmission| submission.run.is_none() && !submission.abandoned;
+    let pending: Vec<_> = journal.submissions().into_iter().filter(is_pending).collect();
+    for RecordedSubmission { token, sent_at, .. } in pending {
+        let run = if study.resubmit {
+            find_now(&study.client, &token).await?
+        } else {
+            let none = RunSubmission::new("", Vec::new());
+            let once = study.client.runs().submit_once(&token, none, journal).with_token(&token);
+            let found = Box::pin(once.with_observer(observe(&study.observer)).find()).await?;
+            found.map(|found| found.run)
+        };
+        match run {
+            Some(run) => {
+                (study.observer)(Event::RunFound { run: run.id().clone() });
+                journal.record().sent(&token, sent_at, Some(run.id().clone()))?;
+            }
+            None => journal.record().abandon(&token)?,
+        }
+    }
+    Ok(())
+}
+
+async fn find_now(client: &Client, token: &str) -> Result<Option<RunHandle>, Error> {
+    Ok(client.runs().find_submitted(token).await?)
+}
+
+fn observe(observer: &Observer) -> impl Fn(platform_resources::SubmissionEvent) + Send + Sync + 'static {
+    let observer = observer.clone();
+    move |event| observer(Event::Submission(event))
+}
+
+fn part(table: &SlideTable, places: impl IntoIterator<Item = usize>) -> SlideTable {
+    table.with_rows(places.into_iter().map(|place| table.rows()[place].clone()).collect())
+}
+
+/// The failure of uploads, with the status of every slide.
+fn stopped(error: &Error, plan: &StudyPlan, uploads: &[crate::SlideUpload]) -> Error {
+    let mut slides = plan.slides().to_vec();
+    for upload in uploads {
+        let Err(reason) = &upload.result else { continue };
+        for slide in slides.iter_mut().filter(|slide| slide.external_id.as_ref() == Some(&upload.external_id)) {
+            (slide.status, slide.reason) = (SlideStatus::Unusable, Some(reason.clone()));
+        }
+    }
+    Error::stopped(error.to_string(), error.details().to_vec(), slides)
+}

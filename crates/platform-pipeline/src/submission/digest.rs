@@ -1,0 +1,174 @@
+//! The identity of slides and of submissions.
+//!
+//! - A **study item** is an external id and, for each input artifact, its name and its metadata, which contain the CRC32C
+//!   of the file. URLs, signatures and the custom metadata of the item are not part of it: the item that the platform
+//!   returns has the same digest as the item that was submitted.
+//! - The **submission digest** covers the organization, the user, the application, the version as stated, the sorted items
+//!   and, for a submission with a key, the tags. Notes, dates and processors are not part of it, nor is any path of this
+//!   machine.
+//! - The **submission token** is the SHA-256 of the digest, and of a counter if the same items are submitted again.
+
+use std::fmt;
+
+use platform_resources::models::{ApplicationId, Item, ItemSubmission, Me, RunSubmission};
+use platform_resources::{JsonObject, JsonValue};
+use sha2::{Digest, Sha256};
+
+/// The key of the digest in the metadata of a run.
+pub(crate) const DIGEST: &str = "submission_digest";
+
+/// The digest of a study item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ItemDigest([u8; 32]);
+
+impl ItemDigest {
+    pub(crate) fn of_submission(item: &ItemSubmission) -> Self {
+        let artifacts = item.input_artifacts.iter();
+        Self::new(&item.external_id, artifacts.map(|artifact| (artifact.name.as_str(), Some(&artifact.metadata))))
+    }
+
+    /// The digest of an item that was submitted.
+    pub(crate) fn of_item(item: &Item) -> Self {
+        let artifacts = item.input_artifacts.iter();
+        Self::new(&item.external_id, artifacts.map(|artifact| (artifact.name.as_str(), artifact.metadata.as_ref())))
+    }
+
+    fn new<'a>(external_id: &str, artifacts: impl Iterator<Item = (&'a str, Option<&'a JsonObject>)>) -> Self {
+        let mut artifacts: Vec<_> = artifacts.collect();
+        artifacts.sort_by_key(|(name, _)| *name);
+        let mut parts = Parts::default();
+        parts.text(external_id);
+        for (name, metadata) in artifacts {
+            parts.text(name);
+            parts.object(metadata.unwrap_or(&JsonObject::new()));
+        }
+        Self(parts.0.finalize().into())
+    }
+}
+
+/// The digest of a submission of `application` in the version that the caller stated. Tags count if they are given.
+pub(crate) fn submission_digest(
+    me: &Me,
+    application: &ApplicationId,
+    version: Option<&str>,
+    items: &[ItemDigest],
+    tags: Option<&[String]>,
+) -> String {
+    let mut parts = Parts::default();
+    for text in [me.organization.id.as_str(), me.user.id.as_str(), application.as_str(), version.unwrap_or("latest")] {
+        parts.text(text);
+    }
+    let mut items = items.to_vec();
+    items.sort_unstable();
+    for item in items {
+        parts.0.update(item.0);
+    }
+    if let Some(tags) = tags {
+        let mut tags = tags.to_vec();
+        tags.sort_unstable();
+        tags.dedup();
+        parts.text("tags");
+        tags.iter().for_each(|tag| parts.text(tag));
+    }
+    hex(parts.0)
+}
+
+/// The token of a submission. `repetition` counts the submissions of the same digest before it.
+pub(crate) fn submission_token(digest: &str, repetition: u32) -> String {
+    let mut hash = Sha256::new();
+    hash.update(digest);
+    if repetition > 0 {
+        hash.update(format!("\n{repetition}"));
+    }
+    hex(hash)
+}
+
+/// Writes the digest next to the metadata of the SDK, whose schema is closed.
+pub(crate) fn write(submission: &mut RunSubmission, digest: &str) {
+    submission.custom_metadata.get_or_insert_default().insert(DIGEST.to_owned(), digest.into());
+}
+
+/// The SHA-256 of texts, each with its length, so that what ends one text cannot begin the next.
+pub(crate) fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut parts = Parts::default();
+    texts.into_iter().for_each(|text| parts.text(text));
+    hex(parts.0)
+}
+
+fn hex(digest: Sha256) -> String {
+    format!("{:x}", digest.finalize())
+}
+
+#[derive(Default)]
+struct Parts(Sha256);
+
+impl Parts {
+    fn text(&mut self, text: &str) {
+        self.0.update((text.len() as u64).to_be_bytes());
+        self.0.update(text);
+    }
+
+    fn object(&mut self, object: &JsonObject) {
+        let mut entries: Vec<_> = object.iter().filter(|(_, value)| !value.is_null()).collect();
+        entries.sort_by_key(|(key, _)| *key);
+        self.0.update((entries.len() as u64).to_be_bytes());
+        for (key, value) in entries {
+            self.text(key);
+            self.value(value);
+        }
+    }
+
+    fn value(&mut self, value: &JsonValue) {
+        match value {
+            JsonValue::Object(object) => self.object(object),
+            JsonValue::Array(values) => {
+                self.0.update((values.len() as u64).to_be_bytes());
+                values.iter().for_each(|value| self.value(value));
+            }
+            JsonValue::String(text) => self.text(text),
+            // 640 and 640.0 are the same number, whichever of them a database returns.
+            JsonValue::Number(number) => match number.as_f64() {
+                Some(number) => self.text(&format!("{number:e}")),
+                None => self.text(&number.to_string()),
+            },
+            other => self.text(&other.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for ItemDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use platform_resources::models::InputArtifactSubmission;
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(id: &str, url: &str, metadata: JsonValue) -> ItemDigest {
+        let JsonValue::Object(metadata) = metadata else { panic!() };
+        let artifact = InputArtifactSubmission::new("slide", auth_core::Secret::new(url), metadata);
+        ItemDigest::of_submission(&ItemSubmission::new(id, vec![artifact]))
+    }
+
+    #[test]
+    fn urls_and_forms_of_numbers_do_not_count_and_ids_and_metadata_do() {
+        let first = item("a", "https://one", json!({ "width_px": 640, "specimen": { "tissue": "LUNG" } }));
+        assert_eq!(first, item("a", "https://two", json!({ "specimen": { "tissue": "LUNG" }, "width_px": 640.0 })));
+        assert_ne!(first, item("b", "https://one", json!({ "width_px": 640, "specimen": { "tissue": "LUNG" } })));
+        assert_ne!(first, item("a", "https://one", json!({ "width_px": 641, "specimen": { "tissue": "LUNG" } })));
+        assert_ne!(first, item("a", "https://one", json!({ "width_px": 640, "specimen": { "tissue": "LIVER" } })));
+    }
+
+    #[test]
+    fn tokens_follow_from_the_digest_and_the_number_of_repetitions() {
+        let token = submission_token("digest", 0);
+        assert_eq!((token.len(), &token), (64, &submission_token("digest", 0)));
+        assert_ne!(submission_token("digest", 1), token);
+        assert_ne!(submission_token("other", 0), token);
+    }
+}

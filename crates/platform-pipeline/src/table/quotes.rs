@@ -1,0 +1,100 @@
+//! Quotes in a table that is not well formed. The `csv` crate accepts all of these without an error.
+//!
+//! Case by case:
+//! - **A quote is never closed.** The rest of the file becomes the text of one cell, and its slides are lost.
+//! - **A second such quote closes the first.** What follows it is text where a delimiter must be.
+//! - **The second one is at the end of a cell.** The cell has valid syntax, but contains whole rows.
+
+/// Finds the problems, each with its line. `columns` is the number of columns.
+pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64) -> Vec<String> {
+    let mut problems = Vec::new();
+    let (mut state, mut line, mut opened) = (State::CellStart, first_line, first_line);
+    let mut cell = String::new();
+    for character in text.chars() {
+        let ends_cell = character == delimiter || matches!(character, '\n' | '\r');
+        state = match (state, character) {
+            (State::CellStart, '"') => {
+                opened = line;
+                cell.clear();
+                State::Quoted
+            }
+            (State::Quoted, '"') => State::Closed,
+            (State::Quoted, character) => {
+                cell.push(character);
+                State::Quoted
+            }
+            (State::Closed, '"') => {
+                cell.push('"');
+                State::Quoted
+            }
+            (State::Closed, ' ') => State::Closed,
+            (State::Closed, _) if !ends_cell => {
+                problems
+                    .push(format!("line {line}: text after a closing quote; the quote was opened in line {opened}"));
+                State::Unquoted
+            }
+            (State::Closed, _) => {
+                if holds_rows(&cell, delimiter, columns) {
+                    problems.push(format!("line {opened}: a quote is opened and not closed in its row"));
+                }
+                State::CellStart
+            }
+            _ if ends_cell => State::CellStart,
+            _ => State::Unquoted,
+        };
+        line += u64::from(character == '\n');
+    }
+    if state == State::Quoted {
+        problems.push(format!("line {opened}: a quote is opened and never closed"));
+    } else if state == State::Closed && holds_rows(&cell, delimiter, columns) {
+        problems.push(format!("line {opened}: a quote is opened and not closed in its row"));
+    }
+    problems
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    CellStart,
+    Unquoted,
+    Quoted,
+    /// After a quote in a quoted cell: the cell ends, or the quote is doubled.
+    Closed,
+}
+
+/// Returns true if a line in a cell, after the first, has as many delimiters as a row.
+fn holds_rows(cell: &str, delimiter: char, columns: usize) -> bool {
+    columns > 2 && cell.lines().skip(1).any(|line| line.matches(delimiter).count() + 1 == columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(rows: &str) -> Vec<String> {
+        check(&format!("id;tissue;note\n{rows}"), ';', 3, 1)
+    }
+
+    #[test]
+    fn quotes_of_spreadsheets_are_accepted() {
+        for rows in [
+            "a;LUNG;\"left; half\"\n",
+            "a;LUNG;\"two\nlines; here\"\r\nb;;\"say \"\"so\"\"\"",
+            "\"a\" ;LUNG;5\" wide\n",
+            "a;\"\";\"\"\n",
+        ] {
+            assert_eq!(problems(rows), [""; 0], "{rows}");
+        }
+    }
+
+    #[test]
+    fn unclosed_quotes_are_found_with_their_line() {
+        for (rows, problem) in [
+            ("a;;\nb;;\"left half\nc;;\n", "line 3: a quote is opened and never closed"),
+            ("a;;\"left\nb;;\nc;;\"right\n", "line 4: text after a closing quote; the quote was opened in line 2"),
+            ("a;;\"left\nb;;\nc;;right\"\nd;;\n", "line 2: a quote is opened and not closed in its row"),
+            ("a;;\"left\nb;;right\"", "line 2: a quote is opened and not closed in its row"),
+        ] {
+            assert_eq!(problems(rows), [problem], "{rows}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! A study is billed once: on another machine, after its state was deleted, in a copy of its folder, when it grows.
+
+use std::fs;
+use std::path::Path;
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::command::Ended;
+use crate::execute::{billed, statuses};
+use crate::shell::{Shell, assert_fits};
+use crate::slides::write_slide;
+
+const EXECUTE: [&str; 5] = ["run", "execute", "tissue", "work/slides.csv", "slides"];
+
+fn with_slides(names: &[&str]) -> Shell {
+    let shell = Shell::start();
+    for name in names {
+        write_slide(&shell.folder().join("slides").join(name));
+    }
+    fs::create_dir(shell.folder().join("work")).unwrap();
+    shell
+}
+
+/// Runs the study in another folder, with another home and another state folder.
+fn elsewhere(shell: &Shell, folder: &Path, arguments: &[&str]) -> Value {
+    let mut command = shell.command(&[arguments, &["--format", "json", "--quiet"]].concat());
+    command.env("HOME", folder.join("new-home")).env("AIGNOSTICS_STATE_DIR", folder.join("new-state"));
+    let ended = Ended::of(&command.current_dir(folder).output().unwrap());
+    ended.assert_code(0);
+    let report = serde_json::from_str(&ended.stdout).unwrap();
+    assert_fits("execution", &report);
+    report
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The state folder of the user on this machine.
+fn state(shell: &Shell) -> &Path {
+    Path::new(shell.running.ready["env"]["AIGNOSTICS_STATE_DIR"].as_str().unwrap())
+}
+
+#[test]
+fn run_is_found_without_state_at_another_path_and_in_a_copy() {
+    let shell = with_slides(&["a.tiff", "sub/b.tiff"]);
+    let first = shell.json("execution", &EXECUTE);
+    assert_eq!(first["submitted"], true);
+    let is_found = |report: &Value| {
+        assert_eq!((&report["run_id"], &report["submitted"]), (&first["run_id"], &json!(false)), "{report:#}");
+        assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)));
+    };
+    // The state of this machine is deleted.
+    fs::remove_dir_all(state(&shell)).unwrap();
+    is_found(&shell.json("execution", &EXECUTE));
+    // A copy of everything, with another home.
+    let copied = shell.folder().join("copied");
+    for name in ["slides", "work"] {
+        copy(&shell.folder().join(name), &copied.join(name));
+    }
+    is_found(&elsewhere(&shell, &copied, &EXECUTE));
+    // The slides alone at another path, with neither a table nor a record.
+    let mounted = shell.folder().join("mounted/elsewhere");
+    copy(&shell.folder().join("slides"), &mounted.join("slides"));
+    fs::create_dir(mounted.join("work")).unwrap();
+    is_found(&elsewhere(&shell, &mounted, &EXECUTE));
+    // There, another slide is the only one that is new.
+    write_slide(&mounted.join("slides/c.tiff"));
+    let grown = elsewhere(&shell, &mounted, &EXECUTE);
+    assert_eq!(statuses(&grown), [("a.tiff", "processed"), ("b.tiff", "processed"), ("c.tiff", "new")]);
+    assert_eq!(billed(&shell), 2);
+}
+
+#[test]
+fn metadata_of_a_run_have_its_token_and_digest_beside_the_sdk() {
+    let shell = with_slides(&["a.tiff"]);
+    let report = shell.json("execution", &EXECUTE);
+    let run = report["run_id"].as_str().unwrap();
+    let (_, described) = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
+    let metadata = &described["custom_metadata"];
+    assert_eq!(metadata["submission_token"], report["submission_token"]);
+    assert_eq!(metadata["submission_digest"].as_str().unwrap().len(), 64);
+    assert!(metadata["sdk"].get("submission_token").is_none() && metadata["sdk"]["schema_version"].is_string());
+    let record: Value =
+        serde_json::from_slice(&fs::read(shell.folder().join("work/.aignostics/study.json")).unwrap()).unwrap();
+    assert_eq!(metadata["study_id"], record["study_id"]);
+    assert!(!record.to_string().contains(shell.folder().to_str().unwrap()), "no path of this machine: {record}");
+}
+
+#[test]
+fn only_new_and_changed_slides_are_submitted() {
+    let shell = with_slides(&["a.tiff", "b.tiff"]);
+    let first = shell.json("execution", &EXECUTE);
+    write_slide(&shell.folder().join("slides/c.tiff"));
+    let changed = shell.folder().join("slides/b.tiff");
+    let mut content = fs::read(&changed).unwrap();
+    content.push(0);
+    fs::write(&changed, content).unwrap();
+    let ended = shell.run(&EXECUTE);
+    ended.assert_code(0);
+    let run = first["run_id"].as_str().unwrap();
+    let planned = ended.stderr.find(&format!("2 new, 1 already processed in run {run}")).unwrap();
+    assert!(planned < ended.stderr.find("is submitted").unwrap(), "{}", ended.stderr);
+    assert_eq!(billed(&shell), 2);
+    let report = shell.json("execution", &EXECUTE);
+    let mut items: Vec<_> =
+        report["items"].as_array().unwrap().iter().map(|item| item["external_id"].clone()).collect();
+    items.sort_by_key(Value::to_string);
+    assert_eq!((items, billed(&shell)), (vec![json!("a.tiff"), json!("b.tiff"), json!("c.tiff")], 2), "{report:#}");
+}
+
+#[test]
+fn failed_slides_are_listed_and_submitted_again_on_request() {
+    let shell = with_slides(&["a.tiff", "b.tiff"]);
+    // This application fails as the column `outcome` states.
+    shell.run(&["run", "prepare", "outcomes", "work/slides.csv", "slides"]).assert_code(0);
+    let csv = shell.folder().join("work/slides.csv");
+    let table = fs::read_to_string(&csv).unwrap();
+    let rows: Vec<_> = table.lines().collect();
+    fs::write(&csv, format!("{};outcome\n{};SUCCEEDED\n{};USER_ERROR\n", rows[0], rows[1], rows[2])).unwrap();
+    let execute = ["run", "execute", "outcomes", "work/slides.csv", "slides"];
+    let report = |more: &[&str]| {
+        let ended = shell.run(&[&execute[..], more, &["--format", "json"]].concat());
+        ended.assert_code(6);
+        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_fits("execution", &report);
+        report
+    };
+    let first = report(&[]);
+    assert_eq!((billed(&shell), &first["submitted"]), (1, &json!(true)));
+    let second = report(&[]);
+    assert_eq!(statuses(&second), [("a.tiff", "processed"), ("b.tiff", "failed")]);
+    assert_eq!((billed(&shell), &second["submitted"], &second["run_id"]), (1, &json!(false), &first["run_id"]));
+    let told = shell.run(&execute).stderr;
+    assert!(told.contains("1 failed or skipped: --retry-failed") && told.contains("b.tiff: failed"), "{told}");
+    // Only the failed slide is submitted again, and the first run is no longer asked for it.
+    let third = report(&["--retry-failed"]);
+    assert_eq!(statuses(&third), [("a.tiff", "processed"), ("b.tiff", "new")]);
+    let items: Vec<_> =
+        third["items"].as_array().unwrap().iter().map(|item| (&item["external_id"], &item["run_id"])).collect();
+    assert_eq!(items, [(&json!("a.tiff"), &first["run_id"]), (&json!("b.tiff"), &third["run_id"])]);
+    assert_eq!(billed(&shell), 2);
+    // The same slide that fails again is a submission of its own.
+    report(&["--retry-failed"]);
+    assert_eq!(billed(&shell), 3);
+}
+
+#[test]
+fn resubmission_is_counted_and_keeps_the_first_results() {
+    let shell = with_slides(&["a.tiff"]);
+    let flat = [&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat();
+    let first = shell.json("execution", &flat);
+    let file = shell.folder().join("work").join(first["items"][0]["artifacts"][0]["file"].as_str().unwrap());
+    let before = fs::read(&file).unwrap();
+    // The second run of this slide has the same results: they are in their place.
+    let second = shell.json("execution", &[&flat[..], &["--resubmit"]].concat());
+    assert_ne!(second["run_id"], first["run_id"]);
+    assert_eq!(fs::read(&file).unwrap(), before);
+    // The latest run is the one that is found.
+    let third = shell.json("execution", &flat);
+    assert_eq!((billed(&shell), &third["run_id"]), (2, &second["run_id"]));
+    // Lost with the record, the counter continues after the runs that exist.
+    fs::remove_dir_all(shell.folder().join("work/.aignostics")).unwrap();
+    fs::remove_dir_all(state(&shell)).unwrap();
+    let fourth = shell.json("execution", &[&flat[..], &["--resubmit"]].concat());
+    assert_eq!((billed(&shell), &fourth["submitted"]), (3, &json!(true)));
+}
+
+#[test]
+fn results_of_a_second_run_replace_others_only_on_request() {
+    let shell = with_slides(&["a.tiff"]);
+    let flat = [&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat();
+    let first = shell.json("execution", &flat);
+    let files: Vec<_> = first["items"][0]["artifacts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|artifact| shell.folder().join("work").join(artifact["file"].as_str().unwrap()))
+        .collect();
+    let contents = || files.iter().map(|file| fs::read(file).unwrap()).collect::<Vec<_>>();
+    let before = contents();
+    // Another resolution is another study item, and leads to other areas.
+    let csv = shell.folder().join("work/slides.csv");
+    fs::write(&csv, fs::read_to_string(&csv).unwrap().replace(";0.5;", ";0.25;")).unwrap();
+    let ended = shell.run(&[&flat[..], &["--format", "json"]].concat());
+    ended.assert_code(6);
+    let second: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_ne!(second["run_id"], first["run_id"]);
+    let run = first["run_id"].as_str().unwrap();
+    assert!(second.to_string().contains(&format!("is a result of run {run} and is not overwritten")), "{second:#}");
+    assert_eq!((contents(), billed(&shell)), (before.clone(), 2));
+    let third = shell.json("execution", &[&flat[..], &["--overwrite"]].concat());
+    assert_eq!((&third["run_id"], billed(&shell)), (&second["run_id"], 2));
+    assert_ne!(contents(), before);
+}
+
+#[test]
+fn options_without_effect_are_reported() {
+    let shell = with_slides(&["a.tiff"]);
+    let arguments = [&EXECUTE[..], &["--note", "second reading", "--tags", "x"]].concat();
+    assert_eq!(shell.json("execution", &arguments)["ignored_options"], json!([]));
+    assert_eq!(shell.json("execution", &arguments)["ignored_options"], json!(["--note", "--tags"]));
+    let told = shell.run(&arguments).stderr;
+    assert!(told.contains("ignored, because nothing is submitted: --note, --tags"), "{told}");
+}
+
+#[test]
+fn table_with_absolute_ids_keeps_working() {
+    let shell = with_slides(&["a.tiff"]);
+    let absolute = shell.folder().join("slides/a.tiff");
+    let first = shell.json("execution", &[&EXECUTE[..], &["--external-id", "absolute"]].concat());
+    assert_eq!(first["items"][0]["external_id"], absolute.to_str().unwrap());
+    // As the Python tool has it: without the column `file`.
+    let csv = shell.folder().join("work/slides.csv");
+    let table = fs::read_to_string(&csv).unwrap();
+    fs::write(&csv, table.replace(";file;", ";").replace(";../slides/a.tiff;", ";")).unwrap();
+    write_slide(&shell.folder().join("slides/b.tiff"));
+    let second = shell.json("execution", &EXECUTE);
+    assert_eq!(statuses(&second), [("a.tiff", "processed"), ("b.tiff", "new")]);
+    assert_eq!(billed(&shell), 2);
+}
+
+#[test]
+fn journal_in_the_cache_folder_is_moved_and_its_run_is_found() {
+    let shell = with_slides(&["a.tiff"]);
+    shell.run(&["run", "prepare", "tissue", "slides.csv", "slides"]).assert_code(0);
+    shell.run(&["run", "upload", "tissue", "slides.csv"]).assert_code(0);
+    let submit = ["run", "submit", "tissue", "slides.csv", "--once", "study 7"];
+    let first = shell.json("submitted", &submit);
+    // As an earlier version left it.
+    let cache = Path::new(shell.running.ready["env"]["AIGNOSTICS_CACHE_DIR"].as_str().unwrap()).join("submissions");
+    fs::rename(state(&shell).join("submissions"), &cache).unwrap();
+    let again = shell.json("submitted", &submit);
+    assert_eq!((&again["run_id"], &again["submitted"]), (&first["run_id"], &json!(false)));
+    assert!(!cache.exists() && state(&shell).join("submissions").is_dir());
+}
