@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and a measurement prints")]
 
 mod cell;
+#[path = "../support/harness.rs"]
+mod harness;
 mod outage;
 mod platform;
 
@@ -49,9 +51,7 @@ impl Plan {
 }
 
 fn main() -> ExitCode {
-    // Options of the test runner, such as the name of another test, are for others.
-    if env::args().any(|argument| argument == "--list") {
-        println!("outages: test");
+    if !harness::is_wanted("outages") {
         return ExitCode::SUCCESS;
     }
     let plan = Plan::of_this_process();

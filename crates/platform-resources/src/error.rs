@@ -18,8 +18,8 @@ pub struct Error(#[from] Kind);
 #[derive(Debug, thiserror::Error)]
 enum Kind {
     /// Shared by all who waited for the same answer.
-    #[error("{0}")]
-    Api(Arc<ApiError>, Option<GaveUp>),
+    #[error(transparent)]
+    Api(CallFailure),
     #[error("{}", no_token(.0, .1.as_ref()))]
     Token(#[source] TokenError, Option<GaveUp>),
     #[error("the run was not submitted: its inputs are not what the application asks for (problems: {})", .0.len())]
@@ -90,6 +90,25 @@ pub struct UncertainSubmission {
     pub token: String,
 }
 
+/// A call without an answer, and the reason not to send it again. It has the message and the causes of the former.
+#[derive(Debug)]
+struct CallFailure {
+    error: Arc<ApiError>,
+    gave_up: Option<GaveUp>,
+}
+
+impl std::fmt::Display for CallFailure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(formatter)
+    }
+}
+
+impl std::error::Error for CallFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
 /// Returns the message for a missing token. An unavailable provider is not a missing login.
 fn no_token(error: &TokenError, gave_up: Option<&GaveUp>) -> String {
     let text = if error.is_transient() { "the identity provider is unavailable" } else { "there is no access token" };
@@ -132,15 +151,15 @@ impl From<crate::BuildError> for Error {
 
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
-        Kind::Api(Arc::new(error), None).into()
+        Kind::Api(CallFailure { error: Arc::new(error), gave_up: None }).into()
     }
 }
 
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Api(error) => Kind::Api(error, None),
-            CallError::GaveUp(error, gave_up) => Kind::Api(error, Some(gave_up)),
+            CallError::Api(error) => Kind::Api(CallFailure { error, gave_up: None }),
+            CallError::GaveUp(error, gave_up) => Kind::Api(CallFailure { error, gave_up: Some(gave_up) }),
             CallError::Token(error, gave_up) => Kind::Token(error, gave_up),
             CallError::TimedOut => Kind::TimedOut,
         }
@@ -180,8 +199,8 @@ impl Error {
     /// Returns the failure of a call that needs a token, for all who wait for the answer.
     pub(crate) fn into_call(self) -> CallError {
         match self.0 {
-            Kind::Api(error, None) => CallError::Api(error),
-            Kind::Api(error, Some(gave_up)) => CallError::GaveUp(error, gave_up),
+            Kind::Api(CallFailure { error, gave_up: None }) => CallError::Api(error),
+            Kind::Api(CallFailure { error, gave_up: Some(gave_up) }) => CallError::GaveUp(error, gave_up),
             Kind::Token(error, gave_up) => CallError::Token(error, gave_up),
             _ => CallError::TimedOut,
         }
@@ -191,7 +210,7 @@ impl Error {
     #[cfg(feature = "download")]
     pub(crate) fn gave_up(&self) -> Option<&GaveUp> {
         match &self.0 {
-            Kind::Api(_, gave_up) | Kind::Token(_, gave_up) => gave_up.as_ref(),
+            Kind::Api(CallFailure { gave_up, .. }) | Kind::Token(_, gave_up) => gave_up.as_ref(),
             _ => None,
         }
     }
@@ -207,7 +226,9 @@ impl Error {
     /// A submission that may have arrived.
     pub(crate) fn uncertain(self, submission: UncertainSubmission) -> Self {
         match self.0 {
-            Kind::Api(error, _) if error.is_uncertain() => Kind::Uncertain(error, Box::new(submission)).into(),
+            Kind::Api(CallFailure { error, .. }) if error.is_uncertain() => {
+                Kind::Uncertain(error, Box::new(submission)).into()
+            }
             kind => kind.into(),
         }
     }
@@ -315,7 +336,7 @@ impl Error {
     /// What the platform or the way to it has to do with the failure, if anything.
     pub fn api(&self) -> Option<&ApiError> {
         match &self.0 {
-            Kind::Api(error, _) | Kind::Uncertain(error, _) => Some(error),
+            Kind::Api(CallFailure { error, .. }) | Kind::Uncertain(error, _) => Some(error),
             _ => None,
         }
     }
@@ -343,7 +364,7 @@ impl Error {
     /// [required](Self::is_login_required) again.
     pub fn is_transient(&self) -> bool {
         match &self.0 {
-            Kind::Api(error, _) => error.is_transient(),
+            Kind::Api(CallFailure { error, .. }) => error.is_transient(),
             Kind::Token(error, _) => error.is_transient(),
             Kind::TimedOut => true,
             Kind::Health(error) => error.is_transient(),
