@@ -66,7 +66,6 @@ impl Shell {
         command.envs(variables.iter().map(|(name, value)| (name, value.as_str().unwrap())));
         // Tests with permanent failures end soon.
         command.env("AIGNOSTICS_RETRY_FOR", "2").env("AIGNOSTICS_RETRY_FOR_TRANSFERS", "30");
-        command.env("AIGNOSTICS_RETRY_FOR_UNANSWERED", "0");
         command.current_dir(self.folder()).stdin(Stdio::null());
         command
     }
