@@ -52,7 +52,9 @@ pub(crate) async fn run(action: Action, output: &Output) -> Result<(), Failure> 
     let (count, failed) = (slides.len(), slides.iter().filter_map(|(_, slide)| slide.as_ref().err()));
     let failed: Vec<_> = failed.map(|error| crate::results::chain(error)).collect();
     if !failed.is_empty() {
-        failed.iter().for_each(|line| output.complain(line));
+        for line in &failed {
+            output.complain(line);
+        }
         return Err(Failure::bad_input(anyhow!("{} of {count} files cannot be read as slides", failed.len())));
     }
     match (thumbnail, slides.into_iter().next()) {
