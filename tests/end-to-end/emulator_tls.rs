@@ -37,6 +37,6 @@ fn command_in_the_emulator_trusts_its_authority() {
         command.env("TMPDIR", lab.temporary()).env("HOME", lab.path(""));
         let ended = command.output().unwrap();
         let (said, errors) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-        assert!(ended.status.success() && said.contains("ada@emulator.test"), "{options:?}: {said}{errors}");
+        assert!(ended.status.success() && said.contains("Ada Emulator"), "{options:?}: {said}{errors}");
     }
 }

@@ -117,8 +117,8 @@ fn a_bad_slide_is_named_and_nothing_is_uploaded_or_submitted() {
         (whole[..whole.len() - 1].to_vec(), "cut off"),
         // The application of the demo takes TIFF alone.
         (Dicom::default().bytes(), "media_type"),
-        (bytes(&Painted { resolution: Resolution::None, ..GOOD }), "micrometres per pixel"),
-        (bytes(&Painted { resolution: Resolution::Coarse, ..GOOD }), "resolution_mpp"),
+        (bytes(&Painted { resolution: Resolution::None, ..GOOD }), "no usable resolution: looked for XResolution"),
+        (bytes(&Painted { resolution: Resolution::Coarse, ..GOOD }), "352.7"),
     ] {
         let lab = Lab::new();
         let folder = slides_folder(&lab);

@@ -7,6 +7,8 @@
 mod aging;
 mod attempt;
 mod emulator;
+#[path = "../support/harness.rs"]
+mod harness;
 mod kind;
 mod program;
 mod report;
@@ -51,6 +53,9 @@ impl Plan {
 fn main() -> ExitCode {
     if let Some(variant) = program::wanted() {
         return program::run(variant);
+    }
+    if !harness::is_wanted("soak") {
+        return ExitCode::SUCCESS;
     }
     let plan = Plan::of_this_process();
     println!("{} commands, seed {}, {}", plan.commands, plan.seed, plan.binary.display());

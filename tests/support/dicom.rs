@@ -26,6 +26,10 @@ pub(crate) struct Dicom {
     /// It has a private sequence of undefined length and unknown representation (PS3.5, 6.2.2; CP-246).
     pub(crate) private: bool,
     pub(crate) frames: &'static str,
+    /// All tiles exist: the whole image has this many times the columns of one.
+    pub(crate) tiled_full: Option<u32>,
+    /// The Extended Offset Table: where each frame begins.
+    pub(crate) offsets: &'static [u64],
     /// The group length that is written, by the right one.
     pub(crate) group_length: fn(u32) -> Option<u32>,
 }
@@ -45,6 +49,8 @@ impl Default for Dicom {
             patient: None,
             private: false,
             frames: "1",
+            tiled_full: None,
+            offsets: &[],
             group_length: Some,
         }
     }
@@ -89,12 +95,24 @@ impl Dicom {
             write.short(0x0028, 0x0010, self.rows),
             write.short(0x0028, 0x0011, self.columns),
             bits.map(|(number, value)| write.short(0x0028, number, value)).concat(),
-            write.element(0x0048, 0x0006, *b"UL", &u32::from(self.columns).to_le_bytes()),
+            self.tiled_full.map_or_else(Vec::new, |_| text(0x0020, 0x9311, *b"CS", "TILED_FULL")),
+            write.element(
+                0x0048,
+                0x0006,
+                *b"UL",
+                &(u32::from(self.columns) * self.tiled_full.unwrap_or(1)).to_le_bytes(),
+            ),
             write.element(0x0048, 0x0007, *b"UL", &u32::from(self.rows).to_le_bytes()),
             write.sequence(0x5200, 0x9229, &write.sequence(0x0028, 0x9110, &measures)),
             write.sequence(0x5200, 0x9230, &[]),
+            self.extended_offsets(write),
         ]
         .concat()
+    }
+
+    fn extended_offsets(&self, write: Writer) -> Vec<u8> {
+        let offsets: Vec<_> = self.offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+        if offsets.is_empty() { Vec::new() } else { write.element(0x7fe0, 0x0001, *b"OV", &offsets) }
     }
 
     fn pixels(&self) -> Vec<u8> {
@@ -135,7 +153,7 @@ impl Writer {
             return [&tag(group, number)[..], &length(&content), &content].concat();
         }
         let head = [&tag(group, number)[..], &kind].concat();
-        if [*b"OB", *b"SQ"].contains(&kind) {
+        if [*b"OB", *b"OV", *b"SQ"].contains(&kind) {
             return [&head, &[0; 2][..], &length(&content), &content].concat();
         }
         let short = u16::try_from(content.len()).unwrap().to_le_bytes();

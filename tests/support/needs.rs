@@ -18,7 +18,9 @@ pub(crate) fn missing(what: &str, remedy: &str) {
 }
 
 fn line(what: &str, remedy: &str) -> String {
-    format!("{}: needs {what}; {remedy}", std::thread::current().name().unwrap_or("a test"))
+    // In a process of its own, the only test may run on the main thread.
+    let test = env::var("NEXTEST_TEST_NAME").ok().or_else(|| std::thread::current().name().map(str::to_owned));
+    format!("{}: needs {what}; {remedy}", test.as_deref().unwrap_or("a test"))
 }
 
 /// The same for what nobody can install.

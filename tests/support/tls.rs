@@ -15,6 +15,7 @@ use crate::authority::Authority;
 
 impl Authority {
     /// Serves https on localhost; with `clients`, only to those whose certificate is from there.
+    #[allow(dead_code, reason = "only some tests use it")]
     pub(crate) async fn serve<A>(
         &self,
         clients: Option<&Self>,
@@ -23,6 +24,24 @@ impl Authority {
     where
         A: Future<Output = ()> + Send,
     {
+        Self::serve_by(self.config(clients), answer).await
+    }
+
+    /// The same for a server that offers HTTP/2 and HTTP/1.1, and speaks neither.
+    #[allow(dead_code, reason = "only some tests use it")]
+    pub(crate) async fn serve_both_versions<A>(
+        &self,
+        answer: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
+    ) -> Url
+    where
+        A: Future<Output = ()> + Send,
+    {
+        let mut config = self.config(None);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self::serve_by(config, answer).await
+    }
+
+    fn config(&self, clients: Option<&Self>) -> ServerConfig {
         let (certificate, key) = self.sign("localhost");
         let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
@@ -35,7 +54,17 @@ impl Authority {
             }
             None => builder.with_no_client_auth(),
         };
-        let acceptor = TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()));
+        builder.with_single_cert(chain, key).unwrap()
+    }
+
+    async fn serve_by<A>(
+        config: ServerConfig,
+        answer: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
+    ) -> Url
+    where
+        A: Future<Output = ()> + Send,
+    {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
         tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! `cargo xtask soak`: tests with a size and a seed, for longer runs than those of `cargo xtask test`.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
@@ -30,12 +31,48 @@ pub(crate) enum Subject {
         #[arg(long)]
         release: bool,
     },
+    /// Download 2,000 files through outages of 6 s, 60 s and 10 min
+    ///
+    /// The API, the storage and the identity provider each answer 503, reset connections, stall, and lose their name. Fails if a
+    /// file is not downloaded. Takes about an hour.
+    Outages {
+        /// Number by which all times and limits are divided
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        divisor: u32,
+        /// Number of files in each download
+        #[arg(long, value_name = "N", default_value_t = 2_000)]
+        files: u32,
+        /// Number of outages at a time
+        #[arg(long, value_name = "N", default_value_t = 4)]
+        parallel: u32,
+        /// Build with optimizations
+        #[arg(long)]
+        release: bool,
+    },
 }
 
 pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
-    let Subject::Logins { commands, seed, sigkill, binary, release } = subject;
+    match subject {
+        Subject::Logins { commands, seed, sigkill, binary, release } => {
+            logins(test(root, "soak", release), commands, seed, sigkill, binary)
+        }
+        Subject::Outages { divisor, files, parallel, release } => {
+            let mut test = test(root, "outages", release);
+            test.env("AIGNOSTICS_OUTAGES_DIVISOR", divisor.to_string());
+            test.env("AIGNOSTICS_OUTAGES_FILES", files.to_string());
+            test.env("AIGNOSTICS_OUTAGES_PARALLEL", parallel.to_string());
+            succeed(&mut test)
+        }
+    }
+}
+
+/// A test of the command that takes its size from the environment.
+fn test(root: &Path, name: &str, release: bool) -> Command {
     let profile: &[&str] = if release { &["--release"] } else { &[] };
-    let mut test = cargo(root, &[&["test", "--package", "platform-cli", "--test", "soak"], profile].concat());
+    cargo(root, &[&["test", "--package", "platform-cli", "--test", name], profile].concat())
+}
+
+fn logins(mut test: Command, commands: u32, seed: u64, sigkill: bool, binary: Option<PathBuf>) -> Result<()> {
     test.env("AIGNOSTICS_SOAK_COMMANDS", commands.to_string()).env("AIGNOSTICS_SOAK_SEED", seed.to_string());
     test.env_remove("AIGNOSTICS_SOAK_SIGKILL").env_remove("AIGNOSTICS_SOAK_BINARY");
     if sigkill {

@@ -11,7 +11,10 @@ const LONGEST_TYPE: usize = 40;
 ///
 /// It is `Clone`, because all callers that waited for one attempt share its failure. It never shows a token.
 #[derive(Clone, Debug)]
-pub struct TokenError(Kind);
+pub struct TokenError {
+    kind: Kind,
+    is_transient: bool,
+}
 
 /// The causes are not `#[source]`: the source of a shared error would be the `Arc`, and a downcast to the error in it
 /// would fail.
@@ -55,7 +58,8 @@ enum Kind {
 }
 
 impl TokenError {
-    /// Creates the error of a provider that could not obtain a token because of `source`. The call is retried.
+    /// Creates the error of a provider that could not obtain a token because of `source`. The next call tries again;
+    /// [`into_transient`](Self::into_transient) says that it can succeed without any change here.
     pub fn provider(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Provider(source.into().into()).into()
     }
@@ -81,6 +85,20 @@ impl TokenError {
     /// Creates the error of a cache whose backend failed because of `source`.
     pub fn cache(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Cache(source.into().into()).into()
+    }
+
+    /// Marks the error as transient: the identity provider, or the backend of the cache, is unreachable or overloaded, and
+    /// the same call can succeed later.
+    ///
+    /// ```
+    /// use auth_core::TokenError;
+    ///
+    /// assert!(TokenError::provider("connection refused").into_transient().is_transient());
+    /// assert!(!TokenError::provider("MY_TOKEN is not set").is_transient());
+    /// ```
+    #[must_use]
+    pub fn into_transient(self) -> Self {
+        Self { is_transient: true, ..self }
     }
 
     pub(crate) fn panicked() -> Self {
@@ -109,9 +127,9 @@ impl TokenError {
 
     /// Returns the error of a refusal that followed an attempt whose answer was lost.
     pub(crate) fn after_loss(self) -> Self {
-        match self.0 {
+        match self.kind {
             Kind::GrantRefused(source) => Kind::GrantRefusedAfterLoss(source).into(),
-            other => other.into(),
+            kind => Self { kind, ..self },
         }
     }
 
@@ -136,88 +154,94 @@ impl TokenError {
 
     /// Returns true if the attempt was canceled before the provider answered.
     pub fn is_canceled(&self) -> bool {
-        matches!(self.0, Kind::Aborted)
+        matches!(self.kind, Kind::Aborted)
+    }
+
+    /// Returns true if the same call can succeed later, without a new login and without another configuration: it was
+    /// [marked](Self::into_transient), the provider did not answer in time, or the keys to verify the token are unavailable.
+    pub fn is_transient(&self) -> bool {
+        self.is_transient || matches!(self.kind, Kind::TimedOut(_) | Kind::Unverified { is_final: false, .. })
     }
 
     /// Returns true if a token request was sent and its answer was lost.
     pub fn is_uncertain(&self) -> bool {
-        matches!(self.0, Kind::Uncertain(_) | Kind::TimedOut(_))
+        matches!(self.kind, Kind::Uncertain(_) | Kind::TimedOut(_))
     }
 
     /// Returns true if a credential was refused: the user has to log in again, or to use another credential.
     pub fn is_refused(&self) -> bool {
-        matches!(self.0, Kind::Refused(_)) || self.is_grant_refused()
+        matches!(self.kind, Kind::Refused(_)) || self.is_grant_refused()
     }
 
     /// Returns true if a stored refresh token was refused permanently.
     pub fn is_grant_refused(&self) -> bool {
-        matches!(self.0, Kind::GrantRefused(_) | Kind::GrantRefusedAfterLoss(_))
+        matches!(self.kind, Kind::GrantRefused(_) | Kind::GrantRefusedAfterLoss(_))
     }
 
     /// Returns true if the backend of a cache failed.
     pub fn is_cache(&self) -> bool {
-        matches!(self.0, Kind::Cache(_))
+        matches!(self.kind, Kind::Cache(_))
     }
 
     /// Returns true if a provider returned a token that cannot be used.
     pub fn is_malformed(&self) -> bool {
-        matches!(self.0, Kind::Malformed(_))
+        matches!(self.kind, Kind::Malformed(_))
     }
 
     /// Returns true if the provider exceeded the [attempt timeout](crate::TokenSourceBuilder::with_attempt_timeout).
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, Kind::TimedOut(_))
+        matches!(self.kind, Kind::TimedOut(_))
     }
 
     /// Returns true if a token was obtained and kept, but could not be verified yet, or failed verification.
     pub fn is_unverified(&self) -> bool {
-        matches!(self.0, Kind::Unverified { .. })
+        matches!(self.kind, Kind::Unverified { .. })
     }
 
     pub(crate) fn is_final_verification(&self) -> bool {
-        matches!(self.0, Kind::Unverified { is_final: true, .. })
+        matches!(self.kind, Kind::Unverified { is_final: true, .. })
     }
 
     /// Returns true if the server rejects the tokens that the provider returns.
     pub fn is_rejected(&self) -> bool {
-        matches!(self.0, Kind::Braked(_) | Kind::RejectedAgain)
+        matches!(self.kind, Kind::Braked(_) | Kind::RejectedAgain)
     }
 
     /// Returns `true` if the token has another type than `Bearer`, which cannot be sent.
     pub fn is_unsupported_type(&self) -> bool {
-        matches!(self.0, Kind::UnsupportedType(_))
+        matches!(self.kind, Kind::UnsupportedType(_))
     }
 
     /// Returns how long no token is obtained after repeated rejections.
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Kind::Braked(wait) = self.0 { Some(wait) } else { None }
+        if let Kind::Braked(wait) = self.kind { Some(wait) } else { None }
     }
 
     /// Returns true if the provider panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.0, Kind::Panicked)
+        matches!(self.kind, Kind::Panicked)
     }
 
     /// Returns true if the request goes to another authority than the credential was made for.
     pub fn is_wrong_authority(&self) -> bool {
-        matches!(self.0, Kind::WrongAuthority { .. })
+        matches!(self.kind, Kind::WrongAuthority { .. })
     }
 
     /// Returns true if the credential would have been sent over an unencrypted connection.
     pub fn is_insecure(&self) -> bool {
-        matches!(self.0, Kind::Insecure(_))
+        matches!(self.kind, Kind::Insecure(_))
     }
 }
 
 impl fmt::Display for TokenError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
+        self.kind.fmt(formatter)
     }
 }
 
 impl Error for TokenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
+        match &self.kind {
             Kind::Provider(source)
             | Kind::Uncertain(source)
             | Kind::Refused(source)
@@ -231,7 +255,7 @@ impl Error for TokenError {
 
 impl From<Kind> for TokenError {
     fn from(kind: Kind) -> Self {
-        Self(kind)
+        Self { kind, is_transient: false }
     }
 }
 

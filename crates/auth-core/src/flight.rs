@@ -7,7 +7,7 @@
 //!   otherwise an attempt is started.
 //!
 //! Lifetime of a failure:
-//! - a transient one: a backoff that doubles from 250 ms to 30 s;
+//! - a transient one: a random time from half of a bound to the bound, which doubles from 250 ms to 30 s;
 //! - a refused credential: until the credential changes, and at most 30 s, doubling to 5 minutes, since the server may
 //!   accept it again;
 //! - a token that failed verification: 5 minutes;
@@ -21,14 +21,14 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use crate::expiry::{ExpiryPolicy, Freshness};
-use crate::{AccessToken, Secret, TokenError};
+use crate::{AccessToken, Backoff, Secret, TokenError};
 
-/// The shortest and the longest time that a transient failure is remembered.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-/// The shortest and the longest time that a refusal is remembered.
-const REFUSAL: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
-/// The time that is waited after the second rejection in a row, and the longest such time.
-const BRAKE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The time that a transient failure is remembered.
+const TRANSIENT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+/// The time that a refusal is remembered. It is not random: the user is told to wait for it.
+const REFUSAL: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(300));
+/// The time that is waited after the second rejection in a row, and later ones. It is not random: the error states it.
+const BRAKE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 /// The time in which a token that failed verification is not renewed.
 pub(crate) const VERIFICATION: Duration = Duration::from_secs(300);
 
@@ -146,9 +146,10 @@ impl Flight {
                 self.failures = self.failures.saturating_add(1);
                 self.lost_answer |= error.is_uncertain();
                 let time = match error {
-                    error if error.is_refused() => doubled(REFUSAL, self.failures),
+                    error if error.is_refused() => REFUSAL.bound(self.failures),
                     error if error.is_final_verification() => VERIFICATION,
-                    _ => doubled(BACKOFF, self.failures).mul_f64(1.0 - random / 2.0),
+                    // Not less than half of the bound: callers that follow at once must not start another attempt.
+                    _ => TRANSIENT.pause(self.failures, f64::midpoint(1.0, random)),
                 };
                 let credential = error.is_refused().then_some(credential);
                 self.failure = Some(Failure { error: error.clone(), time: now..now + time, credential });
@@ -176,7 +177,7 @@ impl Flight {
             self.counted = Some(used.clone());
             self.rejections = self.rejections.saturating_add(1);
             self.brake = self.rejections.checked_sub(1).filter(|later| *later > 0).map(|later| {
-                let wait = doubled(BRAKE, later);
+                let wait = BRAKE.bound(later);
                 now..now + wait
             });
         }
@@ -339,9 +340,4 @@ impl Flight {
 
 fn is_past_refresh(token: &AccessToken, now: SystemTime) -> bool {
     token.refresh_at().or(token.expires_at()).is_some_and(|moment| moment <= now)
-}
-
-/// Doubles with every repetition, from the first to the second bound.
-fn doubled((first, longest): (Duration, Duration), times: u32) -> Duration {
-    first.saturating_mul(1_u32.checked_shl(times.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest)
 }

@@ -29,6 +29,7 @@
 
 mod authority;
 mod background;
+mod backoff;
 pub mod blocking;
 mod cache;
 mod challenge;
@@ -52,8 +53,10 @@ mod signed;
 mod source;
 mod sync;
 mod token;
+mod transient;
 
 pub use authority::{Authority, Destination};
+pub use backoff::Backoff;
 pub use cache::{AsyncTokenCache, Blocking, NonBlocking};
 pub use cache::{MemoryTokenCache, MemoryTokenCacheBuilder, TokenCache};
 pub use challenge::Challenge;
@@ -74,3 +77,4 @@ pub use secret::Secret;
 pub use signed::SignedUrl;
 pub use source::{SourceBuildError, TokenSource, TokenSourceBuilder};
 pub use token::{AccessToken, Lifetime};
+pub use transient::is_transient_status;

@@ -14,6 +14,8 @@ use crate::certificate::thumbprint;
 use crate::pools::Pools;
 use crate::proxy::{Proxy, Route};
 use crate::request::Body;
+use crate::resolver::{Adapter, Resolver};
+use crate::retry::{Attempts, Hosts, RetryPolicy};
 use crate::roots::Roots;
 use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
 
@@ -33,6 +35,7 @@ const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
 pub struct HttpClient {
     pools: Pools,
     plain_loopback: bool,
+    hosts: Hosts,
     about: Arc<About>,
 }
 
@@ -53,6 +56,9 @@ impl HttpClient {
         HttpClientBuilder {
             plain_loopback: false,
             decompression: true,
+            http1: false,
+            hosts: Hosts::new(),
+            resolver: None,
             silence: SILENCE,
             roots: Vec::new(),
             proxy: None,
@@ -63,6 +69,17 @@ impl HttpClient {
     /// Returns the thumbprint of the certificate that the client shows to servers (`x5t#S256`; RFC 8705, section 3.1).
     pub fn certificate_thumbprint(&self) -> Option<&str> {
         self.about.certificate.as_deref()
+    }
+
+    /// Begins the attempts of one request to the host of `url`. They are those of all clones of this client, and of the
+    /// clients that were built with the same [`Hosts`].
+    pub fn attempts(&self, url: &url::Url, policy: &RetryPolicy) -> Attempts {
+        self.hosts.attempts(url, policy)
+    }
+
+    /// Returns what is known of hosts that fail.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// The same connections for requests with bearer tokens of `tokens`, where `policy` lets them go.
@@ -159,6 +176,9 @@ impl From<Method> for reqwest::Method {
 pub struct HttpClientBuilder {
     plain_loopback: bool,
     decompression: bool,
+    http1: bool,
+    hosts: Hosts,
+    resolver: Option<Arc<dyn Resolver>>,
     silence: Duration,
     roots: Vec<PathBuf>,
     proxy: Option<Proxy>,
@@ -204,6 +224,26 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Speaks HTTP/1.1 alone, so that each request that is in flight has a connection of its own. Over HTTP/2 all of them
+    /// share one connection and its flow-control windows, which limits large transfers.
+    pub fn with_http1(mut self) -> Self {
+        self.http1 = true;
+        self
+    }
+
+    /// Shares the circuit breakers of other clients, and their observer. Clients that are built by clones of this builder
+    /// share them too.
+    pub fn with_hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// Finds the addresses of servers by `resolver`, in place of the system's. A proxy finds those of https servers itself.
+    pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = Some(resolver);
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
@@ -214,7 +254,7 @@ impl HttpClientBuilder {
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let Roots { certificates, files } = Roots::read(&self.roots, |name| std::env::var_os(name))?;
         let (certificate, proxy) = (self.identity()?, self.proxy.as_ref().map(Proxy::build).transpose()?);
-        let setup = self.clone();
+        let (setup, hosts) = (self.clone(), self.hosts.clone());
         let prepare = move || setup.prepare(certificate.clone(), proxy.clone());
         let build = move || match prepare().tls_certs_merge(certificates.clone()).build() {
             Err(_) if self.plain_loopback => prepare().tls_certs_only(certificates.clone()).build(),
@@ -225,7 +265,7 @@ impl HttpClientBuilder {
         let route = if direct { Route::direct() } else { Route::of(self.proxy.as_ref()) };
         let certificate = self.certificate.as_ref().and_then(|(chain, _)| thumbprint(chain));
         let about = Arc::new(About { route, roots: files, silence: self.silence, certificate });
-        Ok(HttpClient { pools, plain_loopback: self.plain_loopback, about })
+        Ok(HttpClient { pools, plain_loopback: self.plain_loopback, hosts, about })
     }
 
     /// Returns the client certificate in the form of the HTTP library.
@@ -243,6 +283,9 @@ impl HttpClientBuilder {
             .connect_timeout(SILENCE)
             .gzip(self.decompression);
         let builder = certificate.into_iter().fold(builder, reqwest::ClientBuilder::identity);
+        let builder = if self.http1 { builder.http1_only() } else { builder };
+        let resolver = self.resolver.iter().cloned().map(|resolver| Arc::new(Adapter(resolver)));
+        let builder = resolver.fold(builder, reqwest::ClientBuilder::dns_resolver);
         match proxy {
             Some(proxy) => builder.proxy(proxy),
             None if self.plain_loopback => builder.no_proxy(),

@@ -85,6 +85,35 @@ fn is_refusal(error: &rustls::Error) -> bool {
     )
 }
 
+/// The messages of the system's resolver for a host that does not exist, as glibc, musl, macOS and Windows word it. The
+/// error has no other sign.
+const NO_SUCH_HOST: [&str; 5] = [
+    "Name or service not known",
+    "Name does not resolve",
+    "No address associated with hostname",
+    "nodename nor servname provided",
+    "No such host is known",
+];
+/// The message of the HTTP library for a proxy that answers 407. The type of the error is private.
+const PROXY_PASSWORD: &str = "proxy authorization required";
+
+/// Returns true if an error will be the same the next time.
+fn is_lasting(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| cause(error)).any(|error| {
+        let text = error.to_string();
+        error.downcast_ref().is_some_and(|error| !is_broken_handshake(error))
+            || error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::NotFound)
+            || text.ends_with(PROXY_PASSWORD)
+            || NO_SUCH_HOST.iter().any(|message| text.contains(message))
+    })
+}
+
+/// Returns true for an error of TLS that a server in trouble causes.
+fn is_broken_handshake(error: &rustls::Error) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(error, rustls::Error::AlertReceived(Alert::InternalError | Alert::UserCanceled | Alert::CloseNotify))
+}
+
 impl HttpError {
     pub(crate) fn token(method: Method, url: &Url, source: TokenError) -> Self {
         Kind::Token { request: describe(method, url), source }.into()
@@ -182,6 +211,20 @@ impl HttpError {
             // What cannot be written as a request was not begun.
             Kind::Send { source, .. } => !source.is_builder(),
             kind => matches!(kind, Kind::Untrusted { .. } | Kind::Body { .. } | Kind::Silent { .. }),
+        }
+    }
+
+    /// Returns true if the same request may succeed later: the connection was refused, reset or silent, its host could not be
+    /// found for the moment, a TLS handshake broke off, or no token is available [for now](TokenError::is_transient).
+    ///
+    /// A certificate that is not trusted, a host that does not exist and a proxy that asks for a password (407) are not
+    /// transient.
+    pub fn is_transient(&self) -> bool {
+        match &*self.0 {
+            Kind::Token { source, .. } => source.is_transient(),
+            Kind::Send { source, .. } => !source.is_builder() && !is_lasting(source),
+            Kind::Body { .. } | Kind::Silent { .. } => true,
+            Kind::Insecure(_) | Kind::Untrusted { .. } | Kind::TooLarge { .. } => false,
         }
     }
 

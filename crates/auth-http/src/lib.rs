@@ -24,7 +24,9 @@ mod error;
 mod pools;
 mod proxy;
 mod request;
+mod resolver;
 mod response;
+pub mod retry;
 mod roots;
 
 pub use auth_core::{SignedUrl, redacted};
@@ -35,4 +37,5 @@ pub use client::{HttpClient, HttpClientBuilder};
 pub use error::{BuildError, HttpError};
 pub use proxy::Proxy;
 pub use request::{Method, Request};
+pub use resolver::Resolver;
 pub use response::Response;

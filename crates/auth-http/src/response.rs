@@ -53,6 +53,11 @@ impl Response {
         seconds.or_else(until)
     }
 
+    /// Returns true if the same request may succeed later, by its [status](crate::retry::is_transient_status).
+    pub fn is_transient(&self) -> bool {
+        crate::retry::is_transient_status(self.status())
+    }
+
     fn moment(&self, name: &str) -> Option<SystemTime> {
         httpdate::parse_http_date(self.header(name)?).ok()
     }

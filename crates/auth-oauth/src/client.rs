@@ -256,7 +256,7 @@ impl OAuthClient {
         }
         match self.verified(token.clone(), None).await {
             Ok(token) => Ok(token.verified()),
-            Err(error) if error.is_verification_unavailable() => Err(TokenError::provider(error)),
+            Err(error) if error.is_verification_unavailable() => Err(token_error(error)),
             Err(_) => Ok(token.clone()),
         }
     }
@@ -333,11 +333,13 @@ fn in_full(error: &OAuthError) -> String {
 
 /// Converts the error of a grant.
 pub(crate) fn token_error(error: OAuthError) -> TokenError {
-    match error {
-        error if error.is_credential_refused() => TokenError::refused(error),
+    let is_transient = error.is_transient();
+    let error = match error {
+        error if error.is_credential_refused() => return TokenError::refused(error),
         error if error.is_uncertain() => TokenError::uncertain(error),
         error => TokenError::provider(error),
-    }
+    };
+    if is_transient { error.into_transient() } else { error }
 }
 
 /// Converts the error of a grant that presented the refresh token of an earlier token.

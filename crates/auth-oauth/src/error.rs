@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use auth_core::TokenError;
+use auth_core::{TokenError, is_transient_status};
 use auth_http::HttpError;
 use jsonwebtoken::errors::ErrorKind;
 use url::Url;
@@ -234,9 +234,9 @@ impl OAuthError {
     /// The provider could not be reached, or was at fault (5xx): it may do better later.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
-            Kind::Http(error) | Kind::Lost(error) => error.is_broken(),
+            Kind::Http(error) | Kind::Lost(error) => error.is_transient(),
             Kind::Jwt(error) => error.is_transient(),
-            Kind::Status(status) => *status >= 500 || *status == 429,
+            Kind::Status(status) => is_transient_status(*status),
             _ => self.is_code(&["temporarily_unavailable", "server_error"]),
         }
     }

@@ -159,6 +159,8 @@ impl CacheError {
 
 impl From<CacheError> for TokenError {
     fn from(error: CacheError) -> Self {
-        Self::cache(error)
+        let passes = matches!(error.0, Kind::Slow { .. } | Kind::Away { .. } | Kind::Busy { .. });
+        let error = Self::cache(error);
+        if passes { error.into_transient() } else { error }
     }
 }

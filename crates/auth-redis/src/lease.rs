@@ -20,7 +20,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, Acquired, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
+use auth_core::{AccessToken, Acquired, Backoff, LeaseGuard, RefreshLease, Secret, TokenError, TokenKey};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -30,9 +30,8 @@ use crate::link::rest;
 use crate::names::Names;
 use crate::scripts;
 
-/// The shortest and the longest pause between two looks at a lease that another has. Chance takes up to half of it, so
-/// that those who wait do not ask in step.
-const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(160));
+/// The pause between two polls of a lease that another process holds.
+const POLL: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(160));
 
 /// The entry that was seen last.
 #[derive(Default)]
@@ -80,7 +79,7 @@ impl RefreshLease for RedisTokenCache {
     async fn acquire(&self, key: &TokenKey, previous: Option<&AccessToken>) -> Result<Acquired, TokenError> {
         let (start, wait) = (Instant::now(), self.settings.wait);
         let mut hold = Hold::new(self, key);
-        let (mut seen, mut pause) = (Seen::default(), POLL.0);
+        let (mut seen, mut polls) = (Seen::default(), 0_u32);
         loop {
             match hold.attempt(&seen).await? {
                 Attempt::Leading => {
@@ -96,9 +95,9 @@ impl RefreshLease for RedisTokenCache {
                     let waited = start.elapsed();
                     let rest_of_wait = wait.checked_sub(waited).filter(|left| !left.is_zero());
                     let rest_of_wait = rest_of_wait.ok_or_else(|| CacheError::busy(waited))?;
-                    let pause_now = pause.mul_f64(1.0 - fastrand::f64() / 2.0);
-                    rest([Some(rest_of_wait), left].into_iter().flatten().fold(pause_now, Duration::min)).await;
-                    pause = (pause * 2).min(POLL.1);
+                    polls = polls.saturating_add(1);
+                    let pause = POLL.pause(polls, fastrand::f64());
+                    rest([Some(rest_of_wait), left].into_iter().flatten().fold(pause, Duration::min)).await;
                 }
             }
         }
@@ -209,7 +208,7 @@ impl Drop for Hold {
                     if start.elapsed() >= cache.settings.lease {
                         break;
                     }
-                    rest(POLL.1).await;
+                    rest(POLL.longest()).await;
                 }
             });
         }

@@ -8,14 +8,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use auth_core::Backoff;
 use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::time::timeout;
 
 use crate::error::CacheError;
 use crate::server::{CONNECT, Connection, Server};
 
-/// The shortest and the longest pause before the server is looked for again. Chance takes up to half of it.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// The pause before the next attempt to connect to the server.
+const PAUSE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 pub(crate) struct Link {
     server: Server,
@@ -133,9 +134,9 @@ impl Link {
 
 impl Search {
     async fn run(mut self) {
-        let mut pause = PAUSE.0;
+        let mut attempts = 1_u32;
         loop {
-            rest(pause.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+            rest(PAUSE.pause(attempts, fastrand::f64())).await;
             let Some(link) = self.0.upgrade() else { return };
             if let Ok(Ok(connection)) = reach(&link.server, link.patience).await {
                 let mut state = link.state();
@@ -145,7 +146,7 @@ impl Search {
                 self.0 = Weak::new();
                 return;
             }
-            pause = (pause * 2).min(PAUSE.1);
+            attempts = attempts.saturating_add(1);
         }
     }
 }

@@ -2,6 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use auth_core::is_transient_status;
+
 use crate::transport::{Reach, TransportError};
 use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
 
@@ -13,6 +15,8 @@ pub struct ApiError {
     /// Method and path, if it came to a request.
     asked: Option<String>,
     kind: Kind,
+    /// Why it was not sent again, or not any more.
+    gave_up: Option<String>,
 }
 
 #[derive(Debug)]
@@ -44,7 +48,7 @@ fn hint(status: u16) -> &'static str {
 
 impl ApiError {
     fn new(operation: &'static str, kind: Kind) -> Self {
-        Self { operation, asked: None, kind }
+        Self { operation, asked: None, kind, gave_up: None }
     }
 
     pub(crate) fn transport(operation: &'static str, source: TransportError) -> Self {
@@ -69,7 +73,7 @@ impl ApiError {
 
     pub(crate) fn refused(operation: &'static str, response: &ApiResponse) -> Self {
         let (details, snippet) = detail::read(response.body());
-        // The other form, a date, is for caches: an API has none to refer to.
+        // Our own transport writes the other form, a date, in seconds too.
         let retry_after =
             response.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
         Self::new(operation, Kind::Refused { status: response.status(), details, snippet, retry_after })
@@ -77,6 +81,18 @@ impl ApiError {
 
     pub(crate) fn to(self, asked: String) -> Self {
         Self { asked: Some(asked), ..self }
+    }
+
+    /// Creates the error of an operation that was not sent, because the platform is unreachable: it is
+    /// [transient](Self::is_transient).
+    pub fn unreachable(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::transport(operation, TransportError::unreachable(source))
+    }
+
+    /// Adds why the operation was not sent again, as a clause.
+    #[must_use]
+    pub fn with_reason_to_give_up(self, reason: impl Into<String>) -> Self {
+        Self { gave_up: Some(reason.into()), ..self }
     }
 
     /// The operation that failed, as the OpenAPI document calls it.
@@ -171,11 +187,11 @@ impl ApiError {
         matches!(self.kind, Kind::Segment(_) | Kind::Header(_) | Kind::Body(_))
     }
 
-    /// The same request may well succeed later: the platform was not reached, is at fault, or has
-    /// too much to do (429).
+    /// The same request may succeed later: the platform was not reached, or answered with a status that says so
+    /// ([`is_transient_status`]).
     pub fn is_transient(&self) -> bool {
         match &self.kind {
-            Kind::Refused { status, .. } => *status == 429 || *status >= 500,
+            Kind::Refused { status, .. } => is_transient_status(*status),
             Kind::Transport(error) => matches!(error.reach, Reach::Nowhere | Reach::Unknown),
             _ => false,
         }
@@ -189,6 +205,15 @@ impl ApiError {
             Kind::Transport(error) => matches!(error.reach, Reach::Unknown | Reach::Answered),
             Kind::Decode(_) => true,
             _ => false,
+        }
+    }
+
+    /// No byte of the request has left: the platform cannot have acted on it.
+    pub fn is_unsent(&self) -> bool {
+        match &self.kind {
+            Kind::Transport(error) => matches!(error.reach, Reach::Nowhere | Reach::Unsent),
+            Kind::Segment(_) | Kind::Header(_) | Kind::Body(_) => true,
+            Kind::Refused { .. } | Kind::Decode(_) => false,
         }
     }
 
@@ -209,7 +234,8 @@ impl fmt::Display for ApiError {
             Kind::Body(_) => formatter.write_str("the request could not be written"),
             Kind::Refused { status, .. } => write!(formatter, "the platform answered {status}{}", hint(*status)),
             Kind::Decode(_) => formatter.write_str("the answer was not understood"),
-        }
+        }?;
+        self.gave_up.iter().try_for_each(|reason| write!(formatter, "; {reason}"))
     }
 }
 

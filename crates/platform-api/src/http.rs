@@ -3,13 +3,15 @@
 use std::io;
 
 use async_trait::async_trait;
-use auth_core::AccessToken;
+use auth_core::{AccessToken, Clock, SystemClock};
 use auth_http::{AuthorizedClient, BlockingRuntime, HttpError, Request, Response};
 
 use crate::{ApiRequest, ApiResponse, Method, Transport, TransportError, blocking};
 
 /// The headers of an answer that matter to somebody.
-const HEADERS: [&str; 3] = ["location", "content-type", "retry-after"];
+const HEADERS: [&str; 2] = ["location", "content-type"];
+/// The header for the time until the next request, which is passed on in seconds.
+const RETRY_AFTER: &str = "retry-after";
 
 #[async_trait]
 impl Transport for AuthorizedClient {
@@ -65,7 +67,9 @@ async fn answered(limits: Limits, response: Result<Response, HttpError>) -> Resu
     let response = response.map_err(failed)?;
     let status = response.status();
     let known = HEADERS.iter().filter_map(|&name| Some((name, response.header(name)?.to_owned())));
-    let known: Vec<_> = known.collect();
+    // A date is counted from that of the answer, which is not passed on.
+    let pause = response.retry_after(SystemClock.now()).map(|pause| (RETRY_AFTER, pause.as_secs().to_string()));
+    let known: Vec<_> = known.chain(pause).collect();
     let body = if status == limits.success {
         response.bytes(limits.answer).await.map_err(failed)?
     } else {
@@ -77,8 +81,10 @@ async fn answered(limits: Limits, response: Result<Response, HttpError>) -> Resu
 }
 
 fn failed(error: HttpError) -> TransportError {
-    if error.is_broken() && error.is_connect() {
+    if error.is_transient() && error.is_connect() {
         TransportError::unreachable(error)
+    } else if error.is_unsent() {
+        TransportError::failed(error)
     } else if error.is_broken() {
         TransportError::interrupted(error)
     } else if error.is_too_large() {

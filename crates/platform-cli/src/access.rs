@@ -16,6 +16,7 @@ use url::Url;
 use crate::exit::Failure;
 use crate::interruption::{FollowedRun, Interruption, command_line};
 use crate::output::Output;
+use crate::retries::{self, Retries};
 use crate::signals::{SECTION_LIMIT, hold};
 use crate::time::parse_duration;
 
@@ -34,12 +35,23 @@ pub(crate) struct Access {
     /// Maximum time for the whole command, such as 90s, 10m, 2h or 1d.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true, help_heading = "Platform")]
     timeout: Option<Duration>,
+    /// Maximum time of uninterrupted failure before a request is given up; 0s disables retries. [default: 5m; 30m for
+    /// `run wait`, `run watch` and transfers; 30s on a terminal for commands that only read]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true, help_heading = "Platform")]
+    retry_for: Option<Duration>,
+    #[arg(skip)]
+    retries: Retries,
     /// Takes everything from a `.env` in the working folder, also where to log in and as whom.
     #[arg(long, global = true, help_heading = "Platform")]
     trust_env_file: bool,
 }
 
 impl Access {
+    /// The same for a command with these limits.
+    pub(crate) fn with_retries(self, retries: Retries) -> Self {
+        Self { retries, ..self }
+    }
+
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         let settings = Settings::of_this_process();
         let root = Settings::environments().find(|(name, _)| self.environment.as_deref() == Some(*name));
@@ -49,8 +61,10 @@ impl Access {
     }
 
     /// Logins at the platform that the settings describe.
-    fn service(&self) -> Result<Service, Failure> {
-        let service = Service::builder(self.settings()?);
+    fn service(&self, output: &Output) -> Result<Service, Failure> {
+        let mut settings = self.settings()?;
+        self.retries.apply(self.retry_for, &mut settings);
+        let service = Service::builder(settings).with_hosts(retries::observed(output));
         let service = self.ca_cert.iter().fold(service, platform_resources::ServiceBuilder::with_roots);
         let proxy = self.proxy.as_deref().map(parse_proxy).transpose().map_err(Failure::bad_input)?;
         let proxy = proxy.map(|url| Proxy::new(url).without(exceptions()));
@@ -98,7 +112,7 @@ impl Shell {
     pub(crate) fn service(&self) -> Result<&Service, Failure> {
         if self.service.get().is_none() {
             // It has just been looked for.
-            let _ = self.service.set(self.access.service()?);
+            let _ = self.service.set(self.access.service(&self.output)?);
         }
         Ok(self.service.get().ok_or_else(|| anyhow!("there is no service"))?)
     }

@@ -11,6 +11,7 @@ use platform_resources::{Client, Error};
 use crate::access::Shell;
 use crate::exit::Failure;
 use crate::output::{self, Output};
+use crate::retries::Retries;
 use crate::shapes::plain;
 use crate::shown::shown;
 
@@ -33,6 +34,16 @@ pub(crate) enum Action {
     /// Runs, and what comes of them: the same as `aignostics run`.
     #[command(subcommand)]
     Run(Box<crate::run::Action>),
+}
+
+impl Action {
+    /// Returns its retry limits.
+    pub(crate) fn retries(&self) -> Retries {
+        match self {
+            Self::Run(action) => action.retries(),
+            Self::List(_) | Self::Describe { .. } | Self::DumpSchemata(_) | Self::Version(_) => Retries::Reading,
+        }
+    }
 }
 
 /// What the Python tool can be told and goes without saying.

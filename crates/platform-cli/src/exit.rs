@@ -58,7 +58,8 @@ impl Kind {
 
     fn of_platform(error: &Error) -> Self {
         let api = |is: fn(&ApiError) -> bool| error.api().is_some_and(is);
-        let nobody_answered = error.source().is_some_and(<dyn StdError>::is::<HttpError>);
+        let nobody_answered = error.is_transient() && error.api().is_none_or(|api| api.status().is_none())
+            || sources(error).any(<dyn StdError>::is::<HttpError>);
         let refused = error.api().and_then(ApiError::status);
         match error {
             _ if error.is_login_required() => Self::LoginRequired,
@@ -131,6 +132,11 @@ impl Kind {
             Self::Signal(number) => ("interrupted", 128 + number, None),
         }
     }
+}
+
+/// The causes of an error.
+fn sources(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |&error| error.source())
 }
 
 impl Failure {

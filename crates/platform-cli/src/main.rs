@@ -14,11 +14,13 @@ mod interruption;
 mod output;
 mod pages;
 mod results;
+mod retries;
 mod run;
 mod sdk;
 mod shapes;
 mod shown;
 mod signals;
+mod slide;
 mod system;
 mod time;
 mod user;
@@ -34,6 +36,7 @@ use tracing_subscriber::EnvFilter;
 use access::{Access, Shell};
 use exit::Failure;
 use output::{Format, Output};
+use retries::Retries;
 use signals::{Ignored, Signals};
 
 /// What `--verbose` shows: the project's own steps, and no library's.
@@ -87,6 +90,9 @@ enum Action {
     /// How the platform is, and how this command is set up.
     #[command(subcommand)]
     System(system::Action),
+    /// Slide files, without the platform
+    #[command(subcommand)]
+    Slide(slide::Action),
     /// What tools write into the metadata of runs and items, as JSON Schema.
     #[command(subcommand)]
     Sdk(sdk::Action),
@@ -103,7 +109,7 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => code(completions::run(&arguments, Arguments::command()), format),
         Command::Man(arguments) => code(pages::run(&arguments, Arguments::command(), &output), format),
         Command::Action(action) => run(true, format, async |signals| {
-            let shell = Shell::new(output, access);
+            let shell = Shell::new(output, access.with_retries(Retries::of(&action)));
             let work = Box::pin(shell.within(act(action, &shell)));
             let outcome = signals.end_after(work, &shell.interruption.sections).await;
             let outcome = outcome.map_err(|failure| shell.interruption.explain(failure));
@@ -183,6 +189,7 @@ async fn act(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Run(action) => Box::pin(run::run(*action, shell)).await,
         Action::Bucket(action) => Box::pin(bucket::run(action, shell)).await,
         Action::System(action) => Box::pin(system::run(action, shell)).await,
+        Action::Slide(action) => slide::run(action, &shell.output).await,
         Action::Sdk(action) => sdk::run(&action, shell),
     }
 }

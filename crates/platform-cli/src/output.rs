@@ -78,6 +78,11 @@ impl Output {
         !self.no_color && io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
 
+    /// Returns true if nothing but errors is said on stderr.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether nothing but errors is said on stderr, where in JSON forms there is one object or nothing.
     pub(crate) fn is_silent(&self) -> bool {
         self.quiet || self.format() != Format::Table

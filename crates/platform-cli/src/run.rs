@@ -33,6 +33,7 @@ use platform_resources::{Client, RunHandle};
 
 use crate::access::Shell;
 use crate::exit::Failure;
+use crate::retries::Retries;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -65,6 +66,19 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Result(Results::Download(arguments)) => Box::pin(download::run(arguments, shell, true)).await,
         Action::Result(Results::Delete(arguments)) => delete::run(arguments, shell).await,
         Action::Bringing(action) => Box::pin(bringing::run(action, shell)).await,
+    }
+}
+
+impl Action {
+    /// Returns its retry limits.
+    pub(crate) fn retries(&self) -> Retries {
+        match self {
+            Self::Lifecycle(action) => action.retries(),
+            Self::Download(_) | Self::Result(Results::Download(_)) => Retries::Transferring,
+            Self::Verify(_) => Retries::None,
+            Self::Result(Results::Delete(_)) => Retries::Changing,
+            Self::Bringing(action) => action.retries(),
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use auth_core::{Clock, SystemClock};
+use auth_http::retry::is_transient_status;
+
 use crate::Crc32c;
 use crate::part::Object;
 
@@ -10,6 +13,7 @@ use crate::part::Object;
 pub(crate) trait Head {
     fn status(&self) -> u16;
     fn header(&self, name: &str) -> Option<&str>;
+    fn retry_after(&self) -> Option<Duration>;
 }
 
 impl Head for auth_http::Response {
@@ -19,6 +23,10 @@ impl Head for auth_http::Response {
 
     fn header(&self, name: &str) -> Option<&str> {
         Self::header(self, name)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        Self::retry_after(self, SystemClock.now())
     }
 }
 
@@ -80,7 +88,6 @@ impl Answer {
     pub(crate) fn of(head: &impl Head, start: Option<u64>) -> Self {
         let validator = Validator::in_head(head);
         let stated = stated(head);
-        let after = || head.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         match (head.status(), start) {
             (206, Some(start)) => match head.header("content-range").and_then(content_range) {
                 Some((range, bytes)) if range.start == start => Self::Part { range, bytes, validator, stated },
@@ -94,7 +101,7 @@ impl Answer {
             (416, Some(_)) => Self::Beyond { bytes: head.header("content-range").and_then(unsatisfied) },
             // An expired URL is a 400 with Google, and a 403 elsewhere.
             (status @ (400 | 401 | 403), _) => Self::Refused(status),
-            (status @ (408 | 425 | 429 | 500..=599), _) => Self::Unavailable { status, after: after() },
+            (status, _) if is_transient_status(status) => Self::Unavailable { status, after: head.retry_after() },
             (status, _) => Self::Failed(status),
         }
     }
@@ -132,6 +139,10 @@ mod tests {
 
         fn header(&self, name: &str) -> Option<&str> {
             self.1.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        }
+
+        fn retry_after(&self) -> Option<Duration> {
+            self.header("retry-after")?.parse().ok().map(Duration::from_secs)
         }
     }
 

@@ -5,11 +5,12 @@ mod delete;
 mod error;
 mod list;
 
+use std::ops::ControlFlow::Break;
 use std::time::Duration;
 
 use auth_http::{HttpClient, Method, Request, Response, SignedUrl};
 
-use crate::retry::RetryPolicy;
+use crate::retry::{Attempts, RetryPolicy, Retryable, for_transfers};
 use crate::signer::Unsigned;
 use crate::{Crc32c, ObjectAddress, SignError, UrlSigner};
 
@@ -57,7 +58,7 @@ pub(crate) struct ObjectState {
 impl Bucket {
     /// The bucket `name`. `http` must not decompress: checksums are those of the stored bytes.
     pub fn new(http: HttpClient, signer: UrlSigner, name: impl Into<String>) -> Self {
-        Self { http, signer, name: name.into(), protocol: "gs".to_owned(), retry: RetryPolicy::default() }
+        Self { http, signer, name: name.into(), protocol: "gs".to_owned(), retry: for_transfers() }
     }
 
     /// What the addresses of its objects begin with: `gs` unless something is said.
@@ -66,7 +67,7 @@ impl Bucket {
         self
     }
 
-    /// How often requests are tried that may succeed another time.
+    /// Sets how long transient failures are retried: 30 minutes by default.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
@@ -118,6 +119,12 @@ impl Bucket {
         &self.http
     }
 
+    /// Begins the attempts at one request to the storage.
+    pub(crate) fn attempts(&self) -> Attempts {
+        Attempts::begin(&self.http, &self.retry).toward(self.signer.endpoint())
+    }
+
+    #[cfg(feature = "object-store")]
     pub(crate) fn retry(&self) -> &RetryPolicy {
         &self.retry
     }
@@ -129,13 +136,16 @@ impl Bucket {
 
     /// What there is under a key; `None` if there is nothing.
     pub(crate) async fn state(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
-        let mut attempts = self.retry.begin();
-        loop {
-            let outcome = self.look(key).await;
-            if !attempts.again(&outcome).await {
-                return outcome.map_err(|error| error.about(format!("{} cannot be looked at", self.shown(key))));
+        let mut attempts = self.attempts();
+        let outcome = loop {
+            if let Err(gave_up) = attempts.ready().await {
+                break Err(BucketError::unavailable(gave_up));
             }
-        }
+            if let Break(outcome) = attempts.judge(self.look(key).await) {
+                break outcome;
+            }
+        };
+        outcome.map_err(|error| error.about(format!("{} cannot be looked at", self.shown(key))))
     }
 
     async fn look(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {

@@ -3,6 +3,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth_core::Backoff;
 use auth_http::HttpClient;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -11,7 +12,7 @@ use crate::answer::Validator;
 use crate::digest::{Digest, Running};
 use crate::fetch::{Complete, Fail, Job};
 use crate::part::{Opened, Part};
-use crate::retry::MinimumRate;
+use crate::retry::{MinimumRate, for_transfers};
 use crate::source::Link;
 use crate::{Crc32c, DownloadError, Expected, Progress, RetryPolicy, Sha256, Source, Target};
 
@@ -126,9 +127,21 @@ impl Downloader {
             workers: 16,
             chunk: 8 << 20,
             memory: 16 << 20,
-            retry: RetryPolicy::default(),
+            retry: for_transfers(),
             rate: MinimumRate::default(),
         }
+    }
+
+    /// The same downloader, with the same workers, and other [retries](DownloaderBuilder::with_retries).
+    #[must_use]
+    pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.options.retry = policy;
+        self
+    }
+
+    /// Returns the policy for transient failures.
+    pub fn retry_policy(&self) -> &RetryPolicy {
+        &self.options.retry
     }
 
     /// What it fetches with.
@@ -192,15 +205,21 @@ impl Downloader {
 
 /// Looks at what is there. Whoever gave up a download of the same file right before may still be writing its last block.
 async fn open(target: &Target, expected: Expected) -> Result<Opened, DownloadError> {
-    let mut attempts = RetryPolicy::default().with_waits(LAST_BLOCK / 10, LAST_BLOCK).begin();
-    loop {
+    let pauses = (1..5).map(|attempt| Backoff::new(LAST_BLOCK / 10, LAST_BLOCK).bound(attempt));
+    for pause in pauses {
         let place = target.clone();
         let opened = blocking(move || Ok(Part::open(&place, &expected))).await;
         match opened.map_err(|error| DownloadError::io(&target.path(), error))? {
-            Err(error) if error.is_locked() => attempts.failed(None).await.map_err(|_| error)?,
+            Err(error) if error.is_locked() => wait(pause).await,
             opened => return opened,
         }
     }
+    Err(DownloadError::locked(&target.path()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file lock does not notify: polling is the protocol")]
+async fn wait(pause: Duration) {
+    tokio::time::sleep(pause).await;
 }
 
 /// Fetches until all is there and is what it should be. What is not is fetched once more, all of it.
@@ -288,7 +307,7 @@ impl DownloaderBuilder {
         self
     }
 
-    /// What is done about failures that may pass.
+    /// Sets how long transient failures are retried: 30 minutes by default. A part that has got further begins anew.
     pub fn with_retries(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self

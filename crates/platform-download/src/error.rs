@@ -1,25 +1,25 @@
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use auth_http::HttpError;
+use auth_http::retry::{GaveUp, is_transient_status};
 
 use crate::Crc32c;
+use crate::retry::{Chance, Retryable, suffix};
+use crate::source::SourceUnavailable;
 
 /// Why a file is not there. What was under its name before still is.
 #[derive(Debug, thiserror::Error)]
-#[error("{} was not downloaded: {kind}{}", file.display(), tried(*attempts))]
+#[error("{} was not downloaded: {kind}{}", file.display(), suffix(gave_up.as_ref()))]
 pub struct DownloadError {
     file: PathBuf,
     kind: Kind,
-    /// How often it was tried, if it was worth trying again.
-    attempts: Option<u32>,
+    /// Why it was not tried again, or not any more.
+    gave_up: Option<GaveUp>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
-}
-
-fn tried(attempts: Option<u32>) -> String {
-    attempts.map(|attempts| format!(" (attempt {attempts} in a row)")).unwrap_or_default()
 }
 
 fn kept(aside: Option<&Path>) -> String {
@@ -29,11 +29,11 @@ fn kept(aside: Option<&Path>) -> String {
 #[derive(Debug, thiserror::Error)]
 enum Kind {
     #[error("its URL could not be had")]
-    Resolve,
+    Resolve { is_transient: bool },
     #[error("the storage did not answer, or broke off")]
-    Http,
-    #[error("the storage answered {0}")]
-    Status(u16),
+    Http { is_transient: bool },
+    #[error("the storage answered {status}")]
+    Status { status: u16, retry_after: Option<Duration> },
     #[error("the storage refuses its URL ({0}), and a new one too")]
     Refused(u16),
     #[error("the storage sent no bytes, or hardly any, for too long")]
@@ -58,25 +58,21 @@ enum Kind {
 
 impl DownloadError {
     fn new(file: &Path, kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { file: file.to_owned(), kind, attempts: None, source }
-    }
-
-    /// The same after so many attempts.
-    pub(crate) fn after(mut self, attempts: u32) -> Self {
-        self.attempts = Some(attempts);
-        self
+        Self { file: file.to_owned(), kind, gave_up: None, source }
     }
 
     pub(crate) fn resolve(file: &Path, source: Box<dyn Error + Send + Sync>) -> Self {
-        Self::new(file, Kind::Resolve, Some(source))
+        let unavailable: Option<&SourceUnavailable> = source.downcast_ref();
+        let (is_transient, gave_up) = (unavailable.is_some(), unavailable.and_then(|error| error.gave_up().cloned()));
+        Self { gave_up, ..Self::new(file, Kind::Resolve { is_transient }, Some(source)) }
     }
 
     pub(crate) fn http(file: &Path, source: HttpError) -> Self {
-        Self::new(file, Kind::Http, Some(source.into()))
+        Self::new(file, Kind::Http { is_transient: source.is_transient() }, Some(source.into()))
     }
 
-    pub(crate) fn answered(file: &Path, status: u16) -> Self {
-        Self::new(file, Kind::Status(status), None)
+    pub(crate) fn answered(file: &Path, status: u16, retry_after: Option<Duration>) -> Self {
+        Self::new(file, Kind::Status { status, retry_after }, None)
     }
 
     pub(crate) fn size(file: &Path, expected: u64, actual: u64) -> Self {
@@ -123,6 +119,11 @@ impl DownloadError {
         Self::new(file, if is_full(&source) { Kind::DiskFull } else { Kind::Write }, Some(source.into()))
     }
 
+    /// Names the file of an error that knows none.
+    pub(crate) fn about(self, file: &Path) -> Self {
+        Self { file: file.to_owned(), ..self }
+    }
+
     /// The file that is not there.
     pub fn file(&self) -> &Path {
         &self.file
@@ -143,19 +144,27 @@ impl DownloadError {
         matches!(self.kind, Kind::Locked)
     }
 
-    /// The storage did not send the file, but may later: it was not reached, at fault, silent, or replaced the file.
+    /// Returns true if a later download may succeed: the storage, or the server that makes its URLs, was not reached, was
+    /// overloaded or silent, or the file was replaced during the download.
     pub fn is_transient(&self) -> bool {
         match self.kind {
-            Kind::Http | Kind::Stalled | Kind::Malformed(_) | Kind::Changed => true,
-            Kind::Status(status) => matches!(status, 408 | 425 | 429 | 500..),
+            Kind::Stalled | Kind::Malformed(_) | Kind::Changed => true,
+            Kind::Http { is_transient } | Kind::Resolve { is_transient } => is_transient,
+            Kind::Status { status, .. } => is_transient_status(status),
             _ => false,
         }
+    }
+
+    /// Returns true if only this file fails, while the server answers other requests: it is worth to download others first,
+    /// and this one later.
+    pub fn is_single(&self) -> bool {
+        self.is_transient() && self.gave_up.as_ref().is_some_and(GaveUp::is_single)
     }
 
     /// The status that the storage answered last, if that is what is wrong.
     pub fn status(&self) -> Option<u16> {
         match self.kind {
-            Kind::Status(status) | Kind::Refused(status) => Some(status),
+            Kind::Status { status, .. } | Kind::Refused(status) => Some(status),
             _ => None,
         }
     }
@@ -163,6 +172,29 @@ impl DownloadError {
     /// What came is not what was stated.
     pub fn is_corrupt(&self) -> bool {
         matches!(self.kind, Kind::Size { .. } | Kind::Checksum { .. })
+    }
+}
+
+impl Retryable for DownloadError {
+    fn unavailable(gave_up: GaveUp) -> Self {
+        Self::new(Path::new(""), Kind::Http { is_transient: true }, Some(gave_up.into()))
+    }
+
+    fn chance(&self) -> Chance {
+        let is_retried = self.is_transient() && !matches!(self.kind, Kind::Resolve { .. } | Kind::Changed);
+        if is_retried { Chance::Always } else { Chance::None }
+    }
+
+    fn is_answer(&self) -> bool {
+        matches!(self.kind, Kind::Status { .. } | Kind::Refused(_) | Kind::Malformed(_))
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        if let Kind::Status { retry_after, .. } = self.kind { retry_after } else { None }
+    }
+
+    fn given_up(self, gave_up: GaveUp) -> Self {
+        Self { gave_up: Some(gave_up), ..self }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use auth_http::Response;
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::ahead::Ahead;
@@ -48,6 +48,7 @@ enum Broken {
 struct Open {
     answer: Answer,
     response: Response,
+    attempts: Attempts,
 }
 
 /// A worker that is busy with a part, or a whole file, from its first request until a kill cannot undo it any more.
@@ -109,7 +110,7 @@ impl Job<'_> {
             return self.whole(None, worker).await;
         }
         let etag = known.as_ref().and_then(|object| object.etag.as_deref());
-        let open = self.request(Some(first.clone()), etag, &mut self.attempts()).await?;
+        let open = self.request(Some(first.clone()), etag, self.attempts()).await?;
         match open.answer.clone() {
             // Nobody could tell whether several parts are of one object.
             Answer::Part { range, bytes, validator, .. }
@@ -181,13 +182,20 @@ impl Job<'_> {
         let parts = first.chain(rest.into_iter().map(|part| (part, None)));
         let fetching = stream::iter(parts).map(|(part, open)| self.part(object, part, open));
         let fetching = fetching.buffer_unordered(self.downloader.options.workers);
-        let whole = fetching.try_fold(None, async |whole: Option<_>, other| {
+        let mut fetching = std::pin::pin!(fetching);
+        let (mut whole, mut failure) = (None, None);
+        while let Some(outcome) = fetching.next().await {
+            match outcome {
+                Ok(other) => whole = whole.or(other),
+                // The other parts are still fetched, and stay for the next attempt.
+                Err(Fail::Error(error)) if error.is_transient() => failure = failure.or(Some(error)),
+                Err(fail) => return Err(fail),
+            }
             if let Some(ahead) = &ahead {
                 ahead.reached(first_missing(&self.part.known().1, Some(bytes), 1).start);
             }
-            Ok(whole.or(other))
-        });
-        Ok((whole.await?, ahead))
+        }
+        failure.map_or(Ok((whole, ahead)), |error| Err(error.into()))
     }
 
     /// Fetches one part; what has come of it is not fetched again when it breaks off. What the file is, if that is all of it.
@@ -199,50 +207,53 @@ impl Job<'_> {
     ) -> Result<Option<(Digest, Worker)>, Fail> {
         let all = wanted == (0..object.bytes);
         let mut writer = Writer::new(self.part.clone(), wanted.start, all);
-        let mut attempts = self.attempts();
-        let (mut next, worker) = match begun {
-            Some((open, worker)) => (Some(open), worker),
-            None => (None, self.worker().await?),
+        let ask = async |at, attempts| self.request(Some(at..wanted.end), object.etag.as_deref(), attempts).await;
+        let (mut open, worker) = match begun {
+            Some(begun) => begun,
+            None => {
+                let worker = self.worker().await?;
+                (ask(wanted.start, self.attempts()).await?, worker)
+            }
         };
-        while writer.at() < wanted.end {
-            let mut open = match next.take() {
-                Some(open) => open,
-                None => self.request(Some(writer.at()..wanted.end), object.etag.as_deref(), &mut attempts).await?,
-            };
+        loop {
             let Answer::Part { range, bytes, validator, .. } = &open.answer else { return Err(Fail::Changed) };
             if *bytes != object.bytes || !Validator::of(object).fits(validator) {
                 return Err(Fail::Changed);
             }
             let (before, end) = (writer.at(), range.end.min(wanted.end));
-            let outcome = self.receive(&mut open.response, &mut writer, Some(end)).await;
-            drop(open);
+            let outcome = self.receive(&mut open, &mut writer, Some(end)).await;
+            let Open { mut attempts, response, .. } = open;
+            drop(response);
             if writer.at() - before >= BLOCK as u64 {
                 attempts.progressed();
             }
-            self.go_on(outcome, &mut attempts).await?;
+            go_on(outcome, &mut attempts)?;
+            if writer.at() >= wanted.end {
+                break;
+            }
+            open = ask(writer.at(), attempts).await?;
         }
         Ok(self.record(writer).await?.map(|digest| (digest, worker)))
     }
 
     /// Fetches all of a file that comes in one stream, from the start whenever it breaks off.
     async fn whole(&self, open: Option<Open>, worker: Worker) -> Result<Complete, Fail> {
-        let mut attempts = self.attempts();
-        let mut next = open;
+        let mut open = match open {
+            Some(open) => open,
+            None => self.request(None, None, self.attempts()).await?,
+        };
         loop {
-            let mut open = match next.take() {
-                Some(open) => open,
-                None => self.request(None, None, &mut attempts).await?,
-            };
             let Answer::Whole { bytes, validator, stated } = open.answer.clone() else { return Err(Fail::Changed) };
             self.forget().await?;
             if let Some(bytes) = bytes {
                 self.begin(&self.object(bytes, &validator)?).await?;
             }
             let mut writer = Writer::new(self.part.clone(), 0, true);
-            let outcome = self.receive(&mut open.response, &mut writer, bytes).await;
-            drop(open);
+            let outcome = self.receive(&mut open, &mut writer, bytes).await;
+            let Open { mut attempts, response, .. } = open;
+            drop(response);
             let complete = outcome.is_ok();
-            self.go_on(outcome, &mut attempts).await?;
+            go_on(outcome, &mut attempts)?;
             if complete {
                 let object = self.object(writer.at(), &validator)?;
                 self.begin(&object).await?;
@@ -250,6 +261,7 @@ impl Job<'_> {
                 let crc32c = digest.map_or_else(Crc32c::default, |digest| digest.crc32c);
                 return Ok(Complete { worker: Some(worker), ..Complete::of(&object, crc32c, digest, stated) });
             }
+            open = self.request(None, None, attempts).await?;
         }
     }
 
@@ -264,27 +276,8 @@ impl Job<'_> {
         blocking(move || Ok(part.begin(&object))).await.map_err(|error| self.io(error))?
     }
 
-    /// Waits before the next attempt, if there is one.
-    async fn go_on(&self, outcome: Result<(), Broken>, attempts: &mut Attempts) -> Result<(), Fail> {
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(Broken::Passing(error)) => self.again(attempts, error, None).await,
-            Err(Broken::For(fail)) => Err(fail),
-        }
-    }
-
-    async fn again(
-        &self,
-        attempts: &mut Attempts,
-        error: DownloadError,
-        asked: Option<std::time::Duration>,
-    ) -> Result<(), Fail> {
-        tracing::debug!(%error, "asked again");
-        attempts.failed(asked).await.map_err(|made| error.after(made).into())
-    }
-
     fn attempts(&self) -> Attempts {
-        self.downloader.options.retry.begin()
+        Attempts::begin(&self.downloader.http, &self.downloader.options.retry)
     }
 
     async fn record(&self, writer: Writer) -> Result<Option<Digest>, Fail> {
@@ -307,7 +300,9 @@ impl Job<'_> {
     }
 
     /// Writes the body of an answer down, which is to reach as far as `end`. What has come when it breaks off is kept.
-    async fn receive(&self, response: &mut Response, writer: &mut Writer, end: Option<u64>) -> Result<(), Broken> {
+    async fn receive(&self, open: &mut Open, writer: &mut Writer, end: Option<u64>) -> Result<(), Broken> {
+        let Open { response, attempts, .. } = open;
+        let mut is_answered = false;
         let file = self.target.path();
         let failed = |error| Broken::For(DownloadError::io(&file, error).into());
         let mut stall = Stall::new(self.downloader.options.rate);
@@ -334,6 +329,9 @@ impl Job<'_> {
             if let Some(left) = end.map(|end| end - at) {
                 piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             }
+            if !std::mem::replace(&mut is_answered, true) {
+                attempts.answered();
+            }
             (self.observer)(Progress::Received(piece.len() as u64));
             length += piece.len() as u64;
             block.push(piece);
@@ -345,7 +343,19 @@ impl Job<'_> {
         if !block.is_empty() {
             writer.write(block).await.map_err(failed)?;
         }
+        if outcome.is_ok() {
+            attempts.answered();
+        }
         outcome.map_err(Broken::Passing)
+    }
+}
+
+/// Decides about the next attempt, if one is needed.
+fn go_on(outcome: Result<(), Broken>, attempts: &mut Attempts) -> Result<(), Fail> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Broken::Passing(error)) => Ok(attempts.failed(error)?),
+        Err(Broken::For(fail)) => Err(fail),
     }
 }
 

@@ -81,7 +81,7 @@ pub use progress::{Meter, Progress, Totals};
 pub use retry::RetryPolicy;
 pub use shard::{Shard, ShardError};
 pub use signer::{ObjectAddress, ServiceAccountError, ServiceAccountKey, SignError, UrlSigner};
-pub use source::{Expected, Source};
+pub use source::{Expected, Source, SourceUnavailable};
 #[cfg(feature = "object-store")]
 pub use store::{Store, StoreError, Stored};
 pub use target::Target;

@@ -1,120 +1,150 @@
-//! When something is tried again, and when it is given up.
+//! The attempts at one request to a storage. When it is sent again, and for how long, is decided by [`auth_http::retry`].
 
+use std::error::Error;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
+use auth_http::retry::GaveUp;
+use auth_http::{HttpClient, retry};
 use tokio::time::Instant;
+use url::Url;
 
-/// How often something is tried, and how long is waited in between: the wait doubles with every attempt, and chance
-/// takes up to half of it, so that many do not come back at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryPolicy {
-    attempts: u32,
-    wait_min: Duration,
-    wait_max: Duration,
+pub use auth_http::retry::RetryPolicy;
+
+/// The time that transfers are retried for.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// Returns the policy for transfers: 30 minutes of uninterrupted failure.
+pub(crate) fn for_transfers() -> RetryPolicy {
+    RetryPolicy::default().with_limit(LIMIT)
 }
 
-impl Default for RetryPolicy {
-    /// Five attempts in all, with waits from 0.1 s to 10 s.
-    fn default() -> Self {
-        Self { attempts: 5, wait_min: Duration::from_millis(100), wait_max: Duration::from_secs(10) }
-    }
+/// Returns the policy as `object_store` takes it, for the requests that it makes.
+#[cfg(feature = "object-store")]
+pub(crate) fn for_object_store(policy: &RetryPolicy) -> object_store::RetryConfig {
+    let waits = policy.backoff();
+    let backoff = object_store::BackoffConfig { init_backoff: waits.first(), max_backoff: waits.longest(), base: 2.0 };
+    let retries = policy.attempts().map(|attempts| attempts.saturating_sub(1) as usize);
+    let max_retries = if policy.is_disabled() { 0 } else { retries.unwrap_or(usize::MAX) };
+    object_store::RetryConfig { backoff, max_retries, retry_timeout: policy.limit() }
 }
 
-impl RetryPolicy {
-    /// So many attempts in all; at least one is made. Whenever a download has got further, they are counted from the
-    /// start.
-    pub fn with_attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
-        self
-    }
-
-    /// The shortest wait and the longest.
-    pub fn with_waits(mut self, min: Duration, max: Duration) -> Self {
-        (self.wait_min, self.wait_max) = (min, max);
-        self
-    }
-
-    /// How long to wait after an attempt, counted from 1; `None` if it was the last.
-    fn pause_after(&self, attempt: u32, random: f64) -> Option<Duration> {
-        let doubled = self.wait_min.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
-        (attempt < self.attempts).then(|| doubled.min(self.wait_max).mul_f64(1.0 - random / 2.0))
-    }
-
-    /// The same for requests that `object_store` makes.
-    #[cfg(feature = "object-store")]
-    pub(crate) fn for_object_store(&self) -> object_store::RetryConfig {
-        let backoff =
-            object_store::BackoffConfig { init_backoff: self.wait_min, max_backoff: self.wait_max, base: 2.0 };
-        let max_retries = usize::try_from(self.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-        object_store::RetryConfig { backoff, max_retries, ..Default::default() }
-    }
-
-    /// The attempts of one thing.
-    pub(crate) fn begin(&self) -> Attempts {
-        Attempts { policy: *self, number: 1, is_used: false }
-    }
-}
-
-/// The attempts of one thing that is tried.
+/// The attempts at one request.
 #[derive(Debug)]
 pub(crate) struct Attempts {
+    http: HttpClient,
     policy: RetryPolicy,
-    /// That of the attempt that is made, from 1.
-    number: u32,
-    /// What may pass once has happened.
+    /// Known when the host is, or needed without one.
+    inner: Option<retry::Attempts>,
+    is_first: bool,
+    /// The one attempt of [`Chance::Once`] was made.
     is_used: bool,
 }
 
 impl Attempts {
+    /// Begins the attempts at a request.
+    pub(crate) fn begin(http: &HttpClient, policy: &RetryPolicy) -> Self {
+        Self { http: http.clone(), policy: *policy, inner: None, is_first: true, is_used: false }
+    }
+
+    /// Names the host of the request, once it is known.
+    pub(crate) fn toward(mut self, url: &Url) -> Self {
+        self.inner.get_or_insert_with(|| self.http.attempts(url, &self.policy));
+        self
+    }
+
+    fn inner(&mut self) -> &mut retry::Attempts {
+        self.inner.get_or_insert_with(|| retry::Attempts::alone(&self.policy))
+    }
+
     pub(crate) fn is_first(&self) -> bool {
-        self.number == 1
+        self.is_first
     }
 
-    /// It has got further: what comes next is a first attempt.
+    /// Waits until the request may be sent.
+    pub(crate) async fn ready(&mut self) -> Result<(), GaveUp> {
+        self.inner().ready().await
+    }
+
+    /// The request has got further: what comes next is a first failure.
     pub(crate) fn progressed(&mut self) {
-        self.number = 1;
+        self.inner().progressed();
+        self.is_used = false;
     }
 
-    /// Waits until it is time for another attempt; `false` if there is none.
-    pub(crate) async fn again<T, E: MayPass>(&mut self, outcome: &Result<T, E>) -> bool {
-        let Err(error) = outcome else { return false };
-        let chance = error.chance();
-        if chance == Chance::None || chance == Chance::Once && self.is_used || self.failed(None).await.is_err() {
-            return false;
+    /// The host has answered.
+    pub(crate) fn answered(&mut self) {
+        self.inner().answered();
+    }
+
+    /// Records a failure, and decides whether the request is sent again.
+    pub(crate) fn failed<E: Retryable>(&mut self, error: E) -> Result<(), E> {
+        self.is_first = false;
+        match error.chance() {
+            Chance::Always => {}
+            Chance::Once if !self.is_used => {
+                self.is_used = true;
+                self.answered();
+                return Ok(());
+            }
+            Chance::Once | Chance::None => {
+                if error.is_answer() {
+                    self.answered();
+                }
+                return Err(error);
+            }
         }
-        tracing::debug!(attempt = self.number, error = error as &dyn std::error::Error, "tried again");
-        self.is_used |= chance == Chance::Once;
-        true
+        let (asked, inner) = (error.retry_after(), self.inner());
+        tracing::debug!(failures = inner.failures(), error = &error as &dyn Error, "a request failed");
+        let again = if error.is_answer() { inner.refused(&error, asked) } else { inner.failed(&error, asked) };
+        again.map_err(|gave_up| error.given_up(gave_up))
     }
 
-    /// The same after a failure that may pass: waits no less than the server `asked` for, but not for ever. Otherwise,
-    /// how many attempts there were.
-    pub(crate) async fn failed(&mut self, asked: Option<Duration>) -> Result<(), u32> {
-        let pause = self.policy.pause_after(self.number, fastrand::f64()).ok_or(self.number)?;
-        wait(asked.map_or(pause, |asked| asked.clamp(pause, self.policy.wait_max.max(pause)))).await;
-        self.number += 1;
-        Ok(())
+    /// The same for an outcome: either it stands, or the request is sent again.
+    pub(crate) fn judge<T, E: Retryable>(&mut self, outcome: Result<T, E>) -> ControlFlow<Result<T, E>> {
+        match outcome {
+            Ok(done) => {
+                self.answered();
+                ControlFlow::Break(Ok(done))
+            }
+            Err(error) => match self.failed(error) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(Err(error)),
+            },
+        }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "what failed now may succeed later")]
-async fn wait(pause: Duration) {
-    tokio::time::sleep(pause).await;
+/// Returns the end of a message that says why a request was not sent again.
+pub(crate) fn suffix(gave_up: Option<&GaveUp>) -> String {
+    gave_up.map(|gave_up| format!(" ({gave_up})")).unwrap_or_default()
 }
 
-/// Whether it may be worth to try again after a failure.
+/// The attempts that a failure is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chance {
     None,
-    /// Once: a URL is signed anew, bytes were spoilt on the way.
+    /// One, at once: a URL is signed anew, bytes were corrupted on the way.
     Once,
-    /// As often as is tried at all.
+    /// As long as the policy allows.
     Always,
 }
 
-/// A failure that may not be there the next time.
-pub(crate) trait MayPass: std::error::Error + Sized + 'static {
+/// A failure that may be transient.
+pub(crate) trait Retryable: Error + Sized + 'static {
+    /// Creates the error of a request that was not sent, because its host is failing.
+    fn unavailable(gave_up: GaveUp) -> Self;
+
     fn chance(&self) -> Chance;
+
+    /// Returns true if the host answered.
+    fn is_answer(&self) -> bool;
+
+    /// Returns the time that the host asks to wait for.
+    fn retry_after(&self) -> Option<Duration>;
+
+    /// Adds why the request was not sent again.
+    fn given_up(self, gave_up: GaveUp) -> Self;
 }
 
 /// The slowest that bytes may come.
@@ -175,22 +205,12 @@ impl Stall {
 mod tests {
     use super::*;
 
-    #[test]
-    fn waits_double_up_to_the_longest_and_chance_takes_up_to_half() {
-        let policy =
-            RetryPolicy::default().with_attempts(200).with_waits(Duration::from_secs(1), Duration::from_secs(10));
-        let waits: Vec<_> = (1..=5).map(|attempt| policy.pause_after(attempt, 0.0).unwrap().as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 10]);
-        assert_eq!(policy.pause_after(199, 1.0), Some(Duration::from_secs(5)));
-        assert_eq!(policy.pause_after(200, 0.0), None);
-        assert_eq!(policy.with_attempts(0).pause_after(1, 0.0), None);
-    }
-
     #[tokio::test(start_paused = true)]
     async fn bytes_that_trickle_are_a_stall_and_a_slow_reader_is_none() {
         let rate = MinimumRate { bytes: 100, window: Duration::from_secs(10) };
+        #[expect(clippy::disallowed_methods, reason = "under paused time")]
         let after = |seconds, bytes: u64| async move {
-            wait(Duration::from_secs(seconds)).await;
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
             bytes
         };
         let mut stall = Stall::new(rate);
@@ -205,17 +225,17 @@ mod tests {
         assert_eq!(stall.watch(after(2, 1), |bytes| *bytes).await, Err(Stalled));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_the_server_asks_for_is_waited_for_but_not_for_ever() {
-        let policy = RetryPolicy::default().with_attempts(3).with_waits(Duration::from_secs(1), Duration::from_secs(5));
-        let mut attempts = policy.begin();
-        let start = Instant::now();
-        assert_eq!(attempts.failed(Some(Duration::from_secs(4))).await, Ok(()));
-        assert_eq!(start.elapsed().as_secs(), 4);
-        assert_eq!(attempts.failed(Some(Duration::from_secs(3600))).await, Ok(()));
-        assert_eq!(start.elapsed().as_secs(), 9);
-        assert_eq!(attempts.failed(None).await, Err(3));
-        attempts.progressed();
-        assert_eq!(attempts.failed(None).await, Ok(()));
+    #[cfg(feature = "object-store")]
+    #[test]
+    fn object_store_takes_its_limits_from_the_policy() {
+        let policy = RetryPolicy::default().with_waits(Duration::from_millis(5), Duration::from_secs(7));
+        let config = for_object_store(&policy);
+        assert_eq!((config.retry_timeout, config.max_retries), (Duration::from_secs(300), usize::MAX));
+        assert_eq!(
+            (config.backoff.init_backoff, config.backoff.max_backoff),
+            (Duration::from_millis(5), Duration::from_secs(7))
+        );
+        assert_eq!(for_object_store(&policy.with_attempts(4)).max_retries, 3);
+        assert_eq!(for_object_store(&policy.with_limit(Duration::ZERO)).max_retries, 0);
     }
 }

@@ -153,7 +153,6 @@ impl UrlSigner {
         self.sign(&Unsigned::of(Method::Get, object), lifetime.into().unwrap_or(self.get_lifetime))
     }
 
-    #[cfg(feature = "object-store")]
     pub(crate) fn endpoint(&self) -> &Url {
         &self.endpoint
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use auth_http::SignedUrl;
+use auth_http::retry::GaveUp;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -17,11 +18,48 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// There is none: the file is gone, or whoever makes the URLs cannot be asked.
+    /// The file is gone, or the server that makes the URLs cannot be reached. [`SourceUnavailable`] marks errors after which
+    /// a later call can succeed.
     async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>>;
 }
 
 const _: Option<&dyn Source> = None;
+
+/// A [`Source`] that cannot make a URL for now: a later call can succeed.
+#[derive(Debug)]
+pub struct SourceUnavailable {
+    source: Box<dyn Error + Send + Sync>,
+    gave_up: Option<GaveUp>,
+}
+
+impl SourceUnavailable {
+    /// Wraps the reason. `gave_up` says why the source does not try again itself.
+    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>, gave_up: Option<GaveUp>) -> Self {
+        Self { source: source.into(), gave_up }
+    }
+
+    pub(crate) fn gave_up(&self) -> Option<&GaveUp> {
+        self.gave_up.as_ref()
+    }
+}
+
+impl fmt::Display for SourceUnavailable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(formatter)
+    }
+}
+
+impl Error for SourceUnavailable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.source()
+    }
+}
+
+/// Returns true if a later call of the source can succeed.
+#[cfg(feature = "object-store")]
+pub(crate) fn is_unavailable(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.is::<SourceUnavailable>()
+}
 
 /// What is stated of a file before it is fetched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +120,12 @@ pub(crate) struct Resolved {
 impl<'a> Link<'a> {
     pub(crate) fn new(source: &'a dyn Source) -> Self {
         Self { source, now: Mutex::new(None) }
+    }
+
+    /// Returns true if a URL can still be used.
+    pub(crate) async fn is_usable(&self, resolved: &Resolved) -> bool {
+        let is_latest = self.now.lock().await.as_ref().is_none_or(|known| known.number == resolved.number);
+        is_latest && resolved.until.is_none_or(|until| Instant::now() < until)
     }
 
     /// A URL that can be used, and is not `refused`.

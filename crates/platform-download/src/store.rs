@@ -11,6 +11,7 @@ mod error;
 mod incoming;
 
 use std::fmt;
+use std::ops::ControlFlow::Break;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
 
-use crate::retry::RetryPolicy;
+use crate::retry::{Attempts, RetryPolicy, Retryable, for_transfers};
 use crate::{Bucket, Crc32c, Expected, ObjectAddress, Source};
 use error::Kind;
 use incoming::Incoming;
@@ -72,7 +73,7 @@ impl Store {
         let unusable = |source| Kind::Store { passes: false }.with(source).about(&folder.display().to_string());
         std::fs::create_dir_all(folder).map_err(|error| unusable(error.into()))?;
         let inner = LocalFileSystem::new_with_prefix(folder).map_err(|error| unusable(error.into()))?.with_fsync(true);
-        Ok(Self { inner: Arc::new(inner), bucket: None, retry: RetryPolicy::default() })
+        Ok(Self { inner: Arc::new(inner), bucket: None, retry: for_transfers() })
     }
 
     /// A bucket. Its parts are sent with their checksums. Whoever is killed or drops a [`fetch`](Self::fetch) leaves
@@ -87,7 +88,7 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), bucket: Some(bucket), retry })
     }
 
-    /// How often what may pass is tried.
+    /// Sets how long transient failures are retried: 30 minutes by default.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
@@ -109,8 +110,11 @@ impl Store {
         received: &(dyn Fn(u64) + Sync),
     ) -> Result<Stored, StoreError> {
         let path = path(key)?;
-        let mut attempts = self.retry.begin();
+        let mut attempts = Attempts::begin(http, &self.retry);
         let outcome = loop {
+            if let Err(gave_up) = attempts.ready().await {
+                break Err(StoreError::unavailable(gave_up));
+            }
             let outcome = async {
                 if let Some(bytes) = self.has(&path, expected).await? {
                     return Ok(Stored { bytes, was_there: true });
@@ -121,7 +125,7 @@ impl Store {
                 Ok(Stored { bytes: incoming.received(), was_there: false })
             };
             let outcome: Result<_, StoreError> = Box::pin(outcome).await;
-            if !attempts.again(&outcome).await {
+            if let Break(outcome) = attempts.judge(outcome) {
                 break outcome;
             }
         };

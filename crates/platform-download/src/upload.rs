@@ -14,12 +14,14 @@ mod progress;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::ControlFlow::Break;
 use std::sync::Arc;
 
 use auth_http::{Method, Request, Response};
 use futures_util::{StreamExt, stream};
 
 use crate::bucket::{Refusal, stated_checksum};
+use crate::retry::Retryable;
 use crate::signer::Unsigned;
 use crate::{Bucket, Crc32c, ObjectAddress};
 use error::Kind;
@@ -80,7 +82,7 @@ pub struct Uploaded {
 }
 
 impl Uploader {
-    /// Uploads to `bucket`, as often tried as [that](Bucket::with_retry) says.
+    /// Uploads to `bucket`, with [its retries](Bucket::with_retry).
     pub fn new(bucket: Bucket) -> Self {
         Self { bucket, workers: WORKERS, observer: None }
     }
@@ -134,10 +136,11 @@ impl Uploader {
         if state.is_some_and(|state| state.bytes == Some(bytes) && state.crc32c == Some(crc32c)) {
             return Ok(Uploaded { bytes, crc32c, was_there: true });
         }
-        let mut attempts = self.bucket.retry().begin();
+        let mut attempts = self.bucket.attempts();
         loop {
+            attempts.ready().await.map_err(UploadError::unavailable)?;
             let outcome = self.send(file, &object, &local, crc32c, progress).await;
-            if !attempts.again(&outcome).await {
+            if let Break(outcome) = attempts.judge(outcome) {
                 return outcome.map(|()| Uploaded { bytes, crc32c, was_there: false });
             }
         }
@@ -167,7 +170,7 @@ impl Uploader {
         if let Some(error) = verdict.take() {
             return Err(error);
         }
-        let response = answer.map_err(|error| Kind::Http(error.is_broken()).with(error))?;
+        let response = answer.map_err(|error| Kind::Http(error.is_transient()).with(error))?;
         self.confirm(response, file, crc32c).await
     }
 

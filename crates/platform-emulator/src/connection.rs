@@ -21,13 +21,13 @@ pub(crate) struct ResettableListener {
     accepted: u64,
 }
 
-/// A TCP connection; when it is dropped, it is reset if that was asked for.
+/// A TCP connection. Dropping it closes it, or resets it after [`Reset::ask`].
 pub(crate) struct Connection {
     stream: TcpStream,
     info: ConnectionInfo,
 }
 
-/// What the handling of a request knows of its connection.
+/// The number of a connection, and the handle that resets it.
 #[derive(Clone)]
 pub(crate) struct ConnectionInfo {
     /// Its number, from 1.

@@ -193,7 +193,7 @@ async fn cancel_run(
     body: Result<Option<Json<RunError>>, JsonRejection>,
 ) -> Result<StatusCode, Refused> {
     let error = body?.map(|Json(error)| error).unwrap_or_default();
-    let absent = || Refused(StatusCode::NOT_FOUND, format!("there is no run `{id}`"));
+    let absent = || Refused(StatusCode::NOT_FOUND, format!("unknown run `{id}`"));
     let id = id.parse().map_err(|_| absent())?;
     match processing::terminate(&platform, id, error).await {
         Ok(Some(true)) => Ok(StatusCode::NO_CONTENT),

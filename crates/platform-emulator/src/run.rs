@@ -49,7 +49,7 @@ pub(crate) enum RunEndReason {
     CanceledByUser,
 }
 
-/// Why the platform canceled a run: a code for programs, and a message for people.
+/// The reason of the platform for canceling a run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RunError {

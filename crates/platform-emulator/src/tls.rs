@@ -148,7 +148,7 @@ impl AsyncWrite for MaybeTls {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.as_mut().get_mut() {
-            // Nothing was agreed on, so that there is nothing to end.
+            // Without a session, no end has to be announced.
             Self::Handshake(..) | Self::Failed(_) => Poll::Ready(Ok(())),
             Self::Plain(connection) => Pin::new(connection).poll_shutdown(context),
             Self::Secure(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use platform_resources::SubmissionEvent;
 use platform_resources::models::RunId;
 
+use crate::SlideRemarks;
+
 /// Progress of a scan, an upload or a study.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A file that looks like a slide is part of another slide.
+    /// A file that looks like a slide is not one by itself.
     FileSkipped {
         /// The file.
         path: PathBuf,
-        /// What the file is.
+        /// The reason.
         reason: String,
     },
     /// Slides are about to be read.
@@ -26,6 +28,8 @@ pub enum Event {
     SlideRead,
     /// All slides were read.
     SlidesRead,
+    /// Something is remarkable about a slide that is used.
+    SlideRemarks(SlideRemarks),
     /// A row was removed from the table, because its file turned out to be part of another slide.
     RowRemoved {
         /// The id of the row.

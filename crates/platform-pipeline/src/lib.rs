@@ -56,6 +56,7 @@ pub use object_keys::{ObjectKeys, SlideLocation};
 pub use scan::FoundSlides;
 pub use scan::external_ids::ExternalIds;
 pub use scan::prepare::{Prepare, Prepared, SlideState};
+pub use scan::privacy::SlideRemarks;
 pub use study::{ReadySubmission, SlideStatus, Study, StudyPlan, StudyRun, StudySlide};
 pub use submission::journal::{FileJournal, JournalLock};
 pub use submission::once::KeyedSubmission;

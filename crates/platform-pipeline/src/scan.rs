@@ -2,6 +2,8 @@
 
 pub(crate) mod external_ids;
 pub(crate) mod prepare;
+pub(crate) mod privacy;
+mod stated;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,7 +12,9 @@ use std::thread;
 
 use futures_util::{StreamExt, stream};
 use platform_download::{Crc32c, Pattern, ResultFolder};
+use privacy::{Privacy, SlideRemarks};
 use slide_metadata::{DicomFiles, SlideMetadata};
+use stated::{Stated, StatedResolution};
 use tokio::sync::oneshot::{self, error::RecvError};
 
 use crate::error::chain;
@@ -19,9 +23,11 @@ use crate::{Error, SlideRow};
 use external_ids::{ExternalIds, slashed};
 
 /// The extensions of slides other than DICOM.
-const EXTENSIONS: [&str; 3] = ["tif", "tiff", "svs"];
+const EXTENSIONS: [&str; 6] = ["tif", "tiff", "svs", "ndpi", "scn", "bif"];
 /// The extension of DICOM files.
 const DICOM: &str = "dcm";
+/// The extension of archives, which may contain DICOM files.
+const ARCHIVE: &str = "zip";
 /// The number of slides that are read at a time.
 const WORKERS: usize = 4;
 
@@ -30,7 +36,7 @@ const WORKERS: usize = 4;
 pub struct FoundSlides {
     root: PathBuf,
     slides: Vec<PathBuf>,
-    /// DICOM files that are parts of other slides, and what each is.
+    /// Files that are not slides by themselves, and the reason for each.
     pub(crate) skipped: Vec<(PathBuf, String)>,
     /// Files that the caller excluded.
     pub(crate) excluded: Vec<PathBuf>,
@@ -40,7 +46,7 @@ pub struct FoundSlides {
 #[derive(Clone, Debug)]
 pub(crate) struct ScannedSlide {
     pub(crate) path: PathBuf,
-    pub(crate) row: Result<SlideRow, String>,
+    pub(crate) slide: Result<(SlideRow, SlideRemarks), String>,
 }
 
 impl FoundSlides {
@@ -69,7 +75,7 @@ impl FoundSlides {
         found.slides.extend(slides);
         found.slides.sort();
         found.excluded.sort();
-        found.skipped = others;
+        found.skipped.extend(others);
         found.skipped.sort();
         Ok(found)
     }
@@ -90,21 +96,29 @@ impl FoundSlides {
                 }
                 continue;
             }
-            let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
-            let is_dicom = extension == DICOM;
-            // A link that leads nowhere is not left out silently.
-            if !(is_dicom || EXTENSIONS.contains(&extension.as_str()))
-                || path.metadata().is_ok_and(|found| !found.is_file())
-            {
-                continue;
-            }
-            match path {
-                path if self.is_excluded(&path, excluded) => self.excluded.push(path),
-                path if is_dicom => dicom.push(path),
-                path => self.slides.push(path),
-            }
+            self.sort_in(path, excluded, dicom);
         }
         Ok(())
+    }
+
+    /// Adds a file to the slides, to the DICOM files, or to those that are left out.
+    fn sort_in(&mut self, path: PathBuf, excluded: &[Pattern], dicom: &mut Vec<PathBuf>) {
+        let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
+        let extension = extension.as_str();
+        let is_slide = [DICOM, ARCHIVE].contains(&extension) || EXTENSIONS.contains(&extension);
+        // A link that leads nowhere is not left out silently.
+        if !is_slide || path.metadata().is_ok_and(|found| !found.is_file()) {
+            return;
+        }
+        if self.is_excluded(&path, excluded) {
+            self.excluded.push(path);
+        } else if extension == DICOM {
+            dicom.push(path);
+        } else if extension == ARCHIVE && matches!(slide_metadata::is_dicom_archive(&path), Ok(false)) {
+            self.skipped.push((path, "an archive without DICOM files".to_owned()));
+        } else {
+            self.slides.push(path);
+        }
     }
 
     fn is_excluded(&self, path: &Path, patterns: &[Pattern]) -> bool {
@@ -133,17 +147,29 @@ impl FoundSlides {
         let excluded = self.excluded.iter().map(|path| format!("{}: excluded", path.display()));
         let files: Vec<_> = skipped.chain(excluded).collect();
         Err(if files.is_empty() {
-            Error::input(format!("{folder}: no slides; they end with .tif, .tiff, .svs or .dcm"))
+            Error::input(format!(
+                "{folder}: no slides; they end with .tif, .tiff, .svs, .ndpi, .scn, .bif, .dcm or .zip"
+            ))
         } else {
             Error::inputs(format!("{folder}: no slides, but files that are not slides of their own"), files)
         })
     }
 
     /// Reads all slides, several at a time, in the order of their names. `read_one` is called for each.
-    pub(crate) async fn read(&self, ids: &ExternalIds, read_one: impl Fn()) -> Result<Vec<ScannedSlide>, Error> {
+    pub(crate) async fn read(
+        &self,
+        ids: &ExternalIds,
+        stated: &Stated,
+        privacy: &Privacy,
+        read_one: impl Fn(),
+    ) -> Result<Vec<ScannedSlide>, Error> {
         let slides = self.slides.iter().map(|path| {
             let (path, root, ids) = (path.clone(), self.root.clone(), ids.clone());
-            on_thread(move || ScannedSlide { row: read(&path, &root, &ids), path })
+            let (stated, privacy) = (stated.of(&path), privacy.clone());
+            on_thread(move || {
+                let slide = ids.of(&root, &path).and_then(|id| read(&path, &id, &stated, &privacy));
+                ScannedSlide { path, slide }
+            })
         });
         let slides: Vec<_> = stream::iter(slides).buffered(WORKERS).inspect(|_| read_one()).collect().await;
         slides.into_iter().collect()
@@ -165,14 +191,22 @@ fn is_run(name: &OsStr) -> bool {
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && groups.iter().all(is_hex)
 }
 
-fn read(path: &Path, root: &Path, ids: &ExternalIds) -> Result<SlideRow, String> {
-    let id = ids.of(root, path)?;
-    let slide = slide_metadata::read(path).map_err(|error| {
+fn read(
+    path: &Path,
+    id: &str,
+    stated: &StatedResolution,
+    privacy: &Privacy,
+) -> Result<(SlideRow, SlideRemarks), String> {
+    let slide = stated.read(path).map_err(|error| {
         // It begins with the path.
         let text = chain(&error);
         text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
     })?;
-    Ok(row(&id, &slide))
+    let row = row(id, &slide);
+    match privacy.refusal(&slide.description.identifiers) {
+        Some(reason) => Err(reason),
+        None => Ok((row, SlideRemarks::of(path.to_owned(), slide.description))),
+    }
 }
 
 fn row(id: &str, slide: &SlideMetadata) -> SlideRow {

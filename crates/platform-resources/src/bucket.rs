@@ -1,12 +1,14 @@
 use std::sync::{Arc, OnceLock};
 
 use auth_core::Clock;
+use auth_http::retry::RetryPolicy;
 use auth_http::{HttpClient, HttpClientBuilder};
 use platform_download::{Bucket, Downloader, UrlSigner};
 
-use crate::{BucketSettings, BuildError, Client, Error};
+use crate::{BucketSettings, BuildError, Client, Error, Settings};
 
-/// How the storage is reached: without credentials, without decompression.
+/// The way to the storage: without credentials, without decompression, and by HTTP/1.1, so that each worker has a
+/// connection of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     prepared: HttpClientBuilder,
@@ -14,12 +16,15 @@ pub(crate) struct Storage {
     /// certificates of the system, and most calls never speak to the storage.
     downloader: Arc<OnceLock<Downloader>>,
     settings: BucketSettings,
+    retry: RetryPolicy,
     clock: Arc<dyn Clock>,
 }
 
 impl Storage {
-    pub(crate) fn new(http: HttpClientBuilder, settings: BucketSettings, clock: Arc<dyn Clock>) -> Self {
-        Self { prepared: http.without_decompression(), downloader: Arc::default(), settings, clock }
+    pub(crate) fn new(http: HttpClientBuilder, settings: &Settings, clock: Arc<dyn Clock>) -> Self {
+        let prepared = http.without_decompression().with_http1();
+        let (settings, retry) = (settings.bucket.clone(), settings.retry.for_transfers());
+        Self { prepared, downloader: Arc::default(), settings, retry, clock }
     }
 
     pub(crate) fn downloader(&self) -> Result<&Downloader, Error> {
@@ -27,7 +32,8 @@ impl Storage {
             return Ok(downloader);
         }
         let http = self.prepared.clone().build().map_err(BuildError::from)?;
-        Ok(self.downloader.get_or_init(|| Downloader::new(http)))
+        let downloader = Downloader::new(http).with_retry_policy(self.retry);
+        Ok(self.downloader.get_or_init(|| downloader))
     }
 }
 
@@ -41,7 +47,7 @@ impl Client {
     /// neither http nor https; or those of [`storage_http`](Self::storage_http).
     pub async fn bucket(&self) -> Result<Bucket, Error> {
         let organization = self.me().await?.organization;
-        let Storage { settings, clock, .. } = &self.storage;
+        let Storage { settings, retry, clock, .. } = &self.storage;
         let signer = UrlSigner::hmac(
             &settings.endpoint,
             &settings.region,
@@ -51,7 +57,16 @@ impl Client {
         )?;
         let signer = signer.with_put_lifetime(settings.upload_lifetime).with_get_lifetime(settings.download_lifetime);
         let bucket = Bucket::new(self.storage_http()?.clone(), signer, organization.aignostics_bucket_name);
-        Ok(bucket.with_protocol(&settings.protocol))
+        Ok(bucket.with_protocol(&settings.protocol).with_retry(*retry))
+    }
+
+    /// The downloader that all downloads of this client share, with the retries of the [settings](crate::RetrySettings).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`storage_http`](Self::storage_http).
+    pub fn downloader(&self) -> Result<Downloader, Error> {
+        self.storage.downloader().cloned()
     }
 
     /// The client that the storage is spoken to with: it sends no credentials.

@@ -6,7 +6,8 @@ use auth_core::{
     AsyncTokenCache, AsyncTokenProvider, Authority, BearerPolicy, Clock, Destination, RefreshLease, SourceBuildError,
     SystemClock, TokenKey, TokenKeyBuilder, TokenRequest, TokenSource, TokenSourceBuilder,
 };
-use auth_http::{HttpClient, HttpClientBuilder, Proxy};
+use auth_http::retry::Hosts;
+use auth_http::{HttpClient, HttpClientBuilder, Proxy, Resolver};
 use platform_api::models::{Me, RunId};
 use platform_api::operations::GetMe;
 
@@ -14,7 +15,7 @@ use crate::core::{Core, Group};
 use crate::{Applications, CriticalSections, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
 
 /// A client of one platform, and where everything begins. Cheap to clone; clones share their connections, their tokens, what
-/// they keep and their retries.
+/// they keep and their circuit breakers.
 ///
 /// What is read is kept for as long as the [settings](Settings) say, each answer under the token that it was asked with; a
 /// write forgets what it can have changed for whoever writes; others see it when their time is over. What fails and may pass
@@ -37,6 +38,8 @@ pub struct ClientBuilder {
     tokens: Option<TokenSource>,
     roots: Vec<PathBuf>,
     proxy: Option<Proxy>,
+    hosts: Hosts,
+    resolver: Option<Arc<dyn Resolver>>,
     /// Connections that are there already, and what makes more of the same.
     http: Option<(HttpClientBuilder, HttpClient)>,
     clock: Arc<dyn Clock>,
@@ -107,6 +110,8 @@ impl Client {
             tokens: None,
             roots: Vec::new(),
             proxy: None,
+            hosts: Hosts::new(),
+            resolver: None,
             http: None,
             clock: Arc::new(SystemClock),
         }
@@ -135,6 +140,13 @@ impl Client {
         self
     }
 
+    /// The same client for calls that follow a run or belong to a transfer, which are
+    /// [retried for longer](crate::RetrySettings::transfer_limit).
+    pub(crate) fn for_transfer(mut self) -> Self {
+        self.core = self.core.with_mode(|mode| mode.is_transfer = true);
+        self
+    }
+
     /// Returns the same client, whose requests that create something are sections of `sections`.
     pub fn with_critical_sections(mut self, sections: &CriticalSections) -> Self {
         self.core.sections = sections.clone();
@@ -145,6 +157,11 @@ impl Client {
     pub fn nocache(mut self) -> Self {
         self.core = self.core.with_mode(|mode| mode.fresh = true);
         self
+    }
+
+    /// Returns the circuit breakers of this client.
+    pub fn hosts(&self) -> &Hosts {
+        self.core.plain().hosts()
     }
 
     /// The settings.
@@ -280,6 +297,18 @@ impl ClientBuilder {
         self
     }
 
+    /// Shares circuit breakers with other clients, and their [observer](Hosts::with_observer) of waits.
+    pub fn with_hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// Finds the addresses of servers by `resolver`, in place of the system's.
+    pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = Some(resolver);
+        self
+    }
+
     /// Over connections that are there already, whatever else was said of the way; `prepared` makes more of the same.
     #[cfg(feature = "login")]
     pub(crate) fn with_http(mut self, prepared: HttpClientBuilder, http: HttpClient) -> Self {
@@ -301,12 +330,13 @@ impl ClientBuilder {
     /// root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
         let tokens = self.tokens()?;
-        let Self { settings, roots, proxy, http, clock, .. } = self;
+        let Self { settings, roots, proxy, hosts, resolver, http, clock, .. } = self;
         // What makes connections, and those that there are.
         let connections = if let Some(there) = http {
             there
         } else {
-            let prepared = prepare(&settings, &roots, proxy.as_ref());
+            let prepared = prepare(&settings, &roots, proxy.as_ref()).with_hosts(hosts);
+            let prepared = resolver.into_iter().fold(prepared, HttpClientBuilder::with_resolver);
             (prepared.clone(), prepared.build()?)
         };
         let plain = connections.1;
@@ -314,7 +344,7 @@ impl ClientBuilder {
         let destination = if settings.is_plain_loopback() { destination.with_plain_loopback() } else { destination };
         Ok(Client {
             #[cfg(feature = "download")]
-            storage: crate::bucket::Storage::new(connections.0, settings.bucket.clone(), clock.clone()),
+            storage: crate::bucket::Storage::new(connections.0, &settings, clock.clone()),
             core: Core::new(plain.authorized(BearerPolicy::new(destination), tokens), plain, settings, clock),
         })
     }

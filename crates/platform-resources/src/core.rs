@@ -14,9 +14,11 @@ mod retry;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use auth_core::{AccessToken, Clock, Secret, TokenError, TokenRequest};
+use auth_http::retry::RetryPolicy;
 use auth_http::{AuthorizedClient, HttpClient};
 use futures_util::future::FutureExt;
 use platform_api::{ApiError, CallOptions, Operation, Pinned};
@@ -28,7 +30,9 @@ use crate::settings::OperationSettings;
 use crate::{Error, Settings};
 use cache::{Found, Key, ReadCache};
 use principal::{Principal, Principals};
-use retry::{Budget, Retry, Time};
+use retry::{Retry, Time};
+
+pub(crate) use retry::CallError;
 
 /// The first pause after repeated rejections of tokens.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -56,6 +60,10 @@ pub(crate) struct Mode {
     pub(crate) no_wait: bool,
     /// All attempts together may take so long.
     pub(crate) deadline: Option<Duration>,
+    /// It is part of following a run, or of a transfer, which is retried for longer.
+    pub(crate) is_transfer: bool,
+    /// The caller has other work: a call that fails while others succeed is not retried for long.
+    pub(crate) single_limit: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,12 +81,13 @@ struct Inner {
     plain: HttpClient,
     cache: ReadCache,
     principals: Principals,
-    budget: Budget,
+    /// The caller has had a token: its settings are right, whether the identity provider answers now or not.
+    has_had_token: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
 /// An answer of any kind, for all who wait for it.
-type Shared = Result<Arc<dyn Any + Send + Sync>, Arc<ApiError>>;
+type Shared = Result<Arc<dyn Any + Send + Sync>, CallError>;
 
 impl Core {
     pub(crate) fn new(http: AuthorizedClient, plain: HttpClient, settings: Settings, clock: Arc<dyn Clock>) -> Self {
@@ -88,7 +97,7 @@ impl Core {
             plain,
             cache: ReadCache::new(),
             principals: Principals::default(),
-            budget: Budget::default(),
+            has_had_token: AtomicBool::new(false),
             clock,
         };
         Self { inner: Arc::new(inner), http, mode: Mode::default(), sections: CriticalSections::default() }
@@ -156,7 +165,7 @@ impl Core {
             Found::Answer(answer) => Ok(answer),
             Found::Asked(asked) => asked.await,
         };
-        Ok(answer.map_err(Error::shared)?.downcast_ref::<O::Output>().ok_or_else(Error::mixed_up)?.clone())
+        Ok(answer?.downcast_ref::<O::Output>().ok_or_else(Error::mixed_up)?.clone())
     }
 
     /// Asks the platform, and keeps its answer, unless a later question was answered before.
@@ -172,9 +181,9 @@ impl Core {
         O: Operation + 'static,
         O::Output: Clone + Send + Sync + 'static,
     {
-        let retry = Retry::new(self.group(group), &self.mode, time, &self.inner.budget);
+        let retry = self.retry(self.group(group), time);
         let (outcome, is_of_token) = self.attempts(&operation, retry, token).await;
-        let answer: Arc<dyn Any + Send + Sync> = Arc::new(outcome.map_err(Arc::new)?);
+        let answer: Arc<dyn Any + Send + Sync> = Arc::new(outcome?);
         if is_of_token {
             self.inner.cache.keep(key, number, answer.clone(), self.inner.clock.now() + lifetime);
         }
@@ -185,7 +194,7 @@ impl Core {
     pub(crate) async fn fetch<O: Operation>(&self, operation: O, group: Group) -> Result<O::Output, Error> {
         let time = Time::begin(&self.mode);
         let token = self.token(time).await?;
-        let retry = Retry::new(self.group(group), &self.mode, time, &self.inner.budget);
+        let retry = self.retry(self.group(group), time);
         Ok(self.attempts(&operation, retry, token).await.0?)
     }
 
@@ -201,13 +210,13 @@ impl Core {
         let token = self.token(time).await?;
         let mut changing = self.changing(&token, clears);
         let settings = OperationSettings { timeout, ..self.inner.settings.run };
-        let retry = Retry::new(&settings, &self.mode, time, &self.inner.budget);
+        let retry = self.retry(&settings, time);
         let (outcome, is_of_token) = self.attempts(&operation, retry, token).await;
         changing.is_of_token = is_of_token;
         Ok(outcome?)
     }
 
-    /// Creates something, in a critical section: it is sent once, and once more only after a 401.
+    /// Creates something, in a critical section: it is sent once, and once more only after a 401, or if no byte of it has left.
     pub(crate) async fn create<O: Operation>(
         &self,
         operation: O,
@@ -217,14 +226,24 @@ impl Core {
     ) -> Result<O::Output, Error> {
         let time = Time::begin(&self.mode);
         let token = self.token(time).await?;
-        let _section = self.sections.enter()?;
-        let pending = self.sections.begin(creation);
-        let outcome = self.send_once(&operation, (token, time), timeout, clears).await;
-        pending.settle();
-        outcome
+        let settings = OperationSettings { timeout, ..self.inner.settings.run };
+        let mut retry = self.retry(&settings, time).once();
+        loop {
+            // A platform that is failing is waited for before the section, so that it is short.
+            retry.ready(O::ID).await?;
+            let _section = self.sections.enter()?;
+            let pending = self.sections.begin(creation.clone());
+            let outcome = self.send_once(&operation, token.clone(), &mut retry, clears).await;
+            pending.settle();
+            match outcome? {
+                Ok(created) => return Ok(created),
+                Err(error) => retry.failed(O::ID, error).await?,
+            }
+        }
     }
 
-    /// Changes something that must not be changed twice: it is sent once, and once more only after a 401.
+    /// Changes something that must not be changed twice: it is sent once, and once more only after a 401, or if no byte of it
+    /// has left.
     pub(crate) async fn change_once<O: Operation>(
         &self,
         operation: O,
@@ -233,30 +252,44 @@ impl Core {
     ) -> Result<O::Output, Error> {
         let time = Time::begin(&self.mode);
         let token = self.token(time).await?;
-        self.send_once(&operation, (token, time), timeout, clears).await
+        let settings = OperationSettings { timeout, ..self.inner.settings.run };
+        let mut retry = self.retry(&settings, time).once();
+        loop {
+            retry.ready(O::ID).await?;
+            match self.send_once(&operation, token.clone(), &mut retry, clears).await? {
+                Ok(changed) => return Ok(changed),
+                Err(error) => retry.failed(O::ID, error).await?,
+            }
+        }
     }
 
+    /// Sends once, and once more after a 401.
     async fn send_once<O: Operation>(
         &self,
         operation: &O,
-        (token, time): (AccessToken, Time),
-        timeout: Duration,
+        token: AccessToken,
+        retry: &mut Retry<'_>,
         clears: &'static [Group],
-    ) -> Result<O::Output, Error> {
+    ) -> Result<Result<O::Output, ApiError>, Error> {
         let mut changing = self.changing(&token, clears);
-        let send = async |token, attempt| {
-            let options = self.options(time.bounded(timeout));
-            self.client(token).send_with(operation, &options).instrument(span::<O>(attempt)).await
-        };
-        match send(token, 1).await {
+        let (options, attempt) = (self.options(retry.timeout()), retry.attempt());
+        let send = async |token| self.client(token).send_with(operation, &options).instrument(span::<O>(attempt)).await;
+        let outcome = match send(token).await {
             Err(error) if error.is_unauthorized() => {
                 changing.is_of_token = false;
-                // Without another, it was refused, and that is all.
-                let Ok(token) = self.token(time).await else { return Err(error.into()) };
-                Ok(send(token, 2).await?)
+                match self.token(retry.time()).await {
+                    Ok(token) => send(token).await,
+                    // A login that cannot be renewed now was not refused.
+                    Err(unavailable) if unavailable.is_transient() => return Err(unavailable),
+                    Err(_) => Err(error),
+                }
             }
-            outcome => Ok(outcome?),
+            outcome => outcome,
+        };
+        if outcome.is_ok() {
+            retry.answered();
         }
+        Ok(outcome)
     }
 
     /// Returns a token, after the first pause that follows repeated rejections. Longer pauses are an error.
@@ -270,14 +303,55 @@ impl Core {
         }
     }
 
-    /// A token, in time.
+    /// Returns a token, in time.
     async fn token(&self, time: Time) -> Result<AccessToken, Error> {
-        match time.left() {
-            None => Ok(self.patient_token().await?),
-            Some(left) => {
-                Ok(tokio::time::timeout(left, self.patient_token()).await.map_err(|_| Error::timed_out())??)
+        let token = self.available_token();
+        let token = match time.left() {
+            None => token.await,
+            Some(left) => tokio::time::timeout(left, token).await.map_err(|_| Error::timed_out())?,
+        };
+        Ok(token?)
+    }
+
+    /// Returns a token, and waits for an identity provider that is unavailable: a login that it cannot renew now is still
+    /// a login.
+    async fn available_token(&self) -> Result<AccessToken, CallError> {
+        let inner = &self.inner;
+        let mut outcome = self.patient_token().await;
+        if matches!(&outcome, Err(error) if error.is_transient()) {
+            let (hosts, issuer) = (inner.plain.hosts(), &inner.settings.token_url);
+            if inner.has_had_token.load(Relaxed) {
+                hosts.set_answered(issuer);
             }
+            let mut attempts = hosts.attempts(issuer, &self.policy(&inner.settings.auth));
+            while let Err(error) = outcome {
+                if !error.is_transient() {
+                    return Err(CallError::token(error, None));
+                }
+                if let Err(gave_up) = attempts.failed(&error, None) {
+                    return Err(CallError::token(error, Some(gave_up)));
+                }
+                if let Err(gave_up) = attempts.ready().await {
+                    return Err(CallError::token(error, Some(gave_up)));
+                }
+                outcome = self.patient_token().await;
+            }
+            attempts.answered();
         }
+        inner.has_had_token.fetch_or(outcome.is_ok(), Relaxed);
+        outcome.map_err(|error| CallError::token(error, None))
+    }
+
+    /// Returns the retry policy of a call.
+    fn policy(&self, settings: &OperationSettings) -> RetryPolicy {
+        let retry = &self.inner.settings.retry;
+        let policy = if self.mode.is_transfer { retry.for_transfers() } else { retry.for_requests() };
+        settings.limit(self.mode.single_limit.into_iter().fold(policy, RetryPolicy::with_single_limit))
+    }
+
+    fn retry<'a>(&self, settings: &'a OperationSettings, time: Time) -> Retry<'a> {
+        let attempts = self.inner.plain.attempts(&self.inner.root, &self.policy(settings));
+        Retry::new(settings, &self.mode, time, attempts)
     }
 
     /// Makes sure that there is a token, so that obtaining one takes no time later.
@@ -302,30 +376,37 @@ impl Core {
         operation: &O,
         mut retry: Retry<'_>,
         token: AccessToken,
-    ) -> (Result<O::Output, ApiError>, bool) {
+    ) -> (Result<O::Output, CallError>, bool) {
         let (mut client, mut is_of_token) = (self.client(token), true);
         loop {
+            if let Err(error) = retry.ready(O::ID).await {
+                return (Err(error), is_of_token);
+            }
             let options = self.options(retry.timeout());
             let outcome = client.send_with(operation, &options).instrument(span::<O>(retry.attempt())).await;
             let error = match outcome {
                 // It was refused, and is forgotten; the next one may be of somebody else.
                 Err(error) if error.is_unauthorized() && is_of_token => {
                     is_of_token = false;
+                    retry.answered();
                     match self.token(retry.time()).await {
                         Ok(token) => client = self.client(token),
-                        Err(_) => return (Err(error), false),
+                        // A login that cannot be renewed now was not refused.
+                        Err(unavailable) if unavailable.is_transient() => return (Err(unavailable.into_call()), false),
+                        Err(_) => return (Err(error.into()), false),
                     }
                     continue;
                 }
                 Err(error) => error,
-                answer => {
-                    self.inner.budget.succeeded();
-                    return (answer, is_of_token);
+                Ok(answer) => {
+                    retry.answered();
+                    return (Ok(answer), is_of_token);
                 }
             };
-            let Some(pause) = retry.pause_after(O::ID, &error) else { return (Err(error), is_of_token) };
-            tracing::debug!(operation = O::ID, error = &error as &dyn std::error::Error, ?pause, "tried again");
-            retry::wait(pause).await;
+            tracing::debug!(operation = O::ID, error = &error as &dyn std::error::Error, "the call failed");
+            if let Err(error) = retry.failed(O::ID, error).await {
+                return (Err(error), is_of_token);
+            }
         }
     }
 

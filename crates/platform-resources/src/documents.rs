@@ -73,7 +73,7 @@ impl Documents {
         use platform_download::{Expected, Target};
 
         let source = DocumentSource { documents: self, name };
-        let downloader = self.client.storage.downloader()?;
+        let downloader = self.client.downloader()?.with_retry_policy(self.client.settings().retry.for_requests());
         Ok(downloader.fetch(&source, Expected::unknown(), &Target::from(target), &|_| {}).await?)
     }
 
@@ -85,6 +85,22 @@ impl Documents {
     #[cfg(feature = "download")]
     pub async fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let url = self.file_url(name).await?;
+        let policy = self.client.settings().retry.for_requests();
+        let mut attempts = self.client.storage_http()?.attempts(url.expose(), &policy);
+        loop {
+            attempts.ready().await.map_err(Error::unavailable)?;
+            match self.read_once(&url).await {
+                Err(error) if error.is_transient() => attempts.failed(&error, None).map_err(|_| error)?,
+                outcome => {
+                    attempts.answered();
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "download")]
+    async fn read_once(&self, url: &SignedUrl) -> Result<Vec<u8>, Error> {
         let request = auth_http::Request::get(url.expose().clone()).with_timeout(self.client.settings().run.timeout);
         let response = self.client.storage_http()?.send(request).await.map_err(Error::storage)?;
         match response.status() {

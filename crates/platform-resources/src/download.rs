@@ -8,20 +8,24 @@ mod selection;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use auth_core::Backoff;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use platform_api::models::{ItemId, Run};
 use platform_download::{Downloader, Expected, Meter, Queue, ResultFolder, Target, Verification};
 
 use crate::run::poll::{Poll, Snapshot};
 use crate::{By, Error, ItemOutcome, RunHandle};
-use artifact::{Fetched, PlanError, Planned, Slim, Wanted, fetch};
+use artifact::{Fetched, PlanError, Planned, Slim, Tries, Wanted, fetch};
 use layout::Names;
 
 pub use layout::Layout;
 pub use report::{ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
 pub use selection::{Selection, UnmatchedSelection};
 
+/// The time that a file is retried while others succeed. Then others are downloaded first.
+const SINGLE: Duration = Duration::from_secs(10);
 /// The keys under which artifacts state their checksum.
 const CHECKSUM_KEYS: [&str; 2] = ["checksum_base64_crc32c", "checksum_crc32c"];
 
@@ -114,7 +118,8 @@ impl RunDownload {
 
     /// Downloads what is finished now.
     ///
-    /// One file that cannot be had does not stop the others: the report names it. When the future is dropped, no incomplete
+    /// One file that cannot be had does not stop the others: the report names it. One that fails for the time being is tried
+    /// again after the others, as long as the [retries](Downloader::retry_policy) last. When the future is dropped, no incomplete
     /// file is left under a final name, and a later call goes on from there.
     ///
     /// # Errors
@@ -127,8 +132,7 @@ impl RunDownload {
 
     /// Follows the run until it has ended, and downloads what is finished as it is finished.
     ///
-    /// A platform that is not reached, is at fault, or does not know a run yet that was just submitted, is asked again for a
-    /// while. Otherwise as [`fetch`](Self::fetch).
+    /// A run that was just submitted and is not found yet is asked for again for a while. Otherwise as [`fetch`](Self::fetch).
     ///
     /// # Errors
     ///
@@ -144,8 +148,12 @@ impl RunDownload {
         let (run, observer) = (self.run.clone(), self.observer.clone());
         let downloader = match &self.downloader {
             Some(downloader) => downloader.clone(),
-            None => run.client.storage.downloader()?.clone(),
+            None => run.client.downloader()?,
         };
+        let policy = *downloader.retry_policy();
+        let downloader = downloader.with_retry_policy(policy.with_single_limit(SINGLE));
+        let source = run.for_source(SINGLE);
+        let mut later = FuturesUnordered::new();
         let mut active = FuturesUnordered::new();
         let mut poll = Poll::new(run.clone());
         let mut asked = Box::pin(self.ask(&poll, 0));
@@ -154,10 +162,15 @@ impl RunDownload {
             while active.len() < downloader.workers()
                 && let Some(planned) = plan.queue.pop()
             {
-                active.push(Box::pin(fetch(&run, &downloader, planned, &meter, &*observer)));
+                active.push(Box::pin(fetch(&source, &downloader, planned, (&meter, policy.limit()), &*observer)));
             }
             tokio::select! {
-                Some(fetched) = active.next() => self.record(fetched, &mut plan).await,
+                Some(fetched) = active.next() => match fetched {
+                    Ok(fetched) => self.record(fetched, &mut plan).await,
+                    Err(planned) => later.push(after_pause(*planned, policy.backoff())),
+                },
+                // The others come first.
+                Some(planned) = later.next() => plan.queue.push(0, planned),
                 snapshot = &mut asked, if !ended => {
                     let snapshot = snapshot?;
                     ended = snapshot.ended() || !follow;
@@ -230,9 +243,10 @@ impl RunDownload {
                     bytes += stated;
                     meter.plan(expected.bytes());
                     let external_id = item.external_id.clone();
+                    let tries = Tries::default();
                     plan.queue.push(
                         stated,
-                        Planned { item: index, id, external_id, name, expected, target, deleted, recorded },
+                        Planned { item: index, id, external_id, name, expected, target, deleted, recorded, tries },
                     );
                 }
                 Err(error) => {
@@ -275,6 +289,13 @@ impl RunDownload {
         }
         item.artifacts.push(fetched.report);
     }
+}
+
+/// Returns a file when it is time to try it again.
+#[expect(clippy::disallowed_methods, reason = "a server does not announce its recovery")]
+async fn after_pause(planned: Planned, backoff: Backoff) -> Planned {
+    tokio::time::sleep(backoff.pause(planned.tries.failures, fastrand::f64())).await;
+    planned
 }
 
 /// What is known of a run, and what is still to be fetched.

@@ -5,7 +5,10 @@ use auth_core::TokenError;
 use platform_api::ApiError;
 use platform_api::models::ApplicationId;
 
+use auth_http::retry::GaveUp;
+
 use crate::Problem;
+use crate::core::CallError;
 
 /// Why the platform did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +19,9 @@ pub struct Error(#[from] Kind);
 enum Kind {
     /// Shared by all who waited for the same answer.
     #[error(transparent)]
-    Api(Arc<ApiError>),
-    #[error("there is no access token")]
-    Token(#[source] TokenError),
+    Api(CallFailure),
+    #[error("{}", no_token(.0, .1.as_ref()))]
+    Token(#[source] TokenError, Option<GaveUp>),
     #[error("the run was not submitted: its inputs are not what the application asks for (problems: {})", .0.len())]
     Invalid(Vec<Problem>),
     #[error("nobody knows whether the run was submitted: look for it before it is submitted again")]
@@ -68,6 +71,9 @@ enum Kind {
     #[cfg(feature = "download")]
     #[error("the storage answered {0} when it was asked for the file")]
     StorageStatus(u16),
+    #[cfg(feature = "download")]
+    #[error("the storage is unavailable")]
+    Unavailable(#[source] GaveUp),
 }
 
 /// A submission that nobody knows the end of: a run with these items, submitted by the caller since then, is the one.
@@ -82,6 +88,31 @@ pub struct UncertainSubmission {
     pub external_ids: Vec<String>,
     /// The value of `submission_token` in the metadata of the run.
     pub token: String,
+}
+
+/// A call without an answer, and the reason not to send it again. It has the message and the causes of the former.
+#[derive(Debug)]
+struct CallFailure {
+    error: Arc<ApiError>,
+    gave_up: Option<GaveUp>,
+}
+
+impl std::fmt::Display for CallFailure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(formatter)
+    }
+}
+
+impl std::error::Error for CallFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// Returns the message for a missing token. An unavailable provider is not a missing login.
+fn no_token(error: &TokenError, gave_up: Option<&GaveUp>) -> String {
+    let text = if error.is_transient() { "the identity provider is unavailable" } else { "there is no access token" };
+    gave_up.map_or(text.to_owned(), |gave_up| format!("{text}; {gave_up}"))
 }
 
 #[cfg(feature = "login")]
@@ -108,7 +139,7 @@ impl From<auth_oauth::OAuthError> for Error {
 
 impl From<TokenError> for Error {
     fn from(error: TokenError) -> Self {
-        Kind::Token(error).into()
+        Kind::Token(error, None).into()
     }
 }
 
@@ -120,7 +151,19 @@ impl From<crate::BuildError> for Error {
 
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
-        Self::shared(Arc::new(error))
+        Kind::Api(CallFailure { error: Arc::new(error), gave_up: None }).into()
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Api(error) => Kind::Api(CallFailure { error, gave_up: None }),
+            CallError::GaveUp(error, gave_up) => Kind::Api(CallFailure { error, gave_up: Some(gave_up) }),
+            CallError::Token(error, gave_up) => Kind::Token(error, gave_up),
+            CallError::TimedOut => Kind::TimedOut,
+        }
+        .into()
     }
 }
 
@@ -153,8 +196,23 @@ impl From<crate::UnmatchedSelection> for Error {
 }
 
 impl Error {
-    pub(crate) fn shared(error: Arc<ApiError>) -> Self {
-        Kind::Api(error).into()
+    /// Returns the failure of a call that needs a token, for all who wait for the answer.
+    pub(crate) fn into_call(self) -> CallError {
+        match self.0 {
+            Kind::Api(CallFailure { error, gave_up: None }) => CallError::Api(error),
+            Kind::Api(CallFailure { error, gave_up: Some(gave_up) }) => CallError::GaveUp(error, gave_up),
+            Kind::Token(error, gave_up) => CallError::Token(error, gave_up),
+            _ => CallError::TimedOut,
+        }
+    }
+
+    /// Why the call was not tried again, or not any more.
+    #[cfg(feature = "download")]
+    pub(crate) fn gave_up(&self) -> Option<&GaveUp> {
+        match &self.0 {
+            Kind::Api(CallFailure { gave_up, .. }) | Kind::Token(_, gave_up) => gave_up.as_ref(),
+            _ => None,
+        }
     }
 
     pub(crate) fn mixed_up() -> Self {
@@ -168,7 +226,9 @@ impl Error {
     /// A submission that may have arrived.
     pub(crate) fn uncertain(self, submission: UncertainSubmission) -> Self {
         match self.0 {
-            Kind::Api(error) if error.is_uncertain() => Kind::Uncertain(error, Box::new(submission)).into(),
+            Kind::Api(CallFailure { error, .. }) if error.is_uncertain() => {
+                Kind::Uncertain(error, Box::new(submission)).into()
+            }
             kind => kind.into(),
         }
     }
@@ -216,6 +276,11 @@ impl Error {
     }
 
     #[cfg(feature = "download")]
+    pub(crate) fn unavailable(gave_up: GaveUp) -> Self {
+        Kind::Unavailable(gave_up).into()
+    }
+
+    #[cfg(feature = "download")]
     pub(crate) fn storage_status(status: u16) -> Self {
         Kind::StorageStatus(status).into()
     }
@@ -243,7 +308,7 @@ impl Error {
     /// It is about the login of the user: none came about, or there is no token of one.
     #[cfg(feature = "login")]
     pub fn is_login(&self) -> bool {
-        matches!(self.0, Kind::Login(_) | Kind::Token(_))
+        matches!(self.0, Kind::Login(_) | Kind::Token(..))
     }
 
     /// A user has to log in (again) before this can be done: there is no login, or it was refused, or the user did not
@@ -271,7 +336,7 @@ impl Error {
     /// What the platform or the way to it has to do with the failure, if anything.
     pub fn api(&self) -> Option<&ApiError> {
         match &self.0 {
-            Kind::Api(error) | Kind::Uncertain(error, _) => Some(error),
+            Kind::Api(CallFailure { error, .. }) | Kind::Uncertain(error, _) => Some(error),
             _ => None,
         }
     }
@@ -291,6 +356,29 @@ impl Error {
         match &self.0 {
             Kind::Download(error) => Some(error),
             _ => None,
+        }
+    }
+
+    /// Returns true if the same call can succeed later: the platform, the storage or the identity provider was not reached,
+    /// or is overloaded. A login that cannot be renewed for now is transient, and not
+    /// [required](Self::is_login_required) again.
+    pub fn is_transient(&self) -> bool {
+        match &self.0 {
+            Kind::Api(CallFailure { error, .. }) => error.is_transient(),
+            Kind::Token(error, _) => error.is_transient(),
+            Kind::TimedOut => true,
+            Kind::Health(error) => error.is_transient(),
+            #[cfg(feature = "login")]
+            Kind::Login(Login::OAuth(error)) => error.is_transient(),
+            #[cfg(feature = "download")]
+            Kind::Download(error) => error.is_transient(),
+            #[cfg(feature = "download")]
+            Kind::Storage(error) => error.is_transient(),
+            #[cfg(feature = "download")]
+            Kind::Unavailable(_) => true,
+            #[cfg(feature = "download")]
+            Kind::StorageStatus(status) => auth_http::retry::is_transient_status(*status),
+            _ => false,
         }
     }
 

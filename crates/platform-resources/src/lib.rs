@@ -47,6 +47,7 @@ mod service;
 mod settings;
 mod validation;
 
+pub use auth_http::retry::{Hosts, RetryEvent, RetryPolicy};
 pub use platform_api::{ApiError, JsonObject, JsonValue, Patch, Timestamp, TimestampError, models, operations};
 
 pub use access::{Grants, ShareTokens};
@@ -76,7 +77,8 @@ pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadat
 #[cfg(feature = "login")]
 pub use service::{Finding, Identity, LoggedOut, LoginWays, Service, ServiceBuilder};
 pub use settings::{
-    BucketSettings, OperationSettings, SettingProblem, SettingSource, Settings, SettingsBuilder, SettingsError,
+    BucketSettings, OperationSettings, RetrySettings, SettingProblem, SettingSource, Settings, SettingsBuilder,
+    SettingsError,
 };
 pub use validation::{Problem, validate};
 

@@ -171,6 +171,15 @@ impl RunHandle {
         self.client.core.fetch(GetArtifactFile::new(self.id.as_str(), artifact.as_str()), Group::Run).await
     }
 
+    /// The same run for a download, which has other files to fetch while one fails.
+    #[cfg(feature = "download")]
+    pub(crate) fn for_source(&self, single_limit: std::time::Duration) -> Self {
+        let mut run = self.clone();
+        run.client = run.client.for_transfer();
+        run.client.core = run.client.core.with_mode(|mode| mode.single_limit = Some(single_limit));
+        run
+    }
+
     /// Who sees it, beside its submitter.
     pub fn grants(&self) -> List<Grant> {
         self.client

@@ -12,6 +12,7 @@ use auth_core::{
     AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, SystemClock, TokenKey, TokenRequest, TokenSource,
     begin_redemption,
 };
+use auth_http::retry::Hosts;
 use auth_http::{HttpClient, HttpClientBuilder, Proxy};
 use auth_oauth::{
     BrowserLogin, Claims, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
@@ -59,6 +60,7 @@ pub struct ServiceBuilder {
     settings: Settings,
     roots: Vec<PathBuf>,
     proxy: Option<Proxy>,
+    hosts: Hosts,
 }
 
 /// Who a user is, and what their token says.
@@ -98,7 +100,7 @@ pub enum LoggedOut {
 impl Service {
     /// Starts to set up a service.
     pub fn builder(settings: Settings) -> ServiceBuilder {
-        ServiceBuilder { settings, roots: Vec::new(), proxy: None }
+        ServiceBuilder { settings, roots: Vec::new(), proxy: None, hosts: Hosts::new() }
     }
 
     /// The settings.
@@ -301,14 +303,20 @@ impl ServiceBuilder {
         self
     }
 
+    /// Shares circuit breakers with other clients, and their [observer](Hosts::with_observer) of waits.
+    pub fn with_hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
     /// The service. Nothing is asked for yet.
     ///
     /// # Errors
     ///
     /// The HTTP client could not be set up.
     pub fn build(self) -> Result<Service, BuildError> {
-        let Self { settings, roots, proxy } = self;
-        let prepared = crate::client::prepare(&settings, &roots, proxy.as_ref());
+        let Self { settings, roots, proxy, hosts } = self;
+        let prepared = crate::client::prepare(&settings, &roots, proxy.as_ref()).with_hosts(hosts);
         let http = prepared.clone().build()?;
         let mut endpoints = Endpoints::new(&settings.issuer, settings.token_url.clone());
         endpoints.authorization = Some(settings.authorization_url.clone());

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use auth_core::Secret;
+use auth_http::retry::RetryPolicy;
 use url::Url;
 
 use environment::{ENVIRONMENTS, Environment};
@@ -81,6 +82,8 @@ pub struct Settings {
     pub application_version: OperationSettings,
     /// Runs (`RUN_…`).
     pub run: OperationSettings,
+    /// The limits for transient failures (`RETRY_FOR…`).
+    pub retry: RetrySettings,
     /// How long the keys of the issuer are kept (`AUTH_JWK_SET_CACHE_TTL`).
     pub jwks_lifetime: Duration,
     /// The longest time for a look at the platform's health (`HEALTH_TIMEOUT`).
@@ -105,14 +108,51 @@ pub struct Settings {
 pub struct OperationSettings {
     /// The longest time for one attempt (`…_TIMEOUT`): 0.1 to 300 s, 30 s unless something is said.
     pub timeout: Duration,
-    /// How often it is tried in all (`…_RETRY_ATTEMPTS`): up to 10, 4 unless something is said.
-    pub attempts: u32,
-    /// The shortest wait between two attempts (`…_RETRY_WAIT_MIN`): up to 600 s, 0.1 s unless something is said.
-    pub wait_min: Duration,
-    /// The longest (`…_RETRY_WAIT_MAX`): up to 600 s, 60 s unless something is said.
-    pub wait_max: Duration,
+    /// The maximum number of attempts (`…_RETRY_ATTEMPTS`): up to 10. Without it, [time](Settings::retry) alone is the limit.
+    pub attempts: Option<u32>,
+    /// The longest wait after the first failure, which doubles with every other (`…_RETRY_WAIT_MIN`): up to 600 s, 0.25 s by default.
+    pub wait_min: Option<Duration>,
+    /// The longest wait of all (`…_RETRY_WAIT_MAX`): up to 600 s, 30 s by default.
+    pub wait_max: Option<Duration>,
     /// How long an answer is kept (`…_CACHE_TTL`): up to a week, 0 for not at all.
     pub cache_lifetime: Duration,
+}
+
+/// The limits for transient failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetrySettings {
+    /// The longest time of uninterrupted failure of a request (`RETRY_FOR`): 5 minutes by default; 0 disables retries.
+    pub limit: Duration,
+    /// The same while a run is followed, and for transfers (`RETRY_FOR_TRANSFERS`): 30 minutes by default.
+    pub transfer_limit: Duration,
+    /// The longest time for a host that has not answered since the process started (`RETRY_FOR_UNANSWERED`): 60 s by default.
+    pub unanswered_limit: Duration,
+}
+
+impl RetrySettings {
+    /// Returns the policy for a single request.
+    pub fn for_requests(&self) -> RetryPolicy {
+        RetryPolicy::default().with_limit(self.limit).with_unanswered_limit(self.unanswered_limit)
+    }
+
+    /// Returns the policy for following a run, and for transfers.
+    pub fn for_transfers(&self) -> RetryPolicy {
+        self.for_requests().with_limit(self.transfer_limit)
+    }
+}
+
+impl OperationSettings {
+    /// Adds what is set for a group of operations to a policy.
+    pub(crate) fn limit(&self, policy: RetryPolicy) -> RetryPolicy {
+        let policy = self.attempts.into_iter().fold(policy, RetryPolicy::with_attempts);
+        if self.wait_min.is_none() && self.wait_max.is_none() {
+            return policy;
+        }
+        let waits = policy.backoff();
+        let longest = self.wait_max.unwrap_or(waits.longest().max(self.wait_min.unwrap_or_default()));
+        policy.with_waits(self.wait_min.unwrap_or(waits.first()), longest)
+    }
 }
 
 /// The bucket of the organisation.
@@ -270,7 +310,7 @@ fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>) -> 
     issuer.set_path("/");
     issuer.set_query(None);
     let timeout = reader.seconds("REQUEST_TIMEOUT_SECONDS", 30.0, 0.1..=300.0);
-    let wait = reader.seconds("AUTHORIZATION_BACKOFF_SECONDS", 0.1, 0.0..=600.0);
+    let wait = reader.optional_seconds("AUTHORIZATION_BACKOFF_SECONDS", 0.0..=600.0);
     let mut group = |name: &str, cache| reader.operation(name, timeout, wait, cache);
     let (auth, me) = (group("AUTH", 0.0), group("ME", 300.0));
     let (application, application_version) = (group("APPLICATION", 300.0), group("APPLICATION_VERSION", 300.0));
@@ -293,6 +333,11 @@ fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>) -> 
         state_folder: reader.folder("STATE_DIR", Some(state_folder)),
         cache_folder,
         status_page_url: reader.optional_url("STATUS_PAGE_URL", environment.and_then(|known| known.status_page)),
+        retry: RetrySettings {
+            limit: reader.seconds("RETRY_FOR", 300.0, 0.0..=WEEK),
+            transfer_limit: reader.seconds("RETRY_FOR_TRANSFERS", 1800.0, 0.0..=WEEK),
+            unanswered_limit: reader.seconds("RETRY_FOR_UNANSWERED", 60.0, 0.0..=WEEK),
+        },
         jwks_lifetime: reader.seconds("AUTH_JWK_SET_CACHE_TTL", DAY, 0.0..=WEEK),
         health_timeout: reader.seconds("HEALTH_TIMEOUT", 30.0, 0.1..=300.0),
         run_submit_timeout: reader.seconds("RUN_SUBMIT_TIMEOUT", 30.0, 0.1..=300.0),

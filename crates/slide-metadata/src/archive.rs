@@ -27,12 +27,7 @@ const MAX_DIRECTORY: u64 = 16 * 1024 * 1024;
 
 /// Describes the archive of `length` bytes.
 pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDescription, Kind> {
-    let left = Rc::new(Cell::new(MAX_DIRECTORY));
-    let mut archive = ZipArchive::new(Limited { source, left: Rc::clone(&left) }).map_err(damaged)?;
-    left.set(u64::MAX);
-    if archive.len() > MAX_MEMBERS {
-        return Err(Kind::Archive(format!("it has {} members; at most {MAX_MEMBERS} are read", archive.len())));
-    }
+    let mut archive = open(source)?;
     let mut files = Files::default();
     let (mut bytes, most) = (0_u64, SOME_BYTES.saturating_add(length.saturating_mul(MAX_RATIO)));
     for number in 0..archive.len() {
@@ -50,6 +45,40 @@ pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDe
     files.describe(length)
 }
 
+/// Returns true if a member begins like DICOM.
+pub(crate) fn has_dicom<R: Read + Seek>(source: R) -> Result<bool, Kind> {
+    let mut archive = open(source)?;
+    for number in 0..archive.len() {
+        let member = archive.by_index(number).map_err(damaged)?;
+        if member.is_file() && is_dicom(&head(member)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn open<R: Read + Seek>(source: R) -> Result<ZipArchive<Limited<R>>, Kind> {
+    let left = Rc::new(Cell::new(MAX_DIRECTORY));
+    let archive = ZipArchive::new(Limited { source, left: Rc::clone(&left) }).map_err(damaged)?;
+    left.set(u64::MAX);
+    if archive.len() > MAX_MEMBERS {
+        return Err(Kind::Archive(format!("it has {} members; at most {MAX_MEMBERS} are read", archive.len())));
+    }
+    Ok(archive)
+}
+
+fn is_dicom(head: &[u8]) -> bool {
+    head.len() as u64 == dicom::PREAMBLE + dicom::MAGIC.len() as u64 && head.ends_with(dicom::MAGIC)
+}
+
+/// The first bytes of a member, up to the magic bytes of DICOM.
+fn head(member: impl Read) -> io::Result<Vec<u8>> {
+    let length = dicom::PREAMBLE + dicom::MAGIC.len() as u64;
+    let mut head = Vec::new();
+    member.take(length).read_to_end(&mut head)?;
+    Ok(head)
+}
+
 /// The DICOM files of an archive.
 #[derive(Default)]
 struct Files {
@@ -59,13 +88,11 @@ struct Files {
 
 impl Files {
     fn add(&mut self, name: String, mut member: impl Read, size: u64) -> Result<(), Kind> {
-        let mut head = Vec::new();
-        let start = dicom::PREAMBLE + dicom::MAGIC.len() as u64;
-        (&mut member).take(start).read_to_end(&mut head).map_err(|error| in_member(&name, &error.into()))?;
+        let head = head(&mut member).map_err(|error| in_member(&name, &error.into()))?;
         if MAGIC.iter().any(|magic| head.starts_with(*magic)) {
             return Err(Kind::Archive(format!("member '{name}' is an archive itself")));
         }
-        if !head.ends_with(dicom::MAGIC) || (head.len() as u64) < start {
+        if !is_dicom(&head) {
             self.warnings.push(Warning::IgnoredMember(name));
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The description of a slide: its images, its resolution, and what is remarkable about them.
+//! The description of a slide: its images, its resolution, and remarks about them.
 
 use std::fmt;
 
@@ -76,7 +76,7 @@ impl Role {
         }
     }
 
-    /// Whether the role is beside the slide's image.
+    /// Returns true for images that are not part of the slide's pyramid.
     pub(crate) fn is_associated(self) -> bool {
         matches!(self, Self::Label | Self::Macro | Self::Thumbnail | Self::Mask)
     }
@@ -92,7 +92,7 @@ impl fmt::Display for Role {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ImageDescription {
-    /// Where the image is, such as `directory 0` or the name of a member of an archive.
+    /// The place of the image, such as `directory 0` or the name of a member of an archive.
     pub place: String,
     /// The role of the image.
     pub role: Role,
@@ -108,15 +108,15 @@ pub struct ImageDescription {
     pub tile: Option<(u32, u32)>,
 }
 
-/// What is remarkable about a slide. The text of each is its `Display`.
+/// A remark about a slide. Its text is its `Display`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
     /// The slide does not state its resolution.
     ResolutionMissing {
-        /// What was looked for, and where.
+        /// The value that was looked for, and its place.
         looked_for: String,
-        /// What was found.
+        /// The value that was found.
         found: String,
     },
     /// The resolution is outside [`PLAUSIBLE`](crate::PLAUSIBLE).
@@ -134,7 +134,7 @@ pub enum Warning {
     },
     /// A label, macro image or thumbnail cannot be read.
     UnreadableImage {
-        /// Where the image is.
+        /// The place of the image.
         place: String,
         /// The role of the image.
         role: Role,
@@ -205,9 +205,9 @@ pub struct SlideDescription {
     pub resolution: Option<Resolution>,
     /// All images, in the order of the file.
     pub images: Vec<ImageDescription>,
-    /// What is remarkable.
+    /// Remarks about the structure and the resolution.
     pub warnings: Vec<Warning>,
-    /// What may identify a patient.
+    /// Data that may identify a patient.
     pub identifiers: Vec<Identifier>,
     /// The length of the file in bytes.
     pub bytes: u64,

@@ -140,7 +140,7 @@ pub(crate) fn image(header: &Header, place: &str) -> ImageDescription {
     }
 }
 
-/// What may identify a patient in one file.
+/// Data in one file that may identify a patient.
 pub(crate) fn identifiers(header: &Header) -> Vec<Identifier> {
     let mut found = header.identifiers.clone();
     match header.role() {

@@ -1,4 +1,4 @@
-//! What may identify a patient. Values are never part of a report, only where they are.
+//! Data that may identify a patient. A report has their places, and never their values.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ impl fmt::Display for IdentifierKind {
 pub struct Identifier {
     /// The kind.
     pub kind: IdentifierKind,
-    /// Where it is. The value itself is left out.
+    /// The place of the data. The value itself is left out.
     pub place: String,
 }
 

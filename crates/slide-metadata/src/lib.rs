@@ -38,7 +38,7 @@ pub use description::{Format, ImageDescription, Role, SlideDescription, Warning}
 pub use error::SlideError;
 pub use identifier::{Identifier, IdentifierKind};
 pub use levels::DicomFiles;
-pub use read::{ReadOptions, SlideMetadata, inspect, read, read_with};
+pub use read::{ReadOptions, SlideMetadata, checksum, inspect, is_dicom_archive, read, read_with};
 pub use resolution::{PLAUSIBLE, Plausibility, Resolution, ResolutionSource};
 #[cfg(feature = "thumbnail")]
 pub use thumbnail::{Thumbnail, thumbnail};

@@ -79,7 +79,7 @@ pub fn read_with(path: &Path, options: &ReadOptions) -> Result<SlideMetadata, Sl
         let media_type = description.format.media_type();
         let (width, height, bytes) = (description.width, description.height, description.bytes);
         file.rewind()?;
-        Ok(SlideMetadata { width, height, resolution, media_type, bytes, crc32c: checksum(file)?, description })
+        Ok(SlideMetadata { width, height, resolution, media_type, bytes, crc32c: crc32c_of(file)?, description })
     };
     read().map_err(|kind| SlideError::new(path, kind))
 }
@@ -107,6 +107,15 @@ pub fn inspect(path: &Path) -> Result<SlideDescription, SlideError> {
     describe().map_err(|kind| SlideError::new(path, kind))
 }
 
+/// Computes the CRC32C (Castagnoli) of the file at `path`. It blocks.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn checksum(path: &Path) -> Result<u32, SlideError> {
+    File::open(path).and_then(crc32c_of).map_err(|error| SlideError::new(path, error.into()))
+}
+
 fn describe(path: &Path, file: &File) -> Result<SlideDescription, Kind> {
     let length = file.metadata()?.len();
     let mut reader = BufReader::new(file);
@@ -115,6 +124,23 @@ fn describe(path: &Path, file: &File) -> Result<SlideDescription, Kind> {
         Container::Dicom => dicom::describe(reader, length),
         Container::Archive => archive::describe(reader, length),
     }
+}
+
+/// Returns true if the file at `path` is a zip archive with at least one DICOM file. It blocks.
+///
+/// # Errors
+///
+/// The file cannot be read, or is a damaged archive.
+pub fn is_dicom_archive(path: &Path) -> Result<bool, SlideError> {
+    let look = || {
+        let mut reader = BufReader::new(File::open(path)?);
+        match recognize(path, &mut reader) {
+            Ok(Container::Archive) => archive::has_dicom(reader),
+            Ok(_) | Err(Kind::Unknown | Kind::OtherFormat(_)) => Ok(false),
+            Err(kind) => Err(kind),
+        }
+    };
+    look().map_err(|kind| SlideError::new(path, kind))
 }
 
 /// Micrometers per pixel: those of the file if they are plausible, or else those that were stated.
@@ -156,7 +182,7 @@ fn unusable(description: &SlideDescription) -> Kind {
     Kind::Resolution { looked_for: resolution.source.to_string(), found }
 }
 
-fn checksum(mut file: File) -> std::io::Result<u32> {
+fn crc32c_of(mut file: File) -> std::io::Result<u32> {
     let mut block = vec![0; BLOCK];
     let mut crc = 0;
     loop {

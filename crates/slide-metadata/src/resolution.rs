@@ -1,4 +1,4 @@
-//! Resolutions: where they come from, and whether they are plausible.
+//! Resolutions, their sources and their plausibility.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -83,7 +83,7 @@ pub struct Resolution {
     pub source: ResolutionSource,
 }
 
-/// Whether a resolution can be that of a slide.
+/// The plausibility of a resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Plausibility {
@@ -136,7 +136,7 @@ impl fmt::Display for Resolution {
     }
 }
 
-/// Whether two resolutions differ by 1 % at most.
+/// Returns true if two resolutions differ by 1 % at most.
 pub(crate) fn agree(a: f64, b: f64) -> bool {
     (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
 }

@@ -1,4 +1,4 @@
-//! Small pictures of slides in TIFF, as far as the `tiff` crate decodes them.
+//! Small pictures of slides in TIFF that the `tiff` crate decodes.
 
 use std::fmt;
 use std::fs::File;

@@ -56,7 +56,7 @@ impl<R: Read + Seek> Tiff<R> {
         self.reader.width == Width::Big
     }
 
-    /// Whether its first directory has the tag that marks NDPI.
+    /// Returns true if the first directory has the tag that marks NDPI.
     pub(crate) fn is_ndpi(&self) -> bool {
         self.directories[0].entry(tags::NDPI_FORMAT_FLAG).is_some()
     }

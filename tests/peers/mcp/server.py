@@ -10,7 +10,7 @@ one line answers, with all requests that were made so far.
     {"until": ["tools/call", 2]}   answers once there were so many requests of this method of JSON-RPC
     {"revoke": true}               refuses every token that was accepted so far
     {"down": {"orders": 503}}      lets servers answer with this status; 0 for no answer at all
-    {"slow": {"orders": 0.5}}      lets servers take so many seconds to say which tools they have
+    {"together": 4}                names no tools until this number of requests for them is waiting
     {"release": true}              lets the tools go on that wait
     {"forget": true}               forgets all sessions
 
@@ -38,7 +38,8 @@ JWKS, AUDIENCE, PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 CERTIFICATE, KEY, AUTHORITY = (sys.argv[4:] + [None] * 3)[:3]
 SERVERS = ["orders", "stock", "people", "weather", "ledger"]
 
-requests, accepted, revoked, down, slow = [], set(), set(), {}, {}
+requests, accepted, revoked, down = [], set(), set(), {}
+together, asked = 0, 0
 counted, released = asyncio.Condition(), asyncio.Event()
 keys = jwt.PyJWKClient(JWKS)
 
@@ -174,7 +175,7 @@ class Gateway:
             await note(entry)
             await asyncio.Event().wait()
         if entry["method"] == "tools/list":
-            await asyncio.sleep(slow.get(name, 0))
+            await meet()
         status = down.get(name, 404 if name not in self.servers else None)
         if status:
             await watched({"type": "http.response.start", "status": status, "headers": []})
@@ -183,13 +184,28 @@ class Gateway:
             await self.servers[name](scope, replay, watched)
 
 
+def set_together(number):
+    global together, asked
+    if number != together:
+        together, asked = number, 0
+
+
+async def meet():
+    """Returns once as many requests wait here as was ordered."""
+    global asked
+    async with counted:
+        asked += 1
+        counted.notify_all()
+        await counted.wait_for(lambda: asked >= together)
+
+
 async def obey(gateway, command):
     if command.get("revoke"):
         revoked.update(accepted)
     if "down" in command:
         down.clear()
         down.update(command["down"])
-    slow.update(command.get("slow", {}))
+    set_together(command.get("together", together))
     if command.get("release"):
         released.set()
     if command.get("forget"):

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::jpeg;
 
-/// How offsets are written.
+/// The layout of offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     Classic,
@@ -34,7 +34,7 @@ pub(crate) fn text(text: impl AsRef<[u8]>) -> Value {
     Value::Text([text.as_ref(), &[0]].concat())
 }
 
-/// How the pixels of an image are stored.
+/// The storage of an image's pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pixels {
     /// One strip without compression.
@@ -94,11 +94,13 @@ pub(crate) struct Tiff {
     layout: Layout,
     big_endian: bool,
     pieces: Vec<(u64, Vec<u8>)>,
-    /// Where the offset of the next directory goes: the piece, and the place in it.
+    /// The piece that the offset of the next directory goes into, and the place in it.
     link: (usize, usize),
     length: u64,
     /// The pieces that are pixels.
     pixels: Vec<usize>,
+    /// The offset of the next pixels, if they follow all directories.
+    late: Option<u64>,
 }
 
 impl Tiff {
@@ -107,7 +109,8 @@ impl Tiff {
     }
 
     pub(crate) fn in_order(layout: Layout, big_endian: bool) -> Self {
-        let mut tiff = Self { layout, big_endian, pieces: Vec::new(), link: (0, 4), length: 0, pixels: Vec::new() };
+        let mut tiff =
+            Self { layout, big_endian, pieces: Vec::new(), link: (0, 4), length: 0, pixels: Vec::new(), late: None };
         let mut head = if big_endian { b"MM".to_vec() } else { b"II".to_vec() };
         match layout {
             Layout::Big => {
@@ -132,6 +135,11 @@ impl Tiff {
     /// Leaves a hole, so that what follows is behind `offset`.
     pub(crate) fn skip_to(&mut self, offset: u64) {
         self.length = self.length.max(offset);
+    }
+
+    /// Puts the pixels of the images that are added from now on behind `offset`, and behind all directories.
+    pub(crate) fn put_pixels_behind(&mut self, offset: u64) {
+        self.late = Some(offset);
     }
 
     /// Adds a directory to the main chain.
@@ -175,7 +183,14 @@ impl Tiff {
         };
         let length = u32::try_from(bytes.len()).unwrap();
         self.pixels.push(self.pieces.len());
-        let offset = self.append(bytes);
+        let offset = match self.late {
+            Some(late) => {
+                self.late = Some(late + bytes.len() as u64);
+                self.pieces.push((late, bytes));
+                late
+            }
+            None => self.append(bytes),
+        };
         (vec![offset; count.into()], vec![length; count.into()])
     }
 
@@ -284,7 +299,8 @@ impl Tiff {
 
     /// The whole file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; usize::try_from(self.length).unwrap()];
+        let length = self.late.unwrap_or(self.length).max(self.length);
+        let mut bytes = vec![0; usize::try_from(length).unwrap()];
         for (offset, piece) in &self.pieces {
             let offset = usize::try_from(*offset).unwrap();
             bytes[offset..offset + piece.len()].copy_from_slice(piece);
@@ -295,14 +311,14 @@ impl Tiff {
     /// Writes the file, with holes where nothing is.
     pub(crate) fn save(&self, path: &Path) {
         let mut file = File::create(path).unwrap();
-        file.set_len(self.length).unwrap();
+        file.set_len(self.late.unwrap_or(self.length).max(self.length)).unwrap();
         for (offset, piece) in &self.pieces {
             file.seek(SeekFrom::Start(*offset)).unwrap();
             file.write_all(piece).unwrap();
         }
     }
 
-    /// Where its structures begin and end.
+    /// The offsets at which its structures begin and end.
     pub(crate) fn boundaries(&self) -> Vec<u64> {
         self.pieces.iter().flat_map(|(offset, piece)| [*offset, *offset + piece.len() as u64]).collect()
     }

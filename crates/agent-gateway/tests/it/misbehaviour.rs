@@ -49,7 +49,7 @@ impl Fake {
     }
 
     async fn error(&self, principal: &Principal) -> GatewayError {
-        let gateway = self.builder().with_discovery_timeout(Duration::from_secs(5)).build();
+        let gateway = self.builder().with_discovery_timeout(Duration::from_secs(60)).build();
         gateway.list_tools(principal, &ToolFilter::new()).strict().await.unwrap_err()
     }
 

@@ -9,7 +9,6 @@ use auth_http::HttpClient;
 use platform_testkit::ManualClock;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 
 use crate::lab::{Lab, SERVERS, all_tools, object, tool};
 
@@ -28,19 +27,16 @@ async fn one_of_five_servers_that_is_down_hides_nothing_of_the_others_and_is_not
     let http = HttpClient::builder().with_roots(lab.servers.file());
     let gateway = Gateway::builder(lab.binding(), servers.clone()).with_http(http).build();
     let answering: Vec<_> = SERVERS.into_iter().filter(|name| *name != "people").collect();
-    lab.mcp.slow_down(&answering, 2.0);
+    // One after the other, they would never answer.
+    lab.mcp.wait_together(answering.len());
 
-    let begun = Instant::now();
     let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).await.unwrap();
-    let took = begun.elapsed();
     assert_eq!(found.tools.len(), 4 * 8);
     assert!(answering.iter().all(|name| found.tools.iter().any(|tool| tool.server().ord_id() == *name)));
     assert_eq!(found.errors.len(), 1);
     assert_eq!(found.errors[0].server(), Some(&servers[2]));
     assert!(found.errors[0].is_connect(), "{:?}", found.errors);
     assert!(found.errors[0].to_string().contains("`people` of the tenant `tenant-1`"), "{}", found.errors[0]);
-    // One after the other, they would have taken eight seconds.
-    assert!((2.0..7.0).contains(&took.as_secs_f64()), "{took:?}");
 
     let error = gateway.list_tools(&Principal::System, &ToolFilter::new()).strict().await.unwrap_err();
     assert_eq!(error.server(), Some(&servers[2]));
@@ -49,7 +45,7 @@ async fn one_of_five_servers_that_is_down_hides_nothing_of_the_others_and_is_not
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_answers_with_an_error_or_not_at_all_is_named_with_what_it_did() {
     let Some(lab) = Lab::open() else { return };
-    let gateway = lab.builder().with_discovery_timeout(Duration::from_secs(6)).build();
+    let gateway = lab.builder().with_discovery_timeout(Duration::from_secs(20)).build();
     lab.mcp.let_down(&[("stock", 503), ("ledger", 0)]);
     let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).await.unwrap();
     assert_eq!(found.tools.len(), 3 * 8);

@@ -77,10 +77,9 @@ impl Mcp {
         self.tell(&json!({ "down": down }));
     }
 
-    /// Lets these servers take so many seconds to say which tools they have.
-    pub(crate) fn slow_down(&self, servers: &[&str], seconds: f64) {
-        let slow: serde_json::Map<_, _> = servers.iter().map(|name| ((*name).to_owned(), json!(seconds))).collect();
-        self.tell(&json!({ "slow": slow }));
+    /// Holds back the lists of tools until this number of servers has a request for one.
+    pub(crate) fn wait_together(&self, servers: usize) {
+        self.tell(&json!({ "together": servers }));
     }
 
     /// Lets the tools go on that wait.

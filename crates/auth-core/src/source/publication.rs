@@ -7,10 +7,10 @@ use tokio::sync::Mutex;
 
 use super::Inner;
 use crate::redemption::Section;
-use crate::{AccessToken, LeaseGuard, TokenError, TokenKey};
+use crate::{AccessToken, Backoff, LeaseGuard, TokenError, TokenKey};
 
-/// The shortest and the longest time between two attempts to store a token.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// The time between two attempts to store a token.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
 /// The owner's copy of a token that could not be stored. While it exists, it is served, it is what the next attempt
 /// redeems, and its lease is held, so that no other process redeems the token that it replaced.
@@ -101,10 +101,10 @@ impl Inner {
     ) {
         let publication = Publication { inner: self.clone(), key: key.clone(), unpublished };
         let unpublished = &publication.unpublished;
-        let mut pause = RETRY.0;
+        let mut failures = 1_u32;
         loop {
-            self.sleep(pause).await;
-            pause = (pause * 2).min(RETRY.1);
+            self.sleep(RETRY.pause(failures, fastrand::f64())).await;
+            failures = failures.saturating_add(1);
             let mut held = unpublished.lock().await;
             if held.is_done {
                 break;

@@ -8,6 +8,7 @@ mod date;
 #[path = "../support/exchange.rs"]
 mod exchange;
 mod requests;
+mod retries;
 #[path = "../support/server.rs"]
 mod server;
 mod silence;

@@ -1,14 +1,14 @@
 //! Real TLS: whom the clients trust, what they show of themselves, and what they say when it fails.
 
 use auth_core::Secret;
-use auth_http::Proxy;
+use auth_http::{Proxy, Request};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use crate::authority::Authority;
 use crate::exchange::{client, get, shown};
-use crate::server::serve;
+use crate::server::{serve, serve_both_versions};
 
 #[tokio::test]
 async fn roots_of_a_laboratory_are_trusted_when_they_are_named_and_the_error_says_what_was_asked() {
@@ -53,6 +53,71 @@ async fn tls_failures_are_told_apart_from_broken_connections() {
 
     let reset = get(client(), &raw("").await).await.unwrap_err();
     assert!(!reset.is_tls() && !reset.is_unsent() && reset.is_broken(), "{reset}");
+}
+
+#[tokio::test]
+async fn http1_client_does_not_negotiate_http2() {
+    let authority = Authority::new();
+    let (url, mut negotiated) = serve_both_versions(&authority).await;
+    let trusting = || client().with_roots(authority.file());
+    assert_eq!(get(trusting().with_http1(), &url).await.unwrap(), 200);
+    assert_ne!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]));
+    let _ = get(trusting(), &url).await;
+    assert_eq!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]), "others do");
+}
+
+#[tokio::test]
+async fn transient_failures_are_told_apart_from_lasting_ones() {
+    let authority = Authority::new();
+    let untrusted = get(client(), &serve(&authority, None).await).await.unwrap_err();
+    let mut plain = raw("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    plain.set_scheme("https").unwrap();
+    let no_tls = get(client(), &plain).await.unwrap_err();
+    for lasting in [untrusted, no_tls] {
+        assert!(!lasting.is_transient(), "{}", shown(&lasting));
+    }
+    let refused = get(client(), &"http://127.0.0.1:9/".parse().unwrap()).await.unwrap_err();
+    let reset = get(client(), &raw("").await).await.unwrap_err();
+    let mut breaks_off = raw("").await;
+    breaks_off.set_scheme("https").unwrap();
+    let handshake = get(client(), &breaks_off).await.unwrap_err();
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nin";
+    let half = client().build().unwrap().send(Request::get(raw(half).await)).await.unwrap().bytes(9).await.unwrap_err();
+    for transient in [refused, reset, handshake, half] {
+        assert!(transient.is_transient(), "{}", shown(&transient));
+    }
+    let proxied = |refusal| async move {
+        let proxy = Proxy::new(proxy(refusal).await);
+        get(client().with_proxy(proxy), &"https://platform.test/".parse().unwrap()).await.unwrap_err()
+    };
+    let password = proxied("407 Proxy Authentication Required").await;
+    assert!(!password.is_transient(), "{}", shown(&password));
+    let overloaded = proxied("503 Service Unavailable").await;
+    assert!(overloaded.is_transient(), "{}", shown(&overloaded));
+}
+
+/// A resolver that knows no host, for this reason.
+#[derive(Debug)]
+struct Unresolved(std::io::ErrorKind);
+
+#[async_trait::async_trait]
+impl auth_http::Resolver for Unresolved {
+    async fn resolve(&self, host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
+        Err(std::io::Error::new(self.0, format!("{host} is not found")))
+    }
+}
+
+#[tokio::test]
+async fn temporary_failures_of_dns_are_transient() {
+    use std::io::ErrorKind;
+
+    for (kind, is_transient) in [(ErrorKind::TimedOut, true), (ErrorKind::Other, true), (ErrorKind::NotFound, false)] {
+        let client = client().with_resolver(std::sync::Arc::new(Unresolved(kind)));
+        let error = get(client, &"https://platform.test/".parse().unwrap()).await.unwrap_err();
+        assert_eq!((error.is_connect(), error.is_transient()), (true, is_transient), "{}", shown(&error));
+    }
+    let unknown = get(client(), &"https://host.invalid/".parse().unwrap()).await.unwrap_err();
+    assert!(unknown.is_connect(), "{}", shown(&unknown));
 }
 
 /// A server that reads a little, sends `answer`, and ends the connection.

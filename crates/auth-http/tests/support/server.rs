@@ -1,9 +1,26 @@
 //! A server that says 200 and `in`, whatever is asked.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use url::Url;
 
 use crate::authority::Authority;
+
+/// Answers in HTTP/1.1 whatever is negotiated, and says what that was.
+#[allow(dead_code, reason = "only some tests use it")]
+pub(crate) async fn serve_both_versions(authority: &Authority) -> (Url, UnboundedReceiver<Option<Vec<u8>>>) {
+    let (told, negotiated) = unbounded_channel();
+    let url = authority.serve_both_versions(move |mut stream| {
+        let told = told.clone();
+        async move {
+            told.send(stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)).unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nin").await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (url.await, negotiated)
+}
 
 /// With a certificate of `authority`; with `clients`, only for those whose certificate is from there.
 pub(crate) async fn serve(authority: &Authority, clients: Option<&Authority>) -> Url {

@@ -6,12 +6,12 @@
 //!   status but 5xx: GitHub sends them with 200, others `slow_down` with 429.
 //! - Any other 429 and a provider at fault (5xx) are retried, after `Retry-After` if that is longer than the interval.
 //! - A connection that fails or takes too long doubles the interval, so that a provider in trouble gets relief.
-//! - TLS that fails would fail until the codes expire, so it ends the login at once.
+//! - A certificate that is not trusted would fail until the codes expire, so it ends the login at once.
 //! - Any other error is the end, and so is the moment when the codes expire, whatever came last.
 
 use std::time::{Duration, SystemTime};
 
-use auth_core::AccessToken;
+use auth_core::{AccessToken, Backoff};
 use auth_http::HttpError;
 
 use crate::OAuthError;
@@ -58,12 +58,12 @@ impl Polling {
                 }
                 None
             }
-            Err(error) if error.is_broken() && !error.is_tls() => {
+            Err(error) if error.is_transient() => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "the identity provider was not reached, and is asked again"
                 );
-                self.interval = self.interval.saturating_mul(2);
+                self.interval = Backoff::new(self.interval, Duration::MAX).bound(2);
                 None
             }
             Err(error) => return Err(OAuthError::exchange(error)),

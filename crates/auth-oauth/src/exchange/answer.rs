@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use auth_core::{AccessToken, Secret};
+use auth_core::{AccessToken, Secret, is_transient_status};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -49,7 +49,7 @@ impl Answer {
 
     /// The provider is at fault, or wants to be left alone for a while.
     pub(crate) fn is_overburdened(&self) -> bool {
-        self.status >= 500 || self.status == 429
+        is_transient_status(self.status)
     }
 
     /// Returns the time of the response by the clock of the provider.

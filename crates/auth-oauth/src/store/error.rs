@@ -129,7 +129,10 @@ impl From<durable_fs::Error> for StoreError {
 
 impl From<StoreError> for TokenError {
     fn from(error: StoreError) -> Self {
-        Self::cache(error)
+        // Another process renews the login, and waits for the identity provider.
+        let is_busy = error.is_timeout();
+        let error = Self::cache(error);
+        if is_busy { error.into_transient() } else { error }
     }
 }
 

@@ -62,9 +62,13 @@ async fn perform(mut stream: TcpStream, act: Act) {
 }
 
 async fn refresh(token_endpoint: Url) -> OAuthError {
+    refresh_within(Duration::from_secs(60), token_endpoint).await
+}
+
+async fn refresh_within(time: Duration, token_endpoint: Url) -> OAuthError {
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", token_endpoint), "client-1");
-    let client = client.with_timeout(Duration::from_millis(500));
+    let client = client.with_timeout(time);
     let refresh_token = Secret::new("canary");
     let error = RefreshGrant::new(client).redeem(&refresh_token, &TokenRequest::default()).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
@@ -84,12 +88,18 @@ async fn a_lost_answer_is_uncertain() {
         ("no token", Act::Answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")),
         ("at fault", Act::Answer("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")),
         ("half a fault", Act::Answer("HTTP/1.1 503 Unavailable\r\ncontent-length: 9\r\n\r\n{")),
-        ("silence", Act::Silence),
         ("too large", Act::Flood),
     ] {
         let error = refresh(server(act).await.0).await;
         assert!(error.is_uncertain() && !error.is_credential_refused(), "{name}: {error:?}");
     }
+}
+
+#[tokio::test]
+async fn silence_after_the_request_is_uncertain() {
+    // Long enough for the request to be sent.
+    let error = refresh_within(Duration::from_secs(5), server(Act::Silence).await.0).await;
+    assert!(error.is_uncertain() && !error.is_credential_refused(), "{error:?}");
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ struct Fetched {
 pub(super) async fn run(arguments: Arguments, client: &Client, bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
     let Arguments { what, destination } = arguments;
     let objects = what.existing(bucket).await?;
-    let downloader = Downloader::new(client.storage_http()?.clone());
+    let downloader = client.downloader()?;
     let fetched = fetch(&objects, &downloader, bucket, &destination, shell).await;
     print(&fetched, &destination, bucket, shell)
 }

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::{execute, prepare, submit, upload, validate};
 use crate::access::Shell;
 use crate::exit::Failure;
+use crate::retries::Retries;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -18,6 +19,17 @@ pub(crate) enum Action {
     Submit(Box<submit::Arguments>),
     /// From a folder of slides to verified results; killed and called again it goes on, and submits nothing twice.
     Execute(Box<execute::Arguments>),
+}
+
+impl Action {
+    /// Returns its retry limits.
+    pub(super) fn retries(&self) -> Retries {
+        match self {
+            Self::Upload(_) | Self::Execute(_) => Retries::Transferring,
+            Self::Prepare(_) | Self::Validate(_) => Retries::Reading,
+            Self::Submit(_) => Retries::Changing,
+        }
+    }
 }
 
 pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {

@@ -1,13 +1,15 @@
 //! Events of the pipeline: notes on stderr, and bars.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use indicatif::ProgressBar;
-use platform_pipeline::{Event, Observer};
+use platform_pipeline::{Event, Observer, SlideRemarks};
 use platform_resources::SubmissionEvent;
 use platform_resources::models::RunId;
 use serde_json::json;
+use slide_metadata::IdentifierKind;
 
 use crate::bars::Screen;
 use crate::output::Output;
@@ -63,6 +65,7 @@ fn note(event: &Event) -> Option<String> {
     Some(match event {
         Event::FileSkipped { path, reason } => format!("{}: skipped: {reason}", path.display()),
         Event::ReadingSlides { folder, slides } => format!("reading {slides} slides in {}", folder.display()),
+        Event::SlideRemarks(remarks) => remark(remarks),
         Event::RowRemoved { external_id } => format!("{external_id}: its row is taken out of the table"),
         Event::UnknownMappingColumn { column, columns } => {
             format!("there is no column {column} for --mapping; there are {}", columns.join(", "))
@@ -85,4 +88,15 @@ fn note(event: &Event) -> Option<String> {
         Event::RunFound { run } => format!("run {run} was submitted before"),
         _ => return None,
     })
+}
+
+/// What is remarkable about a slide, in a line: warnings, and the kinds of identifying data.
+fn remark(remarks: &SlideRemarks) -> String {
+    let mut parts: Vec<_> = remarks.warnings.iter().map(ToString::to_string).collect();
+    let kinds: BTreeSet<_> = remarks.identifiers.iter().map(|found| found.kind).collect();
+    if !kinds.is_empty() {
+        let kinds: Vec<_> = kinds.into_iter().map(IdentifierKind::name).collect();
+        parts.push(format!("may identify a patient: {}", kinds.join(", ")));
+    }
+    format!("{}: {}", remarks.path.display(), parts.join("; "))
 }

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::{cancel, cancel_by_filter, describe, list, metadata, share, wait, watch};
 use crate::access::Shell;
 use crate::exit::Failure;
+use crate::retries::Retries;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -32,6 +33,21 @@ pub(crate) enum Action {
     /// Shows runs to others, and says to whom they are shown.
     #[command(subcommand)]
     Share(share::Action),
+}
+
+impl Action {
+    /// Returns its retry limits.
+    pub(super) fn retries(&self) -> Retries {
+        match self {
+            Self::List(_) | Self::Describe(_) | Self::DumpMetadata(_) | Self::DumpItemMetadata(_) => Retries::Reading,
+            Self::Share(share::Action::Status(_) | share::Action::Audit(_)) => Retries::Reading,
+            Self::Wait(_) | Self::Watch(_) => Retries::Transferring,
+            Self::Cancel(_) | Self::CancelByFilter(_) | Self::UpdateMetadata(_) | Self::UpdateItemMetadata(_) => {
+                Retries::Changing
+            }
+            Self::Share(_) => Retries::Changing,
+        }
+    }
 }
 
 pub(super) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {

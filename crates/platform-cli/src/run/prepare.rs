@@ -2,9 +2,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
-use platform_pipeline::{ExternalIds, Mapping, Prepare, Prepared};
+use platform_pipeline::{ExternalIds, Mapping, Prepare, Prepared, SlideRemarks};
 use platform_resources::Pattern;
 use serde_json::{Value, json};
+use slide_metadata::{IdentifierKind, PLAUSIBLE};
 
 use super::events::observer;
 use super::input::Version;
@@ -12,6 +13,7 @@ use crate::access::Shell;
 use crate::exit::Failure;
 use crate::output::{self, Output};
 use crate::shown::shown;
+use crate::slide;
 
 /// The name of the table where none is given.
 const NAME: &str = "metadata.csv";
@@ -21,7 +23,8 @@ const NAME: &str = "metadata.csv";
     override_usage = "aignostics run prepare [OPTIONS] APPLICATION CSV DIR\n       aignostics run prepare [OPTIONS] DIR"
 )]
 pub(crate) struct Arguments {
-    /// The application, the table and the folder with the slides: TIFF, BigTIFF, SVS and DICOM, also in folders below it.
+    /// The application, the table and the folder with the slides: TIFF, BigTIFF, SVS, NDPI, SCN, BIF and DICOM, also in
+    /// folders below it.
     /// With the folder alone, the table is `metadata.csv` in it, and nobody is asked about the application.
     #[arg(value_name = "APPLICATION CSV DIR", num_args = 1..=3, required = true)]
     places: Vec<PathBuf>,
@@ -49,6 +52,26 @@ pub(super) struct How {
     /// Leave out slides whose name or, with a `/`, whose path below DIR matches. Can be repeated.
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<Pattern>,
+    /// Micrometers per pixel of slides without a plausible resolution (0.05–20); a resolution in the table wins
+    #[arg(long, value_name = "MPP", value_parser = plausible)]
+    resolution_mpp: Option<f64>,
+    /// Refuse slides that may identify a patient by a label, a bar code, a name, a date, a text or an attribute
+    #[arg(long)]
+    no_phi: bool,
+    /// Kinds of identifying data that --no-phi accepts: label, macro, barcode, name, date, text, attribute, uid
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', requires = "no_phi", value_parser = kind)]
+    allow: Vec<IdentifierKind>,
+}
+
+fn kind(text: &str) -> Result<IdentifierKind, String> {
+    let kind = IdentifierKind::ALL.into_iter().find(|kind| kind.name() == text);
+    kind.ok_or_else(|| format!("expected one of {}", IdentifierKind::ALL.map(IdentifierKind::name).join(", ")))
+}
+
+/// A resolution that slides have.
+fn plausible(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| PLAUSIBLE.contains(value));
+    value.ok_or_else(|| format!("expected {} to {} micrometers per pixel", PLAUSIBLE.start(), PLAUSIBLE.end()))
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
@@ -72,10 +95,12 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
 
 impl How {
     pub(super) fn prepare(&self) -> Prepare {
-        Prepare::new()
+        let prepare = Prepare::new()
             .with_mappings(self.mapping.iter().cloned())
             .with_external_ids(self.external_id.clone())
             .with_excluded(self.exclude.iter().cloned())
+            .with_resolution(self.resolution_mpp);
+        if self.no_phi { prepare.without_identifiers(self.allow.iter().copied()) } else { prepare }
     }
 }
 
@@ -95,6 +120,15 @@ fn shape(prepared: &Prepared, csv: &Path) -> Value {
         "skipped": skipped.collect::<Vec<_>>(),
         "failed": failed.collect::<Vec<_>>(),
         "excluded": prepared.excluded.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        "remarks": prepared.remarks.iter().map(remarks).collect::<Vec<_>>(),
+    })
+}
+
+fn remarks(remarks: &SlideRemarks) -> Value {
+    json!({
+        "file": remarks.path.display().to_string(),
+        "warnings": slide::warnings(&remarks.warnings),
+        "identifiers": slide::identifiers(&remarks.identifiers),
     })
 }
 

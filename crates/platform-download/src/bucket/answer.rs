@@ -1,8 +1,11 @@
 //! What a storage answers beside an object.
 
 use std::fmt;
+use std::time::Duration;
 
+use auth_core::{Clock, SystemClock};
 use auth_http::Response;
+use auth_http::retry::is_transient_status;
 
 use crate::Crc32c;
 use crate::retry::Chance;
@@ -16,17 +19,19 @@ pub(crate) struct Refusal {
     pub(crate) status: u16,
     /// The word for it, such as `AccessDenied`.
     code: Option<String>,
+    /// The time that the storage asks to wait for.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(crate) async fn read(response: Response) -> Self {
-        let status = response.status();
+        let (status, retry_after) = (response.status(), response.retry_after(SystemClock.now()));
         let body = response.bytes(LIMIT).await.unwrap_or_default();
         let body = String::from_utf8_lossy(&body);
         let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
         let is_word =
             |code: &&str| !code.is_empty() && code.len() < 64 && code.bytes().all(|b| b.is_ascii_alphanumeric());
-        Self { status, code: code.map(|(code, _)| code).filter(is_word).map(str::to_owned) }
+        Self { status, code: code.map(|(code, _)| code).filter(is_word).map(str::to_owned), retry_after }
     }
 
     pub(crate) fn is(&self, code: &str) -> bool {
@@ -35,7 +40,7 @@ impl Refusal {
 
     /// It may be another answer the next time (RFC 9110, section 15.6), without anything else being different.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self.status, 408 | 429 | 500 | 502..=504)
+        is_transient_status(self.status)
     }
 
     /// The URL is not good, or not good any more: Google says 400 where S3 says 403, and to HEAD says no more than

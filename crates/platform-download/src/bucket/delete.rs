@@ -1,7 +1,10 @@
+use std::ops::ControlFlow::Break;
+
 use auth_http::Method;
 use futures_util::{StreamExt, stream};
 
 use super::{Bucket, BucketError, Refusal};
+use crate::retry::Retryable;
 
 /// So many objects are deleted at a time.
 const WORKERS: usize = 8;
@@ -39,13 +42,17 @@ impl Bucket {
     }
 
     async fn delete_one(&self, key: &str) -> Result<Deleted, BucketError> {
-        let mut attempts = self.retry.begin();
-        loop {
-            let outcome = self.request_deletion(key, attempts.is_first()).await;
-            if !attempts.again(&outcome).await {
-                return outcome.map_err(|error| error.about(format!("{} was not deleted", self.shown(key))));
+        let mut attempts = self.attempts();
+        let outcome = loop {
+            if let Err(gave_up) = attempts.ready().await {
+                break Err(BucketError::unavailable(gave_up));
             }
-        }
+            let outcome = self.request_deletion(key, attempts.is_first()).await;
+            if let Break(outcome) = attempts.judge(outcome) {
+                break outcome;
+            }
+        };
+        outcome.map_err(|error| error.about(format!("{} was not deleted", self.shown(key))))
     }
 
     async fn request_deletion(&self, key: &str, is_first: bool) -> Result<Deleted, BucketError> {

@@ -1,17 +1,20 @@
 use std::error::Error;
+use std::time::Duration;
 
 use auth_http::HttpError;
+use auth_http::retry::GaveUp;
 
 use super::Refusal;
 use crate::SignError;
-use crate::retry::{Chance, MayPass};
+use crate::retry::{Chance, Retryable, suffix};
 
 /// A bucket did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {kind}")]
+#[error("{what}: {kind}{}", suffix(gave_up.as_ref()))]
 pub struct BucketError {
     what: String,
     kind: Kind,
+    gave_up: Option<GaveUp>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -21,7 +24,7 @@ enum Kind {
     #[error("no URL can be signed for it")]
     Sign,
     #[error("the storage did not answer, or broke off")]
-    Http { is_broken: bool },
+    Http { is_transient: bool },
     #[error("{0}")]
     Refused(Refusal),
     #[error("the listing is not understood")]
@@ -34,7 +37,7 @@ enum Kind {
 
 impl BucketError {
     fn new(kind: Kind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { what: String::new(), kind, source }
+        Self { what: String::new(), kind, gave_up: None, source }
     }
 
     pub(super) fn sign(source: SignError) -> Self {
@@ -42,7 +45,7 @@ impl BucketError {
     }
 
     pub(super) fn http(source: HttpError) -> Self {
-        Self::new(Kind::Http { is_broken: source.is_broken() }, Some(source.into()))
+        Self::new(Kind::Http { is_transient: source.is_transient() }, Some(source.into()))
     }
 
     pub(super) fn refused(refusal: Refusal) -> Self {
@@ -75,7 +78,7 @@ impl BucketError {
     /// It may succeed another time: it was tried often enough.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
-            Kind::Http { is_broken } => *is_broken,
+            Kind::Http { is_transient } => *is_transient,
             Kind::Refused(refusal) => refusal.is_transient(),
             _ => false,
         }
@@ -92,7 +95,23 @@ impl BucketError {
     }
 }
 
-impl MayPass for BucketError {
+impl Retryable for BucketError {
+    fn unavailable(gave_up: GaveUp) -> Self {
+        Self::new(Kind::Http { is_transient: true }, Some(gave_up.into()))
+    }
+
+    fn is_answer(&self) -> bool {
+        matches!(self.kind, Kind::Refused(_) | Kind::Listing)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        if let Kind::Refused(refusal) = &self.kind { refusal.retry_after } else { None }
+    }
+
+    fn given_up(self, gave_up: GaveUp) -> Self {
+        Self { gave_up: Some(gave_up), ..self }
+    }
+
     fn chance(&self) -> Chance {
         match &self.kind {
             Kind::Refused(refusal) => refusal.chance(),

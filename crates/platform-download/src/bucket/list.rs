@@ -1,5 +1,7 @@
 //! Which objects there are (`ListObjectsV2`).
 
+use std::ops::ControlFlow::Break;
+
 use auth_http::Method;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt, future};
@@ -9,6 +11,7 @@ use rusty_s3::actions::ListObjectsV2;
 use rusty_s3::actions::list_objects_v2::{ListObjectsContent, ListObjectsV2Response};
 
 use super::{Bucket, BucketError, Refusal};
+use crate::retry::Retryable;
 
 /// The longest page: a thousand keys of a thousand bytes, each three times as long when it is encoded, and what is said
 /// of them.
@@ -82,10 +85,12 @@ impl Bucket {
 impl Listing {
     /// The objects of the next page.
     async fn next_page(&mut self) -> Result<Vec<ObjectEntry>, BucketError> {
-        let mut attempts = self.bucket.retry.begin();
+        let mut attempts = self.bucket.attempts();
         let page = loop {
-            let outcome = self.ask().await;
-            if !attempts.again(&outcome).await {
+            if let Err(gave_up) = attempts.ready().await {
+                break Err(BucketError::unavailable(gave_up));
+            }
+            if let Break(outcome) = attempts.judge(self.ask().await) {
                 break outcome;
             }
         };

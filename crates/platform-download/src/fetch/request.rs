@@ -5,7 +5,7 @@ use auth_http::Request;
 use super::{Fail, Job, Open};
 use crate::DownloadError;
 use crate::answer::Answer;
-use crate::retry::Attempts;
+use crate::retry::{Attempts, Retryable};
 use crate::source::Resolved;
 
 impl Job<'_> {
@@ -14,13 +14,19 @@ impl Job<'_> {
         &self,
         range: Option<Range<u64>>,
         etag: Option<&str>,
-        attempts: &mut Attempts,
+        mut attempts: Attempts,
     ) -> Result<Open, Fail> {
         let file = self.target.path();
         let mut refused: Option<(Resolved, u16)> = None;
         loop {
             let resolved = self.link.get(refused.as_ref().map(|(resolved, _)| resolved)).await;
             let resolved = resolved.map_err(|error| DownloadError::resolve(&file, error))?;
+            attempts = attempts.toward(resolved.url.expose());
+            attempts.ready().await.map_err(|gave_up| DownloadError::unavailable(gave_up).about(&file))?;
+            // The URL may have expired during the wait.
+            if !self.link.is_usable(&resolved).await {
+                continue;
+            }
             let mut request = Request::get(resolved.url.expose().clone()).with_header("accept-encoding", "identity");
             if let Some(range) = &range {
                 request = request.with_header("range", format!("bytes={}-{}", range.start, range.end - 1));
@@ -31,16 +37,18 @@ impl Job<'_> {
             }
             let response = match self.downloader.http.send(request).await {
                 Ok(response) => response,
-                Err(error) if error.is_broken() && !error.is_untrusted() => {
-                    self.again(attempts, DownloadError::http(&file, error), None).await?;
+                Err(error) => {
+                    attempts.failed(DownloadError::http(&file, error))?;
                     // A URL may end while it is waited for; only one that is refused as soon as it is made is not renewed.
                     refused = None;
                     continue;
                 }
-                Err(error) => return Err(DownloadError::http(&file, error).into()),
             };
             let answer = Answer::of(&response, range.as_ref().map(|range| range.start));
             tracing::trace!(?answer, "the storage answered");
+            if matches!(answer, Answer::Refused(_) | Answer::Failed(_)) {
+                attempts.answered();
+            }
             match answer {
                 Answer::Refused(status) => match refused.replace((resolved, status)) {
                     None => tracing::debug!(status, "the storage refuses the URL: a new one is asked for"),
@@ -48,15 +56,15 @@ impl Job<'_> {
                 },
                 Answer::Unavailable { status, after } => {
                     drop(response);
-                    self.again(attempts, DownloadError::answered(&file, status), after).await?;
+                    attempts.failed(DownloadError::answered(&file, status, after))?;
                     refused = None;
                 }
                 Answer::Malformed(what) => {
                     drop(response);
-                    self.again(attempts, DownloadError::malformed(&file, what), None).await?;
+                    attempts.failed(DownloadError::malformed(&file, what))?;
                 }
-                Answer::Failed(status) => return Err(DownloadError::answered(&file, status).into()),
-                answer => return Ok(Open { answer, response }),
+                Answer::Failed(status) => return Err(DownloadError::answered(&file, status, None).into()),
+                answer => return Ok(Open { answer, response, attempts }),
             }
         }
     }

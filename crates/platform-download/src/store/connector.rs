@@ -13,6 +13,7 @@ use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBui
 use object_store::{ClientOptions, StaticCredentialProvider};
 use percent_encoding::percent_decode_str;
 
+use crate::retry::for_object_store;
 use crate::signer::Unsigned;
 use crate::{Bucket, Crc32c};
 
@@ -31,7 +32,7 @@ pub(super) fn connect(bucket: &Bucket) -> object_store::Result<GoogleCloudStorag
         // Otherwise they are looked for on this machine.
         .with_credentials(Arc::new(no_token))
         .with_skip_signature(true)
-        .with_retry(bucket.retry().for_object_store())
+        .with_retry(for_object_store(bucket.retry()))
         .with_http_connector(Signing(bucket.clone()))
         .build()
 }

@@ -1,17 +1,21 @@
 use std::error::Error;
+use std::time::Duration;
 
 use auth_http::HttpError;
+use auth_http::retry::GaveUp;
 
 use crate::Crc32c;
 use crate::bucket::Refusal;
-use crate::retry::{Chance, MayPass};
+use crate::retry::{Chance, Retryable, suffix};
+use crate::source::is_unavailable;
 
 /// Why an object is not in the store. What was under its key before still is.
 #[derive(Debug, thiserror::Error)]
-#[error("{key} was not stored: {kind}")]
+#[error("{key} was not stored: {kind}{}", suffix(gave_up.as_ref()))]
 pub struct StoreError {
     key: String,
     kind: Kind,
+    gave_up: Option<GaveUp>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -21,7 +25,7 @@ pub(super) enum Kind {
     #[error("it is no key of an object")]
     Key,
     #[error("the URL of the file could not be had")]
-    Resolve,
+    Resolve { passes: bool },
     #[error("where the file comes from did not answer, or broke off")]
     Http { passes: bool },
     #[error("where the file comes from: {0}")]
@@ -40,7 +44,7 @@ pub(super) enum Kind {
 
 impl From<Kind> for StoreError {
     fn from(kind: Kind) -> Self {
-        Self { key: String::new(), kind, source: None }
+        Self { key: String::new(), kind, gave_up: None, source: None }
     }
 }
 
@@ -57,7 +61,12 @@ impl StoreError {
     }
 
     pub(super) fn http(source: HttpError) -> Self {
-        Kind::Http { passes: source.is_broken() }.with(source.into())
+        Kind::Http { passes: source.is_transient() }.with(source.into())
+    }
+
+    /// The source returned no URL: it is unavailable, or has none.
+    pub(super) fn resolve(source: Box<dyn Error + Send + Sync>) -> Self {
+        Kind::Resolve { passes: is_unavailable(&*source) }.with(source)
     }
 
     /// Says what was not stored.
@@ -88,7 +97,7 @@ impl StoreError {
     /// It may succeed another time: it was tried often enough.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
-            Kind::Http { passes } | Kind::Store { passes } => *passes,
+            Kind::Http { passes } | Kind::Store { passes } | Kind::Resolve { passes } => *passes,
             Kind::Refused(refusal) => refusal.is_transient(),
             Kind::Replaced | Kind::Other => true,
             _ => false,
@@ -96,11 +105,30 @@ impl StoreError {
     }
 }
 
-impl MayPass for StoreError {
+impl Retryable for StoreError {
+    fn unavailable(gave_up: GaveUp) -> Self {
+        Kind::Http { passes: true }.with(gave_up.into())
+    }
+
+    fn is_answer(&self) -> bool {
+        matches!(self.kind, Kind::Refused(_) | Kind::Size { .. } | Kind::Checksum { .. } | Kind::Replaced | Kind::Other)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        if let Kind::Refused(refusal) = &self.kind { refusal.retry_after } else { None }
+    }
+
+    fn given_up(self, gave_up: GaveUp) -> Self {
+        Self { gave_up: Some(gave_up), ..self }
+    }
+
     fn chance(&self) -> Chance {
         match &self.kind {
             Kind::Refused(refusal) => refusal.chance(),
             Kind::Size { .. } | Kind::Checksum { .. } => Chance::Once,
+            // Both were retried where they failed.
+            Kind::Resolve { .. } | Kind::Store { .. } => Chance::None,
+            _ if self.gave_up.is_some() => Chance::None,
             _ if self.is_transient() => Chance::Always,
             _ => Chance::None,
         }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use super::error::{Kind, StoreError};
 use crate::answer::{Answer, Validator};
 use crate::bucket::Refusal;
-use crate::retry::{Attempts, RetryPolicy};
+use crate::retry::{Attempts, RetryPolicy, Retryable};
 use crate::{Crc32c, Expected, Source};
 
 /// All parts but the last must have 5 MiB at least, and there are 10,000 at most: enough for 78 GiB.
@@ -23,9 +23,8 @@ pub(super) struct Incoming<'a> {
     version: Option<Validator>,
     bytes: u64,
     crc32c: Crc32c,
-    retry: RetryPolicy,
-    /// Those since the last byte came.
-    attempts: Attempts,
+    /// Those since the last byte came; none while a request is made.
+    attempts: Option<Attempts>,
     is_over: bool,
 }
 
@@ -46,8 +45,7 @@ impl<'a> Incoming<'a> {
             version: None,
             bytes: 0,
             crc32c: Crc32c::default(),
-            retry,
-            attempts: retry.begin(),
+            attempts: Some(Attempts::begin(http, &retry)),
             is_over: false,
         }
     }
@@ -74,7 +72,7 @@ impl<'a> Incoming<'a> {
             match self.piece().await {
                 Ok(Some(piece)) => self.take(&piece, &mut part)?,
                 Ok(None) => self.is_over = true,
-                error => self.resume(error).await?,
+                Err(error) => self.resume(error)?,
             }
         }
         Ok(part.freeze())
@@ -82,7 +80,10 @@ impl<'a> Incoming<'a> {
 
     fn take(&mut self, piece: &[u8], part: &mut BytesMut) -> Result<(), StoreError> {
         self.bytes += piece.len() as u64;
-        self.attempts = self.retry.begin();
+        if let Some(attempts) = &mut self.attempts {
+            attempts.answered();
+            attempts.progressed();
+        }
         // Not a byte more than was stated is stored, whatever comes.
         if let Some(expected) = self.expected.bytes().filter(|&expected| self.bytes > expected) {
             return Err(Kind::Size { expected, actual: self.bytes }.into());
@@ -94,15 +95,14 @@ impl<'a> Incoming<'a> {
     }
 
     /// Lets the rest be asked for, or fails if nobody would know that it is the rest of the same.
-    async fn resume(&mut self, failure: Result<Option<Bytes>, StoreError>) -> Result<(), StoreError> {
+    fn resume(&mut self, failure: StoreError) -> Result<(), StoreError> {
         // Without a word about it, nothing can be known to be the same.
         let is_known = self.version.as_ref().is_some_and(|version| !version.is_empty());
-        let is_same = !matches!(&failure, Err(error) if error.is_replaced());
-        if is_known && is_same && self.attempts.again(&failure).await {
-            self.response = None;
-            return Ok(());
+        if !is_known || failure.is_replaced() {
+            return Err(failure);
         }
-        failure.map(drop)
+        self.response = None;
+        self.attempts.as_mut().map_or(Ok(()), |attempts| attempts.failed(failure))
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, StoreError> {
@@ -117,7 +117,11 @@ impl<'a> Incoming<'a> {
 
     /// Asks for the file, or for what has not come of it.
     async fn ask(&mut self) -> Result<Response, StoreError> {
-        let url = self.source.resolve().await.map_err(|error| Kind::Resolve.with(error))?;
+        let url = self.source.resolve().await.map_err(StoreError::resolve)?;
+        if let Some(attempts) = self.attempts.take() {
+            let attempts = self.attempts.insert(attempts.toward(url.expose()));
+            attempts.ready().await.map_err(StoreError::unavailable)?;
+        }
         let mut request = Request::get(url.expose().clone()).with_header("accept-encoding", "identity");
         if self.bytes > 0 {
             request = request.with_header("range", format!("bytes={}-", self.bytes));

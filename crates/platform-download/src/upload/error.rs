@@ -1,18 +1,22 @@
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use auth_http::retry::GaveUp;
 
 use crate::Crc32c;
 use crate::bucket::Refusal;
-use crate::retry::{Chance, MayPass};
+use crate::retry::{Chance, Retryable, suffix};
 
 /// Why a file did not reach the storage, which has no half of it then.
 #[derive(Debug, thiserror::Error)]
-#[error("{} was not uploaded as `{key}`: {kind}", file.display())]
+#[error("{} was not uploaded as `{key}`: {kind}{}", file.display(), suffix(gave_up.as_ref()))]
 pub struct UploadError {
     file: PathBuf,
     key: String,
     kind: Kind,
+    gave_up: Option<GaveUp>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -43,7 +47,7 @@ pub(super) enum Kind {
 
 impl From<Kind> for UploadError {
     fn from(kind: Kind) -> Self {
-        Self { file: PathBuf::new(), key: String::new(), kind, source: None }
+        Self { file: PathBuf::new(), key: String::new(), kind, gave_up: None, source: None }
     }
 }
 
@@ -100,7 +104,23 @@ impl UploadError {
     }
 }
 
-impl MayPass for UploadError {
+impl Retryable for UploadError {
+    fn unavailable(gave_up: GaveUp) -> Self {
+        Kind::Http(true).with(gave_up)
+    }
+
+    fn is_answer(&self) -> bool {
+        matches!(self.kind, Kind::Refused(_) | Kind::Corrupt { .. } | Kind::Unconfirmed)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        if let Kind::Refused(refusal) = &self.kind { refusal.retry_after } else { None }
+    }
+
+    fn given_up(self, gave_up: GaveUp) -> Self {
+        Self { gave_up: Some(gave_up), ..self }
+    }
+
     fn chance(&self) -> Chance {
         match &self.kind {
             _ if self.is_transient() => Chance::Always,

@@ -21,7 +21,7 @@ async fn find(bucket: &Bucket, pattern: &str) -> Vec<String> {
 pub(crate) fn scripted(server: &MockServer) -> Bucket {
     let (endpoint, clock) = (server.uri().parse().unwrap(), Arc::new(SystemClock));
     let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &Secret::new("canary"), clock).unwrap();
-    let retry = RetryPolicy::default().with_waits(Duration::ZERO, Duration::ZERO);
+    let retry = RetryPolicy::default().with_attempts(5).with_waits(Duration::ZERO, Duration::ZERO);
     Bucket::new(http(), signer, "slides").with_retry(retry)
 }
 

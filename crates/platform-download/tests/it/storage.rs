@@ -43,7 +43,7 @@ impl Storage {
 
     /// What fails here is not waited for long.
     pub(crate) fn retry() -> RetryPolicy {
-        RetryPolicy::default().with_waits(Duration::from_millis(1), Duration::from_millis(10))
+        RetryPolicy::default().with_attempts(5).with_waits(Duration::from_millis(1), Duration::from_millis(10))
     }
 
     /// The same bucket by way of another URL.

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and a measurement prints")]
 
 mod child;
+#[path = "../../../../tests/support/harness.rs"]
+mod harness;
 #[path = "../it/storage.rs"]
 #[allow(dead_code, reason = "another test uses more of it")]
 mod storage;
@@ -66,6 +68,9 @@ struct Orders {
 fn main() {
     if let Some(orders) = env::var_os(child::ORDERS) {
         return child::run(&fs::read(orders).unwrap());
+    }
+    if !harness::is_wanted("kills") {
+        return;
     }
     let numbers: Vec<u64> = env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let plan = match numbers[..] {

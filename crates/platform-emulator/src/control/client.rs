@@ -110,7 +110,7 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`ControlError`]: there is no run with this id (404), or it has ended (409).
+    /// [`ControlError`]: the run is unknown (404), or it has ended (409).
     pub async fn cancel_run(&self, run_id: &str) -> Result<(), ControlError> {
         self.send(Method::Post, &format!("/runs/{run_id}/cancel"), None::<&()>).await
     }

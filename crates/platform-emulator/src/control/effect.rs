@@ -25,7 +25,7 @@ pub enum Effect {
         /// 400 to 599; 429 by default.
         #[serde(default = "too_many_requests")]
         status: u16,
-        /// The time that the client is asked to wait, in seconds.
+        /// The time to wait before a retry, in seconds.
         retry_after_seconds: u64,
         /// Sends the header as a date, by the platform's clock, instead of a number of seconds.
         #[serde(default)]
@@ -83,7 +83,7 @@ fn too_many_requests() -> u16 {
 }
 
 impl Effect {
-    /// Returns what is wrong with the values.
+    /// Returns the problem with the values, if any.
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
             // RFC 9110, sections 15.3.5 and 15.4.5.

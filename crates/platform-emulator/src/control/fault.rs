@@ -113,7 +113,7 @@ impl Fault {
         self
     }
 
-    /// Returns what is wrong with the fault itself.
+    /// Returns the problem with the fault itself, if any.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
             return Err("the probability must be within 0 to 1".to_owned());

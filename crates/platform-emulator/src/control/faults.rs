@@ -92,7 +92,7 @@ mod tests {
         Fault::new(Effect::Status { status: 503, body: None })
     }
 
-    /// Whether a request that comes this long after `start` meets a fault.
+    /// Returns true if a request this long after `start` meets a fault.
     fn strikes(faults: &Faults, start: Instant, seconds: f64) -> bool {
         let now = start + Duration::from_secs_f64(seconds);
         !faults.strike(REQUEST, &Random::new(Some(1)), now).is_empty()

@@ -57,13 +57,13 @@ impl Default for EmulatorBuilder {
 }
 
 impl EmulatorBuilder {
-    /// What the platform has and how it behaves.
+    /// Sets the content and the behavior of the platform.
     pub fn with_config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// The address to listen on: 127.0.0.1 unless something is said. Its secrets are known to
+    /// Sets the address to listen on; 127.0.0.1 by default. The secrets of an emulator are known to
     /// everybody, so that on any other address everybody who can reach it can do everything.
     pub fn with_address(mut self, address: IpAddr) -> Self {
         self.address = address;
@@ -77,13 +77,13 @@ impl EmulatorBuilder {
         self
     }
 
-    /// The name of this machine in all URLs, by which the emulator is reached: its address unless something is said.
+    /// Sets the name of this machine in all URLs; its address by default.
     pub fn with_host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// Keeps the data in this folder, which is created if need be, and goes on with what is in it.
+    /// Keeps the data in this folder. It is created if necessary; existing data of an emulator is loaded.
     pub fn with_data_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.data = Some(folder.into());
         self
@@ -95,7 +95,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Makes ids and what is left to chance the same every time.
+    /// Derives ids and random events from a seed, so that they are the same every time.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -107,7 +107,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Opens the control routes to whoever has their token: see [`Control`].
+    /// Opens the control routes to clients with their token: see [`Control`](crate::Control).
     pub fn with_control(mut self) -> Self {
         self.control = true;
         self
@@ -156,7 +156,7 @@ impl EmulatorBuilder {
         let listeners = Listeners::bind(self.address, self.port, self.host.as_deref(), self.tls.is_some()).await?;
         let acceptor = self.acceptor()?;
         if !self.address.is_loopback() {
-            tracing::warn!(address = %self.address, "whoever reaches this address can do everything with the emulator");
+            tracing::warn!(address = %self.address, "every client that reaches this address can do everything with the emulator");
         }
         let listening = listeners.api_root();
         let platform = Arc::new(self.platform(&listeners).await?);
@@ -168,7 +168,7 @@ impl EmulatorBuilder {
     fn check(&self) -> io::Result<()> {
         let mut problems = self.config.problems();
         if self.port > u16::MAX - 2 {
-            problems.push(format!("after port {} there are no two others", self.port));
+            problems.push(format!("port {} is too high: the next two ports are needed as well", self.port));
         }
         if problems.is_empty() {
             return Ok(());
@@ -244,7 +244,7 @@ async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut F
     Ok(accounts)
 }
 
-/// Creates a folder that nobody else may look into; one that is there stays as it is.
+/// Creates a folder with access for its owner only. An existing folder is not changed.
 fn create_private(folder: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]

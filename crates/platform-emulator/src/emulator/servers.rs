@@ -56,7 +56,7 @@ pub(super) fn serve(platform: &Arc<Platform>, listeners: Listeners, tls: Option<
         let service = router.into_make_service_with_connect_info::<ConnectionInfo>();
         let server =
             axum::serve(ResettableListener::new(listener, tls.cloned()), service).with_graceful_shutdown(async move {
-                // An error says that the sender is gone, which is what is waited for.
+                // An error means that the sender was dropped, which ends the server.
                 let _ = ended.changed().await;
             });
         tokio::spawn(server.into_future());

@@ -24,7 +24,7 @@ pub(super) fn replacement(effect: &Effect, now: Timestamp) -> Option<Response> {
 fn stated(status: u16, body: Option<String>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match body {
-        // Whoever writes JSON means it.
+        // A body of JSON gets its content type.
         Some(body) if serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok() => {
             (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
         }

@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use platform_resources::Pattern;
+use slide_metadata::IdentifierKind;
 
 use super::external_ids::{ExternalIds, location, relative, too_long};
-use super::{FoundSlides, ScannedSlide};
+use super::privacy::{Privacy, SlideRemarks};
+use super::{FoundSlides, ScannedSlide, Stated};
 use crate::table::mapping::{self, Mapping};
 use crate::table::{CHECKSUM, EXTERNAL_ID, FILE, HEIGHT, MAX_ID_LENGTH, RESOLUTION, URL, WIDTH};
 use crate::{Error, Event, Observer, SlideRow, SlideTable, files};
@@ -18,6 +20,8 @@ pub struct Prepare {
     overwrite: bool,
     external_ids: Option<ExternalIds>,
     excluded: Vec<Pattern>,
+    resolution: Option<f64>,
+    privacy: Privacy,
 }
 
 /// A table that was created or updated.
@@ -28,12 +32,14 @@ pub struct Prepared {
     pub table: SlideTable,
     /// The state of each row of the table.
     pub states: Vec<SlideState>,
-    /// Files that are parts of other slides, and what each is.
+    /// Files that are not slides by themselves, and the reason for each.
     pub skipped: Vec<(PathBuf, String)>,
     /// Files that the caller excluded.
     pub excluded: Vec<PathBuf>,
     /// Files that look like slides and cannot be used, and why.
     pub unusable: Vec<(PathBuf, String)>,
+    /// Remarks about slides that are used.
+    pub remarks: Vec<SlideRemarks>,
 }
 
 /// The state of a slide in a table, compared with the table before.
@@ -93,6 +99,19 @@ impl Prepare {
         self
     }
 
+    /// States the resolution, in micrometers per pixel, of slides that have no plausible one themselves. A resolution in the
+    /// table wins, as long as the file is unchanged.
+    pub fn with_resolution(mut self, micrometers: Option<f64>) -> Self {
+        self.resolution = micrometers;
+        self
+    }
+
+    /// Refuses slides that may identify a patient, except by the kinds in `allowed`.
+    pub fn without_identifiers(mut self, allowed: impl IntoIterator<Item = IdentifierKind>) -> Self {
+        self.privacy = Privacy { refuses: true, allowed: allowed.into_iter().collect() };
+        self
+    }
+
     /// Scans a folder and writes the table, unless that would change nothing.
     ///
     /// # Errors
@@ -100,10 +119,8 @@ impl Prepare {
     /// [`Error::is_input`]: the folder has no slides, ids are not unique, or the folder or the table cannot be read.
     /// Otherwise the table cannot be written.
     pub async fn run(&self, csv: &Path, folder: &Path, observer: &Observer) -> Result<Prepared, Error> {
-        if csv.exists() && !self.overwrite {
-            // Its problems are reported before slides are read, which takes long.
-            SlideTable::read(csv)?;
-        }
+        // Its problems are reported before slides are read, which takes long.
+        let before = if csv.exists() && !self.overwrite { Some(SlideTable::read(csv)?) } else { None };
         let found = FoundSlides::within(folder, &self.excluded).await?;
         found.require_slides(folder)?;
         for (path, reason) in found.skipped.clone() {
@@ -111,7 +128,8 @@ impl Prepare {
         }
         observer(Event::ReadingSlides { folder: folder.to_owned(), slides: found.len() });
         let ids = self.external_ids.clone().unwrap_or_default();
-        let scanned = found.read(&ids, || observer(Event::SlideRead)).await?;
+        let stated = Stated::new(before.as_ref(), self.resolution);
+        let scanned = found.read(&ids, &stated, &self.privacy, || observer(Event::SlideRead)).await?;
         observer(Event::SlidesRead);
         let mut merged = None;
         // Other processes may have changed the table since.
@@ -123,8 +141,11 @@ impl Prepare {
             merged = Some(self.merge(table, csv, &scanned, observer)?);
             Ok(())
         })?;
-        let Merged { states, unusable, .. } = merged.unwrap_or_default();
-        Ok(Prepared { table, states, skipped: found.skipped, excluded: found.excluded, unusable })
+        let Merged { states, unusable, remarks, .. } = merged.unwrap_or_default();
+        for remarks in &remarks {
+            observer(Event::SlideRemarks(remarks.clone()));
+        }
+        Ok(Prepared { table, states, skipped: found.skipped, excluded: found.excluded, unusable, remarks })
     }
 
     fn merge(
@@ -168,6 +189,7 @@ fn remove_rows(table: &mut SlideTable, found: &FoundSlides, observer: &Observer)
 struct Merged {
     states: Vec<SlideState>,
     unusable: Vec<(PathBuf, String)>,
+    remarks: Vec<SlideRemarks>,
     /// Rows with another id than the chosen kind gives.
     other_ids: usize,
 }
@@ -182,9 +204,12 @@ fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]) -> Merged
     for column in [CHECKSUM, RESOLUTION, WIDTH, HEIGHT, URL, FILE] {
         table.require(column);
     }
-    for ScannedSlide { path, row } in scanned {
-        let mut slide = match row {
-            Ok(slide) => slide.clone(),
+    for ScannedSlide { path, slide } in scanned {
+        let mut slide = match slide {
+            Ok((slide, remarks)) => {
+                merged.remarks.extend((!remarks.is_empty()).then(|| remarks.clone()));
+                slide.clone()
+            }
             Err(reason) => {
                 merged.unusable.push((path.clone(), reason.clone()));
                 continue;

@@ -137,7 +137,9 @@ pub(crate) fn media_types(path: &Path) -> &'static [&'static str] {
         "tif" | "tiff" => &["image/tiff"],
         "dcm" => &["application/dicom"],
         // These files are TIFF too.
-        "svs" => &["application/octet-stream", "image/tiff"],
+        "zip" => &["application/zip"],
+        // These files are TIFF too.
+        "svs" | "ndpi" | "scn" | "bif" => &["application/octet-stream", "image/tiff"],
         _ => &["application/octet-stream"],
     }
 }

@@ -1,8 +1,11 @@
-//! Whether a request is sent again, and when. Without a network; its clock is that of the runtime.
+//! The attempts of one call. When it is sent again, and for how long, is decided by [`auth_http::retry`]; here is what is
+//! special about the platform: what is created is sent once, and reads lag behind writes.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
+use auth_core::TokenError;
+use auth_http::retry::{Attempts, GaveUp};
 use platform_api::ApiError;
 use tokio::time::Instant;
 
@@ -13,38 +16,32 @@ use crate::settings::OperationSettings;
 const LAG: Duration = Duration::from_secs(5);
 /// How often such a run is asked for meanwhile.
 const LAG_PAUSE: Duration = Duration::from_millis(250);
-/// So many retries a client has to begin with, and at most.
-const BUDGET: f64 = 20.0;
-/// So much of a retry each success gives back: where nearly everything fails, retries would only add to the burden.
-const REFUND: f64 = 0.2;
 
-/// The retries that a client has left, for all its calls.
-#[derive(Debug)]
-pub(super) struct Budget(Mutex<f64>);
+/// Why a call has no answer. All who wait for the same answer share it.
+#[derive(Clone, Debug)]
+pub(crate) enum CallError {
+    Api(Arc<ApiError>),
+    /// The same, and why the call was not sent again.
+    GaveUp(Arc<ApiError>, GaveUp),
+    /// The token could not be obtained, and the reason not to try again.
+    Token(TokenError, Option<GaveUp>),
+    /// The token was not obtained in time.
+    TimedOut,
+}
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self(Mutex::new(BUDGET))
+impl CallError {
+    pub(crate) fn token(error: TokenError, gave_up: Option<GaveUp>) -> Self {
+        Self::Token(error, gave_up)
+    }
+
+    fn gave_up(error: ApiError, gave_up: GaveUp) -> Self {
+        Self::GaveUp(Arc::new(error.with_reason_to_give_up(gave_up.to_string())), gave_up)
     }
 }
 
-impl Budget {
-    pub(super) fn succeeded(&self) {
-        let mut left = self.left();
-        *left = (*left + REFUND).min(BUDGET);
-    }
-
-    fn take(&self) -> bool {
-        let mut left = self.left();
-        let is_there = *left >= 1.0;
-        if is_there {
-            *left -= 1.0;
-        }
-        is_there
-    }
-
-    fn left(&self) -> std::sync::MutexGuard<'_, f64> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+impl From<ApiError> for CallError {
+    fn from(error: ApiError) -> Self {
+        Self::Api(Arc::new(error))
     }
 }
 
@@ -74,17 +71,28 @@ impl Time {
 /// The attempts of one call.
 pub(super) struct Retry<'a> {
     settings: &'a OperationSettings,
-    budget: &'a Budget,
+    attempts: Attempts,
     time: Time,
     /// When the first attempt began.
     start: Instant,
     waits_for_replicas: bool,
+    /// It must not be sent again once a byte of it has left.
+    is_once: bool,
     attempt: u32,
+    /// The last failure: what the call fails with if no time is left for another attempt.
+    last: Option<ApiError>,
 }
 
 impl<'a> Retry<'a> {
-    pub(super) fn new(settings: &'a OperationSettings, mode: &Mode, time: Time, budget: &'a Budget) -> Self {
-        Self { settings, budget, time, start: Instant::now(), waits_for_replicas: !mode.no_wait, attempt: 1 }
+    pub(super) fn new(settings: &'a OperationSettings, mode: &Mode, time: Time, attempts: Attempts) -> Self {
+        let waits_for_replicas = !mode.no_wait;
+        let start = Instant::now();
+        Self { settings, attempts, time, start, waits_for_replicas, is_once: false, attempt: 1, last: None }
+    }
+
+    /// For what must not be sent twice.
+    pub(super) fn once(self) -> Self {
+        Self { is_once: true, ..self }
     }
 
     pub(super) fn time(&self) -> Time {
@@ -101,34 +109,70 @@ impl<'a> Retry<'a> {
         self.time.bounded(self.settings.timeout)
     }
 
-    /// How long to wait before the next attempt; `None` if there is none.
-    pub(super) fn pause_after(&mut self, operation: &str, error: &ApiError) -> Option<Duration> {
-        let pause = if error.is_not_found() {
-            self.lag(operation)?
-        } else {
-            let is_left = error.is_transient() && self.attempt < self.settings.attempts && self.budget.take();
-            let pause = is_left.then(|| backoff(self.settings, self.attempt, fastrand::f64()))?;
-            self.attempt += 1;
-            // What the platform asks for, unless that is longer than anybody wants to wait.
-            error.retry_after().map_or(pause, |asked| asked.max(pause).min(self.settings.wait_max.max(pause)))
+    /// Waits until the call may be sent.
+    pub(super) async fn ready(&mut self, operation: &'static str) -> Result<(), CallError> {
+        let turn = self.attempts.ready();
+        let turn = match self.time.left() {
+            None => turn.await,
+            Some(left) => match tokio::time::timeout(left, turn).await {
+                Ok(turn) => turn,
+                Err(_) => {
+                    let error = self.last.take();
+                    let error = error.unwrap_or_else(|| ApiError::unreachable(operation, "its host is failing"));
+                    return Err(error.with_reason_to_give_up("no time is left for another attempt").into());
+                }
+            },
         };
-        self.time.left().is_none_or(|left| pause < left).then_some(pause)
+        turn.map_err(|gave_up| {
+            let error = self.last.take().unwrap_or_else(|| ApiError::unreachable(operation, gave_up.clone()));
+            CallError::gave_up(error, gave_up)
+        })
     }
 
-    fn lag(&self, operation: &str) -> Option<Duration> {
+    /// The platform has answered.
+    pub(super) fn answered(&mut self) {
+        self.attempts.answered();
+    }
+
+    /// Decides about another attempt, and waits for replicas; an error if there is none.
+    pub(super) async fn failed(&mut self, operation: &'static str, error: ApiError) -> Result<(), CallError> {
+        if !error.is_transient() {
+            if error.status().is_some() {
+                self.attempts.answered();
+            }
+            let lags = error.is_not_found() && self.lags(operation);
+            if !lags {
+                return Err(error.into());
+            }
+            wait(LAG_PAUSE).await;
+            return Ok(());
+        }
+        if self.is_once && !error.is_unsent() {
+            return Err(error.into());
+        }
+        self.attempt += 1;
+        let asked = error.retry_after();
+        let again = match error.status() {
+            Some(_) => self.attempts.refused(&error, asked),
+            None => self.attempts.failed(&error, asked),
+        };
+        match again {
+            Ok(()) => {
+                self.last = Some(error);
+                Ok(())
+            }
+            Err(gave_up) => Err(CallError::gave_up(error, gave_up)),
+        }
+    }
+
+    fn lags(&self, operation: &str) -> bool {
         let reads_a_run = matches!(operation, "get_run" | "list_run_items");
         let in_time = self.start.elapsed() + LAG_PAUSE <= LAG;
-        (self.waits_for_replicas && reads_a_run && in_time).then_some(LAG_PAUSE)
+        self.waits_for_replicas && reads_a_run && in_time && self.time.left().is_none_or(|left| LAG_PAUSE < left)
     }
 }
 
-/// Doubles with every attempt; chance takes up to half of it, so that many do not come back at once.
-fn backoff(settings: &OperationSettings, attempt: u32, random: f64) -> Duration {
-    let doubled = settings.wait_min.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
-    doubled.min(settings.wait_max).mul_f64(1.0 - random / 2.0)
-}
-
-#[expect(clippy::disallowed_methods, reason = "what failed now may succeed later")]
+#[expect(clippy::disallowed_methods, reason = "replicas do not announce that they have caught up")]
 pub(super) async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }

@@ -1,11 +1,12 @@
 use std::error::Error;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use platform_api::JsonObject;
 use platform_api::models::{ArtifactId, Item, ItemId, OutputArtifact, Run};
 use platform_download::{
-    Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, Shard, SignedUrl, Source, Target, Verification,
+    Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, Progress, Shard, SignedUrl, Source, SourceUnavailable,
+    Target, Verification,
 };
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::{ArtifactOutcome, By, ItemOutcome, RunHandle};
 const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
 const SIZE_KEY: &str = "size_bytes";
 /// The shortest time between two reports about one file.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The type that an artifact states.
 pub(super) fn media_type(artifact: &OutputArtifact) -> Option<&str> {
@@ -62,6 +63,25 @@ pub(super) struct Planned {
     pub(super) deleted: Option<By>,
     /// The verification that the manifest records, if only the manifest states its checksum.
     pub(super) recorded: Option<Verification>,
+    pub(super) tries: Tries,
+}
+
+/// The downloads of a file that failed for the time being.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tries {
+    /// Their number since it got further.
+    pub(super) failures: u32,
+    /// The begin of the first of them.
+    since: Option<Instant>,
+}
+
+impl Tries {
+    /// Adds one that began at `start`; `None` if there has been enough of them.
+    fn another(self, start: Instant, got_further: bool, limit: Duration) -> Option<Self> {
+        let since = self.since.filter(|_| !got_further).unwrap_or(start);
+        let failures = if got_further { 1 } else { self.failures.saturating_add(1) };
+        (since.elapsed() < limit).then_some(Self { failures, since: Some(since) })
+    }
 }
 
 /// An artifact that was downloaded, or not.
@@ -172,21 +192,29 @@ impl Source for ArtifactSource<'_> {
         if let Some(by) = self.deleted {
             return Err(DeletedFile { by }.into());
         }
-        Ok(self.run.artifact_url(&self.id).await?)
+        self.run.artifact_url(&self.id).await.map_err(|error| {
+            if error.is_transient() {
+                let gave_up = error.gave_up().cloned();
+                SourceUnavailable::new(error, gave_up).into()
+            } else {
+                error.into()
+            }
+        })
     }
 }
 
+/// Fetches a file; returns it for later if it fails for the time being, and others can be fetched first.
 pub(super) async fn fetch(
     run: &RunHandle,
     downloader: &Downloader,
     planned: Planned,
-    meter: &Meter,
+    (meter, limit): (&Meter, Duration),
     observer: &(dyn Fn(Event) + Send + Sync),
-) -> Fetched {
-    let Planned { item, id, external_id, name, expected, target, deleted, recorded } = planned;
-    let file = target.relative();
+) -> Result<Fetched, Box<Planned>> {
+    let Planned { id, external_id, name, expected, target, deleted, recorded, tries, .. } = &planned;
+    let (start, file) = (Instant::now(), target.relative());
     let about = FileEvent {
-        item: external_id,
+        item: external_id.clone(),
         artifact: name.clone(),
         artifact_id: id.clone(),
         file: file.clone(),
@@ -208,11 +236,19 @@ pub(super) async fn fetch(
             observer(Event::File(event));
         }
     };
-    let mut outcome = downloader.fetch(&ArtifactSource { run, id, deleted }, expected, &target, &hear).await;
+    let mut outcome =
+        downloader.fetch(&ArtifactSource { run, id: id.clone(), deleted: *deleted }, *expected, target, &hear).await;
     if let (Ok(outcome), Some(recorded)) = (&mut outcome, recorded) {
-        outcome.verification = recorded;
+        outcome.verification = *recorded;
     }
     let mut about = heard.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0;
+    let is_single = matches!(&outcome, Err(error) if error.is_single());
+    if let Some(tries) = tries.another(start, about.progress.received > 0, limit).filter(|_| is_single) {
+        tracing::debug!(file, failures = tries.failures, "tried again later");
+        // It is counted anew then.
+        meter.add(Progress::Lost(about.progress.durable));
+        return Err(Box::new(Planned { tries, ..planned }));
+    }
     about.progress.step = outcome.as_ref().map_or(FileStep::Failed, |outcome| FileStep::InPlace(outcome.verification));
     match &outcome {
         Ok(outcome) => {
@@ -224,5 +260,6 @@ pub(super) async fn fetch(
         Err(error) => tracing::debug!(file, %error, "not downloaded"),
     }
     observer(Event::File(about));
-    Fetched { item, report: ArtifactReport { name, file, outcome: outcome.map_err(Into::into) } }
+    let report = ArtifactReport { name: planned.name, file, outcome: outcome.map_err(Into::into) };
+    Ok(Fetched { item: planned.item, report })
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use auth_core::Backoff;
 use futures_util::TryFutureExt;
 use futures_util::stream::{Stream, TryStreamExt};
-use platform_api::ApiError;
 use platform_api::models::{Item, Run, RunState, RunStatistics};
 use tokio::time::Instant;
 
@@ -12,11 +12,8 @@ use super::RunHandle;
 use crate::Error;
 use crate::core::Group;
 
-/// How long to wait before the platform is asked again, at first and at most. The pause doubles
-/// while nothing happens.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// How long a platform that does not answer, or is at fault, is asked again.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// The pause between two polls, which grows while nothing happens.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 /// How long a run that was just submitted may not be found: reads lag behind writes.
 const LAG: Duration = Duration::from_secs(10);
 
@@ -36,7 +33,8 @@ impl<T> Snapshot<T> {
 #[derive(Clone)]
 pub(crate) struct Poll {
     run: RunHandle,
-    pause: Duration,
+    /// The number of answers in a row that brought nothing new; `None` before the first.
+    idle: Option<u32>,
     /// The run was found before.
     found: bool,
 }
@@ -44,12 +42,14 @@ pub(crate) struct Poll {
 impl Poll {
     pub(crate) fn new(run: RunHandle) -> Self {
         // What is kept says nothing of how far it is; what is not found is asked for again here.
-        Self { run: run.nocache().no_wait(), pause: Duration::ZERO, found: false }
+        let mut run = run.nocache().no_wait();
+        run.client = run.client.for_transfer();
+        Self { run, idle: None, found: false }
     }
 
     /// Waits longer before the next question if nothing was `new`.
     pub(crate) fn learn(&mut self, new: bool) {
-        self.pause = if new { PAUSES.0 } else { (self.pause * 2).clamp(PAUSES.0, PAUSES.1) };
+        self.idle = Some(if new { 1 } else { self.idle.map_or(1, |idle| idle.saturating_add(1)) });
         self.found = true;
     }
 
@@ -92,23 +92,18 @@ impl Poll {
     {
         let mut first_failure = None;
         loop {
-            wait(self.pause).await;
+            wait(self.idle.map_or(Duration::ZERO, |idle| PAUSES.bound(idle))).await;
             let error = match look(self.run.clone()).await {
-                Err(error) if self.may_pass(&error) => error,
+                Err(error) if error.is_not_found() && !self.found => error,
                 answer => return answer,
             };
-            let patience = if error.is_not_found() { LAG } else { PATIENCE };
             let now = Instant::now();
-            if now - *first_failure.get_or_insert(now) > patience {
+            if now - *first_failure.get_or_insert(now) > LAG {
                 return Err(error);
             }
             tracing::debug!(run = %self.run.id, error = &error as &dyn std::error::Error, "asked again");
-            self.pause = (self.pause * 2).clamp(PAUSES.0, PAUSES.1);
+            self.idle = Some(self.idle.map_or(1, |idle| idle.saturating_add(1)));
         }
-    }
-
-    fn may_pass(&self, error: &Error) -> bool {
-        error.api().is_some_and(ApiError::is_transient) || (error.is_not_found() && !self.found)
     }
 }
 

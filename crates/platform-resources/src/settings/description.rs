@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use platform_api::JsonValue;
 use serde_json::{Map, json};
 
@@ -39,6 +41,11 @@ impl Settings {
             "state_folder": self.state_folder.display().to_string(),
             "status_page_url": self.status_page_url.as_ref().map(ToString::to_string),
             "operations": operations,
+            "retry": {
+                "limit": self.retry.limit.as_secs_f64(),
+                "transfer_limit": self.retry.transfer_limit.as_secs_f64(),
+                "unanswered_limit": self.retry.unanswered_limit.as_secs_f64(),
+            },
             "health_timeout": self.health_timeout.as_secs_f64(),
             "run_submit_timeout": self.run_submit_timeout.as_secs_f64(),
             "run_cancel_timeout": self.run_cancel_timeout.as_secs_f64(),
@@ -58,7 +65,7 @@ impl Settings {
 fn described(group: &OperationSettings) -> JsonValue {
     let OperationSettings { timeout, attempts, wait_min, wait_max, cache_lifetime } = group;
     json!({
-        "timeout": timeout.as_secs_f64(), "attempts": attempts, "wait_min": wait_min.as_secs_f64(),
-        "wait_max": wait_max.as_secs_f64(), "cache_lifetime": cache_lifetime.as_secs_f64(),
+        "timeout": timeout.as_secs_f64(), "attempts": attempts, "wait_min": wait_min.as_ref().map(Duration::as_secs_f64),
+        "wait_max": wait_max.as_ref().map(Duration::as_secs_f64), "cache_lifetime": cache_lifetime.as_secs_f64(),
     })
 }

@@ -211,6 +211,11 @@ impl Reader {
         Duration::from_secs_f64(value)
     }
 
+    /// A time in seconds that is not limited unless it is set.
+    pub(super) fn optional_seconds(&mut self, name: &str, range: RangeInclusive<f64>) -> Option<Duration> {
+        self.number(name, range, "seconds").map(Duration::from_secs_f64)
+    }
+
     fn number(&mut self, name: &str, range: RangeInclusive<f64>, unit: &str) -> Option<f64> {
         let (source, text) = self.find(name)?;
         let number = text.trim().parse().ok().filter(|number| range.contains(number));
@@ -225,20 +230,21 @@ impl Reader {
         &mut self,
         group: &str,
         timeout: Duration,
-        wait_min: Duration,
+        wait_min: Option<Duration>,
         cache: f64,
     ) -> OperationSettings {
         let name = |setting: &str| format!("{group}_{setting}");
-        let attempts = self.number(&name("RETRY_ATTEMPTS"), 0.0..=10.0, "attempts").unwrap_or(4.0);
+        let attempts = self.number(&name("RETRY_ATTEMPTS"), 0.0..=10.0, "attempts");
+        // None is one; a number within 0 to 10 fits, and a fraction counts for nothing.
+        let whole = |attempts| (1..=10).take_while(|attempt| f64::from(*attempt) <= attempts).last().unwrap_or(1);
         let settings = OperationSettings {
             timeout: self.seconds(&name("TIMEOUT"), timeout.as_secs_f64(), 0.1..=300.0),
-            // None is one; a number within 0 to 10 fits, and a fraction counts for nothing.
-            attempts: (1..=10).take_while(|attempt| f64::from(*attempt) <= attempts).last().unwrap_or(1),
-            wait_min: self.seconds(&name("RETRY_WAIT_MIN"), wait_min.as_secs_f64(), 0.0..=600.0),
-            wait_max: self.seconds(&name("RETRY_WAIT_MAX"), 60.0, 0.0..=600.0),
+            attempts: attempts.map(whole),
+            wait_min: self.optional_seconds(&name("RETRY_WAIT_MIN"), 0.0..=600.0).or(wait_min),
+            wait_max: self.optional_seconds(&name("RETRY_WAIT_MAX"), 0.0..=600.0),
             cache_lifetime: self.seconds(&name("CACHE_TTL"), cache, 0.0..=7.0 * 24.0 * 60.0 * 60.0),
         };
-        if settings.wait_min > settings.wait_max {
+        if settings.wait_max.is_some_and(|longest| settings.wait_min.is_some_and(|first| first > longest)) {
             let source = self.find(&name("RETRY_WAIT_MAX")).map_or(SettingSource::Default, |(source, _)| source);
             self.problem(
                 &name("RETRY_WAIT_MAX"),

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use auth_core::async_provider_fn;
 use futures_util::TryStreamExt;
 use platform_download::{Deleted, SignedUrl};
-use platform_resources::Client;
+use platform_resources::{Client, Settings};
 
 use crate::lab::{Lab, settings};
 
@@ -43,4 +44,27 @@ async fn what_was_uploaded_is_found_and_deleted() {
     let deletions = bucket.delete(found.into_iter().map(|entry| entry.key)).await;
     assert!(deletions.iter().all(|deletion| matches!(deletion.result, Ok(Deleted::Deleted))), "{deletions:?}");
     assert!(bucket.list("").try_next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn storage_is_spoken_to_by_http1_alone() {
+    use tokio::io::AsyncWriteExt;
+
+    let authority = crate::authority::Authority::new();
+    let (told, mut negotiated) = tokio::sync::mpsc::unbounded_channel();
+    let url = authority.serve_both_versions(move |mut stream| {
+        let told = told.clone();
+        async move {
+            told.send(stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)).unwrap();
+            let _ = stream.shutdown().await;
+        }
+    });
+    let url = url.await;
+    let settings = Settings::at(&"https://platform.test".parse().unwrap()).unwrap();
+    let tokens = async_provider_fn(|_| async { Ok("external") });
+    let client = Client::builder(settings).with_token_provider(tokens).with_roots(authority.file()).build().unwrap();
+    for http in [client.storage_http().unwrap(), client.downloader().unwrap().http()] {
+        let _ = http.send(auth_http::Request::get(url.clone())).await;
+        assert_ne!(negotiated.recv().await.unwrap().as_deref(), Some(&b"h2"[..]));
+    }
 }

@@ -63,7 +63,8 @@ async fn dropped_share_token_is_known() {
     let sections = CriticalSections::default();
     let client = lab.client.clone().with_critical_sections(&sections);
     silence(&lab, "/api/v1/access/share-tokens").await;
-    let create = client.share_tokens().create(ShareTokenCreation::new());
+    let tokens = client.share_tokens();
+    let create = tokens.create(ShareTokenCreation::new());
     dropped_in_flight(&lab, &sections, "/api/v1/access/share-tokens", create).await;
     assert_eq!(sections.take_unresolved(), [Creation::ShareToken]);
 }

@@ -99,7 +99,8 @@ pub(crate) fn metadata(checksum: &str, width: u32, height: u32) -> serde_json::M
 
 /// A client of a platform that a test scripts.
 pub(crate) fn scripted(root: &str) -> Client {
-    let settings = Settings::at(&root.parse().unwrap()).unwrap();
+    let mut settings = Settings::at(&root.parse().unwrap()).unwrap();
+    hurry(&mut settings);
     Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") })).build().unwrap()
 }
 
@@ -107,8 +108,16 @@ pub(crate) fn scripted(root: &str) -> Client {
 pub(crate) fn settings(emulator: &Emulator) -> Settings {
     let mut settings = Settings::at(emulator.api_root()).unwrap();
     settings.bucket.endpoint = emulator.storage().clone();
-    for group in [&mut settings.me, &mut settings.application, &mut settings.application_version, &mut settings.run] {
-        group.wait_min = Duration::from_millis(1);
-    }
+    hurry(&mut settings);
     settings
+}
+
+/// Nothing that fails is retried for long.
+fn hurry(settings: &mut Settings) {
+    for group in [&mut settings.me, &mut settings.application, &mut settings.application_version, &mut settings.run] {
+        group.wait_min = Some(Duration::from_millis(1));
+        group.wait_max = Some(Duration::from_millis(100));
+        group.attempts = Some(4);
+    }
+    settings.retry.transfer_limit = Duration::from_secs(3);
 }

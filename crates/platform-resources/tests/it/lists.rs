@@ -159,7 +159,7 @@ async fn a_page_may_have_another_size_and_order() {
 async fn pages_arrive_though_their_reader_does_something_else_for_longer_than_they_may_take() {
     let server = long(12, std::time::Duration::from_millis(20)).await;
     let mut settings = platform_resources::Settings::at(&server.uri().parse().unwrap()).unwrap();
-    settings.application.timeout = std::time::Duration::from_secs(2);
+    settings.application.timeout = std::time::Duration::from_secs(5);
     let provider = auth_core::async_provider_fn(|_| async { Ok("external") });
     let client = platform_resources::Client::builder(settings).with_token_provider(provider).build().unwrap();
     let mut list = client.applications().list();
@@ -168,7 +168,7 @@ async fn pages_arrive_though_their_reader_does_something_else_for_longer_than_th
         count += 1;
         if count == 250 {
             // Nobody asks for the next entry meanwhile.
-            let busy = tokio::time::timeout(std::time::Duration::from_millis(2500), std::future::pending::<()>());
+            let busy = tokio::time::timeout(std::time::Duration::from_secs(6), std::future::pending::<()>());
             busy.await.unwrap_err();
         }
     }

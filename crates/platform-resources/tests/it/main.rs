@@ -34,3 +34,5 @@ mod selection;
 mod settings;
 mod stores;
 mod submit;
+#[path = "../../../../tests/support/tls.rs"]
+mod tls;

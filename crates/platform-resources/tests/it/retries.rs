@@ -18,8 +18,9 @@ use crate::lab::Lab;
 fn client(server: &MockServer, change: impl FnOnce(&mut Settings)) -> Client {
     let mut settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     for group in [&mut settings.me, &mut settings.run, &mut settings.application, &mut settings.application_version] {
-        group.wait_min = Duration::from_millis(1);
-        group.wait_max = Duration::from_millis(2);
+        group.wait_min = Some(Duration::from_millis(1));
+        group.wait_max = Some(Duration::from_millis(2));
+        group.attempts = Some(4);
     }
     change(&mut settings);
     Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") })).build().unwrap()
@@ -42,7 +43,7 @@ async fn requests(server: &MockServer) -> usize {
 
 #[tokio::test]
 async fn a_read_that_fails_and_may_pass_is_sent_again_so_often_as_the_settings_say() {
-    for status in [429, 500, 502, 503, 504] {
+    for status in [408, 425, 429, 500, 502, 503, 504] {
         let server = MockServer::start().await;
         let fails = ResponseTemplate::new(status);
         Mock::given(method("GET")).respond_with(fails).up_to_n_times(3).mount(&server).await;
@@ -54,14 +55,14 @@ async fn a_read_that_fails_and_may_pass_is_sent_again_so_often_as_the_settings_s
         assert_eq!(requests(&server).await, 4, "{status}");
         let server = MockServer::start().await;
         Mock::given(method("GET")).respond_with(ResponseTemplate::new(status)).mount(&server).await;
-        let error = client(&server, |settings| settings.run.attempts = 3).run("r").get().await.unwrap_err();
+        let error = client(&server, |settings| settings.run.attempts = Some(3)).run("r").get().await.unwrap_err();
         assert_eq!((error.api().unwrap().status(), requests(&server).await), (Some(status), 3));
     }
 }
 
 #[tokio::test]
 async fn a_refusal_is_an_answer() {
-    for status in [400, 402, 403, 409, 410, 412, 422] {
+    for status in [400, 402, 403, 409, 410, 412, 422, 501, 505] {
         let server = MockServer::start().await;
         Mock::given(method("GET")).respond_with(ResponseTemplate::new(status)).mount(&server).await;
         let error = client(&server, |_| {}).run("r").get().await.unwrap_err();
@@ -104,10 +105,10 @@ async fn a_deadline_bounds_all_attempts_together() {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
     let patient = |settings: &mut Settings| {
-        settings.run.wait_min = Duration::from_secs(60);
-        settings.run.wait_max = Duration::from_secs(60);
+        settings.run.wait_min = Some(Duration::from_secs(6000));
+        settings.run.wait_max = Some(Duration::from_secs(6000));
     };
-    let client = client(&server, patient).with_deadline(Duration::from_secs(5));
+    let client = client(&server, patient).with_deadline(Duration::from_millis(200));
     let error = client.run("r").get().await.unwrap_err();
     assert_eq!((error.api().unwrap().status(), requests(&server).await), (Some(503), 1), "no attempt is left in time");
     let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
@@ -119,15 +120,108 @@ async fn a_deadline_bounds_all_attempts_together() {
 }
 
 #[tokio::test]
-async fn where_nearly_everything_fails_retries_end_for_all_calls_of_a_client() {
+async fn calls_of_a_client_share_one_probe_while_the_platform_fails() {
     let server = MockServer::start().await;
-    Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
-    let client = client(&server, |settings| settings.run.attempts = 10);
-    for number in 0..20 {
-        client.run(format!("r{number}")).get().await.unwrap_err();
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).up_to_n_times(60).mount(&server).await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(200).set_body_json(run("r"))).mount(&server).await;
+    let client = client(&server, |settings| settings.run.attempts = None);
+    let calls = (0..50).map(|number| {
+        let run = client.run(format!("r{number}"));
+        async move { run.get().await }
+    });
+    let outcomes = futures_util::future::join_all(calls).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(
+        requests(&server).await,
+        60 + 50,
+        "each call fails once, ten probes fail, and no other call is sent until then"
+    );
+}
+
+#[tokio::test]
+async fn pause_that_the_platform_asks_for_is_kept_unless_it_is_beyond_the_limit() {
+    for (pause, date) in [("3600", None), ("Thu, 01 Jan 2026 01:00:00 GMT", Some("Thu, 01 Jan 2026 00:00:00 GMT"))] {
+        let server = MockServer::start().await;
+        let busy = ResponseTemplate::new(429).insert_header("retry-after", pause);
+        let busy = date.into_iter().fold(busy, |busy, date| busy.insert_header("date", date));
+        Mock::given(method("GET")).respond_with(busy).mount(&server).await;
+        let error = client(&server, |_| {}).run("r").get().await.unwrap_err();
+        assert_eq!(requests(&server).await, 1, "{error}");
+        assert!(error.to_string().contains("the server asks to wait for 3600 s, and only 300 s are left"), "{error}");
     }
-    let sent = requests(&server).await;
-    assert_eq!(sent, 20 + 20, "each call is sent once, and twenty retries are all there are");
+    let server = MockServer::start().await;
+    let busy = ResponseTemplate::new(503).insert_header("retry-after", "1");
+    Mock::given(method("GET")).respond_with(busy).up_to_n_times(1).mount(&server).await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(200).set_body_json(run("r"))).mount(&server).await;
+    let start = tokio::time::Instant::now();
+    client(&server, |_| {}).run("r").get().await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+}
+
+/// A platform that refuses the first token, and a provider that then fails so often.
+async fn renewal(failures: u32) -> (MockServer, Client) {
+    let server = MockServer::start().await;
+    let first = wiremock::matchers::header("authorization", "Bearer token-0");
+    Mock::given(first).respond_with(ResponseTemplate::new(401)).mount(&server).await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(200).set_body_json(run("r"))).mount(&server).await;
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let provider = async_provider_fn(move |_| {
+        let call = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        async move {
+            let is_away = (1..=failures).contains(&call);
+            if is_away {
+                Err(auth_core::TokenError::provider("503").into_transient())
+            } else {
+                Ok(format!("token-{call}"))
+            }
+        }
+    });
+    let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
+    (server, Client::builder(settings).with_token_provider(provider).build().unwrap())
+}
+
+#[tokio::test]
+async fn token_that_cannot_be_renewed_for_a_while_costs_no_call() {
+    let (_server, client) = renewal(3).await;
+    client.run("r").get().await.unwrap();
+}
+
+#[tokio::test]
+async fn token_that_cannot_be_renewed_is_never_a_login_that_is_required() {
+    let (_server, client) = renewal(u32::MAX).await;
+    let error = client.with_deadline(Duration::from_secs(2)).run("r").get().await.unwrap_err();
+    assert!(error.is_transient() && !error.is_login_required(), "{error:?}");
+    let (server, _) = renewal(u32::MAX).await;
+    let mut settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
+    settings.retry.limit = Duration::from_millis(300);
+    let away =
+        async_provider_fn(|_| async { Err::<String, _>(auth_core::TokenError::provider("503").into_transient()) });
+    let error = Client::builder(settings).with_token_provider(away).build().unwrap().me().await.unwrap_err();
+    assert!(error.is_transient() && !error.is_login_required(), "{error:?}");
+    assert!(error.to_string().starts_with("the identity provider is unavailable; given up after"), "{error}");
+    assert_eq!(requests(&server).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_created_is_sent_again_only_if_no_byte_has_left() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut settings = Settings::at(&format!("http://{free}").parse().unwrap()).unwrap();
+    settings.retry.unanswered_limit = Duration::from_secs(60);
+    let builder = Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") }));
+    let client = builder.build().unwrap();
+    let creation = client.share_tokens();
+    let creation = creation.create(platform_resources::models::ShareTokenCreation::new());
+    let starts = async {
+        let listener = std::net::TcpListener::bind(free).unwrap();
+        let server = MockServer::builder().listener(listener).start().await;
+        Mock::given(method("POST")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
+        server
+    };
+    let (error, server) = tokio::join!(creation, async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        starts.await
+    });
+    assert_eq!((error.unwrap_err().api().unwrap().status(), requests(&server).await), (Some(503), 1));
 }
 
 #[tokio::test]
@@ -190,7 +284,7 @@ async fn an_error_has_all_its_causes_and_says_when_somebody_must_log_in() {
 
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut settings = Settings::at(&format!("http://{free}").parse().unwrap()).unwrap();
-    settings.me.attempts = 1;
+    settings.me.attempts = Some(1);
     let builder = Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") }));
     let error = builder.build().unwrap().me().await.unwrap_err();
     let chain = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
@@ -229,7 +323,7 @@ async fn whoever_has_less_time_does_not_decide_for_others() {
     let server = MockServer::start().await;
     let slow = ResponseTemplate::new(200).set_body_json(run("r")).set_delay(Duration::from_millis(300));
     Mock::given(method("GET")).respond_with(slow).mount(&server).await;
-    let client = client(&server, |settings| settings.run.attempts = 1);
+    let client = client(&server, |settings| settings.run.attempts = Some(1));
     let hasty = client.clone().with_deadline(Duration::from_millis(20)).run("r");
     let patient = client.run("r");
     let (hasty, patient) = tokio::join!(hasty.get(), patient.get());

@@ -73,7 +73,18 @@ async fn only_what_is_selected_is_fetched() {
     assert_eq!(fetch("one", selection).await, expected.map(str::to_owned).into());
     let tables = fetch("tables", Selection::default().with_media_type("Text/CSV; header=present")).await;
     assert!(tables.len() == 3 && tables.iter().all(|name| name.ends_with("/tissue%3Aareas.csv")), "{tables:?}");
-    assert!(fetch("none", Selection::default().with_item("another")).await.is_empty());
+    for (selection, existing) in [
+        (Selection::default().with_item("another"), "smear.svs"),
+        (
+            Selection::default().with_item("smear.svs").with_artifact("another*".parse().unwrap()),
+            "tissue:areas (text/csv)",
+        ),
+    ] {
+        let results = ResultFolder::open(lab.folder.path().join("none")).await.unwrap();
+        let error = run.download(results).with_selection(selection).fetch().await.unwrap_err();
+        let unmatched = error.unmatched_selection().unwrap();
+        assert!(unmatched.existing().iter().any(|name| name == existing), "{unmatched:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

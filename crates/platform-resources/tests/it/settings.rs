@@ -30,7 +30,7 @@ fn nothing_said_means_production() {
     );
     assert_eq!(settings.cache_folder, Path::new("/home/user/.aignostics/cache"));
     assert_eq!(settings.state_folder, Path::new("/home/user/.local/state/aignostics"));
-    assert_eq!((settings.run.timeout, settings.run.attempts), (Duration::from_secs(30), 4));
+    assert_eq!((settings.run.timeout, settings.run.attempts), (Duration::from_secs(30), None));
     assert_eq!(
         (settings.run.cache_lifetime, settings.me.cache_lifetime),
         (Duration::from_secs(15), Duration::from_secs(300))
@@ -90,6 +90,7 @@ fn all_that_is_wrong_is_said_at_once_with_its_name_its_source_and_what_would_be_
         ("ME_TIMEOUT", "300.1"),
         ("AUTH_RETRY_ATTEMPTS", "11"),
         ("APPLICATION_RETRY_WAIT_MIN", "61"),
+        ("APPLICATION_RETRY_WAIT_MAX", "60"),
         ("ME_CACHE_TTL", "-1"),
         ("HEALTH_TIMEOUT", "nan"),
         ("BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS", "59"),
@@ -129,9 +130,12 @@ fn numbers_mean_what_they_say_and_older_names_stand_behind_the_new_ones() {
         ("HEALTH_TIMEOUT", ""),
     ]);
     let settings = settings.build().unwrap();
-    assert_eq!((settings.run.attempts, settings.me.attempts), (1, 10));
+    assert_eq!((settings.run.attempts, settings.me.attempts), (Some(1), Some(10)));
     assert_eq!((settings.run.timeout, settings.me.timeout), (Duration::from_millis(500), Duration::from_secs(7)));
-    assert_eq!((settings.run.wait_min, settings.me.wait_min), (Duration::from_secs(3), Duration::from_secs(1)));
+    assert_eq!(
+        (settings.run.wait_min, settings.me.wait_min),
+        (Some(Duration::from_secs(3)), Some(Duration::from_secs(1)))
+    );
     assert_eq!((settings.run.cache_lifetime, settings.health_timeout), (Duration::ZERO, Duration::from_secs(30)));
 }
 

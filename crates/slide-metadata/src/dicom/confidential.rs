@@ -20,13 +20,13 @@ fn parse(line: &str) -> Option<Tag> {
     Some(Tag(u16::from_str_radix(group, 16).ok()?, u16::from_str_radix(element, 16).ok()?))
 }
 
-/// Whether the table lists an attribute. Curves and overlays have 256 groups each.
+/// Returns true if the table lists an attribute. Curves and overlays have 256 groups each.
 fn is_listed(tag: Tag) -> bool {
     let is_overlay = tag.0 & 0xFF00 == 0x6000 && [0x3000, 0x4000].contains(&tag.1);
     ATTRIBUTES.contains(&tag) || tag.0 & 0xFF00 == 0x5000 || is_overlay
 }
 
-/// What an attribute with a value is as an identifier, if it may be one.
+/// The identifier for an attribute with a value, if it may identify a patient.
 pub(crate) fn identifier(tag: Tag, vr: VR, is_root: bool) -> Option<Identifier> {
     if tag.0 % 2 == 1 {
         return Some(Identifier::new(IdentifierKind::Attribute, format!("private attributes of group {:04X}", tag.0)));

@@ -15,7 +15,7 @@ const ITEM: Tag = Tag(0xFFFE, 0xE000);
 const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
 const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 
-/// How elements are encoded.
+/// The encoding of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Encoding {
     pub(crate) is_explicit: bool,
@@ -25,7 +25,7 @@ pub(crate) struct Encoding {
 pub(crate) const EXPLICIT: Encoding = Encoding { is_explicit: true, is_big_endian: false };
 const IMPLICIT: Encoding = Encoding { is_explicit: false, is_big_endian: false };
 
-/// What comes next.
+/// The next part of a data set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Token {
     /// An element whose value of `length` bytes follows.
@@ -43,7 +43,7 @@ pub(crate) enum Token {
 struct Open {
     /// The tag of the sequence; `None` for an item.
     sequence: Option<Tag>,
-    /// Where it ends, if that is stated.
+    /// The end, if it is stated.
     end: Option<u64>,
     encoding: Encoding,
 }

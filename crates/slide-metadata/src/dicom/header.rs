@@ -35,7 +35,7 @@ pub(crate) struct Header {
     pub(crate) identifiers: BTreeSet<Identifier>,
 }
 
-/// How far a file is read.
+/// The part of a file that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
     /// The attributes that all frames share.
@@ -194,11 +194,11 @@ impl Header {
     }
 }
 
-/// Where the pixel spacing of all frames is.
+/// The path of the pixel spacing of all frames.
 const MEASURES: [Tag; 2] = [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PIXEL_MEASURES_SEQUENCE];
 
 impl<I: Input> Elements<I> {
-    /// Whether an element of the root follows all that is said of all frames together.
+    /// Returns true if a root element follows the attributes that all frames share.
     fn is_header_end(&self, tag: Tag) -> bool {
         // A sequence is open already.
         let depth = self.path().filter(|open| *open != tag).count();

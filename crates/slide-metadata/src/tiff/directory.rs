@@ -7,7 +7,7 @@ use super::entry::Entry;
 use super::{Tiff, tags};
 use crate::error::{Kind, malformed};
 
-/// Where a directory is.
+/// The place of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The number in the main chain, from 0.
@@ -33,7 +33,7 @@ pub(crate) struct Directory {
     pub(crate) samples: u16,
     pub(crate) is_planar: bool,
     pub(crate) description: String,
-    /// Why it cannot be read.
+    /// The reason why it cannot be read.
     pub(crate) problem: Option<Kind>,
 }
 

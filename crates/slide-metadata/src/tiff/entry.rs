@@ -68,14 +68,14 @@ impl Entry {
         reader.width == Width::Ndpi && is_number && self.field[4..] != [0; 4]
     }
 
-    /// Where the value begins, unless it is in the entry itself.
+    /// The offset of the value, unless it is in the entry itself.
     pub(crate) fn offset<R: Read + Seek>(&self, reader: &Reader<R>) -> Option<u64> {
         let inline = if reader.width == Width::Big { 8 } else { 4 };
         let last = if reader.width == Width::Classic { &self.field[..4] } else { &self.field[..] };
         (self.bytes() > inline).then(|| reader.number(last))
     }
 
-    /// Checks that the value lies within the file.
+    /// Checks that the value is within the file.
     pub(crate) fn check<R: Read + Seek>(&self, reader: &Reader<R>) -> Result<(), Kind> {
         match self.offset(reader) {
             Some(offset) => reader.check(&format!("the value of tag {}", self.tag), offset, self.bytes()),
@@ -120,7 +120,7 @@ impl Entry {
         }
     }
 
-    /// Whether the values are unsigned numbers.
+    /// Returns true if the values are unsigned numbers.
     pub(crate) fn is_unsigned(&self) -> bool {
         [BYTE, SHORT, LONG, IFD, LONG8, IFD8].contains(&self.kind)
     }

@@ -1,4 +1,4 @@
-//! Completeness: every byte range that a directory promises lies within the file.
+//! Completeness: every byte range that a directory promises is within the file.
 
 use std::io::{Read, Seek};
 
@@ -12,7 +12,7 @@ const STEP: u64 = 4096;
 const MAX_CHUNKS: u64 = 1 << 25;
 
 impl<R: Read + Seek> Tiff<R> {
-    /// Checks the values and the pixels of a directory. `budget` counts what is left of [`MAX_CHUNKS`].
+    /// Checks the values and the pixels of a directory. `budget` counts down from [`MAX_CHUNKS`].
     pub(crate) fn check(&mut self, number: usize, budget: &mut Budget) -> Result<(), Kind> {
         for entry in &self.directories[number].entries {
             entry.check(&self.reader)?;

@@ -7,7 +7,7 @@ use crate::error::{Kind, malformed};
 /// Bytes of values that are read into memory for one file at most.
 const MAX_VALUES: u64 = 64 * 1024 * 1024;
 
-/// How offsets and counts are written.
+/// The width of offsets and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Width {
     /// Offsets of 32 bits (TIFF 6.0).
@@ -18,7 +18,7 @@ pub(crate) enum Width {
     Ndpi,
 }
 
-/// A TIFF file, of which only what is asked for is read.
+/// A TIFF file. Values are read on demand.
 #[derive(Debug)]
 pub(crate) struct Reader<R> {
     source: R,
@@ -38,7 +38,7 @@ impl<R: Read + Seek> Reader<R> {
         self.length
     }
 
-    /// Checks that an extent lies within the file.
+    /// Checks that an extent is within the file.
     pub(crate) fn check(&self, what: &str, offset: u64, bytes: u64) -> Result<(), Kind> {
         let end = offset.saturating_add(bytes);
         if end > self.length {

@@ -55,7 +55,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
     Ok(findings)
 }
 
-/// What the second line of a description says of the image: `label 387x463`.
+/// The role by the second line of a description: `label 387x463`.
 fn second_line(directory: &Directory) -> Option<Role> {
     let line = directory.description.lines().nth(1)?.trim_start().to_ascii_lowercase();
     [("label", Role::Label), ("macro", Role::Macro)]

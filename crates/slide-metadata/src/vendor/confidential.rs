@@ -1,4 +1,4 @@
-//! What may identify a patient in the metadata of vendors, by the names of tags, fields and elements.
+//! Data in vendors' metadata that may identify a patient, by the names of tags, fields and elements.
 
 use std::io::{Read, Seek};
 
@@ -17,7 +17,7 @@ const TAGS: [(u16, &str, IdentifierKind); 5] = [
     (tags::PAGE_NAME, "PageName", IdentifierKind::Name),
 ];
 
-/// Parts of the names of fields. The first that fits counts; those without a kind identify nobody.
+/// Parts of the names of fields. The first that fits counts; those without a kind do not identify a person.
 const WORDS: [(&str, Option<IdentifierKind>); 29] = [
     ("exposure", None),
     ("timezone", None),

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write};
 
-use slide_metadata::{Format, Role, Warning};
+use slide_metadata::{Format, Role, Warning, is_dicom_archive};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -80,7 +80,7 @@ fn archive_that_is_cut_off_or_changed_is_refused() {
     for length in (4..whole.len()).step_by(101).chain([whole.len() - 1]) {
         assert!(read_bytes("slide.zip", &whole[..length]).is_err(), "{length} of {}", whole.len());
     }
-    // The pixels of the first member, which is stored: only its checksum says so.
+    // The pixels of the first member, which is stored: only its checksum shows it.
     let mut changed = whole.clone();
     changed[3000] ^= 1;
     assert!(refusal("slide.zip", &changed).contains("member '0.dcm'"));
@@ -92,6 +92,18 @@ fn archive_of_too_many_members_is_refused() {
     let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
     let shown = refusal("slide.zip", &zipped(&members));
     assert!(shown.contains("it has 10001 members; at most 10000 are read"), "{shown}");
+}
+
+#[test]
+fn archives_with_dicom_are_told_from_others() {
+    let is_dicom = |content: &[u8]| {
+        let (_folder, path) = written("slide.zip", content);
+        is_dicom_archive(&path)
+    };
+    assert!(is_dicom(&zipped(&[("a.txt", b"text"), ("b", &Dicom::default().bytes())])).unwrap());
+    assert!(!is_dicom(&zipped(&[("a.txt", b"text"), ("b.txt", &[0; 200])])).unwrap());
+    assert!(!is_dicom(b"text").unwrap());
+    assert!(is_dicom(b"PK\x03\x04 and nothing more").is_err());
 }
 
 #[test]

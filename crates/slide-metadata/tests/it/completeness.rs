@@ -22,6 +22,34 @@ fn slide_that_is_cut_at_any_boundary_is_refused() {
 }
 
 #[test]
+fn slide_that_is_cut_in_the_pixels_of_any_image_is_refused() {
+    use corpus::tiff::{Image, Layout, Pixels, Tiff, Value};
+    for layout in [Layout::Classic, Layout::Big, Layout::Ndpi] {
+        let mut tiff = Tiff::new(layout);
+        tiff.put_pixels_behind(4096);
+        let pixels = if layout == Layout::Ndpi { Pixels::JpegStrip } else { Pixels::JpegTiles(32) };
+        let image = |width, height| {
+            let image = Image::new(width, height, pixels).resolution(40_000, 3);
+            if layout == Layout::Ndpi {
+                image.with(65420, Value::Long(vec![1])).with(65421, Value::Float(vec![20.0]))
+            } else {
+                image
+            }
+        };
+        tiff.add(&image(128, 96).with_sub(image(64, 48)));
+        tiff.add(&image(32, 24));
+        let whole = tiff.bytes();
+        inspect_bytes("slide.tif", &whole).unwrap();
+        let late: Vec<_> = tiff.boundaries().into_iter().filter(|boundary| *boundary >= 4096).collect();
+        assert_eq!(late.len(), 6);
+        for cut in late.into_iter().map(|boundary| usize::try_from(boundary).unwrap() - 1) {
+            let shown = refusal("slide.tif", &whole[..cut]);
+            assert!(shown.contains("cut off: the pixels of"), "{layout:?} at {cut}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn pixels_beyond_the_end_are_counted() {
     let tiff = vendors::generic(corpus::tiff::Layout::Classic, corpus::tiff::Pixels::Strip);
     let mut bytes = tiff.bytes();

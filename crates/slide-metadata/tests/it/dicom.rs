@@ -44,6 +44,8 @@ fn a_file_that_is_no_slide_says_what_it_is() {
         (Dicom { syntax: "1.2.840.10008.1.2.1.99", ..Dicom::default() }, "transfer syntax is 1.2.840.10008.1.2.1.99"),
         (Dicom { frames: "2", ..Dicom::default() }, "its 2 frames need 120000 bytes, and its pixels have 60000"),
         (Dicom { frames: "2", syntax: JPEG, ..Dicom::default() }, "it has 1 fragments of 2 frames"),
+        (Dicom { tiled_full: Some(3), ..Dicom::default() }, "it has 1 frames for 3 tiles"),
+        (Dicom { syntax: JPEG, offsets: &[0, 60_100], ..Dicom::default() }, "a frame begins at byte 60100 of"),
         (Dicom { frames: "many", ..Dicom::default() }, "its number of frames is not a number"),
     ] {
         let shown = refusal("slide.dcm", &file.bytes());
@@ -112,6 +114,12 @@ fn group_length_of_the_meta_information_is_not_relied_on() {
         let slide = read_bytes("slide.dcm", &Dicom { group_length, ..Dicom::default() }.bytes()).unwrap();
         assert_eq!((slide.width, slide.height), (200, 100));
     }
+}
+
+#[test]
+fn offsets_of_frames_within_the_pixels_are_accepted() {
+    let slide = Dicom { syntax: JPEG, offsets: &[0, 60_000], tiled_full: Some(1), ..Dicom::default() };
+    assert_eq!(read_bytes("slide.dcm", &slide.bytes()).unwrap().width, 200);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What may identify a patient.
+//! Data that may identify a patient.
 
 use slide_metadata::{Identifier, IdentifierKind};
 

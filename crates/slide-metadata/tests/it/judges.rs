@@ -24,7 +24,7 @@ fn python(peer: &str) -> Option<PathBuf> {
     None
 }
 
-/// What a library reads of each file.
+/// The facts that a library reads of each file.
 fn judge(python: &Path, peer: &str, paths: &[PathBuf]) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/slides/judge.py");
     let output = Command::new(python).arg(script).arg(peer).args(paths).output().unwrap();

@@ -41,6 +41,21 @@ fn every_directory_has_a_role() {
 }
 
 #[test]
+fn focal_planes_and_maps_of_hamamatsu_are_not_the_image() {
+    use corpus::tiff::Value;
+    let image = |lens: f32, focus| {
+        let image = Image::new(256, 128, Pixels::JpegStrip).resolution(40_000, 3).with(65420, Value::Long(vec![1]));
+        image.with(65421, Value::Float(vec![lens])).with(65424, Value::SignedLong(focus))
+    };
+    let tiff = Tiff::of(Layout::Ndpi, [image(40.0, -2_000), image(40.0, 0), image(40.0, 2_000), image(-2.0, 0)]);
+    let roles: Vec<_> =
+        inspect_bytes("slide.ndpi", &tiff.bytes()).unwrap().images.iter().map(|image| image.role).collect();
+    assert_eq!(roles, [Role::Plane, Role::Image, Role::Plane, Role::Mask]);
+    let shown = refusal("slide.ndpi", &Tiff::of(Layout::Ndpi, [image(-1.0, 0)]).bytes());
+    assert!(shown.contains("a directory with a positive SourceLens"), "{shown}");
+}
+
+#[test]
 fn resolution_that_a_vendor_states_unreadably_is_an_error() {
     for (tiff, looked_for, found) in [
         (vendors::aperio(b"AppMag = 40|MPP = unknown"), "MPP in the ImageDescription of directory 0", "'unknown'"),

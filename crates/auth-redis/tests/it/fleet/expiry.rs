@@ -8,7 +8,7 @@ use super::{Fleet, PROCESSES, Setting, TASKS, all_have, show, until, wait_for_ca
 use crate::redis_server::Redis;
 
 /// What a busy machine takes to do what takes no time.
-const SLACK: Duration = Duration::from_secs(2);
+const SLACK: Duration = Duration::from_secs(60);
 /// The longest pause between two looks at a lease.
 const POLL: Duration = Duration::from_millis(160);
 

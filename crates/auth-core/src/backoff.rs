@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+/// Exponential backoff with full jitter: the pause before each retry is random, up to a bound that doubles with every
+/// failure. It is arithmetic alone, without a clock and without random numbers of its own.
+///
+/// Full jitter spreads the retries of many clients over the whole pause, so that a server that comes back is not met by
+/// all of them at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use auth_core::Backoff;
+///
+/// let backoff = Backoff::default();
+/// assert_eq!(backoff.bound(1), Duration::from_millis(250));
+/// assert_eq!(backoff.bound(3), Duration::from_secs(1));
+/// assert_eq!(backoff.bound(100), Duration::from_secs(30));
+/// assert_eq!(backoff.pause(3, 0.5), Duration::from_millis(500));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    longest: Duration,
+}
+
+impl Default for Backoff {
+    /// From 250 ms to 30 s.
+    fn default() -> Self {
+        Self::new(Duration::from_millis(250), Duration::from_secs(30))
+    }
+}
+
+impl Backoff {
+    /// Creates a backoff whose bound is `first` after one failure, and never more than `longest`.
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest }
+    }
+
+    /// Returns the bound of the first pause.
+    pub const fn first(&self) -> Duration {
+        self.first
+    }
+
+    /// Returns the bound that is never exceeded.
+    pub const fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// Returns the longest pause after this number of failures, counted from 1. It needs no random number, for pauses
+    /// that others may rely on.
+    pub fn bound(&self, failures: u32) -> Duration {
+        let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.longest)
+    }
+
+    /// Returns the pause after this number of failures, counted from 1. `random` is from 0 to 1.
+    pub fn pause(&self, failures: u32, random: f64) -> Duration {
+        self.bound(failures).mul_f64(random.clamp(0.0, 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_double_up_to_the_longest() {
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+        let bounds: Vec<_> = (0..=6).map(|failures| backoff.bound(failures).as_secs()).collect();
+        assert_eq!(bounds, [1, 1, 2, 4, 8, 10, 10]);
+        assert_eq!(backoff.bound(u32::MAX), Duration::from_secs(10));
+        let endless = Backoff::new(Duration::MAX, Duration::MAX);
+        assert_eq!(endless.bound(40), Duration::MAX);
+    }
+
+    #[test]
+    fn pauses_spread_from_zero_to_the_bound() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.pause(5, 0.0), Duration::ZERO);
+        assert_eq!(backoff.pause(5, 0.25), Duration::from_secs(1));
+        assert_eq!(backoff.pause(5, 1.0), backoff.bound(5));
+        assert_eq!(backoff.pause(1, f64::INFINITY), backoff.bound(1), "never more than the bound");
+    }
+}

@@ -1,0 +1,160 @@
+//! The circuit breaker of one host: decisions alone, with the time as an argument.
+//!
+//! - **Closed**: requests are sent. Several transient failures in a row, of whichever requests, open it; a `Retry-After`
+//!   opens it at once.
+//! - **Open**: until `probe_at` nothing is sent. Then one request is, and the others wait. It closes when any request has an
+//!   answer; each probe that fails sets a later `probe_at`.
+//!
+//! Failures that are old, and that no request has followed up, say nothing about now.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The number of failures in a row that open the circuit. One request that fails now and then must not stop the others.
+const THRESHOLD: u32 = 5;
+/// The time after which a failure that was not followed by another attempt is forgotten.
+const STALE: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Default)]
+pub(super) struct Circuit {
+    /// The host has answered, in whatever way.
+    pub(super) has_answered: bool,
+    failing: Option<Failing>,
+    /// The observer was told that requests wait, and when their failures began.
+    announced: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    last: Instant,
+    /// Failures in a row, of all requests.
+    failures: u32,
+    /// Probes that failed in a row.
+    probes: u32,
+    probe_at: Instant,
+    /// The server asked for the pause until `probe_at`.
+    is_asked: bool,
+    is_probing: bool,
+    is_open: bool,
+    cause: String,
+}
+
+/// What a request does that is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    Send,
+    /// Send it, and report how it ended: others wait for it.
+    Probe,
+    /// Wait for the result of a probe, or until this time.
+    Wait {
+        until: Option<Instant>,
+        /// The server asked for the pause.
+        is_asked: bool,
+    },
+}
+
+/// An outage, as a request sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Outage {
+    pub(super) since: Instant,
+    /// The time of the last failure.
+    pub(super) last: Instant,
+    pub(super) cause: String,
+}
+
+/// What an answer ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) was_failing: bool,
+    /// When the outage began that the observer knows of.
+    pub(super) announced: Option<Instant>,
+}
+
+impl Circuit {
+    /// Decides for a request. With `at_once` a probe does not wait for its time.
+    pub(super) fn enter(&mut self, now: Instant, at_once: bool) -> Entry {
+        self.failing.take_if(|failing| !failing.is_probing && now.duration_since(failing.last) > STALE);
+        let Some(failing) = self.failing.as_mut().filter(|failing| failing.is_open) else { return Entry::Send };
+        if failing.is_probing {
+            return Entry::Wait { until: None, is_asked: false };
+        }
+        if now < failing.probe_at && !at_once {
+            return Entry::Wait { until: Some(failing.probe_at), is_asked: failing.is_asked };
+        }
+        failing.is_probing = true;
+        Entry::Probe
+    }
+
+    /// Records an answer that is not a transient failure.
+    pub(super) fn succeeded(&mut self) -> Ended {
+        self.has_answered = true;
+        Ended { was_failing: self.failing.take().is_some(), announced: self.announced.take() }
+    }
+
+    /// Records a transient failure. `pause` makes the time until the next probe from the number of probes that failed.
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        was_probe: bool,
+        cause: String,
+        asked: Option<Duration>,
+        pause: impl FnOnce(u32) -> Duration,
+    ) {
+        let failing = self.failing.get_or_insert_with(|| Failing {
+            since: now,
+            last: now,
+            failures: 0,
+            probes: 0,
+            probe_at: now,
+            is_asked: false,
+            is_probing: false,
+            is_open: false,
+            cause: String::new(),
+        });
+        failing.failures = failing.failures.saturating_add(1);
+        (failing.last, failing.cause) = (now, cause);
+        let opens = !failing.is_open && (failing.failures >= THRESHOLD || asked.is_some());
+        if was_probe {
+            failing.is_probing = false;
+        }
+        if opens || was_probe {
+            failing.is_open = true;
+            failing.probes = failing.probes.saturating_add(1);
+            failing.probe_at = now + pause(failing.probes);
+            failing.is_asked = false;
+        }
+        if let Some(until) = asked.map(|asked| now + asked).filter(|until| *until > failing.probe_at) {
+            (failing.probe_at, failing.is_asked) = (until, true);
+        }
+    }
+
+    /// Records that a probe ended without a result.
+    pub(super) fn abandoned(&mut self) {
+        if let Some(failing) = &mut self.failing {
+            failing.is_probing = false;
+        }
+    }
+
+    /// Returns the outage, while the circuit is open.
+    pub(super) fn outage(&self) -> Option<Outage> {
+        let failing = self.failing.as_ref().filter(|failing| failing.is_open)?;
+        Some(Outage { since: failing.since, last: failing.last, cause: failing.cause.clone() })
+    }
+
+    /// Records that the observer is told of a wait; false if it has been told.
+    pub(super) fn announce(&mut self, since: Instant) -> bool {
+        let is_new = self.announced.is_none();
+        self.announced.get_or_insert(since);
+        is_new
+    }
+
+    pub(super) fn is_announced(&self) -> bool {
+        self.announced.is_some()
+    }
+}
+
+#[cfg(test)]
+#[path = "circuit/tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+use std::fmt;
+use std::time::Duration;
+
+/// Why a transient failure is not retried, or not any more. Its `Display` is a clause for the end of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GaveUp {
+    pub(super) reason: Reason,
+    pub(super) attempts: u32,
+    pub(super) elapsed: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Retries are disabled.
+    Disabled,
+    /// The time of uninterrupted failure is over.
+    Time,
+    /// The time for a host that never answered is over.
+    Unanswered,
+    /// All attempts that are allowed were made.
+    Attempts,
+    /// This request fails while others succeed.
+    Single,
+    /// The server asks for a longer pause than there is time left.
+    RetryAfter { asked: Duration, left: Duration },
+    /// The host was failing for too long before the request was sent, with this cause.
+    Unavailable { host: String, cause: String },
+}
+
+impl GaveUp {
+    /// Returns the number of attempts that were made.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Returns the time since the first failure.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Returns true if the host answers other requests: only this one reached its
+    /// [own limit](super::RetryPolicy::with_single_limit), and can be sent again later.
+    pub fn is_single(&self) -> bool {
+        self.reason == Reason::Single
+    }
+
+    /// Returns true if the request was not sent, because its host was failing for too long.
+    pub fn is_unsent(&self) -> bool {
+        matches!(self.reason, Reason::Unavailable { .. })
+    }
+}
+
+impl fmt::Display for GaveUp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let elapsed = Seconds(self.elapsed);
+        match &self.reason {
+            Reason::Disabled => formatter.write_str("not retried"),
+            Reason::RetryAfter { asked, left } => write!(
+                formatter,
+                "not retried: the server asks to wait for {}, and only {} are left",
+                Seconds(*asked),
+                Seconds(*left)
+            ),
+            Reason::Unavailable { host, cause } => write!(formatter, "{host} has been failing for {elapsed}: {cause}"),
+            Reason::Unanswered => write!(
+                formatter,
+                "given up after {} attempts in {elapsed}, and the host has not answered before",
+                self.attempts
+            ),
+            Reason::Time | Reason::Attempts | Reason::Single => {
+                write!(formatter, "given up after {} attempts in {elapsed}", self.attempts)
+            }
+        }
+    }
+}
+
+impl std::error::Error for GaveUp {}
+
+/// Shows a time with one decimal where that matters.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        if seconds < 10.0 { write!(formatter, "{seconds:.1} s") } else { write!(formatter, "{seconds:.0} s") }
+    }
+}

@@ -1,0 +1,99 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use url::Url;
+
+use super::circuit::Circuit;
+use super::event::Observer;
+use super::{Attempts, RetryEvent, RetryPolicy};
+
+/// The number of hosts from which on those are forgotten that no request uses.
+const HOSTS: usize = 256;
+
+/// What is known of hosts that fail: a circuit breaker for each. Clones share them, and so do all clients that are built
+/// with them.
+#[derive(Clone, Default)]
+pub struct Hosts(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    observer: Option<Arc<Observer>>,
+}
+
+/// A host that requests are sent to.
+#[derive(Debug, Default)]
+pub(super) struct Host {
+    pub(super) name: String,
+    circuit: Mutex<Circuit>,
+    /// The circuit has changed.
+    pub(super) changed: Notify,
+    pub(super) observer: Option<Arc<Observer>>,
+}
+
+impl Hosts {
+    /// Creates circuit breakers that nothing is known of.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Creates the same with an observer, which hears of waits that take longer than `notice`, and of their end. It must
+    /// not block.
+    pub fn with_observer(notice: Duration, observer: impl Fn(&RetryEvent) + Send + Sync + 'static) -> Self {
+        let observer = Observer { notice, call: Box::new(observer) };
+        Self(Arc::new(Inner { hosts: Mutex::default(), observer: Some(Arc::new(observer)) }))
+    }
+
+    /// Begins the attempts of one request to the host of `url`.
+    pub fn attempts(&self, url: &Url, policy: &RetryPolicy) -> Attempts {
+        Attempts::new(self.host(url), *policy)
+    }
+
+    /// Records that a host has answered, though not through this process's own requests: the limit for hosts that have
+    /// not answered does not apply any more.
+    pub fn set_answered(&self, url: &Url) {
+        self.host(url).circuit().has_answered = true;
+    }
+
+    fn host(&self, url: &Url) -> Arc<Host> {
+        let name = url.origin().ascii_serialization();
+        let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = hosts.get(&name) {
+            return host.clone();
+        }
+        if hosts.len() >= HOSTS {
+            hosts.retain(|_, host| Arc::strong_count(host) > 1);
+        }
+        let host = Host {
+            name: name.clone(),
+            circuit: Mutex::default(),
+            changed: Notify::new(),
+            observer: self.0.observer.clone(),
+        };
+        let host = Arc::new(host);
+        hosts.insert(name, host.clone());
+        host
+    }
+}
+
+impl Host {
+    pub(super) fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tell(&self, event: &RetryEvent) {
+        if let Some(observer) = &self.observer {
+            (observer.call)(event);
+        }
+    }
+}
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        formatter.debug_set().entries(hosts.keys()).finish()
+    }
+}

@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use auth_core::Backoff;
+
+/// How long transient failures are retried. [`Default`] is for a single request.
+///
+/// ```
+/// use std::time::Duration;
+/// use auth_http::retry::RetryPolicy;
+///
+/// let transfers = RetryPolicy::default().with_limit(Duration::from_secs(30 * 60));
+/// let none = RetryPolicy::default().with_limit(Duration::ZERO);
+/// assert!(none.is_disabled() && !transfers.is_disabled());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    limit: Duration,
+    unanswered_limit: Duration,
+    single_limit: Option<Duration>,
+    attempts: Option<u32>,
+    backoff: Backoff,
+}
+
+impl Default for RetryPolicy {
+    /// 5 minutes of uninterrupted failure, 60 s for a host that has not answered yet, and pauses of up to 30 s.
+    fn default() -> Self {
+        Self {
+            limit: Duration::from_secs(5 * 60),
+            unanswered_limit: Duration::from_secs(60),
+            single_limit: None,
+            attempts: None,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// Sets the longest time of uninterrupted failure; zero disables retries.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets the longest time for a host that has not answered since the process started. The general limit applies too.
+    #[must_use]
+    pub fn with_unanswered_limit(mut self, limit: Duration) -> Self {
+        self.unanswered_limit = limit;
+        self
+    }
+
+    /// Sets the longest time for one request while others to the same host succeed. The caller can do something else then,
+    /// and send the request later.
+    #[must_use]
+    pub fn with_single_limit(mut self, limit: Duration) -> Self {
+        self.single_limit = Some(limit);
+        self
+    }
+
+    /// Limits the number of attempts too; 1 disables retries. Attempts are not limited by default.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = Some(attempts);
+        self
+    }
+
+    /// Sets the longest pause after the first failure, and the longest pause of all.
+    #[must_use]
+    pub fn with_waits(mut self, first: Duration, longest: Duration) -> Self {
+        self.backoff = Backoff::new(first, longest);
+        self
+    }
+
+    /// Returns the longest time of uninterrupted failure.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Returns the longest time for a host that has not answered since the process started.
+    pub fn unanswered_limit(&self) -> Duration {
+        self.unanswered_limit
+    }
+
+    /// Returns the maximum number of attempts, if it is limited.
+    pub fn attempts(&self) -> Option<u32> {
+        self.attempts
+    }
+
+    /// Returns the pauses between attempts.
+    pub fn backoff(&self) -> Backoff {
+        self.backoff
+    }
+
+    /// Returns true if nothing is retried.
+    pub fn is_disabled(&self) -> bool {
+        self.limit.is_zero() || self.attempts.is_some_and(|attempts| attempts <= 1)
+    }
+
+    /// Returns the limit for a host.
+    pub(super) fn limit_for(&self, has_answered: bool) -> Duration {
+        if has_answered { self.limit } else { self.limit.min(self.unanswered_limit) }
+    }
+
+    /// Returns the limit for one request while others to the same host succeed.
+    pub(super) fn single_limit(&self) -> Duration {
+        self.single_limit.unwrap_or(self.limit)
+    }
+}

@@ -1,0 +1,134 @@
+//! The retry limits of each command, and its messages while it waits.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, SystemTime};
+
+use auth_core::{Clock, SystemClock};
+use auth_http::retry::{Resumed, Waiting};
+use platform_resources::{Hosts, RetryEvent, Settings};
+use serde_json::{Value, json};
+
+use crate::output::{Format, Output};
+use crate::shown::shown;
+use crate::{Action, auth, bucket, user};
+
+/// The wait after which a command prints a message.
+const NOTICE: Duration = Duration::from_secs(10);
+/// The retry limit on a terminal of a command that only reads.
+const READING: Duration = Duration::from_secs(30);
+/// The retry limit on a terminal for a host that has not answered yet: its name may be wrong.
+const UNANSWERED: Duration = Duration::from_secs(10);
+
+/// The limits of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Retries {
+    /// It reports the present state.
+    None,
+    /// It only reads, and can be called again.
+    Reading,
+    #[default]
+    Changing,
+    /// It follows a run, or transfers files.
+    Transferring,
+}
+
+impl Retries {
+    pub(crate) fn of(action: &Action) -> Self {
+        match action {
+            Action::User(user::Action::Logout)
+            | Action::Auth(auth::Action::Doctor)
+            | Action::System(_)
+            | Action::Sdk(_)
+            | Action::Slide(_) => Self::None,
+            Action::User(user::Action::Whoami { .. })
+            | Action::Auth(auth::Action::Token { .. })
+            | Action::Bucket(bucket::Action::Find(_)) => Self::Reading,
+            Action::Bucket(bucket::Action::Upload(_) | bucket::Action::Download(_)) => Self::Transferring,
+            Action::User(_) | Action::Bucket(_) | Action::Demo(_) => Self::Changing,
+            Action::Application(action) => action.retries(),
+            Action::Run(action) => action.retries(),
+        }
+    }
+
+    /// Sets the limits: those of the user, and else those of the command where no setting says otherwise.
+    pub(crate) fn apply(self, chosen: Option<Duration>, settings: &mut Settings) {
+        let on_terminal = io::stderr().is_terminal();
+        let is_default = |name: &str| !settings.sources.contains_key(name);
+        let (request, unanswered) = (is_default("AIGNOSTICS_RETRY_FOR"), is_default("AIGNOSTICS_RETRY_FOR_UNANSWERED"));
+        let retry = &mut settings.retry;
+        match self {
+            Self::None => (retry.limit, retry.transfer_limit) = (Duration::ZERO, Duration::ZERO),
+            Self::Transferring => retry.limit = retry.transfer_limit,
+            Self::Reading if on_terminal && request => retry.limit = READING,
+            Self::Reading | Self::Changing => {}
+        }
+        if matches!(self, Self::Reading | Self::Changing) {
+            // Its requests to the bucket are not transfers.
+            retry.transfer_limit = retry.limit;
+        }
+        if let Some(limit) = chosen.filter(|_| self != Self::None) {
+            (retry.limit, retry.transfer_limit) = (limit, limit);
+        }
+        if on_terminal && unanswered {
+            retry.unanswered_limit = UNANSWERED;
+        }
+    }
+}
+
+/// Returns circuit breakers whose waits are said on stderr.
+pub(crate) fn observed(output: &Output) -> Hosts {
+    let (format, speaks, verbose) = (output.format(), !output.is_quiet(), output.verbose);
+    match format {
+        Format::Table if speaks => Hosts::with_observer(NOTICE, |event| say(&shown(text(event, SystemClock.now())))),
+        Format::Json | Format::Jsonl if speaks && verbose => {
+            Hosts::with_observer(NOTICE, |event| say(&shape(event, SystemClock.now()).to_string()))
+        }
+        _ => Hosts::new(),
+    }
+}
+
+fn say(line: &str) {
+    // An error here cannot be reported anywhere.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A wait as people read it. Times are in UTC, as in logs.
+fn text(event: &RetryEvent, now: SystemTime) -> String {
+    match event {
+        RetryEvent::Waiting(Waiting { host, cause, elapsed, next_attempt, left, .. }) => format!(
+            "waiting for {host}, which has been failing since {}: {cause}; next attempt in {} s, giving up at {}",
+            clock(now - *elapsed),
+            next_attempt.as_secs() + 1,
+            clock(now + *left)
+        ),
+        RetryEvent::Resumed(Resumed { host, elapsed, .. }) => {
+            format!("resuming: {host} answers again after {} s", elapsed.as_secs())
+        }
+        _ => "the state of a host has changed".to_owned(),
+    }
+}
+
+/// The same as JSON.
+fn shape(event: &RetryEvent, now: SystemTime) -> Value {
+    match event {
+        RetryEvent::Waiting(Waiting { host, cause, elapsed, next_attempt, left, .. }) => json!({
+            "event": "waiting", "host": host, "cause": cause, "since": timestamp(now - *elapsed),
+            "next_attempt": timestamp(now + *next_attempt), "deadline": timestamp(now + *left),
+        }),
+        RetryEvent::Resumed(Resumed { host, elapsed, .. }) => {
+            json!({ "event": "resumed", "host": host, "waited_seconds": elapsed.as_secs_f64() })
+        }
+        _ => json!({ "event": "changed" }),
+    }
+}
+
+/// A moment in UTC, to the second.
+fn timestamp(at: SystemTime) -> String {
+    let at = jiff::Timestamp::try_from(at).unwrap_or_default();
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The time of day in UTC.
+fn clock(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).unwrap_or_default().strftime("%H:%M:%S UTC").to_string()
+}

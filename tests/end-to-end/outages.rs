@@ -1,0 +1,185 @@
+//! Commands ride out outages of the API, of the storage and of the identity provider.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use auth_http::Method;
+use serde_json::{Value, json};
+
+use crate::command::Ended;
+use crate::shell::Shell;
+
+/// As long as a deployment takes, and longer than any number of attempts without a limit in time.
+const OUTAGE: Duration = Duration::from_secs(6);
+
+/// Starts a command whose output is read.
+fn start(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn end(child: Child) -> Ended {
+    Ended::of(&child.wait_with_output().unwrap())
+}
+
+/// From now on a server answers 503.
+fn take_down(shell: &Shell, server: &str) {
+    let fault = json!({ "server": server, "effect": { "kind": "status", "status": 503 } });
+    shell.control(Method::Post, "/faults", &fault);
+}
+
+fn bring_up(shell: &Shell) {
+    shell.control(Method::Delete, "/faults", &Value::Null);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the outage is as long as this")]
+fn outage(shell: &Shell, server: &str) {
+    take_down(shell, server);
+    std::thread::sleep(OUTAGE);
+    bring_up(shell);
+}
+
+/// The number of files in a folder and below.
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn api_outage_costs_no_file_of_a_download() {
+    let shell = Shell::start();
+    let slide =
+        json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": { "files": 2000 } });
+    let items = json!([{ "external_id": "slide", "input_artifacts": [slide] }]);
+    let body = json!({ "application_id": "many-files", "items": items });
+    let (status, answer) = shell.api(Method::Post, "/api/v1/runs", Some(&body));
+    assert_eq!(status, 201, "{answer}");
+    let run = answer["run_id"].as_str().unwrap().to_owned();
+    shell.run(&["run", "wait", &run]).assert_code(0);
+    let child = start(shell.command(&["run", "download", &run, "results", "--format", "json"]));
+    shell.until("a file", |shell| files(&shell.folder().join("results")) > 50);
+    outage(&shell, "api");
+    let ended = end(child);
+    ended.assert_code(0);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["complete"], true, "{}", ended.stderr);
+}
+
+#[test]
+fn storage_outage_costs_no_byte_of_a_large_file() {
+    let shell = Shell::start();
+    let mut content = vec![0; 96 << 20];
+    fastrand::Rng::with_seed(7).fill(&mut content);
+    fs::write(shell.folder().join("slide.tiff"), &content).unwrap();
+    shell.run(&["bucket", "upload", "slide.tiff", "--destination-prefix", "here"]).assert_code(0);
+    let fault = json!({ "server": "storage", "method": "GET", "path": "*/slide.tiff", "after": 3,
+        "effect": { "kind": "status", "status": 503 } });
+    shell.control(Method::Post, "/faults", &fault);
+    let child = start(shell.command(&["bucket", "download", "**/slide.tiff", "--destination", "there"]));
+    shell.until("a refusal", |shell| shell.requests("storage", "GET", "/").iter().any(|seen| seen["status"] == 503));
+    outage(&shell, "storage");
+    let ended = end(child);
+    ended.assert_code(0);
+    let found = ended.stdout.split_whitespace().find(|word| word.ends_with("slide.tiff")).unwrap();
+    assert!(fs::read(shell.folder().join("there").join(found)).unwrap() == content, "{}", ended.stdout);
+}
+
+#[test]
+fn identity_provider_outage_does_not_end_a_wait() {
+    // An item takes 10 s.
+    let shell = Shell::configured("speed = 60.0");
+    let run = shell.submit("outcomes", &["slide"]);
+    let child = start(shell.command(&["run", "wait", &run]));
+    let path = format!("/api/v1/runs/{run}");
+    shell.until("a question", |shell| shell.served("api", "GET", &path) > 0);
+    take_down(&shell, "identity");
+    shell.control(Method::Post, "/tokens", &json!({ "user": "auth0|emulator-1" }));
+    shell.until("a renewal", |shell| shell.served("identity", "POST", "/oauth/token") > 1);
+    outage(&shell, "identity");
+    let ended = end(child);
+    ended.assert_code(0);
+    assert!(!ended.stderr.contains("log in"), "{}", ended.stderr);
+}
+
+#[test]
+fn identity_provider_that_stays_away_is_not_a_login_that_is_required() {
+    let shell = Shell::start();
+    take_down(&shell, "identity");
+    let error = shell.error(1, &["run", "list", "--retry-for", "1s"]);
+    assert_eq!(error["kind"], "unreachable", "{error:#}");
+    assert!(error["message"].as_str().unwrap().starts_with("the identity provider is unavailable"), "{error:#}");
+}
+
+#[test]
+fn long_wait_is_said_once_and_so_is_its_end() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["slide"]);
+    take_down(&shell, "api");
+    let waiting = |arguments: &[&str]| {
+        let mut child = start(shell.command(&[&["run", "wait", &run], arguments].concat()));
+        let mut line = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        stderr.read_line(&mut line).unwrap();
+        (child, line, stderr)
+    };
+    let quiet = start(shell.command(&["run", "wait", &run, "--retry-for", "11s", "--quiet"]));
+    let silent = start(shell.command(&["run", "wait", &run, "--retry-for", "11s", "--format", "json"]));
+    let (child, line, mut rest) = waiting(&[]);
+    for part in ["waiting for http://", "failing since", "answered 503", "next attempt in", "giving up at"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let quiet = end(quiet);
+    quiet.assert_code(1);
+    assert!(!quiet.stderr.contains("waiting for"), "{}", quiet.stderr);
+    let silent = end(silent);
+    silent.assert_code(1);
+    assert!(serde_json::from_str::<Value>(&silent.stderr).is_ok(), "one object alone: {}", silent.stderr);
+    bring_up(&shell);
+    let mut text = String::new();
+    rest.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("resuming: http://") && text.lines().count() == 1, "{text}");
+    end(child).assert_code(0);
+}
+
+#[test]
+fn wait_is_an_event_of_verbose_json() {
+    let shell = Shell::start();
+    take_down(&shell, "api");
+    let mut child = start(shell.command(&["application", "list", "--retry-for", "5m", "--format", "json", "-v"]));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let event = |line: String| serde_json::from_str::<Value>(&line).ok().filter(|line| line["event"].is_string());
+    let waiting = lines.by_ref().find_map(event).unwrap();
+    assert_eq!(waiting["event"], "waiting");
+    assert!(waiting["host"].is_string() && waiting["cause"].as_str().unwrap().contains("503"), "{waiting}");
+    assert!(waiting["since"].as_str().unwrap() < waiting["next_attempt"].as_str().unwrap(), "{waiting}");
+    assert!(waiting["next_attempt"].as_str().unwrap() <= waiting["deadline"].as_str().unwrap(), "{waiting}");
+    bring_up(&shell);
+    let resumed = lines.by_ref().find_map(event).unwrap();
+    assert_eq!(resumed["event"], "resumed");
+    lines.for_each(drop);
+    end(child).assert_code(0);
+}
+
+#[test]
+fn zero_disables_retries_and_some_commands_have_none() {
+    let shell = Shell::start();
+    take_down(&shell, "api");
+    let ended = shell.run(&["application", "list", "--retry-for", "0s"]);
+    ended.assert_code(1);
+    assert_eq!(shell.served("api", "GET", "/api/v1/applications"), 1, "{}", ended.stderr);
+    shell.run(&["system", "health"]).assert_code(2);
+    assert_eq!(shell.served("api", "GET", "/health"), 1);
+    let mut never = shell.command(&["application", "list", "--retry-for", "0s"]);
+    never.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
+    Ended::of(&never.output().unwrap()).assert_code(1);
+}
+
+#[test]
+fn timeout_wins_over_the_time_for_retries() {
+    let shell = Shell::start();
+    take_down(&shell, "api");
+    let error = shell.error(1, &["application", "list", "--retry-for", "1h", "--timeout", "1s"]);
+    assert!(["time_out", "failure", "unreachable"].contains(&error["kind"].as_str().unwrap()), "{error:#}");
+}
