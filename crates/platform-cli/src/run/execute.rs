@@ -40,13 +40,13 @@ pub(crate) struct Arguments {
     version: Version,
     #[command(flatten)]
     how: How,
-    /// Write the table anew
+    /// Write the table anew.
     #[arg(long)]
     overwrite_table: bool,
-    /// Replace result files of an earlier run of the same slide
+    /// Replace result files of an earlier run of the same slide.
     #[arg(long)]
     overwrite: bool,
-    /// Submit the other slides if some files cannot be used
+    /// Submit the other slides if some files cannot be used.
     #[arg(long)]
     skip_unusable: bool,
     #[command(flatten)]
@@ -59,10 +59,10 @@ pub(crate) struct Arguments {
     /// Fetches what is finished now. A later call fetches the rest.
     #[arg(long, alias = "no-follow", overrides_with = "wait_for_completion")]
     no_wait_for_completion: bool,
-    /// Submit slides again that failed or were skipped in their latest run; they are billed again
+    /// Submit slides again that failed or were skipped in their latest run; they are billed again.
     #[arg(long)]
     retry_failed: bool,
-    /// Submit all slides again; they are billed again
+    /// Submit all slides again; they are billed again.
     #[arg(long)]
     resubmit: bool,
     #[command(flatten)]

@@ -32,10 +32,8 @@ pub(crate) struct Arguments {
     version: Version,
     #[command(flatten)]
     how: How,
-    /// Write the table anew
-    ///
-    /// Without it, a row of an unchanged slide is changed by --mapping only. Rows of files that are part of another slide are
-    /// removed.
+    /// Write the table anew. Without it, a row of an unchanged slide is changed by --mapping only; rows of files that are part
+    /// of another slide are removed.
     #[arg(long)]
     overwrite: bool,
 }
@@ -47,13 +45,11 @@ pub(super) struct How {
     /// `.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER`. May be said several times; the last one counts.
     #[arg(long, value_name = "MAPPING")]
     mapping: Vec<Mapping>,
-    /// External ids of new slides: relative (path below DIR), stem (file name), absolute (path) or a COLUMN of the table
-    /// [default: relative]
-    ///
-    /// Slides that are in the table keep their id, unless a COLUMN is named.
+    /// External ids of new slides: relative (path below DIR, the default), stem (file name), absolute (path) or a COLUMN of
+    /// the table, which sets those of all slides.
     #[arg(long, value_name = "ID")]
     external_id: Option<ExternalIds>,
-    /// Leave out slides whose name or, with a `/`, whose path below DIR matches; can be repeated
+    /// Leave out slides whose name or, with a `/`, whose path below DIR matches. Can be repeated.
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<Pattern>,
     /// Micrometers per pixel of slides without a plausible resolution (0.05–20); a resolution in the table wins
