@@ -57,7 +57,7 @@ const ASKING: [&str; 40] = [
 
 /// The commands that speak to nobody, to the provider alone, or to a platform of their own; and the one whose answer is how the
 /// platform is.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "auth doctor",
     "auth token",
     "completions",
@@ -68,6 +68,7 @@ const OTHERS: [&str; 15] = [
     "run verify",
     "sdk item-metadata-schema",
     "sdk run-metadata-schema",
+    "slide inspect",
     "system config",
     "system health",
     "system info",

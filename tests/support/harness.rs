@@ -12,7 +12,8 @@ pub(crate) fn is_wanted(name: &str) -> bool {
     let has = |option: &str| arguments.iter().any(|argument| argument == option);
     let runs = !has("--ignored") && passes(name, &arguments);
     if has("--list") && runs {
-        writeln!(stdout(), "{name}: test").unwrap();
+        let mut output = stdout();
+        writeln!(output, "{name}: test").unwrap();
     }
     runs && !has("--list")
 }

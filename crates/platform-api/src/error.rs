@@ -13,10 +13,10 @@ use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
 pub struct ApiError {
     operation: &'static str,
     /// Method and path, if it came to a request.
-    asked: Option<String>,
-    kind: Kind,
+    asked: Option<Box<str>>,
+    kind: Box<Kind>,
     /// Why it was not sent again, or not any more.
-    gave_up: Option<String>,
+    gave_up: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ fn hint(status: u16) -> &'static str {
 
 impl ApiError {
     fn new(operation: &'static str, kind: Kind) -> Self {
-        Self { operation, asked: None, kind, gave_up: None }
+        Self { operation, asked: None, kind: Box::new(kind), gave_up: None }
     }
 
     pub(crate) fn transport(operation: &'static str, source: TransportError) -> Self {
@@ -80,7 +80,7 @@ impl ApiError {
     }
 
     pub(crate) fn to(self, asked: String) -> Self {
-        Self { asked: Some(asked), ..self }
+        Self { asked: Some(asked.into()), ..self }
     }
 
     /// Creates the error of an operation that was not sent, because the platform is unreachable: it is
@@ -92,7 +92,7 @@ impl ApiError {
     /// Adds why the operation was not sent again, as a clause.
     #[must_use]
     pub fn with_reason_to_give_up(self, reason: impl Into<String>) -> Self {
-        Self { gave_up: Some(reason.into()), ..self }
+        Self { gave_up: Some(reason.into().into()), ..self }
     }
 
     /// The operation that failed, as the OpenAPI document calls it.
@@ -102,7 +102,7 @@ impl ApiError {
 
     /// The status that the platform answered with, if it refused.
     pub fn status(&self) -> Option<u16> {
-        match self.kind {
+        match *self.kind {
             Kind::Refused { status, .. } => Some(status),
             _ => None,
         }
@@ -110,7 +110,7 @@ impl ApiError {
 
     /// What the platform has to say on its refusal, one problem each; empty if it says nothing that is understood.
     pub fn details(&self) -> &[ErrorDetail] {
-        match &self.kind {
+        match &*self.kind {
             Kind::Refused { details, .. } => details,
             _ => &[],
         }
@@ -118,7 +118,7 @@ impl ApiError {
 
     /// The beginning of a refusal that is not understood – of a proxy in between, say – without what could be a secret.
     pub fn snippet(&self) -> Option<&str> {
-        match &self.kind {
+        match &*self.kind {
             Kind::Refused { snippet, .. } => snippet.as_deref(),
             _ => None,
         }
@@ -126,7 +126,7 @@ impl ApiError {
 
     /// How long the platform asks to be left alone (RFC 9110, section 10.2.3), if it says so in seconds.
     pub fn retry_after(&self) -> Option<Duration> {
-        match self.kind {
+        match *self.kind {
             Kind::Refused { retry_after, .. } => retry_after,
             _ => None,
         }
@@ -184,13 +184,13 @@ impl ApiError {
 
     /// What the caller gave cannot be sent, such as an id that is empty. Nothing was.
     pub fn is_unsendable(&self) -> bool {
-        matches!(self.kind, Kind::Segment(_) | Kind::Header(_) | Kind::Body(_))
+        matches!(*self.kind, Kind::Segment(_) | Kind::Header(_) | Kind::Body(_))
     }
 
     /// The same request may succeed later: the platform was not reached, or answered with a status that says so
     /// ([`is_transient_status`]).
     pub fn is_transient(&self) -> bool {
-        match &self.kind {
+        match &*self.kind {
             Kind::Refused { status, .. } => is_transient_status(*status),
             Kind::Transport(error) => matches!(error.reach, Reach::Nowhere | Reach::Unknown),
             _ => false,
@@ -199,7 +199,7 @@ impl ApiError {
 
     /// The platform may have received the request and acted on it, though it did not say so.
     pub fn is_uncertain(&self) -> bool {
-        match &self.kind {
+        match &*self.kind {
             // Another success than the one that is declared is no refusal.
             Kind::Refused { status, .. } => *status >= 500 || (200..300).contains(status),
             Kind::Transport(error) => matches!(error.reach, Reach::Unknown | Reach::Answered),
@@ -210,7 +210,7 @@ impl ApiError {
 
     /// No byte of the request has left: the platform cannot have acted on it.
     pub fn is_unsent(&self) -> bool {
-        match &self.kind {
+        match &*self.kind {
             Kind::Transport(error) => matches!(error.reach, Reach::Nowhere | Reach::Unsent),
             Kind::Segment(_) | Kind::Header(_) | Kind::Body(_) => true,
             Kind::Refused { .. } | Kind::Decode(_) => false,
@@ -220,14 +220,14 @@ impl ApiError {
     /// A blocking client was called inside an asynchronous runtime.
     #[cfg(feature = "http")]
     pub fn is_inside_runtime(&self) -> bool {
-        matches!(&self.kind, Kind::Transport(error) if error.source.is::<auth_http::InsideRuntime>())
+        matches!(&*self.kind, Kind::Transport(error) if error.source.is::<auth_http::InsideRuntime>())
     }
 }
 
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} failed: ", self.asked.as_deref().unwrap_or(self.operation))?;
-        match &self.kind {
+        match &*self.kind {
             Kind::Transport(_) => formatter.write_str("no answer came"),
             Kind::Segment(name) => write!(formatter, "`{name}` cannot be empty, `.` or `..`"),
             Kind::Header(name) => write!(formatter, "the header `{name}` cannot be set for a call"),
@@ -241,7 +241,7 @@ impl fmt::Display for ApiError {
 
 impl Error for ApiError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.kind {
+        match &*self.kind {
             Kind::Transport(error) => Some(&*error.source),
             Kind::Body(error) => Some(error),
             Kind::Decode(error) => Some(error),

@@ -138,10 +138,10 @@ fn text(output: &Output, identity: &Value) -> String {
 async fn identity(shell: &Shell, ways: LoginWays, again: bool) -> Result<Identity, Failure> {
     let service = shell.service()?;
     if again {
-        Box::pin(service.log_in(ways)).await?
+        Box::pin(service.log_in(ways)).await?;
     } else {
-        Box::pin(service.ensure_login(ways)).await?
-    };
+        Box::pin(service.ensure_login(ways)).await?;
+    }
     Ok(service.who().await?)
 }
 

@@ -208,12 +208,11 @@ impl Job<'_> {
         let all = wanted == (0..object.bytes);
         let mut writer = Writer::new(self.part.clone(), wanted.start, all);
         let ask = async |at, attempts| self.request(Some(at..wanted.end), object.etag.as_deref(), attempts).await;
-        let (mut open, worker) = match begun {
-            Some(begun) => begun,
-            None => {
-                let worker = self.worker().await?;
-                (ask(wanted.start, self.attempts()).await?, worker)
-            }
+        let (mut open, worker) = if let Some(begun) = begun {
+            begun
+        } else {
+            let worker = self.worker().await?;
+            (ask(wanted.start, self.attempts()).await?, worker)
         };
         loop {
             let Answer::Part { range, bytes, validator, .. } = &open.answer else { return Err(Fail::Changed) };

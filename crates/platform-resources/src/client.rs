@@ -11,7 +11,7 @@ use auth_http::{HttpClient, HttpClientBuilder, Proxy, Resolver};
 use platform_api::models::{Me, RunId};
 use platform_api::operations::GetMe;
 
-use crate::core::{Core, Group};
+use crate::core::{Caching, Core, Group};
 use crate::{Applications, CriticalSections, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
 
 /// A client of one platform, and where everything begins. Cheap to clone; clones share their connections, their tokens, what
@@ -155,7 +155,7 @@ impl Client {
 
     /// The same client, which asks the platform even for what is kept; the answers are kept.
     pub fn nocache(mut self) -> Self {
-        self.core = self.core.with_mode(|mode| mode.fresh = true);
+        self.core = self.core.with_mode(|mode| mode.caching = Caching::Bypass);
         self
     }
 

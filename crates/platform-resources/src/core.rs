@@ -52,10 +52,7 @@ pub(crate) enum Group {
 pub(crate) struct Mode {
     /// Opens what somebody else has shared.
     pub(crate) share_token: Option<Secret>,
-    /// What is kept is not read, though the answer is kept.
-    pub(crate) fresh: bool,
-    /// Nothing that is kept is read, and no answer is kept: it would be out of date soon, and large.
-    pub(crate) fleeting: bool,
+    pub(crate) caching: Caching,
     /// What is not found is that, and not asked for again.
     pub(crate) no_wait: bool,
     /// All attempts together may take so long.
@@ -64,6 +61,17 @@ pub(crate) struct Mode {
     pub(crate) is_transfer: bool,
     /// The caller has other work: a call that fails while others succeed is not retried for long.
     pub(crate) single_limit: Option<Duration>,
+}
+
+/// How a call uses the response cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Caching {
+    #[default]
+    Use,
+    /// The response is stored, but a stored one is not used.
+    Bypass,
+    /// Nothing is used or stored: the response is large, and changes soon.
+    NoStore,
 }
 
 #[derive(Clone, Debug)]
@@ -153,7 +161,7 @@ impl Core {
         O::Output: Clone + Send + Sync + 'static,
     {
         let lifetime = self.group(group).cache_lifetime;
-        if lifetime.is_zero() || self.mode.fleeting {
+        if lifetime.is_zero() || self.mode.caching == Caching::NoStore {
             return self.fetch(operation, group).await;
         }
         let time = Time::begin(&self.mode);

@@ -189,9 +189,9 @@ impl Service {
     /// [`Error::is_not_logged_in`]; or the login could not be read or deleted, and is as it was.
     pub async fn log_out(&self) -> Result<LoggedOut, Error> {
         // Here first: a deleted login cannot be used here any more, whatever the provider answers.
-        let taken = self.store.take(&self.login_key()).await?;
+        let former = self.store.take(&self.login_key()).await?;
         self.forget_former_login();
-        let token = taken.ok_or_else(Error::not_logged_in)?;
+        let token = former.ok_or_else(Error::not_logged_in)?;
         let told = self.renewal().revoke(&token).await;
         Ok(told.map_or_else(LoggedOut::HereOnly, |()| LoggedOut::Everywhere))
     }

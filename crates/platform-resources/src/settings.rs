@@ -297,6 +297,14 @@ impl SettingsBuilder {
 const DAY: f64 = 24.0 * 60.0 * 60.0;
 const WEEK: f64 = 7.0 * DAY;
 
+fn read_retry(reader: &mut Reader) -> RetrySettings {
+    RetrySettings {
+        limit: reader.seconds("RETRY_FOR", 300.0, 0.0..=WEEK),
+        transfer_limit: reader.seconds("RETRY_FOR_TRANSFERS", 1800.0, 0.0..=WEEK),
+        unanswered_limit: reader.seconds("RETRY_FOR_UNANSWERED", 60.0, 0.0..=WEEK),
+    }
+}
+
 /// Reads everything; what is wrong is noted by the reader, and something else put in its place.
 fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>) -> Settings {
     let api_root = reader.url("API_ROOT", Some(ENVIRONMENTS[0].api_root));
@@ -333,11 +341,7 @@ fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>) -> 
         state_folder: reader.folder("STATE_DIR", Some(state_folder)),
         cache_folder,
         status_page_url: reader.optional_url("STATUS_PAGE_URL", environment.and_then(|known| known.status_page)),
-        retry: RetrySettings {
-            limit: reader.seconds("RETRY_FOR", 300.0, 0.0..=WEEK),
-            transfer_limit: reader.seconds("RETRY_FOR_TRANSFERS", 1800.0, 0.0..=WEEK),
-            unanswered_limit: reader.seconds("RETRY_FOR_UNANSWERED", 60.0, 0.0..=WEEK),
-        },
+        retry: read_retry(reader),
         jwks_lifetime: reader.seconds("AUTH_JWK_SET_CACHE_TTL", DAY, 0.0..=WEEK),
         health_timeout: reader.seconds("HEALTH_TIMEOUT", 30.0, 0.1..=300.0),
         run_submit_timeout: reader.seconds("RUN_SUBMIT_TIMEOUT", 30.0, 0.1..=300.0),

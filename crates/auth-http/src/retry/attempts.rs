@@ -185,20 +185,19 @@ impl Attempts {
         let mut circuit = self.host.circuit();
         let outage = circuit.outage();
         let deadline = self.deadline(&circuit, outage.as_ref());
-        let (until, is_asked) = match self.not_before.filter(|not_before| now < *not_before) {
-            Some(not_before) => (Some(not_before), false),
-            None => {
-                // The whole time is used: one request is sent when it is over.
-                let is_last_call =
-                    deadline.is_some_and(|end| now >= end && outage.as_ref().is_some_and(|outage| outage.last < end));
-                match circuit.enter(now, is_last_call) {
-                    Entry::Send => return Step::Send,
-                    Entry::Probe => {
-                        self.is_probe = true;
-                        return Step::Send;
-                    }
-                    Entry::Wait { until, is_asked } => (until, is_asked),
+        let (until, is_asked) = if let Some(not_before) = self.not_before.filter(|not_before| now < *not_before) {
+            (Some(not_before), false)
+        } else {
+            // The whole time is used: one request is sent when it is over.
+            let is_last_call =
+                deadline.is_some_and(|end| now >= end && outage.as_ref().is_some_and(|outage| outage.last < end));
+            match circuit.enter(now, is_last_call) {
+                Entry::Send => return Step::Send,
+                Entry::Probe => {
+                    self.is_probe = true;
+                    return Step::Send;
                 }
+                Entry::Wait { until, is_asked } => (until, is_asked),
             }
         };
         let (Some(deadline), Some(until)) = (deadline, until) else { return Step::Wait(None) };
@@ -265,7 +264,7 @@ impl Attempts {
     fn gave_up(&self, reason: Reason, now: Instant) -> GaveUp {
         let outage = self.host.circuit().outage();
         let elapsed = self.first_failure(outage.as_ref()).map_or(Duration::ZERO, |since| now - since);
-        GaveUp { reason, attempts: self.failures, elapsed }
+        GaveUp::new(reason, self.failures, elapsed)
     }
 }
 

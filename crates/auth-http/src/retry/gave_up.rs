@@ -3,10 +3,14 @@ use std::time::Duration;
 
 /// Why a transient failure is not retried, or not any more. Its `Display` is a clause for the end of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GaveUp {
-    pub(super) reason: Reason,
-    pub(super) attempts: u32,
-    pub(super) elapsed: Duration,
+pub struct GaveUp(Box<Details>);
+
+/// On the heap, so that errors which contain it stay small.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Details {
+    reason: Reason,
+    attempts: u32,
+    elapsed: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,32 +32,36 @@ pub(super) enum Reason {
 }
 
 impl GaveUp {
+    pub(super) fn new(reason: Reason, attempts: u32, elapsed: Duration) -> Self {
+        Self(Box::new(Details { reason, attempts, elapsed }))
+    }
+
     /// Returns the number of attempts that were made.
     pub fn attempts(&self) -> u32 {
-        self.attempts
+        self.0.attempts
     }
 
     /// Returns the time since the first failure.
     pub fn elapsed(&self) -> Duration {
-        self.elapsed
+        self.0.elapsed
     }
 
     /// Returns true if the host answers other requests: only this one reached its
     /// [own limit](super::RetryPolicy::with_single_limit), and can be sent again later.
     pub fn is_single(&self) -> bool {
-        self.reason == Reason::Single
+        self.0.reason == Reason::Single
     }
 
     /// Returns true if the request was not sent, because its host was failing for too long.
     pub fn is_unsent(&self) -> bool {
-        matches!(self.reason, Reason::Unavailable { .. })
+        matches!(self.0.reason, Reason::Unavailable { .. })
     }
 }
 
 impl fmt::Display for GaveUp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let elapsed = Seconds(self.elapsed);
-        match &self.reason {
+        let elapsed = Seconds(self.0.elapsed);
+        match &self.0.reason {
             Reason::Disabled => formatter.write_str("not retried"),
             Reason::RetryAfter { asked, left } => write!(
                 formatter,
@@ -65,10 +73,10 @@ impl fmt::Display for GaveUp {
             Reason::Unanswered => write!(
                 formatter,
                 "given up after {} attempts in {elapsed}, and the host has not answered before",
-                self.attempts
+                self.0.attempts
             ),
             Reason::Time | Reason::Attempts | Reason::Single => {
-                write!(formatter, "given up after {} attempts in {elapsed}", self.attempts)
+                write!(formatter, "given up after {} attempts in {elapsed}", self.0.attempts)
             }
         }
     }

@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use auth_core::Backoff;
 
+/// The longest limit that counts, 10 years: clocks cannot express any time.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// How long transient failures are retried. [`Default`] is for a single request.
 ///
 /// ```
@@ -35,17 +38,17 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Sets the longest time of uninterrupted failure; zero disables retries.
+    /// Sets the longest time of uninterrupted failure, at most 10 years; zero disables retries.
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
+        self.limit = limit.min(LONGEST);
         self
     }
 
     /// Sets the longest time for a host that has not answered since the process started. The general limit applies too.
     #[must_use]
     pub fn with_unanswered_limit(mut self, limit: Duration) -> Self {
-        self.unanswered_limit = limit;
+        self.unanswered_limit = limit.min(LONGEST);
         self
     }
 
@@ -53,7 +56,7 @@ impl RetryPolicy {
     /// and send the request later.
     #[must_use]
     pub fn with_single_limit(mut self, limit: Duration) -> Self {
-        self.single_limit = Some(limit);
+        self.single_limit = Some(limit.min(LONGEST));
         self
     }
 

@@ -25,6 +25,11 @@ struct Server {
     failed: Arc<Mutex<u32>>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "paused time passes at once")]
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 impl Server {
     fn away_for(time: Duration) -> Self {
         Self { back_at: Instant::now() + time, failed: Arc::default() }
@@ -38,7 +43,7 @@ impl Server {
         loop {
             attempts.ready().await?;
             // The time on the network.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            pass(Duration::from_millis(10)).await;
             if Instant::now() >= self.back_at {
                 attempts.answered();
                 return Ok(());
@@ -204,7 +209,7 @@ async fn dropped_probe_lets_another_request_go() {
     probe.ready().await.unwrap();
     let mut waiting = hosts.attempts(&url(), &RetryPolicy::default());
     tokio::join!(async { waiting.ready().await.unwrap() }, async {
-        tokio::time::sleep(SECOND * 5).await;
+        pass(SECOND * 5).await;
         drop(probe);
     });
 }

@@ -30,7 +30,7 @@ pub struct Claims {
 impl Claims {
     /// Reads claims whose signature fits, and checks of what kind each is.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let all = json::object(bytes).map_err(|fault| JwtProblem::in_json(fault, JwtProblem::Claims))?;
+        let all = json::object(bytes).map_err(|fault| JwtProblem::in_json(&fault, JwtProblem::Claims))?;
         let sub = optional_text(&all, "sub")?.filter(|sub| !sub.is_empty()).ok_or_else(|| invalid("sub"))?;
         let exp = seconds(&all, "exp")?.ok_or_else(|| missing("exp"))?;
         if exp > LAST_SECOND {

@@ -97,7 +97,7 @@ pub enum JwtProblem {
 
 impl JwtProblem {
     /// What is wrong with JSON that was to be read; `otherwise` if no member is stated twice.
-    pub(super) fn in_json(fault: Fault, otherwise: Self) -> Self {
+    pub(super) fn in_json(fault: &Fault, otherwise: Self) -> Self {
         match fault {
             Fault::Duplicate(_) => Self::DuplicateMember,
             Fault::Malformed => otherwise,

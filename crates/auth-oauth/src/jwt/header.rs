@@ -32,7 +32,7 @@ pub(super) struct Header {
 impl Header {
     /// Reads a header, if it complies with the list above.
     pub(super) fn read(bytes: &[u8], allowed: &[JwtAlgorithm]) -> Result<Self, JwtError> {
-        let members = json::object(bytes).map_err(|fault| JwtProblem::in_json(fault, JwtProblem::Header))?;
+        let members = json::object(bytes).map_err(|fault| JwtProblem::in_json(&fault, JwtProblem::Header))?;
         if EXTENSIONS.iter().any(|name| members.contains_key(*name)) {
             return Err(JwtProblem::Extension.into());
         }

@@ -60,7 +60,7 @@ async fn submit(
     arguments: &Arguments,
     shell: &Shell,
 ) -> Result<(), Failure> {
-    let version = arguments.version.application_version.as_ref().map(|version| version.as_str());
+    let version = arguments.version.application_version.as_ref().map(platform_resources::models::VersionNumber::as_str);
     let (checked, token) = Box::pin(draft.described(client, version, options)).await?;
     if arguments.dry_run {
         return validate::print(&checked, shell);
@@ -81,7 +81,9 @@ async fn once(
     arguments: &Arguments,
     shell: &Shell,
 ) -> Result<(), Failure> {
-    let version = arguments.version.application_version.as_ref().map(|version| version.as_str());
+    let version = arguments.version.application_version.as_ref().map(platform_resources::models::VersionNumber::as_str);
+    let stated = &draft.submission;
+    let stated = (stated.application_id.clone(), stated.version_number.clone().unwrap_or_default());
     let observer = observer(&shell.output);
     let submission = KeyedSubmission::new(client, key, draft, version, options).await?;
     let found = Box::pin(submission.find(&observer)).await?;
@@ -90,14 +92,17 @@ async fn once(
         None => Box::pin(submission.submit(&observer)).await?,
     };
     shell.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
-    let Run { application_id, version_number, .. } = submitted.run.get().await?;
-    if submitted.is_new {
-        shell.output.note(format!("a run of {application_id} {version_number} is submitted"));
+    // The id of a new run is printed without another request, which a signal could end.
+    let (application, version) = if submitted.is_new {
+        shell.output.note(format!("a run of {} {} is submitted", stated.0, stated.1));
+        stated
     } else {
+        let Run { application_id, version_number, .. } = submitted.run.get().await?;
         shell.output.note("it was submitted before, and nothing is submitted now");
         ignored(&arguments.options, shell);
-    }
-    print(&submitted.run, &application_id, version_number.as_str(), &submitted.token, submitted.is_new, shell)
+        (application_id, version_number.as_str().to_owned())
+    };
+    print(&submitted.run, &application, &version, &submitted.token, submitted.is_new, shell)
 }
 
 /// Reports options that have no effect, because nothing is submitted. Tags are compared.

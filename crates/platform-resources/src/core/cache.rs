@@ -14,7 +14,7 @@ use moka::sync::Cache;
 use platform_api::Operation;
 
 use super::principal::Principal;
-use super::{Group, Mode, Shared as Outcome};
+use super::{Caching, Group, Mode, Shared as Outcome};
 
 /// So many answers are kept.
 const KEPT: u64 = 1000;
@@ -106,12 +106,12 @@ impl ReadCache {
         mode: &Mode,
         ask: impl FnOnce(u64) -> BoxFuture<'static, Outcome>,
     ) -> Found {
-        if let Some(kept) = self.kept.get(key).filter(|kept| !mode.fresh && now < kept.until) {
+        if let Some(kept) = self.kept.get(key).filter(|kept| mode.caching == Caching::Use && now < kept.until) {
             return Found::Answer(kept.answer);
         }
         let question = (key.clone(), mode.no_wait, mode.deadline);
         let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asked) = all.get(&question).filter(|_| !mode.fresh).and_then(WeakShared::upgrade) {
+        if let Some(asked) = all.get(&question).filter(|_| mode.caching == Caching::Use).and_then(WeakShared::upgrade) {
             return Found::Asked(asked);
         }
         let asked = ask(self.number.fetch_add(1, Ordering::Relaxed)).shared();

@@ -113,15 +113,13 @@ impl<'a> Retry<'a> {
     pub(super) async fn ready(&mut self, operation: &'static str) -> Result<(), CallError> {
         let turn = self.attempts.ready();
         let turn = match self.time.left() {
-            None => turn.await,
-            Some(left) => match tokio::time::timeout(left, turn).await {
-                Ok(turn) => turn,
-                Err(_) => {
-                    let error = self.last.take();
-                    let error = error.unwrap_or_else(|| ApiError::unreachable(operation, "its host is failing"));
-                    return Err(error.with_reason_to_give_up("no time is left for another attempt").into());
-                }
-            },
+            None => Ok(turn.await),
+            Some(left) => tokio::time::timeout(left, turn).await,
+        };
+        let Ok(turn) = turn else {
+            let error = self.last.take();
+            let error = error.unwrap_or_else(|| ApiError::unreachable(operation, "its host is failing"));
+            return Err(error.with_reason_to_give_up("no time is left for another attempt").into());
         };
         turn.map_err(|gave_up| {
             let error = self.last.take().unwrap_or_else(|| ApiError::unreachable(operation, gave_up.clone()));

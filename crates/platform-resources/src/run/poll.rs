@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::RunHandle;
 use crate::Error;
-use crate::core::Group;
+use crate::core::{Caching, Group};
 
 /// The pause between two polls, which grows while nothing happens.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -110,7 +110,7 @@ impl Poll {
 /// Its items as they are now, of which nothing is kept: a run has many, and each says a lot. Nor is anything from before.
 fn items(mut run: RunHandle) -> impl Stream<Item = Result<Item, Error>> + Send {
     let core = run.client.core.clone();
-    run.client.core = run.client.core.with_mode(|mode| mode.fleeting = true);
+    run.client.core = run.client.core.with_mode(|mode| mode.caching = Caching::NoStore);
     let forgotten = async move { core.forget(&[Group::Run]).await.map(|()| run.items()) };
     forgotten.try_flatten_stream()
 }

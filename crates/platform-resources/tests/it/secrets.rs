@@ -30,7 +30,7 @@ async fn no_log_line_of_a_whole_run_shows_a_secret() {
         "there is something to look through: {logged}"
     );
     for part in
-        ["tried again", "operation=\"get_me\" attempt=2", "the platform answered 503", "obtaining an access token"]
+        ["the call failed", "operation=\"get_me\" attempt=2", "the platform answered 503", "obtaining an access token"]
     {
         assert!(logged.contains(part), "why, and which attempt: {part}");
     }

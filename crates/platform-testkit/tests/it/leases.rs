@@ -219,7 +219,7 @@ fn defects_of_a_lease_are_named() {
         (Defect::RecordsNoRefusal, "other processes know that a refresh token was refused"),
         (Defect::KeepsRefusalsAfterDeletion, "delete and clear remove the record of a refusal"),
         (Defect::DiscardsInTwoSteps, "discard never deletes a newer token"),
-        (Defect::FencesSuccessors, "a late publication replaces the refusal"),
+        (Defect::FencesSuccessors, "a refusal is recorded although nothing was stored"),
         (Defect::FencesUntilRefused, "a refusal does not replace the successor"),
         (Defect::RestoresDeletedLogins, "does not restore a login that was deleted"),
     ] {
