@@ -38,7 +38,9 @@ fn never() -> Value {
 fn interrupted(shell: &Shell, arguments: &[&str], path: &str, signals: &[&str]) -> Ended {
     let command = shell.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     shell.until("the request", |shell| shell.served("api", "POST", path) > 0);
-    signals.iter().for_each(|name| signal(&command, name));
+    for name in signals {
+        signal(&command, name);
+    }
     Ended::of(&command.wait_with_output().unwrap())
 }
 

@@ -211,7 +211,9 @@ fn blocked_command_ends_at_a_second_signal_or_after_some_seconds() {
         // Open to the end, or the command could read on.
         let _stdin = command.stdin.take();
         shell.until("a handler for SIGINT", |_| is_caught(&command));
-        signals.iter().for_each(|name| signal(&command, name));
+        for name in signals {
+            signal(&command, name);
+        }
         assert_eq!(command.wait().unwrap().code(), Some(code), "{signals:?}");
     }
 }

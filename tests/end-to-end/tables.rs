@@ -116,7 +116,8 @@ fn unclosed_quotes_are_errors_with_their_line() {
     let base = fs::read_to_string(shell.folder().join("base.csv")).unwrap();
     let rows: Vec<_> = base.lines().collect();
     for notes in [["\"left half", "", ""], ["\"left half", "", "right half\""]] {
-        let noted = rows[1..].iter().zip(notes).map(|(row, note)| format!("{row};{note}\n")).collect::<String>();
+        let noted =
+            rows[1..].iter().zip(notes).map(|(row, note)| format!("{row};{note}\n")).collect::<Vec<_>>().concat();
         fs::write(shell.folder().join("noted.csv"), format!("{};note\n{noted}", rows[0])).unwrap();
         for command in ["validate", "submit", "upload"] {
             let error = shell.error(2, &["run", command, "tissue", "noted.csv"]);
@@ -153,28 +154,28 @@ fn same_key_with_other_content_names_what_differs() {
     let one: Vec<_> = both.lines().take(2).collect();
     fs::write(shell.folder().join("one.csv"), one.join("\n")).unwrap();
     fs::write(shell.folder().join("edited.csv"), both.replace(";0.5;", ";0.25;")).unwrap();
-    let once = |table: &'static str, more: &[&'static str]| {
+    let submit = |table: &'static str, more: &[&'static str]| {
         [&["run", "submit", "tissue", table, "--once", "k", "--tags", "x"][..], more].concat()
     };
-    let first = shell.json("submitted", &once("both.csv", &[]));
+    let first = shell.json("submitted", &submit("both.csv", &[]));
     for (table, more, differs) in [
         ("one.csv", &[][..], "1 slides that are only in the run: b.tiff"),
         ("edited.csv", &[], "2 slides with another checksum or other metadata: a.tiff, b.tiff"),
         ("both.csv", &["--tags", "y"], "the tags: [x], now [x, y]"),
         ("both.csv", &["--application-version", "1.0.0"], "the version"),
     ] {
-        let error = shell.error(3, &once(table, more));
+        let error = shell.error(3, &submit(table, more));
         assert!(error["details"].to_string().contains(differs), "{error}");
     }
     let other = shell.error(3, &["run", "submit", "outcomes", "both.csv", "--once", "k", "--tags", "x"]);
     assert!(other["details"].to_string().contains("the application: tissue, now outcomes"), "{other}");
     // Notes are not part of it, and are reported as ignored.
-    let again = shell.run(&once("both.csv", &["--note", "second"]));
+    let again = shell.run(&submit("both.csv", &["--note", "second"]));
     again.assert_code(0);
     assert_eq!(again.stdout.trim(), first["run_id"].as_str().unwrap());
     assert!(again.stderr.contains("ignored, because nothing is submitted: --note"), "{}", again.stderr);
     // Another machine finds the run by its token.
-    let mut elsewhere = shell.command(&[&once("both.csv", &[])[..], &["--format", "json"]].concat());
+    let mut elsewhere = shell.command(&[&submit("both.csv", &[])[..], &["--format", "json"]].concat());
     let ended = crate::command::Ended::of(
         &elsewhere.env("AIGNOSTICS_STATE_DIR", shell.folder().join("other")).output().unwrap(),
     );

@@ -81,10 +81,10 @@ impl What {
         for text in &self.what {
             let matching = self.matching(text, bucket).await?;
             if matching.is_empty() {
-                let keys = bucket.list("").map_ok(|entry| entry.key).take(EXAMPLES + 1).try_collect().await?;
+                let keys: Vec<_> = bucket.list("").map_ok(|entry| entry.key).take(EXAMPLES + 1).try_collect().await?;
                 return Err(Failure::nothing_selected(
                     format!("no object of {} matches '{text}'", bucket.root()),
-                    keys,
+                    &keys,
                 ));
             }
             found.extend(matching);

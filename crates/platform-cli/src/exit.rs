@@ -155,8 +155,8 @@ impl Failure {
     }
 
     /// A selection matches nothing of what exists. At most [`EXAMPLES`] names are listed.
-    pub(crate) fn nothing_selected(message: String, existing: Vec<String>) -> Self {
-        Self::not_found(Problems { message, details: existing_lines(&existing) })
+    pub(crate) fn nothing_selected(message: String, existing: &[String]) -> Self {
+        Self::not_found(Problems { message, details: existing_lines(existing) })
     }
 
     /// The platform is not well.
@@ -195,7 +195,7 @@ impl Failure {
     }
 
     /// A request was sent whose outcome is not known, with a line for each thing that can be done.
-    pub(crate) fn uncertain(error: anyhow::Error, details: Vec<String>) -> Self {
+    pub(crate) fn uncertain(error: &anyhow::Error, details: Vec<String>) -> Self {
         Self::new(Kind::Uncertain, Problems { message: error.to_string(), details })
     }
 

@@ -124,7 +124,7 @@ impl FoundSlides {
     fn is_excluded(&self, path: &Path, patterns: &[Pattern]) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let relative = slashed(path.strip_prefix(&self.root).unwrap_or(path)).unwrap_or_default();
-        patterns.iter().any(|pattern| pattern.fits(if pattern.to_string().contains('/') { &relative } else { &*name }))
+        patterns.iter().any(|pattern| pattern.fits(if pattern.to_string().contains('/') { &relative } else { &name }))
     }
 
     /// The number of slides.

@@ -32,6 +32,7 @@ pub use submit::ReadySubmission;
 
 /// A folder of slides, its table, and the runs of an application on them.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent options, each with a setter")]
 pub struct Study {
     client: Client,
     application: ApplicationId,

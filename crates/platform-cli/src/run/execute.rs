@@ -129,7 +129,7 @@ async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<
 fn list_failed(plan: &StudyPlan, shell: &Shell) {
     for slide in plan.slides() {
         if matches!(slide.status, SlideStatus::Failed | SlideStatus::Skipped) {
-            let reason = slide.reason.iter().map(|reason| format!(": {reason}")).collect::<String>();
+            let reason = slide.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             shell.output.note(format!("{}: {}{reason}", slide.file, slide.status.name()));
         }
     }

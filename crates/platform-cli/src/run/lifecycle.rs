@@ -39,13 +39,17 @@ impl Action {
     /// Returns its retry limits.
     pub(super) fn retries(&self) -> Retries {
         match self {
-            Self::List(_) | Self::Describe(_) | Self::DumpMetadata(_) | Self::DumpItemMetadata(_) => Retries::Reading,
-            Self::Share(share::Action::Status(_) | share::Action::Audit(_)) => Retries::Reading,
+            Self::List(_)
+            | Self::Describe(_)
+            | Self::DumpMetadata(_)
+            | Self::DumpItemMetadata(_)
+            | Self::Share(share::Action::Status(_) | share::Action::Audit(_)) => Retries::Reading,
             Self::Wait(_) | Self::Watch(_) => Retries::Transferring,
-            Self::Cancel(_) | Self::CancelByFilter(_) | Self::UpdateMetadata(_) | Self::UpdateItemMetadata(_) => {
-                Retries::Changing
-            }
-            Self::Share(_) => Retries::Changing,
+            Self::Cancel(_)
+            | Self::CancelByFilter(_)
+            | Self::UpdateMetadata(_)
+            | Self::UpdateItemMetadata(_)
+            | Self::Share(_) => Retries::Changing,
         }
     }
 }

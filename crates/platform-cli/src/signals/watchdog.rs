@@ -72,8 +72,10 @@ async fn run(mut caught: Caught, ends: bool, stage: &Stage, sender: &UnboundedSe
         let _ = sender.send(number);
     };
     send(first);
-    while !ends {
-        send(caught.next().await);
+    if !ends {
+        loop {
+            send(caught.next().await);
+        }
     }
     if stage.0.load(Ordering::SeqCst) != REPORTED
         && let Ok(second) = tokio::time::timeout_at(begin + WHOLE, caught.next()).await

@@ -67,7 +67,7 @@ impl SubmissionJournal for StudyJournal {
     async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
         self.user.put(key, intent)?;
         let written = match intent {
-            Some(intent) => self.record().sent(key, intent.sent_at, intent.run.clone()),
+            Some(intent) => self.record().sent(key, intent.sent_at, intent.run.as_ref()),
             None => self.record().forget(key),
         };
         written.map_err(|error: Error| io::Error::other(error))

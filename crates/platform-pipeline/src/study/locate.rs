@@ -115,9 +115,9 @@ async fn candidates(study: &Study, journal: &StudyJournal, items: &[(ItemDigest,
 }
 
 /// Continues the study of a run that was found.
-fn adopt<'a>(journal: &StudyJournal, runs: impl Iterator<Item = &'a Run>) -> Result<(), Error> {
+fn adopt<'a>(journal: &StudyJournal, mut runs: impl Iterator<Item = &'a Run>) -> Result<(), Error> {
     let id = |run: &'a Run| run.custom_metadata.as_ref()?.get(STUDY).and_then(Value::as_str);
-    match runs.filter_map(|run| id(run)).next() {
+    match runs.find_map(id) {
         Some(id) => journal.record().adopt(id),
         None => Ok(()),
     }

@@ -93,8 +93,7 @@ impl StudyRun {
 
     /// Prepares to download the results of the run: those of items that no later run of the study has.
     pub fn download(&self, folder: ResultFolder) -> RunDownload {
-        let selection =
-            self.items.iter().flatten().fold(Selection::default(), |selection, item| selection.with_item(item));
+        let selection = self.items.iter().flatten().fold(Selection::default(), Selection::with_item);
         self.run.download(folder).with_selection(selection).with_overwrite(self.overwrite)
     }
 }

@@ -94,13 +94,13 @@ impl StudyRecord {
     }
 
     /// Records that a submission is sent, or which run it made.
-    pub(crate) fn sent(&mut self, token: &str, at: SystemTime, run: Option<RunId>) -> Result<(), Error> {
+    pub(crate) fn sent(&mut self, token: &str, at: SystemTime, run: Option<&RunId>) -> Result<(), Error> {
         if let Some(announced) = self.announced.take_if(|announced| announced.token == token) {
             self.content.submissions.retain(|other| other.token != token);
             self.content.submissions.push(announced);
         }
         for submission in self.content.submissions.iter_mut().filter(|submission| submission.token == token) {
-            (submission.sent_at, submission.run) = (at, run.clone());
+            (submission.sent_at, submission.run) = (at, run.cloned());
         }
         self.write()
     }
@@ -168,7 +168,7 @@ mod tests {
             record.announce(submission(token, repetition));
             record.sent(token, SystemTime::UNIX_EPOCH, None).unwrap();
         }
-        record.sent("one", SystemTime::UNIX_EPOCH, Some(RunId::from("run-1"))).unwrap();
+        record.sent("one", SystemTime::UNIX_EPOCH, Some(&RunId::from("run-1"))).unwrap();
         record.forget("two").unwrap();
         let again = StudyRecord::open(folder.path()).unwrap();
         assert_eq!(again.id(), record.id());

@@ -1,4 +1,4 @@
-use platform_resources::models::{ApplicationId, RunSubmission};
+use platform_resources::models::{ApplicationId, RunSubmission, VersionNumber};
 use platform_resources::{Client, RunHandle, SubmissionIntent, Submitted};
 use serde::Deserialize;
 
@@ -74,7 +74,7 @@ impl Study {
     /// The digest of the new slides, and how often the same slides were submitted before.
     async fn digest(&self, plan: &StudyPlan) -> Result<(String, u32), Error> {
         let items: Vec<ItemDigest> = plan.new.iter().map(|(_, digest)| *digest).collect();
-        let version = self.version.as_ref().map(|version| version.as_str());
+        let version = self.version.as_ref().map(VersionNumber::as_str);
         let digest = submission_digest(&self.client.me().await?, &self.application, version, &items, None);
         let mut repetition = plan.journal.record().repetitions(&digest);
         // The record may have been lost: the counter continues after what was submitted.
@@ -113,7 +113,7 @@ impl Study {
         };
         let Some(intent) = journal.user().get::<SubmissionIntent>(&key).map_err(unreadable)? else { return Ok(()) };
         journal.announce(&intent.token, &digest, 0);
-        journal.record().sent(&intent.token, intent.sent_at, intent.run)
+        journal.record().sent(&intent.token, intent.sent_at, intent.run.as_ref())
     }
 }
 
@@ -156,7 +156,7 @@ pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(),
         match run {
             Some(run) => {
                 (study.observer)(Event::RunFound { run: run.id().clone() });
-                journal.record().sent(&token, sent_at, Some(run.id().clone()))?;
+                journal.record().sent(&token, sent_at, Some(run.id()))?;
             }
             None => journal.record().abandon(&token)?,
         }

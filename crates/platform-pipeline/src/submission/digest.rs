@@ -68,7 +68,9 @@ pub(crate) fn submission_digest(
         tags.sort_unstable();
         tags.dedup();
         parts.text("tags");
-        tags.iter().for_each(|tag| parts.text(tag));
+        for tag in &tags {
+            parts.text(tag);
+        }
     }
     hex(parts.0)
 }
@@ -123,7 +125,9 @@ impl Parts {
             JsonValue::Object(object) => self.object(object),
             JsonValue::Array(values) => {
                 self.0.update((values.len() as u64).to_be_bytes());
-                values.iter().for_each(|value| self.value(value));
+                for value in values {
+                    self.value(value);
+                }
             }
             JsonValue::String(text) => self.text(text),
             // 640 and 640.0 are the same number, whichever of them a database returns.

@@ -18,7 +18,7 @@ pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64
                 cell.clear();
                 State::Quoted
             }
-            (State::Quoted, '"') => State::Closed,
+            (State::Quoted, '"') | (State::Closed, ' ') => State::Closed,
             (State::Quoted, character) => {
                 cell.push(character);
                 State::Quoted
@@ -27,7 +27,6 @@ pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64
                 cell.push('"');
                 State::Quoted
             }
-            (State::Closed, ' ') => State::Closed,
             (State::Closed, _) if !ends_cell => {
                 problems
                     .push(format!("line {line}: text after a closing quote; the quote was opened in line {opened}"));

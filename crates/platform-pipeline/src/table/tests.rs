@@ -76,7 +76,7 @@ fn slides_are_found_by_their_file_or_else_by_their_id() {
 fn concurrent_updates_lose_no_cells() {
     let folder = tempfile::tempdir().unwrap();
     let csv = folder.path().join("slides.csv");
-    let rows: String = (0..40).map(|number| format!("{number};\n")).collect();
+    let rows = (0..40).map(|number| format!("{number};\n")).collect::<Vec<_>>().concat();
     fs::write(&csv, format!("external_id;platform_bucket_url\n{rows}")).unwrap();
     let set = |number: usize| {
         SlideTable::update(&csv, |table| {

@@ -31,7 +31,8 @@ async fn intact_files_of_deleted_results_are_present() {
         let report = downloaded(&lab, &run, keys).await;
         assert!(!report.is_complete());
         assert_eq!((report.deleted().by_user, report.deleted().by_retention), (1, 0), "{keys:?}: {report:?}");
-        let gone: Vec<_> = report.items[0].artifacts.iter().filter_map(platform_resources::ArtifactReport::deleted_by).collect();
+        let gone: Vec<_> =
+            report.items[0].artifacts.iter().filter_map(platform_resources::ArtifactReport::deleted_by).collect();
         assert_eq!(gone, [By::User]);
         let parts = fs::read_dir(lost.parent().unwrap()).unwrap();
         let parts = parts.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"));
