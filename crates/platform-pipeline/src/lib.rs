@@ -3,7 +3,7 @@
 //! - [`SlideTable`]: a table of slides (CSV), as spreadsheets and the Python tool write it; [`Mapping`] sets values in it,
 //!   [`ExternalIds`] chooses the names of slides.
 //! - [`FoundSlides`], [`Prepare`]: slides in a folder, and the table that lists them.
-//! - [`ObjectKeys`], [`upload`]: where slides are in the bucket, and how they get there.
+//! - [`ObjectKeys`], [`upload`](upload()): where slides are in the bucket, and how they get there.
 //! - [`SubmissionSource`], [`Draft`], [`KeyedSubmission`]: from a table or JSON to a checked submission, made once for a key.
 //! - [`FileJournal`]: a durable [`SubmissionJournal`](platform_resources::SubmissionJournal).
 //! - [`Study`]: all of these in order. It submits only new slides, and can be killed at any point and called again.

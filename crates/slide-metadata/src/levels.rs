@@ -27,7 +27,7 @@ use crate::format::{Container, recognize};
 #[non_exhaustive]
 pub struct DicomFiles {
     /// One file for each slide: the first of those with the most pixels. Files that cannot be read are here too:
-    /// [`read`](crate::read) returns their error.
+    /// [`read`](crate::read()) returns their error.
     pub slides: Vec<PathBuf>,
     /// All others, each with the reason.
     pub others: Vec<(PathBuf, String)>,
