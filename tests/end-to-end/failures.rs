@@ -126,7 +126,9 @@ fn nobody_answers() {
     let told = each(&commands, |line| {
         // Long enough for all attempts of a call, also on a busy machine.
         let mut command = shell.command(&[line, &["--timeout", "20s"]].concat());
-        command.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").env("AIGNOSTICS_RETRY_FOR", "0");
+        command
+            .env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9")
+            .envs([("AIGNOSTICS_RETRY_FOR", "0"), ("AIGNOSTICS_RETRY_FOR_TRANSFERS", "0")]);
         told(&shell, line, Ended::of(&command.output().unwrap()))
     });
     insta::assert_snapshot!(told);

@@ -73,7 +73,7 @@ fn what_somebody_wrote_into_a_table_stays() {
     let states: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["state"].clone()).collect();
     assert_eq!(states, ["changed", "kept", "kept", "absent"]);
     let row = fs::read_to_string(&csv).unwrap().lines().nth(1).unwrap().to_owned();
-    assert!(row.contains("b.tiff") && row.ends_with(";0.5;200;100;H&E;LUNG;;"), "{row}");
+    assert!(row.contains("b.tiff") && row.ends_with(";0.5;200;100;H&E;LUNG;;;slides/b.tiff"), "{row}");
 
     shell.run(&[&arguments[..], &["--overwrite"]].concat()).assert_code(0);
     let anew = fs::read_to_string(&csv).unwrap();
@@ -125,7 +125,7 @@ fn mappings_set_values_by_the_names_of_slides() {
     let arguments = [&["run", "prepare", "tissue", "slides.csv", "slides"][..], &mappings].concat();
     insta::assert_snapshot!(shell.transcript_of_table(&arguments));
     let table = fs::read_to_string(shell.folder().join("slides.csv")).unwrap();
-    let ends: Vec<_> = table.lines().skip(1).map(|line| line.rsplit(';').take(4).collect::<Vec<_>>()).collect();
+    let ends: Vec<_> = table.lines().skip(1).map(|line| line.rsplit(';').skip(1).take(4).collect::<Vec<_>>()).collect();
     assert_eq!(ends, [["", "", "LIVER", "H&E"], ["", "", "LUNG", "H&E"], ["", "", "LUNG", "H&E"]]);
     for bad in ["LUNG", "(:tissue=LUNG", ".*:external_id=b"] {
         let error = shell.error(2, &["run", "prepare", "slides", "--mapping", bad]);

@@ -47,7 +47,7 @@ fn slides_are_uploaded_once_and_their_places_are_in_the_table() {
     assert!(files.len() == 3 && files.iter().all(|file| file["was_there"] == false), "{first:#}");
     let table = csv(&shell);
     for (file, row) in files.iter().zip(table.lines().skip(1)) {
-        assert!(row.ends_with(file["platform_bucket_url"].as_str().unwrap()), "{row}");
+        assert!(row.contains(file["platform_bucket_url"].as_str().unwrap()), "{row}");
     }
     let again = shell.json("uploaded", &["run", "upload", "tissue", "slides.csv"]);
     assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");
@@ -89,7 +89,7 @@ fn slides_that_cannot_be_uploaded_are_named() {
     assert_fits("uploaded", &files);
     assert!(files["files"][2]["error"].as_str().unwrap().contains("403"), "{files:#}");
     let table = csv(&shell);
-    let places: Vec<_> = table.lines().skip(1).map(|row| !row.ends_with(';')).collect();
+    let places: Vec<_> = table.lines().skip(1).map(|row| !row.contains(";;slides/")).collect();
     assert_eq!(places, [true, true, false]);
 
     fs::remove_file(shell.folder().join("slides/1/a.tiff")).unwrap();
@@ -168,8 +168,8 @@ fn a_submission_in_json_is_taken_from_a_file_or_from_stdin() {
     let shell = uploaded();
     let table = csv(&shell);
     let cells: Vec<_> = table.lines().nth(3).unwrap().split(';').collect();
-    let metadata = json!({ "checksum_base64_crc32c": cells[2], "resolution_mpp": 0.5, "width_px": 200, "height_px": 100, "media_type": "image/tiff" });
-    let item = json!({ "external_id": "b", "input_artifacts": [{ "name": "whole_slide_image", "download_url": cells[9], "metadata": metadata }] });
+    let metadata = json!({ "checksum_base64_crc32c": cells[1], "resolution_mpp": 0.5, "width_px": 200, "height_px": 100, "media_type": "image/tiff" });
+    let item = json!({ "external_id": "b", "input_artifacts": [{ "name": "whole_slide_image", "download_url": cells[8], "metadata": metadata }] });
     let mut submission = json!({ "application_id": "tissue", "items": [item], "custom_metadata": { "mine": 1 } });
     fs::write(shell.folder().join("run.json"), submission.to_string()).unwrap();
     shell.json("validated", &["run", "validate", "tissue", "run.json"]);

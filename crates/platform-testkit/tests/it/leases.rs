@@ -221,7 +221,7 @@ fn defects_of_a_lease_are_named() {
         (Defect::DiscardsInTwoSteps, "discard never deletes a newer token"),
         (Defect::FencesSuccessors, "a refusal is recorded although nothing was stored"),
         (Defect::FencesUntilRefused, "a refusal does not replace the successor"),
-        (Defect::RestoresDeletedLogins, "does not restore a login that was deleted"),
+        (Defect::RestoresDeletedLogins, "does not let a late publication restore the login"),
     ] {
         let said = complaint(|| run(defect));
         assert!(said.contains(expected), "{defect:?}: {said}");
