@@ -189,7 +189,7 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     let ended = Ended::of(&again.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "0.1").output().unwrap());
     ended.assert_code(1);
     assert!(shell.served("api", "GET", RUNS) > looked + 3, "it waits for the replicas");
-    // It says what it waits for, and ends with what it looked for and the ways on.
+    // It names the submission that it waits for, and ends with its token and the two ways forward.
     let (path, mut kept) = intent(&shell);
     let token = kept["content"]["token"].as_str().unwrap().to_owned();
     let line = |start: &str| ended.stderr.lines().find(|line| line.starts_with(start)).unwrap().to_owned();

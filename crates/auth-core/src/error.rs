@@ -59,7 +59,7 @@ enum Kind {
 
 impl TokenError {
     /// Creates the error of a provider that could not obtain a token because of `source`. The next call tries again;
-    /// [`into_transient`](Self::into_transient) says that it can succeed without any change here.
+    /// [`into_transient`](Self::into_transient) marks it as one that can succeed without any change here.
     pub fn provider(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Provider(source.into().into()).into()
     }

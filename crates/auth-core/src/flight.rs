@@ -25,7 +25,7 @@ use crate::{AccessToken, Backoff, Secret, TokenError};
 
 /// The time that a transient failure is remembered.
 const TRANSIENT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
-/// The time that a refusal is remembered. It is not random: the user is told to wait for it.
+/// The time that a refusal is remembered. It is not random: the error states it.
 const REFUSAL: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(300));
 /// The time that is waited after the second rejection in a row, and later ones. It is not random: the error states it.
 const BRAKE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));

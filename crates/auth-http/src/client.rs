@@ -77,7 +77,7 @@ impl HttpClient {
         self.hosts.attempts(url, policy)
     }
 
-    /// Returns what is known of hosts that fail.
+    /// Returns the circuit breakers, one for each host.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
     }

@@ -187,7 +187,7 @@ impl ApiError {
         matches!(*self.kind, Kind::Segment(_) | Kind::Header(_) | Kind::Body(_))
     }
 
-    /// The same request may succeed later: the platform was not reached, or answered with a status that says so
+    /// The same request may succeed later: the platform was not reached, or answered with a transient status
     /// ([`is_transient_status`]).
     pub fn is_transient(&self) -> bool {
         match &*self.kind {

@@ -78,7 +78,7 @@ impl Output {
         !self.no_color && io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
 
-    /// Returns true if nothing but errors is said on stderr.
+    /// Returns true if stderr contains errors only.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
     }

@@ -85,7 +85,7 @@ impl Study {
         self
     }
 
-    /// How the table is prepared.
+    /// Sets the options for the table.
     pub fn with_prepare(mut self, prepare: Prepare) -> Self {
         self.prepare = prepare;
         self

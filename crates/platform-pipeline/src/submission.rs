@@ -25,7 +25,7 @@ const LAG: Duration = Duration::from_secs(30);
 /// The pause between two look-ups of a run.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What a run is submitted from.
+/// The source of a submission.
 #[derive(Debug)]
 pub enum SubmissionSource {
     /// A table of slides.
@@ -34,7 +34,7 @@ pub enum SubmissionSource {
     Submission(Box<RunSubmission>),
 }
 
-/// A submission, with what is wrong with it already.
+/// A submission, with the problems that were found so far.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// The submission, without its options until they are [applied](crate::RunOptions::apply).
@@ -95,7 +95,7 @@ fn name(path: &Path) -> String {
     if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() }
 }
 
-/// A run as the platform knows it now. One that was just submitted is asked for again while reads lag behind.
+/// A run as the platform knows it now. One that was just submitted is requested again while reads lag behind.
 pub(crate) async fn settled(run: &RunHandle) -> Result<Run, Error> {
     let mut waited = Duration::ZERO;
     loop {
@@ -109,7 +109,7 @@ pub(crate) async fn settled(run: &RunHandle) -> Result<Run, Error> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a platform whose reads lag is asked again")]
+#[expect(clippy::disallowed_methods, reason = "replicas do not announce that they have caught up")]
 async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
@@ -129,7 +129,7 @@ fn require_time_zones(path: &Path, json: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is wrong with JSON, without the values in it: one may be the key to a slide.
+/// The problem of invalid JSON, without the values in it: one may be a signed URL.
 fn unparsed(path: &Path, error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let known = ["missing field", "unknown field", "duplicate field", "expected", "EOF", "trailing"];

@@ -63,7 +63,7 @@ pub(crate) struct Mode {
     pub(crate) single_limit: Option<Duration>,
 }
 
-/// How a call uses the response cache.
+/// The use of the response cache by a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Caching {
     #[default]

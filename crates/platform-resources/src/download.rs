@@ -118,7 +118,7 @@ impl RunDownload {
 
     /// Downloads what is finished now.
     ///
-    /// One file that cannot be had does not stop the others: the report names it. One that fails for the time being is tried
+    /// One file that cannot be downloaded does not stop the others: the report names it. One that fails for the time being is tried
     /// again after the others, as long as the [retries](Downloader::retry_policy) last. When the future is dropped, no incomplete
     /// file is left under a final name, and a later call goes on from there.
     ///
@@ -132,7 +132,7 @@ impl RunDownload {
 
     /// Follows the run until it has ended, and downloads what is finished as it is finished.
     ///
-    /// A run that was just submitted and is not found yet is asked for again for a while. Otherwise as [`fetch`](Self::fetch).
+    /// A run that was just submitted and is not found yet is requested again for a while. Otherwise as [`fetch`](Self::fetch).
     ///
     /// # Errors
     ///

@@ -62,7 +62,7 @@ pub(super) fn build(root: &Path) -> Result<Vec<Suite>> {
         } = message
             && reason == "compiler-artifact"
         {
-            let folder = manifest.parent().context("a manifest lies in a folder")?.to_path_buf();
+            let folder = manifest.parent().context("the manifest has no folder")?.to_path_buf();
             let package = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             suites.push(Suite { name: format!("{package}: {}", target.name), folder, executable });
         }

@@ -44,7 +44,7 @@ pub struct Attempts {
     is_probe: bool,
 }
 
-/// What a request does next.
+/// The next step of a request.
 enum Step {
     Send,
     Fail(GaveUp),
@@ -268,7 +268,7 @@ impl Attempts {
     }
 }
 
-/// Whether the observer is to be told of a wait.
+/// A decision about reporting a wait to the observer.
 enum Notice {
     None,
     Later(Instant),

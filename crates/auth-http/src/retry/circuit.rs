@@ -5,7 +5,7 @@
 //! - **Open**: until `probe_at` nothing is sent. Then one request is, and the others wait. It closes when any request has an
 //!   answer; each probe that fails sets a later `probe_at`.
 //!
-//! Failures that are old, and that no request has followed up, say nothing about now.
+//! Old failures that no request has followed up are forgotten.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct Circuit {
     /// The host has answered, in whatever way.
     pub(super) has_answered: bool,
     failing: Option<Failing>,
-    /// The observer was told that requests wait, and when their failures began.
+    /// The begin of the failures that were reported to the observer.
     announced: Option<Instant>,
 }
 
@@ -41,7 +41,7 @@ struct Failing {
     cause: String,
 }
 
-/// What a request does that is to be sent.
+/// The next step of a request that is ready to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     Send,
@@ -64,7 +64,7 @@ pub(super) struct Outage {
     pub(super) cause: String,
 }
 
-/// What an answer ended.
+/// The outage that an answer ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     pub(super) was_failing: bool,
@@ -143,7 +143,7 @@ impl Circuit {
         Some(Outage { since: failing.since, last: failing.last, cause: failing.cause.clone() })
     }
 
-    /// Records that the observer is told of a wait; false if it has been told.
+    /// Records that a wait is reported to the observer. Returns false if it was reported before.
     pub(super) fn announce(&mut self, since: Instant) -> bool {
         let is_new = self.announced.is_none();
         self.announced.get_or_insert(since);

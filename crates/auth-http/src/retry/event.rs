@@ -11,7 +11,7 @@ pub enum RetryEvent {
     Resumed(Resumed),
 }
 
-/// What is waited for.
+/// A host that requests wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiting {

@@ -13,7 +13,7 @@ use super::{Attempts, RetryEvent, RetryPolicy};
 /// The number of hosts from which on those are forgotten that no request uses.
 const HOSTS: usize = 256;
 
-/// What is known of hosts that fail: a circuit breaker for each. Clones share them, and so do all clients that are built
+/// A circuit breaker for each host. Clones share them, and so do all clients that are built
 /// with them.
 #[derive(Clone, Default)]
 pub struct Hosts(Arc<Inner>);

@@ -5,7 +5,7 @@ use auth_core::Backoff;
 /// The longest limit that counts, 10 years: clocks cannot express any time.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// How long transient failures are retried. [`Default`] is for a single request.
+/// The limits for retries of transient failures. [`Default`] is for a single request.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How long requests to a host that fails are sent again, under paused time.
+//! Retries of requests to a host that fails, under paused time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn url() -> Url {
 #[error("the storage answered 503")]
 struct Unavailable;
 
-/// A host that fails for a while, and how often requests reached it meanwhile.
+/// A host that fails for a while, and the number of requests that reached it.
 #[derive(Clone)]
 struct Server {
     back_at: Instant,

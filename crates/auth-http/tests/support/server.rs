@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::authority::Authority;
 
-/// Answers in HTTP/1.1 whatever is negotiated, and says what that was.
+/// Answers in HTTP/1.1 whatever is negotiated, and returns the negotiated protocol.
 #[allow(dead_code, reason = "only some tests use it")]
 pub(crate) async fn serve_both_versions(authority: &Authority) -> (Url, UnboundedReceiver<Option<Vec<u8>>>) {
     let (told, negotiated) = unbounded_channel();

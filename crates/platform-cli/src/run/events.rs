@@ -90,7 +90,7 @@ fn note(event: &Event) -> Option<String> {
     })
 }
 
-/// What is remarkable about a slide, in a line: warnings, and the kinds of identifying data.
+/// The remarks about a slide in one line: warnings, and the kinds of identifying data.
 fn remark(remarks: &SlideRemarks) -> String {
     let mut parts: Vec<_> = remarks.warnings.iter().map(ToString::to_string).collect();
     let kinds: BTreeSet<_> = remarks.identifiers.iter().map(|found| found.kind).collect();

@@ -5,7 +5,7 @@ use platform_resources::Client;
 use crate::access::system_user;
 use crate::exit::Failure;
 
-/// Where slides go.
+/// The location of uploaded slides.
 #[derive(Args, Clone, Default)]
 pub(super) struct UploadArgs {
     /// The folder in the bucket, below that of the user. Without it, each slide has one of its own, which follows from its path

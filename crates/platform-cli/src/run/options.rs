@@ -84,7 +84,7 @@ impl Options {
         .collect()
     }
 
-    /// What a run is submitted with, by `me`.
+    /// Returns the options of a submission by `me`.
     pub(super) fn run_options(&self, me: &Me) -> RunOptions {
         let gpu = self.gpu_provisioning_mode;
         let minutes = (gpu == Provisioning::FlexStart).then_some(self.flex_start_max_run_duration_minutes);

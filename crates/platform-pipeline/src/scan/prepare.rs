@@ -13,7 +13,7 @@ use crate::table::mapping::{self, Mapping};
 use crate::table::{CHECKSUM, EXTERNAL_ID, FILE, HEIGHT, MAX_ID_LENGTH, RESOLUTION, URL, WIDTH};
 use crate::{Error, Event, Observer, SlideRow, SlideTable, files};
 
-/// How a table of slides is created or updated.
+/// The options for creating or updating a table of slides.
 #[derive(Clone, Debug, Default)]
 pub struct Prepare {
     mappings: Vec<Mapping>,

@@ -1,5 +1,5 @@
 use platform_resources::models::{ApplicationId, RunSubmission, VersionNumber};
-use platform_resources::{Client, RunHandle, SubmissionIntent, Submitted};
+use platform_resources::{SubmissionIntent, Submitted};
 use serde::Deserialize;
 
 use super::Study;
@@ -146,7 +146,7 @@ pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(),
     let pending: Vec<_> = journal.submissions().into_iter().filter(is_pending).collect();
     for RecordedSubmission { token, sent_at, .. } in pending {
         let run = if study.resubmit {
-            find_now(&study.client, &token).await?
+            study.client.runs().find_submitted(&token).await?
         } else {
             let none = RunSubmission::new("", Vec::new());
             let once = study.client.runs().submit_once(&token, none, journal).with_token(&token);
@@ -162,10 +162,6 @@ pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(),
         }
     }
     Ok(())
-}
-
-async fn find_now(client: &Client, token: &str) -> Result<Option<RunHandle>, Error> {
-    Ok(client.runs().find_submitted(token).await?)
 }
 
 fn observe(observer: &Observer) -> impl Fn(platform_resources::SubmissionEvent) + Send + Sync + 'static {

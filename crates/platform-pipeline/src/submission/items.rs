@@ -114,7 +114,7 @@ pub(super) fn of_submission(
     Ok(Draft { submission, name: name.to_owned(), lines, problems, unused_columns })
 }
 
-/// Lets whoever has the URL of the artifact read an object.
+/// Signs a URL by which the platform reads an object.
 fn sign(artifact: &mut InputArtifactSubmission, key: &str, places: &ObjectKeys) -> Result<ItemSdkMetadata, Error> {
     let url = places.bucket.get_url(key, None)?;
     let sdk = ItemSdkMetadata::new().with_bucket(places.bucket.name(), key, &url);
@@ -144,8 +144,8 @@ pub(crate) fn media_types(path: &Path) -> &'static [&'static str] {
     }
 }
 
-/// What the application is told of a slide: the columns of the Python tool, and those that the schema of the input names. What
-/// is no number where there should be one stays a text, and the schema says so.
+/// The metadata of a slide for the application: the columns of the Python tool, and those that the schema of the input names. A
+/// cell that is not a number where the schema expects one stays a text, which the schema check reports.
 fn metadata(table: &SlideTable, row: &SlideRow, input: &InputArtifactSpec) -> JsonObject {
     let properties = input.metadata_schema.get("properties").and_then(Value::as_object);
     let schema = |name: &str| properties.and_then(|properties| properties.get(name));

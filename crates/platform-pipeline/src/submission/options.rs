@@ -4,8 +4,8 @@ use platform_resources::{RunSdkMetadata, Timestamp};
 
 use crate::Error;
 
-/// How a run is executed and described. None of it is part of what makes two submissions the same, except tags for
-/// submissions with a key.
+/// The options of a run and its description. They are not part of the submission digest, except tags for submissions with a
+/// key.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     sdk: RunSdkMetadata,

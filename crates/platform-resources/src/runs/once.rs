@@ -374,7 +374,7 @@ impl fmt::Debug for SubmitOnce<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a platform whose reads lag is asked again")]
+#[expect(clippy::disallowed_methods, reason = "replicas do not announce that they have caught up")]
 async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }

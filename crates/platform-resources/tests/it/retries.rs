@@ -217,7 +217,7 @@ async fn what_is_created_is_sent_again_only_if_no_byte_has_left() {
         Mock::given(method("POST")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
         server
     };
-    #[expect(clippy::disallowed_methods, reason = "the first attempts fail meanwhile")]
+    #[expect(clippy::disallowed_methods, reason = "the first attempts fail during this time")]
     let pause = tokio::time::sleep(Duration::from_millis(300));
     let (error, server) = tokio::join!(creation, async {
         pause.await;
