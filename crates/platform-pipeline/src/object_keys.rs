@@ -145,7 +145,7 @@ pub(crate) fn missing(table: &SlideTable, row: &SlideRow) -> Option<String> {
 fn unreadable(path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_file() => None,
-        Ok(_) => Some("this is no file".to_owned()),
+        Ok(_) => Some("this is not a file".to_owned()),
         Err(error) => Some(error.to_string()),
     }
 }

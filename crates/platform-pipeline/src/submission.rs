@@ -138,7 +138,7 @@ fn unparsed(path: &Path, error: &serde_json::Error) -> Error {
     } else {
         format!("a value of another kind at line {} column {}", error.line(), error.column())
     };
-    Error::input(format!("{} is no submission: {what}", name(path)))
+    Error::input(format!("{} is not a submission: {what}", name(path)))
 }
 
 impl Draft {

@@ -294,7 +294,7 @@ fn lock(path: &Path) -> Result<Option<LockFile>, Error> {
 fn heads(columns: &[String], line: u64) -> Vec<String> {
     let mut problems = Vec::new();
     if !columns.iter().any(|column| column == EXTERNAL_ID) {
-        problems.push(format!("line {line}: there is no column {EXTERNAL_ID}; columns are separated by `;`"));
+        problems.push(format!("line {line}: the column {EXTERNAL_ID} is missing; columns are separated by `;`"));
     }
     for (place, column) in columns.iter().enumerate() {
         if columns[..place].contains(column) {

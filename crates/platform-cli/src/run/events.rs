@@ -68,7 +68,7 @@ fn note(event: &Event) -> Option<String> {
         Event::SlideRemarks(remarks) => remark(remarks),
         Event::RowRemoved { external_id } => format!("{external_id}: its row is taken out of the table"),
         Event::UnknownMappingColumn { column, columns } => {
-            format!("there is no column {column} for --mapping; there are {}", columns.join(", "))
+            format!("the table has no column {column} for --mapping; it has {}", columns.join(", "))
         }
         Event::ValuesReplaced { cells } => format!("--mapping replaced {cells} values"),
         Event::TablePrepared { csv, summary } => format!("{}: {summary}", csv.display()),

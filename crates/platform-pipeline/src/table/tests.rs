@@ -53,7 +53,7 @@ fn malformed_tables_are_refused_with_their_lines() {
         (
             b"name;name\na;b\n",
             &[
-                "line 1: there is no column external_id; columns are separated by `;`",
+                "line 1: the column external_id is missing; columns are separated by `;`",
                 "line 1: there are two columns 'name'",
             ],
         ),
