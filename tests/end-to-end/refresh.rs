@@ -343,3 +343,18 @@ fn stale_token_is_served_while_another_process_has_the_lock() {
     drop(lock);
     user.assert_login_works();
 }
+
+#[test]
+fn auth_token_waits_for_an_unavailable_identity_provider() {
+    let user = User::log_in();
+    user.expire_in(EXPIRED_MS);
+    let unavailable = json!({ "kind": "status", "status": 503 });
+    let faults = json!({ "server": "identity", "path": TOKEN, "effect": unavailable, "times": 3 });
+    user.control(Method::Post, "/faults", &faults);
+    let given_up = user.run(&["auth", "token", "--retry-for", "0s"]);
+    given_up.assert_code(1);
+    assert!(given_up.stderr.contains("the identity provider is unavailable"), "{}", given_up.stderr);
+    assert!(!given_up.stderr.contains("user login"), "{}", given_up.stderr);
+    user.run(&["auth", "token"]).assert_code(0);
+    assert_eq!(user.statuses(TOKEN), [503, 503, 503, 200]);
+}

@@ -23,9 +23,24 @@ pub(crate) struct Flights {
 
 #[derive(Default)]
 struct State {
-    /// Grows whenever everything is cleared. What was begun before must leave no trace after.
-    epoch: u64,
+    epoch: Epoch,
     slots: HashMap<TokenKey, Slot>,
+}
+
+/// Grows whenever something is forgotten. What was begun before leaves no trace in memory after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epoch {
+    /// Everything was deleted, in the cache too: what was begun before must leave no trace there either.
+    clears: u64,
+    /// Only the copies were forgotten.
+    invalidations: u64,
+}
+
+impl Epoch {
+    /// Returns true if everything was deleted since `earlier`.
+    pub(crate) fn is_cleared_since(self, earlier: Self) -> bool {
+        self.clears != earlier.clears
+    }
 }
 
 /// The lock of those who change what the cache holds for a key.
@@ -40,6 +55,8 @@ pub(crate) struct Slot {
     pub(crate) unpublished: Option<Arc<Unpublished>>,
     /// Locked by those who change what the cache holds for the key, and held by those who read it.
     pub(crate) writing: Arc<Writing>,
+    /// Locked by the attempt that has a single-use credential: after everything was cleared, another may be waiting.
+    pub(crate) redeeming: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Flights {
@@ -48,12 +65,12 @@ impl Flights {
         self.occupied.load(Ordering::Acquire) == 0 || !self.state().slots.contains_key(key)
     }
 
-    pub(crate) fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> Epoch {
         self.state().epoch
     }
 
     /// Works on the slot of a key; the second argument of `work` is the current epoch.
-    pub(crate) fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot, u64) -> T) -> T {
+    pub(crate) fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot, Epoch) -> T) -> T {
         let mut state = self.state();
         if state.slots.len() >= REMEMBERED && !state.slots.contains_key(key) {
             state.slots.retain(|_, slot| slot.is_busy());
@@ -66,7 +83,7 @@ impl Flights {
 
     /// Returns the epoch, and the token that this process holds for the key: one that could not be stored yet, or a
     /// copy.
-    pub(crate) fn kept(&self, key: &TokenKey, now: SystemTime) -> (u64, Option<AccessToken>) {
+    pub(crate) fn kept(&self, key: &TokenKey, now: SystemTime) -> (Epoch, Option<AccessToken>) {
         let state = self.state();
         let slot = state.slots.get(key);
         let kept = slot.and_then(|slot| slot.unpublished_token().or_else(|| slot.flight.kept(now)));
@@ -82,15 +99,27 @@ impl Flights {
     /// Returns the locks of those who may be changing the cache now.
     pub(crate) fn clear(&self) -> Vec<Arc<Writing>> {
         let mut state = self.state();
-        state.epoch += 1;
+        state.epoch.clears += 1;
+        state.slots.values_mut().for_each(|slot| slot.unpublished = None);
+        self.forget(&mut state);
+        state.slots.values().map(|slot| slot.writing.clone()).collect()
+    }
+
+    /// Forgets copies of tokens, and failures. Attempts continue, for those who wait for them already, and store what they
+    /// redeem.
+    pub(crate) fn invalidate(&self) {
+        let mut state = self.state();
+        state.epoch.invalidations += 1;
+        self.forget(&mut state);
+    }
+
+    fn forget(&self, state: &mut State) {
         state.slots.retain(|_, slot| {
             slot.attempt = None;
-            slot.unpublished = None;
             slot.rest();
             slot.flight.clear() || slot.is_busy()
         });
         self.occupied.store(state.slots.len(), Ordering::Release);
-        state.slots.values().map(|slot| slot.writing.clone()).collect()
     }
 
     /// Drops the slot of a key that has no state.
@@ -123,6 +152,9 @@ impl Slot {
 
     /// Returns true while an attempt runs, a token waits to be stored, or the cache is read or changed.
     fn is_busy(&self) -> bool {
-        self.attempt.is_some() || self.unpublished.is_some() || Arc::strong_count(&self.writing) > 1
+        self.attempt.is_some()
+            || self.unpublished.is_some()
+            || Arc::strong_count(&self.writing) > 1
+            || Arc::strong_count(&self.redeeming) > 1
     }
 }

@@ -18,7 +18,8 @@
 //!   rejected token is not served even if the cache could not delete it.
 //! - **A cache is slow to delete a rejected token.** No caller waits for it (`source/rejection.rs`).
 //! - **Everything is cleared while an attempt runs.** Its token goes to those who wait, and is not stored; later callers
-//!   start another attempt.
+//!   start another attempt. If the credential is single-use, that one begins after the first, and redeems no token from
+//!   before (`source/attempt/single_use.rs`).
 
 mod attempt;
 mod builder;
@@ -36,7 +37,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::flight::Step;
-use crate::flights::Flights;
+use crate::flights::{Epoch, Flights};
 use crate::health::CacheHealth;
 use crate::redemption::{Unfinished, finish_owner};
 use crate::{
@@ -165,7 +166,8 @@ impl TokenSource {
         }
     }
 
-    /// Deletes all tokens and forgets all failures. A running attempt continues for those who wait for it.
+    /// Deletes all tokens and forgets all failures. A running attempt continues for those who wait for it, and its token is not
+    /// stored. If it redeems a single-use credential, the next attempt begins after it, and does not redeem the same one.
     ///
     /// # Errors
     ///
@@ -175,10 +177,11 @@ impl TokenSource {
     }
 
     /// Forgets the copies of tokens that this source keeps, and all failures: the next call reads the cache. Call it after
-    /// the cache was changed in another way than by this source, such as by a login or a logout. A token that this source
-    /// could not store yet is forgotten, too. A running attempt continues for those who wait for it.
+    /// the cache was changed in another way than by this source, such as by a login or a logout. A running attempt continues
+    /// for those who wait for it. What it redeems is stored under its lease; without a lease, only if the cache still has
+    /// the token that was redeemed.
     pub fn invalidate(&self) {
-        self.inner().flights.clear();
+        self.inner().flights.invalidate();
     }
 
     /// Closes the source for all of its clones: cancels attempts that have sent nothing yet, and waits up to 30 s for
@@ -295,7 +298,7 @@ impl Inner {
     }
 
     /// Reads the cache. A cache that fails has what this process read last, until its refresh time.
-    async fn look_up(&self, key: &TokenKey, epoch: u64) -> Option<AccessToken> {
+    async fn look_up(&self, key: &TokenKey, epoch: Epoch) -> Option<AccessToken> {
         if let Some(answer) = self.cache.get_now(key) {
             return answer;
         }
@@ -326,7 +329,7 @@ impl Inner {
     }
 
     /// Keeps a copy of a token of a remote cache, unless everything was cleared since `epoch`.
-    fn keep_local(&self, key: &TokenKey, token: &AccessToken, epoch: u64) {
+    fn keep_local(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
         if self.cache.get_now(key).is_none() {
             let now = self.clock.now();
             self.flights.with(key, |slot, current| {
@@ -338,7 +341,7 @@ impl Inner {
     }
 
     /// Records that the cache holds `token`, unless everything was cleared since `epoch`.
-    fn replaced(&self, key: &TokenKey, token: &AccessToken, epoch: u64) {
+    fn replaced(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
         self.flights.with(key, |slot, current| {
             if current == epoch {
                 slot.flight.replaced(token);

@@ -89,13 +89,14 @@ impl BrowserLogin {
     /// # Errors
     ///
     /// [`OAuthError::is_port_taken`] before anybody is asked; [`OAuthError::is_denied`], [`OAuthError::is_expired`],
-    /// [`OAuthError::is_unverified`], [`OAuthError::is_unsupported`], or the provider could not be asked or understood.
+    /// [`OAuthError::is_unverified`], [`OAuthError::is_unsupported`], or the provider could not be asked or understood. See
+    /// [`OAuthError::issued_login`].
     pub async fn login(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
         let page = client.endpoints().authorization.clone().ok_or(OAuthError::unsupported("the browser login"))?;
         // First the listener, then the URL: nobody else can be sent the code meanwhile.
         let call_back = CallBack::bind(&self.redirect).await?;
-        client.prepare().await?;
+        client.prepare_login().await?;
         let state = Secret::new(CsrfToken::new_random().into_secret());
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let url = self.page(page, &call_back, &state, &challenge, request);
@@ -103,12 +104,12 @@ impl BrowserLogin {
         tracing::debug!(redirect = %call_back.redirect(), "waiting for the user to log in");
         let redirect = call_back.redirect().clone();
         let code = call_back.wait(&state, &client.endpoints().issuer, self.patience).await?;
-        let exchange = client.continued("authorization_code", request)?;
-        let exchange = exchange
-            .with_secret("code", &code)
-            .with("redirect_uri", redirect.as_str())
-            .with_secret("code_verifier", &Secret::new(verifier.secret()));
-        client.redeem_once(exchange).await
+        let verifier = Secret::new(verifier.secret());
+        let exchange = || {
+            let exchange = client.continued("authorization_code", request)?.with_secret("code", &code);
+            Ok(exchange.with("redirect_uri", redirect.as_str()).with_secret("code_verifier", &verifier))
+        };
+        client.redeem_code(exchange).await
     }
 
     /// The URL at which the user logs in.

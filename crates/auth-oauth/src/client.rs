@@ -2,17 +2,19 @@
 
 mod assertion;
 mod authentication;
+mod issued;
 mod questions;
+mod repeated;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenError, TokenKey, TokenKeyBuilder, begin_redemption};
+use auth_core::{AccessToken, Clock, Secret, SystemClock, TokenError, TokenKey, TokenKeyBuilder};
+use auth_http::retry::RetryPolicy;
 use auth_http::{HttpClient, HttpError};
 use url::Url;
 
 use crate::exchange::{Answer, Exchange, TIMEOUT};
-use crate::identity::fingerprint;
 use crate::{Endpoints, JwtVerifier, OAuthError};
 
 pub use assertion::{PrivateKey, PrivateKeyError};
@@ -21,8 +23,6 @@ pub(crate) use authentication::Authentication;
 /// A local clock that differs more from that of the provider is not used for the times of a token. It is the leeway of
 /// their verification.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
-/// The type of a record whose access token is a placeholder.
-const NO_ACCESS: &str = "none";
 
 /// An OAuth client: how a provider knows it, how it proves that, and what it asks for unless something else is
 /// said. Every grant begins with one. Cheap to clone.
@@ -57,6 +57,7 @@ struct Inner {
     verifier: Option<JwtVerifier>,
     clock: Arc<dyn Clock>,
     timeout: Duration,
+    retry: Option<RetryPolicy>,
 }
 
 impl OAuthClient {
@@ -75,6 +76,7 @@ impl OAuthClient {
             verifier: None,
             clock: Arc::new(SystemClock),
             timeout: TIMEOUT,
+            retry: None,
         }))
     }
 
@@ -204,63 +206,6 @@ impl OAuthClient {
         exchange.send(&self.0.http, self.clock().now()).await
     }
 
-    /// Sends a token request, and returns the verified token of its response.
-    pub(crate) async fn redeem(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
-        self.prepare().await?;
-        let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
-        self.verified(answer.token(self.clock().now())?, answer.date()).await
-    }
-
-    /// The same for a single-use credential: once the request is sent, the process waits for its response.
-    pub(crate) async fn redeem_once(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
-        self.prepare().await?;
-        let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
-        let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
-        self.verified(answer.token(self.clock().now())?, answer.date()).await
-    }
-
-    /// The same for a refresh token, which came with `previous`. What came in its place is kept, whatever becomes of the
-    /// access token: without a usable, verified one, the returned token is marked as unverified.
-    pub(crate) async fn refresh(
-        &self,
-        exchange: Exchange,
-        refresh_token: &Secret,
-        previous: Option<&AccessToken>,
-    ) -> Result<AccessToken, OAuthError> {
-        self.prepare().await?;
-        let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
-        let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
-        let now = self.clock().now();
-        let token = match answer.token(now) {
-            Ok(token) if token.refresh_token().is_some() => token,
-            Ok(token) => token.with_refresh_token(refresh_token.clone()),
-            Err(error) if error.is_refusal() => return Err(error),
-            Err(error) => {
-                // Without another refresh token, nothing is lost but the answer.
-                let Some(next) = answer.refresh_token().filter(|next| next != refresh_token) else { return Err(error) };
-                return without_access(previous, next).map(|token| token.with_unverified(in_full(&error), now, true));
-            }
-        };
-        let verified = self.verified(token.clone(), answer.date()).await;
-        let kept = |error: OAuthError| {
-            let is_final = !error.is_verification_unavailable();
-            token.with_unverified(in_full(&error), now, is_final)
-        };
-        Ok(verified.unwrap_or_else(kept))
-    }
-
-    /// Verifies a token that was stored unverified. One that is still unverified is returned as it is.
-    pub(crate) async fn verify_stored(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
-        if token.token_type() == NO_ACCESS {
-            return Ok(token.clone());
-        }
-        match self.verified(token.clone(), None).await {
-            Ok(token) => Ok(token.verified()),
-            Err(error) if error.is_verification_unavailable() => Err(token_error(error)),
-            Err(_) => Ok(token.clone()),
-        }
-    }
-
     /// Makes sure that a token could be verified, before anything is spent for it, or anybody asked.
     pub(crate) async fn prepare(&self) -> Result<(), OAuthError> {
         match &self.0.verifier {
@@ -299,18 +244,6 @@ impl OAuthClient {
     }
 }
 
-/// Returns a record for a refresh token that came with an unusable access token: with the previous access token, which
-/// names the client of the login, or with a placeholder, which cannot be verified or sent.
-fn without_access(previous: Option<&AccessToken>, refresh_token: Secret) -> Result<AccessToken, OAuthError> {
-    let token = match previous {
-        Some(previous) => previous.clone(),
-        None => AccessToken::new(Secret::new(format!("none-{}", fingerprint(&refresh_token))))
-            .map_err(|error| OAuthError::unusable(&error))?
-            .with_token_type(NO_ACCESS),
-    };
-    Ok(token.with_refresh_token(refresh_token))
-}
-
 /// Returns how far two clocks are apart.
 fn difference(one: SystemTime, other: SystemTime) -> Duration {
     one.duration_since(other).unwrap_or_else(|error| error.duration())
@@ -323,12 +256,6 @@ fn warn_of_clock(now: SystemTime, date: SystemTime) {
         "the clock of this machine is {} s {direction} the clock of the identity provider: set it",
         difference(now, date).as_secs()
     );
-}
-
-/// Returns the message of an error with those of its sources.
-fn in_full(error: &OAuthError) -> String {
-    let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 /// Converts the error of a grant.

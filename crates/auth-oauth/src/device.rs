@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest, begin_redemption};
 
 use crate::client::token_error;
-use crate::exchange::Exchange;
+use crate::exchange::{Answer, Exchange};
 use crate::{OAuthClient, OAuthError};
 use polling::{Next, Polling};
 use started::Started;
@@ -69,23 +69,26 @@ impl DeviceLogin {
     /// # Errors
     ///
     /// [`OAuthError::is_denied`], [`OAuthError::is_expired`], [`OAuthError::is_unverified`],
-    /// [`OAuthError::is_unsupported`], or the provider could not be asked or understood.
+    /// [`OAuthError::is_unsupported`], or the provider could not be asked or understood. See
+    /// [`OAuthError::issued_login`].
     pub async fn login(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
         let endpoint =
             client.endpoint(|usual| usual.device_authorization.as_ref(), |mtls| mtls.device_authorization.as_ref());
         let endpoint = endpoint.ok_or(OAuthError::unsupported("the device authorization"))?;
-        client.prepare().await?;
-        let exchange = client.started(Exchange::new(endpoint.clone()), request)?;
-        let answer = client.ask(exchange).await.map_err(OAuthError::http)?;
-        let Started { device_code, interval, authorization } = Started::read(&answer, client.clock().now())?;
+        client.prepare_login().await?;
+        let start = || async {
+            let exchange = client.started(Exchange::new(endpoint.clone()), request)?;
+            Started::read(&client.ask(exchange).await.map_err(OAuthError::http)?, client.clock().now())
+        };
+        let Started { device_code, interval, authorization } = client.repeated(endpoint, start).await?;
         self.prompt.show(&authorization).await.map_err(OAuthError::prompt)?;
         tracing::debug!("waiting for the user to approve the login");
         let polling = Polling::new(interval, authorization.expires_at);
-        let (token, date) = self.poll(&device_code, request, polling).await?;
+        let answer = self.poll(&device_code, request, polling).await?;
         // An approved login is not dropped while it is verified.
         let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
-        client.verified(token, date).await
+        client.issued(&answer, None).await
     }
 
     async fn poll(
@@ -93,13 +96,13 @@ impl DeviceLogin {
         device_code: &Secret,
         request: &TokenRequest,
         mut polling: Polling,
-    ) -> Result<(AccessToken, Option<SystemTime>), OAuthError> {
+    ) -> Result<Answer, OAuthError> {
         let client = &self.client;
         loop {
             let exchange = client.continued(GRANT_TYPE, request)?.with_secret("device_code", device_code);
             let answer = client.ask(exchange).await;
             match polling.next(answer, client.clock().now())? {
-                Next::Done(token, date) => return Ok((token, date)),
+                Next::Issued(answer) => return Ok(answer),
                 #[expect(
                     clippy::disallowed_methods,
                     reason = "RFC 8628, section 3.5: the client polls at the interval it was given"

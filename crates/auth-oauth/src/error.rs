@@ -2,8 +2,9 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use auth_core::{TokenError, is_transient_status};
+use auth_core::{AccessToken, TokenError, is_transient_status};
 use auth_http::HttpError;
+use auth_http::retry::GaveUp;
 use jsonwebtoken::errors::ErrorKind;
 use url::Url;
 
@@ -14,6 +15,7 @@ use crate::JwtError;
 pub struct OAuthError {
     kind: Kind,
     is_uncertain: bool,
+    issued_login: Option<AccessToken>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,8 @@ enum Kind {
     Lost(#[source] HttpError),
     #[error("the identity provider refused: {code}{}", description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused { code: String, description: Option<String> },
+    #[error("the identity provider is unavailable; {gave_up}")]
+    Unavailable { gave_up: GaveUp, source: Option<Box<OAuthError>> },
     #[error("the request was not sent, because the process ends or the token source is closed")]
     Canceled,
     #[error("the login was denied by the user")]
@@ -73,6 +77,16 @@ impl OAuthError {
         Self { is_uncertain: true, ..self }
     }
 
+    /// Adds the login that was issued all the same.
+    pub(crate) fn with_issued_login(self, login: AccessToken) -> Self {
+        Self { issued_login: Some(login), ..self }
+    }
+
+    /// Returns the login that was issued all the same, or else the error.
+    pub(crate) fn into_issued_login(mut self) -> Result<AccessToken, Self> {
+        self.issued_login.take().ok_or(self)
+    }
+
     /// The error for an issued token that cannot be used.
     pub(crate) fn unusable(error: &TokenError) -> Self {
         let reason = error.to_string();
@@ -85,6 +99,11 @@ impl OAuthError {
             "expired_token" => Kind::Expired.into(),
             _ => Kind::Refused { code, description }.into(),
         }
+    }
+
+    /// The provider was unavailable for too long, last because of `source`.
+    pub(crate) fn unavailable(gave_up: GaveUp, source: Option<Self>) -> Self {
+        Kind::Unavailable { gave_up, source: source.map(Box::new) }.into()
     }
 
     pub(crate) fn canceled() -> Self {
@@ -231,12 +250,20 @@ impl OAuthError {
         self.is_uncertain
     }
 
+    /// Returns the login that the provider issued, if its refresh token can be used and its access token cannot be used or
+    /// verified. The access token is marked as [unverified](AccessToken::unverified_reason), and must not be sent. The
+    /// provider states the refresh token once: store the login, and a [`TokenSource`](auth_core::TokenSource) renews it.
+    pub fn issued_login(&self) -> Option<&AccessToken> {
+        self.issued_login.as_ref()
+    }
+
     /// The provider could not be reached, or was at fault (5xx): it may do better later.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             Kind::Http(error) | Kind::Lost(error) => error.is_transient(),
             Kind::Jwt(error) => error.is_transient(),
             Kind::Status(status) => is_transient_status(*status),
+            Kind::Unavailable { .. } => true,
             _ => self.is_code(&["temporarily_unavailable", "server_error"]),
         }
     }
@@ -244,7 +271,7 @@ impl OAuthError {
 
 impl From<Kind> for OAuthError {
     fn from(kind: Kind) -> Self {
-        Self { kind, is_uncertain: false }
+        Self { kind, is_uncertain: false, issued_login: None }
     }
 }
 

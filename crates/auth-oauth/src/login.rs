@@ -70,7 +70,8 @@ impl UserLogin {
     ///
     /// # Errors
     ///
-    /// Those of [`BrowserLogin::login`] and [`DeviceLogin::login`], or [`OAuthError::is_login_required`].
+    /// Those of [`BrowserLogin::login`] and [`DeviceLogin::login`], or [`OAuthError::is_login_required`]. See
+    /// [`OAuthError::issued_login`].
     pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         if let Some(browser) = &self.browser {
             tracing::info!("logging in with the browser");
@@ -134,7 +135,7 @@ fn client_id_of(token: &AccessToken) -> Option<String> {
 impl AsyncTokenProvider for UserLogin {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         tracing::debug!("no login is stored");
-        self.log_in(request).await.map_err(token_error)
+        self.log_in(request).await.or_else(OAuthError::into_issued_login).map_err(token_error)
     }
 
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
@@ -146,7 +147,7 @@ impl AsyncTokenProvider for UserLogin {
         tracing::info!(error = &error as &dyn Error, "the stored login cannot be renewed");
         let is_spent = error.is_invalid_grant();
         let failed = |error| if is_spent { TokenError::grant_refused(error) } else { token_error(error) };
-        self.log_in(request).await.map_err(failed)
+        self.log_in(request).await.or_else(OAuthError::into_issued_login).map_err(failed)
     }
 
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {

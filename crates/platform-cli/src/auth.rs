@@ -35,7 +35,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Doctor => doctor(service, &shell.output).await,
         Action::Token { min_ttl, exec_credential } => {
             let least = min_ttl.unwrap_or_default();
-            let token = service.tokens_lasting(least).token().await.map_err(platform_resources::Error::from)?;
+            let token = service.token_lasting(least).await?;
             show(&token, &shell.output, least, exec_credential)
         }
     }

@@ -1,10 +1,9 @@
 //! What became of a run that was downloaded.
 
-use std::error::Error;
-use std::iter;
 use std::path::Path;
 
 use anyhow::anyhow;
+use auth_core::error_chain;
 use comfy_table::CellAlignment;
 use platform_download::{DownloadError, FolderError};
 use platform_resources::models::{RunId, RunTerminationReason};
@@ -96,7 +95,7 @@ pub(crate) fn items(report: &RunReport) -> Vec<Value> {
 
 fn item(item: &ItemReport) -> Value {
     let artifacts = item.artifacts.iter().map(|artifact| {
-        let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| chain(&**error)));
+        let mut shape = shapes::file(artifact.outcome.as_ref().map_err(|error| error_chain(&**error)));
         shape["name"] = json!(artifact.name);
         shape["file"] = json!(artifact.file);
         shape["deleted_by"] = json!(artifact.deleted_by().map(|by| match by {
@@ -172,7 +171,7 @@ pub(crate) fn failures(report: &RunReport) -> Vec<String> {
             match &artifact.outcome {
                 // The error counts them: there may be thousands.
                 Err(_) if artifact.deleted_by().is_some() => {}
-                Err(error) => lines.push(format!("{name}, {}: {}", artifact.name, chain(&**error))),
+                Err(error) => lines.push(format!("{name}, {}: {}", artifact.name, error_chain(&**error))),
                 Ok(outcome) if outcome.verification == Verification::Unverified => {
                     lines.push(format!("{name}, {}: nobody states its checksum: unverified", artifact.name));
                 }
@@ -180,12 +179,6 @@ pub(crate) fn failures(report: &RunReport) -> Vec<String> {
             }
         }
     }
-    lines.extend(report.manifest.as_ref().err().map(|error| chain(error)));
+    lines.extend(report.manifest.as_ref().err().map(|error| error_chain(error)));
     lines
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = iter::successors(Some(error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

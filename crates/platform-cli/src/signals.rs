@@ -117,7 +117,7 @@ impl Signals {
             Ok(()) => outcome,
             Err(error) if error.is_unstored() && outcome.is_ok() => Err(error.into()),
             Err(error) => {
-                eprint_line(&format!("warning: {}", in_full(&error)));
+                eprint_line(&format!("warning: {}", auth_core::error_chain(&error)));
                 outcome
             }
         }
@@ -161,11 +161,6 @@ async fn finished(limit: Duration) -> Result<(), Unfinished> {
         Ok(_) => receiver.await.unwrap_or(Ok(())),
         Err(_) => auth_core::finish_redemptions(limit),
     }
-}
-
-fn in_full(error: &Unfinished) -> String {
-    let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 /// Prints to stderr. An error is ignored: stderr may be closed.

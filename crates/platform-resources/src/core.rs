@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use auth_core::{AccessToken, Clock, Secret, TokenError, TokenRequest};
+use auth_core::{AccessToken, Clock, Secret, TokenRequest};
 use auth_http::retry::RetryPolicy;
 use auth_http::{AuthorizedClient, HttpClient};
 use futures_util::future::FutureExt;
@@ -27,15 +27,12 @@ use url::Url;
 
 use crate::critical::{Creation, CriticalSections};
 use crate::settings::OperationSettings;
-use crate::{Error, Settings};
+use crate::{Error, Settings, patience};
 use cache::{Found, Key, ReadCache};
 use principal::{Principal, Principals};
 use retry::{Retry, Time};
 
-pub(crate) use retry::CallError;
-
-/// The first pause after repeated rejections of tokens.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) use retry::{CallError, wait};
 
 /// What an answer is about: how it is treated, and what a write can have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -300,17 +297,6 @@ impl Core {
         Ok(outcome)
     }
 
-    /// Returns a token, after the first pause that follows repeated rejections. Longer pauses are an error.
-    async fn patient_token(&self) -> Result<AccessToken, TokenError> {
-        match self.http.token().await {
-            Err(error) if error.retry_after().is_some_and(|wait| wait <= FIRST_PAUSE) => {
-                retry::wait(error.retry_after().unwrap_or_default()).await;
-                self.http.token().await
-            }
-            outcome => outcome,
-        }
-    }
-
     /// Returns a token, in time.
     async fn token(&self, time: Time) -> Result<AccessToken, Error> {
         let token = self.available_token();
@@ -325,29 +311,16 @@ impl Core {
     /// a login.
     async fn available_token(&self) -> Result<AccessToken, CallError> {
         let inner = &self.inner;
-        let mut outcome = self.patient_token().await;
-        if matches!(&outcome, Err(error) if error.is_transient()) {
+        let attempts = || {
             let (hosts, issuer) = (inner.plain.hosts(), &inner.settings.token_url);
             if inner.has_had_token.load(Relaxed) {
                 hosts.set_answered(issuer);
             }
-            let mut attempts = hosts.attempts(issuer, &self.policy(&inner.settings.auth));
-            while let Err(error) = outcome {
-                if !error.is_transient() {
-                    return Err(CallError::token(error, None));
-                }
-                if let Err(gave_up) = attempts.failed(&error, None) {
-                    return Err(CallError::token(error, Some(gave_up)));
-                }
-                if let Err(gave_up) = attempts.ready().await {
-                    return Err(CallError::token(error, Some(gave_up)));
-                }
-                outcome = self.patient_token().await;
-            }
-            attempts.answered();
-        }
+            hosts.attempts(issuer, &self.policy(&inner.settings.auth))
+        };
+        let outcome = patience::token(|| self.http.token(), attempts).await;
         inner.has_had_token.fetch_or(outcome.is_ok(), Relaxed);
-        outcome.map_err(|error| CallError::token(error, None))
+        outcome
     }
 
     /// Returns the retry policy of a call.

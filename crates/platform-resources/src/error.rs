@@ -120,6 +120,8 @@ fn no_token(error: &TokenError, gave_up: Option<&GaveUp>) -> String {
 enum Login {
     #[error("the login did not succeed")]
     OAuth(#[from] auth_oauth::OAuthError),
+    #[error("the login is stored and can be renewed, but its access token cannot be used")]
+    Unusable(#[source] auth_oauth::OAuthError),
     #[error("the token of the login does not verify")]
     Claims(#[source] auth_oauth::JwtError),
     #[error("nobody is logged in")]
@@ -291,6 +293,11 @@ impl Error {
     }
 
     #[cfg(feature = "login")]
+    pub(crate) fn unusable_login(error: auth_oauth::OAuthError) -> Self {
+        Kind::Login(Login::Unusable(error)).into()
+    }
+
+    #[cfg(feature = "login")]
     pub(crate) fn not_logged_in() -> Self {
         Kind::Login(Login::NotLoggedIn).into()
     }
@@ -309,6 +316,12 @@ impl Error {
     #[cfg(feature = "login")]
     pub fn is_login(&self) -> bool {
         matches!(self.0, Kind::Login(_) | Kind::Token(..))
+    }
+
+    /// Returns true if there is no token because no login is stored, or because the login was refused.
+    #[cfg(feature = "login")]
+    pub(crate) fn is_refused_token(&self) -> bool {
+        matches!(&self.0, Kind::Token(error, _) if error.is_refused())
     }
 
     /// A user has to log in (again) before this can be done: there is no login, or it was refused, or the user did not
@@ -369,7 +382,7 @@ impl Error {
             Kind::TimedOut => true,
             Kind::Health(error) => error.is_transient(),
             #[cfg(feature = "login")]
-            Kind::Login(Login::OAuth(error)) => error.is_transient(),
+            Kind::Login(Login::OAuth(error) | Login::Unusable(error)) => error.is_transient(),
             #[cfg(feature = "download")]
             Kind::Download(error) => error.is_transient(),
             #[cfg(feature = "download")]

@@ -38,6 +38,7 @@ mod error;
 mod health;
 mod outcome;
 mod pages;
+mod patience;
 mod retention;
 mod run;
 mod runs;

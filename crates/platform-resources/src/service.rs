@@ -1,16 +1,17 @@
 //! Logins of users, as settings say, and what depends on them.
 
 mod doctor;
+mod keys;
+mod sources;
 mod ways;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use auth_core::{
-    AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, SystemClock, TokenKey, TokenRequest, TokenSource,
-    begin_redemption,
+    AccessToken, AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, SystemClock, TokenKey, TokenRequest,
+    TokenSource, begin_redemption,
 };
 use auth_http::retry::Hosts;
 use auth_http::{HttpClient, HttpClientBuilder, Proxy};
@@ -18,11 +19,12 @@ use auth_oauth::{
     BrowserLogin, Claims, DeviceLogin, Endpoints, FileTokenStore, JwtVerifier, OAuthClient, RefreshGrant, UserLogin,
 };
 use platform_api::models::Me;
-use sha2::{Digest, Sha256};
 
-use crate::{BuildError, Client, Error, Settings};
+use crate::{BuildError, Client, Error, Settings, patience};
 
 pub use doctor::Finding;
+use keys::{login_folder, login_key, token_key};
+use sources::Sources;
 pub use ways::LoginWays;
 
 /// Logs a user in and out at the platform that [`Settings`] describe, and makes clients for them. What was logged in is kept
@@ -49,9 +51,7 @@ pub struct Service {
     device: Option<OAuthClient>,
     verifier: JwtVerifier,
     store: FileTokenStore,
-    /// A source for each minimum lifetime of its tokens. They live as long as the service, so that its last clone waits
-    /// for a renewal, and no client that is dropped before.
-    sources: Arc<Mutex<HashMap<Duration, TokenSource>>>,
+    sources: Arc<Sources>,
 }
 
 /// Sets up a [`Service`].
@@ -117,8 +117,20 @@ impl Service {
     /// The same, each renewed first if it is not good for `least` from now. A provider that gives none so long gives what it
     /// has; if it gives none, the token that is there stays for others.
     pub fn tokens_lasting(&self, least: Duration) -> TokenSource {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.entry(least).or_insert_with(|| self.source(least)).clone()
+        self.sources.lasting(least, || self.source(least))
+    }
+
+    /// Returns a token that is valid for `least` from now, as [`tokens_lasting`](Self::tokens_lasting) does. Waits for an
+    /// identity provider that is unavailable, within the limits of [`Settings::retry`]: a login that it cannot renew now is
+    /// still a login.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_login_required`], [`Error::is_transient`], or what else keeps a login from being renewed.
+    pub async fn token_lasting(&self, least: Duration) -> Result<AccessToken, Error> {
+        let (tokens, settings) = (self.tokens_lasting(least), &self.settings);
+        let policy = settings.auth.limit(settings.retry.for_requests());
+        Ok(patience::token(|| tokens.token(), || self.http.attempts(&settings.token_url, &policy)).await?)
     }
 
     fn source(&self, least: Duration) -> TokenSource {
@@ -127,7 +139,9 @@ impl Service {
             None => Arc::new(self.renewal()),
         };
         let store = Arc::new(self.store.clone());
-        let source = TokenSource::builder(self.key(), provider).with_cache(store.clone()).with_lease(store);
+        let source = TokenSource::builder(token_key(&self.settings, &self.interactive), provider)
+            .with_cache(store.clone())
+            .with_lease(store);
         // A renewal fetches keys, redeems, and may fetch keys again.
         let source = source.with_attempt_timeout(Duration::from_secs(120).max(self.settings.auth.timeout * 2));
         #[expect(clippy::expect_used, reason = "the key names an identity, and the store is cache and lease")]
@@ -150,39 +164,78 @@ impl Service {
     ///
     /// Those of [`log_in`](Self::log_in), and what else there is that keeps a login from being renewed.
     pub async fn ensure_login(&self, ways: LoginWays) -> Result<(), Error> {
-        match self.tokens().token().await {
+        match self.token_lasting(Duration::ZERO).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_refused() && self.settings.refresh_token.is_none() => {
+            Err(error) if error.is_refused_token() && self.settings.refresh_token.is_none() => {
                 tracing::info!(error = &error as &dyn std::error::Error, "no login goes on");
                 self.log_in(ways).await
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
-    /// Logs in, whatever login there is; that one is replaced when the new one stands. The clients of this service use the
-    /// new login from their next request on, those of other processes after 5 s at most.
+    /// Logs in, whatever login there is; that one is replaced when the new one stands. The clients of this service, and of the
+    /// others of this process with the same login, use the new one from their next request on, those of other processes
+    /// after 5 s at most.
     ///
     /// # Errors
     ///
     /// [`Error::is_login`]: the user did not log in, or the provider refused; or the login could not be kept, which is found
-    /// out before anybody is asked; or a refresh token among the settings decides who is logged in.
+    /// out before anybody is asked; or a refresh token among the settings decides who is logged in. Or the access token of
+    /// the new login cannot be used or verified. Its refresh token is stored then, unless there is another login and the
+    /// access token failed verification: a later call renews it.
     pub async fn log_in(&self, ways: LoginWays) -> Result<(), Error> {
         if self.settings.refresh_token.is_some() {
             return Err(Error::decided());
         }
         self.store.check_writable(&self.login_key()).await?;
-        let token = self.login(ways)?.log_in(&TokenRequest::default()).await?;
-        // The process does not end before the login is stored.
+        match self.login(ways)?.log_in(&TokenRequest::default()).await {
+            Ok(token) => self.keep(token).await,
+            Err(error) => {
+                let is_stored = match error.issued_login() {
+                    Some(login) => self.keep_unusable(login, error.is_verification_unavailable()).await?,
+                    None => false,
+                };
+                Err(if is_stored { Error::unusable_login(error) } else { error.into() })
+            }
+        }
+    }
+
+    /// Stores a login. The process does not end before.
+    async fn keep(&self, token: AccessToken) -> Result<(), Error> {
         let _stored = begin_redemption()?;
-        let token = ExpiryPolicy::default().settled(token, SystemClock.now())?;
-        self.store.set(&self.login_key(), &token).await?;
-        self.forget_former_login();
-        Ok(())
+        let now = SystemClock.now();
+        let error = match ExpiryPolicy::default().settled(token.clone(), now) {
+            Ok(token) => {
+                self.store.set(&self.login_key(), &token).await?;
+                self.forget_former_login();
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if token.refresh_token().is_some() {
+            let login = token.with_unverified(error.to_string(), now, true);
+            self.keep_unusable(&login, false).await?;
+        }
+        Err(error.into())
+    }
+
+    /// Stores a login for its refresh token, unless a former login is stored that may still be valid. Returns true if it
+    /// was stored.
+    async fn keep_unusable(&self, login: &AccessToken, may_be_valid: bool) -> Result<bool, Error> {
+        let _stored = begin_redemption()?;
+        let replaces = may_be_valid || self.store.get(&self.login_key()).await?.is_none();
+        if replaces {
+            let settled = ExpiryPolicy::default().settled(login.clone(), SystemClock.now());
+            self.store.set(&self.login_key(), settled.as_ref().unwrap_or(login)).await?;
+            self.forget_former_login();
+        }
+        Ok(replaces)
     }
 
     /// Ends the login of the user, here and at the provider. A refresh token among the settings is not touched. The clients
-    /// of this service have no login from their next request on, those of other processes after 5 s at most.
+    /// of this service, and of the others of this process with the same login, have no login from their next request on,
+    /// those of other processes after 5 s at most.
     ///
     /// # Errors
     ///
@@ -238,10 +291,9 @@ impl Service {
         }
     }
 
-    /// Lets all clients of this service and its clones read the stored login with their next request.
+    /// Lets the clients of all services of the process read the stored login with their next request.
     fn forget_former_login(&self) {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.values().for_each(TokenSource::invalidate);
+        Sources::invalidate(&login_folder(&self.settings), &self.login_key());
     }
 
     /// The login that is there, for as long as it goes on.
@@ -262,31 +314,9 @@ impl Service {
         }
     }
 
-    /// What the tokens of the user are kept under.
-    fn key(&self) -> TokenKey {
-        match &self.settings.refresh_token {
-            // A login of its own: what it rotates to is found by the variable, and a changed variable is another login.
-            Some(secret) => {
-                let fingerprint = Sha256::digest(secret.expose())
-                    .iter()
-                    .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-                self.bound(self.interactive.token_key().with_identity(format!("refresh_token {fingerprint}")))
-            }
-            None => self.login_key(),
-        }
-    }
-
+    /// The key of a stored login.
     fn login_key(&self) -> TokenKey {
-        // One login for each platform, provider and client, in a folder of one user.
-        self.bound(self.interactive.token_key().with_identity("user_login"))
-    }
-
-    /// Bound to where it may go, so that no other platform and no other provider sees it.
-    fn bound(&self, key: auth_core::TokenKeyBuilder) -> TokenKey {
-        let Settings { api_root, token_url, .. } = &*self.settings;
-        key.with_origin(api_root.origin().ascii_serialization())
-            .with_token_endpoint(token_url.origin().ascii_serialization())
-            .build()
+        login_key(&self.settings, &self.interactive)
     }
 }
 
@@ -327,15 +357,17 @@ impl ServiceBuilder {
             .with_key_lifetime(settings.jwks_lifetime);
         let client = |id: &str| {
             let client = OAuthClient::new(http.clone(), endpoints.clone(), id).with_audience(&settings.audience);
-            let client = client.with_timeout(settings.auth.timeout);
+            let policy = settings.auth.limit(settings.retry.for_requests());
+            let client = client.with_timeout(settings.auth.timeout).with_retry_policy(policy);
             let client = client.with_scopes(&settings.scopes).with_verifier(verifier.clone());
             settings.organization_id.iter().fold(client, OAuthClient::with_organization)
         };
+        let (interactive, folder) = (client(&settings.client_id_interactive), login_folder(&settings));
         Ok(Service {
-            interactive: client(&settings.client_id_interactive),
+            sources: Sources::register(&folder, token_key(&settings, &interactive)),
+            interactive,
             device: settings.client_id_device.as_ref().map(|id| client(id.expose())),
-            store: FileTokenStore::new(settings.cache_folder.join("logins")),
-            sources: Arc::default(),
+            store: FileTokenStore::new(folder),
             verifier,
             prepared,
             http,

@@ -1,5 +1,6 @@
 mod limit;
 mod refusal;
+mod single_use;
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use tokio::sync::watch::{self, Receiver, Sender};
 use super::publication::{Held, Unpublished};
 use super::{Inner, Outcome, Progress};
 use crate::flight::VERIFICATION;
+use crate::flights::Epoch;
 use crate::redemption::Section;
 use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
 
@@ -41,7 +43,7 @@ pub(super) struct Attempt {
     /// The token that is to be replaced.
     previous: Option<AccessToken>,
     /// The epoch in which it was started: its token is not kept after everything was cleared.
-    epoch: u64,
+    epoch: Epoch,
     /// The version of the credential at its start: a refusal applies to no later one.
     credential: u64,
     announce: Sender<Progress>,
@@ -54,7 +56,7 @@ impl Attempt {
         key: &TokenKey,
         request: &TokenRequest,
         previous: Option<AccessToken>,
-        (epoch, credential): (u64, u64),
+        (epoch, credential): (Epoch, u64),
     ) -> Self {
         Self {
             inner: inner.clone(),
@@ -89,7 +91,7 @@ impl Attempt {
     }
 
     async fn run(self, section: Section) {
-        let Obtained { outcome, unpublished } = self.obtain(&section).await;
+        let Obtained { outcome, unpublished } = self.obtain_in_turn(&section).await;
         let (inner, key, epoch) = (self.inner.clone(), self.key.clone(), self.epoch);
         if unpublished.is_none() {
             section.relax();
@@ -114,7 +116,8 @@ impl Attempt {
             self.inner.replaced(&self.key, token, self.epoch);
             return Ok(token.clone()).into();
         }
-        let known = kept.or_else(|| self.previous.clone());
+        // A login from before everything was cleared must not come back, and may have been redeemed.
+        let known = kept.or_else(|| self.previous.clone().filter(|_| self.is_current()));
         match self.take_lead(known).await {
             Err(error) => Err(error).into(),
             Ok(Lead::Adopted(token)) => Ok(token).into(),
@@ -128,7 +131,8 @@ impl Attempt {
         match self.ask(section, Some(&previous)).await {
             Ok(token) => {
                 unpublished.replace(token.clone());
-                held.is_done = self.inner.store(&self.key, self.epoch, &token, held.guard.as_mut()).await.is_ok();
+                held.is_done =
+                    self.inner.store(&self.key, self.epoch, (&token, None), held.guard.as_mut()).await.is_ok();
                 self.served(token)
             }
             Err(error) => {
@@ -157,6 +161,16 @@ impl Attempt {
             give_up(guard).await;
             return Err(TokenError::refused("the identity provider has refused the refresh token before")).into();
         }
+        let turn = match &initial {
+            Some(initial) => match self.first_use(initial).await {
+                Ok(turn) => Some(turn),
+                Err(error) => {
+                    give_up(guard).await;
+                    return Err(error).into();
+                }
+            },
+            None => None,
+        };
         let presented = initial.or_else(|| previous.clone());
         let token = match self.ask(section, previous.as_ref()).await {
             Ok(token) => token,
@@ -169,26 +183,27 @@ impl Attempt {
                 return Err(error).into();
             }
         };
+        self.record_use(turn, presented.as_ref(), &token);
         if self.is_abandoned() {
             // Another attempt may have stored a later token.
             give_up(guard).await;
             return self.served(token).into();
         }
-        let stored = self.inner.store(&self.key, self.epoch, &token, guard.as_mut()).await;
+        let stored = self.inner.store(&self.key, self.epoch, (&token, previous.as_ref()), guard.as_mut()).await;
         let unpublished = match stored {
             Ok(()) => {
                 // After a clear nothing was published, so that the lease is still held.
-                give_up(guard.filter(|_| !self.is_current())).await;
+                give_up(guard.filter(|_| self.is_cleared())).await;
                 None
             }
             Err(error) => {
                 let unpublished = Arc::new(Unpublished::new(token.clone(), guard));
-                let is_current = self.inner.flights.with(&self.key, |slot, epoch| {
-                    let is_current = epoch == self.epoch;
-                    slot.unpublished = is_current.then(|| unpublished.clone()).or(slot.unpublished.take());
-                    is_current
+                let is_kept = self.inner.flights.with(&self.key, |slot, epoch| {
+                    let is_kept = !epoch.is_cleared_since(self.epoch);
+                    slot.unpublished = is_kept.then(|| unpublished.clone()).or(slot.unpublished.take());
+                    is_kept
                 });
-                is_current.then_some((unpublished, error))
+                is_kept.then_some((unpublished, error))
             }
         };
         Obtained { outcome: self.served(token), unpublished }
@@ -300,6 +315,10 @@ impl Attempt {
 
     fn is_current(&self) -> bool {
         self.inner.flights.epoch() == self.epoch
+    }
+
+    fn is_cleared(&self) -> bool {
+        self.inner.flights.epoch().is_cleared_since(self.epoch)
     }
 
     /// Returns true if callers have stopped waiting for it, and may have started another.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::Inner;
+use crate::flights::Epoch;
 use crate::redemption::Section;
 use crate::{AccessToken, Backoff, LeaseGuard, TokenError, TokenKey};
 
@@ -50,12 +51,13 @@ impl Unpublished {
 impl Inner {
     /// Stores `token` once, for the key and the epoch in which it was obtained.
     ///
-    /// A token that was cleared since is not stored, which is a success.
+    /// A token that was cleared since is not stored, which is a success. Without a lease, a cache that was changed since is
+    /// not changed again, unless it still has `previous`.
     pub(super) async fn store(
         &self,
         key: &TokenKey,
-        epoch: u64,
-        token: &AccessToken,
+        epoch: Epoch,
+        (token, previous): (&AccessToken, Option<&AccessToken>),
         guard: Option<&mut Box<dyn LeaseGuard>>,
     ) -> Result<(), TokenError> {
         let writing = self.flights.with(key, |slot, _| slot.writing.clone());
@@ -65,7 +67,9 @@ impl Inner {
             slot.flight.restored(token);
             slot.flight.is_rejected(token)
         });
-        if self.flights.epoch() == epoch && !(is_rejected && token.refresh_token().is_none()) {
+        let is_unchanged = guard.is_some() || self.flights.epoch() == epoch || self.still_has(key, previous).await;
+        let is_cleared = || self.flights.epoch().is_cleared_since(epoch);
+        if is_unchanged && !is_cleared() && !(is_rejected && token.refresh_token().is_none()) {
             let stored = match guard {
                 Some(guard) => guard.publish(token).await,
                 None => self.cache.set(key, token).await,
@@ -80,7 +84,7 @@ impl Inner {
             }
         }
         self.keep_local(key, token, epoch);
-        if self.flights.epoch() != epoch {
+        if is_cleared() {
             self.health.observe(self.cache.delete_if(key, token).await);
         } else if is_rejected {
             // It was stored for its refresh token; the access token must not be served from the cache.
@@ -91,11 +95,18 @@ impl Inner {
         Ok(())
     }
 
+    /// Returns true if the cache has `previous`.
+    async fn still_has(&self, key: &TokenKey, previous: Option<&AccessToken>) -> bool {
+        let Some(previous) = previous else { return false };
+        let cached = self.cache.get(key).await;
+        cached.is_ok_and(|cached| cached.is_some_and(|token| token.is_same(previous)))
+    }
+
     /// Stores a token with increasing pauses, until it is stored, or everything was cleared.
     pub(super) async fn store_eventually(
         self: Arc<Self>,
         key: TokenKey,
-        epoch: u64,
+        epoch: Epoch,
         unpublished: Arc<Unpublished>,
         section: Section,
     ) {
@@ -110,10 +121,10 @@ impl Inner {
                 break;
             }
             let token = unpublished.token();
-            match self.store(&key, epoch, &token, held.guard.as_mut()).await {
+            match self.store(&key, epoch, (&token, None), held.guard.as_mut()).await {
                 Ok(()) => {
                     held.is_done = true;
-                    if let Some(guard) = held.guard.take().filter(|_| self.flights.epoch() != epoch) {
+                    if let Some(guard) = held.guard.take().filter(|_| self.flights.epoch().is_cleared_since(epoch)) {
                         guard.give_up().await;
                     }
                     break;

@@ -12,6 +12,7 @@ mod lifecycle;
 mod outages;
 mod policies;
 mod rejections;
+mod single_use;
 mod timeouts;
 mod values;
 

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth_core::error_chain;
 use tokio::time::Instant;
 
 use super::circuit::{Circuit, Entry, Outage};
@@ -150,7 +151,7 @@ impl Attempts {
         let (outage, deadline, has_answered) = {
             let mut circuit = self.host.circuit();
             circuit.has_answered |= is_answer;
-            circuit.failed(now, was_probe, in_full(error), asked, pause);
+            circuit.failed(now, was_probe, error_chain(error), asked, pause);
             let outage = circuit.outage();
             let deadline = self.deadline(&circuit, outage.as_ref());
             (outage, deadline, circuit.has_answered)
@@ -283,10 +284,4 @@ impl Drop for Attempts {
             self.host.changed.notify_waiters();
         }
     }
-}
-
-/// Returns the message of an error with those of its sources.
-fn in_full(error: &(dyn Error + 'static)) -> String {
-    let sources = std::iter::successors(error.source(), |&error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

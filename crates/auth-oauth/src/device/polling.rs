@@ -11,7 +11,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use auth_core::{AccessToken, Backoff};
+use auth_core::Backoff;
 use auth_http::HttpError;
 
 use crate::OAuthError;
@@ -31,8 +31,8 @@ pub(super) struct Polling {
 pub(super) enum Next {
     /// Ask after this time.
     Wait(Duration),
-    /// The token, and the time of its response by the clock of the provider.
-    Done(AccessToken, Option<SystemTime>),
+    /// The user has approved the login: this is the response with its tokens, which may be unusable.
+    Issued(Answer),
 }
 
 impl Polling {
@@ -51,10 +51,11 @@ impl Polling {
             }
             Ok(answer) => {
                 match answer.token(now) {
-                    Ok(token) => return Ok(Next::Done(token, answer.date())),
+                    Ok(_) => return Ok(Next::Issued(answer)),
                     Err(error) if error.is_pending() => {}
                     Err(error) if error.is_slow_down() => self.slow_down(),
-                    Err(error) => return Err(error),
+                    Err(error) if error.is_refusal() || !answer.is_success() => return Err(error),
+                    Err(_) => return Ok(Next::Issued(answer)),
                 }
                 None
             }
@@ -100,7 +101,7 @@ mod tests {
     fn wait(next: Result<Next, OAuthError>) -> u64 {
         match next.unwrap() {
             Next::Wait(time) => time.as_secs(),
-            Next::Done(..) => panic!("it is not done yet"),
+            Next::Issued(_) => panic!("it is not done yet"),
         }
     }
 
@@ -117,8 +118,8 @@ mod tests {
             assert_eq!(wait(polling.next(Ok(answer), START)), 15, "a provider at fault");
         }
         let answer = Answer::new(200, None, r#"{"access_token":"t","token_type":"Bearer","expires_in":60}"#);
-        let Ok(Next::Done(token, _)) = polling.next(Ok(answer), START) else { panic!("it is done") };
-        assert_eq!(token.expires_at(), Some(after(60)));
+        let Ok(Next::Issued(answer)) = polling.next(Ok(answer), START) else { panic!("it is done") };
+        assert_eq!(answer.token(START).unwrap().expires_at(), Some(after(60)));
     }
 
     #[test]

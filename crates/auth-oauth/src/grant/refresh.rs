@@ -22,7 +22,8 @@ impl RefreshGrant {
     /// Sets the refresh token for the first renewal, when the store has none. It is redeemed for the token of the source itself
     /// only, and not for a request with scopes, an audience, resources, a tenant, a subject or claims of its own: those
     /// tokens have keys and leases of their own, so that two processes would redeem it at the same time. Set what the token
-    /// needs on the [`OAuthClient`]. For the same reason, sources with different keys need different refresh tokens.
+    /// needs on the [`OAuthClient`]. For the same reason, sources with different keys need different refresh tokens. Sources of
+    /// one process present it one after the other, and no more when the provider has replaced it.
     pub fn with_refresh_token(mut self, refresh_token: Secret) -> Self {
         self.first = Some(refresh_token);
         self

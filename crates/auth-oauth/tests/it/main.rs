@@ -6,6 +6,7 @@ mod authentication;
 mod authority;
 mod browser;
 mod device;
+mod first_login;
 mod grants;
 mod issuer;
 mod jwt;

@@ -76,6 +76,8 @@ struct Provider {
 struct Calls {
     /// The processes that called.
     callers: Vec<u32>,
+    /// The calls whose answer the caller has received.
+    received: usize,
     is_held: bool,
 }
 
@@ -188,11 +190,17 @@ impl Provider {
         let mut calls = self.calls();
         calls.callers.push(caller);
         let number = calls.callers.len();
+        drop(calls);
+        // The caller may have been killed.
+        let _ = writeln!(stream.get_mut(), "token-{number}");
+        let mut received = String::new();
+        let _ = stream.read_line(&mut received);
+        let mut calls = self.calls();
+        calls.received += usize::from(received == "received\n");
         self.state.1.notify_all();
         let calls = self.state.1.wait_while(calls, |calls| calls.is_held).unwrap();
         drop(calls);
-        // Who called may be dead by now.
-        let _ = writeln!(stream.get_mut(), "token-{number}");
+        let _ = writeln!(stream.get_mut(), "publish");
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -203,18 +211,17 @@ impl Provider {
         self.calls().callers.len()
     }
 
-    /// Lets calls wait, after they were counted, until they are released.
+    /// Lets callers wait, after they have received their token and before they publish it, until they are released.
     fn hold(&self, is_held: bool) {
         self.calls().is_held = is_held;
         self.state.1.notify_all();
     }
 
-    /// Waits until it was called so often.
+    /// Waits until so many calls were answered, and their callers have received the token.
     fn wait_for(&self, count: usize) {
         let calls = self.calls();
-        let (calls, end) =
-            self.state.1.wait_timeout_while(calls, PATIENCE, |calls| calls.callers.len() < count).unwrap();
-        assert!(!end.timed_out(), "the provider was called {} times, not {count}", calls.callers.len());
+        let (calls, end) = self.state.1.wait_timeout_while(calls, PATIENCE, |calls| calls.received < count).unwrap();
+        assert!(!end.timed_out(), "{} calls of the provider were answered, not {count}", calls.received);
     }
 }
 

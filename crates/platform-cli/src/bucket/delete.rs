@@ -8,8 +8,8 @@ use crate::access::Shell;
 use crate::confirm::Consent;
 use crate::exit::Failure;
 use crate::output;
-use crate::results::chain;
 use crate::shown::shown;
+use auth_core::error_chain;
 
 #[derive(Args)]
 pub(crate) struct Delete {
@@ -72,7 +72,7 @@ fn report(entry: ObjectEntry, deletion: Option<Deletion>) -> Report {
         None => ("would_be_deleted", None),
         Some(Ok(Deleted::Absent)) => ("absent", None),
         Some(Ok(_)) => ("deleted", None),
-        Some(Err(error)) => ("failed", Some(chain(&error))),
+        Some(Err(error)) => ("failed", Some(error_chain(&error))),
     };
     Report { key: entry.key, bytes: entry.bytes, outcome, error }
 }

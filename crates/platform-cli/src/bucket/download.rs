@@ -14,9 +14,9 @@ use crate::access::Shell;
 use crate::bars::Screen;
 use crate::exit::Failure;
 use crate::output;
-use crate::results::chain;
 use crate::shapes;
 use crate::shown::shown;
+use auth_core::error_chain;
 
 /// So many objects are fetched at a time.
 const AT_A_TIME: usize = 8;
@@ -99,7 +99,7 @@ fn print(fetched: &[Fetched], folder: &Path, bucket: &Bucket, shell: &Shell) -> 
     }
     shell.output.one(&value, || text(fetched, shell))?;
     for error in &errors {
-        shell.output.complain(chain(*error));
+        shell.output.complain(error_chain(*error));
     }
     match errors.len() {
         0 => Ok(()),
@@ -124,7 +124,7 @@ fn text(fetched: &[Fetched], shell: &Shell) -> String {
 }
 
 fn shape(object: &Fetched) -> Value {
-    let mut shape = shapes::file(object.result.as_ref().map_err(|error| chain(error)));
+    let mut shape = shapes::file(object.result.as_ref().map_err(|error| error_chain(error)));
     shape["key"] = json!(object.key);
     shape["file"] = json!(object.file);
     shape

@@ -14,8 +14,8 @@ use crate::access::{Shell, system_user};
 use crate::bars::Screen;
 use crate::exit::Failure;
 use crate::output;
-use crate::results::chain;
 use crate::shown::shown;
+use auth_core::error_chain;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -93,6 +93,6 @@ fn shape(upload: &Upload, bucket: &Bucket) -> Value {
         "bytes": uploaded.map(|uploaded| uploaded.bytes),
         "crc32c": uploaded.map(|uploaded| uploaded.crc32c),
         "was_there": uploaded.map(|uploaded| uploaded.was_there),
-        "error": result.as_ref().err().map(|error| chain(error)),
+        "error": result.as_ref().err().map(|error| error_chain(error)),
     })
 }

@@ -171,6 +171,6 @@ impl<'a> Retry<'a> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "replicas do not announce that they have caught up")]
-pub(super) async fn wait(pause: Duration) {
+pub(crate) async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }

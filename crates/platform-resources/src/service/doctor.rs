@@ -10,6 +10,7 @@ use auth_oauth::{BrowserLogin, StoreError};
 use url::Url;
 
 use super::Service;
+use super::keys::token_key;
 
 /// A look at a server takes no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,7 +101,8 @@ impl Service {
     async fn examine_store(&self) -> Finding {
         let name = "logins on this machine";
         let folder = self.settings().cache_folder.join("logins");
-        match self.store.clone().with_wait(LOCK_WAIT).acquire(&self.key(), None).await {
+        match self.store.clone().with_wait(LOCK_WAIT).acquire(&token_key(&self.settings, &self.interactive), None).await
+        {
             Ok(Acquired::Adopted(_)) => Finding::well(name, folder.display()),
             Ok(Acquired::Leading(lease)) => {
                 lease.give_up().await;

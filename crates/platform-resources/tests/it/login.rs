@@ -6,7 +6,7 @@ use std::time::Duration;
 use auth_core::{Secret, TokenRequest};
 use auth_http::HttpClient;
 use auth_oauth::{Endpoints, OAuthClient, RefreshGrant};
-use platform_emulator::{Emulator, Server};
+use platform_emulator::{Effect, Emulator, Fault, Server};
 use platform_resources::{LoginWays, Service, Settings};
 use tempfile::TempDir;
 
@@ -40,26 +40,72 @@ fn service_with(
 }
 
 #[tokio::test]
-async fn login_and_logout_take_effect_at_once_for_all_clients_of_the_service() {
+async fn login_and_logout_take_effect_at_once_for_all_clients_of_the_process() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
     let home = TempDir::new().unwrap();
     let service = service_with(&emulator, &home, []);
+    let other = service_with(&emulator, &home, []);
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let by_device = || LoginWays::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
     service.log_in(by_device()).await.unwrap();
     let (client, tokens) = (service.client().unwrap().nocache(), service.clone().tokens_lasting(MINUTE));
+    let (other_client, other_tokens) = (other.client().unwrap().nocache(), other.tokens());
     client.me().await.unwrap();
+    other_client.me().await.unwrap();
     let first = tokens.token().await.unwrap();
+    assert!(other_tokens.token().await.unwrap().is_same(&first));
     service.log_in(by_device()).await.unwrap();
     let second = tokens.token().await.unwrap();
     assert!(!second.is_same(&first), "the former login is used no more");
+    assert!(other_tokens.token().await.unwrap().is_same(&second), "nor by another service");
     client.me().await.unwrap();
     service.log_out().await.unwrap();
     assert!(tokens.token().await.is_err());
     assert!(client.me().await.unwrap_err().is_login_required());
-    service.log_in(by_device()).await.unwrap();
+    assert!(other_client.me().await.unwrap_err().is_login_required());
+    other.log_in(by_device()).await.unwrap();
     client.me().await.unwrap();
+    other_client.me().await.unwrap();
     assert!(!tokens.token().await.unwrap().is_same(&second), "the error is forgotten, too");
+}
+
+/// An identity provider that answers so `times` times at `path`.
+async fn fail(emulator: &Emulator, path: &str, status: u16, times: u32) {
+    let fault = Fault::new(Effect::Status { status, body: None }).on(Server::Identity).with_path(path).times(times);
+    emulator.control().unwrap().inject(&fault).await.unwrap();
+}
+
+#[tokio::test]
+async fn login_waits_for_an_identity_provider_that_is_unavailable() {
+    let emulator = Emulator::builder().with_control().start().await.unwrap();
+    let home = TempDir::new().unwrap();
+    let service = service_with(&emulator, &home, []);
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let ways = || LoginWays::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
+    fail(&emulator, "/.well-known/jwks.json", 503, 1).await;
+    fail(&emulator, "/oauth/device/code", 429, 2).await;
+    service.ensure_login(ways()).await.unwrap();
+    assert_eq!(asked(&emulator, Server::Identity, "/oauth/device/code").await, [429, 429, 200]);
+
+    let without_retries = service_with(&emulator, &home, [("AIGNOSTICS_RETRY_FOR", "0".to_owned())]);
+    fail(&emulator, "/oauth/device/code", 503, 1).await;
+    let error = without_retries.log_in(ways()).await.unwrap_err();
+    assert!(error.is_transient() && !error.is_login_required(), "{error}");
+}
+
+#[tokio::test]
+async fn token_waits_for_an_identity_provider_that_is_unavailable() {
+    let emulator = Emulator::builder().with_control().start().await.unwrap();
+    let (home, refresh_token) = (TempDir::new().unwrap(), emulator.refresh_token("auth0|emulator-1").await.unwrap());
+    let service = |limit: &str| {
+        let limit = ("AIGNOSTICS_RETRY_FOR", limit.to_owned());
+        service_with(&emulator, &home, [("AIGNOSTICS_REFRESH_TOKEN", refresh_token.clone()), limit])
+    };
+    fail(&emulator, "/oauth/token", 503, 3).await;
+    let error = service("0").token_lasting(Duration::ZERO).await.unwrap_err();
+    assert!(error.is_transient() && !error.is_login_required(), "{error}");
+    service("60").token_lasting(Duration::ZERO).await.unwrap();
+    assert_eq!(asked(&emulator, Server::Identity, "/oauth/token").await, [503, 503, 503, 200]);
 }
 
 /// An access token of a user.

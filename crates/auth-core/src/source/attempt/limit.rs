@@ -8,7 +8,7 @@ use crate::TokenError;
 use crate::redemption::Section;
 
 /// The additional time of a call whose redemption is under way when the attempt timeout ends.
-const REDEMPTION: Duration = Duration::from_secs(60);
+pub(super) const REDEMPTION: Duration = Duration::from_secs(60);
 
 impl Attempt {
     /// Limits a call of the provider. A redemption that is under way gets more time.

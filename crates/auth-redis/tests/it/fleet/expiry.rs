@@ -50,7 +50,7 @@ fn a_stale_token_is_served_while_one_process_of_all_renews_it() {
 }
 
 #[test]
-fn a_leader_that_is_killed_costs_one_call_and_one_lease() {
+fn leader_killed_between_redemption_and_publication_costs_one_call_and_one_lease() {
     let Some(redis) = Redis::start() else { return };
     let lease = Duration::from_secs(3);
     let mut fleet = Fleet::start(&redis.url(), Setting { lease, ..Setting::default() });

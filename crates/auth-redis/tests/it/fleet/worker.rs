@@ -207,5 +207,8 @@ async fn fetch(provider: SocketAddr) -> Result<AccessToken, TokenError> {
     stream.write_all(format!("{}\n", std::process::id()).as_bytes()).await.map_err(TokenError::provider)?;
     let mut token = String::new();
     stream.read_line(&mut token).await.map_err(TokenError::provider)?;
+    // The test decides when it is published.
+    stream.write_all(b"received\n").await.map_err(TokenError::provider)?;
+    stream.read_line(&mut String::new()).await.map_err(TokenError::provider)?;
     AccessToken::try_from(token.trim_end())
 }

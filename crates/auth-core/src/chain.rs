@@ -1,0 +1,12 @@
+use std::error::Error;
+
+/// Returns the message of an error, followed by those of its sources, separated by colons.
+///
+/// ```
+/// let error = auth_core::TokenError::provider("the disk is full");
+/// assert_eq!(auth_core::error_chain(&error), "no access token could be obtained: the disk is full");
+/// ```
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}

@@ -1,0 +1,68 @@
+//! Single-use credentials from the configuration, such as the first refresh token: one source of the process presents one
+//! at a time, and none presents one that is used up. Two sources with different keys have different leases, so that
+//! nothing else keeps them apart.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{Secret, TokenError};
+
+/// The number of credentials that are remembered. Beyond it, only those in use are kept.
+const REMEMBERED: usize = 1024;
+
+/// The digest of an issuer and a credential.
+type Name = [u8; 32];
+/// Locked by the attempt that presents the credential; true if it is used up.
+type Use = Arc<tokio::sync::Mutex<bool>>;
+
+/// The right to present one credential.
+pub(crate) struct Turn {
+    usage: Use,
+    guard: Option<OwnedMutexGuard<bool>>,
+}
+
+fn registry() -> MutexGuard<'static, HashMap<Name, Use>> {
+    static REGISTRY: OnceLock<Mutex<HashMap<Name, Use>>> = OnceLock::new();
+    REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Turn {
+    pub(crate) fn new(issuer: &str, credential: Option<&Secret>) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(issuer.len().to_be_bytes());
+        digest.update(issuer);
+        digest.update(credential.map_or("", Secret::expose));
+        let mut registry = registry();
+        if registry.len() >= REMEMBERED {
+            registry.retain(|_, usage| Arc::strong_count(usage) > 1);
+        }
+        Self { usage: registry.entry(digest.finalize().into()).or_default().clone(), guard: None }
+    }
+
+    /// Waits until no other attempt presents the credential.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::is_refused`]: it is used up.
+    pub(crate) async fn reserve(mut self) -> Result<Self, TokenError> {
+        let guard = self.usage.clone().lock_owned().await;
+        if *guard {
+            return Err(TokenError::refused(
+                "the configured refresh token was redeemed by this process, and replaced: share one token source, or \
+                 configure a refresh token for each",
+            ));
+        }
+        self.guard = Some(guard);
+        Ok(self)
+    }
+
+    /// Records that the credential is used up.
+    pub(crate) fn use_up(mut self) {
+        if let Some(guard) = &mut self.guard {
+            **guard = true;
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Single-use credentials: presented once, whatever is cleared, invalidated or configured meanwhile.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{
+    AccessToken, AsyncTokenProvider, Clock, Secret, TokenError, TokenKey, TokenRequest, TokenSource, TokenSourceBuilder,
+};
+use platform_testkit::{ManualClock, RemoteStore};
+use tokio::sync::Semaphore;
+
+use super::{key, token};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A provider whose refresh tokens are `NAME-1`, `NAME-2`, … after the configured `NAME-0`; each is valid once.
+#[derive(Debug)]
+struct Rotating {
+    name: &'static str,
+    clock: Arc<ManualClock>,
+    rotates: bool,
+    presented: Mutex<Vec<String>>,
+    /// A call needs a permit to end.
+    permits: Semaphore,
+}
+
+impl Rotating {
+    fn new(name: &'static str) -> Arc<Self> {
+        let clock = Arc::new(ManualClock::default());
+        Arc::new(Self { name, clock, rotates: true, presented: Mutex::default(), permits: Semaphore::new(1000) })
+    }
+
+    fn source(self: &Arc<Self>, set_up: impl FnOnce(TokenSourceBuilder) -> TokenSourceBuilder) -> TokenSource {
+        self.source_of(key(), set_up)
+    }
+
+    fn source_of(
+        self: &Arc<Self>,
+        key: TokenKey,
+        set_up: impl FnOnce(TokenSourceBuilder) -> TokenSourceBuilder,
+    ) -> TokenSource {
+        set_up(TokenSource::builder(key, self.clone()).with_clock(self.clock.clone())).build().unwrap()
+    }
+
+    /// Holds the next calls back.
+    fn hold(&self) {
+        self.permits.forget_permits(1000);
+    }
+
+    fn release(&self) {
+        self.permits.add_permits(1000);
+    }
+
+    fn presented(&self) -> Vec<String> {
+        self.presented.lock().unwrap().clone()
+    }
+
+    /// Waits until so many credentials were presented.
+    async fn until_presented(&self, count: usize) {
+        while self.presented().len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn redeem(&self, refresh_token: &Secret) -> Result<AccessToken, TokenError> {
+        let number = {
+            let mut presented = self.presented.lock().unwrap();
+            presented.push(refresh_token.expose().to_owned());
+            presented.len()
+        };
+        self.permits.acquire().await.unwrap().forget();
+        self.permits.add_permits(1);
+        let next = if self.rotates { format!("{}-{number}", self.name) } else { refresh_token.expose().to_owned() };
+        let access = token(&format!("{}-access-{number}", self.name)).with_expires_at(self.clock.now() + HOUR);
+        Ok(access.with_refresh_token(Secret::new(next)))
+    }
+}
+
+#[async_trait]
+impl AsyncTokenProvider for Rotating {
+    async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
+        self.redeem(&self.initial().unwrap()).await
+    }
+
+    async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
+        match previous.refresh_token() {
+            Some(refresh_token) => self.redeem(refresh_token).await,
+            None => self.fetch(request).await,
+        }
+    }
+
+    fn initial(&self) -> Option<Secret> {
+        Some(Secret::new(format!("{}-0", self.name)))
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(self.name.to_owned())
+    }
+
+    fn needs_lease(&self) -> bool {
+        true
+    }
+}
+
+/// Starts a renewal that is held back in the provider.
+async fn renewing(provider: &Arc<Rotating>, source: &TokenSource) -> tokio::task::JoinHandle<AccessToken> {
+    source.token().await.unwrap();
+    provider.clock.advance(HOUR);
+    provider.hold();
+    let source = source.clone();
+    let renewal = tokio::spawn(async move { source.token().await.unwrap() });
+    provider.until_presented(2).await;
+    renewal
+}
+
+/// In the store, the refresh token of a login that could not be deleted is still there.
+#[tokio::test]
+async fn clear_during_a_renewal_presents_no_credential_twice() {
+    for (name, is_stored) in [("clear-memory", false), ("clear-store", true)] {
+        let (provider, store) = (Rotating::new(name), RemoteStore::new());
+        let source = provider.source(|builder| {
+            if !is_stored {
+                return builder;
+            }
+            let store = Arc::new(store.clone());
+            builder.with_cache(store.clone()).with_lease(store)
+        });
+        let renewal = renewing(&provider, &source).await;
+        store.set_away(true);
+        assert_eq!(source.clear().await.is_err(), is_stored);
+        store.set_away(false);
+        let next = tokio::spawn({
+            let source = source.clone();
+            async move { source.token().await }
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!next.is_finished(), "it waits for the renewal");
+        provider.release();
+        renewal.await.unwrap();
+        let error = next.await.unwrap().unwrap_err();
+        assert!(error.is_refused(), "{error:?}");
+        assert_eq!(provider.presented(), [format!("{name}-0"), format!("{name}-1")]);
+    }
+}
+
+#[tokio::test]
+async fn invalidation_during_a_renewal_keeps_the_login() {
+    for (name, is_stored) in [("invalidate-memory", false), ("invalidate-store", true)] {
+        let (provider, store) = (Rotating::new(name), Arc::new(RemoteStore::new()));
+        let source = provider
+            .source(|builder| if is_stored { builder.with_cache(store.clone()).with_lease(store) } else { builder });
+        let renewal = renewing(&provider, &source).await;
+        source.invalidate();
+        let next = tokio::spawn({
+            let source = source.clone();
+            async move { source.token().await.unwrap() }
+        });
+        provider.release();
+        let renewed = renewal.await.unwrap();
+        assert!(next.await.unwrap().is_same(&renewed), "{name}");
+        provider.clock.advance(HOUR);
+        source.token().await.unwrap();
+        assert_eq!(provider.presented(), ["0", "1", "2"].map(|number| format!("{name}-{number}")));
+    }
+}
+
+#[tokio::test]
+async fn configured_credential_is_presented_by_one_source_of_the_process() {
+    let provider = Rotating::new("configured");
+    let source = |scope: &str| {
+        let key = TokenKey::builder("https://issuer.test/").with_scopes([scope]).build();
+        provider.source_of(key, |builder| builder)
+    };
+    let (one, other) = (source("a"), source("b"));
+    let (first, second) = tokio::join!(one.token(), other.token());
+    let ((Err(error), Ok(_)) | (Ok(_), Err(error))) = (first, second) else { panic!("one of them has the login") };
+    assert!(error.is_refused(), "{error:?}");
+    let text = auth_core::error_chain(&error);
+    assert!(text.contains("share one token source"), "{text}");
+    assert_eq!(provider.presented(), ["configured-0"]);
+    // The one that has the login renews it.
+    provider.clock.advance(HOUR);
+    assert_eq!(usize::from(one.token().await.is_ok()) + usize::from(other.token().await.is_ok()), 1);
+    assert_eq!(provider.presented(), ["configured-0", "configured-1"]);
+}
+
+#[tokio::test]
+async fn configured_credential_that_does_not_rotate_is_for_all_sources() {
+    let mut provider = Rotating::new("reusable");
+    Arc::get_mut(&mut provider).unwrap().rotates = false;
+    for scope in ["a", "b"] {
+        let key = TokenKey::builder("https://issuer.test/").with_scopes([scope]).build();
+        provider.source_of(key, |builder| builder).token().await.unwrap();
+    }
+    assert_eq!(provider.presented(), ["reusable-0", "reusable-0"]);
+}

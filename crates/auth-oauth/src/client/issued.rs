@@ -1,0 +1,108 @@
+//! Token responses: a refresh token in one is stated once, and is kept whatever happens to the access token beside it.
+
+use std::time::SystemTime;
+
+use auth_core::{AccessToken, Secret, TokenError, begin_redemption, error_chain};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+use super::{OAuthClient, token_error};
+use crate::OAuthError;
+use crate::exchange::{Answer, Exchange};
+use crate::identity::fingerprint;
+
+/// The type of a record whose access token is a placeholder.
+const NO_ACCESS: &str = "none";
+
+impl OAuthClient {
+    /// Sends a token request, and returns the verified token of its response.
+    pub(crate) async fn redeem(&self, exchange: Exchange) -> Result<AccessToken, OAuthError> {
+        self.prepare().await?;
+        let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
+        self.verified(answer.token(self.clock().now())?, answer.date()).await
+    }
+
+    /// The same for the code of a login, which is valid once: when the request is sent, the process waits for its response.
+    pub(crate) async fn redeem_code(
+        &self,
+        exchange: impl Fn() -> Result<Exchange, OAuthError>,
+    ) -> Result<AccessToken, OAuthError> {
+        self.prepare_login().await?;
+        let send = || async {
+            let redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
+            Ok((self.ask(exchange()?).await.map_err(OAuthError::exchange)?, redemption))
+        };
+        let (answer, _redemption) = self.repeated(&self.token_endpoint(), send).await?;
+        self.issued(&answer, None).await
+    }
+
+    /// The same for a refresh token, which came with `previous`. What came in its place is kept, whatever happens to the
+    /// access token: without a usable, verified one, the returned token is marked as unverified.
+    pub(crate) async fn refresh(
+        &self,
+        exchange: Exchange,
+        refresh_token: &Secret,
+        previous: Option<&AccessToken>,
+    ) -> Result<AccessToken, OAuthError> {
+        self.prepare().await?;
+        let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
+        let answer = self.ask(exchange).await.map_err(OAuthError::exchange)?;
+        self.issued(&answer, Some((refresh_token, previous))).await.or_else(OAuthError::into_issued_login)
+    }
+
+    /// Returns the verified token of a response. If its access token cannot be used or verified, the error has the login
+    /// of its refresh token. `presented` is the refresh token that was redeemed, and the token that it came with.
+    pub(crate) async fn issued(
+        &self,
+        answer: &Answer,
+        presented: Option<(&Secret, Option<&AccessToken>)>,
+    ) -> Result<AccessToken, OAuthError> {
+        let now = self.clock().now();
+        let token = match answer.token(now) {
+            Ok(token) => match presented {
+                Some((same, _)) if token.refresh_token().is_none() => token.with_refresh_token(same.clone()),
+                _ => token,
+            },
+            Err(error) if error.is_refusal() => return Err(error),
+            Err(error) => {
+                // Without another refresh token, nothing is lost but the response.
+                let next = answer.refresh_token().filter(|next| presented.is_none_or(|(same, _)| same != next));
+                let Some(next) = next else { return Err(error) };
+                let previous = presented.and_then(|(_, previous)| previous.cloned());
+                let record = previous.map_or_else(|| self.placeholder(&next), Ok)?;
+                return Err(with_login(error, record.with_refresh_token(next), now));
+            }
+        };
+        let verified = self.verified(token.clone(), answer.date()).await;
+        verified.map_err(|error| if token.refresh_token().is_some() { with_login(error, token, now) } else { error })
+    }
+
+    /// Verifies a token that was stored unverified. One that is still unverified is returned as it is.
+    pub(crate) async fn verify_stored(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
+        if token.token_type() == NO_ACCESS {
+            return Ok(token.clone());
+        }
+        match self.verified(token.clone(), None).await {
+            Ok(token) => Ok(token.verified()),
+            Err(error) if error.is_verification_unavailable() => Err(token_error(error)),
+            Err(_) => Ok(token.clone()),
+        }
+    }
+
+    /// Returns a record without an access token: it cannot be verified or sent. It names the client of the login as a JWT
+    /// would, because only that client can renew the login.
+    fn placeholder(&self, refresh_token: &Secret) -> Result<AccessToken, OAuthError> {
+        let client = URL_SAFE_NO_PAD.encode(json!({ "client_id": self.id() }).to_string());
+        let text = format!("{NO_ACCESS}.{client}.{}", fingerprint(refresh_token));
+        let token = AccessToken::new(Secret::new(text)).map_err(|error| OAuthError::unusable(&error))?;
+        Ok(token.with_token_type(NO_ACCESS))
+    }
+}
+
+/// Adds the login that was issued to the error of its access token.
+fn with_login(error: OAuthError, login: AccessToken, now: SystemTime) -> OAuthError {
+    let is_final = !error.is_verification_unavailable();
+    let login = login.with_unverified(error_chain(&error), now, is_final);
+    error.with_issued_login(login)
+}

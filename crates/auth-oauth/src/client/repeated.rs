@@ -1,0 +1,51 @@
+//! Requests of an interactive login that are repeated while the provider is unavailable.
+
+use auth_http::retry::RetryPolicy;
+use url::Url;
+
+use super::OAuthClient;
+use crate::OAuthError;
+
+impl OAuthClient {
+    /// Sets how long an interactive login waits for a provider that is unavailable: for its keys, for the device
+    /// authorization, and for a connection on which the code of the login can be sent. A code that may have been sent is not
+    /// sent again. Such requests are not repeated by default, and no other requests are: a renewal is repeated by whoever
+    /// needs the token.
+    pub fn with_retry_policy(self, policy: RetryPolicy) -> Self {
+        self.with(|inner| inner.retry = Some(policy))
+    }
+
+    /// Makes sure that a token can be verified, as [`prepare`](Self::prepare) does, and waits for the keys.
+    pub(crate) async fn prepare_login(&self) -> Result<(), OAuthError> {
+        let jwks = self.endpoints().jwks.clone().unwrap_or_else(|| self.token_endpoint());
+        self.repeated(&jwks, || self.prepare()).await
+    }
+
+    /// Calls `request`, which is sent to `url`, until it does not fail for a while only.
+    pub(crate) async fn repeated<T, F: Future<Output = Result<T, OAuthError>>>(
+        &self,
+        url: &Url,
+        request: impl Fn() -> F,
+    ) -> Result<T, OAuthError> {
+        let Some(policy) = &self.0.retry else { return request().await };
+        let mut attempts = self.0.http.attempts(url, policy);
+        let mut last = None;
+        loop {
+            if let Err(gave_up) = attempts.ready().await {
+                return Err(OAuthError::unavailable(gave_up, last));
+            }
+            match request().await {
+                Err(error) if error.is_transient() && !error.is_uncertain() => {
+                    if let Err(gave_up) = attempts.failed(&error, None) {
+                        return Err(OAuthError::unavailable(gave_up, Some(error)));
+                    }
+                    last = Some(error);
+                }
+                outcome => {
+                    attempts.answered();
+                    return outcome;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Logins whose first access token cannot be used or verified: their refresh token was stated once.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth_core::{AccessToken, AsyncTokenCache, Secret, TokenRequest, TokenSource};
+use auth_http::Request;
+use auth_oauth::{
+    Browser, BrowserLogin, DeviceAuthorization, DeviceLogin, Endpoints, FileTokenStore, OAuthClient, OAuthError,
+    Prompt, UserLogin,
+};
+use platform_testkit::ManualClock;
+use serde_json::json;
+use url::Url;
+use wiremock::matchers::{body_string_contains, path};
+use wiremock::{Mock, ResponseTemplate};
+
+use crate::issuer::Issuer;
+
+const DEVICE: &str = "device-client";
+
+/// A user who approves at once.
+#[derive(Debug)]
+struct Willing(auth_http::HttpClient);
+
+#[async_trait]
+impl Prompt for Willing {
+    async fn show(&self, _authorization: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Browser for Willing {
+    async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let parameter = |name| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+        let mut back: Url = parameter("redirect_uri").parse()?;
+        back.query_pairs_mut().append_pair("state", &parameter("state")).append_pair("code", "code-1");
+        let http = self.0.clone();
+        tokio::spawn(async move { http.send(Request::get(back)).await.unwrap() });
+        Ok(())
+    }
+}
+
+/// An issuer that answers a code with `body`, and renews logins of the device client alone.
+async fn issuer(body: &str) -> Issuer {
+    let issuer = Issuer::start().await;
+    answer(&issuer, body).await;
+    issuer
+}
+
+async fn answer(issuer: &Issuer, body: &str) {
+    let device = json!({
+        "device_code": "device-1", "user_code": "ABCD-EFGH", "interval": 0, "expires_in": 300,
+        "verification_uri": "https://issuer.test/activate",
+    });
+    let json = |body: &str| ResponseTemplate::new(200).set_body_string(body);
+    Mock::given(path("/oauth/device/code")).respond_with(json(&device.to_string())).mount(&issuer.server).await;
+    Mock::given(path("/oauth/token"))
+        .and(body_string_contains("code=device-1"))
+        .respond_with(json(body))
+        .mount(&issuer.server)
+        .await;
+    Mock::given(path("/oauth/token"))
+        .and(body_string_contains("code=code-1"))
+        .respond_with(json(body))
+        .mount(&issuer.server)
+        .await;
+    let renewed = json!({ "access_token": "opaque", "refresh_token": "refresh-2", "expires_in": 600 });
+    Mock::given(path("/oauth/token"))
+        .and(body_string_contains("refresh_token=refresh-1"))
+        .and(body_string_contains(format!("client_id={DEVICE}")))
+        .respond_with(json(&renewed.to_string()))
+        .mount(&issuer.server)
+        .await;
+}
+
+fn client(issuer: &Issuer, id: &str) -> OAuthClient {
+    OAuthClient::new(issuer.http.clone(), Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap(), id)
+}
+
+fn device(client: OAuthClient, issuer: &Issuer) -> DeviceLogin {
+    DeviceLogin::new(client, Arc::new(Willing(issuer.http.clone())))
+}
+
+async fn in_browser(client: OAuthClient, issuer: &Issuer) -> Result<AccessToken, OAuthError> {
+    let redirect = "http://127.0.0.1:0/".parse().unwrap();
+    let login = BrowserLogin::new(client, redirect, Arc::new(Willing(issuer.http.clone()))).unwrap();
+    login.login(&TokenRequest::default()).await
+}
+
+#[tokio::test]
+async fn error_of_an_unusable_access_token_has_the_login() {
+    for (body, reason) in [
+        (r#"{"access_token":"canary","token_type":"DPoP","refresh_token":"refresh-1"}"#, "'DPoP'"),
+        (r#"{"access_token":"canary","access_token":"canary","refresh_token":"refresh-1"}"#, "`access_token`"),
+        (r#"{"access_token":"can ary","refresh_token":"refresh-1"}"#, "cannot be used"),
+        (r#"{"refresh_token":"refresh-1"}"#, "no access_token"),
+    ] {
+        let issuer = issuer(body).await;
+        let by_device = device(client(&issuer, DEVICE), &issuer).login(&TokenRequest::default()).await;
+        for outcome in [by_device, in_browser(client(&issuer, "browser-client"), &issuer).await] {
+            let error = outcome.unwrap_err();
+            let login = error.issued_login().unwrap();
+            assert_eq!(login.refresh_token().unwrap().expose(), "refresh-1", "{body}");
+            let shown = login.unverified_reason().unwrap();
+            assert!(shown.contains(reason), "{shown}");
+            assert!(!format!("{error:?} {shown} {}", login.secret().expose()).contains("canary"), "{error:?}");
+        }
+    }
+    for body in [r#"{"access_token":"a","token_type":"DPoP"}"#, r#"{"error":"a","refresh_token":"refresh-1"}"#] {
+        let issuer = issuer(body).await;
+        let error = in_browser(client(&issuer, "browser-client"), &issuer).await.unwrap_err();
+        assert!(error.issued_login().is_none(), "{body}");
+    }
+}
+
+/// The keys are there before the login, and the token names another one.
+#[tokio::test]
+async fn error_of_an_unverified_access_token_has_the_login() {
+    for (changes, is_unavailable) in [(json!({ "aud": "https://other.test" }), false), (json!({}), true)] {
+        let kid = if is_unavailable { "key-2" } else { "key-1" };
+        let header = crate::issuer::header(jsonwebtoken::Algorithm::RS256, kid);
+        let issuer = Issuer::start().await;
+        let token = crate::issuer::sign(&header, &issuer.claims(&changes), &crate::issuer::KEY);
+        answer(&issuer, &json!({ "access_token": token, "refresh_token": "refresh-1" }).to_string()).await;
+        let verifier = issuer.verifier();
+        verifier.verify(&Secret::new(issuer.token(json!({})))).await.unwrap();
+        if is_unavailable {
+            issuer.answer(ResponseTemplate::new(503));
+        }
+        let error = in_browser(client(&issuer, "browser-client").with_verifier(verifier), &issuer).await.unwrap_err();
+        assert_eq!(error.is_verification_unavailable(), is_unavailable, "{error:?}");
+        let login = error.issued_login().unwrap();
+        assert!(login.secret().expose() == token && login.unverified_reason().is_some());
+    }
+}
+
+#[tokio::test]
+async fn login_with_an_unusable_access_token_is_renewed_by_its_client() {
+    let issuer = issuer(r#"{"access_token":"a","token_type":"DPoP","refresh_token":"refresh-1"}"#).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let store = Arc::new(FileTokenStore::new(folder.path()).with_clock(clock.clone()));
+    let process = |login: UserLogin| {
+        let key = client(&issuer, "browser-client").token_key().with_identity("user").build();
+        let source = TokenSource::builder(key, login).with_cache(store.clone()).with_lease(store.clone());
+        source.with_clock(clock.clone()).build().unwrap()
+    };
+    let login = UserLogin::new(client(&issuer, "browser-client").with_clock(clock.clone()));
+    let asking = login.clone().with_device(device(client(&issuer, DEVICE).with_clock(clock.clone()), &issuer));
+    let source = process(asking);
+    for _ in 0..3 {
+        let error = source.token().await.unwrap_err();
+        assert!(error.is_unverified() && error.to_string().contains("'DPoP'"), "{error}");
+    }
+    assert!(store.get(source.key()).await.unwrap().unwrap().unverified_reason().is_some());
+    // Another process renews it, after the time in which the next token would be unusable, too.
+    clock.advance(Duration::from_secs(301));
+    let renewed = process(login.with_client(client(&issuer, DEVICE).with_clock(clock.clone()))).token().await.unwrap();
+    assert_eq!((renewed.secret().expose(), renewed.refresh_token().unwrap().expose()), ("opaque", "refresh-2"));
+    let asked = issuer.server.received_requests().await.unwrap();
+    assert_eq!(asked.iter().filter(|request| request.url.path() == "/oauth/device/code").count(), 1);
+}

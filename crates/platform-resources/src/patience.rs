@@ -1,0 +1,49 @@
+//! Tokens from an identity provider that may be unavailable: a login that it cannot renew now is still a login.
+
+use std::time::Duration;
+
+use auth_core::{AccessToken, TokenError};
+use auth_http::retry::Attempts;
+
+use crate::core::CallError;
+
+/// The first pause after repeated rejections of tokens.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Returns a token from `obtain`, which is called again while the provider is unavailable, as `attempts` allow.
+pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
+    obtain: impl Fn() -> F,
+    attempts: impl FnOnce() -> Attempts,
+) -> Result<AccessToken, CallError> {
+    let mut outcome = after_first_pause(&obtain).await;
+    if matches!(&outcome, Err(error) if error.is_transient()) {
+        let mut attempts = attempts();
+        while let Err(error) = outcome {
+            if !error.is_transient() {
+                return Err(CallError::token(error, None));
+            }
+            if let Err(gave_up) = attempts.failed(&error, None) {
+                return Err(CallError::token(error, Some(gave_up)));
+            }
+            if let Err(gave_up) = attempts.ready().await {
+                return Err(CallError::token(error, Some(gave_up)));
+            }
+            outcome = after_first_pause(&obtain).await;
+        }
+        attempts.answered();
+    }
+    outcome.map_err(|error| CallError::token(error, None))
+}
+
+/// Returns a token, after the first pause that follows repeated rejections. Longer pauses are an error.
+async fn after_first_pause<F: Future<Output = Result<AccessToken, TokenError>>>(
+    obtain: impl Fn() -> F,
+) -> Result<AccessToken, TokenError> {
+    match obtain().await {
+        Err(error) if error.retry_after().is_some_and(|wait| wait <= FIRST_PAUSE) => {
+            crate::core::wait(error.retry_after().unwrap_or_default()).await;
+            obtain().await
+        }
+        outcome => outcome,
+    }
+}

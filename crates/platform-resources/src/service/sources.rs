@@ -1,0 +1,55 @@
+//! The token sources of all services of the process: a login or a logout by one of them takes effect in all.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use auth_core::{TokenKey, TokenSource};
+
+/// The sources of all services that exist.
+static ALL: Mutex<Vec<Weak<Sources>>> = Mutex::new(Vec::new());
+
+/// The token sources of a service and its clones: one for each minimum lifetime of their tokens. They live as long as the
+/// service, so that its last clone waits for a renewal, and no client that is dropped before.
+#[derive(Debug)]
+pub(super) struct Sources {
+    /// The folder of the store.
+    folder: PathBuf,
+    key: TokenKey,
+    by_lifetime: Mutex<HashMap<Duration, TokenSource>>,
+}
+
+impl Sources {
+    /// Registers a service whose tokens are stored in `folder` under `key`.
+    pub(super) fn register(folder: &Path, key: TokenKey) -> Arc<Self> {
+        let sources = Arc::new(Self { folder: folder.to_owned(), key, by_lifetime: Mutex::default() });
+        let mut all = lock(&ALL);
+        all.retain(|sources| sources.strong_count() > 0);
+        all.push(Arc::downgrade(&sources));
+        sources
+    }
+
+    /// Returns the source for this minimum lifetime, which `create` creates if there is none.
+    pub(super) fn lasting(&self, least: Duration, create: impl FnOnce() -> TokenSource) -> TokenSource {
+        lock(&self.by_lifetime).entry(least).or_insert_with(create).clone()
+    }
+
+    /// Lets all services of the process read what is stored in `folder` under `key` with their next request.
+    pub(super) fn invalidate(folder: &Path, key: &TokenKey) {
+        let folder = canonical(folder);
+        let all: Vec<_> = lock(&ALL).iter().filter_map(Weak::upgrade).collect();
+        for sources in all.iter().filter(|sources| sources.key == *key && canonical(&sources.folder) == folder) {
+            lock(&sources.by_lifetime).values().for_each(TokenSource::invalidate);
+        }
+    }
+}
+
+/// Two services may name one folder in different ways.
+fn canonical(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
