@@ -255,34 +255,39 @@ impl Inner {
                 (self.look_up(&key, epoch).await, Some(reading))
             };
             let credential = self.provider.credential_version();
-            let (step, joined, started) = self.flights.with(&key, |slot, current| {
+            let (step, joined, started, waiting) = self.flights.with(&key, |slot, current| {
                 let cached = cached.filter(|_| current == epoch);
                 let mut step = slot.flight.step(cached.as_ref(), self.clock.now(), credential, &self.expiry);
+                let writing = slot.writing.clone();
                 let started = match &mut step {
                     Step::Start { previous, .. } => {
-                        let attempt = Attempt::new(self, &key, request, previous.take(), (current, credential));
+                        let (start, reading) = ((current, credential), writing.clone());
+                        let attempt = Attempt::new(self, &key, request, previous.take(), start, reading);
                         slot.attempt = Some(attempt.progress());
                         Some(attempt)
                     }
                     _ => None,
                 };
-                (step, slot.attempt.clone(), started)
+                (step, slot.attempt.clone(), started, writing)
             });
             drop(reading);
             // Outside of the lock: a runtime that is ending drops the attempt at once, which takes the lock.
             let leads = started.map(Attempt::spawn).is_some();
-            match step {
-                Step::Serve(token) | Step::Start { serve: Some(token), .. } => {
-                    self.tidy(&key);
-                    return Ok(token);
-                }
+            let outcome = match step {
+                Step::Serve(token) | Step::Start { serve: Some(token), .. } => Ok(token),
                 Step::Fail(error) => return Err(error),
                 Step::Start { serve: None, .. } | Step::Join => match self.outcome_of(joined, &key, leads).await {
                     // It ran on a runtime that has ended, and this one has not.
-                    Err(error) if error.is_canceled() && !leads => {}
-                    outcome => return outcome,
+                    Err(error) if error.is_canceled() && !leads => continue,
+                    // The token was rejected before this caller woke up.
+                    Ok(token) if self.flights.is_rejected(&key, &token) => continue,
+                    outcome => outcome,
                 },
-            }
+            };
+            // Rejections are remembered as long as it is held.
+            drop(waiting);
+            self.tidy(&key);
+            return outcome;
         }
     }
 

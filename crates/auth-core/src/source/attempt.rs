@@ -9,7 +9,7 @@ use tokio::sync::watch::{self, Receiver, Sender};
 use super::publication::{Held, Unpublished};
 use super::{Inner, Outcome, Progress};
 use crate::flight::VERIFICATION;
-use crate::flights::Epoch;
+use crate::flights::{Epoch, Writing};
 use crate::redemption::Section;
 use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
 
@@ -47,6 +47,9 @@ pub(super) struct Attempt {
     /// The version of the credential at its start: a refusal applies to no later one.
     credential: u64,
     announce: Sender<Progress>,
+    /// Held while it may have read a token that is rejected since: a rejection is not forgotten then, not even after
+    /// everything was cleared.
+    reading: Option<Arc<Writing>>,
     ended: bool,
 }
 
@@ -57,6 +60,7 @@ impl Attempt {
         request: &TokenRequest,
         previous: Option<AccessToken>,
         (epoch, credential): (Epoch, u64),
+        reading: Arc<Writing>,
     ) -> Self {
         Self {
             inner: inner.clone(),
@@ -66,6 +70,7 @@ impl Attempt {
             epoch,
             credential,
             announce: watch::channel(Progress::default()).0,
+            reading: Some(reading),
             ended: false,
         }
     }
@@ -346,6 +351,7 @@ impl Attempt {
             }
         });
         self.announce.send_modify(|progress| progress.outcome = Some(outcome));
+        self.reading = None;
         self.inner.tidy(&self.key);
     }
 }

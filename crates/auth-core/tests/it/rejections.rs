@@ -15,17 +15,38 @@ use super::{Bench, key, text, token};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A store that deletes rejected tokens after it is opened.
+/// A store that deletes rejected tokens after it is opened, and can delay its second read.
 #[derive(Clone, Debug)]
 struct Stuck {
     store: RemoteStore,
     open: watch::Sender<bool>,
     deletions: watch::Sender<usize>,
+    reads: watch::Sender<usize>,
+    second_read: watch::Sender<Read>,
+}
+
+/// What has been allowed and done of a delayed read.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Read {
+    Waiting,
+    Allowed,
+    Done,
+    Answered,
 }
 
 impl Stuck {
     fn new() -> Self {
-        Self { store: RemoteStore::new(), open: watch::Sender::new(false), deletions: watch::Sender::new(0) }
+        Self {
+            store: RemoteStore::new(),
+            open: watch::Sender::new(false),
+            deletions: watch::Sender::new(0),
+            reads: watch::Sender::new(0),
+            second_read: watch::Sender::new(Read::Answered),
+        }
+    }
+
+    async fn second_read(&self, stage: Read) {
+        self.second_read.subscribe().wait_for(|reached| *reached >= stage).await.unwrap();
     }
 
     fn bench(&self) -> Bench {
@@ -37,7 +58,19 @@ impl Stuck {
 #[async_trait]
 impl AsyncTokenCache for Stuck {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
-        self.store.get(key).await
+        self.reads.send_modify(|number| *number += 1);
+        if *self.reads.borrow() != 2 {
+            return self.store.get(key).await;
+        }
+        self.second_read(Read::Allowed).await;
+        let found = self.store.get(key).await;
+        self.second_read.send_if_modified(|stage| {
+            let advances = *stage == Read::Allowed;
+            *stage = if advances { Read::Done } else { *stage };
+            advances
+        });
+        self.second_read(Read::Answered).await;
+        found
     }
 
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError> {
@@ -102,6 +135,50 @@ async fn rejections_of_one_token_lead_to_one_deletion() {
     bench.settle().await;
     assert_eq!(stuck.store.peek(&key()), None);
     assert_eq!(bench.text().await, "token-2");
+}
+
+#[tokio::test]
+async fn attempt_that_has_read_a_rejected_token_does_not_serve_it_after_a_clear() {
+    let stuck = Stuck::new();
+    stuck.open.send_replace(true);
+    stuck.second_read.send_replace(Read::Waiting);
+    let bench = stuck.bench();
+    // The first read finds no token, and the attempt reads again.
+    let first = tokio::spawn({
+        let source = bench.source.clone();
+        async move { source.token().await }
+    });
+    stuck.reads.subscribe().wait_for(|number| *number == 2).await.unwrap();
+    let stored = token("rejected").with_expires_at(bench.clock.now() + HOUR);
+    stuck.store.set(&key(), &stored).await.unwrap();
+    stuck.second_read.send_replace(Read::Allowed);
+    stuck.second_read(Read::Done).await;
+    bench.reject(&stored).await;
+    assert_eq!(stuck.store.peek(&key()), None);
+    let mut joined = Box::pin(bench.source.token());
+    while *stuck.reads.borrow() < 3 {
+        assert!(joined.as_mut().now_or_never().is_none());
+    }
+    for _ in 0..3 {
+        bench.settle().await;
+        assert!(joined.as_mut().now_or_never().is_none(), "it waits for the attempt");
+    }
+    bench.source.clear().await.unwrap();
+    stuck.second_read.send_replace(Read::Answered);
+    assert_eq!(text(&joined.await.unwrap()), "token-1");
+    assert_eq!(text(&first.await.unwrap().unwrap()), "token-1");
+}
+
+#[tokio::test]
+async fn caller_that_wakes_after_the_rejection_gets_another_token() {
+    let bench = Bench::new();
+    let mut late = Box::pin(bench.source.token());
+    assert!(late.as_mut().now_or_never().is_none());
+    let first = bench.source.token().await.unwrap();
+    assert_eq!(text(&first), "token-1");
+    bench.reject(&first).await;
+    assert_eq!(text(&late.await.unwrap()), "token-2");
+    assert_eq!(bench.calls(), 2);
 }
 
 /// The store deletes on the thread that the process obtains tokens on, unless the provider needs another.
