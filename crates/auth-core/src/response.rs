@@ -41,10 +41,12 @@ impl AccessToken {
         if let Some(scope) = text("scope") {
             token = token.with_scopes(scope.split_ascii_whitespace());
         }
-        if let Some(id_token) = text("id_token") {
+        // Some providers state an empty one if there is no other: it must not take the place of the last.
+        let stated = |name: &str| text(name).filter(|value| !value.trim().is_empty());
+        if let Some(id_token) = stated("id_token") {
             token = token.with_id_token(Secret::new(id_token));
         }
-        if let Some(refresh_token) = text("refresh_token") {
+        if let Some(refresh_token) = stated("refresh_token") {
             token = token.with_refresh_token(Secret::new(refresh_token));
         }
         let at = answer.get("expires_at").and_then(expires_at);

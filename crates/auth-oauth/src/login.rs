@@ -102,11 +102,23 @@ impl UserLogin {
         self.client_of(token).revoke(token).await
     }
 
-    /// Renews a login by the client that it belongs to.
+    /// Renews a login by the client that it belongs to. If its access token does not name the client, a refusal may be
+    /// because the login belongs to the next one.
     async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
-        let grant = RefreshGrant::new(self.client_of(previous));
-        grant.redeem_in_place_of(Some(previous), refresh_token, request).await
+        let clients = match client_id_of(previous) {
+            Some(_) => vec![self.client_of(previous)],
+            None => self.clients.clone(),
+        };
+        let mut outcome = Err(OAuthError::login_required());
+        for client in clients {
+            let grant = RefreshGrant::new(client);
+            outcome = grant.redeem_in_place_of(Some(previous), refresh_token, request).await;
+            if !outcome.as_ref().is_err_and(OAuthError::is_credential_refused) {
+                break;
+            }
+        }
+        outcome
     }
 
     fn client_of(&self, token: &AccessToken) -> OAuthClient {
@@ -125,10 +137,14 @@ fn client_id_of(token: &AccessToken) -> Option<String> {
     struct Claims {
         azp: Option<String>,
         client_id: Option<String>,
+        /// Okta.
+        cid: Option<String>,
+        /// Microsoft.
+        appid: Option<String>,
     }
     let payload = URL_SAFE_NO_PAD.decode(token.secret().expose().split('.').nth(1)?).ok()?;
-    let Claims { azp, client_id } = serde_json::from_slice(&payload).ok()?;
-    azp.or(client_id)
+    let Claims { azp, client_id, cid, appid } = serde_json::from_slice(&payload).ok()?;
+    azp.or(client_id).or(cid).or(appid)
 }
 
 #[async_trait]

@@ -50,7 +50,7 @@ pub(crate) async fn run(action: Action, output: &Output) -> Result<(), Failure> 
         output.several(&values, || texts.join("\n\n"))?;
     }
     let (count, failed) = (slides.len(), slides.iter().filter_map(|(_, slide)| slide.as_ref().err()));
-    let failed: Vec<_> = failed.map(|error| crate::results::chain(error)).collect();
+    let failed: Vec<_> = failed.map(|error| auth_core::error_chain(error)).collect();
     if !failed.is_empty() {
         for line in &failed {
             output.complain(line);
@@ -86,7 +86,7 @@ fn shape((path, slide): &Inspected) -> Value {
     let file = path.display().to_string();
     let (slide, crc32c) = match slide {
         Ok(slide) => slide,
-        Err(error) => return json!({ "file": file, "error": crate::results::chain(error) }),
+        Err(error) => return json!({ "file": file, "error": auth_core::error_chain(error) }),
     };
     json!({
         "file": file,

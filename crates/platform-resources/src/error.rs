@@ -318,10 +318,12 @@ impl Error {
         matches!(self.0, Kind::Login(_) | Kind::Token(..))
     }
 
-    /// Returns true if there is no token because no login is stored, or because the login was refused.
+    /// Returns true if there is no token because no login is stored, or because the login was refused, or, for a user who
+    /// can be asked to log in again, because its access tokens fail verification.
     #[cfg(feature = "login")]
-    pub(crate) fn is_refused_token(&self) -> bool {
-        matches!(&self.0, Kind::Token(error, _) if error.is_refused())
+    pub(crate) fn is_ended_login(&self, can_ask: bool) -> bool {
+        matches!(&self.0, Kind::Token(error, _)
+            if error.is_refused() || can_ask && error.is_unverified() && !error.is_transient())
     }
 
     /// A user has to log in (again) before this can be done: there is no login, or it was refused, or the user did not

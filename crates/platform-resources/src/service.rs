@@ -166,7 +166,7 @@ impl Service {
     pub async fn ensure_login(&self, ways: LoginWays) -> Result<(), Error> {
         match self.token_lasting(Duration::ZERO).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_refused_token() && self.settings.refresh_token.is_none() => {
+            Err(error) if error.is_ended_login(ways.ask()) && self.settings.refresh_token.is_none() => {
                 tracing::info!(error = &error as &dyn std::error::Error, "no login goes on");
                 self.log_in(ways).await
             }
@@ -220,11 +220,11 @@ impl Service {
         Err(error.into())
     }
 
-    /// Stores a login for its refresh token, unless a former login is stored that may still be valid. Returns true if it
-    /// was stored.
+    /// Stores a login for its refresh token, unless a usable one is stored. Returns true if it was stored.
     async fn keep_unusable(&self, login: &AccessToken, may_be_valid: bool) -> Result<bool, Error> {
         let _stored = begin_redemption()?;
-        let replaces = may_be_valid || self.store.get(&self.login_key()).await?.is_none();
+        let is_usable = |former: AccessToken| former.unverified_reason().is_none();
+        let replaces = may_be_valid || !self.store.get(&self.login_key()).await?.is_some_and(is_usable);
         if replaces {
             let settled = ExpiryPolicy::default().settled(login.clone(), SystemClock.now());
             self.store.set(&self.login_key(), settled.as_ref().unwrap_or(login)).await?;

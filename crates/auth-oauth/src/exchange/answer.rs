@@ -81,7 +81,7 @@ impl Answer {
             refresh_token: Option<String>,
         }
         let rest = serde_json::from_slice::<Rest>(&self.body).ok().filter(|_| self.is_success());
-        rest?.refresh_token.filter(|text| !text.is_empty()).map(Secret::new)
+        rest?.refresh_token.filter(|text| !text.trim().is_empty()).map(Secret::new)
     }
 
     fn granted(&self, now: SystemTime) -> Result<AccessToken, OAuthError> {

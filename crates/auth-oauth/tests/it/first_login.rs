@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenCache, Secret, TokenRequest, TokenSource};
+use auth_core::{AccessToken, AsyncTokenCache, AsyncTokenProvider, Secret, TokenRequest, TokenSource};
 use auth_http::Request;
 use auth_oauth::{
     Browser, BrowserLogin, DeviceAuthorization, DeviceLogin, Endpoints, FileTokenStore, OAuthClient, OAuthError,
@@ -115,6 +115,22 @@ async fn error_of_an_unusable_access_token_has_the_login() {
         let error = in_browser(client(&issuer, "browser-client"), &issuer).await.unwrap_err();
         assert!(error.issued_login().is_none(), "{body}");
     }
+}
+
+/// An opaque access token does not name its client, and the first client is another one.
+#[tokio::test]
+async fn login_with_an_opaque_access_token_is_renewed_by_its_client() {
+    let issuer = issuer(r#"{"access_token":"opaque-1","refresh_token":"refresh-1","expires_in":60}"#).await;
+    let refused = ResponseTemplate::new(400).set_body_json(json!({ "error": "invalid_grant" }));
+    Mock::given(path("/oauth/token"))
+        .and(body_string_contains("client_id=browser-client"))
+        .respond_with(refused)
+        .mount(&issuer.server)
+        .await;
+    let login = device(client(&issuer, DEVICE), &issuer).login(&TokenRequest::default()).await.unwrap();
+    let renewal = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
+    let renewed = renewal.refresh(&TokenRequest::default(), &login).await.unwrap();
+    assert_eq!(renewed.refresh_token().unwrap().expose(), "refresh-2");
 }
 
 /// The keys are there before the login, and the token names another one.

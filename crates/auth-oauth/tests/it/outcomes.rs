@@ -163,6 +163,14 @@ async fn refresh_token_beside_an_unusable_access_token_is_kept() {
 }
 
 #[tokio::test]
+async fn empty_refresh_token_does_not_replace_the_last_one() {
+    for next in [r#""""#, r#"" ""#, "null", "[]"] {
+        let renewed = refreshed(&format!(r#"{{"access_token":"a","refresh_token":{next}}}"#)).await.unwrap();
+        assert_eq!(renewed.refresh_token().unwrap().expose(), "refresh-1", "{next}");
+    }
+}
+
+#[tokio::test]
 async fn login_survives_an_unusable_access_token() {
     let unusable = r#"{"access_token":"a","token_type":"DPoP","refresh_token":"refresh-2"}"#;
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{unusable}", unusable.len());

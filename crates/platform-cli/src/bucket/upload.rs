@@ -56,7 +56,7 @@ fn prefix(text: &str) -> anyhow::Result<String> {
 }
 
 fn print(uploads: &[Upload], bucket: &Bucket, shell: &Shell) -> Result<(), Failure> {
-    let errors: Vec<_> = uploads.iter().filter_map(|upload| Some(chain(upload.result.as_ref().err()?))).collect();
+    let errors: Vec<_> = uploads.iter().filter_map(|upload| Some(error_chain(upload.result.as_ref().err()?))).collect();
     let value = json!({
         "bucket": bucket.name(),
         "complete": errors.is_empty(),

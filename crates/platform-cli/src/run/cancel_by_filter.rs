@@ -11,9 +11,9 @@ use crate::access::Shell;
 use crate::confirm::Consent;
 use crate::exit::Failure;
 use crate::output::{self, Format, Output};
-use crate::results::chain;
 use crate::shapes;
 use crate::shown::shown;
+use auth_core::error_chain;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -127,7 +127,7 @@ impl Fate {
 }
 
 fn shape(run: &Run, fate: &Fate) -> Value {
-    let error = if let Fate::Failed(error) = fate { Some(chain(error)) } else { None };
+    let error = if let Fate::Failed(error) = fate { Some(error_chain(error)) } else { None };
     json!({
         "run_id": run.run_id, "application_id": run.application_id, "version_number": run.version_number,
         "outcome_before": shapes::run_outcome(&RunOutcome::of(run)), "result": fate.name(), "error": error,
@@ -138,7 +138,7 @@ fn text(fates: &[(Run, Fate)], output: &Output) -> String {
     let mut table = output.table(["run", "application", "result"]);
     for (run, fate) in fates {
         let result = match fate {
-            Fate::Failed(error) => format!("failed: {}", chain(error)),
+            Fate::Failed(error) => format!("failed: {}", error_chain(error)),
             fate => fate.name().replace('_', " "),
         };
         let application = format!("{} {}", run.application_id, run.version_number);

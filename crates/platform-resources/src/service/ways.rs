@@ -15,6 +15,11 @@ impl LoginWays {
         Self::default()
     }
 
+    /// Returns true if the user can be asked.
+    pub(super) fn ask(&self) -> bool {
+        self.browser.is_some() || self.device.is_some()
+    }
+
     /// With the browser of this machine.
     pub fn with_browser(mut self, browser: Arc<dyn Browser>) -> Self {
         self.browser = Some(browser);

@@ -139,3 +139,32 @@ async fn a_token_that_the_platform_has_revoked_is_replaced_once_for_all_and_the_
     assert_eq!(statuses.iter().filter(|&&status| status == 200).count(), 17, "{statuses:?}");
     assert!(statuses.iter().filter(|&&status| status == 401).count() <= 16, "{statuses:?}");
 }
+
+#[tokio::test]
+async fn first_login_with_an_unusable_access_token_is_stored_and_replaces_no_usable_one() {
+    let emulator = Emulator::builder().with_control().start().await.unwrap();
+    let home = TempDir::new().unwrap();
+    let service = service_with(&emulator, &home, []);
+    let http = HttpClient::builder().with_plain_loopback().build().unwrap();
+    let ways = || LoginWays::none().with_device(Arc::new(crate::lab::Yes(http.clone())));
+    let log_in_unusably = async || {
+        let body = r#"{"access_token":"canary","token_type":"DPoP","refresh_token":"refresh-1"}"#;
+        let unusable = Fault::new(Effect::Status { status: 200, body: Some(body.to_owned()) });
+        let unusable = unusable.on(Server::Identity).with_path("/oauth/token").times(1);
+        emulator.control().unwrap().inject(&unusable).await.unwrap();
+        let error = service.log_in(ways()).await.unwrap_err();
+        assert!(!error.is_login_required() && !error.is_transient(), "{error:?}");
+        auth_core::error_chain(&error)
+    };
+    let text = log_in_unusably().await;
+    assert!(text.contains("the login is stored") && text.contains("'DPoP'") && !text.contains("canary"), "{text}");
+    assert!(service.tokens().token().await.unwrap_err().is_unverified());
+    let error = service.ensure_login(LoginWays::none()).await.unwrap_err();
+    assert!(!error.is_login_required(), "{error:?}");
+
+    service.ensure_login(ways()).await.unwrap();
+    let usable = service.token_lasting(Duration::ZERO).await.unwrap();
+    let text = log_in_unusably().await;
+    assert!(!text.contains("the login is stored"), "{text}");
+    assert!(service.token_lasting(Duration::ZERO).await.unwrap().is_same(&usable));
+}

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::ledger::Ledger;
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::results::chain;
 use crate::shapes;
 use crate::shown::shown;
+use auth_core::error_chain;
 
 /// Tells each event once, with the cursor that stands for it and all before.
 pub(super) struct Teller<'a> {
@@ -66,7 +66,7 @@ impl<'a> Teller<'a> {
         for item in &report.items {
             for artifact in &item.artifacts {
                 let Err(error) = &artifact.outcome else { continue };
-                let error = chain(&**error);
+                let error = error_chain(&**error);
                 let text =
                     format!("{}, {}: failed: {}", shown(&item.external_id), shown(&artifact.name), shown(&error));
                 let about = json!({
