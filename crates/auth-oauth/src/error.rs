@@ -42,6 +42,8 @@ enum Kind {
     Malformed(String),
     #[error("the identity provider issued a token that cannot be used: {0}")]
     UnsupportedTokenType(String),
+    #[error("the identity provider answered the renewal of a login with a token of another subject")]
+    AnotherSubject,
     #[error("the identity provider names no endpoint for {0}")]
     Unsupported(&'static str),
     #[error("the redirect URL `{0}` is not http on localhost, 127.0.0.1 or [::1], without a fragment")]
@@ -85,6 +87,11 @@ impl OAuthError {
     /// Returns the login that was issued all the same, or else the error.
     pub(crate) fn into_issued_login(mut self) -> Result<AccessToken, Self> {
         self.issued_login.take().ok_or(self)
+    }
+
+    /// The response to a refresh is for another subject.
+    pub(crate) fn another_subject() -> Self {
+        Self::from(Kind::AnotherSubject).uncertain()
     }
 
     /// The error for an issued token that cannot be used.

@@ -1,6 +1,9 @@
 //! The principals that grants obtain tokens as.
 
-use auth_core::Secret;
+use auth_core::{AccessToken, Secret};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::OAuthClient;
@@ -19,4 +22,33 @@ impl OAuthClient {
 /// Returns the SHA-256 of a secret in hexadecimal: a name for it that does not reveal it.
 pub(crate) fn fingerprint(secret: &Secret) -> String {
     Sha256::digest(secret.expose()).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// The claims of a JWT that name who it was issued to. Nothing is verified.
+#[derive(Default, Deserialize)]
+struct Stated {
+    sub: Option<String>,
+    azp: Option<String>,
+    client_id: Option<String>,
+    /// Okta.
+    cid: Option<String>,
+    /// Microsoft.
+    appid: Option<String>,
+}
+
+fn stated(token: &AccessToken) -> Stated {
+    let payload = token.secret().expose().split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+    payload.and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
+}
+
+/// The client that an access token was issued to, if it says so: it decides only which client renews the login.
+pub(crate) fn stated_client(token: &AccessToken) -> Option<String> {
+    let Stated { azp, client_id, cid, appid, .. } = stated(token);
+    azp.or(client_id).or(cid).or(appid)
+}
+
+/// Returns true if both access tokens say whom they were issued to, and it is not the same subject.
+pub(crate) fn are_of_different_subjects(one: &AccessToken, other: &AccessToken) -> bool {
+    let (one, other) = (stated(one).sub, stated(other).sub);
+    one.is_some() && other.is_some() && one != other
 }

@@ -4,11 +4,9 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 
 use crate::client::{refresh_error, token_error};
+use crate::identity::stated_client;
 use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 
 /// The login of a user: what was stored goes on for as long as the provider renews it; otherwise the user logs in with
@@ -106,7 +104,7 @@ impl UserLogin {
     /// because the login belongs to the next one.
     async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
-        let clients = match client_id_of(previous) {
+        let clients = match stated_client(previous) {
             Some(_) => vec![self.client_of(previous)],
             None => self.clients.clone(),
         };
@@ -123,28 +121,11 @@ impl UserLogin {
 
     fn client_of(&self, token: &AccessToken) -> OAuthClient {
         let first = &self.clients[0];
-        let Some(id) = client_id_of(token) else { return first.clone() };
+        let Some(id) = stated_client(token) else { return first.clone() };
         let known = self.clients.iter().find(|client| client.id() == id);
         // One that is not set up here any more: another would be refused, and that would end the login.
         known.cloned().unwrap_or_else(|| first.clone().with_id(id))
     }
-}
-
-/// The client that an access token was issued to, if it says so. Nothing is decided by it but whom to ask: it is not
-/// verified.
-fn client_id_of(token: &AccessToken) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Claims {
-        azp: Option<String>,
-        client_id: Option<String>,
-        /// Okta.
-        cid: Option<String>,
-        /// Microsoft.
-        appid: Option<String>,
-    }
-    let payload = URL_SAFE_NO_PAD.decode(token.secret().expose().split('.').nth(1)?).ok()?;
-    let Claims { azp, client_id, cid, appid } = serde_json::from_slice(&payload).ok()?;
-    azp.or(client_id).or(cid).or(appid)
 }
 
 #[async_trait]

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{OAuthClient, token_error};
 use crate::OAuthError;
 use crate::exchange::{Answer, Exchange};
-use crate::identity::fingerprint;
+use crate::identity::{are_of_different_subjects, fingerprint};
 
 /// The type of a record whose access token is a placeholder.
 const NO_ACCESS: &str = "none";
@@ -52,7 +52,8 @@ impl OAuthClient {
     }
 
     /// Returns the verified token of a response. If its access token cannot be used or verified, the error has the login
-    /// of its refresh token. `presented` is the refresh token that was redeemed, and the token that it came with.
+    /// of its refresh token. `presented` is the refresh token that was redeemed, and the token that it came with: a response
+    /// for another subject, such as one that a proxy kept, is an error, and the login stays as it was.
     pub(crate) async fn issued(
         &self,
         answer: &Answer,
@@ -74,6 +75,10 @@ impl OAuthClient {
                 return Err(with_login(error, record.with_refresh_token(next), now));
             }
         };
+        let previous = presented.and_then(|(_, previous)| previous);
+        if previous.is_some_and(|previous| are_of_different_subjects(previous, &token)) {
+            return Err(OAuthError::another_subject());
+        }
         let verified = self.verified(token.clone(), answer.date()).await;
         verified.map_err(|error| if token.refresh_token().is_some() { with_login(error, token, now) } else { error })
     }

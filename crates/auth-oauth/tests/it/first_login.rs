@@ -133,6 +133,24 @@ async fn login_with_an_opaque_access_token_is_renewed_by_its_client() {
     assert_eq!(renewed.refresh_token().unwrap().expose(), "refresh-2");
 }
 
+#[tokio::test]
+async fn renewal_that_brings_the_token_of_another_subject_is_an_error() {
+    let issuer = Issuer::start().await;
+    let renewed = json!({ "access_token": issuer.token(json!({ "sub": "user-2" })), "refresh_token": "refresh-2" });
+    Mock::given(path("/oauth/token"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(renewed))
+        .mount(&issuer.server)
+        .await;
+    let login = |subject: &str| {
+        let token = AccessToken::new(Secret::new(issuer.token(json!({ "sub": subject })))).unwrap();
+        token.with_refresh_token(Secret::new("refresh-1"))
+    };
+    let renewal = UserLogin::new(client(&issuer, "browser-client").with_verifier(issuer.verifier()));
+    let error = renewal.refresh(&TokenRequest::default(), &login("user-1")).await.unwrap_err();
+    assert!(error.is_uncertain() && auth_core::error_chain(&error).contains("another subject"), "{error:?}");
+    renewal.refresh(&TokenRequest::default(), &login("user-2")).await.unwrap();
+}
+
 /// The keys are there before the login, and the token names another one.
 #[tokio::test]
 async fn error_of_an_unverified_access_token_has_the_login() {
