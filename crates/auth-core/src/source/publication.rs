@@ -98,8 +98,12 @@ impl Inner {
     /// Returns true if the cache has `previous`.
     async fn still_has(&self, key: &TokenKey, previous: Option<&AccessToken>) -> bool {
         let Some(previous) = previous else { return false };
-        let cached = self.cache.get(key).await;
-        cached.is_ok_and(|cached| cached.is_some_and(|token| token.is_same(previous)))
+        // Memory returns an expired token, too, but only if it does not have to be waited for.
+        let cached = match self.cache.get_now(key) {
+            Some(cached) => cached,
+            None => self.cache.get(key).await.unwrap_or_default(),
+        };
+        cached.is_some_and(|token| token.is_same(previous))
     }
 
     /// Stores a token with increasing pauses, until it is stored, or everything was cleared.
