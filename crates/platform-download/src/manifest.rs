@@ -4,7 +4,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Crc32c, Outcome, Sha256, Verification};
+use crate::{Crc32c, Outcome, Sha256, Shard, Verification};
 
 /// Where a file comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -85,6 +85,16 @@ impl ManifestEntry {
 pub(crate) fn is_manifest(name: &str) -> bool {
     let infix = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl"));
     infix.is_some_and(|infix| infix.is_empty() || infix.starts_with('.'))
+}
+
+/// The share of the work that a manifest of this name is of; `None` if it is none of this crate.
+pub(crate) fn shard_of(name: &str) -> Option<Shard> {
+    let infix = name.strip_prefix("manifest")?.strip_suffix(".jsonl")?;
+    if infix.is_empty() {
+        return Some(Shard::default());
+    }
+    let (index, count) = infix.strip_prefix('.')?.split_once("-of-")?;
+    Shard::new(index.parse().ok()?, count.parse().ok()?).ok()
 }
 
 /// Moments as RFC 3339 writes them, in UTC.
