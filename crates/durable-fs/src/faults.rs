@@ -22,6 +22,8 @@ pub enum Operation {
     SyncFolder,
     /// Renaming a file.
     Rename,
+    /// Changing the mode of a file (`chmod`).
+    Chmod,
     /// Querying free space (`statvfs`).
     FreeSpace,
 }

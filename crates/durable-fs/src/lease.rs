@@ -29,7 +29,7 @@ struct Held {
     token: String,
 }
 
-/// What is known of the lease of another process.
+/// The observed state of a lease.
 #[derive(PartialEq, Eq)]
 struct Seen {
     token: String,

@@ -12,13 +12,13 @@ use crate::{Error, regular};
 /// compared to an attempt.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// How a lock is taken.
+/// The kind of a lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Locking {
     /// By the kernel. An error where the file system does not support locks.
     Kernel,
-    /// By the kernel, or by a lease where the file system does not support locks: a file beside the lock file, created
+    /// By the kernel, or by a lease where the file system does not support locks: a second file, created
     /// exclusively, renewed every 30 s, and free when it was not renewed for 2 min by the clock of the file server. A process
     /// that is suspended for longer loses it, see [`LockFile::ensure_held`].
     #[default]
@@ -45,9 +45,18 @@ impl LockFile {
     ///
     /// [`Error::is_not_regular`], [`Error::is_unsupported`], or the lock file cannot be opened.
     pub fn try_acquire(path: impl Into<PathBuf>) -> Result<Option<Self>, Error> {
+        Self::try_acquire_with(path, Locking::Kernel)
+    }
+
+    /// Tries to take the lock in a given way.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_acquire`](Self::try_acquire).
+    pub fn try_acquire_with(path: impl Into<PathBuf>, locking: Locking) -> Result<Option<Self>, Error> {
         let path = path.into();
         let file = regular::open(OpenOptions::new().write(true).create(true).truncate(false), &path, "open")?;
-        Self::try_lock(file, path, Locking::Kernel)
+        Self::try_lock(file, path, locking)
     }
 
     /// Tries to lock an open file in a given way. `path` is its name. Handles that were cloned from `file` share the lock,
@@ -96,8 +105,17 @@ impl LockFile {
     ///
     /// [`Error::is_busy`] after the timeout, and those of [`try_acquire`](Self::try_acquire).
     pub fn acquire(path: impl Into<PathBuf>, timeout: Duration) -> Result<Self, Error> {
+        Self::acquire_with(path, timeout, Locking::Kernel)
+    }
+
+    /// Takes the lock in a given way, and waits up to `timeout` for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Self::acquire).
+    pub fn acquire_with(path: impl Into<PathBuf>, timeout: Duration, locking: Locking) -> Result<Self, Error> {
         let path = path.into();
-        poll(timeout, || Self::try_acquire(&path))?.ok_or_else(|| Error::busy(path, timeout))
+        poll(timeout, || Self::try_acquire_with(&path, locking))?.ok_or_else(|| Error::busy(path, timeout))
     }
 }
 

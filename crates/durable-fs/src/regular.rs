@@ -111,6 +111,21 @@ pub fn tighten(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Changes the permissions of a file that is not secret. A file system that refuses this (`EPERM` on some network mounts) is
+/// tolerated.
+///
+/// # Errors
+///
+/// The file does not exist, or the device reports an error.
+pub fn set_permissions(path: &Path, permissions: fs::Permissions) -> Result<(), Error> {
+    match check(Operation::Chmod, path).and_then(|()| fs::set_permissions(path, permissions)) {
+        Err(error) if !matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+            Err(Error::io("change the permissions of", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns true if `path` is a regular file, false if it does not exist.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use crate::part::plain;
 use crate::target::remove;
 use crate::{FolderError, ResultFolder};
 
-/// What a file is that a download left.
+/// The kind of a [`Leftover`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -111,14 +111,18 @@ fn is_locked(part: &Path, locking: Locking) -> bool {
     !matches!(LockFile::try_lock(file, part, locking), Ok(Some(_)))
 }
 
-/// What a hidden file is, if a download made it.
+/// Returns the kind of a hidden file, or `None` if no download creates such files.
 fn kind(name: &str) -> Option<LeftoverKind> {
     let hidden = name.strip_prefix('.')?;
     if hidden.ends_with(".part") || hidden.ends_with(".state") {
         Some(LeftoverKind::Partial)
     } else if hidden.ends_with(".corrupt") {
         Some(LeftoverKind::Corrupt)
-    } else if hidden.ends_with(".state.tmp") || hidden.ends_with(".jsonl.tmp") || hidden.ends_with(".probe") {
+    } else if hidden.ends_with(".state.tmp")
+        || hidden.ends_with(".jsonl.tmp")
+        || hidden == "SHA256SUMS.tmp"
+        || hidden.ends_with(".probe")
+    {
         Some(LeftoverKind::Temporary)
     } else {
         None

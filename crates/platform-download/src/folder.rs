@@ -31,7 +31,7 @@ pub struct ResultFolder {
     lock: LockFile,
 }
 
-/// How a [`ResultFolder`] is opened.
+/// Options for opening a [`ResultFolder`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FolderOptions {
     shard: Shard,
@@ -58,7 +58,7 @@ impl FolderOptions {
         self
     }
 
-    /// How the folder is locked against other processes.
+    /// Sets the kind of lock against other processes.
     #[must_use]
     pub fn with_locking(mut self, locking: Locking) -> Self {
         self.locking = locking;
@@ -137,7 +137,7 @@ impl ResultFolder {
         self.entries.get(file).filter(|entry| entry.is_present_in(&self.path))
     }
 
-    /// How the folder is locked against other processes.
+    /// Returns the kind of lock against other processes.
     pub fn locking(&self) -> Locking {
         self.locking
     }

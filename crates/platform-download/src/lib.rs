@@ -77,7 +77,7 @@ pub use durable_fs::Locking;
 pub use error::{DownloadError, FolderError};
 pub use folder::{FolderOptions, ResultFolder};
 pub use forget::forget;
-pub use manifest::{ManifestEntry, Origin};
+pub use manifest::{ManifestEntry, Origin, Provenance};
 pub use name::{apart, escape, extension, safe_names, unescape};
 pub use path::safe_paths;
 pub use pattern::{Pattern, PatternError};

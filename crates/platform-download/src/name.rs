@@ -8,6 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::Sha256;
 use crate::manifest::is_manifest;
+use crate::verify::SUMS;
 
 /// What some file system cannot hold in a name or takes for something else, and the `%` itself, so
 /// that the way back is unambiguous.
@@ -129,11 +130,12 @@ fn folded(name: &str) -> String {
     name.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkd().collect()
 }
 
-/// The device names of Windows, with or without an ending, and the names of manifests.
+/// The device names of Windows, with or without an ending, and the names of manifests and sums.
 fn is_reserved(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(|number| DEVICES.contains(&number));
     is_manifest(&name.to_ascii_lowercase())
+        || name.eq_ignore_ascii_case(SUMS)
         || matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
         || numbered("COM")
         || numbered("LPT")

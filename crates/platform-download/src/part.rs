@@ -8,15 +8,16 @@
 //! A piece is given up only if it was read and found different. After a read error both files stay.
 
 mod publication;
+mod reading;
 mod state;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
-use durable_fs::positioned::{read_at, write_at};
+use durable_fs::positioned::write_at;
 use durable_fs::{Identity, LockFile, Locking, folder, positioned, regular};
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +25,10 @@ use crate::digest::{BLOCK, Digest, Running, digest};
 use crate::plan::Piece;
 use crate::target::{Places, Target, remove};
 use crate::{Crc32c, DownloadError, Expected};
+use reading::read_again;
 
+pub(crate) use reading::Reader;
 pub(crate) use state::{plain, temporary};
-
-/// The pauses before a read that failed is repeated.
-const READ_AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(200)];
 
 /// What pieces are pieces of.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -69,8 +69,11 @@ pub(crate) struct Era(u64);
 #[derive(Debug, Default)]
 struct State {
     object: Option<Object>,
-    /// In order.
-    pieces: Vec<Piece>,
+    /// By their start.
+    pieces: BTreeMap<u64, Piece>,
+    /// The end of the pieces that follow each other from the start on. It grows with them: to look for it each time would cost
+    /// the square of their number.
+    reached: u64,
     /// Opened at the first line.
     log: Option<File>,
     phase: Phase,
@@ -85,6 +88,16 @@ enum Phase {
     Known,
     /// It has got its name, or was removed.
     Gone,
+}
+
+impl State {
+    fn add(&mut self, piece: Piece) {
+        self.pieces.insert(piece.start, piece);
+        // An empty file has an empty piece.
+        while let Some(next) = self.pieces.get(&self.reached).filter(|piece| piece.bytes > 0) {
+            self.reached = next.end();
+        }
+    }
 }
 
 impl Part {
@@ -174,7 +187,9 @@ impl Part {
             return self.reset().map_err(failed);
         }
         let log = state::replace(state, &object, &pieces).map_err(failed)?;
-        *self.state() = State { object: Some(object), pieces, log: Some(log), phase: Phase::Known };
+        let mut known = State { object: Some(object), log: Some(log), phase: Phase::Known, ..State::default() };
+        pieces.into_iter().for_each(|piece| known.add(piece));
+        *self.state() = known;
         Ok(())
     }
 
@@ -199,13 +214,18 @@ impl Part {
     /// The object that the pieces are of, and the pieces in order.
     pub(crate) fn known(&self) -> (Option<Object>, Vec<Piece>) {
         let state = self.state();
-        (state.object.clone(), state.pieces.clone())
+        (state.object.clone(), state.pieces.values().copied().collect())
+    }
+
+    /// The end of what is there from the start on.
+    pub(crate) fn reached(&self) -> u64 {
+        self.state().reached
     }
 
     /// From now on it is a part of this object. There must be room for all of it.
     pub(crate) fn begin(&self, object: &Object) -> Result<(), DownloadError> {
         let failed = |error| DownloadError::io(&self.places.target, error);
-        let there: u64 = self.state().pieces.iter().map(|piece| piece.bytes).sum();
+        let there: u64 = self.state().pieces.values().map(|piece| piece.bytes).sum();
         let needed = object.bytes.saturating_sub(there);
         match folder::free_space(&self.places.folder).map_err(plain).map_err(failed)? {
             Some(room) if room < needed => return Err(DownloadError::no_room(&self.places.target, needed, room)),
@@ -227,8 +247,7 @@ impl Part {
         let _era = self.during(era)?;
         let mut state = self.state();
         let state = &mut *state;
-        let at = state.pieces.partition_point(|other| other.start < piece.start);
-        state.pieces.insert(at, piece);
+        state.add(piece);
         let Some(object) = state.object.as_ref() else { return Ok(()) };
         if piece.bytes == object.bytes {
             // It is the whole file, which gets its name next.
@@ -263,7 +282,7 @@ impl Part {
     /// Reads what has come after that which is digested already.
     pub(crate) fn digest(&self, mut running: Running) -> io::Result<Digest> {
         let at = running.bytes();
-        running.read(Reader { file: &self.file, path: &self.places.part, at })?;
+        running.read(Reader::from(&self.file, &self.places.part, at))?;
         Ok(running.finish())
     }
 
@@ -298,50 +317,18 @@ impl Drop for Part {
         }
         // The whole file has come, and did not get its name.
         let kept = match &state.object {
-            Some(object) if !state.pieces.is_empty() => state::replace(&self.places.state, object, &state.pieces).ok(),
+            Some(object) if !state.pieces.is_empty() => {
+                let pieces: Vec<_> = state.pieces.values().copied().collect();
+                state::replace(&self.places.state, object, &pieces).ok()
+            }
             _ => None,
         };
         if kept.is_none() {
-            // Nobody is there to be told if it cannot be removed; the next one finds it.
+            // If it cannot be removed, the next download finds it.
             let _ = remove(&self.places.part).and_then(|()| remove(&self.places.state));
         }
         state.phase = Phase::Gone;
     }
-}
-
-/// A file that is read from a position on.
-pub(crate) struct Reader<'a> {
-    file: &'a File,
-    path: &'a Path,
-    at: u64,
-}
-
-impl<'a> Reader<'a> {
-    /// Reads from the start on.
-    pub(crate) fn new(file: &'a File, path: &'a Path) -> Self {
-        Self { file, path, at: 0 }
-    }
-}
-
-impl io::Read for Reader<'_> {
-    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
-        let length = read_again(self.file, self.path, block, self.at)?;
-        self.at += length as u64;
-        Ok(length)
-    }
-}
-
-/// Reads, and repeats a read that fails: a device or a file server may recover.
-fn read_again(file: &File, path: &Path, block: &mut [u8], at: u64) -> io::Result<usize> {
-    for pause in READ_AGAIN {
-        match read_at(file, path, block, at) {
-            Ok(length) => return Ok(length),
-            Err(error) => tracing::debug!(path = %path.display(), %error, "a read failed"),
-        }
-        #[expect(clippy::disallowed_methods, reason = "a device does not announce its recovery")]
-        std::thread::sleep(pause);
-    }
-    read_at(file, path, block, at)
 }
 
 /// Opens and locks the file for what comes; `None` if another process has it.
@@ -356,7 +343,7 @@ fn lock(path: &Path, locking: Locking) -> io::Result<Option<(File, LockFile)>> {
         {
             return Ok(Some((file, lock)));
         }
-        // Whoever had the lock has given the file its name, or removed it, since it was opened.
+        // The process that had the lock has renamed or removed the file since it was opened.
     }
 }
 
@@ -365,6 +352,22 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[test]
+    fn reached_follows_the_pieces_in_any_order() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..50 {
+            let mut starts: Vec<u64> = (0..40).collect();
+            random.shuffle(&mut starts);
+            let mut state = State::default();
+            for start in starts {
+                state.add(Piece { start: start * 7, bytes: 7, crc32c: Crc32c::default() });
+                let pieces: Vec<_> = state.pieces.values().copied().collect();
+                assert_eq!(state.reached, crate::plan::first_missing(&pieces, None, 1).start);
+            }
+            assert_eq!(state.reached, 280);
+        }
+    }
 
     #[test]
     fn who_began_before_all_was_given_up_writes_nothing_into_what_comes_after() {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use durable_fs::Identity;
+use durable_fs::{AtomicFile, Identity};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::digest::digest;
@@ -60,17 +60,50 @@ impl FolderCheck {
     pub fn is_intact(&self) -> bool {
         !self.files.is_empty() && self.files.iter().all(|file| file.state == FileState::Intact)
     }
+
+    /// Returns the SHA-256 of the intact files, in the format of `sha256sum` (GNU coreutils): with `sha256sum -c`, the folder
+    /// is verified without this program. A name with a backslash or a line break is escaped, and its line begins with a backslash.
+    pub fn sha256sums(&self) -> String {
+        let intact = self.files.iter().filter(|file| file.state == FileState::Intact);
+        intact.map(|file| sum(&file.entry.sha256.to_string(), &file.entry.file)).collect()
+    }
+
+    /// Replaces `SHA256SUMS` in the folder by [`sha256sums`](Self::sha256sums).
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: the file cannot be written.
+    pub async fn write_sha256sums(&self, folder: impl Into<PathBuf>) -> Result<(), FolderError> {
+        let (folder, text) = (folder.into(), self.sha256sums());
+        let path = folder.join(SUMS);
+        let failed = path.clone();
+        let write = move || {
+            let temporary = folder.join(format!(".{SUMS}.tmp"));
+            Ok(AtomicFile::new(path, temporary).with_mode(0o666).replace(text.as_bytes()))
+        };
+        blocking(write).await.map_err(|error| FolderError::io(&failed, error))?.map_err(FolderError::from)
+    }
+}
+
+/// The name that `sha256sum` users expect.
+pub(crate) const SUMS: &str = "SHA256SUMS";
+
+/// A line of `sha256sum`.
+fn sum(digest: &str, name: &str) -> String {
+    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    let mark = if escaped == name { "" } else { "\\" };
+    format!("{mark}{digest}  {escaped}\n")
 }
 
 /// Reads all files that the manifests in a folder state, several at a time, and says whether they are what they were when
-/// they were verified. It asks nobody, and changes nothing. A file that cannot be read is reported like one that was changed, and
+/// they were verified. It needs no network and changes nothing. A file that cannot be read is reported like one that was changed, and
 /// does not stop the others.
 ///
 /// Where several manifests state a file, the latest counts.
 ///
 /// # Errors
 ///
-/// [`FolderError`]: there is no manifest, or it cannot be read.
+/// [`FolderError::is_without_manifest`], or a manifest cannot be read.
 pub async fn verify(folder: impl Into<PathBuf>) -> Result<FolderCheck, FolderError> {
     let folder = folder.into();
     let failed = |error| FolderError::io(&folder, error);
@@ -114,7 +147,7 @@ fn state(entry: &ManifestEntry, path: &Path) -> io::Result<FileState> {
     Ok(if same { FileState::Intact } else { FileState::Changed })
 }
 
-/// What a folder holds, before any file is read.
+/// The content of a folder, before any file is read.
 struct Survey {
     /// All entries of all manifests.
     entries: BTreeMap<String, ManifestEntry>,
@@ -154,7 +187,7 @@ fn survey(folder: &Path) -> Result<Survey, FolderError> {
             let name = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
             if fs::symlink_metadata(folder.join(&path)).is_ok_and(|found| found.is_dir()) {
                 folders.push(path);
-            } else if !is_manifest(&name) && !entries.contains_key(&name) {
+            } else if !is_manifest(&name) && name != SUMS && !entries.contains_key(&name) {
                 unlisted.push(path);
             }
         }

@@ -2,16 +2,15 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use durable_fs::faults::{Fault, Operation};
-use platform_download::{Expected, LeftoverKind, Locking, Progress, ResultFolder};
-use platform_emulator::{Effect, Fault as StorageFault, Server};
+use platform_download::{LeftoverKind, Locking, Progress, ResultFolder};
 use rustix::io::Errno;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
-use crate::lab::{CHUNK, Place, Signed, builder, content, expected};
+use crate::lab::{CHUNK, Place, builder, content, expected};
+use crate::resume::interrupt;
 use crate::storage::Storage;
 
 const SIZE: usize = 700_000;
@@ -20,35 +19,13 @@ fn errno(number: Errno) -> i32 {
     number.raw_os_error()
 }
 
-/// Fetches until four parts are complete.
-async fn interrupt(storage: &Storage, place: &Place, source: &Signed, expected: Expected) -> u64 {
-    let slow = StorageFault::new(Effect::Bandwidth { bytes_per_second: 200_000 }).on(Server::Storage);
-    storage.control.inject(&slow).await.unwrap();
-    let (enough, durable) = (Notify::new(), AtomicU64::new(0));
-    let hear = |event| {
-        if let Progress::Durable(more) = event
-            && durable.fetch_add(more, Ordering::SeqCst) + more >= 4 * CHUNK
-        {
-            enough.notify_one();
-        }
-    };
-    let downloader = builder().build().unwrap();
-    tokio::select! {
-        outcome = downloader.fetch(source, expected, &place.target, &hear) => panic!("too fast: {outcome:?}"),
-        () = enough.notified() => {}
-    }
-    storage.control.clear_faults().await.unwrap();
-    storage.control.clear_journal().await.unwrap();
-    durable.into_inner()
-}
-
 #[tokio::test]
 async fn read_error_keeps_the_parts_and_is_named() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
     let place = Place::new();
-    let durable = interrupt(&storage, &place, &source, expected(&content)).await;
+    let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
     let before = place.files();
     for name in [".result.csv.part", ".result.csv.state"] {
         let path = place.folder.path().join("item").join(name);
@@ -88,7 +65,7 @@ async fn full_disk_during_the_replacement_keeps_the_old_state() {
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
     let place = Place::new();
-    interrupt(&storage, &place, &source, expected(&content)).await;
+    interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
     let state = place.folder.path().join("item/.result.csv.state");
     let before = fs::read(&state).unwrap();
     let temporary = place.folder.path().join("item/.result.csv.state.tmp");

@@ -225,7 +225,7 @@ async fn encoded_answer_is_refused_unless_a_checksum_is_stated() {
         assert!(error.to_string().contains("'gzip'") && !error.is_transient(), "{error}");
         assert_eq!((fs::read(&place.file).unwrap(), place.files().len()), (b"the good old file".to_vec(), 1));
     }
-    // The checksum says that the file is stored like this.
+    // The checksum is that of the stored bytes.
     place.fetch(&source, expected(&stored)).await.unwrap();
     assert_eq!(fs::read(&place.file).unwrap(), stored);
 }

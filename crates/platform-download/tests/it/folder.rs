@@ -261,3 +261,28 @@ async fn an_entry_that_says_nothing_new_is_not_written_again() {
     results.record(serde_json::from_value(later).unwrap()).await.unwrap();
     assert_eq!(lines(&folder), [line("run", "a", "a")]);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sums_are_verified_by_coreutils() {
+    let folder = TempDir::new().unwrap();
+    let names = ["a b", "back\\slash", "item/x", "line\nbreak", "ümlaut"];
+    let mut results = ResultFolder::open(folder.path()).await.unwrap();
+    for name in names.iter().chain(&["altered"]) {
+        results.record(file(&folder, "run", name)).await.unwrap();
+    }
+    results.finish().await.unwrap();
+    fs::write(folder.path().join("altered"), "ALTERED").unwrap();
+    let found = verify(folder.path()).await.unwrap();
+    found.write_sha256sums(folder.path()).await.unwrap();
+    assert_eq!(found.sha256sums().lines().count(), names.len());
+    assert!(verify(folder.path()).await.unwrap().unlisted.is_empty());
+    let check = || {
+        let mut command = std::process::Command::new("sha256sum");
+        command.args(["--check", "--strict", "SHA256SUMS"]).current_dir(folder.path()).output().unwrap()
+    };
+    let checked = check();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    fs::write(folder.path().join(names[1]), "altered").unwrap();
+    assert!(!check().status.success());
+}
