@@ -57,7 +57,7 @@ const ASKING: [&str; 40] = [
 
 /// The commands that speak to nobody, to the provider alone, or to a platform of their own; and the one whose answer is how the
 /// platform is.
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 18] = [
     "auth doctor",
     "auth token",
     "completions",
@@ -65,6 +65,8 @@ const OTHERS: [&str; 16] = [
     "emulator",
     "emulator exec",
     "man",
+    "run clean",
+    "run forget",
     "run verify",
     "sdk item-metadata-schema",
     "sdk run-metadata-schema",

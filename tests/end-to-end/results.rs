@@ -259,3 +259,43 @@ fn bars_are_drawn_at_a_terminal_and_nowhere_else() {
         assert!(!ended.stderr.contains('█'), "{}", ended.stderr);
     }
 }
+
+#[test]
+fn altered_results_stay_in_the_manifest_until_they_are_forgotten() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a", "b"]);
+    let report = shell.json("report", &["run", "download", &run, "results", "--follow"]);
+    let file = report["items"][0]["artifacts"][0]["file"].as_str().unwrap().to_owned();
+    let (item, results) = (report["items"][0]["external_id"].as_str().unwrap(), shell.folder().join("results"));
+    fs::remove_file(results.join(&file)).unwrap();
+    let other = if item == "a" { "b" } else { "a" };
+    shell.json("report", &["run", "download", &run, "results", "--item", other]);
+    let ended = shell.run(&["run", "verify", "results"]);
+    ended.assert_code(6);
+    assert!(ended.stdout.lines().any(|line| line.contains("MISSING") && line.ends_with(&file)), "{}", ended.stdout);
+    assert_eq!(shell.error(2, &["run", "forget", "results", "nothing"])["kind"], "bad_input");
+    assert_eq!(shell.json("forgotten", &["run", "forget", "results", &file])["removed"], 1);
+    let check = shell.json("folder-check", &["run", "verify", "results", "--sha256sums"]);
+    let manifest = &check["files"][0]["manifest"];
+    assert!(manifest["platform"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{manifest:#}");
+    assert!(["organization", "user", "tool"].iter().all(|key| manifest[key].is_string()), "{manifest:#}");
+    let sums = fs::read_to_string(results.join("SHA256SUMS")).unwrap();
+    assert_eq!(sums.lines().count(), check["files"].as_array().unwrap().len());
+}
+
+#[test]
+fn leftovers_are_listed_and_removed() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    shell.json("report", &["run", "download", &run, "results", "--follow", "--no-lock"]);
+    let results = shell.folder().join("results");
+    for name in [".x.csv.part", ".x.csv.state", ".y.csv.corrupt"] {
+        fs::write(results.join("a").join(name), "x").unwrap();
+    }
+    let list = shell.json("clean", &["run", "clean", "results", "--dry-run"]);
+    assert_eq!((&list["removed"], list["files"].as_array().unwrap().len()), (&json!(false), 3), "{list:#}");
+    assert_eq!(shell.json("clean", &["run", "clean", "results"])["files"], list["files"]);
+    assert_eq!(shell.json("clean", &["run", "clean", "results"])["files"], json!([]));
+    shell.run(&["run", "verify", "results"]).assert_code(0);
+    assert_eq!(shell.error(2, &["run", "clean", "."])["kind"], "bad_input");
+}

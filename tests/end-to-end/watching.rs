@@ -49,15 +49,33 @@ fn each_item_is_told_and_the_end_of_the_run_last() {
     assert!(people.stdout.lines().any(|line| line == "b: succeeded"), "{}", people.stdout);
 }
 
+/// Writes the state file after these events.
+fn state(shell: &Shell, run: &str, events: &[Value]) -> String {
+    let name =
+        format!("state-{}-{}", events.len(), events.iter().filter(|event| event["artifact_id"].is_string()).count());
+    let id = |event: &Value| {
+        let id = event["artifact_id"].as_str().or(event["item"]["item_id"].as_str()).unwrap_or(run);
+        format!("{}\n", json!({ "told": id }))
+    };
+    let lines: String = events.iter().map(id).collect();
+    std::fs::write(shell.folder().join(&name), format!("{}\n{lines}", json!({ "run": run }))).unwrap();
+    name
+}
+
 #[test]
-fn after_any_cursor_exactly_the_rest_is_told() {
+fn cursor_is_short_and_nothing_after_it_is_missed() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b", "c"]);
     let all = watch(&shell, &[&run]);
     for (index, event) in all.iter().enumerate() {
-        let rest = watch(&shell, &[&run, "--cursor", event["cursor"].as_str().unwrap()]);
-        assert_eq!(told(&rest), told(&all[index + 1..]));
-        assert_eq!(rest.len(), all.len() - index - 1);
+        let cursor = event["cursor"].as_str().unwrap();
+        assert!(cursor.len() <= 200, "{cursor}");
+        let rest = watch(&shell, &[&run, "--cursor", cursor]);
+        assert!(told(&rest).is_superset(&told(&all[index + 1..])), "after {cursor}");
+        let state = state(&shell, &run, &all[..=index]);
+        let rest = watch(&shell, &[&run, "--cursor", cursor, "--state", &state]);
+        assert_eq!((told(&rest), rest.len()), (told(&all[index + 1..]), all.len() - index - 1));
+        assert!(watch(&shell, &[&run, "--state", &state]).is_empty(), "every event is in it");
     }
 }
 
@@ -77,15 +95,16 @@ fn files_are_told_when_they_are_in_their_place_and_not_again() {
     for (index, event) in all.iter().enumerate() {
         let cursor = event["cursor"].as_str().unwrap();
         let rest = watch(&shell, &[&run, "--download", "results", "--cursor", cursor]);
-        assert_eq!(told(&rest), told(&all[index + 1..]), "after {cursor}");
+        assert!(told(&rest).is_superset(&told(&all[index + 1..])), "after {cursor}");
         // On another machine, where the files are not.
-        let elsewhere = format!("elsewhere-{index}");
-        let rest = watch(&shell, &[&run, "--download", &elsewhere, "--cursor", cursor]);
+        let (elsewhere, state) = (format!("elsewhere-{index}"), state(&shell, &run, &all[..=index]));
+        let rest = watch(&shell, &[&run, "--download", &elsewhere, "--cursor", cursor, "--state", &state]);
         assert_eq!(told(&rest), told(&all[index + 1..]), "after {cursor}");
     }
     let fetched = shell.served("storage", "GET", "/");
-    let end = all.last().unwrap()["cursor"].as_str().unwrap();
-    assert_eq!(watch(&shell, &[&run, "--download", "nothing-new", "--cursor", end]), Vec::<Value>::new());
+    let (end, state) = (all.last().unwrap()["cursor"].as_str().unwrap(), state(&shell, &run, &all));
+    let rest = watch(&shell, &[&run, "--download", "nothing-new", "--cursor", end, "--state", &state]);
+    assert_eq!(rest, Vec::<Value>::new());
     assert_eq!(shell.served("storage", "GET", "/"), fetched, "what was told is not fetched again");
 }
 
@@ -120,7 +139,8 @@ fn a_file_that_failed_is_told_and_tried_again_by_the_next_call() {
     shell.control(Method::Delete, "/faults", &Value::Null);
     let cursor = first.last().unwrap()["cursor"].as_str().unwrap();
     let rest = watch(&shell, &[&run, "--download", "results", "--cursor", cursor]);
-    assert!(!rest.is_empty() && rest.iter().all(|event| event["event"] == "artifact_verified"), "{rest:#?}");
+    assert!(rest.iter().any(|event| event["event"] == "artifact_verified"), "{rest:#?}");
+    assert!(rest.iter().all(|event| event["event"] != "run_ended"), "{rest:#?}");
 }
 
 #[test]
@@ -132,6 +152,8 @@ fn a_cursor_that_is_not_of_the_run_is_refused() {
         let error = shell.error(2, &["run", "watch", &runs[0], "--cursor", cursor]);
         assert_eq!((&error["kind"], &error["message"]), (&json!("bad_input"), &json!("the cursor cannot be used")));
     }
+    let state = state(&shell, &runs[1], &[]);
+    assert_eq!(shell.error(2, &["run", "watch", &runs[0], "--state", &state])["kind"], "bad_input");
 }
 
 #[test]

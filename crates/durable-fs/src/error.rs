@@ -67,7 +67,6 @@ impl Error {
         }
     }
 
-    #[cfg(unix)]
     pub(crate) fn interfered(path: &Path) -> Self {
         Kind::Interfered { path: path.to_owned() }.into()
     }

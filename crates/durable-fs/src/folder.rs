@@ -1,10 +1,11 @@
 //! Folders: creation, ownership, synchronization and free space.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::Error;
+use crate::faults::{Operation, check};
+use crate::{Error, regular};
 
 /// Returns true if `path` is a folder that only its user can change, false if it does not exist.
 ///
@@ -69,7 +70,11 @@ pub fn sync(path: &Path) -> Result<(), Error> {
     }
     // The parent of a relative name is an empty path.
     let folder = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
+    let synced = File::open(folder).and_then(|file| {
+        check(Operation::SyncFolder, folder)?;
+        file.sync_all()
+    });
+    match synced {
         Err(error) if !cannot_sync(&error) => Err(Error::io("synchronize", path, error)),
         _ => Ok(()),
     }
@@ -83,14 +88,44 @@ pub fn sync(path: &Path) -> Result<(), Error> {
 pub fn free_space(path: &Path) -> Result<Option<u64>, Error> {
     #[cfg(unix)]
     {
-        let about = rustix::fs::statvfs(path).map_err(|error| Error::io("examine", path, error.into()))?;
-        Ok(Some(about.f_bavail.saturating_mul(about.f_frsize)))
+        let failed = |error| Error::io("examine", path, error);
+        check(Operation::FreeSpace, path).map_err(failed)?;
+        let about = rustix::fs::statvfs(path).map_err(|error| failed(error.into()))?;
+        Ok(free(about.f_blocks, about.f_bavail, about.f_frsize))
     }
     #[cfg(not(unix))]
     {
         let _ = path;
         Ok(None)
     }
+}
+
+/// A file system without a single block does not report its size.
+#[cfg(unix)]
+fn free(blocks: u64, available: u64, block_size: u64) -> Option<u64> {
+    (blocks > 0).then(|| available.saturating_mul(block_size))
+}
+
+/// The length of the file that [`probe`] writes, in bytes.
+const PROBE: usize = 4096;
+
+/// Finds out whether files can be written to a folder. `temporary` is the name of a file in it that no other writer uses; one
+/// that a killed process left is replaced.
+///
+/// # Errors
+///
+/// [`Error::is_storage_full`], or no file can be written.
+pub fn probe(folder: &Path, temporary: &str) -> Result<(), Error> {
+    use std::io::Write;
+
+    let path = folder.join(temporary);
+    regular::remove(&path)?;
+    let mut file = regular::open(OpenOptions::new().write(true).create_new(true), &path, "create")?;
+    let written =
+        check(Operation::Write, &path).and_then(|()| file.write_all(&[0; PROBE])).and_then(|()| file.sync_all());
+    drop(file);
+    regular::remove(&path)?;
+    written.map_err(|error| Error::io("write", &path, error))
 }
 
 /// Returns true if a file system does not support `fsync` on folders.
@@ -114,6 +149,11 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+
+    #[test]
+    fn file_system_without_blocks_does_not_report_free_space() {
+        assert_eq!((free(0, 0, 4096), free(10, 0, 4096), free(10, 2, 4096)), (None, Some(0), Some(8192)));
+    }
 
     #[test]
     fn unsupported_sync_differs_from_a_broken_device() {

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::Error;
+use crate::faults::{Operation, check};
 
 /// The content of a file.
 #[derive(Debug)]
@@ -36,7 +37,11 @@ pub fn open(options: &mut OpenOptions, path: &Path, action: &'static str) -> Res
 }
 
 /// Like [`open`], with the mode of a file that is created.
-pub(crate) fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
+///
+/// # Errors
+///
+/// Those of [`open`].
+pub fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
     exists(path)?;
     open_unchecked(options, path, mode, action)
 }
@@ -77,6 +82,7 @@ pub fn read(path: &Path, limit: usize) -> Result<Option<Contents>, Error> {
     let failed = |error| Error::io("read", path, error);
     let is_open_to_others = is_open_to_others(&file.metadata().map_err(failed)?);
     let mut bytes = Vec::new();
+    check(Operation::Read, path).map_err(failed)?;
     file.take(limit as u64).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(Contents { bytes, is_open_to_others }))
 }
@@ -103,6 +109,21 @@ pub fn tighten(path: &Path) -> Result<(), Error> {
     }
     let _ = path;
     Ok(())
+}
+
+/// Changes the permissions of a file that is not secret. A file system that refuses this (`EPERM` on some network mounts) is
+/// tolerated.
+///
+/// # Errors
+///
+/// The file does not exist, or the device reports an error.
+pub fn set_permissions(path: &Path, permissions: fs::Permissions) -> Result<(), Error> {
+    match check(Operation::Chmod, path).and_then(|()| fs::set_permissions(path, permissions)) {
+        Err(error) if !matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+            Err(Error::io("change the permissions of", path, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns true if `path` is a regular file, false if it does not exist.
@@ -137,7 +158,7 @@ pub fn remove(path: &Path) -> Result<(), Error> {
 ///
 /// The file cannot be renamed.
 pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
-    fs::rename(from, to).map_err(|error| Error::io("rename", from, error))
+    check(Operation::Rename, from).and_then(|()| fs::rename(from, to)).map_err(|error| Error::io("rename", from, error))
 }
 
 fn is_open_to_others(about: &fs::Metadata) -> bool {

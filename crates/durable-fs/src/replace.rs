@@ -2,6 +2,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::faults::{Operation, check};
 use crate::{Error, folder, regular};
 
 /// A file that is replaced as a whole, by way of a temporary in the same folder.
@@ -83,7 +84,11 @@ impl Reservation {
     /// Those of [`AtomicFile::replace`], and a failure to synchronize the folder. Only after the latter can the file
     /// have its new content.
     pub fn commit(mut self, bytes: &[u8]) -> Result<(), Error> {
-        let written = self.file().and_then(|file| overwrite(file, bytes));
+        let temporary = self.target.temporary.clone();
+        let written = self.file().and_then(|file| {
+            check(Operation::Write, &temporary)?;
+            overwrite(file, bytes)
+        });
         written.map_err(|error| Error::io("write", &self.target.temporary, error))?;
         self.refuse_interference()?;
         regular::exists(&self.target.path)?;

@@ -22,6 +22,7 @@ mod shown;
 mod signals;
 mod slide;
 mod system;
+mod threads;
 mod time;
 mod user;
 
@@ -40,7 +41,7 @@ use retries::Retries;
 use signals::{Ignored, Signals};
 
 /// What `--verbose` shows: the project's own steps, and no library's.
-const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
+const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,durable_fs=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
 
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
     };
     log(&output);
     let format = output.format();
+    threads::end_without_threads(format);
     match command {
         Command::Completions(arguments) => code(completions::run(&arguments, Arguments::command()), format),
         Command::Man(arguments) => code(pages::run(&arguments, Arguments::command(), &output), format),
@@ -151,7 +153,7 @@ fn log(output: &Output) {
     let filter = EnvFilter::new(match output.verbose {
         true => VERBOSE,
         false if output.is_silent() => "off",
-        false => "auth_core=warn,auth_oauth=warn,platform_emulator=warn,platform_resources=warn",
+        false => "auth_core=warn,auth_oauth=warn,durable_fs=warn,platform_emulator=warn,platform_resources=warn",
     });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Whoever closed stderr does not want to hear of that either.

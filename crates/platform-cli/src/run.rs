@@ -4,11 +4,13 @@ mod author;
 mod bringing;
 mod cancel;
 mod cancel_by_filter;
+mod clean;
 mod delete;
 mod describe;
 mod download;
 mod events;
 mod execute;
+mod forget;
 mod input;
 mod lifecycle;
 mod list;
@@ -42,7 +44,18 @@ pub(crate) enum Action {
     /// Downloads the results of a run, and verifies them; what is there already is not fetched.
     Download(download::Arguments),
     /// Reads the files of a folder again, and says whether they are what they were when they were verified.
+    #[command(after_help = verify::HELP)]
     Verify(verify::Arguments),
+    /// Remove entries from the manifest of a folder
+    ///
+    /// `run download` never removes the entry of a file that was deleted or altered, so that `run verify` reports it. This
+    /// command does. The files themselves stay.
+    Forget(forget::Arguments),
+    /// List and remove the files that interrupted downloads left in a folder
+    ///
+    /// These are parts of files, which a later `run download` would resume, files with a wrong checksum and temporary files.
+    /// Results and the manifest stay.
+    Clean(clean::Arguments),
     /// The results of a run.
     #[command(subcommand)]
     Result(Results),
@@ -63,6 +76,8 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
         Action::Lifecycle(action) => lifecycle::run(action, shell).await,
         Action::Download(arguments) => Box::pin(download::run(arguments, shell, false)).await,
         Action::Verify(arguments) => verify::run(arguments, shell).await,
+        Action::Forget(arguments) => forget::run(arguments, shell).await,
+        Action::Clean(arguments) => clean::run(arguments, shell).await,
         Action::Result(Results::Download(arguments)) => Box::pin(download::run(arguments, shell, true)).await,
         Action::Result(Results::Delete(arguments)) => delete::run(arguments, shell).await,
         Action::Bringing(action) => Box::pin(bringing::run(action, shell)).await,
@@ -75,7 +90,7 @@ impl Action {
         match self {
             Self::Lifecycle(action) => action.retries(),
             Self::Download(_) | Self::Result(Results::Download(_)) => Retries::Transferring,
-            Self::Verify(_) => Retries::None,
+            Self::Verify(_) | Self::Forget(_) | Self::Clean(_) => Retries::None,
             Self::Result(Results::Delete(_)) => Retries::Changing,
             Self::Bringing(action) => action.retries(),
         }

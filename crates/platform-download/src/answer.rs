@@ -77,10 +77,15 @@ pub(crate) enum Answer {
     Malformed(&'static str),
 }
 
+/// The content encoding of an answer, unless it is none.
+pub(crate) fn encoding(head: &impl Head) -> Option<&str> {
+    head.header("content-encoding").filter(|encoding| !encoding.trim().eq_ignore_ascii_case("identity"))
+}
+
 /// What follows is what is stored: it is not compressed for the way, nor stored otherwise than it is sent.
 fn is_stored_as_sent(head: &impl Head) -> bool {
     head.header("x-goog-stored-content-encoding").is_none_or(|encoding| encoding == "identity")
-        && head.header("content-encoding").is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"))
+        && encoding(head).is_none()
 }
 
 impl Answer {

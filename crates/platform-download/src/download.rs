@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use auth_core::Backoff;
 use auth_http::HttpClient;
+use durable_fs::Locking;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -76,6 +77,7 @@ pub(crate) struct Options {
     pub(crate) block: u64,
     pub(crate) retry: RetryPolicy,
     pub(crate) rate: MinimumRate,
+    pub(crate) locking: Locking,
 }
 
 /// Sets up a [`Downloader`].
@@ -87,6 +89,7 @@ pub struct DownloaderBuilder {
     memory: u64,
     retry: RetryPolicy,
     rate: MinimumRate,
+    locking: Locking,
 }
 
 /// A [`Downloader`] cannot be set up so.
@@ -129,6 +132,7 @@ impl Downloader {
             memory: 16 << 20,
             retry: for_transfers(),
             rate: MinimumRate::default(),
+            locking: Locking::default(),
         }
     }
 
@@ -136,6 +140,13 @@ impl Downloader {
     #[must_use]
     pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.options.retry = policy;
+        self
+    }
+
+    /// The same downloader, with the same workers, and other [locks](DownloaderBuilder::with_locking).
+    #[must_use]
+    pub fn with_locking(mut self, locking: Locking) -> Self {
+        self.options.locking = locking;
         self
     }
 
@@ -171,11 +182,27 @@ impl Downloader {
         target: &Target,
         observer: &(dyn Fn(Progress) + Sync),
     ) -> Result<Outcome, DownloadError> {
+        for _ in 0..=RESTARTS {
+            if let Some(outcome) = self.fetch_once(source, expected, target, observer).await? {
+                return Ok(outcome);
+            }
+        }
+        Err(DownloadError::interfered(&target.path()))
+    }
+
+    /// `None` if another process has put something else in the place of what was downloaded.
+    async fn fetch_once(
+        &self,
+        source: &dyn Source,
+        expected: Expected,
+        target: &Target,
+        observer: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Option<Outcome>, DownloadError> {
         let failed = |error| DownloadError::io(&target.path(), error);
-        let part: Arc<Part> = match open(target, expected).await? {
+        let part: Arc<Part> = match open(target, expected, self.options.locking).await? {
             Opened::There(digest) => {
                 observer(Progress::Kept(digest.bytes));
-                return Ok(Outcome::there(digest, Verification::Stated));
+                return Ok(Some(Outcome::there(digest, Verification::Stated)));
             }
             Opened::Part(part) => Arc::from(part),
         };
@@ -194,21 +221,25 @@ impl Downloader {
         if let (true, Some(digest)) = (complete.was_there, complete.digest) {
             blocking(move || part.discard()).await.map_err(failed)?;
             observer(Progress::Kept(digest.bytes));
-            return Ok(Outcome::there(digest, verification));
+            return Ok(Some(Outcome::there(digest, verification)));
         }
-        let digest = publish(part, &mut complete).await.map_err(failed)?;
+        let bytes = complete.bytes;
+        let Some(digest) = publish(part, &mut complete).await.map_err(failed)? else {
+            observer(Progress::Lost(bytes));
+            return Ok(None);
+        };
         let Complete { validator: Validator { etag, generation }, worker, .. } = complete;
         drop(worker);
-        Ok(Outcome { was_there: false, etag, generation, ..Outcome::there(digest, verification) })
+        Ok(Some(Outcome { was_there: false, etag, generation, ..Outcome::there(digest, verification) }))
     }
 }
 
 /// Looks at what is there. Whoever gave up a download of the same file right before may still be writing its last block.
-async fn open(target: &Target, expected: Expected) -> Result<Opened, DownloadError> {
+async fn open(target: &Target, expected: Expected, locking: Locking) -> Result<Opened, DownloadError> {
     let pauses = (1..5).map(|attempt| Backoff::new(LAST_BLOCK / 10, LAST_BLOCK).bound(attempt));
     for pause in pauses {
         let place = target.clone();
-        let opened = blocking(move || Ok(Part::open(&place, &expected))).await;
+        let opened = blocking(move || Ok(Part::open(&place, &expected, locking))).await;
         match opened.map_err(|error| DownloadError::io(&target.path(), error))? {
             Err(error) if error.is_locked() => wait(pause).await,
             opened => return opened,
@@ -255,14 +286,19 @@ async fn obtain(job: &Job<'_>) -> Result<Complete, DownloadError> {
     }
 }
 
-/// Makes the file last and gives it its name; what it is.
-async fn publish(part: Arc<Part>, complete: &mut Complete) -> io::Result<Digest> {
+/// Makes the file last and gives it its name; what it is, or `None` if another process has replaced it.
+async fn publish(part: Arc<Part>, complete: &mut Complete) -> io::Result<Option<Digest>> {
     let (synced, read) = (part.clone(), part.clone());
-    let digest = if let Some(digest) = complete.digest {
-        blocking(move || synced.sync()).await?;
-        digest
+    let (identity, digest) = if let Some(digest) = complete.digest {
+        let identity = blocking(move || {
+            let identity = synced.identity()?;
+            synced.sync()?;
+            Ok(identity)
+        });
+        (identity.await?, digest)
     } else {
         // It came in several parts. While the disk is busy, the processor is not.
+        let identity = part.identity()?;
         let ahead = complete.ahead.take();
         let digest = async {
             let begun = match ahead {
@@ -271,13 +307,12 @@ async fn publish(part: Arc<Part>, complete: &mut Complete) -> io::Result<Digest>
             };
             blocking(move || read.digest(begun)).await
         };
-        tokio::try_join!(blocking(move || synced.sync()), digest)?.1
+        (identity, tokio::try_join!(blocking(move || synced.sync()), digest)?.1)
     };
     if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
         return Err(io::Error::other("the disk returns other bytes than were written"));
     }
-    blocking(move || part.publish()).await?;
-    Ok(digest)
+    Ok(blocking(move || part.publish(&identity, &digest)).await?.then_some(digest))
 }
 
 impl Outcome {
@@ -320,6 +355,12 @@ impl DownloaderBuilder {
         self
     }
 
+    /// Sets how files are locked against other processes. By the kernel, or by a lease where it cannot, by default.
+    pub fn with_locking(mut self, locking: Locking) -> Self {
+        self.locking = locking;
+        self
+    }
+
     /// The downloader.
     ///
     /// # Errors
@@ -340,9 +381,9 @@ impl DownloaderBuilder {
     }
 
     fn finish(self) -> Downloader {
-        let Self { http, workers, chunk, memory, retry, rate } = self;
+        let Self { http, workers, chunk, memory, retry, rate, locking } = self;
         let block = (memory / 2 / workers as u64).min(*BLOCKS.end());
-        let options = Options { workers, chunk, block, retry, rate };
+        let options = Options { workers, chunk, block, retry, rate, locking };
         Downloader { http, workers: Arc::new(Semaphore::new(workers)), options }
     }
 }

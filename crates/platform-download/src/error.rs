@@ -54,6 +54,14 @@ enum Kind {
     DiskFull,
     #[error("it could not be written")]
     Write,
+    #[error("'{}' cannot be read and is kept", path.display())]
+    Read { path: PathBuf },
+    #[error("another process replaces it during the download")]
+    Interfered,
+    #[error(
+        "the storage sends it with the content encoding '{0}', although none was requested, and states no checksum"
+    )]
+    Encoded(String),
 }
 
 impl DownloadError {
@@ -119,6 +127,19 @@ impl DownloadError {
         Self::new(file, if is_full(&source) { Kind::DiskFull } else { Kind::Write }, Some(source.into()))
     }
 
+    /// The file `path` cannot be read. Nothing was deleted.
+    pub(crate) fn read(file: &Path, path: &Path, source: io::Error) -> Self {
+        Self::new(file, Kind::Read { path: path.to_owned() }, Some(source.into()))
+    }
+
+    pub(crate) fn interfered(file: &Path) -> Self {
+        Self::new(file, Kind::Interfered, None)
+    }
+
+    pub(crate) fn encoded(file: &Path, encoding: &str) -> Self {
+        Self::new(file, Kind::Encoded(encoding.to_owned()), None)
+    }
+
     /// Names the file of an error that knows none.
     pub(crate) fn about(self, file: &Path) -> Self {
         Self { file: file.to_owned(), ..self }
@@ -136,7 +157,16 @@ impl DownloadError {
 
     /// The fault is on this side: the file cannot be read or written here, for want of room or otherwise.
     pub fn is_local(&self) -> bool {
-        matches!(self.kind, Kind::DiskFull | Kind::NoRoom { .. } | Kind::Locked | Kind::Write)
+        match self.kind {
+            Kind::DiskFull | Kind::NoRoom { .. } | Kind::Locked | Kind::Write => true,
+            Kind::Read { .. } | Kind::Interfered => true,
+            _ => false,
+        }
+    }
+
+    /// Returns true if a file on this machine cannot be read. What was downloaded before is kept.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.kind, Kind::Read { .. })
     }
 
     /// Another process is downloading the file.
@@ -202,6 +232,17 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+impl From<durable_fs::Error> for FolderError {
+    fn from(error: durable_fs::Error) -> Self {
+        let path = error.path().to_owned();
+        if error.is_symbolic_link() {
+            return Self { path, kind: FolderKind::Link, source: None };
+        }
+        let kind = if error.is_storage_full() { FolderKind::DiskFull } else { FolderKind::Io };
+        Self { path, kind, source: Some(error.into()) }
+    }
+}
+
 /// Why a folder cannot hold results. It names the folder or the file in it.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {kind}", path.display())]
@@ -216,6 +257,10 @@ pub struct FolderError {
 enum FolderKind {
     #[error("cannot be read or written")]
     Io,
+    #[error("is a symbolic link, which is not followed")]
+    Link,
+    #[error("the manifest has no entry for it")]
+    NoEntry,
     #[error("the disk is full: make room and try again")]
     DiskFull,
     #[error("there is room for {room} bytes, and {needed} are needed: make room and try again")]
@@ -238,6 +283,10 @@ impl FolderError {
         Self { path: path.to_owned(), kind: FolderKind::Locked, source: None }
     }
 
+    pub(crate) fn no_entry(path: &Path) -> Self {
+        Self { path: path.to_owned(), kind: FolderKind::NoEntry, source: None }
+    }
+
     pub(crate) fn no_room(path: &Path, needed: u64, room: u64) -> Self {
         Self { path: path.to_owned(), kind: FolderKind::NoRoom { needed, room }, source: None }
     }
@@ -248,6 +297,11 @@ impl FolderError {
 
     pub(crate) fn malformed(path: &Path, line: usize, source: serde_json::Error) -> Self {
         Self { path: path.to_owned(), kind: FolderKind::Malformed(line), source: Some(source.into()) }
+    }
+
+    /// Returns true if no manifest has an entry for the file.
+    pub fn is_without_entry(&self) -> bool {
+        matches!(self.kind, FolderKind::NoEntry)
     }
 
     /// There is no room in the folder.

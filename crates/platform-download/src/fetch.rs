@@ -192,7 +192,7 @@ impl Job<'_> {
                 Err(fail) => return Err(fail),
             }
             if let Some(ahead) = &ahead {
-                ahead.reached(first_missing(&self.part.known().1, Some(bytes), 1).start);
+                ahead.reached(self.part.reached());
             }
         }
         failure.map_or(Ok((whole, ahead)), |error| Err(error.into()))

@@ -1,10 +1,13 @@
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use durable_fs::{AtomicFile, LockFile, Locking, folder, regular};
+
+use crate::clean::sweep;
 use crate::download::blocking;
-use crate::target::{room, sync_folder};
+use crate::part::{plain, temporary};
 use crate::{FolderError, ManifestEntry, Shard, Target, safe_names};
 
 /// A folder for verified files, and its `manifest.jsonl`: a line of JSON for each of them.
@@ -12,8 +15,8 @@ use crate::{FolderError, ManifestEntry, Shard, Target, safe_names};
 /// Open it before anything is billed: whatever can be known to go wrong with it shows then. One
 /// process at a time has it open; those that [share](Self::open_shard) it have a manifest each.
 ///
-/// Lines are appended as files are verified; [`finish`](Self::finish) leaves one line for each file
-/// that is there.
+/// Lines are appended as files are verified; [`finish`](Self::finish) leaves one line for each file. An entry stays, even if
+/// its file is deleted or altered, until a newer verified file replaces it or [`forget`](crate::forget()) removes it.
 #[derive(Debug)]
 pub struct ResultFolder {
     path: PathBuf,
@@ -24,11 +27,76 @@ pub struct ResultFolder {
     manifest: Option<File>,
     /// How much of the manifest is whole lines.
     whole: u64,
-    _lock: File,
+    locking: Locking,
+    lock: LockFile,
+}
+
+/// Options for opening a [`ResultFolder`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FolderOptions {
+    shard: Shard,
+    locking: Locking,
 }
 
 /// What the name of the file begins and ends with that keeps others out; between them is the share of the work.
 const LOCK: (&str, &str) = (".aignostics", ".lock");
+/// The permissions of new files; the umask takes its share.
+const MODE: u32 = 0o666;
+/// More than any manifest has.
+const LIMIT: usize = 1 << 34;
+
+impl FolderOptions {
+    /// All of the work, locked by the kernel or by a lease.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One of several shares of the work.
+    #[must_use]
+    pub fn with_shard(mut self, shard: Shard) -> Self {
+        self.shard = shard;
+        self
+    }
+
+    /// Sets the kind of lock against other processes.
+    #[must_use]
+    pub fn with_locking(mut self, locking: Locking) -> Self {
+        self.locking = locking;
+        self
+    }
+
+    /// Opens a folder, which is created if need be.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ResultFolder::open`].
+    pub async fn open(self, path: impl Into<PathBuf>) -> Result<ResultFolder, FolderError> {
+        let path = path.into();
+        let failed = path.clone();
+        let opened = blocking(move || Ok(self.open_now(path))).await;
+        opened.unwrap_or_else(|error| Err(FolderError::io(&failed, error)))
+    }
+
+    /// Opens a folder. Blocks.
+    pub(crate) fn open_now(self, path: PathBuf) -> Result<ResultFolder, FolderError> {
+        let Self { shard, locking } = self;
+        fs::create_dir_all(&path).map_err(|error| FolderError::io(&path, error))?;
+        // Never deleted, so that all lock the same.
+        let lock_path = path.join(format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1));
+        let mut options = OpenOptions::new();
+        let file = regular::create(options.create(true).truncate(false).write(true), &lock_path, MODE, "open")?;
+        let lock = LockFile::try_lock(file, lock_path, locking)?.ok_or_else(|| FolderError::locked(&path))?;
+        let manifest_path = path.join(format!("manifest{}.jsonl", shard.infix()));
+        sweep(&path, locking).map_err(|error| FolderError::io(&path, error))?;
+        folder::probe(&path, &probe(shard))?;
+        let (entries, whole) = read(&manifest_path)?;
+        if whole > 0 {
+            // Whether it can be written shows now, not when the first file is there.
+            regular::open(OpenOptions::new().append(true), &manifest_path, "write")?;
+        }
+        Ok(ResultFolder { path, shard, manifest_path, entries, manifest: None, whole, locking, lock })
+    }
+}
 
 impl ResultFolder {
     /// Opens a folder, which is created if need be. What its manifest says stays.
@@ -36,9 +104,10 @@ impl ResultFolder {
     /// # Errors
     ///
     /// [`FolderError`]: it cannot be written, another process has it, or its manifest holds a line of
-    /// another kind. A last line that a crash cut off is no error.
+    /// another kind. A last line that a crash cut off is no error. A symbolic link in the place of the manifest or of the lock
+    /// file is refused.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, FolderError> {
-        Self::open_shard(path, Shard::default()).await
+        FolderOptions::new().open(path).await
     }
 
     /// The same for one of several processes that share the folder, each with a shard of its own. Its manifest is
@@ -48,33 +117,7 @@ impl ResultFolder {
     ///
     /// Those of [`open`](Self::open); another process has it if it has the same shard.
     pub async fn open_shard(path: impl Into<PathBuf>, shard: Shard) -> Result<Self, FolderError> {
-        let path = path.into();
-        let failed = path.clone();
-        let opened = blocking(move || Ok(Self::open_now(path, shard))).await;
-        opened.unwrap_or_else(|error| Err(FolderError::io(&failed, error)))
-    }
-
-    fn open_now(path: PathBuf, shard: Shard) -> Result<Self, FolderError> {
-        let failed = |error| FolderError::io(&path, error);
-        fs::create_dir_all(&path).map_err(failed)?;
-        // Never deleted, so that all lock the same.
-        let lock_path = path.join(format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1));
-        let unlocked = |error| FolderError::io(&lock_path, error);
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(unlocked)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(FolderError::locked(&path)),
-            Err(TryLockError::Error(error)) => return Err(unlocked(error)),
-        }
-        probe(&path).map_err(failed)?;
-        let manifest_path = path.join(format!("manifest{}.jsonl", shard.infix()));
-        let (entries, whole) = read(&manifest_path)?;
-        if whole > 0 {
-            // Whether it can be written shows now, not when the first file is there.
-            let opened = OpenOptions::new().append(true).open(&manifest_path);
-            opened.map_err(|error| FolderError::io(&manifest_path, error))?;
-        }
-        Ok(Self { path, shard, manifest_path, entries, manifest: None, whole, _lock: lock })
+        FolderOptions::new().with_shard(shard).open(path).await
     }
 
     /// Whether a folder is one for results, or was: for whoever must not take results for something else.
@@ -92,6 +135,11 @@ impl ResultFolder {
     /// The entry of the manifest for a file, if the file is still in the folder.
     pub fn present(&self, file: &str) -> Option<&ManifestEntry> {
         self.entries.get(file).filter(|entry| entry.is_present_in(&self.path))
+    }
+
+    /// Returns the kind of lock against other processes.
+    pub fn locking(&self) -> Locking {
+        self.locking
     }
 
     /// The share of the work that it was opened for.
@@ -116,7 +164,8 @@ impl ResultFolder {
     /// [`FolderError::is_disk_full`]: they cannot; or the file system cannot be asked.
     pub async fn check_room(&self, needed: u64) -> Result<(), FolderError> {
         let path = self.path.clone();
-        match blocking(move || room(&path)).await.map_err(|error| FolderError::io(&self.path, error))? {
+        let room = blocking(move || folder::free_space(&path).map_err(plain)).await;
+        match room.map_err(|error| FolderError::io(&self.path, error))? {
             Some(room) if room < needed => Err(FolderError::no_room(&self.path, needed, room)),
             _ => Ok(()),
         }
@@ -131,9 +180,12 @@ impl ResultFolder {
         let names: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
         let targets: Vec<_> =
             safe_names(&names).into_iter().map(|name| self.target([name, "file".to_owned()])).collect();
+        let temporary = probe(self.shard);
         let create = move || {
             for target in targets {
-                if let Err(error) = target.prepare().and_then(|places| probe(&places.folder)) {
+                let prepared = target.prepare();
+                if let Err(error) = prepared.and_then(|places| folder::probe(&places.folder, &temporary).map_err(plain))
+                {
                     let path = target.path();
                     return Ok(Err(FolderError::io(path.parent().unwrap_or(&path), error)));
                 }
@@ -152,13 +204,15 @@ impl ResultFolder {
         if self.entries.get(&entry.file).is_some_and(|known| entry.is_known_by(known)) {
             return Ok(());
         }
+        self.lock.ensure_held()?;
         let (path, whole, open) = (self.manifest_path.clone(), self.whole, self.manifest.take());
         let (failed, line) = (path.clone(), entry.line());
         let append = move || {
             let mut file = if let Some(file) = open {
                 file
             } else {
-                let file = OpenOptions::new().create(true).append(true).open(path)?;
+                let mut options = OpenOptions::new();
+                let file = regular::create(options.create(true).append(true), &path, MODE, "write").map_err(plain)?;
                 // Half a line would spoil the next.
                 file.set_len(whole)?;
                 file
@@ -171,53 +225,45 @@ impl ResultFolder {
         Ok(())
     }
 
-    /// Rewrites the manifest with one line for each file that is there, in the order of their names,
-    /// and returns its path.
+    /// Rewrites the manifest with one line for each file, in the order of their names, and returns its path.
     ///
     /// # Errors
     ///
     /// [`FolderError`]: the manifest cannot be written; the appended one is still there then.
     pub async fn finish(self) -> Result<PathBuf, FolderError> {
         let manifest = self.manifest_path.clone();
-        let rewrite = move || {
-            let present = self.entries.values().filter(|entry| entry.is_present_in(&self.path));
-            let mut part = builder().tempfile_in(&self.path)?;
-            part.write_all(present.map(ManifestEntry::line).collect::<String>().as_bytes())?;
-            part.as_file().sync_all()?;
-            part.persist(&self.manifest_path).map_err(|error| error.error)?;
-            sync_folder(&self.path)
-        };
-        match blocking(rewrite).await {
-            Ok(()) => Ok(manifest),
-            Err(error) => Err(FolderError::io(&manifest, error)),
-        }
+        let rewritten = blocking(move || Ok(self.finish_now())).await;
+        rewritten.unwrap_or_else(|error| Err(FolderError::io(&manifest, error)))
+    }
+
+    /// Rewrites the manifest. Blocks.
+    pub(crate) fn finish_now(self) -> Result<PathBuf, FolderError> {
+        self.lock.ensure_held()?;
+        let text = self.entries.values().map(ManifestEntry::line).collect::<String>();
+        let hidden = self.path.join(format!(".manifest{}.jsonl", self.shard.infix()));
+        AtomicFile::new(&self.manifest_path, temporary(&hidden)).with_mode(MODE).replace(text.as_bytes())?;
+        Ok(self.manifest_path)
+    }
+
+    /// Removes entries, and returns their number.
+    pub(crate) fn remove_entries(&mut self, files: &BTreeSet<&str>) -> usize {
+        let before = self.entries.len();
+        self.entries.retain(|file, _| !files.contains(file.as_str()));
+        before - self.entries.len()
     }
 }
 
-/// Files that are on their way to a name.
-fn builder() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".part");
-    // The permissions that any new file gets, not those of a temporary one; the umask takes its share.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
-}
-
-/// Finds out whether files can be written into a folder, and whether there is any room.
-fn probe(folder: &Path) -> io::Result<()> {
-    let mut file = builder().tempfile_in(folder)?;
-    file.write_all(&[0; 4096])?;
-    file.as_file().sync_all()
+/// The file that is written to find out whether a folder can be written.
+fn probe(shard: Shard) -> String {
+    format!("{}{}.probe", LOCK.0, shard.infix())
 }
 
 /// What a manifest says, if there is one, and how long it is without a last line that a crash cut off.
 pub(crate) fn read(manifest: &Path) -> Result<(Entries, u64), FolderError> {
-    match fs::read_to_string(manifest) {
-        Ok(text) => parse(&text).map_err(|(line, source)| FolderError::malformed(manifest, line, source)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Entries::new(), 0)),
-        Err(error) => Err(FolderError::io(manifest, error)),
-    }
+    let Some(found) = regular::read(manifest, LIMIT)? else { return Ok((Entries::new(), 0)) };
+    let text = std::str::from_utf8(found.bytes());
+    let text = text.map_err(|error| FolderError::io(manifest, std::io::Error::other(error)))?;
+    parse(text).map_err(|(line, source)| FolderError::malformed(manifest, line, source))
 }
 
 pub(crate) type Entries = BTreeMap<String, ManifestEntry>;

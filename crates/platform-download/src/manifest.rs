@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Crc32c, Outcome, Sha256, Verification};
+use crate::{Crc32c, Outcome, Sha256, Shard, Verification};
 
 /// Where a file comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -22,6 +23,27 @@ pub struct Origin {
     pub artifact: String,
 }
 
+/// The circumstances under which a file was made and downloaded, for audits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[expect(clippy::exhaustive_structs, reason = "a caller that records a file knows all of it")]
+pub struct Provenance {
+    /// The root of the platform's API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The organization that the run belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// The user who submitted the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The name and version of the program that downloaded the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// The CRC32C of each input artifact of the item, in base64, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+}
+
 /// One file of a [`ResultFolder`](crate::ResultFolder): a line of its manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
@@ -29,6 +51,9 @@ pub struct ManifestEntry {
     /// Where the file comes from, with its original names.
     #[serde(flatten)]
     pub origin: Origin,
+    /// The provenance; empty in manifests of earlier versions.
+    #[serde(flatten)]
+    pub provenance: Provenance,
     /// Where the file lies, relative to the manifest, with `/` between folders.
     pub file: String,
     /// The length of the file.
@@ -54,12 +79,22 @@ impl ManifestEntry {
     /// An entry for a file that has just come, or was there.
     pub fn new(origin: Origin, file: impl Into<String>, outcome: &Outcome, at: SystemTime) -> Self {
         let Outcome { bytes, crc32c, sha256, verification, etag, generation, .. } = outcome.clone();
-        Self { origin, file: file.into(), bytes, crc32c, sha256, verification, at, etag, generation }
+        let (provenance, file) = (Provenance::default(), file.into());
+        Self { origin, provenance, file, bytes, crc32c, sha256, verification, at, etag, generation }
+    }
+
+    /// The same entry with its provenance.
+    #[must_use]
+    pub fn with_provenance(mut self, provenance: Provenance) -> Self {
+        self.provenance = provenance;
+        self
     }
 
     /// Whether an entry for the same file says all that this one says.
     pub(crate) fn is_known_by(&self, other: &Self) -> bool {
-        (&self.origin, &self.sha256, self.bytes) == (&other.origin, &other.sha256, other.bytes)
+        let same = (&self.origin, &self.sha256, self.bytes) == (&other.origin, &other.sha256, other.bytes);
+        let is_more = other.provenance == Provenance::default() && self.provenance != other.provenance;
+        same && !is_more
     }
 
     pub(crate) fn line(&self) -> String {
@@ -85,6 +120,16 @@ impl ManifestEntry {
 pub(crate) fn is_manifest(name: &str) -> bool {
     let infix = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl"));
     infix.is_some_and(|infix| infix.is_empty() || infix.starts_with('.'))
+}
+
+/// The share of the work that a manifest of this name is of; `None` if it is none of this crate.
+pub(crate) fn shard_of(name: &str) -> Option<Shard> {
+    let infix = name.strip_prefix("manifest")?.strip_suffix(".jsonl")?;
+    if infix.is_empty() {
+        return Some(Shard::default());
+    }
+    let (index, count) = infix.strip_prefix('.')?.split_once("-of-")?;
+    Shard::new(index.parse().ok()?, count.parse().ok()?).ok()
 }
 
 /// Moments as RFC 3339 writes them, in UTC.

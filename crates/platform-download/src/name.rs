@@ -8,6 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::Sha256;
 use crate::manifest::is_manifest;
+use crate::verify::SUMS;
 
 /// What some file system cannot hold in a name or takes for something else, and the `%` itself, so
 /// that the way back is unambiguous.
@@ -103,12 +104,17 @@ pub fn unescape(safe: &str) -> Option<String> {
 /// ```
 pub fn safe_names(names: &[(&str, &str)]) -> Vec<String> {
     let escaped: Vec<String> = names.iter().map(|(name, _)| escape(name)).collect();
-    let mut alike: HashMap<String, u32> = HashMap::new();
-    for name in &escaped {
-        *alike.entry(folded(name)).or_default() += 1;
+    // Escaped, a reserved name can differ from another more than its case does: `CON` and `con`. As part of a longer name,
+    // neither is reserved.
+    let mut alike: [HashMap<String, u32>; 2] = Default::default();
+    for (safe, (name, _)) in escaped.iter().zip(names) {
+        for (alike, name) in alike.iter_mut().zip([safe, *name]) {
+            *alike.entry(folded(name)).or_default() += 1;
+        }
     }
-    let distinct = |(safe, (_, identity)): (String, &(&str, &str))| {
-        if alike.get(&folded(&safe)).is_some_and(|count| *count > 1) { apart(safe, identity) } else { safe }
+    let distinct = |(safe, (name, identity)): (String, &(&str, &str))| {
+        let is_alike = [safe.as_str(), *name].into_iter().zip(&alike).any(|(name, alike)| alike[&folded(name)] > 1);
+        if is_alike { apart(safe, identity) } else { safe }
     };
     escaped.into_iter().zip(names).map(distinct).collect()
 }
@@ -124,11 +130,12 @@ fn folded(name: &str) -> String {
     name.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkd().collect()
 }
 
-/// The device names of Windows, with or without an ending, and the names of manifests.
+/// The device names of Windows, with or without an ending, and the names of manifests and sums.
 fn is_reserved(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(|number| DEVICES.contains(&number));
     is_manifest(&name.to_ascii_lowercase())
+        || name.eq_ignore_ascii_case(SUMS)
         || matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
         || numbered("COM")
         || numbered("LPT")

@@ -1,21 +1,34 @@
 //! A file on its way: what has come of it, and what is known of that. All of it blocks.
 //!
 //! The bytes lie in the `.part` file, which is locked. Beside it, the `.state` file has a line for the object that they
-//! are of, and a line for each piece that is complete, with its checksum. It is never synchronised: whoever goes on later
-//! reads the pieces, and takes those alone that have their checksum. So nothing that a kill or a power cut can do to the two
-//! files makes a wrong byte pass for a right one.
+//! are of, and a line for each piece that is complete, with its checksum. Lines are not synchronized: a later download reads
+//! the pieces, and uses those that have their checksum. So nothing that a kill or a power cut can do to the two files makes a
+//! wrong byte pass for a right one.
+//!
+//! A piece is given up only if it was read and found different. After a read error both files stay.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::path::PathBuf;
+mod publication;
+mod reading;
+mod state;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use durable_fs::positioned::write_at;
+use durable_fs::{Identity, LockFile, Locking, folder, positioned, regular};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{BLOCK, Digest, Running, digest};
 use crate::plan::Piece;
-use crate::target::{Places, Target, remove, room};
+use crate::target::{Places, Target, remove};
 use crate::{Crc32c, DownloadError, Expected};
+use reading::read_again;
+
+pub(crate) use reading::Reader;
+pub(crate) use state::{plain, temporary};
 
 /// What pieces are pieces of.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -27,14 +40,6 @@ pub(crate) struct Object {
     pub(crate) generation: Option<String>,
 }
 
-/// A line of the state for a complete piece.
-#[derive(Deserialize, Serialize)]
-struct Line {
-    start: u64,
-    bytes: u64,
-    crc32c: Crc32c,
-}
-
 /// What was found where a file is to be.
 pub(crate) enum Opened {
     /// The file itself.
@@ -43,11 +48,12 @@ pub(crate) enum Opened {
     Part(Box<Part>),
 }
 
-/// A file on its way. Dropped, it stays for later if any of its pieces is complete, and others are not.
+/// A file on its way. Dropped, it stays for later if any of its pieces is complete.
 #[derive(Debug)]
 pub(crate) struct Part {
     places: Places,
     file: File,
+    lock: LockFile,
     /// Grows whenever what has come is given up, or gets its name. Who writes has come before that, or does not write: its
     /// caller may be gone long since, as work that blocks goes on when nobody waits for it any more.
     era: RwLock<u64>,
@@ -63,24 +69,53 @@ pub(crate) struct Era(u64);
 #[derive(Debug, Default)]
 struct State {
     object: Option<Object>,
-    /// In order.
-    pieces: Vec<Piece>,
+    /// By their start.
+    pieces: BTreeMap<u64, Piece>,
+    /// The end of the pieces that follow each other from the start on. It grows with them: to look for it each time would cost
+    /// the square of their number.
+    reached: u64,
     /// Opened at the first line.
     log: Option<File>,
-    gone: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Not examined: it may be worth something.
+    #[default]
+    Unknown,
+    /// Its pieces are known.
+    Known,
+    /// It has got its name, or was removed.
+    Gone,
+}
+
+impl State {
+    fn add(&mut self, piece: Piece) {
+        self.pieces.insert(piece.start, piece);
+        // An empty file has an empty piece.
+        while let Some(next) = self.pieces.get(&self.reached).filter(|piece| piece.bytes > 0) {
+            self.reached = next.end();
+        }
+    }
 }
 
 impl Part {
-    pub(crate) fn open(target: &Target, expected: &Expected) -> Result<Opened, DownloadError> {
+    pub(crate) fn open(target: &Target, expected: &Expected, locking: Locking) -> Result<Opened, DownloadError> {
         let failed = |error| DownloadError::io(&target.path(), error);
         let places = target.prepare().map_err(failed)?;
-        let file = lock(&places).map_err(failed)?.ok_or_else(|| DownloadError::locked(&places.target))?;
-        let part = Self { places, file, era: RwLock::default(), turn: Mutex::default(), state: Mutex::default() };
-        if let Some(found) = part.found(expected).map_err(failed)? {
+        let (file, lock) =
+            lock(&places.part, locking).map_err(failed)?.ok_or_else(|| DownloadError::locked(&places.target))?;
+        let (era, turn, state) = (RwLock::default(), Mutex::default(), Mutex::default());
+        let part = Self { places, file, lock, era, turn, state };
+        let found = part
+            .found(expected)
+            .map_err(|error| DownloadError::read(&part.places.target, &part.places.target, error))?;
+        if let Some(found) = found {
             part.discard().map_err(failed)?;
             return Ok(Opened::There(found));
         }
-        part.recover(expected).map_err(failed)?;
+        part.recover(expected)?;
         Ok(Opened::Part(Box::new(part)))
     }
 
@@ -117,49 +152,44 @@ impl Part {
             Err(error) => return Err(error),
             Ok(_) => {}
         }
-        let found = digest(File::open(&self.places.target)?)?;
+        // It may have been replaced since.
+        let file = match Identity::open(&self.places.target) {
+            Ok(Some((file, _))) => file,
+            Ok(None) => return Ok(None),
+            Err(error) if error.is_not_regular() => return Ok(None),
+            Err(error) => return Err(plain(error)),
+        };
+        let found = digest(Reader::new(&file, &self.places.target))?;
         Ok((found.crc32c == crc32c).then_some(found))
     }
 
     /// Finds out which pieces are there.
-    fn recover(&self, expected: &Expected) -> io::Result<()> {
-        let text = match fs::read_to_string(&self.places.state) {
-            Ok(text) => text,
-            // Not ours, or spoilt.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => String::new(),
-            Err(error) => return Err(error),
-        };
-        let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        let object = lines.next().and_then(|line| serde_json::from_str::<Object>(line).ok());
-        let object = object.filter(|object| {
+    fn recover(&self, expected: &Expected) -> Result<(), DownloadError> {
+        let Places { target, part, state, .. } = &self.places;
+        let failed = |error| DownloadError::io(target, error);
+        let found = state::read(state).map_err(|error| DownloadError::read(target, state, error))?;
+        let found = found.filter(|(object, _)| {
             object.stated == expected.crc32c() && expected.bytes().is_none_or(|bytes| bytes == object.bytes)
         });
-        let Some(object) = object else { return self.reset() };
+        let Some((object, mut stated)) = found else { return self.reset().map_err(failed) };
+        stated.sort_by_key(|piece| piece.start);
         let mut pieces: Vec<Piece> = Vec::new();
-        for Line { start, bytes, crc32c } in lines.map_while(|line| serde_json::from_str(line).ok()) {
-            let piece = Piece { start, bytes, crc32c };
-            let inside = start.checked_add(bytes).is_some_and(|end| end <= object.bytes) && bytes > 0;
-            let apart = pieces.iter().all(|other| piece.end() <= other.start || other.end() <= piece.start);
-            if inside && apart && self.crc32c(&piece)? == Some(crc32c) {
+        for piece in stated {
+            let inside = piece.start.checked_add(piece.bytes).is_some_and(|end| end <= object.bytes);
+            let apart = pieces.last().is_none_or(|before| before.end() <= piece.start);
+            let is_whole = inside && apart && piece.bytes > 0;
+            let crc32c = || self.crc32c(&piece).map_err(|error| DownloadError::read(target, part, error));
+            if is_whole && crc32c()? == Some(piece.crc32c) {
                 pieces.push(piece);
             }
         }
         if pieces.is_empty() {
-            return self.reset();
+            return self.reset().map_err(failed);
         }
-        pieces.sort_by_key(|piece| piece.start);
-        *self.state() = State { object: Some(object.clone()), pieces: pieces.clone(), log: None, gone: false };
-        self.rewrite()
-    }
-
-    /// Leaves the lines alone that are good.
-    fn rewrite(&self) -> io::Result<()> {
-        let mut state = self.state();
-        let mut log = plain(true).open(&self.places.state)?;
-        let lines = state.pieces.iter().map(line).collect::<io::Result<String>>()?;
-        let object = state.object.as_ref().map(json).transpose()?.unwrap_or_default();
-        log.write_all((object + &lines).as_bytes())?;
-        state.log = Some(log);
+        let log = state::replace(state, &object, &pieces).map_err(failed)?;
+        let mut known = State { object: Some(object), log: Some(log), phase: Phase::Known, ..State::default() };
+        pieces.into_iter().for_each(|piece| known.add(piece));
+        *self.state() = known;
         Ok(())
     }
 
@@ -170,7 +200,7 @@ impl Part {
         let mut at = piece.start;
         while at < piece.end() {
             let wanted = usize::try_from(piece.end() - at).unwrap_or(BLOCK).min(BLOCK);
-            match read_at(&self.file, &mut block[..wanted], at)? {
+            match read_again(&self.file, &self.places.part, &mut block[..wanted], at)? {
                 0 => return Ok(None),
                 length => {
                     crc32c = crc32c.append(&block[..length]);
@@ -184,15 +214,20 @@ impl Part {
     /// The object that the pieces are of, and the pieces in order.
     pub(crate) fn known(&self) -> (Option<Object>, Vec<Piece>) {
         let state = self.state();
-        (state.object.clone(), state.pieces.clone())
+        (state.object.clone(), state.pieces.values().copied().collect())
+    }
+
+    /// The end of what is there from the start on.
+    pub(crate) fn reached(&self) -> u64 {
+        self.state().reached
     }
 
     /// From now on it is a part of this object. There must be room for all of it.
     pub(crate) fn begin(&self, object: &Object) -> Result<(), DownloadError> {
         let failed = |error| DownloadError::io(&self.places.target, error);
-        let there: u64 = self.state().pieces.iter().map(|piece| piece.bytes).sum();
+        let there: u64 = self.state().pieces.values().map(|piece| piece.bytes).sum();
         let needed = object.bytes.saturating_sub(there);
-        match room(&self.places.folder).map_err(failed)? {
+        match folder::free_space(&self.places.folder).map_err(plain).map_err(failed)? {
             Some(room) if room < needed => return Err(DownloadError::no_room(&self.places.target, needed, room)),
             _ => {}
         }
@@ -204,65 +239,51 @@ impl Part {
     pub(crate) fn write(&self, era: Era, block: &[u8], at: u64) -> io::Result<()> {
         let _era = self.during(era)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        write_at(&self.file, block, at)
+        write_at(&self.file, &self.places.part, block, at)
     }
 
     /// A piece has come.
     pub(crate) fn record(&self, era: Era, piece: Piece) -> io::Result<()> {
         let _era = self.during(era)?;
         let mut state = self.state();
-        let at = state.pieces.partition_point(|other| other.start < piece.start);
-        state.pieces.insert(at, piece);
+        let state = &mut *state;
+        state.add(piece);
         let Some(object) = state.object.as_ref() else { return Ok(()) };
         if piece.bytes == object.bytes {
             // It is the whole file, which gets its name next.
             return Ok(());
         }
-        let mut lines = line(&piece)?;
-        if state.log.is_none() {
-            lines = json(object)? + &lines;
-            state.log = Some(plain(true).open(&self.places.state)?);
+        if let Some(log) = &mut state.log {
+            return state::add(log, &piece);
         }
-        state.log.as_mut().map_or(Ok(()), |log| log.write_all(lines.as_bytes()))
+        let log = state::begin(&self.places.state, object, &piece)?;
+        state.log = Some(log);
+        Ok(())
     }
 
     /// Forgets all that has come.
     pub(crate) fn reset(&self) -> io::Result<()> {
         let _era = self.new_era();
-        *self.state() = State::default();
+        *self.state() = State { phase: Phase::Known, ..State::default() };
         remove(&self.places.state)?;
         self.file.set_len(0)
     }
 
+    /// Makes the content durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        positioned::sync(&self.file, &self.places.part)
     }
 
-    /// Another handle of the file, which has no part in its lock.
+    /// Another handle of the file. It shares the position, which nothing here uses.
     pub(crate) fn reopen(&self) -> io::Result<File> {
-        plain(false).create(false).read(true).open(&self.places.part)
+        self.file.try_clone()
     }
 
     /// Reads what has come after that which is digested already.
     pub(crate) fn digest(&self, mut running: Running) -> io::Result<Digest> {
-        struct Reader<'a>(&'a File, u64);
-        impl io::Read for Reader<'_> {
-            fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
-                let length = read_at(self.0, block, self.1)?;
-                self.1 += length as u64;
-                Ok(length)
-            }
-        }
         let at = running.bytes();
-        running.read(Reader(&self.file, at))?;
+        running.read(Reader::from(&self.file, &self.places.part, at))?;
         Ok(running.finish())
-    }
-
-    /// Gives the file its name. It must be on the disk.
-    pub(crate) fn publish(&self) -> io::Result<()> {
-        let _era = self.new_era();
-        self.state().gone = true;
-        self.places.publish()
     }
 
     /// Keeps aside what has come, if anything: it is not what it should be. Where it is.
@@ -272,7 +293,7 @@ impl Part {
         if !came {
             return Ok(None);
         }
-        self.state().gone = true;
+        self.state().phase = Phase::Gone;
         remove(&self.places.state)?;
         fs::rename(&self.places.part, &self.places.corrupt)?;
         Ok(Some(self.places.corrupt.clone()))
@@ -280,7 +301,7 @@ impl Part {
 
     /// Removes all there is.
     pub(crate) fn discard(&self) -> io::Result<()> {
-        self.state().gone = true;
+        self.state().phase = Phase::Gone;
         remove(&self.places.part)?;
         remove(&self.places.state)?;
         remove(&self.places.corrupt)
@@ -288,96 +309,42 @@ impl Part {
 }
 
 impl Drop for Part {
+    /// Keeps what is complete, and removes a part of which nothing is.
     fn drop(&mut self) {
-        let state = self.state();
-        // Without a state beside it, nobody can go on with what is there.
-        let useless = !state.gone && state.log.is_none();
-        drop(state);
-        // Nobody is there to be told if it cannot be removed; the next one finds it.
-        if useless {
+        let mut state = self.state();
+        if state.phase != Phase::Known || state.log.is_some() {
+            return;
+        }
+        // The whole file has come, and did not get its name.
+        let kept = match &state.object {
+            Some(object) if !state.pieces.is_empty() => {
+                let pieces: Vec<_> = state.pieces.values().copied().collect();
+                state::replace(&self.places.state, object, &pieces).ok()
+            }
+            _ => None,
+        };
+        if kept.is_none() {
+            // If it cannot be removed, the next download finds it.
             let _ = remove(&self.places.part).and_then(|()| remove(&self.places.state));
         }
+        state.phase = Phase::Gone;
     }
 }
 
 /// Opens and locks the file for what comes; `None` if another process has it.
-fn lock(places: &Places) -> io::Result<Option<File>> {
+fn lock(path: &Path, locking: Locking) -> io::Result<Option<(File, LockFile)>> {
     loop {
-        let file = plain(false).read(true).open(&places.part)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        let file = regular::create(&mut options, path, 0o666, "open").map_err(plain)?;
+        let Some(lock) = LockFile::try_lock(file.try_clone()?, path, locking).map_err(plain)? else { return Ok(None) };
+        if Identity::of_path(path)?
+            .is_some_and(|named| Identity::of_file(&file).is_ok_and(|own| own.is_same_file(&named)))
+        {
+            return Ok(Some((file, lock)));
         }
-        if is_at(&file, &places.part)? {
-            return Ok(Some(file));
-        }
-        // Whoever had the lock has given the file its name, or removed it, since it was opened.
+        // The process that had the lock has renamed or removed the file since it was opened.
     }
-}
-
-/// How files are opened for writing: they are created, and symbolic links are not followed.
-fn plain(truncate: bool) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(truncate).write(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default());
-    }
-    options
-}
-
-/// Whether a file still has the name that it was opened by.
-fn is_at(file: &File, path: &std::path::Path) -> io::Result<bool> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let opened = file.metadata()?;
-        match fs::symlink_metadata(path) {
-            Ok(named) => Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        // A file that is open keeps its name.
-        let _ = (file, path);
-        Ok(true)
-    }
-}
-
-fn json(value: &impl Serialize) -> io::Result<String> {
-    Ok(serde_json::to_string(value)? + "\n")
-}
-
-fn line(piece: &Piece) -> io::Result<String> {
-    json(&Line { start: piece.start, bytes: piece.bytes, crc32c: piece.crc32c })
-}
-
-#[cfg(unix)]
-fn write_at(file: &File, block: &[u8], at: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, block, at)
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, block, at)
-}
-
-#[cfg(windows)]
-fn write_at(file: &File, mut block: &[u8], mut at: u64) -> io::Result<()> {
-    while !block.is_empty() {
-        let length = std::os::windows::fs::FileExt::seek_write(file, block, at)?;
-        (block, at) = (&block[length..], at + length as u64);
-    }
-    Ok(())
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, block, at)
 }
 
 #[cfg(test)]
@@ -387,10 +354,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn reached_follows_the_pieces_in_any_order() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..50 {
+            let mut starts: Vec<u64> = (0..40).collect();
+            random.shuffle(&mut starts);
+            let mut state = State::default();
+            for start in starts {
+                state.add(Piece { start: start * 7, bytes: 7, crc32c: Crc32c::default() });
+                let pieces: Vec<_> = state.pieces.values().copied().collect();
+                assert_eq!(state.reached, crate::plan::first_missing(&pieces, None, 1).start);
+            }
+            assert_eq!(state.reached, 280);
+        }
+    }
+
+    #[test]
     fn who_began_before_all_was_given_up_writes_nothing_into_what_comes_after() {
         let folder = TempDir::new().unwrap();
         let target = Target::within(folder.path(), ["file"]);
-        let Ok(Opened::Part(part)) = Part::open(&target, &Expected::unknown()) else { panic!("nothing is there") };
+        let Ok(Opened::Part(part)) = Part::open(&target, &Expected::unknown(), Locking::default()) else {
+            panic!("nothing is there")
+        };
         let object = Object { bytes: 8, stated: None, etag: None, generation: None };
         part.begin(&object).unwrap();
         let before = part.era();
@@ -403,7 +388,8 @@ mod tests {
         let piece = Piece { start: 0, bytes: 3, crc32c: Crc32c::of(b"old") };
         assert!(part.record(before, piece).is_err() && part.known().1.is_empty());
         part.record(now, Piece { crc32c: Crc32c::of(b"new"), ..piece }).unwrap();
-        part.publish().unwrap();
+        let content = part.digest(Running::default()).unwrap();
+        assert!(part.publish(&part.identity().unwrap(), &content).unwrap());
         assert!(part.write(now, b"late", 0).is_err(), "it has its name, and is what it is");
         assert_eq!(&fs::read(target.path()).unwrap()[..3], b"new");
     }

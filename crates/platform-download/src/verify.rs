@@ -1,15 +1,17 @@
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
+use durable_fs::{AtomicFile, Identity};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::digest::digest;
 use crate::download::blocking;
 use crate::folder::read;
 use crate::manifest::is_manifest;
+use crate::part::{Reader, plain};
 use crate::{FolderError, ManifestEntry};
 
 /// What [`verify`] found in a folder.
@@ -20,6 +22,8 @@ pub struct FolderCheck {
     pub files: Vec<FileCheck>,
     /// The files that no manifest states, hidden ones apart, relative to the folder.
     pub unlisted: Vec<PathBuf>,
+    /// The subfolders that cannot be listed, with the reason: they may hold more files that no manifest states.
+    pub unreadable: Vec<(PathBuf, String)>,
 }
 
 /// What became of a file that a manifest states.
@@ -30,6 +34,8 @@ pub struct FileCheck {
     pub entry: ManifestEntry,
     /// What the file is now.
     pub state: FileState,
+    /// Why the file cannot be read.
+    pub reason: Option<String>,
 }
 
 /// What a file is, beside what a manifest says of it.
@@ -43,6 +49,8 @@ pub enum FileState {
     Changed,
     /// It is not there.
     Missing,
+    /// It is there and cannot be read.
+    Unreadable,
     /// Its name leads out of the folder: nothing was read.
     Outside,
 }
@@ -52,37 +60,70 @@ impl FolderCheck {
     pub fn is_intact(&self) -> bool {
         !self.files.is_empty() && self.files.iter().all(|file| file.state == FileState::Intact)
     }
+
+    /// Returns the SHA-256 of the intact files, in the format of `sha256sum` (GNU coreutils): with `sha256sum -c`, the folder
+    /// is verified without this program. A name with a backslash or a line break is escaped, and its line begins with a backslash.
+    pub fn sha256sums(&self) -> String {
+        let intact = self.files.iter().filter(|file| file.state == FileState::Intact);
+        intact.map(|file| sum(&file.entry.sha256.to_string(), &file.entry.file)).collect()
+    }
+
+    /// Replaces `SHA256SUMS` in the folder by [`sha256sums`](Self::sha256sums).
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: the file cannot be written.
+    pub async fn write_sha256sums(&self, folder: impl Into<PathBuf>) -> Result<(), FolderError> {
+        let (folder, text) = (folder.into(), self.sha256sums());
+        let path = folder.join(SUMS);
+        let failed = path.clone();
+        let write = move || {
+            let temporary = folder.join(format!(".{SUMS}.tmp"));
+            Ok(AtomicFile::new(path, temporary).with_mode(0o666).replace(text.as_bytes()))
+        };
+        blocking(write).await.map_err(|error| FolderError::io(&failed, error))?.map_err(FolderError::from)
+    }
+}
+
+/// The name that `sha256sum` users expect.
+pub(crate) const SUMS: &str = "SHA256SUMS";
+
+/// A line of `sha256sum`.
+fn sum(digest: &str, name: &str) -> String {
+    let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    let mark = if escaped == name { "" } else { "\\" };
+    format!("{mark}{digest}  {escaped}\n")
 }
 
 /// Reads all files that the manifests in a folder state, several at a time, and says whether they are what they were when
-/// they were verified. It asks nobody, and changes nothing.
+/// they were verified. It needs no network and changes nothing. A file that cannot be read is reported like one that was changed, and
+/// does not stop the others.
 ///
 /// Where several manifests state a file, the latest counts.
 ///
 /// # Errors
 ///
-/// [`FolderError`]: there is no manifest, it cannot be read, or a file cannot.
+/// [`FolderError::is_without_manifest`], or a manifest cannot be read.
 pub async fn verify(folder: impl Into<PathBuf>) -> Result<FolderCheck, FolderError> {
     let folder = folder.into();
     let failed = |error| FolderError::io(&folder, error);
     let path = folder.clone();
-    let (entries, unlisted) = blocking(move || Ok(survey(&path))).await.map_err(failed)??;
+    let Survey { entries, unlisted, unreadable } = blocking(move || Ok(survey(&path))).await.map_err(failed)??;
     let at_once = available_parallelism().map_or(1, usize::from);
     let checking = stream::iter(entries.into_values()).map(|entry| {
         let path = folder.join(&entry.file);
-        let named = path.clone();
-        async move {
-            let checked = blocking(move || check(entry, &path)).await;
-            checked.map_err(|error| FolderError::io(&named, error))
-        }
+        async move { blocking(move || Ok(check(entry, &path))).await }
     });
-    let files = checking.buffered(at_once).try_collect().await?;
-    Ok(FolderCheck { files, unlisted })
+    let files = checking.buffered(at_once).try_collect().await.map_err(failed)?;
+    Ok(FolderCheck { files, unlisted, unreadable })
 }
 
-fn check(entry: ManifestEntry, path: &Path) -> io::Result<FileCheck> {
-    let state = if entry.is_inside() { state(&entry, path)? } else { FileState::Outside };
-    Ok(FileCheck { entry, state })
+fn check(entry: ManifestEntry, path: &Path) -> FileCheck {
+    let state = if entry.is_inside() { state(&entry, path) } else { Ok(FileState::Outside) };
+    match state {
+        Ok(state) => FileCheck { entry, state, reason: None },
+        Err(error) => FileCheck { entry, state: FileState::Unreadable, reason: Some(error.to_string()) },
+    }
 }
 
 fn state(entry: &ManifestEntry, path: &Path) -> io::Result<FileState> {
@@ -95,13 +136,26 @@ fn state(entry: &ManifestEntry, path: &Path) -> io::Result<FileState> {
     if !found.is_file() || found.len() != entry.bytes {
         return Ok(FileState::Changed);
     }
-    let found = digest(File::open(path)?)?;
+    // It may have been replaced since.
+    let found = match Identity::open(path) {
+        Ok(Some((file, _))) => digest(Reader::new(&file, path))?,
+        Ok(None) => return Ok(FileState::Missing),
+        Err(error) if error.is_not_regular() => return Ok(FileState::Changed),
+        Err(error) => return Err(plain(error)),
+    };
     let same = (found.bytes, found.crc32c, found.sha256) == (entry.bytes, entry.crc32c, entry.sha256);
     Ok(if same { FileState::Intact } else { FileState::Changed })
 }
 
-/// All entries of all manifests, and the files that none of them states.
-fn survey(folder: &Path) -> Result<(BTreeMap<String, ManifestEntry>, Vec<PathBuf>), FolderError> {
+/// The content of a folder, before any file is read.
+struct Survey {
+    /// All entries of all manifests.
+    entries: BTreeMap<String, ManifestEntry>,
+    unlisted: Vec<PathBuf>,
+    unreadable: Vec<(PathBuf, String)>,
+}
+
+fn survey(folder: &Path) -> Result<Survey, FolderError> {
     let failed = |error| FolderError::io(folder, error);
     let mut entries: BTreeMap<String, ManifestEntry> = BTreeMap::new();
     let mut manifests = 0;
@@ -118,25 +172,33 @@ fn survey(folder: &Path) -> Result<(BTreeMap<String, ManifestEntry>, Vec<PathBuf
     if manifests == 0 {
         return Err(FolderError::no_manifest(folder));
     }
-    let mut unlisted = Vec::new();
+    let (mut unlisted, mut unreadable) = (Vec::new(), Vec::new());
     let mut folders = vec![PathBuf::new()];
     while let Some(below) = folders.pop() {
-        for path in files(&folder.join(&below)).map_err(failed)? {
+        let listed = match files(&folder.join(&below)) {
+            Ok(listed) => listed,
+            Err(error) => {
+                unreadable.push((below, error.to_string()));
+                continue;
+            }
+        };
+        for path in listed {
             let path = below.join(path);
             let name = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
-            if fs::symlink_metadata(folder.join(&path)).map_err(failed)?.is_dir() {
+            if fs::symlink_metadata(folder.join(&path)).is_ok_and(|found| found.is_dir()) {
                 folders.push(path);
-            } else if !is_manifest(&name) && !entries.contains_key(&name) {
+            } else if !is_manifest(&name) && name != SUMS && !entries.contains_key(&name) {
                 unlisted.push(path);
             }
         }
     }
     unlisted.sort();
-    Ok((entries, unlisted))
+    unreadable.sort();
+    Ok(Survey { entries, unlisted, unreadable })
 }
 
 /// The names in a folder, hidden ones apart.
-fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let names = fs::read_dir(folder)?.map(|entry| Ok(PathBuf::from(entry?.file_name())));
     let visible = |name: &PathBuf| !name.to_string_lossy().starts_with('.');
     Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().filter(visible).collect())

@@ -1,9 +1,10 @@
 //! Files that are replaced whole, and are there after a crash.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use durable_fs::{folder, regular};
 use tempfile::Builder;
 
 /// The folder of this project beside a table.
@@ -20,7 +21,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(&folder)?;
     if let Ok(before) = fs::metadata(&path) {
-        fs::set_permissions(file.path(), before.permissions())?;
+        regular::set_permissions(file.path(), before.permissions()).map_err(plain)?;
     }
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -52,14 +53,36 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Makes sure that the names in a folder are on the disk; other systems offer no way.
+/// Makes the names in a folder durable, if the file system can do that.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+    folder::sync(path).map_err(plain)
+}
+
+fn plain(error: durable_fs::Error) -> io::Error {
+    io::Error::new(error.kind(), error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn file_system_that_can_do_less_holds_a_table() {
+        use durable_fs::faults::{Fault, Operation};
+        use rustix::io::Errno;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "old").unwrap();
+        let faults = [(Operation::SyncFolder, Errno::INVAL), (Operation::Chmod, Errno::PERM)];
+        let faults = faults.map(|(operation, number)| Fault::inject(operation, folder.path(), number.raw_os_error()));
+        replace(&file, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        drop(faults);
+        let _broken = Fault::inject(Operation::SyncFolder, folder.path(), Errno::IO.raw_os_error());
+        replace(&file, b"newer").unwrap_err();
+    }
 
     #[test]
     #[cfg(unix)]

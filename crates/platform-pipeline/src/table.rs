@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use csv::{ReaderBuilder, Terminator, WriterBuilder};
-use durable_fs::LockFile;
+use durable_fs::{LockFile, Locking};
 
 use crate::{Error, files};
 use encoding::{Encoding, LineEnding};
@@ -276,18 +276,15 @@ impl Format {
     }
 }
 
-/// The lock of a table. A file system without locks has none: its users must not write a table twice at a time.
-fn lock(path: &Path) -> Result<Option<LockFile>, Error> {
+/// Locks a table against other writers.
+fn lock(path: &Path) -> Result<LockFile, Error> {
     let folder = files::folder_of(path).join(files::STATE);
     let failed = |error| Error::io(format!("{} cannot be locked", path.display()), error);
     files::create_folder(&folder).map_err(failed)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".lock");
-    match LockFile::acquire(folder.join(name), LOCK_TIMEOUT) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.is_unsupported() => Ok(None),
-        Err(error) => Err(failed(std::io::Error::new(error.kind(), error))),
-    }
+    let locked = LockFile::acquire_with(folder.join(name), LOCK_TIMEOUT, Locking::KernelOrLease);
+    locked.map_err(|error| failed(std::io::Error::new(error.kind(), error)))
 }
 
 /// The problems of the header row.

@@ -120,6 +120,11 @@ impl Core {
         platform_api::Client::new(self.http.clone(), self.inner.root.clone())
     }
 
+    /// The root of the platform's API.
+    pub(crate) fn root(&self) -> &Url {
+        &self.inner.root
+    }
+
     /// Sends with the tokens of the caller.
     pub(crate) fn authorized(&self) -> &AuthorizedClient {
         &self.http

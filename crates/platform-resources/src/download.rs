@@ -152,11 +152,12 @@ impl RunDownload {
         };
         let policy = *downloader.retry_policy();
         let downloader = downloader.with_retry_policy(policy.with_single_limit(SINGLE));
+        let downloader = downloader.with_locking(self.folder.locking());
         let source = run.for_source(SINGLE);
         let mut later = FuturesUnordered::new();
         let mut active = FuturesUnordered::new();
         let mut poll = Poll::new(run.clone());
-        let mut asked = Box::pin(self.ask(&poll, 0));
+        let mut asked = Box::pin(self.ask(&poll, true));
         let mut ended = false;
         loop {
             while active.len() < downloader.workers()
@@ -180,7 +181,7 @@ impl RunDownload {
                         self.folder.check_room(plan.queue.iter().map(Planned::missing).sum()).await?;
                     }
                     poll.learn(new);
-                    asked.set(self.ask(&poll, plan.seen.len()));
+                    asked.set(self.ask(&poll, false));
                 }
                 else => break,
             }
@@ -194,9 +195,9 @@ impl RunDownload {
     }
 
     /// How far the run is, and of its items what a download needs: runs have many, and each says a lot.
-    fn ask(&self, poll: &Poll, known: usize) -> impl Future<Output = Result<Snapshot<Slim>, Error>> + Send + use<> {
+    fn ask(&self, poll: &Poll, all: bool) -> impl Future<Output = Result<Snapshot<Slim>, Error>> + Send + use<> {
         let (shard, selection, keys) = (self.folder.shard(), self.selection.clone(), self.checksum_keys.clone());
-        poll.clone().ask(known, move |item| Slim::of(item, shard, &selection, &keys))
+        poll.clone().ask(all, move |item| Slim::of(item, shard, &selection, &keys))
     }
 
     /// Plans what has ended since; whether there was any.
@@ -204,8 +205,10 @@ impl RunDownload {
         let (known, ended) = (plan.seen.len(), snapshot.ended());
         plan.report.learn(&snapshot.run);
         plan.about = Some(snapshot.run);
-        // All items of a run are known from its submission on, so that the names are the same in every call.
-        let names = Names::new(self.layout, &self.run.id, snapshot.items.iter().map(|item| item.external_id.as_str()));
+        // All items of a run are known from its submission on, and the first answer has all of them, so that the names are the
+        // same in every call.
+        let ids = || snapshot.items.iter().map(|item| item.external_id.as_str());
+        let names = plan.names.take().unwrap_or_else(|| Names::new(self.layout, &self.run.id, ids()));
         for item in snapshot.items {
             let over = item.outcome != ItemOutcome::InProgress || ended;
             if !over || !plan.seen.insert(item.id.clone()) {
@@ -217,6 +220,7 @@ impl RunDownload {
                 plan.report.left_out += 1;
             }
         }
+        plan.names = Some(names);
         (self.observer)(Event::Items { ended: plan.seen.len(), all: plan.report.item_count });
         plan.seen.len() > known
     }
@@ -230,6 +234,7 @@ impl RunDownload {
             external_id: item.external_id.clone(),
             outcome: item.outcome,
             message: item.message,
+            inputs: item.inputs,
             artifacts: Vec::new(),
         };
         let (mut files, mut bytes) = (0, 0);
@@ -280,9 +285,9 @@ impl RunDownload {
     }
 
     async fn record(&mut self, fetched: Fetched, plan: &mut Plan) {
-        let item = &mut plan.report.items[fetched.item];
+        let (item, core) = (&mut plan.report.items[fetched.item], &self.run.client.core);
         if let Some(about) = &plan.about
-            && let Some(entry) = fetched.entry(about, &item.external_id, self.run.client.core.clock().now())
+            && let Some(entry) = fetched.entry(about, item, (core.root(), core.clock().now()))
             && let Err(error) = self.folder.record(entry).await
         {
             plan.report.manifest = Err(error);
@@ -303,6 +308,8 @@ struct Plan {
     report: RunReport,
     about: Option<Run>,
     seen: HashSet<ItemId>,
+    /// Known from the first answer on.
+    names: Option<Names>,
     queue: Queue<Planned>,
     /// The number of selected artifacts.
     selected: usize,
@@ -316,6 +323,7 @@ impl Plan {
             report: RunReport::new(&run.id),
             about: None,
             seen: HashSet::new(),
+            names: None,
             queue: Queue::default(),
             selected: 0,
             unselected: BTreeSet::new(),

@@ -24,7 +24,7 @@ use crate::Error;
 use crate::core::{Core, Group};
 
 /// How many entries are asked for at a time unless something is said: the most that the platform gives.
-const SIZE: i64 = 100;
+pub(crate) const SIZE: i64 = 100;
 /// So many pages are on their way at most.
 const AHEAD: usize = 8;
 

@@ -1,5 +1,6 @@
 //! One run.
 
+mod ended;
 mod metadata;
 pub(crate) mod poll;
 mod wait;

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use platform_resources::{Layout, Pattern, ResultFolder, Selection, Shard};
+use platform_download::{FolderOptions, Locking};
+use platform_resources::{Layout, Pattern, Selection, Shard};
 
 use super::Reading;
 use crate::access::Shell;
@@ -36,6 +37,24 @@ pub(crate) struct Arguments {
     media_type: Vec<String>,
     #[command(flatten)]
     folders: Folders,
+    #[command(flatten)]
+    locks: Locks,
+}
+
+/// The kind of lock on the folder.
+#[derive(Args, Clone, Copy)]
+pub(super) struct Locks {
+    /// Do not lock the folder against other processes
+    ///
+    /// Only for file systems on which neither locks nor lease files work. Then make sure that one process at a time writes.
+    #[arg(long)]
+    no_lock: bool,
+}
+
+impl From<Locks> for Locking {
+    fn from(locks: Locks) -> Self {
+        if locks.no_lock { Self::Off } else { Self::default() }
+    }
 }
 
 /// Which folders there are for what.
@@ -72,11 +91,9 @@ impl Folders {
 
 /// Downloads; `thorough` is the custom of the Python tool: to wait for the end, and make a folder for the run.
 pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> Result<(), Failure> {
-    let folder = match arguments.shard {
-        Some(shard) => ResultFolder::open_shard(&arguments.folder, shard).await,
-        None => ResultFolder::open(&arguments.folder).await,
-    };
-    let folder = folder.map_err(unusable)?;
+    let locking = Locking::from(arguments.locks);
+    let options = FolderOptions::new().with_shard(arguments.shard.unwrap_or_default()).with_locking(locking);
+    let folder = options.open(&arguments.folder).await.map_err(unusable)?;
     let selection = arguments.item.into_iter().fold(Selection::default(), Selection::with_item);
     let selection = arguments.artifact.into_iter().fold(selection, Selection::with_artifact);
     let selection = arguments.media_type.into_iter().fold(selection, Selection::with_media_type);

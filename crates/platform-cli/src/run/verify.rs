@@ -10,32 +10,50 @@ use crate::exit::Failure;
 use crate::output::{self, Output};
 use crate::shown::shown;
 
+pub(super) const HELP: &str = "\
+Every file of the manifest is read. Files that are missing, altered or unreadable are reported one by one. Entries stay in
+the manifest until a newer verified file replaces them or `run forget` removes them.
+
+Exit codes: 0 all files are intact, 6 some are not.";
+
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The folder, with its manifest.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+    /// Write SHA256SUMS into the folder, for `sha256sum -c`
+    #[arg(long)]
+    sha256sums: bool,
 }
 
 /// Asks nobody: it works without a network and without a login.
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let check = verify(&arguments.folder).await.map_err(Failure::bad_input)?;
+    if arguments.sha256sums {
+        check.write_sha256sums(&arguments.folder).await.map_err(super::download::unusable)?;
+    }
     shell.output.one(&shape(&check), || text(&check, &shell.output))?;
     let spoilt = check.files.iter().filter(|file| file.state != FileState::Intact).count();
     match (check.files.len(), spoilt) {
         (0, _) => Err(Failure::incomplete(anyhow!("the manifest states no file"))),
-        (_, 0) => Ok(()),
+        (_, 0) if check.unreadable.is_empty() => Ok(()),
+        (_, 0) => Err(Failure::incomplete(anyhow!("{} folders cannot be read", check.unreadable.len()))),
         (all, spoilt) => Err(Failure::incomplete(anyhow!(
-            "{spoilt} of {all} files are not what they were: download the run again, and only they are fetched"
+            "{spoilt} of {all} files are not intact: download the run again, and only they are fetched; `run forget` removes \
+             files from the manifest"
         ))),
     }
 }
 
 fn shape(check: &FolderCheck) -> Value {
-    let files = check.files.iter().map(|file| json!({ "state": file.state, "manifest": file.entry }));
+    let files =
+        check.files.iter().map(|file| json!({ "state": file.state, "reason": file.reason, "manifest": file.entry }));
     json!({
         "intact": check.is_intact(),
         "files": files.collect::<Vec<_>>(),
+        "unreadable": check.unreadable.iter().map(|(path, reason)| {
+            json!({ "path": path.display().to_string(), "reason": reason })
+        }).collect::<Vec<_>>(),
         "unlisted": check.unlisted.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
     })
 }
@@ -47,11 +65,17 @@ fn text(check: &FolderCheck, output: &Output) -> String {
             FileState::Intact => "intact",
             FileState::Changed => "CHANGED",
             FileState::Missing => "MISSING",
+            FileState::Unreadable => "UNREADABLE",
             _ => "OUTSIDE",
         };
         table.add_row([state.to_owned(), file.entry.bytes.to_string(), shown(&file.entry.file)]);
     }
+    let reasons = check.files.iter().filter_map(|file| Some((&file.entry.file, file.reason.as_ref()?)));
+    let reasons = reasons.map(|(file, reason)| format!("cannot read '{}': {}", shown(file), shown(reason)));
+    let folders = check.unreadable.iter();
+    let folders = folders.map(|(path, reason)| format!("cannot read '{}': {}", shown(path.display()), shown(reason)));
     let mut lines = vec![output::text(&table)];
+    lines.extend(reasons.chain(folders));
     lines.extend(check.unlisted.iter().map(|path| format!("not in the manifest: {}", shown(path.display()))));
     lines.join("\n")
 }

@@ -1,5 +1,6 @@
 mod cursor;
 mod ledger;
+mod state;
 mod teller;
 
 use std::path::PathBuf;
@@ -23,10 +24,11 @@ pub(super) const HELP: &str = "\
 Events, by `event` in the JSON forms: item_ended; with --download artifact_verified, artifact_unverified and
 artifact_failed; run_ended, which is the last.
 
-There, each event has a `cursor`. It stands for the set of all that was told up to it, and nothing is kept anywhere
-else: with --cursor, a later call on any machine tells the rest and nothing twice, whatever has happened meanwhile and
-in whatever order. A file is told when it is in its place; one that failed is tried again by a later call. A cursor of
-another run is refused with exit code 2.
+There, each event has a `cursor` of at most 200 bytes. With --cursor, a later call on any machine resumes after it. It
+holds the time of the newest end so far. Items that ended up to 60 s before that are repeated, because items can end at
+the same time or be reported late; with --download also files from the oldest missing one on. With --state FILE, nothing
+is repeated: the file holds the ids of all events. A later call retries failed files. A cursor or a state file of another
+run is refused with exit code 2.
 
 Exit codes: 0 all items succeeded, 6 not all of them did or not all files came, 1 --timeout was reached.";
 
@@ -37,9 +39,12 @@ pub(crate) struct Arguments {
     /// Downloads results into this folder as they are made, and tells each file when it is in its place.
     #[arg(long, value_name = "DIR")]
     download: Option<PathBuf>,
-    /// Goes on after this cursor: what was told up to it is not told again, nor downloaded.
+    /// Resume after this cursor
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
+    /// Record events in this file, and do not repeat them
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
@@ -49,7 +54,8 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
 
 async fn watch(handle: &RunHandle, arguments: &Arguments, shell: &Shell) -> Result<(), Failure> {
     let items: Vec<Item> = handle.clone().nocache().items().try_collect().await?;
-    let ledger = Ledger::new(handle.id(), &items, arguments.cursor.as_deref())?;
+    let (cursor, state) = (arguments.cursor.as_deref(), arguments.state.as_deref());
+    let ledger = Ledger::new(handle.id(), cursor, state, arguments.download.is_some())?;
     if ledger.has_end() && arguments.download.is_none() {
         return wait::judge(&handle.clone().nocache().get().await?);
     }

@@ -4,7 +4,7 @@ use auth_http::Request;
 
 use super::{Fail, Job, Open};
 use crate::DownloadError;
-use crate::answer::Answer;
+use crate::answer::{Answer, encoding};
 use crate::retry::{Attempts, Retryable};
 use crate::source::Resolved;
 
@@ -64,6 +64,13 @@ impl Job<'_> {
                     attempts.failed(DownloadError::malformed(&file, what))?;
                 }
                 Answer::Failed(status) => return Err(DownloadError::answered(&file, status, None).into()),
+                // Without a stated checksum, nothing would show that the bytes are not those of the file.
+                Answer::Part { .. } | Answer::Whole { .. } if self.expected.crc32c().is_none() => {
+                    if let Some(encoding) = encoding(&response) {
+                        return Err(DownloadError::encoded(&file, encoding).into());
+                    }
+                    return Ok(Open { answer, response, attempts });
+                }
                 answer => return Ok(Open { answer, response, attempts }),
             }
         }

@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Refused(Refusal),
     #[error("the file was replaced by another while it was fetched")]
     Replaced,
+    #[error("it comes with the content encoding '{0}', although none was requested, and without a stated checksum")]
+    Encoded(String),
     #[error("{actual} bytes came instead of {expected}")]
     Size { expected: u64, actual: u64 },
     #[error("the bytes that came have the CRC32C {actual} instead of {expected}")]
@@ -111,7 +113,7 @@ impl Retryable for StoreError {
     }
 
     fn is_answer(&self) -> bool {
-        matches!(self.kind, Kind::Refused(_) | Kind::Size { .. } | Kind::Checksum { .. } | Kind::Replaced | Kind::Other)
+        !matches!(self.kind, Kind::Key | Kind::Resolve { .. } | Kind::Http { .. } | Kind::Store { .. })
     }
 
     fn retry_after(&self) -> Option<Duration> {

@@ -4,13 +4,25 @@ use auth_http::{HttpClient, Request, Response};
 use bytes::{Bytes, BytesMut};
 
 use super::error::{Kind, StoreError};
-use crate::answer::{Answer, Validator};
+use crate::answer::{Answer, Validator, encoding};
 use crate::bucket::Refusal;
 use crate::retry::{Attempts, RetryPolicy, Retryable};
 use crate::{Crc32c, Expected, Source};
 
-/// All parts but the last must have 5 MiB at least, and there are 10,000 at most: enough for 78 GiB.
-const PART: usize = 8 * 1024 * 1024;
+/// The least length of a part in bytes. All parts but the last must have at least 5 MiB.
+const PART: usize = 8 << 20;
+/// The maximum number of parts of an object (S3, Google Cloud Storage).
+const PARTS: u64 = 10_000;
+/// The length of parts is a multiple of this.
+const STEP: u64 = 1 << 20;
+
+/// Returns the length of the next part of an object, after `parts` others. Where the length of the object is not known, parts
+/// become longer and longer.
+fn part_size(bytes: Option<u64>, parts: u64) -> usize {
+    let Some(bytes) = bytes else { return PART << (parts / (PARTS / 10)).min(10) };
+    let needed = bytes.div_ceil(PARTS).next_multiple_of(STEP);
+    usize::try_from(needed).unwrap_or(usize::MAX).max(PART)
+}
 
 pub(super) struct Incoming<'a> {
     http: &'a HttpClient,
@@ -21,6 +33,10 @@ pub(super) struct Incoming<'a> {
     response: Option<Response>,
     /// What the object was at first.
     version: Option<Validator>,
+    /// The length of the object, as stated before or by the first answer.
+    length: Option<u64>,
+    /// The number of complete parts.
+    parts: u64,
     bytes: u64,
     crc32c: Crc32c,
     /// Those since the last byte came; none while a request is made.
@@ -43,6 +59,8 @@ impl<'a> Incoming<'a> {
             observer,
             response: None,
             version: None,
+            length: expected.bytes(),
+            parts: 0,
             bytes: 0,
             crc32c: Crc32c::default(),
             attempts: Some(Attempts::begin(http, &retry)),
@@ -68,13 +86,14 @@ impl<'a> Incoming<'a> {
     /// The next part. Only the last has less than all of the bytes of one.
     pub(super) async fn part(&mut self) -> Result<Bytes, StoreError> {
         let mut part = BytesMut::new();
-        while part.len() < PART && !self.is_over {
+        while part.len() < part_size(self.length, self.parts) && !self.is_over {
             match self.piece().await {
                 Ok(Some(piece)) => self.take(&piece, &mut part)?,
                 Ok(None) => self.is_over = true,
                 Err(error) => self.resume(error)?,
             }
         }
+        self.parts += 1;
         Ok(part.freeze())
     }
 
@@ -128,8 +147,16 @@ impl<'a> Incoming<'a> {
         }
         let response = self.http.send(request).await.map_err(StoreError::http)?;
         let start = (self.bytes > 0).then_some(self.bytes);
+        // Without a stated checksum, nothing would show that the bytes are not those of the file.
+        let encoding = encoding(&response).filter(|_| self.expected.crc32c().is_none()).map(str::to_owned);
         match Answer::of(&response, start) {
-            Answer::Whole { validator, .. } if self.version.is_none() => self.version = Some(validator),
+            Answer::Whole { .. } | Answer::Part { .. } if encoding.is_some() => {
+                return Err(Kind::Encoded(encoding.unwrap_or_default()).into());
+            }
+            Answer::Whole { validator, bytes, .. } if self.version.is_none() => {
+                self.version = Some(validator);
+                self.length = self.length.or(bytes);
+            }
             // Nothing had come of it yet.
             Answer::Whole { validator, .. } if start.is_none() && self.version.as_ref() == Some(&validator) => {}
             Answer::Part { validator, .. } if self.version.as_ref() == Some(&validator) => {}
@@ -153,5 +180,22 @@ impl<'a> Incoming<'a> {
             Some(expected) if expected != actual => Err(Kind::Checksum { expected, actual }.into()),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_parts_hold_an_object_of_any_length() {
+        const TIB: u64 = 1 << 40;
+        for bytes in [0, 1, 78 << 30, 79 << 30, TIB, 5 * TIB, 5 * TIB + 1] {
+            let size = part_size(Some(bytes), 0) as u64;
+            assert!(bytes.div_ceil(size) <= PARTS && size >= PART as u64, "{bytes}: {size}");
+        }
+        assert_eq!(part_size(Some(78 << 30), 9_999), PART, "no more memory than needed");
+        let unknown: u64 = (0..PARTS).map(|parts| part_size(None, parts) as u64).sum();
+        assert!(part_size(None, 0) == PART && unknown > 5 * TIB, "{unknown}");
     }
 }

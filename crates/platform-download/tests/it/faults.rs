@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use platform_download::{Expected, Verification};
+use platform_download::{Expected, SignedUrl, Verification};
 use platform_emulator::{Effect, Fault, Server};
 
-use crate::lab::{CHUNK, Place, builder, content, expected};
+use crate::lab::{CHUNK, Place, Signed, builder, content, expected};
 use crate::storage::Storage;
 
 const SIZE: usize = 500_000;
@@ -205,4 +205,27 @@ async fn a_storage_at_fault_is_asked_again_and_not_for_ever() {
         place.fetch(&source, expected(&content)).await.unwrap();
         assert_eq!(fs::read(&place.file).unwrap(), content);
     }
+}
+
+#[tokio::test]
+async fn encoded_answer_is_refused_unless_a_checksum_is_stated() {
+    let content = content(5_000);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&content).unwrap();
+    let stored = encoder.finish().unwrap();
+    let server = wiremock::MockServer::start().await;
+    let answer = wiremock::ResponseTemplate::new(200).insert_header("content-encoding", "gzip");
+    let mock = wiremock::Mock::given(wiremock::matchers::any());
+    mock.respond_with(answer.set_body_bytes(stored.clone())).mount(&server).await;
+    let source = Signed::new(Some(SignedUrl::from(server.uri().parse::<url::Url>().unwrap())));
+
+    let place = Place::new().with_old_file();
+    for expected in [Expected::unknown(), Expected::unknown().with_bytes(content.len() as u64)] {
+        let error = place.fetch(&source, expected).await.unwrap_err();
+        assert!(error.to_string().contains("'gzip'") && !error.is_transient(), "{error}");
+        assert_eq!((fs::read(&place.file).unwrap(), place.files().len()), (b"the good old file".to_vec(), 1));
+    }
+    // The checksum is that of the stored bytes.
+    place.fetch(&source, expected(&stored)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), stored);
 }

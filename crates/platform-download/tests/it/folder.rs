@@ -1,7 +1,9 @@
 use std::fs;
 use std::path::Path;
 
-use platform_download::{Crc32c, FileState, ManifestEntry, ResultFolder, Sha256, Shard, verify};
+use platform_download::{
+    Crc32c, FileState, FolderOptions, Locking, ManifestEntry, ResultFolder, Sha256, Shard, verify,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -53,21 +55,75 @@ async fn a_finished_manifest_has_the_newest_line_for_each_file() {
 }
 
 #[tokio::test]
-async fn a_manifest_states_only_files_that_are_there() {
+async fn entry_stays_until_a_newer_file_replaces_it() {
     let folder = TempDir::new().unwrap();
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
-    for name in ["there", "gone", "shorter"] {
+    for name in ["altered", "gone", "replaced", "shorter", "there"] {
         results.record(file(&folder, "run-1", name)).await.unwrap();
     }
-    let outside = entry("run-1", "../outside", "");
-    fs::write(folder.path().join("../outside"), "").ok();
-    results.record(outside).await.unwrap();
-    fs::remove_file(folder.path().join("gone")).unwrap();
-    fs::write(folder.path().join("shorter"), "short").unwrap();
     results.finish().await.unwrap();
-    fs::remove_file(folder.path().join("../outside")).ok();
-    let found: Vec<_> = lines(&folder).iter().map(|line| line["file"].clone()).collect();
-    assert_eq!(found, ["there"]);
+    fs::remove_file(folder.path().join("gone")).unwrap();
+    fs::write(folder.path().join("altered"), "ALTERED").unwrap();
+    fs::write(folder.path().join("shorter"), "short").unwrap();
+    let shard = Shard::new(0, 2).unwrap();
+    ResultFolder::open_shard(folder.path(), shard).await.unwrap().finish().await.unwrap();
+    let mut results = ResultFolder::open(folder.path()).await.unwrap();
+    results.record(file(&folder, "run-2", "replaced")).await.unwrap();
+    results.finish().await.unwrap();
+    let found: Vec<_> = lines(&folder).iter().map(|line| format!("{} {}", line["file"], line["run"])).collect();
+    let old = ["altered", "gone", "replaced", "shorter", "there"]
+        .map(|name| format!("\"{name}\" \"{}\"", if name == "replaced" { "run-2" } else { "run-1" }));
+    assert_eq!(found, old);
+    let check = verify(folder.path()).await.unwrap();
+    let states: Vec<_> = check.files.iter().map(|file| file.state).collect();
+    use FileState::{Changed, Intact, Missing};
+    assert_eq!(states, [Changed, Missing, Intact, Changed, Intact]);
+}
+
+#[tokio::test]
+async fn forgotten_entry_is_in_no_manifest() {
+    let folder = TempDir::new().unwrap();
+    let shard = Shard::new(1, 2).unwrap();
+    for options in [FolderOptions::new(), FolderOptions::new().with_shard(shard)] {
+        let mut results = options.open(folder.path()).await.unwrap();
+        for name in ["a", "b"] {
+            results.record(file(&folder, "run", name)).await.unwrap();
+        }
+        results.finish().await.unwrap();
+    }
+    let forget = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        platform_download::forget(folder.path(), names, Locking::default())
+    };
+    let error = forget(&["a", "c"]).await.unwrap_err();
+    assert!(error.is_without_entry() && error.to_string().contains("/c"), "{error}");
+    assert_eq!(verify(folder.path()).await.unwrap().files.len(), 2, "nothing was removed");
+    let open = ResultFolder::open_shard(folder.path(), shard).await.unwrap();
+    assert!(forget(&["a"]).await.unwrap_err().is_locked());
+    drop(open);
+    assert_eq!(forget(&["a"]).await.unwrap(), 2);
+    let check = verify(folder.path()).await.unwrap();
+    assert_eq!((check.files.len(), check.unlisted.as_slice()), (1, [std::path::PathBuf::from("a")].as_slice()));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn unreadable_file_does_not_stop_the_verification() {
+    use durable_fs::faults::{Fault, Operation};
+
+    let folder = TempDir::new().unwrap();
+    let mut results = ResultFolder::open(folder.path()).await.unwrap();
+    for name in ["a", "b", "c", "d"] {
+        results.record(file(&folder, "run", name)).await.unwrap();
+    }
+    results.finish().await.unwrap();
+    fs::remove_file(folder.path().join("c")).unwrap();
+    fs::write(folder.path().join("d"), "D").unwrap();
+    let _fault = Fault::inject(Operation::Read, folder.path().join("a"), rustix::io::Errno::IO.raw_os_error());
+    let check = verify(folder.path()).await.unwrap();
+    let states: Vec<_> = check.files.iter().map(|file| file.state).collect();
+    assert_eq!(states, [FileState::Unreadable, FileState::Intact, FileState::Missing, FileState::Changed]);
+    assert!(check.files[0].reason.as_ref().unwrap().contains("error") && !check.is_intact());
 }
 
 #[tokio::test]
@@ -204,4 +260,29 @@ async fn an_entry_that_says_nothing_new_is_not_written_again() {
     later["at"] = json!("2026-12-01T08:00:00Z");
     results.record(serde_json::from_value(later).unwrap()).await.unwrap();
     assert_eq!(lines(&folder), [line("run", "a", "a")]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sums_are_verified_by_coreutils() {
+    let folder = TempDir::new().unwrap();
+    let names = ["a b", "back\\slash", "item/x", "line\nbreak", "ümlaut"];
+    let mut results = ResultFolder::open(folder.path()).await.unwrap();
+    for name in names.iter().chain(&["altered"]) {
+        results.record(file(&folder, "run", name)).await.unwrap();
+    }
+    results.finish().await.unwrap();
+    fs::write(folder.path().join("altered"), "ALTERED").unwrap();
+    let found = verify(folder.path()).await.unwrap();
+    found.write_sha256sums(folder.path()).await.unwrap();
+    assert_eq!(found.sha256sums().lines().count(), names.len());
+    assert!(verify(folder.path()).await.unwrap().unlisted.is_empty());
+    let check = || {
+        let mut command = std::process::Command::new("sha256sum");
+        command.args(["--check", "--strict", "SHA256SUMS"]).current_dir(folder.path()).output().unwrap()
+    };
+    let checked = check();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    fs::write(folder.path().join(names[1]), "altered").unwrap();
+    assert!(!check().status.success());
 }

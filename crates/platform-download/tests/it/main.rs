@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bucket;
+#[cfg(unix)]
+mod device;
 mod download;
 mod faults;
 mod folder;

@@ -19,7 +19,13 @@ fn slow() -> Fault {
 }
 
 /// Begins to fetch slowly, and gives up when so many bytes stay.
-async fn interrupt(storage: &Storage, place: &Place, source: &Signed, expected: Expected, bytes: u64) -> u64 {
+pub(crate) async fn interrupt(
+    storage: &Storage,
+    place: &Place,
+    source: &Signed,
+    expected: Expected,
+    bytes: u64,
+) -> u64 {
     storage.control.inject(&slow()).await.unwrap();
     let (enough, durable) = (Arc::new(Notify::new()), AtomicU64::new(0));
     let hear = |event| {

@@ -234,3 +234,18 @@ async fn a_key_that_leads_elsewhere_is_refused_before_anything_is_fetched() {
     fs::write(places.folder.path().join("taken"), "a file").unwrap();
     assert!(Store::local(places.folder.path().join("taken")).unwrap_err().is_store());
 }
+
+#[tokio::test]
+async fn encoded_answer_without_a_stated_checksum_is_not_stored() {
+    let server = wiremock::MockServer::start().await;
+    let answer =
+        wiremock::ResponseTemplate::new(200).insert_header("content-encoding", "gzip").set_body_bytes("zipped");
+    wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+    let source = crate::lab::Signed::new(Some(server.uri().parse::<url::Url>().unwrap().into()));
+    let folder = TempDir::new().unwrap();
+    let store = Store::local(folder.path().join("results")).unwrap().with_retry(Storage::retry());
+    let fetch = async |expected| store.fetch(&http(), &source, expected, KEY, &|_| ()).await;
+    let error = fetch(Expected::unknown()).await.unwrap_err();
+    assert!(error.to_string().contains("'gzip'") && !error.is_transient(), "{error}");
+    fetch(Expected::new(Crc32c::of(b"zipped"))).await.unwrap();
+}

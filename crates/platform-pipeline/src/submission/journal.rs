@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use durable_fs::LockFile;
+use durable_fs::{LockFile, Locking};
 use platform_resources::{Settings, SubmissionIntent, SubmissionJournal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,8 @@ impl FileJournal {
         let path = self.path(key, "lock");
         let unusable = |error| Error::io(format!("{} cannot be used", path.display()), error);
         files::create_folder(&self.folder).map_err(unusable)?;
-        let lock = LockFile::try_acquire(&path).map_err(|error| unusable(io::Error::new(error.kind(), error)))?;
+        let lock = LockFile::try_acquire_with(&path, Locking::KernelOrLease)
+            .map_err(|error| unusable(io::Error::new(error.kind(), error)))?;
         lock.map(JournalLock).ok_or_else(Error::busy)
     }
 

@@ -1,22 +1,26 @@
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use platform_api::JsonObject;
-use platform_api::models::{ArtifactId, Item, ItemId, OutputArtifact, Run};
+use platform_api::models::{ArtifactId, InputArtifact, Item, ItemId, OutputArtifact, Run};
 use platform_download::{
-    Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, Progress, Shard, SignedUrl, Source, SourceUnavailable,
-    Target, Verification,
+    Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, Progress, Provenance, Shard, SignedUrl, Source,
+    SourceUnavailable, Target, Verification,
 };
 use tokio::time::Instant;
+use url::Url;
 
 use super::report::{FileEvent, FileProgress, FileStep};
-use super::{ArtifactReport, Event, Selection};
+use super::{ArtifactReport, Event, ItemReport, Selection};
 use crate::{ArtifactOutcome, By, ItemOutcome, RunHandle};
 
 /// The keys under which artifacts state their type and their length.
 const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
 const SIZE_KEY: &str = "size_bytes";
+/// The program in the manifest.
+const TOOL: &str = concat!("aignostics/", env!("CARGO_PKG_VERSION"));
 /// The shortest time between two reports about one file.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -36,6 +40,8 @@ pub(super) struct Slim {
     pub(super) is_wanted: bool,
     /// Those that have or had a file, and are selected.
     pub(super) artifacts: Vec<Wanted>,
+    /// The checksums of its inputs, as the submitter stated them, by name.
+    pub(super) inputs: BTreeMap<String, String>,
     /// The names and media types of those that are not selected.
     pub(super) unselected: Vec<String>,
 }
@@ -110,12 +116,14 @@ impl Slim {
     pub(super) fn of(item: Item, shard: Shard, selection: &Selection, checksum_keys: &[String]) -> Self {
         let outcome = ItemOutcome::of(&item);
         let is_wanted = shard.has(&item.external_id) && selection.has_item(&item.external_id);
+        let inputs = item.input_artifacts.iter().filter(|_| is_wanted);
+        let inputs = inputs.filter_map(|input| Some((input.name.clone(), checksum(input, checksum_keys)?))).collect();
         let artifacts = item.output_artifacts.into_iter().filter(|_| is_wanted);
         let (selected, others): (Vec<_>, Vec<_>) = artifacts.partition(|artifact| selection.has_artifact(artifact));
         let artifacts = selected.into_iter().filter_map(|artifact| Wanted::of(artifact, checksum_keys)).collect();
         let unselected = others.iter().map(described).collect();
         let (id, external_id, message) = (item.item_id, item.external_id, item.error_message);
-        Self { id, external_id, outcome, message, is_wanted, artifacts, unselected }
+        Self { id, external_id, outcome, message, is_wanted, artifacts, inputs, unselected }
     }
 }
 
@@ -131,6 +139,12 @@ impl Wanted {
         let expected = expected(artifact.metadata.as_ref().unwrap_or(&JsonObject::new()), checksum_keys);
         Some(Self { id: artifact.output_artifact_id, name: artifact.name, media_type, expected, deleted })
     }
+}
+
+/// The checksum that the submitter stated for an input.
+fn checksum(input: &InputArtifact, checksum_keys: &[String]) -> Option<String> {
+    let metadata = input.metadata.as_ref()?;
+    checksum_keys.iter().find_map(|key| metadata.get(key)?.as_str().map(str::to_owned))
 }
 
 /// The name and the media type of an artifact, for a list.
@@ -166,15 +180,28 @@ impl Planned {
 
 impl Fetched {
     /// The line for the manifest, if the file is in its place.
-    pub(super) fn entry(&self, run: &Run, external_id: &str, now: SystemTime) -> Option<ManifestEntry> {
+    pub(super) fn entry(
+        &self,
+        run: &Run,
+        item: &ItemReport,
+        (platform, now): (&Url, SystemTime),
+    ) -> Option<ManifestEntry> {
         let origin = Origin {
             run: run.run_id.to_string(),
             application: run.application_id.to_string(),
             version: run.version_number.to_string(),
-            item: external_id.to_owned(),
+            item: item.external_id.clone(),
             artifact: self.report.name.clone(),
         };
-        Some(ManifestEntry::new(origin, &self.report.file, self.report.outcome.as_ref().ok()?, now))
+        let provenance = Provenance {
+            platform: Some(platform.to_string()),
+            organization: run.organization_id.clone(),
+            user: Some(run.submitted_by.clone()),
+            tool: Some(TOOL.to_owned()),
+            inputs: item.inputs.clone(),
+        };
+        let entry = ManifestEntry::new(origin, &self.report.file, self.report.outcome.as_ref().ok()?, now);
+        Some(entry.with_provenance(provenance))
     }
 }
 

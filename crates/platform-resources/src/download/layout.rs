@@ -143,13 +143,17 @@ mod tests {
             item("a--x", &[("5", "y")]),
             item("b", &[("6", "x--y"), ("7", "-y")]),
             item("b-", &[("8", "y")]),
+            item("CON", &[("9", "x"), ("10", "Manifest.JSONL"), ("11", "manifest.jsonl")]),
+            item("con", &[("12", "x")]),
+            item("Manifest.JSONL", &[("13", "x")]),
+            item("manifest.jsonl", &[("14", "x")]),
         ];
         for layout in [Layout::default(), Layout::default().with_folder_per_item(false)] {
             let found = names(layout, &items);
             let mut folded: Vec<_> = found.iter().map(|name| name.to_lowercase()).collect();
             folded.sort();
             folded.dedup();
-            assert_eq!(folded.len(), 8, "{found:?}");
+            assert_eq!(folded.len(), 14, "{found:?}");
             items.reverse();
             for item in &mut items {
                 item.artifacts.reverse();

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -124,6 +125,8 @@ pub struct ItemReport {
     pub outcome: ItemOutcome,
     /// What the platform says about a failure.
     pub message: Option<String>,
+    /// The checksums of its inputs, as the submitter stated them, by name.
+    pub inputs: BTreeMap<String, String>,
     /// Its artifacts.
     pub artifacts: Vec<ArtifactReport>,
 }

@@ -1,16 +1,20 @@
 //! Asking how far a run is. The platform cannot tell: it is asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth_core::Backoff;
-use futures_util::TryFutureExt;
-use futures_util::stream::{Stream, TryStreamExt};
-use platform_api::models::{Item, Run, RunState, RunStatistics};
+use futures_util::stream::TryStreamExt;
+use platform_api::models::{Item, ItemState, Run, RunState};
+use platform_api::operations::ListRunItems;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::RunHandle;
-use crate::Error;
+use super::ended::{Ended, over};
 use crate::core::{Caching, Group};
+use crate::pages::SIZE;
+use crate::{Error, ItemOutcome};
 
 /// The pause between two polls, which grows while nothing happens.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -20,7 +24,7 @@ const LAG: Duration = Duration::from_secs(10);
 /// How far a run is.
 pub(crate) struct Snapshot<T> {
     pub(crate) run: Run,
-    /// What was wanted of its items, or nothing if no more of them had ended.
+    /// The items that ended since the last poll, or all of them, as taken by the caller.
     pub(crate) items: Vec<T>,
 }
 
@@ -37,6 +41,8 @@ pub(crate) struct Poll {
     idle: Option<u32>,
     /// The run was found before.
     found: bool,
+    /// The items that were returned after their end. Requests of one poll are sequential.
+    ended: Arc<Mutex<Ended>>,
 }
 
 impl Poll {
@@ -44,7 +50,7 @@ impl Poll {
         // What is kept says nothing of how far it is; what is not found is asked for again here.
         let mut run = run.nocache().no_wait();
         run.client = run.client.for_transfer();
-        Self { run, idle: None, found: false }
+        Self { run, idle: None, found: false, ended: Arc::default() }
     }
 
     /// Waits longer before the next question if nothing was `new`.
@@ -53,20 +59,45 @@ impl Poll {
         self.found = true;
     }
 
-    /// Waits, and asks until there is an answer, or it is clear that there will be none. The items
-    /// are asked for only if more than `known` have ended, and of each of them only what `take` takes stays in memory.
+    /// Waits, and asks until there is an answer, or it is clear that there will be none. Answers with the items that have ended
+    /// since the last answer; with all of them if `all`, and at the end of the run if any was missed. Of each, only what `take`
+    /// takes stays in memory. An item may be answered twice.
     pub(crate) async fn ask<T: Send>(
         self,
-        known: usize,
+        all: bool,
         take: impl Fn(Item) -> T + Clone + Send,
     ) -> Result<Snapshot<T>, Error> {
+        let ended = self.ended.clone();
         self.until_answered(|run| {
-            let take = take.clone();
+            let (take, ended) = (take.clone(), ended.clone());
             async move {
+                let mut ended = ended.lock().await;
                 // Asked in this order, the items of an ended run are all at their end.
                 let found = run.get().await?;
-                let wanted = found.state == RunState::Terminated || over(&found.statistics) > known;
-                let items = if wanted { items(run).map_ok(take).try_collect().await? } else { Vec::new() };
+                let is_over = found.state == RunState::Terminated;
+                let needs_all = all || (is_over && !ended.is_all(&found.statistics));
+                if !needs_all && (is_over || over(&found.statistics) == 0) {
+                    return Ok(Snapshot { run: found, items: Vec::new() });
+                }
+                let run = unkept(run).await?;
+                let mut items = Vec::new();
+                if needs_all {
+                    let mut listed = ended.clone();
+                    let mut list = run.items();
+                    while let Some(item) = list.try_next().await? {
+                        if is_over || ItemOutcome::of(&item) != ItemOutcome::InProgress {
+                            listed.note(&item);
+                        }
+                        items.push(take(item));
+                    }
+                    *ended = listed;
+                } else {
+                    let news = ended.news(&found.statistics, |page| newest(run.clone(), page)).await?;
+                    for item in news {
+                        ended.note(&item);
+                        items.push(take(item));
+                    }
+                }
                 Ok(Snapshot { run: found, items })
             }
         })
@@ -107,18 +138,20 @@ impl Poll {
     }
 }
 
-/// Its items as they are now, of which nothing is kept: a run has many, and each says a lot. Nor is anything from before.
-fn items(mut run: RunHandle) -> impl Stream<Item = Result<Item, Error>> + Send {
+/// The run, for reading its items as they are now: nothing from before is used, and nothing is kept. A run has many items, and
+/// each says a lot.
+async fn unkept(mut run: RunHandle) -> Result<RunHandle, Error> {
     let core = run.client.core.clone();
     run.client.core = run.client.core.with_mode(|mode| mode.caching = Caching::NoStore);
-    let forgotten = async move { core.forget(&[Group::Run]).await.map(|()| run.items()) };
-    forgotten.try_flatten_stream()
+    core.forget(&[Group::Run]).await?;
+    Ok(run)
 }
 
-/// How many items have ended.
-fn over(statistics: &RunStatistics) -> usize {
-    let open = statistics.item_pending_count + statistics.item_processing_count;
-    usize::try_from(statistics.item_count - open).unwrap_or_default()
+/// A page of the items that have ended, the newest first.
+async fn newest(run: RunHandle, page: i64) -> Result<Vec<Item>, Error> {
+    let query = ListRunItems::new(run.id.as_str()).with_state(ItemState::Terminated);
+    let query = query.with_sort(["-terminated_at".to_owned()]).with_page(page).with_page_size(SIZE);
+    run.client.core.read(query, Group::Run).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that waits between two questions")]

@@ -72,7 +72,7 @@ impl RunHandle {
 
 impl Watch {
     async fn look(&mut self) -> Result<(), Error> {
-        let snapshot = self.poll.clone().ask(self.seen.len(), |item| item).await?;
+        let snapshot = self.poll.clone().ask(false, |item| item).await?;
         let before = self.seen.len();
         self.ended = snapshot.ended();
         for item in snapshot.items {

@@ -1,123 +1,81 @@
-//! What was told of a run, as a word that goes anywhere.
+//! A cursor: the events of a run that were printed. Its length does not depend on the number of items. Its parts, with `.` between them:
 //!
-//! An item is named by its place among all items of the run, sorted by id: all of them are there from the submission
-//! on. An artifact is named by its place among those of its item, which are all there when the item has ended. So a
-//! cursor stands for a set, and is right in whatever order things happen. Its parts, with `.` between them:
-//!
-//! - the version of all this, `1`,
-//! - a checksum over the run and its items, so that the cursor of another run is not taken for one of this,
-//! - the items that were told: `0-41,43`,
-//! - the artifacts that were told, for each item or several: `0-41:0-2+43:0`,
-//! - `1` if the end of the run was told, and `0` if not.
+//! - the version of the format, `2`,
+//! - a checksum of the id of the run, so that a cursor of another run is refused,
+//! - the newest end of a printed item, in microseconds since 1970, or nothing,
+//! - the same for items whose files were all printed,
+//! - `1` if the end of the run was printed, `0` otherwise.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::iter;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 
-type Places = BTreeSet<usize>;
+const VERSION: &str = "2";
 
-const VERSION: &str = "1";
-/// More artifacts than any item has.
-const MOST_ARTIFACTS: usize = 100_000;
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
-    pub(super) items: Places,
-    pub(super) artifacts: BTreeMap<usize, Places>,
+    pub(super) items: Option<SystemTime>,
+    pub(super) files: Option<SystemTime>,
     pub(super) ended: bool,
 }
 
 impl Cursor {
-    /// It as a word, for a run with this checksum.
+    /// Returns it as text, for a run with this checksum.
     pub(super) fn write(&self, check: &str) -> String {
-        let ended = u8::from(self.ended);
-        format!("{VERSION}.{check}.{}.{}.{ended}", ranges(&self.items), artifacts(&self.artifacts))
+        format!("{VERSION}.{check}.{}.{}.{}", micros(self.items), micros(self.files), u8::from(self.ended))
     }
 
-    /// Reads it, for a run with this checksum and so many items.
-    pub(super) fn read(text: &str, check: &str, count: usize) -> anyhow::Result<Self> {
-        let parts: Vec<_> = text.trim().split('.').collect();
-        let [version, found, items, artifacts, ended] = parts[..] else { bail!("it has not the parts of one") };
-        ensure!(version == VERSION, "it is of another version of this command");
-        ensure!(found == check, "it is of another run");
-        let mut cursor = Self { items: parse_ranges(items, count)?, ended: ended == "1", ..Self::default() };
-        for group in artifacts.split('+').filter(|group| !group.is_empty()) {
-            let (items, artifacts) = group.split_once(':').context("a `:` is missing")?;
-            let artifacts = parse_ranges(artifacts, MOST_ARTIFACTS)?;
-            cursor.artifacts.extend(parse_ranges(items, count)?.into_iter().zip(iter::repeat(artifacts)));
-        }
-        ensure!(cursor.write(check) == text.trim(), "it is not as this command writes it");
+    /// Reads it, for a run with this checksum.
+    pub(super) fn read(text: &str, check: &str) -> anyhow::Result<Self> {
+        let text = text.trim();
+        let parts: Vec<_> = text.split('.').collect();
+        let [version, found, items, files, ended] = parts[..] else { bail!("expected 5 parts") };
+        ensure!(version == VERSION, "it has the format of another version of this command");
+        ensure!(found == check, "it belongs to another run");
+        let cursor = Self { items: moment(items)?, files: moment(files)?, ended: ended == "1" };
+        ensure!(cursor.write(check) == text, "it is not as this command writes it");
         Ok(cursor)
     }
 }
 
-fn ranges(places: &Places) -> String {
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for &place in places {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == place => *last = place,
-            _ => ranges.push((place, place)),
-        }
-    }
-    let text = |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
-    ranges.into_iter().map(text).collect::<Vec<_>>().join(",")
+fn micros(moment: Option<SystemTime>) -> String {
+    let since = moment.and_then(|moment| moment.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.map(|since| since.as_micros().to_string()).unwrap_or_default()
 }
 
-/// Items with the same artifacts stand together.
-fn artifacts(artifacts: &BTreeMap<usize, Places>) -> String {
-    let mut groups: Vec<(String, Places)> = Vec::new();
-    for (&item, places) in artifacts {
-        let places = ranges(places);
-        match groups.last_mut() {
-            Some((last, items)) if *last == places => {
-                items.insert(item);
-            }
-            _ => groups.push((places, Places::from([item]))),
-        }
+fn moment(text: &str) -> anyhow::Result<Option<SystemTime>> {
+    if text.is_empty() {
+        return Ok(None);
     }
-    groups.iter().map(|(places, items)| format!("{}:{places}", ranges(items))).collect::<Vec<_>>().join("+")
-}
-
-fn parse_ranges(text: &str, count: usize) -> anyhow::Result<Places> {
-    let mut places = Places::new();
-    for range in text.split(',').filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.parse()?, last.parse()?);
-        ensure!(last < count, "there is no place {last}");
-        places.extend(first..=last);
-    }
-    Ok(places)
+    let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(text.parse()?));
+    ensure!(moment.is_some(), "a time is out of range");
+    Ok(moment)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cursor(items: &[usize], artifacts: &[(usize, &[usize])], ended: bool) -> Cursor {
-        let artifacts = artifacts.iter().map(|(item, places)| (*item, places.iter().copied().collect()));
-        Cursor { items: items.iter().copied().collect(), artifacts: artifacts.collect(), ended }
-    }
-
     #[test]
-    fn a_cursor_is_read_as_it_was_written() {
+    fn cursor_is_read_as_it_was_written_and_is_short() {
+        let at = |micros| Some(SystemTime::UNIX_EPOCH + Duration::from_micros(micros));
         for (cursor, text) in [
-            (cursor(&[], &[], false), "1.abc...0"),
-            (cursor(&[0, 1, 2, 5], &[], false), "1.abc.0-2,5..0"),
-            (cursor(&[0, 1, 2], &[(0, &[0, 1]), (1, &[0, 1]), (2, &[1])], true), "1.abc.0-2.0-1:0-1+2:1.1"),
+            (Cursor::default(), "2.abc...0"),
+            (Cursor { items: at(7), files: None, ended: false }, "2.abc.7..0"),
+            (Cursor { items: at(u64::MAX / 4), files: at(6), ended: true }, "2.abc.4611686018427387903.6.1"),
         ] {
             assert_eq!(cursor.write("abc"), text);
-            assert_eq!(Cursor::read(text, "abc", 6).unwrap(), cursor);
+            assert_eq!(Cursor::read(text, "abc").unwrap(), cursor);
+            assert!(text.len() <= 200);
         }
     }
 
     #[test]
-    fn what_is_no_cursor_of_the_run_is_refused() {
-        for text in ["", "1", "2.abc...0", "1.abd...0", "1.abc.6..0", "1.abc.0-99999999999999..0", "1.abc.x..0"] {
-            assert!(Cursor::read(text, "abc", 6).is_err(), "{text}");
-        }
-        for text in ["1.abc.2-1..0", "1.abc.1,0..0", "1.abc..0.0", "1.abc...2", "1.abc...", "1.abc.0.0:999999.0"] {
-            assert!(Cursor::read(text, "abc", 6).is_err(), "{text}");
+    fn invalid_cursors_are_refused() {
+        for text in
+            ["", "2", "1.abc...0", "2.abd...0", "2.abc.x..0", "2.abc.07..0", "2.abc...2", "2.abc...", "2.abc.-1..0"]
+        {
+            assert!(Cursor::read(text, "abc").is_err(), "{text}");
         }
     }
 }

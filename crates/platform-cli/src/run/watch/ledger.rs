@@ -1,61 +1,123 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use platform_download::Crc32c;
 use platform_resources::Selection;
 use platform_resources::models::{ArtifactId, ArtifactOutput, Item, ItemId, RunId};
 
 use super::cursor::Cursor;
+use super::state::StateFile;
 use crate::exit::Failure;
+
+/// Items that ended this long before the mark of a cursor are not printed again. Later ones are: items can end at the same time,
+/// be committed out of order, or come late from a replica.
+const OVERLAP: Duration = Duration::from_secs(60);
 
 /// What was told of a run.
 #[derive(Debug)]
 pub(super) struct Ledger {
     check: String,
-    /// The place of each item among all.
-    places: HashMap<ItemId, usize>,
-    told: Cursor,
+    /// The cursor at the start.
+    start: Cursor,
+    /// The newest end of an item.
+    newest: Option<SystemTime>,
+    ended: bool,
+    /// The ids of items and artifacts that were told, by this call or as the state file says.
+    told: HashSet<String>,
+    /// The files of items that are still to be told; `None` if no files are.
+    open: Option<Open>,
+    state: Option<StateFile>,
+}
+
+/// Items with files that are still to be told.
+#[derive(Debug, Default)]
+struct Open {
+    files: HashMap<ItemId, (SystemTime, HashSet<ArtifactId>)>,
+    ends: BTreeSet<(SystemTime, String)>,
 }
 
 impl Ledger {
-    /// The ledger of a run with all these items, after `cursor`.
-    pub(super) fn new(run: &RunId, items: &[Item], cursor: Option<&str>) -> Result<Self, Failure> {
-        let mut ids: Vec<_> = items.iter().map(|item| item.item_id.clone()).collect();
-        ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
-        let sum = ids.iter().fold(Crc32c::of(run.as_str().as_bytes()), |sum, id| sum.append(id.as_str().as_bytes()));
-        let check = sum.to_string().trim_end_matches('=').to_owned();
-        let read = |text| Cursor::read(text, &check, ids.len());
-        let told = cursor.map(read).transpose().context("the cursor cannot be used").map_err(Failure::bad_input)?;
-        let places = ids.into_iter().enumerate().map(|(place, id)| (id, place)).collect();
-        Ok(Self { check, places, told: told.unwrap_or_default() })
+    /// The ledger of a run after `cursor`, with the ids in a state file. `with_files` if events of files are printed, too.
+    pub(super) fn new(
+        run: &RunId,
+        cursor: Option<&str>,
+        state: Option<&Path>,
+        with_files: bool,
+    ) -> Result<Self, Failure> {
+        let check = Crc32c::of(run.as_str().as_bytes()).to_string().trim_end_matches('=').to_owned();
+        let read = |text| Cursor::read(text, &check);
+        let start = cursor.map(read).transpose().context("the cursor cannot be used").map_err(Failure::bad_input)?;
+        let start = start.unwrap_or_default();
+        let open_state = |path: &Path| {
+            let opened = StateFile::open(path, run.as_str());
+            opened.with_context(|| format!("cannot use the state file '{}'", path.display()))
+        };
+        let opened = state.map(open_state).transpose().map_err(Failure::bad_input)?;
+        let (state, told) = opened.map_or_else(Default::default, |(state, told)| (Some(state), told));
+        let (open, ended) = (with_files.then(Open::default), start.ended || told.contains(run.as_str()));
+        Ok(Self { check, start, newest: start.items, ended, told, open, state })
     }
 
-    /// The word for what was told.
+    /// Returns the cursor after all printed events.
     pub(super) fn cursor(&self) -> String {
-        self.told.write(&self.check)
+        let files = match &self.open {
+            None => self.start.files,
+            // Up to the oldest item with a file that is still to be told.
+            Some(open) => match open.ends.first() {
+                Some((end, _)) => self.newest.min(end.checked_sub(Duration::from_micros(1))),
+                None => self.newest,
+            },
+        };
+        Cursor { items: self.newest, files, ended: self.ended }.write(&self.check)
     }
 
     pub(super) fn has_end(&self) -> bool {
-        self.told.ended
+        self.ended
     }
 
     /// Notes an item; whether it was not told before.
     pub(super) fn item(&mut self, item: &Item) -> Result<bool, Failure> {
-        let place = self.place(item)?;
-        Ok(self.told.items.insert(place))
+        let end = end(item);
+        self.newest = self.newest.max(end);
+        let files = self.files(item);
+        if let (Some(open), Some(end), false) = (&mut self.open, end, files.is_empty()) {
+            open.ends.insert((end, item.item_id.to_string()));
+            open.files.insert(item.item_id.clone(), (end, files));
+        }
+        if is_before(item, self.start.items) { Ok(false) } else { self.note(item.item_id.as_str()) }
     }
 
     /// Notes an artifact of an item; whether it was not told before.
     pub(super) fn artifact(&mut self, item: &Item, artifact: &ArtifactId) -> Result<bool, Failure> {
-        let place = self.place(item)?;
-        let number = sorted(item).iter().position(|id| *id == artifact);
-        let number = number.ok_or_else(|| anyhow!("an artifact is not among those of its item"))?;
-        Ok(self.told.artifacts.entry(place).or_default().insert(number))
+        if let Some(open) = &mut self.open
+            && let Some((end, files)) = open.files.get_mut(&item.item_id)
+        {
+            files.remove(artifact);
+            if files.is_empty() {
+                open.ends.remove(&(*end, item.item_id.to_string()));
+                open.files.remove(&item.item_id);
+            }
+        }
+        if is_before(item, self.start.files) { Ok(false) } else { self.note(artifact.as_str()) }
     }
 
     /// Notes the end of the run; whether it was not told before.
-    pub(super) fn end(&mut self) -> bool {
-        !std::mem::replace(&mut self.told.ended, true)
+    pub(super) fn end(&mut self, run: &RunId) -> Result<bool, Failure> {
+        let is_new = !std::mem::replace(&mut self.ended, true);
+        if is_new {
+            self.note(run.as_str())?;
+        }
+        Ok(is_new)
+    }
+
+    fn note(&mut self, id: &str) -> Result<bool, Failure> {
+        let is_new = self.told.insert(id.to_owned());
+        if let (true, Some(state)) = (is_new, &mut self.state) {
+            state.told(id).context("cannot write the state file")?;
+        }
+        Ok(is_new)
     }
 
     /// What of the items is still to be downloaded. `None`: nothing.
@@ -68,27 +130,99 @@ impl Ledger {
         }
     }
 
-    /// Whether everything of an item was told.
+    /// Returns true if all files of an item were printed.
     fn is_done(&self, item: &Item) -> bool {
-        let Some(place) = self.places.get(&item.item_id) else { return false };
-        let available = item.output_artifacts.iter().filter(|artifact| artifact.output == ArtifactOutput::Available);
-        let ids = sorted(item);
-        let told = self.told.artifacts.get(place);
-        self.told.items.contains(place)
-            && available
-                .map(|artifact| ids.iter().position(|id| **id == artifact.output_artifact_id))
-                .all(|number| number.is_some_and(|number| told.is_some_and(|told| told.contains(&number))))
+        is_before(item, self.start.files) || (self.told.contains(item.item_id.as_str()) && self.files(item).is_empty())
     }
 
-    fn place(&self, item: &Item) -> Result<usize, Failure> {
-        let place = self.places.get(&item.item_id).copied();
-        Ok(place.ok_or_else(|| anyhow!("item {} was not there when the watch began", item.external_id))?)
+    /// The files of an item that are still to be told.
+    fn files(&self, item: &Item) -> HashSet<ArtifactId> {
+        if is_before(item, self.start.files) {
+            return HashSet::new();
+        }
+        let available = item.output_artifacts.iter().filter(|artifact| artifact.output == ArtifactOutput::Available);
+        let ids = available.map(|artifact| &artifact.output_artifact_id);
+        ids.filter(|id| !self.told.contains(id.as_str())).cloned().collect()
     }
 }
 
-/// The artifacts of an item, in an order that stays.
-fn sorted(item: &Item) -> Vec<&ArtifactId> {
-    let mut ids: Vec<_> = item.output_artifacts.iter().map(|artifact| &artifact.output_artifact_id).collect();
-    ids.sort_by(|one, other| one.as_str().cmp(other.as_str()));
-    ids
+fn end(item: &Item) -> Option<SystemTime> {
+    item.terminated_at.map(SystemTime::from)
+}
+
+/// Returns true if an item ended before the overlap of a mark.
+fn is_before(item: &Item, mark: Option<SystemTime>) -> bool {
+    let from = mark.and_then(|mark| mark.checked_sub(OVERLAP));
+    end(item).zip(from).is_some_and(|(end, from)| end < from)
+}
+
+#[cfg(test)]
+mod tests {
+    use platform_resources::models::Item;
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(id: usize, at: &str) -> Item {
+        let artifact = json!({ "output_artifact_id": format!("f{id}"), "name": "x", "state": "TERMINATED",
+            "output": "AVAILABLE", "metadata": {} });
+        let item = json!({ "item_id": format!("{id}"), "external_id": format!("{id}"), "state": "TERMINATED",
+            "output": "FULL", "terminated_at": at, "input_artifacts": [], "output_artifacts": [artifact] });
+        serde_json::from_value(item).unwrap()
+    }
+
+    fn run() -> RunId {
+        serde_json::from_value(json!("0f0e0d0c-0000-4000-8000-000000000000")).unwrap()
+    }
+
+    #[test]
+    fn cursor_of_many_items_is_short_and_tells_the_last_minute_again() {
+        let mut ledger = Ledger::new(&run(), None, None, false).unwrap();
+        let items: Vec<_> = (0..5_000)
+            .map(|id| item(id, &format!("2026-11-25T{:02}:{:02}:{:02}Z", id / 3600, id / 60 % 60, id % 60)))
+            .collect();
+        for item in &items {
+            assert!(ledger.item(item).unwrap() && !ledger.item(item).unwrap());
+            assert!(ledger.cursor().len() <= 200);
+        }
+        let mut later = Ledger::new(&run(), Some(&ledger.cursor()), None, false).unwrap();
+        let again = items.iter().filter(|item| later.item(item).unwrap()).count();
+        assert_eq!(again, 61, "from 60 s before the last on");
+    }
+
+    #[test]
+    fn nothing_is_told_twice_with_a_state_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let one = item(1, "2026-11-25T08:00:00Z");
+        let mut ledger = Ledger::new(&run(), None, Some(&path), false).unwrap();
+        assert!(ledger.item(&one).unwrap() && ledger.end(&run()).unwrap());
+        let cursor = ledger.cursor();
+        drop(ledger);
+        for cursor in [None, Some(cursor.as_str())] {
+            let mut later = Ledger::new(&run(), cursor, Some(&path), false).unwrap();
+            assert!(later.has_end() && !later.item(&one).unwrap() && !later.end(&run()).unwrap());
+        }
+    }
+
+    #[test]
+    fn file_that_was_not_told_holds_the_mark_back() {
+        let (early, late) = (item(1, "2026-11-25T08:00:00Z"), item(2, "2026-11-25T09:00:00Z"));
+        let mut ledger = Ledger::new(&run(), None, None, true).unwrap();
+        for item in [&early, &late] {
+            assert!(ledger.item(item).unwrap());
+        }
+        assert!(ledger.artifact(&late, &late.output_artifacts[0].output_artifact_id).unwrap());
+        let mut later = Ledger::new(&run(), Some(&ledger.cursor()), None, true).unwrap();
+        assert!(later.wanted(std::slice::from_ref(&early)).is_some());
+        assert!(!later.item(&early).unwrap(), "the item ended an hour before the newest");
+        assert!(later.artifact(&early, &early.output_artifacts[0].output_artifact_id).unwrap());
+        // A watch without files leaves all of them for a later one.
+        let mut without = Ledger::new(&run(), None, None, false).unwrap();
+        for item in [&early, &late] {
+            without.item(item).unwrap();
+        }
+        let with = Ledger::new(&run(), Some(&without.cursor()), None, true).unwrap();
+        assert!(with.wanted(&[early]).is_some());
+    }
 }

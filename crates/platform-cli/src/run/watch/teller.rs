@@ -80,7 +80,7 @@ impl<'a> Teller<'a> {
 
     /// The run has ended, and there is nothing more to tell.
     pub(super) fn end(&mut self, run: &Run) -> Result<(), Failure> {
-        if !self.ledger.end() {
+        if !self.ledger.end(&self.run)? {
             return Ok(());
         }
         let text = format!("run {}: {}", shown(&run.run_id), shown(RunOutcome::of(run)));

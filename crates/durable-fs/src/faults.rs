@@ -1,0 +1,108 @@
+//! Injected failures of a file system, for tests.
+//!
+//! With the feature `faults`, a test makes operations below a folder fail as a network or cluster file system would. Without
+//! it, the checks compile to nothing.
+
+use std::io;
+use std::path::Path;
+
+/// An operation that can be made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Taking a lock (`flock`).
+    Lock,
+    /// Reading the content of a file.
+    Read,
+    /// Writing the content of a file.
+    Write,
+    /// Synchronizing a file (`fsync`).
+    SyncFile,
+    /// Synchronizing a folder (`fsync`).
+    SyncFolder,
+    /// Renaming a file.
+    Rename,
+    /// Changing the mode of a file (`chmod`).
+    Chmod,
+    /// Querying free space (`statvfs`).
+    FreeSpace,
+}
+
+#[cfg(feature = "faults")]
+mod injected {
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use super::{Operation, io};
+
+    struct Entry {
+        id: u64,
+        operation: Operation,
+        below: PathBuf,
+        errno: i32,
+        left: usize,
+    }
+
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static ENTRIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+    fn entries() -> MutexGuard<'static, Vec<Entry>> {
+        ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A fault that lasts until this is dropped.
+    #[derive(Debug)]
+    pub struct Fault(u64);
+
+    impl Fault {
+        /// Makes `operation` fail with `errno` for all files below a folder.
+        pub fn inject(operation: Operation, below: impl Into<PathBuf>, errno: i32) -> Self {
+            Self::inject_times(operation, below, errno, usize::MAX)
+        }
+
+        /// The same for the next `times` operations.
+        pub fn inject_times(operation: Operation, below: impl Into<PathBuf>, errno: i32, times: usize) -> Self {
+            let id = NEXT.fetch_add(1, Ordering::SeqCst);
+            entries().push(Entry { id, operation, below: below.into(), errno, left: times });
+            COUNT.fetch_add(1, Ordering::SeqCst);
+            Self(id)
+        }
+    }
+
+    impl Drop for Fault {
+        fn drop(&mut self) {
+            entries().retain(|entry| entry.id != self.0);
+            COUNT.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn check(operation: Operation, path: &Path) -> io::Result<()> {
+        if COUNT.load(Ordering::SeqCst) == 0 {
+            return Ok(());
+        }
+        let mut entries = entries();
+        let matching = entries
+            .iter_mut()
+            .find(|entry| entry.operation == operation && entry.left > 0 && path.starts_with(&entry.below));
+        matching.map_or(Ok(()), |entry| {
+            entry.left -= 1;
+            Err(io::Error::from_raw_os_error(entry.errno))
+        })
+    }
+}
+
+#[cfg(feature = "faults")]
+pub use injected::Fault;
+
+/// Fails if a test has injected a fault for the operation.
+pub(crate) fn check(operation: Operation, path: &Path) -> io::Result<()> {
+    #[cfg(feature = "faults")]
+    return injected::check(operation, path);
+    #[cfg(not(feature = "faults"))]
+    {
+        let _ = (operation, path);
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! Locks for file systems that have none: a file that its holder creates exclusively and renews.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::{Error, regular};
+
+/// The time between two renewals.
+const RENEWAL: Duration = Duration::from_secs(30);
+/// A lease that was not renewed for this long is free. Measured by the clock of the file server, which sets both times.
+const EXPIRY: Duration = Duration::from_secs(120);
+/// Attempts to take over a lease that others take over, too.
+const ATTEMPTS: u32 = 4;
+/// The maximum length of a token, in bytes.
+const MAX_TOKEN: u64 = 256;
+
+/// A lease, held until it is dropped. It survives the end of its process until it expires.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<Held>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    path: PathBuf,
+    /// The content of the file: the process and a random number.
+    token: String,
+}
+
+/// The observed state of a lease.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    token: String,
+    renewed: SystemTime,
+}
+
+impl Lease {
+    /// Takes the lease, or an expired one. Returns `None` if another process holds it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, Error> {
+        let random = RandomState::new().hash_one(path);
+        let held = Held { path: path.to_owned(), token: format!("{} {random:016x}", std::process::id()) };
+        for _ in 0..ATTEMPTS {
+            match held.create() {
+                Ok(()) => {
+                    let held = Arc::new(held);
+                    Renewals::add(held.clone()).map_err(|error| Error::io("renew", path, error))?;
+                    return Ok(Some(Self(held)));
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+            let failed = |error| Error::io("examine", path, error);
+            let Some(seen) = look(path).map_err(failed)? else { continue };
+            let age = held.now().map_err(failed)?.duration_since(seen.renewed).unwrap_or_default();
+            if age <= EXPIRY {
+                return Ok(None);
+            }
+            held.take_over(&seen).map_err(failed)?;
+        }
+        Ok(None)
+    }
+
+    /// Returns false if another process has taken the lease over.
+    pub(crate) fn is_held(&self) -> io::Result<bool> {
+        self.0.is_current()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        Renewals::remove(&self.0);
+        if self.0.is_current().is_ok_and(|current| current) {
+            // Otherwise it expires.
+            let _ = fs::remove_file(&self.0.path);
+        }
+    }
+}
+
+impl Held {
+    fn create(&self) -> Result<(), Error> {
+        let failed = |error| Error::io("create", &self.path, error);
+        let mut file = regular::create(OpenOptions::new().write(true).create_new(true), &self.path, 0o666, "create")?;
+        file.write_all(self.token.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    }
+
+    fn is_current(&self) -> io::Result<bool> {
+        Ok(look(&self.path)?.is_some_and(|seen| seen.token == self.token))
+    }
+
+    /// Writes the token again, so that the file server sets the time of modification by its own clock.
+    fn renew(&self) -> io::Result<()> {
+        if !self.is_current()? {
+            return Err(io::Error::other("another process has taken it over"));
+        }
+        let mut options = OpenOptions::new();
+        let mut file = regular::open(options.write(true), &self.path, "renew").map_err(io::Error::other)?;
+        file.rewind()?;
+        file.write_all(self.token.as_bytes())?;
+        file.sync_all()
+    }
+
+    fn beside(&self, what: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{}.{what}", self.token.replace(' ', "-")));
+        name.into()
+    }
+
+    /// Returns the time by the clock of the file server.
+    fn now(&self) -> io::Result<SystemTime> {
+        let path = self.beside("clock");
+        let modified = File::create(&path).and_then(|mut file| {
+            file.write_all(b"0")?;
+            file.sync_all()?;
+            file.metadata()?.modified()
+        });
+        let _ = fs::remove_file(&path);
+        modified
+    }
+
+    /// Removes an expired lease. Of several processes, one succeeds; one that took a lease that was renewed since puts it
+    /// back.
+    fn take_over(&self, expired: &Seen) -> io::Result<()> {
+        let aside = self.beside("expired");
+        match fs::rename(&self.path, &aside) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            renamed => renamed?,
+        }
+        if look(&aside)?.as_ref() == Some(expired) {
+            tracing::warn!(path = %self.path.display(), holder = expired.token, "took over an expired lease");
+            return fs::remove_file(&aside);
+        }
+        match fs::hard_link(&aside, &self.path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => fs::remove_file(&aside),
+            Ok(()) => fs::remove_file(&aside),
+            Err(_) => fs::rename(&aside, &self.path),
+        }
+    }
+}
+
+/// Reads a lease; `None` if there is none.
+fn look(path: &Path) -> io::Result<Option<Seen>> {
+    let file = match regular::open(OpenOptions::new().read(true), path, "read") {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(io::Error::other)?,
+    };
+    let renewed = file.metadata()?.modified()?;
+    let mut token = String::new();
+    file.take(MAX_TOKEN).read_to_string(&mut token)?;
+    Ok(Some(Seen { token, renewed }))
+}
+
+/// The leases of this process, which one thread renews.
+#[derive(Default)]
+struct Renewals {
+    leases: Vec<Arc<Held>>,
+    is_running: bool,
+}
+
+static RENEWALS: Mutex<Renewals> = Mutex::new(Renewals { leases: Vec::new(), is_running: false });
+static CHANGED: Condvar = Condvar::new();
+
+impl Renewals {
+    fn lock() -> MutexGuard<'static, Self> {
+        RENEWALS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(held: Arc<Held>) -> io::Result<()> {
+        let mut renewals = Self::lock();
+        if !renewals.is_running {
+            std::thread::Builder::new().name("leases".to_owned()).spawn(Self::run)?;
+            renewals.is_running = true;
+        }
+        renewals.leases.push(held);
+        Ok(())
+    }
+
+    fn remove(held: &Arc<Held>) {
+        Self::lock().leases.retain(|other| !Arc::ptr_eq(other, held));
+        CHANGED.notify_all();
+    }
+
+    /// Renews all leases until there are none.
+    fn run() {
+        let mut renewals = Self::lock();
+        while !renewals.leases.is_empty() {
+            let (unlocked, timeout) = CHANGED
+                .wait_timeout_while(renewals, RENEWAL, |renewals| !renewals.leases.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            renewals = unlocked;
+            if !timeout.timed_out() {
+                continue;
+            }
+            let leases = renewals.leases.clone();
+            drop(renewals);
+            for lease in leases {
+                if let Err(error) = lease.renew() {
+                    tracing::warn!(path = %lease.path.display(), %error, "cannot renew a lease");
+                }
+            }
+            renewals = Self::lock();
+        }
+        renewals.is_running = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sets the time of the last renewal.
+    fn age(path: &Path, age: Duration) {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.set_modified(file.metadata().unwrap().modified().unwrap() - age).unwrap();
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn lease_excludes_others_until_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock.lease");
+        let lease = Lease::try_acquire(&path).unwrap().unwrap();
+        assert!(lease.is_held().unwrap() && Lease::try_acquire(&path).unwrap().is_none());
+        drop(lease);
+        assert!(names(folder.path()).is_empty());
+        Lease::try_acquire(&path).unwrap().unwrap();
+    }
+
+    #[test]
+    fn expired_lease_is_taken_over_and_its_holder_notices() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock.lease");
+        let first = Lease::try_acquire(&path).unwrap().unwrap();
+        age(&path, EXPIRY - RENEWAL);
+        assert!(Lease::try_acquire(&path).unwrap().is_none(), "not expired yet");
+        first.0.renew().unwrap();
+        age(&path, EXPIRY - RENEWAL);
+        assert!(Lease::try_acquire(&path).unwrap().is_none(), "renewed");
+        age(&path, EXPIRY + RENEWAL);
+        let second = Lease::try_acquire(&path).unwrap().unwrap();
+        assert!(!first.is_held().unwrap() && first.0.renew().is_err());
+        drop(first);
+        assert!(second.is_held().unwrap(), "the first holder does not remove the lease of the second");
+        assert_eq!(names(folder.path()), ["lock.lease"]);
+    }
+
+    #[test]
+    fn takeover_puts_back_a_lease_that_was_renewed_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock.lease");
+        let lease = Lease::try_acquire(&path).unwrap().unwrap();
+        age(&path, EXPIRY + RENEWAL);
+        let seen = look(&path).unwrap().unwrap();
+        lease.0.renew().unwrap();
+        let other = Held { path: path.clone(), token: "7 other".to_owned() };
+        other.take_over(&seen).unwrap();
+        assert!(lease.is_held().unwrap());
+        assert_eq!(names(folder.path()), ["lock.lease"]);
+    }
+
+    #[test]
+    fn one_of_many_takes_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock.lease");
+        fs::write(&path, "1 dead").unwrap();
+        age(&path, EXPIRY + RENEWAL);
+        let taken: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Lease::try_acquire(&path).unwrap())).collect();
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(taken.iter().filter(|lease| lease.is_held().unwrap()).count(), 1);
+    }
+}

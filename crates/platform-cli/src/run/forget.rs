@@ -1,0 +1,36 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use platform_download::{Locking, forget};
+use serde_json::json;
+
+use super::download::{Locks, unusable};
+use crate::access::Shell;
+use crate::exit::Failure;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Folder with the manifest
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Files whose entries are removed, as the manifest states them
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+    #[command(flatten)]
+    locks: Locks,
+}
+
+/// Works without a network and without a login.
+pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
+    let Arguments { folder, files, locks } = arguments;
+    let locking: Locking = locks.into();
+    let count = forget(&folder, files, locking).await.map_err(|error| {
+        if error.is_without_entry() || error.is_without_manifest() {
+            Failure::bad_input(error)
+        } else {
+            unusable(error)
+        }
+    })?;
+    let text = if count == 1 { "1 entry removed".to_owned() } else { format!("{count} entries removed") };
+    shell.output.one(&json!({ "removed": count }), || text)
+}

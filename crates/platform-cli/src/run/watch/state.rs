@@ -1,0 +1,80 @@
+//! The state file of a watch: the ids of all items and artifacts that were told, a line of JSON each.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Run(String),
+    Told(String),
+}
+
+/// An open state file.
+#[derive(Debug)]
+pub(super) struct StateFile(File);
+
+impl StateFile {
+    /// Opens the state file of a run, which is created if need be, and returns it with the ids in it. A last line that a crash
+    /// cut off is removed.
+    pub(super) fn open(path: &Path, run: &str) -> anyhow::Result<(Self, HashSet<String>)> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            text => text?,
+        };
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let mut told = HashSet::new();
+        for (number, line) in text[..whole].lines().enumerate() {
+            match serde_json::from_str(line)
+                .with_context(|| format!("line {} is not one of a state file", number + 1))?
+            {
+                Line::Run(found) => ensure!(found == run, "it belongs to run {found}"),
+                Line::Told(id) => drop(told.insert(id)),
+            }
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        file.set_len(whole as u64)?;
+        let mut state = Self(file);
+        if whole == 0 {
+            state.add(&Line::Run(run.to_owned()))?;
+        }
+        Ok((state, told))
+    }
+
+    pub(super) fn told(&mut self, id: &str) -> anyhow::Result<()> {
+        self.add(&Line::Told(id.to_owned()))
+    }
+
+    fn add(&mut self, line: &Line) -> anyhow::Result<()> {
+        let line = serde_json::to_string(line)? + "\n";
+        Ok(self.0.write_all(line.as_bytes())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_survives_a_crash_and_belongs_to_one_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (mut state, told) = StateFile::open(&path, "run").unwrap();
+        assert!(told.is_empty());
+        state.told("a").unwrap();
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"told\":\"b").unwrap();
+        let (mut state, told) = StateFile::open(&path, "run").unwrap();
+        assert_eq!(told, HashSet::from(["a".to_owned()]));
+        state.told("c").unwrap();
+        assert_eq!(StateFile::open(&path, "run").unwrap().1.len(), 2);
+        assert!(StateFile::open(&path, "other").is_err());
+        fs::write(&path, "my notes\n").unwrap();
+        assert!(StateFile::open(&path, "run").is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "my notes\n");
+    }
+}

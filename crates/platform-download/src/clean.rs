@@ -1,0 +1,142 @@
+//! Files that an interrupted download left.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use durable_fs::{LockFile, Locking, folder, regular};
+
+use crate::part::plain;
+use crate::target::remove;
+use crate::{FolderError, ResultFolder};
+
+/// The kind of a [`Leftover`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LeftoverKind {
+    /// A part of a file, or the state of one. A later download resumes it.
+    Partial,
+    /// A file that did not have the stated checksum.
+    Corrupt,
+    /// A temporary file. It is of no use.
+    Temporary,
+}
+
+/// A file that an interrupted download left in a [`ResultFolder`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leftover {
+    /// The path relative to the folder.
+    pub path: PathBuf,
+    /// The size in bytes.
+    pub bytes: u64,
+    /// The kind of file.
+    pub kind: LeftoverKind,
+}
+
+impl ResultFolder {
+    /// Returns the files that interrupted downloads left, in the order of their names. Files that another process is writing
+    /// are not among them. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: a folder cannot be read.
+    pub fn leftovers(&self) -> Result<Vec<Leftover>, FolderError> {
+        let mut found = Vec::new();
+        let mut folders = vec![PathBuf::new()];
+        while let Some(below) = folders.pop() {
+            let folder = self.path().join(&below);
+            for entry in list(&folder).map_err(|error| FolderError::io(&folder, error))? {
+                let (name, about) = entry;
+                if about.is_dir() && !name.starts_with('.') {
+                    folders.push(below.join(&name));
+                } else if let Some(kind) = kind(&name).filter(|_| !about.is_dir())
+                    && !self.is_busy(&folder, &name)
+                {
+                    found.push(Leftover { path: below.join(name), bytes: about.len(), kind });
+                }
+            }
+        }
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(found)
+    }
+
+    /// Removes leftovers. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: a file cannot be removed. Those before it are.
+    pub fn clean(&self, leftovers: &[Leftover]) -> Result<(), FolderError> {
+        for Leftover { path, .. } in leftovers {
+            let path = self.path().join(path);
+            remove(&path).map_err(|error| FolderError::io(&path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Returns true if another process is writing the file, or the part that it belongs to.
+    fn is_busy(&self, folder: &Path, name: &str) -> bool {
+        let Some(stem) = name.strip_suffix(".state.tmp").or_else(|| name.rsplit_once('.').map(|(stem, _)| stem)) else {
+            return false;
+        };
+        is_locked(&folder.join(format!("{stem}.part")), self.locking())
+    }
+}
+
+/// Removes what a killed process left in a folder that this process has locked: temporary files of earlier versions, which
+/// had random names. A `.part` with its `.state` is not one.
+pub(crate) fn sweep(folder: &Path, locking: Locking) -> io::Result<()> {
+    let mut is_changed = false;
+    for (name, about) in list(folder)? {
+        let random = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
+        let is_random =
+            random.is_some_and(|random| random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        if !is_random || !about.is_file() {
+            continue;
+        }
+        let part = folder.join(&name);
+        let has_state = fs::symlink_metadata(part.with_extension("state")).is_ok();
+        if !has_state && !is_locked(&part, locking) {
+            remove(&part)?;
+            is_changed = true;
+        }
+    }
+    if is_changed { folder::sync(folder).map_err(plain) } else { Ok(()) }
+}
+
+/// Returns true if another process has locked a part.
+fn is_locked(part: &Path, locking: Locking) -> bool {
+    let Ok(file) = regular::open(OpenOptions::new().read(true).write(true), part, "open") else { return false };
+    !matches!(LockFile::try_lock(file, part, locking), Ok(Some(_)))
+}
+
+/// Returns the kind of a hidden file, or `None` if no download creates such files.
+fn kind(name: &str) -> Option<LeftoverKind> {
+    let hidden = name.strip_prefix('.')?;
+    if hidden.ends_with(".part") || hidden.ends_with(".state") {
+        Some(LeftoverKind::Partial)
+    } else if hidden.ends_with(".corrupt") {
+        Some(LeftoverKind::Corrupt)
+    } else if hidden.ends_with(".state.tmp")
+        || hidden.ends_with(".jsonl.tmp")
+        || hidden == "SHA256SUMS.tmp"
+        || hidden.ends_with(".probe")
+    {
+        Some(LeftoverKind::Temporary)
+    } else {
+        None
+    }
+}
+
+/// The names in a folder that are valid Unicode: others are none of a download.
+fn list(folder: &Path) -> io::Result<Vec<(String, fs::Metadata)>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().into_string() {
+            entries.push((name, entry.metadata()?));
+        }
+    }
+    Ok(entries)
+}

@@ -1,0 +1,221 @@
+//! Disks and file systems that fail or can do less: progress and evidence stay, and what gets a name was verified.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use durable_fs::faults::{Fault, Operation};
+use platform_download::{LeftoverKind, Locking, Progress, ResultFolder};
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+use crate::lab::{CHUNK, Place, builder, content, expected};
+use crate::resume::interrupt;
+use crate::storage::Storage;
+
+const SIZE: usize = 700_000;
+
+fn errno(number: Errno) -> i32 {
+    number.raw_os_error()
+}
+
+#[tokio::test]
+async fn read_error_keeps_the_parts_and_is_named() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
+    let before = place.files();
+    for name in [".result.csv.part", ".result.csv.state"] {
+        let path = place.folder.path().join("item").join(name);
+        let fault = Fault::inject(Operation::Read, &path, errno(Errno::IO));
+        let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+        assert!(error.is_unreadable() && error.is_local() && error.to_string().contains(name), "{error}");
+        assert_eq!(place.files(), before, "nothing is deleted");
+        drop(fault);
+    }
+    let _once =
+        Fault::inject_times(Operation::Read, place.folder.path().join("item/.result.csv.part"), errno(Errno::IO), 2);
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(storage.requested(SIZE as u64).await, SIZE as u64 - durable, "no complete part is fetched again");
+    assert_eq!((fs::read(&place.file).unwrap(), place.files()), (content, vec!["result.csv".to_owned()]));
+}
+
+#[tokio::test]
+async fn failed_synchronization_keeps_the_whole_file() {
+    let storage = Storage::start().await;
+    for content in [content(1000), content(SIZE)] {
+        let source = storage.file("file", &content, &[]).await;
+        let place = Place::new();
+        let fault = Fault::inject(Operation::SyncFile, place.folder.path(), errno(Errno::IO));
+        place.fetch(&source, expected(&content)).await.unwrap_err();
+        drop(fault);
+        assert_eq!(place.files(), [".result.csv.part", ".result.csv.state"]);
+        storage.control.clear_journal().await.unwrap();
+        place.fetch(&source, expected(&content)).await.unwrap();
+        assert_eq!(fs::read(&place.file).unwrap(), content);
+        assert!(storage.asked("GET").await.is_empty(), "no byte is fetched again");
+    }
+}
+
+#[tokio::test]
+async fn full_disk_during_the_replacement_keeps_the_old_state() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
+    let state = place.folder.path().join("item/.result.csv.state");
+    let before = fs::read(&state).unwrap();
+    let temporary = place.folder.path().join("item/.result.csv.state.tmp");
+    let fault = Fault::inject(Operation::Write, temporary, errno(Errno::NOSPC));
+    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.is_disk_full(), "{error}");
+    drop(fault);
+    assert_eq!(fs::read(&state).unwrap(), before);
+}
+
+/// Replaces a part after its last piece has come.
+fn swap(way: usize, part: &Path, aside: &Path) {
+    fs::rename(part, aside).unwrap();
+    match way {
+        0 => fs::write(part, "wrong").unwrap(),
+        1 => std::os::unix::fs::symlink(aside, part).unwrap(),
+        _ => {
+            fs::hard_link(aside, part).unwrap();
+            File::options().write(true).open(aside).unwrap().set_len(3).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn part_that_is_replaced_never_gets_the_name() {
+    let storage = Storage::start().await;
+    let content = content(50_000);
+    let source = storage.file("file", &content, &[]).await;
+    for way in 0..3 {
+        let place = Place::new().with_old_file();
+        let (part, aside) = (place.folder.path().join("item/.result.csv.part"), place.folder.path().join("aside"));
+        let done = AtomicBool::new(false);
+        let hear = |event| {
+            if matches!(event, Progress::Durable(_)) && !done.swap(true, Ordering::SeqCst) {
+                swap(way, &part, &aside);
+            }
+        };
+        let outcome = builder().build().unwrap().fetch(&source, expected(&content), &place.target, &hear).await;
+        assert_eq!(outcome.unwrap().bytes, content.len() as u64);
+        assert_eq!(fs::read(&place.file).unwrap(), content, "way {way}");
+        assert!(fs::symlink_metadata(&place.file).unwrap().is_file());
+    }
+}
+
+#[tokio::test]
+async fn part_that_is_always_replaced_is_an_error() {
+    let storage = Storage::start().await;
+    let content = content(50_000);
+    let source = storage.file("file", &content, &[]).await;
+    let place = Place::new().with_old_file();
+    let (part, aside) = (place.folder.path().join("item/.result.csv.part"), place.folder.path().join("aside"));
+    let hear = |event| {
+        if matches!(event, Progress::Durable(_)) {
+            swap(0, &part, &aside);
+        }
+    };
+    let outcome = builder().build().unwrap().fetch(&source, expected(&content), &place.target, &hear).await;
+    let error = outcome.unwrap_err();
+    assert!(error.is_local() && error.to_string().contains("another process replaces it"), "{error}");
+    assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
+}
+
+#[tokio::test]
+async fn links_in_the_place_of_lock_and_manifest_are_refused() {
+    for name in ["manifest.jsonl", ".aignostics.lock"] {
+        let (folder, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let victim = outside.path().join("victim");
+        fs::write(&victim, "").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join(name)).unwrap();
+        let error = ResultFolder::open(folder.path()).await.unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("symbolic link"), "{error}");
+        assert_eq!(fs::read(&victim).unwrap(), b"");
+    }
+}
+
+#[tokio::test]
+async fn file_system_without_locks_holds_results() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    for number in [Errno::NOSYS, Errno::NOLCK, Errno::OPNOTSUPP] {
+        let place = Place::new();
+        let _fault = Fault::inject(Operation::Lock, place.folder.path(), errno(number));
+        let results = ResultFolder::open(place.folder.path()).await.unwrap();
+        assert!(ResultFolder::open(place.folder.path()).await.unwrap_err().is_locked(), "{number}");
+        place.fetch(&source, expected(&content)).await.unwrap();
+        assert_eq!(fs::read(&place.file).unwrap(), content);
+        results.finish().await.unwrap();
+        assert_eq!(place.files(), [".aignostics.lock", "manifest.jsonl", "result.csv"], "{number}");
+        ResultFolder::open(place.folder.path()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn lost_lease_stops_the_writer() {
+    let folder = TempDir::new().unwrap();
+    let _fault = Fault::inject(Operation::Lock, folder.path(), errno(Errno::NOSYS));
+    let results = ResultFolder::open(folder.path()).await.unwrap();
+    fs::write(folder.path().join(".aignostics.lock.lease"), "7 other").unwrap();
+    let error = results.finish().await.unwrap_err();
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert!(reason.contains("another process"), "{reason}");
+    assert!(!folder.path().join("manifest.jsonl").exists());
+}
+
+#[tokio::test]
+async fn folder_without_a_lock_is_opened_twice() {
+    let folder = TempDir::new().unwrap();
+    let options = platform_download::FolderOptions::new().with_locking(Locking::Off);
+    let first = options.open(folder.path()).await.unwrap();
+    options.open(folder.path()).await.unwrap();
+    first.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn file_system_that_cannot_synchronize_folders_holds_results() {
+    let storage = Storage::start().await;
+    let content = content(1000);
+    let source = storage.file("file", &content, &[]).await;
+    let place = Place::new();
+    let _fault = Fault::inject(Operation::SyncFolder, place.folder.path(), errno(Errno::INVAL));
+    let results = ResultFolder::open(place.folder.path()).await.unwrap();
+    place.fetch(&source, expected(&content)).await.unwrap();
+    results.finish().await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+}
+
+#[tokio::test]
+async fn abandoned_temporary_files_are_removed_and_parts_stay() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("item")).unwrap();
+    let part = [".abcdef.part", ".abcdef.state", "item/.x.csv.part", "item/.x.csv.state", "item/.y.csv.corrupt"];
+    for name in part.iter().chain(&[".Zq3x9A.part", ".aignostics.probe", ".manifest.jsonl.tmp"]) {
+        fs::write(path(name), "x").unwrap();
+    }
+    let results = ResultFolder::open(folder.path()).await.unwrap();
+    assert!(part.iter().all(|name| path(name).exists()));
+    assert!(!path(".Zq3x9A.part").exists() && !path(".aignostics.probe").exists());
+
+    let held = File::options().write(true).open(path("item/.x.csv.part")).unwrap();
+    held.lock().unwrap();
+    let names = |leftovers: &[platform_download::Leftover]| -> Vec<String> {
+        leftovers.iter().map(|leftover| leftover.path.display().to_string()).collect()
+    };
+    let found = results.leftovers().unwrap();
+    assert_eq!(names(&found), [".abcdef.part", ".abcdef.state", ".manifest.jsonl.tmp", "item/.y.csv.corrupt"]);
+    drop(held);
+    let found = results.leftovers().unwrap();
+    assert_eq!((found.len(), found[0].kind, found[2].kind), (6, LeftoverKind::Partial, LeftoverKind::Temporary));
+    results.clean(&found).unwrap();
+    assert!(results.leftovers().unwrap().is_empty() && path(".aignostics.lock").exists());
+}

@@ -1,0 +1,183 @@
+//! The items of a run that have ended since the last look, without reading those that ended before.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use platform_api::models::{Item, ItemId, RunStatistics};
+
+use crate::Error;
+use crate::pages::SIZE;
+
+/// The entries of a page.
+const PAGE: usize = SIZE as usize;
+/// Items are read from this long before the newest known end on: items can end at the same time, be committed out of order, or
+/// come late from a replica.
+const OVERLAP: Duration = Duration::from_secs(60);
+
+/// The items that were found at their end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ended {
+    seen: HashSet<ItemId>,
+    /// The high-water mark: the newest end of any of them.
+    mark: Option<SystemTime>,
+}
+
+impl Ended {
+    /// Reads the items that ended, the newest first, until as many new ones are found as the statistics state, or the high-water
+    /// mark is reached. Reads nothing if the statistics state no new ones. `read` returns a page, counted from 1.
+    pub(super) async fn news<F>(&self, statistics: &RunStatistics, read: impl Fn(i64) -> F) -> Result<Vec<Item>, Error>
+    where
+        F: Future<Output = Result<Vec<Item>, Error>>,
+    {
+        let expected = over(statistics).saturating_sub(self.seen.len());
+        let from = self.mark.and_then(|mark| mark.checked_sub(OVERLAP));
+        let (mut found, mut new) = (Vec::new(), HashSet::new());
+        let mut page = 1;
+        while found.len() < expected {
+            let items = match read(page).await {
+                // Beyond the end.
+                Err(error) if page > 1 && error.is_not_found() => break,
+                items => items?,
+            };
+            let is_last = items.len() < PAGE;
+            let is_old = |item: &Item| end(item).zip(from).is_some_and(|(end, from)| end < from);
+            let reached = items.iter().any(is_old);
+            for item in items {
+                if !self.seen.contains(&item.item_id) && new.insert(item.item_id.clone()) {
+                    found.push(item);
+                }
+            }
+            if is_last || reached {
+                break;
+            }
+            page += 1;
+        }
+        Ok(found)
+    }
+
+    /// Notes an item that has ended.
+    pub(super) fn note(&mut self, item: &Item) {
+        self.seen.insert(item.item_id.clone());
+        self.mark = self.mark.max(end(item));
+    }
+
+    /// Returns true if every item of the run was found at its end.
+    pub(super) fn is_all(&self, statistics: &RunStatistics) -> bool {
+        usize::try_from(statistics.item_count).is_ok_and(|count| self.seen.len() >= count)
+    }
+}
+
+fn end(item: &Item) -> Option<SystemTime> {
+    item.terminated_at.map(SystemTime::from)
+}
+
+/// The number of items that have ended.
+pub(super) fn over(statistics: &RunStatistics) -> usize {
+    let open = statistics.item_pending_count + statistics.item_processing_count;
+    usize::try_from(statistics.item_count - open).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::ready;
+    use std::time::SystemTime;
+
+    use futures_util::FutureExt;
+    use platform_api::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A platform on a clock of its own, which counts requests.
+    #[derive(Default)]
+    struct Platform {
+        /// In the order of their ends.
+        items: Vec<Item>,
+        count: usize,
+        requests: Cell<usize>,
+    }
+
+    impl Platform {
+        /// Ends an item at this second.
+        fn end(&mut self, id: usize, second: u64) {
+            let at = Timestamp::try_from(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+            let item = json!({ "item_id": format!("{id}"), "external_id": format!("{id}"), "state": "TERMINATED",
+                "output": "FULL", "terminated_at": at, "input_artifacts": [], "output_artifacts": [] });
+            let item: Item = serde_json::from_value(item).unwrap();
+            let at = self.items.partition_point(|other| super::end(other) < super::end(&item));
+            self.items.insert(at, item);
+        }
+
+        fn statistics(&self) -> RunStatistics {
+            self.requests.set(self.requests.get() + 1);
+            let (all, ended) = (self.count, self.items.len());
+            serde_json::from_value(json!({ "item_count": all, "item_pending_count": all - ended,
+                "item_processing_count": 0, "item_user_error_count": 0, "item_system_error_count": 0,
+                "item_skipped_count": 0, "item_succeeded_count": ended }))
+            .unwrap()
+        }
+
+        fn page(&self, page: i64) -> Vec<Item> {
+            self.requests.set(self.requests.get() + 1);
+            let before = PAGE * (usize::try_from(page).unwrap() - 1);
+            self.items.iter().rev().skip(before).take(PAGE).cloned().collect()
+        }
+
+        fn poll(&self, ended: &mut Ended) -> Vec<String> {
+            let statistics = self.statistics();
+            let news = ended.news(&statistics, |page| ready(Ok(self.page(page)))).now_or_never().unwrap().unwrap();
+            news.iter().for_each(|item| ended.note(item));
+            news.into_iter().map(|item| item.external_id).collect()
+        }
+    }
+
+    #[test]
+    fn requests_grow_with_the_polls_and_not_with_the_items() {
+        let (items, polls) = (10_000, 500);
+        let mut platform = Platform { count: items, ..Platform::default() };
+        let (mut ended, mut told) = (Ended::default(), Vec::new());
+        for poll in 0..polls {
+            told.extend(platform.poll(&mut ended));
+            for item in 0..items / polls {
+                platform.end(poll * (items / polls) + item, poll as u64);
+            }
+        }
+        told.extend(platform.poll(&mut ended));
+        told.sort();
+        told.dedup();
+        assert!(told.len() == items && ended.is_all(&platform.statistics()), "{}", told.len());
+        let requests = platform.requests.get();
+        assert!(requests <= 1_002, "{requests} requests in {} polls", polls + 1);
+    }
+
+    #[test]
+    fn unchanged_statistics_cost_no_query() {
+        let mut platform = Platform { count: 10, ..Platform::default() };
+        let mut ended = Ended::default();
+        assert!(platform.poll(&mut ended).is_empty());
+        platform.end(1, 7);
+        assert_eq!(platform.poll(&mut ended), ["1"]);
+        assert!(platform.poll(&mut ended).is_empty());
+        assert_eq!(platform.requests.get(), 4, "three for the run, one for items");
+    }
+
+    #[test]
+    fn items_behind_the_mark_are_found() {
+        let mut platform = Platform { count: 1000, ..Platform::default() };
+        let mut ended = Ended::default();
+        for id in 0..400 {
+            platform.end(id, if id < 150 { 1_000 } else { 500 });
+        }
+        assert_eq!(platform.poll(&mut ended).len(), 400);
+        // At the same time as others, and committed late.
+        platform.end(500, 1_000);
+        platform.end(501, 950);
+        assert_eq!(platform.poll(&mut ended).len(), 2);
+        // Too late: found at the end of the run.
+        platform.end(502, 100);
+        platform.end(503, 1_001);
+        assert_eq!(platform.poll(&mut ended).len(), 1);
+        assert!(!ended.is_all(&platform.statistics()));
+    }
+}
