@@ -197,19 +197,52 @@ fn completions_and_man_install_no_handlers() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn command_that_reads_from_stdin_ends_at_a_signal() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    for arguments in [
+        &["run", "submit", "outcomes", "-"][..],
+        &["run", "validate", "outcomes", "-"],
+        &["run", "custom-metadata", "update", &run, "-"],
+        &["run", "wait", &run, "--share-token-file", "-"],
+    ] {
+        let mut command = shell.command(arguments);
+        let mut command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let _stdin = command.stdin.take();
+        // Not the main thread, which would keep the signal waiting.
+        shell.until("a thread that reads", |_| readers(&command) == ["reader"]);
+        signal(&command, "TERM");
+        assert_eq!(command.wait().unwrap().code(), Some(143), "{arguments:?}");
+    }
+}
+
+/// The names of the threads of a process that read from stdin.
+#[cfg(target_os = "linux")]
+fn readers(child: &Child) -> Vec<String> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else { return Vec::new() };
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    let tasks = tasks.filter_map(|task| Some(task.ok()?.path()));
+    // `read` is 0 on x86-64, and 63 on arm64.
+    let call = if cfg!(target_arch = "aarch64") { "63 0x0 " } else { "0 0x0 " };
+    let reading = tasks.filter(|task| read(task.join("syscall")).starts_with(call));
+    reading.map(|task| read(task.join("comm")).trim().to_owned()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn blocked_command_ends_at_a_second_signal_or_after_some_seconds() {
     let shell = Shell::start();
-    // The handler is installed before the command reads from stdin.
+    let fifo = shell.folder().join("roots.pem");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // The handler is installed before the command opens the file, which nothing writes to.
     let is_caught = |child: &Child| {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
         u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0
     };
     for (signals, code) in [(&["INT", "INT"][..], 130), (&["TERM"], 143)] {
-        let mut command = shell.command(&["run", "submit", "outcomes", "-"]);
-        let mut command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // Open to the end, or the command could read on.
-        let _stdin = command.stdin.take();
+        let mut command = shell.command(&["run", "list", "--ca-cert", "roots.pem"]);
+        let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         shell.until("a handler for SIGINT", |_| is_caught(&command));
         for name in signals {
             signal(&command, name);

@@ -1,5 +1,6 @@
 //! Commands ride out outages of the API, of the storage and of the identity provider.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -162,15 +163,83 @@ fn wait_is_an_event_of_verbose_json() {
     end(child).assert_code(0);
 }
 
+/// Lets the API ask for a pause of an hour.
+#[cfg(target_os = "linux")]
+fn throttle(shell: &Shell) {
+    let fault =
+        json!({ "server": "api", "path": "/api/v1/*", "effect": { "kind": "throttle", "retry_after_seconds": 3600 } });
+    shell.control(Method::Post, "/faults", &fault);
+}
+
+#[cfg(target_os = "linux")]
 #[test]
-fn zero_disables_retries_and_some_commands_have_none() {
+fn commands_that_only_read_have_thirty_seconds_on_a_terminal() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["slide"]);
+    throttle(&shell);
+    for (arguments, limit) in [
+        (&["application", "list"][..], 30),
+        (&["run", "describe", &run], 30),
+        (&["run", "cancel", &run, "--yes"], 300),
+        (&["run", "wait", &run], 1800),
+    ] {
+        let command = || {
+            let mut command = shell.command(arguments);
+            command.env_remove("AIGNOSTICS_RETRY_FOR").env_remove("AIGNOSTICS_RETRY_FOR_TRANSFERS");
+            command
+        };
+        let (code, said) = Shell::run_at_a_terminal(command(), "");
+        // Words can be on two lines.
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(&format!("only {limit} s are left")), "{arguments:?}: {said}");
+        assert_eq!(code, Some(1), "{arguments:?}");
+        let ended = Ended::of(&command().output().unwrap());
+        let limit = limit.max(300);
+        assert!(ended.told().contains(&format!("only {limit} s are left")), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn commands_that_report_the_present_state_send_each_request_once() {
+    let shell = Shell::start();
+    shell.run(&["user", "whoami"]).assert_code(0);
+    take_down(&shell, "api");
+    take_down(&shell, "identity");
+    // The whole time would be used.
+    let most = ["--retry-for", "1h"];
+    for arguments in [&["auth", "doctor"][..], &["system", "health"], &["user", "logout"], &["completions", "bash"]] {
+        let mut before = BTreeMap::new();
+        for server in ["api", "identity", "storage"] {
+            before.insert(server, counts(&shell, server));
+        }
+        let more = if arguments[0] == "completions" { &[][..] } else { &most };
+        shell.run(&[arguments, more].concat());
+        for (server, before) in before {
+            for (request, count) in counts(&shell, server) {
+                let new = count - before.get(&request).copied().unwrap_or_default();
+                assert!(new <= 1, "{arguments:?}: {new} × {request} to {server}");
+                assert!(new == 0 || arguments[0] != "completions", "{request}");
+            }
+        }
+    }
+}
+
+/// The number of requests to a server, by method and path.
+fn counts(shell: &Shell, server: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for entry in ["GET", "POST"].iter().flat_map(|method| shell.requests(server, method, "/")) {
+        *counts.entry(format!("{} {}", entry["method"], entry["path"])).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn zero_disables_retries() {
     let shell = Shell::start();
     take_down(&shell, "api");
     let ended = shell.run(&["application", "list", "--retry-for", "0s"]);
     ended.assert_code(1);
     assert_eq!(shell.served("api", "GET", "/api/v1/applications"), 1, "{}", ended.stderr);
-    shell.run(&["system", "health"]).assert_code(2);
-    assert_eq!(shell.served("api", "GET", "/health"), 1);
     let mut never = shell.command(&["application", "list", "--retry-for", "0s"]);
     never.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
     Ended::of(&never.output().unwrap()).assert_code(1);

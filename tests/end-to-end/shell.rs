@@ -77,6 +77,12 @@ impl Shell {
     /// Runs a command at a terminal, where somebody answers, and gives its code and what it said there.
     #[cfg(target_os = "linux")]
     pub(crate) fn at_a_terminal(&self, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
+        Self::run_at_a_terminal(self.command(arguments), answer)
+    }
+
+    /// Runs a command at a terminal, and returns its exit code and its output on the terminal.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn run_at_a_terminal(mut command: Command, answer: &str) -> (Option<i32>, String) {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
         use std::fs::File;
         use std::io::{Read, Write};
@@ -86,7 +92,6 @@ impl Shell {
         unlockpt(&user).unwrap();
         let name = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
         let terminal = File::options().read(true).write(true).open(name).unwrap();
-        let mut command = self.command(arguments);
         command.env("TERM", "xterm");
         command.stdin(terminal.try_clone().unwrap()).stderr(terminal).stdout(std::process::Stdio::null());
         let mut child = command.spawn().unwrap();

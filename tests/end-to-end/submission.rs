@@ -218,6 +218,39 @@ fn what_is_submitted_once_is_found_afterwards() {
 }
 
 #[test]
+fn plain_submission_is_made_once_for_its_content() {
+    let shell = uploaded();
+    let submit = ["run", "submit", "tissue", "slides.csv"];
+    let first = shell.json("submitted", &submit);
+    assert_eq!(first["submitted"], true);
+    // Another state folder, as on another machine, and other options.
+    let mut elsewhere = shell.command(&[&submit[..], &["--note", "again", "--tags", "a", "--format", "json"]].concat());
+    let ended = Ended::of(&elsewhere.env("AIGNOSTICS_STATE_DIR", shell.folder().join("other")).output().unwrap());
+    ended.assert_code(0);
+    let again: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&again["submitted"], &again["run_id"]), (&json!(false), &first["run_id"]));
+    assert!(ended.told().contains("ignored, because nothing is submitted: --note, --tags"), "{}", ended.stderr);
+    assert!(ended.told().contains("--resubmit submits it again"), "{}", ended.stderr);
+
+    // Each repetition is a submission of its own, and the latest is found afterwards.
+    let second = shell.json("submitted", &[&submit[..], &["--resubmit"]].concat());
+    let third = shell.json("submitted", &[&submit[..], &["--resubmit"]].concat());
+    assert_eq!((&second["submitted"], &third["submitted"]), (&json!(true), &json!(true)));
+    assert_eq!(shell.json("submitted", &submit)["run_id"], third["run_id"]);
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 3);
+
+    // Other metadata are another content.
+    let table = csv(&shell).replacen("0.5;200;100;;;", "0.5;200;100;H&E;LUNG;", 1);
+    fs::write(shell.folder().join("slides.csv"), table).unwrap();
+    assert_eq!(shell.json("submitted", &submit)["submitted"], true);
+    // A study finds the runs too.
+    let executed = shell.run(&["run", "execute", "tissue", "slides.csv", "slides", "--format", "json"]);
+    executed.assert_code(0);
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 4, "{}", executed.stderr);
+    assert_eq!(shell.error(2, &[&submit[..], &["--resubmit", "--once", "k"]].concat())["kind"], "bad_input");
+}
+
+#[test]
 fn a_submission_that_is_refused_says_why() {
     let shell = uploaded();
     let submit = ["run", "submit", "tissue", "slides.csv"];

@@ -1,12 +1,11 @@
 //! Asking for a yes before something is done that cannot be undone.
 
 use std::io::{self, IsTerminal, Write};
-use std::thread;
 
 use anyhow::anyhow;
 use clap::Args;
-use tokio::sync::oneshot;
 
+use crate::detached::detached;
 use crate::exit::Failure;
 use crate::shown::shown;
 
@@ -35,14 +34,11 @@ impl Consent {
     }
 }
 
-/// A line from stdin. It is read on a thread of its own: nobody has to wait for it when a signal ends the command.
-async fn answer() -> Result<String, Failure> {
-    let (sender, receiver) = oneshot::channel();
-    thread::spawn(move || {
+/// A line from stdin.
+async fn answer() -> io::Result<String> {
+    detached(|| {
         let mut line = String::new();
-        let read = io::stdin().read_line(&mut line).map(|_| line);
-        // Whoever asked may have gone.
-        let _ = sender.send(read);
-    });
-    Ok(receiver.await??)
+        io::stdin().read_line(&mut line).map(|_| line)
+    })
+    .await?
 }

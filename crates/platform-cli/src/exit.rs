@@ -109,8 +109,8 @@ impl Kind {
             Self::TimeOut => ("time_out", 1, Some("call again to go on; --timeout gives it more time")),
             Self::Uncertain => {
                 let remedy = "call again to look again, nothing is submitted by that; or submit again with \
-                              `run execute --resubmit` or another key for `run submit --once`, which bills twice if the \
-                              first submission arrived after all";
+                              `--resubmit` or another key for `--once`, which bills twice if the first submission \
+                              arrived after all";
                 ("uncertain", 1, Some(remedy))
             }
             Self::BadInput => ("bad_input", 2, None),

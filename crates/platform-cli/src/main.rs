@@ -8,6 +8,7 @@ mod bucket;
 mod completions;
 mod confirm;
 mod demo;
+mod detached;
 mod emulator;
 mod exit;
 mod interruption;

@@ -119,7 +119,7 @@ pub(crate) fn judge(report: &RunReport) -> Result<(), Failure> {
     if report.is_complete() {
         Ok(())
     } else if errors.iter().any(|error| error.is_disk_full()) || report.manifest.as_ref().is_err_and(no_room) {
-        Err(anyhow!("the disk is full: make room and call again, it goes on from here").into())
+        Err(anyhow!("the disk is full: free some space and repeat the command, which resumes the download").into())
     } else if errors.iter().any(|error| error.is_local()) || report.manifest.is_err() {
         Err(anyhow!("some results could not be written").into())
     } else if report.termination_reason.is_none() && errors.is_empty() && succeeded(report) {

@@ -52,7 +52,10 @@ impl Retries {
 
     /// Sets the limits: those of the user, and else those of the command where no setting says otherwise.
     pub(crate) fn apply(self, chosen: Option<Duration>, settings: &mut Settings) {
-        let on_terminal = io::stderr().is_terminal();
+        self.apply_at(io::stderr().is_terminal(), chosen, settings);
+    }
+
+    fn apply_at(self, on_terminal: bool, chosen: Option<Duration>, settings: &mut Settings) {
         let is_default = |name: &str| !settings.sources.contains_key(name);
         let (request, unanswered) = (is_default("AIGNOSTICS_RETRY_FOR"), is_default("AIGNOSTICS_RETRY_FOR_UNANSWERED"));
         let retry = &mut settings.retry;
@@ -131,4 +134,42 @@ fn timestamp(at: SystemTime) -> String {
 /// The time of day in UTC.
 fn clock(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).unwrap_or_default().strftime("%H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limits for requests, for transfers and for hosts that have not answered, in seconds.
+    fn limits(retries: Retries, on_terminal: bool, chosen: Option<u64>, variables: &[(&str, &str)]) -> [u64; 3] {
+        let (_, root) = Settings::environments().next().unwrap();
+        let settings = Settings::builder().with_home("/nowhere").with_variables([("AIGNOSTICS_API_ROOT", root)]);
+        let settings = settings.with_variables(variables.iter().copied());
+        let mut settings = settings.build().unwrap();
+        retries.apply_at(on_terminal, chosen.map(Duration::from_secs), &mut settings);
+        let retry = &settings.retry;
+        [retry.limit, retry.transfer_limit, retry.unanswered_limit].map(|limit| limit.as_secs())
+    }
+
+    #[test]
+    fn limits_are_shorter_on_a_terminal() {
+        for (retries, terminal, elsewhere) in [
+            (Retries::Reading, [30, 30, 10], [300, 300, 60]),
+            (Retries::Changing, [300, 300, 10], [300, 300, 60]),
+            (Retries::Transferring, [1800, 1800, 10], [1800, 1800, 60]),
+            (Retries::None, [0, 0, 10], [0, 0, 60]),
+        ] {
+            assert_eq!(limits(retries, true, None, &[]), terminal, "{retries:?}");
+            assert_eq!(limits(retries, false, None, &[]), elsewhere, "{retries:?}");
+        }
+    }
+
+    #[test]
+    fn settings_and_the_option_replace_the_limits_of_a_terminal() {
+        let set = [("AIGNOSTICS_RETRY_FOR", "70"), ("AIGNOSTICS_RETRY_FOR_UNANSWERED", "20")];
+        assert_eq!(limits(Retries::Reading, true, None, &set), [70, 70, 20]);
+        assert_eq!(limits(Retries::Reading, true, Some(40), &set), [40, 40, 20]);
+        assert_eq!(limits(Retries::Transferring, true, Some(40), &[]), [40, 40, 10]);
+        assert_eq!(limits(Retries::None, true, Some(40), &[]), [0, 0, 10], "never retried");
+    }
 }

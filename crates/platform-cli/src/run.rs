@@ -34,6 +34,7 @@ use clap::{Args, Subcommand};
 use platform_resources::{Client, RunHandle};
 
 use crate::access::Shell;
+use crate::detached::detached;
 use crate::exit::Failure;
 use crate::retries::Retries;
 
@@ -110,11 +111,13 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// The run, as it is read.
-    pub(crate) fn handle(&self, client: &Client) -> Result<RunHandle, Failure> {
+    pub(crate) async fn handle(&self, client: &Client) -> Result<RunHandle, Failure> {
         let run = client.run(self.run.as_str());
-        let named = match self.share_token_file.as_deref() {
-            Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin()).map(Some),
-            Some(path) => std::fs::read_to_string(path).map(Some),
+        let named = match self.share_token_file.clone() {
+            Some(path) if path.as_os_str() == "-" => {
+                detached(|| std::io::read_to_string(std::io::stdin())).await?.map(Some)
+            }
+            Some(path) => detached(|| std::fs::read_to_string(path)).await?.map(Some),
             None => Ok(std::env::var("AIGNOSTICS_SHARE_TOKEN").ok()),
         };
         let named = named.context("the share token cannot be read").map_err(Failure::bad_input)?;

@@ -22,8 +22,10 @@ use watchdog::Stage;
 
 /// The longest time from a signal to the end of the process. Slurm and Kubernetes wait for 30 s before they kill.
 const WHOLE: Duration = Duration::from_secs(10);
-/// The longest time of a critical section after a signal or a timeout. The rest of [`WHOLE`] is for the report.
-pub(crate) const SECTION_LIMIT: Duration = Duration::from_secs(8);
+/// The longest time of a critical section after a signal or a timeout.
+pub(crate) const SECTION_LIMIT: Duration = Duration::from_secs(10);
+/// The time for the report of a critical section, after [`WHOLE`]. It takes milliseconds unless the machine is busy.
+const REPORT: Duration = Duration::from_secs(5);
 /// The longest time of a redemption after a signal.
 const REDEMPTION_LIMIT: Duration = Duration::from_secs(8);
 /// The longest time of a renewal in the background after the work of the command.
@@ -81,9 +83,12 @@ impl Signals {
             outcome = &mut work => return outcome,
         };
         sections.close();
-        let begin = Instant::now();
+        let begin = self.first.unwrap_or_else(Instant::now);
         let is_second = Cell::new(false);
         let was_open = sections.is_open();
+        if was_open {
+            self.stage.keep_report();
+        }
         let is_held = || {
             let passed = begin.elapsed();
             (sections.is_open() && !is_second.get() && passed < SECTION_LIMIT)
@@ -166,4 +171,36 @@ async fn finished(limit: Duration) -> Result<(), Unfinished> {
 /// Prints to stderr. An error is ignored: stderr may be closed.
 fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", crate::shown::shown(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signals that a test sends, without a handler.
+    fn signals() -> (tokio::sync::mpsc::UnboundedSender<u8>, Signals) {
+        let (sender, received) = tokio::sync::mpsc::unbounded_channel();
+        (sender, Signals { received, stage: Stage::default(), first: None })
+    }
+
+    /// Work that ends this long after its section was opened.
+    async fn section(sections: &CriticalSections, time: Duration) -> Result<(), Failure> {
+        let _section = sections.enter().unwrap();
+        let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn section_has_ten_seconds_after_the_first_signal() {
+        for (seconds, limit) in [(9, 9), (11, 10)] {
+            let ((sender, mut signals), sections) = (signals(), CriticalSections::default());
+            let mut work = Box::pin(section(&sections, Duration::from_secs(seconds)));
+            assert!(futures_util::poll!(&mut work).is_pending());
+            sender.send(15).unwrap();
+            let begin = Instant::now();
+            let outcome = signals.end_after(work, &sections).await;
+            assert!(outcome.is_err_and(|failure| failure.is_cut_short()));
+            assert_eq!(begin.elapsed().as_secs(), limit);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use auth_http::HttpError;
 use auth_http::retry::{GaveUp, is_transient_status};
 
 use crate::Crc32c;
-use crate::retry::{Chance, Retryable, suffix};
+use crate::retry::{Chance, Retryable, in_full, suffix};
 use crate::source::SourceUnavailable;
 
 /// Why a file is not there. What was under its name before still is.
@@ -185,8 +185,7 @@ impl DownloadError {
         }
     }
 
-    /// Returns true if only this file fails, while the server answers other requests: it is worth to download others first,
-    /// and this one later.
+    /// Returns true if the time of this file alone is over: others can be downloaded first, and this one later.
     pub fn is_single(&self) -> bool {
         self.is_transient() && self.gave_up.as_ref().is_some_and(GaveUp::is_single)
     }
@@ -213,6 +212,10 @@ impl Retryable for DownloadError {
     fn chance(&self) -> Chance {
         let is_retried = self.is_transient() && !matches!(self.kind, Kind::Resolve { .. } | Kind::Changed);
         if is_retried { Chance::Always } else { Chance::None }
+    }
+
+    fn host_failure(&self) -> String {
+        in_full(&self.kind, self.source())
     }
 
     fn is_answer(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The attempts at one request to a storage. When it is sent again, and for how long, is decided by [`auth_http::retry`].
 
 use std::error::Error;
+use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -96,7 +97,8 @@ impl Attempts {
         }
         let (asked, inner) = (error.retry_after(), self.inner());
         tracing::debug!(failures = inner.failures(), error = &error as &dyn Error, "a request failed");
-        let again = if error.is_answer() { inner.refused(&error, asked) } else { inner.failed(&error, asked) };
+        let cause = Cause(error.host_failure());
+        let again = if error.is_answer() { inner.refused(&cause, asked) } else { inner.failed(&cause, asked) };
         again.map_err(|gave_up| error.given_up(gave_up))
     }
 
@@ -120,6 +122,17 @@ pub(crate) fn suffix(gave_up: Option<&GaveUp>) -> String {
     gave_up.map(|gave_up| format!(" ({gave_up})")).unwrap_or_default()
 }
 
+/// The cause of a failure, for messages about its host.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Cause(String);
+
+/// Returns the text of a cause and of the errors behind it.
+pub(crate) fn in_full(cause: &impl Display, source: Option<&(dyn Error + 'static)>) -> String {
+    let sources = std::iter::successors(source, |&error| error.source());
+    sources.fold(cause.to_string(), |text, source| format!("{text}: {source}"))
+}
+
 /// The attempts that a failure is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chance {
@@ -136,6 +149,9 @@ pub(crate) trait Retryable: Error + Sized + 'static {
     fn unavailable(gave_up: GaveUp) -> Self;
 
     fn chance(&self) -> Chance;
+
+    /// Returns the cause without the file or object, which other requests to the host do not share.
+    fn host_failure(&self) -> String;
 
     /// Returns true if the host answered.
     fn is_answer(&self) -> bool;

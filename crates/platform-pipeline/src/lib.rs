@@ -4,7 +4,7 @@
 //!   [`ExternalIds`] chooses the names of slides.
 //! - [`FoundSlides`], [`Prepare`]: slides in a folder, and the table that lists them.
 //! - [`ObjectKeys`], [`upload`](upload()): where slides are in the bucket, and how they get there.
-//! - [`SubmissionSource`], [`Draft`], [`KeyedSubmission`]: from a table or JSON to a checked submission, made once for a key.
+//! - [`SubmissionSource`], [`Draft`], [`UniqueSubmission`]: from a table or JSON to a checked submission, made once.
 //! - [`FileJournal`]: a durable [`SubmissionJournal`](platform_resources::SubmissionJournal).
 //! - [`Study`]: all of these in order. It submits only new slides, and can be killed at any point and called again.
 //!
@@ -59,7 +59,7 @@ pub use scan::prepare::{Prepare, Prepared, SlideState};
 pub use scan::privacy::SlideRemarks;
 pub use study::{ReadySubmission, SlideStatus, Study, StudyPlan, StudyRun, StudySlide};
 pub use submission::journal::{FileJournal, JournalLock};
-pub use submission::once::KeyedSubmission;
+pub use submission::once::UniqueSubmission;
 pub use submission::options::RunOptions;
 pub use submission::{Draft, SubmissionSource};
 pub use table::mapping::Mapping;

@@ -179,7 +179,8 @@ impl FoundSlides {
 /// Runs blocking work on a thread of its own, which an interrupted program does not wait for.
 async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     let (done, outcome) = oneshot::channel();
-    thread::spawn(move || done.send(work()));
+    let reader = thread::Builder::new().name("slide reader".to_owned()).spawn(move || done.send(work()));
+    reader.map_err(|error| Error::io("no thread can be started to read slides", error))?;
     let failed = |error: RecvError| Error::io("a folder or slide could not be read", std::io::Error::other(error));
     outcome.await.map_err(failed)
 }

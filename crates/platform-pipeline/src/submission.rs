@@ -16,7 +16,7 @@ use platform_resources::models::{Run, RunSubmission};
 use platform_resources::{Client, RunHandle};
 use serde_json::Value;
 
-use crate::{Error, ObjectKeys, RunOptions, SelectedApplication, SlideTable, files};
+use crate::{Error, ObjectKeys, SelectedApplication, SlideTable, files};
 use digest::ItemDigest;
 use items::{of_submission, of_table};
 
@@ -150,29 +150,6 @@ impl Draft {
     /// The digests of the items.
     pub(crate) fn item_digests(&self) -> Vec<ItemDigest> {
         self.submission.items.iter().map(ItemDigest::of_submission).collect()
-    }
-
-    /// Adds the options and checks everything. Returns the submission with its digest, and with a token that no other
-    /// submission has.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`check`](Self::check) and [`RunOptions::apply`].
-    pub async fn described(
-        mut self,
-        client: &Client,
-        version: Option<&str>,
-        options: &RunOptions,
-    ) -> Result<(RunSubmission, String), Error> {
-        options.apply(&mut self.submission)?;
-        let me = client.me().await?;
-        let (application, items) = (&self.submission.application_id, self.item_digests());
-        let digest = digest::submission_digest(&me, application, version, &items, None);
-        let token = digest::submission_token(&format!("{digest}\n{:032x}", fastrand::u128(..)), 0);
-        let mut submission = self.check(client).await?;
-        digest::write(&mut submission, &digest);
-        submission.custom_metadata.get_or_insert_default().insert("submission_token".to_owned(), token.clone().into());
-        Ok((submission, token))
     }
 
     /// Checks everything.

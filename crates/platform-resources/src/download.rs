@@ -151,9 +151,10 @@ impl RunDownload {
             None => run.client.downloader()?,
         };
         let policy = *downloader.retry_policy();
-        let downloader = downloader.with_retry_policy(policy.with_single_limit(SINGLE));
+        let single = policy.single_limit().min(SINGLE);
+        let downloader = downloader.with_retry_policy(policy.with_single_limit(single));
         let downloader = downloader.with_locking(self.folder.locking());
-        let source = run.for_source(SINGLE);
+        let source = run.for_source(single);
         let mut later = FuturesUnordered::new();
         let mut active = FuturesUnordered::new();
         let mut poll = Poll::new(run.clone());

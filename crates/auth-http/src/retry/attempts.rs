@@ -168,12 +168,13 @@ impl Attempts {
         if let Some(asked) = asked.filter(|asked| *asked > left) {
             return Err(self.gave_up(Reason::RetryAfter { asked, left }, now));
         }
+        // Even while the host seems to fail: if this is the only request, another one shows whether it does.
+        if now - since >= self.policy.single_limit() {
+            return Err(self.gave_up(Reason::Single, now));
+        }
         // The circuit decides about the time of the next attempt, for all requests.
         self.not_before = None;
         if outage.is_none() {
-            if now - since >= self.policy.single_limit() {
-                return Err(self.gave_up(Reason::Single, now));
-            }
             self.not_before = Some((now + pause(failures)).min(deadline));
         }
         Ok(())

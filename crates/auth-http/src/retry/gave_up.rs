@@ -23,7 +23,7 @@ pub(super) enum Reason {
     Unanswered,
     /// All attempts that are allowed were made.
     Attempts,
-    /// This request fails while others succeed.
+    /// The time of this request alone is over.
     Single,
     /// The server asks for a longer pause than there is time left.
     RetryAfter { asked: Duration, left: Duration },
@@ -46,8 +46,8 @@ impl GaveUp {
         self.0.elapsed
     }
 
-    /// Returns true if the host answers other requests: only this one reached its
-    /// [own limit](super::RetryPolicy::with_single_limit), and can be sent again later.
+    /// Returns true if the request reached its [own limit](super::RetryPolicy::with_single_limit), and can be sent again later:
+    /// other requests to the host may succeed.
     pub fn is_single(&self) -> bool {
         self.0.reason == Reason::Single
     }

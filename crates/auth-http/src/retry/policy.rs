@@ -52,8 +52,8 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the longest time for one request while others to the same host succeed. The caller can do something else then,
-    /// and send the request later.
+    /// Sets the longest time for one request. The caller can do something else then, and send the request later: others to the
+    /// same host may succeed.
     #[must_use]
     pub fn with_single_limit(mut self, limit: Duration) -> Self {
         self.single_limit = Some(limit.min(LONGEST));
@@ -104,8 +104,8 @@ impl RetryPolicy {
         if has_answered { self.limit } else { self.limit.min(self.unanswered_limit) }
     }
 
-    /// Returns the limit for one request while others to the same host succeed.
-    pub(super) fn single_limit(&self) -> Duration {
+    /// Returns the limit for one request that others do not share: the general limit, unless another one is set.
+    pub fn single_limit(&self) -> Duration {
         self.single_limit.unwrap_or(self.limit)
     }
 }

@@ -202,6 +202,26 @@ async fn one_request_that_fails_among_others_has_a_backoff_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_request_has_a_limit_of_its_own_too() {
+    let (hosts, policy) = (Hosts::new(), RetryPolicy::default().with_single_limit(SECOND * 10));
+    let (start, mut attempts) = (Instant::now(), hosts.attempts(&url(), &policy));
+    let gave_up = loop {
+        attempts.ready().await.unwrap();
+        if let Err(gave_up) = attempts.failed(&Unavailable, None) {
+            break gave_up;
+        }
+    };
+    assert!(gave_up.is_single() && start.elapsed() < SECOND * 60, "{gave_up:?}");
+    // Another one shows that the host answers.
+    let mut other = hosts.attempts(&url(), &policy);
+    other.ready().await.unwrap();
+    other.answered();
+    let at = Instant::now();
+    hosts.attempts(&url(), &policy).ready().await.unwrap();
+    assert_eq!(Instant::now(), at, "nothing is waited for any more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropped_probe_lets_another_request_go() {
     let hosts = Hosts::new();
     hosts.attempts(&url(), &RetryPolicy::default()).refused(&Unavailable, Some(SECOND)).unwrap();

@@ -104,7 +104,7 @@ fn print(fetched: &[Fetched], folder: &Path, bucket: &Bucket, shell: &Shell) -> 
     match errors.len() {
         0 => Ok(()),
         _ if errors.iter().any(|error| error.is_disk_full()) => {
-            Err(anyhow!("the disk is full: make room and call again, it goes on from here").into())
+            Err(anyhow!("the disk is full: free some space and repeat the command, which resumes the download").into())
         }
         failed => Err(Failure::incomplete(anyhow!("{failed} of {} objects were not downloaded", fetched.len()))),
     }

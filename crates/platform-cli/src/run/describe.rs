@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let handle = arguments.reading.handle(&shell.client()?)?;
+    let handle = arguments.reading.handle(&shell.client()?).await?;
     let run = handle.get().await?;
     let items: Vec<Item> = handle.items().try_collect().await?;
     let mut shape = shapes::run(&run)?;

@@ -98,7 +98,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> 
     let selection = arguments.artifact.into_iter().fold(selection, Selection::with_artifact);
     let selection = arguments.media_type.into_iter().fold(selection, Selection::with_media_type);
     let bars = Screen::new(shell.output.has_bars()).follow();
-    let run = arguments.reading.handle(&shell.client()?)?;
+    let run = arguments.reading.handle(&shell.client()?).await?;
     let download = run.download(folder).with_selection(selection).with_layout(arguments.folders.layout(thorough));
     let followed = shell.follow(run.id(), &[]);
     let download = download.with_observer(move |event| {

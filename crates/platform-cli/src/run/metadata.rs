@@ -93,19 +93,19 @@ struct Change {
 }
 
 pub(crate) async fn dump(arguments: Dump, shell: &Shell) -> Result<(), Failure> {
-    let run = arguments.reading.handle(&shell.client()?)?.nocache().get().await?;
+    let run = arguments.reading.handle(&shell.client()?).await?.nocache().get().await?;
     arguments.look.print(run.custom_metadata.as_ref(), run.custom_metadata_checksum.as_ref())
 }
 
 pub(crate) async fn dump_item(arguments: DumpItem, shell: &Shell) -> Result<(), Failure> {
-    let run = arguments.reading.handle(&shell.client()?)?.nocache();
+    let run = arguments.reading.handle(&shell.client()?).await?.nocache();
     let item = run.item(&arguments.external_id).await?;
     arguments.look.print(item.custom_metadata.as_ref(), item.custom_metadata_checksum.as_ref())
 }
 
 pub(crate) async fn update(arguments: Update, shell: &Shell) -> Result<(), Failure> {
     let Update { run, change } = arguments;
-    let mut metadata = input::read(&change.metadata)?;
+    let mut metadata = input::read(&change.metadata).await?;
     let client = shell.client()?;
     let handle = client.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
@@ -118,7 +118,7 @@ pub(crate) async fn update(arguments: Update, shell: &Shell) -> Result<(), Failu
 
 pub(crate) async fn update_item(arguments: UpdateItem, shell: &Shell) -> Result<(), Failure> {
     let UpdateItem { run, external_id, change } = arguments;
-    let mut metadata = input::read(&change.metadata)?;
+    let mut metadata = input::read(&change.metadata).await?;
     let handle = shell.client()?.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
         let before = handle.clone().nocache().item(&external_id).await?.custom_metadata;

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use platform_pipeline::{Draft, KeyedSubmission, RunOptions, SubmissionSource};
+use platform_pipeline::{Draft, RunOptions, SubmissionSource, UniqueSubmission};
 use platform_resources::models::{ApplicationId, Run};
 use platform_resources::{Client, RunHandle};
 use serde_json::json;
@@ -12,6 +12,7 @@ use super::object_keys::UploadArgs;
 use super::options::Options;
 use super::validate;
 use crate::access::Shell;
+use crate::detached::detached;
 use crate::exit::Failure;
 use crate::shown::shown;
 
@@ -28,10 +29,13 @@ pub(crate) struct Arguments {
     /// Checks everything, and submits nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Submits once for this key: called again with it, on any machine, it finds the first run and submits
-    /// nothing. Another table, application or other tags under the same key are an error.
+    /// Submit once for this key instead of the content. Another table, application or other tags under the same key are an
+    /// error.
     #[arg(long, value_name = "KEY", conflicts_with = "dry_run")]
     once: Option<String>,
+    /// Submit again what was submitted before; it is billed again.
+    #[arg(long, conflicts_with_all = ["dry_run", "once"])]
+    resubmit: bool,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
@@ -39,20 +43,28 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let source = SubmissionSource::read(&arguments.file)?;
+    let file = arguments.file.clone();
+    let source = detached(move || SubmissionSource::read(&file)).await??;
     let client = shell.client()?;
     let draft = Box::pin(draft(source, &client, &arguments, shell)).await?;
     for column in draft.unused_columns() {
         shell.output.note(format!("the application does not use the column '{column}'"));
     }
     let options = arguments.options.run_options(&client.me().await?);
-    match &arguments.once {
-        Some(key) => once(&client, draft, &options, key, &arguments, shell).await,
-        None => submit(&client, draft, &options, &arguments, shell).await,
+    if arguments.dry_run {
+        check(&client, draft, &options, shell).await
+    } else {
+        submit(&client, draft, &options, &arguments, shell).await
     }
 }
 
-/// Submits a run, or only checks it.
+/// Checks everything and submits nothing.
+async fn check(client: &Client, mut draft: Draft, options: &RunOptions, shell: &Shell) -> Result<(), Failure> {
+    options.apply(&mut draft.submission)?;
+    validate::print(&draft.check(client).await?, shell)
+}
+
+/// Submits once for the content or a key, and finds the run if that was done before.
 async fn submit(
     client: &Client,
     draft: Draft,
@@ -61,53 +73,32 @@ async fn submit(
     shell: &Shell,
 ) -> Result<(), Failure> {
     let version = arguments.version.application_version.as_ref().map(platform_resources::models::VersionNumber::as_str);
-    let (checked, token) = Box::pin(draft.described(client, version, options)).await?;
-    if arguments.dry_run {
-        return validate::print(&checked, shell);
-    }
-    let (application, version) = (checked.application_id.clone(), checked.version_number.clone().unwrap_or_default());
-    let run = Box::pin(client.runs().submit(checked)).await?;
-    shell.interruption.follow(run.id(), format!("aignostics run wait {}", run.id()));
-    shell.output.note(format!("a run of {application} {version} is submitted"));
-    print(&run, &application, &version, &token, true, shell)
-}
-
-/// Submits once for a key, and finds the run if that was done before.
-async fn once(
-    client: &Client,
-    draft: Draft,
-    options: &RunOptions,
-    key: &str,
-    arguments: &Arguments,
-    shell: &Shell,
-) -> Result<(), Failure> {
-    let version = arguments.version.application_version.as_ref().map(platform_resources::models::VersionNumber::as_str);
     let stated = &draft.submission;
     let stated = (stated.application_id.clone(), stated.version_number.clone().unwrap_or_default());
-    let observer = observer(&shell.output);
-    let submission = KeyedSubmission::new(client, key, draft, version, options).await?;
-    let found = Box::pin(submission.find(&observer)).await?;
-    let submitted = match found {
-        Some(found) => found,
-        None => Box::pin(submission.submit(&observer)).await?,
+    let submission = match &arguments.once {
+        Some(key) => UniqueSubmission::for_key(client, key, draft, version, options).await?,
+        None => UniqueSubmission::for_content(client, draft, version, options, arguments.resubmit).await?,
     };
+    let submitted = Box::pin(submission.submit(&observer(&shell.output))).await?;
     shell.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
     // The id of a new run is printed without another request, which a signal could end.
     let (application, version) = if submitted.is_new {
         shell.output.note(format!("a run of {} {} is submitted", stated.0, stated.1));
         stated
     } else {
+        report_found(arguments, shell);
         let Run { application_id, version_number, .. } = submitted.run.get().await?;
-        shell.output.note("it was submitted before, and nothing is submitted now");
-        ignored(&arguments.options, shell);
         (application_id, version_number.as_str().to_owned())
     };
     print(&submitted.run, &application, &version, &submitted.token, submitted.is_new, shell)
 }
 
-/// Reports options that have no effect, because nothing is submitted. Tags are compared.
-fn ignored(options: &Options, shell: &Shell) {
-    let names: Vec<_> = options.set().into_iter().filter(|name| *name != "--tags").collect();
+/// Reports that nothing was submitted, and the options that have no effect for this reason. With a key, tags are compared.
+fn report_found(arguments: &Arguments, shell: &Shell) {
+    let again = if arguments.once.is_some() { "" } else { "; --resubmit submits it again" };
+    shell.output.note(format!("it was submitted before, and nothing is submitted now{again}"));
+    let names = arguments.options.set().into_iter();
+    let names: Vec<_> = names.filter(|name| arguments.once.is_none() || *name != "--tags").collect();
     if !names.is_empty() {
         shell.output.note(format!("ignored, because nothing is submitted: {}", names.join(", ")));
     }

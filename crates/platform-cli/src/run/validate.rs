@@ -9,6 +9,7 @@ use super::input::Version;
 use super::object_keys::UploadArgs;
 use super::options::Options;
 use crate::access::Shell;
+use crate::detached::detached;
 use crate::exit::Failure;
 
 #[derive(Args)]
@@ -28,7 +29,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let source = SubmissionSource::read(&arguments.file)?;
+    let file = arguments.file.clone();
+    let source = detached(move || SubmissionSource::read(&file)).await??;
     if let SubmissionSource::Table(table) = &source {
         table.notes().iter().for_each(|note| shell.output.note(note));
     }

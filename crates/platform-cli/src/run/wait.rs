@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let run = arguments.reading.handle(&shell.client()?)?;
+    let run = arguments.reading.handle(&shell.client()?).await?;
     shell.follow(run.id(), &[]);
     let run = run.wait(None).await?;
     shell.output.one(&shapes::run(&run)?, || describe::facts(&run, None, &shell.output))?;

@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
-    let handle = arguments.reading.handle(&shell.client()?)?;
+    let handle = arguments.reading.handle(&shell.client()?).await?;
     watch(&handle, &arguments, shell).await
 }
 

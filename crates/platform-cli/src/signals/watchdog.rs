@@ -3,21 +3,28 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use auth_core::is_redeeming;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use super::{BETWEEN_LOOKS, Ignored, REDEMPTION_LIMIT, WHOLE};
+use super::{BETWEEN_LOOKS, Ignored, REDEMPTION_LIMIT, REPORT, WHOLE};
 
 /// The time that the rest of the process has after a second signal to report and end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The stage of the process, which decides about a second signal.
+/// The stage of the process, which decides about a second signal and about the time after the first one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stage(Arc<AtomicU8>);
+pub(super) struct Stage(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    stage: AtomicU8,
+    /// A critical section was open at the first signal.
+    keeps_report: AtomicBool,
+}
 
 const WORKING: u8 = 0;
 const REDEEMING: u8 = 1;
@@ -26,17 +33,31 @@ const REPORTED: u8 = 2;
 impl Stage {
     /// The work has ended, and redemptions are waited for.
     pub(super) fn redeem(&self) {
-        self.0.store(REDEEMING, Ordering::SeqCst);
+        self.0.stage.store(REDEEMING, Ordering::SeqCst);
     }
 
     /// The redemptions have ended.
     pub(super) fn redeemed(&self) {
-        self.0.store(WORKING, Ordering::SeqCst);
+        self.0.stage.store(WORKING, Ordering::SeqCst);
     }
 
     /// The outcome is printed.
     pub(super) fn reported(&self) {
-        self.0.store(REPORTED, Ordering::SeqCst);
+        self.0.stage.store(REPORTED, Ordering::SeqCst);
+    }
+
+    /// A critical section is open, which may take all of the time. Its report follows.
+    pub(super) fn keep_report(&self) {
+        self.0.keeps_report.store(true, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> u8 {
+        self.0.stage.load(Ordering::SeqCst)
+    }
+
+    /// Returns true while the report of a critical section is still to be printed.
+    fn owes_report(&self) -> bool {
+        self.0.keeps_report.load(Ordering::SeqCst) && self.get() != REPORTED
     }
 }
 
@@ -77,9 +98,14 @@ async fn run(mut caught: Caught, ends: bool, stage: &Stage, sender: &UnboundedSe
             send(caught.next().await);
         }
     }
-    if stage.0.load(Ordering::SeqCst) != REPORTED
-        && let Ok(second) = tokio::time::timeout_at(begin + WHOLE, caught.next()).await
-    {
+    let mut second = None;
+    if stage.get() != REPORTED {
+        second = tokio::time::timeout_at(begin + WHOLE, caught.next()).await.ok();
+        while second.is_none() && stage.owes_report() && Instant::now() < begin + WHOLE + REPORT {
+            second = tokio::time::timeout(BETWEEN_LOOKS, caught.next()).await.ok();
+        }
+    }
+    if let Some(second) = second {
         send(second);
         let grace = Instant::now() + GRACE;
         while !is_over(stage, grace, begin + REDEMPTION_LIMIT) {
@@ -92,7 +118,7 @@ async fn run(mut caught: Caught, ends: bool, stage: &Stage, sender: &UnboundedSe
 /// Returns true if the process has had its time after a second signal.
 fn is_over(stage: &Stage, grace: Instant, redemption_end: Instant) -> bool {
     let now = Instant::now();
-    match stage.0.load(Ordering::SeqCst) {
+    match stage.get() {
         REPORTED => true,
         REDEEMING => now >= grace && now >= redemption_end,
         _ => now >= grace && (now >= redemption_end || !is_redeeming()),

@@ -6,7 +6,7 @@ use auth_http::retry::GaveUp;
 
 use super::Refusal;
 use crate::SignError;
-use crate::retry::{Chance, Retryable, suffix};
+use crate::retry::{Chance, Retryable, in_full, suffix};
 
 /// A bucket did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +98,10 @@ impl BucketError {
 impl Retryable for BucketError {
     fn unavailable(gave_up: GaveUp) -> Self {
         Self::new(Kind::Http { is_transient: true }, Some(gave_up.into()))
+    }
+
+    fn host_failure(&self) -> String {
+        in_full(&self.kind, self.source())
     }
 
     fn is_answer(&self) -> bool {

@@ -6,7 +6,7 @@ use auth_http::retry::GaveUp;
 
 use crate::Crc32c;
 use crate::bucket::Refusal;
-use crate::retry::{Chance, Retryable, suffix};
+use crate::retry::{Chance, Retryable, in_full, suffix};
 use crate::source::is_unavailable;
 
 /// Why an object is not in the store. What was under its key before still is.
@@ -110,6 +110,10 @@ impl StoreError {
 impl Retryable for StoreError {
     fn unavailable(gave_up: GaveUp) -> Self {
         Kind::Http { passes: true }.with(gave_up.into())
+    }
+
+    fn host_failure(&self) -> String {
+        in_full(&self.kind, self.source())
     }
 
     fn is_answer(&self) -> bool {

@@ -7,7 +7,7 @@ use auth_http::retry::GaveUp;
 
 use crate::Crc32c;
 use crate::bucket::Refusal;
-use crate::retry::{Chance, Retryable, suffix};
+use crate::retry::{Chance, Retryable, in_full, suffix};
 
 /// Why a file did not reach the storage, which has no half of it then.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +107,10 @@ impl UploadError {
 impl Retryable for UploadError {
     fn unavailable(gave_up: GaveUp) -> Self {
         Kind::Http(true).with(gave_up)
+    }
+
+    fn host_failure(&self) -> String {
+        in_full(&self.kind, self.source())
     }
 
     fn is_answer(&self) -> bool {

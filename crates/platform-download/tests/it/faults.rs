@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use auth_http::HttpClient;
+use auth_http::retry::{Hosts, RetryEvent};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use platform_download::{Expected, SignedUrl, Verification};
+use platform_download::{Downloader, Expected, RetryPolicy, SignedUrl, Verification};
 use platform_emulator::{Effect, Fault, Server};
 
 use crate::lab::{CHUNK, Place, Signed, builder, content, expected};
@@ -46,6 +49,49 @@ async fn a_connection_that_always_breaks_is_an_error_that_says_how_often_it_was_
     assert_eq!(fs::read(&place.file).unwrap(), b"the good old file");
     let asked = storage.asked("GET").await.len();
     assert!((3..=24).contains(&asked), "three times for each of eight parts at most: {asked}");
+}
+
+#[tokio::test]
+async fn wait_for_the_storage_has_a_cause_without_a_file() {
+    let storage = Storage::start().await;
+    let content = content(1000);
+    let source = storage.file("file", &content, &[]).await;
+    let causes = Arc::new(Mutex::new(Vec::new()));
+    let heard = causes.clone();
+    let hosts = Hosts::with_observer(Duration::ZERO, move |event| {
+        if let RetryEvent::Waiting(waiting) = event {
+            heard.lock().unwrap().push(waiting.cause.clone());
+        }
+    });
+    let http = HttpClient::builder().with_plain_loopback().without_decompression().with_hosts(hosts).build().unwrap();
+    let waits = (Duration::from_millis(1), Duration::from_millis(5));
+    let retries = RetryPolicy::default().with_waits(waits.0, waits.1);
+    let downloader = Downloader::builder(http).with_retries(retries).build().unwrap();
+    let away = Effect::Status { status: 503, body: None };
+    storage.control.inject(&on_files(away).times(8)).await.unwrap();
+    Place::new().fetch_by(&downloader, &source, expected(&content)).await.unwrap();
+    let causes = causes.lock().unwrap();
+    assert_eq!(causes.last().map(String::as_str), Some("the storage answered 503"), "{causes:?}");
+}
+
+#[tokio::test]
+async fn failed_part_does_not_fail_its_file() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("file", &content, &[]).await;
+    let away = Effect::Status { status: 503, body: None };
+    storage.control.inject(&on_files(away).after(3).times(3)).await.unwrap();
+    let (place, downloader) = (Place::new(), builder().with_workers(1).build().unwrap());
+    let error = place.fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("3 attempts"), "{error}");
+    let asked = storage.asked("GET").await.len();
+    assert_eq!(asked, 8 + 2, "the parts after it are fetched");
+    place.heard();
+    place.fetch_by(&downloader, &source, expected(&content)).await.unwrap();
+    assert_eq!(fs::read(&place.file).unwrap(), content);
+    assert_eq!(storage.asked("GET").await.len(), asked + 1);
+    let [kept, received, ..] = place.heard();
+    assert_eq!((kept, received), (SIZE as u64 - CHUNK, CHUNK));
 }
 
 #[tokio::test]

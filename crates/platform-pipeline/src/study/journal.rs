@@ -73,3 +73,40 @@ impl SubmissionJournal for StudyJournal {
         written.map_err(|error: Error| io::Error::other(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::SystemTime;
+
+    use platform_resources::Settings;
+    use platform_resources::models::ApplicationId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn intent_is_removed_although_the_record_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::at(&"https://platform.test".parse().unwrap()).unwrap();
+        (settings.state_folder, settings.cache_folder) = (folder.path().join("state"), folder.path().join("cache"));
+        let owner = Owner {
+            platform: settings.api_root.to_string(),
+            user: "ada".to_owned(),
+            application: ApplicationId::from("tissue"),
+        };
+        let journal = || {
+            let user = FileJournal::of(&settings).unwrap();
+            StudyJournal::new(StudyRecord::open(folder.path()).unwrap(), user, owner.clone())
+        };
+        let first = journal();
+        // A folder in the place of the file of the record.
+        let record = folder.path().join(".aignostics/study.json");
+        fs::create_dir_all(record.join("not empty")).unwrap();
+        first.announce("token", "digest", 0);
+        let intent = SubmissionIntent::new("token", SystemTime::UNIX_EPOCH);
+        first.write("token", Some(&intent)).await.unwrap_err();
+        first.write("token", None).await.unwrap_err();
+        fs::remove_dir_all(record).unwrap();
+        assert_eq!(journal().read("token").await.unwrap(), None);
+    }
+}

@@ -10,8 +10,9 @@ use crate::submission::Draft;
 use crate::submission::digest::{self, ItemDigest, submission_digest, submission_token};
 use crate::submission::items::{item_digests, of_table};
 use crate::submission::journal::{JournalLock, unreadable};
+use crate::submission::once::{observe, was_used};
 use crate::upload::upload;
-use crate::{Error, Event, ObjectKeys, Observer, SlideTable, UploadSummary, files};
+use crate::{Error, Event, ObjectKeys, SlideTable, UploadSummary, files};
 
 /// A checked submission of uploaded slides.
 #[derive(Debug)]
@@ -79,17 +80,11 @@ impl Study {
         let mut repetition = plan.journal.record().repetitions(&digest);
         // The record may have been lost: the counter continues after what was submitted.
         while (self.resubmit || self.retry_failed)
-            && self.was_used(plan, &submission_token(&digest, repetition)).await?
+            && was_used(&self.client, plan.journal.user(), &submission_token(&digest, repetition)).await?
         {
             repetition += 1;
         }
         Ok((digest, repetition))
-    }
-
-    /// Returns true if something was submitted with a token, or may have been.
-    async fn was_used(&self, plan: &StudyPlan, token: &str) -> Result<bool, Error> {
-        let intent = plan.journal.user().get::<SubmissionIntent>(token).map_err(unreadable)?;
-        Ok(intent.is_some() || self.client.runs().find_submitted(token).await?.is_some())
     }
 
     fn draft(&self, table: &SlideTable, plan: &StudyPlan, keys: &ObjectKeys, beforehand: bool) -> Result<Draft, Error> {
@@ -162,11 +157,6 @@ pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn observe(observer: &Observer) -> impl Fn(platform_resources::SubmissionEvent) + Send + Sync + 'static {
-    let observer = observer.clone();
-    move |event| observer(Event::Submission(event))
 }
 
 fn part(table: &SlideTable, places: impl IntoIterator<Item = usize>) -> SlideTable {

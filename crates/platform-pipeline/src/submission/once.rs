@@ -1,40 +1,81 @@
-//! A submission that is made once for a key of the user's.
+//! A submission that is made once, for its content or for a key of the user's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt;
-use platform_resources::models::{Item, Run};
-use platform_resources::{Client, RunHandle, Submitted};
+use platform_resources::models::{Item, Run, RunSubmission};
+use platform_resources::{Client, RunHandle, SubmissionEvent, SubmissionIntent, Submitted};
 use serde_json::Value;
 
-use super::digest::{self, DIGEST, ItemDigest, submission_digest};
-use super::journal::{FileJournal, JournalLock};
+use super::digest::{self, DIGEST, ItemDigest, submission_digest, submission_token};
+use super::journal::{FileJournal, JournalLock, unreadable};
 use crate::{Draft, Error, Event, Observer, RunOptions};
 
 /// The number of slides that a message names.
 const NAMED: usize = 5;
 
-/// A submission that is made once for a key. The same key with another submission is an error.
+/// A submission that is made once: called again with the same content, or with the same key, on any machine, it finds the first
+/// run and submits nothing.
+///
+/// The content is the organization, the user, the application, the version as stated, and the study items: ids, checksums and
+/// other metadata, without URLs. Options such as notes and tags are not part of it.
 #[derive(Debug)]
-pub struct KeyedSubmission {
+pub struct UniqueSubmission {
     client: Client,
     draft: Draft,
     version: Option<String>,
     tags: Vec<String>,
-    key: String,
-    token: String,
+    identity: Identity,
     digest: String,
     journal: FileJournal,
     _lock: JournalLock,
 }
 
-impl KeyedSubmission {
-    /// Prepares a draft, with its options, for submission under `key`. `version` is the version as the user stated it.
+#[derive(Debug)]
+enum Identity {
+    Content { resubmit: bool },
+    Key { key: String, token: String },
+}
+
+impl UniqueSubmission {
+    /// Prepares a draft, with its options, for submission once for its content. `version` is the version as the user stated it.
+    /// With `resubmit` it is submitted again, and billed again.
     ///
     /// # Errors
     ///
     /// [`Error::is_busy`]; [`Error::platform`] if the platform cannot be asked who the user is.
-    pub async fn new(
+    pub async fn for_content(
+        client: &Client,
+        mut draft: Draft,
+        version: Option<&str>,
+        options: &RunOptions,
+        resubmit: bool,
+    ) -> Result<Self, Error> {
+        options.apply(&mut draft.submission)?;
+        let me = client.me().await?;
+        let digest = submission_digest(&me, &draft.submission.application_id, version, &draft.item_digests(), None);
+        let journal = FileJournal::of(client.settings())?;
+        let lock = journal.lock(&submission_token(&digest, 0))?;
+        let (version, identity) = (version.map(str::to_owned), Identity::Content { resubmit });
+        Ok(Self {
+            client: client.clone(),
+            draft,
+            version,
+            tags: options.tags(),
+            identity,
+            digest,
+            journal,
+            _lock: lock,
+        })
+    }
+
+    /// Prepares a draft, with its options, for submission once for `key`. The same key with another submission is an error.
+    /// `version` is the version as the user stated it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_busy`]; [`Error::platform`] if the platform cannot be asked who the user is.
+    pub async fn for_key(
         client: &Client,
         key: &str,
         mut draft: Draft,
@@ -48,49 +89,84 @@ impl KeyedSubmission {
         let digest = submission_digest(&me, application, version, &items, Some(&tags));
         let journal = FileJournal::of(client.settings())?;
         let lock = journal.lock(&token)?;
-        let (version, key) = (version.map(str::to_owned), key.to_owned());
-        Ok(Self { client: client.clone(), draft, version, tags, key, token, digest, journal, _lock: lock })
+        let (version, identity) = (version.map(str::to_owned), Identity::Key { key: key.to_owned(), token });
+        Ok(Self { client: client.clone(), draft, version, tags, identity, digest, journal, _lock: lock })
     }
 
-    /// Finds the run that was submitted under the key. Nothing is submitted.
+    /// Submits the run, or finds the run that was submitted before.
     ///
     /// # Errors
     ///
-    /// [`Error::is_conflict`]: the run was submitted for something else; [`Error::details`] names what differs.
-    /// [`Error::platform`]: among others
-    /// [`is_submission_uncertain`](platform_resources::Error::is_submission_uncertain).
-    pub async fn find(&self, observer: &Observer) -> Result<Option<Submitted>, Error> {
-        let none = platform_resources::models::RunSubmission::new("", Vec::new());
+    /// Those of [`Draft::check`] and [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit); [`Error::is_conflict`]: a run
+    /// was submitted under the key for something else, and [`Error::details`] names the differences.
+    pub async fn submit(self, observer: &Observer) -> Result<Submitted, Error> {
+        let Self { client, draft, digest, journal, .. } = &self;
+        let (mut submission, token) = match &self.identity {
+            Identity::Key { key, token } => {
+                if let Some(found) = Box::pin(self.of_key(key, token, observer)).await? {
+                    return Ok(found);
+                }
+                (draft.clone().check(client).await?, token.clone())
+            }
+            Identity::Content { resubmit } => {
+                // First: a row with a problem is not part of the content.
+                let submission = draft.clone().check(client).await?;
+                match Box::pin(self.of_content(*resubmit, observer)).await? {
+                    (Some(found), _) => return Ok(found),
+                    (None, token) => (submission, token),
+                }
+            }
+        };
+        digest::write(&mut submission, digest);
+        let once = client.runs().submit_once(&token, submission, journal).with_token(&token);
+        Ok(Box::pin(once.with_observer(observe(observer)).submit()).await?)
+    }
+
+    /// The run that was submitted under the key, if it has the same content.
+    async fn of_key(&self, key: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
         // An earlier version of this crate had random tokens, and this key for them.
-        for key in [self.token.clone(), format!("once\n{}", self.key)] {
-            let shown = observer.clone();
-            let once = self.client.runs().submit_once(&key, none.clone(), &self.journal).with_token(&self.token);
-            let found = Box::pin(once.with_observer(move |event| shown(Event::Submission(event))).find()).await?;
-            if let Some(found) = found {
+        for entry in [token.to_owned(), format!("once\n{key}")] {
+            if let Some(found) = self.find(&entry, token, observer).await? {
                 observer(Event::RunFound { run: found.run.id().clone() });
-                self.compare(&found.run).await?;
+                self.compare(key, &found.run).await?;
                 return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    /// Checks the submission and submits it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Draft::check`] and [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit).
-    pub async fn submit(self, observer: &Observer) -> Result<Submitted, Error> {
-        let Self { client, draft, token, digest, journal, .. } = &self;
-        let mut submission = draft.clone().check(client).await?;
-        digest::write(&mut submission, digest);
-        let shown = observer.clone();
-        let once = client.runs().submit_once(token, submission, journal).with_token(token);
-        Ok(Box::pin(once.with_observer(move |event| shown(Event::Submission(event))).submit()).await?)
+    /// The latest run with the same content, unless it is to be submitted again, and the token of the next one.
+    async fn of_content(&self, resubmit: bool, observer: &Observer) -> Result<(Option<Submitted>, String), Error> {
+        let (mut latest, mut repetition) = (None, 0);
+        loop {
+            let token = submission_token(&self.digest, repetition);
+            let is_used = if resubmit {
+                was_used(&self.client, &self.journal, &token).await?
+            } else {
+                let found = self.find(&token, &token, observer).await?;
+                let is_found = found.is_some();
+                latest = found.or(latest);
+                is_found
+            };
+            if !is_used {
+                if let Some(latest) = &latest {
+                    observer(Event::RunFound { run: latest.run.id().clone() });
+                }
+                return Ok((latest, token));
+            }
+            repetition += 1;
+        }
+    }
+
+    /// The run of an entry in the journal, or with the token.
+    async fn find(&self, entry: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
+        let none = RunSubmission::new("", Vec::new());
+        let once = self.client.runs().submit_once(entry, none, &self.journal).with_token(token);
+        Ok(Box::pin(once.with_observer(observe(observer)).find()).await?)
     }
 
     /// Compares the submission of a run with this one.
-    async fn compare(&self, run: &RunHandle) -> Result<(), Error> {
+    async fn compare(&self, key: &str, run: &RunHandle) -> Result<(), Error> {
         let about = super::settled(run).await?;
         let metadata = about.custom_metadata.as_ref();
         match metadata.and_then(|metadata| metadata.get(DIGEST)).and_then(Value::as_str) {
@@ -101,7 +177,7 @@ impl KeyedSubmission {
         }
         let items: Vec<Item> = run.clone().nocache().items().try_collect().await?;
         Err(Error::conflict(
-            format!("run {} was submitted under the key '{}' for something else", run.id(), self.key),
+            format!("run {} was submitted under the key '{key}' for something else", run.id()),
             self.differences(&about, &items),
         ))
     }
@@ -149,4 +225,16 @@ impl KeyedSubmission {
         })
         .collect()
     }
+}
+
+/// Returns true if something was submitted with a token, or may have been.
+pub(crate) async fn was_used(client: &Client, journal: &FileJournal, token: &str) -> Result<bool, Error> {
+    let intent = journal.get::<SubmissionIntent>(token).map_err(unreadable)?;
+    Ok(intent.is_some() || client.runs().find_submitted(token).await?.is_some())
+}
+
+/// Passes the events of a submission on.
+pub(crate) fn observe(observer: &Observer) -> impl Fn(SubmissionEvent) + Send + Sync + 'static {
+    let observer = observer.clone();
+    move |event| observer(Event::Submission(event))
 }

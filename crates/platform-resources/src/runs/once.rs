@@ -18,7 +18,6 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::stream::TryStreamExt;
-use platform_api::ApiError;
 use platform_api::models::{RunId, RunSubmission};
 use platform_api::operations::ListRuns;
 use serde::{Deserialize, Serialize};
@@ -254,9 +253,14 @@ impl SubmitOnce<'_> {
         let section = self.runs.client.core.sections.enter()?;
         submission.custom_metadata.get_or_insert_default().insert(TOKEN.to_owned(), token.clone().into());
         let intent = SubmissionIntent::new(token.clone(), self.now());
-        self.journal.write(&self.key, Some(&intent)).await.map_err(|error| {
-            if again { Error::lost(&token, Some(Error::journal(error))) } else { Error::journal(error) }
-        })?;
+        if let Err(error) = self.journal.write(&self.key, Some(&intent)).await {
+            if again {
+                return Err(Error::lost(&token, Some(Error::journal(error))));
+            }
+            // A part of the record may have been written. The next call would look for a run that does not exist.
+            self.note(None).await;
+            return Err(Error::journal(error));
+        }
         (self.observer)(SubmissionEvent::Sending { token: token.clone() });
         match self.runs.send(submission).await {
             Ok(run) => self.found(intent, run.id.clone(), true).await,
@@ -310,7 +314,7 @@ impl SubmitOnce<'_> {
             let looked = match self.runs.find_submitted(&intent.token).await {
                 Ok(Some(run)) => return self.found(intent, run.id().clone(), is_new).await,
                 Ok(None) => true,
-                Err(error) if error.api().is_some_and(ApiError::is_transient) => {
+                Err(error) if error.is_transient() => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "the run could not be looked up");
                     why.get_or_insert(error);
                     false

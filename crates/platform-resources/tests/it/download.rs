@@ -4,11 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use auth_core::Secret;
+use auth_http::HttpClient;
 use crc::{CRC_32_ISCSI, Crc};
-use platform_download::Crc32c;
+use platform_download::{Crc32c, Downloader, RetryPolicy};
+use platform_emulator::{Effect, Fault, Server};
+use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
 use platform_resources::{Event, FileStep, ItemOutcome, ResultFolder, RunReport, Verification};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
@@ -90,6 +95,50 @@ async fn what_is_there_already_is_not_fetched_again() {
     assert_eq!(fetched, [("biopsy.tiff", "tissue:areas"), ("smear.svs", "tissue:heatmap")]);
     let manifest = fs::read_to_string(report.manifest.as_ref().unwrap()).unwrap();
     assert_eq!(manifest.matches(report.run.as_str()).count(), 9, "all entries are those of the new run: {manifest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_file_comes_after_the_others() {
+    let lab = Lab::open().await;
+    let (control, files) = (lab.emulator.control().unwrap(), 5);
+    let slide =
+        InputArtifactSubmission::new("whole_slide_image", Secret::new("http://127.0.0.1:9/a"), metadata_of(files));
+    let submission = RunSubmission::new("many-files", vec![ItemSubmission::new("slide", vec![slide])]);
+    let run = lab.client.runs().submit(submission).await.unwrap();
+    run.wait(None).await.unwrap();
+    // One worker: a file that keeps it keeps all others from being fetched.
+    let http = HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap();
+    let waits = (Duration::from_millis(1), Duration::from_millis(5));
+    let retries = RetryPolicy::default().with_waits(waits.0, waits.1).with_single_limit(Duration::from_millis(50));
+    let downloader = Downloader::builder(http).with_workers(1).with_retries(retries).build().unwrap();
+    let folder = |name: &str| ResultFolder::open(lab.folder.path().join(name));
+    let download = run.download(folder("first").await.unwrap()).with_downloader(downloader.clone());
+    assert!(download.fetch().await.unwrap().is_complete());
+    let journal = control.journal(Server::Storage).await.unwrap();
+    let first = &journal.iter().find(|entry| entry.method == "GET").unwrap().path;
+
+    let away = Effect::Status { status: 503, body: None };
+    control.inject(&Fault::new(away).on(Server::Storage).with_path(first)).await.unwrap();
+    let (done, others) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+    let seen = others.clone();
+    let download =
+        run.download(folder("second").await.unwrap()).with_downloader(downloader).with_observer(move |event| {
+            let is_there = matches!(event, Event::File(file) if matches!(file.progress.step, FileStep::InPlace(_)));
+            if is_there && done.fetch_add(1, Ordering::SeqCst) + 2 == files {
+                seen.notify_one();
+            }
+        });
+    let recovery = async {
+        others.notified().await;
+        control.clear_faults().await.unwrap();
+    };
+    let (report, ()) = tokio::join!(download.fetch(), recovery);
+    assert!(report.unwrap().is_complete());
+}
+
+/// The metadata of a slide with this number of results.
+fn metadata_of(files: usize) -> serde_json::Map<String, Value> {
+    json!({ "files": files }).as_object().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use auth_core::{TokenError, async_provider_fn};
 use futures_util::TryStreamExt;
 use platform_emulator::{Effect, Fault, Server};
 use platform_resources::models::RunSubmission;
@@ -129,6 +132,75 @@ async fn a_run_that_is_not_found_is_uncertain_once_it_could_have_been_found_and_
     assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (0, 1));
 }
 
+/// Lets look-ups fail that follow the one before the submission.
+async fn lose_platform(lab: &Lab, status: u16, times: Option<u32>) {
+    let fault = Fault::new(Effect::Status { status, body: None }).on(Server::Api).with_method("GET");
+    let fault = fault.with_path("/api/v1/runs").after(1);
+    let fault = times.into_iter().fold(fault, Fault::times);
+    lab.emulator.control().unwrap().inject(&fault).await.unwrap();
+}
+
+#[tokio::test]
+async fn platform_that_is_lost_after_the_submission_is_asked_until_the_run_is_found() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let (client, _) = client(&lab);
+    lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
+    // Each look-up has four attempts.
+    lose_platform(&lab, 503, Some(6)).await;
+    let run = client.runs().submit_once("k", submission(&lab).await, &journal).submit().await.unwrap().run;
+    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
+    assert_eq!(journal.intents.lock().unwrap()["k"].run.as_ref(), Some(run.id()));
+}
+
+#[tokio::test]
+async fn platform_that_stays_lost_leaves_an_uncertain_submission_that_is_found_later() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let (client, clock) = client(&lab);
+    let submission = submission(&lab).await;
+    lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
+    lose_platform(&lab, 503, None).await;
+    let submit = client.runs().submit_once("k", submission.clone(), &journal).submit();
+    let late = async {
+        // From the second one on, the time of the submission is recorded.
+        while lab.looked_up().await < 2 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(Duration::from_secs(60));
+    };
+    let (outcome, ()) = tokio::join!(submit, late);
+    let error = outcome.unwrap_err();
+    assert!(error.is_submission_uncertain(), "{error:?}");
+    assert!(journal.intents.lock().unwrap()["k"].run.is_none());
+    lab.emulator.control().unwrap().clear_faults().await.unwrap();
+    client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
+    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
+}
+
+#[tokio::test]
+async fn token_that_cannot_be_renewed_does_not_end_the_look_up() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let submission = submission(&lab).await;
+    let (calls, tokens) = (Arc::new(AtomicUsize::new(0)), lab.tokens.clone());
+    let provider = async_provider_fn(move |_| {
+        let (call, tokens) = (calls.fetch_add(1, SeqCst), tokens.clone());
+        async move {
+            // More often than a look-up has attempts.
+            if (1..=6).contains(&call) {
+                return Err(TokenError::provider("503").into_transient());
+            }
+            Ok(tokens.token().await?.secret().expose().to_owned())
+        }
+    });
+    let mut settings = settings(&lab.emulator);
+    settings.run_submit_timeout = Duration::from_secs(2);
+    let clock = Arc::new(ManualClock::default());
+    let client = Client::builder(settings).with_token_provider(provider).with_clock(clock).build().unwrap();
+    lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
+    lose_platform(&lab, 401, Some(1)).await;
+    client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
+    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
+}
+
 #[tokio::test]
 async fn whoever_takes_the_risk_has_it_sent_again_with_the_same_token() {
     let (lab, journal) = (Lab::open().await, Journal::default());
@@ -186,7 +258,7 @@ async fn nothing_is_submitted_while_earlier_submissions_cannot_be_looked_up() {
 
 #[tokio::test]
 async fn a_journal_that_breaks_after_the_submission_does_not_hide_it() {
-    let (lab, journal) = (Lab::open().await, Breaking(Journal::default(), std::sync::atomic::AtomicUsize::new(1)));
+    let (lab, journal) = (Lab::open().await, Breaking(Journal::default(), AtomicUsize::new(1)));
     let (client, _) = client(&lab);
     lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
     let run = client.runs().submit_once("k", submission(&lab).await, &journal).submit().await.unwrap().run;
@@ -194,9 +266,36 @@ async fn a_journal_that_breaks_after_the_submission_does_not_hide_it() {
     assert!(run.get().await.is_ok());
 }
 
+#[tokio::test]
+async fn intent_that_was_written_in_part_is_removed_when_nothing_is_sent() {
+    let (lab, journal) = (Lab::open().await, HalfWritten(Journal::default()));
+    let (client, _) = client(&lab);
+    let submission = submission(&lab).await;
+    let error = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap_err();
+    assert!(error.is_journal(), "{error:?}");
+    client.runs().submit_once("k", submission, &journal.0).submit().await.unwrap();
+    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
+}
+
+/// A journal whose writes fail although readers see them, as if the folder could not be synchronized.
+#[derive(Debug)]
+struct HalfWritten(Journal);
+
+#[async_trait]
+impl SubmissionJournal for HalfWritten {
+    async fn read(&self, key: &str) -> io::Result<Option<SubmissionIntent>> {
+        self.0.read(key).await
+    }
+
+    async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
+        self.0.write(key, intent).await?;
+        Err(io::Error::other("the folder cannot be synchronized"))
+    }
+}
+
 /// A journal that can be written so often.
 #[derive(Debug)]
-struct Breaking(Journal, std::sync::atomic::AtomicUsize);
+struct Breaking(Journal, AtomicUsize);
 
 #[async_trait]
 impl SubmissionJournal for Breaking {
@@ -205,7 +304,6 @@ impl SubmissionJournal for Breaking {
     }
 
     async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
-        use std::sync::atomic::Ordering::SeqCst;
         let left = self.1.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
         left.map_err(|_| io::Error::other("the disk is full"))?;
         self.0.write(key, intent).await
@@ -214,7 +312,15 @@ impl SubmissionJournal for Breaking {
 
 impl Lab {
     async fn asked_to_submit(&self) -> usize {
+        self.requests("POST").await
+    }
+
+    async fn looked_up(&self) -> usize {
+        self.requests("GET").await
+    }
+
+    async fn requests(&self, method: &str) -> usize {
         let journal = self.emulator.control().unwrap().journal(Server::Api).await.unwrap();
-        journal.iter().filter(|entry| entry.path == "/api/v1/runs" && entry.method == "POST").count()
+        journal.iter().filter(|entry| entry.path == "/api/v1/runs" && entry.method == method).count()
     }
 }

@@ -4,13 +4,17 @@ use std::io;
 use anyhow::{Context, anyhow};
 use platform_resources::JsonObject;
 
+use crate::detached::detached;
 use crate::exit::Failure;
 
 /// The JSON object that is given: itself, by the name of a file after `@`, or on stdin.
-pub(super) fn read(given: &str) -> Result<JsonObject, Failure> {
-    let text = match given.strip_prefix('@') {
-        Some(path) => fs::read_to_string(path).with_context(|| format!("{path} cannot be read")),
-        None if given == "-" => io::read_to_string(io::stdin()).context("stdin cannot be read"),
+pub(super) async fn read(given: &str) -> Result<JsonObject, Failure> {
+    let text = match given.strip_prefix('@').map(str::to_owned) {
+        Some(path) => {
+            let unreadable = format!("{path} cannot be read");
+            detached(move || fs::read_to_string(path)).await?.context(unreadable)
+        }
+        None if given == "-" => detached(|| io::read_to_string(io::stdin())).await?.context("stdin cannot be read"),
         None => Ok(given.to_owned()),
     };
     let value = serde_json::from_str(&text.map_err(Failure::bad_input)?);
