@@ -189,7 +189,11 @@ fn a_submission_in_json_is_taken_from_a_file_or_from_stdin() {
     submission["items"] = json!("https://storage.test/?X-Amz-Signature=hunter2");
     let ended = with_stdin(&shell, &["run", "submit", "tissue", "-"], &submission.to_string());
     ended.assert_code(2);
-    assert!(!ended.stderr.contains("hunter2") && ended.told().contains("stdin is not a submission"), "{}", ended.stderr);
+    assert!(
+        !ended.stderr.contains("hunter2") && ended.told().contains("stdin is not a submission"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
 }
 

@@ -1,4 +1,5 @@
-use std::path::{Component, Path};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -85,6 +86,20 @@ impl ManifestEntry {
 pub(crate) fn is_manifest(name: &str) -> bool {
     let infix = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl"));
     infix.is_some_and(|infix| infix.is_empty() || infix.starts_with('.'))
+}
+
+/// The files that the manifests in `folder` list. Lines that are not entries are ignored.
+pub(crate) fn listed(folder: &Path) -> Vec<PathBuf> {
+    #[derive(Deserialize)]
+    struct Line {
+        file: PathBuf,
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let manifests = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_manifest));
+    let texts = manifests.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let texts: Vec<_> = texts.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+    let lines = texts.iter().flat_map(|text| text.lines()).filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.map(|line| folder.join(line.file)).collect()
 }
 
 /// Moments as RFC 3339 writes them, in UTC.
