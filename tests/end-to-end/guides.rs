@@ -86,7 +86,7 @@ fn run_page(name: &str) -> Shell {
     let prepared = shell.command(&[]);
     command.env_clear().envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
-    command.env("PATH", path).env("APPLICATION", "tissue").current_dir(shell.folder()).args(["-xc", &script]);
+    command.env("PATH", path).env("APPLICATION", "he-tme").current_dir(shell.folder()).args(["-xc", &script]);
     Ended::of(&command.output().unwrap()).assert_code(0);
     shell
 }

@@ -43,8 +43,10 @@ fn the_slides_of_a_folder_are_in_a_table_as_the_python_tool_writes_it() {
     let states: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["state"].clone()).collect();
     assert_eq!((states, prepared["failed"].clone()), (vec![json!("added"); 3], json!([])));
     let skipped = prepared["skipped"].as_array().unwrap();
-    assert!(skipped.len() == 3 && skipped[0]["file"].as_str().unwrap().ends_with("/slides/label.dcm"), "{skipped:?}");
-    assert_eq!(skipped[0]["reason"], "the label of a slide");
+    let kinds: Vec<_> = skipped.iter().map(|skipped| skipped["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["hidden", "part", "part", "other", "part"], "{skipped:?}");
+    assert!(skipped[1]["file"].as_str().unwrap().ends_with("/slides/label.dcm"), "{skipped:?}");
+    assert_eq!(skipped[1]["reason"], "the label of a slide");
     let relative = table(&shell, "slides.csv").replace(";slides/", ";");
     assert_eq!(table(&shell, "slides/metadata.csv"), relative, "the short form writes the same");
 }
@@ -115,7 +117,7 @@ fn what_is_no_file_is_no_slide() {
     let pipe = shell.folder().join("slides/pipe.dcm");
     assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
     let prepared = shell.json("prepared", &["run", "prepare", "slides"]);
-    assert_eq!((&prepared["failed"], prepared["skipped"].as_array().unwrap().len()), (&json!([]), 3));
+    assert_eq!((&prepared["failed"], prepared["skipped"].as_array().unwrap().len()), (&json!([]), 6));
 }
 
 #[test]
@@ -170,4 +172,94 @@ fn a_table_that_cannot_be_made_says_why() {
     let mut offline = shell.command(&["run", "prepare", "tissue", "a.csv", "slides", "--timeout", "1s"]);
     let ended = Ended::of(&offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").output().unwrap());
     ended.assert_code(1);
+}
+
+/// A mapping to values that the application accepts.
+const FITTING: [&str; 2] = ["--mapping", ".*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER"];
+
+#[test]
+fn values_that_the_application_does_not_accept_are_refused() {
+    let shell = with_slides();
+    let csv = shell.folder().join("slides.csv");
+    let prepare = ["run", "prepare", "he-tme", "slides.csv", "slides"];
+    let refused = |arguments: &[&str], value: &str| {
+        let error = shell.error(2, arguments).to_string();
+        assert!(error.contains("specimen/") && error.contains(value), "{error}");
+    };
+    refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=BANANA"]].concat(), "BANANA");
+    refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=LUNG,disease=STOMACH_FLU"]].concat(), "STOMACH_FLU");
+    refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=BREAST,disease=LUNG_CANCER"]].concat(), "BREAST");
+    assert!(!csv.exists());
+    // Values may be missing, until the table is complete.
+    shell.run(&prepare).assert_code(0);
+    shell.run(&["run", "validate", "he-tme", "slides.csv"]).assert_code(2);
+    shell.run(&[&prepare[..], &FITTING].concat()).assert_code(0);
+    shell.run(&["run", "validate", "he-tme", "slides.csv"]).assert_code(0);
+    let edited = fs::read_to_string(&csv).unwrap().replacen(";LUNG;", ";BANANA;", 1);
+    fs::write(&csv, &edited).unwrap();
+    refused(&prepare, "BANANA");
+    refused(&["run", "validate", "he-tme", "slides.csv"], "BANANA");
+    assert_eq!(fs::read_to_string(&csv).unwrap(), edited);
+}
+
+#[test]
+fn resolution_that_the_application_does_not_accept_is_refused() {
+    let shell = with_slides();
+    let coarse = Dicom { pyramid: Some("2.25.12"), spacing: Some("0.001\\0.001"), ..Dicom::default() };
+    fs::write(shell.folder().join("slides/coarse.dcm"), coarse.bytes()).unwrap();
+    let prepare = ["run", "prepare", "he-tme", "slides.csv", "slides"];
+    let ended = shell.run(&prepare);
+    ended.assert_code(6);
+    let told = &ended.stderr;
+    assert!(
+        told.contains("coarse.dcm: he-tme 1.0.0 does not accept it: resolution_mpp") && told.contains("0.55"),
+        "{told}"
+    );
+    let table = fs::read_to_string(shell.folder().join("slides.csv")).unwrap();
+    assert!(!table.contains("coarse.dcm") && table.contains("high.dcm"), "{table}");
+    shell.run(&["run", "prepare", "tissue", "slides.csv", "slides"]).assert_code(0);
+    // It has a row now, which stays, and is not submitted.
+    shell.run(&prepare).assert_code(6);
+    assert!(fs::read_to_string(shell.folder().join("slides.csv")).unwrap().contains("coarse.dcm"));
+}
+
+#[test]
+fn table_is_not_written_if_no_slide_can_be_used() {
+    let shell = Shell::start();
+    fs::create_dir(shell.folder().join("slides")).unwrap();
+    fs::write(shell.folder().join("slides/bad.svs"), "nothing").unwrap();
+    let error = shell.error(7, &["run", "prepare", "slides"]);
+    assert!(error["kind"] == "slides" && error["details"].to_string().contains("bad.svs: neither TIFF"), "{error}");
+    assert!(!shell.folder().join("slides/metadata.csv").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_are_left_out_are_named_with_their_reasons() {
+    let shell = with_slides();
+    let slides = shell.folder().join("slides");
+    write_slide(&shell.folder().join("case/d.tif"));
+    std::os::unix::fs::symlink(shell.folder().join("case"), slides.join("case")).unwrap();
+    std::os::unix::fs::symlink(shell.folder().join("case/d.tif"), slides.join("d.tif")).unwrap();
+    fs::write(slides.join("e.mrxs"), b"\xff\xd8\xff").unwrap();
+    for number in 0..12 {
+        fs::write(slides.join(format!("{number:02}.czi")), "ZISRAWFILE").unwrap();
+    }
+    let told = shell.run(&["run", "prepare", "slides"]).stderr;
+    for line in [
+        "case: skipped: a link to a folder; --follow-links follows it",
+        "d.tif: a link to ",
+        "08.czi: skipped: CZI (Zeiss) is not supported",
+        "3 more skipped (other_format); --format json lists all",
+        "1 other file is not a slide",
+        "d.tif: the same content as ",
+    ] {
+        assert!(told.contains(line), "{line} in {told}");
+    }
+    let prepared = shell.json("prepared", &["run", "prepare", "slides", "--follow-links", "--deduplicate"]);
+    let ids: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["external_id"].clone()).collect();
+    assert_eq!(ids, ["b.tiff", "high.dcm"], "the others are equal to the first: {prepared:#}");
+    let count =
+        |kind: &str| prepared["skipped"].as_array().unwrap().iter().filter(|skipped| skipped["kind"] == kind).count();
+    assert_eq!((count("duplicate"), count("other_format"), count("link")), (3, 13, 0));
 }

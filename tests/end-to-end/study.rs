@@ -243,3 +243,37 @@ fn journal_in_the_cache_folder_is_moved_and_its_run_is_found() {
     assert_eq!((&again["run_id"], &again["submitted"]), (&first["run_id"], &json!(false)));
     assert!(!cache.exists() && state(&shell).join("submissions").is_dir());
 }
+
+#[test]
+fn slides_of_a_study_are_read_once() {
+    let shell = with_slides(&["a.tiff", "b.tiff"]);
+    shell.until("slides that have not just changed", |shell| {
+        let changed = shell.folder().join("slides/b.tiff").metadata().unwrap().modified().unwrap();
+        changed.elapsed().is_ok_and(|age| age > std::time::Duration::from_millis(2100))
+    });
+    shell.json("execution", &EXECUTE);
+    let cache = shell.folder().join("work/.aignostics/slides.jsonl");
+    let text = fs::read_to_string(&cache).unwrap();
+    let forged = text.lines().filter(|line| !line.is_empty()).map(|line| {
+        let mut entry: Value = serde_json::from_str(line).unwrap();
+        entry["crc32c"] = json!(7);
+        format!("{entry}\n")
+    });
+    fs::write(&cache, forged.collect::<String>()).unwrap();
+    // The table has the checksums of the record, which no file has: the slides are not read.
+    let table = || fs::read_to_string(shell.folder().join("work/slides.csv")).unwrap().matches("AAAABw==").count();
+    shell.run(&["run", "prepare", "tissue", "work/slides.csv", "slides"]).assert_code(0);
+    assert_eq!(table(), 2);
+    shell.run(&[&EXECUTE[..], &["--rehash"]].concat()).assert_code(0);
+    assert_eq!((table(), billed(&shell)), (0, 1));
+}
+
+#[test]
+fn application_with_all_requirements_takes_tiff_and_dicom() {
+    let shell = with_slides(&["a.tiff"]);
+    fs::write(shell.folder().join("slides/b.dcm"), crate::dicom::Dicom::default().bytes()).unwrap();
+    let execute = ["run", "execute", "he-tme", "work/slides.csv", "slides"];
+    let mapping = ["--mapping", ".*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER"];
+    let report = shell.json("execution", &[&execute[..], &mapping].concat());
+    assert_eq!((&report["complete"], report["items"].as_array().unwrap().len()), (&json!(true), 2), "{report:#}");
+}

@@ -127,6 +127,11 @@ impl ResultFolder {
         entries.any(|entry| entry.file_name().to_str().is_some_and(is_lock))
     }
 
+    /// Returns the paths of the files that the manifests in `folder` list, whether or not they exist. It blocks.
+    pub fn listed_at(folder: &Path) -> Vec<PathBuf> {
+        crate::manifest::listed(folder)
+    }
+
     /// Where the folder is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -130,6 +131,20 @@ pub(crate) fn shard_of(name: &str) -> Option<Shard> {
     }
     let (index, count) = infix.strip_prefix('.')?.split_once("-of-")?;
     Shard::new(index.parse().ok()?, count.parse().ok()?).ok()
+}
+
+/// The files that the manifests in `folder` list. Lines that are not entries are ignored.
+pub(crate) fn listed(folder: &Path) -> Vec<PathBuf> {
+    #[derive(Deserialize)]
+    struct Line {
+        file: PathBuf,
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let manifests = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_manifest));
+    let texts = manifests.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let texts: Vec<_> = texts.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+    let lines = texts.iter().flat_map(|text| text.lines()).filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.map(|line| folder.join(line.file)).collect()
 }
 
 /// Moments as RFC 3339 writes them, in UTC.

@@ -3,6 +3,7 @@
 
 mod detection;
 mod grid;
+mod he_tme;
 mod output;
 mod synthetic;
 mod tissue;
@@ -47,12 +48,13 @@ struct Output {
 
 enum Work {
     Detection,
+    HeTme,
     Outcomes,
     ManyFiles,
     HugeFile,
 }
 
-static APPLICATIONS: LazyLock<[Application; 4]> = LazyLock::new(|| {
+static APPLICATIONS: LazyLock<[Application; 5]> = LazyLock::new(|| {
     [
         Application {
             id: "tissue",
@@ -65,6 +67,15 @@ static APPLICATIONS: LazyLock<[Application; 4]> = LazyLock::new(|| {
             outputs: &detection::OUTPUTS,
             metadata_schema: detection::metadata_schema(),
             work: Work::Detection,
+        },
+        Application {
+            id: "he-tme",
+            name: "Atlas H&E-TME",
+            description: "Asks for what the application of the platform asks for, and finds the tissue.",
+            versions: &FIRST,
+            outputs: &detection::OUTPUTS,
+            metadata_schema: he_tme::metadata_schema(),
+            work: Work::HeTme,
         },
         Application {
             id: "outcomes",
@@ -149,6 +160,7 @@ impl Application {
     pub(crate) async fn process(&self, job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
         match self.work {
             Work::Detection => detection::process(job).await,
+            Work::HeTme => he_tme::process(job).await,
             Work::Outcomes => synthetic::outcome(job).await,
             Work::ManyFiles => synthetic::many_files(job).await,
             Work::HugeFile => synthetic::huge_file(job).await,

@@ -4,15 +4,29 @@ use std::sync::Arc;
 use platform_resources::SubmissionEvent;
 use platform_resources::models::RunId;
 
-use crate::SlideRemarks;
+use crate::{SkippedFile, SlideRemarks};
 
 /// Progress of a scan, an upload or a study.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A file that looks like a slide is not one by itself.
-    FileSkipped {
-        /// The file.
+    /// A folder was scanned.
+    FolderScanned {
+        /// Files and folders that were left out.
+        skipped: Vec<SkippedFile>,
+        /// Links that were followed, and their targets.
+        links: Vec<(PathBuf, PathBuf)>,
+    },
+    /// A slide that is used has the length and the checksum of another one.
+    DuplicateSlide {
+        /// The slide.
+        path: PathBuf,
+        /// The other one.
+        same: PathBuf,
+    },
+    /// The record of slides that were read cannot be read or written: all slides will be read again.
+    CacheUnusable {
+        /// The record.
         path: PathBuf,
         /// The reason.
         reason: String,
@@ -30,7 +44,7 @@ pub enum Event {
     SlidesRead,
     /// Something is remarkable about a slide that is used.
     SlideRemarks(SlideRemarks),
-    /// A row was removed from the table, because its file turned out to be part of another slide.
+    /// A row was removed from the table, because its file is left out.
     RowRemoved {
         /// The id of the row.
         external_id: String,

@@ -1,130 +1,105 @@
 //! Slides in a folder and those below it.
 
+mod cache;
 pub(crate) mod external_ids;
+mod find;
+mod fitting;
+mod merge;
 pub(crate) mod prepare;
 pub(crate) mod privacy;
+pub(crate) mod skipped;
 mod stated;
 
-use std::ffi::OsStr;
-use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
+use cache::SlideCache;
 use futures_util::{StreamExt, stream};
-use platform_download::{Crc32c, Pattern, ResultFolder};
+use platform_download::{Crc32c, Pattern};
 use privacy::{Privacy, SlideRemarks};
-use slide_metadata::{DicomFiles, SlideMetadata};
-use stated::{Stated, StatedResolution};
+use skipped::SkippedFile;
+use slide_metadata::SlideMetadata;
+use stated::Stated;
 use tokio::sync::oneshot::{self, error::RecvError};
 
-use crate::error::chain;
 use crate::table::{CHECKSUM, EXTERNAL_ID, HEIGHT, RESOLUTION, WIDTH};
 use crate::{Error, SlideRow};
-use external_ids::{ExternalIds, slashed};
+use external_ids::{ExternalIds, location};
+use find::Walk;
 
-/// The extensions of slides other than DICOM.
-const EXTENSIONS: [&str; 6] = ["tif", "tiff", "svs", "ndpi", "scn", "bif"];
-/// The extension of DICOM files.
-const DICOM: &str = "dcm";
-/// The extension of archives, which may contain DICOM files.
-const ARCHIVE: &str = "zip";
 /// The number of slides that are read at a time.
-const WORKERS: usize = 4;
+const PARALLEL_READS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
-/// The slides in a folder.
+/// Options for finding slides in a folder.
+#[derive(Clone, Debug, Default)]
+pub struct ScanOptions {
+    pub(crate) excluded: Vec<Pattern>,
+    pub(crate) follow_links: bool,
+    /// The table of the slides, which is not reported if it is in the folder.
+    table: Option<PathBuf>,
+}
+
+impl ScanOptions {
+    /// Leaves out slides that a pattern matches: by name or, if the pattern contains a `/`, by path below the folder.
+    pub fn with_excluded(mut self, patterns: impl IntoIterator<Item = Pattern>) -> Self {
+        self.excluded.extend(patterns);
+        self
+    }
+
+    /// Follows links to folders. Links to files are always followed.
+    pub fn with_follow_links(mut self, follow: bool) -> Self {
+        self.follow_links = follow;
+        self
+    }
+
+    fn with_table(mut self, table: &Path) -> Self {
+        self.table = Some(location(table));
+        self
+    }
+}
+
+/// The slides in a folder, and everything in it that is not a slide.
 #[derive(Debug, Default)]
 pub struct FoundSlides {
     root: PathBuf,
     slides: Vec<PathBuf>,
-    /// Files that are not slides by themselves, and the reason for each.
-    pub(crate) skipped: Vec<(PathBuf, String)>,
+    /// Files and folders that were left out.
+    pub(crate) skipped: Vec<SkippedFile>,
     /// Files that the caller excluded.
     pub(crate) excluded: Vec<PathBuf>,
+    /// Links that were followed, and their targets.
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
+    /// Folders that cannot be read, and why.
+    pub(crate) unreadable: Vec<(PathBuf, String)>,
 }
 
 /// A slide that was read, or the reason why it cannot be used.
 #[derive(Clone, Debug)]
 pub(crate) struct ScannedSlide {
     pub(crate) path: PathBuf,
-    pub(crate) slide: Result<(SlideRow, SlideRemarks), String>,
+    pub(crate) slide: Result<ReadSlide, String>,
+}
+
+/// A slide that was read.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadSlide {
+    pub(crate) row: SlideRow,
+    pub(crate) remarks: SlideRemarks,
+    pub(crate) bytes: u64,
 }
 
 impl FoundSlides {
-    /// Finds slides, except those that a pattern matches: by name or, if the pattern contains a `/`, by path. Hidden files
-    /// and folders are left out, links to folders are not followed, and the results of runs, which can be TIFF files, are
-    /// not slides.
+    /// Finds the slides in a folder and those below it. Hidden files and folders, recycle bins, links to folders, and the
+    /// results of runs, which can be TIFF files, are left out and [listed](Self::skipped).
     ///
     /// # Errors
     ///
     /// [`Error::is_input`]: the folder cannot be read.
-    pub async fn within(folder: &Path, excluded: &[Pattern]) -> Result<Self, Error> {
-        let (folder, excluded) = (folder.to_owned(), excluded.to_vec());
-        on_thread(move || Self::look(&folder, &excluded)).await?
-    }
-
-    fn look(folder: &Path, excluded: &[Pattern]) -> Result<Self, Error> {
-        let root = folder.canonicalize().map_err(|error| Error::unreadable(folder, error))?;
-        if !root.is_dir() {
-            return Err(Error::input(format!("{} is not a folder", folder.display())));
-        }
-        let mut found = Self { root: root.clone(), ..Self::default() };
-        let mut dicom = Vec::new();
-        found.collect(&root, excluded, &mut dicom)?;
-        dicom.sort();
-        let DicomFiles { slides, others, .. } = DicomFiles::among(dicom);
-        found.slides.extend(slides);
-        found.slides.sort();
-        found.excluded.sort();
-        found.skipped.extend(others);
-        found.skipped.sort();
-        Ok(found)
-    }
-
-    fn collect(&mut self, folder: &Path, excluded: &[Pattern], dicom: &mut Vec<PathBuf>) -> Result<(), Error> {
-        let unreadable = |error| Error::unreadable(folder, error);
-        // Among other files, it contains a folder for each run.
-        let has_results = ResultFolder::is_at(folder);
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let (name, path) = (entry.file_name(), entry.path());
-            if name.to_string_lossy().starts_with('.') {
-                continue;
-            }
-            if entry.file_type().map_err(unreadable)?.is_dir() {
-                if !(has_results && is_run(&name)) {
-                    self.collect(&path, excluded, dicom)?;
-                }
-                continue;
-            }
-            self.sort_in(path, excluded, dicom);
-        }
-        Ok(())
-    }
-
-    /// Adds a file to the slides, to the DICOM files, or to those that are left out.
-    fn sort_in(&mut self, path: PathBuf, excluded: &[Pattern], dicom: &mut Vec<PathBuf>) {
-        let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
-        let extension = extension.as_str();
-        let is_slide = [DICOM, ARCHIVE].contains(&extension) || EXTENSIONS.contains(&extension);
-        // A link that leads nowhere is not left out silently.
-        if !is_slide || path.metadata().is_ok_and(|found| !found.is_file()) {
-            return;
-        }
-        if self.is_excluded(&path, excluded) {
-            self.excluded.push(path);
-        } else if extension == DICOM {
-            dicom.push(path);
-        } else if extension == ARCHIVE && matches!(slide_metadata::is_dicom_archive(&path), Ok(false)) {
-            self.skipped.push((path, "an archive without DICOM files".to_owned()));
-        } else {
-            self.slides.push(path);
-        }
-    }
-
-    fn is_excluded(&self, path: &Path, patterns: &[Pattern]) -> bool {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let relative = slashed(path.strip_prefix(&self.root).unwrap_or(path)).unwrap_or_default();
-        patterns.iter().any(|pattern| pattern.fits(if pattern.to_string().contains('/') { &relative } else { &name }))
+    pub async fn within(folder: &Path, options: &ScanOptions) -> Result<Self, Error> {
+        let (folder, options) = (folder.to_owned(), options.clone());
+        on_thread(move || Walk::through(&folder, &options)).await?
     }
 
     /// The number of slides.
@@ -137,15 +112,32 @@ impl FoundSlides {
         self.slides.is_empty()
     }
 
+    /// Files and folders that were left out, each with its reason.
+    pub fn skipped(&self) -> &[SkippedFile] {
+        &self.skipped
+    }
+
+    /// Links that were followed, and their targets.
+    pub fn links(&self) -> &[(PathBuf, PathBuf)] {
+        &self.links
+    }
+
+    /// Folders that cannot be read, and why. The others were scanned.
+    pub fn unreadable(&self) -> &[(PathBuf, String)] {
+        &self.unreadable
+    }
+
     /// Fails if the folder has no slides, and names the other files.
     pub(crate) fn require_slides(&self, folder: &Path) -> Result<(), Error> {
         if !self.is_empty() {
             return Ok(());
         }
         let folder = folder.display();
-        let skipped = self.skipped.iter().map(|(path, what)| format!("{}: skipped: {what}", path.display()));
+        let skipped = self.skipped.iter().filter(|skipped| skipped.kind != skipped::SkipKind::Other);
+        let skipped = skipped.map(|skipped| format!("{}: skipped: {}", skipped.path.display(), skipped.reason));
         let excluded = self.excluded.iter().map(|path| format!("{}: excluded", path.display()));
-        let files: Vec<_> = skipped.chain(excluded).collect();
+        let unreadable = self.unreadable.iter().map(|(path, reason)| format!("{}: {reason}", path.display()));
+        let files: Vec<_> = unreadable.chain(skipped).chain(excluded).collect();
         Err(if files.is_empty() {
             Error::input(format!(
                 "{folder}: no slides; they end with .tif, .tiff, .svs, .ndpi, .scn, .bif, .dcm or .zip"
@@ -156,23 +148,37 @@ impl FoundSlides {
     }
 
     /// Reads all slides, several at a time, in the order of their names. `read_one` is called for each.
-    pub(crate) async fn read(
-        &self,
-        ids: &ExternalIds,
-        stated: &Stated,
-        privacy: &Privacy,
-        read_one: impl Fn(),
-    ) -> Result<Vec<ScannedSlide>, Error> {
+    pub(crate) async fn read(&self, how: &Arc<Reading>, read_one: impl Fn()) -> Result<Vec<ScannedSlide>, Error> {
         let slides = self.slides.iter().map(|path| {
-            let (path, root, ids) = (path.clone(), self.root.clone(), ids.clone());
-            let (stated, privacy) = (stated.of(&path), privacy.clone());
+            let (path, root, how) = (path.clone(), self.root.clone(), Arc::clone(how));
             on_thread(move || {
-                let slide = ids.of(&root, &path).and_then(|id| read(&path, &id, &stated, &privacy));
+                let slide = how.ids.of(&root, &path).and_then(|id| how.read(&path, &id));
                 ScannedSlide { path, slide }
             })
         });
-        let slides: Vec<_> = stream::iter(slides).buffered(WORKERS).inspect(|_| read_one()).collect().await;
+        let slides: Vec<_> = stream::iter(slides).buffered(how.parallel.get()).inspect(|_| read_one()).collect().await;
         slides.into_iter().collect()
+    }
+}
+
+/// How slides are read.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    ids: ExternalIds,
+    stated: Stated,
+    privacy: Privacy,
+    parallel: NonZeroUsize,
+    cache: SlideCache,
+}
+
+impl Reading {
+    fn read(&self, path: &Path, id: &str) -> Result<ReadSlide, String> {
+        let slide = self.stated.of(path).read(path, &self.cache)?;
+        if let Some(reason) = self.privacy.refusal(&slide.description.identifiers) {
+            return Err(reason);
+        }
+        let (row, bytes) = (row(id, &slide), slide.bytes);
+        Ok(ReadSlide { row, remarks: SlideRemarks::of(path.to_owned(), slide.description), bytes })
     }
 }
 
@@ -185,31 +191,6 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     outcome.await.map_err(failed)
 }
 
-/// Returns true if a folder has the name of a run.
-fn is_run(name: &OsStr) -> bool {
-    let groups: Vec<_> = name.to_str().unwrap_or_default().split('-').collect();
-    let is_hex = |group: &&str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
-    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && groups.iter().all(is_hex)
-}
-
-fn read(
-    path: &Path,
-    id: &str,
-    stated: &StatedResolution,
-    privacy: &Privacy,
-) -> Result<(SlideRow, SlideRemarks), String> {
-    let slide = stated.read(path).map_err(|error| {
-        // It begins with the path.
-        let text = chain(&error);
-        text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
-    })?;
-    let row = row(id, &slide);
-    match privacy.refusal(&slide.description.identifiers) {
-        Some(reason) => Err(reason),
-        None => Ok((row, SlideRemarks::of(path.to_owned(), slide.description))),
-    }
-}
-
 fn row(id: &str, slide: &SlideMetadata) -> SlideRow {
     let mut row = SlideRow::default();
     row.set(EXTERNAL_ID, id);
@@ -219,3 +200,6 @@ fn row(id: &str, slide: &SlideMetadata) -> SlideRow {
     row.set(HEIGHT, slide.height.to_string());
     row
 }
+
+#[cfg(test)]
+mod tests;

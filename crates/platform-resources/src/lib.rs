@@ -81,7 +81,7 @@ pub use settings::{
     BucketSettings, OperationSettings, RetrySettings, SettingProblem, SettingSource, Settings, SettingsBuilder,
     SettingsError,
 };
-pub use validation::{Problem, validate};
+pub use validation::{MetadataSchema, Problem, validate};
 
 #[cfg(doctest)]
 #[cfg_attr(feature = "download", doc = include_str!("../../../README.md"))]

@@ -3,7 +3,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use auth_core::{Authority, Secret};
-use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
 use platform_api::Timestamp;
 use platform_api::models::{ApplicationVersion, InputArtifactSubmission, ItemSubmission, RunSubmission, Scheduling};
 use serde_json::Value;
@@ -52,7 +53,7 @@ impl fmt::Display for Problem {
 pub fn validate(version: &ApplicationVersion, submission: &RunSubmission, now: SystemTime) -> Result<(), Error> {
     let compiled = version.input_artifacts.iter().map(|spec| {
         let schema = Value::Object(spec.metadata_schema.clone());
-        (spec.name.as_str(), jsonschema::validator_for(&schema).map_err(|error| error.to_string()))
+        (spec.name.as_str(), MetadataSchema::new(&schema))
     });
     let schemas: Schemas<'_> = compiled.collect();
     let mut problems = of_run(submission, now);
@@ -60,7 +61,7 @@ pub fn validate(version: &ApplicationVersion, submission: &RunSubmission, now: S
     if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) }
 }
 
-type Schemas<'a> = HashMap<&'a str, Result<Validator, String>>;
+type Schemas<'a> = HashMap<&'a str, Result<MetadataSchema, String>>;
 
 fn of_run(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -130,11 +131,60 @@ fn broken_rules(artifact: &InputArtifactSubmission, schemas: &Schemas<'_>, now: 
         }
         Some(Ok(schema)) => schema,
     };
-    let metadata = Value::Object(artifact.metadata.clone());
-    let errors = schema.iter_errors(&metadata);
-    url.into_iter()
-        .chain(errors.map(|error| (format!("/metadata{}", error.instance_path()), error.to_string())))
-        .collect()
+    let errors = schema.check(&Value::Object(artifact.metadata.clone())).into_iter();
+    url.into_iter().chain(errors.map(|(path, message)| (format!("/metadata{path}"), message))).collect()
+}
+
+/// The JSON Schema of the metadata of an input. Other documents that it refers to are not fetched.
+#[derive(Debug)]
+pub struct MetadataSchema(Validator);
+
+impl MetadataSchema {
+    /// Compiles a schema.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot be used.
+    pub fn new(schema: &Value) -> Result<Self, String> {
+        jsonschema::validator_for(schema).map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Returns the place in the metadata (a JSON pointer) and a message for each rule that they break. Of several
+    /// alternatives, the one that fits best is explained.
+    pub fn check(&self, metadata: &Value) -> Vec<(String, String)> {
+        self.0.iter_errors(metadata).flat_map(|error| explained(&error)).collect()
+    }
+}
+
+fn explained(error: &ValidationError<'_>) -> Vec<(String, String)> {
+    if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind()
+        && let Some(fewest) = context.iter().map(Vec::len).filter(|errors| *errors > 0).min()
+    {
+        let best: Vec<_> = context.iter().filter(|errors| errors.len() == fewest).collect();
+        return values(&best).unwrap_or_else(|| best[0].iter().flat_map(explained).collect());
+    }
+    vec![(error.instance_path().to_string(), error.to_string())]
+}
+
+/// The problem of one value that is wrong in the same place in all of these alternatives, with all values that they accept.
+fn values(alternatives: &[&Vec<ValidationError<'static>>]) -> Option<Vec<(String, String)>> {
+    let mut accepted = Vec::new();
+    let mut places = Vec::new();
+    for errors in alternatives {
+        let [error] = errors.as_slice() else { return None };
+        match error.kind() {
+            ValidationErrorKind::Constant { expected_value } => accepted.push(expected_value.as_ref().clone()),
+            ValidationErrorKind::Enum { options } => accepted.extend(options.as_array()?.iter().cloned()),
+            _ => return None,
+        }
+        places.push((error.instance_path().to_string(), error.instance().to_string()));
+    }
+    let mut texts: Vec<_> = accepted.iter().map(ToString::to_string).collect();
+    texts.sort();
+    texts.dedup();
+    places.dedup();
+    let [(place, found)] = places.as_slice() else { return None };
+    Some(vec![(place.clone(), format!("{found} is not one of {}", texts.join(", ")))])
 }
 
 /// What is wrong with the URL of an input. It is a key, and not shown.

@@ -8,6 +8,7 @@ use crate::vendor::Vendor;
 
 /// The container format of a slide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum Format {
     /// TIFF with offsets of 32 bits, and NDPI.
@@ -44,6 +45,7 @@ impl fmt::Display for Format {
 
 /// The role of an image in a slide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum Role {
     /// The image at full resolution.
@@ -90,6 +92,7 @@ impl fmt::Display for Role {
 
 /// An image of a slide: a directory of a TIFF file, or a DICOM file.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct ImageDescription {
     /// The place of the image, such as `directory 0` or the name of a member of an archive.
@@ -110,6 +113,7 @@ pub struct ImageDescription {
 
 /// A remark about a slide. Its text is its `Display`.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum Warning {
     /// The slide does not state its resolution.
@@ -128,8 +132,10 @@ pub enum Warning {
     /// The resolution tags contradict the vendor's own value, which was used.
     TagsDiffer {
         /// Micrometers per pixel by the tags.
+        #[cfg_attr(feature = "serde", serde(with = "crate::resolution::exact"))]
         tags: f64,
         /// Micrometers per pixel by the vendor.
+        #[cfg_attr(feature = "serde", serde(with = "crate::resolution::exact"))]
         vendor: f64,
     },
     /// A label, macro image or thumbnail cannot be read.
@@ -191,6 +197,7 @@ impl fmt::Display for Warning {
 
 /// The description of a slide. See [`inspect`](crate::inspect).
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct SlideDescription {
     /// The container format.

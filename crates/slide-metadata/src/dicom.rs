@@ -21,7 +21,7 @@ use crate::identifier::{Identifier, IdentifierKind};
 use crate::slide::judge;
 use elements::{EXPLICIT, Elements, Encoding, Token};
 pub(crate) use header::{Header, Until};
-use input::{Input, Seekable};
+use input::{Input, Seekable, Streamed};
 
 /// The elements begin behind a preamble of this length and the magic bytes (PS3.10, 7.1).
 pub(crate) const PREAMBLE: u64 = 128;
@@ -107,7 +107,18 @@ fn is_video(syntax: &TransferSyntax) -> bool {
 
 /// Describes the file of `length` bytes.
 pub(crate) fn describe(source: impl Read + Seek, length: u64) -> Result<SlideDescription, Kind> {
-    let header = Header::read(Seekable::new(source, length), Until::End)?;
+    description(&Header::read(Seekable::new(source, length), Until::End)?, length)
+}
+
+/// Describes the file of `length` bytes, and reads all of them once, in their order.
+pub(crate) fn describe_stream(source: impl Read, length: u64) -> Result<SlideDescription, Kind> {
+    let (header, rest) = Header::read_from(Streamed::new(source, length), Until::End)?;
+    let description = description(&header, length)?;
+    rest.finish()?;
+    Ok(description)
+}
+
+fn description(header: &Header, length: u64) -> Result<SlideDescription, Kind> {
     header.check()?;
     let mut warnings = Vec::new();
     if header.role() != Role::Image {
@@ -119,9 +130,9 @@ pub(crate) fn describe(source: impl Read + Seek, length: u64) -> Result<SlideDes
         width: header.columns,
         height: header.rows,
         resolution: judge(header.resolution(), &mut warnings),
-        images: vec![image(&header, "the file")],
+        images: vec![image(header, "the file")],
         warnings,
-        identifiers: identifiers(&header),
+        identifiers: identifiers(header),
         bytes: length,
     })
 }

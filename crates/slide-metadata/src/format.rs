@@ -14,16 +14,41 @@ pub(crate) enum Container {
     Archive,
 }
 
-/// First bytes of slides that are not read. MRXS, which begins like any JPEG, is known by its name.
+/// The format of a file by its first bytes and its name. See [`recognize`](crate::recognize).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recognized {
+    /// TIFF or BigTIFF.
+    Tiff,
+    /// DICOM.
+    Dicom,
+    /// A zip archive, of whatever it is.
+    Archive,
+    /// A format of slides that is not read, by its name.
+    Other(&'static str),
+    /// Anything else.
+    Unknown,
+}
+
+/// First bytes of slides that are not read.
 const OTHERS: [(&[u8], &str); 6] = [
     (b"ZISRAWFILE", "CZI (Zeiss)"),
     (b"[Virtual Microscope Specimen]", "VMS (Hamamatsu), a slide of several files,"),
     (b"[Uncompressed Virtual Microscope Specimen]", "VMU (Hamamatsu), a slide of several files,"),
     (b"<DataObject ObjectType=\"DPUfsImport\"", "iSyntax (Philips)"),
     (b"SQLite format 3\0", "a database, such as that of Sakura SVSLIDE,"),
-    (b"SIS0", "VSI (Olympus), a slide of several files,"),
+    (b"SIS\0", "ETS (Olympus), part of a slide of several files,"),
 ];
-const MRXS: &str = "MRXS (3DHISTECH), a slide of several files,";
+/// Names of slides that are not read. Their first bytes may be those of other formats: MRXS is JPEG, VSI is TIFF.
+const NAMES: [(&str, &str); 7] = [
+    ("mrxs", "MRXS (3DHISTECH), a slide of several files,"),
+    ("vsi", "VSI (Olympus), a slide of several files,"),
+    ("isyntax", "iSyntax (Philips)"),
+    ("i2syntax", "iSyntax (Philips)"),
+    ("svslide", "SVSLIDE (Sakura)"),
+    ("lif", "LIF (Leica)"),
+    ("nd2", "ND2 (Nikon)"),
+];
 
 /// The format of a file. What is TIFF and DICOM at once is read as DICOM.
 pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<Container, Kind> {
@@ -35,15 +60,21 @@ pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<
     if head.get(preamble..) == Some(dicom::MAGIC.as_slice()) {
         return Ok(Container::Dicom);
     }
+    if let Some(name) = by_name(path) {
+        return Err(Kind::OtherFormat(name));
+    }
     if tiff::MAGIC.iter().any(|magic| head.starts_with(*magic)) {
         return Ok(Container::Tiff);
     }
     if archive::MAGIC.iter().any(|magic| head.starts_with(*magic)) {
         return Ok(Container::Archive);
     }
-    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("mrxs")) {
-        return Err(Kind::OtherFormat(MRXS));
-    }
     let other = OTHERS.iter().find(|(magic, _)| head.starts_with(magic));
     Err(other.map_or(Kind::Unknown, |(_, name)| Kind::OtherFormat(name)))
+}
+
+/// The format of a slide that is not read, by the name of its file.
+fn by_name(path: &Path) -> Option<&'static str> {
+    let ending = path.extension()?;
+    NAMES.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known)).map(|(_, name)| *name)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// The kind of something that may identify a patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum IdentifierKind {
     /// A picture of the label.
@@ -52,6 +53,7 @@ impl fmt::Display for IdentifierKind {
 
 /// Something in a slide that may identify a patient.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct Identifier {
     /// The kind.

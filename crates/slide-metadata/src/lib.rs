@@ -15,7 +15,7 @@
 //! [`inspect`] describes a slide without reading its pixels. A slide in DICOM is often a folder of files, one for each level
 //! and image of it: [`DicomFiles`] tells them apart.
 //!
-//! Feature `thumbnail`: small pictures of slides in TIFF.
+//! Feature `serde`: descriptions can be stored. Feature `thumbnail`: small pictures of slides in TIFF.
 
 mod archive;
 mod choice;
@@ -36,9 +36,10 @@ mod xml;
 
 pub use description::{Format, ImageDescription, Role, SlideDescription, Warning};
 pub use error::SlideError;
+pub use format::Recognized;
 pub use identifier::{Identifier, IdentifierKind};
 pub use levels::DicomFiles;
-pub use read::{ReadOptions, SlideMetadata, checksum, inspect, is_dicom_archive, read, read_with};
+pub use read::{ReadOptions, SlideMetadata, checksum, inspect, is_dicom_archive, read, read_with, recognize};
 pub use resolution::{PLAUSIBLE, Plausibility, Resolution, ResolutionSource};
 #[cfg(feature = "thumbnail")]
 pub use thumbnail::{Thumbnail, thumbnail};

@@ -1,13 +1,13 @@
 //! Reading slides: descriptions, and with a checksum what the platform wants to know.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use crate::description::{SlideDescription, Warning};
 use crate::dicom::Other;
 use crate::error::{Kind, SlideError};
-use crate::format::{Container, recognize};
+use crate::format::{self, Container, Recognized};
 use crate::resolution::{Plausibility, Resolution, ResolutionSource};
 use crate::{archive, dicom, slide};
 
@@ -74,14 +74,43 @@ pub fn read(path: &Path) -> Result<SlideMetadata, SlideError> {
 pub fn read_with(path: &Path, options: &ReadOptions) -> Result<SlideMetadata, SlideError> {
     let read = || {
         let mut file = File::open(path)?;
+        if format::recognize(path, &mut file)? == Container::Dicom {
+            let length = file.metadata()?.len();
+            let mut summed = Summed { file, crc32c: 0 };
+            let description = dicom::describe_stream(BufReader::with_capacity(BLOCK, &mut summed), length)?;
+            return metadata(description, summed.crc32c, options);
+        }
         let description = describe(path, &file)?;
-        let resolution = resolution(&description, options)?;
-        let media_type = description.format.media_type();
-        let (width, height, bytes) = (description.width, description.height, description.bytes);
+        // Known before all bytes are read.
+        resolution(&description, options)?;
         file.rewind()?;
-        Ok(SlideMetadata { width, height, resolution, media_type, bytes, crc32c: crc32c_of(file)?, description })
+        metadata(description, crc32c_of(file)?, options)
     };
     read().map_err(|kind| SlideError::new(path, kind))
+}
+
+fn metadata(description: SlideDescription, crc32c: u32, options: &ReadOptions) -> Result<SlideMetadata, Kind> {
+    let resolution = resolution(&description, options)?;
+    let media_type = description.format.media_type();
+    let (width, height, bytes) = (description.width, description.height, description.bytes);
+    Ok(SlideMetadata { width, height, resolution, media_type, bytes, crc32c, description })
+}
+
+impl SlideMetadata {
+    /// The metadata of the slide at `path`, which was read before: by its description and its checksum. The file is not
+    /// opened.
+    ///
+    /// # Errors
+    ///
+    /// [`SlideError::is_resolution`]: it has no plausible resolution, and `options` state none.
+    pub fn of(
+        path: &Path,
+        description: SlideDescription,
+        crc32c: u32,
+        options: &ReadOptions,
+    ) -> Result<Self, SlideError> {
+        metadata(description, crc32c, options).map_err(|kind| SlideError::new(path, kind))
+    }
 }
 
 /// Describes the slide at `path` without reading its pixels. It blocks.
@@ -119,11 +148,28 @@ pub fn checksum(path: &Path) -> Result<u32, SlideError> {
 fn describe(path: &Path, file: &File) -> Result<SlideDescription, Kind> {
     let length = file.metadata()?.len();
     let mut reader = BufReader::new(file);
-    match recognize(path, &mut reader)? {
+    match format::recognize(path, &mut reader)? {
         Container::Tiff => slide::describe(reader, length),
         Container::Dicom => dicom::describe(reader, length),
         Container::Archive => archive::describe(reader, length),
     }
+}
+
+/// Recognizes the format of the file at `path` by its first bytes and its name. It blocks.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn recognize(path: &Path) -> Result<Recognized, SlideError> {
+    let look = || match format::recognize(path, &mut File::open(path)?) {
+        Ok(Container::Tiff) => Ok(Recognized::Tiff),
+        Ok(Container::Dicom) => Ok(Recognized::Dicom),
+        Ok(Container::Archive) => Ok(Recognized::Archive),
+        Err(Kind::OtherFormat(name)) => Ok(Recognized::Other(name)),
+        Err(Kind::Unknown) => Ok(Recognized::Unknown),
+        Err(kind) => Err(kind),
+    };
+    look().map_err(|kind| SlideError::new(path, kind))
 }
 
 /// Returns true if the file at `path` is a zip archive with at least one DICOM file. It blocks.
@@ -134,7 +180,7 @@ fn describe(path: &Path, file: &File) -> Result<SlideDescription, Kind> {
 pub fn is_dicom_archive(path: &Path) -> Result<bool, SlideError> {
     let look = || {
         let mut reader = BufReader::new(File::open(path)?);
-        match recognize(path, &mut reader) {
+        match format::recognize(path, &mut reader) {
             Ok(Container::Archive) => archive::has_dicom(reader),
             Ok(_) | Err(Kind::Unknown | Kind::OtherFormat(_)) => Ok(false),
             Err(kind) => Err(kind),
@@ -182,13 +228,23 @@ fn unusable(description: &SlideDescription) -> Kind {
     Kind::Resolution { looked_for: resolution.source.to_string(), found }
 }
 
-fn crc32c_of(mut file: File) -> std::io::Result<u32> {
+fn crc32c_of(file: File) -> io::Result<u32> {
+    let mut summed = Summed { file, crc32c: 0 };
     let mut block = vec![0; BLOCK];
-    let mut crc = 0;
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(crc),
-            length => crc = crc32c::crc32c_append(crc, &block[..length]),
-        }
+    while summed.read(&mut block)? > 0 {}
+    Ok(summed.crc32c)
+}
+
+/// A file that is read in its order, and the CRC32C of what was read.
+struct Summed {
+    file: File,
+    crc32c: u32,
+}
+
+impl Read for Summed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, &buffer[..length]);
+        Ok(length)
     }
 }

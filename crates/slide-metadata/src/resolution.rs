@@ -16,6 +16,7 @@ pub(crate) const NANOMETER: i32 = -3;
 
 /// The part of a file that a resolution comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum ResolutionSource {
     /// The tags `XResolution`, `YResolution` and `ResolutionUnit` (TIFF 6.0, section 8).
@@ -73,11 +74,14 @@ impl fmt::Display for ResolutionSource {
 
 /// A resolution and its source.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct Resolution {
     /// Micrometers per pixel from left to right.
+    #[cfg_attr(feature = "serde", serde(with = "exact"))]
     pub x: f64,
     /// Micrometers per pixel from top to bottom.
+    #[cfg_attr(feature = "serde", serde(with = "exact"))]
     pub y: f64,
     /// The part of the file that it comes from.
     pub source: ResolutionSource,
@@ -160,6 +164,22 @@ pub(crate) fn scaled_length(text: &str, power: i32) -> Option<f64> {
     // Not `inf` or `nan`, which are numbers of their own.
     let is_number = digits.ends_with(|last: char| last.is_ascii_digit() || last == '.');
     format!("{digits}e{exponent}").parse().ok().filter(|value| is_number && is_length(*value))
+}
+
+/// Numbers as texts: not every reader of JSON rounds them correctly, and some are not finite.
+#[cfg(feature = "serde")]
+pub(crate) mod exact {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::tiff::{Directory, Tiff};
 
 /// A vendor, or a standard, whose structure a TIFF file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum Vendor {
     /// Aperio SVS.

@@ -1,11 +1,12 @@
 //! Events of the pipeline: notes on stderr, and bars.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use indicatif::ProgressBar;
-use platform_pipeline::{Event, Observer, SlideRemarks};
+use platform_pipeline::{Event, Observer, SkipKind, SkippedFile, SlideRemarks};
 use platform_resources::SubmissionEvent;
 use platform_resources::models::RunId;
 use serde_json::json;
@@ -14,6 +15,9 @@ use slide_metadata::IdentifierKind;
 use crate::bars::Screen;
 use crate::output::Output;
 
+/// Files of one kind that are named. Of the others, the number is shown.
+const NAMED: usize = 10;
+
 /// Shows events as notes and bars.
 pub(super) fn observer(output: &Output) -> Observer {
     let output = output.clone();
@@ -21,7 +25,9 @@ pub(super) fn observer(output: &Output) -> Observer {
     let bar: std::sync::Mutex<Option<ProgressBar>> = std::sync::Mutex::default();
     Arc::new(move |event| {
         let mut bar = bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(text) = note(&event) {
+        if let Event::FolderScanned { skipped, links } = &event {
+            left_out(skipped).into_iter().chain(followed(links)).for_each(|text| output.note(text));
+        } else if let Some(text) = note(&event) {
             output.note(text);
         }
         if let Event::Submission(SubmissionEvent::Waiting { token, sent_at, until }) = &event {
@@ -63,7 +69,12 @@ fn moment(at: SystemTime) -> String {
 
 fn note(event: &Event) -> Option<String> {
     Some(match event {
-        Event::FileSkipped { path, reason } => format!("{}: skipped: {reason}", path.display()),
+        Event::DuplicateSlide { path, same } => {
+            format!("{}: the same content as {}; --deduplicate leaves it out", path.display(), same.display())
+        }
+        Event::CacheUnusable { path, reason } => {
+            format!("{} cannot be used: slides will be read again by the next call: {reason}", path.display())
+        }
         Event::ReadingSlides { folder, slides } => format!("reading {slides} slides in {}", folder.display()),
         Event::SlideRemarks(remarks) => remark(remarks),
         Event::RowRemoved { external_id } => format!("{external_id}: its row is taken out of the table"),
@@ -88,6 +99,39 @@ fn note(event: &Event) -> Option<String> {
         Event::RunFound { run } => format!("run {run} was submitted before"),
         _ => return None,
     })
+}
+
+/// Files that were left out: some of each kind by their names, and files that are not slides by their number.
+fn left_out(skipped: &[SkippedFile]) -> Vec<String> {
+    let (others, notable): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.kind == SkipKind::Other);
+    let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for skipped in notable {
+        kinds.entry(skipped.kind).or_default().push(skipped);
+    }
+    let mut lines = Vec::new();
+    for (kind, files) in kinds {
+        let named = files.iter().take(NAMED);
+        lines.extend(named.map(|file| format!("{}: skipped: {}", file.path.display(), file.reason)));
+        if let Some(more @ 1..) = files.len().checked_sub(NAMED) {
+            lines.push(format!("{more} more skipped ({}); --format json lists all", kind.name()));
+        }
+    }
+    match others.len() {
+        0 => {}
+        1 => lines.push("1 other file is not a slide".to_owned()),
+        count => lines.push(format!("{count} other files are not slides")),
+    }
+    lines
+}
+
+fn followed(links: &[(PathBuf, PathBuf)]) -> Vec<String> {
+    let named = links.iter().take(NAMED);
+    let mut lines: Vec<_> =
+        named.map(|(link, target)| format!("{}: a link to {}", link.display(), target.display())).collect();
+    if let Some(more @ 1..) = links.len().checked_sub(NAMED) {
+        lines.push(format!("{more} more links; --format json lists all"));
+    }
+    lines
 }
 
 /// The remarks about a slide in one line: warnings, and the kinds of identifying data.

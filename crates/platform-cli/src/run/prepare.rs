@@ -1,8 +1,9 @@
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
-use platform_pipeline::{ExternalIds, Mapping, Prepare, Prepared, SlideRemarks};
+use platform_pipeline::{ExternalIds, Mapping, Prepare, Prepared, ScanOptions, SlideRemarks};
 use platform_resources::Pattern;
 use serde_json::{Value, json};
 use slide_metadata::{IdentifierKind, PLAUSIBLE};
@@ -32,8 +33,8 @@ pub(crate) struct Arguments {
     version: Version,
     #[command(flatten)]
     how: How,
-    /// Write the table anew. Without it, a row of an unchanged slide is changed by --mapping only; rows of files that are part
-    /// of another slide are removed.
+    /// Write the table anew. Without it, a row of an unchanged slide is changed by --mapping only; rows of files that are left out
+    /// are removed.
     #[arg(long)]
     overwrite: bool,
 }
@@ -52,6 +53,18 @@ pub(super) struct How {
     /// Leave out slides whose name or, with a `/`, whose path below DIR matches. Can be repeated.
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<Pattern>,
+    /// Follow links to folders; links to files are always followed
+    #[arg(long)]
+    follow_links: bool,
+    /// Leave out slides with the length and the checksum of another one
+    #[arg(long)]
+    deduplicate: bool,
+    /// Read all slides again, although they have not changed
+    #[arg(long)]
+    rehash: bool,
+    /// Number of slides to read at the same time
+    #[arg(long, value_name = "COUNT", default_value = "4")]
+    parallel_reads: NonZeroUsize,
     /// Micrometers per pixel of slides without a plausible resolution (0.05–20); a resolution in the table wins
     #[arg(long, value_name = "MPP", value_parser = plausible)]
     resolution_mpp: Option<f64>,
@@ -80,12 +93,14 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         [application, csv, folder] => (Some(application.display().to_string()), csv.clone(), folder.clone()),
         _ => return Err(Failure::bad_input(anyhow!("give APPLICATION CSV DIR, or DIR alone"))),
     };
-    if let Some(application) = application {
-        arguments.version.of(&shell.client()?, &application).await?;
-    }
+    let application = match application {
+        Some(application) => Some(arguments.version.of(&shell.client()?, &application).await?),
+        None => None,
+    };
     let prepared = arguments
         .how
         .prepare()
+        .with_application(application)
         .with_overwrite(arguments.overwrite)
         .run(&csv, &folder, &observer(&shell.output))
         .await?;
@@ -98,7 +113,12 @@ impl How {
         let prepare = Prepare::new()
             .with_mappings(self.mapping.iter().cloned())
             .with_external_ids(self.external_id.clone())
-            .with_excluded(self.exclude.iter().cloned())
+            .with_scan(
+                ScanOptions::default().with_excluded(self.exclude.iter().cloned()).with_follow_links(self.follow_links),
+            )
+            .with_deduplicate(self.deduplicate)
+            .with_rehash(self.rehash)
+            .with_parallel_reads(self.parallel_reads)
             .with_resolution(self.resolution_mpp);
         if self.no_phi { prepare.without_identifiers(self.allow.iter().copied()) } else { prepare }
     }
@@ -113,11 +133,17 @@ fn shape(prepared: &Prepared, csv: &Path) -> Value {
         let file = path.display().to_string();
         json!({ "file": file, "reason": reason })
     };
-    let (skipped, failed) = (prepared.skipped.iter().map(reason), prepared.unusable.iter().map(reason));
+    let skipped = prepared.skipped.iter().map(|skipped| {
+        json!({ "file": skipped.path.display().to_string(), "kind": skipped.kind.name(), "reason": skipped.reason })
+    });
+    let pair = |name: &'static str| move |(path, other): &(PathBuf, PathBuf)| json!({ "file": path.display().to_string(), name: other.display().to_string() });
+    let failed = prepared.unusable.iter().map(reason);
     json!({
         "csv": csv.display().to_string(),
         "slides": slides.collect::<Vec<_>>(),
         "skipped": skipped.collect::<Vec<_>>(),
+        "links": prepared.links.iter().map(pair("target")).collect::<Vec<_>>(),
+        "duplicates": prepared.duplicates.iter().map(pair("same_as")).collect::<Vec<_>>(),
         "failed": failed.collect::<Vec<_>>(),
         "excluded": prepared.excluded.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "remarks": prepared.remarks.iter().map(remarks).collect::<Vec<_>>(),

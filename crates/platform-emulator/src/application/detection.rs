@@ -49,17 +49,15 @@ pub(super) async fn process(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failur
     let input = job.item.inputs.first().ok_or_else(|| Failure::User("there is no slide".to_owned()))?;
     let stated: Stated =
         serde_json::from_value(input.metadata.clone()).map_err(|error| Failure::User(error.to_string()))?;
-    let slide = fetch(job.platform, &input.download_url).await?;
-    let checksum = checksum_text(slide.about.crc32c);
-    if checksum != stated.checksum_base64_crc32c {
-        return Err(Failure::User(format!(
-            "the slide has the CRC32C {checksum}, but its metadata say {}",
-            stated.checksum_base64_crc32c
-        )));
-    }
+    let slide = fetch(job.platform, &input.download_url, &stated.checksum_base64_crc32c).await?;
     let tissue = spawn_blocking(move || analyse(slide.path(), &stated))
         .await
         .map_err(|error| Failure::System(error.to_string()))??;
+    store(job, tissue).await
+}
+
+/// Stores the three artifacts.
+pub(super) async fn store(job: &Job<'_>, tissue: Tissue) -> Result<Vec<OutputArtifact>, Failure> {
     let tissue = Arc::new(tissue);
     let mut artifacts = Vec::new();
     for (output, write) in [
@@ -75,7 +73,8 @@ pub(super) async fn process(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failur
     Ok(artifacts)
 }
 
-async fn fetch(platform: &Platform, url: &str) -> Result<Object, Failure> {
+/// Fetches a slide, and compares its checksum.
+pub(super) async fn fetch(platform: &Platform, url: &str, stated: &str) -> Result<Object, Failure> {
     let user = |error: &dyn ToString| Failure::User(format!("the slide cannot be fetched: {}", error.to_string()));
     let url: Url = url.parse().map_err(|error: url::ParseError| user(&error))?;
     let mut response = platform.http.send(Request::get(url.clone())).await.map_err(|error| user(&error))?;
@@ -87,7 +86,12 @@ async fn fetch(platform: &Platform, url: &str) -> Result<Object, Failure> {
     while let Some(piece) = response.chunk().await.map_err(|error| user(&error))? {
         upload.write(&piece).await.map_err(system)?;
     }
-    upload.finish("image/tiff").await.map_err(system)
+    let slide = upload.finish("image/tiff").await.map_err(system)?;
+    let checksum = checksum_text(slide.about.crc32c);
+    if checksum != stated {
+        return Err(Failure::User(format!("the slide has the CRC32C {checksum}, but its metadata state {stated}")));
+    }
+    Ok(slide)
 }
 
 fn analyse(path: &Path, stated: &Stated) -> Result<Tissue, Failure> {

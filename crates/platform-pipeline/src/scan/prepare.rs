@@ -1,27 +1,57 @@
 //! From a folder to a table of its slides.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use platform_resources::Pattern;
+use auth_core::{Clock, SystemClock};
 use slide_metadata::IdentifierKind;
 
-use super::external_ids::{ExternalIds, location, relative, too_long};
+use super::cache::SlideCache;
+use super::external_ids::{ExternalIds, location};
+use super::find::duplicates;
+use super::fitting::Fitting;
+use super::merge::{Merged, check_ids, merge, remove_rows, set_ids};
 use super::privacy::{Privacy, SlideRemarks};
-use super::{FoundSlides, ScannedSlide, Stated};
+use super::skipped::{SkipKind, SkippedFile};
+use super::{FoundSlides, PARALLEL_READS, Reading, ScanOptions, ScannedSlide, Stated};
+use crate::table::CHECKSUM;
 use crate::table::mapping::{self, Mapping};
-use crate::table::{CHECKSUM, EXTERNAL_ID, FILE, HEIGHT, MAX_ID_LENGTH, RESOLUTION, URL, WIDTH};
-use crate::{Error, Event, Observer, SlideRow, SlideTable, files};
+use crate::{Error, Event, Observer, SelectedApplication, SlideStatus, SlideTable, StudySlide};
 
 /// The options for creating or updating a table of slides.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Prepare {
     mappings: Vec<Mapping>,
     overwrite: bool,
     external_ids: Option<ExternalIds>,
-    excluded: Vec<Pattern>,
+    scan: ScanOptions,
+    deduplicate: bool,
+    rehash: bool,
+    parallel: NonZeroUsize,
     resolution: Option<f64>,
     privacy: Privacy,
+    application: Option<SelectedApplication>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for Prepare {
+    fn default() -> Self {
+        Self {
+            mappings: Vec::new(),
+            overwrite: false,
+            external_ids: None,
+            scan: ScanOptions::default(),
+            deduplicate: false,
+            rehash: false,
+            parallel: PARALLEL_READS,
+            resolution: None,
+            privacy: Privacy::default(),
+            application: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
 }
 
 /// A table that was created or updated.
@@ -32,11 +62,15 @@ pub struct Prepared {
     pub table: SlideTable,
     /// The state of each row of the table.
     pub states: Vec<SlideState>,
-    /// Files that are not slides by themselves, and the reason for each.
-    pub skipped: Vec<(PathBuf, String)>,
+    /// Files and folders that were left out, each with its reason.
+    pub skipped: Vec<SkippedFile>,
+    /// Links that were followed, and their targets.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Slides in the table with the length and the checksum of another one, and that one.
+    pub duplicates: Vec<(PathBuf, PathBuf)>,
     /// Files that the caller excluded.
     pub excluded: Vec<PathBuf>,
-    /// Files that look like slides and cannot be used, and why.
+    /// Files that look like slides and cannot be used, and folders that cannot be read, and why.
     pub unusable: Vec<(PathBuf, String)>,
     /// Remarks about slides that are used.
     pub remarks: Vec<SlideRemarks>,
@@ -92,10 +126,40 @@ impl Prepare {
         self
     }
 
-    /// Leaves out slides: by a pattern for their names or, if it contains a `/`, for their paths relative to the folder.
-    /// Their rows are removed from the table.
-    pub fn with_excluded(mut self, patterns: impl IntoIterator<Item = Pattern>) -> Self {
-        self.excluded.extend(patterns);
+    /// Sets the options for finding slides. Rows of slides that they exclude are removed from the table.
+    pub fn with_scan(mut self, options: ScanOptions) -> Self {
+        self.scan = options;
+        self
+    }
+
+    /// Leaves out slides with the length and the checksum of another slide. The one that is in the table stays, or else the
+    /// first by its path.
+    pub fn with_deduplicate(mut self, deduplicate: bool) -> Self {
+        self.deduplicate = deduplicate;
+        self
+    }
+
+    /// Reads all slides again, although they have not changed since they were read.
+    pub fn with_rehash(mut self, rehash: bool) -> Self {
+        self.rehash = rehash;
+        self
+    }
+
+    /// The number of slides that are read at the same time; 4 by default.
+    pub fn with_parallel_reads(mut self, slides: NonZeroUsize) -> Self {
+        self.parallel = slides;
+        self
+    }
+
+    /// Checks slides and values in the table against the input of an application. Empty values are not checked.
+    pub fn with_application(mut self, application: Option<SelectedApplication>) -> Self {
+        self.application = application;
+        self
+    }
+
+    /// Reads the time from this clock, to judge whether a slide is still changing.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -114,38 +178,95 @@ impl Prepare {
 
     /// Scans a folder and writes the table, unless that would change nothing.
     ///
+    /// Slides that have not changed since the last call are not read: see `.aignostics/slides.jsonl` beside the table.
+    ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the folder has no slides, ids are not unique, or the folder or the table cannot be read.
-    /// Otherwise the table cannot be written.
+    /// [`Error::is_input`]: the folder has no slides, ids are not unique, a value does not fit the application, or the folder
+    /// or the table cannot be read. [`Error::is_stopped`]: there are slides, and none can be used. Otherwise the table cannot
+    /// be written.
     pub async fn run(&self, csv: &Path, folder: &Path, observer: &Observer) -> Result<Prepared, Error> {
+        let fitting = self.application.as_ref().map(Fitting::new).transpose()?;
         // Its problems are reported before slides are read, which takes long.
         let before = if csv.exists() && !self.overwrite { Some(SlideTable::read(csv)?) } else { None };
-        let found = FoundSlides::within(folder, &self.excluded).await?;
+        let mut found = FoundSlides::within(folder, &self.scan.clone().with_table(csv)).await?;
         found.require_slides(folder)?;
-        for (path, reason) in found.skipped.clone() {
-            observer(Event::FileSkipped { path, reason });
+        let mut scanned = self.read(&found, csv, before.as_ref(), observer).await?;
+        let duplicates = self.duplicates(&mut found, &mut scanned, before.as_ref());
+        observer(Event::FolderScanned { skipped: found.skipped.clone(), links: found.links.clone() });
+        for (path, same) in &duplicates {
+            observer(Event::DuplicateSlide { path: path.clone(), same: same.clone() });
         }
-        observer(Event::ReadingSlides { folder: folder.to_owned(), slides: found.len() });
-        let ids = self.external_ids.clone().unwrap_or_default();
-        let stated = Stated::new(before.as_ref(), self.resolution);
-        let scanned = found.read(&ids, &stated, &self.privacy, || observer(Event::SlideRead)).await?;
-        observer(Event::SlidesRead);
-        let mut merged = None;
+        let (mut merged, mut removed) = (Merged::default(), Vec::new());
         // Other processes may have changed the table since.
         let table = SlideTable::update(csv, |table| {
             if self.overwrite {
                 table.clear();
             }
-            remove_rows(table, &found, observer);
-            merged = Some(self.merge(table, csv, &scanned, observer)?);
-            Ok(())
+            removed = remove_rows(table, &found);
+            merged = self.merge(table, csv, &scanned, fitting.as_ref(), observer)?;
+            merged.unusable.extend(found.unreadable.iter().cloned());
+            let is_usable = merged.states.iter().any(|state| *state != SlideState::Absent);
+            if is_usable { Ok(()) } else { Err(none_usable(folder, &merged.unusable)) }
         })?;
-        let Merged { states, unusable, remarks, .. } = merged.unwrap_or_default();
+        for external_id in removed {
+            observer(Event::RowRemoved { external_id });
+        }
+        let Merged { states, unusable, remarks, .. } = merged;
         for remarks in &remarks {
             observer(Event::SlideRemarks(remarks.clone()));
         }
-        Ok(Prepared { table, states, skipped: found.skipped, excluded: found.excluded, unusable, remarks })
+        let FoundSlides { skipped, links, excluded, .. } = found;
+        Ok(Prepared { table, states, skipped, links, duplicates, excluded, unusable, remarks })
+    }
+
+    async fn read(
+        &self,
+        found: &FoundSlides,
+        csv: &Path,
+        before: Option<&SlideTable>,
+        observer: &Observer,
+    ) -> Result<Vec<ScannedSlide>, Error> {
+        observer(Event::ReadingSlides { folder: found.root.clone(), slides: found.len() });
+        let reading = Arc::new(Reading {
+            ids: self.external_ids.clone().unwrap_or_default(),
+            stated: Stated::new(before, self.resolution),
+            privacy: self.privacy.clone(),
+            parallel: self.parallel,
+            cache: SlideCache::open(csv, self.rehash, Arc::clone(&self.clock)),
+        });
+        let scanned = found.read(&reading, || observer(Event::SlideRead)).await?;
+        observer(Event::SlidesRead);
+        if let Some((path, error)) = Arc::into_inner(reading).and_then(|reading| reading.cache.finish()) {
+            observer(Event::CacheUnusable { path, reason: error.to_string() });
+        }
+        Ok(scanned)
+    }
+
+    /// Finds slides with the content of others, and leaves them out if that is wanted.
+    fn duplicates(
+        &self,
+        found: &mut FoundSlides,
+        scanned: &mut Vec<ScannedSlide>,
+        before: Option<&SlideTable>,
+    ) -> Vec<(PathBuf, PathBuf)> {
+        let rows = before.into_iter().flat_map(|table| table.rows().iter().map(|row| location(&table.path_of(row))));
+        let listed: HashSet<_> = rows.collect();
+        let slides = scanned.iter().filter_map(|ScannedSlide { path, slide }| {
+            let slide = slide.as_ref().ok()?;
+            Some((path.as_path(), (slide.bytes, slide.row.get(CHECKSUM))))
+        });
+        let duplicates = duplicates(slides, |path| listed.contains(path));
+        if !self.deduplicate {
+            return duplicates;
+        }
+        scanned.retain(|scanned| duplicates.iter().all(|(path, _)| *path != scanned.path));
+        let skipped = duplicates.into_iter().map(|(path, same)| {
+            SkippedFile::new(path, SkipKind::Duplicate, format!("the same content as {}", same.display()))
+        });
+        found.skipped.extend(skipped);
+        found.skipped.sort();
+        Vec::new()
     }
 
     fn merge(
@@ -153,9 +274,10 @@ impl Prepare {
         table: &mut SlideTable,
         csv: &Path,
         scanned: &[ScannedSlide],
+        fitting: Option<&Fitting>,
         observer: &Observer,
     ) -> Result<Merged, Error> {
-        let merged = merge(table, csv, scanned);
+        let mut merged = merge(table, csv, scanned);
         if self.external_ids.is_some() && merged.other_ids > 0 {
             observer(Event::IdsKept { rows: merged.other_ids });
         }
@@ -170,117 +292,25 @@ impl Prepare {
             set_ids(table, column)?;
         }
         check_ids(table)?;
+        if let Some(fitting) = fitting {
+            fitting.check(table, &mut merged)?;
+        }
         Ok(merged)
     }
 }
 
-/// Removes the rows of files that are not slides of their own, or are excluded.
-fn remove_rows(table: &mut SlideTable, found: &FoundSlides, observer: &Observer) {
-    let parts = found.skipped.iter().map(|(path, _)| path);
-    let removed: HashSet<&PathBuf> = parts.chain(&found.excluded).collect();
-    let paths: Vec<_> = table.rows.iter().map(|row| location(&table.path_of(row))).collect();
-    let mut paths = paths.into_iter();
-    for row in table.rows.extract_if(.., |_| paths.next().is_some_and(|path| removed.contains(&path))) {
-        observer(Event::RowRemoved { external_id: row.external_id().to_owned() });
-    }
-}
-
-#[derive(Default)]
-struct Merged {
-    states: Vec<SlideState>,
-    unusable: Vec<(PathBuf, String)>,
-    remarks: Vec<SlideRemarks>,
-    /// Rows with another id than the chosen kind gives.
-    other_ids: usize,
-}
-
-/// Adds what was found. Users edit tables: a row that still fits its slide stays as it is.
-fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]) -> Merged {
-    let folder = files::folder_of(csv).canonicalize().unwrap_or_else(|_| files::folder_of(csv));
-    let mut merged = Merged { states: vec![SlideState::Absent; table.rows.len()], ..Merged::default() };
-    let rows = table.rows.iter().enumerate();
-    let by_path: HashMap<_, _> = rows.clone().map(|(place, row)| (location(&table.path_of(row)), place)).collect();
-    let by_id: HashMap<_, _> = rows.map(|(place, row)| (row.external_id().to_owned(), place)).collect();
-    for column in [CHECKSUM, RESOLUTION, WIDTH, HEIGHT, URL, FILE] {
-        table.require(column);
-    }
-    for ScannedSlide { path, slide } in scanned {
-        let mut slide = match slide {
-            Ok((slide, remarks)) => {
-                merged.remarks.extend((!remarks.is_empty()).then(|| remarks.clone()));
-                slide.clone()
-            }
-            Err(reason) => {
-                merged.unusable.push((path.clone(), reason.clone()));
-                continue;
-            }
-        };
-        slide.set(FILE, relative(path, &folder).unwrap_or_default());
-        // A slide with the same id in another location was moved, unless its old file still exists.
-        let moved = || by_id.get(slide.external_id()).filter(|place| merged.states[**place] == SlideState::Absent);
-        let moved = || moved().filter(|place| !table.path_of(&table.rows[**place]).exists());
-        let Some(place) = by_path.get(path).or_else(moved).copied() else {
-            merged.states.push(SlideState::Added);
-            table.rows.push(slide);
-            continue;
-        };
-        let row = &mut table.rows[place];
-        merged.other_ids += usize::from(row.external_id() != slide.external_id());
-        row.set(FILE, slide.get(FILE));
-        merged.states[place] = if row.get(CHECKSUM) == slide.get(CHECKSUM) {
-            SlideState::Kept
-        } else {
-            measure(row, &slide);
-            SlideState::Changed
-        };
-    }
-    merged
-}
-
-/// The measurements of a slide that is not in the bucket in its present form.
-fn measure(row: &mut SlideRow, slide: &SlideRow) {
-    for column in [CHECKSUM, RESOLUTION, WIDTH, HEIGHT] {
-        row.set(column, slide.get(column));
-    }
-    row.set(URL, "");
-}
-
-/// Takes the ids from a column.
-fn set_ids(table: &mut SlideTable, column: &str) -> Result<(), Error> {
-    if !table.has(column) {
-        let text =
-            format!("column '{column}' of --external-id not found; the table has {}", table.columns().join(", "));
-        return Err(Error::input(text));
-    }
-    let empty = table.rows.iter().filter(|row| row.get(column).is_empty()).map(|row| row.get(FILE).to_owned());
-    let empty: Vec<_> = empty.collect();
-    if !empty.is_empty() {
-        return Err(Error::inputs(format!("the column '{column}' of --external-id is empty for some slides"), empty));
-    }
-    for row in &mut table.rows {
-        let id = row.get(column).to_owned();
-        row.set(EXTERNAL_ID, id);
-    }
-    Ok(())
-}
-
-fn check_ids(table: &SlideTable) -> Result<(), Error> {
-    let mut first: HashMap<&str, &SlideRow> = HashMap::new();
-    let mut problems = Vec::new();
-    for row in &table.rows {
-        let id = row.external_id();
-        if let Some(other) = first.insert(id, row) {
-            problems.push(format!("{} and {} have the id '{id}'", other.get(FILE), row.get(FILE)));
-        }
-        let length = id.chars().count();
-        if length > MAX_ID_LENGTH {
-            problems.push(format!("{}: {}", row.get(FILE), too_long(length)));
-        }
-    }
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Error::inputs("slides cannot have these external ids: choose others by --external-id", problems))
+/// An error that lists all files.
+fn none_usable(folder: &Path, unusable: &[(PathBuf, String)]) -> Error {
+    let lines = unusable.iter().map(|(path, reason)| format!("{}: {reason}", path.display()));
+    let slides = unusable.iter().map(|(path, reason)| StudySlide {
+        external_id: None,
+        file: path.display().to_string(),
+        status: SlideStatus::Unusable,
+        run: None,
+        reason: Some(reason.clone()),
+    });
+    let text = format!("{}: no file can be used as a slide; no table was written", folder.display());
+    Error::stopped(text, lines.collect(), slides.collect())
 }
 
 impl Prepared {

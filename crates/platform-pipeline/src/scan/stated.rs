@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use platform_download::Crc32c;
-use slide_metadata::{ReadOptions, SlideError, SlideMetadata, read_with};
+use slide_metadata::{PLAUSIBLE, ReadOptions, SlideMetadata, read_with};
 
+use super::cache::SlideCache;
 use super::external_ids::location;
 use crate::SlideTable;
+use crate::error::chain;
 use crate::table::{CHECKSUM, RESOLUTION};
 
 /// The resolutions in a table, and one for all other slides.
@@ -30,7 +32,7 @@ impl Stated {
     pub(super) fn new(table: Option<&SlideTable>, others: Option<f64>) -> Self {
         let rows = table.into_iter().flat_map(|table| table.rows().iter().map(move |row| (table.path_of(row), row)));
         let stated = rows.filter_map(|(path, row)| {
-            let resolution = row.get(RESOLUTION).trim().parse().ok()?;
+            let resolution = row.get(RESOLUTION).trim().parse().ok().filter(|value| PLAUSIBLE.contains(value))?;
             Some((location(&path), (row.get(CHECKSUM).to_owned(), resolution)))
         });
         Self { table: stated.collect(), others }
@@ -43,19 +45,32 @@ impl Stated {
 }
 
 impl StatedResolution {
-    /// Reads a slide. The table is only about the file whose checksum it has.
-    pub(super) fn read(&self, path: &Path) -> Result<SlideMetadata, SlideError> {
-        let options = |resolution: f64| ReadOptions::default().with_resolution(resolution);
-        let own = match slide_metadata::read(path) {
-            Err(error) if error.is_resolution() => error,
-            outcome => return outcome,
+    /// Reads a slide, or takes it from the cache if it has not changed. The error is the reason.
+    pub(super) fn read(&self, path: &Path, cache: &SlideCache) -> Result<SlideMetadata, String> {
+        let failed = |error| {
+            // It begins with the path.
+            let text = chain(&error);
+            text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
         };
-        if let Some((checksum, resolution)) = &self.table {
-            let slide = read_with(path, &options(*resolution));
-            if slide.as_ref().is_ok_and(|slide| Crc32c::from(slide.crc32c).to_string() == *checksum) {
-                return slide;
+        let subject = cache.subject(path);
+        let (description, crc32c) = match subject.as_ref().and_then(|subject| cache.get(subject)) {
+            Some(known) => known,
+            None => {
+                let some = self.table.as_ref().map(|(_, resolution)| *resolution).or(self.others);
+                let slide = read_with(path, &options(some)).map_err(failed)?;
+                if !subject.is_none_or(|subject| cache.put(subject, &slide)) {
+                    return Err("it changed while it was read".to_owned());
+                }
+                (slide.description, slide.crc32c)
             }
-        }
-        self.others.map_or(Err(own), |resolution| read_with(path, &options(resolution)))
+        };
+        // The table is only about the file whose checksum it has.
+        let is_same = |checksum: &str| Crc32c::from(crc32c).to_string() == checksum;
+        let of_table = self.table.as_ref().filter(|(checksum, _)| is_same(checksum)).map(|(_, resolution)| *resolution);
+        SlideMetadata::of(path, description, crc32c, &options(of_table.or(self.others))).map_err(failed)
     }
+}
+
+fn options(resolution: Option<f64>) -> ReadOptions {
+    resolution.into_iter().fold(ReadOptions::default(), ReadOptions::with_resolution)
 }

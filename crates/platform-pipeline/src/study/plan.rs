@@ -11,7 +11,7 @@ use super::{Study, submit};
 use crate::submission::digest::ItemDigest;
 use crate::submission::items::item_digests;
 use crate::table::FILE;
-use crate::{Error, Event, FileJournal, Prepared, SelectedApplication, SlideTable, files};
+use crate::{Error, Event, FileJournal, Prepared, SelectedApplication, SkipKind, SlideTable, files};
 
 /// The slides that a study will submit, and the runs that it already has.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ pub enum SlideStatus {
     Excluded,
     /// It is part of another slide.
     Part,
+    /// It is left out for another reason.
+    LeftOut,
 }
 
 impl SlideStatus {
@@ -72,6 +74,7 @@ impl SlideStatus {
             Self::Unusable => "unusable",
             Self::Excluded => "excluded",
             Self::Part => "part",
+            Self::LeftOut => "left_out",
         }
     }
 }
@@ -137,7 +140,8 @@ impl Study {
         self.import(&journal).await?;
         submit::resolve(self, &journal).await?;
         let application = SelectedApplication::find(&self.client, &self.application, self.version.as_ref()).await?;
-        let prepared = self.prepare.run(&self.csv, &self.folder, &self.observer).await?;
+        let prepare = self.prepare.clone().with_application(Some(application.clone()));
+        let prepared = prepare.run(&self.csv, &self.folder, &self.observer).await?;
         (self.observer)(Event::TablePrepared { csv: self.csv.clone(), summary: prepared.summary() });
         // As it was written, with its lines.
         let table = SlideTable::read(&self.csv)?;
@@ -254,6 +258,13 @@ fn files_of(prepared: &Prepared) -> Vec<StudySlide> {
     };
     let unusable = prepared.unusable.iter().map(|(path, reason)| slide(path, SlideStatus::Unusable, Some(reason)));
     let excluded = prepared.excluded.iter().map(|path| slide(path, SlideStatus::Excluded, None));
-    let parts = prepared.skipped.iter().map(|(path, reason)| slide(path, SlideStatus::Part, Some(reason)));
-    unusable.chain(excluded).chain(parts).collect()
+    let skipped = prepared.skipped.iter().filter_map(|skipped| {
+        let status = match skipped.kind {
+            SkipKind::Part => SlideStatus::Part,
+            SkipKind::Other => return None,
+            _ => SlideStatus::LeftOut,
+        };
+        Some(slide(&skipped.path, status, Some(&skipped.reason)))
+    });
+    unusable.chain(excluded).chain(skipped).collect()
 }

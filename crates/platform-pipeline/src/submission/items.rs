@@ -146,7 +146,7 @@ pub(crate) fn media_types(path: &Path) -> &'static [&'static str] {
 
 /// The metadata of a slide for the application: the columns of the Python tool, and those that the schema of the input names. A
 /// cell that is not a number where the schema expects one stays a text, which the schema check reports.
-fn metadata(table: &SlideTable, row: &SlideRow, input: &InputArtifactSpec) -> JsonObject {
+pub(crate) fn metadata(table: &SlideTable, row: &SlideRow, input: &InputArtifactSpec) -> JsonObject {
     let properties = input.metadata_schema.get("properties").and_then(Value::as_object);
     let schema = |name: &str| properties.and_then(|properties| properties.get(name));
     let mut metadata = JsonObject::new();

@@ -1,0 +1,212 @@
+//! Descriptions and checksums of slides that were read before: `.aignostics/slides.jsonl` beside the table, a line for each
+//! slide.
+//!
+//! An entry counts for a file of the same canonical path, length, and times of change. A file that changed less than
+//! [`SETTLED`] before it was read is not recorded: it could change again without another time. The file can be deleted.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use auth_core::Clock;
+use durable_fs::regular;
+use serde::{Deserialize, Serialize};
+use slide_metadata::{SlideDescription, SlideMetadata};
+
+use crate::files;
+
+const NAME: &str = "slides.jsonl";
+/// Entries of other programs are not used: they may read slides differently. Increment the number when slides are.
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+/// The minimum age of a file's last change.
+const SETTLED: Duration = Duration::from_secs(2);
+/// The maximum length of the file.
+const MAX_BYTES: usize = 1 << 30;
+/// Lines without use that are tolerated.
+const SLACK: usize = 256;
+
+/// The slides that were read before.
+#[derive(Debug)]
+pub(super) struct SlideCache {
+    path: PathBuf,
+    known: HashMap<PathBuf, Entry>,
+    /// Lines of the file, with those that do not count any more.
+    lines: usize,
+    writer: Mutex<Writer>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    file: Option<File>,
+    added: HashMap<PathBuf, Entry>,
+    problem: Option<io::Error>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Entry {
+    format: String,
+    file: PathBuf,
+    stamp: Stamp,
+    crc32c: u32,
+    description: SlideDescription,
+}
+
+/// The identity of a file's content, as far as the file system shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+struct Stamp {
+    bytes: u64,
+    /// Seconds and nanoseconds of the last change of the content.
+    modified: (i64, u32),
+    /// The same of the last change of the content or of the attributes, where the system has it.
+    changed: Option<(i64, u32)>,
+}
+
+/// A file before it is read.
+#[derive(Debug)]
+pub(super) struct Subject {
+    file: PathBuf,
+    stamp: Stamp,
+    is_settled: bool,
+}
+
+impl SlideCache {
+    /// The cache beside a table. `forget` starts with an empty one.
+    pub(super) fn open(table: &Path, forget: bool, clock: Arc<dyn Clock>) -> Self {
+        let path = files::folder_of(table).join(files::STATE).join(NAME);
+        let (mut known, mut lines, mut writer) = (HashMap::new(), 0, Writer::default());
+        match regular::read(&path, MAX_BYTES) {
+            Ok(contents) => {
+                let text = contents.iter().flat_map(|contents| contents.bytes().split(|byte| *byte == b'\n'));
+                for line in text.filter(|line| !line.is_empty()) {
+                    lines += 1;
+                    // A line may be cut off, or that of another version.
+                    if let Ok(entry) = serde_json::from_slice::<Entry>(line)
+                        && entry.format == FORMAT
+                        && !forget
+                    {
+                        known.insert(entry.file.clone(), entry);
+                    }
+                }
+            }
+            Err(error) => writer.problem = Some(io::Error::new(error.kind(), error)),
+        }
+        Self { path, known, lines, writer: Mutex::new(writer), clock }
+    }
+
+    /// The file at `path` as it is now. `None` if it cannot be looked at.
+    pub(super) fn subject(&self, path: &Path) -> Option<Subject> {
+        let file = path.canonicalize().ok()?;
+        let found = file.metadata().ok()?;
+        let stamp = Stamp::of(&found);
+        let latest = stamp.changed.map_or(stamp.modified, |changed| changed.max(stamp.modified));
+        let settled = self.clock.now().checked_sub(SETTLED).is_some_and(|settled| since_epoch(settled) >= latest);
+        Some(Subject { file, stamp, is_settled: settled })
+    }
+
+    /// The description and the checksum of a file that has not changed.
+    pub(super) fn get(&self, subject: &Subject) -> Option<(SlideDescription, u32)> {
+        let entry = self.known.get(&subject.file).filter(|entry| entry.stamp == subject.stamp)?;
+        Some((entry.description.clone(), entry.crc32c))
+    }
+
+    /// Records a slide that was read. Returns false if it changed meanwhile.
+    pub(super) fn put(&self, before: Subject, slide: &SlideMetadata) -> bool {
+        let is_same = before.file.metadata().is_ok_and(|found| Stamp::of(&found) == before.stamp);
+        if is_same && before.is_settled {
+            let Subject { file, stamp, .. } = before;
+            let (crc32c, description) = (slide.crc32c, slide.description.clone());
+            self.append(Entry { format: FORMAT.to_owned(), file, stamp, crc32c, description });
+        }
+        is_same
+    }
+
+    /// Adds a line at once, so that it survives a kill.
+    fn append(&self, entry: Entry) {
+        let mut writer = self.writer();
+        if writer.problem.is_some() {
+            return;
+        }
+        let append = |writer: &mut Writer| {
+            let file = match &mut writer.file {
+                Some(file) => file,
+                closed => {
+                    files::create_folder(&files::folder_of(&self.path))?;
+                    let mut options = OpenOptions::new();
+                    let opened = regular::open(options.create(true).append(true), &self.path, "write");
+                    closed.insert(opened.map_err(|error| io::Error::new(error.kind(), error))?)
+                }
+            };
+            let mut line = b"\n".to_vec();
+            serde_json::to_writer(&mut line, &entry)?;
+            line.push(b'\n');
+            // One write, so that lines of other processes are not mixed with it. It begins with the end of a line that a
+            // crash may have cut off.
+            file.write_all(&line)
+        };
+        match append(&mut writer) {
+            Ok(()) => drop(writer.added.insert(entry.file.clone(), entry)),
+            Err(error) => writer.problem = Some(error),
+        }
+    }
+
+    /// Rewrites the file if most of it does not count any more. Returns the path, and why the file cannot be read or written.
+    pub(super) fn finish(mut self) -> Option<(PathBuf, io::Error)> {
+        let Writer { added, problem, .. } = std::mem::take(&mut *self.writer());
+        let lines = self.lines + added.len();
+        self.known.extend(added);
+        let outcome = match problem {
+            Some(problem) => Err(problem),
+            None if lines > 2 * self.known.len() + SLACK => self.rewrite(),
+            None => Ok(()),
+        };
+        outcome.err().map(|error| (self.path, error))
+    }
+
+    fn rewrite(&self) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for entry in self.known.values() {
+            serde_json::to_writer(&mut bytes, entry)?;
+            bytes.push(b'\n');
+        }
+        files::replace(&self.path, &bytes)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Self {
+        let modified = found.modified().map(since_epoch).unwrap_or_default();
+        Self { bytes: found.len(), modified, changed: changed(found) }
+    }
+}
+
+#[cfg(unix)]
+fn changed(found: &Metadata) -> Option<(i64, u32)> {
+    use std::os::unix::fs::MetadataExt;
+
+    Some((found.ctime(), u32::try_from(found.ctime_nsec()).unwrap_or_default()))
+}
+
+#[cfg(not(unix))]
+fn changed(_: &Metadata) -> Option<(i64, u32)> {
+    None
+}
+
+/// Seconds and nanoseconds since 1970, also before it.
+fn since_epoch(moment: SystemTime) -> (i64, u32) {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    match moment.duration_since(UNIX_EPOCH) {
+        Ok(after) => (seconds(after), after.subsec_nanos()),
+        Err(before) => match (seconds(before.duration()), before.duration().subsec_nanos()) {
+            (seconds, 0) => (-seconds, 0),
+            (seconds, nanos) => (-seconds - 1, 1_000_000_000 - nanos),
+        },
+    }
+}

@@ -1,0 +1,274 @@
+//! The walk through a folder: slides, and everything else with the reason why it is left out.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::fs::{self, DirEntry};
+use std::path::{Path, PathBuf};
+
+use platform_download::{Pattern, ResultFolder};
+use slide_metadata::{DicomFiles, Recognized, recognize};
+
+use super::external_ids::slashed;
+use super::skipped::{SkipKind, SkippedFile};
+use super::{FoundSlides, ScanOptions};
+use crate::{Error, files};
+
+/// The extensions of slides other than DICOM.
+const EXTENSIONS: [&str; 6] = ["tif", "tiff", "svs", "ndpi", "scn", "bif"];
+/// The extension of DICOM files.
+const DICOM: &str = "dcm";
+/// The extension of archives, which may contain DICOM files.
+const ARCHIVE: &str = "zip";
+/// Folders of file servers for deleted files, in lower case: Windows, Synology, QNAP, ext4; and beginnings of names.
+const RECYCLE_BINS: [&str; 6] = ["$recycle.bin", "recycler", "#recycle", "@recycle", ".trashes", "lost+found"];
+const RECYCLE_BIN: &str = ".trash";
+
+/// A walk that is not finished.
+pub(super) struct Walk<'a> {
+    options: &'a ScanOptions,
+    found: FoundSlides,
+    dicom: Vec<PathBuf>,
+    /// Links to folders, which are followed after all folders.
+    links: Vec<PathBuf>,
+    /// The canonical paths of folders that were scanned.
+    visited: HashSet<PathBuf>,
+    /// Files that manifests list.
+    results: HashSet<PathBuf>,
+}
+
+impl<'a> Walk<'a> {
+    /// Finds the slides in a folder.
+    pub(super) fn through(folder: &Path, options: &'a ScanOptions) -> Result<FoundSlides, Error> {
+        let root = folder.canonicalize().map_err(|error| Error::unreadable(folder, error))?;
+        if !root.is_dir() {
+            return Err(Error::input(format!("{} is not a folder", folder.display())));
+        }
+        fs::read_dir(&root).map_err(|error| Error::unreadable(folder, error))?;
+        let found = FoundSlides { root: root.clone(), ..FoundSlides::default() };
+        let (dicom, links) = (Vec::new(), Vec::new());
+        let mut walk = Self { options, found, dicom, links, visited: HashSet::new(), results: HashSet::new() };
+        // The folder may be one of results itself.
+        for above in root.ancestors().skip(1) {
+            walk.results.extend(ResultFolder::listed_at(above));
+        }
+        walk.folder(&root);
+        while !walk.links.is_empty() {
+            let mut links = std::mem::take(&mut walk.links);
+            links.sort();
+            links.into_iter().for_each(|link| walk.linked_folder(&link));
+        }
+        Ok(walk.finish())
+    }
+
+    fn finish(mut self) -> FoundSlides {
+        self.dicom.sort();
+        let DicomFiles { slides, others, .. } = DicomFiles::among(self.dicom);
+        let mut found = self.found;
+        let parts = others.into_iter().map(|(path, reason)| SkippedFile::new(path, SkipKind::Part, reason));
+        found.skipped.extend(parts);
+        found.slides.extend(slides);
+        found.slides.sort();
+        found.excluded.sort();
+        found.skipped.sort();
+        found.links.sort();
+        found.unreadable.sort();
+        found
+    }
+
+    fn skip(&mut self, path: PathBuf, kind: SkipKind, reason: impl Into<String>) {
+        self.found.skipped.push(SkippedFile::new(path, kind, reason));
+    }
+
+    fn folder(&mut self, folder: &Path) {
+        let unreadable = |error: std::io::Error| (folder.to_owned(), format!("the folder cannot be read: {error}"));
+        let entries = match fs::read_dir(folder).and_then(|entries| {
+            self.visited.insert(folder.canonicalize()?);
+            Ok(entries)
+        }) {
+            Ok(entries) => entries,
+            Err(error) => return self.found.unreadable.push(unreadable(error)),
+        };
+        self.results.extend(ResultFolder::listed_at(folder));
+        // Among other files, it contains a folder for each run.
+        let has_results = ResultFolder::is_at(folder);
+        for entry in entries {
+            match entry.and_then(|entry| Ok((entry.file_type()?, entry))) {
+                Ok((kind, entry)) if kind.is_dir() => self.subfolder(&entry, has_results),
+                Ok((kind, entry)) if kind.is_symlink() => self.link(entry.path()),
+                Ok((_, entry)) => self.file(entry.path()),
+                Err(error) => self.found.unreadable.push(unreadable(error)),
+            }
+        }
+    }
+
+    fn subfolder(&mut self, entry: &DirEntry, has_results: bool) {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name == files::STATE {
+            // It is of this project.
+        } else if let Some((kind, reason)) = unwanted_folder(&name) {
+            self.skip(path, kind, reason);
+        } else if has_results && is_run(&name) {
+            self.skip(path, SkipKind::Result, "the results of a run");
+        } else {
+            self.folder(&path);
+        }
+    }
+
+    fn link(&mut self, path: PathBuf) {
+        match path.metadata() {
+            Ok(found) if found.is_dir() => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                if let Some((kind, reason)) = unwanted_folder(&name) {
+                    self.skip(path, kind, reason);
+                } else if self.options.follow_links {
+                    self.links.push(path);
+                } else {
+                    self.skip(path, SkipKind::Link, "a link to a folder; --follow-links follows it");
+                }
+            }
+            Ok(_) => self.file(path),
+            // It is an error if it looks like a slide.
+            Err(_) if is_slide(&extension(&path)) => self.file(path),
+            Err(error) => self.skip(path, SkipKind::Link, format!("a link that leads nowhere: {error}")),
+        }
+    }
+
+    fn linked_folder(&mut self, link: &Path) {
+        match link.canonicalize() {
+            Ok(target) if self.visited.contains(&target) => {
+                let reason = format!("a link to {}, which is scanned by another path", target.display());
+                self.skip(link.to_owned(), SkipKind::Link, reason);
+            }
+            Ok(target) => {
+                self.found.links.push((link.to_owned(), target));
+                self.folder(link);
+            }
+            Err(error) => self.skip(link.to_owned(), SkipKind::Link, format!("it cannot be followed: {error}")),
+        }
+    }
+
+    /// Adds a file to the slides, to the DICOM files, or to those that are left out.
+    fn file(&mut self, path: PathBuf) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let extension = extension(&path);
+        let is_slide = is_slide(&extension);
+        if name.starts_with(files::STATE) || self.is_table(&path) {
+            return;
+        }
+        let not_a_slide = "not a slide";
+        if name.starts_with('.') {
+            let kind = if is_slide { SkipKind::Hidden } else { SkipKind::Other };
+            return self.skip(path, kind, if is_slide { "a hidden file" } else { not_a_slide });
+        }
+        // A link that leads nowhere is an error of the slide.
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            let kind = if is_slide { SkipKind::Special } else { SkipKind::Other };
+            return self.skip(path, kind, "a pipe, a socket or a device");
+        }
+        if self.is_excluded(&path) {
+            return if is_slide {
+                self.found.excluded.push(path)
+            };
+        }
+        if self.results.contains(&path) {
+            return self.skip(path, SkipKind::Result, "the result of a run, by a manifest");
+        }
+        if is_slide {
+            return self.slide(path, &extension);
+        }
+        match recognize(&path) {
+            Ok(Recognized::Other(format)) => {
+                self.skip(path, SkipKind::OtherFormat, format!("{format} is not supported"));
+            }
+            Ok(Recognized::Tiff) => {
+                self.skip(
+                    path,
+                    SkipKind::OtherName,
+                    "TIFF by its first bytes; a name that ends with .tif makes it a slide",
+                );
+            }
+            Ok(Recognized::Dicom) => {
+                self.skip(
+                    path,
+                    SkipKind::OtherName,
+                    "DICOM by its first bytes; a name that ends with .dcm makes it a slide",
+                );
+            }
+            Ok(_) => self.skip(path, SkipKind::Other, not_a_slide),
+            Err(error) => self.skip(path, SkipKind::Other, format!("{not_a_slide} by its name; {error}")),
+        }
+    }
+
+    fn slide(&mut self, path: PathBuf, extension: &str) {
+        if path.symlink_metadata().is_ok_and(|found| found.is_symlink())
+            && let Ok(target) = path.canonicalize()
+        {
+            self.found.links.push((path.clone(), target));
+        }
+        if extension == DICOM {
+            self.dicom.push(path);
+        } else if extension == ARCHIVE && matches!(slide_metadata::is_dicom_archive(&path), Ok(false)) {
+            self.skip(path, SkipKind::Archive, "an archive without DICOM files");
+        } else {
+            self.found.slides.push(path);
+        }
+    }
+
+    /// Returns true for the table that is being written.
+    fn is_table(&self, path: &Path) -> bool {
+        self.options.table.as_ref().is_some_and(|table| path == table)
+    }
+
+    fn is_excluded(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let relative = slashed(path.strip_prefix(&self.found.root).unwrap_or(path)).unwrap_or_default();
+        let mut patterns = self.options.excluded.iter();
+        let fits = |pattern: &Pattern| pattern.fits(if pattern.to_string().contains('/') { &relative } else { &name });
+        patterns.any(fits)
+    }
+}
+
+/// The reason to leave out a folder with this name.
+fn unwanted_folder(name: &str) -> Option<(SkipKind, &'static str)> {
+    let lower = name.to_lowercase();
+    if RECYCLE_BINS.contains(&lower.as_str()) || lower.starts_with(RECYCLE_BIN) {
+        return Some((SkipKind::RecycleBin, "a recycle bin"));
+    }
+    name.starts_with('.').then_some((SkipKind::Hidden, "a hidden folder"))
+}
+
+/// Returns true if a folder has the name of a run.
+fn is_run(name: &str) -> bool {
+    let groups: Vec<_> = name.split('-').collect();
+    let is_hex = |group: &&str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && groups.iter().all(is_hex)
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase()
+}
+
+fn is_slide(extension: &str) -> bool {
+    [DICOM, ARCHIVE].contains(&extension) || EXTENSIONS.contains(&extension)
+}
+
+/// The other files with the same length and checksum, for each file that has some: the first in the table or, if none is in
+/// it, the first by its path.
+pub(super) fn duplicates<'a>(
+    slides: impl Iterator<Item = (&'a Path, (u64, &'a str))>,
+    is_listed: impl Fn(&Path) -> bool,
+) -> Vec<(PathBuf, PathBuf)> {
+    let mut groups: BTreeMap<(u64, &str), BTreeSet<&Path>> = BTreeMap::new();
+    for (path, content) in slides {
+        groups.entry(content).or_default().insert(path);
+    }
+    let mut duplicates = Vec::new();
+    for group in groups.into_values().filter(|group| group.len() > 1) {
+        let first = group.iter().find(|path| is_listed(path)).or_else(|| group.iter().next()).copied();
+        let others = group.iter().filter(|path| Some(**path) != first);
+        duplicates.extend(others.filter_map(|path| Some(((*path).to_owned(), first?.to_owned()))));
+    }
+    duplicates.sort();
+    duplicates
+}

@@ -1,0 +1,124 @@
+//! From the slides that were found to the rows of a table.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::external_ids::{location, relative, too_long};
+use super::prepare::SlideState;
+use super::privacy::SlideRemarks;
+use super::{FoundSlides, ReadSlide, ScannedSlide};
+use crate::table::{CHECKSUM, EXTERNAL_ID, FILE, HEIGHT, MAX_ID_LENGTH, RESOLUTION, URL, WIDTH};
+use crate::{Error, SlideRow, SlideTable, files};
+
+/// Removes the rows of files that are not slides of their own, or are excluded.
+///
+/// Returns their ids.
+pub(super) fn remove_rows(table: &mut SlideTable, found: &FoundSlides) -> Vec<String> {
+    let skipped = found.skipped.iter().map(|skipped| &skipped.path);
+    let removed: HashSet<&PathBuf> = skipped.chain(&found.excluded).collect();
+    let paths: Vec<_> = table.rows.iter().map(|row| location(&table.path_of(row))).collect();
+    let mut paths = paths.into_iter();
+    let rows = table.rows.extract_if(.., |_| paths.next().is_some_and(|path| removed.contains(&path)));
+    rows.map(|row| row.external_id().to_owned()).collect()
+}
+
+/// A table with the slides that were found.
+#[derive(Default)]
+pub(super) struct Merged {
+    /// The state of each row.
+    pub(super) states: Vec<SlideState>,
+    pub(super) unusable: Vec<(PathBuf, String)>,
+    pub(super) remarks: Vec<SlideRemarks>,
+    /// Rows with another id than the chosen kind gives.
+    pub(super) other_ids: usize,
+}
+
+/// Adds what was found. Users edit tables: a row that still fits its slide stays as it is.
+pub(super) fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]) -> Merged {
+    let folder = files::folder_of(csv).canonicalize().unwrap_or_else(|_| files::folder_of(csv));
+    let mut merged = Merged { states: vec![SlideState::Absent; table.rows.len()], ..Merged::default() };
+    let rows = table.rows.iter().enumerate();
+    let by_path: HashMap<_, _> = rows.clone().map(|(place, row)| (location(&table.path_of(row)), place)).collect();
+    let by_id: HashMap<_, _> = rows.map(|(place, row)| (row.external_id().to_owned(), place)).collect();
+    for column in [CHECKSUM, RESOLUTION, WIDTH, HEIGHT, URL, FILE] {
+        table.require(column);
+    }
+    for ScannedSlide { path, slide } in scanned {
+        let mut slide = match slide {
+            Ok(ReadSlide { row, remarks, .. }) => {
+                merged.remarks.extend((!remarks.is_empty()).then(|| remarks.clone()));
+                row.clone()
+            }
+            Err(reason) => {
+                merged.unusable.push((path.clone(), reason.clone()));
+                continue;
+            }
+        };
+        slide.set(FILE, relative(path, &folder).unwrap_or_default());
+        // A slide with the same id in another location was moved, unless its old file still exists.
+        let moved = || by_id.get(slide.external_id()).filter(|place| merged.states[**place] == SlideState::Absent);
+        let moved = || moved().filter(|place| !table.path_of(&table.rows[**place]).exists());
+        let Some(place) = by_path.get(path).or_else(moved).copied() else {
+            merged.states.push(SlideState::Added);
+            table.rows.push(slide);
+            continue;
+        };
+        let row = &mut table.rows[place];
+        merged.other_ids += usize::from(row.external_id() != slide.external_id());
+        row.set(FILE, slide.get(FILE));
+        merged.states[place] = if row.get(CHECKSUM) == slide.get(CHECKSUM) {
+            SlideState::Kept
+        } else {
+            measure(row, &slide);
+            SlideState::Changed
+        };
+    }
+    merged
+}
+
+/// The measurements of a slide that is not in the bucket in its present form.
+fn measure(row: &mut SlideRow, slide: &SlideRow) {
+    for column in [CHECKSUM, RESOLUTION, WIDTH, HEIGHT] {
+        row.set(column, slide.get(column));
+    }
+    row.set(URL, "");
+}
+
+/// Takes the ids from a column.
+pub(super) fn set_ids(table: &mut SlideTable, column: &str) -> Result<(), Error> {
+    if !table.has(column) {
+        let text =
+            format!("column '{column}' of --external-id not found; the table has {}", table.columns().join(", "));
+        return Err(Error::input(text));
+    }
+    let empty = table.rows.iter().filter(|row| row.get(column).is_empty()).map(|row| row.get(FILE).to_owned());
+    let empty: Vec<_> = empty.collect();
+    if !empty.is_empty() {
+        return Err(Error::inputs(format!("the column '{column}' of --external-id is empty for some slides"), empty));
+    }
+    for row in &mut table.rows {
+        let id = row.get(column).to_owned();
+        row.set(EXTERNAL_ID, id);
+    }
+    Ok(())
+}
+
+/// Fails if two rows have the same id, or one is too long.
+pub(super) fn check_ids(table: &SlideTable) -> Result<(), Error> {
+    let mut first: HashMap<&str, &SlideRow> = HashMap::new();
+    let mut problems = Vec::new();
+    for row in &table.rows {
+        let id = row.external_id();
+        if let Some(other) = first.insert(id, row) {
+            problems.push(format!("{} and {} have the id '{id}'", other.get(FILE), row.get(FILE)));
+        }
+        let length = id.chars().count();
+        if length > MAX_ID_LENGTH {
+            problems.push(format!("{}: {}", row.get(FILE), too_long(length)));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::inputs("slides cannot have these external ids: choose others by --external-id", problems))
+}

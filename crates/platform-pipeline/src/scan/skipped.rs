@@ -1,0 +1,68 @@
+//! Files and folders that a scan leaves out, each with its reason.
+
+use std::path::PathBuf;
+
+/// A file or a folder that is not a slide of its own, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct SkippedFile {
+    /// The file or the folder.
+    pub path: PathBuf,
+    /// The kind of the reason.
+    pub kind: SkipKind,
+    /// The reason, in words.
+    pub reason: String,
+}
+
+/// The kind of a reason to leave out a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SkipKind {
+    /// A DICOM file that is part of another slide, or another kind of DICOM.
+    Part,
+    /// An archive without DICOM files.
+    Archive,
+    /// A slide in a format that is not read.
+    OtherFormat,
+    /// A slide by its first bytes, whose name does not end like one.
+    OtherName,
+    /// A link to a folder, or a link that leads nowhere.
+    Link,
+    /// A hidden slide, or a hidden folder.
+    Hidden,
+    /// The recycle bin of a file server.
+    RecycleBin,
+    /// The result of a run.
+    Result,
+    /// A pipe, a socket or a device.
+    Special,
+    /// A file with the checksum of another one.
+    Duplicate,
+    /// A file that is not a slide.
+    Other,
+}
+
+impl SkipKind {
+    /// A stable name of the kind, for JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Part => "part",
+            Self::Archive => "archive",
+            Self::OtherFormat => "other_format",
+            Self::OtherName => "other_name",
+            Self::Link => "link",
+            Self::Hidden => "hidden",
+            Self::RecycleBin => "recycle_bin",
+            Self::Result => "result",
+            Self::Special => "special",
+            Self::Duplicate => "duplicate",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl SkippedFile {
+    pub(super) fn new(path: PathBuf, kind: SkipKind, reason: impl Into<String>) -> Self {
+        Self { path, kind, reason: reason.into() }
+    }
+}

@@ -1,0 +1,129 @@
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Ahead, Lab, slide};
+use crate::scan::cache::SlideCache;
+use crate::table::{CHECKSUM, RESOLUTION};
+use crate::{Event, Prepare, Prepared};
+
+fn cache(lab: &Lab) -> PathBuf {
+    lab.folder.path().join(".aignostics/slides.jsonl")
+}
+
+/// Replaces all checksums in the cache by one that no slide has. Only a slide that is not read has it then.
+fn forge(lab: &Lab) {
+    let text = fs::read_to_string(cache(lab)).unwrap();
+    let forged = text.lines().filter(|line| !line.is_empty()).map(|line| {
+        let mut entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        entry["crc32c"] = 7.into();
+        format!("{entry}\n")
+    });
+    fs::write(cache(lab), forged.collect::<String>()).unwrap();
+}
+
+const FORGED: &str = "AAAABw==";
+
+fn checksums(prepared: &Prepared) -> Vec<&str> {
+    prepared.table.rows().iter().map(|row| row.get(CHECKSUM)).collect()
+}
+
+#[tokio::test]
+async fn unchanged_slide_is_not_read_again() {
+    let lab = Lab::new(&["a.tif", "b.tif"]);
+    let first = lab.prepared(Prepare::new()).await;
+    forge(&lab);
+    assert_eq!(checksums(&lab.prepared(Prepare::new()).await), [FORGED, FORGED]);
+    // Another length is another file, and so is another time of change with the same length.
+    lab.write("a.tif", &[slide(1), vec![0]].concat());
+    lab.write("b.tif", &slide(9));
+    let changed = lab.prepared(Prepare::new()).await;
+    assert!(!checksums(&changed).contains(&FORGED) && checksums(&changed) != checksums(&first));
+    forge(&lab);
+    assert_eq!(checksums(&lab.prepared(Prepare::new()).await), [FORGED, FORGED], "what was read again is recorded");
+    let again = lab.prepared(Prepare::new().with_rehash(true).with_parallel_reads(NonZeroUsize::MIN)).await;
+    assert_eq!(checksums(&again), checksums(&changed));
+    assert_eq!(checksums(&lab.prepared(Prepare::new()).await), checksums(&changed), "the forged entries are replaced");
+}
+
+#[tokio::test]
+async fn description_is_the_same_from_the_cache() {
+    let lab = Lab::new(&["a.tif"]);
+    // 1/3 µm, which has no short decimal form, by an SVS that names its user.
+    let text = lab.path("a.svs");
+    let mut svs = slide(1);
+    svs.splice(136..140, 29_999_u32.to_le_bytes());
+    fs::write(&text, svs).unwrap();
+    let first = lab.prepared(Prepare::new()).await;
+    forge(&lab);
+    let second = lab.prepared(Prepare::new()).await;
+    let resolutions = |prepared: &Prepared| -> Vec<_> {
+        prepared.table.rows().iter().map(|row| row.get(RESOLUTION).to_owned()).collect()
+    };
+    assert_eq!((resolutions(&first), &first.remarks), (resolutions(&second), &second.remarks));
+    assert_eq!(checksums(&second), [FORGED; 2]);
+}
+
+#[tokio::test]
+async fn slide_that_has_just_changed_is_not_recorded() {
+    let lab = Lab::new(&["a.tif"]);
+    let observer: crate::Observer = Arc::new(|_| {});
+    for (ahead, is_recorded) in [(Duration::ZERO, false), (Duration::from_secs(60), true)] {
+        // Just written, by the clock of the test.
+        lab.write("a.tif", &slide(1));
+        let prepare = Prepare::new().with_clock(Arc::new(Ahead(ahead)));
+        prepare.run(&lab.csv(), &lab.path(""), &observer).await.unwrap();
+        assert_eq!(fs::read_to_string(cache(&lab)).is_ok(), is_recorded, "{ahead:?}");
+    }
+}
+
+#[test]
+fn slide_that_changes_while_it_is_read_is_not_recorded() {
+    let lab = Lab::new(&["a.tif"]);
+    let cache = SlideCache::open(&lab.csv(), false, Arc::new(Ahead(Duration::from_secs(60))));
+    let subject = cache.subject(&lab.path("a.tif")).unwrap();
+    let read = slide_metadata::read(&lab.path("a.tif")).unwrap();
+    lab.write("a.tif", &[slide(1), vec![0]].concat());
+    assert!(!cache.put(subject, &read));
+    assert!(cache.finish().is_none());
+    let cache = SlideCache::open(&lab.csv(), false, Arc::new(Ahead(Duration::from_secs(60))));
+    assert!(cache.get(&cache.subject(&lab.path("a.tif")).unwrap()).is_none());
+}
+
+#[tokio::test]
+async fn damaged_and_unwritable_cache_costs_reads_and_no_slide() {
+    let lab = Lab::new(&["a.tif", "b.tif"]);
+    lab.prepared(Prepare::new()).await;
+    // A crash cut off the last line: the other slide is known, and the line after it is not spoilt.
+    forge(&lab);
+    let text = fs::read_to_string(cache(&lab)).unwrap();
+    fs::write(cache(&lab), &text[..text.len() - 20]).unwrap();
+    let partly = lab.prepared(Prepare::new()).await;
+    assert_eq!(checksums(&partly).iter().filter(|checksum| **checksum == FORGED).count(), 1);
+    forge_again(&lab);
+    assert_eq!(checksums(&lab.prepared(Prepare::new()).await), [FORGED; 2]);
+    // Other programs read slides differently.
+    let other = fs::read_to_string(cache(&lab)).unwrap().replace(env!("CARGO_PKG_VERSION"), "999.0.0");
+    fs::write(cache(&lab), other).unwrap();
+    let first = lab.prepared(Prepare::new()).await;
+    assert!(!checksums(&first).contains(&FORGED));
+    // Anything else in its place is a warning.
+    fs::remove_file(cache(&lab)).unwrap();
+    fs::create_dir(cache(&lab)).unwrap();
+    let (prepared, events) = lab.prepare(Prepare::new()).await.unwrap();
+    assert_eq!(checksums(&prepared), checksums(&first));
+    let warned = |event: &Event| matches!(event, Event::CacheUnusable { path, .. } if *path == cache(&lab));
+    assert!(events.iter().any(warned), "{events:?}");
+}
+
+/// Forges the entries of a file whose first lines are damaged.
+fn forge_again(lab: &Lab) {
+    let text = fs::read_to_string(cache(lab)).unwrap();
+    let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+    let whole: String = whole.flat_map(|line| [line, "\n"]).collect();
+    assert_ne!(whole.lines().count(), text.lines().filter(|line| !line.is_empty()).count());
+    fs::write(cache(lab), whole).unwrap();
+    forge(lab);
+}
