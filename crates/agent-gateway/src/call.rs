@@ -12,20 +12,20 @@ use crate::toolbox::Line;
 use crate::transport::Correlation;
 use crate::{GatewayError, Principal, Tool, ToolResult};
 
-/// How far a call is.
+/// The progress of a call.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// How much is done, in a unit of the tool's; it grows.
+    /// The completed amount, in a unit of the tool. It never decreases.
     pub done: f64,
-    /// How much there is to do, if the tool knows.
+    /// The total amount, if the tool states it.
     pub total: Option<f64>,
-    /// What the tool says of it.
+    /// A message of the tool.
     pub message: Option<String>,
 }
 
-/// A call that begins when it is awaited: see [`Gateway::call_tool`]. The server is told if the future is dropped
-/// before there is a result.
+/// A call that starts when it is awaited: see [`Gateway::call_tool`]. Dropping the future before there is a result sends
+/// a cancellation to the server.
 #[must_use = "nothing is called before it is awaited"]
 pub struct ToolCall<'a> {
     gateway: &'a Gateway,
@@ -48,20 +48,19 @@ impl<'a> ToolCall<'a> {
         Self { gateway, tool, principal, arguments, correlation, progress: None, timeout }
     }
 
-    /// Hears how far it is. What is said right before the end may come too late to be heard.
+    /// Sets a callback for progress. Progress that the tool reports right before its end may be missed.
     pub fn with_progress(mut self, progress: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(progress));
         self
     }
 
-    /// How long it may take, in place of what the gateway was set up with, and no longer than that.
+    /// Sets the time limit of the call, at most the limit of the gateway.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(self.timeout);
         self
     }
 
-    /// What the request is found by in the records of gateway and server (`x-correlation-id`); a random UUID unless
-    /// something is said.
+    /// Sets the correlation id that gateway and server log (`x-correlation-id`). The default is a random UUID.
     pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
         self.correlation = Correlation(id.into());
         self

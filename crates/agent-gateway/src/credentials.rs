@@ -1,4 +1,4 @@
-//! What the agent proves itself with, and where that is found.
+//! The credentials of the agent, and their sources.
 
 mod binding;
 mod document;
@@ -15,25 +15,25 @@ pub use binding::ServiceBinding;
 pub use environment::Environment;
 pub use error::CredentialError;
 
-/// Says what the agent proves itself with. Implement it for credentials that lie elsewhere.
+/// A source of credentials. Implement it for credentials that are stored elsewhere.
 ///
-/// It is asked again while calls are made, every few seconds: credentials that have changed replace the connections and
-/// tokens of those before. As long as it fails, those before stay.
+/// It is read again every few seconds while calls are made. Changed credentials replace the connections and tokens of
+/// the former ones, which stay in use while the source fails.
 #[async_trait]
 pub trait CredentialSource: fmt::Debug + Send + Sync {
-    /// The credentials as they are now.
+    /// Returns the current credentials.
     ///
     /// # Errors
     ///
-    /// There are none, or none that could be used.
+    /// There are no credentials, or they are not valid.
     async fn credentials(&self) -> Result<Credentials, CredentialError>;
 }
 
 const _: Option<&dyn CredentialSource> = None;
 
-/// What the agent proves itself with to the token service. The private key stays in memory.
+/// The credentials of the agent at the token service. The private key stays in memory.
 ///
-/// They are a [`CredentialSource`] themselves, for callers who have them from elsewhere.
+/// They are also a [`CredentialSource`] that never changes.
 ///
 /// ```
 /// # fn example(chain: String, key: auth_core::Secret) -> Result<(), Box<dyn std::error::Error>> {

@@ -10,7 +10,7 @@ use crate::toolbox::Line;
 use crate::transport::Correlation;
 use crate::{GatewayError, Principal, Server, Tool};
 
-/// Which tools are wanted; all of them unless something is said.
+/// A filter for tools. The default selects all tools.
 ///
 /// ```
 /// use agent_gateway::ToolFilter;
@@ -23,7 +23,7 @@ pub struct ToolFilter {
     names: BTreeSet<String>,
 }
 
-/// What was found: the tools, and the errors of the servers that could not say which they have.
+/// The result of a discovery: the tools, and the errors of the servers that failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Discovered {
@@ -33,8 +33,8 @@ pub struct Discovered {
     pub errors: Vec<GatewayError>,
 }
 
-/// A discovery that begins when it is awaited: see [`Gateway::list_tools`].
-#[must_use = "nothing is asked before it is awaited"]
+/// A discovery that starts when it is awaited: see [`Gateway::list_tools`].
+#[must_use = "no request is sent before it is awaited"]
 #[derive(Debug)]
 pub struct Discovery<'a> {
     gateway: &'a Gateway,
@@ -45,24 +45,25 @@ pub struct Discovery<'a> {
 }
 
 impl ToolFilter {
-    /// All tools.
+    /// Creates a filter that selects all tools.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Tools of servers with this API (Open Resource Discovery), and only those are asked; may be called for several.
+    /// Selects the servers with this API (Open Resource Discovery id). Call it again to select more. Other servers receive
+    /// no request.
     pub fn with_ord_id(mut self, ord_id: impl Into<String>) -> Self {
         self.ord_ids.insert(ord_id.into());
         self
     }
 
-    /// Tools that their servers call so; may be called for several.
+    /// Selects tools by the name on their server. Call it again to select more.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.names.insert(name.into());
         self
     }
 
-    /// The servers to ask.
+    /// Returns the selected servers.
     fn servers(&self, listed: Vec<Server>) -> Result<Vec<Server>, GatewayError> {
         let is_listed = |ord_id: &&String| listed.iter().any(|server| server.ord_id() == **ord_id);
         if let Some(ord_id) = self.ord_ids.iter().find(|ord_id| !is_listed(ord_id)) {
@@ -82,14 +83,13 @@ impl<'a> Discovery<'a> {
         Self { gateway, principal, filter, correlation: Correlation::random(), strict: false }
     }
 
-    /// Fails as soon as one server does.
+    /// Fails if one server fails.
     pub fn strict(mut self) -> Self {
         self.strict = true;
         self
     }
 
-    /// What the requests are found by in the records of gateway and servers (`x-correlation-id`); a random UUID unless
-    /// something is said.
+    /// Sets the correlation id that gateway and servers log (`x-correlation-id`). The default is a random UUID.
     pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
         self.correlation = Correlation(id.into());
         self

@@ -20,7 +20,7 @@ pub struct GatewayError(Box<Kind>);
 enum Kind {
     #[error("the credentials of the gateway cannot be used")]
     Credentials(#[source] CredentialError),
-    #[error("nobody knows which servers there are")]
+    #[error("the list of servers cannot be read")]
     Directory(#[source] CredentialError),
     #[error("no server is listed for the API `{0}`: check its name, and the dependencies of the credentials")]
     Unlisted(String),
@@ -89,7 +89,7 @@ impl GatewayError {
         }
     }
 
-    /// What the MCP library says of a request.
+    /// Maps an error of a request.
     pub(crate) fn service(server: &Server, error: ServiceError) -> Self {
         match error {
             ServiceError::McpError(error) => Self::refused(server, &error),
@@ -101,7 +101,7 @@ impl GatewayError {
         }
     }
 
-    /// What the MCP library says of the beginning of a session.
+    /// Maps an error of the start of a session.
     pub(crate) fn beginning(server: &Server, error: ClientInitializeError) -> Self {
         match error {
             ClientInitializeError::JsonRpcError(error) => Self::refused(server, &error),
@@ -157,7 +157,7 @@ impl GatewayError {
         self.token_error().is_some()
     }
 
-    /// What the token service, or the way to it, has to say.
+    /// Returns the error of the token request, if that is the reason.
     pub fn token_error(&self) -> Option<&TokenError> {
         match &*self.0 {
             Kind::Http { source, .. } if source.is_token() => source.source()?.downcast_ref(),
@@ -221,7 +221,7 @@ impl GatewayError {
         matches!(*self.0, Kind::Arguments { .. })
     }
 
-    /// What the tool returned when it failed: for the model, which may do better then.
+    /// Returns the result of a tool that failed, for the model, which may correct its call.
     pub fn tool_result(&self) -> Option<&ToolResult> {
         match &*self.0 {
             Kind::Tool { result, .. } => Some(result),

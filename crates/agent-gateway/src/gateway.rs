@@ -18,10 +18,10 @@ use crate::{Principal, Tool, ToolFilter};
 
 pub use builder::GatewayBuilder;
 
-/// MCP tools behind a gateway, for the system and for users. Cheap to clone; clones share sessions, tokens and what is
-/// known of tools.
+/// A client for MCP tools behind a gateway, for the system and for users. It is cheap to clone; clones share sessions,
+/// tokens and tool lists.
 ///
-/// Needs a tokio runtime, on which sessions and attempts to obtain tokens run.
+/// It requires a tokio runtime, on which sessions and token requests run.
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
@@ -36,7 +36,7 @@ struct Inner {
 }
 
 impl Gateway {
-    /// Starts to set up a gateway: with what the agent proves itself, and which servers there are.
+    /// Returns a builder for a gateway with these credentials and servers.
     pub fn builder(
         credentials: impl CredentialSource + 'static,
         servers: impl ServerDirectory + 'static,
@@ -44,11 +44,11 @@ impl Gateway {
         GatewayBuilder::new(Arc::new(credentials), Arc::new(servers))
     }
 
-    /// Starts to set up a gateway with the [`ServiceBinding`] that there is, or else with the [`Environment`].
+    /// Returns a builder that uses the [`ServiceBinding`], or the [`Environment`] if there is no binding.
     ///
     /// # Errors
     ///
-    /// There is neither, or one that cannot be used.
+    /// There is neither, or it is not valid.
     pub fn from_environment() -> Result<GatewayBuilder, CredentialError> {
         let binding = ServiceBinding::from_environment();
         match binding.find() {
@@ -61,30 +61,29 @@ impl Gateway {
         }
     }
 
-    /// Asks the servers which tools they have for `principal`, at the same time. A server that fails does not hide the
-    /// tools of the others, nor is it hidden: its error is in the result, unless the discovery is
-    /// [`strict`](Discovery::strict).
+    /// Lists the tools of all servers for `principal`, in parallel. The result has the tools of the servers that answer
+    /// and the errors of those that fail, unless the discovery is [`strict`](Discovery::strict).
     ///
-    /// What a server has said is kept, for a while or until it says that it has changed.
+    /// A tool list is cached until its lifetime ends or the server reports a change.
     ///
     /// # Errors
     ///
-    /// Nobody knows which servers there are, or the filter names one that is not listed.
+    /// The list of servers cannot be read, or the filter names a server that is not listed.
     pub fn list_tools<'a>(&'a self, principal: &'a Principal, filter: &'a ToolFilter) -> Discovery<'a> {
         Discovery::new(self, principal, filter)
     }
 
-    /// Calls a tool for `principal`. The arguments are checked against the schema of the tool first.
+    /// Calls a tool for `principal`. The arguments are validated against the schema of the tool first.
     ///
-    /// A tool may have done its work even if the call fails, unless the error says that nothing was sent.
+    /// The tool may have run even if the call fails, unless the error states that nothing was sent.
     ///
     /// # Errors
     ///
     /// [`GatewayError::tool_result`](crate::GatewayError::tool_result): the tool itself failed.
     /// [`GatewayError::is_arguments`](crate::GatewayError::is_arguments),
     /// [`is_token`](crate::GatewayError::is_token) and
-    /// [`is_credentials`](crate::GatewayError::is_credentials): it was not called. Otherwise there was no answer, or no
-    /// good one.
+    /// [`is_credentials`](crate::GatewayError::is_credentials): the tool was not called. All other errors: the response is
+    /// missing or not valid.
     pub fn call_tool<'a>(
         &'a self,
         tool: &'a Tool,
@@ -94,7 +93,7 @@ impl Gateway {
         ToolCall::new(self, tool, principal, arguments)
     }
 
-    /// Forgets what is known of tools: the next discovery asks the servers.
+    /// Deletes all cached tool lists, so that the next discovery sends requests.
     pub fn evict(&self) {
         self.0.toolbox.forget_all();
     }

@@ -1,7 +1,7 @@
-//! What requests are sent with: the connections of one certificate, and the tokens that were obtained with it.
+//! The connections of one certificate, and the tokens that were obtained with it.
 //!
-//! A token may be bound to the certificate that it was obtained with. So both change as one, and a request takes both
-//! from one [`Identity`]; one that is on its way keeps what it has.
+//! A token may be bound to the certificate that it was obtained with. Both change together: a request takes both from
+//! one [`Identity`] and keeps it until its end.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,7 +24,7 @@ pub(crate) struct Identity {
     pub(crate) tokens: TokenSource,
 }
 
-/// What every identity is made with.
+/// The parts of every identity.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) http: HttpClientBuilder,
@@ -34,14 +34,14 @@ pub(crate) struct Setup {
     pub(crate) expiry: ExpiryPolicy,
 }
 
-/// The identity as it is now: made of what the source of credentials says, and of something else when that does.
+/// The current identity. It is replaced when the credentials of the source change.
 pub(crate) struct Identities {
     source: Arc<dyn CredentialSource>,
     setup: Setup,
     interval: Duration,
-    /// It, and when the source was asked last.
+    /// The identity, and the time of the last read of the source.
     current: RwLock<Option<(Arc<Identity>, Instant)>>,
-    /// Held by who asks the source.
+    /// Locked while a caller reads the source.
     asking: Mutex<()>,
 }
 
@@ -87,8 +87,8 @@ impl Identities {
         Self { source, setup, interval, current: RwLock::default(), asking: Mutex::default() }
     }
 
-    /// The identity to send with. Only the first waits for the source; later, one caller asks it from time to time, and
-    /// the others go on with what is there.
+    /// Returns the identity for a request. Only the first call waits for the source. Later, one caller at a time reads it
+    /// after the interval, and the others use the current identity.
     pub(crate) async fn current(&self) -> Result<Arc<Identity>, TransportError> {
         let asking = match self.known() {
             Some((identity, asked)) if asked.elapsed() < self.interval => return Ok(identity),

@@ -1,12 +1,12 @@
-//! MCP tools behind a gateway, for agents: found at many servers at once, and called with a token of the system or of a
-//! user.
+//! A client for MCP tools behind a gateway, for agents. It lists the tools of many servers in parallel and calls them with
+//! a token of the system or of a user.
 //!
-//! - [`Gateway`] lists and calls tools. Sessions are reused, tokens are obtained once for all and renewed in time; a
-//!   token that a server refuses is replaced by another, once, in the middle of a session too.
-//! - [`CredentialSource`] says what the agent proves itself with: a [`ServiceBinding`], the [`Environment`], or
-//!   [`Credentials`] of the caller's. A certificate that is exchanged on disk is used from then on.
-//! - [`ServerDirectory`] says which servers there are.
-//! - [`Principal`] says for whom. A user never becomes the system by mistake.
+//! - [`Gateway`] lists and calls tools. Sessions are reused; tokens are cached and refreshed before they expire. A
+//!   token that a server rejects is replaced once, also within a session.
+//! - [`CredentialSource`] provides the credentials of the agent: a [`ServiceBinding`], the [`Environment`], or
+//!   [`Credentials`] of the caller. A certificate that is replaced on disk takes effect within seconds.
+//! - [`ServerDirectory`] lists the servers.
+//! - [`Principal`] is the identity of a call. A user never becomes the system by accident.
 //!
 //! ```no_run
 //! use agent_gateway::{Gateway, Principal, ToolFilter, User};

@@ -4,15 +4,15 @@ use sha2::{Digest, Sha256};
 
 use crate::Tool;
 
-/// The longest name that language models accept.
+/// Maximum length of a name that language models accept.
 const LONGEST: usize = 64;
-/// So much of it tells tools apart: 64 bits, in hexadecimal.
+/// Length of the digest in a name, in hexadecimal digits: 64 bits.
 const DIGEST: usize = 16;
 
-/// Names for tools that language models accept – at most 64 letters, digits, `_` and `-` of ASCII – and the way back.
+/// A mapping between tools and names that language models accept: at most 64 ASCII letters, digits, `_` and `-`.
 ///
-/// A name depends on the tool alone: its own name as far as it is accepted, and a digest of server, tenant and name. So
-/// it stays the same whichever other tools there are, and two tools of one name stay two.
+/// A name consists of the valid characters of the name of the tool and a digest of server, tenant and tool name. It does
+/// not depend on other tools, and tools with the same name on different servers have different names.
 ///
 /// ```
 /// # fn example(tools: Vec<agent_gateway::Tool>, chosen_by_the_model: &str) {
@@ -29,12 +29,12 @@ const DIGEST: usize = 16;
 pub struct ModelNames(BTreeMap<String, Tool>);
 
 impl ModelNames {
-    /// Names for `tools`.
+    /// Creates the names of `tools`.
     pub fn new(tools: impl IntoIterator<Item = Tool>) -> Self {
         Self(tools.into_iter().map(|tool| (Self::name(&tool), tool)).collect())
     }
 
-    /// The name of a tool.
+    /// Returns the name of a tool.
     pub fn name(tool: &Tool) -> String {
         let (server, name) = (tool.server(), tool.name());
         let mut hash = Sha256::new();

@@ -2,10 +2,10 @@ use std::fmt;
 
 use auth_core::{AccessToken, Secret, TokenRequest};
 
-/// For whom tools are listed and called.
+/// The identity that lists and calls tools.
 ///
-/// Nobody becomes the system by mistake: whoever has no user, and wants to go on as the system, says so by name
-/// ([`user_or_system`](Self::user_or_system)).
+/// A caller without a user does not act as the system by accident: it must call
+/// [`user_or_system`](Self::user_or_system).
 ///
 /// ```
 /// use agent_gateway::{Principal, User};
@@ -17,31 +17,31 @@ use auth_core::{AccessToken, Secret, TokenRequest};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// The system that the agent runs as, with a token for its own credentials.
+    /// The system that the agent runs as. Its tokens are obtained with the credentials of the agent.
     System,
-    /// A user, with a token in exchange for what the user has shown.
+    /// A user. The tokens are obtained in exchange for an assertion of the user.
     User(User),
 }
 
-/// A user, by an assertion of who that is: a JWT that the token service trusts (RFC 7523), such as the token that the
-/// user has called the agent with. The tokens that it is exchanged for end with it.
+/// A user, identified by an assertion: a JWT that the token service trusts (RFC 7523), such as the token that the user
+/// has called the agent with. The tokens that are obtained with it expire with it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User(TokenRequest);
 
-/// A user has shown nothing that could be an assertion.
+/// The assertion of a user is not valid.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the assertion of the user is empty, or no text that a token could be: pass on what the user's login has brought"
+    "the assertion of the user is empty or has characters that a token cannot have: pass the token of the user's login"
 )]
 #[non_exhaustive]
 pub struct AssertionError;
 
 impl User {
-    /// The user whom `assertion` speaks for. A `Bearer ` before it is removed.
+    /// Returns the user that is the subject of `assertion`. The prefix `Bearer ` is removed.
     ///
     /// # Errors
     ///
-    /// It is empty, or holds what no token does: spaces, control characters, other than ASCII.
+    /// The assertion is empty, or contains spaces, control characters or characters outside of ASCII.
     pub fn new(assertion: Secret) -> Result<Self, AssertionError> {
         let assertion = AccessToken::new(assertion).map_err(|_| AssertionError)?;
         let end = assertion.jwt_expiry();
@@ -51,16 +51,16 @@ impl User {
 }
 
 impl Principal {
-    /// The user whom `assertion` speaks for, or the system if there is none.
+    /// Returns the user that is the subject of `assertion`, or the system if it is `None`.
     ///
     /// # Errors
     ///
-    /// There is one, but it is empty, or holds what no token does.
+    /// The assertion is not valid, as for [`User::new`].
     pub fn user_or_system(assertion: Option<Secret>) -> Result<Self, AssertionError> {
         assertion.map_or(Ok(Self::System), |assertion| User::new(assertion).map(Self::User))
     }
 
-    /// What its tokens are asked for with.
+    /// Returns the token request of this identity.
     pub(crate) fn token_request(&self) -> TokenRequest {
         match self {
             Self::System => TokenRequest::default(),
@@ -68,7 +68,7 @@ impl Principal {
         }
     }
 
-    /// What is kept for it is kept under this name, which tells nothing.
+    /// Returns the key of cached data, which reveals nothing about the user.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::System => String::new(),

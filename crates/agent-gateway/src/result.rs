@@ -3,7 +3,7 @@ use std::fmt;
 use rmcp::model::{CustomResult, ServerResult};
 use serde_json::{Map, Value};
 
-/// What a tool has returned: all of it. Its `Debug` shows of what kind, and no more: it may be nobody's business.
+/// The complete result of a tool. `Debug` shows the kinds of content only, because the content may be confidential.
 #[derive(Clone, PartialEq)]
 pub struct ToolResult {
     content: Vec<Content>,
@@ -43,7 +43,7 @@ impl ToolResult {
         self.structured.as_ref()
     }
 
-    /// What the server says beside the result.
+    /// Returns the metadata that the server added to the result.
     pub fn meta(&self) -> Option<&Map<String, Value>> {
         self.meta.as_ref()
     }
@@ -55,7 +55,7 @@ impl ToolResult {
 }
 
 impl Content {
-    /// What it is, as MCP spells it: `text`, `image`, `audio`, `resource`, `resource_link`.
+    /// Returns the content type of MCP: `text`, `image`, `audio`, `resource` or `resource_link`.
     pub fn kind(&self) -> &str {
         self.field("type").unwrap_or_default()
     }

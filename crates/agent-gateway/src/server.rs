@@ -7,28 +7,28 @@ use url::Url;
 
 use crate::CredentialError;
 
-/// Says which MCP servers there are. Implement it for servers that are listed elsewhere.
+/// A list of MCP servers. Implement it for servers that are listed elsewhere.
 ///
-/// It is asked on every discovery.
+/// It is read for every discovery.
 #[async_trait]
 pub trait ServerDirectory: fmt::Debug + Send + Sync {
-    /// The servers as they are now.
+    /// Returns the current servers.
     ///
     /// # Errors
     ///
-    /// Nobody knows.
+    /// The list cannot be read.
     async fn servers(&self) -> Result<Vec<Server>, DirectoryError>;
 }
 
 const _: Option<&dyn ServerDirectory> = None;
 
-/// Why nobody knows which servers there are: the same as for credentials, which often lie in the same place.
+/// An error of a server directory. The type is that of credentials, which are often stored in the same place.
 pub type DirectoryError = CredentialError;
 
 /// The path of all servers behind a gateway.
 const PATH: &str = "/v1/mcp";
 
-/// What needs no encoding in a segment of a path (RFC 3986, section 2.3).
+/// The characters of a path segment that need no encoding (RFC 3986, section 2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// An MCP server: what it is called, and where it is. Cheap to clone.
@@ -64,7 +64,7 @@ impl Server {
         let segment = |text| utf8_percent_encode(text, SEGMENT);
         let path = format!("{root}{PATH}/{}/{}", segment(ord_id), segment(tenant));
         url.set_path(&path);
-        // `.` and `..` are gone then, and what was empty is no segment.
+        // Parsing removes `.` and `..`, and an empty segment is not valid.
         if url.path() != path || ord_id.is_empty() || tenant.is_empty() {
             return Err(url::ParseError::RelativeUrlWithoutBase);
         }
@@ -76,7 +76,7 @@ impl Server {
         Self(Arc::new(Inner { ord_id: ord_id.into(), tenant: tenant.into(), url }))
     }
 
-    /// What its API is called (Open Resource Discovery).
+    /// Returns the id of its API (Open Resource Discovery).
     pub fn ord_id(&self) -> &str {
         &self.0.ord_id
     }
@@ -86,7 +86,7 @@ impl Server {
         &self.0.tenant
     }
 
-    /// Where it is spoken to.
+    /// Returns its endpoint.
     pub fn url(&self) -> &Url {
         &self.0.url
     }

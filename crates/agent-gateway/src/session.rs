@@ -22,7 +22,7 @@ pub(crate) use pool::Sessions;
 /// A server that has more pages of tools than this does not come to an end.
 const MOST_PAGES: usize = 1000;
 
-/// A session that has begun. It ends, and its server is told so, when this is dropped.
+/// An established session. Dropping it ends the session on the server.
 pub(crate) struct Session {
     server: Server,
     service: RunningService<RoleClient, Listener>,
@@ -80,7 +80,7 @@ impl Session {
         }
     }
 
-    /// The answer to a request; whoever stops waiting for it takes the request back.
+    /// Returns the response to a request. Dropping the future cancels the request.
     async fn answer(&self, request: ClientRequest, progress: Option<OnProgress>) -> Result<ServerResult, GatewayError> {
         let failed = |error| GatewayError::service(&self.server, error);
         let peer = self.service.peer();
@@ -97,7 +97,7 @@ impl Session {
     }
 }
 
-/// Tells the server that nobody waits for a request any more, when it is dropped.
+/// Sends the cancellation of a request to the server when it is dropped.
 struct TakenBack {
     peer: Peer<RoleClient>,
     id: Option<RequestId>,
@@ -108,7 +108,7 @@ impl Drop for TakenBack {
         if let (Some(id), Ok(runtime)) = (self.id.take(), Handle::try_current()) {
             let peer = self.peer.clone();
             runtime.spawn(async move {
-                let nobody_waits = CancelledNotificationParam::new(Some(id), Some("nobody waits for it".to_owned()));
+                let nobody_waits = CancelledNotificationParam::new(Some(id), Some("canceled by the caller".to_owned()));
                 // A session that is over needs no word.
                 let _ = peer.notify_cancelled(nobody_waits).await;
             });

@@ -8,7 +8,7 @@ use auth_core::{AccessToken, AsyncTokenProvider, Clock, TokenError, TokenRequest
 use auth_oauth::{ClientCredentials, JwtBearer, OAuthClient};
 use url::Url;
 
-/// What all tokens are for.
+/// The resource of all tokens.
 const RESOURCE: &str = "urn:sap:identity:application:provider:name:agent-gateway";
 
 pub(crate) fn resource() -> Option<Url> {
@@ -23,11 +23,11 @@ pub(crate) struct Grants {
     clock: Arc<dyn Clock>,
 }
 
-/// What the user of a request has shown.
+/// The assertion of the user of a request.
 #[derive(Debug)]
 struct Shown;
 
-/// A user has shown what nobody accepts any more.
+/// The assertion of the user has expired.
 #[derive(Debug, thiserror::Error)]
 #[error("the assertion of the user has ended: the user has to log in again")]
 struct AssertionEnded;

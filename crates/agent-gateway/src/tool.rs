@@ -13,7 +13,7 @@ pub struct Tool(Arc<Inner>);
 struct Inner {
     server: Server,
     tool: rmcp::model::Tool,
-    /// Made of the schema when it is first needed; `None` if it is no schema.
+    /// Compiled from the schema on first use; `None` if the schema is not valid.
     validator: OnceLock<Option<Validator>>,
 }
 
@@ -27,19 +27,19 @@ impl Tool {
         &self.0.server
     }
 
-    /// What its server calls it; another server may have one of the same name. For a name that is
-    /// unique, and that language models accept, see [`ModelNames`](crate::ModelNames).
+    /// Returns the name on its server. Another server may have a tool with the same name:
+    /// [`ModelNames`](crate::ModelNames) has names that are unique and that language models accept.
     pub fn name(&self) -> &str {
         &self.0.tool.name
     }
 
-    /// What users may call it.
+    /// Returns the title for people.
     pub fn title(&self) -> Option<&str> {
         let Inner { tool, .. } = &*self.0;
         tool.title.as_deref().or_else(|| tool.annotations.as_ref()?.title.as_deref())
     }
 
-    /// What it is for, in the words of its server.
+    /// Returns the description of its server.
     pub fn description(&self) -> Option<&str> {
         self.0.tool.description.as_deref()
     }
@@ -54,7 +54,7 @@ impl Tool {
         self.0.tool.output_schema.as_deref()
     }
 
-    /// Whether it says of itself that it changes nothing. It may be wrong.
+    /// Returns true if the tool declares that it changes nothing. The declaration may be wrong.
     pub fn is_read_only(&self) -> Option<bool> {
         self.0.tool.annotations.as_ref()?.read_only_hint
     }
@@ -68,8 +68,8 @@ impl Tool {
             Some(error) => {
                 let at = error.instance_path().to_string();
                 let at = if at.is_empty() { "at the top".to_owned() } else { format!("at `{at}`") };
-                // Masked: an argument may be nobody's business.
-                let problem = format!("{at}, {}", error.masked_with("what is there"));
+                // Masked, because an argument may be confidential.
+                let problem = format!("{at}, {}", error.masked_with("the value"));
                 Err(GatewayError::arguments(self.server(), self.name(), &problem))
             }
         }

@@ -10,7 +10,7 @@ use moka::sync::Cache;
 
 use crate::{Principal, Server, Tool};
 
-/// So many lists are kept; the one that was not used for the longest time goes first.
+/// Maximum number of cached lists. The least recently used one is removed first.
 const MOST: u64 = 2048;
 
 /// One principal's line to one server. A server may have other tools for another principal.
@@ -20,12 +20,12 @@ pub(crate) struct Line {
     principal: String,
 }
 
-/// The list of each line, until its time is over or its server says that it has changed.
+/// The cached list of each line, until it expires or its server reports a change.
 pub(crate) struct Toolbox {
     lists: Cache<Line, Kept>,
     lifetime: Duration,
     clock: Arc<dyn Clock>,
-    /// Grows whenever something is forgotten: what was asked for before then is not kept after.
+    /// Incremented by each invalidation. Lists that were requested before are not stored.
     epoch: AtomicU64,
 }
 
@@ -51,7 +51,7 @@ impl Toolbox {
         self.lists.get(line).filter(|kept| self.clock.now() < kept.until).map(|kept| kept.tools)
     }
 
-    /// What [`keep`](Self::keep) has to be told: taken before a server is asked.
+    /// Returns the epoch for [`keep`](Self::keep). Read it before a request is sent.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
@@ -60,7 +60,7 @@ impl Toolbox {
     pub(crate) fn keep(&self, line: &Line, tools: &Arc<Vec<Tool>>, epoch: u64) {
         let Some(until) = self.clock.now().checked_add(self.lifetime) else { return };
         self.lists.insert(line.clone(), Kept { tools: tools.clone(), until });
-        // Whoever forgets counts first: either it is seen here, or what was just kept is seen there.
+        // An invalidation increments the epoch first: it is seen here, or it removes the list that was just stored.
         if self.epoch() != epoch {
             self.lists.invalidate(line);
         }

@@ -1,4 +1,4 @@
-//! How the MCP library speaks HTTP: by our client, with the token of one principal, asked for on every request.
+//! The HTTP transport of the MCP library, which adds the token of one principal to every request.
 
 mod error;
 mod events;
@@ -29,13 +29,13 @@ const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
 /// The longest answer that is read at once.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
-/// So much of an answer that is no good one is looked into.
+/// Maximum size of an error response that is read.
 const LARGEST_COMPLAINT: usize = 64 * 1024;
 
 type Failure = StreamableHttpError<TransportError>;
 type Events = BoxStream<'static, Result<Sse, SseError>>;
 
-/// What a request is found by, on its way through everything; it travels as an extension of the message.
+/// The correlation id of a request, an extension of its message.
 #[derive(Clone, Debug)]
 pub(crate) struct Correlation(pub(crate) String);
 
@@ -61,8 +61,8 @@ impl Transport {
         Self { identities, url: url.clone(), policy: BearerPolicy::new(destination), wanted }
     }
 
-    /// Sends a request with what is there now. Where it was not sent, for want of a token or a connection, and other
-    /// credentials have come meanwhile, it is sent with those.
+    /// Sends a request with the current credentials. If it could not be sent because of a token or a connection, and the
+    /// credentials have changed since, it is sent with the new ones.
     async fn send(&self, request: impl Fn() -> Request) -> Result<Response, TransportError> {
         let identity = self.identities.current().await?;
         match self.send_as(&identity, request()).await {
@@ -119,10 +119,10 @@ impl StreamableHttpClient for Transport {
                 let answer = response.bytes(LARGEST_ANSWER).await.map_err(|error| Failure::Client(error.into()))?;
                 // What the decoder says may show what stands there.
                 let message: ServerJsonRpcMessage = serde_json::from_slice(&answer)
-                    .map_err(|_| Failure::UnexpectedServerResponse("the answer is no message of MCP".into()))?;
+                    .map_err(|_| Failure::UnexpectedServerResponse("the response is not an MCP message".into()))?;
                 Ok(StreamableHttpPostResponse::Json(message, granted))
             }
-            // Nothing that it says matters to whoever expects no answer.
+            // The caller expects no response.
             _ if !is_request => Ok(StreamableHttpPostResponse::Accepted),
             other => Err(Failure::UnexpectedContentType(Some(other.to_owned()))),
         }
@@ -166,7 +166,7 @@ impl StreamableHttpClient for Transport {
     }
 }
 
-/// What the caller wants the request to be found by, or something that nobody else has.
+/// Returns the correlation id of the caller, or a random one.
 fn correlation(message: &ClientJsonRpcMessage) -> Correlation {
     let wanted = match message {
         ClientJsonRpcMessage::Request(request) => request.request.extensions().get::<Correlation>().cloned(),

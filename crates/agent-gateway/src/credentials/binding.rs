@@ -12,9 +12,9 @@ use crate::{DirectoryError, Server, ServerDirectory};
 
 const ROOT: &str = "SERVICE_BINDING_ROOT";
 const DEFAULT_ROOT: &str = "/bindings";
-/// What the binding's file `type` says.
+/// The content of the file `type` of the binding.
 const TYPE: &str = "integration-credentials";
-/// The file with the credentials, beside it.
+/// The file with the credentials, in the same folder.
 const CREDENTIALS: &str = "credentials";
 
 /// Credentials and servers in a folder of bindings (servicebinding.io): those of the one binding whose file `type` says
@@ -88,7 +88,7 @@ fn shown(file: &Path) -> String {
     format!("the file {}", file.display())
 }
 
-/// Does what reads files, where it holds up nobody.
+/// Reads files on a blocking thread.
 async fn apart<T: Send + 'static>(
     binding: &ServiceBinding,
     read: impl FnOnce(&ServiceBinding) -> Result<T, CredentialError> + Send + 'static,

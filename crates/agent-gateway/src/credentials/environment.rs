@@ -28,21 +28,21 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// What the environment says now.
+    /// Reads the environment variables.
     ///
     /// # Errors
     ///
-    /// A variable is not set, or is not what it must be; the error names it.
+    /// A variable is not set or not valid; the error names it.
     pub fn read() -> Result<Self, CredentialError> {
         Self::of(|name| env::var_os(name))
     }
 
-    /// Whether it names a client.
+    /// Returns true if the environment names a client.
     pub(crate) fn is_there() -> bool {
         env::var_os(CLIENT_ID).is_some_and(|name| !name.is_empty())
     }
 
-    /// The same in another environment.
+    /// Reads the variables from another environment.
     pub(crate) fn of(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, CredentialError> {
         let text = |name: &'static str| {
             let text = variable(name).and_then(|text| text.into_string().ok()).filter(|text| !text.trim().is_empty());
@@ -74,7 +74,7 @@ impl ServerDirectory for Environment {
 mod tests {
     use super::*;
 
-    /// What an environment of these variables comes to.
+    /// Reads an environment that has these variables.
     fn read(variables: &[(&str, &str)]) -> Result<Environment, CredentialError> {
         let of = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
         Environment::of(of)

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use auth_http::CertificateError;
 
-/// Why there are no credentials, or no servers. It names the file or the variable, and the field, and shows nothing of
-/// what stands there.
+/// An error of a credential source or a server directory. It names the file or the variable and the field, and never
+/// shows a value.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct CredentialError(#[from] Kind);
@@ -16,26 +16,26 @@ enum Kind {
         "no binding in {} says `{kind}` in its file `type`: bind the service, name the folder in {variable}, or set {alternative}", root.display()
     )]
     NoBinding { root: PathBuf, kind: &'static str, variable: &'static str, alternative: &'static str },
-    #[error("the bindings {0} both say that they are the credentials: leave one")]
+    #[error("the bindings {0} both have the type of credentials: remove one of them")]
     Several(String),
     #[error("the file {} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
     #[error("the variable {0} is not set, or is empty")]
     Variable(&'static str),
-    #[error("{place} is no JSON, from line {line}, column {column} on")]
+    #[error("{place} is not valid JSON: line {line}, column {column}")]
     Json { place: String, line: usize, column: usize },
     #[error("`{field}` in {place} must be {expected}")]
     Field { place: String, field: String, expected: &'static str },
     #[error("`certificate` and `privateKey` in {0} cannot be used")]
     Certificate(String, #[source] CertificateError),
-    #[error("the certificate of the client `{client}` is not valid now: its time ends at {end}")]
+    #[error("the certificate of the client `{client}` is not valid now: it expires at {end}")]
     Expired { client: String, end: String },
     #[error("{0}")]
     Other(&'static str, #[source] Box<dyn Error + Send + Sync>),
 }
 
 impl CredentialError {
-    /// A source of one's own has none: `what` says so in one clause, in lower case and without a secret.
+    /// Creates the error of another source. `what` is one clause in lower case, without a secret.
     pub fn other(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Other(what, source.into()).into()
     }

@@ -12,20 +12,20 @@ use crate::server::ServerDirectory;
 use crate::session::Sessions;
 use crate::toolbox::Toolbox;
 
-/// A token is renewed so long before its end, at most.
+/// Maximum time between the refresh of a token and its expiry.
 const BUFFER: Duration = Duration::from_secs(30);
-/// So many servers are asked at the same time.
+/// Default number of servers that list their tools in parallel.
 const PARALLEL_SERVERS: usize = 8;
-/// What a server has said of its tools is kept for so long.
+/// Default lifetime of a cached tool list.
 const TOOL_LIFETIME: Duration = Duration::from_secs(300);
-/// A server has so long to say which tools it has.
+/// Default time limit of a tool list.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A tool has so long to do its work.
+/// Default time limit of a tool call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(300);
-/// The source of credentials is asked so often, at most.
+/// Default interval between two reads of the credential source.
 const WATCH: Duration = Duration::from_secs(5);
 
-/// Sets up a [`Gateway`]. Everything has a default.
+/// Builder for a [`Gateway`]. Every option has a default.
 #[derive(Clone)]
 pub struct GatewayBuilder {
     credentials: Arc<dyn CredentialSource>,
@@ -62,77 +62,77 @@ impl GatewayBuilder {
         }
     }
 
-    /// Roots, a proxy: how connections are set up. The client's certificate comes from the credentials.
+    /// Sets the options of connections, such as root certificates and a proxy. The client certificate comes from the
+    /// credentials.
     pub fn with_http(mut self, http: HttpClientBuilder) -> Self {
         self.http = http;
         self
     }
 
-    /// Allows plain http to this machine, with tokens: for what does the TLS beside the agent, and for tests.
+    /// Permits requests with tokens over plain HTTP to loopback addresses, for a TLS sidecar and for tests.
     pub fn with_plain_loopback(mut self) -> Self {
         self.plain_loopback = true;
         self
     }
 
-    /// Keeps tokens in `cache`. Unless something is said they are kept in memory, 32 of the system and 256 of users;
-    /// for other bounds, see [`MemoryTokenCache::builder`].
+    /// Stores tokens in `cache`. The default is a [`MemoryTokenCache`] with at most 32 tokens of the system and 256 of
+    /// users; [`MemoryTokenCache::builder`] sets other limits.
     pub fn with_cache(mut self, cache: Arc<dyn AsyncTokenCache>) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Lets processes that share a store obtain one token for all.
+    /// Uses a lease, so that only one of the processes that share a store obtains a token.
     pub fn with_lease(mut self, lease: Arc<dyn RefreshLease>) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// The clock that decides when tokens, certificates and what is known of tools have ended.
+    /// Sets the clock that determines the expiry of tokens, certificates and cached tool lists.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// When tokens end and are renewed: unless something is said, 30 s before their end, or a quarter of their lifetime
-    /// if that is less; a token that states no end ends after 300 s.
+    /// Sets when tokens are refreshed. By default, a token is refreshed 30 s before its expiry, or after three quarters
+    /// of its lifetime if that is later; a token without an expiry is valid for 300 s.
     pub fn with_expiry(mut self, expiry: ExpiryPolicy) -> Self {
         self.expiry = Some(expiry);
         self
     }
 
-    /// How many servers are asked for their tools at the same time: 8 unless something is said; at least 1.
+    /// Sets the number of servers that list their tools in parallel. The default is 8, the minimum 1.
     pub fn with_parallel_servers(mut self, bound: usize) -> Self {
         self.parallel_servers = bound.max(1);
         self
     }
 
-    /// How long is kept what a server has said of its tools: 300 s unless something is said; 0 to ask it every time.
+    /// Sets the lifetime of a cached tool list. The default is 300 s; 0 disables the cache.
     pub fn with_tool_lifetime(mut self, lifetime: Duration) -> Self {
         self.tool_lifetime = lifetime;
         self
     }
 
-    /// How long a server has to say which tools it has: 10 s unless something is said.
+    /// Sets the time limit of a tool list. The default is 10 s.
     pub fn with_discovery_timeout(mut self, timeout: Duration) -> Self {
         self.discovery_timeout = timeout;
         self
     }
 
-    /// How long a tool has to do its work: 300 s unless something is said. It is the longest silence on a connection,
-    /// too.
+    /// Sets the time limit of a tool call, which is also the read timeout of a connection. The default is 300 s.
     pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
         self
     }
 
-    /// How often the source of credentials is asked whether they have changed, at most: every 5 s unless something is
-    /// said. It is asked when a request is sent, and at once when one could not be sent.
+    /// Sets the minimum interval between two reads of the credential source. The default is 5 s. The source is read when
+    /// a request is sent, and immediately after a request that could not be sent.
     pub fn with_watch_interval(mut self, interval: Duration) -> Self {
         self.watch = interval;
         self
     }
 
-    /// The gateway. Nothing is read or asked before it is used.
+    /// Builds the gateway. It reads no credentials and sends no request before its first use.
     pub fn build(self) -> Gateway {
         let http = self.http.with_longest_silence(self.call_timeout);
         let standard = ExpiryPolicy::builder().with_buffer(BUFFER).build().unwrap_or_default();

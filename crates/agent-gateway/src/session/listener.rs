@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::Progress;
 use crate::toolbox::{Line, Toolbox};
 
-/// Who is told of progress.
+/// A callback for progress.
 pub(crate) type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// Hears what a server says without being asked: how far a call is, and that its tools have changed.
@@ -30,11 +30,11 @@ pub(crate) struct Waiting(RwLock<HashMap<ProgressToken, Caller>>);
 #[derive(Clone)]
 struct Caller {
     tell: OnProgress,
-    /// How far it was, as words of it may overtake each other.
+    /// The last reported progress, because notifications may be reordered.
     last: Arc<std::sync::Mutex<f64>>,
 }
 
-/// A caller is told of progress as long as this is there.
+/// A registered callback, which is removed on drop.
 pub(crate) struct Told {
     waiting: Arc<Waiting>,
     token: ProgressToken,

@@ -12,12 +12,12 @@ use crate::principal::Principal;
 use crate::toolbox::{Line, Toolbox};
 use crate::transport::Transport;
 
-/// So many sessions are held open; the one that was not used for the longest time goes first.
+/// Maximum number of open sessions. The least recently used one is closed first.
 const MOST: u64 = 512;
-/// One that nobody has used for so long is ended.
+/// Time without use after which a session is closed.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// The sessions that have begun: one for each line, begun by whoever needs it first while the others wait.
+/// The open sessions, one for each line. The first caller opens a session, and the others wait for it.
 pub(crate) struct Sessions {
     identities: Arc<Identities>,
     toolbox: Arc<Toolbox>,
@@ -25,7 +25,7 @@ pub(crate) struct Sessions {
     slots: Cache<Line, Slot>,
 }
 
-/// Where the session of a line is, or will be.
+/// The place of the session of a line.
 type Slot = Arc<Mutex<Option<Arc<Session>>>>;
 
 impl Sessions {
@@ -34,7 +34,7 @@ impl Sessions {
         Self { identities, toolbox, plain_loopback, slots: slots.build() }
     }
 
-    /// The session of a line, begun if there is none that goes on.
+    /// Returns the open session of a line, or opens one.
     pub(crate) async fn session(&self, line: &Line, principal: &Principal) -> Result<Arc<Session>, GatewayError> {
         let slot = self.slots.get_with_by_ref(line, Slot::default);
         let mut slot = slot.lock().await;

@@ -4,10 +4,10 @@ use serde::Deserialize;
 use super::LARGEST_COMPLAINT;
 use crate::CredentialError;
 
-/// So much of what a server says about an error is shown.
+/// Maximum number of characters of a server message that an error shows.
 const LONGEST_MESSAGE: usize = 300;
 
-/// Why there is no good answer to a request.
+/// The failure of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
     #[error(transparent)]
@@ -32,7 +32,7 @@ struct Error {
 }
 
 impl TransportError {
-    /// What an answer other than a good one means.
+    /// Maps an error response.
     pub(super) async fn refusal(response: Response) -> Self {
         let status = response.status();
         let body = response.bytes(LARGEST_COMPLAINT).await.unwrap_or_default();

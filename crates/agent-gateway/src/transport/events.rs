@@ -8,7 +8,7 @@ use super::Events;
 /// The largest event of a stream, in bytes.
 const LARGEST: usize = 16 * 1024 * 1024;
 
-/// How far the event is that is being read.
+/// The state of the event that is being read.
 #[derive(Default)]
 struct Reading {
     bytes: usize,

@@ -115,7 +115,7 @@ async fn an_answer_that_is_none_is_an_error_that_says_so() {
 
     let nonsense = |_: &Value| ResponseTemplate::new(200).set_body_raw(r#"{"canary": 1}"#, "application/json");
     let error = Fake::answering(nonsense).await.error(&Principal::System).await.to_string();
-    assert!(error.contains("no message of MCP") && !error.contains("canary"), "{error}");
+    assert!(error.contains("not an MCP message") && !error.contains("canary"), "{error}");
 
     let refused = |message: &Value| {
         let error = json!({ "code": -32601, "message": "no\u{7} tools here" });
