@@ -1,21 +1,21 @@
-//! What a refusal says, as far as it can be shown.
+//! The details of an error response that are safe to show.
 
 use std::fmt::{self, Write};
 
 use crate::JsonValue;
 
-/// Of what a refusal says, so many characters are shown.
+/// Maximum number of characters of a message that are shown.
 const LONGEST: usize = 300;
-/// A word of so many characters may be a secret: a token, a signature.
+/// Minimum length of a word that may be a secret, such as a token or a signature.
 const LONGEST_WORD: usize = 40;
 
 /// One problem that the platform has with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorDetail {
-    /// Where in the request it is, such as `body.items[0].external_id`, if the platform says so.
+    /// The location in the request, such as `body.items[0].external_id`, if the platform states it.
     pub path: Option<String>,
-    /// What is wrong there, in the platform's words, without what could be a secret.
+    /// The message of the platform, with possible secrets removed.
     pub message: String,
 }
 

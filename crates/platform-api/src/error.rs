@@ -7,8 +7,8 @@ use auth_core::is_transient_status;
 use crate::transport::{Reach, TransportError};
 use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
 
-/// Why an operation brought no answer. It names what was asked, method and path, and, where there was one, the status;
-/// bodies and secrets stay out of its `Display`.
+/// The failure of an operation. `Display` shows the method, the path and the status of the response, if any. It shows no
+/// body and no secret.
 #[derive(Debug)]
 pub struct ApiError {
     operation: &'static str,
@@ -108,7 +108,7 @@ impl ApiError {
         }
     }
 
-    /// What the platform has to say on its refusal, one problem each; empty if it says nothing that is understood.
+    /// Returns the problems that the error response lists; empty if it has none in a known form.
     pub fn details(&self) -> &[ErrorDetail] {
         match &*self.kind {
             Kind::Refused { details, .. } => details,
@@ -124,7 +124,7 @@ impl ApiError {
         }
     }
 
-    /// How long the platform asks to be left alone (RFC 9110, section 10.2.3), if it says so in seconds.
+    /// Returns the `Retry-After` of the response (RFC 9110, section 10.2.3), if it is stated in seconds.
     pub fn retry_after(&self) -> Option<Duration> {
         match *self.kind {
             Kind::Refused { retry_after, .. } => retry_after,
@@ -136,59 +136,59 @@ impl ApiError {
         self.status() == Some(status)
     }
 
-    /// The platform does not understand the request, or the request makes no sense (400).
+    /// Returns true if the payload violates a rule of the platform (400).
     pub fn is_bad_request(&self) -> bool {
         self.is(400)
     }
 
-    /// The token was refused, and another one too (401).
+    /// Returns true if the token and its replacement were rejected (401).
     pub fn is_unauthorized(&self) -> bool {
         self.is(401)
     }
 
-    /// The slide quota of the organisation is used up (402).
+    /// Returns true if the slide quota of the organization is exhausted (402).
     pub fn is_quota_exceeded(&self) -> bool {
         self.is(402)
     }
 
-    /// The caller may not do this (403).
+    /// Returns true if the caller lacks the permission (403).
     pub fn is_forbidden(&self) -> bool {
         self.is(403)
     }
 
-    /// There is no such thing, or none that the caller may see (404).
+    /// Returns true if the resource does not exist or is not visible to the caller (404).
     pub fn is_not_found(&self) -> bool {
         self.is(404)
     }
 
-    /// It was done before, such as a cancellation; or it cannot be done yet, such as a deletion of results while the run
-    /// goes on (409).
+    /// Returns true if the state of the resource does not permit the change (409): it was made before, such as a
+    /// cancellation, or it cannot be made yet, such as the deletion of results before the run is terminated.
     pub fn is_already_done(&self) -> bool {
         self.is(409)
     }
 
-    /// It was there and is deleted (410).
+    /// Returns true if the resource was deleted (410).
     pub fn is_gone(&self) -> bool {
         self.is(410)
     }
 
-    /// Somebody else has changed it since it was read (412).
+    /// Returns true if the resource was changed since it was read (412).
     pub fn is_conflict(&self) -> bool {
         self.is(412)
     }
 
-    /// The request is not of the form that the platform wants (422); [`details`](Self::details) say where.
+    /// Returns true if the request is malformed (422). [`details`](Self::details) has the locations.
     pub fn is_validation(&self) -> bool {
         self.is(422)
     }
 
-    /// What the caller gave cannot be sent, such as an id that is empty. Nothing was.
+    /// Returns true if an argument cannot be sent, such as an empty id. Nothing was sent.
     pub fn is_unsendable(&self) -> bool {
         matches!(*self.kind, Kind::Segment(_) | Kind::Header(_) | Kind::Body(_))
     }
 
-    /// The same request may succeed later: the platform was not reached, or answered with a transient status
-    /// ([`is_transient_status`]).
+    /// Returns true if the same request may succeed later: the platform was not reached, or the status of the response is
+    /// transient ([`is_transient_status`]).
     pub fn is_transient(&self) -> bool {
         match &*self.kind {
             Kind::Refused { status, .. } => is_transient_status(*status),
@@ -197,10 +197,10 @@ impl ApiError {
         }
     }
 
-    /// The platform may have received the request and acted on it, though it did not say so.
+    /// Returns true if the platform may have executed the request without confirming it.
     pub fn is_uncertain(&self) -> bool {
         match &*self.kind {
-            // Another success than the one that is declared is no refusal.
+            // An undeclared success status does not mean that the request was refused.
             Kind::Refused { status, .. } => *status >= 500 || (200..300).contains(status),
             Kind::Transport(error) => matches!(error.reach, Reach::Unknown | Reach::Answered),
             Kind::Decode(_) => true,
@@ -208,7 +208,7 @@ impl ApiError {
         }
     }
 
-    /// No byte of the request has left: the platform cannot have acted on it.
+    /// Returns true if no byte of the request was sent, so that the platform cannot have executed it.
     pub fn is_unsent(&self) -> bool {
         match &*self.kind {
             Kind::Transport(error) => matches!(error.reach, Reach::Nowhere | Reach::Unsent),
@@ -217,7 +217,7 @@ impl ApiError {
         }
     }
 
-    /// A blocking client was called inside an asynchronous runtime.
+    /// Returns true if a blocking client was called inside an asynchronous runtime.
     #[cfg(feature = "http")]
     pub fn is_inside_runtime(&self) -> bool {
         matches!(&*self.kind, Kind::Transport(error) if error.source.is::<auth_http::InsideRuntime>())

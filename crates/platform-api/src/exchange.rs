@@ -9,7 +9,7 @@ use crate::{ApiError, ApiRequest, ApiResponse, CallOptions, Operation, Transport
 
 /// An exchange takes no longer than this.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// What only the transport may say.
+/// Headers that only the transport sets.
 const RESERVED: [&str; 4] = ["authorization", "cookie", "host", "content-length"];
 
 pub(crate) fn request<O: Operation>(root: &Url, operation: &O, options: &CallOptions) -> Result<ApiRequest, ApiError> {
@@ -38,7 +38,7 @@ pub(crate) fn request<O: Operation>(root: &Url, operation: &O, options: &CallOpt
     })
 }
 
-/// What is asked, as an error shows it: of its query, which may hold a secret, nothing.
+/// Returns method and path for errors, without the query, which may contain a secret.
 pub(crate) fn asked(request: &ApiRequest) -> String {
     format!("{} {}", request.method, request.url.path())
 }

@@ -21,8 +21,8 @@ impl Transport for AuthorizedClient {
     }
 }
 
-/// Sends with one token and no other: whoever keeps answers must know whose they are. Is it refused, it is forgotten, and the
-/// answer is 401.
+/// A transport that sends one token only, for callers that cache responses by identity. A rejected token is removed from
+/// the cache, and the response is 401.
 #[derive(Clone, Debug)]
 pub struct Pinned {
     http: AuthorizedClient,
@@ -44,7 +44,7 @@ impl Transport for Pinned {
     }
 }
 
-/// How much of an answer is read: of one that means success, and of any other.
+/// Maximum sizes of responses: of a success, and of any other.
 struct Limits {
     success: u16,
     answer: usize,

@@ -1,8 +1,8 @@
 //! The Aignostics Platform API, operation by operation.
 //!
 //! [`models`] and [`operations`] are generated from the project's OpenAPI document; a [`Client`]
-//! sends an operation over a [`Transport`] and returns its typed answer. It does nothing more: no retry, no cache, no
-//! paging, no login. That is the task of the crates above.
+//! sends an operation over a [`Transport`] and returns its typed response. Retries, caching, paging and logins are the
+//! task of higher layers.
 //!
 //! ```no_run
 //! use platform_api::{Client, operations::GetRun};
@@ -13,13 +13,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Answers keep what they do not know ([`UnknownFields`]) and can be written as JSON again – with their secrets in clear, so
-//! that whoever writes one guards it. Requests hold nothing that is not known.
+//! Responses preserve unknown fields ([`UnknownFields`]) and can be serialized as JSON. Serialized responses contain their
+//! secrets in plain text: protect them. Requests contain known fields only.
 //!
 //! # Features
 //!
-//! - `http` (on by default): `auth_http::AuthorizedClient` is a [`Transport`], and any transport one for blocking callers.
-//!   Without it there is no HTTP client among the dependencies, and the transport is yours.
+//! - `http` (on by default): `auth_http::AuthorizedClient` is a [`Transport`], and [`blocking`] adapts
+//!   any transport for blocking callers. Without it the crate has no HTTP client, and the caller provides the transport.
 
 pub mod blocking;
 mod client;
@@ -37,7 +37,7 @@ mod timestamp;
 mod transport;
 mod unknown;
 
-/// What the generated code is made with.
+/// Imports of the generated code.
 mod runtime {
     pub(crate) use crate::operation::{Answer, BodyError, DecodeError, Operation, Query, Segment, json_body};
     pub(crate) use crate::text::{conceal, conceal_optional, expose, expose_optional, open_enum, text};

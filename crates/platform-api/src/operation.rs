@@ -11,10 +11,10 @@ use crate::{ApiResponse, JsonValue, Method, QueryValue};
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// One endpoint of the platform: how it is asked, and what its answer means. It sends nothing
-/// itself; [`Client::send`](crate::Client::send) does.
+/// An endpoint of the platform: its request, and the type of its response. [`Client::send`](crate::Client::send) sends
+/// it.
 pub trait Operation: fmt::Debug + Send + Sync {
-    /// What the endpoint answers if all is well.
+    /// The type of a successful response.
     type Output;
     /// The name of the operation in the OpenAPI document.
     const ID: &'static str;
@@ -24,33 +24,33 @@ pub trait Operation: fmt::Debug + Send + Sync {
     const TEMPLATE: &'static str;
     /// The status that means success.
     const SUCCESS: u16;
-    /// Whether it takes a share token, which opens what somebody else has shared.
+    /// True if the operation accepts a share token.
     const SHAREABLE: bool = false;
 
-    /// What goes into the template.
+    /// Returns the values of the path template.
     fn segments(&self) -> Vec<Segment<'_>> {
         Vec::new()
     }
 
-    /// What goes behind the question mark.
+    /// Returns the query parameters.
     fn query(&self) -> Query {
         Query::new()
     }
 
-    /// The JSON to send, if any.
+    /// Returns the JSON body, if the operation has one.
     ///
     /// # Errors
     ///
-    /// A value that JSON cannot hold, such as a map with keys that are no strings.
+    /// A value cannot be represented in JSON, such as a map with keys that are not strings.
     fn body(&self) -> Result<Option<Vec<u8>>, BodyError> {
         Ok(None)
     }
 
-    /// Reads an answer that has the status [`SUCCESS`](Self::SUCCESS).
+    /// Decodes a response with the status [`SUCCESS`](Self::SUCCESS).
     ///
     /// # Errors
     ///
-    /// The answer is not of the declared form; the error says where.
+    /// The response does not have the declared type; the error names the location.
     fn decode(answer: &Answer) -> Result<Self::Output, DecodeError>;
 }
 
@@ -81,8 +81,8 @@ pub(crate) fn path(template: &str, segments: &[Segment<'_>]) -> Result<String, &
     Ok(path)
 }
 
-/// All by which an operation differs from others of its name, but for its body: the segments of its path and its query, each
-/// encoded. It may hold a share token.
+/// Returns the encoded path segments and query of an operation, which identify it among operations of the same name. The
+/// body is not included. The text may contain a share token.
 pub fn parameters<O: Operation>(operation: &O) -> String {
     let mut text = String::new();
     for Segment { value, .. } in operation.segments() {
@@ -160,25 +160,25 @@ impl From<ApiResponse> for Answer {
 }
 
 impl Answer {
-    /// The body as JSON.
+    /// Decodes the body as JSON.
     ///
     /// # Errors
     ///
-    /// It is no JSON, or not of this type.
+    /// The body is not valid JSON, or does not have this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let body = self.0.body();
         let mut reader = serde_json::Deserializer::from_slice(body);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| DecodeError::new(&error, body))?;
-        // A second value, or half of one, is no answer either.
+        // Data after the value is not valid.
         reader.end().map_err(|error| DecodeError::behind(&error))?;
         Ok(value)
     }
 
-    /// Where the `Location` header leads.
+    /// Returns the URL of the `Location` header.
     ///
     /// # Errors
     ///
-    /// There is none, or it is no absolute URL of `https`, or of `http` on this machine.
+    /// The header is missing, or is not an absolute URL with the scheme `https`, or `http` on a loopback address.
     pub fn redirect(&self) -> Result<SignedUrl, DecodeError> {
         let location = self.0.header("location").ok_or_else(|| DecodeError::of_location("is missing"))?;
         let url: Url = location.parse().map_err(|_| DecodeError::of_location("is no absolute URL"))?;
@@ -196,7 +196,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// An answer is not of the declared form. It says where, and of what kind the value there is, but not the value.
+/// A response does not have the declared type. The error names the location and the kind of the value, never the value.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is not understood: {problem}{}", .at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default())]
 pub struct DecodeError {
@@ -215,7 +215,7 @@ impl DecodeError {
                 ".".clone_into(&mut path);
                 "it is no JSON, or JSON that is nested too deeply".to_owned()
             }
-            // What is missing is a name of this library; all else may quote the answer.
+            // The name of a missing field is known here; other messages may quote the response.
             Ok(_) if message.starts_with("missing field") => {
                 let missing = message.split('`').nth(1).unwrap_or_default();
                 format!("`{missing}` is missing at `{path}`")
@@ -241,7 +241,7 @@ impl DecodeError {
     }
 }
 
-/// What kind of value is at `path`.
+/// Returns the kind of the value at `path`.
 fn found(value: &JsonValue, path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
 

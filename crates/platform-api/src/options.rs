@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use auth_core::Secret;
 
-/// How one call differs from others. `Debug` shows no value of a header, and no share token.
+/// The options of one call. `Debug` shows neither header values nor share tokens.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,7 +24,7 @@ impl CallOptions {
         Self::default()
     }
 
-    /// The exchange may take so long, without the time to obtain a token; 30 s unless something is said.
+    /// Sets the time limit of the request, without the time to obtain a token. The default is 30 s.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

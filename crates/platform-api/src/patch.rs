@@ -24,7 +24,7 @@ pub enum Patch<T> {
 }
 
 impl<T> Patch<T> {
-    /// Whether it is not sent.
+    /// Returns true if the field is not sent.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }

@@ -29,7 +29,7 @@ impl fmt::Debug for UnknownValue {
     }
 }
 
-/// How a value is written into a query.
+/// A value that can be written into a query.
 pub trait QueryValue {
     /// Its text, before percent-encoding.
     fn text(&self) -> Cow<'_, str>;
@@ -80,7 +80,7 @@ pub(crate) fn conceal_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Re
     Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
 }
 
-/// What a generated string with a name of its own can do.
+/// Implements a generated string type.
 macro_rules! text {
     ($name:ident) => {
         impl $name {
@@ -106,8 +106,7 @@ macro_rules! text {
     };
 }
 
-/// What a generated enumeration can do: it keeps the values that it does not know and writes them
-/// back unchanged.
+/// Implements a generated enumeration, which preserves unknown values.
 macro_rules! open_enum {
     ($name:ident { $($variant:ident = $value:literal),+ }) => {
         impl $name {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);
 
-/// A text that is no date-time.
+/// The text is not a valid date-time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no date-time of RFC 3339, such as 2026-03-01T12:00:00Z")]
 pub struct TimestampError;

@@ -20,7 +20,7 @@ pub enum Method {
     Get,
     /// Creates or starts something.
     Post,
-    /// Puts something in the place of what is there.
+    /// Replaces a resource.
     Put,
     /// Deletes.
     Delete,
@@ -44,14 +44,14 @@ impl fmt::Display for Method {
     }
 }
 
-/// What an operation asks, ready to be sent. Its URL and headers may hold secrets; `Debug` shows none.
+/// The request of an operation. URL and headers may contain secrets, which `Debug` does not show.
 #[non_exhaustive]
 pub struct ApiRequest {
     /// The name of the operation in the OpenAPI document.
     pub operation: &'static str,
     /// The method.
     pub method: Method,
-    /// Where it goes.
+    /// The URL of the request.
     pub url: Url,
     /// All headers but those that the transport is in charge of, such as `authorization`.
     pub headers: Vec<(String, String)>,
@@ -64,7 +64,7 @@ pub struct ApiRequest {
 }
 
 impl ApiRequest {
-    /// So many bytes of an answer with this status are read at most; one that is larger is a failure.
+    /// Returns the maximum size in bytes of a response with this status. A larger response is an error.
     pub fn body_limit(&self, status: u16) -> usize {
         if status == self.success { BODY_LIMIT } else { REFUSAL_LIMIT }
     }
@@ -76,7 +76,7 @@ impl fmt::Debug for ApiRequest {
     }
 }
 
-/// What came back, whatever its status. It may hold secrets, so `Debug` shows its status alone.
+/// A response with any status. It may contain secrets, so that `Debug` shows the status only.
 #[derive(Clone)]
 pub struct ApiResponse {
     status: u16,
@@ -119,8 +119,8 @@ impl fmt::Debug for ApiResponse {
     }
 }
 
-/// Sends requests of a [`Client`](crate::Client), with whatever proves who asks. It follows no redirect, and tries
-/// nothing again but what the server says that it did not accept.
+/// Sends the requests of a [`Client`](crate::Client) with the credentials of the caller. It follows no redirects, and
+/// repeats only requests that the server did not accept.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -166,14 +166,14 @@ pub struct TransportError {
     pub(crate) source: Box<dyn Error + Send + Sync>,
 }
 
-/// How far a request came.
+/// The progress of a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// The platform was not reached.
     Nowhere,
     /// The platform may have received it.
     Unknown,
-    /// It was not sent, and to try again is in vain.
+    /// The request was not sent, and retrying cannot succeed.
     Unsent,
     /// The platform has answered.
     Answered,
@@ -195,7 +195,7 @@ impl TransportError {
         Self { reach: Reach::Answered, source: source.into() }
     }
 
-    /// The request was not sent, and would not be if it were tried again: there is no token for it, say.
+    /// Creates an error for a request that was not sent and that cannot succeed by retrying, such as one without a token.
     pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { reach: Reach::Unsent, source: source.into() }
     }

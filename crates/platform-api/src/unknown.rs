@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::JsonValue;
 
-/// What a newer platform says that this version of the library does not know. It is kept and written back; as it may be
-/// secret, `Debug` shows the names alone.
+/// The fields of a response that this version of the library does not know. They are preserved when the response is
+/// serialized. `Debug` shows their names only, because the values may be secret.
 #[derive(Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct UnknownFields(BTreeMap<String, JsonValue>);
