@@ -119,12 +119,17 @@ fn results_are_deleted_with_a_yes_once_the_run_has_ended() {
         artifacts.as_array().unwrap().iter().all(|artifact| artifact["output"] == "DELETED_BY_USER"),
         "{artifacts}"
     );
-    assert_eq!(shell.run(&["run", "result", "delete", &run, "-y"]).stdout, format!("{run}: its results are deleted\n"));
+    let again = shell.run(&["run", "result", "delete", &run, "-y"]);
+    again.assert_code(0);
+    assert_eq!(again.stdout, format!("{run}: its results are already deleted\n"));
+    assert_eq!(shell.json("deletion", &["run", "result", "delete", &run, "--yes"])["changed"], false);
     assert_eq!(shell.error(2, &["run", "result", "delete", UNKNOWN, "--yes"])["kind"], "not_found");
 
     let slow = slow();
     let run = slow.submit("outcomes", &["a"]);
     let ended = slow.run(&["run", "result", "delete", &run, "--yes"]);
-    ended.assert_code(1);
-    assert!(ended.told().starts_with("error: the run goes on: its results can be deleted when it has ended\n"));
+    ended.assert_code(3);
+    let told = ended.told();
+    assert!(told.starts_with("error: the run is not terminated: its results cannot be deleted yet\n"), "{told}");
+    assert!(told.contains("cancel the run") && told.contains("run wait"), "{told}");
 }

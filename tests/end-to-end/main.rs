@@ -65,6 +65,8 @@ mod program;
 #[path = "../support/provider.rs"]
 mod provider;
 #[cfg(target_os = "linux")]
+#[path = "../support/reference.rs"]
+mod reference;
 #[path = "../support/tls.rs"]
 mod tls;
 #[cfg(target_os = "linux")]

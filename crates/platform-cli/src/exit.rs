@@ -33,6 +33,7 @@ enum Kind {
     NotFound,
     Unhealthy,
     Conflict,
+    NotTerminated,
     OtherContent,
     LoginRequired,
     Forbidden,
@@ -67,6 +68,7 @@ impl Kind {
             _ if nobody_answered => Self::Unreachable,
             _ if error.is_unfinished() => Self::TimeOut,
             _ if error.is_conflict() => Self::Conflict,
+            _ if error.is_not_terminated() => Self::NotTerminated,
             _ if error.unmatched_selection().is_some() => Self::NotFound,
             _ if error.is_not_found() || api(ApiError::is_gone) => Self::NotFound,
             _ if !error.problems().is_empty() || api(ApiError::is_unsendable) => Self::BadInput,
@@ -120,6 +122,9 @@ impl Kind {
             }
             Self::Unhealthy => ("unhealthy", 2, None),
             Self::Conflict => ("conflict", 3, Some("read it again, and change what is there now")),
+            Self::NotTerminated => {
+                ("conflict", 3, Some("cancel the run with `aignostics run cancel`, or wait with `aignostics run wait`"))
+            }
             Self::OtherContent => {
                 ("conflict", 3, Some("use another key for another submission, or repeat the first one unchanged"))
             }

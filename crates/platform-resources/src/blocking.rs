@@ -241,7 +241,7 @@ twins! {
         call item_outcomes() -> BTreeMap<String, ItemOutcome>;
         call wait(time: Option<Duration>) -> Run;
         call cancel() -> Done;
-        call delete_results() -> ();
+        call delete_results() -> Done;
         call artifact_url(artifact: &ArtifactId) -> SignedUrl;
         call share_with(viewer: Viewer) -> Grant;
         call update_metadata(metadata: impl Into<Patch<JsonObject>>, checksum: Option<&str>) -> MetadataUpdated;

@@ -416,6 +416,11 @@ impl Error {
         matches!(self.0, Kind::Contended(_)) || self.api().is_some_and(ApiError::is_conflict)
     }
 
+    /// Returns true if the results of a run cannot be deleted because the run is not terminated (409).
+    pub fn is_not_terminated(&self) -> bool {
+        self.api().is_some_and(ApiError::is_already_done)
+    }
+
     /// A submission was sent, and nobody knows whether the platform has accepted it: it may be billed.
     pub fn is_submission_uncertain(&self) -> bool {
         matches!(self.0, Kind::Uncertain(..) | Kind::Lost(..))

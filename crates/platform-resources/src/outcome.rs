@@ -21,8 +21,8 @@ pub enum By {
 pub enum Done {
     /// It was.
     Now,
-    /// There was nothing left to do: the platform says that it was done before (409) – by somebody, or by an attempt of this
-    /// call whose answer got lost.
+    /// It was made before: by another caller, or by an attempt of this call whose response was lost. The platform answers
+    /// 409 then, and 410 for results.
     Before,
 }
 

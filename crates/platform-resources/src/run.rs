@@ -151,15 +151,22 @@ impl RunHandle {
         Done::of(self.client.core.change(CancelRun::new(self.id.as_str()), timeout, &[Group::Run]).await)
     }
 
-    /// Deletes its results, for good.
+    /// Deletes its results permanently. Returns [`Done::Before`] if a user or the retention rule has deleted them already
+    /// (410).
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, there is no such run for the caller, or it goes on
-    /// ([`ApiError::is_already_done`](platform_api::ApiError::is_already_done), 409).
-    pub async fn delete_results(&self) -> Result<(), Error> {
+    /// - The run is not terminated (409, [`Error::is_not_terminated`]): cancel it, or wait for its end.
+    /// - The caller may see the run, but not delete its results (403), or there is no such run for the caller (404).
+    /// - The platform could not be asked.
+    pub async fn delete_results(&self) -> Result<Done, Error> {
         let timeout = self.client.settings().run_delete_timeout;
-        self.client.core.change(DeleteRunResults::new(self.id.as_str()), timeout, &[Group::Run]).await.map(drop)
+        let request = DeleteRunResults::new(self.id.as_str());
+        match self.client.core.change(request, timeout, &[Group::Run]).await {
+            Ok(_) => Ok(Done::Now),
+            Err(error) if error.api().is_some_and(platform_api::ApiError::is_gone) => Ok(Done::Before),
+            Err(error) => Err(error),
+        }
     }
 
     /// A URL that leads to an artifact for a short time.

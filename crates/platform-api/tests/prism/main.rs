@@ -13,6 +13,8 @@ mod needs;
 mod operations;
 #[path = "../../../../tests/support/packages.rs"]
 mod packages;
+#[path = "../../../../tests/support/reference.rs"]
+mod reference;
 mod server;
 
 use std::collections::BTreeSet;

@@ -12,10 +12,11 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use crate::operations::Send;
-use crate::{document, needs, packages};
+use crate::{document, needs, packages, reference};
 
 const PACKAGES: &str = include_str!("../../../../tests/peers/prism/package-lock.json");
-const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/openapi/aignostics-platform-1.7.0.json");
+/// The folder of the workspace.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Prism, in a process of its own, which ends when this is dropped.
 pub(crate) struct Prism {
@@ -111,12 +112,10 @@ fn run(packages: &Path, folder: &Path) -> Option<(Child, u16)> {
 
 /// The document as Prism can read it: it follows a `$ref` within an example, and ignores the path of the server.
 fn prepared() -> Value {
-    let mut document: Value = if let Ok(text) = fs::read(REFERENCE) {
-        serde_json::from_slice(&text).unwrap()
-    } else {
+    let mut document = reference::document(Path::new(ROOT)).unwrap_or_else(|| {
         needs::absent("the platform's own document", "the project's own takes its place");
         document::DOCUMENT.clone()
-    };
+    });
     defuse(&mut document, false);
     let prefix = document["servers"][0]["url"].as_str().unwrap().to_owned();
     let paths = std::mem::take(document["paths"].as_object_mut().unwrap());

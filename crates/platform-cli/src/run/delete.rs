@@ -1,4 +1,5 @@
 use clap::Args;
+use platform_resources::Done;
 use serde_json::json;
 
 use crate::access::Shell;
@@ -17,13 +18,15 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     let Arguments { run, consent } = arguments;
     let handle = shell.client()?.run(run.as_str());
     consent.ask(&format!("delete the results of run {run} for good?")).await?;
-    match handle.delete_results().await {
-        Ok(()) => shell.output.one(&json!({ "run_id": run, "results": "deleted" }), || {
-            format!("{}: its results are deleted", crate::shown::shown(&run))
-        }),
-        Err(error) if error.api().is_some_and(platform_resources::ApiError::is_already_done) => {
-            Err(Failure::from(error).context("the run goes on: its results can be deleted when it has ended"))
+    let done = match handle.delete_results().await {
+        Ok(done) => done,
+        Err(error) if error.is_not_terminated() => {
+            return Err(Failure::from(error).context("the run is not terminated: its results cannot be deleted yet"));
         }
-        Err(error) => Err(error.into()),
-    }
+        Err(error) => return Err(error.into()),
+    };
+    shell.output.one(&json!({ "run_id": run, "results": "deleted", "changed": done == Done::Now }), || {
+        let before = if done == Done::Now { "" } else { " already" };
+        format!("{}: its results are{before} deleted", crate::shown::shown(&run))
+    })
 }

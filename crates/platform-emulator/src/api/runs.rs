@@ -147,12 +147,14 @@ pub(super) async fn delete_results(
     let (user, _) = caller.account(&platform)?;
     let now = platform.timestamp();
     let delete = |records: &mut Records, changes: &mut Changes| {
-        // The document knows no 403 here.
-        let run = managed(records, user, id).map_err(|_| Problem::NotFound("Run not found"))?;
+        let run = managed(records, user, id)?;
         if run.end.is_none() {
-            return Err(Problem::Conflict("The run has not ended yet"));
+            return Err(Problem::Conflict("The run is not terminated"));
         }
-        run.results_deleted_at.get_or_insert(now);
+        if run.deleted(now).is_some() {
+            return Err(Problem::Gone);
+        }
+        run.results_deleted_at = Some(now);
         changes.run(run);
         let keys = run.items.iter().flat_map(Item::artifacts).map(|artifact| artifact.key.clone());
         Ok((run.organization.clone(), keys.collect::<Vec<_>>()))

@@ -31,7 +31,7 @@ async fn results_that_were_deleted_are_gone() {
     let results = format!("/api/v1/runs/{}/artifacts", run["run_id"].as_str().unwrap());
 
     let stranger = user.other("auth0|second-1").await;
-    assert_eq!(stranger.call(Method::Delete, &results, &Value::Null).await.0, 404);
+    assert_eq!(stranger.call(Method::Delete, &results, &Value::Null).await.0, 403);
     assert_eq!(user.send(Request::get(url.clone())).await.status(), 200);
 
     assert_eq!(user.call(Method::Delete, &results, &Value::Null).await.0, 200);
@@ -40,7 +40,7 @@ async fn results_that_were_deleted_are_gone() {
     let (_, items) = user.get(&format!("/api/v1/runs/{}/items", run["run_id"].as_str().unwrap())).await;
     assert_eq!(items[0]["output_artifacts"][0]["output"], "DELETED_BY_USER");
     assert_eq!(items[0]["output"], "FULL");
-    assert_eq!(user.call(Method::Delete, &results, &Value::Null).await.0, 200, "again changes nothing");
+    assert_eq!(user.call(Method::Delete, &results, &Value::Null).await.0, 410, "they are deleted already");
 }
 
 #[tokio::test]
@@ -70,8 +70,10 @@ async fn results_are_deleted_by_the_platform_after_thirty_days() {
     assert_eq!(user.send(user.authorized(Method::Get, &file(&run, &before[0]))).await.status(), 307);
     clock.advance(Duration::from_secs(120));
     assert_eq!(user.get(&file(&run, &before[0])).await.0, 410);
+    let results = format!("/api/v1/runs/{}/artifacts", run["run_id"].as_str().unwrap());
+    assert_eq!(user.call(Method::Delete, &results, &Value::Null).await.0, 410);
     let (_, after) = user.get(&items).await;
-    assert_eq!(after[0]["output_artifacts"][0]["output"], "DELETED_BY_SYSTEM");
+    assert_eq!(after[0]["output_artifacts"][0]["output"], "DELETED_BY_SYSTEM", "the reason stays");
 }
 
 #[tokio::test]
