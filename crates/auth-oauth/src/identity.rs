@@ -41,13 +41,13 @@ fn stated(token: &AccessToken) -> Stated {
     payload.and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
 }
 
-/// The client that an access token was issued to, if it says so: it decides only which client renews the login.
+/// Returns the client that an access token names. It decides only which client renews the login.
 pub(crate) fn stated_client(token: &AccessToken) -> Option<String> {
     let Stated { azp, client_id, cid, appid, .. } = stated(token);
     azp.or(client_id).or(cid).or(appid)
 }
 
-/// Returns true if both access tokens say whom they were issued to, and it is not the same subject.
+/// Returns true if both access tokens name a subject, and not the same one.
 pub(crate) fn are_of_different_subjects(one: &AccessToken, other: &AccessToken) -> bool {
     let (one, other) = (stated(one).sub, stated(other).sub);
     one.is_some() && other.is_some() && one != other

@@ -318,7 +318,7 @@ impl Error {
         matches!(self.0, Kind::Login(_) | Kind::Token(..))
     }
 
-    /// Returns true if there is no token because no login is stored, or because the login was refused, or, for a user who
+    /// Returns true if no login is stored, or the login was refused, or, for a user who
     /// can be asked to log in again, because its access tokens fail verification.
     #[cfg(feature = "login")]
     pub(crate) fn is_ended_login(&self, can_ask: bool) -> bool {

@@ -181,7 +181,7 @@ impl Service {
     /// # Errors
     ///
     /// [`Error::is_login`]: the user did not log in, or the provider refused; or the login could not be kept, which is found
-    /// out before anybody is asked; or a refresh token among the settings decides who is logged in. Or the access token of
+    /// out before the user is prompted; or a refresh token among the settings decides who is logged in. Or the access token of
     /// the new login cannot be used or verified. Its refresh token is stored then, unless there is another login and the
     /// access token failed verification: a later call renews it.
     pub async fn log_in(&self, ways: LoginWays) -> Result<(), Error> {

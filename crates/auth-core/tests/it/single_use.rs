@@ -1,4 +1,4 @@
-//! Single-use credentials: presented once, whatever is cleared, invalidated or configured meanwhile.
+//! Single-use credentials: presented once, even if everything is cleared or invalidated during a renewal.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Rotating {
         self.presented.lock().unwrap().clone()
     }
 
-    /// Waits until so many credentials were presented.
+    /// Waits until `count` credentials were presented.
     async fn until_presented(&self, count: usize) {
         while self.presented().len() < count {
             tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Token responses: a refresh token in one is stated once, and is kept whatever happens to the access token beside it.
+//! Token responses: a refresh token is stated once, and is kept even if its access token cannot be used.
 
 use std::time::SystemTime;
 

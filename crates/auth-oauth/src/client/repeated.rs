@@ -9,8 +9,8 @@ use crate::OAuthError;
 impl OAuthClient {
     /// Sets how long an interactive login waits for a provider that is unavailable: for its keys, for the device
     /// authorization, and for a connection on which the code of the login can be sent. A code that may have been sent is not
-    /// sent again. Such requests are not repeated by default, and no other requests are: a renewal is repeated by whoever
-    /// needs the token.
+    /// sent again. Such requests are not repeated by default, and no other requests are: a renewal is repeated by the
+    /// caller that needs the token.
     pub fn with_retry_policy(self, policy: RetryPolicy) -> Self {
         self.with(|inner| inner.retry = Some(policy))
     }

@@ -51,11 +51,10 @@ impl Polling {
             }
             Ok(answer) => {
                 match answer.token(now) {
-                    Ok(_) => return Ok(Next::Issued(answer)),
                     Err(error) if error.is_pending() => {}
                     Err(error) if error.is_slow_down() => self.slow_down(),
                     Err(error) if error.is_refusal() || !answer.is_success() => return Err(error),
-                    Err(_) => return Ok(Next::Issued(answer)),
+                    Ok(_) | Err(_) => return Ok(Next::Issued(answer)),
                 }
                 None
             }

@@ -217,7 +217,7 @@ impl Provider {
         self.state.1.notify_all();
     }
 
-    /// Waits until so many calls were answered, and their callers have received the token.
+    /// Waits until `count` calls were answered, and their callers have received the token.
     fn wait_for(&self, count: usize) {
         let calls = self.calls();
         let (calls, end) = self.state.1.wait_timeout_while(calls, PATIENCE, |calls| calls.received < count).unwrap();

@@ -1,4 +1,4 @@
-//! Where the tokens of a service are stored.
+//! The folder and the keys of the tokens of a service.
 
 use std::path::PathBuf;
 
