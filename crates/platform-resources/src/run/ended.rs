@@ -61,7 +61,7 @@ impl Ended {
         self.mark = self.mark.max(end(item));
     }
 
-    /// Returns true if every item of the run was found at its end.
+    /// Returns true if all items of the run have been found.
     pub(super) fn is_all(&self, statistics: &RunStatistics) -> bool {
         usize::try_from(statistics.item_count).is_ok_and(|count| self.seen.len() >= count)
     }
