@@ -99,7 +99,9 @@ pub use injected::Fault;
 /// Fails if a test has injected a fault for the operation.
 pub(crate) fn check(operation: Operation, path: &Path) -> io::Result<()> {
     #[cfg(feature = "faults")]
-    return injected::check(operation, path);
+    {
+        injected::check(operation, path)
+    }
     #[cfg(not(feature = "faults"))]
     {
         let _ = (operation, path);

@@ -77,7 +77,9 @@ impl Identity {
     /// Returns true if both are the same file, whatever its content.
     pub fn is_same_file(&self, other: &Self) -> bool {
         #[cfg(unix)]
-        return self.numbers == other.numbers;
+        {
+            self.numbers == other.numbers
+        }
         #[cfg(not(unix))]
         {
             let _ = other;
@@ -88,8 +90,12 @@ impl Identity {
     /// Returns true if the file has this name only.
     pub fn has_one_name(&self) -> bool {
         #[cfg(unix)]
-        return self.links == 1;
+        {
+            self.links == 1
+        }
         #[cfg(not(unix))]
-        true
+        {
+            true
+        }
     }
 }

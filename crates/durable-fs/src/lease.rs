@@ -131,11 +131,9 @@ impl Held {
             tracing::warn!(path = %self.path.display(), holder = expired.token, "took over an expired lease");
             return fs::remove_file(&aside);
         }
-        match fs::hard_link(&aside, &self.path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => fs::remove_file(&aside),
-            Ok(()) => fs::remove_file(&aside),
-            Err(_) => fs::rename(&aside, &self.path),
-        }
+        let linked = fs::hard_link(&aside, &self.path);
+        let exists = linked.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
+        if linked.is_ok() || exists { fs::remove_file(&aside) } else { fs::rename(&aside, &self.path) }
     }
 }
 

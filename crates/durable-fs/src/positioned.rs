@@ -33,7 +33,9 @@ pub fn read_at(file: &File, path: &Path, block: &mut [u8], at: u64) -> io::Resul
 pub fn write_at(file: &File, path: &Path, block: &[u8], at: u64) -> io::Result<()> {
     check(Operation::Write, path)?;
     #[cfg(unix)]
-    return std::os::unix::fs::FileExt::write_all_at(file, block, at);
+    {
+        std::os::unix::fs::FileExt::write_all_at(file, block, at)
+    }
     #[cfg(windows)]
     {
         let (mut block, mut at) = (block, at);

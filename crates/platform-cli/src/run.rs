@@ -48,14 +48,10 @@ pub(crate) enum Action {
     #[command(after_help = verify::HELP)]
     Verify(verify::Arguments),
     /// Remove entries from the manifest of a folder
-    ///
-    /// `run download` never removes the entry of a file that was deleted or altered, so that `run verify` reports it. This
-    /// command does. The files themselves stay.
+    #[command(after_help = forget::HELP)]
     Forget(forget::Arguments),
     /// List and remove the files that interrupted downloads left in a folder
-    ///
-    /// These are parts of files, which a later `run download` would resume, files with a wrong checksum and temporary files.
-    /// Results and the manifest stay.
+    #[command(after_help = clean::HELP)]
     Clean(clean::Arguments),
     /// The results of a run.
     #[command(subcommand)]

@@ -157,11 +157,8 @@ impl DownloadError {
 
     /// The fault is on this side: the file cannot be read or written here, for want of room or otherwise.
     pub fn is_local(&self) -> bool {
-        match self.kind {
-            Kind::DiskFull | Kind::NoRoom { .. } | Kind::Locked | Kind::Write => true,
-            Kind::Read { .. } | Kind::Interfered => true,
-            _ => false,
-        }
+        let is_file = matches!(self.kind, Kind::Locked | Kind::Write | Kind::Read { .. } | Kind::Interfered);
+        is_file || self.is_disk_full()
     }
 
     /// Returns true if a file on this machine cannot be read. What was downloaded before is kept.

@@ -11,6 +11,12 @@ use crate::exit::Failure;
 use crate::output::{self, Output};
 use crate::shown::shown;
 
+pub(super) const HELP: &str = "\
+The files are parts, which a later `run download` would resume, files with a wrong checksum and temporary files. Results and
+the manifest stay.
+
+Example: aignostics run clean results --dry-run";
+
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Folder with results

@@ -44,9 +44,7 @@ pub(crate) struct Arguments {
 /// The kind of lock on the folder.
 #[derive(Args, Clone, Copy)]
 pub(super) struct Locks {
-    /// Do not lock the folder against other processes
-    ///
-    /// Only for file systems on which neither locks nor lease files work. Then make sure that one process at a time writes.
+    /// Do not lock the folder, where neither locks nor lease files work: one process at a time may write
     #[arg(long)]
     no_lock: bool,
 }

@@ -8,6 +8,12 @@ use super::download::{Locks, unusable};
 use crate::access::Shell;
 use crate::exit::Failure;
 
+pub(super) const HELP: &str = "\
+`run download` keeps the entry of a file that was deleted or altered, so that `run verify` reports it. This command removes
+it. The files themselves stay.
+
+Example: aignostics run forget results slide.tiff/areas.csv";
+
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Folder with the manifest

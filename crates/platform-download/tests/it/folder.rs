@@ -76,8 +76,8 @@ async fn entry_stays_until_a_newer_file_replaces_it() {
     assert_eq!(found, old);
     let check = verify(folder.path()).await.unwrap();
     let states: Vec<_> = check.files.iter().map(|file| file.state).collect();
-    use FileState::{Changed, Intact, Missing};
-    assert_eq!(states, [Changed, Missing, Intact, Changed, Intact]);
+    let [changed, missing, intact] = [FileState::Changed, FileState::Missing, FileState::Intact];
+    assert_eq!(states, [changed, missing, intact, changed, intact]);
 }
 
 #[tokio::test]

@@ -8,8 +8,11 @@ use platform_api::models::{Item, ItemId, RunStatistics};
 use crate::Error;
 use crate::pages::SIZE;
 
-/// The entries of a page.
-const PAGE: usize = SIZE as usize;
+/// The number of entries of a full page.
+fn page_size() -> usize {
+    usize::try_from(SIZE).unwrap_or(1)
+}
+
 /// Items are read from this long before the newest known end on: items can end at the same time, be committed out of order, or
 /// come late from a replica.
 const OVERLAP: Duration = Duration::from_secs(60);
@@ -39,7 +42,7 @@ impl Ended {
                 Err(error) if page > 1 && error.is_not_found() => break,
                 items => items?,
             };
-            let is_last = items.len() < PAGE;
+            let is_last = items.len() < page_size();
             let is_old = |item: &Item| end(item).zip(from).is_some_and(|(end, from)| end < from);
             let reached = items.iter().any(is_old);
             for item in items {
@@ -61,7 +64,7 @@ impl Ended {
         self.mark = self.mark.max(end(item));
     }
 
-    /// Returns true if every item of the run was found at its end.
+    /// Returns true if all items of the run have been found.
     pub(super) fn is_all(&self, statistics: &RunStatistics) -> bool {
         usize::try_from(statistics.item_count).is_ok_and(|count| self.seen.len() >= count)
     }
@@ -120,8 +123,8 @@ mod tests {
 
         fn page(&self, page: i64) -> Vec<Item> {
             self.requests.set(self.requests.get() + 1);
-            let before = PAGE * (usize::try_from(page).unwrap() - 1);
-            self.items.iter().rev().skip(before).take(PAGE).cloned().collect()
+            let before = page_size() * (usize::try_from(page).unwrap() - 1);
+            self.items.iter().rev().skip(before).take(page_size()).cloned().collect()
         }
 
         fn poll(&self, ended: &mut Ended) -> Vec<String> {
