@@ -203,7 +203,7 @@ fn command_that_reads_from_stdin_ends_at_a_signal() {
     for arguments in [
         &["run", "submit", "outcomes", "-"][..],
         &["run", "validate", "outcomes", "-"],
-        &["run", "custom-metadata", "update", &run, "-"],
+        &["run", "update-metadata", &run, "-"],
         &["run", "wait", &run, "--share-token-file", "-"],
     ] {
         let mut command = shell.command(arguments);

@@ -180,7 +180,7 @@ fn commands_that_only_read_have_thirty_seconds_on_a_terminal() {
     for (arguments, limit) in [
         (&["application", "list"][..], 30),
         (&["run", "describe", &run], 30),
-        (&["run", "cancel", &run, "--yes"], 300),
+        (&["run", "cancel", &run], 300),
         (&["run", "wait", &run], 1800),
     ] {
         let command = || {
@@ -217,7 +217,9 @@ fn commands_that_report_the_present_state_send_each_request_once() {
         for (server, before) in before {
             for (request, count) in counts(&shell, server) {
                 let new = count - before.get(&request).copied().unwrap_or_default();
-                assert!(new <= 1, "{arguments:?}: {new} × {request} to {server}");
+                // The doctor needs the keys of the identity provider for two of its checks.
+                let most = if request.contains("jwks") { 2 } else { 1 };
+                assert!(new <= most, "{arguments:?}: {new} × {request} to {server}");
                 assert!(new == 0 || arguments[0] != "completions", "{request}");
             }
         }

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitStatus;
 
 use auth_http::HttpError;
 use platform_resources::{ApiError, BucketError, Error};
@@ -235,7 +235,7 @@ impl Failure {
     }
 
     /// Says on stderr what happened and why: for people, or as one JSON object.
-    pub(crate) fn report(self, format: Format) -> ExitCode {
+    pub(crate) fn report(self, format: Format) -> u8 {
         let (name, code, remedy) = self.kind.described();
         if let Some(error) = self.error {
             let details: Vec<_> = details(&error).collect();
@@ -256,7 +256,7 @@ impl Failure {
             // There is nobody to tell that stderr is closed.
             let _ = writeln!(io::stderr(), "{text}");
         }
-        ExitCode::from(code)
+        code
     }
 }
 

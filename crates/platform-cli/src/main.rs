@@ -30,6 +30,7 @@ mod user;
 use std::env;
 use std::io;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -43,6 +44,9 @@ use signals::{Ignored, Signals};
 
 /// What `--verbose` shows: the project's own steps, and no library's.
 const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,durable_fs=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
+
+/// The threads that a command needs besides one for each core: for tokens and for files.
+const THREADS: usize = 6;
 
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
@@ -108,7 +112,7 @@ fn main() -> ExitCode {
     log(&output);
     let format = output.format();
     threads::end_without_threads(format);
-    match command {
+    let code = match command {
         Command::Completions(arguments) => code(completions::run(&arguments, Arguments::command()), format),
         Command::Man(arguments) => code(pages::run(&arguments, Arguments::command(), &output), format),
         Command::Action(action) => run(true, format, async |signals| {
@@ -127,7 +131,8 @@ fn main() -> ExitCode {
                 Box::pin(shell.within(emulator::run(arguments, signals))).await
             })
         }
-    }
+    };
+    ExitCode::from(code)
 }
 
 /// Says what is wrong with the arguments, or what was asked about them.
@@ -136,7 +141,7 @@ fn unparsed(error: &clap::Error) -> ExitCode {
         let text = error.to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         let (message, _) = text.split_once("\n\nUsage").unwrap_or((text, ""));
-        return Failure::bad_input(anyhow!(message.trim().to_owned())).report(Format::Json);
+        return Failure::bad_input(anyhow!(message.trim().to_owned())).report(Format::Json).into();
     }
     // There is nobody to tell that it cannot be printed.
     let _ = error.print();
@@ -162,23 +167,45 @@ fn log(output: &Output) {
 }
 
 /// Runs `work`, with signals that the process heeds, and reports its outcome.
-fn run(ends: bool, format: Format, work: impl AsyncFnOnce(&mut Signals) -> Result<(), Failure>) -> ExitCode {
+fn run(ends: bool, format: Format, work: impl AsyncFnOnce(&mut Signals) -> Result<(), Failure>) -> u8 {
     // Before the runtime, which could install handlers.
     let ignored = Ignored::at_start();
-    let begun = Signals::catch(ignored, ends).and_then(|signals| Ok((signals, tokio::runtime::Runtime::new()?)));
+    let begun = Signals::catch(ignored, ends).and_then(|signals| Ok((signals, runtime()?)));
     let (mut signals, runtime) = match begun {
         Ok(begun) => begun,
         Err(error) => return Failure::from(error).report(format),
     };
     let code = code(runtime.block_on(work(&mut signals)), format);
-    signals.shut_down(runtime);
+    signals.shut_down(runtime, code);
     code
 }
 
+/// Starts the runtime, unless the threads that it needs cannot be started: it would panic or hang.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (open, closed) = mpsc::channel::<()>();
+    let closed = Mutex::new(closed);
+    std::thread::scope(|scope| -> io::Result<()> {
+        // Until the last one is started, all of them wait for the end of the channel.
+        let open = open;
+        for _ in 0..cores + THREADS {
+            // An error: nothing is sent.
+            let wait = || closed.lock().unwrap_or_else(PoisonError::into_inner).recv().unwrap_or_default();
+            std::thread::Builder::new().spawn_scoped(scope, wait).map_err(|error| {
+                let text = format!("no more threads can be started: {error}; raise the limit of processes (ulimit -u)");
+                io::Error::new(error.kind(), text)
+            })?;
+        }
+        drop(open);
+        Ok(())
+    })?;
+    tokio::runtime::Runtime::new()
+}
+
 /// Reports an outcome, and returns its exit code.
-fn code(outcome: Result<(), Failure>, format: Format) -> ExitCode {
+fn code(outcome: Result<(), Failure>, format: Format) -> u8 {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => failure.report(format),
     }
 }

@@ -24,8 +24,9 @@ use watchdog::Stage;
 const WHOLE: Duration = Duration::from_secs(10);
 /// The longest time of a critical section after a signal or a timeout.
 pub(crate) const SECTION_LIMIT: Duration = Duration::from_secs(10);
-/// The time for the report of a critical section, after [`WHOLE`]. It takes milliseconds unless the machine is busy.
-const REPORT: Duration = Duration::from_secs(5);
+/// The time for the report of a critical section, after [`WHOLE`] or a second signal. It takes milliseconds unless the machine is
+/// busy. Slurm and Kubernetes kill after 30 s.
+const REPORT: Duration = Duration::from_secs(15);
 /// The longest time of a redemption after a signal.
 const REDEMPTION_LIMIT: Duration = Duration::from_secs(8);
 /// The longest time of a renewal in the background after the work of the command.
@@ -129,8 +130,8 @@ impl Signals {
     }
 
     /// Lets dropped work clean up, after the outcome was reported. A signal ends the process at once.
-    pub(crate) fn shut_down(self, runtime: Runtime) {
-        self.stage.reported();
+    pub(crate) fn shut_down(self, runtime: Runtime, code: u8) {
+        self.stage.reported(code);
         runtime.shutdown_timeout(self.left(WHOLE).unwrap_or(CLEANUP_LIMIT));
     }
 

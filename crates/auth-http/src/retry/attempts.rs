@@ -40,6 +40,8 @@ pub struct Attempts {
     failures: u32,
     /// The first of them.
     since: Option<Instant>,
+    /// The cause of the last of them.
+    cause: String,
     /// The end of the pause of this request alone.
     not_before: Option<Instant>,
     is_probe: bool,
@@ -55,7 +57,7 @@ enum Step {
 
 impl Attempts {
     pub(super) fn new(host: Arc<Host>, policy: RetryPolicy) -> Self {
-        Self { host, policy, failures: 0, since: None, not_before: None, is_probe: false }
+        Self { host, policy, failures: 0, since: None, cause: String::new(), not_before: None, is_probe: false }
     }
 
     /// Begins the attempts of something that is not a request to one host: no other request waits for it, nor it for others.
@@ -146,12 +148,13 @@ impl Attempts {
             return Err(self.gave_up(Reason::Disabled, now));
         }
         let was_probe = std::mem::take(&mut self.is_probe);
+        self.cause = error_chain(error);
         let (backoff, failures, random) = (self.policy.backoff(), self.failures, fastrand::f64());
         let pause = |probes: u32| backoff.pause(probes.max(failures), random);
         let (outage, deadline, has_answered) = {
             let mut circuit = self.host.circuit();
             circuit.has_answered |= is_answer;
-            circuit.failed(now, was_probe, error_chain(error), asked, pause);
+            circuit.failed(now, was_probe, self.cause.clone(), asked, pause);
             let outage = circuit.outage();
             let deadline = self.deadline(&circuit, outage.as_ref());
             (outage, deadline, circuit.has_answered)
@@ -247,7 +250,7 @@ impl Attempts {
         circuit.announce(since);
         Notice::Now(Waiting {
             host: self.host.name.clone(),
-            cause: outage.map(|outage| outage.cause).unwrap_or_default(),
+            cause: outage.map_or_else(|| self.cause.clone(), |outage| outage.cause),
             elapsed,
             next_attempt: next.saturating_duration_since(now),
             left,

@@ -96,7 +96,7 @@ async fn submit(
 /// Reports that nothing was submitted, and the options that have no effect for this reason. With a key, tags are compared.
 fn report_found(arguments: &Arguments, shell: &Shell) {
     let again = if arguments.once.is_some() { "" } else { "; --resubmit submits it again" };
-    shell.output.note(format!("it was submitted before, and nothing is submitted now{again}"));
+    shell.output.note(format!("nothing is submitted now{again}"));
     let names = arguments.options.set().into_iter();
     let names: Vec<_> = names.filter(|name| arguments.once.is_none() || *name != "--tags").collect();
     if !names.is_empty() {

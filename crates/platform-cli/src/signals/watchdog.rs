@@ -22,6 +22,8 @@ pub(super) struct Stage(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     stage: AtomicU8,
+    /// The exit code, once the outcome is printed.
+    code: AtomicU8,
     /// A critical section was open at the first signal.
     keeps_report: AtomicBool,
 }
@@ -41,8 +43,9 @@ impl Stage {
         self.0.stage.store(WORKING, Ordering::SeqCst);
     }
 
-    /// The outcome is printed.
-    pub(super) fn reported(&self) {
+    /// The outcome is printed, and the process ends with this code.
+    pub(super) fn reported(&self, code: u8) {
+        self.0.code.store(code, Ordering::SeqCst);
         self.0.stage.store(REPORTED, Ordering::SeqCst);
     }
 
@@ -107,12 +110,15 @@ async fn run(mut caught: Caught, ends: bool, stage: &Stage, sender: &UnboundedSe
     }
     if let Some(second) = second {
         send(second);
-        let grace = Instant::now() + GRACE;
-        while !is_over(stage, grace, begin + REDEMPTION_LIMIT) {
-            pause(BETWEEN_LOOKS).await;
+        let (grace, report) = (Instant::now() + GRACE, Instant::now() + REPORT);
+        while !is_over(stage, grace, begin + REDEMPTION_LIMIT) || (stage.owes_report() && Instant::now() < report) {
+            let third = tokio::time::timeout(BETWEEN_LOOKS, caught.next()).await;
+            if third.is_ok() && !is_redeeming() {
+                break;
+            }
         }
     }
-    end(first);
+    end(if stage.get() == REPORTED { stage.0.code.load(Ordering::SeqCst) } else { 128 + first });
 }
 
 /// Returns true if the process has had its time after a second signal.
@@ -125,14 +131,9 @@ fn is_over(stage: &Stage, grace: Instant, redemption_end: Instant) -> bool {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the thread looks at regular intervals")]
-async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
-}
-
 #[expect(clippy::exit, reason = "the main thread may be blocked")]
-fn end(number: u8) {
-    std::process::exit((128 + number).into());
+fn end(code: u8) {
+    std::process::exit(code.into());
 }
 
 #[cfg(unix)]

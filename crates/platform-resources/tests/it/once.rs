@@ -273,7 +273,8 @@ async fn intent_that_was_written_in_part_is_removed_when_nothing_is_sent() {
     let submission = submission(&lab).await;
     let error = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap_err();
     assert!(error.is_journal(), "{error:?}");
-    client.runs().submit_once("k", submission, &journal.0).submit().await.unwrap();
+    let run = client.runs().submit_once("k", submission, &journal.0).submit().await.unwrap().run;
+    run.wait(None).await.unwrap();
     assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
 }
 
