@@ -188,6 +188,7 @@ impl Stamp {
 }
 
 #[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "other systems have none")]
 fn changed(found: &Metadata) -> Option<(i64, u32)> {
     use std::os::unix::fs::MetadataExt;
 

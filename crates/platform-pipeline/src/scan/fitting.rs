@@ -100,7 +100,7 @@ fn relaxed_members(members: &Map<String, Value>) -> Map<String, Value> {
             }
             // Several alternatives may still be possible.
             ("oneOf", schemas) => {
-                alternatives.push(Value::Object([("anyOf".to_owned(), relaxed(schemas))].into_iter().collect()))
+                alternatives.push(Value::Object([("anyOf".to_owned(), relaxed(schemas))].into_iter().collect()));
             }
             (_, value) => drop(result.insert(keyword.clone(), relaxed(value))),
         }
