@@ -10,7 +10,7 @@ use crate::{SkippedFile, SlideRemarks};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A folder was scanned.
+    /// A folder was scanned, or equal slides were left out.
     FolderScanned {
         /// Files and folders that were left out.
         skipped: Vec<SkippedFile>,

@@ -161,7 +161,7 @@ impl FoundSlides {
     }
 }
 
-/// How slides are read.
+/// The options for reading slides.
 #[derive(Debug)]
 pub(crate) struct Reading {
     ids: ExternalIds,

@@ -158,12 +158,18 @@ impl MetadataSchema {
 
 fn explained(error: &ValidationError<'_>) -> Vec<(String, String)> {
     if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind()
-        && let Some(fewest) = context.iter().map(Vec::len).filter(|errors| *errors > 0).min()
+        && let Some(least) = context.iter().filter(|errors| !errors.is_empty()).map(|errors| rank(errors)).min()
     {
-        let best: Vec<_> = context.iter().filter(|errors| errors.len() == fewest).collect();
+        let best: Vec<_> = context.iter().filter(|errors| rank(errors) == least).collect();
         return values(&best).unwrap_or_else(|| best[0].iter().flat_map(explained).collect());
     }
     vec![(error.instance_path().to_string(), error.to_string())]
+}
+
+/// How badly an alternative fits: the number of problems, and of constants among them, which tell alternatives apart.
+fn rank(errors: &[ValidationError<'static>]) -> (usize, usize) {
+    let constants = errors.iter().filter(|error| matches!(error.kind(), ValidationErrorKind::Constant { .. }));
+    (errors.len(), constants.count())
 }
 
 /// The problem of one value that is wrong in the same place in all of these alternatives, with all values that they accept.

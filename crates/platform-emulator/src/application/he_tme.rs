@@ -79,7 +79,7 @@ struct Stated {
 
 /// Finds the tissue on a slide in TIFF. Slides that the emulator cannot decode are empty: DICOM, and archives of it.
 pub(super) async fn process(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
-    let input = job.item.inputs.first().ok_or_else(|| Failure::User("there is no slide".to_owned()))?;
+    let input = job.item.inputs.first().ok_or_else(|| Failure::User("the item has no input".to_owned()))?;
     let stated: Stated =
         serde_json::from_value(input.metadata.clone()).map_err(|error| Failure::User(error.to_string()))?;
     let slide = detection::fetch(job.platform, &input.download_url, &stated.checksum_base64_crc32c).await?;

@@ -1,5 +1,5 @@
-//! Descriptions and checksums of slides that were read before: `.aignostics/slides.jsonl` beside the table, a line for each
-//! slide.
+//! Descriptions and checksums of slides that were read before: `.aignostics/slides.jsonl` in the folder of the table, with a
+//! line for each slide.
 //!
 //! An entry counts for a file of the same canonical path, length, and times of change. A file that changed less than
 //! [`SETTLED`] before it was read is not recorded: it could change again without another time. The file can be deleted.
@@ -55,7 +55,7 @@ struct Entry {
     description: SlideDescription,
 }
 
-/// The identity of a file's content, as far as the file system shows it.
+/// The attributes of a file that change with its content.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct Stamp {
     bytes: u64,
@@ -113,7 +113,7 @@ impl SlideCache {
         Some((entry.description.clone(), entry.crc32c))
     }
 
-    /// Records a slide that was read. Returns false if it changed meanwhile.
+    /// Records a slide that was read. Returns false if it has changed since `before`.
     pub(super) fn put(&self, before: Subject, slide: &SlideMetadata) -> bool {
         let is_same = before.file.metadata().is_ok_and(|found| Stamp::of(&found) == before.stamp);
         if is_same && before.is_settled {
@@ -188,6 +188,7 @@ impl Stamp {
 }
 
 #[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "other systems have none")]
 fn changed(found: &Metadata) -> Option<(i64, u32)> {
     use std::os::unix::fs::MetadataExt;
 

@@ -55,7 +55,9 @@ impl<'a> Walk<'a> {
         while !walk.links.is_empty() {
             let mut links = std::mem::take(&mut walk.links);
             links.sort();
-            links.into_iter().for_each(|link| walk.linked_folder(&link));
+            for link in links {
+                walk.linked_folder(&link);
+            }
         }
         Ok(walk.finish())
     }
@@ -168,7 +170,7 @@ impl<'a> Walk<'a> {
         }
         if self.is_excluded(&path) {
             return if is_slide {
-                self.found.excluded.push(path)
+                self.found.excluded.push(path);
             };
         }
         if self.results.contains(&path) {

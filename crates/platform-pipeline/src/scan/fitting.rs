@@ -19,7 +19,7 @@ const IGNORED: [&str; 2] = [CHECKSUM, "media_type"];
 const COMPLETENESS: [&str; 3] = ["required", "dependentRequired", "minProperties"];
 /// Keywords whose members are schemas by a name.
 const SCHEMAS_BY_NAME: [&str; 5] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
-/// Keywords that are no schemas, and conditions, which would mean something else.
+/// Keywords with values instead of schemas, and conditions, which would change their meaning.
 const KEPT: [&str; 6] = ["enum", "const", "default", "examples", "not", "if"];
 
 /// The schema of the only input of an application, for tables that may lack values.
@@ -100,7 +100,7 @@ fn relaxed_members(members: &Map<String, Value>) -> Map<String, Value> {
             }
             // Several alternatives may still be possible.
             ("oneOf", schemas) => {
-                alternatives.push(Value::Object([("anyOf".to_owned(), relaxed(schemas))].into_iter().collect()))
+                alternatives.push(Value::Object([("anyOf".to_owned(), relaxed(schemas))].into_iter().collect()));
             }
             (_, value) => drop(result.insert(keyword.clone(), relaxed(value))),
         }
@@ -147,6 +147,7 @@ mod tests {
         for (wrong, path) in [
             (json!({ "specimen": { "tissue": "BANANA" } }), "/specimen/tissue"),
             (json!({ "specimen": { "disease": "LIVER_CANCER", "tissue": "LUNG" } }), "/specimen/tissue"),
+            (json!({ "specimen": { "disease": "FLU", "tissue": "BONE" } }), "/specimen/disease"),
             (json!({ "specimen": { "required": 1 } }), "/specimen/required"),
             (json!({ "resolution_mpp": 0.6 }), "/resolution_mpp"),
         ] {

@@ -178,7 +178,7 @@ impl Prepare {
 
     /// Scans a folder and writes the table, unless that would change nothing.
     ///
-    /// Slides that have not changed since the last call are not read: see `.aignostics/slides.jsonl` beside the table.
+    /// Slides that have not changed since the last call are not read: `.aignostics/slides.jsonl` in the folder of the table records them.
     ///
     /// # Errors
     ///
@@ -191,9 +191,10 @@ impl Prepare {
         let before = if csv.exists() && !self.overwrite { Some(SlideTable::read(csv)?) } else { None };
         let mut found = FoundSlides::within(folder, &self.scan.clone().with_table(csv)).await?;
         found.require_slides(folder)?;
-        let mut scanned = self.read(&found, csv, before.as_ref(), observer).await?;
-        let duplicates = self.duplicates(&mut found, &mut scanned, before.as_ref());
         observer(Event::FolderScanned { skipped: found.skipped.clone(), links: found.links.clone() });
+        observer(Event::ReadingSlides { folder: folder.to_owned(), slides: found.len() });
+        let mut scanned = self.read(&found, csv, before.as_ref(), observer).await?;
+        let duplicates = self.duplicates(&mut found, &mut scanned, before.as_ref(), observer);
         for (path, same) in &duplicates {
             observer(Event::DuplicateSlide { path: path.clone(), same: same.clone() });
         }
@@ -227,7 +228,6 @@ impl Prepare {
         before: Option<&SlideTable>,
         observer: &Observer,
     ) -> Result<Vec<ScannedSlide>, Error> {
-        observer(Event::ReadingSlides { folder: found.root.clone(), slides: found.len() });
         let reading = Arc::new(Reading {
             ids: self.external_ids.clone().unwrap_or_default(),
             stated: Stated::new(before, self.resolution),
@@ -249,6 +249,7 @@ impl Prepare {
         found: &mut FoundSlides,
         scanned: &mut Vec<ScannedSlide>,
         before: Option<&SlideTable>,
+        observer: &Observer,
     ) -> Vec<(PathBuf, PathBuf)> {
         let rows = before.into_iter().flat_map(|table| table.rows().iter().map(|row| location(&table.path_of(row))));
         let listed: HashSet<_> = rows.collect();
@@ -264,6 +265,10 @@ impl Prepare {
         let skipped = duplicates.into_iter().map(|(path, same)| {
             SkippedFile::new(path, SkipKind::Duplicate, format!("the same content as {}", same.display()))
         });
+        let skipped: Vec<_> = skipped.collect();
+        if !skipped.is_empty() {
+            observer(Event::FolderScanned { skipped: skipped.clone(), links: Vec::new() });
+        }
         found.skipped.extend(skipped);
         found.skipped.sort();
         Vec::new()
@@ -324,7 +329,7 @@ impl Prepared {
             return Ok(());
         }
         let lines = self.unusable.iter().map(|(path, reason)| format!("{}: {reason}", path.display()));
-        Err(Error::incomplete("some files cannot be used as slides, and are not in the table", lines.collect()))
+        Err(Error::incomplete("some files cannot be used as slides", lines.collect()))
     }
 
     /// The number of slides in each state, in words.

@@ -53,16 +53,16 @@ impl StatedResolution {
             text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
         };
         let subject = cache.subject(path);
-        let (description, crc32c) = match subject.as_ref().and_then(|subject| cache.get(subject)) {
-            Some(known) => known,
-            None => {
-                let some = self.table.as_ref().map(|(_, resolution)| *resolution).or(self.others);
-                let slide = read_with(path, &options(some)).map_err(failed)?;
-                if !subject.is_none_or(|subject| cache.put(subject, &slide)) {
-                    return Err("it changed while it was read".to_owned());
-                }
-                (slide.description, slide.crc32c)
+        let known = subject.as_ref().and_then(|subject| cache.get(subject));
+        let (description, crc32c) = if let Some(known) = known {
+            known
+        } else {
+            let some = self.table.as_ref().map(|(_, resolution)| *resolution).or(self.others);
+            let slide = read_with(path, &options(some)).map_err(failed)?;
+            if !subject.is_none_or(|subject| cache.put(subject, &slide)) {
+                return Err("it changed while it was read".to_owned());
             }
+            (slide.description, slide.crc32c)
         };
         // The table is only about the file whose checksum it has.
         let is_same = |checksum: &str| Crc32c::from(crc32c).to_string() == checksum;

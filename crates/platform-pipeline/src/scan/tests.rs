@@ -1,4 +1,4 @@
-//! What a scan reads, what it leaves out, and what it says of that.
+//! Tests of the scan: slides that are read, and files that are left out.
 
 mod cache;
 mod skipped;
@@ -49,7 +49,7 @@ impl Clock for Ahead {
     }
 }
 
-/// A folder of slides, and a table beside it.
+/// A folder with slides and a table.
 struct Lab {
     folder: TempDir,
 }

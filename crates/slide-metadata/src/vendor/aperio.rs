@@ -41,9 +41,16 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
     findings.name(tiff, marked);
     let directory = &tiff.directories[marked];
     let place = format!("the ImageDescription of {}", directory.place);
-    findings.resolution = match fields(&directory.description).find(|(name, _)| *name == "MPP") {
-        None => Stated::Fallback,
-        Some((_, value)) => match length(value) {
+    let mut values: Vec<_> =
+        fields(&directory.description).filter(|(name, _)| *name == "MPP").map(|(_, value)| value).collect();
+    values.dedup();
+    findings.resolution = match values[..] {
+        [] => Stated::Fallback,
+        [_, _, ..] => {
+            let found = values.into_iter().map(quoted).collect::<Vec<_>>().join(" and ");
+            return Err(unreadable(Vendor::Aperio, format!("one MPP in {place}"), found));
+        }
+        [value] => match length(value) {
             Some(side) => Stated::Here(Resolution::new(side, side, ResolutionSource::AperioDescription)),
             None => return Err(unreadable(Vendor::Aperio, format!("MPP in {place}"), quoted(value))),
         },

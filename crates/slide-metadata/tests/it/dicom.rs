@@ -171,3 +171,13 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
     ];
     assert_eq!(others, expected.map(|(name, reason)| (name.to_owned(), reason)));
 }
+
+#[test]
+fn dicom_file_is_read_once_with_its_checksum() {
+    // Whatever follows the pixels counts, too.
+    let content = [Dicom::default().bytes(), vec![0xFC, 0xFF, 0xFC, 0xFF, b'O', b'B', 0, 0, 2, 0, 0, 0, 0, 0]].concat();
+    let (_folder, path) = written("slide.dcm", &content);
+    let slide = read(&path).unwrap();
+    assert_eq!((slide.crc32c, slide.bytes), (slide_metadata::checksum(&path).unwrap(), content.len() as u64));
+    assert_eq!(slide.description, inspect(&path).unwrap());
+}

@@ -70,6 +70,8 @@ fn formats_of_several_files_are_named() {
         ("slide.mrxs", &b"\xff\xd8\xff\xe0"[..], "MRXS (3DHISTECH), a slide of several files, is not supported"),
         ("slide.vms", b"[Virtual Microscope Specimen]\nNoLayers=1\n", "VMS (Hamamatsu)"),
         ("slide.vmu", b"[Uncompressed Virtual Microscope Specimen]\n", "VMU (Hamamatsu)"),
+        ("slide.vsi", b"II*\0\x08\0\0\0", "VSI (Olympus)"),
+        ("slide.ets", b"SIS\0", "ETS (Olympus)"),
         ("slide.czi", b"ZISRAWFILE\0\0", "CZI (Zeiss)"),
         ("slide.isyntax", b"<DataObject ObjectType=\"DPUfsImport\">", "iSyntax (Philips)"),
     ] {

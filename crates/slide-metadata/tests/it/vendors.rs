@@ -59,6 +59,7 @@ fn focal_planes_and_maps_of_hamamatsu_are_not_the_image() {
 fn resolution_that_a_vendor_states_unreadably_is_an_error() {
     for (tiff, looked_for, found) in [
         (vendors::aperio(b"AppMag = 40|MPP = unknown"), "MPP in the ImageDescription of directory 0", "'unknown'"),
+        (vendors::aperio(b"MPP = 0.25|MPP = 0.5"), "one MPP in the ImageDescription", "'0.25' and '0.5'"),
         (vendors::aperio(b"MPP = 0"), "MPP in the ImageDescription", "'0'"),
         (vendors::aperio(b"MPP ="), "MPP in the ImageDescription", "''"),
         (vendors::ventana("fine", 0), "ScanRes of iScan in tag 700 of directory 0", "'fine'"),
