@@ -13,13 +13,13 @@ const CHANGES: &str = "../shared/openapi/1.8.0.changes.json";
 /// workspace.
 pub(crate) fn document(root: &Path) -> Option<Value> {
     let read = |path: &str| -> Option<Value> {
-        fs::read(root.join(path)).ok().map(|text| serde_json::from_slice(&text).expect(path))
+        fs::read(root.join(path)).ok().map(|text| serde_json::from_slice(&text).unwrap())
     };
     let (mut document, changes) = (read(DOCUMENT)?, read(CHANGES)?);
-    for change in changes.as_array().expect(CHANGES) {
-        let (parent, name) = change["path"].as_str().and_then(|path| path.rsplit_once('/')).expect(CHANGES);
-        assert!(["add", "replace"].contains(&change["op"].as_str().expect(CHANGES)), "{change}");
-        document.pointer_mut(parent).expect(parent)[name] = change["value"].clone();
+    for change in changes.as_array().unwrap() {
+        let (parent, name) = change["path"].as_str().and_then(|path| path.rsplit_once('/')).unwrap();
+        assert!(["add", "replace"].contains(&change["op"].as_str().unwrap()), "{change}");
+        document.pointer_mut(parent).unwrap()[name] = change["value"].clone();
     }
     Some(document)
 }

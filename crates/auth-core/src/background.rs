@@ -56,14 +56,20 @@ mod imp {
     }
 
     fn start() -> Result<Handle, TokenError> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(TokenError::provider)?;
-        let handle = runtime.handle().clone();
+        let (sender, receiver) = mpsc::channel();
         let run = move || {
             IS_BACKGROUND.set(true);
-            runtime.block_on(std::future::pending::<()>());
+            // Built here: if the thread cannot be started, a runtime would be dropped inside the runtime of the caller.
+            match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => {
+                    drop(sender.send(Ok(runtime.handle().clone())));
+                    runtime.block_on(std::future::pending::<()>());
+                }
+                Err(error) => drop(sender.send(Err(error))),
+            }
         };
         std::thread::Builder::new().name("token renewal".to_owned()).spawn(run).map_err(TokenError::provider)?;
-        Ok(handle)
+        receiver.recv().map_err(|_| TokenError::panicked())?.map_err(TokenError::provider)
     }
 
     /// Starts `work` on the thread.

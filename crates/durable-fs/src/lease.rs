@@ -233,10 +233,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         let first = Lease::try_acquire(&path).unwrap().unwrap();
-        age(&path, EXPIRY - RENEWAL);
+        age(&path, EXPIRY.saturating_sub(RENEWAL));
         assert!(Lease::try_acquire(&path).unwrap().is_none(), "not expired yet");
         first.0.renew().unwrap();
-        age(&path, EXPIRY - RENEWAL);
+        age(&path, EXPIRY.saturating_sub(RENEWAL));
         assert!(Lease::try_acquire(&path).unwrap().is_none(), "renewed");
         age(&path, EXPIRY + RENEWAL);
         let second = Lease::try_acquire(&path).unwrap().unwrap();

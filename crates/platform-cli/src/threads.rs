@@ -21,6 +21,7 @@ pub(crate) fn end_without_threads(format: Format) {
         }
         let text = "cannot create a thread: the maximum number of processes is reached (`ulimit -u`)";
         let _ = Failure::from(anyhow!(text)).report(format);
+        #[expect(clippy::exit, reason = "the other threads may wait forever")]
         process::exit(CODE);
     }));
 }

@@ -114,22 +114,20 @@ fn is_locked(part: &Path, locking: Locking) -> bool {
 /// Returns the kind of a hidden file, or `None` if no download creates such files.
 fn kind(name: &str) -> Option<LeftoverKind> {
     let hidden = name.strip_prefix('.')?;
-    if hidden.ends_with(".part") || hidden.ends_with(".state") {
-        Some(LeftoverKind::Partial)
-    } else if hidden.ends_with(".corrupt") {
-        Some(LeftoverKind::Corrupt)
-    } else if hidden.ends_with(".state.tmp")
-        || hidden.ends_with(".jsonl.tmp")
-        || hidden == "SHA256SUMS.tmp"
-        || hidden.ends_with(".probe")
-    {
-        Some(LeftoverKind::Temporary)
-    } else {
-        None
+    let (stem, extension) = hidden.rsplit_once('.')?;
+    match extension {
+        "part" | "state" => Some(LeftoverKind::Partial),
+        "corrupt" => Some(LeftoverKind::Corrupt),
+        "probe" => Some(LeftoverKind::Temporary),
+        "tmp" => {
+            let is_replacement = matches!(stem.rsplit_once('.'), Some((_, "state" | "jsonl"))) || stem == "SHA256SUMS";
+            is_replacement.then_some(LeftoverKind::Temporary)
+        }
+        _ => None,
     }
 }
 
-/// The names in a folder that are valid Unicode: others are none of a download.
+/// Returns the names in a folder that are valid Unicode; a download creates no others.
 fn list(folder: &Path) -> io::Result<Vec<(String, fs::Metadata)>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder)? {

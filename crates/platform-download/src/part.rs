@@ -188,7 +188,9 @@ impl Part {
         }
         let log = state::replace(state, &object, &pieces).map_err(failed)?;
         let mut known = State { object: Some(object), log: Some(log), phase: Phase::Known, ..State::default() };
-        pieces.into_iter().for_each(|piece| known.add(piece));
+        for piece in pieces {
+            known.add(piece);
+        }
         *self.state() = known;
         Ok(())
     }

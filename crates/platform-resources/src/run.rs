@@ -163,7 +163,7 @@ impl RunHandle {
         let timeout = self.client.settings().run_delete_timeout;
         let request = DeleteRunResults::new(self.id.as_str());
         match self.client.core.change(request, timeout, &[Group::Run]).await {
-            Ok(_) => Ok(Done::Now),
+            Ok(()) => Ok(Done::Now),
             Err(error) if error.api().is_some_and(platform_api::ApiError::is_gone) => Ok(Done::Before),
             Err(error) => Err(error),
         }

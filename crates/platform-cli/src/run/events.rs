@@ -124,11 +124,11 @@ fn left_out(skipped: &[SkippedFile]) -> Vec<String> {
     lines
 }
 
-fn followed(links: &[(PathBuf, PathBuf)]) -> Vec<String> {
-    let named = links.iter().take(NAMED);
+fn followed(followed: &[(PathBuf, PathBuf)]) -> Vec<String> {
+    let named = followed.iter().take(NAMED);
     let mut lines: Vec<_> =
         named.map(|(link, target)| format!("{}: a link to {}", link.display(), target.display())).collect();
-    if let Some(more @ 1..) = links.len().checked_sub(NAMED) {
+    if let Some(more @ 1..) = followed.len().checked_sub(NAMED) {
         lines.push(format!("{more} more links; --format json lists all"));
     }
     lines

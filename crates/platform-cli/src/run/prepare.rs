@@ -41,6 +41,7 @@ pub(crate) struct Arguments {
 
 /// How a table is made.
 #[derive(Args, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct How {
     /// Sets values for the slides whose path the expression is found in: `REGEX:KEY=VALUE,KEY=VALUE`, such as
     /// `.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER`. May be said several times; the last one counts.

@@ -64,7 +64,8 @@ fn is_verified(path: &Path, verified: &Identity, content: &Digest) -> io::Result
     Ok(digest(Reader::new(&file, path))? == *content)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
 

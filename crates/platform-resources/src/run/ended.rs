@@ -130,7 +130,9 @@ mod tests {
         fn poll(&self, ended: &mut Ended) -> Vec<String> {
             let statistics = self.statistics();
             let news = ended.news(&statistics, |page| ready(Ok(self.page(page)))).now_or_never().unwrap().unwrap();
-            news.iter().for_each(|item| ended.note(item));
+            for item in &news {
+                ended.note(item);
+            }
             news.into_iter().map(|item| item.external_id).collect()
         }
     }
