@@ -15,7 +15,7 @@ type Alone = (&'static str, &'static str, &'static [&'static str]);
 const ALONE: [Alone; 8] = [
     ("auth-core", "--all-features", &["hyper", "http", "reqwest", "ureq", "oauth2", "mio", "socket2"]),
     ("auth-redis", "--all-features", &["hyper", "http", "reqwest", "oauth2", "auth-http"]),
-    ("durable-fs", "--all-features", &["auth-core", "tokio", "tracing"]),
+    ("durable-fs", "--all-features", &["auth-core", "tokio"]),
     ("platform-resources", "--no-default-features", &["auth-oauth", "oauth2", "platform-download", "redis"]),
     ("platform-download", "--no-default-features", &["chrono", "object_store"]),
     ("platform-api", "--no-default-features", &["hyper", "http", "reqwest", "auth-http"]),

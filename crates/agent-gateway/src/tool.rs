@@ -33,7 +33,7 @@ impl Tool {
         &self.0.tool.name
     }
 
-    /// Returns the title for people.
+    /// Returns the display title.
     pub fn title(&self) -> Option<&str> {
         let Inner { tool, .. } = &*self.0;
         tool.title.as_deref().or_else(|| tool.annotations.as_ref()?.title.as_deref())

@@ -219,7 +219,7 @@ impl Part {
         (state.object.clone(), state.pieces.values().copied().collect())
     }
 
-    /// The end of what is there from the start on.
+    /// Returns the length of the contiguous content from the start.
     pub(crate) fn reached(&self) -> u64 {
         self.state().reached
     }

@@ -166,7 +166,8 @@ fn explained(error: &ValidationError<'_>) -> Vec<(String, String)> {
     vec![(error.instance_path().to_string(), error.to_string())]
 }
 
-/// How badly an alternative fits: the number of problems, and of constants among them, which tell alternatives apart.
+/// The rank of an alternative: the number of its problems, and the number of constants among them, which distinguish
+/// alternatives.
 fn rank(errors: &[ValidationError<'static>]) -> (usize, usize) {
     let constants = errors.iter().filter(|error| matches!(error.kind(), ValidationErrorKind::Constant { .. }));
     (errors.len(), constants.count())

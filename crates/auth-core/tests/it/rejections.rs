@@ -25,7 +25,7 @@ struct Stuck {
     second_read: watch::Sender<Read>,
 }
 
-/// What has been allowed and done of a delayed read.
+/// The stage of a delayed read.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Read {
     Waiting,
