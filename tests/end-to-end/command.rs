@@ -98,7 +98,8 @@ fn unfinished(folder: &Path, parts: &mut Vec<PathBuf>) {
     for path in entries.map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
             unfinished(&path, parts);
-        } else if path.extension().is_some_and(|ending| ending == "part") {
+        // A whole file that did not get its name yet is kept with its state.
+        } else if path.extension().is_some_and(|ending| ending == "part") && !path.with_extension("state").exists() {
             parts.push(path);
         }
     }

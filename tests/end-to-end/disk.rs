@@ -54,7 +54,7 @@ fn a_disk_that_fills_up_is_named_and_a_later_call_goes_on_from_there() {
     let Some(ended) = on_a_small_disk(&lab, "size=16m,nr_inodes=11", script) else { return };
     ended.assert_code(0);
     assert!(ended.stdout.contains("first: 1"), "{}\n{}", ended.stdout, ended.stderr);
-    assert!(ended.told().contains("disk is full: make room"), "{}", ended.stderr);
+    assert!(ended.told().contains("disk is full: free some space"), "{}", ended.stderr);
     assert!(ended.row("smear.svs").starts_with("smear.svs succeeded 3/3 "), "{}", ended.stdout);
     let second = Ended { stderr: fs::read_to_string(lab.temporary().join("second")).unwrap(), ..ended };
     let fetched = second.served("storage", "GET", "/emulator-bucket/results/");

@@ -350,7 +350,7 @@ fn a_token_that_could_not_be_replaced_stays_for_others() {
     login.succeeded();
     let token = home.run(&["auth", "token"]);
     home.disturb(&json!({ "kind": "status", "status": 503 }));
-    let longer = home.run(&["auth", "token", "--min-ttl", "25h"]);
+    let longer = home.run(&["auth", "token", "--min-ttl", "25h", "--retry-for", "0s"]);
     longer.assert_code(1);
     assert!(longer.stdout.is_empty() && longer.stderr.contains("503"), "{}", longer.stderr);
     assert_eq!(home.run(&["auth", "token"]).stdout, token.stdout);

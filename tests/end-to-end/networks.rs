@@ -126,6 +126,7 @@ fn a_user_behind_a_proxy_with_a_password_logs_in_and_one_with_a_wrong_password_l
         let refused = secured.home(&lab, behind("canary")).run(&["user", "login", "--no-browser"]);
         refused.assert_code(1);
         assert!(refused.stderr.contains(&proxy.shown()) && !refused.stderr.contains("canary"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("given up"), "it is not retried: {}", refused.stderr);
     }
 }
 
@@ -140,4 +141,5 @@ fn a_user_behind_a_proxy_that_reads_what_passes_names_its_authority() {
     let refused = home.run(&["user", "login", "--no-browser"]);
     refused.assert_code(1);
     assert!(refused.stderr.contains(&proxy.shown()) && refused.stderr.contains("not trusted"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("given up"), "it is not retried: {}", refused.stderr);
 }

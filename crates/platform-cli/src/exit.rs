@@ -110,9 +110,8 @@ impl Kind {
             Self::Unreachable => ("unreachable", 1, Some("`aignostics auth doctor` says what does not answer")),
             Self::TimeOut => ("time_out", 1, Some("call again to go on; --timeout gives it more time")),
             Self::Uncertain => {
-                let remedy = "call again to look again, nothing is submitted by that; or submit again with \
-                              `--resubmit` or another key for `--once`, which bills twice if the first submission \
-                              arrived after all";
+                let remedy = "call again to look for the run, which submits nothing; or submit again with `--resubmit` or \
+                              another key for `--once`, which is billed twice if the first submission was accepted";
                 ("uncertain", 1, Some(remedy))
             }
             Self::BadInput => ("bad_input", 2, None),

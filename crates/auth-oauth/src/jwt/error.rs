@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth_http::HttpError;
+use auth_http::retry::is_transient_status;
 
 use super::JwtAlgorithm;
 use super::refusal::Refusal;
@@ -169,8 +170,9 @@ impl JwtError {
     pub fn is_transient(&self) -> bool {
         let Kind::Keys(error) = &self.0 else { return false };
         match error.cause() {
-            KeyError::Http(source) => !source.is_insecure(),
-            KeyError::Status(_) | KeyError::Deadline(_) | KeyError::Aborted => true,
+            KeyError::Http(source) => source.is_transient(),
+            KeyError::Status(status) => is_transient_status(*status),
+            KeyError::Deadline(_) | KeyError::Aborted => true,
             KeyError::Unusable(_) | KeyError::Outdated(_) => false,
         }
     }

@@ -172,6 +172,10 @@ async fn platform_that_stays_lost_leaves_an_uncertain_submission_that_is_found_l
     assert!(error.is_submission_uncertain(), "{error:?}");
     assert!(journal.intents.lock().unwrap()["k"].run.is_none());
     lab.emulator.control().unwrap().clear_faults().await.unwrap();
+    // The replicas of the emulator lag behind in real time.
+    while runs(&lab).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
     assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
 }

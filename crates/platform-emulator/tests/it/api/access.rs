@@ -105,7 +105,7 @@ async fn who_reads_by_a_grant_changes_nothing_and_sees_no_input() {
     assert_eq!(cancel.0, 403);
     let update = json!({ "custom_metadata": {} });
     assert_eq!(stranger.call(Method::Put, &format!("{run}/custom-metadata"), &update).await.0, 403);
-    assert_eq!(stranger.call(Method::Delete, &format!("{run}/artifacts"), &Value::Null).await.0, 404);
+    assert_eq!(stranger.call(Method::Delete, &format!("{run}/artifacts"), &Value::Null).await.0, 403);
     assert_eq!(stranger.call(Method::Post, GRANTS, &granted).await.0, 403, "nor hands it on");
     let (_, items) = stranger.get(&format!("{run}/items")).await;
     assert_eq!(items[0]["input_artifacts"][0]["download_url"], Value::Null);
