@@ -97,6 +97,7 @@ mod injected {
 pub use injected::Fault;
 
 /// Fails if a test has injected a fault for the operation.
+#[cfg_attr(not(feature = "faults"), expect(clippy::unnecessary_wraps, reason = "nothing fails without the feature"))]
 pub(crate) fn check(operation: Operation, path: &Path) -> io::Result<()> {
     #[cfg(feature = "faults")]
     {

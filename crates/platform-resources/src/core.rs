@@ -120,7 +120,8 @@ impl Core {
         platform_api::Client::new(self.http.clone(), self.inner.root.clone())
     }
 
-    /// The root of the platform's API.
+    /// Returns the root of the platform's API.
+    #[cfg(feature = "download")]
     pub(crate) fn root(&self) -> &Url {
         &self.inner.root
     }
