@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use auth_core::{TokenError, async_provider_fn};
+use auth_core::{TokenError, TokenRequest, async_provider_fn};
 use futures_util::TryStreamExt;
 use platform_emulator::{Effect, Fault, Server};
 use platform_resources::models::RunSubmission;
@@ -191,7 +191,13 @@ async fn token_that_cannot_be_renewed_does_not_end_the_look_up() {
             if (1..=3).contains(&call) {
                 return Err(TokenError::provider("503").into_transient());
             }
-            Ok(tokens.token().await?.secret().expose().to_owned())
+            let mut token = tokens.token().await?;
+            if call > 0 {
+                // The platform rejects the first one.
+                tokens.reject(&TokenRequest::new(), &token);
+                token = tokens.token().await?;
+            }
+            Ok(token.secret().expose().to_owned())
         }
     });
     let mut settings = settings(&lab.emulator);
