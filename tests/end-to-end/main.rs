@@ -64,9 +64,9 @@ mod program;
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/provider.rs"]
 mod provider;
-#[cfg(target_os = "linux")]
 #[path = "../support/reference.rs"]
 mod reference;
+#[cfg(target_os = "linux")]
 #[path = "../support/tls.rs"]
 mod tls;
 #[cfg(target_os = "linux")]

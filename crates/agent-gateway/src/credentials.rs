@@ -25,7 +25,7 @@ pub trait CredentialSource: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// There are no credentials, or they are not valid.
+    /// The credentials are missing or not valid.
     async fn credentials(&self) -> Result<Credentials, CredentialError>;
 }
 

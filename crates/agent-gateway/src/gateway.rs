@@ -44,7 +44,7 @@ impl Gateway {
         GatewayBuilder::new(Arc::new(credentials), Arc::new(servers))
     }
 
-    /// Returns a builder that uses the [`ServiceBinding`], or the [`Environment`] if there is no binding.
+    /// Returns a builder that uses the [`ServiceBinding`], or the [`Environment`] if no binding exists.
     ///
     /// # Errors
     ///

@@ -48,7 +48,9 @@ impl UserLogin {
 
     /// Renews logins of this client too: providers want one of its own for logins by a device, and only that can renew them.
     pub fn with_client(mut self, client: OAuthClient) -> Self {
-        self.clients.push(client);
+        if self.clients.iter().all(|known| known.id() != client.id()) {
+            self.clients.push(client);
+        }
         self
     }
 

@@ -45,8 +45,10 @@ impl Lease {
             match held.create() {
                 Ok(()) => {
                     let held = Arc::new(held);
-                    Renewals::add(held.clone()).map_err(|error| Error::io("renew", path, error))?;
-                    return Ok(Some(Self(held)));
+                    let lease = Self(held.clone());
+                    // On failure, the lease is removed.
+                    Renewals::add(held).map_err(|error| Error::io("renew", path, error))?;
+                    return Ok(Some(lease));
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -91,11 +93,14 @@ impl Held {
 
     /// Writes the token again, so that the file server sets the time of modification by its own clock.
     fn renew(&self) -> io::Result<()> {
-        if !self.is_current()? {
+        // Opened once: a lease that another process takes over meanwhile is another file.
+        let mut options = OpenOptions::new();
+        let mut file = regular::open(options.read(true).write(true), &self.path, "renew").map_err(io::Error::other)?;
+        let mut token = String::new();
+        (&file).take(MAX_TOKEN).read_to_string(&mut token)?;
+        if token != self.token {
             return Err(io::Error::other("another process has taken it over"));
         }
-        let mut options = OpenOptions::new();
-        let mut file = regular::open(options.write(true), &self.path, "renew").map_err(io::Error::other)?;
         file.rewind()?;
         file.write_all(self.token.as_bytes())?;
         file.sync_all()

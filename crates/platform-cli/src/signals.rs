@@ -20,15 +20,16 @@ use crate::exit::Failure;
 pub(crate) use ignored::Ignored;
 use watchdog::Stage;
 
-/// The longest time from a signal to the end of the process. Slurm and Kubernetes wait for 30 s before they kill.
+/// The longest time from a signal to the end of the process, unless the report of a critical section is still to be printed
+/// ([`REPORT`]). Slurm and Kubernetes wait for 30 s before they kill.
 const WHOLE: Duration = Duration::from_secs(10);
 /// The longest time of a critical section after a signal or a timeout.
-pub(crate) const SECTION_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const SECTION_LIMIT: Duration = WHOLE;
 /// The time for the report of a critical section, after [`WHOLE`] or a second signal. It takes milliseconds unless the machine is
 /// busy. Slurm and Kubernetes kill after 30 s.
 const REPORT: Duration = Duration::from_secs(15);
 /// The longest time of a redemption after a signal.
-const REDEMPTION_LIMIT: Duration = Duration::from_secs(8);
+pub(crate) const REDEMPTION_LIMIT: Duration = Duration::from_secs(8);
 /// The longest time of a renewal in the background after the work of the command.
 const RENEWAL_LIMIT: Duration = Duration::from_secs(30);
 /// The longest time in which dropped work cleans up, without a signal.

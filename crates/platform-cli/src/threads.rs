@@ -8,6 +8,7 @@ use anyhow::anyhow;
 
 use crate::exit::Failure;
 use crate::output::Format;
+use crate::signals::REDEMPTION_LIMIT;
 
 /// The exit code of a failure on this side.
 const CODE: i32 = 1;
@@ -21,6 +22,8 @@ pub(crate) fn end_without_threads(format: Format) {
         }
         let text = "cannot create a thread: the maximum number of processes is reached (`ulimit -u`)";
         let _ = Failure::from(anyhow!(text)).report(format);
+        // A login whose refresh token was sent is not lost.
+        let _ = auth_core::finish_redemptions(REDEMPTION_LIMIT);
         #[expect(clippy::exit, reason = "the other threads may wait forever")]
         process::exit(CODE);
     }));
@@ -33,9 +36,7 @@ fn message<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
 
 /// Recognizes the messages of the standard library and of tokio.
 fn is_about_threads(message: &str) -> bool {
-    ["failed to spawn thread", "can't spawn worker thread", "can't spawn thread"]
-        .iter()
-        .any(|text| message.contains(text))
+    ["failed to spawn thread", "can't spawn worker thread"].iter().any(|text| message.contains(text))
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{LockFile, Locking, folder, regular};
 
+use crate::folder::LOCK;
+use crate::manifest::shard_of;
 use crate::part::plain;
 use crate::target::remove;
 use crate::{FolderError, ResultFolder};
@@ -66,10 +68,15 @@ impl ResultFolder {
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: a file cannot be removed. Those before it are.
+    /// [`FolderError`]: a file cannot be removed. Those before it are. Files that another process is writing stay.
     pub fn clean(&self, leftovers: &[Leftover]) -> Result<(), FolderError> {
         for Leftover { path, .. } in leftovers {
             let path = self.path().join(path);
+            let (folder, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
+            // Another process may have begun to write it.
+            if folder.zip(name).is_some_and(|(folder, name)| self.is_busy(folder, name)) {
+                continue;
+            }
             remove(&path).map_err(|error| FolderError::io(&path, error))?;
         }
         Ok(())
@@ -77,6 +84,12 @@ impl ResultFolder {
 
     /// Returns true if another process is writing the file, or the part that it belongs to.
     fn is_busy(&self, folder: &Path, name: &str) -> bool {
+        // The manifest of another share of the work is written under the lock of that share.
+        let manifest = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+        if let Some(shard) = manifest.and_then(shard_of).filter(|_| folder == self.path()) {
+            let lock = format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1);
+            return shard != self.shard() && is_locked(&folder.join(lock), self.locking());
+        }
         let Some(stem) = name.strip_suffix(".state.tmp").or_else(|| name.rsplit_once('.').map(|(stem, _)| stem)) else {
             return false;
         };

@@ -36,11 +36,12 @@ pub struct ResultFolder {
 pub struct FolderOptions {
     shard: Shard,
     locking: Locking,
+    is_full: bool,
 }
 
 /// What the name of the file begins and ends with that keeps others out; between them is the share of the work.
-const LOCK: (&str, &str) = (".aignostics", ".lock");
-/// The permissions of new files; the umask takes its share.
+pub(crate) const LOCK: (&str, &str) = (".aignostics", ".lock");
+/// The permissions of new files; the umask applies.
 const MODE: u32 = 0o666;
 /// More than any manifest has.
 const LIMIT: usize = 1 << 34;
@@ -65,7 +66,14 @@ impl FolderOptions {
         self
     }
 
-    /// Opens a folder, which is created if need be.
+    /// Opens the folder also if nothing can be written to it, such as to [clean](ResultFolder::clean) it when the disk is full.
+    #[must_use]
+    pub fn with_full_disk(mut self) -> Self {
+        self.is_full = true;
+        self
+    }
+
+    /// Opens a folder, which is created if necessary.
     ///
     /// # Errors
     ///
@@ -79,7 +87,7 @@ impl FolderOptions {
 
     /// Opens a folder. Blocks.
     pub(crate) fn open_now(self, path: PathBuf) -> Result<ResultFolder, FolderError> {
-        let Self { shard, locking } = self;
+        let Self { shard, locking, is_full } = self;
         fs::create_dir_all(&path).map_err(|error| FolderError::io(&path, error))?;
         // Never deleted, so that all lock the same.
         let lock_path = path.join(format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1));
@@ -87,8 +95,10 @@ impl FolderOptions {
         let file = regular::create(options.create(true).truncate(false).write(true), &lock_path, MODE, "open")?;
         let lock = LockFile::try_lock(file, lock_path, locking)?.ok_or_else(|| FolderError::locked(&path))?;
         let manifest_path = path.join(format!("manifest{}.jsonl", shard.infix()));
-        sweep(&path, locking).map_err(|error| FolderError::io(&path, error))?;
-        folder::probe(&path, &probe(shard))?;
+        if !is_full {
+            sweep(&path, locking).map_err(|error| FolderError::io(&path, error))?;
+            folder::probe(&path, &probe(shard))?;
+        }
         let (entries, whole) = read(&manifest_path)?;
         if whole > 0 {
             // Whether it can be written shows now, not when the first file is there.
@@ -99,7 +109,7 @@ impl FolderOptions {
 }
 
 impl ResultFolder {
-    /// Opens a folder, which is created if need be. What its manifest says stays.
+    /// Opens a folder, which is created if necessary. What its manifest says stays.
     ///
     /// # Errors
     ///

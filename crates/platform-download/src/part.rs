@@ -247,6 +247,7 @@ impl Part {
     /// A piece has come.
     pub(crate) fn record(&self, era: Era, piece: Piece) -> io::Result<()> {
         let _era = self.during(era)?;
+        self.ensure_held()?;
         let mut state = self.state();
         let state = &mut *state;
         state.add(piece);
@@ -266,6 +267,7 @@ impl Part {
     /// Forgets all that has come.
     pub(crate) fn reset(&self) -> io::Result<()> {
         let _era = self.new_era();
+        self.ensure_held()?;
         *self.state() = State { phase: Phase::Known, ..State::default() };
         remove(&self.places.state)?;
         self.file.set_len(0)
@@ -291,6 +293,7 @@ impl Part {
     /// Keeps aside what has come, if anything: it is not what it should be. Where it is.
     pub(crate) fn quarantine(&self) -> io::Result<Option<PathBuf>> {
         let _era = self.new_era();
+        self.ensure_held()?;
         let came = self.file.metadata()?.len() > 0;
         if !came {
             return Ok(None);
@@ -303,10 +306,16 @@ impl Part {
 
     /// Removes all there is.
     pub(crate) fn discard(&self) -> io::Result<()> {
+        self.ensure_held()?;
         self.state().phase = Phase::Gone;
         remove(&self.places.part)?;
         remove(&self.places.state)?;
         remove(&self.places.corrupt)
+    }
+
+    /// Fails if another process has taken the lock over. The files are its own then.
+    fn ensure_held(&self) -> io::Result<()> {
+        self.lock.ensure_held().map_err(plain)
     }
 }
 
@@ -314,7 +323,7 @@ impl Drop for Part {
     /// Keeps what is complete, and removes a part of which nothing is.
     fn drop(&mut self) {
         let mut state = self.state();
-        if state.phase != Phase::Known || state.log.is_some() {
+        if state.phase != Phase::Known || state.log.is_some() || self.ensure_held().is_err() {
             return;
         }
         // The whole file has come, and did not get its name.
@@ -333,20 +342,24 @@ impl Drop for Part {
     }
 }
 
+/// The maximum number of times that a part is opened which other processes rename or remove.
+const ATTEMPTS: u32 = 100;
+
 /// Opens and locks the file for what comes; `None` if another process has it.
 fn lock(path: &Path, locking: Locking) -> io::Result<Option<(File, LockFile)>> {
-    loop {
+    for attempt in 1.. {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);
         let file = regular::create(&mut options, path, 0o666, "open").map_err(plain)?;
         let Some(lock) = LockFile::try_lock(file.try_clone()?, path, locking).map_err(plain)? else { return Ok(None) };
-        if Identity::of_path(path)?
-            .is_some_and(|named| Identity::of_file(&file).is_ok_and(|own| own.is_same_file(&named)))
-        {
+        let own = Identity::of_file(&file)?;
+        // Where identities always differ, they prove nothing: the content decides before the file gets its name.
+        if attempt == ATTEMPTS || Identity::of_path(path)?.is_some_and(|named| own.is_same_file(&named)) {
             return Ok(Some((file, lock)));
         }
         // The process that had the lock has renamed or removed the file since it was opened.
     }
+    Ok(None)
 }
 
 #[cfg(test)]

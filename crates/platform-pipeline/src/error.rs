@@ -178,9 +178,3 @@ impl From<SignError> for Error {
         Self::input_because("an object of the bucket cannot be addressed", error)
     }
 }
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

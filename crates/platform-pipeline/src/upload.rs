@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use auth_core::error_chain;
 use platform_resources::{Upload, UploadFile, UploadStep, Uploaded, Uploader};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::spawn_blocking;
 
-use crate::error::chain;
 use crate::object_keys::missing;
 use crate::submission::items::media_types;
 use crate::table::{CHECKSUM, URL};
@@ -93,7 +93,7 @@ pub async fn upload(
         .map(|((external_id, url), Upload { result, .. })| SlideUpload {
             external_id,
             url,
-            result: result.map_err(|error| chain(&error)),
+            result: result.map_err(|error| error_chain(&error)),
         })
         .collect())
 }

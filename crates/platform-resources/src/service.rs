@@ -223,7 +223,7 @@ impl Service {
     /// Stores a login for its refresh token, unless a usable one is stored. Returns true if it was stored.
     async fn keep_unusable(&self, login: &AccessToken, may_be_valid: bool) -> Result<bool, Error> {
         let _stored = begin_redemption()?;
-        let is_usable = |former: AccessToken| former.unverified_reason().is_none();
+        let is_usable = |former: AccessToken| former.unverified_reason().is_none() && former.refresh_token().is_some();
         let replaces = may_be_valid || !self.store.get(&self.login_key()).await?.is_some_and(is_usable);
         if replaces {
             let settled = ExpiryPolicy::default().settled(login.clone(), SystemClock.now());

@@ -36,7 +36,8 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         let error = anyhow!("'{}' is not a folder for results: it has no .aignostics.lock", shown(folder.display()));
         return Err(Failure::bad_input(error));
     }
-    let results = FolderOptions::new().with_locking(locks.into()).open(&folder).await.map_err(unusable)?;
+    let results =
+        FolderOptions::new().with_locking(locks.into()).with_full_disk().open(&folder).await.map_err(unusable)?;
     let work = move || {
         let found = results.leftovers()?;
         if !dry_run {

@@ -113,7 +113,7 @@ async fn run(mut caught: Caught, ends: bool, stage: &Stage, sender: &UnboundedSe
         let (grace, report) = (Instant::now() + GRACE, Instant::now() + REPORT);
         while !is_over(stage, grace, begin + REDEMPTION_LIMIT) || (stage.owes_report() && Instant::now() < report) {
             let third = tokio::time::timeout(BETWEEN_LOOKS, caught.next()).await;
-            if third.is_ok() && !is_redeeming() {
+            if third.is_ok() && is_over(stage, begin, begin + REDEMPTION_LIMIT) {
                 break;
             }
         }

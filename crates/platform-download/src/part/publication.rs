@@ -10,7 +10,8 @@ use crate::digest::{Digest, digest};
 use crate::target::remove;
 
 impl Part {
-    /// The file as it is now. Taken before its content is verified, so that a later change shows.
+    /// Returns the identity of the file: a later change shows. Of a file that came as one stream, an earlier change shows only
+    /// if it changed the length.
     pub(crate) fn identity(&self) -> io::Result<Identity> {
         Identity::of_file(&self.file)
     }
@@ -19,7 +20,7 @@ impl Part {
     /// and was verified. Returns false if something else was there instead, which is removed.
     pub(crate) fn publish(&self, verified: &Identity, content: &Digest) -> io::Result<bool> {
         let _era = self.new_era();
-        self.lock.ensure_held().map_err(plain)?;
+        self.ensure_held()?;
         let places = &self.places;
         if !is_verified(&places.part, verified, content)? {
             tracing::warn!(path = %places.part.display(), "was replaced during the download: it is downloaded again");
@@ -58,7 +59,7 @@ fn is_verified(path: &Path, verified: &Identity, content: &Digest) -> io::Result
         Err(error) if error.is_not_regular() => return Ok(false),
         Err(error) => return Err(plain(error)),
     };
-    if named == *verified && named.has_one_name() {
+    if named == *verified && named.has_one_name() && file.metadata()?.len() == content.bytes {
         return Ok(true);
     }
     Ok(digest(Reader::new(&file, path))? == *content)

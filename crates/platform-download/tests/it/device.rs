@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use durable_fs::faults::{Fault, Operation};
-use platform_download::{LeftoverKind, Locking, Progress, ResultFolder};
+use platform_download::{FolderOptions, LeftoverKind, Locking, Progress, ResultFolder, Shard};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -218,4 +218,35 @@ async fn abandoned_temporary_files_are_removed_and_parts_stay() {
     assert_eq!((found.len(), found[0].kind, found[2].kind), (6, LeftoverKind::Partial, LeftoverKind::Temporary));
     results.clean(&found).unwrap();
     assert!(results.leftovers().unwrap().is_empty() && path(".aignostics.lock").exists());
+}
+
+#[tokio::test]
+async fn full_disk_can_be_cleaned() {
+    let folder = TempDir::new().unwrap();
+    drop(ResultFolder::open(folder.path()).await.unwrap());
+    let part = folder.path().join(".x.csv.part");
+    fs::write(&part, "x").unwrap();
+    let _full = Fault::inject(Operation::Write, folder.path(), errno(Errno::NOSPC));
+    assert!(ResultFolder::open(folder.path()).await.unwrap_err().to_string().contains("disk is full"));
+    let results = FolderOptions::new().with_full_disk().open(folder.path()).await.unwrap();
+    results.clean(&results.leftovers().unwrap()).unwrap();
+    assert!(!part.exists());
+}
+
+#[tokio::test]
+async fn manifest_that_another_share_writes_is_not_a_leftover() {
+    let folder = TempDir::new().unwrap();
+    let other = ResultFolder::open_shard(folder.path(), Shard::new(0, 2).unwrap()).await.unwrap();
+    let results = ResultFolder::open(folder.path()).await.unwrap();
+    let temporary = folder.path().join(".manifest.0-of-2.jsonl.tmp");
+    fs::write(&temporary, "x").unwrap();
+    assert!(results.leftovers().unwrap().is_empty());
+    drop(other);
+    let found = results.leftovers().unwrap();
+    let other = ResultFolder::open_shard(folder.path(), Shard::new(0, 2).unwrap()).await.unwrap();
+    results.clean(&found).unwrap();
+    assert!(found.len() == 1 && temporary.exists(), "it is written again");
+    drop(other);
+    results.clean(&found).unwrap();
+    assert!(!temporary.exists());
 }

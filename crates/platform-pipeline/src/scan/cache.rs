@@ -78,6 +78,9 @@ impl SlideCache {
     pub(super) fn open(table: &Path, forget: bool, clock: Arc<dyn Clock>) -> Self {
         let path = files::folder_of(table).join(files::STATE).join(NAME);
         let (mut known, mut lines, mut writer) = (HashMap::new(), 0, Writer::default());
+        if forget && let Err(error) = regular::remove(&path) {
+            writer.problem = Some(io::Error::new(error.kind(), error));
+        }
         match regular::read(&path, MAX_BYTES) {
             Ok(contents) => {
                 let text = contents.iter().flat_map(|contents| contents.bytes().split(|byte| *byte == b'\n'));
@@ -86,7 +89,6 @@ impl SlideCache {
                     // A line may be cut off, or that of another version.
                     if let Ok(entry) = serde_json::from_slice::<Entry>(line)
                         && entry.format == FORMAT
-                        && !forget
                     {
                         known.insert(entry.file.clone(), entry);
                     }

@@ -83,13 +83,14 @@ impl<'a> Walk<'a> {
 
     fn folder(&mut self, folder: &Path) {
         let unreadable = |error: std::io::Error| (folder.to_owned(), format!("the folder cannot be read: {error}"));
-        let entries = match fs::read_dir(folder).and_then(|entries| {
-            self.visited.insert(folder.canonicalize()?);
-            Ok(entries)
-        }) {
-            Ok(entries) => entries,
+        let listed = folder.canonicalize().and_then(|target| Ok((target, fs::read_dir(folder)?)));
+        let (target, entries) = match listed {
+            Ok(listed) => listed,
             Err(error) => return self.found.unreadable.push(unreadable(error)),
         };
+        if !self.visited.insert(target) {
+            return self.skip(folder.to_owned(), SkipKind::Link, "scanned by another path");
+        }
         self.results.extend(ResultFolder::listed_at(folder));
         // Among other files, it contains a folder for each run.
         let has_results = ResultFolder::is_at(folder);
@@ -259,7 +260,7 @@ fn is_slide(extension: &str) -> bool {
 /// it, the first by its path.
 pub(super) fn duplicates<'a>(
     slides: impl Iterator<Item = (&'a Path, (u64, &'a str))>,
-    is_listed: impl Fn(&Path) -> bool,
+    place: impl Fn(&Path) -> Option<usize>,
 ) -> Vec<(PathBuf, PathBuf)> {
     let mut groups: BTreeMap<(u64, &str), BTreeSet<&Path>> = BTreeMap::new();
     for (path, content) in slides {
@@ -267,7 +268,7 @@ pub(super) fn duplicates<'a>(
     }
     let mut duplicates = Vec::new();
     for group in groups.into_values().filter(|group| group.len() > 1) {
-        let first = group.iter().find(|path| is_listed(path)).or_else(|| group.iter().next()).copied();
+        let first = group.iter().min_by_key(|path| (place(path).unwrap_or(usize::MAX), **path)).copied();
         let others = group.iter().filter(|path| Some(**path) != first);
         duplicates.extend(others.filter_map(|path| Some(((*path).to_owned(), first?.to_owned()))));
     }

@@ -16,11 +16,13 @@ const MEASURED: [&str; 3] = [RESOLUTION, WIDTH, HEIGHT];
 /// Properties that `prepare` does not choose.
 const IGNORED: [&str; 2] = [CHECKSUM, "media_type"];
 /// Keywords that ask for values. A table may still lack them.
-const COMPLETENESS: [&str; 3] = ["required", "dependentRequired", "minProperties"];
+const COMPLETENESS: [&str; 4] = ["required", "dependentRequired", "dependencies", "minProperties"];
+/// Conditions, which other values can change. The check before a submission applies them.
+const CONDITIONS: [&str; 4] = ["if", "then", "else", "not"];
 /// Keywords whose members are schemas by a name.
 const SCHEMAS_BY_NAME: [&str; 5] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
-/// Keywords with values instead of schemas, and conditions, which would change their meaning.
-const KEPT: [&str; 6] = ["enum", "const", "default", "examples", "not", "if"];
+/// Keywords with values instead of schemas.
+const KEPT: [&str; 4] = ["enum", "const", "default", "examples"];
 
 /// The schema of the only input of an application, for tables that may lack values.
 pub(super) struct Fitting {
@@ -92,7 +94,7 @@ fn relaxed_members(members: &Map<String, Value>) -> Map<String, Value> {
     let mut alternatives = Vec::new();
     for (keyword, value) in members {
         match (keyword.as_str(), value) {
-            (name, _) if COMPLETENESS.contains(&name) => {}
+            (name, _) if COMPLETENESS.contains(&name) || CONDITIONS.contains(&name) => {}
             (name, _) if KEPT.contains(&name) => drop(result.insert(keyword.clone(), value.clone())),
             (name, Value::Object(schemas)) if SCHEMAS_BY_NAME.contains(&name) => {
                 let schemas = schemas.iter().map(|(name, schema)| (name.clone(), relaxed(schema))).collect();

@@ -15,7 +15,7 @@ use crate::{Error, SlideRow, SlideTable, files};
 /// Returns their ids.
 pub(super) fn remove_rows(table: &mut SlideTable, found: &FoundSlides) -> Vec<String> {
     let skipped = found.skipped.iter().map(|skipped| &skipped.path);
-    let removed: HashSet<&PathBuf> = skipped.chain(&found.excluded).collect();
+    let removed: HashSet<PathBuf> = skipped.chain(&found.excluded).map(|path| location(path)).collect();
     let paths: Vec<_> = table.rows.iter().map(|row| location(&table.path_of(row))).collect();
     let mut paths = paths.into_iter();
     let rows = table.rows.extract_if(.., |_| paths.next().is_some_and(|path| removed.contains(&path)));
@@ -58,7 +58,7 @@ pub(super) fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]
         // A slide with the same id in another location was moved, unless its old file still exists.
         let moved = || by_id.get(slide.external_id()).filter(|place| merged.states[**place] == SlideState::Absent);
         let moved = || moved().filter(|place| !table.path_of(&table.rows[**place]).exists());
-        let Some(place) = by_path.get(path).or_else(moved).copied() else {
+        let Some(place) = by_path.get(&location(path)).or_else(moved).copied() else {
             merged.states.push(SlideState::Added);
             table.rows.push(slide);
             continue;

@@ -1,6 +1,6 @@
 //! From a folder to a table of its slides.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -252,12 +252,12 @@ impl Prepare {
         observer: &Observer,
     ) -> Vec<(PathBuf, PathBuf)> {
         let rows = before.into_iter().flat_map(|table| table.rows().iter().map(|row| location(&table.path_of(row))));
-        let listed: HashSet<_> = rows.collect();
+        let listed: HashMap<_, _> = rows.zip(0_usize..).collect();
         let slides = scanned.iter().filter_map(|ScannedSlide { path, slide }| {
             let slide = slide.as_ref().ok()?;
             Some((path.as_path(), (slide.bytes, slide.row.get(CHECKSUM))))
         });
-        let duplicates = duplicates(slides, |path| listed.contains(path));
+        let duplicates = duplicates(slides, |path| listed.get(&location(path)).copied());
         if !self.deduplicate {
             return duplicates;
         }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use auth_core::error_chain;
 use platform_download::Crc32c;
 use slide_metadata::{PLAUSIBLE, ReadOptions, SlideMetadata, read_with};
 
 use super::cache::SlideCache;
 use super::external_ids::location;
 use crate::SlideTable;
-use crate::error::chain;
 use crate::table::{CHECKSUM, RESOLUTION};
 
 /// The resolutions in a table, and one for all other slides.
@@ -40,7 +40,7 @@ impl Stated {
 
     /// Those of the slide at `path`.
     pub(super) fn of(&self, path: &Path) -> StatedResolution {
-        StatedResolution { table: self.table.get(path).cloned(), others: self.others }
+        StatedResolution { table: self.table.get(&location(path)).cloned(), others: self.others }
     }
 }
 
@@ -49,7 +49,7 @@ impl StatedResolution {
     pub(super) fn read(&self, path: &Path, cache: &SlideCache) -> Result<SlideMetadata, String> {
         let failed = |error| {
             // It begins with the path.
-            let text = chain(&error);
+            let text = error_chain(&error);
             text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
         };
         let subject = cache.subject(path);

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use platform_resources::models::RunId;
@@ -8,6 +8,7 @@ use super::journal::StudyJournal;
 use super::locate::{Located, LocatedRuns, locate};
 use super::record::{Owner, StudyRecord};
 use super::{Study, submit};
+use crate::scan::external_ids::location;
 use crate::submission::digest::ItemDigest;
 use crate::submission::items::item_digests;
 use crate::table::FILE;
@@ -184,12 +185,11 @@ impl Study {
         located: &LocatedRuns,
         prepared: &Prepared,
     ) -> (Vec<StudySlide>, Vec<(usize, ItemDigest)>) {
-        let unusable: HashMap<&PathBuf, &String> =
-            prepared.unusable.iter().map(|(path, reason)| (path, reason)).collect();
+        let unusable: HashSet<PathBuf> = prepared.unusable.iter().map(|(path, _)| location(path)).collect();
         let (mut slides, mut new) = (Vec::new(), Vec::new());
         for (place, (row, digest)) in table.rows().iter().zip(digests).enumerate() {
-            let path = crate::scan::external_ids::location(&table.path_of(row));
-            if unusable.contains_key(&path) {
+            let path = location(&table.path_of(row));
+            if unusable.contains(&path) {
                 // It is listed as a file.
                 continue;
             }

@@ -48,9 +48,11 @@ impl Study {
         };
         let new = part(&plan.table, plan.new.iter().map(|(place, _)| *place));
         self.draft(&new, plan, &keys, true)?.check(&self.client).await?;
-        let (digest, repetition) = self.digest(plan).await?;
+        let digest = self.digest(plan).await?;
+        // Before the submissions are counted: the next one must not be chosen by two processes.
+        let lock = plan.journal.user().lock(&submission_token(&digest, 0))?;
+        let repetition = self.repetition(plan, &digest).await?;
         let token = submission_token(&digest, repetition);
-        let lock = plan.journal.user().lock(&token)?;
         let uploads = upload(&self.csv, &new, &keys, &self.observer).await?;
         let summary = UploadSummary::of(&uploads).map_err(|error| stopped(&error, plan, &uploads))?;
         let UploadSummary { sent, already_present } = summary;
@@ -72,19 +74,23 @@ impl Study {
         Ok(Some(ReadySubmission { study: self, plan, submission, token, _lock: lock }))
     }
 
-    /// The digest of the new slides, and how often the same slides were submitted before.
-    async fn digest(&self, plan: &StudyPlan) -> Result<(String, u32), Error> {
+    /// Returns the digest of the new slides.
+    async fn digest(&self, plan: &StudyPlan) -> Result<String, Error> {
         let items: Vec<ItemDigest> = plan.new.iter().map(|(_, digest)| *digest).collect();
         let version = self.version.as_ref().map(VersionNumber::as_str);
-        let digest = submission_digest(&self.client.me().await?, &self.application, version, &items, None);
-        let mut repetition = plan.journal.record().repetitions(&digest);
+        Ok(submission_digest(&self.client.me().await?, &self.application, version, &items, None))
+    }
+
+    /// Returns the number of times that the same slides were submitted before.
+    async fn repetition(&self, plan: &StudyPlan, digest: &str) -> Result<u32, Error> {
+        let mut repetition = plan.journal.record().repetitions(digest);
         // The record may have been lost: the counter continues after what was submitted.
         while (self.resubmit || self.retry_failed)
-            && was_used(&self.client, plan.journal.user(), &submission_token(&digest, repetition)).await?
+            && was_used(&self.client, plan.journal.user(), &submission_token(digest, repetition)).await?
         {
             repetition += 1;
         }
-        Ok((digest, repetition))
+        Ok(repetition)
     }
 
     fn draft(&self, table: &SlideTable, plan: &StudyPlan, keys: &ObjectKeys, beforehand: bool) -> Result<Draft, Error> {

@@ -14,8 +14,8 @@ use crate::{Draft, Error, Event, Observer, RunOptions};
 /// The number of slides that a message names.
 const NAMED: usize = 5;
 
-/// A submission that is made once: called again with the same content, or with the same key, on any machine, it finds the first
-/// run and submits nothing.
+/// A submission that is made once: called again with the same content, or with the same key, on any machine, it finds the
+/// earlier run and submits nothing. Submissions by content and by key do not find each other.
 ///
 /// The content is the organization, the user, the application, the version as stated, and the study items: ids, checksums and
 /// other metadata, without URLs. Options such as notes and tags are not part of it.

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{self, Stream};
 use platform_api::models::{Item, ItemId, Run, RunState};
@@ -72,7 +72,8 @@ impl RunHandle {
 
 impl Watch {
     async fn look(&mut self) -> Result<(), Error> {
-        let snapshot = self.poll.clone().ask(false, |item| item).await?;
+        let mut snapshot = self.poll.clone().ask(false, |item| item).await?;
+        in_order_of_ends(&mut snapshot.items);
         let before = self.seen.len();
         self.ended = snapshot.ended();
         for item in snapshot.items {
@@ -86,5 +87,34 @@ impl Watch {
         }
         self.poll.learn(self.seen.len() > before);
         Ok(())
+    }
+}
+
+/// Sorts items by the time of their end: a caller that remembers the newest end that it has seen misses none.
+fn in_order_of_ends(items: &mut [Item]) {
+    items.sort_by_key(|item| item.terminated_at.map(SystemTime::from));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn items_are_reported_in_the_order_of_their_ends() {
+        let item = |id: &str, end: Option<&str>| -> Item {
+            serde_json::from_value(json!({ "item_id": id, "external_id": id, "state": "TERMINATED", "output": "FULL",
+                "terminated_at": end, "input_artifacts": [], "output_artifacts": [] }))
+            .unwrap()
+        };
+        let mut items = [
+            item("newest", Some("2026-11-25T11:00:00Z")),
+            item("none", None),
+            item("oldest", Some("2026-11-25T08:00:00Z")),
+            item("middle", Some("2026-11-25T09:30:00Z")),
+        ];
+        in_order_of_ends(&mut items);
+        assert_eq!(items.map(|item| item.external_id), ["none", "oldest", "middle", "newest"]);
     }
 }

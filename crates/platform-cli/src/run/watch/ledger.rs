@@ -15,7 +15,7 @@ use crate::exit::Failure;
 /// be committed out of order, or come late from a replica.
 const OVERLAP: Duration = Duration::from_secs(60);
 
-/// What was told of a run.
+/// The events of a run that were printed.
 #[derive(Debug)]
 pub(super) struct Ledger {
     check: String,
@@ -77,8 +77,8 @@ impl Ledger {
         self.ended
     }
 
-    /// Notes an item; whether it was not told before.
-    pub(super) fn item(&mut self, item: &Item) -> Result<bool, Failure> {
+    /// Records an item. Returns true if it was not printed before.
+    pub(super) fn item(&mut self, item: &Item) -> bool {
         let end = end(item);
         self.newest = self.newest.max(end);
         let files = self.files(item);
@@ -86,11 +86,11 @@ impl Ledger {
             open.ends.insert((end, item.item_id.to_string()));
             open.files.insert(item.item_id.clone(), (end, files));
         }
-        if is_before(item, self.start.items) { Ok(false) } else { self.note(item.item_id.as_str()) }
+        !is_before(item, self.start.items) && self.told.insert(item.item_id.to_string())
     }
 
-    /// Notes an artifact of an item; whether it was not told before.
-    pub(super) fn artifact(&mut self, item: &Item, artifact: &ArtifactId) -> Result<bool, Failure> {
+    /// Records an artifact of an item. Returns true if it was not printed before.
+    pub(super) fn artifact(&mut self, item: &Item, artifact: &ArtifactId) -> bool {
         if let Some(open) = &mut self.open
             && let Some((end, files)) = open.files.get_mut(&item.item_id)
         {
@@ -100,24 +100,20 @@ impl Ledger {
                 open.files.remove(&item.item_id);
             }
         }
-        if is_before(item, self.start.files) { Ok(false) } else { self.note(artifact.as_str()) }
+        !is_before(item, self.start.files) && self.told.insert(artifact.to_string())
     }
 
-    /// Notes the end of the run; whether it was not told before.
-    pub(super) fn end(&mut self, run: &RunId) -> Result<bool, Failure> {
-        let is_new = !std::mem::replace(&mut self.ended, true);
-        if is_new {
-            self.note(run.as_str())?;
-        }
-        Ok(is_new)
+    /// Records the end of the run. Returns true if it was not printed before.
+    pub(super) fn end(&mut self) -> bool {
+        !std::mem::replace(&mut self.ended, true)
     }
 
-    fn note(&mut self, id: &str) -> Result<bool, Failure> {
-        let is_new = self.told.insert(id.to_owned());
-        if let (true, Some(state)) = (is_new, &mut self.state) {
+    /// Records in the state file that the event of an item, an artifact or the run was printed.
+    pub(super) fn printed(&mut self, id: &str) -> Result<(), Failure> {
+        if let Some(state) = &mut self.state {
             state.told(id).context("cannot write the state file")?;
         }
-        Ok(is_new)
+        Ok(())
     }
 
     /// What of the items is still to be downloaded. `None`: nothing.
@@ -182,11 +178,11 @@ mod tests {
             .map(|id| item(id, &format!("2026-11-25T{:02}:{:02}:{:02}Z", id / 3600, id / 60 % 60, id % 60)))
             .collect();
         for item in &items {
-            assert!(ledger.item(item).unwrap() && !ledger.item(item).unwrap());
+            assert!(ledger.item(item) && !ledger.item(item));
             assert!(ledger.cursor().len() <= 200);
         }
         let mut later = Ledger::new(&run(), Some(&ledger.cursor()), None, false).unwrap();
-        let again = items.iter().filter(|item| later.item(item).unwrap()).count();
+        let again = items.iter().filter(|item| later.item(item)).count();
         assert_eq!(again, 61, "from 60 s before the last on");
     }
 
@@ -196,12 +192,18 @@ mod tests {
         let path = folder.path().join("state");
         let one = item(1, "2026-11-25T08:00:00Z");
         let mut ledger = Ledger::new(&run(), None, Some(&path), false).unwrap();
-        assert!(ledger.item(&one).unwrap() && ledger.end(&run()).unwrap());
+        assert!(ledger.item(&one) && ledger.end());
+        ledger.printed(one.item_id.as_str()).unwrap();
+        ledger.printed(run().as_str()).unwrap();
+        // An event that was not printed is printed by the next call.
+        let two = item(2, "2026-11-25T08:00:01Z");
+        assert!(ledger.item(&two));
         let cursor = ledger.cursor();
         drop(ledger);
         for cursor in [None, Some(cursor.as_str())] {
             let mut later = Ledger::new(&run(), cursor, Some(&path), false).unwrap();
-            assert!(later.has_end() && !later.item(&one).unwrap() && !later.end(&run()).unwrap());
+            assert!(later.has_end() && !later.item(&one) && !later.end());
+            assert!(later.item(&two));
         }
     }
 
@@ -210,17 +212,17 @@ mod tests {
         let (early, late) = (item(1, "2026-11-25T08:00:00Z"), item(2, "2026-11-25T09:00:00Z"));
         let mut ledger = Ledger::new(&run(), None, None, true).unwrap();
         for item in [&early, &late] {
-            assert!(ledger.item(item).unwrap());
+            assert!(ledger.item(item));
         }
-        assert!(ledger.artifact(&late, &late.output_artifacts[0].output_artifact_id).unwrap());
+        assert!(ledger.artifact(&late, &late.output_artifacts[0].output_artifact_id));
         let mut later = Ledger::new(&run(), Some(&ledger.cursor()), None, true).unwrap();
         assert!(later.wanted(std::slice::from_ref(&early)).is_some());
-        assert!(!later.item(&early).unwrap(), "the item ended an hour before the newest");
-        assert!(later.artifact(&early, &early.output_artifacts[0].output_artifact_id).unwrap());
+        assert!(!later.item(&early), "the item ended an hour before the newest");
+        assert!(later.artifact(&early, &early.output_artifacts[0].output_artifact_id));
         // A watch without files leaves all of them for a later one.
         let mut without = Ledger::new(&run(), None, None, false).unwrap();
         for item in [&early, &late] {
-            without.item(item).unwrap();
+            without.item(item);
         }
         let with = Ledger::new(&run(), Some(&without.cursor()), None, true).unwrap();
         assert!(with.wanted(&[early]).is_some());

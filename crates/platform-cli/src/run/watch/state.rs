@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -20,7 +20,7 @@ enum Line {
 pub(super) struct StateFile(File);
 
 impl StateFile {
-    /// Opens the state file of a run, which is created if need be, and returns it with the ids in it. A last line that a crash
+    /// Opens the state file of a run, which is created if necessary, and returns it with the ids in it. A last line that a crash
     /// cut off is removed.
     pub(super) fn open(path: &Path, run: &str) -> anyhow::Result<(Self, HashSet<String>)> {
         let text = match fs::read_to_string(path) {
@@ -28,12 +28,16 @@ impl StateFile {
             text => text?,
         };
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let first = serde_json::to_string(&Line::Run(run.to_owned()))?;
+        // A crash can cut off the first line, too.
+        ensure!(whole > 0 || first.starts_with(&text), "it is not a state file of this run");
         let mut told = HashSet::new();
         for (number, line) in text[..whole].lines().enumerate() {
-            match serde_json::from_str(line)
-                .with_context(|| format!("line {} is not one of a state file", number + 1))?
-            {
+            let line = serde_json::from_str(line)
+                .with_context(|| format!("line {} is not one of a state file", number + 1))?;
+            match line {
                 Line::Run(found) => ensure!(found == run, "it belongs to run {found}"),
+                Line::Told(_) if number == 0 => bail!("it does not name its run"),
                 Line::Told(id) => drop(told.insert(id)),
             }
         }
@@ -73,8 +77,12 @@ mod tests {
         state.told("c").unwrap();
         assert_eq!(StateFile::open(&path, "run").unwrap().1.len(), 2);
         assert!(StateFile::open(&path, "other").is_err());
-        fs::write(&path, "my notes\n").unwrap();
-        assert!(StateFile::open(&path, "run").is_err());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "my notes\n");
+        for other in ["my notes\n", "my notes", "{\"told\":\"a\"}\n"] {
+            fs::write(&path, other).unwrap();
+            assert!(StateFile::open(&path, "run").is_err());
+            assert_eq!(fs::read_to_string(&path).unwrap(), other);
+        }
+        fs::write(&path, "{\"run\":\"r").unwrap();
+        assert!(StateFile::open(&path, "run").unwrap().1.is_empty());
     }
 }

@@ -29,11 +29,12 @@ impl<'a> Teller<'a> {
 
     /// An item has ended.
     pub(super) fn item(&mut self, item: Item) -> Result<(), Failure> {
-        if self.ledger.item(&item)? {
+        if self.ledger.item(&item) {
             let message = item.error_message.as_ref().map(|message| format!(": {}", shown(message)));
             let outcome = ItemOutcome::of(&item);
             let text = format!("{}: {}{}", shown(&item.external_id), shown(outcome), message.unwrap_or_default());
             self.tell("item_ended", json!({ "item": shapes::item(&item)? }), text)?;
+            self.ledger.printed(item.item_id.as_str())?;
         }
         let early = self.early.remove(&item.external_id);
         self.known.insert(item.external_id.clone(), item);
@@ -47,7 +48,7 @@ impl<'a> Teller<'a> {
             self.early.entry(file.item.clone()).or_default().push(file);
             return Ok(());
         };
-        if !self.ledger.artifact(item, &file.artifact_id)? {
+        if !self.ledger.artifact(item, &file.artifact_id) {
             return Ok(());
         }
         let verified = verification != Verification::Unverified;
@@ -58,7 +59,8 @@ impl<'a> Teller<'a> {
             "file": file.file, "bytes": file.bytes, "verification": verification,
         });
         let (item, artifact, place) = (shown(&file.item), shown(&file.artifact), shown(&file.file));
-        self.tell(event, about, format!("{item}, {artifact}: {how}, {place}"))
+        self.tell(event, about, format!("{item}, {artifact}: {how}, {place}"))?;
+        self.ledger.printed(file.artifact_id.as_str())
     }
 
     /// Files that are not in their place: a later call tries them again.
@@ -80,11 +82,12 @@ impl<'a> Teller<'a> {
 
     /// The run has ended, and there is nothing more to tell.
     pub(super) fn end(&mut self, run: &Run) -> Result<(), Failure> {
-        if !self.ledger.end(&self.run)? {
+        if !self.ledger.end() {
             return Ok(());
         }
         let text = format!("run {}: {}", shown(&run.run_id), shown(RunOutcome::of(run)));
-        self.tell("run_ended", json!({ "run": shapes::run(run)? }), text)
+        self.tell("run_ended", json!({ "run": shapes::run(run)? }), text)?;
+        self.ledger.printed(self.run.as_str())
     }
 
     fn tell(&self, event: &str, about: Value, text: String) -> Result<(), Failure> {

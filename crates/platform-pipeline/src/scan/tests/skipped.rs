@@ -79,6 +79,9 @@ async fn links_are_followed_or_listed() {
     let followed = lab.prepared(Prepare::new().with_scan(ScanOptions::default().with_follow_links(true))).await;
     assert_eq!(ids(&followed), ["a.tif", "c.tif", "again/b.tif"]);
     assert_eq!(skipped(&followed), [("case", "link"), ("gone", "link"), ("loop", "link")]);
+    // The table has the path of the slide without the link.
+    let again = lab.prepared(Prepare::new().with_scan(ScanOptions::default().with_follow_links(true))).await;
+    assert_eq!(ids(&again), ["a.tif", "c.tif", "again/b.tif"]);
     // A slide whose link leads nowhere is an error.
     symlink(outside.join("gone.tif"), lab.path("gone.tif")).unwrap();
     assert_eq!(name(&lab.prepared(Prepare::new()).await.unusable[0].0), "gone.tif");
