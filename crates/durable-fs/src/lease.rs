@@ -93,7 +93,7 @@ impl Held {
 
     /// Writes the token again, so that the file server sets the time of modification by its own clock.
     fn renew(&self) -> io::Result<()> {
-        // Opened once: a lease that another process takes over meanwhile is another file.
+        // Opened once: a lease that another process has taken over since is another file.
         let mut options = OpenOptions::new();
         let mut file = regular::open(options.read(true).write(true), &self.path, "renew").map_err(io::Error::other)?;
         let mut token = String::new();
