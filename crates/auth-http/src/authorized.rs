@@ -4,18 +4,18 @@ use auth_core::{AccessToken, BearerPolicy, Reaction, Stage, TokenError, TokenReq
 
 use crate::{HttpClient, HttpError, Request, Response};
 
-/// Sends requests with a bearer token to the one authority that the token is meant for.
+/// An HTTP client that sends a bearer token with each request, and only to the authority that the token is meant for.
 ///
-/// A token that is refused with 401 is deleted, and the request is sent once more with another, if its body can be sent
-/// again. A second 401 is returned as it came; so is the first if no other token is obtained after many rejections. A challenge that asks
-/// for other claims is remembered for the next requests.
+/// A 401 response deletes the token. If the body can be sent again, the request is retried once with a new token. A
+/// second 401 is returned to the caller; so is the first if, after repeated rejections, no other token can be obtained.
+/// A claims challenge also applies to later requests.
 #[derive(Clone, Debug)]
 pub struct AuthorizedClient {
     http: HttpClient,
     policy: BearerPolicy,
     tokens: TokenSource,
     wanted: TokenRequest,
-    /// The request for tokens that the last challenge led to.
+    /// The token request that answers the last challenge.
     challenged: Arc<Mutex<Option<TokenRequest>>>,
 }
 
@@ -24,13 +24,13 @@ impl AuthorizedClient {
         Self { http, policy, tokens, wanted: TokenRequest::default(), challenged: Arc::default() }
     }
 
-    /// Uses tokens for `wanted`: of a certain user, with certain scopes.
+    /// Sets the token request: its subject and scopes, for example.
     pub fn with_token_request(mut self, wanted: TokenRequest) -> Self {
         (self.wanted, self.challenged) = (wanted, Arc::default());
         self
     }
 
-    /// Returns a token, as requests are sent with.
+    /// Returns the token that requests are sent with.
     ///
     /// # Errors
     ///
@@ -39,11 +39,11 @@ impl AuthorizedClient {
         self.tokens.token_for(&self.current()).await
     }
 
-    /// Sends a request with this token and no other: one that is refused is deleted, and the 401 returned as it came.
+    /// Sends a request with the given token. A 401 deletes the token and is returned to the caller.
     ///
     /// # Errors
     ///
-    /// [`HttpError::is_token`] before anything is sent, or no response arrived.
+    /// [`HttpError::is_token`] if the token must not be sent to this URL. Other errors if no response arrives.
     pub async fn send_as(&self, token: &AccessToken, request: Request) -> Result<Response, HttpError> {
         let (method, url) = (request.method, request.url.clone());
         self.policy.admit(&url).map_err(|source| HttpError::token(method, &url, source))?;
@@ -52,11 +52,11 @@ impl AuthorizedClient {
         Ok(response)
     }
 
-    /// Sends a request with a token and returns the head of the response, whatever its status.
+    /// Sends a request with a token and returns the response head, whatever its status.
     ///
     /// # Errors
     ///
-    /// [`HttpError::is_token`] before anything is sent, or no response arrived.
+    /// [`HttpError::is_token`] if no token is available for this URL. Other errors if no response arrives.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
         let (method, url) = (request.method, request.url.clone());
         let refused = |source| HttpError::token(method, &url, source);
@@ -72,7 +72,7 @@ impl AuthorizedClient {
         let reaction = self.policy.react(response.status(), &challenges, &wanted, stage);
         let (Reaction::Renew(renewed), Some(again)) = (reaction, again) else { return Ok(response) };
         let token = match self.tokens.token_for(&renewed).await {
-            // The server rejects every token: its response says why.
+            // The server rejects every token. Its response states the reason.
             Err(error) if error.is_rejected() => return Ok(response),
             token => token.map_err(refused)?,
         };
@@ -84,7 +84,7 @@ impl AuthorizedClient {
         Ok(response)
     }
 
-    /// The request for tokens of the next request.
+    /// Returns the token request to use for the next HTTP request.
     fn current(&self) -> TokenRequest {
         let challenged = self.challenged.lock().unwrap_or_else(PoisonError::into_inner);
         challenged.as_ref().unwrap_or(&self.wanted).clone()

@@ -4,20 +4,20 @@ use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A runtime of one thread, for callers who block: what they call is the asynchronous code, on it.
+/// A runtime with one worker thread that runs asynchronous code for blocking callers.
 pub struct BlockingRuntime {
-    /// Taken only when this is dropped.
+    /// `None` only during drop.
     runtime: Option<Runtime>,
 }
 
-/// A blocking call inside an asynchronous runtime, whose thread it would hold up.
+/// The error of a blocking call made inside an asynchronous runtime, where it would block a worker thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a blocking call inside an asynchronous runtime would hold up its thread: make the asynchronous call there")]
 #[non_exhaustive]
 pub struct InsideRuntime;
 
 impl BlockingRuntime {
-    /// Starts the thread, which bears this name.
+    /// Starts the worker thread, with this name.
     ///
     /// # Errors
     ///
@@ -27,11 +27,11 @@ impl BlockingRuntime {
         Ok(Self { runtime: Some(runtime) })
     }
 
-    /// Waits for `work`.
+    /// Blocks until `work` completes.
     ///
     /// # Errors
     ///
-    /// [`InsideRuntime`]: nothing was begun.
+    /// [`InsideRuntime`] if the caller is inside a runtime; `work` is not started.
     pub fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, InsideRuntime> {
         match &self.runtime {
             Some(runtime) if Handle::try_current().is_err() => Ok(runtime.block_on(work)),
@@ -41,7 +41,7 @@ impl BlockingRuntime {
 }
 
 impl Drop for BlockingRuntime {
-    /// Without waiting, as it may be dropped where nobody may wait.
+    /// Does not wait, because drop may run inside a runtime.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

@@ -12,10 +12,9 @@ use sha2::{Digest, Sha256};
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::Decode;
 
-/// A certificate that a client proves itself with (RFC 8705), and the private key that fits it. Neither `Debug` nor any
-/// error shows the key.
+/// A client certificate (RFC 8705) and its private key. `Debug` and errors do not show the key.
 ///
-/// Two are equal if their certificates are.
+/// Two values are equal if their certificate chains are equal.
 #[derive(Clone)]
 pub struct ClientCertificate {
     chain: String,
@@ -24,17 +23,17 @@ pub struct ClientCertificate {
     validity: (SystemTime, SystemTime),
 }
 
-/// Why there is no [`ClientCertificate`]. It shows nothing of what it was made from.
+/// An error from [`ClientCertificate::from_pem`]. It does not show the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// There is no certificate, or one that is malformed.
+    /// The certificate is missing or malformed.
     #[error("there is no certificate in PEM that can be read")]
     Certificate,
-    /// There is no private key, or one of a kind that TLS does not know.
+    /// The private key is missing, or its type is not supported by TLS.
     #[error("there is no private key in PEM that can be used: RSA, ECDSA or Ed25519, without a pass phrase")]
     Key,
-    /// The certificate is for another key.
+    /// The certificate does not match the private key.
     #[error("the private key does not fit the certificate")]
     Mismatch,
 }
@@ -50,16 +49,16 @@ pub(crate) fn thumbprint(chain: &str) -> Option<String> {
 }
 
 impl ClientCertificate {
-    /// The certificate in `chain`, followed by those that vouch for it, and its private key; both in PEM.
+    /// Creates a client certificate from a PEM chain, leaf first, and its PEM private key.
     ///
     /// # Errors
     ///
-    /// One of them cannot be read, or they do not fit each other.
+    /// The chain or the key cannot be parsed, or they do not match.
     pub fn from_pem(chain: impl Into<String>, key: Secret) -> Result<Self, CertificateError> {
         let chain = chain.into();
         let certificates = certificates(&chain)?;
         let first = certificates.first().ok_or(CertificateError::Certificate)?;
-        // Not the stricter profile: some of what is valid elsewhere is not valid there.
+        // The strict profile rejects certificates that other implementations accept.
         let parsed = CertificateInner::<Raw>::from_der(first).map_err(|_| CertificateError::Certificate)?;
         let validity = parsed.tbs_certificate().validity();
         let validity = (validity.not_before.to_system_time(), validity.not_after.to_system_time());
@@ -72,27 +71,27 @@ impl ClientCertificate {
         Ok(Self { chain, key, thumbprint, validity })
     }
 
-    /// The certificate and those that vouch for it, in PEM.
+    /// Returns the certificate chain in PEM, leaf first.
     pub fn chain(&self) -> &str {
         &self.chain
     }
 
-    /// The private key, in PEM.
+    /// Returns the private key in PEM.
     pub fn key(&self) -> &Secret {
         &self.key
     }
 
-    /// What tokens that are bound to the certificate say of it (`x5t#S256`; RFC 8705, section 3.1).
+    /// Returns the certificate thumbprint that bound tokens contain (`x5t#S256`; RFC 8705, section 3.1).
     pub fn thumbprint(&self) -> &str {
         &self.thumbprint
     }
 
-    /// The moment after which nobody accepts it.
+    /// Returns the time at which the certificate expires.
     pub fn not_after(&self) -> SystemTime {
         self.validity.1
     }
 
-    /// Whether it can be accepted at this moment.
+    /// Returns true if `now` is within the validity period.
     pub fn is_valid_at(&self, now: SystemTime) -> bool {
         (self.validity.0..=self.validity.1).contains(&now)
     }

@@ -19,18 +19,18 @@ use crate::retry::{Attempts, Hosts, RetryPolicy};
 use crate::roots::Roots;
 use crate::{AuthorizedClient, BuildError, HttpError, Method, Request, Response};
 
-/// The longest time to establish a connection, and the longest silence on one unless something is said: the HTTP
-/// library would count the time that it takes to send a body as silence, so it is watched here.
+/// The default timeout for connecting and for inactivity on a connection. The HTTP library counts the time to send a
+/// body as inactivity, so inactivity is monitored here.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Size of the pieces in which larger bodies are sent. Each is a sign of life; the buffers of a connection take one whole.
+/// Chunk size for larger bodies. Each chunk counts as activity, and fits into the buffers of a connection.
 const PIECE: usize = 64 * 1024;
 
-/// What the client calls itself.
+/// The `User-Agent` header.
 const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
 
-/// Sends requests without credentials. Cheap to clone; clones share their connections. Each runtime that sends requests
-/// has connections of its own, since a connection ends with the runtime that opened it.
+/// An HTTP client without credentials. Clones are cheap and share connections. Each runtime has its own connections,
+/// because a connection ends with the runtime that opened it.
 #[derive(Clone)]
 pub struct HttpClient {
     pools: Pools,
@@ -39,19 +39,19 @@ pub struct HttpClient {
     about: Arc<About>,
 }
 
-/// What an error has to say of how the client is set up.
+/// Settings that errors report.
 struct About {
     route: Route,
-    /// Files with roots beside those of the system.
+    /// Root certificate files in addition to the system's roots.
     roots: Vec<PathBuf>,
-    /// The longest silence on a connection.
+    /// The maximum inactivity on a connection.
     silence: Duration,
     /// The thumbprint of the client certificate.
     certificate: Option<String>,
 }
 
 impl HttpClient {
-    /// Starts to set up a client.
+    /// Returns a builder with default settings.
     pub fn builder() -> HttpClientBuilder {
         HttpClientBuilder {
             plain_loopback: false,
@@ -66,32 +66,32 @@ impl HttpClient {
         }
     }
 
-    /// Returns the thumbprint of the certificate that the client shows to servers (`x5t#S256`; RFC 8705, section 3.1).
+    /// Returns the thumbprint of the client certificate (`x5t#S256`; RFC 8705, section 3.1).
     pub fn certificate_thumbprint(&self) -> Option<&str> {
         self.about.certificate.as_deref()
     }
 
-    /// Begins the attempts of one request to the host of `url`. They are those of all clones of this client, and of the
-    /// clients that were built with the same [`Hosts`].
+    /// Starts the attempts of one request to the host of `url`. They share a circuit breaker with all clones of this
+    /// client and with clients built with the same [`Hosts`].
     pub fn attempts(&self, url: &url::Url, policy: &RetryPolicy) -> Attempts {
         self.hosts.attempts(url, policy)
     }
 
-    /// Returns the circuit breakers, one for each host.
+    /// Returns the circuit breakers, one per host.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
     }
 
-    /// The same connections for requests with bearer tokens of `tokens`, where `policy` lets them go.
+    /// Returns a client that shares these connections and adds bearer tokens from `tokens` where `policy` permits.
     pub fn authorized(&self, policy: BearerPolicy, tokens: TokenSource) -> AuthorizedClient {
         AuthorizedClient::new(self.clone(), policy, tokens)
     }
 
-    /// Sends a request and returns the head of the answer, whatever its status.
+    /// Sends a request and returns the response head, whatever its status.
     ///
     /// # Errors
     ///
-    /// [`HttpError::is_insecure`] before anything is sent, or no answer came.
+    /// [`HttpError::is_insecure`] if the URL is not permitted; nothing is sent. Other errors if no response arrives.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
         let Request { method, url, headers, body, timeout } = request;
         if !Authority::of(&url).is_confidential(self.plain_loopback) {
@@ -100,7 +100,7 @@ impl HttpClient {
         let failed = |source| HttpError::send(method, &url, self.about.route.proxy(&url), &self.about.roots, source);
         let mut builder = self.pools.current().map_err(failed)?.request(method.into(), url.clone());
         for (name, value) in headers {
-            // An invalid value is left to the builder, which refuses it.
+            // The builder reports an invalid value.
             match HeaderValue::try_from(&value) {
                 Ok(mut secret) if name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) => {
                     secret.set_sensitive(true);
@@ -112,7 +112,7 @@ impl HttpClient {
         let moved = Arc::new(Notify::new());
         builder = match body {
             Body::Empty => builder,
-            // The HTTP library can send these again by itself where a server asks for that.
+            // The HTTP library can replay these when a server requests it.
             Body::Bytes(bytes) if bytes.len() <= PIECE => builder.body(bytes),
             Body::Bytes(bytes) => {
                 builder.header(CONTENT_LENGTH, bytes.len()).body(marking(stream::iter(pieces(bytes)), &moved))
@@ -131,13 +131,13 @@ impl HttpClient {
     }
 }
 
-/// A body that notes every piece which leaves it.
+/// Returns a body that signals `moved` for each chunk it yields.
 fn marking(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static, moved: &Arc<Notify>) -> reqwest::Body {
     let moved = moved.clone();
     reqwest::Body::wrap_stream(body.inspect(move |_| moved.notify_one()))
 }
 
-/// The same bytes, one piece after the other; they are not copied.
+/// Splits the bytes into chunks without copying.
 fn pieces(mut bytes: Bytes) -> impl Iterator<Item = io::Result<Bytes>> {
     std::iter::from_fn(move || {
         let piece = bytes.split_to(PIECE.min(bytes.len()));
@@ -145,7 +145,7 @@ fn pieces(mut bytes: Bytes) -> impl Iterator<Item = io::Result<Bytes>> {
     })
 }
 
-/// Ends when nothing has moved for too long.
+/// Completes after the maximum time without activity.
 async fn silence(moved: &Notify, longest: Duration) {
     while tokio::time::timeout(longest, moved.notified()).await.is_ok() {}
 }
@@ -168,10 +168,10 @@ impl From<Method> for reqwest::Method {
     }
 }
 
-/// Sets up an [`HttpClient`].
+/// A builder for [`HttpClient`].
 ///
-/// What the system trusts, and the proxy that the environment names (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), are used
-/// unless something else is said; so are the roots in the files of `REQUESTS_CA_BUNDLE` and `SSL_CERT_FILE`.
+/// By default it trusts the system's root certificates and those in `REQUESTS_CA_BUNDLE` and `SSL_CERT_FILE`, and uses
+/// the proxy from the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 #[derive(Clone, Debug)]
 pub struct HttpClientBuilder {
     plain_loopback: bool,
@@ -182,75 +182,75 @@ pub struct HttpClientBuilder {
     silence: Duration,
     roots: Vec<PathBuf>,
     proxy: Option<Proxy>,
-    /// A chain in PEM, and its key.
+    /// A certificate chain in PEM, and its private key.
     certificate: Option<(String, Secret)>,
 }
 
 impl HttpClientBuilder {
-    /// Allows plain http to this machine, which goes to no proxy, and uses none for https unless one is named: for
+    /// Allows plain http to loopback addresses, without a proxy, and ignores proxies of the environment for https. For
     /// emulators and tests.
     pub fn with_plain_loopback(mut self) -> Self {
         self.plain_loopback = true;
         self
     }
 
-    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts. May be called for several.
+    /// Trusts the certificates in a PEM file in addition to the system's. May be called more than once.
     pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots.push(file.into());
         self
     }
 
-    /// Sends all https through `proxy`, whatever the environment says.
+    /// Sends all https requests through `proxy`, regardless of the environment.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
         self
     }
 
-    /// Shows servers that ask for it a certificate (RFC 8705): its chain in PEM, and its private key in PEM.
+    /// Sets the client certificate (RFC 8705): the chain and the private key, both in PEM.
     pub fn with_client_certificate(mut self, chain: impl Into<String>, key: Secret) -> Self {
         self.certificate = Some((chain.into(), key));
         self
     }
 
-    /// The longest silence on a connection; 30 s unless something is said. For servers that think before they answer.
+    /// Sets the maximum inactivity on a connection, 30 s by default. Increase it for servers that respond slowly.
     pub fn with_longest_silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
         self
     }
 
-    /// Returns bodies as they were sent: for files whose checksum is that of the stored bytes.
+    /// Returns bodies as sent, without decompression, so that checksums of the stored bytes match.
     pub fn without_decompression(mut self) -> Self {
         self.decompression = false;
         self
     }
 
-    /// Speaks HTTP/1.1 alone, so that each request that is in flight has a connection of its own. Over HTTP/2 all of them
-    /// share one connection and its flow-control windows, which limits large transfers.
+    /// Uses HTTP/1.1 only, so that each request in flight has its own connection. HTTP/2 shares one connection and its
+    /// flow-control windows, which limits large transfers.
     pub fn with_http1(mut self) -> Self {
         self.http1 = true;
         self
     }
 
-    /// Shares the circuit breakers of other clients, and their observer. Clients that are built by clones of this builder
-    /// share them too.
+    /// Shares circuit breakers and their observer with other clients. Clients built from clones of this builder also
+    /// share them.
     pub fn with_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = hosts;
         self
     }
 
-    /// Finds the addresses of servers by `resolver`, in place of the system's. A proxy finds those of https servers itself.
+    /// Resolves host names with `resolver` instead of the system's resolver. With a proxy, the proxy resolves https
+    /// hosts.
     pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolver = Some(resolver);
         self
     }
 
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
-    /// A file with roots, the client's certificate or the proxy cannot be used; or the system has no root
-    /// certificates, which https needs. Where plain http to this machine is allowed, the latter is no
-    /// error until somebody speaks https.
+    /// A root certificate file, the client certificate or the proxy is invalid, or the system has no root certificates.
+    /// If plain http is allowed, missing root certificates are an error only on the first https request.
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let Roots { certificates, files } = Roots::read(&self.roots, |name| std::env::var_os(name))?;
         let (certificate, proxy) = (self.identity()?, self.proxy.as_ref().map(Proxy::build).transpose()?);
@@ -268,7 +268,7 @@ impl HttpClientBuilder {
         Ok(HttpClient { pools, plain_loopback: self.plain_loopback, hosts, about })
     }
 
-    /// Returns the client certificate in the form of the HTTP library.
+    /// Returns the client certificate in the HTTP library's format.
     fn identity(&self) -> Result<Option<reqwest::Identity>, BuildError> {
         let Some((chain, key)) = &self.certificate else { return Ok(None) };
         let pem = Secret::new(format!("{}\n{}", chain, key.expose()));

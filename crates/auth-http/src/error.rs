@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{Method, redacted};
 
-/// Why a request has no answer. No variant shows a header, a body or the query of a URL.
+/// The error of a request without a response. It shows no headers, no body and no URL query.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct HttpError(Box<Kind>);
@@ -46,28 +46,28 @@ fn through(proxy: Option<&str>) -> String {
     proxy.map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default()
 }
 
-/// What was asked whether a certificate is to be trusted.
+/// Returns a description of the root certificates that are trusted.
 fn trusted(files: &[PathBuf]) -> String {
     files.iter().fold("this system".to_owned(), |mut text, file| {
-        // Writing into a string cannot fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, " or by {}", file.display());
         text
     })
 }
 
-/// The error of the TLS library among the causes of an error.
+/// Returns the TLS library's error from the chain of causes.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     std::iter::successors(Some(error), |&error| cause(error)).find_map(<dyn Error>::downcast_ref)
 }
 
-/// The cause of an error. `source` of an `io::Error` skips the error inside it.
+/// Returns the cause of an error. `io::Error::source` skips the inner error.
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
-/// Returns `true` if the server ended the handshake over the certificate of the client. In TLS 1.3 the client may have
-/// sent its request by then, and the server has not read it (RFC 8446, section 4.4.2.4).
+/// Returns true if the server ended the handshake because of the client certificate. In TLS 1.3 the client may have
+/// sent its request already, but the server has not read it (RFC 8446, section 4.4.2.4).
 fn is_refusal(error: &rustls::Error) -> bool {
     use rustls::AlertDescription as Alert;
     matches!(
@@ -85,8 +85,7 @@ fn is_refusal(error: &rustls::Error) -> bool {
     )
 }
 
-/// The messages of the system's resolver for a host that does not exist, as glibc, musl, macOS and Windows word it. The
-/// error has no other sign.
+/// Resolver messages for a host that does not exist (glibc, musl, macOS, Windows). The error has no other indication.
 const NO_SUCH_HOST: [&str; 5] = [
     "Name or service not known",
     "Name does not resolve",
@@ -94,10 +93,10 @@ const NO_SUCH_HOST: [&str; 5] = [
     "nodename nor servname provided",
     "No such host is known",
 ];
-/// The message of the HTTP library for a proxy that answers 407. The type of the error is private.
+/// The HTTP library's message for a 407 response of a proxy. The error type is private.
 const PROXY_PASSWORD: &str = "proxy authorization required";
 
-/// Returns true if an error will be the same the next time.
+/// Returns true if a retry would fail in the same way.
 fn is_lasting(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| cause(error)).any(|error| {
         let text = error.to_string();
@@ -108,7 +107,7 @@ fn is_lasting(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// Returns true for an error of TLS that a server in trouble causes.
+/// Returns true for a TLS error that an overloaded or failing server can cause.
 fn is_broken_handshake(error: &rustls::Error) -> bool {
     use rustls::AlertDescription as Alert;
     matches!(error, rustls::Error::AlertReceived(Alert::InternalError | Alert::UserCanceled | Alert::CloseNotify))
@@ -149,22 +148,22 @@ impl HttpError {
         Kind::TooLarge { request: describe(method, url), limit }.into()
     }
 
-    /// No token could be had, or none may go to this URL.
+    /// Returns true if no token was available, or the token must not be sent to this URL.
     pub fn is_token(&self) -> bool {
         matches!(*self.0, Kind::Token { .. })
     }
 
-    /// The URL is neither https nor a permitted address of this machine.
+    /// Returns true if the URL is neither https nor a permitted loopback address.
     pub fn is_insecure(&self) -> bool {
         matches!(*self.0, Kind::Insecure(_))
     }
 
-    /// No connection came about: the request has not reached the server.
+    /// Returns true if no connection was established, so the request did not reach the server.
     pub fn is_connect(&self) -> bool {
         matches!(&*self.0, Kind::Send { source, .. } | Kind::Untrusted { source, .. } if source.is_connect())
     }
 
-    /// Returns `true` if the request did not reach the server, so that the server cannot have acted on it.
+    /// Returns true if the request did not reach the server, so that the server cannot have acted on it.
     pub fn is_unsent(&self) -> bool {
         match &*self.0 {
             Kind::Token { .. } | Kind::Insecure(_) | Kind::Untrusted { .. } => true,
@@ -175,8 +174,8 @@ impl HttpError {
         }
     }
 
-    /// Returns `true` if TLS failed before an answer came: a certificate is not trusted, or the other side does not
-    /// speak TLS. Retrying does not help until one of the sides is set up differently.
+    /// Returns true if TLS failed before a response arrived: an untrusted certificate, or a peer that does not use TLS.
+    /// Retries fail until the configuration of one side changes.
     pub fn is_tls(&self) -> bool {
         match &*self.0 {
             Kind::Send { source, .. } => tls_error(source).is_some(),
@@ -184,12 +183,12 @@ impl HttpError {
         }
     }
 
-    /// The certificate of the server, or of what intercepts the connection, is not trusted.
+    /// Returns true if the certificate of the server, or of an intercepting proxy, is not trusted.
     pub fn is_untrusted(&self) -> bool {
         matches!(*self.0, Kind::Untrusted { .. })
     }
 
-    /// The proxy that the request was to go through: if no connection came about, it may be at fault.
+    /// Returns the proxy of the request. It may be the cause of a failed connection.
     pub fn proxy(&self) -> Option<&str> {
         match &*self.0 {
             Kind::Send { proxy, .. } | Kind::Untrusted { proxy, .. } => proxy.as_deref(),
@@ -197,7 +196,7 @@ impl HttpError {
         }
     }
 
-    /// A time-out ended the exchange.
+    /// Returns true if a timeout ended the exchange.
     pub fn is_timeout(&self) -> bool {
         match &*self.0 {
             Kind::Send { source, .. } | Kind::Body { source, .. } => source.is_timeout(),
@@ -205,19 +204,19 @@ impl HttpError {
         }
     }
 
-    /// The exchange was begun and broke off: no connection, no answer, or half of one.
+    /// Returns true if the exchange started and failed: no connection, no response, or an incomplete response.
     pub fn is_broken(&self) -> bool {
         match &*self.0 {
-            // What cannot be written as a request was not begun.
+            // A builder error occurs before the exchange starts.
             Kind::Send { source, .. } => !source.is_builder(),
             kind => matches!(kind, Kind::Untrusted { .. } | Kind::Body { .. } | Kind::Silent { .. }),
         }
     }
 
-    /// Returns true if the same request may succeed later: the connection was refused, reset or silent, its host could not be
-    /// found for the moment, a TLS handshake broke off, or no token is available [for now](TokenError::is_transient).
+    /// Returns true if the same request may succeed later: the connection was refused, reset or inactive, DNS failed
+    /// temporarily, a TLS handshake was interrupted, or no token is available [for now](TokenError::is_transient).
     ///
-    /// A certificate that is not trusted, a host that does not exist and a proxy that asks for a password (407) are not
+    /// An untrusted certificate, a host that does not exist and a proxy that requires a password (407) are not
     /// transient.
     pub fn is_transient(&self) -> bool {
         match &*self.0 {
@@ -228,13 +227,13 @@ impl HttpError {
         }
     }
 
-    /// The body of the answer was larger than asked for.
+    /// Returns true if the response body exceeds the requested limit.
     pub fn is_too_large(&self) -> bool {
         matches!(*self.0, Kind::TooLarge { .. })
     }
 }
 
-/// An HTTP client could not be set up. It shows no password.
+/// The error of an HTTP client that cannot be built. It shows no password.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct BuildError(#[from] BuildKind);
@@ -285,7 +284,7 @@ mod tests {
 
     use super::*;
 
-    /// As the TLS library is wrapped on its way up.
+    /// Wraps an error as the layers above the TLS library do.
     fn wrapped(error: rustls::Error) -> io::Error {
         io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))
     }

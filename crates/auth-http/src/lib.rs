@@ -1,10 +1,9 @@
-//! HTTP for credentials: clients that follow no redirect, speak https (plain http only to this
-//! machine, and only if told), show no secret of a URL, and send a bearer token to the one
-//! authority that it was made for.
+//! HTTP clients for credentials. They do not follow redirects, require https (plain http only to loopback, if enabled),
+//! redact URLs, and send a bearer token only to the authority it was issued for.
 //!
-//! All other crates of the workspace reach the network through this one, so that roots, proxies
-//! and time-outs are set up once for the identity provider, the API and the storage. No type of
-//! the HTTP library below is in its signatures.
+//! All other crates of the workspace use this one for network access. Root certificates, proxies and timeouts are
+//! configured once for the identity provider, the API and the storage. Public signatures contain no types of the HTTP
+//! library.
 //!
 //! ```no_run
 //! use auth_http::{HttpClient, Request};

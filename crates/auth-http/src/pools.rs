@@ -1,17 +1,17 @@
-//! Connections, kept apart by runtime.
+//! Connection pools, one per runtime.
 //!
-//! A connection is driven by a task of the runtime that opened it, and ends with that runtime, even while another runtime
-//! waits for a response on it. So each runtime that uses a client gets connections of its own.
+//! A task of the runtime that opened a connection drives it. The connection ends with that runtime, even if another
+//! runtime waits for a response on it. Each runtime therefore has its own connections.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Handle, Id};
 
-/// The number of runtimes whose connections are kept; those of the runtime that was new first are dropped beyond.
+/// The maximum number of runtimes with a pool. The oldest pool is dropped first.
 const RUNTIMES: usize = 4;
 
-/// Builds a client with connections of its own.
+/// A function that builds an HTTP library client with its own connections.
 type Build = dyn Fn() -> Result<reqwest::Client, reqwest::Error> + Send + Sync;
 
 #[derive(Clone)]
@@ -23,7 +23,7 @@ struct Inner {
 }
 
 impl Pools {
-    /// Builds the first client, which belongs to the first runtime that sends a request.
+    /// Builds the first client, for the first runtime that sends a request.
     pub(crate) fn new(
         build: impl Fn() -> Result<reqwest::Client, reqwest::Error> + Send + Sync + 'static,
     ) -> Result<Self, reqwest::Error> {

@@ -1,5 +1,5 @@
-//! The proxy that requests go through: those by https. Plain http is for this machine alone; on its way through a proxy
-//! it would be read, and what the proxy refuses would look like an answer of the server, and cost a good token.
+//! The proxy for https requests. Plain http is for loopback only and uses no proxy: a proxy could read it, and its 401
+//! response would look like one of the server and delete a valid token.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::BuildError;
 
-/// A proxy for all https, instead of what the environment says (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+/// A proxy for all https requests. It replaces the proxies of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 ///
 /// ```
 /// use auth_core::Secret;
@@ -30,19 +30,19 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The proxy at `url`; a user and a password in it count.
+    /// Creates a proxy at `url`, which may contain a user and a password.
     pub fn new(url: Url) -> Self {
         Self { url, credentials: None, exceptions: String::new() }
     }
 
-    /// Who the proxy is told that this is (RFC 7617).
+    /// Sets the user and the password for the proxy (RFC 7617).
     pub fn with_credentials(mut self, user: impl Into<String>, password: Secret) -> Self {
         self.credentials = Some((user.into(), password));
         self
     }
 
-    /// Hosts that are reached without it, in the form of `NO_PROXY`, separated by commas: names with all that is below
-    /// them (a dot before them changes nothing), addresses, networks (`10.0.0.0/8`), or `*` for all.
+    /// Sets the hosts to reach directly, comma-separated as in `NO_PROXY`: domains with their subdomains (a leading dot
+    /// is optional), addresses, networks (`10.0.0.0/8`), or `*` for all.
     pub fn without(mut self, hosts: impl Into<String>) -> Self {
         self.exceptions = hosts.into();
         self
@@ -70,17 +70,17 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// A proxy without the password that may be in its URL.
+/// Returns the URL of a proxy without credentials.
 pub(crate) fn shown(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{}://{host}:{port}", url.scheme()))
 }
 
-/// Says through which proxy a request goes, by the rules that the HTTP library follows.
+/// The choice of a proxy for each request, by the rules of the HTTP library.
 pub(crate) struct Route(Option<Matcher>);
 
 impl Route {
-    /// Without any proxy, whatever the environment says.
+    /// Returns a route without proxies, regardless of the environment.
     pub(crate) fn direct() -> Self {
         Self(None)
     }
@@ -89,7 +89,7 @@ impl Route {
         Self(Some(proxy.map_or_else(Matcher::from_system, Proxy::matcher)))
     }
 
-    /// The proxy for a request to `url`.
+    /// Returns the proxy for a request to `url`.
     pub(crate) fn proxy(&self, url: &Url) -> Option<String> {
         let proxy = self.0.as_ref()?.intercept(&url.as_str().parse().ok()?)?;
         Some(shown(&proxy.uri().to_string().parse().ok()?))

@@ -33,7 +33,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// A request to send. Its `Debug` shows neither headers nor body nor the query of its URL.
+/// A request to send. Its `Debug` shows no headers, no body and no URL query.
 pub struct Request {
     pub(crate) method: Method,
     pub(crate) url: Url,
@@ -49,12 +49,12 @@ pub(crate) enum Body {
 }
 
 impl Request {
-    /// A request without a body.
+    /// Creates a request without a body.
     pub fn new(method: Method, url: Url) -> Self {
         Self { method, url, headers: Vec::new(), body: Body::Empty, timeout: None }
     }
 
-    /// A GET request.
+    /// Creates a GET request.
     pub fn get(url: Url) -> Self {
         Self::new(Method::Get, url)
     }
@@ -65,26 +65,26 @@ impl Request {
         self
     }
 
-    /// Sends `bytes` of the type `content_type`.
+    /// Sets the body to `bytes`, with the content type `content_type`.
     pub fn with_body(mut self, content_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
         self.body = Body::Bytes(bytes.into());
         self.with_header("content-type", content_type)
     }
 
-    /// Sends `length` bytes from `stream`. Such a request can be sent only once.
+    /// Sets the body to `length` bytes from `stream`. Such a request can be sent only once.
     pub fn with_stream(mut self, length: u64, stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         self.body = Body::Stream(stream.boxed());
         self.with_header("content-length", length.to_string())
     }
 
-    /// The longest time that the whole exchange may take, body included. Without it only silence
-    /// is limited, so that large bodies may take their time.
+    /// Sets the maximum duration of the whole exchange, including the body. By default only inactivity is limited, so
+    /// that large bodies can take longer.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The same request again, unless its body is a stream.
+    /// Returns a copy of the request, or `None` if its body is a stream.
     pub(crate) fn try_clone(&self) -> Option<Self> {
         let body = match &self.body {
             Body::Empty => Body::Empty,

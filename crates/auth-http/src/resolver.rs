@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-/// Finds the addresses of hosts, in place of the system's resolver: for a DNS of one's own, and for tests of its failures.
+/// A DNS resolver that replaces the system's: for a custom DNS, and for tests of DNS failures.
 #[async_trait]
 pub trait Resolver: fmt::Debug + Send + Sync {
     /// Returns the addresses of `host`.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] if there is no such host. All other errors are transient.
+    /// [`io::ErrorKind::NotFound`] if the host does not exist. All other errors are transient.
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
 const _: Option<&dyn Resolver> = None;
 
-/// The form in which the HTTP library takes a resolver.
+/// An adapter to the HTTP library's resolver trait.
 pub(crate) struct Adapter(pub(crate) Arc<dyn Resolver>);
 
 impl reqwest::dns::Resolve for Adapter {
@@ -26,7 +26,7 @@ impl reqwest::dns::Resolve for Adapter {
         let resolver = self.0.clone();
         Box::pin(async move {
             let addresses = resolver.resolve(name.as_str()).await?;
-            // The port of the URL takes the place of this one.
+            // The port of the URL replaces this one.
             let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
             Ok(Box::new(addresses) as reqwest::dns::Addrs)
         })

@@ -6,12 +6,12 @@ use url::Url;
 
 use crate::{HttpError, Method, redacted};
 
-/// The answer to a request: its head is here, its body is read on demand.
+/// A response whose head is available and whose body is read on demand.
 pub struct Response {
     inner: reqwest::Response,
     method: Method,
     url: Url,
-    /// The longest silence on the connection.
+    /// The maximum inactivity on the connection.
     silence: Duration,
 }
 
@@ -20,24 +20,24 @@ impl Response {
         Self { inner, method, url, silence }
     }
 
-    /// The status code (RFC 9110, section 15), redirects included: none is followed.
+    /// Returns the status code (RFC 9110, section 15). Redirects are returned, not followed.
     pub fn status(&self) -> u16 {
         self.inner.status().as_u16()
     }
 
-    /// The first header of this name, if it is visible ASCII.
+    /// Returns the first header of this name, if it is visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.inner.headers().get(name)?.to_str().ok()
     }
 
-    /// All headers of this name that are visible ASCII, in order.
+    /// Returns all headers of this name that are visible ASCII, in order.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.inner.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
-    /// The time of the response by the server's clock, from `Date` (RFC 9110, section 6.6.1).
+    /// Returns the server's time from `Date` (RFC 9110, section 6.6.1).
     ///
-    /// `None` if the header is absent or invalid, or if `Age` shows that the response comes from a cache.
+    /// `None` if the header is missing or invalid, or if `Age` shows that the response is from a cache.
     pub fn date(&self) -> Option<SystemTime> {
         if !self.headers("age").all(is_zero) {
             return None;
@@ -45,8 +45,8 @@ impl Response {
         self.moment("date")
     }
 
-    /// The time to wait before the next request (RFC 9110, section 10.2.3). A moment is counted from that of the server,
-    /// or from `now` if it states none.
+    /// Returns the pause from `Retry-After` (RFC 9110, section 10.2.3). An HTTP date is relative to the server's
+    /// `Date`, or to `now` without one.
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let seconds = self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs);
         let until = || self.moment("retry-after")?.duration_since(self.date().unwrap_or(now)).ok();
@@ -62,11 +62,11 @@ impl Response {
         httpdate::parse_http_date(self.header(name)?).ok()
     }
 
-    /// The next piece of the body; `None` after the last.
+    /// Returns the next chunk of the body, or `None` at the end.
     ///
     /// # Errors
     ///
-    /// The connection broke, or was silent for too long ([`HttpError::is_timeout`]).
+    /// The connection failed, or was inactive for too long ([`HttpError::is_timeout`]).
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         match tokio::time::timeout(self.silence, self.inner.chunk()).await {
             Ok(chunk) => chunk.map_err(|source| HttpError::body(self.method, &self.url, source)),
@@ -74,11 +74,11 @@ impl Response {
         }
     }
 
-    /// The whole body, if it has no more than `limit` bytes.
+    /// Returns the whole body of at most `limit` bytes.
     ///
     /// # Errors
     ///
-    /// The connection broke, or the body is larger.
+    /// The connection failed, or the body exceeds the limit.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes, HttpError> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {

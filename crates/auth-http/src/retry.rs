@@ -1,20 +1,21 @@
-//! When a request is sent again, for all crates: which failures are transient, how long a client waits, and when it gives
-//! up.
+//! Retry policy for all crates: transient failures, backoff and limits.
 //!
-//! - **What is transient?** The statuses of [`is_transient_status`], and [`HttpError::is_transient`](crate::HttpError::is_transient):
-//!   a connection that is refused, reset or silent, a temporary failure of DNS, a TLS handshake that breaks off. A
-//!   certificate that is not trusted and a proxy that asks for a password stay as they are.
-//! - **How long?** Limits are time, not attempts ([`RetryPolicy`]): a time of uninterrupted failure, and a shorter one for a
-//!   host that has not answered in this process, which may be a wrong name.
-//! - **Many requests, one host that is down.** Clones of a client share a circuit breaker for each host ([`Hosts`]). While
-//!   it is open, one request is sent as a probe, and all others wait for its result. The pause between probes is a
+//! - **Transient failures.** The statuses of [`is_transient_status`], and
+//!   [`HttpError::is_transient`](crate::HttpError::is_transient): a connection that is refused, reset or inactive, a
+//!   temporary DNS failure, an interrupted TLS handshake. An untrusted certificate and a proxy that requires a password
+//!   are permanent.
+//! - **Limits.** A [`RetryPolicy`] limits time, not attempts: a duration of uninterrupted failure, and a shorter one
+//!   for a host that has not responded in this process, because its name may be wrong.
+//! - **Many requests to one failing host.** Clones of a client share a circuit breaker per host ([`Hosts`]). While it
+//!   is open, one request is sent as a probe, and all others wait for its result. The pause between probes is a
 //!   [`Backoff`](auth_core::Backoff).
-//! - **One request fails, and others to the same host succeed.** Its breaker stays closed; the request has a backoff of
-//!   its own.
-//! - **`Retry-After`.** The host is left alone for this long. If that is beyond the limit, the request fails at once.
-//! - **What does the user see?** An observer hears of a wait that takes longer than it wants to know of, and of its end.
+//! - **One request fails while others to the same host succeed.** The circuit stays closed; the request has its own
+//!   backoff.
+//! - **`Retry-After`.** No request is sent to the host for this duration. If it exceeds the limit, the request fails at
+//!   once.
+//! - **Feedback.** An observer is notified of waits longer than its threshold, and of their end.
 //!
-//! A request that must not be sent twice has no [`Attempts`].
+//! Requests that must not be sent twice do not use [`Attempts`].
 
 mod attempts;
 mod circuit;

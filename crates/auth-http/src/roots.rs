@@ -1,8 +1,8 @@
-//! Whose certificates are trusted: what the system trusts, and more, never less.
+//! Root certificates: the system's, and additional ones.
 //!
-//! - Files named by the caller, by `REQUESTS_CA_BUNDLE` or by `SSL_CERT_FILE` are added to the roots of the system.
-//! - Where `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, the loader of the system's roots takes it for all there is. So the
-//!   bundle of the system is added again: a corporate root must not cost all the others.
+//! - Files named by the caller, `REQUESTS_CA_BUNDLE` or `SSL_CERT_FILE` are added to the system's roots.
+//! - If `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, the system's loader reads nothing else. The system bundle is
+//!   therefore added again: a corporate root must not remove all the others.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,10 +12,10 @@ use reqwest::Certificate;
 
 use crate::BuildError;
 
-/// Variables that name a file with more roots, as other tools know them.
+/// Environment variables of other tools that name a file with additional roots.
 const FILES: [&str; 2] = ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
 const FOLDER: &str = "SSL_CERT_DIR";
-/// Where systems keep all their roots in one file.
+/// System bundles: all roots in one file.
 const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -24,22 +24,22 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The roots beyond those that the system says.
+/// Root certificates in addition to those that the system's loader returns.
 #[derive(Default)]
 pub(crate) struct Roots {
     pub(crate) certificates: Vec<Certificate>,
-    /// The files that they come from, but for the bundle of the system.
+    /// The source files, except the system bundle.
     pub(crate) files: Vec<PathBuf>,
 }
 
 impl Roots {
-    /// Those in `files` and in what the environment names, by way of `variable`.
+    /// Reads the roots in `files` and in the files named by the environment, through `variable`.
     pub(crate) fn read(files: &[PathBuf], variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, BuildError> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let named = FILES.into_iter().filter_map(|name| Some((Some(name), PathBuf::from(set(name)?))));
         let mut roots = Self::default();
         for (variable, file) in files.iter().map(|file| (None, file.clone())).chain(named) {
-            // Tools that read this variable take a folder too; the system's loader reads it.
+            // Tools accept a directory in this variable; the system's loader reads it.
             if roots.files.contains(&file) || (variable.is_some() && file.is_dir()) {
                 continue;
             }
@@ -58,7 +58,7 @@ impl Roots {
 fn read(file: &Path, variable: Option<&'static str>) -> Result<Vec<Certificate>, BuildError> {
     let bytes = fs::read(file).map_err(|source| BuildError::unreadable(file, variable, source))?;
     let certificates = Certificate::from_pem_bundle(&bytes).unwrap_or_default();
-    // `/dev/null` in a variable says that there is nothing to add.
+    // `/dev/null` in a variable means no additional roots.
     let is_refused = certificates.is_empty() && !(bytes.is_empty() && variable.is_some());
     if is_refused { Err(BuildError::no_certificates(file, variable)) } else { Ok(certificates) }
 }

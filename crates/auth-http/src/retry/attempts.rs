@@ -10,7 +10,7 @@ use super::gave_up::Reason;
 use super::hosts::Host;
 use super::{GaveUp, Resumed, RetryEvent, RetryPolicy, Waiting};
 
-/// The attempts of one request. It may be sent more than once, so it must have the same effect once and twice.
+/// The attempts of one request. The request may be sent more than once, so it must be idempotent.
 ///
 /// ```
 /// use auth_http::retry::RetryPolicy;
@@ -38,11 +38,11 @@ pub struct Attempts {
     policy: RetryPolicy,
     /// Failures since the last progress.
     failures: u32,
-    /// The first of them.
+    /// The time of the first of these failures.
     since: Option<Instant>,
-    /// The cause of the last of them.
+    /// The cause of the last of these failures.
     cause: String,
-    /// The end of the pause of this request alone.
+    /// The end of the backoff of this request alone.
     not_before: Option<Instant>,
     is_probe: bool,
 }
@@ -60,7 +60,7 @@ impl Attempts {
         Self { host, policy, failures: 0, since: None, cause: String::new(), not_before: None, is_probe: false }
     }
 
-    /// Begins the attempts of something that is not a request to one host: no other request waits for it, nor it for others.
+    /// Starts attempts with their own circuit breaker, for work that is not a request to one host.
     pub fn alone(policy: &RetryPolicy) -> Self {
         let host = Host::default();
         host.circuit().has_answered = true;
@@ -72,18 +72,18 @@ impl Attempts {
         self.failures
     }
 
-    /// Continues the failures of an earlier request for the same thing, of which the first was `elapsed` ago.
+    /// Continues a sequence of failures whose first failure was `elapsed` ago.
     #[must_use]
     pub fn since(mut self, elapsed: Option<Duration>) -> Self {
         self.since = elapsed.and_then(|elapsed| Instant::now().checked_sub(elapsed));
         self
     }
 
-    /// Waits until the request may be sent: at once, unless it has failed, or its host fails.
+    /// Waits until the request may be sent: immediately, unless it has failed or its host is failing.
     ///
     /// # Errors
     ///
-    /// [`GaveUp`]: the host has been failing for longer than the limit.
+    /// [`GaveUp`] if the host has been failing for longer than the limit.
     pub async fn ready(&mut self) -> Result<(), GaveUp> {
         if self.policy.is_disabled() {
             return Ok(());
@@ -104,7 +104,7 @@ impl Attempts {
         }
     }
 
-    /// Records that the host answered, with anything but a transient failure: its circuit closes.
+    /// Records a response that is not a transient failure. The circuit closes.
     pub fn answered(&mut self) {
         self.is_probe = false;
         let ended = self.host.circuit().succeeded();
@@ -117,25 +117,25 @@ impl Attempts {
         }
     }
 
-    /// Records that the request has got further: what it fails with next is a first failure.
+    /// Records progress. The next failure counts as a first failure.
     pub fn progressed(&mut self) {
         (self.failures, self.since, self.not_before) = (0, None, None);
     }
 
-    /// Records a transient failure, after which the server `asked` for a pause, if it did (`Retry-After`).
+    /// Records a transient failure. `asked` is the pause that the server requested (`Retry-After`).
     ///
     /// # Errors
     ///
-    /// [`GaveUp`]: the request is not to be sent again.
+    /// [`GaveUp`] if the request must not be retried.
     pub fn failed(&mut self, error: &(dyn Error + 'static), asked: Option<Duration>) -> Result<(), GaveUp> {
         self.fail(error, asked, false)
     }
 
-    /// Records a transient failure that the server answered with.
+    /// Records a response with a transient failure. `asked` is the pause that the server requested (`Retry-After`).
     ///
     /// # Errors
     ///
-    /// [`GaveUp`]: the request is not to be sent again.
+    /// [`GaveUp`] if the request must not be retried.
     pub fn refused(&mut self, error: &(dyn Error + 'static), asked: Option<Duration>) -> Result<(), GaveUp> {
         self.fail(error, asked, true)
     }
@@ -171,11 +171,12 @@ impl Attempts {
         if let Some(asked) = asked.filter(|asked| *asked > left) {
             return Err(self.gave_up(Reason::RetryAfter { asked, left }, now));
         }
-        // Even while the host seems to fail: if this is the only request, another one shows whether it does.
+        // This applies even if the host seems to fail: without other requests, only another request can show whether it
+        // does.
         if now - since >= self.policy.single_limit() {
             return Err(self.gave_up(Reason::Single, now));
         }
-        // The circuit decides about the time of the next attempt, for all requests.
+        // The circuit sets the time of the next attempt for all requests.
         self.not_before = None;
         if outage.is_none() {
             self.not_before = Some((now + pause(failures)).min(deadline));
@@ -193,7 +194,7 @@ impl Attempts {
         let (until, is_asked) = if let Some(not_before) = self.not_before.filter(|not_before| now < *not_before) {
             (Some(not_before), false)
         } else {
-            // The whole time is used: one request is sent when it is over.
+            // One last request is sent when the limit is reached, so that all of the time is used.
             let is_last_call =
                 deadline.is_some_and(|end| now >= end && outage.as_ref().is_some_and(|outage| outage.last < end));
             match circuit.enter(now, is_last_call) {
@@ -230,7 +231,7 @@ impl Attempts {
         }
     }
 
-    /// Decides whether the observer is to be told of a wait.
+    /// Decides whether to notify the observer of a wait.
     fn notice(
         &self,
         circuit: &mut Circuit,
@@ -257,7 +258,7 @@ impl Attempts {
         })
     }
 
-    /// Returns the time of the first failure without an answer since, of this request or of all to its host.
+    /// Returns the time of the first failure without a response since, of this request or of any request to its host.
     fn first_failure(&self, outage: Option<&Outage>) -> Option<Instant> {
         self.since.into_iter().chain(outage.map(|outage| outage.since)).min()
     }
@@ -273,7 +274,7 @@ impl Attempts {
     }
 }
 
-/// A decision about reporting a wait to the observer.
+/// A decision about notifying the observer of a wait.
 enum Notice {
     None,
     Later(Instant),
@@ -281,7 +282,7 @@ enum Notice {
 }
 
 impl Drop for Attempts {
-    /// A probe that is dropped has no result, and another request becomes the probe.
+    /// A dropped probe has no result. Another request becomes the probe.
     fn drop(&mut self) {
         if self.is_probe {
             self.host.circuit().abandoned();

@@ -1,27 +1,28 @@
-//! The circuit breaker of one host: decisions alone, with the time as an argument.
+//! The circuit breaker of one host. Its functions are pure decisions with the time as an argument.
 //!
-//! - **Closed**: requests are sent. Several transient failures in a row, of whichever requests, open it; a `Retry-After`
-//!   opens it at once.
-//! - **Open**: until `probe_at` nothing is sent. Then one request is, and the others wait. It closes when any request has an
-//!   answer; each probe that fails sets a later `probe_at`.
+//! - **Closed**: requests are sent. Several consecutive transient failures, of any requests, open the circuit; a
+//!   `Retry-After` opens it at once.
+//! - **Open**: nothing is sent until `probe_at`. Then one request is sent as a probe, and the others wait. Any response
+//!   closes the circuit; each failed probe sets a later `probe_at`.
 //!
-//! Old failures that no request has followed up are forgotten.
+//! Failures expire if no request follows them.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The number of failures in a row that open the circuit. One request that fails now and then must not stop the others.
+/// The number of consecutive failures that open the circuit. Occasional failures of one request must not block the
+/// others.
 const THRESHOLD: u32 = 5;
-/// The time after which a failure that was not followed by another attempt is forgotten.
+/// The time after which a failure expires if no attempt follows it.
 const STALE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
-    /// The host has answered, in whatever way.
+    /// The host has responded, with any status.
     pub(super) has_answered: bool,
     failing: Option<Failing>,
-    /// The begin of the failures that were reported to the observer.
+    /// The start of the outage that the observer was notified of.
     announced: Option<Instant>,
 }
 
@@ -29,33 +30,33 @@ pub(super) struct Circuit {
 struct Failing {
     since: Instant,
     last: Instant,
-    /// Failures in a row, of all requests.
+    /// Consecutive failures of all requests.
     failures: u32,
-    /// Probes that failed in a row.
+    /// Consecutive failed probes.
     probes: u32,
     probe_at: Instant,
-    /// The server asked for the pause until `probe_at`.
+    /// The server requested the pause until `probe_at`.
     is_asked: bool,
     is_probing: bool,
     is_open: bool,
     cause: String,
 }
 
-/// The next step of a request that is ready to be sent.
+/// The decision for a request that is ready to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     Send,
-    /// Send it, and report how it ended: others wait for it.
+    /// Send the request and report its result: others wait for it.
     Probe,
     /// Wait for the result of a probe, or until this time.
     Wait {
         until: Option<Instant>,
-        /// The server asked for the pause.
+        /// The server requested the pause.
         is_asked: bool,
     },
 }
 
-/// An outage, as a request sees it.
+/// The outage that a request waits for.
 #[derive(Clone, Debug)]
 pub(super) struct Outage {
     pub(super) since: Instant,
@@ -64,16 +65,16 @@ pub(super) struct Outage {
     pub(super) cause: String,
 }
 
-/// The outage that an answer ended.
+/// The outage that a response ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     pub(super) was_failing: bool,
-    /// When the outage began that the observer knows of.
+    /// The start of the outage that the observer was notified of.
     pub(super) announced: Option<Instant>,
 }
 
 impl Circuit {
-    /// Decides for a request. With `at_once` a probe does not wait for its time.
+    /// Decides for a request. With `at_once`, a probe is sent before `probe_at`.
     pub(super) fn enter(&mut self, now: Instant, at_once: bool) -> Entry {
         self.failing.take_if(|failing| !failing.is_probing && now.duration_since(failing.last) > STALE);
         let Some(failing) = self.failing.as_mut().filter(|failing| failing.is_open) else { return Entry::Send };
@@ -87,13 +88,13 @@ impl Circuit {
         Entry::Probe
     }
 
-    /// Records an answer that is not a transient failure.
+    /// Records a response that is not a transient failure.
     pub(super) fn succeeded(&mut self) -> Ended {
         self.has_answered = true;
         Ended { was_failing: self.failing.take().is_some(), announced: self.announced.take() }
     }
 
-    /// Records a transient failure. `pause` makes the time until the next probe from the number of probes that failed.
+    /// Records a transient failure. `pause` returns the time until the next probe, given the number of failed probes.
     pub(super) fn failed(
         &mut self,
         now: Instant,
@@ -143,7 +144,7 @@ impl Circuit {
         Some(Outage { since: failing.since, last: failing.last, cause: failing.cause.clone() })
     }
 
-    /// Records that a wait is reported to the observer. Returns false if it was reported before.
+    /// Records that the observer is notified of a wait. Returns false if it was notified before.
     pub(super) fn announce(&mut self, since: Instant) -> bool {
         let is_new = self.announced.is_none();
         self.announced.get_or_insert(since);

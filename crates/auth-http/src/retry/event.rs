@@ -1,13 +1,13 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A change in what a client waits for.
+/// A retry event for the observer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryEvent {
-    /// Requests to a host have failed for longer than the observer wants to be told about.
+    /// Requests to a host have been failing for longer than the observer's threshold.
     Waiting(Waiting),
-    /// Requests to that host succeed again.
+    /// Requests to the host succeed again.
     Resumed(Resumed),
 }
 
@@ -15,7 +15,7 @@ pub enum RetryEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiting {
-    /// The host that fails, with its scheme and its port.
+    /// The host, with its scheme and port.
     pub host: String,
     /// The last failure, without secrets.
     pub cause: String,
@@ -23,21 +23,21 @@ pub struct Waiting {
     pub elapsed: Duration,
     /// The time until the next attempt.
     pub next_attempt: Duration,
-    /// The time until requests are given up.
+    /// The time until the limit, when the request fails.
     pub left: Duration,
 }
 
-/// A host that answers again.
+/// A host that responds again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resumed {
-    /// The host, with its scheme and its port.
+    /// The host, with its scheme and port.
     pub host: String,
     /// The time since the first failure.
     pub elapsed: Duration,
 }
 
-/// Hears of waits.
+/// An observer of waits, with its threshold.
 pub(super) struct Observer {
     pub(super) notice: Duration,
     pub(super) call: Box<dyn Fn(&RetryEvent) + Send + Sync>,

@@ -1,11 +1,11 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Why a transient failure is not retried, or not any more. Its `Display` is a clause for the end of a message.
+/// The reason why a transient failure is not retried. Its `Display` is a clause for the end of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GaveUp(Box<Details>);
 
-/// On the heap, so that errors which contain it stay small.
+/// Boxed, so that errors which contain it stay small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Details {
     reason: Reason,
@@ -17,17 +17,17 @@ struct Details {
 pub(super) enum Reason {
     /// Retries are disabled.
     Disabled,
-    /// The time of uninterrupted failure is over.
+    /// The limit of uninterrupted failure is reached.
     Time,
-    /// The time for a host that never answered is over.
+    /// The limit for a host that has never responded is reached.
     Unanswered,
-    /// All attempts that are allowed were made.
+    /// The maximum number of attempts is reached.
     Attempts,
-    /// The time of this request alone is over.
+    /// The limit of this request is reached.
     Single,
-    /// The server asks for a longer pause than there is time left.
+    /// The server requested a longer pause than the remaining time.
     RetryAfter { asked: Duration, left: Duration },
-    /// The host was failing for too long before the request was sent, with this cause.
+    /// The host had been failing for too long before the request was sent, with this cause.
     Unavailable { host: String, cause: String },
 }
 
@@ -36,7 +36,7 @@ impl GaveUp {
         Self(Box::new(Details { reason, attempts, elapsed }))
     }
 
-    /// Returns the number of attempts that were made.
+    /// Returns the number of attempts made.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
@@ -46,13 +46,13 @@ impl GaveUp {
         self.0.elapsed
     }
 
-    /// Returns true if the request reached its [own limit](super::RetryPolicy::with_single_limit), and can be sent again later:
-    /// other requests to the host may succeed.
+    /// Returns true if the request reached its [own limit](super::RetryPolicy::with_single_limit). It can be sent again
+    /// later: other requests to the host may succeed.
     pub fn is_single(&self) -> bool {
         self.0.reason == Reason::Single
     }
 
-    /// Returns true if the request was not sent, because its host was failing for too long.
+    /// Returns true if the request was not sent because its host had been failing for too long.
     pub fn is_unsent(&self) -> bool {
         matches!(self.0.reason, Reason::Unavailable { .. })
     }
@@ -84,7 +84,7 @@ impl fmt::Display for GaveUp {
 
 impl std::error::Error for GaveUp {}
 
-/// Shows a time with one decimal where that matters.
+/// A duration, displayed with one decimal where useful.
 struct Seconds(Duration);
 
 impl fmt::Display for Seconds {

@@ -10,11 +10,10 @@ use super::circuit::Circuit;
 use super::event::Observer;
 use super::{Attempts, RetryEvent, RetryPolicy};
 
-/// The number of hosts from which on those are forgotten that no request uses.
+/// The number of hosts above which unused hosts are removed.
 const HOSTS: usize = 256;
 
-/// A circuit breaker for each host. Clones share them, and so do all clients that are built
-/// with them.
+/// Circuit breakers, one per host. Clones share them, as do all clients built with them.
 #[derive(Clone, Default)]
 pub struct Hosts(Arc<Inner>);
 
@@ -35,25 +34,25 @@ pub(super) struct Host {
 }
 
 impl Hosts {
-    /// Creates circuit breakers that nothing is known of.
+    /// Creates an empty set of circuit breakers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Creates the same with an observer, which hears of waits that take longer than `notice`, and of their end. It must
-    /// not block.
+    /// Creates circuit breakers with an observer. It is notified of waits longer than `notice`, and of their end. It
+    /// must not block.
     pub fn with_observer(notice: Duration, observer: impl Fn(&RetryEvent) + Send + Sync + 'static) -> Self {
         let observer = Observer { notice, call: Box::new(observer) };
         Self(Arc::new(Inner { hosts: Mutex::default(), observer: Some(Arc::new(observer)) }))
     }
 
-    /// Begins the attempts of one request to the host of `url`.
+    /// Starts the attempts of one request to the host of `url`.
     pub fn attempts(&self, url: &Url, policy: &RetryPolicy) -> Attempts {
         Attempts::new(self.host(url), *policy)
     }
 
-    /// Records that a host has answered, though not through this process's own requests: the limit for hosts that have
-    /// not answered does not apply any more.
+    /// Records a response of the host that was received outside this process's own requests. The limit for hosts that
+    /// have not responded no longer applies.
     pub fn set_answered(&self, url: &Url) {
         self.host(url).circuit().has_answered = true;
     }

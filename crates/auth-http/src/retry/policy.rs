@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use auth_core::Backoff;
 
-/// The longest limit that counts, 10 years: clocks cannot express any time.
+/// The maximum limit, 10 years: clocks cannot represent arbitrary times.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The limits for retries of transient failures. [`Default`] is for a single request.
+/// Limits for retries of transient failures. [`Default`] suits a single request.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// 5 minutes of uninterrupted failure, 60 s for a host that has not answered yet, and pauses of up to 30 s.
+    /// 5 minutes of uninterrupted failure, 60 s for a host that has not responded yet, and pauses of up to 30 s.
     fn default() -> Self {
         Self {
             limit: Duration::from_secs(5 * 60),
@@ -38,58 +38,59 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Sets the longest time of uninterrupted failure, at most 10 years; zero disables retries.
+    /// Sets the maximum time of uninterrupted failure, at most 10 years. Zero disables retries.
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit.min(LONGEST);
         self
     }
 
-    /// Sets the longest time for a host that has not answered since the process started. The general limit applies too.
+    /// Sets the maximum time for a host that has not responded since the process started. The general limit also
+    /// applies.
     #[must_use]
     pub fn with_unanswered_limit(mut self, limit: Duration) -> Self {
         self.unanswered_limit = limit.min(LONGEST);
         self
     }
 
-    /// Sets the longest time for one request. The caller can do something else then, and send the request later: others to the
-    /// same host may succeed.
+    /// Sets the maximum time for one request. The caller can then do other work and send the request later: other
+    /// requests to the host may succeed.
     #[must_use]
     pub fn with_single_limit(mut self, limit: Duration) -> Self {
         self.single_limit = Some(limit.min(LONGEST));
         self
     }
 
-    /// Limits the number of attempts too; 1 disables retries. Attempts are not limited by default.
+    /// Sets the maximum number of attempts; 1 disables retries. Attempts are not limited by default.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(attempts);
         self
     }
 
-    /// Sets the longest pause after the first failure, and the longest pause of all.
+    /// Sets the backoff: the maximum first pause, and the maximum pause.
     #[must_use]
     pub fn with_waits(mut self, first: Duration, longest: Duration) -> Self {
         self.backoff = Backoff::new(first, longest);
         self
     }
 
-    /// Returns the longest time of uninterrupted failure.
+    /// Returns the maximum time of uninterrupted failure.
     pub fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Returns the longest time for a host that has not answered since the process started.
+    /// Returns the maximum time for a host that has not responded since the process started.
     pub fn unanswered_limit(&self) -> Duration {
         self.unanswered_limit
     }
 
-    /// Returns the maximum number of attempts, if it is limited.
+    /// Returns the maximum number of attempts, if limited.
     pub fn attempts(&self) -> Option<u32> {
         self.attempts
     }
 
-    /// Returns the pauses between attempts.
+    /// Returns the backoff between attempts.
     pub fn backoff(&self) -> Backoff {
         self.backoff
     }
@@ -104,7 +105,7 @@ impl RetryPolicy {
         if has_answered { self.limit } else { self.limit.min(self.unanswered_limit) }
     }
 
-    /// Returns the limit for one request that others do not share: the general limit, unless another one is set.
+    /// Returns the limit for one request. It defaults to the general limit.
     pub fn single_limit(&self) -> Duration {
         self.single_limit.unwrap_or(self.limit)
     }

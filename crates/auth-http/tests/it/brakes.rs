@@ -1,4 +1,4 @@
-//! Servers that reject every token, or ask for other claims: what they cost.
+//! Servers that reject every token or challenge for other claims, and the number of token requests they cause.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const REQUESTS: usize = 100;
 
-/// A clock that moves only by hand.
+/// A manual clock.
 #[derive(Debug, Default)]
 struct Still(Mutex<Duration>);
 
@@ -27,7 +27,7 @@ impl Clock for Still {
     }
 }
 
-/// Returns `token-1`, `token-2`, … or always the same.
+/// A provider of `token-1`, `token-2`, … or a constant token.
 #[derive(Debug)]
 struct Counted {
     calls: AtomicUsize,
@@ -113,7 +113,7 @@ async fn rejected_token_that_is_returned_again_is_an_error() {
     assert!(bench.calls() <= 8, "{}", bench.calls());
 }
 
-/// Asks for the claims that a server wants.
+/// A challenge handler that requests the claims of the challenge.
 #[derive(Debug)]
 struct Claims;
 

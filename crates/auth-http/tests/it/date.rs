@@ -1,4 +1,4 @@
-//! The server's clock, as responses show it.
+//! The server's time in responses.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! What is sent, to whom, and with which token.
+//! Requests, their destinations and their tokens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -147,7 +147,7 @@ async fn a_body_that_cannot_be_sent_again_is_not_but_its_token_is_rejected() {
     assert_eq!(client.send(upload()).await.unwrap().status(), 200);
 }
 
-/// Asks for the claims that a server wants.
+/// A challenge handler that requests the claims of the challenge.
 #[derive(Debug)]
 struct Claims;
 
@@ -195,7 +195,7 @@ async fn plain_http_to_this_machine_goes_to_no_proxy_and_what_that_refuses_costs
     assert!(nowhere.is_connect() && nowhere.proxy().is_none(), "{nowhere}");
 }
 
-/// Takes an hour by the clock of the runtime.
+/// A provider that takes an hour of the runtime's time.
 #[derive(Debug)]
 struct Slow;
 
@@ -275,7 +275,7 @@ async fn a_retry_after_is_read_in_seconds_and_as_a_moment() {
     ] {
         let server = MockServer::start().await;
         let answer = ResponseTemplate::new(429).insert_header("retry-after", retry_after);
-        // Without a date of its own, the server of the tests states the present.
+        // The mock server adds the current date unless the response has one.
         let answer = answer.insert_header("date", date.unwrap_or("never"));
         Mock::given(path("/busy")).respond_with(answer).mount(&server).await;
         let response = loopback().send(Request::get(at(&server, "/busy"))).await.unwrap();

@@ -1,4 +1,4 @@
-//! Retries of requests to a host that fails, under paused time.
+//! Retries of requests to a failing host, with paused time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn url() -> Url {
 #[error("the storage answered 503")]
 struct Unavailable;
 
-/// A host that fails for a while, and the number of requests that reached it.
+/// A host that fails for a while, and the number of failed requests.
 #[derive(Clone)]
 struct Server {
     back_at: Instant,
@@ -42,7 +42,7 @@ impl Server {
     async fn request(&self, mut attempts: Attempts) -> Result<(), GaveUp> {
         loop {
             attempts.ready().await?;
-            // The time on the network.
+            // The network latency.
             pass(Duration::from_millis(10)).await;
             if Instant::now() >= self.back_at {
                 attempts.answered();
@@ -212,7 +212,7 @@ async fn only_request_has_a_limit_of_its_own_too() {
         }
     };
     assert!(gave_up.is_single() && start.elapsed() < SECOND * 60, "{gave_up:?}");
-    // Another one shows that the host answers.
+    // Another request shows that the host responds.
     let mut other = hosts.attempts(&url(), &policy);
     other.ready().await.unwrap();
     other.answered();
@@ -241,7 +241,7 @@ async fn observer_hears_of_a_long_wait_once_and_of_its_end() {
         let heard = heard.clone();
         Hosts::with_observer(SECOND * 10, move |event| heard.lock().unwrap().push(event.clone()))
     };
-    // The pauses are random: another seed may lead to a wait of more than 10 s.
+    // Pauses are random. Another seed could lead to a wait of more than 10 s.
     fastrand::seed(1);
     let server = Server::away_for(SECOND * 6);
     server.request(hosts.attempts(&url(), &RetryPolicy::default())).await.unwrap();

@@ -1,4 +1,4 @@
-//! How long nothing may be heard: time is paused, and goes on when everybody waits for it.
+//! Inactivity timeouts, with paused time that advances when all tasks are idle.
 
 use std::io;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Sends five bytes, each so long after the one before, to a server that answers when it has them all with `answer`,
-/// and then says no more.
+/// Sends five bytes, with `pause` between them, to a server that sends `answer` after the last one and then stays
+/// silent.
 async fn send(pause: Duration, answer: &'static str) -> Result<Response, HttpError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/object", listener.local_addr().unwrap()).parse().unwrap();
@@ -54,7 +54,7 @@ async fn a_server_that_says_no_more_is_given_up() {
     assert!(error.is_timeout() && error.is_broken(), "{error}");
 }
 
-/// Reads a request of `length` bytes after its head, a mebibyte every second, and returns what it read.
+/// Reads a request with a body of `length` bytes, one mebibyte per second, and returns the bytes read.
 async fn read_slowly(listener: TcpListener, length: usize) -> Vec<u8> {
     let (mut connection, _) = listener.accept().await.unwrap();
     let mut received = Vec::new();
@@ -78,7 +78,7 @@ async fn read_slowly(listener: TcpListener, length: usize) -> Vec<u8> {
 #[tokio::test(start_paused = true)]
 async fn bytes_may_take_long_while_the_server_reads_them() {
     let socket = TcpSocket::new_v4().unwrap();
-    // Most of the body waits in the client, as it does for a server that is far away.
+    // A small buffer keeps most of the body in the client, as with a distant server.
     socket.set_recv_buffer_size(64 * 1024).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();

@@ -1,4 +1,4 @@
-//! Real TLS: whom the clients trust, what they show of themselves, and what they say when it fails.
+//! Real TLS: trust, client certificates and error messages.
 
 use auth_core::Secret;
 use auth_http::{Proxy, Request};
@@ -96,7 +96,7 @@ async fn transient_failures_are_told_apart_from_lasting_ones() {
     assert!(overloaded.is_transient(), "{}", shown(&overloaded));
 }
 
-/// A resolver that knows no host, for this reason.
+/// A resolver that fails with this error kind.
 #[derive(Debug)]
 struct Unresolved(std::io::ErrorKind);
 
@@ -120,7 +120,7 @@ async fn temporary_failures_of_dns_are_transient() {
     assert!(unknown.is_connect(), "{}", shown(&unknown));
 }
 
-/// A server that reads a little, sends `answer`, and ends the connection.
+/// Starts a server that reads a little, sends `answer` and closes the connection.
 async fn raw(answer: &'static str) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
@@ -159,7 +159,7 @@ fn what_cannot_be_used_is_named_and_no_secret_shown() {
     }
 }
 
-/// A proxy that lets those pass who say `lab:pass/word`, and answers others with `refusal`.
+/// Starts a proxy that accepts the credentials `lab:pass/word` and sends `refusal` otherwise.
 async fn proxy(refusal: &'static str) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
@@ -178,7 +178,7 @@ async fn tunnel(stream: TcpStream, refusal: &str) {
         head += &std::mem::take(&mut line);
     }
     let target = head.split(' ').nth(1).unwrap().to_owned();
-    // lab:pass/word
+    // Base64 of lab:pass/word
     if head.to_lowercase().contains("proxy-authorization: basic bgfiomnhc3mvd29yza==")
         || head.contains("Basic bGFiOnBhc3Mvd29yZA==")
     {

@@ -1,5 +1,5 @@
-//! Proxies that the environment names. The test binary starts itself again, since the environment of
-//! a process is that of all its tests.
+//! Proxies from the environment. The test binary starts itself as a child process, because all tests of a process share
+//! its environment.
 
 use std::env;
 use std::fs;
@@ -17,19 +17,19 @@ use crate::process::Running;
 use crate::program::{AUTHORITY, mitmproxy, with_password};
 use crate::server::serve;
 
-/// The test that is a child where these variables are set: whom it asks, and where it writes what came of it.
+/// The test that runs in the child process, and the variables for its target URL and its output file.
 const CHILD: &str = "environment::a_proxy_of_the_environment_is_used_unless_it_excepts_the_host";
 const TARGET: &str = "AUTH_HTTP_TEST_TARGET";
 const OUTCOME: &str = "AUTH_HTTP_TEST_OUTCOME";
 
-/// What a request to `url` comes to in a process with these variables and no other: a status, or a proxy and an error.
+/// Returns the result of a request to `url` in a process with only these variables: a status, or a proxy and an error.
 async fn in_environment(variables: &[(&str, &str)], url: &Url) -> String {
     let folder = TempDir::new().unwrap();
     let outcome = folder.path().join("outcome");
     let mut command = Command::new(env::current_exe().unwrap());
     command.args([CHILD, "--exact"]).stdin(Stdio::null()).env_clear().envs(variables.iter().copied());
     command.env(TARGET, url.as_str()).env(OUTCOME, &outcome);
-    // The server that it asks is served from here.
+    // This runtime serves the child's request.
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     fs::read_to_string(outcome).unwrap()
@@ -70,7 +70,7 @@ async fn a_proxy_of_the_environment_is_used_unless_it_excepts_the_host() {
             (vec![("HTTPS_PROXY", &good), ("ALL_PROXY", &wrong)], true),
             (vec![("HTTPS_PROXY", &wrong), ("NO_PROXY", "localhost")], true),
             (vec![("HTTPS_PROXY", &wrong), ("no_proxy", ".example.org,localhost")], true),
-            // That of plain http is not for https.
+            // `HTTP_PROXY` does not apply to https.
             (vec![("HTTP_PROXY", &wrong)], true),
             (vec![("HTTPS_PROXY", &wrong)], false),
             (vec![("HTTPS_PROXY", bare)], false),

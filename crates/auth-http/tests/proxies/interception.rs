@@ -1,4 +1,4 @@
-//! A proxy that reads what passes, with certificates of an authority of its own.
+//! An intercepting proxy with its own certificate authority.
 
 use auth_http::{Proxy, Request};
 
@@ -15,7 +15,7 @@ async fn an_intercepting_proxy_is_trusted_when_its_authority_is_named_and_not_be
     let Some(running) = Running::start(mitmproxy(authority.file())).await else { return };
     let through = || client().with_proxy(Proxy::new(running.url()));
 
-    // The authority of the server helps no more: its certificate does not arrive.
+    // The server's authority does not help: the client does not receive the server's certificate.
     let error = get(through().with_roots(authority.file()), &url).await.unwrap_err();
     let said = error.to_string();
     assert!(error.is_untrusted() && error.is_connect(), "{}", shown(&error));

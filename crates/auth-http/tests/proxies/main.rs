@@ -1,4 +1,4 @@
-//! The clients behind proxies as they are in laboratories: real programs, on loopback.
+//! The clients behind real proxy programs on loopback.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,5 +1,5 @@
-//! Proxies that ask for a password. One answers 401 to a wrong one, the other 407: neither is an
-//! answer of the server.
+//! Proxies that require a password. One responds to a wrong password with 401, the other with 407. Neither is a
+//! response of the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::exchange::{client, get, shown};
 use crate::process::Running;
 use crate::program::with_password;
 
-/// The user with the password `canary`, which is wrong, as it travels.
+/// Base64 of the user with the wrong password `canary`.
 pub(crate) const CANARY: &str = "bGFiOmNhbmFyeQ==";
 use crate::server::serve;
 
@@ -51,7 +51,7 @@ async fn a_wrong_password_is_a_failed_connection_that_names_the_proxy_and_shows_
     }
 }
 
-/// The status of the answer to a wrong password.
+/// Returns the response status for a wrong password.
 async fn refusal(running: &Running) -> u16 {
     let mut stream = TcpStream::connect(("127.0.0.1", running.port())).await.unwrap();
     let head =
@@ -97,7 +97,7 @@ async fn hosts_to_be_reached_without_the_proxy_are() {
     for program in with_password() {
         let Some(running) = Running::start(program).await else { continue };
         let reaches = async |hosts: &str| {
-            // One who goes to the proxy comes no further.
+            // A request that uses the proxy fails.
             let proxy = running.proxy_with("canary").without(hosts);
             get(client().with_roots(authority.file()).with_proxy(proxy), &url).await.is_ok()
         };
@@ -107,7 +107,7 @@ async fn hosts_to_be_reached_without_the_proxy_are() {
             ("*", true),
             ("", false),
             ("example.org,host,local", false),
-            // The name counts, not where it leads.
+            // The host name is matched, not its address.
             ("127.0.0.1", false),
         ] {
             assert_eq!(reaches(hosts).await, expected, "{hosts:?} {}", running.name());

@@ -1,4 +1,4 @@
-//! A request, and what an error says of it.
+//! A request, and the text of its error.
 
 use std::error::Error;
 
@@ -9,13 +9,13 @@ pub(crate) async fn get(client: HttpClientBuilder, url: &Url) -> Result<u16, Htt
     Ok(client.build().unwrap().send(Request::get(url.clone())).await?.status())
 }
 
-/// An error with its causes and its `Debug`.
+/// Returns an error with its causes and its `Debug`.
 pub(crate) fn shown(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
     format!("{} {error:?}", chain.collect::<Vec<_>>().join(": "))
 }
 
 pub(crate) fn client() -> HttpClientBuilder {
-    // No proxy of the environment that the tests run in.
+    // Ignores the proxies of the environment that the tests run in.
     HttpClient::builder().with_plain_loopback()
 }

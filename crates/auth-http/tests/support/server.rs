@@ -1,4 +1,4 @@
-//! A server that says 200 and `in`, whatever is asked.
+//! A server that responds with 200 and `in` to every request.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::authority::Authority;
 
-/// Answers in HTTP/1.1 whatever is negotiated, and returns the negotiated protocol.
+/// Starts a server that responds in HTTP/1.1 whatever is negotiated, and returns the negotiated protocol.
 #[allow(dead_code, reason = "only some tests use it")]
 pub(crate) async fn serve_both_versions(authority: &Authority) -> (Url, UnboundedReceiver<Option<Vec<u8>>>) {
     let (told, negotiated) = unbounded_channel();
@@ -22,7 +22,8 @@ pub(crate) async fn serve_both_versions(authority: &Authority) -> (Url, Unbounde
     (url.await, negotiated)
 }
 
-/// With a certificate of `authority`; with `clients`, only for those whose certificate is from there.
+/// Starts a server with a certificate of `authority`. With `clients`, it requires a client certificate of that
+/// authority.
 pub(crate) async fn serve(authority: &Authority, clients: Option<&Authority>) -> Url {
     let answer = |mut stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| async move {
         let _ = stream.read(&mut [0; 4096]).await;

@@ -6,7 +6,7 @@ fn fail(circuit: &mut Circuit, now: Instant, was_probe: bool) {
     circuit.failed(now, was_probe, "503".to_owned(), None, |probes| PAUSE * probes);
 }
 
-/// A circuit that five failures at `now` have opened.
+/// Returns a circuit opened by five failures at `now`.
 fn open(now: Instant) -> Circuit {
     let mut circuit = Circuit::default();
     for _ in 0..THRESHOLD {
