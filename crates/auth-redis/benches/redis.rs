@@ -1,7 +1,7 @@
-//! What a token costs that lies in Redis: `cargo xtask bench redis`.
+//! Latency and throughput of tokens cached in Redis: `cargo xtask bench redis`.
 //!
-//! A hit is compared with a bare `HGET` of the same value, over a connection that is made the same way to the same
-//! server, in rounds in which both take turns, so that what else the machine does falls on both.
+//! A cache hit is compared with a plain `HGET` of the same value, over the same kind of connection to the same server.
+//! Rounds alternate between the two, so that other load on the machine affects both.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may panic, and prints")]
 
 #[path = "../../../tests/support/needs.rs"]
@@ -23,12 +23,12 @@ use tokio::runtime::Builder;
 use url::Url;
 
 const ROUNDS: usize = 200;
-/// Calls of each kind in a round, one after the other.
+/// Sequential calls of each kind in a round.
 const CALLS: usize = 200;
-/// Calls of all tasks together, where they work side by side.
+/// Total calls of all concurrent tasks.
 const TOGETHER: u32 = 32_000;
 const TASKS: [u32; 3] = [1, 8, 64];
-/// The length of a token: that of a JWT with a few claims.
+/// The token length: that of a JWT with a few claims.
 const LENGTH: usize = 1200;
 /// 32 bytes in base64.
 const SEALING: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
@@ -36,7 +36,7 @@ const SEALING: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 fn main() {
     let Some(redis) = Redis::start() else { return };
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    // Within the runtime, where callers are.
+    // Inside the runtime, as callers are.
     let bench = async move {
         let bench = Arc::new(Bench::new(&redis.url()).await);
         bench.one_after_the_other().await;
@@ -48,9 +48,9 @@ fn main() {
 struct Bench {
     bare: MultiplexedConnection,
     entry: String,
-    /// Asks Redis every time.
+    /// Reads from Redis on every call.
     far: TokenSource,
-    /// Has a copy.
+    /// Keeps a local copy.
     near: TokenSource,
 }
 
@@ -123,7 +123,7 @@ impl Bench {
         }
     }
 
-    /// The median of some rounds.
+    /// Returns the median rate of several rounds.
     async fn rate(self: &Arc<Self>, kind: Kind, tasks: u32) -> f64 {
         let mut rates = Vec::new();
         for _ in 0..5 {
@@ -166,7 +166,7 @@ async fn timed<T>(work: impl Future<Output = T>) -> Duration {
     start.elapsed()
 }
 
-/// In microseconds.
+/// Returns a percentile, in microseconds.
 fn percentile(mut times: Vec<Duration>, percent: usize) -> f64 {
     times.sort();
     times[times.len() * percent / 100].as_secs_f64() * 1e6

@@ -19,7 +19,7 @@ use crate::names::Namespace;
 use crate::sealing::{Sealing, SealingKey};
 use crate::server::Server;
 
-/// Sets up a [`RedisTokenCache`].
+/// A builder for [`RedisTokenCache`].
 #[derive(Clone)]
 pub struct RedisTokenCacheBuilder {
     nodes: Vec<Url>,
@@ -37,11 +37,11 @@ pub struct RedisTokenCacheBuilder {
     clock: Arc<dyn Clock>,
 }
 
-/// So many commands follow each other at most when a token is obtained: two looks, two attempts to take the lease, and
-/// the publication.
+/// The maximum number of sequential commands per token: two reads, two attempts to acquire the lease, and the
+/// publication.
 const COMMANDS: u32 = 5;
 
-/// A connection on which nothing is acknowledged for so long is given up by the system, where it can be told.
+/// The time without acknowledgment after which the operating system closes a connection, where it supports this.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
@@ -64,93 +64,92 @@ impl RedisTokenCacheBuilder {
         }
     }
 
-    /// The user of Redis (ACL) and the password, in place of what the address says. A user needs the keys of the
-    /// [namespace](Self::with_namespace) (`~NAMESPACE:*`) and the commands that the documentation of the crate lists.
+    /// Sets the Redis user (ACL) and the password. They replace those in the URL. The user needs access to the keys of
+    /// the [namespace](Self::with_namespace) (`~NAMESPACE:*`) and to the commands listed in the crate documentation.
     pub fn with_user(mut self, user: impl Into<String>, password: Secret) -> Self {
         self.user = Some((user.into(), password));
         self
     }
 
-    /// Trusts the certificates in this file (PEM), and no others: neither those of the system.
+    /// Trusts only the certificates in this file (PEM), not those of the system.
     pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots = Some(file.into());
         self
     }
 
-    /// Lets connections leave this machine without TLS. Whoever can listen then sees the password; tokens are sealed.
+    /// Allows connections without TLS to other machines. The password can then be intercepted; tokens are sealed.
     pub fn with_plain_connections(mut self) -> Self {
         self.allows_plain_connections = true;
         self
     }
 
-    /// What the names of all keys begin with: 1 to 64 of `A-Z a-z 0-9 . _ - :`; `auth-tokens` unless something is said.
+    /// Sets the prefix of all key names: 1 to 64 of `A-Z a-z 0-9 . _ - :` [default: `auth-tokens`].
     pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// Seals tokens with the first key that is given, and reads what was sealed with any of them.
+    /// Adds a sealing key. The first key seals tokens; all keys can open them.
     ///
-    /// To change the key: give all workers the old and the new one, in this order; then the new and the old one; and,
-    /// when no token from before is left, the new one alone.
+    /// To rotate the key, configure all workers with the old and the new key, in this order; then with the new and the
+    /// old one; and, when no token is sealed with the old key, with the new one alone.
     pub fn with_sealing_key(mut self, key: SealingKey) -> Self {
         self.keys.push(key);
         self
     }
 
-    /// Keeps tokens in clear: whoever reads Redis, its replicas or its dumps can use them.
+    /// Stores tokens unencrypted. Anyone with access to Redis, its replicas or its dumps can use them.
     pub fn without_sealing(mut self) -> Self {
         self.is_plain = true;
         self
     }
 
-    /// How long Redis may hold up a request for a token, all in all; 1 s unless something is said. The time that a
-    /// provider takes, in this process or in another, comes on top. Each command has a fifth of it: what takes longer
-    /// counts as away.
+    /// Sets the maximum total time that Redis can delay a request for a token [default: 1 s]. The time of the provider,
+    /// in this process or another, is additional. Each command has a fifth of this time; after that, the server counts
+    /// as unavailable.
     pub fn with_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Sets the time after which a lease expires unless its process renews it, which it does three times as often. It is
-    /// the additional time that a token takes if the process that obtains it dies [default: 10 s; at least 30 ms].
+    /// Sets the time after which a lease expires unless its process renews it, which it does three times as often. It
+    /// is the additional time that a token takes if the process that obtains it dies [default: 10 s; at least 30 ms].
     pub fn with_lease_time(mut self, lease: Duration) -> Self {
         self.lease = lease.max(Duration::from_millis(30));
         self
     }
 
     /// Sets the maximum time to wait for another process that obtains a token [default: 60 s]. The other process renews
-    /// its lease for as long as it works, which is bounded by the attempt timeout of its source.
+    /// its lease while it works; the attempt timeout of its source bounds that time.
     pub fn with_wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Sets how long the record of a refused refresh token stays [default: 5 min]. It must not be shorter than an attempt,
-    /// whose late publication replaces the record: the longest
-    /// [attempt timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of all sources (2 min by default) and one
-    /// minute more for a redemption that has begun.
+    /// Sets the lifetime of the record of a refused refresh token [default: 5 min]. It must be at least one attempt
+    /// long, because a late publication replaces the record: the longest [attempt
+    /// timeout](auth_core::TokenSourceBuilder::with_attempt_timeout) of all sources (2 min by default) plus one minute
+    /// for a redemption in progress.
     pub fn with_tombstone_time(mut self, time: Duration) -> Self {
         self.tombstone = time;
         self
     }
 
-    /// The clock that decides whether a token of another process is still good, and how long an entry stays.
+    /// Sets the clock that determines if a token of another process is valid, and how long an entry lives.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The cache, connected if the server is there by now: within 5 s. Otherwise it is looked for from now on, and the
-    /// cache fails meanwhile, which a [`TokenSource`](auth_core::TokenSource) works around.
+    /// Returns the cache, connected if the server responds within 5 s. Otherwise the cache reconnects in the background
+    /// and fails until then; a [`TokenSource`](auth_core::TokenSource) handles these failures.
     ///
-    /// Needs a tokio runtime.
+    /// Requires a tokio runtime.
     ///
     /// # Errors
     ///
-    /// The settings contradict each other or cannot be used, or the server
-    /// [refused](BuildError::is_refused) the user or the password. A cluster that refuses looks as if it were not
-    /// there.
+    /// The settings are invalid or contradictory, or the server [refused](BuildError::is_refused) the user or the
+    /// password. A cluster that refuses them is reported as unavailable instead.
     pub async fn connect(self) -> Result<RedisTokenCache, BuildError> {
         let namespace = Namespace::new(&self.namespace)?;
         let sealing = self.sealing()?;
@@ -175,7 +174,7 @@ impl RedisTokenCacheBuilder {
         }
     }
 
-    /// The server as it may be shown.
+    /// Returns the redacted address of the server.
     fn name(&self) -> Result<String, BuildError> {
         let shown: Vec<_> = self.nodes.iter().map(|node| auth_core::redacted(node).to_string()).collect();
         if shown.is_empty() { Err(BuildError::no_nodes()) } else { Ok(shown.join(", ")) }
@@ -185,7 +184,7 @@ impl RedisTokenCacheBuilder {
         let nodes = self.nodes.iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
         let is_encrypted = self.nodes.iter().any(is_encrypted);
         if is_encrypted && CryptoProvider::get_default().is_none() {
-            // The library asks for the provider of the process. If another is set meanwhile, that is fine as well.
+            // The library uses the default provider of the process. A provider that is already installed works, too.
             let _ = aws_lc_rs::default_provider().install_default();
         }
         let certificates = self.roots.as_deref().map(certificates).transpose()?;
@@ -221,7 +220,7 @@ impl RedisTokenCacheBuilder {
     }
 }
 
-/// Why there is no client.
+/// The reason why no client can be created.
 enum Unusable {
     Said(BuildError),
     Library(redis::RedisError),
@@ -262,7 +261,7 @@ fn is_encrypted(url: &Url) -> bool {
 
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        // A scheme that browsers do not know has its hosts as they are written.
+        // URLs with a non-standard scheme keep the host as written.
         Some(Host::Domain(name)) => {
             name.eq_ignore_ascii_case("localhost")
                 || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -16,34 +16,35 @@ use crate::scripts::{self, on};
 use crate::sealing::Sealing;
 use crate::server::Primary;
 
-/// A fence stays so much longer than the lease or the token that it guards: no leader is late by so much.
+/// The time that a fence outlives its lease or token. It exceeds the delay of any leader.
 pub(crate) const FENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A refresh token stays so much longer than the access token that it came with: nobody may need one meanwhile.
+/// The time that a refresh token outlives its access token, so that it is available for the next refresh.
 const LOGIN: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The record of a refused refresh token stays for this time: longer than a late process takes to publish the successor.
-/// One attempt takes up to 2 min (`TokenSourceBuilder::with_attempt_timeout`), and the wait for the lease up to 1 min; the
-/// rest is for a publication that is repeated.
+/// The default lifetime of the record of a refused refresh token. It exceeds the time in which a late process publishes
+/// the successor: up to 2 min for an attempt (`TokenSourceBuilder::with_attempt_timeout`), up to 1 min for the lease,
+/// and the rest for a repeated publication.
 pub(crate) const TOMBSTONE: Duration = Duration::from_secs(5 * 60);
 
-/// The longest step from one number of a fence to the next. A number is given out twice after a failover with a probability
-/// of one to this, and the numbers of a key last for a billion steps: a Lua number is exact below 2^53.
+/// The maximum increment of a fence. After a failover, a number repeats with a probability of one in this value. The
+/// numbers of a key last for half a billion steps: Lua numbers are exact below 2^53.
 const STEP: u64 = 1 << 24;
 
-/// No entry stays longer: Redis takes no time without end.
+/// The maximum lifetime of an entry. Redis limits expiry times.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// So many entries are forgotten at a time when all are.
+/// Batch size used by `clear`.
 const AT_A_TIME: usize = 32;
 
-/// Keeps tokens in Redis, sealed, and lets one of all processes that share it obtain them: an [`AsyncTokenCache`] and a
-/// [`RefreshLease`]. Cheap to clone; clones share one connection.
+/// A cache that stores sealed tokens in Redis and lets one of the processes that share it obtain each token: an
+/// [`AsyncTokenCache`] and a [`RefreshLease`]. Clones are cheap and share one connection.
 ///
-/// An entry stays as long as its token is good, and 30 days longer if a refresh token came with it. One that cannot be
-/// read – it was sealed with another key, belongs to another entry, or is somebody else's – is a miss.
+/// An entry lives as long as its token is valid, and 30 days longer with a refresh token. An entry that cannot be
+/// opened is a miss: it is sealed with another key, bound to another entry, or not written by this crate.
 ///
-/// While Redis is away, all methods fail at once with a [`CacheError`] that [`is_away`](CacheError::is_away).
+/// While Redis is unavailable, all methods fail immediately with a [`CacheError`] for which
+/// [`is_away`](CacheError::is_away) returns true.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -83,7 +84,7 @@ pub(crate) struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// The content of an entry: the last arguments of a script that writes.
+/// The content of an entry: the last arguments of a writing script.
 pub(crate) struct Written {
     time: u64,
     fence: u64,
@@ -92,13 +93,13 @@ pub(crate) struct Written {
 }
 
 impl RedisTokenCache {
-    /// Starts to set up a cache on one server: `redis://` or `rediss://`, a host, a port, and the number of a database,
-    /// with a user and a password if need be.
+    /// Returns a builder for a cache on one server: `redis://` or `rediss://`, a host, a port, the number of a
+    /// database, and optionally a user and a password.
     pub fn builder(server: &Url) -> RedisTokenCacheBuilder {
         RedisTokenCacheBuilder::new(vec![server.clone()], false)
     }
 
-    /// Starts to set up a cache on a Redis Cluster, of which these are some nodes.
+    /// Returns a builder for a cache on a Redis Cluster, given some of its nodes.
     pub fn cluster_builder<'a>(nodes: impl IntoIterator<Item = &'a Url>) -> RedisTokenCacheBuilder {
         RedisTokenCacheBuilder::new(nodes.into_iter().cloned().collect(), true)
     }
@@ -123,7 +124,7 @@ impl RedisTokenCache {
         self.link.run(|mut connection| async move { invocation.invoke_async(&mut connection).await }).await
     }
 
-    /// The content of an entry for a token.
+    /// Returns the content of an entry for a token.
     pub(crate) fn written(&self, names: &Names, token: &AccessToken) -> Result<Written, CacheError> {
         let Settings { sealing, clock, .. } = &*self.settings;
         let mut fields = sealing.fingerprints(names, token);
@@ -133,12 +134,13 @@ impl RedisTokenCache {
             fields.push(("renewable".to_owned(), b"1".to_vec()));
             time = time.map(|time| time.saturating_add(LOGIN));
         }
-        // 0 stands for an unlimited time. An expired entry is deleted at once.
+        // 0 means an unlimited time. An expired entry is deleted at once.
         let time = time.map_or(0, |time| milliseconds(time.min(LONGEST)).max(1));
         Ok(Written { time, fence: milliseconds(FENCE), fields })
     }
 
-    /// The content of a tombstone: the digests of a refused refresh token, and the access token if that is still valid.
+    /// Returns the content of a tombstone: the digests of a refused refresh token, and the access token if it is still
+    /// valid.
     pub(crate) fn tombstone(
         &self,
         names: &Names,
@@ -159,7 +161,7 @@ impl RedisTokenCache {
         self.run(&scripts::FORGET, names, (step(), milliseconds(FENCE))).await
     }
 
-    /// Forgets all entries of one server, batch by batch.
+    /// Deletes all entries of one server in batches.
     async fn clear_on(&self, primary: &Primary) -> Result<(), CacheError> {
         let (pattern, mut cursor) = (self.settings.namespace.pattern(), 0);
         loop {
@@ -168,7 +170,7 @@ impl RedisTokenCache {
                 async move { connection.scan(primary, pattern, cursor).await }
             });
             let (next, found) = step.await?;
-            // The same entry may be named up to three times: to forget it once more does no harm.
+            // A scan can return the three keys of an entry. Deleting it again is harmless.
             let names = found.iter().filter_map(|name| self.settings.namespace.of(name)).map(Ok);
             stream::iter(names).try_for_each_concurrent(AT_A_TIME, async |names| self.forget(&names).await).await?;
             if next == 0 {
@@ -214,7 +216,7 @@ impl AsyncTokenCache for RedisTokenCache {
 }
 
 impl Written {
-    /// No content.
+    /// Returns empty content.
     pub(crate) fn nothing() -> Self {
         Self { time: 0, fence: 0, fields: Vec::new() }
     }
@@ -237,7 +239,7 @@ impl fmt::Debug for RedisTokenCache {
     }
 }
 
-/// The step to the next number of a fence.
+/// Returns a random increment for a fence.
 pub(crate) fn step() -> u64 {
     fastrand::u64(1..=STEP)
 }
@@ -246,7 +248,7 @@ pub(crate) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What is not of our making under the name of an entry is no entry.
+/// Returns a miss for a key of another type, which this crate did not write.
 fn or_miss(found: RedisResult<Option<Vec<u8>>>) -> RedisResult<Option<Vec<u8>>> {
     let is_foreign = |error: &RedisError| error.code() == Some("WRONGTYPE");
     found.or_else(|error| if is_foreign(&error) { Ok(None) } else { Err(error) })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use auth_core::TokenError;
 use redis::RedisError;
 
-/// Why a [`RedisTokenCache`](crate::RedisTokenCache) could not be set up. It never shows a secret.
+/// The error of a [`RedisTokenCache`](crate::RedisTokenCache) that cannot be built. It never shows a secret.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct BuildError(#[from] BuildKind);
@@ -77,19 +77,19 @@ impl BuildError {
         BuildKind::Refused { server: server.to_owned(), source }.into()
     }
 
-    /// The server refused the user or the password.
+    /// Returns true if the server refused the user or the password.
     pub fn is_refused(&self) -> bool {
         matches!(self.0, BuildKind::Refused { .. })
     }
 
-    /// Others could read the connection, and nobody allowed that.
+    /// Returns true if the connection would be unencrypted, and this is not allowed.
     pub fn is_insecure(&self) -> bool {
         matches!(self.0, BuildKind::PlainConnection(_))
     }
 }
 
-/// Why a [`RedisTokenCache`](crate::RedisTokenCache) failed: the source of a [`TokenError`] that
-/// [`is_cache`](TokenError::is_cache). It never shows a token.
+/// An error of a [`RedisTokenCache`](crate::RedisTokenCache): the source of a [`TokenError`] for which
+/// [`is_cache`](TokenError::is_cache) returns true. It never shows a token.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct CacheError(#[from] Kind);
@@ -135,23 +135,22 @@ impl CacheError {
         Kind::Unsealable.into()
     }
 
-    /// What is behind `error`, if a cache in Redis is.
+    /// Returns the cause of `error` if it is an error of a Redis cache.
     pub fn of(error: &TokenError) -> Option<&Self> {
         error.source()?.downcast_ref()
     }
 
-    /// The server cannot be reached, or did not answer in time. It is looked for all the time, so that this ends by
-    /// itself.
+    /// Returns true if the server is unreachable or did not respond in time. The cache reconnects automatically.
     pub fn is_away(&self) -> bool {
         matches!(self.0, Kind::Away { .. } | Kind::Slow { .. })
     }
 
-    /// The server answered that it does not do this: the user may not, or there is no memory left.
+    /// Returns true if the server rejected the command: missing permission or no memory, for example.
     pub fn is_refused(&self) -> bool {
         matches!(self.0, Kind::Refused { .. })
     }
 
-    /// Another process had the lease all the time that was waited for it.
+    /// Returns true if another process held the lease for the whole wait.
     pub fn is_timeout(&self) -> bool {
         matches!(self.0, Kind::Busy { .. })
     }

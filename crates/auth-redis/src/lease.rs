@@ -1,20 +1,21 @@
-//! One process obtains a token for all.
+//! A lease: one process obtains a token for all.
 //!
-//! Where it is hard:
+//! Difficult cases:
 //! - **The leader dies.** Its lease expires, and the next process leads.
-//! - **The provider takes longer than a lease lasts, or Redis fails before the publication.** The lease is renewed for as
-//!   long as its guard exists. The wait of other processes is bounded. A lease that Redis has lost is taken again, unless
+//! - **The provider takes longer than the lease time, or Redis fails before the publication.** The lease is renewed
+//!   while its guard exists. Other processes wait for a limited time. A lease lost by Redis is acquired again unless
 //!   another process has led or written since.
-//! - **The leader is late**: it was stopped or disconnected, its lease has expired, and another process has led since. Its
-//!   publication is not written, because its fence is not the last one.
-//! - **The leader is late, and has redeemed a refresh token.** The next leader finds the same refresh token, which is
-//!   refused. It leaves a tombstone, and the late publication replaces it: nothing else is left of the login. If the entry
-//!   is still the one that was redeemed, it is replaced as well, and the tombstone is not written afterwards.
-//! - **The answer to an acquisition is lost.** The lease may have been taken. It is released in the background, so that no
-//!   process waits for it.
-//! - **Everything is cleared while a process leads.** The fence has grown, and tombstones are deleted: what the leader
-//!   publishes is not written.
-//! - **A renewal overtakes a publication.** It does not take the lease again, because the entry has the fence of its leader.
+//! - **A leader is late**: it was stopped or disconnected, its lease expired, and another process has led since. Its
+//!   publication is discarded, because its fence is not the latest.
+//! - **A late leader has redeemed a refresh token.** The next leader finds the same refresh token, which is refused,
+//!   and leaves a tombstone. The late publication replaces the tombstone, because it is all that is left of the login.
+//!   An entry that is still the redeemed one is also replaced, and no tombstone is written afterwards.
+//! - **The response to an acquisition is lost.** The lease may have been acquired. It is released in the background, so
+//!   that no process waits for it.
+//! - **All entries are cleared while a process leads.** The fence increases and tombstones are deleted, so the leader's
+//!   publication is discarded.
+//! - **A renewal overtakes a publication.** It does not acquire the lease again, because the entry has the leader's
+//!   fence.
 
 use std::fmt;
 use std::time::Duration;
@@ -30,47 +31,47 @@ use crate::link::rest;
 use crate::names::Names;
 use crate::scripts;
 
-/// The pause between two polls of a lease that another process holds.
+/// The backoff between two polls of a lease that another process holds.
 const POLL: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(160));
 
-/// The entry that was seen last.
+/// The last entry read.
 #[derive(Default)]
 struct Seen {
-    /// Its fence, or empty without an entry.
+    /// The fence of the entry, or empty without an entry.
     version: Vec<u8>,
     token: Option<AccessToken>,
     is_rejected: bool,
-    /// The digests of the refresh token that was refused, with their fields.
+    /// The digests of the refused refresh token, with their fields.
     refused: Vec<(String, Vec<u8>)>,
 }
 
-/// What became of an attempt to take the lease.
+/// The result of an attempt to acquire the lease.
 enum Attempt {
-    /// This process has it.
+    /// This process holds the lease.
     Leading,
-    /// It is another's, for so long if that is known.
+    /// Another process holds the lease, for this remaining time if known.
     Busy(Option<Duration>),
-    /// There is another entry than the one that was seen.
+    /// The entry is not the one seen before.
     Changed(Seen),
 }
 
-/// A lease that this process has, or may have. It ends when this is dropped.
+/// A lease that this process holds, or may hold. Dropping it releases the lease.
 struct Hold {
     cache: RedisTokenCache,
     names: Names,
     owner: String,
     /// The fence of the lease.
     number: u64,
-    /// It is not known to have ended.
+    /// False once the lease has ended for certain.
     may_be_held: bool,
     renewal: Option<AbortHandle>,
 }
 
-/// The right to obtain a token for all.
+/// The exclusive right to obtain a token.
 struct Guard {
     hold: Hold,
     seen: Seen,
-    /// The token that is redeemed: the stored one, or the one that the caller knew.
+    /// The token to redeem: the stored one, or the caller's previous one.
     predecessor: Option<AccessToken>,
 }
 
@@ -105,7 +106,7 @@ impl RefreshLease for RedisTokenCache {
 }
 
 impl Seen {
-    /// The token, if it is of use to somebody who knows `previous`.
+    /// Returns the token if it is valid and differs from `previous`.
     fn news(&self, cache: &RedisTokenCache, previous: Option<&AccessToken>) -> Option<&AccessToken> {
         let token = self.token.as_ref().filter(|_| !self.is_rejected)?;
         let now = cache.settings.clock.now();
@@ -124,7 +125,7 @@ impl Hold {
         type Answer = (u8, i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Vec<Option<Vec<u8>>>);
         let times = (milliseconds(self.cache.settings.lease), milliseconds(FENCE));
         let fields = self.cache.settings.sealing.refusal_fields();
-        // Without a connection, nothing is sent.
+        // Nothing is sent without a connection.
         self.may_be_held = self.cache.link.is_open();
         let arguments = (&self.owner, times.0, times.1, step(), &seen.version, &fields);
         let answer: Answer = self.cache.run(&scripts::TAKE, &self.names, arguments).await?;
@@ -147,7 +148,7 @@ impl Hold {
         })
     }
 
-    /// Renews the lease from now on, until this is dropped or [stopped](Self::stop_renewal).
+    /// Starts to renew the lease, until this is dropped or [stopped](Self::stop_renewal).
     fn renew(&mut self) {
         let (cache, names, owner, number) = (self.cache.clone(), self.names.clone(), self.owner.clone(), self.number);
         let lease = self.cache.settings.lease;
@@ -173,13 +174,13 @@ impl Hold {
         }
     }
 
-    /// Ends the lease by a script. After an error it is still held, and renewed.
+    /// Ends the lease with a script. After an error the lease is still held and renewed.
     async fn end<T: redis::FromRedisValue>(
         &mut self,
         script: &'static redis::Script,
         arguments: impl redis::ToRedisArgs,
     ) -> Result<T, CacheError> {
-        // A renewal that is sent after the script would take the lease again.
+        // A renewal sent after the script would acquire the lease again.
         self.stop_renewal();
         let ended = self.cache.run(script, &self.names, arguments).await;
         match ended {
@@ -251,14 +252,14 @@ impl LeaseGuard for Guard {
     }
 
     async fn give_up(mut self: Box<Self>) {
-        // A failure is retried when this is dropped.
+        // Drop retries after a failure.
         let _ = self.hold.release().await;
     }
 
     async fn discard(mut self: Box<Self>, refused: &AccessToken) -> Result<(), TokenError> {
         let is_seen = |seen: &AccessToken| seen.is_same(refused) && seen.refresh_token() == refused.refresh_token();
         let is_stored = self.seen.token.as_ref().is_some_and(is_seen);
-        // Without an entry, it was the credential of the provider.
+        // Without an entry, the refused credential was the provider's.
         let is_unstored = self.seen.version.is_empty() && self.predecessor.as_ref().is_some_and(is_seen);
         if !is_stored && !is_unstored {
             return Ok(self.hold.release().await?);
@@ -272,14 +273,14 @@ impl LeaseGuard for Guard {
 }
 
 impl Guard {
-    /// The stored refresh token, if `token` is the stored one without it: that is how a refusal is published while the
-    /// access token is still valid.
+    /// Returns the stored refresh token if `token` is the stored one without it. This is how a refusal is published
+    /// while the access token is still valid.
     fn refusal_in(&self, token: &AccessToken) -> Option<Secret> {
         let stored = self.seen.token.as_ref().filter(|stored| token.refresh_token().is_none() && stored.is_same(token));
         stored?.refresh_token().cloned()
     }
 
-    /// Replaces the entry by a tombstone, if it is still the one that was seen, and ends the lease.
+    /// Replaces the entry by a tombstone if it is still the one seen, and ends the lease.
     async fn bury(&mut self, refused: &Secret, rest: Option<&AccessToken>) -> Result<(), CacheError> {
         let Hold { cache, names, owner, number, .. } = &self.hold;
         let written = cache.tombstone(names, refused, rest)?;

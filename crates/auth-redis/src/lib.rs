@@ -1,14 +1,13 @@
-//! One token for a fleet: access tokens in Redis, obtained once for all processes that share it.
+//! Access tokens in Redis, obtained once and shared by all processes.
 //!
-//! A [`RedisTokenCache`] is plugged into a [`TokenSource`](auth_core::TokenSource) twice: as its cache, and as its
-//! lease. Then
+//! A [`RedisTokenCache`] serves a [`TokenSource`](auth_core::TokenSource) as its cache and as its lease:
 //!
-//! - a token is obtained once, however many processes want it, also ahead of its end and after it was rejected;
-//! - a process that dies while it obtains one holds the others up for one lease, and one that comes back late
-//!   overwrites nothing;
-//! - what lies in Redis is sealed, and of use neither to who reads it nor in another place;
-//! - a Redis that is away, hangs or is slow holds a request up by no more than a bound, and none at all once that is
-//!   known: every process obtains tokens for itself meanwhile.
+//! - Each token is obtained by one process and shared, also when it is refreshed before expiry or after a rejection.
+//! - If a process dies while it obtains a token, the others wait for at most one lease time. A process that returns
+//!   late does not overwrite newer tokens.
+//! - Entries are sealed. They are useless to a reader of Redis and invalid in any other entry.
+//! - An unavailable or slow Redis delays a request by a bounded time, and not at all once it is known to be
+//!   unavailable. Each process then obtains its own tokens.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -35,23 +34,23 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What it needs
+//! # Requirements
 //!
-//! A Redis, or a Redis Cluster; it is tested with Redis 7.0. A user of it (ACL) needs the keys `NAMESPACE:*` and the
-//! commands `ping hget hmget hset hdel hexists get set unlink pexpire pttl scan evalsha script|load`, and for a cluster
-//! `cluster|slots`.
+//! A Redis server or a Redis Cluster; tested with Redis 7.0. A Redis user (ACL) needs access to the keys `NAMESPACE:*`
+//! and to the commands `ping hget hmget hset hdel hexists get set unlink pexpire pttl scan evalsha script|load`, and
+//! for a cluster `cluster|slots`.
 //!
 //! # Design
 //!
-//! An entry is a hash: the sealed token, a fingerprint of it under each sealing key, and a fence. Operations that must be
-//! atomic are scripts: compare and delete, take the lease and the next fence, write if the fence is the last one.
-//! The three keys of a token have one hash tag, so that they are on one node of a cluster.
+//! An entry is a hash: the sealed token, its fingerprint under each sealing key, and a fence. Atomic operations are
+//! scripts: compare and delete, acquire the lease and the next fence, write if the fence is the latest. The three keys
+//! of a token share a hash tag, so that they are on the same cluster node.
 //!
-//! A refresh token that was refused leaves a tombstone: its digest, for 5 minutes, in place of the entry. The publication
-//! of its successor replaces the tombstone even if its lease has expired.
+//! A refused refresh token leaves a tombstone: its digest replaces the entry for 5 minutes. The publication of its
+//! successor replaces the tombstone even after its lease expired.
 //!
 //! Redis replicates asynchronously: a failover may lose a lease, a fence, or a token whose write was acknowledged. With
-//! rotating refresh tokens, the latter can cost the login; `docs/fleet.md` describes how to avoid it.
+//! rotating refresh tokens, a lost token can invalidate the login; `docs/fleet.md` describes how to avoid this.
 
 mod builder;
 mod cache;

@@ -1,8 +1,7 @@
-//! The way to the server, which is there or is not.
+//! The connection to the server, which is open or closed.
 //!
-//! While it is not – the connection broke, or an answer did not come in time – whoever asks is told so at once, and a
-//! task on the side connects again. So no request waits for a server that is away: the first one to notice waits for
-//! one time-out, and nobody after it.
+//! After a broken connection or a response timeout, calls fail immediately, and a background task reconnects. Only the
+//! first caller to notice an outage waits for a timeout.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,23 +14,23 @@ use tokio::time::timeout;
 use crate::error::CacheError;
 use crate::server::{CONNECT, Connection, Server};
 
-/// The pause before the next attempt to connect to the server.
+/// The backoff between attempts to connect to the server.
 const PAUSE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 pub(crate) struct Link {
     server: Server,
-    /// The server, as it may be shown.
+    /// The redacted address of the server.
     name: String,
-    /// How long an answer may take.
+    /// The response timeout.
     patience: Duration,
     state: Mutex<State>,
 }
 
 struct State {
     way: Way,
-    /// Grows with every connection, so that the end of an old one is not taken for that of a new one.
+    /// The number of the connection. It distinguishes the end of an old connection from that of a new one.
     generation: u64,
-    /// A task looks for the server.
+    /// A task is reconnecting.
     is_sought: bool,
 }
 
@@ -40,15 +39,15 @@ enum Way {
     Closed(CacheError),
 }
 
-/// What a task that looks for the server leaves behind, however it ends.
+/// The reconnect task. Dropping it records its end.
 struct Search(Weak<Link>);
 
 impl Link {
-    /// Connects. If the server is not there, it is looked for from now on.
+    /// Connects. If the server is unavailable, reconnects in the background.
     ///
     /// # Errors
     ///
-    /// The server is there, and refuses the user or the password.
+    /// The server is available, and refuses the user or the password.
     pub(crate) async fn open(server: Server, name: String, patience: Duration) -> Result<Arc<Self>, RedisError> {
         let opened = match reach(&server, patience).await {
             Ok(Ok(connection)) => Ok(connection),
@@ -64,7 +63,7 @@ impl Link {
         Ok(link)
     }
 
-    /// The server, as it may be shown.
+    /// Returns the redacted address of the server.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -73,7 +72,7 @@ impl Link {
         matches!(self.state().way, Way::Open(_))
     }
 
-    /// Does something that the server answers in time, or not at all.
+    /// Runs `work` with a response timeout.
     pub(crate) async fn run<T, F>(self: &Arc<Self>, work: impl FnOnce(Connection) -> F) -> Result<T, CacheError>
     where
         F: Future<Output = RedisResult<T>>,
@@ -95,12 +94,12 @@ impl Link {
                 Way::Closed(error) => error.clone(),
             }
         };
-        // The task that looked for it may have ended with its runtime.
+        // The reconnect task may have ended with its runtime.
         self.seek();
         Err(error)
     }
 
-    /// The connection of this generation is of no use any more.
+    /// Marks the connection of this generation as closed.
     fn close(self: &Arc<Self>, generation: u64, error: CacheError) -> CacheError {
         let is_current = {
             let mut state = self.state();
@@ -117,12 +116,12 @@ impl Link {
         error
     }
 
-    /// Looks for the server on the side, if nobody does.
+    /// Starts the reconnect task unless it is running.
     fn seek(self: &Arc<Self>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if !std::mem::replace(&mut self.state().is_sought, true) {
             let search = Search(Arc::downgrade(self));
-            // Not under the lock: a runtime that is ending drops the search at once, which takes the lock.
+            // Not under the lock: a runtime that is shutting down drops the task at once, which takes the lock.
             runtime.spawn(search.run());
         }
     }
@@ -142,7 +141,7 @@ impl Search {
                 let mut state = link.state();
                 let generation = state.generation + 1;
                 *state = State { way: Way::Open(connection), generation, is_sought: false };
-                // Whoever looks for the server from now on is another.
+                // A later reconnect task does not belong to this one.
                 self.0 = Weak::new();
                 return;
             }
@@ -170,7 +169,7 @@ pub(crate) async fn rest(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// A connection over which the server has answered as soon as it must; otherwise, how long it was waited for.
+/// Connects and pings the server. Returns the elapsed timeout if the server does not respond in time.
 async fn reach(server: &Server, patience: Duration) -> Result<RedisResult<Connection>, Duration> {
     match timeout(CONNECT, server.connect()).await.map_err(|_| CONNECT)? {
         Ok(mut connection) => {
@@ -181,8 +180,8 @@ async fn reach(server: &Server, patience: Duration) -> Result<RedisResult<Connec
     }
 }
 
-/// Whether an error says that another connection is needed: this one broke, or the server behind it does not do its
-/// work, for it starts, or another has taken its place.
+/// Returns true if an error requires another connection: this one is broken, or the server is loading, down or replaced
+/// by another.
 fn is_away(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
     let is_out_of_service =

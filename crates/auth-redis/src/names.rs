@@ -2,21 +2,21 @@ use auth_core::TokenKey;
 
 use crate::error::BuildError;
 
-/// What the names of all keys of one cache begin with.
+/// The key name prefix of one cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespace(String);
 
-/// The keys in Redis that belong to one key of a token. The part in braces, which is the same for all three, is what a
-/// cluster goes by: they lie on one node.
+/// The Redis keys of one token key. All three have the same hash tag (the part in braces), so that a cluster stores
+/// them on one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     /// A hash: the sealed token, its fingerprints, its fence.
     pub(crate) entry: String,
-    /// Who obtains a token.
+    /// The owner of the lease.
     pub(crate) lease: String,
-    /// A number that grows with every lease and every write.
+    /// A number that increases with every lease and every write.
     pub(crate) fence: String,
-    /// What a sealed value is bound to.
+    /// The data that a sealed value is bound to.
     pub(crate) binding: Vec<u8>,
 }
 
@@ -33,12 +33,12 @@ impl Namespace {
         self.tagged(&key.digest_hex())
     }
 
-    /// Matches the names of all keys of the namespace, and of no other: none has a brace in it.
+    /// Returns a pattern that matches exactly the keys of this namespace: no namespace contains a brace.
     pub(crate) fn pattern(&self) -> String {
         format!("{}:{{*}}:*", self.0)
     }
 
-    /// The names that belong with `name`; `None` if it is none of ours.
+    /// Returns the keys that belong to `name`, or `None` for a foreign key.
     pub(crate) fn of(&self, name: &[u8]) -> Option<Names> {
         let rest = std::str::from_utf8(name).ok()?.strip_prefix(&self.0)?.strip_prefix(":{")?;
         let (digest, kind) = rest.split_once("}:")?;

@@ -1,14 +1,13 @@
-//! The scripts that Redis runs in one step each. Every script works on the [`Names`] of one key: `KEYS` are its entry, its
-//! lease and its fence.
+//! The Lua scripts, which Redis runs atomically. Every script works on the [`Names`] of one token key: `KEYS` are its
+//! entry, its lease and its fence.
 //!
-//! The fence is a number. Taking the lease takes the next number; so does writing without a lease, and deleting. A leader
-//! may write while its number is the last one. The number is in the entry, too: if the fence is lost and its entry is not,
-//! it continues from there. Numbers grow by a random step that the client chooses, so that a number is not given out again
+//! The fence is a number. Acquiring the lease takes the next number; so does a write without a lease, and a deletion. A
+//! leader may write while its number is the latest. The entry also contains the number: if the fence is lost but the
+//! entry is not, numbering continues from there. The client chooses a random increment, so that numbers do not repeat
 //! after a failover or a loss of data.
 //!
-//! A late leader, whose number is not the last one, may still replace what its own refresh token has left behind: the
-//! entry that it redeemed, or the tombstone of that refresh token. Otherwise the successor of a spent refresh token would
-//! be lost.
+//! A late leader, whose number is not the latest, may still replace what its own refresh token left: the entry that it
+//! redeemed, or the tombstone of that refresh token. Otherwise the successor of a spent refresh token would be lost.
 
 use std::sync::LazyLock;
 
@@ -65,7 +64,7 @@ macro_rules! scripts {
             pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(&format!("{COMMON}{}", $code)));
         )*
 
-        /// Every script that there is.
+        /// Returns all scripts.
         pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
             [$(&*$name),*].into_iter()
         }
@@ -73,11 +72,11 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Writes an entry without a lease. `ARGV`: the step, then as `write`.
+    /// Writes an entry without a lease. `ARGV`: the increment, then as `write`.
     STORE = "write(latest() + tonumber(ARGV[1]), 2)";
 
-    /// Writes an entry and ends the lease, if the number of the leader is the last one, or if the entry is what the leader
-    /// redeemed, or the tombstone of it. `ARGV`: the owner, the number, the version of the entry that was redeemed or
+    /// Writes an entry and ends the lease, if the number of the leader is the latest, or if the entry is the one that
+    /// the leader redeemed, or its tombstone. `ARGV`: the owner, the number, the version of the redeemed entry or
     /// nothing, the number of pairs of a field and a digest, these pairs, then as `write`. Returns 1 if it was written.
     PUBLISH = r"
         local number, known, pairs_end = tonumber(ARGV[2]), latest(), 4 + 2 * tonumber(ARGV[4])
@@ -90,11 +89,11 @@ scripts! {
         return may_write and 1 or 0
     ";
 
-    /// Takes the lease, if the entry is the one that the caller has seen, and the lease is free. `ARGV`: the owner, the
-    /// time of the lease, that of the fence, the step, the version that was seen, the fields of refused refresh tokens.
-    /// Returns the outcome (0: another process has the lease; 1: the caller has it; 2: the entry is another one), a number
-    /// (the remaining time of the lease, or the fence), and, if the entry is another one, its version, its value, its
-    /// value if that was rejected, and the digests of refused refresh tokens.
+    /// Acquires the lease, if it is free and the entry is the one that the caller has seen. `ARGV`: the owner, the
+    /// lease time, the fence time, the increment, the version seen, the fields of refused refresh tokens. Returns the
+    /// outcome (0: another process has the lease; 1: the caller has it; 2: the entry is another one), a number (the
+    /// remaining lease time, or the fence), and, if the entry is another one, its version, its value, its value if that
+    /// was rejected, and the digests of refused refresh tokens.
     TAKE = r"
         local found = redis.pcall('HMGET', entry, 'fence', 'value', 'spent', unpack(ARGV, 6))
         if found.err then found = {false, false, false} end
@@ -106,8 +105,8 @@ scripts! {
         return {0, redis.call('PTTL', lease), '', false, false, {}}
     ";
 
-    /// Renews a lease. One that was lost is taken again, if no number was given out since, and its leader has not written.
-    /// `ARGV`: the owner, the time, the number, the time of the fence. Returns 1 if the owner has it.
+    /// Renews a lease. A lost lease is acquired again, if no number was assigned since and its leader has not written.
+    /// `ARGV`: the owner, the time, the number, the fence time. Returns 1 if the owner holds it.
     KEEP = r"
         local owner = redis.call('GET', lease)
         if owner == ARGV[1] then return redis.call('PEXPIRE', lease, ARGV[2]) end
@@ -121,8 +120,8 @@ scripts! {
     /// Ends a lease. `ARGV`: the owner.
     RELEASE = "release(ARGV[1])";
 
-    /// Replaces the entry, or deletes it, if it is the one that the owner has seen, and ends the lease. Where there was none
-    /// and nothing has happened since, it is created. `ARGV`: the owner, the version of the entry that was seen, the number,
+    /// Replaces or deletes the entry, if it is the one that the owner has seen, and ends the lease. If there was no
+    /// entry and nothing changed since, it is created. `ARGV`: the owner, the version of the entry seen, the number,
     /// then as `write`; without fields to delete the entry.
     DISCARD = r"
         if version() == ARGV[2] and (ARGV[2] ~= '' or (ARGV[6] and latest() == tonumber(ARGV[3]))) then
@@ -131,8 +130,8 @@ scripts! {
         release(ARGV[1])
     ";
 
-    /// Forgets a token if it has one of these fingerprints; whether it was there. What came with a refresh token stays
-    /// for the next leader. `ARGV`: pairs of a field and a fingerprint.
+    /// Deletes a token if it has one of these fingerprints, and returns 1 if it did. A token with a refresh token is
+    /// kept for the next leader. `ARGV`: pairs of a field and a fingerprint.
     REJECT = r"
         local value = redis.pcall('HGET', entry, 'value')
         if type(value) ~= 'string' then return 0 end
@@ -150,15 +149,15 @@ scripts! {
         return 0
     ";
 
-    /// Deletes an entry, and fences all leaders that acquired their lease earlier. `ARGV`: the step, the time of the
-    /// fence.
+    /// Deletes an entry, and fences all leaders that acquired their lease earlier. `ARGV`: the increment, the fence
+    /// time.
     FORGET = r"
         if latest() > 0 then advance(ARGV[1], ARGV[2]) end
         redis.call('UNLINK', entry)
     ";
 }
 
-/// A script with its keys; arguments are added.
+/// Returns an invocation of a script with its keys. The caller adds the arguments.
 pub(crate) fn on<'a>(script: &'a Script, names: &Names) -> ScriptInvocation<'a> {
     let mut invocation = script.key(&names.entry);
     invocation.key(&names.lease).key(&names.fence);

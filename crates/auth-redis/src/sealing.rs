@@ -1,11 +1,11 @@
-//! How tokens are written: sealed, so that Redis, and whoever reads it, has nothing that can be used.
+//! Encryption of tokens: stored values are useless to a reader of Redis.
 //!
-//! A sealed value is one byte for its version, 8 for the id of its key, 12 for a random nonce, and the token as JSON
-//! under AES-256-GCM with its tag of 16. Version, key id, digest of the token's key and namespace are authenticated
-//! with it: a value that is copied to another entry, or another namespace, does not open.
+//! A sealed value consists of a version (1 byte), a key id (8 bytes), a random nonce (12 bytes), and the token as JSON,
+//! encrypted with AES-256-GCM, with a tag (16 bytes). Version, key id, digest of the token key and namespace are
+//! authenticated: a value copied to another entry or namespace cannot be opened.
 //!
-//! The fingerprint of a token is its HMAC-SHA-256 together with that same binding. It lets Redis compare a rejected
-//! token with the one that is kept, without opening anything. A refresh token that was refused is recorded in the same way.
+//! The fingerprint of a token is its HMAC-SHA-256 with the same binding. Redis uses it to compare a rejected token with
+//! the stored one without decryption. A refused refresh token is recorded in the same way.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,24 +20,23 @@ use zeroize::Zeroizing;
 use crate::error::{BuildError, CacheError};
 use crate::names::Names;
 
-/// The versions of what is written: sealed, and in clear.
+/// Format versions: sealed, and unencrypted.
 const SEALED: u8 = 1;
 const PLAIN: u8 = 0;
 
-/// The length of the id of a key. It only tells keys apart.
+/// The length of a key id. It only distinguishes keys.
 const ID: usize = 8;
 
-/// The fields of a tombstone, before the id of the key.
+/// The field prefix of a tombstone, before the key id.
 const REFUSED: &str = "refused";
 
-/// Stands for the id of a key where there is none.
+/// The key id of unencrypted values.
 const UNKEYED: &str = "plain";
 
-/// Room for a token with its id token and refresh token, so that no copy is left behind when a buffer grows.
+/// Buffer capacity for a token with its id token and refresh token, so that a growing buffer leaves no copies.
 const ROOM: usize = 64 * 1024;
 
-/// A key that tokens are sealed with. Its `Debug` shows its id, which is derived from it and not secret. Cheap to
-/// clone.
+/// A key that seals tokens. `Debug` shows its id, which is derived from the key and not secret. Clones are cheap.
 #[derive(Clone)]
 pub struct SealingKey(Arc<Parts>);
 
@@ -48,8 +47,7 @@ struct Parts {
 }
 
 impl SealingKey {
-    /// The key that these 32 random bytes in base64 are: `openssl rand -base64 32`. White space around them does not
-    /// matter.
+    /// Creates a key from 32 random bytes in base64: `openssl rand -base64 32`. Surrounding white space is ignored.
     ///
     /// ```
     /// use auth_core::Secret;
@@ -61,14 +59,14 @@ impl SealingKey {
     ///
     /// # Errors
     ///
-    /// It is no base64, or not of 32 bytes.
+    /// The text is not base64, or not 32 bytes long.
     pub fn from_base64(secret: &Secret) -> Result<Self, BuildError> {
         let text = secret.expose().trim();
         let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| BuildError::sealing_key())?);
         if bytes.len() != 32 {
             return Err(BuildError::sealing_key());
         }
-        // RFC 5869: one secret, and from it a key for each purpose.
+        // RFC 5869: a separate key for each purpose is derived from one secret.
         let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"auth-redis").extract(&bytes);
         let derive = |purpose: &'static [u8]| {
             let mut derived = Zeroizing::new([0; 32]);
@@ -98,12 +96,12 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// How tokens are written.
+/// The encryption of stored tokens.
 #[derive(Clone, Debug)]
 pub(crate) enum Sealing {
-    /// With the first; those that were written with any of the others are read too.
+    /// Encrypted with the first key. Values of the other keys can also be opened.
     Keys(SealingKey, Vec<SealingKey>),
-    /// In clear.
+    /// Unencrypted.
     Plain,
 }
 
@@ -117,7 +115,7 @@ impl Sealing {
         Ok([&[SEALED][..], &key.0.id, nonce.as_ref(), &json].concat())
     }
 
-    /// The token; `None` if the value is of no use here, for whatever reason.
+    /// Returns the token, or `None` if the value cannot be used for any reason.
     pub(crate) fn open(&self, names: &Names, value: Vec<u8>) -> Option<AccessToken> {
         let mut value = Zeroizing::new(value);
         let json = match self {
@@ -133,18 +131,18 @@ impl Sealing {
         serde_json::from_slice::<SealedToken>(json).ok()?.open().ok()
     }
 
-    /// The fingerprints of a token, with the fields in which they are written: one for each key, so that a process that
-    /// has one of the keys can compare.
+    /// Returns the fingerprints of a token with their fields, one per key, so that a process with any of the keys can
+    /// compare.
     pub(crate) fn fingerprints(&self, names: &Names, token: &AccessToken) -> Vec<(String, Vec<u8>)> {
         self.digests("print", &[&names.binding, b"\0"], token.secret())
     }
 
-    /// The digests of a refresh token that was refused, with the fields of a tombstone in which they are written.
+    /// Returns the digests of a refused refresh token with their tombstone fields.
     pub(crate) fn refusals(&self, names: &Names, refresh_token: &Secret) -> Vec<(String, Vec<u8>)> {
         self.digests(REFUSED, &[&names.binding, b"\0refused\0"], refresh_token)
     }
 
-    /// The fields of a tombstone that this process can compare.
+    /// Returns the tombstone fields that this process can compare.
     pub(crate) fn refusal_fields(&self) -> Vec<String> {
         match self {
             Self::Keys(first, others) => {
@@ -154,7 +152,7 @@ impl Sealing {
         }
     }
 
-    /// HMAC-SHA-256 of a secret under each key, together with a prefix, or its SHA-256 without keys.
+    /// Returns HMAC-SHA-256 of a prefix and a secret under each key, or SHA-256 without keys.
     fn digests(&self, field: &str, prefix: &[&[u8]], secret: &Secret) -> Vec<(String, Vec<u8>)> {
         let secret = secret.expose().as_bytes();
         match self {

@@ -1,4 +1,4 @@
-//! The server, or the cluster, and connections there.
+//! The server or cluster, and connections to it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,40 +11,41 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipel
 
 use crate::scripts;
 
-/// A connection that is not there by then is tried again: that is a name look-up, TCP, TLS and the password.
+/// The timeout of a connection attempt: DNS, TCP, TLS and authentication.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
-/// So many keys are looked at in one step of a scan.
+/// The number of keys examined in one step of a scan.
 const BATCH: usize = 500;
 
-/// Where to connect to.
+/// The server or cluster to connect to.
 #[derive(Clone)]
 pub(crate) enum Server {
     Single(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
-/// A connection. Cheap to clone; clones share it.
+/// A connection. Clones are cheap and share it.
 #[derive(Clone)]
 pub(crate) enum Connection {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-/// A server that has keys: the one there is, or a primary of the cluster.
+/// A server that stores keys: the single server, or a primary of the cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Primary(Option<(String, u16)>);
 
 impl Server {
-    /// A connection.
+    /// Opens a connection.
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
         Ok(match self {
             Self::Single(client) => {
-                // How long an answer is waited for is not the business of the connection.
+                // `Link` limits the response time.
                 let config =
                     AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
                 let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-                // So that each takes one round trip, the first time too. What goes wrong shows when one is needed.
+                // Scripts are loaded in advance, so that each takes one round trip from the first call. Errors appear
+                // when a script is used.
                 for script in scripts::all() {
                     let _ = script.load_async(&mut connection).await;
                 }
@@ -59,12 +60,12 @@ impl Server {
 }
 
 impl Connection {
-    /// Whether the server answers.
+    /// Sends `PING`.
     pub(crate) async fn ping(&mut self) -> RedisResult<()> {
         redis::cmd("PING").query_async(self).await
     }
 
-    /// All servers that have keys.
+    /// Returns all servers that store keys.
     pub(crate) async fn primaries(&mut self) -> RedisResult<Vec<Primary>> {
         let Self::Cluster(cluster) = self else { return Ok(vec![Primary(None)]) };
         let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
@@ -82,7 +83,7 @@ impl Connection {
         answers.into_iter().map(primary).collect()
     }
 
-    /// One step of a scan of a server: where it goes on, 0 at its end, and names that match.
+    /// Runs one step of a scan of a server. Returns the next cursor, 0 at the end, and matching names.
     pub(crate) async fn scan(
         &mut self,
         primary: &Primary,
@@ -131,7 +132,7 @@ impl ConnectionLike for Connection {
 }
 
 impl fmt::Debug for Server {
-    /// What is inside may know a password.
+    /// The inner values may contain a password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Single(_) => "Single",

@@ -1,4 +1,4 @@
-//! Redis with a user of its own and TLS, and settings that cannot work.
+//! Redis with an ACL user and TLS, and invalid settings.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,20 +17,20 @@ use crate::redis_server::Redis;
 
 pub(crate) const USER: &str = "workers";
 const PASSWORD: &str = "pass-word";
-/// What the documentation of the crate says that a user needs.
+/// The permissions that the crate documentation lists.
 const RIGHTS: &str = "~auth-tokens:* resetchannels -@all +ping +hget +hmget +hset +hdel +hexists +get +set +unlink \
                       +pexpire +pttl +scan +evalsha +script|load";
-/// And for a cluster.
+/// Additional permissions for a cluster.
 const CLUSTER_RIGHTS: &str = "+cluster|slots";
 
-/// A server that speaks TLS only, to one user and an administrator, and its authority.
+/// Starts a server that accepts only TLS, from one user and an administrator. Returns it with its authority.
 fn guarded() -> Option<(Redis, Authority)> {
     let authority = Authority::new();
     let redis = Redis::with(|folder, port| tls(folder, port, &authority, "localhost"));
     Some((redis?, authority))
 }
 
-/// The settings of such a server, which has a certificate for this name.
+/// Returns the settings of a TLS server with a certificate for this name.
 pub(crate) fn tls(folder: &TempDir, port: u16, authority: &Authority, name: &str) -> Vec<OsString> {
     let write = |file: &str, text: &str| {
         let file = folder.path().join(file);
@@ -61,7 +61,7 @@ pub(crate) fn password() -> Secret {
     Secret::new(PASSWORD)
 }
 
-/// `redis-cli` as the administrator.
+/// Returns `redis-cli` as the administrator.
 pub(crate) fn administrator(authority: &Authority) -> Command {
     let mut command = Command::new("redis-cli");
     command.args(["-h", "localhost", "--tls", "--cacert"]).arg(authority.file());
@@ -69,7 +69,7 @@ pub(crate) fn administrator(authority: &Authority) -> Command {
     command
 }
 
-/// What it says to this server.
+/// Runs `redis-cli` on this server and returns its output.
 fn administer(redis: &Redis, authority: &Authority, arguments: &[&str]) -> String {
     let port = redis.port.to_string();
     let output = administrator(authority).args(["-p", &port]).args(arguments).output().unwrap();
@@ -87,7 +87,7 @@ async fn a_user_with_the_documented_rights_can_do_everything_over_tls() {
     let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
     async_token_cache(&cache).await;
     refresh_lease(&cache, &cache.clone(), &cache).await;
-    // The same from the address.
+    // The user from the URL gives the same result.
     let mut url = address(&redis);
     url.set_username(USER).unwrap();
     url.set_password(Some(PASSWORD)).unwrap();
@@ -112,7 +112,7 @@ async fn a_server_of_another_authority_is_not_talked_to() {
     let error = cache.set(&key(), &token("kept")).await.unwrap_err();
     let reason = CacheError::of(&error).unwrap();
     assert!(reason.is_away() && format!("{reason:?}").contains("invalid peer certificate"), "{reason:?}");
-    // Nor under a name that its certificate does not have.
+    // A host name that is not in the certificate is refused, too.
     let url = format!("rediss://127.0.0.1:{}", redis.port).parse().unwrap();
     let misnamed = patient(&url).with_sealing_key(sealing_key('a')).with_roots(authority.file());
     let cache = misnamed.with_user(USER, password()).connect().await.unwrap();

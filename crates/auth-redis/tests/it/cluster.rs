@@ -16,7 +16,7 @@ use crate::fleet::until;
 use crate::lab::{key, leading, patient_cluster, sealing_key, token};
 use crate::redis_server::Redis;
 
-/// Three primaries, which have a third of the slots each.
+/// Three primaries with a third of the slots each.
 struct Cluster(Vec<Redis>);
 
 impl Cluster {
@@ -24,7 +24,7 @@ impl Cluster {
         Self::with(|_, _| Vec::new(), None)
     }
 
-    /// The same with more settings for each node, which speaks TLS if it has an authority.
+    /// Starts a cluster with additional settings for each node, with TLS if it has an authority.
     fn with(more: impl Fn(&TempDir, u16) -> Vec<OsString>, authority: Option<&Authority>) -> Option<Self> {
         let settings =
             ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"];
@@ -95,7 +95,7 @@ async fn a_user_with_the_documented_rights_can_use_a_cluster_over_tls() {
     let cache = builder().with_user(USER, access::password()).connect().await.unwrap();
     async_token_cache(&cache).await;
     refresh_lease(&cache, &cache.clone(), &cache).await;
-    // The library does not tell a cluster that refuses from one that is not there.
+    // The library does not distinguish a cluster that refuses from one that is unavailable.
     let cache = builder().with_user(USER, Secret::new("wrong")).connect().await.unwrap();
     let error = cache.get(&key()).await.unwrap_err();
     assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
@@ -124,7 +124,7 @@ async fn one_node_of_a_cluster_leads_to_all_and_all_are_cleared() {
     assert!(!format!("{guard:?}").contains("fence: 1 "), "the fence was advanced and not deleted: {guard:?}");
 }
 
-/// A name that is none of the cache's, on this node.
+/// Returns a key name on this node that does not belong to the cache.
 fn other(node: &Redis) -> String {
     let names = (0..1000).map(|number| format!("other:{number}"));
     let is_here = |name: &String| !node.ask(&["get", name]).starts_with("MOVED");

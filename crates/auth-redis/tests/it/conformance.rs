@@ -1,4 +1,4 @@
-//! The suites of the test kit.
+//! The conformance suites of the test kit.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::outage::back;
 use crate::publications::durable;
 use crate::redis_server::Redis;
 
-/// Runs the suite with a server that is killed and started again, and with leases that are deleted.
+/// Runs the suite with a server that is killed and restarted, and with leases that are deleted.
 async fn lease_suite(redis: Redis, first: &RedisTokenCache, second: &RedisTokenCache) {
     let redis = RefCell::new(redis);
     let set_away = async |is_away| {
@@ -52,7 +52,7 @@ async fn a_cache_in_clear_is_a_cache_too() {
 #[tokio::test]
 async fn a_lease_in_redis_is_a_lease() {
     let Some(redis) = durable() else { return };
-    // No renewal takes a lease again that the suite has deleted.
+    // The lease time is long, so that no renewal acquires a lease again that the suite has deleted.
     let connect = async || {
         patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(HOUR).connect().await.unwrap()
     };

@@ -1,4 +1,4 @@
-//! What lies in Redis.
+//! Entries in Redis.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::redis_server::Redis;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The name of a key's entry, lease or fence.
+/// Returns the name of a key's entry, lease or fence.
 fn name(key: &TokenKey, kind: &str) -> String {
     format!("auth-tokens:{{{}}}:{kind}", key.digest_hex())
 }
@@ -37,7 +37,7 @@ async fn an_entry_that_is_copied_to_another_key_does_not_open() {
     redis.ask(&["copy", &name(&key(), "token"), &name(&other_key(), "token")]);
     assert_eq!(redis.ask(&["exists", &name(&other_key(), "token")]), "1");
     assert!(cache.get(&other_key()).await.unwrap().is_none());
-    // It does where it came from.
+    // The value opens in its original entry.
     redis.ask(&["rename", &name(&other_key(), "token"), &name(&key(), "token")]);
     assert_eq!(get(&cache).await.unwrap(), "mine");
 }
@@ -60,7 +60,7 @@ async fn a_value_that_was_changed_in_any_part_is_a_miss() {
     let entry = name(&key(), "token");
     cache.set(&key(), &token("mine")).await.unwrap();
     let length: usize = redis.ask(&["hstrlen", &entry, "value"]).parse().unwrap();
-    // Version, key id, nonce, text, tag.
+    // Version, key id, nonce, ciphertext, tag.
     for place in [0, 3, 12, 30, length - 1] {
         let flip = "local v = redis.call('HGET', KEYS[1], 'value'); local i = tonumber(ARGV[1]) + 1
             local flipped = string.char(bit.bxor(v:byte(i), 1))
@@ -100,7 +100,7 @@ async fn sealing_keys_are_changed_without_a_worker_that_is_left_out() {
         sealed_with(&redis, "ba").await,
         sealed_with(&redis, "b").await,
     ];
-    // Who knows both writes with the first, and all who have that one read it.
+    // A worker with both keys writes with the first, and all workers that have the first key can read it.
     both.set(&key(), &token("sealed-with-a")).await.unwrap();
     for (cache, reads) in [(&old, true), (&both, true), (&turned, true), (&new, false)] {
         assert_eq!(get(cache).await.is_some(), reads);
@@ -109,7 +109,7 @@ async fn sealing_keys_are_changed_without_a_worker_that_is_left_out() {
     for (cache, reads) in [(&old, false), (&both, true), (&turned, true), (&new, true)] {
         assert_eq!(get(cache).await.is_some(), reads);
     }
-    // Fingerprints are there under both: whoever has one of the keys can reject.
+    // Fingerprints exist under both keys: a worker with either key can reject.
     for rejecting in [&old, &both, &turned, &new] {
         turned.set(&key(), &token("rejected")).await.unwrap();
         assert!(!rejecting.delete_if(&key(), &token("another")).await.unwrap());
@@ -153,7 +153,7 @@ async fn a_rejection_leaves_the_refresh_token_to_the_next_leader() {
     assert!(cache.get(&key()).await.unwrap().is_none());
     let guard = leading(cache.acquire(&key(), None).await);
     assert_eq!(guard.current(), Some(&login));
-    // A refusal of what was seen forgets it for good.
+    // A refusal of the entry seen deletes it permanently.
     guard.discard(&login).await.unwrap();
     let guard = leading(cache.acquire(&key(), None).await);
     assert_eq!(guard.current(), None);
@@ -169,7 +169,7 @@ async fn a_refusal_does_not_forget_what_was_stored_meanwhile() {
     cache.set(&key(), &token("newer")).await.unwrap();
     guard.discard(&refused).await.unwrap();
     assert_eq!(get(&cache).await.unwrap(), "newer");
-    // The same access token that came with another refresh token is another login.
+    // The same access token with another refresh token is another login.
     let same = |refresh: &str| refused.clone().with_refresh_token(Secret::new(refresh));
     cache.set(&key(), &same("one")).await.unwrap();
     leading(cache.acquire(&key(), Some(&refused)).await).discard(&same("two")).await.unwrap();
@@ -194,7 +194,7 @@ async fn to_clear_forgets_all_of_a_namespace_and_nothing_else() {
     for neighbour in &neighbours {
         neighbour.set(&key(), &token("stays")).await.unwrap();
     }
-    // More than one step of a scan has.
+    // More keys than one step of a scan returns.
     let keys: Vec<_> = (0..1500).map(|number| TokenKey::new(format!("https://issuer.example/{number}"))).collect();
     for key in &keys {
         cache.set(key, &token("goes")).await.unwrap();

@@ -1,6 +1,6 @@
-//! A fleet: processes that share a Redis, and a provider that counts.
+//! A fleet: processes that share a Redis server, and a provider that counts calls.
 //!
-//! The test binary starts itself again. What a worker does is in [`worker`]; here is who tells it to.
+//! The test binary starts itself as [`worker`] processes. This module controls them.
 
 mod expiry;
 mod outages;
@@ -18,12 +18,12 @@ use url::Url;
 
 use crate::redis_server::{PATIENCE, Redis};
 
-/// The processes of a fleet.
+/// The number of processes in a fleet.
 const PROCESSES: usize = 8;
-/// The tasks of each that want a token at the same time.
+/// The number of concurrent tasks per process that request a token.
 const TASKS: usize = 100;
 
-/// How the workers of a fleet are set up.
+/// The configuration of the workers of a fleet.
 #[derive(Clone, Copy)]
 struct Setting {
     delay: Duration,
@@ -32,40 +32,40 @@ struct Setting {
 }
 
 impl Default for Setting {
-    /// Where time-outs are not the point, there are none.
+    /// Timeouts are long unless a test is about them.
     fn default() -> Self {
         Self { delay: PATIENCE, lease: Duration::from_secs(10), local_copy: Duration::from_secs(5) }
     }
 }
 
-/// The processes, and the provider that they ask.
+/// The worker processes and their token provider.
 struct Fleet {
     workers: Vec<Worker>,
     provider: Provider,
     _turn: MutexGuard<'static, ()>,
 }
 
-/// One fleet at a time, which has the machine for itself.
+/// Runs one fleet at a time, so that it does not share the machine.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// One process, which does not outlive its test.
+/// A worker process, killed when dropped.
 struct Worker {
     process: Child,
     stream: BufReader<TcpStream>,
 }
 
-/// What the tasks of a worker have got.
+/// The results of a worker's tasks.
 #[derive(Debug)]
 struct Report {
-    /// The different tokens, and errors.
+    /// The distinct tokens and errors.
     tokens: Vec<String>,
     requests: u64,
     failures: u64,
-    /// How long the slowest waited.
+    /// The longest wait.
     longest: Duration,
 }
 
-/// Hands out `token-1`, `token-2` … to whoever connects, and counts.
+/// A provider that issues `token-1`, `token-2` … and counts calls.
 #[derive(Clone)]
 struct Provider {
     address: SocketAddr,
@@ -74,9 +74,9 @@ struct Provider {
 
 #[derive(Default)]
 struct Calls {
-    /// The processes that called.
+    /// The process ids of the callers.
     callers: Vec<u32>,
-    /// The calls whose answer the caller has received.
+    /// The number of calls whose token the caller has received.
     received: usize,
     is_held: bool,
 }
@@ -101,7 +101,7 @@ impl Fleet {
         Self { workers, provider, _turn: turn }
     }
 
-    /// Tells all workers the same at the same time, and waits for what they say.
+    /// Sends an order to all workers at the same time, and waits for their replies.
     fn tell(&mut self, order: &str) -> Vec<String> {
         self.say(order);
         self.hear()
@@ -121,13 +121,13 @@ impl Fleet {
         self.hear().iter().map(|line| Report::parse(line)).collect()
     }
 
-    /// All tasks of all workers ask for a token: what they have got.
+    /// Lets all tasks of all workers request a token, and returns the results.
     fn ask(&mut self) -> Vec<Report> {
         self.say(&format!("ask {TASKS}"));
         self.reports()
     }
 
-    /// Kills the worker that has made the last call to the provider.
+    /// Kills the worker that made the last call to the provider.
     fn kill_leader(&mut self) {
         let leader = *self.provider.calls().callers.last().unwrap();
         let place = self.workers.iter().position(|worker| worker.process.id() == leader).unwrap();
@@ -155,14 +155,14 @@ impl Report {
     }
 }
 
-/// Says what was measured, even where the test passes.
+/// Prints a measurement, even if the test passes.
 fn show(measured: &str) {
-    // Not by `eprintln!`, which the test harness would keep to itself.
+    // The test harness captures `eprintln!`.
     let mut terminal = std::io::stderr();
     writeln!(terminal, "{}: {measured}", std::thread::current().name().unwrap_or_default()).unwrap();
 }
 
-/// Everybody has got this token, and nobody an error.
+/// Asserts that all tasks received this token, without errors.
 #[track_caller]
 fn all_have(reports: &[Report], token: &str) {
     for report in reports {
@@ -211,13 +211,13 @@ impl Provider {
         self.calls().callers.len()
     }
 
-    /// Lets callers wait, after they have received their token and before they publish it, until they are released.
+    /// Delays callers after they receive their token and before they publish it, until released.
     fn hold(&self, is_held: bool) {
         self.calls().is_held = is_held;
         self.state.1.notify_all();
     }
 
-    /// Waits until `count` calls were answered, and their callers have received the token.
+    /// Waits until the callers of `count` calls have received the token.
     fn wait_for(&self, count: usize) {
         let calls = self.calls();
         let (calls, end) = self.state.1.wait_timeout_while(calls, PATIENCE, |calls| calls.received < count).unwrap();
@@ -225,14 +225,14 @@ impl Provider {
     }
 }
 
-/// Waits until so many connections to Redis have last tried to take a lease, or looked at it.
+/// Waits until this number of Redis connections have last tried to acquire or check a lease.
 fn wait_for_candidates(redis: &Redis, count: usize) {
     until("all workers want the lease", || {
         redis.ask(&["client", "list"]).lines().filter(|client| client.contains(" cmd=evalsha ")).count() >= count
     });
 }
 
-/// Looks again and again until something is so.
+/// Polls until the condition is true.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();

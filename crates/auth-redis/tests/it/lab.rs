@@ -1,4 +1,4 @@
-//! Tokens, keys and caches to test with.
+//! Tokens, keys and caches for tests.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -9,14 +9,14 @@ use url::Url;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// 32 bytes in base64, made of one letter.
+/// Returns 32 bytes of one letter in base64.
 pub(crate) fn sealing_key(letter: char) -> SealingKey {
     use base64::Engine;
     let bytes = base64::engine::general_purpose::STANDARD.encode(letter.to_string().repeat(32));
     SealingKey::from_base64(&Secret::new(bytes)).unwrap()
 }
 
-/// A cache that is given more time than a busy machine takes: where time-outs are not the point, there are none.
+/// Returns a builder with a long timeout, for tests that are not about timeouts.
 pub(crate) fn patient(url: &Url) -> RedisTokenCacheBuilder {
     RedisTokenCache::builder(url).with_delay(Duration::from_secs(50))
 }
@@ -33,19 +33,19 @@ pub(crate) fn key() -> TokenKey {
     TokenKey::builder("https://issuer.example/").with_identity("test").build()
 }
 
-/// A token that is good for an hour.
+/// Returns a token that is valid for an hour.
 pub(crate) fn token(text: &str) -> AccessToken {
     AccessToken::try_from(text).unwrap().with_expires_at(SystemClock.now() + HOUR)
 }
 
-/// A login that is valid for an hour. Two with the same number are equal.
+/// Returns a login that is valid for an hour. Two with the same number are equal.
 pub(crate) fn login(number: usize) -> AccessToken {
     static EXPIRY: LazyLock<SystemTime> = LazyLock::new(|| SystemClock.now() + HOUR);
     let login = token(&format!("access-{number}")).with_expires_at(*EXPIRY);
     login.with_refresh_token(Secret::new(format!("refresh-{number}")))
 }
 
-/// The name of the entry, the lease or the fence of [`key`].
+/// Returns the name of the entry, the lease or the fence of [`key`].
 pub(crate) fn name(kind: &str) -> String {
     format!("auth-tokens:{{{}}}:{kind}", key().digest_hex())
 }

@@ -1,4 +1,4 @@
-//! Who obtains a token for all, and who does not any more.
+//! Acquiring, expiring and releasing the lease.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::redis_server::Redis;
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A cache with short leases, for which others wait so long.
+/// Returns a cache with this lease time and this wait for other processes.
 async fn brief(redis: &Redis, lease: Duration, wait: Duration) -> RedisTokenCache {
     let builder = patient(&redis.url()).with_sealing_key(sealing_key('a'));
     builder.with_lease_time(lease).with_wait(wait).connect().await.unwrap()
@@ -40,7 +40,7 @@ async fn a_late_leader_does_not_overwrite_a_newer_token() {
     let Some(redis) = Redis::start() else { return };
     let (late, next) = (cache(&redis.url()).await, cache(&redis.url()).await);
     let mut guard = leading(late.acquire(&key(), None).await);
-    // What a lease that has ended looks like.
+    // Simulates an expired lease.
     redis.ask(&["del", &name("lease")]);
     let mut successor = leading(next.acquire(&key(), None).await);
     guard.publish(&token("late")).await.unwrap();
@@ -123,7 +123,7 @@ async fn a_lease_is_renewed_while_the_provider_works() {
     let mut guard = leading(leader.acquire(&key(), None).await);
     let mut waiting = tokio::spawn(async move { other.acquire(&key(), None).await });
     let start = Instant::now();
-    // Longer than it would last.
+    // Longer than the lease time.
     while start.elapsed() < lease * 2 {
         let left: i64 = redis.ask(&["pttl", &name("lease")]).parse().unwrap();
         assert!(left > 0, "it has ended");
@@ -141,7 +141,7 @@ async fn lease_is_renewed_beyond_the_wait_of_others() {
     let leader = brief(&redis, lease, wait).await;
     let mut guard = leading(leader.acquire(&key(), None).await);
     let start = Instant::now();
-    // Many times as long as others wait, and longer than the lease lasts without a renewal.
+    // Many times the wait of others, and longer than the lease time without a renewal.
     while start.elapsed() < lease * 2 {
         let error = leader.acquire(&key(), None).await.unwrap_err();
         assert!(CacheError::of(&error).unwrap().is_timeout(), "{error:?}");
@@ -162,7 +162,7 @@ async fn the_wait_for_another_process_has_an_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guard_that_is_dropped_ends_its_lease_and_no_other() {
     let Some(redis) = Redis::start() else { return };
-    // It does not end by itself while anybody looks.
+    // The lease does not expire during the test.
     let cache = brief(&redis, LONG, LONG).await;
     drop(leading(cache.acquire(&key(), None).await));
     until("the lease is released", || !is_led(&redis));
@@ -178,7 +178,7 @@ async fn a_lease_of_which_nobody_knows_whether_it_was_taken_is_ended_on_the_side
     let Some(redis) = Redis::start() else { return };
     let builder = || patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(LONG);
     let hasty = builder().with_delay(Duration::from_millis(500)).connect().await.unwrap();
-    // The script is known to the server, so that one command takes the lease.
+    // Loads the script into the server, so that one command acquires the lease.
     leading(hasty.acquire(&key(), None).await).give_up().await;
     let first = redis.ask(&["get", &name("fence")]);
     redis.stop();

@@ -1,4 +1,4 @@
-//! The cache and the lease on a real Redis.
+//! The cache and the lease on a real Redis server.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! One process, and a Redis that goes and comes.
+//! One process, and Redis outages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,26 +13,26 @@ use crate::lab::{cache, key, patient, sealing_key, token};
 use crate::log::Log;
 use crate::redis_server::{PATIENCE, Redis};
 
-/// The copy of a token is used for 5 s without asking a store that does not answer.
+/// Longer than the 5 s for which a local copy is used without access to an unavailable store.
 const COPY: Duration = Duration::from_secs(6);
 
-/// How many lines of a log say `text`.
+/// Returns the number of log lines that contain `text`.
 fn count(log: &Log, text: &str) -> usize {
     log.text().lines().filter(|line| line.contains(text)).count()
 }
 
-/// Logs what is done on this thread while the guard lives.
+/// Logs events of this thread while the guard lives.
 pub(crate) fn listen(log: &Log, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
     let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(log.clone());
     tracing::subscriber::set_default(subscriber.finish())
 }
 
-/// The output of a future that is ready without waiting for anything.
+/// Returns the output of a future that must be ready immediately.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     tokio::task::unconstrained(future).now_or_never().unwrap()
 }
 
-/// Waits until the cache answers.
+/// Waits until the cache responds.
 pub(crate) async fn back(cache: &RedisTokenCache) {
     let start = Instant::now();
     while cache.get(&key()).await.is_err() {
@@ -98,7 +98,7 @@ async fn a_redis_that_stands_still_is_waited_for_once() {
     let start = Instant::now();
     let error = cache.set(&key(), &token("unheard")).await.unwrap_err();
     assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
-    // One command has a fifth of the whole.
+    // One command has a fifth of the total time.
     assert!(start.elapsed() >= delay / 5, "{:?}", start.elapsed());
     for _ in 0..100 {
         let error = at_once(cache.set(&key(), &token("unheard"))).unwrap_err();
@@ -126,13 +126,13 @@ fn a_cache_outlives_the_runtime_on_which_it_was_made() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let cache = runtime().block_on(cache(&redis.url()));
     runtime().block_on(async {
-        // The connection has ended with its runtime.
+        // The connection ended with its runtime.
         cache.get(&key()).await.unwrap_err();
         back(&cache).await;
         redis.kill();
         cache.get(&key()).await.unwrap_err();
     });
     redis.restart();
-    // So has the task that looked for the server.
+    // The reconnect task ended with its runtime, too.
     runtime().block_on(back(&cache));
 }

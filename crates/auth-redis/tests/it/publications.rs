@@ -13,7 +13,7 @@ use crate::redis_server::Redis;
 
 const BRIEF: Duration = Duration::from_secs(2);
 
-/// A server that keeps its data when it is killed.
+/// Starts a server that keeps its data when killed.
 pub(crate) fn durable() -> Option<Redis> {
     let settings = ["--appendonly", "yes", "--appendfsync", "always"];
     Redis::with(|_, _| settings.map(Into::into).to_vec())
@@ -38,7 +38,7 @@ async fn publication_is_repeated_after_redis_was_restarted() {
         redis.restart();
         back(&cache).await;
         back(&other).await;
-        // A lease that was lost with the data is taken again.
+        // A lease lost with the data is acquired again.
         until("the lease is held", || redis.ask(&["exists", &name("lease")]) == "1");
         let waiting = tokio::spawn(async move { other.acquire(&key(), Some(&login(1))).await });
         guard.publish(&login(2)).await.unwrap();
@@ -82,7 +82,7 @@ async fn lease_is_renewed_after_a_failed_publication() {
     guard.publish(&login(2)).await.unwrap_err();
     redis.restart();
     back(&cache).await;
-    // A renewal makes the time that is left longer.
+    // A renewal extends the remaining time.
     let left = || redis.ask(&["pttl", &name("lease")]).parse::<i64>().unwrap();
     for _ in 0..3 {
         let mut before = left();
@@ -104,7 +104,7 @@ async fn publication_whose_answer_was_lost_does_not_take_the_lease_again() {
     redis.stop();
     guard.publish(&login(2)).await.unwrap_err();
     redis.go_on();
-    // The command was in the queue of the server.
+    // The command was queued by the server.
     back(&hasty).await;
     assert_eq!(hasty.get(&key()).await.unwrap(), Some(login(2)));
     let start = Instant::now();

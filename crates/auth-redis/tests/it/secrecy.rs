@@ -1,4 +1,4 @@
-//! Who reads Redis, the log, or what is shown of a cache, finds no token and no secret.
+//! Redis, the log and the `Debug` of a cache contain no token and no secret.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -27,24 +27,24 @@ const SUBJECT: &str = "canary-of-a-subject";
 /// `canary-of-a-sealing-key-32-bytes` in base64.
 const SEALING: &str = "Y2FuYXJ5LW9mLWEtc2VhbGluZy1rZXktMzItYnl0ZXM=";
 
-/// None of the canaries is here, in clear or in base64 or in hexadecimal.
+/// Asserts that no canary is present, in plain text, base64 or hexadecimal.
 #[track_caller]
 fn is_clean(place: &str, bytes: &[u8]) {
     let needle = |text: &str| bytes.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()));
-    // The beginning of all, in each of the three.
+    // The common prefix of all canaries, in each of the three encodings.
     for canary in ["canary", "Y2FuYXJ5", "63616e617279"] {
         assert!(!needle(canary), "{canary} is in {place}: {}", String::from_utf8_lossy(bytes));
     }
 }
 
-/// Issues tokens with canaries, on the thread of the caller, where the log is recorded.
+/// A provider of tokens with canaries, on the thread of the caller, where the log is recorded.
 #[derive(Debug, Default)]
 struct Canaries(AtomicUsize);
 
 #[async_trait]
 impl AsyncTokenProvider for Canaries {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        // What a provider would send to its server, and what comes from there.
+        // The credential that a provider would send, and the token it would receive.
         let _secret = Secret::new(CLIENT);
         let token = token(&format!("{ACCESS}-{}", self.0.fetch_add(1, Ordering::SeqCst)));
         Ok(token.with_refresh_token(Secret::new(REFRESH)).with_id_token(Secret::new(ID)))
@@ -55,7 +55,7 @@ impl AsyncTokenProvider for Canaries {
     }
 }
 
-/// All that a cache is used for, in place of tokens with canaries.
+/// Uses all functions of a cache that handle tokens.
 async fn use_all_of(cache: &RedisTokenCache) {
     let cache = Arc::new(cache.clone());
     let base = TokenKey::builder("https://issuer.example/").with_client_id(CLIENT).with_identity("test").build();

@@ -1,4 +1,4 @@
-//! A Redis that answers, but late.
+//! A Redis server that responds late.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use url::Url;
 use crate::lab::{HOUR, key, sealing_key};
 use crate::redis_server::Redis;
 
-/// How long each command may take.
+/// The timeout of each command.
 const EACH: Duration = Duration::from_secs(5);
 
-/// So many commands share the delay.
+/// The number of commands that share the total timeout.
 const COMMANDS: u32 = 5;
 
-/// A way to a Redis on which answers are counted, and take as long as is said.
+/// A proxy to Redis that counts responses and delays them.
 struct Detour {
     address: Url,
     late: watch::Sender<Duration>,
@@ -53,7 +53,7 @@ impl Detour {
     }
 }
 
-/// Carries bytes to and fro until one side ends. One command at a time is answered in one piece.
+/// Forwards bytes in both directions until one side ends. Each response to a single command arrives in one piece.
 async fn carry(client: &mut TcpStream, server: &mut TcpStream, by: &watch::Receiver<Duration>, answers: &AtomicU32) {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
@@ -128,7 +128,7 @@ async fn a_redis_that_is_too_late_holds_a_request_up_once_and_is_left_alone_unti
     for _ in 0..20 {
         lab.source.token().await.unwrap();
     }
-    // The first is held up by one time-out; no other asks Redis.
+    // The first call waits for one timeout. The others do not access Redis.
     assert_eq!(calls(&redis, "hget"), asked + 1);
     let error = lab.cache.get(&key()).await.unwrap_err();
     assert!(CacheError::of(&error).unwrap().is_away(), "{error:?}");
@@ -147,7 +147,7 @@ async fn a_redis_that_can_be_reached_and_is_still_too_late_is_asked_for_nothing(
     let each = Duration::from_millis(200);
     let builder = RedisTokenCache::builder(&detour.address).with_sealing_key(sealing_key('a'));
     let cache = builder.with_delay(each * COMMANDS).connect().await.unwrap();
-    // A connection takes a dozen answers, which come in time for a connection, but not for a command.
+    // Connecting takes a dozen responses. They are in time for a connection, but not for a command.
     detour.late.send_replace(each + each / 2);
     cache.get(&key()).await.unwrap_err();
     let (asked, looked) = (calls(&redis, "hget"), calls(&redis, "ping"));

@@ -1,4 +1,4 @@
-//! Refresh tokens that were refused, and their successors.
+//! Refused refresh tokens and their successors.
 
 use std::time::Duration;
 
@@ -40,14 +40,14 @@ async fn login_survives_a_leader_that_is_overtaken() {
     next.set(&key(), &login(1)).await.unwrap();
     let mut late = leading(stalled.acquire(&key(), Some(&login(1))).await);
     redis.ask(&["del", &name("lease")]);
-    // The second process is refused the token that the first has redeemed.
+    // The second process is refused the refresh token that the first has redeemed.
     leading(next.acquire(&key(), Some(&login(1))).await).discard(&login(1)).await.unwrap();
-    // A third one leads, and has no refresh token that it could redeem.
+    // A third process leads, and has no refresh token to redeem.
     let mut third = leading(next.acquire(&key(), Some(&login(1))).await);
     assert!(third.is_refused(&login(1)) && third.current().is_none());
     late.publish(&login(2)).await.unwrap();
     assert_eq!(next.get(&key()).await.unwrap(), Some(login(2)));
-    // The late leader has an earlier fence: what the last leader obtains is newer.
+    // The late leader has an earlier fence: the last leader's token is newer.
     third.publish(&login(3)).await.unwrap();
     assert_eq!(next.get(&key()).await.unwrap(), Some(login(3)));
 }
@@ -56,7 +56,7 @@ async fn login_survives_a_leader_that_is_overtaken() {
 async fn tombstone_names_what_the_publisher_redeemed_from_memory() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
-    // Nothing is stored: the process redeems its own copy, which it named as the previous token.
+    // Nothing is stored: the process redeems its own copy, passed as the previous token.
     let mut late = leading(cache.acquire(&key(), Some(&login(1))).await);
     redis.ask(&["del", &name("lease")]);
     leading(cache.acquire(&key(), None).await).publish(&login(1)).await.unwrap();
@@ -79,7 +79,7 @@ async fn refusal_of_a_usable_token_is_kept_beside_it() {
     let guard = leading(cache.acquire(&key(), Some(&bare)).await);
     assert!(guard.is_refused(&soon));
     guard.give_up().await;
-    // Nor does it end before the access token.
+    // The record does not expire before the access token.
     let bare = bare.with_expires_at(SystemClock.now() + HOUR);
     cache.set(&key(), &bare.clone().with_refresh_token(Secret::new("refresh"))).await.unwrap();
     leading(cache.acquire(&key(), Some(&bare)).await).publish(&bare).await.unwrap();

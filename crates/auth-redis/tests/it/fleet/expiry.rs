@@ -1,4 +1,4 @@
-//! One provider call for all, whatever becomes of who makes it.
+//! One provider call for all processes, whatever happens to the caller.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::{Fleet, PROCESSES, Setting, TASKS, all_have, show, until, wait_for_candidates};
 use crate::redis_server::Redis;
 
-/// What a busy machine takes to do what takes no time.
+/// Slack for a busy machine.
 const SLACK: Duration = Duration::from_secs(60);
-/// The longest pause between two looks at a lease.
+/// The maximum pause between two polls of a lease.
 const POLL: Duration = Duration::from_millis(160);
 
 #[test]
@@ -17,7 +17,7 @@ fn eight_processes_with_a_hundred_tasks_each_make_one_call_for_a_cold_key_and_on
     let Some(redis) = Redis::start() else { return };
     let mut fleet = Fleet::start(&redis.url(), Setting::default());
     for round in 1..=3 {
-        // Nobody gets a token before all have wanted the lease.
+        // No task gets a token before all have tried to acquire the lease.
         fleet.provider.hold(true);
         fleet.say(&format!("ask {TASKS}"));
         wait_for_candidates(&redis, PROCESSES);
@@ -27,7 +27,7 @@ fn eight_processes_with_a_hundred_tasks_each_make_one_call_for_a_cold_key_and_on
         assert_eq!(reports.iter().map(|report| report.requests).sum::<u64>(), (PROCESSES * TASKS) as u64);
         assert_eq!(fleet.provider.count(), round);
         fleet.tell("advance 7200");
-        // Connections are known by their last command.
+        // A connection is identified by its last command.
         fleet.tell("look");
     }
 }
@@ -38,7 +38,7 @@ fn a_stale_token_is_served_while_one_process_of_all_renews_it() {
     let mut fleet = Fleet::start(&redis.url(), Setting::default());
     all_have(&fleet.ask(), "token-1");
     fleet.provider.hold(true);
-    // Half a minute before its end.
+    // Half a minute before expiry.
     fleet.tell("advance 3570");
     all_have(&fleet.ask(), "token-1");
     wait_for_candidates(&redis, PROCESSES);

@@ -1,4 +1,4 @@
-//! A Redis that goes away, or stands still, while a fleet works.
+//! Redis outages and hangs while a fleet works.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::{Fleet, PROCESSES, Report, Setting, all_have, show, until};
 use crate::redis_server::Redis;
 
-/// How long Redis is away.
+/// The duration of the outage.
 const OUTAGE: Duration = Duration::from_secs(10);
 
-/// Lets a fleet work on while something is wrong for a time. Returns the reports, and how long it was wrong.
+/// Keeps a fleet under load during an outage. Returns the reports and the duration of the outage.
 fn under_load(
     fleet: &mut Fleet,
     time: Duration,
@@ -41,8 +41,7 @@ fn a_redis_that_is_killed_for_ten_seconds_fails_no_request_and_costs_few_calls()
     let calls = fleet.provider.count();
     show(&format!("{requests} requests of {PROCESSES} processes, {failures} failed, {calls} calls of the provider"));
     assert_eq!(failures, 0, "{reports:?}");
-    // For each process, one call for each time of a local copy in the outage, and one at its edges; and the first of
-    // all.
+    // Each process makes one call per local copy lifetime in the outage, and one at its edges. The first call is extra.
     let copies = outage.as_secs().div_ceil(setting.local_copy.as_secs()) + 1;
     assert!(calls as u64 <= PROCESSES as u64 * copies + 2, "{calls} calls");
 }
@@ -50,7 +49,7 @@ fn a_redis_that_is_killed_for_ten_seconds_fails_no_request_and_costs_few_calls()
 #[test]
 fn a_redis_that_stands_still_delays_no_request_beyond_the_bound() {
     let Some(redis) = Redis::start() else { return };
-    // With a copy so short, Redis is needed all the time, and the provider is not what is slow.
+    // The short local copy lifetime makes Redis necessary all the time. The provider is fast.
     let local_copy = Duration::from_millis(100);
     let setting = Setting { delay: Duration::from_secs(3), local_copy, ..Setting::default() };
     let mut fleet = Fleet::start(&redis.url(), setting);
@@ -60,11 +59,11 @@ fn a_redis_that_stands_still_delays_no_request_beyond_the_bound() {
     let longest = reports.iter().map(|report| report.longest).max().unwrap();
     show(&format!("{requests} requests of {PROCESSES} processes, {failures} failed, the slowest took {longest:?}"));
     assert_eq!(failures, 0, "{reports:?}");
-    // The bound is a quarter of the outage; the rest is for a busy machine.
+    // The bound is a quarter of the outage. The rest is slack for a busy machine.
     assert!(longest < outage, "{longest:?}");
 }
 
-/// Lets time go by, because how long something is wrong is the point.
+/// Sleeps, because the duration of the outage is the subject of the test.
 #[expect(clippy::disallowed_methods, reason = "an outage of a certain length takes that long")]
 fn last(time: Duration) {
     std::thread::sleep(time);

@@ -1,4 +1,4 @@
-//! One token that a server rejects, and everybody has.
+//! A token that all tasks hold and a server rejects.
 
 use super::{Fleet, PROCESSES, Setting, all_have, worker};
 use crate::redis_server::Redis;

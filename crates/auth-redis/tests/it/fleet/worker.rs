@@ -1,4 +1,4 @@
-//! What a process of a fleet does: what it is told, line by line.
+//! A worker process of a fleet. It executes orders from standard input, line by line.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,12 +20,11 @@ use url::Url;
 use super::Setting;
 use crate::lab::{HOUR, key, sealing_key, text};
 
-/// The test that is a worker where this is set: where to be told what to do, where the provider and Redis are, and
-/// times.
+/// The test that becomes a worker, and the variable with its addresses (control, provider, Redis) and times.
 const WORKER: &str = "AUTH_REDIS_TEST_WORKER";
 const CHILD: &str = "fleet::rejections::ten_thousand_rejections_of_one_token_lead_to_one_call";
 
-/// The tasks of a worker that is under load, and how often each asks.
+/// The number of tasks of a worker under load, and the interval of their requests.
 const LOAD: usize = 10;
 const PACE: Duration = Duration::from_millis(10);
 
@@ -37,7 +36,7 @@ pub(super) fn command(stage: SocketAddr, provider: SocketAddr, redis: &Url, sett
     command
 }
 
-/// The time of the system, and as much later as it was told.
+/// The system clock plus an adjustable offset.
 #[derive(Debug, Default)]
 struct Shifted(AtomicU64);
 
@@ -56,17 +55,17 @@ struct Worker {
     is_loaded: Arc<AtomicBool>,
 }
 
-/// What the tasks have got.
+/// Results of the tasks.
 #[derive(Default)]
 struct Tally {
-    /// The different tokens, and errors.
+    /// The distinct tokens and errors.
     tokens: Mutex<BTreeSet<String>>,
     requests: AtomicU64,
     failures: AtomicU64,
     longest: AtomicU64,
 }
 
-/// Does what a worker does; `false` if this process is none.
+/// Runs as a worker. Returns false if this process is not one.
 pub(super) fn is_worker() -> bool {
     let Ok(words) = std::env::var(WORKER) else { return false };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -139,7 +138,7 @@ impl Worker {
                 self.clock.0.fetch_add(number, Ordering::SeqCst);
                 "later".to_owned()
             }
-            // Whether Redis answers, looked at without a pause: the cache says so at once.
+            // Reports immediately if Redis is available: a closed cache fails without waiting.
             "look" => match self.cache.get(&key()).await {
                 Ok(_) => "there".to_owned(),
                 Err(_) => "away".to_owned(),
@@ -162,7 +161,7 @@ impl Worker {
         let (source, tally, is_loaded) = (self.source.clone(), self.tally.clone(), self.is_loaded.clone());
         self.tasks.spawn(async move {
             let mut pace = interval(PACE);
-            // Who was held up does not ask the more often afterwards.
+            // A delayed task does not catch up on missed requests.
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while is_loaded.load(Ordering::SeqCst) {
                 pace.tick().await;
@@ -207,7 +206,7 @@ async fn fetch(provider: SocketAddr) -> Result<AccessToken, TokenError> {
     stream.write_all(format!("{}\n", std::process::id()).as_bytes()).await.map_err(TokenError::provider)?;
     let mut token = String::new();
     stream.read_line(&mut token).await.map_err(TokenError::provider)?;
-    // The test decides when it is published.
+    // The test decides when the token is published.
     stream.write_all(b"received\n").await.map_err(TokenError::provider)?;
     stream.read_line(&mut String::new()).await.map_err(TokenError::provider)?;
     AccessToken::try_from(token.trim_end())
