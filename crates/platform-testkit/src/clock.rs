@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use auth_core::Clock;
 
-/// A clock that stands until it is told to go on.
+/// A manual clock. Its time changes only by calls.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,24 +20,24 @@ use auth_core::Clock;
 pub struct ManualClock(Mutex<SystemTime>);
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// Creates a clock at `now`.
     pub fn new(now: SystemTime) -> Self {
         Self(Mutex::new(now))
     }
 
-    /// Lets time go by.
+    /// Advances the clock.
     pub fn advance(&self, time: Duration) {
         self.set(self.now() + time);
     }
 
-    /// Sets the clock, forwards or back.
+    /// Sets the clock, forward or backward.
     pub fn set(&self, now: SystemTime) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 }
 
 impl Default for ManualClock {
-    /// It stands at 2001-09-09, 01:46:40 UTC: a billion seconds after 1970.
+    /// Starts at 2001-09-09, 01:46:40 UTC: a billion seconds after 1970.
     fn default() -> Self {
         Self::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
     }

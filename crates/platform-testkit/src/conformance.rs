@@ -1,4 +1,4 @@
-//! What `auth-core` expects of caches and leases, as tests.
+//! Conformance tests for the caches and leases of `auth-core`.
 #![expect(clippy::expect_used, clippy::panic, reason = "a suite panics where what it tests is wrong")]
 
 use std::fmt;
@@ -12,20 +12,20 @@ use auth_core::{
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 
-/// Checks that a cache does what a blocking [`TokenSource`](auth_core::blocking::TokenSource) relies on.
+/// Checks that a cache meets the requirements of a blocking [`TokenSource`](auth_core::blocking::TokenSource).
 ///
 /// # Panics
 ///
-/// It does not; the message says what was found.
+/// If the cache is defective. The message states the violated rule.
 pub fn token_cache(cache: &dyn TokenCache) {
     async_token_cache(&AsAsync(cache)).now_or_never().expect("the methods of a TokenCache do not wait");
 }
 
-/// Checks that a cache does what a [`TokenSource`](auth_core::TokenSource) relies on.
+/// Checks that a cache meets the requirements of a [`TokenSource`](auth_core::TokenSource).
 ///
 /// # Panics
 ///
-/// It does not; the message says what was found.
+/// If the cache is defective. The message states the violated rule.
 pub async fn async_token_cache(cache: &dyn AsyncTokenCache) {
     nothing_is_there(cache).await;
     everything_comes_back(cache).await;
@@ -38,12 +38,12 @@ pub async fn async_token_cache(cache: &dyn AsyncTokenCache) {
     clear_forgets_everything(cache).await;
 }
 
-/// Checks that a lease lets one of several processes obtain a token for all. `first` and `second`
-/// stand for two processes; `cache` is where published tokens are found.
+/// Checks that a lease lets one of several processes obtain a token for all. `first` and `second` represent two
+/// processes; published tokens appear in `cache`.
 ///
 /// # Panics
 ///
-/// It does not; the message says what was found.
+/// If the lease is defective. The message states the violated rule.
 pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, cache: &dyn AsyncTokenCache) {
     let (key, other) = (key("lease"), key("another lease"));
     let (old, new) = (token("lease-1"), token("lease-2"));
@@ -174,7 +174,7 @@ async fn only_the_rejected_token_is_deleted(cache: &dyn AsyncTokenCache) {
     set(cache, &key, &new).await;
     let deleted = cache.delete_if(&key, &old).await.expect("delete_if answers");
     assert!(!deleted && get(cache, &key).await.is_some(), "delete_if leaves a newer token, and says false");
-    // Who rejects a token may know less of it than the cache.
+    // A rejected token may lack fields that the cached one has.
     let bare = AccessToken::new(new.secret().clone()).expect("it is a token");
     let deleted = cache.delete_if(&key, &bare).await.expect("delete_if answers");
     assert!(deleted && get(cache, &key).await.is_none(), "delete_if forgets the rejected token, and says true");
@@ -253,19 +253,19 @@ pub(crate) fn key(name: &str) -> TokenKey {
     TokenKey::builder("https://issuer.example/").with_audience(name).build()
 }
 
-/// A token that is good for an hour.
+/// Returns a token that is valid for an hour.
 pub(crate) fn token(text: &str) -> AccessToken {
     let token = AccessToken::try_from(text).expect("it is a token");
     token.with_expires_at(now() + Duration::from_secs(3600))
 }
 
-/// The present second: a store may keep time no finer.
+/// Returns the current time in whole seconds, because a store may have that resolution.
 fn now() -> SystemTime {
     let seconds = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// A cache as an asynchronous one, for the suite only.
+/// A blocking cache as an asynchronous one, for the suite only.
 struct AsAsync<'a>(&'a dyn TokenCache);
 
 impl fmt::Debug for AsAsync<'_> {

@@ -1,4 +1,4 @@
-//! Checks of caches under concurrent access. They repeat many schedules and wait for nothing.
+//! Checks of caches under concurrent access. They repeat many schedules without pauses.
 #![expect(clippy::expect_used, reason = "a suite panics where what it tests is wrong")]
 
 use std::sync::Barrier;
@@ -20,13 +20,13 @@ const HEAD_START: usize = 8;
 
 const RULE: &str = "delete_if compares and deletes in one step: a newer token that is set at the same time stays";
 
-/// Checks that [`delete_if`](TokenCache::delete_if) never deletes a newer token, on threads.
+/// Checks that [`delete_if`](TokenCache::delete_if) never deletes a newer token, with threads.
 ///
-/// A cache that does not override `delete_if` fails sooner or later.
+/// A cache that does not override `delete_if` eventually fails.
 ///
 /// # Panics
 ///
-/// If the cache is defective. The message names the rule.
+/// If the cache is defective. The message states the violated rule.
 pub fn atomic_delete_if(cache: &dyn TokenCache) {
     let (key, old, new) = (key("contention"), token("contention-1"), token("contention-2"));
     for _ in 0..ROUNDS {
@@ -48,14 +48,14 @@ pub fn atomic_delete_if(cache: &dyn TokenCache) {
     cache.delete(&key).expect("a token can be deleted");
 }
 
-/// Checks that [`delete_if`](AsyncTokenCache::delete_if) never deletes a newer token. `first` and `second` stand for two
-/// processes that share a store.
+/// Checks that [`delete_if`](AsyncTokenCache::delete_if) never deletes a newer token. `first` and `second` represent
+/// two processes that share a store.
 ///
-/// A cache that does not override `delete_if` fails, if a call of it waits at least once.
+/// A cache that does not override `delete_if` fails if one of its calls waits at least once.
 ///
 /// # Panics
 ///
-/// If the cache is defective. The message names the rule.
+/// If the cache is defective. The message states the violated rule.
 pub async fn async_atomic_delete_if(first: &dyn AsyncTokenCache, second: &dyn AsyncTokenCache) {
     let (key, old, new) = (key("contention"), token("contention-1"), token("contention-2"));
     for round in 0..ROUNDS {
@@ -74,7 +74,7 @@ pub async fn async_atomic_delete_if(first: &dyn AsyncTokenCache, second: &dyn As
     first.delete(&key).await.expect("a token can be deleted");
 }
 
-/// Yields a number of times that depends on the round.
+/// Yields several times, depending on the round.
 pub(crate) async fn head_start(round: usize) {
     for _ in 0..round % HEAD_START {
         yield_now().await;

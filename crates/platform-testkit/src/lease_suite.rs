@@ -1,4 +1,4 @@
-//! Checks of leases that have failures, expiry and refused refresh tokens.
+//! Checks of leases with failures, expiry and refused refresh tokens.
 #![expect(clippy::expect_used, reason = "a suite panics where what it tests is wrong")]
 
 use std::fmt;
@@ -16,13 +16,13 @@ use crate::contention::head_start;
 /// The number of schedules of two concurrent operations.
 const ROUNDS: usize = 64;
 
-/// The number of calls of the cache during which a process must still be waiting for the lease.
+/// The number of cache calls during which a process must continue to wait for the lease.
 const LOOKS: usize = 32;
 
 type Hook<'a, T> = Box<dyn Fn(T) -> LocalBoxFuture<'a, ()> + 'a>;
 
-/// Checks a [`RefreshLease`] and its guards: all that [`refresh_lease`] checks, refused refresh
-/// tokens, and, with the hooks that the store has, failed publications and expired leases.
+/// A suite for a [`RefreshLease`] and its guards: the checks of [`refresh_lease`], refused refresh tokens, and, with
+/// hooks into the store, failed publications and expired leases.
 ///
 /// The store must record refused refresh tokens ([`LeaseGuard::discard`]).
 ///
@@ -48,12 +48,12 @@ pub struct LeaseSuite<'a> {
 }
 
 impl<'a> LeaseSuite<'a> {
-    /// A suite in which `first` and `second` stand for two processes. `cache` is where published tokens are found.
+    /// Creates a suite. `first` and `second` represent two processes; published tokens appear in `cache`.
     pub fn new(first: &'a dyn RefreshLease, second: &'a dyn RefreshLease, cache: &'a dyn AsyncTokenCache) -> Self {
         Self { first, second, cache, outage: None, expiry: None }
     }
 
-    /// Adds the checks of failed publications. The hook makes the store fail (`true`), or returns when it answers again
+    /// Adds checks of failed publications. The hook makes the store fail (`true`), or makes it available again
     /// (`false`). The store keeps its content, and the lease does not expire.
     #[must_use]
     pub fn with_outage<F: AsyncFn(bool) + 'a>(mut self, set_away: F) -> Self {
@@ -61,19 +61,18 @@ impl<'a> LeaseSuite<'a> {
         self
     }
 
-    /// Adds the checks of leases that expire. The hook ends the lease of a key as if its time were over, without the
-    /// knowledge of the process that holds it.
+    /// Adds checks of expired leases. The hook expires the lease of a key without notice to the process that holds it.
     #[must_use]
     pub fn with_expiry<F: AsyncFn(TokenKey) + 'a>(mut self, expire: F) -> Self {
         self.expiry = Some(hook(expire));
         self
     }
 
-    /// Runs all checks. The store must be empty, and is empty afterwards.
+    /// Runs all checks. The store must be empty; the suite leaves it empty.
     ///
     /// # Panics
     ///
-    /// If the lease is defective. The message names the rule.
+    /// If the lease is defective. The message states the violated rule.
     pub async fn run(&self) {
         refresh_lease(self.first, self.second, self.cache).await;
         self.refusal_is_recorded().await;
@@ -249,7 +248,7 @@ impl<'a> LeaseSuite<'a> {
         let rule = "a late publication does not overwrite a newer token";
         assert_eq!(get(self.cache, &key).await, Some(newer.clone()), "{rule}");
 
-        // The record is that of another refresh token.
+        // The record belongs to another refresh token.
         let (mut late, mut successor) = self.overtaken(&key, &newer, expire).await;
         publish(&mut successor, &first).await;
         discard(leading(self.second.acquire(&key, Some(&first)).await), &first).await;
@@ -258,7 +257,7 @@ impl<'a> LeaseSuite<'a> {
         assert_eq!(get(self.cache, &key).await, None, "{rule}");
     }
 
-    /// The refresh token was redeemed by the first process, refused to the second, and has a successor.
+    /// The first process redeems a refresh token that the second is refused, and publishes the successor.
     async fn late_publication_after_refusal(&self, expire: &Hook<'a, TokenKey>) {
         let key = key("late after a refusal");
         let [first, second] = [login(1), login(2)];
@@ -273,7 +272,7 @@ impl<'a> LeaseSuite<'a> {
             publish(&mut late, &second).await;
             let rule = "a late publication replaces the refusal of the refresh token that it redeemed";
             assert_eq!(get(self.cache, &key).await, Some(second.clone()), "{rule} (access token kept: {keeps_access})");
-            // The record is gone, and the entry is a usual one.
+            // The record is deleted, and the entry is a normal one.
             let mut guard = leading(self.second.acquire(&key, Some(&second)).await);
             assert!(!guard.is_refused(&first), "the record of a refusal ends with the next token");
             publish(&mut guard, &login(3)).await;
@@ -335,7 +334,7 @@ impl<'a> LeaseSuite<'a> {
         assert_eq!(get(self.cache, &key).await, Some(newer), "a repeated publication does not overwrite a newer token");
     }
 
-    /// Returns the guard of a lease that has expired, and that of the next leader.
+    /// Returns the guard of an expired lease and that of the next leader.
     async fn overtaken(
         &self,
         key: &TokenKey,
@@ -347,7 +346,7 @@ impl<'a> LeaseSuite<'a> {
         (late, leading(self.second.acquire(key, Some(stored)).await))
     }
 
-    /// Checks that a process waits for the lease during many calls of the cache.
+    /// Checks that a process waits for the lease during many cache calls.
     async fn waits(
         &self,
         mut waiting: Pin<&mut (impl Future<Output = Result<Acquired, TokenError>> + ?Sized)>,
@@ -380,7 +379,7 @@ fn hook<'a, T: 'a>(run: impl AsyncFn(T) + 'a) -> Hook<'a, T> {
     })
 }
 
-/// A login whose refresh token can be redeemed once. Two with the same number are equal.
+/// Returns a login whose refresh token can be redeemed once. Two with the same number are equal.
 fn login(number: usize) -> AccessToken {
     static EXPIRY: LazyLock<Option<SystemTime>> = LazyLock::new(|| token("access").expires_at());
     let login = token(&format!("access-{number}")).with_refresh_token(Secret::new(format!("refresh-{number}")));

@@ -1,6 +1,5 @@
-//! For the tests of whoever plugs something into `auth-core`: suites that a cache or a lease has to
-//! pass, and the parts to test with – a clock that stands, a provider with a script, a store that is
-//! as far away as a remote one. Only ever a dev-dependency.
+//! Test support for implementations of the `auth-core` traits: conformance suites for caches and leases, a manual
+//! clock, a scripted provider, and a store with the latency of a remote one. For use as a dev-dependency only.
 //!
 //! ```
 //! use auth_core::MemoryTokenCache;
@@ -8,8 +7,7 @@
 //! platform_testkit::token_cache(&MemoryTokenCache::new());
 //! ```
 //!
-//! The suites panic with a sentence that says what is wrong. They need an empty cache, and leave an
-//! empty one.
+//! The suites panic with a message about the violated rule. They require an empty cache, and leave it empty.
 
 mod clock;
 mod conformance;

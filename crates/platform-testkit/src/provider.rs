@@ -7,8 +7,7 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, Clock, TokenError, TokenProvider, TokenRequest};
 use tokio::sync::watch;
 
-/// Hands out `token-1`, `token-2`, … – the number is that of the call – unless its script says
-/// otherwise, and remembers what it was asked for.
+/// A scripted provider that records its calls. By default it issues `token-1`, `token-2`, …, numbered by call.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -30,28 +29,28 @@ pub struct ScriptedProvider {
     open: watch::Sender<bool>,
 }
 
-/// What a [`ScriptedProvider`] answers to one call.
+/// The scripted result of one call.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// This token, as it is.
+    /// This token, unchanged.
     Token(AccessToken),
     /// This error.
     Failure(TokenError),
-    /// It panics.
+    /// A panic.
     Panic,
 }
 
-/// What a [`ScriptedProvider`] was asked for.
+/// A recorded call of a [`ScriptedProvider`].
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What the token was wanted for.
+    /// The token request.
     pub request: TokenRequest,
-    /// The token that was to be replaced.
+    /// The token to be refreshed, if any.
     pub previous: Option<AccessToken>,
 }
 
 impl ScriptedProvider {
-    /// Tokens that live for an hour by `clock`.
+    /// Creates a provider of tokens that expire after an hour by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -63,33 +62,33 @@ impl ScriptedProvider {
         }
     }
 
-    /// How long its tokens live.
+    /// Sets the lifetime of tokens.
     pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// Answers the next calls so; those after them get tokens again.
+    /// Sets the results of the next calls. Later calls return numbered tokens again.
     pub fn then(&self, answers: impl IntoIterator<Item = Answer>) {
         lock(&self.script).extend(answers);
     }
 
-    /// What it was asked for so far, in order.
+    /// Returns all calls so far, in order.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.calls).clone()
     }
 
-    /// Another credential, so that a refusal of the last one says nothing any more.
+    /// Simulates a new credential, so that a refusal of the previous one no longer applies.
     pub fn change_credential(&self) {
         self.credential_version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Lets asynchronous calls wait, after they were counted, until [`release`](Self::release).
+    /// Makes asynchronous calls wait, after they are recorded, until [`release`](Self::release).
     pub fn hold(&self) {
         self.open.send_replace(false);
     }
 
-    /// Lets those go on that wait.
+    /// Releases the waiting calls.
     pub fn release(&self) {
         self.open.send_replace(true);
     }
@@ -144,12 +143,12 @@ impl TokenProvider for ScriptedProvider {
 
 #[async_trait]
 impl AsyncTokenProvider for ScriptedProvider {
-    /// Everything passes.
+    /// Accepts every token.
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
         Ok(token.clone().verified())
     }
 
-    /// A test with paused time or one thread then decides when calls run.
+    /// Calls run on the caller's runtime, so that tests with paused time or one thread control them.
     fn needs_caller_runtime(&self) -> bool {
         true
     }

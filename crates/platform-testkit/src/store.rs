@@ -7,11 +7,11 @@ use auth_core::{AccessToken, Acquired, AsyncTokenCache, LeaseGuard, RefreshLease
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-/// A store that several sources share as several processes share Redis: answers take time, it can be unavailable, and it
-/// gives out leases that can expire. Clones are one store.
+/// An in-memory store that simulates Redis shared by several processes: calls take time, it can be unavailable, and its
+/// leases can expire. Clones share the same store.
 ///
-/// It compares and deletes in two steps, like a cache that does not override
-/// [`delete_if`](AsyncTokenCache::delete_if), unless it is [`atomic`](Self::atomic).
+/// By default it compares and deletes in two steps, like a cache that does not override
+/// [`delete_if`](AsyncTokenCache::delete_if); see [`atomic`](Self::atomic).
 #[derive(Clone, Debug, Default)]
 pub struct RemoteStore(Arc<Inner>);
 
@@ -28,13 +28,13 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Slot {
     token: Option<AccessToken>,
-    /// The refresh token that was refused.
+    /// The refused refresh token.
     refused: Option<Secret>,
     /// The fence of the last write, or 0 without an entry.
     version: u64,
     /// The number of the last lease, write or deletion.
     fence: u64,
-    /// The number of the lease that is held.
+    /// The number of the current lease.
     lease: Option<u64>,
 }
 
@@ -46,28 +46,28 @@ struct Guard {
     /// The version of the entry when the lease was acquired.
     seen: u64,
     current: Option<AccessToken>,
-    /// The token that is redeemed.
+    /// The token to redeem.
     predecessor: Option<AccessToken>,
     refused: Option<Secret>,
 }
 
 impl RemoteStore {
-    /// An empty store that answers.
+    /// Creates an empty, available store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty store that answers, and compares and deletes in one step.
+    /// Creates an empty, available store that compares and deletes in one step.
     pub fn atomic() -> Self {
         Self(Arc::new(Inner { is_atomic: true, ..Inner::default() }))
     }
 
-    /// Makes every call fail, or answers again.
+    /// Makes all calls fail, or makes the store available again.
     pub fn set_away(&self, away: bool) {
         self.0.away.store(away, Ordering::SeqCst);
     }
 
-    /// Ends the lease of `key`, as if its time were over. Its guard does not notice.
+    /// Expires the lease of `key` without notice to its guard.
     pub fn expire_lease(&self, key: &TokenKey) {
         self.with(key, |slot| slot.lease = None);
         self.0.freed.notify_waiters();
@@ -78,12 +78,12 @@ impl RemoteStore {
         self.0.calls.load(Ordering::SeqCst)
     }
 
-    /// Returns the token under `key` without a call.
+    /// Returns the token of `key` without counting a call.
     pub fn peek(&self, key: &TokenKey) -> Option<AccessToken> {
         self.slots().get(key)?.token.clone()
     }
 
-    /// Takes a while, and fails if the store is unavailable.
+    /// Simulates latency, and fails if the store is unavailable.
     async fn reach(&self) -> Result<(), TokenError> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         yield_now().await;
@@ -103,7 +103,7 @@ impl RemoteStore {
 }
 
 impl Slot {
-    /// Stores an entry under a number. The fence does not fall.
+    /// Stores an entry with this number. The fence never decreases.
     fn write(&mut self, number: u64, token: Option<AccessToken>, refused: Option<Secret>) {
         self.fence = self.fence.max(number);
         (self.token, self.refused, self.version) = (token, refused, number);
@@ -234,7 +234,7 @@ impl LeaseGuard for Guard {
         yield_now().await;
         self.store.with(&self.key, |slot| {
             let is_stored = slot.token.as_ref() == Some(refused);
-            // Without an entry, it was the credential of the provider.
+            // Without an entry, the refused credential was the provider's.
             let is_unstored = self.predecessor.as_ref() == Some(refused) && slot.token.is_none() && slot.version == 0;
             if is_stored || (is_unstored && self.seen == 0 && slot.fence == self.number) {
                 match refused.refresh_token() {
@@ -248,7 +248,7 @@ impl LeaseGuard for Guard {
 }
 
 impl Guard {
-    /// Writes what is published, unless another process stored something later.
+    /// Writes a publication, unless another process stored something later.
     fn write(&self, slot: &mut Slot, token: &AccessToken) {
         let redeemed = self.predecessor.as_ref().and_then(AccessToken::refresh_token);
         let is_unchanged = self.current.is_some() && slot.version == self.seen;

@@ -1,4 +1,4 @@
-//! Caches that compare and delete in two steps are found.
+//! Caches that compare and delete in two steps fail the suite.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex};
@@ -62,7 +62,7 @@ async fn atomic_caches_pass() {
 #[test]
 fn deletion_in_two_steps_is_found() {
     let expected = "delete_if compares and deletes in one step";
-    // A schedule in which the newer token is stored first proves nothing, and another follows.
+    // A schedule that stores the newer token first proves nothing. Others follow.
     let said = complaint(|| atomic_delete_if(&TwoSteps::default()));
     assert!(said.contains(expected), "{said}");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

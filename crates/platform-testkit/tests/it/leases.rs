@@ -1,4 +1,4 @@
-//! Defective leases, each with the rule that the suite names.
+//! Defective leases, and the rule that the suite reports for each.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -174,7 +174,7 @@ impl LeaseGuard for DefectiveGuard {
     }
 }
 
-/// A guard that holds its lease, and stores nothing.
+/// A guard that holds its lease and stores nothing.
 #[derive(Debug)]
 struct Forgetful(Option<Box<dyn LeaseGuard>>, RemoteStore);
 

@@ -1,4 +1,4 @@
-//! The suites find what is wrong.
+//! The suites detect defects.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod contention;
@@ -106,7 +106,7 @@ impl TokenCache for Faulty {
     }
 }
 
-/// What a suite says.
+/// Returns the panic message of a suite.
 fn complaint(suite: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(suite)).unwrap_err();
     panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap()
@@ -129,7 +129,7 @@ fn each_fault_of_a_cache_is_named() {
     }
 }
 
-/// A lease that lets everybody lead.
+/// A lease that lets every process lead.
 #[derive(Debug)]
 struct Generous(RemoteStore);
 
@@ -152,11 +152,11 @@ fn a_lease_that_lets_two_lead_is_found() {
     assert!(said.contains("a process that waited adopts what was published"), "{said}");
 }
 
-/// A lease whose guards do one thing wrong.
+/// A lease whose guards report a wrong token and discard any entry.
 #[derive(Clone, Debug)]
 struct Careless {
     store: RemoteStore,
-    /// What was stored, as its guards say; otherwise they discard whatever is there.
+    /// The token that guards report as stored.
     current: Option<AccessToken>,
 }
 
