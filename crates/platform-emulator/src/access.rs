@@ -1,4 +1,4 @@
-//! Who may read and who may change what: owners, administrators, grants and share tokens.
+//! Read and write permissions: owners, administrators, grants and share tokens.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,13 @@ use crate::config::Role;
 use crate::run::Run;
 use crate::state::Records;
 
-/// The right to see a resource.
+/// A grant: the right to see a resource.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Grant {
     pub(crate) id: Uuid,
     pub(crate) resource_type: ResourceType,
     pub(crate) resource: Uuid,
-    /// The id of who owns the resource.
+    /// The id of the resource's owner.
     pub(crate) owner: String,
     pub(crate) subject_type: SubjectType,
     pub(crate) subject: String,
@@ -45,11 +45,11 @@ pub(crate) enum SubjectType {
     ShareToken,
 }
 
-/// A token that can be handed on; whoever sends it sees what was granted to it.
+/// A share token. Requests with it see the resources granted to it.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct ShareToken {
     pub(crate) id: Uuid,
-    /// SHA-256 of the secret, which is shown once and not kept.
+    /// SHA-256 of the secret, which is shown once and not stored.
     pub(crate) digest: Vec<u8>,
     pub(crate) created_by: String,
     pub(crate) created_at: Timestamp,
@@ -68,7 +68,7 @@ impl ShareToken {
 }
 
 impl User {
-    /// Whether the user may change what `owner` of `organization` made.
+    /// Returns true if the user may change resources of `owner` in `organization`.
     pub(crate) fn manages(&self, owner: &str, organization: &str) -> bool {
         self.id == owner || self.administers(organization)
     }
@@ -82,7 +82,7 @@ impl User {
     }
 }
 
-/// Somebody who reads, and what was granted to them.
+/// A user who reads, with their grants.
 pub(crate) struct Reader<'a> {
     records: &'a Records,
     user: &'a User,
@@ -90,7 +90,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `secret` is the share token that came with the request; one that is no good adds nothing.
+    /// Creates a reader. `secret` is the share token of the request; an invalid one adds no grants.
     pub(crate) fn new(records: &'a Records, user: &'a User, secret: Option<&str>, now: Timestamp) -> Self {
         let digest = secret.map(ShareToken::digest_of);
         let token = records.share_tokens.values().find(|token| Some(&token.digest) == digest.as_ref());
@@ -106,17 +106,17 @@ impl<'a> Reader<'a> {
         Self { records, user, granted }
     }
 
-    /// Whether the run itself may be seen, with everything in it.
+    /// Returns true if the run and everything in it is visible.
     pub(crate) fn sees_run(&self, run: &Run) -> bool {
         self.user.manages_run(run) || self.granted.contains(&run.id)
     }
 
-    /// Whether one of these parts of a run may be seen.
+    /// Returns true if one of these parts of a run is visible.
     pub(crate) fn sees_part(&self, run: &Run, parts: &[Uuid]) -> bool {
         self.sees_run(run) || parts.iter().any(|part| self.granted.contains(part))
     }
 
-    /// Whether the run belongs in the reader's own list.
+    /// Returns true if the run appears in the reader's own list.
     pub(crate) fn lists_run(&self, run: &Run) -> bool {
         run.submitted_by == self.user.id || self.granted.contains(&run.id)
     }

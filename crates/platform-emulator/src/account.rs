@@ -1,4 +1,4 @@
-//! Who is who on the emulated platform.
+//! Users and organizations of the emulated platform.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,20 +11,20 @@ pub const AUDIENCE: &str = "https://aignostics-platform-emulator-samia";
 pub const DEVICE_CLIENT_ID: &str = "emulator-device-client";
 /// The OAuth client for logins in a browser.
 pub const INTERACTIVE_CLIENT_ID: &str = "emulator-interactive-client";
-/// The OAuth client of a machine, which has a secret.
+/// The confidential OAuth client for machines.
 pub const MACHINE_CLIENT_ID: &str = "emulator-machine-client";
-/// The secret of that client, which is none: every emulator has the same.
+/// The secret of that client. It is not confidential: every emulator has the same.
 pub const MACHINE_CLIENT_SECRET: &str = "emulator-machine-secret";
-/// The region that requests to buckets are signed for.
+/// The region in signatures of bucket requests.
 pub const BUCKET_REGION: &str = "EUROPE-WEST3";
 
-/// All organisations and users.
+/// All organizations and users.
 pub(crate) struct Accounts {
     organizations: Vec<Organization>,
     users: Vec<User>,
 }
 
-/// A person who can log in, or a machine.
+/// A user who can log in, or a machine.
 pub(crate) struct User {
     pub(crate) id: String,
     pub(crate) email: String,
@@ -34,7 +34,7 @@ pub(crate) struct User {
     is_machine: bool,
 }
 
-/// An organisation with its bucket and the key that signs requests to it.
+/// An organization with its bucket and the key that signs requests to it.
 pub(crate) struct Organization {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -59,14 +59,14 @@ impl BucketKey {
 }
 
 impl Organization {
-    /// The name of its service account.
+    /// Returns the email address of its service account.
     pub(crate) fn service_account_email(&self) -> String {
         format!("{}@emulator.iam.gserviceaccount.com", self.name)
     }
 }
 
 impl Accounts {
-    /// The accounts of a configuration; `key` hands out the key of each organisation.
+    /// Creates the accounts of a configuration; `key` returns the key of each organization.
     pub(crate) fn new(config: &Config, mut key: impl FnMut(&str) -> BucketKey) -> Self {
         let organizations = config.organizations.iter().map(|organization| Organization {
             id: organization.id.clone(),
@@ -95,7 +95,7 @@ impl Accounts {
         Self { organizations: organizations.collect(), users: users.chain(machine).collect() }
     }
 
-    /// Those who can log in.
+    /// Returns the users who can log in.
     pub(crate) fn people(&self) -> impl Iterator<Item = &User> {
         self.users.iter().filter(|user| !user.is_machine)
     }
@@ -116,12 +116,12 @@ impl Accounts {
         self.organizations.iter().any(|organization| organization.bucket == bucket)
     }
 
-    /// The organisation whose service account is called this.
+    /// Returns the organization that owns the service account with this email address.
     pub(crate) fn owner_of_service_account(&self, email: &str) -> Option<&Organization> {
         self.organizations.iter().find(|organization| organization.service_account_email() == email)
     }
 
-    /// The organisation whose key has this id.
+    /// Returns the organization whose key has this id.
     pub(crate) fn owner_of_key(&self, access_key_id: &str) -> Option<&Organization> {
         self.organizations.iter().find(|organization| organization.key.access_key_id == access_key_id)
     }

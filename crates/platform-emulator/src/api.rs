@@ -27,7 +27,7 @@ use crate::identity::{Bearer, scheme};
 use crate::platform::Platform;
 use problem::Problem;
 
-/// The largest body that is read.
+/// The maximum size of a request body.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
@@ -69,23 +69,23 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .with_state(platform)
 }
 
-/// Anybody may ask.
+/// Requires no authentication.
 async fn health() -> Json<Value> {
     Json(json!({ "status": "UP" }))
 }
 
-/// The id of who sent a request, by the token that came with it.
+/// The user id from the token of a request.
 pub(crate) struct Caller(String);
 
 impl Caller {
-    /// The user and the organisation.
+    /// Returns the user and the organization.
     pub(crate) fn account<'a>(&self, platform: &'a Platform) -> Result<(&'a User, &'a Organization), Problem> {
         let user = platform.accounts.user(&self.0).ok_or(Problem::Forbidden)?;
         Ok((user, platform.accounts.organization(&user.organization).ok_or(Problem::Forbidden)?))
     }
 }
 
-/// Lets in who has a good token, as the gateway before the real platform does.
+/// Accepts requests with a valid token, like the gateway of the real platform.
 impl FromRequestParts<Arc<Platform>> for Caller {
     type Rejection = Problem;
 

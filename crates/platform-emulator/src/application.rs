@@ -1,5 +1,5 @@
-//! The applications of the emulator. One works on real slides; the others make what a client has to
-//! cope with: items that fail, thousands of files, a file that is larger than most disks.
+//! The applications of the emulator. One processes real slides. The others produce difficult cases for clients: failed
+//! items, thousands of files, a file larger than most disks.
 
 mod detection;
 mod grid;
@@ -26,7 +26,7 @@ pub(crate) struct Application {
     pub(crate) id: &'static str,
     pub(crate) name: &'static str,
     pub(crate) description: &'static str,
-    /// The latest first.
+    /// Latest first.
     pub(crate) versions: &'static [Version],
     outputs: &'static [Output],
     metadata_schema: Value,
@@ -39,7 +39,7 @@ pub(crate) struct Version {
     pub(crate) changelog: &'static str,
 }
 
-/// A file that an application makes of an item.
+/// An output file of an application.
 #[derive(Clone, Copy)]
 struct Output {
     name: &'static str,
@@ -118,10 +118,10 @@ pub(crate) fn find(id: &str) -> Option<&'static Application> {
     all().iter().find(|application| application.id == id)
 }
 
-/// An item that is being worked on.
+/// An item being processed.
 pub(crate) struct Job<'a> {
     pub(crate) platform: &'a Arc<Platform>,
-    /// Whose run it is.
+    /// The organization of the run.
     pub(crate) owner: &'a Organization,
     pub(crate) run: Uuid,
     pub(crate) item: &'a Item,
@@ -136,7 +136,7 @@ impl Application {
         &self.versions[0]
     }
 
-    /// A version as the API describes it.
+    /// Returns the API representation of a version.
     pub(crate) fn describe(&self, version: &Version) -> Value {
         let outputs = self.outputs.iter().map(|Output { name, media_type }| {
             let properties = json!({ "checksum_base64_crc32c": { "type": "string" }, "media_type": { "type": "string" }, "size_bytes": { "type": "integer" } });
@@ -151,7 +151,7 @@ impl Application {
         })
     }
 
-    /// Whether the metadata of an input are of the form that the application asks for; if not, why.
+    /// Validates the metadata of an input against the application's schema. Returns the reason if invalid.
     pub(crate) fn check_metadata(&self, metadata: &Value) -> Result<(), String> {
         jsonschema::validate(&self.metadata_schema, metadata)
             .map_err(|error| format!("metadata{}: {error}", error.instance_path()))
@@ -169,7 +169,7 @@ impl Application {
 }
 
 impl Job<'_> {
-    /// Stores a file, and describes it.
+    /// Stores a file and returns its artifact.
     async fn store(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<OutputArtifact, Failure> {
         let key = self.key(name);
         let stored = async {

@@ -5,21 +5,21 @@ use std::time::{Duration, SystemTime};
 use auth_core::Clock;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Lets time pass, where that is what is emulated.
+/// Sleeps, because delays are emulated.
 #[expect(clippy::disallowed_methods, reason = "how long something takes is what is asked for")]
 pub(crate) fn pause(duration: Duration) -> Sleep {
     sleep(duration)
 }
 
-/// The real time (or tokio's paused time), for durations that clients wait for.
+/// Returns the real time (or tokio's paused time), for durations that clients wait for.
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// A clock that can be put forward and back.
+/// A clock with an adjustable offset.
 pub(crate) struct ShiftedClock {
     inner: Arc<dyn Clock>,
-    /// In seconds.
+    /// The offset in seconds.
     shift: AtomicI64,
 }
 
@@ -30,11 +30,11 @@ impl ShiftedClock {
 
     pub(crate) fn shift(&self, seconds: i64) {
         let sum = |shift: i64| Some(shift.saturating_add(seconds));
-        // It always gives a value, so that there is no error.
+        // The closure always returns a value, so the update cannot fail.
         let _ = self.shift.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
     }
 
-    /// A moment that cannot be told is that of the clock within.
+    /// Returns the shifted time, or the unshifted one if it cannot be represented.
     pub(crate) fn now(&self) -> SystemTime {
         let (now, shift) = (self.inner.now(), self.shift.load(Ordering::Relaxed));
         let distance = Duration::from_secs(shift.unsigned_abs());

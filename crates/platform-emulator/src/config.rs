@@ -1,4 +1,4 @@
-//! What an emulated platform has, and how it behaves.
+//! Content and behavior of an emulated platform.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,8 +7,7 @@ use url::Url;
 
 use crate::control::Fault;
 
-/// What an emulated platform has, and how it behaves. Everything has a default; a file (TOML) names
-/// what is to be different.
+/// Content and behavior of an emulated platform. Every field has a default; a TOML file overrides some of them.
 ///
 /// ```
 /// let config: platform_emulator::Config = toml::from_str(r#"
@@ -31,106 +30,106 @@ use crate::control::Fault;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// The organisations; each has a bucket.
+    /// The organizations. Each has a bucket.
     pub organizations: Vec<OrganizationConfig>,
-    /// Who can log in.
+    /// The users who can log in.
     pub users: Vec<UserConfig>,
-    /// For so many milliseconds after a submission, the run is not found.
+    /// The time in milliseconds for which a submitted run is not found.
     pub replica_lag_ms: u64,
-    /// One of so many items goes back from PROCESSING to PENDING once; 0 for none.
+    /// One in this number of items returns from PROCESSING to PENDING once. 0 disables this.
     pub interruptions: u32,
-    /// The platform cancels each run after this number of items (`CANCELED_BY_SYSTEM`), and skips the others; never by default.
+    /// The number of items after which the platform cancels each run (`CANCELED_BY_SYSTEM`) and skips the others.
+    /// Disabled by default.
     pub cancel_runs_after_items: Option<usize>,
-    /// Faults that are active from the start, as the control routes take them: see [`Fault`].
+    /// Faults that are active from the start, in the format of the control routes: see [`Fault`].
     pub faults: Vec<Fault>,
-    /// How many times as fast as the platform an item is processed, which takes ten minutes there.
-    /// 0 does not wait at all.
+    /// The speed factor of processing, relative to the platform's ten minutes per item. 0 disables the delay.
     pub speed: f64,
-    /// How long an access token is good for, in seconds.
+    /// The lifetime of an access token, in seconds.
     pub access_token_seconds: u64,
-    /// Within this many seconds, a refresh token that was just used can be used again.
+    /// The time in seconds for which the last used refresh token can be reused.
     pub refresh_grace_seconds: u64,
-    /// How long after the login its refresh tokens are good, in seconds.
+    /// The lifetime of refresh tokens, in seconds after the login.
     pub refresh_lifetime_seconds: u64,
-    /// Logs in whoever is hinted at, or the first user, without a page.
+    /// Logs in the user of the login hint, or the first user, without showing a page.
     pub automatic_login: bool,
     /// Another provider whose tokens are accepted.
     pub external_issuer: Option<ExternalIssuer>,
-    /// Names beside `localhost` by which the emulator is reached; requests for others are refused.
+    /// Host names of the emulator in addition to `localhost`. Requests for other hosts are rejected.
     pub hosts: Vec<String>,
-    /// The URLs by which clients reach it, where they differ from those that it listens on.
+    /// The public URLs, if they differ from the addresses that the emulator listens on.
     pub public: PublicUrls,
-    /// How long a device has to wait between two questions, in seconds.
+    /// The minimum polling interval of a device login, in seconds.
     pub device_interval_seconds: u64,
 }
 
-/// The roots of the servers as clients know them, where something stands in front that they pass: a server that speaks TLS,
-/// the ports of a container. The emulator itself fetches slides from its storage by the URL that is named here.
+/// The public root URLs of the servers, if clients connect through a TLS proxy or mapped container ports, for example.
+/// The emulator itself fetches slides from its storage through the public URL.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PublicUrls {
     /// The root of the API, such as `https://localhost:8443/`.
     pub api_root: Option<String>,
-    /// The identity provider, and so the issuer of tokens.
+    /// The identity provider, which is also the token issuer.
     pub issuer: Option<String>,
     /// The object storage.
     pub storage: Option<String>,
 }
 
-/// An organisation.
+/// An organization.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrganizationConfig {
-    /// Its id, as tokens name it in `org_id`.
+    /// Its id, the `org_id` claim of tokens.
     pub id: String,
-    /// Its short name; its bucket is called after it.
+    /// Its short name, which is also the name of its bucket.
     pub name: String,
-    /// Its name for people; the short one unless something is said.
+    /// Its display name; the short name by default.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// How many slides it may submit; unlimited unless something is said.
+    /// The maximum number of slides it may submit; unlimited by default.
     #[serde(default)]
     pub slide_quota: Option<usize>,
 }
 
-/// Somebody who can log in.
+/// A user who can log in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
-    /// Their id, the `sub` of their tokens.
+    /// Their id, the `sub` claim of their tokens.
     pub id: String,
-    /// Their address.
+    /// Their email address.
     pub email: String,
-    /// Their name.
+    /// Their display name.
     pub name: String,
-    /// The id of their organisation.
+    /// The id of their organization.
     pub organization: String,
-    /// What they may do in it.
+    /// Their role in the organization.
     #[serde(default)]
     pub role: Role,
 }
 
-/// Another provider whose tokens are accepted, by the keys that it publishes.
+/// Another provider whose tokens are verified with its published keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalIssuer {
-    /// The issuer, exactly as its tokens spell it.
+    /// The issuer, exactly as in the tokens.
     #[serde(default)]
     pub issuer: String,
-    /// The audience that its tokens must have.
+    /// The required audience of its tokens.
     pub audience: String,
-    /// The id of the user for each subject of its tokens.
+    /// The user id for each subject of its tokens.
     pub subjects: BTreeMap<String, String>,
 }
 
-/// What a user may do in an organisation.
+/// The role of a user in an organization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Sees runs of their own.
+    /// Sees their own runs.
     #[default]
     Member,
-    /// Sees all runs of the organisation.
+    /// Sees all runs of the organization.
     Admin,
 }
 
@@ -179,7 +178,7 @@ impl Default for Config {
 const YEAR: u64 = 365 * 24 * 60 * 60;
 
 impl Config {
-    /// What is wrong with it, if anything is: one sentence for each problem.
+    /// Returns the problems of the configuration, one sentence each.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.organizations.is_empty() || self.users.is_empty() {
@@ -247,7 +246,7 @@ impl PublicUrls {
             .map(|(name, url)| (name, url.as_deref()))
     }
 
-    /// The API, the identity provider and the storage, as clients know those that listen there.
+    /// Returns the public roots of the API, the identity provider and the storage, given their listening addresses.
     pub(crate) fn of(&self, listening: [Url; 3]) -> [Url; 3] {
         let [api_root, issuer, storage] = self.named().map(|(_, url)| url.and_then(root));
         let [api, identity, objects] = listening;
@@ -255,7 +254,7 @@ impl PublicUrls {
     }
 }
 
-/// The root of a server, if the text is one.
+/// Parses a server root, if the text is one.
 fn root(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let mut root = url.join("/").ok()?;

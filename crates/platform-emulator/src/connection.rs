@@ -1,4 +1,4 @@
-//! Connections that can be reset rather than closed, with or without TLS.
+//! Connections that can be reset instead of closed, with or without TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::tls::{Acceptor, MaybeTls};
 
-/// Accepts connections that can be reset.
+/// A listener for resettable connections.
 pub(crate) struct ResettableListener {
     listener: TcpListener,
     tls: Option<Acceptor>,
@@ -27,7 +27,7 @@ pub(crate) struct Connection {
     info: ConnectionInfo,
 }
 
-/// The number of a connection, and the handle that resets it.
+/// The number of a connection, and its reset handle.
 #[derive(Clone)]
 pub(crate) struct ConnectionInfo {
     /// Its number, from 1.
@@ -35,7 +35,7 @@ pub(crate) struct ConnectionInfo {
     pub(crate) reset: Reset,
 }
 
-/// Asks for a connection to be reset.
+/// A handle that requests a connection reset.
 #[derive(Clone, Default)]
 pub(crate) struct Reset(Arc<AtomicBool>);
 
@@ -60,7 +60,7 @@ impl Connection {
         self.info.clone()
     }
 
-    /// Fails as soon as the connection is to be reset: HTTP/2 would keep it for its other requests.
+    /// Fails once a reset is requested: HTTP/2 would otherwise keep the connection for its other requests.
     fn check(&self) -> io::Result<()> {
         if self.info.reset.is_asked() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
@@ -72,7 +72,7 @@ impl Listener for ResettableListener {
 
     async fn accept(&mut self) -> (MaybeTls, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        // Small answers must not wait for more; without it they come later, and that is all.
+        // Without this option, small responses are delayed. The error can be ignored.
         let _ = stream.set_nodelay(true);
         self.accepted += 1;
         let info = ConnectionInfo { id: self.accepted, reset: Reset::default() };
@@ -93,7 +93,7 @@ impl Connected<IncomingStream<'_, ResettableListener>> for ConnectionInfo {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.info.reset.is_asked() {
-            // What cannot be reset is closed.
+            // If the reset fails, the connection is closed.
             let _ = self.stream.set_zero_linger();
         }
     }

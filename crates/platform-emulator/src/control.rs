@@ -1,5 +1,5 @@
-//! What only tests do with a platform: faults, a journal of what was asked, and time, keys and tokens that
-//! change at once. Off unless it is asked for, and open to whoever has the token.
+//! Controls for tests: faults, a request journal, and immediate changes of time, keys and tokens. Disabled by default,
+//! and accessible with the control token only.
 
 mod client;
 mod effect;
@@ -35,7 +35,7 @@ pub use journal::JournalEntry;
 pub(crate) use faults::Faults;
 pub(crate) use journal::{Journal, Recorded};
 
-/// Where the control routes begin, on the port of the API.
+/// The path prefix of the control routes, on the API port.
 pub(crate) const PREFIX: &str = "/_control";
 
 /// One of the three servers of a platform.
@@ -61,7 +61,7 @@ impl Server {
     }
 }
 
-/// What the control routes work on.
+/// The state of the control routes.
 pub(crate) struct Controls {
     pub(crate) token: String,
     pub(crate) journal: Journal,
@@ -69,7 +69,7 @@ pub(crate) struct Controls {
 
 impl Controls {
     pub(crate) fn new() -> Self {
-        // Never from a seed: it is a secret.
+        // Never derived from a seed, because it is a secret.
         let token = uuid::Uuid::new_v4().simple().to_string();
         Self { token, journal: Journal::default() }
     }
@@ -86,10 +86,10 @@ pub(crate) fn router() -> Router<Arc<Platform>> {
         .route("/service-accounts/{organization}", get(service_account))
 }
 
-/// Whoever sent the token of the controls.
+/// A request with the control token.
 struct Operator;
 
-/// Why a control request is refused.
+/// The rejection of a control request.
 struct Refused(StatusCode, String);
 
 impl IntoResponse for Refused {
@@ -181,11 +181,11 @@ async fn shift_clock(
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Rotation {
-    /// Whether tokens that were signed with the key of before are refused from now on.
+    /// Rejects tokens signed with the previous keys.
     retire: bool,
 }
 
-/// Cancels a run as the platform does, not as a user.
+/// Cancels a run on behalf of the platform, not of a user.
 async fn cancel_run(
     _: Operator,
     State(platform): State<Arc<Platform>>,
@@ -235,7 +235,7 @@ async fn revoke_tokens(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The key of an organisation's service account, in the form of Google's key files.
+/// Returns the key of an organization's service account, in the format of Google's key files.
 async fn service_account(
     _: Operator,
     State(platform): State<Arc<Platform>>,

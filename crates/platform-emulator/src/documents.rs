@@ -1,4 +1,4 @@
-//! What is written about a version of an application, for those who use it.
+//! Documents about application versions, for their users.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::platform::Platform;
 
 pub(crate) struct Document {
     pub(crate) id: Uuid,
-    /// May hold more than a file name does.
+    /// The name. It may contain characters that are invalid in file names.
     pub(crate) name: &'static str,
     pub(crate) mime_type: &'static str,
     pub(crate) released_at: &'static str,
@@ -18,7 +18,7 @@ pub(crate) struct Document {
     folder: String,
 }
 
-/// The documents of a version: one with a plain name, one whose name must be encoded in a URL.
+/// Returns the documents of a version: one with a plain name, and one whose name must be percent-encoded in a URL.
 pub(crate) fn of(application: &Application, version: &Version) -> Vec<Document> {
     let about = format!("{} {}", application.name, version.number);
     let guide = format!("# {about}\n\n{}\n", application.description);
@@ -39,7 +39,7 @@ pub(crate) fn of(application: &Application, version: &Version) -> Vec<Document> 
         .collect()
 }
 
-/// The same id for the same name every time.
+/// Derives an id from a name.
 fn stable_id(name: &str) -> Uuid {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
     let mut bytes = [0; 16];
@@ -48,7 +48,7 @@ fn stable_id(name: &str) -> Uuid {
 }
 
 impl Document {
-    /// Where the document lies in the bucket of an organisation; it is put there when it is first asked for.
+    /// Returns the object key of the document in an organization's bucket. The object is created on the first request.
     pub(crate) async fn store(&self, platform: &Platform, reader: &Organization) -> io::Result<String> {
         let key = format!("{}/{}", self.folder, self.name);
         if platform.objects.get(&reader.bucket, &key).is_none() {

@@ -1,5 +1,4 @@
-//! What every request passes, whatever server it is for: no foreign hosts, a line in the log and in the
-//! journal, and whatever is to go wrong.
+//! Middleware for every request to any server: host check, log, journal, and faults.
 
 mod answer;
 mod body;
@@ -24,7 +23,7 @@ use crate::platform::Platform;
 use crate::storage;
 use body::{Observed, Tampering};
 
-/// Lets a request pass to the server that it is for.
+/// Passes a request to its server.
 pub(crate) async fn pass(
     State((platform, server)): State<(Arc<Platform>, Server)>,
     ConnectInfo(connection): ConnectInfo<ConnectionInfo>,
@@ -43,16 +42,16 @@ pub(crate) async fn pass(
     } else {
         observe(&platform, server, connection, request, next).await
     };
-    // By the clock of the platform, which may have been moved.
+    // The platform's clock may have been shifted.
     if let Ok(date) = HeaderValue::from_str(&storage::http_date(platform.timestamp())) {
         response.headers_mut().entry(header::DATE).or_insert(date);
     }
-    // Never the query, where signatures travel.
+    // Never the query, because it can contain signatures.
     tracing::debug!(server = server.name(), %method, path, status = response.status().as_u16(), "served");
     response
 }
 
-/// A page of somebody else in the user's browser must not reach what listens on the user's machine.
+/// Rejects requests from foreign web pages in the user's browser.
 fn check_origin(platform: &Platform, headers: &HeaderMap) -> Result<(), &'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if let Some(host) = text(header::HOST) {
@@ -64,7 +63,7 @@ fn check_origin(platform: &Platform, headers: &HeaderMap) -> Result<(), &'static
     let same_origin = || text(header::HeaderName::from_static("sec-fetch-site")) == Some("same-origin");
     match text(header::ORIGIN) {
         None => Ok(()),
-        // What a browser sends with a form of a page that asks for no referrer.
+        // A browser sends this with a form of a page whose referrer policy is `no-referrer`.
         Some("null") if same_origin() => Ok(()),
         Some(origin) => {
             let ours = [&platform.issuer, &platform.api_root, &platform.storage];
@@ -75,7 +74,8 @@ fn check_origin(platform: &Platform, headers: &HeaderMap) -> Result<(), &'static
     }
 }
 
-/// An address cannot be made to mean another machine; a name can, so that only known ones are ours.
+/// Returns true for a URL of this emulator. An IP address cannot be rebound to another machine; a host name can, so
+/// that only known names are accepted.
 fn is_ours(platform: &Platform, url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => is_bound(platform, address.into()),
@@ -96,7 +96,7 @@ fn is_bound(platform: &Platform, address: IpAddr) -> bool {
     address.is_loopback() || !platform.address.is_loopback()
 }
 
-/// Answers a request, with the effects of the faults that it meets.
+/// Handles a request, with the effects of the faults that apply to it.
 async fn observe(
     platform: &Arc<Platform>,
     server: Server,
@@ -129,7 +129,7 @@ async fn observe(
         connection.reset.ask();
     }
     recorded.answered(response.status().as_u16());
-    // The length must be that of the whole body, also if less is sent.
+    // The length must be that of the whole body, even if less is sent.
     if let Some(length) = response.body().size_hint().exact()
         && length > 0
     {
@@ -138,7 +138,8 @@ async fn observe(
     response.map(|body| Body::new(Observed::new(body, recorded, Tampering::of(&effects), connection.reset)))
 }
 
-/// Applies what happens before the server gets the request. Returns the response if the server does not get it.
+/// Applies the effects that occur before the server receives the request. Returns the response if the server does not
+/// receive it.
 async fn before(platform: &Arc<Platform>, effects: &[Effect], path: &str) -> Option<Response> {
     let mut replacement = None;
     for effect in effects {

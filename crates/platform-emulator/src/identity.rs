@@ -1,4 +1,4 @@
-//! The identity provider: logins, RS256 tokens, and who they are good for.
+//! The identity provider: logins, RS256 tokens, and their verification.
 
 mod access;
 mod activate;
@@ -38,7 +38,7 @@ use keys::Keys;
 use login::Codes;
 use refresh::Families;
 
-/// What the identity provider knows.
+/// The state of the identity provider.
 pub(crate) struct Identity {
     keys: Keys,
     devices: Devices,
@@ -50,7 +50,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// With what it knew before.
+    /// Creates the state, with the data found in the store.
     pub(crate) async fn new(random: &Random, store: &Store, found: &mut Found) -> io::Result<Self> {
         Ok(Self {
             keys: Keys::new(random, store, found).await?,
@@ -65,7 +65,7 @@ impl Identity {
 }
 
 impl Identity {
-    /// The present moment in microseconds, and later than any before, so that it tells what came first.
+    /// Returns the current time in microseconds, strictly increasing, so that the order of events is known.
     fn next_moment(&self, now: SystemTime) -> u64 {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
@@ -75,17 +75,17 @@ impl Identity {
     }
 }
 
-/// Whom a token speaks for.
+/// The subject of a token.
 pub(crate) enum Bearer {
     /// The id of a user.
     User(String),
-    /// The token is good, but speaks for nobody here.
+    /// The token is valid, but its subject is not a user of the platform.
     Stranger,
     Invalid,
 }
 
 impl Platform {
-    /// Whom an access token speaks for: one of the platform's own, or of the provider that it trusts.
+    /// Returns the subject of an access token, issued by the platform or by the external provider that it trusts.
     pub(crate) async fn bearer(&self, token: &str) -> Bearer {
         if let Some(claims) = self.own_claims(token) {
             return Bearer::User(claims.sub);
@@ -98,11 +98,11 @@ impl Platform {
         }
     }
 
-    /// Signs tokens with a new key from now on; `retire` refuses those of the old ones.
+    /// Signs new tokens with a new key. With `retire`, tokens signed with the old keys are rejected.
     ///
     /// # Errors
     ///
-    /// The key cannot be made or written down.
+    /// The key cannot be generated or stored.
     pub(crate) async fn rotate_keys(&self, retire: bool) -> io::Result<()> {
         self.identity.keys.rotate(&self.random, self.state.store(), retire).await
     }
@@ -149,7 +149,7 @@ async fn jwks(State(platform): State<Arc<Platform>>) -> Json<Value> {
     Json(platform.identity.keys.jwks())
 }
 
-/// What the provider says of a user (`OpenID` Connect Core, section 5.1).
+/// Returns the claims of a user (`OpenID` Connect Core, section 5.1).
 fn profile(user: &User) -> Value {
     json!({
         "sub": user.id,

@@ -1,7 +1,7 @@
-//! SQL/JSON path expressions as `PostgreSQL` knows them, the everyday part: members, elements, filters,
-//! comparisons, `like_regex`, `starts with`, `exists`, `size()` and `type()`, lax and strict.
+//! A subset of the SQL/JSON path expressions of `PostgreSQL`: members, elements, filters, comparisons, `like_regex`,
+//! `starts with`, `exists`, `size()` and `type()`, lax and strict.
 //!
-//! Reading takes time in proportion to the length of the expression, and is refused beyond a depth.
+//! Parsing takes time proportional to the length of the expression, and limits the nesting depth.
 
 mod evaluate;
 mod parse;
@@ -11,19 +11,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use regex::Regex;
 use serde_json::Value;
 
-/// An expression that can be looked for in any number of documents.
+/// A parsed expression that can be evaluated on any number of documents.
 #[derive(Debug)]
 pub(crate) struct JsonPath {
     strict: bool,
     root: Node,
-    /// How much work is left for all documents together.
+    /// The remaining work budget for all documents.
     budget: AtomicUsize,
 }
 
-/// So many values are looked at for one expression: some seconds at the most.
+/// The maximum number of values examined for one expression: a few seconds at most.
 const BUDGET: usize = 5_000_000;
 
-/// Where an expression cannot be understood.
+/// A syntax error with its position.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("at character {at}: {expected} expected")]
 pub(crate) struct PathError {
@@ -31,7 +31,7 @@ pub(crate) struct PathError {
     expected: &'static str,
 }
 
-/// A part of an expression: most give a sequence of values, some a truth value.
+/// A node of an expression: most yield a sequence of values, some a truth value.
 #[derive(Debug)]
 enum Node {
     /// `$`
@@ -39,7 +39,7 @@ enum Node {
     /// `@`
     Current,
     Literal(Value),
-    /// What comes of the steps, one after the other.
+    /// The result of consecutive steps.
     Path(Box<Node>, Vec<Step>),
     Compare(Comparison, Box<Node>, Box<Node>),
     StartsWith(Box<Node>, String),
@@ -88,13 +88,13 @@ enum Comparison {
 }
 
 impl JsonPath {
-    /// Whether there is anything in `document` at this path, as the operator `@?` says it: what fails
-    /// finds nothing.
+    /// Returns true if `document` has a value at this path, like the operator `@?`. Evaluation errors count as no
+    /// value.
     pub(crate) fn is_in(&self, document: &Value) -> bool {
         evaluate::exists(self, document)
     }
 
-    /// Whether it would have taken too much work: what was found is not to be trusted.
+    /// Returns true if the work budget is exhausted, so that results are unreliable.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.budget.load(Ordering::Relaxed) == 0
     }
@@ -152,7 +152,7 @@ mod tests {
             "$.tags.type() ? (@ == \"array\")",
             "$.study[0]",
             "$ ? ((@.score > \"x\") is unknown)",
-            // A comparison is an answer, be it false.
+            // A comparison yields a value, even if it is false.
             "$.study == \"low\"",
             "$.study ? (@ != \"low\") ? (@ <> \"medium\")",
             "$.resources ? (@.gpu_count == 3.0)",

@@ -1,8 +1,8 @@
-//! The Aignostics Platform on loopback: an identity provider, the API and an object storage, each
-//! on a free port of its own, so that what must not travel from one to another can be seen not to.
+//! An emulator of the Aignostics Platform on loopback: an identity provider, the API and an object storage. Each has
+//! its own port, so that tests can detect data sent to the wrong server.
 //!
-//! One of its applications works on the bytes that it is given: it fetches the slide, checks it, finds
-//! the tissue and stores what it found. The others make what a client has to cope with.
+//! One application processes real slides: it downloads the slide, verifies it, detects the tissue and stores the
+//! results. The others produce difficult cases for clients.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
@@ -43,7 +43,7 @@ pub use control::{Control, ControlError, Effect, Fault, InvalidFault, JournalEnt
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use storage::ServiceAccount;
 
-/// The examples of the guide compile.
+/// Compiles the examples of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/emulator.md")]
 struct Guide;

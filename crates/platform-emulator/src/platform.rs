@@ -18,13 +18,13 @@ use crate::run::Run;
 use crate::state::State;
 use crate::storage::{Multiparts, Objects, ServiceAccounts};
 
-/// Everything that the three servers share.
+/// The shared state of the three servers.
 pub(crate) struct Platform {
     pub(crate) issuer: Url,
     pub(crate) api_root: Url,
     pub(crate) storage: Url,
     pub(crate) config: Config,
-    /// Where the servers listen.
+    /// The listening address of the servers.
     pub(crate) address: IpAddr,
     pub(crate) clock: ShiftedClock,
     pub(crate) controls: Option<Controls>,
@@ -37,7 +37,7 @@ pub(crate) struct Platform {
     pub(crate) multiparts: Multiparts,
     pub(crate) service_accounts: ServiceAccounts,
     pub(crate) state: State,
-    /// The runs that are being processed; they end with the platform.
+    /// The tasks that process runs. They end with the platform.
     pub(crate) work: Mutex<JoinSet<()>>,
 }
 
@@ -50,13 +50,13 @@ impl Platform {
         Timestamp::try_from(self.now()).unwrap_or_default()
     }
 
-    /// Whether the replica that is read from has a run already.
+    /// Returns true if the run has reached the read replica.
     pub(crate) fn has_arrived(&self, run: &Run) -> bool {
         let lag = Duration::from_millis(self.config.replica_lag_ms);
         SystemTime::from(run.submitted_at) + lag <= self.now()
     }
 
-    /// The time in seconds since 1970.
+    /// Returns the time in seconds since 1970.
     pub(crate) fn unix_now(&self) -> u64 {
         self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
     }

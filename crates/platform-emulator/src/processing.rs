@@ -1,4 +1,4 @@
-//! How runs get done.
+//! Processing of runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::run::{Item, Progress, Run, RunEnd, RunEndReason, RunError};
 use crate::state::NotWritten;
 use crate::store::Changes;
 
-/// How long an item takes on the platform.
+/// The processing time of an item on the platform.
 const ITEM: Duration = Duration::from_secs(600);
 
-/// Goes on with all runs that have not ended.
+/// Resumes all unfinished runs.
 pub(crate) fn resume(platform: &Arc<Platform>) {
     let open = platform.state.read(|records| {
         let open = records.runs.values().filter(|run| run.end.is_none());
@@ -26,7 +26,7 @@ pub(crate) fn resume(platform: &Arc<Platform>) {
     }
 }
 
-/// Works off the items of a run, one after the other.
+/// Processes the items of a run sequentially.
 pub(crate) fn start(platform: &Arc<Platform>, id: Uuid) {
     platform.work.lock().spawn({
         let platform = platform.clone();
@@ -43,7 +43,7 @@ async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
         let run = records.runs.get(&id)?;
         Some((application::find(&run.application)?, platform.accounts.organization(&run.organization)?))
     });
-    // Somebody who was in the configuration before the platform was started again.
+    // The organization or the application may have been removed from the configuration since the last start.
     let Some((application, owner)) = known else { return Ok(()) };
     while let Some((at, item)) = next(platform, id).await? {
         if platform.config.cancel_runs_after_items.is_some_and(|items| at >= items) {
@@ -75,13 +75,13 @@ async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
         .await
 }
 
-/// How long an item takes beyond the work itself.
+/// Returns the simulated processing time of an item.
 fn duration(speed: f64) -> Duration {
     let slowed = if speed > 0.0 { Duration::try_from_secs_f64(ITEM.as_secs_f64() / speed) } else { Ok(Duration::ZERO) };
     slowed.unwrap_or(Duration::MAX)
 }
 
-/// The next item that is pending, which is being processed from now on.
+/// Returns the next pending item and marks it as processing.
 async fn next(platform: &Platform, id: Uuid) -> Result<Option<(usize, Item)>, NotWritten> {
     platform
         .state
@@ -96,7 +96,7 @@ async fn next(platform: &Platform, id: Uuid) -> Result<Option<(usize, Item)>, No
         .await
 }
 
-/// Changes an item that is being processed; one of a run that was cancelled meanwhile stays as it is.
+/// Changes an item that is being processed, unless its run was canceled.
 async fn change_item(
     platform: &Platform,
     id: Uuid,
@@ -116,7 +116,7 @@ async fn change_item(
         .await
 }
 
-/// Cancels a run for the platform. Returns false if the run has ended, and `None` if there is no such run.
+/// Cancels a run on behalf of the platform. Returns false if the run has ended, and `None` if it does not exist.
 pub(crate) async fn terminate(platform: &Platform, id: Uuid, error: RunError) -> Result<Option<bool>, NotWritten> {
     let now = platform.timestamp();
     platform
@@ -132,7 +132,7 @@ pub(crate) async fn terminate(platform: &Platform, id: Uuid, error: RunError) ->
         .await
 }
 
-/// Cancels a run, for the user or, with an error, for the platform. Items that have not ended are skipped.
+/// Cancels a run, on behalf of the user or, with an error, of the platform. Unfinished items are skipped.
 pub(crate) fn cancel(run: &mut Run, error: Option<RunError>, changes: &mut Changes, now: jiff::Timestamp) {
     let reason = if error.is_some() { RunEndReason::CanceledBySystem } else { RunEndReason::CanceledByUser };
     run.end = Some(RunEnd { at: now, reason });
@@ -146,7 +146,7 @@ pub(crate) fn cancel(run: &mut Run, error: Option<RunError>, changes: &mut Chang
     changes.run(run);
 }
 
-/// Deletes files from the bucket of an organisation. The records say already that they are deleted.
+/// Deletes files from an organization's bucket. The records already mark them as deleted.
 pub(crate) async fn delete_files(platform: &Platform, organization: &str, keys: &[String]) {
     let Some(owner) = platform.accounts.organization(organization) else { return };
     for key in keys {

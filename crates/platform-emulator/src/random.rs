@@ -1,7 +1,7 @@
 use parking_lot::Mutex;
 use uuid::{Builder, Uuid};
 
-/// Ids, codes and secrets: such as nobody can guess, or, from a seed, the same every time.
+/// A source of ids, codes and secrets: unpredictable, or reproducible with a seed.
 #[derive(Default)]
 pub(crate) struct Random(Option<Mutex<fastrand::Rng>>);
 
@@ -17,12 +17,12 @@ impl Random {
         }
     }
 
-    /// A text of 122 random bits in hexadecimal.
+    /// Returns 122 random bits in hexadecimal.
     pub(crate) fn token(&self) -> String {
         self.uuid().simple().to_string()
     }
 
-    /// A number from 0 up to, but not, 1.
+    /// Returns a number in the range 0 to 1, excluding 1.
     pub(crate) fn part(&self) -> f64 {
         match &self.0 {
             Some(seeded) => seeded.lock().f64(),
@@ -30,7 +30,7 @@ impl Random {
         }
     }
 
-    /// Whether one of so many events happens now; none does for 0.
+    /// Returns true with a probability of 1 in `number`; never for 0.
     pub(crate) fn one_of(&self, number: u32) -> bool {
         let roll = |number| match &self.0 {
             Some(seeded) => seeded.lock().u32(0..number),

@@ -1,4 +1,4 @@
-//! Runs and their items, as they are kept.
+//! Records of runs and items.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,12 +16,12 @@ pub(crate) struct Run {
     pub(crate) submitted_by: String,
     pub(crate) organization: String,
     pub(crate) end: Option<RunEnd>,
-    /// Why the platform canceled the run.
+    /// The platform's reason for canceling the run.
     #[serde(default)]
     pub(crate) error: Option<RunError>,
     #[serde(default)]
     pub(crate) results_deleted_at: Option<Timestamp>,
-    /// Kept as records of their own, as they change one by one.
+    /// Stored as separate records, because they change individually.
     #[serde(skip)]
     pub(crate) items: Vec<Item>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Scheduling {
     pub(crate) deadline: Option<Timestamp>,
 }
 
-/// When a run ended, and why.
+/// The time and the reason of a run's end.
 #[derive(Clone, Copy, Deserialize, Serialize)]
 pub(crate) struct RunEnd {
     pub(crate) at: Timestamp,
@@ -49,7 +49,7 @@ pub(crate) enum RunEndReason {
     CanceledByUser,
 }
 
-/// The reason of the platform for canceling a run.
+/// The platform's reason for canceling a run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RunError {
@@ -64,7 +64,7 @@ impl Default for RunError {
     }
 }
 
-/// Who deleted the results of a run.
+/// The cause of the deletion of results.
 #[derive(Clone, Copy)]
 pub(crate) enum Deleted {
     ByUser,
@@ -79,7 +79,7 @@ pub(crate) struct Item {
     pub(crate) inputs: Vec<InputArtifact>,
     pub(crate) progress: Progress,
     pub(crate) terminated_at: Option<Timestamp>,
-    /// It has been sent back from PROCESSING to PENDING.
+    /// The item was returned from PROCESSING to PENDING.
     #[serde(default)]
     pub(crate) interrupted: bool,
 }
@@ -98,16 +98,16 @@ pub(crate) enum Progress {
     Processing,
     Succeeded(Vec<OutputArtifact>),
     Failed(Failure),
-    /// The run was cancelled before it was its turn.
+    /// The run was canceled before this item was processed.
     Skipped,
 }
 
-/// Why an item brought no results.
+/// The reason why an item has no results.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) enum Failure {
-    /// The input is at fault.
+    /// The input is invalid.
     User(String),
-    /// The application is.
+    /// The application failed.
     System(String),
 }
 
@@ -115,7 +115,7 @@ pub(crate) enum Failure {
 pub(crate) struct OutputArtifact {
     pub(crate) id: Uuid,
     pub(crate) name: String,
-    /// Where the file lies in the bucket of the organisation.
+    /// The object key of the file in the organization's bucket.
     pub(crate) key: String,
     pub(crate) metadata: Value,
 }
@@ -133,11 +133,11 @@ impl Item {
     }
 }
 
-/// Results are kept for so long after the end of a run.
+/// The retention time of results after the end of a run.
 const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
 
 impl Run {
-    /// Whether the results are there no more, and why.
+    /// Returns the cause of the deletion of the results, if they are deleted.
     pub(crate) fn deleted(&self, now: Timestamp) -> Option<Deleted> {
         let expired = |end: RunEnd| now.duration_since(end.at) >= KEPT;
         match self.results_deleted_at {
@@ -146,7 +146,7 @@ impl Run {
         }
     }
 
-    /// The items that wait, in their order.
+    /// Returns the pending items, in order.
     pub(crate) fn pending(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().filter(|item| matches!(item.progress, Progress::Pending))
     }

@@ -1,5 +1,4 @@
-//! Small slides to try things with: pyramidal TIFFs with tissue-like shapes, made by a formula, the
-//! same every time.
+//! Small sample slides: pyramidal TIFFs with tissue-like shapes, generated deterministically.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -10,13 +9,13 @@ use tiff::encoder::colortype::RGB8;
 use tiff::encoder::{Compression, DeflateLevel, Rational, TiffEncoder};
 use tiff::tags::{ResolutionUnit, Tag};
 
-/// Name, size in pixels, and pixels per centimetre (20,000 are 0.5 µm per pixel).
+/// Name, size in pixels, and pixels per centimeter (20,000 is 0.5 µm per pixel).
 const SLIDES: [(&str, u32, u32, u32); 3] =
     [("biopsy.tiff", 1536, 1024, 20_000), ("resection.tiff", 2048, 1536, 20_000), ("smear.svs", 1024, 1024, 40_000)];
-/// How many images each pyramid has; each is half as wide and high as the one before.
+/// The number of images per pyramid. Each has half the width and height of the one before.
 const LEVELS: u32 = 3;
 
-/// Writes three slides into `folder`, which is created if need be, and returns their paths. It blocks.
+/// Writes three slides into `folder`, which is created if necessary, and returns their paths. Blocks.
 ///
 /// # Errors
 ///
@@ -48,7 +47,7 @@ fn encode(path: &Path, picture: &Picture, resolution: u32) -> TiffResult<()> {
     Ok(())
 }
 
-/// Red, green and blue, pixel by pixel, row by row.
+/// RGB pixels, row-major.
 #[derive(Clone)]
 struct Picture {
     width: u32,
@@ -62,7 +61,7 @@ impl Picture {
         Self { width, height, pixels: pixels.collect() }
     }
 
-    /// Each pixel is the mean of four.
+    /// Returns a half-size image. Each pixel is the mean of four.
     fn halved(&self) -> Self {
         let (width, height) = (self.width / 2, self.height / 2);
         let at = |x: u32, y: u32, channel: u32| u32::from(self.pixels[((y * self.width + x) * 3 + channel) as usize]);
@@ -78,7 +77,8 @@ impl Picture {
     }
 }
 
-/// Pink tissue with violet nuclei on glass: two bodies with wavy edges, one of them with a hole.
+/// Returns the color of a pixel: pink tissue with violet nuclei on glass, as two bodies with wavy edges, one of them
+/// with a hole.
 fn color(seed: u32, x: u32, y: u32, width: u32, height: u32) -> [u8; 3] {
     const GLASS: [u8; 3] = [244, 241, 245];
     const STROMA: [u8; 3] = [226, 148, 188];
@@ -107,7 +107,7 @@ fn noise(x: u32, y: u32, seed: u32) -> u8 {
     noise_at(x, y, seed + 1000)
 }
 
-/// A number that looks random but hangs only on its arguments.
+/// Returns a hash of the arguments as noise.
 fn noise_at(x: u32, y: u32, seed: u32) -> u8 {
     let mut hash = u64::from(x) << 32 | u64::from(y);
     hash ^= u64::from(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -1,4 +1,4 @@
-//! The records of the platform: in memory, and written down if there is a data folder.
+//! The records of the platform: in memory, and on disk if there is a data folder.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,7 @@ pub(crate) struct State {
     store: Store,
 }
 
-/// In the order in which they were made.
+/// Records in the order of creation.
 #[derive(Default)]
 pub(crate) struct Records {
     pub(crate) runs: IndexMap<Uuid, Run>,
@@ -24,7 +24,7 @@ pub(crate) struct Records {
     pub(crate) share_tokens: IndexMap<Uuid, ShareToken>,
 }
 
-/// How many items there are: in one organisation, and on the whole platform.
+/// The numbers of pending items: in one organization, and on the whole platform.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Waiting {
     pub(crate) organization: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Waiting {
 }
 
 impl Records {
-    /// The items that wait in runs submitted before this one.
+    /// Returns the numbers of pending items in runs submitted before this one.
     pub(crate) fn before(&self, run: &Run) -> Waiting {
         let open = self.runs.values().take_while(|other| other.id != run.id).filter(|other| other.end.is_none());
         open.fold(Waiting::default(), |mut waiting, other| {
@@ -44,7 +44,7 @@ impl Records {
     }
 }
 
-/// A change could not be written down.
+/// The error of a change that cannot be stored.
 #[derive(Debug, thiserror::Error)]
 #[error("the change could not be written down: {0}")]
 pub(crate) struct NotWritten(String);
@@ -54,7 +54,7 @@ impl State {
         let mut records = Records::default();
         let mut items: BTreeMap<String, Vec<Item>> = BTreeMap::new();
         for (key, mut item) in found.take::<Item>("item/")? {
-            // Whatever was being worked on is begun again.
+            // Interrupted items start again.
             if matches!(item.progress, Progress::Processing) {
                 item.progress = Progress::Pending;
             }
@@ -79,11 +79,11 @@ impl State {
         look(&self.records.read())
     }
 
-    /// Changes records, and returns when that is written down. What is refused changes nothing.
+    /// Changes records, and returns when the change is stored. An error of `change` must leave the records unchanged.
     ///
     /// # Errors
     ///
-    /// Those of `change`, and [`NotWritten`].
+    /// The errors of `change`, and [`NotWritten`].
     pub(crate) async fn change<T, E: From<NotWritten>>(
         &self,
         change: impl FnOnce(&mut Records, &mut Changes) -> Result<T, E>,
@@ -92,14 +92,14 @@ impl State {
             let mut records = self.records.write();
             let mut changes = Changes::default();
             let outcome = change(&mut records, &mut changes)?;
-            // Handed in under the lock, so that the order on the disk is the order in memory.
+            // Queued under the lock, so that the order on disk is the order in memory.
             (outcome, self.store.write(changes))
         };
         written.await.map_err(NotWritten)?;
         Ok(outcome)
     }
 
-    /// The place where other parts write their records.
+    /// Returns the store, for records of other modules.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }

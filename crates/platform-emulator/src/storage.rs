@@ -1,5 +1,4 @@
-//! The object storage, as the XML API of Google Cloud Storage and S3 clients know it, path-style
-//! (`/bucket/key`).
+//! The object storage, compatible with the XML API of Google Cloud Storage and with S3, path-style (`/bucket/key`).
 
 mod conditions;
 mod content;
@@ -38,16 +37,16 @@ pub use service_account::ServiceAccount;
 pub(crate) use service_account::ServiceAccounts;
 pub(crate) use signature::{end, presign};
 
-/// The longest name of an object, in bytes.
+/// The maximum length of an object name, in bytes.
 const LONGEST_KEY: usize = 1024;
-/// The largest object: 5 TiB.
+/// The maximum size of an object: 5 TiB.
 const LARGEST: u64 = 5 << 40;
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
     Router::new().fallback(serve).with_state(platform)
 }
 
-/// What a request is about: a bucket, or an object in it, and what is asked behind the question mark.
+/// The target of a request: a bucket or an object in it, and the query.
 struct Target {
     bucket: String,
     key: Option<String>,
@@ -65,7 +64,7 @@ impl Target {
         if key.as_ref().is_some_and(|key| key.len() > LONGEST_KEY) {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "KeyTooLongError", "the key has more than 1024 bytes"));
         }
-        // The last two cannot be in XML, and so in no listing.
+        // XML cannot contain the last two, so that no listing could, either.
         let unusable = |character: char| character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
         if key.as_ref().is_some_and(|key| key.chars().any(unusable) || matches!(key.as_str(), "." | "..")) {
             return Err(Refusal::invalid("the key holds control characters, or is `.` or `..`"));
@@ -73,13 +72,13 @@ impl Target {
         Ok(Self { bucket, key, query: request.uri().query().unwrap_or_default().to_owned() })
     }
 
-    /// A parameter, decoded; that of a name alone is empty.
+    /// Returns a decoded query parameter. A name without a value is empty.
     fn parameter(&self, name: &str) -> Option<String> {
         signature::parameter(&self.query, name)
     }
 }
 
-/// What S3 and Google know of an object or a bucket beside its content, and this storage does not.
+/// Subresources of S3 and Google that this storage does not support.
 const SUBRESOURCES: [&str; 27] = [
     "accelerate",
     "acl",
@@ -111,7 +110,7 @@ const SUBRESOURCES: [&str; 27] = [
 ];
 const COPIES: [&str; 2] = ["x-amz-copy-source", "x-goog-copy-source"];
 
-/// Refuses what would be taken for something else: an object that is overwritten by its own tags, an empty copy.
+/// Rejects requests that would be misinterpreted: tags that would overwrite the object, or a copy that would be empty.
 fn check_understood(target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
     let subresource = SUBRESOURCES.into_iter().find(|name| target.parameter(name).is_some());
     let uploads = target.key.is_none().then_some("uploads").filter(|name| target.parameter(name).is_some());
@@ -155,7 +154,7 @@ fn no_such_key() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "NoSuchKey", "there is no such object")
 }
 
-/// Writes a body down, in pieces as they come.
+/// Stores a body as it arrives.
 async fn receive(platform: &Platform, request: Request, verified: &Verified) -> Result<Upload, Refusal> {
     let mut stated = digests::Stated::of(request.headers())?;
     let mut body = request.into_body().into_data_stream();
@@ -190,7 +189,7 @@ async fn store(
     let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
     object.about.content_encoding = headers.get(header::CONTENT_ENCODING).map(text);
     object.about.metadata = metadata(&headers);
-    // Somebody else may have been faster while the body came.
+    // Another request may have written the object while the body arrived.
     conditions::check_write(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
     let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
     Ok((StatusCode::OK, object_headers(&object)).into_response())
@@ -245,7 +244,8 @@ async fn fetch(platform: &Platform, target: &Target, key: &str, asked: &HeaderMa
     Ok((status, headers, body).into_response())
 }
 
-/// An object that is stored compressed, for those who do not want it so: whole, and of unknown length.
+/// Returns an object that is stored compressed for clients that do not accept the encoding: whole, and of unknown
+/// length.
 async fn decompressed(object: &Object, mut headers: HeaderMap) -> Result<Response, Refusal> {
     let stored = object.read(0..object.about.bytes).await.map_err(Refusal::internal)?;
     let stored = StreamReader::new(stored.into_data_stream().map_err(std::io::Error::other));
@@ -276,7 +276,7 @@ fn object_headers(object: &Object) -> HeaderMap {
     headers
 }
 
-/// Sets a header, if the value can be one.
+/// Sets a header, unless the value is invalid.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
@@ -287,12 +287,13 @@ fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
-/// The value of a header, or the type of what nobody knows.
+/// Returns the value of a header, or the default media type.
 fn stated<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("application/octet-stream")
 }
 
-/// What is kept of an object beside its content, and sent with it: the sender's own metadata, how it may be kept and shown.
+/// Returns the metadata stored and returned with an object: the sender's metadata, and the headers for caching and
+/// display.
 fn metadata(headers: &HeaderMap) -> BTreeMap<String, String> {
     const KEPT: [HeaderName; 3] = [header::CACHE_CONTROL, header::CONTENT_DISPOSITION, header::CONTENT_LANGUAGE];
     let own =
@@ -302,14 +303,14 @@ fn metadata(headers: &HeaderMap) -> BTreeMap<String, String> {
 }
 
 impl Platform {
-    /// Puts an object in the place of what was there, as of now.
+    /// Replaces an object, with the current time as its creation time.
     pub(crate) async fn keep(&self, bucket: &str, key: &str, mut object: Object) -> std::io::Result<Arc<Object>> {
         object.about.created_at = self.timestamp();
         self.objects.put(self.state.store(), bucket, key, object).await
     }
 }
 
-/// Puts another object of the same size in the place of the one at this path, if there is one.
+/// Replaces the object at this path, if any, by another of the same size.
 pub(crate) async fn replace(platform: &Platform, path: &str) {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let Some((bucket, key)) = decoded.trim_start_matches('/').split_once('/') else { return };

@@ -1,7 +1,6 @@
-//! What survives the process: every record as JSON under a key, in one file of the data folder.
+//! Persistence: every record as JSON under a key, in one file of the data folder.
 //!
-//! Changes are written in the order in which they were handed in, several together in one transaction
-//! when there are many at once, and each is acknowledged only when it is on the disk.
+//! Changes are written in order, batched into one transaction under load. Each is acknowledged only when it is on disk.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -17,12 +16,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
-/// The one file, in the data folder.
+/// The file name in the data folder.
 pub(crate) const FILE: &str = "state.redb";
-/// So many changes at most are written together.
+/// The maximum number of changes per transaction.
 const TOGETHER: usize = 1000;
 
-/// Writes records down, if there is a data folder; otherwise everything is kept in memory only.
+/// A store for records. Without a data folder, records exist only in memory.
 #[derive(Default)]
 pub(crate) struct Store(Option<Writer>);
 
@@ -36,20 +35,20 @@ struct Batch {
     written: oneshot::Sender<Result<(), String>>,
 }
 
-/// Records to be written in the place of what was there, or, without content, to be deleted.
+/// Records to write, or to delete if they have no content.
 #[derive(Default)]
 pub(crate) struct Changes {
     records: Vec<(String, Option<Vec<u8>>)>,
-    /// Dropped when the records are on the disk.
+    /// Values to drop when the records are on disk.
     kept: Vec<Box<dyn Any + Send>>,
 }
 
-/// What was in the data folder.
+/// The records found in the data folder.
 #[derive(Default)]
 pub(crate) struct Found(BTreeMap<String, Vec<u8>>);
 
 impl Store {
-    /// Opens the file in `folder`, and reads all that is in it. It holds keys, so nobody else may read it.
+    /// Opens and reads the file in `folder`. It contains keys, so that only its owner may read it.
     pub(crate) fn open(folder: &Path) -> io::Result<(Self, Found)> {
         let path = folder.join(FILE);
         let named = |error: redb::Error| io::Error::other(format!("{}: {error}", path.display()));
@@ -65,12 +64,11 @@ impl Store {
         Ok((Self(Some(Writer { queue: Some(queue), thread: Some(thread) })), found))
     }
 
-    /// Takes changes to be written after all that were handed in before. The future ends when they
-    /// are on the disk.
+    /// Queues changes after all earlier ones. The future completes when they are on disk.
     pub(crate) fn write(&self, changes: Changes) -> impl Future<Output = Result<(), String>> + use<> {
         let (written, done) = oneshot::channel();
         let queue = self.0.as_ref().and_then(|writer| writer.queue.as_ref()).filter(|_| !changes.records.is_empty());
-        // In memory, or nothing to write: it is done.
+        // Without a data folder or changes, the future completes at once.
         let queued = queue.map(|queue| queue.send(Batch { changes, written }).is_ok());
         async move {
             match queued {
@@ -104,14 +102,14 @@ impl Changes {
         self.records.push((key, None));
     }
 
-    /// What must not go before the records are on the disk.
+    /// Keeps a value alive until the records are on disk.
     pub(crate) fn keep_until_written(&mut self, kept: impl Any + Send) {
         self.kept.push(Box::new(kept));
     }
 }
 
 impl Found {
-    /// All records whose key begins with `prefix`, in the order of the keys, with the rest of the key.
+    /// Removes and returns all records whose key starts with `prefix`, ordered by key, with the rest of the key.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, prefix: &str) -> io::Result<Vec<(String, T)>> {
         let keys: Vec<_> = self.0.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
         keys.into_iter()
@@ -144,7 +142,7 @@ fn work(database: &Database, batches: &Receiver<Batch>) {
         let together: Vec<_> = std::iter::once(first).chain(batches.try_iter().take(TOGETHER)).collect();
         let outcome = commit(database, &together).map_err(|error| error.to_string());
         for batch in together {
-            // Whoever does not wait any more does not want to know.
+            // The receiver may be gone if its caller no longer waits.
             let _ = batch.written.send(outcome.clone());
         }
     }

@@ -1,4 +1,4 @@
-//! TLS for the three servers, with certificates of an authority that is made at each start.
+//! TLS for the three servers, with certificates of an authority created at each start.
 
 use std::io;
 use std::path::Path;
@@ -18,11 +18,12 @@ use tokio_rustls::{Accept, TlsAcceptor};
 
 use crate::connection::{Connection, ConnectionInfo};
 
-/// Secures connections.
+/// A TLS acceptor.
 #[derive(Clone)]
 pub(crate) struct Acceptor(TlsAcceptor);
 
-/// Makes an authority, writes its certificate to `file`, and returns an acceptor whose certificate is valid for `names`.
+/// Creates an authority, writes its certificate to `file`, and returns an acceptor whose certificate is valid for
+/// `names`.
 pub(crate) fn acceptor(file: &Path, names: Vec<String>, http2: bool) -> io::Result<Acceptor> {
     let authority = authority().map_err(io::Error::other)?;
     std::fs::write(file, authority.pem())
@@ -40,7 +41,7 @@ pub(crate) fn acceptor(file: &Path, names: Vec<String>, http2: bool) -> io::Resu
     Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
 }
 
-/// The certificates are valid for the whole time that X.509 knows, so that clients with any clock can use them.
+/// Creates an authority that is valid for the whole range of X.509 dates, so that clients with any clock can use it.
 fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, "Aignostics emulator authority");
@@ -56,13 +57,14 @@ fn server_certificate(
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, "Aignostics emulator");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    // Strict clients, such as Python 3.13, ask for it.
+    // Strict clients, such as Python 3.13, require it.
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     Ok((params.signed_by(&key, authority)?.der().clone(), key))
 }
 
-/// A connection with or without TLS. The handshake is part of the first read, so that a slow client delays no other.
+/// A connection with or without TLS. The handshake is part of the first read, so that a slow client does not delay
+/// others.
 pub(crate) enum MaybeTls {
     Plain(Connection),
     Handshake(Box<Accept<Connection>>, ConnectionInfo),
@@ -148,7 +150,7 @@ impl AsyncWrite for MaybeTls {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.as_mut().get_mut() {
-            // Without a session, no end has to be announced.
+            // Without a session, no shutdown is announced.
             Self::Handshake(..) | Self::Failed(_) => Poll::Ready(Ok(())),
             Self::Plain(connection) => Pin::new(connection).poll_shutdown(context),
             Self::Secure(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),

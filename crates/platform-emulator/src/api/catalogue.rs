@@ -1,4 +1,4 @@
-//! Applications, their versions, and the documents of these.
+//! Applications, their versions and their documents.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::documents::{self, Document};
 use crate::platform::Platform;
 use crate::storage::presign;
 
-/// How long the signed URL of a document is good for.
+/// The lifetime of the signed URL of a document.
 const URL_LIFETIME: Duration = Duration::from_secs(5 * 60);
 const SORT_FIELDS: [&str; 4] = ["application_id", "name", "description", "regulatory_classes"];
 const REGULATORY_CLASSES: [&str; 1] = ["RUO"];
@@ -61,7 +61,7 @@ pub(super) async fn get(_caller: Caller, Place(id): Place<String>) -> Result<Jso
     })))
 }
 
-/// What <https://semver.org> says of a version; numbers may be of any length.
+/// The version grammar of <https://semver.org>. Numbers may have any length.
 static SEMANTIC_VERSION: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let (number, identifier) = ("(?:0|[1-9][0-9]*)", "(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)");
     let pre_release = format!(r"(?:-{identifier}(?:\.{identifier})*)?");
@@ -116,7 +116,7 @@ pub(super) async fn document(
     find_document(&id, &number, &name).map(|document| Json(describe(&document)))
 }
 
-/// Redirects to a document that is to be saved.
+/// Redirects to a document for download.
 pub(super) async fn document_file(
     state: State<Arc<Platform>>,
     caller: Caller,
@@ -125,7 +125,7 @@ pub(super) async fn document_file(
     document_url(&state, &caller, place, true).await
 }
 
-/// Redirects to a document that is to be shown.
+/// Redirects to a document for display.
 pub(super) async fn document_content(
     state: State<Arc<Platform>>,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! The document of the API: it is served, and it decides which bodies are well-formed.
+//! The OpenAPI document: it is served, and request bodies are validated against it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::problem::Problem;
 
 const DOCUMENT: &str = include_str!("../../../../openapi/platform.json");
-/// So many problems of one body are told.
+/// The maximum number of reported problems per body.
 const MOST: usize = 100;
 
-/// What each operation wants in its body, by `METHOD /path`.
+/// The body schema of each operation, by `METHOD /path`.
 static BODIES: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
     let document: Value = serde_json::from_str(DOCUMENT).unwrap_or_default();
     let operations = document["paths"].as_object().into_iter().flatten().flat_map(|(path, operations)| {
@@ -29,12 +29,12 @@ static BODIES: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
     validators.collect()
 });
 
-/// The document as it stands.
+/// Returns the document unchanged.
 pub(super) async fn document() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
 }
 
-/// Refuses a body that is not what the document says, with every place where it is not.
+/// Validates a body against the document, and reports every violation with its location.
 pub(super) fn check_body(method: &Method, route: &str, body: &Value) -> Result<(), Problem> {
     let operation = format!("{method} {}", route.strip_prefix("/api").unwrap_or(route));
     let validator = BODIES
@@ -48,7 +48,7 @@ pub(super) fn check_body(method: &Method, route: &str, body: &Value) -> Result<(
                 jsonschema::paths::LocationSegment::Index(index) => json!(index),
                 jsonschema::paths::LocationSegment::Property(name) => json!(name),
             });
-            // Masked, as the value may be of any size, or secret.
+            // Masked, because the value may be large or secret.
             ([json!("body")].into_iter().chain(steps).collect(), error.masked().to_string())
         })
         .collect();

@@ -1,4 +1,4 @@
-//! Runs, items and artifacts in the form in which the API shows them.
+//! API representations of runs, items and artifacts.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::access::Reader;
 use crate::run::{Deleted, Failure, InputArtifact, Item, OutputArtifact, Progress, Run};
 use crate::state::Records;
 
-/// A fingerprint of metadata, by which a writer can say which version was read.
+/// Returns a checksum of metadata. Writers use it to state the version they have read.
 pub(super) fn checksum(metadata: &Value) -> Option<String> {
     (!metadata.is_null()).then(|| format!("{:08x}", crc32c::crc32c(metadata.to_string().as_bytes())))
 }
@@ -72,7 +72,7 @@ pub(super) fn termination_reason(item: &Item) -> Option<&'static str> {
     }
 }
 
-/// An item of a run. Where its input lies, which is a secret, is shown to whom the run belongs.
+/// Returns an item of a run. The input URLs are secret: only the run's owner sees them.
 pub(super) fn item(reader: &Reader<'_>, run: &Run, item: &Item, now: Timestamp) -> Value {
     let (code, message) = match &item.progress {
         Progress::Failed(Failure::User(message)) => (Some("APPLICATION.USER_ERROR"), Some(message)),
@@ -82,7 +82,7 @@ pub(super) fn item(reader: &Reader<'_>, run: &Run, item: &Item, now: Timestamp) 
     let deleted = run.deleted(now);
     let owned = reader.user().manages_run(run);
     let before = matches!(item.progress, Progress::Pending).then(|| reader.records().before(run));
-    // Its own place begins with 1.
+    // Positions start at 1.
     let place = |before: usize| before + run.pending().position(|other| other.id == item.id).unwrap_or(0) + 1;
     json!({
         "item_id": item.id,

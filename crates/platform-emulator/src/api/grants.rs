@@ -79,7 +79,7 @@ pub(super) async fn create(
     platform.state.change(create).await
 }
 
-/// Who owns the resource, if the user may grant access to it.
+/// Returns the owner of the resource, if the user may grant access to it.
 fn owner(platform: &Platform, records: &Records, user: &User, creation: &Creation) -> Result<String, Problem> {
     let id = creation.resource_id;
     let run = |is: &dyn Fn(&Run) -> bool| {
@@ -101,7 +101,7 @@ fn owner(platform: &Platform, records: &Records, user: &User, creation: &Creatio
     if user.manages(&owner, &organization) { Ok(owner) } else { Err(Problem::Forbidden) }
 }
 
-/// The id of whom access is granted to.
+/// Returns the id of the subject that receives access.
 fn subject(platform: &Platform, records: &Records, user: &User, creation: &Creation) -> Result<String, Problem> {
     let unknown = |field: &str| Problem::invalid(json!(["body", field]), "There is no such subject");
     let id = creation.subject_id.as_deref();
@@ -116,7 +116,7 @@ fn subject(platform: &Platform, records: &Records, user: &User, creation: &Creat
         }
         (SubjectType::ShareToken, Some(id), _) => {
             let token = id.parse().ok().and_then(|id: Uuid| records.share_tokens.get(&id));
-            // The id in the form in which grants compare it.
+            // The id in the format that grants compare.
             return match token {
                 Some(token) if token.created_by == user.id => Ok(token.id.to_string()),
                 Some(_) => Err(Problem::Forbidden),
@@ -127,7 +127,7 @@ fn subject(platform: &Platform, records: &Records, user: &User, creation: &Creat
     if known { Ok(id.unwrap_or_default().to_owned()) } else { Err(unknown("subject_id")) }
 }
 
-/// Who owns what it is about, who made it, or who was given it.
+/// Returns true for the owner of the resource, the creator of the grant, and its subject.
 fn may_see(platform: &Platform, user: &User, grant: &Grant) -> bool {
     may_revoke(platform, user, grant)
         || match grant.subject_type {
@@ -154,7 +154,7 @@ pub(super) async fn list(
     let subject_type = parameters.one_of("subject_type", &SUBJECT_TYPES)?;
     let (resource, subject) = (parameters.uuid("resource_id")?, parameters.text("subject_id"));
     let (relation, revoked) = (parameters.one_of("relation", &RELATIONS)?, parameters.boolean("revoked")?);
-    // There are no others.
+    // Other relations do not exist.
     let viewers = relation.is_none() || parameters.texts("relation").any(|relation| relation == "viewer");
     platform.state.read(|records| {
         let fits = |grant: &&Grant| {

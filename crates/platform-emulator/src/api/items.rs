@@ -1,4 +1,4 @@
-//! The items of a run, and the files of their results.
+//! The items of a run, and their result files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::state::Records;
 use crate::storage::presign;
 use crate::store::Changes;
 
-/// How long the signed URL of a result is good for.
+/// The lifetime of the signed URL of a result.
 const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
 const NO_ITEM: Problem = Problem::NotFound("Item not found");
 const NO_ARTIFACT: Problem = Problem::NotFound("Artifact not found");
@@ -131,7 +131,7 @@ pub(super) async fn file(
     Ok(redirect(presign(&platform, owner, &key, URL_LIFETIME, &[]).as_str()))
 }
 
-/// A redirect to a URL that is a secret for as long as it is good.
+/// Returns an uncached redirect to a URL that is secret while it is valid.
 pub(super) fn redirect(url: &str) -> Response {
     let headers = [(header::LOCATION, url), (header::CACHE_CONTROL, "no-store")];
     (StatusCode::TEMPORARY_REDIRECT, headers).into_response()

@@ -1,4 +1,4 @@
-//! A page with the runs and how far they are, for whoever works with the emulator.
+//! A page with the runs and their progress, for users of the emulator.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::page::{escaped, page};
 use crate::platform::Platform;
 use crate::run::{Item, Run};
 
-/// So many runs, the latest, and so many items of each are shown.
+/// The maximum number of runs, latest first, and of items per run.
 const RUNS: usize = 50;
 const ITEMS: usize = 100;
 

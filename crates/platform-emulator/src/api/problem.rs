@@ -5,32 +5,32 @@ use serde_json::{Value, json};
 
 use crate::state::NotWritten;
 
-/// Why the API refuses, in the form of the real platform.
+/// An API error, in the format of the real platform.
 pub(crate) enum Problem {
-    /// The gateway before the API did not let the request in: 401 in plain text.
+    /// The gateway rejected the request: 401 in plain text.
     Gateway(&'static str),
-    /// The payload breaks a business rule.
+    /// The payload violates a business rule.
     BadRequest(String),
-    /// The organisation has submitted as many slides as it may.
+    /// The organization has reached its slide quota.
     QuotaExceeded,
     Forbidden,
     NotFound(&'static str),
     MethodNotAllowed,
-    /// It has been done already, or it is too early.
+    /// The operation was already performed, or it is too early.
     Conflict(&'static str),
-    /// It was there, and is deleted.
+    /// The resource has been deleted.
     Gone,
-    /// What was to be changed is not what the sender thought.
+    /// The resource differs from the version that the sender has read.
     PreconditionFailed,
     TooLarge,
-    /// The request is malformed: a place and a message each.
+    /// The request is malformed: a list of locations and messages.
     Invalid(Vec<(Value, String)>),
-    /// The emulator itself could not go on.
+    /// An error of the emulator itself.
     Internal(String),
 }
 
 impl Problem {
-    /// One malformed part of the request.
+    /// Creates an error with one location and message.
     pub(crate) fn invalid(place: Value, message: impl Into<String>) -> Self {
         Self::Invalid(vec![(place, message.into())])
     }

@@ -1,4 +1,4 @@
-//! What comes with a request, read as the platform reads it: what is malformed is refused with its place.
+//! Request extractors that validate like the platform: malformed parts are rejected with their location.
 
 use std::ops::RangeInclusive;
 
@@ -21,7 +21,7 @@ const PAGE_SIZES: RangeInclusive<usize> = 5..=100;
 const PAGE_SIZE: usize = 50;
 const LONGEST_PATH: usize = 1000;
 
-/// The parts of the path that are parameters.
+/// The path parameters.
 pub(super) struct Place<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Place<T> {
@@ -37,7 +37,7 @@ pub(super) fn uuid(name: &str, text: &str) -> Result<Uuid, Problem> {
     text.parse().map_err(|_| Problem::invalid(json!(["path", name]), "Input should be a valid UUID"))
 }
 
-/// The body: JSON as the document of the API wants it for this operation.
+/// The JSON body, validated against the OpenAPI document for this operation.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -57,7 +57,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// The parameters of the query. What is not asked for is ignored.
+/// The query parameters. Unknown ones are ignored.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl<S: Sync> FromRequestParts<S> for Parameters {
@@ -73,7 +73,7 @@ impl Parameters {
         Self(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect())
     }
 
-    /// Where a parameter is repeated that should not be, the last one counts.
+    /// Returns a parameter. If it is repeated, the last one counts.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -95,7 +95,7 @@ impl Parameters {
         Ok(self.uuids(name)?.and_then(|uuids| uuids.last().copied()))
     }
 
-    /// One of the values of an enumeration.
+    /// Returns one of the values of an enumeration.
     pub(super) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Problem> {
         match self.texts(name).find(|text| !allowed.contains(text)) {
             Some(_) => Err(Problem::invalid(json!(["query", name]), format!("Input should be {}", allowed.join(", ")))),
@@ -112,7 +112,7 @@ impl Parameters {
         }
     }
 
-    /// The filter on the users' own metadata.
+    /// Returns the filter on custom metadata.
     pub(super) fn metadata_filter(&self) -> Result<Option<JsonPath>, Problem> {
         let refused = |message: String| Problem::invalid(json!(["query", "custom_metadata"]), message);
         let Some(text) = self.text("custom_metadata") else { return Ok(None) };
@@ -122,7 +122,7 @@ impl Parameters {
         text.parse().map(Some).map_err(|error| refused(format!("Invalid JSONPath expression: {error}")))
     }
 
-    /// Refuses a filter that has turned out to take too much work.
+    /// Rejects a filter that exceeded its work budget.
     pub(super) fn check_work(filter: Option<&JsonPath>) -> Result<(), Problem> {
         if filter.is_some_and(JsonPath::is_exhausted) {
             let message = "the JSONPath expression takes too much work";
@@ -131,12 +131,12 @@ impl Parameters {
         Ok(())
     }
 
-    /// Which part of a list is asked for.
+    /// Returns the requested page of a list.
     pub(super) fn page(&self) -> Result<Page, Problem> {
         self.page_with("page_size")
     }
 
-    /// The same, where the size of a page is called something else.
+    /// Returns the requested page, with another name for the page size parameter.
     pub(super) fn page_with(&self, size_name: &str) -> Result<Page, Problem> {
         let number = |name: &str, default: usize, allowed: RangeInclusive<usize>| {
             let Some(text) = self.text(name) else { return Ok(default) };
@@ -148,10 +148,10 @@ impl Parameters {
         Ok(Page { number: number("page", 1, 1..=usize::MAX)?, size: number(size_name, PAGE_SIZE, PAGE_SIZES)? })
     }
 
-    /// The order that is asked for; `fields` are those that a list can be sorted by.
+    /// Returns the requested order; `fields` are the sortable fields of the list.
     pub(super) fn sort(&self, fields: &[&'static str]) -> Result<Sort, Problem> {
         let order = self.texts("sort").filter(|text| !text.is_empty()).map(|text| {
-            // A `+` that was not encoded came as a space.
+            // An unencoded `+` is decoded as a space.
             let (name, descending) = match text.split_at_checked(1) {
                 Some(("-", name)) => (name, true),
                 Some(("+" | " ", name)) => (name, false),
@@ -172,23 +172,23 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The entries of this page; beyond the end there are none.
+    /// Returns the entries of this page; none beyond the end.
     pub(super) fn of<T>(&self, entries: Vec<T>) -> Vec<T> {
         let start = (self.number - 1).saturating_mul(self.size);
         entries.into_iter().skip(start).take(self.size).collect()
     }
 
-    /// The entries of this page, where a page beyond the end is not found.
+    /// Returns the entries of this page, or an error beyond the end.
     pub(super) fn existing_of<T>(&self, entries: Vec<T>) -> Result<Vec<T>, Problem> {
         let page = self.of(entries);
         if self.number > 1 && page.is_empty() { Err(Problem::NotFound("Page not found")) } else { Ok(page) }
     }
 }
 
-/// By which fields a list is sorted, and whether the highest comes first.
+/// Sort fields, and true for descending order.
 pub(super) struct Sort(Vec<(&'static str, bool)>);
 
-/// A value to sort by. What is absent comes after everything else.
+/// A sort key. Absent values sort last.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Text(String),
@@ -205,7 +205,7 @@ impl Key {
         moment.map_or(Self::Absent, Self::Moment)
     }
 
-    /// A value of an enumeration, or nothing.
+    /// Creates a key from a value of an enumeration, or null.
     pub(super) fn value(value: &Value) -> Self {
         match value {
             Value::Null => Self::Absent,
@@ -216,7 +216,7 @@ impl Key {
 }
 
 impl Sort {
-    /// Sorts entries; equal ones stay in their order.
+    /// Sorts entries. The sort is stable.
     pub(super) fn apply<T>(&self, entries: &mut [T], key: impl Fn(&T, &'static str) -> Key) {
         for (field, descending) in self.0.iter().rev() {
             if *descending {

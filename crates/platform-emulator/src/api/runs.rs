@@ -1,4 +1,4 @@
-//! Runs: listed, read, cancelled; their metadata; their results deleted.
+//! Runs: listing, reading and canceling; updating metadata; deleting results.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ pub(super) async fn get(
     })
 }
 
-/// Looks at a run that the replica has already, with what the caller may see.
+/// Reads a run that is visible to the caller and has reached the replica.
 pub(super) fn read<T>(
     platform: &Platform,
     caller: &Caller,
@@ -110,13 +110,13 @@ pub(super) fn read<T>(
     })
 }
 
-/// A run that the user may change; there is no replica between.
+/// Returns a run that the user may change, without the lag of the replica.
 pub(super) fn managed<'a>(records: &'a mut Records, user: &User, id: Uuid) -> Result<&'a mut Run, Problem> {
     let run = records.runs.get_mut(&id).ok_or(Problem::NotFound("Run not found"))?;
     if user.manages_run(run) { Ok(run) } else { Err(Problem::Forbidden) }
 }
 
-/// Ends a run before its time.
+/// Cancels a run.
 pub(super) async fn cancel(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
@@ -171,7 +171,7 @@ pub(super) struct MetadataUpdate {
 }
 
 impl MetadataUpdate {
-    /// Puts the new metadata in the place of `current`, unless that is another than the sender knows.
+    /// Replaces `current` by the new metadata, unless `current` differs from the version that the sender has read.
     pub(super) fn apply(self, current: &mut Value) -> Result<Json<Value>, Problem> {
         if self.custom_metadata_checksum.is_some() && self.custom_metadata_checksum != describe::checksum(current) {
             return Err(Problem::PreconditionFailed);

@@ -1,4 +1,4 @@
-//! Share tokens: secrets that can be handed on, and see what was granted to them.
+//! Share tokens: transferable secrets with grants.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub(super) async fn create(
         revoked: false,
     };
     let mut answer = describe(&token);
-    // Shown now, and never again.
+    // Shown only in this response.
     answer["share_token"] = json!(secret);
     let insert = |records: &mut Records, changes: &mut Changes| {
         changes.share_token(&token);
@@ -64,7 +64,7 @@ pub(super) async fn create(
     platform.state.change(insert).await
 }
 
-/// The organisation of who made a token.
+/// Returns the organization of the token's creator.
 fn organization<'a>(platform: &'a Platform, token: &ShareToken) -> &'a str {
     platform.accounts.user(&token.created_by).map_or("", |user| &user.organization)
 }

@@ -1,4 +1,4 @@
-//! Submitting a run.
+//! Submission of runs.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::processing;
 use crate::run::{InputArtifact, Item, Progress, Run, Scheduling};
 use crate::storage;
 
-/// A slide must be there for so long after the run was submitted.
+/// The minimum time that a slide must be available after submission.
 const INPUT_LIFETIME: Duration = Duration::from_secs(6 * 24 * 60 * 60);
-/// The longest context that comes back with a call, in bytes of JSON.
+/// The maximum size of a callback context, in bytes of JSON.
 const LONGEST_CONTEXT: usize = 1024;
 
 #[derive(Deserialize)]
@@ -103,7 +103,7 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, Json(json!({ "run_id": id }))))
 }
 
-/// The rules for when a run is to be done.
+/// Checks the scheduling rules.
 fn check_schedule(scheduling: Option<&Scheduling>, now: Timestamp) -> Result<(), Problem> {
     let Some(Scheduling { due_date, deadline }) = scheduling else { return Ok(()) };
     let broken = |rule: &str| Err(Problem::BadRequest(format!("scheduling: {rule}")));
@@ -116,7 +116,7 @@ fn check_schedule(scheduling: Option<&Scheduling>, now: Timestamp) -> Result<(),
     }
 }
 
-/// The rules of the application.
+/// Checks the rules of the application, and returns the items.
 fn accept(platform: &Platform, application: &Application, items: Vec<SubmittedItem>) -> Result<Vec<Item>, Problem> {
     let mut names = HashSet::new();
     let mut accepted = Vec::new();

@@ -1,4 +1,4 @@
-//! The application that finds the tissue on a slide: it fetches the slide, checks it, and works on its pixels.
+//! The application that detects tissue on a slide: it downloads the slide, verifies it, and processes its pixels.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) fn metadata_schema() -> Value {
     })
 }
 
-/// What the submitter says of a slide.
+/// The submitter's metadata of a slide.
 #[derive(Clone, Deserialize)]
 struct Stated {
     checksum_base64_crc32c: String,
@@ -44,7 +44,7 @@ struct Stated {
     resolution_mpp: f64,
 }
 
-/// From the URL of a slide to three stored artifacts.
+/// Processes a slide URL into three stored artifacts.
 pub(super) async fn process(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
     let input = job.item.inputs.first().ok_or_else(|| Failure::User("there is no slide".to_owned()))?;
     let stated: Stated =
@@ -73,7 +73,7 @@ pub(super) async fn store(job: &Job<'_>, tissue: Tissue) -> Result<Vec<OutputArt
     Ok(artifacts)
 }
 
-/// Fetches a slide, and compares its checksum.
+/// Downloads a slide and verifies its checksum.
 pub(super) async fn fetch(platform: &Platform, url: &str, stated: &str) -> Result<Object, Failure> {
     let user = |error: &dyn ToString| Failure::User(format!("the slide cannot be fetched: {}", error.to_string()));
     let url: Url = url.parse().map_err(|error: url::ParseError| user(&error))?;

@@ -1,4 +1,4 @@
-//! A slide, reduced to a grid of cells that shows how much light each of them absorbs.
+//! A slide reduced to a grid of cells with their light absorption.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -8,26 +8,26 @@ use tiff::decoder::{Decoder, DecodingResult};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError, TiffResult, TiffUnsupportedError};
 
-/// The longer side of a grid has no more cells than this.
+/// The maximum number of cells on the longer side of a grid.
 const CELLS: u32 = 512;
-/// Two images show the same if the ratios of their sides differ by less than this fraction.
+/// Two images show the same content if their aspect ratios differ by less than this fraction.
 const SAME_SHAPE: f64 = 0.02;
 
 type Slide = Decoder<BufReader<File>>;
 
-/// The absorption of a slide, cell by cell.
+/// The absorption of a slide, per cell.
 pub(crate) struct Grid {
     /// The size of the slide at full resolution.
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) columns: u32,
     pub(crate) rows: u32,
-    /// Row by row: 0 lets all light through, 255 none.
+    /// Row-major: 0 is transparent, 255 opaque.
     pub(crate) absorption: Vec<u8>,
 }
 
-/// Reads a slide from the smallest image of its pyramid that has enough pixels, piece by piece, so
-/// that the memory it takes grows with its largest strip or tile (256 MiB at most) but not with the slide.
+/// Reads a slide from the smallest pyramid image with enough pixels, one strip or tile at a time. Memory use grows with
+/// its largest strip or tile (256 MiB at most), not with the slide.
 pub(crate) fn read(path: &Path) -> TiffResult<Grid> {
     let mut slide = Decoder::new(BufReader::new(File::open(path)?))?;
     let (width, height) = slide.dimensions()?;
@@ -63,7 +63,7 @@ fn best_level(slide: &mut Slide, width: u32, height: u32) -> TiffResult<usize> {
     Ok(best)
 }
 
-/// The mean absorption of all pixels that fall into each cell.
+/// Returns the mean absorption of the pixels in each cell.
 fn reduce(slide: &mut Slide, columns: usize, rows: usize) -> TiffResult<Vec<u8>> {
     let (width, height) = slide.dimensions()?;
     let (piece_width, piece_height) = slide.chunk_dimensions();
@@ -84,17 +84,17 @@ fn reduce(slide: &mut Slide, columns: usize, rows: usize) -> TiffResult<Vec<u8>>
     Ok(sums.iter().map(|(sum, count)| u8::try_from(sum / (*count).max(1)).unwrap_or(u8::MAX)).collect())
 }
 
-/// The absorption of each pixel of a tile or strip: of green light, which the stains of pathology
-/// hold back most, or of all light where there is no colour.
+/// Returns the absorption of each pixel of a tile or strip: of green light, which pathology stains absorb most, or of
+/// all light in grayscale images.
 fn piece(slide: &mut Slide, index: u32) -> TiffResult<impl Iterator<Item = u8>> {
-    // Band by band, a tile would hold one colour only.
+    // With a planar configuration, a tile contains only one color.
     let planar = slide.find_tag_unsigned::<u16>(Tag::PlanarConfiguration)? == Some(2);
     let (samples, channel) = match slide.colortype()? {
         ColorType::Gray(8) => (1, 0),
         other if planar => return Err(unsupported(other)),
         ColorType::RGB(8) => (3, 1),
         ColorType::RGBA(8) => (4, 1),
-        // The first channel is the brightness.
+        // The first channel is luminance.
         ColorType::YCbCr(8) => (3, 0),
         other => return Err(unsupported(other)),
     };

@@ -1,6 +1,6 @@
-//! An application with the requirements of the platform's Atlas H&E-TME. The values are facts of the Python SDK 1.6.0, which
-//! has the tissues and the diseases, but not which of them go together: here, each disease accepts its own organ and the
-//! sites of its metastases.
+//! An application with the requirements of the platform's Atlas H&E-TME. The values are those of the Python SDK 1.6.0.
+//! The SDK lists tissues and diseases, but not their valid combinations; here, each disease accepts its own organ and
+//! the sites of its metastases.
 
 use std::io;
 use std::path::Path;
@@ -25,11 +25,11 @@ const DISEASES: [(&str, &str); 8] = [
     ("PROSTATE_CANCER", "PROSTATE"),
     ("STOMACH_CANCER", "STOMACH"),
 ];
-/// Sites of metastases of all diseases.
+/// Metastasis sites of all diseases.
 const SITES: [&str; 8] = ["ADRENAL_GLAND", "BONE", "BRAIN", "LIVER", "LUNG", "LYMPH_NODE", "OTHER", "SPLEEN"];
-/// Pixels of the sides of an empty slide whose size is not stated.
+/// Side length in pixels of an empty slide without a stated size.
 const EMPTY: u32 = 1024;
-/// Cells of the sides of its grid, and all of them.
+/// Cells per side of its grid, and in total.
 const CELLS: u32 = 64;
 const EMPTY_CELLS: usize = 64 * 64;
 
@@ -67,7 +67,7 @@ pub(super) fn metadata_schema() -> Value {
     })
 }
 
-/// The metadata that the work depends on.
+/// The metadata that processing depends on.
 #[derive(Deserialize)]
 struct Stated {
     checksum_base64_crc32c: String,
@@ -77,7 +77,7 @@ struct Stated {
     media_type: String,
 }
 
-/// Finds the tissue on a slide in TIFF. Slides that the emulator cannot decode are empty: DICOM, and archives of it.
+/// Detects tissue on a TIFF slide. Slides that the emulator cannot decode (DICOM and archives of it) count as empty.
 pub(super) async fn process(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
     let input = job.item.inputs.first().ok_or_else(|| Failure::User("the item has no input".to_owned()))?;
     let stated: Stated =

@@ -1,4 +1,4 @@
-//! What was found, as files.
+//! Result files.
 
 use std::io::Cursor;
 
@@ -10,10 +10,10 @@ use tiff::tags::ResolutionUnit;
 
 use super::tissue::Tissue;
 
-/// Micrometres in a centimetre.
+/// Micrometers per centimeter.
 const CENTIMETRE: f64 = 10_000.0;
 
-/// The absorption where there is tissue, and 0 elsewhere, as a grey image with its resolution.
+/// Returns the absorption of tissue, and 0 elsewhere, as a grayscale image with its resolution.
 pub(super) fn heatmap(tissue: &Tissue) -> Result<Vec<u8>, String> {
     let cells = tissue.grid.absorption.iter().zip(&tissue.mask).map(|(value, tissue)| if *tissue { *value } else { 0 });
     encode(tissue, &cells.collect::<Vec<u8>>()).map_err(|error| error.to_string())
@@ -37,7 +37,7 @@ fn encode(tissue: &Tissue, cells: &[u8]) -> TiffResult<Vec<u8>> {
     Ok(file.into_inner())
 }
 
-/// The outlines in pixels at full resolution, which is what viewers of slides expect of GeoJSON.
+/// Returns the outlines in pixels at full resolution, as slide viewers expect in GeoJSON.
 pub(super) fn polygons(tissue: &Tissue) -> Result<Vec<u8>, String> {
     let features = tissue.polygons.iter().enumerate().map(|(index, polygon)| {
         json!({
@@ -51,7 +51,7 @@ pub(super) fn polygons(tissue: &Tissue) -> Result<Vec<u8>, String> {
     serde_json::to_vec(&collection).map_err(|error| error.to_string())
 }
 
-/// A line for each outline, with its area in square pixels and in square micrometres.
+/// Returns one line per outline, with its area in square pixels and in square micrometers.
 pub(super) fn areas(tissue: &Tissue) -> Vec<u8> {
     let mut table = "polygon,area_px2,area_um2\n".to_owned();
     for (index, polygon) in tissue.polygons.iter().enumerate() {

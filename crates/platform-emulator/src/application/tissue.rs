@@ -1,18 +1,18 @@
-//! Tissue is what absorbs more light than the glass around it.
+//! Tissue detection: tissue absorbs more light than the surrounding glass.
 
 use contour::ContourBuilder;
 
 use super::grid::Grid;
 
-/// Tissue and glass differ at least by this much; on a slide with less contrast there is no tissue.
+/// The minimum contrast between tissue and glass. A slide with less contrast has no tissue.
 const CONTRAST: f64 = 16.0;
 
-/// What was found on a slide.
+/// The tissue found on a slide.
 pub(crate) struct Tissue {
     pub(crate) grid: Grid,
-    /// Cell by cell, row by row: tissue or not.
+    /// Row-major: true for tissue.
     pub(crate) mask: Vec<bool>,
-    /// Micrometres per pixel at full resolution.
+    /// Micrometers per pixel at full resolution.
     pub(crate) resolution: f64,
     pub(crate) polygons: Vec<Polygon>,
 }
@@ -32,8 +32,7 @@ impl Tissue {
     }
 }
 
-/// The value that parts tissue from glass with the greatest variance between the two (Otsu's
-/// method), if they differ enough.
+/// Returns the threshold with the maximum between-class variance (Otsu's method), if the contrast is sufficient.
 fn threshold(values: &[u8]) -> Option<u8> {
     let mut histogram = [0_u32; 256];
     for value in values {
@@ -72,14 +71,14 @@ fn outline(grid: &Grid, mask: &[bool]) -> Vec<Polygon> {
 }
 
 impl Polygon {
-    /// The area without the holes, in square pixels at full resolution.
+    /// Returns the area without holes, in square pixels at full resolution.
     pub(crate) fn area(&self) -> f64 {
         let mut areas = self.rings.iter().map(|ring| ring_area(ring));
         areas.next().unwrap_or_default() - areas.sum::<f64>()
     }
 }
 
-/// The shoelace formula.
+/// Computes an area with the shoelace formula.
 fn ring_area(ring: &[[f64; 2]]) -> f64 {
     let doubled: f64 = ring.windows(2).map(|edge| edge[0][0] * edge[1][1] - edge[1][0] * edge[0][1]).sum();
     (doubled / 2.0).abs()
@@ -89,7 +88,7 @@ fn ring_area(ring: &[[f64; 2]]) -> f64 {
 mod tests {
     use super::*;
 
-    /// A slide of 64 × 64 cells, ten pixels each, with a square of tissue and a square hole in it.
+    /// Returns a slide of 64 × 64 cells of ten pixels each, with a square of tissue that has a square hole.
     fn slide(glass: u8, tissue: u8) -> Grid {
         let inside =
             |x: usize, y: usize, least: usize, most: usize| (least..most).contains(&x) && (least..most).contains(&y);

@@ -1,4 +1,4 @@
-//! The typed client of the control routes.
+//! A typed client for the control routes.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::ServiceAccount;
 
 use super::{Fault, JournalEntry, PREFIX, Revocation, Rotation, Server, Shift};
 
-/// The largest answer that is read.
+/// The maximum size of a response body.
 const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 
-/// Controls a platform that was started with them: faults, a journal, time, keys and tokens.
+/// A client for the controls of a platform that was started with them: faults, a journal, time, keys and tokens.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,43 +32,43 @@ pub struct Control {
     token: String,
 }
 
-/// A control request did not do what it was to do.
+/// The error of a control request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// It did not reach the emulator.
+    /// The request did not reach the emulator.
     #[error("the emulator was not reached")]
     Http(#[from] HttpError),
-    /// The emulator refused it.
+    /// The emulator rejected the request.
     #[error("the emulator refused ({status}): {detail}")]
     #[non_exhaustive]
     Refused {
-        /// The status of the answer.
+        /// The response status.
         status: u16,
-        /// What the emulator said.
+        /// The response text.
         detail: String,
     },
-    /// The answer is not what was expected.
+    /// The response cannot be parsed.
     #[error("the emulator answered something else than expected")]
     Malformed(#[from] serde_json::Error),
 }
 
 impl Control {
-    /// The controls of the emulator whose API is at `api_root`; `token` is that of its ready line.
+    /// Creates a client for the emulator with this `api_root`; `token` is the control token of its ready line.
     pub fn new(http: HttpClient, api_root: Url, token: impl Into<String>) -> Self {
         Self { http, api_root, token: token.into() }
     }
 
-    /// Lets something go wrong from now on.
+    /// Injects a fault.
     ///
     /// # Errors
     ///
-    /// [`ControlError`]; all methods have the same.
+    /// [`ControlError`], as for all methods.
     pub async fn inject(&self, fault: &Fault) -> Result<(), ControlError> {
         self.send(Method::Post, "/faults", Some(fault)).await
     }
 
-    /// Lets nothing go wrong any more.
+    /// Removes all faults.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Control {
         self.send(Method::Delete, "/faults", None::<&()>).await
     }
 
-    /// The faults that can still happen.
+    /// Returns the faults that can still occur.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Control {
         self.read("/faults").await
     }
 
-    /// What was asked of a server, in order: the last 100,000 requests to all three.
+    /// Returns the requests to a server, in order. The journal holds the last 100,000 requests to all three servers.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Control {
         Ok(entries)
     }
 
-    /// Forgets what was asked.
+    /// Clears the journal.
     ///
     /// # Errors
     ///
@@ -106,16 +106,16 @@ impl Control {
         self.send(Method::Delete, "/journal", None::<&()>).await
     }
 
-    /// Cancels a run as the platform does (`CANCELED_BY_SYSTEM`). Items that have not ended are skipped.
+    /// Cancels a run on behalf of the platform (`CANCELED_BY_SYSTEM`). Unfinished items are skipped.
     ///
     /// # Errors
     ///
-    /// [`ControlError`]: the run is unknown (404), or it has ended (409).
+    /// [`ControlError`]: the run is unknown (404) or has ended (409).
     pub async fn cancel_run(&self, run_id: &str) -> Result<(), ControlError> {
         self.send(Method::Post, &format!("/runs/{run_id}/cancel"), None::<&()>).await
     }
 
-    /// Puts the clock of the platform forward, or back, by so many seconds.
+    /// Shifts the platform's clock by this number of seconds.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Control {
         self.send(Method::Post, "/clock", Some(&Shift { seconds })).await
     }
 
-    /// Signs tokens with a new key from now on; `retire` refuses those of the old ones.
+    /// Signs new tokens with a new key. With `retire`, tokens signed with the old keys are rejected.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl Control {
         self.send(Method::Post, "/keys", Some(&Rotation { retire })).await
     }
 
-    /// Refuses all access tokens that a user has now.
+    /// Revokes all current access tokens of a user.
     ///
     /// # Errors
     ///
@@ -142,7 +142,8 @@ impl Control {
         self.send(Method::Post, "/tokens", Some(&Revocation { user: user.into() })).await
     }
 
-    /// The service account of the organisation with this id, which signs URLs to its bucket (GOOG4-RSA-SHA256).
+    /// Returns the service account of the organization with this id. It signs URLs to the organization's bucket
+    /// (GOOG4-RSA-SHA256).
     ///
     /// # Errors
     ///

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Effect {
-    /// The request is answered later.
+    /// The response is delayed.
     Latency {
         /// The delay in milliseconds.
         milliseconds: u64,
     },
-    /// The request is answered with this status, and has no other effect.
+    /// The request is answered with this status and has no other effect.
     Status {
-        /// 200 to 599.
+        /// A status from 200 to 599.
         status: u16,
         /// The body of the response; empty by default.
         #[serde(default)]
@@ -22,7 +22,7 @@ pub enum Effect {
     },
     /// The request is answered with an error status and a `Retry-After` header, and has no other effect.
     Throttle {
-        /// 400 to 599; 429 by default.
+        /// A status from 400 to 599; 429 by default.
         #[serde(default = "too_many_requests")]
         status: u16,
         /// The time to wait before a retry, in seconds.
@@ -31,8 +31,8 @@ pub enum Effect {
         #[serde(default)]
         as_date: bool,
     },
-    /// The connection is reset before more than this number of bytes of the response body is sent. The request itself is
-    /// processed. With 0, nothing of the response is sent. Over HTTP/2 this ends all requests of the connection.
+    /// The connection is reset after at most this number of bytes of the response body. The request itself is
+    /// processed. With 0, no part of the response is sent. Over HTTP/2 this ends all requests of the connection.
     Reset {
         /// Bytes of the response body.
         after_bytes: u64,
@@ -42,17 +42,18 @@ pub enum Effect {
         /// Bytes of the response body.
         after_bytes: u64,
     },
-    /// After this number of bytes of the response body nothing more is sent, and the connection stays open.
+    /// The response stalls after this number of bytes of its body, and the connection stays open.
     Stall {
         /// Bytes of the response body.
         after_bytes: u64,
     },
-    /// The connection is reset after this number of bytes of the request body were read. With 0, the request is not processed.
+    /// The connection is reset after this number of bytes of the request body were read. With 0, the request is not
+    /// processed.
     ResetRequest {
         /// Bytes of the request body.
         after_bytes: u64,
     },
-    /// After this number of bytes of the request body nothing more is read, and the connection stays open.
+    /// Reading stalls after this number of bytes of the request body, and the connection stays open.
     StallRequest {
         /// Bytes of the request body.
         after_bytes: u64,
@@ -64,16 +65,16 @@ pub enum Effect {
     },
     /// The response body is sent at a limited rate.
     Bandwidth {
-        /// At least 1.
+        /// The rate, at least 1.
         bytes_per_second: u64,
     },
     /// The storage reports that the signature of the URL has expired.
     ExpiredSignature,
-    /// The storage reports a range that begins one byte later than the bytes do.
+    /// The storage reports a range that starts one byte later than the actual bytes.
     WrongContentRange,
     /// The object is replaced by another of the same size before it is served.
     ReplacedObject,
-    /// The API adds unknown fields and unknown values of enumerations to the response, as a newer version would.
+    /// The API adds unknown fields and unknown enumeration values to the response, like a newer version.
     Novelty,
 }
 
@@ -105,5 +106,5 @@ impl Effect {
     }
 }
 
-/// Ten years, in seconds: later dates are of no use to a test.
+/// Ten years, in seconds. Tests need no later dates.
 const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;

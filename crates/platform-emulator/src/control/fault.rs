@@ -1,4 +1,4 @@
-//! A fault: what goes wrong, with which requests, how often and for how long.
+//! A fault: its effect, the requests it applies to, and its frequency and duration.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Effect, Server};
 
-/// Something that goes wrong with some requests. By default it affects all requests, until the faults are cleared.
+/// An injected fault. By default it affects all requests, until the faults are cleared.
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,29 +79,29 @@ impl Fault {
         self
     }
 
-    /// Affects only requests whose path matches this pattern, in which `*` stands for any text.
+    /// Affects only requests whose path matches this pattern. `*` matches any text.
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = Some(path.into());
         self
     }
 
-    /// Spares this number of matching requests first.
+    /// Skips this number of matching requests first.
     pub fn after(mut self, requests: u32) -> Self {
         self.after = requests;
         self
     }
 
-    /// Ends the fault after it happened this number of times.
+    /// Ends the fault after this number of occurrences.
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// Ends the fault this long after it happened first.
+    /// Ends the fault this long after its first occurrence.
     ///
-    /// The time begins with the first affected request, so that a slow client cannot miss the fault. It is measured in real
-    /// time (or tokio's paused time), because clients wait in real time: moving the platform's clock does not end an outage.
-    /// Precision: milliseconds.
+    /// The time starts with the first affected request, so that a slow client cannot miss the fault. It is measured in
+    /// real time (or tokio's paused time), because clients wait in real time: shifting the platform's clock does not
+    /// end an outage. Precision: milliseconds.
     pub fn lasting(mut self, time: Duration) -> Self {
         self.for_milliseconds = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         self
@@ -128,7 +128,7 @@ impl Fault {
     }
 }
 
-/// A fault in the JSON form of the control routes.
+/// Parses the JSON format of the control routes.
 impl FromStr for Fault {
     type Err = InvalidFault;
 
@@ -139,12 +139,12 @@ impl FromStr for Fault {
     }
 }
 
-/// A text that does not describe a [`Fault`].
+/// The error of a text that does not describe a [`Fault`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("invalid fault: {0}")]
 pub struct InvalidFault(String);
 
-/// Returns true if `path` matches `form`, in which `*` stands for any text.
+/// Returns true if `path` matches `form`, in which `*` matches any text.
 fn matches(form: &str, path: &str) -> bool {
     let mut parts = form.split('*');
     let first = parts.next().unwrap_or_default();

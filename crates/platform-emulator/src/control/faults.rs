@@ -1,4 +1,4 @@
-//! The faults that are active, and which of them a request meets.
+//! The active faults, and their application to requests.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::random::Random;
 #[derive(Default)]
 pub(crate) struct Faults(Mutex<Vec<Armed>>);
 
-/// A fault, the number of matching requests and of affected ones, and when it happened first.
+/// A fault, the numbers of matching and affected requests, and the time of its first occurrence.
 struct Armed {
     fault: Fault,
     met: u32,
@@ -61,7 +61,7 @@ impl Faults {
         self.0.lock().clear();
     }
 
-    /// The faults that can still happen.
+    /// Returns the faults that can still occur.
     pub(super) fn list(&self, now: Instant) -> Vec<Fault> {
         let mut all = self.0.lock();
         all.retain(|armed| !armed.has_ended(now));
@@ -92,7 +92,7 @@ mod tests {
         Fault::new(Effect::Status { status: 503, body: None })
     }
 
-    /// Returns true if a request this long after `start` meets a fault.
+    /// Returns true if a request this long after `start` is affected by a fault.
     fn strikes(faults: &Faults, start: Instant, seconds: f64) -> bool {
         let now = start + Duration::from_secs_f64(seconds);
         !faults.strike(REQUEST, &Random::new(Some(1)), now).is_empty()

@@ -1,4 +1,4 @@
-//! What was asked of a platform.
+//! The request journal of a platform.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,36 +10,36 @@ use serde::{Deserialize, Serialize};
 
 use super::Server;
 
-/// So many requests are remembered; the oldest go first.
+/// The maximum number of requests in the journal. The oldest are removed first.
 const MOST: usize = 100_000;
 
-/// A request, and what became of it.
+/// A request and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct JournalEntry {
-    /// When it came, in seconds since 1970 by the clock of the platform.
+    /// The time of arrival, in seconds since 1970 by the platform's clock.
     pub at: i64,
-    /// The server that was asked.
+    /// The server that received the request.
     pub server: Server,
-    /// The number of the connection that it came on; each server counts its own.
+    /// The number of its connection. Each server counts its own.
     pub connection: u64,
-    /// The version of HTTP: `HTTP/1.1` or `HTTP/2.0`.
+    /// The HTTP version: `HTTP/1.1` or `HTTP/2.0`.
     pub version: String,
     /// The method.
     pub method: String,
-    /// The path; the query, where signatures travel, is not kept.
+    /// The path. The query is omitted, because it can contain signatures.
     pub path: String,
-    /// The header `Range`.
+    /// The `Range` header.
     pub range: Option<String>,
-    /// Whether there was a header `Authorization`.
+    /// True if the request had an `Authorization` header.
     pub authorization: bool,
-    /// The status of the answer; 0 as long as there is none.
+    /// The response status, or 0 before the response.
     pub status: u16,
-    /// How many bytes of the body were handed to the connection.
+    /// The number of body bytes handed to the connection.
     pub bytes: u64,
 }
 
-/// A request that may still be going on.
+/// A request that may be in progress.
 pub(crate) struct Recorded {
     entry: JournalEntry,
     status: AtomicU16,

@@ -1,4 +1,4 @@
-//! Sets up and starts an emulator.
+//! Setup and start of an emulator.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,7 +24,7 @@ use crate::store::{Changes, Found, Store};
 use crate::tls::{self, Acceptor};
 use crate::{processing, store};
 
-/// Sets up an [`Emulator`].
+/// A builder for [`Emulator`].
 #[derive(Clone, Debug)]
 pub struct EmulatorBuilder {
     config: Config,
@@ -63,63 +63,63 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Sets the address to listen on; 127.0.0.1 by default. The secrets of an emulator are known to
-    /// everybody, so that on any other address everybody who can reach it can do everything.
+    /// Sets the address to listen on; 127.0.0.1 by default. The secrets of an emulator are public: on any other
+    /// address, everyone who can connect has full access.
     pub fn with_address(mut self, address: IpAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// The port of the API; the identity provider and the storage get the next two. 0, which is the
-    /// default, is for free ones.
+    /// Sets the port of the API; the identity provider and the storage use the next two. The default, 0, selects free
+    /// ports.
     pub fn with_port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// Sets the name of this machine in all URLs; its address by default.
+    /// Sets the host name in all URLs; the listening address by default.
     pub fn with_host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// Keeps the data in this folder. It is created if necessary; existing data of an emulator is loaded.
+    /// Keeps the data in this folder. It is created if necessary; existing data of an emulator are loaded.
     pub fn with_data_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.data = Some(folder.into());
         self
     }
 
-    /// Activates a fault from the start. May be called for several.
+    /// Activates a fault from the start. May be called more than once.
     pub fn with_fault(mut self, fault: Fault) -> Self {
         self.config.faults.push(fault);
         self
     }
 
-    /// Derives ids and random events from a seed, so that they are the same every time.
+    /// Derives ids and random events from a seed, for reproducibility.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// The clock of the platform.
+    /// Sets the clock of the platform.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Opens the control routes to clients with their token: see [`Control`](crate::Control).
+    /// Enables the control routes, for clients with their token: see [`Control`](crate::Control).
     pub fn with_control(mut self) -> Self {
         self.control = true;
         self
     }
 
-    /// Serves https with certificates of an authority of its own, and writes the authority's certificate (PEM) to `file`.
+    /// Serves https with certificates of its own authority, and writes the authority's certificate (PEM) to `file`.
     ///
-    /// The authority is made at each start. Clients trust it by the file, such as with
-    /// `HttpClient::builder().with_roots(file)`, or by `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE`. The certificates are valid
-    /// for `localhost`, the loopback addresses, the address and the host of this builder, and [`Config::hosts`].
+    /// The authority is created at each start. Clients trust it through the file, for example with
+    /// `HttpClient::builder().with_roots(file)`, or with `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE`. The certificates are
+    /// valid for `localhost`, the loopback addresses, the address and the host of this builder, and [`Config::hosts`].
     ///
-    /// Clients may use HTTP/2 then, which they choose by ALPN: see [`Self::without_http2`].
+    /// Clients can then select HTTP/2 by ALPN: see [`Self::without_http2`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -139,7 +139,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Offers HTTP/1.1 only, also over TLS.
+    /// Offers only HTTP/1.1, also over TLS.
     pub fn without_http2(mut self) -> Self {
         self.http2 = false;
         self
@@ -149,8 +149,8 @@ impl EmulatorBuilder {
     ///
     /// # Errors
     ///
-    /// A port is not free, the data folder cannot be used or is used by another process, the file for the authority cannot
-    /// be written, or the configuration contradicts itself.
+    /// A port is in use, the data folder is unusable or used by another process, the authority's certificate cannot be
+    /// written, or the configuration is inconsistent.
     pub async fn start(self) -> io::Result<Emulator> {
         self.check()?;
         let listeners = Listeners::bind(self.address, self.port, self.host.as_deref(), self.tls.is_some()).await?;
@@ -221,14 +221,14 @@ impl EmulatorBuilder {
     }
 }
 
-/// The client that fetches slides and speaks to the control routes.
+/// Returns the client that fetches slides and accesses the control routes.
 fn client(authority: Option<&Path>) -> io::Result<HttpClient> {
     let builder = HttpClient::builder().with_plain_loopback().without_decompression();
     let builder = if let Some(file) = authority { builder.with_roots(file) } else { builder };
     builder.build().map_err(io::Error::other)
 }
 
-/// The accounts, with the keys that their buckets had before.
+/// Returns the accounts, with the existing keys of their buckets.
 async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut Found) -> io::Result<Accounts> {
     let mut known: std::collections::HashMap<String, BucketKey> =
         found.take::<BucketKey>("bucket-key/")?.into_iter().collect();
@@ -244,7 +244,7 @@ async fn accounts(config: &Config, random: &Random, store: &Store, found: &mut F
     Ok(accounts)
 }
 
-/// Creates a folder with access for its owner only. An existing folder is not changed.
+/// Creates a folder that only its owner can access. An existing folder is not changed.
 fn create_private(folder: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
@@ -255,7 +255,7 @@ fn create_private(folder: &Path) -> io::Result<()> {
         .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be created: {error}", folder.display())))
 }
 
-/// A folder with anything else in it is somebody else's.
+/// Rejects a folder with foreign content.
 fn check_ours(folder: &Path) -> io::Result<()> {
     let foreign = !folder.join(store::FILE).exists() && std::fs::read_dir(folder)?.next().is_some();
     if foreign {

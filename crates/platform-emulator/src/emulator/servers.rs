@@ -1,4 +1,4 @@
-//! The three servers: where they listen, and what serves them.
+//! The three servers and their sockets.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::gate;
 use crate::platform::Platform;
 use crate::tls::Acceptor;
 
-/// The sockets of the servers, and the URLs by which they are reached.
+/// The sockets of the servers, and their URLs.
 pub(super) struct Listeners {
     api: (TcpListener, Url),
     identity: (TcpListener, Url),
@@ -23,7 +23,7 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Listens on three ports from `port` on, or, if it is 0, on free ones.
+    /// Listens on three ports starting at `port`, or on free ones if it is 0.
     pub(super) async fn bind(address: IpAddr, port: u16, host: Option<&str>, tls: bool) -> io::Result<Self> {
         let next = |offset| if port > 0 { port + offset } else { 0 };
         Ok(Self {
@@ -37,13 +37,13 @@ impl Listeners {
         self.api.1.clone()
     }
 
-    /// The roots of the API, the identity provider and the storage.
+    /// Returns the roots of the API, the identity provider and the storage.
     pub(super) fn urls(&self) -> [Url; 3] {
         [&self.api, &self.identity, &self.storage].map(|(_, url)| url.clone())
     }
 }
 
-/// Starts the three servers; they end when what comes back is dropped.
+/// Starts the three servers. They end when the returned sender is dropped.
 pub(super) fn serve(platform: &Arc<Platform>, listeners: Listeners, tls: Option<&Acceptor>) -> watch::Sender<()> {
     let (running, ended) = watch::channel(());
     for (listener, server, router) in [

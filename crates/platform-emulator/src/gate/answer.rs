@@ -1,4 +1,4 @@
-//! Responses that a fault makes up or changes.
+//! Responses that a fault creates or changes.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::control::Effect;
 use crate::storage;
 
-/// Returns the response that an effect puts in the place of the server's, if it does.
+/// Returns the response that an effect substitutes for the server's, if any.
 pub(super) fn replacement(effect: &Effect, now: Timestamp) -> Option<Response> {
     match effect {
         Effect::Status { status, body } => Some(stated(*status, body.clone())),
@@ -15,7 +15,7 @@ pub(super) fn replacement(effect: &Effect, now: Timestamp) -> Option<Response> {
             Some(throttled(*status, *retry_after_seconds, as_date.then_some(now)))
         }
         Effect::ExpiredSignature => Some(storage::Refusal::expired().into_response()),
-        // The connection ends before it is sent.
+        // The connection ends before this response is sent.
         Effect::ResetRequest { after_bytes: 0 } => Some(StatusCode::SERVICE_UNAVAILABLE.into_response()),
         _ => None,
     }
@@ -24,7 +24,7 @@ pub(super) fn replacement(effect: &Effect, now: Timestamp) -> Option<Response> {
 fn stated(status: u16, body: Option<String>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match body {
-        // A body of JSON gets its content type.
+        // A JSON body gets its content type.
         Some(body) if serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok() => {
             (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
         }
@@ -32,7 +32,7 @@ fn stated(status: u16, body: Option<String>) -> Response {
     }
 }
 
-/// `Retry-After` as a number, or as a date if there is a moment to count from (RFC 9110, section 10.2.3).
+/// Returns a response with `Retry-After` as a number, or as a date relative to `from` (RFC 9110, section 10.2.3).
 fn throttled(status: u16, seconds: u64, from: Option<Timestamp>) -> Response {
     let wait = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
     let value = match from {
@@ -46,7 +46,7 @@ fn throttled(status: u16, seconds: u64, from: Option<Timestamp>) -> Response {
     response
 }
 
-/// `bytes 5-9/10` becomes `bytes 6-10/10`.
+/// Changes `bytes 5-9/10` to `bytes 6-10/10`.
 pub(super) fn shift_content_range(headers: &mut HeaderMap) {
     let shifted = headers.get(header::CONTENT_RANGE).and_then(|value| {
         let (range, size) = value.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;

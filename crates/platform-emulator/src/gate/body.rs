@@ -1,4 +1,4 @@
-//! A body that is counted, and tampered with.
+//! A response body that is counted and can be corrupted, limited or interrupted.
 
 use std::io;
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use crate::clock::pause;
 use crate::connection::Reset;
 use crate::control::{Effect, Recorded};
 
-/// A limited bandwidth is kept in pieces of this part of a second.
+/// A bandwidth limit is applied in this number of chunks per second.
 const PIECES: u64 = 20;
 
-/// What is to happen to the bytes of a body.
+/// Changes to the bytes of a body.
 #[derive(Default)]
 pub(super) struct Tampering {
     end: Option<(u64, End)>,
@@ -26,7 +26,7 @@ pub(super) struct Tampering {
     bytes_per_second: Option<u64>,
 }
 
-/// How a body ends before its end.
+/// The way in which a body is interrupted.
 #[derive(Clone, Copy)]
 enum End {
     Close,
@@ -57,11 +57,11 @@ pub(super) struct Observed {
     tampering: Tampering,
     reset: Reset,
     sent: u64,
-    /// What came from the body and is not sent yet.
+    /// Bytes received from the body and not sent yet.
     rest: Bytes,
-    /// Until when nothing is sent.
+    /// The end of the current pause in sending.
     pause: Option<Pin<Box<Sleep>>>,
-    /// What was sent before the end has had its chance to leave.
+    /// The connection had a chance to send the preceding bytes.
     flushed: bool,
 }
 
@@ -70,12 +70,12 @@ impl Observed {
         Self { body, recorded, tampering, reset, sent: 0, rest: Bytes::new(), pause: None, flushed: false }
     }
 
-    /// Ends the body before its end.
+    /// Interrupts the body.
     fn end(&mut self, end: End, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match end {
-            // Nobody wakes it.
+            // Without a wake-up, the body stalls.
             End::Never => return Poll::Pending,
-            // The connection writes what it has while it waits.
+            // The connection sends its buffer while it waits.
             _ if !self.flushed => {
                 self.flushed = true;
                 context.waker().wake_by_ref();
@@ -87,7 +87,7 @@ impl Observed {
         Poll::Ready(Some(Err(axum::Error::new(io::Error::other("a fault ends the answer")))))
     }
 
-    /// The next piece of what is at hand, as large as it may be.
+    /// Returns the next chunk of the available bytes, up to its maximum size.
     fn piece(&mut self) -> Bytes {
         let mut most = self.rest.len() as u64;
         if let Some((after, _)) = self.tampering.end {

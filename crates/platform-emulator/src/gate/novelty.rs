@@ -1,18 +1,18 @@
-//! Answers of a platform that is newer than every client.
+//! Responses of a platform version newer than all clients.
 
 use axum::body::{Body, to_bytes};
 use axum::http::header;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-/// Answers of the API are no larger.
+/// The maximum size of an API response.
 const LIMIT: usize = 256 * 1024 * 1024;
-/// What users and applications wrote is theirs.
+/// Content that belongs to users and applications, and is not changed.
 const FOREIGN: [&str; 3] = ["custom_metadata", "metadata", "metadata_schema"];
-/// Enumerations that a client does not need in order to find its way.
+/// Enumerations whose values clients do not need for their control flow.
 const ENUMERATIONS: [&str; 5] = ["termination_reason", "output", "visibility", "scope", "relation"];
 
-/// Adds a field to every object of a JSON answer, and a suffix to values of enumerations.
+/// Adds a field to every object of a JSON response, and a suffix to enumeration values.
 pub(super) async fn add(response: Response) -> Response {
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
     if !is_json {

@@ -14,9 +14,9 @@ use crate::control::Effect;
 /// A request body of which the server reads only the first bytes.
 pub(super) struct Interrupted {
     body: Body,
-    /// The number of bytes that may still be read.
+    /// The number of bytes that can still be read.
     left: u64,
-    /// The connection to reset; without it, reading stalls.
+    /// The connection to reset. Without it, reading stalls.
     reset: Option<Reset>,
 }
 
@@ -42,7 +42,7 @@ impl HttpBody for Interrupted {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.left == 0 {
-            // A stall: nothing wakes this task.
+            // Without a wake-up, the read stalls.
             let Some(reset) = &self.reset else { return Poll::Pending };
             reset.ask();
             return Poll::Ready(Some(Err(axum::Error::new(io::Error::other("a fault ends the request")))));

@@ -1,4 +1,4 @@
-//! Which access tokens are good.
+//! Validity of access tokens.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,12 +10,12 @@ use super::key::Claims;
 use crate::platform::Platform;
 use crate::store::{Changes, Found, Store};
 
-/// What was revoked before its end.
+/// Tokens revoked before their expiry.
 #[derive(Default)]
 pub(super) struct Revoked {
-    /// Tokens by their id, with the second of their end.
+    /// Revoked tokens by id, with their expiry in seconds.
     tokens: Mutex<HashMap<String, u64>>,
-    /// All tokens that a user got up to this moment, in microseconds.
+    /// For each user, the time in microseconds up to which all issued tokens are revoked.
     users: Mutex<HashMap<String, u64>>,
 }
 
@@ -31,7 +31,7 @@ impl Revoked {
         Ok(Self { tokens: Mutex::new(tokens.collect()), users: Mutex::new(users.collect()) })
     }
 
-    /// Revokes a token; those that have ended are forgotten.
+    /// Revokes a token. Expired tokens are removed.
     pub(super) fn revoke(
         &self,
         id: &str,
@@ -55,30 +55,31 @@ impl Revoked {
     }
 }
 
-/// When a token was issued, in microseconds: `iat` has only seconds, and a login right after a revocation is good.
+/// Returns the time of issue in microseconds. `iat` has a resolution of seconds, but a login right after a revocation
+/// must be valid.
 fn issued_at(claims: &Claims) -> u64 {
     let moment = claims.jti.as_ref().and_then(|id| u64::from_str_radix(id.split_once('-')?.0, 16).ok());
     moment.unwrap_or(0)
 }
 
 impl Platform {
-    /// The id of a new token, which says when it was issued.
+    /// Returns a new token id, which contains the time of issue.
     pub(super) fn new_token_id(&self) -> String {
         format!("{:x}-{}", self.identity.next_moment(self.now()), self.random.token())
     }
 
-    /// What an access token of the platform's own says, if it is good.
+    /// Returns the claims of a valid access token issued by the platform.
     pub(super) fn own_claims(&self, token: &str) -> Option<Claims> {
         let id = jsonwebtoken::decode_header(token).ok()?.kid?;
         let claims = self.identity.keys.find(&id)?.verify(&self.issuer, token, self.unix_now())?;
         (!self.identity.revoked.holds(&claims)).then_some(claims)
     }
 
-    /// Refuses all access tokens that a user has now.
+    /// Revokes all current access tokens of a user.
     ///
     /// # Errors
     ///
-    /// It cannot be written down.
+    /// The revocation cannot be stored.
     pub(crate) async fn revoke_access(&self, user: &str) -> io::Result<()> {
         let written = {
             let mut users = self.identity.revoked.users.lock();

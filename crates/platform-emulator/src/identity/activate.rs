@@ -21,7 +21,7 @@ pub(super) struct Code {
 }
 
 pub(super) async fn show(State(platform): State<Arc<Platform>>, Query(code): Query<Code>) -> Response {
-    // Only a code of ours is shown again: nothing else of the request reaches the page.
+    // Only a known code is displayed: no other input reaches the page.
     let known = code.user_code.and_then(|typed| platform.identity.devices.open_code(&typed, platform.now()));
     let users = login::options(&platform, None, None);
     let form = format!(
@@ -39,7 +39,7 @@ pub(super) async fn show(State(platform): State<Arc<Platform>>, Query(code): Que
 pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) -> Response {
     let decision = if form.text("decision") == Some("approve") { Decision::Approved } else { Decision::Denied };
     let wanted = form.text("user");
-    // The first user unless something is said.
+    // The default is the first user.
     let user = platform.accounts.people().find(|user| wanted.is_none_or(|name| login::is_called(user, name)));
     let Some(user) = user else {
         return page(StatusCode::NOT_FOUND, TITLE, "<p>There is no such user.</p>");

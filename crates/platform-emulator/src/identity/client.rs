@@ -1,4 +1,4 @@
-//! The OAuth clients that the emulator knows, and what each of them may do.
+//! The OAuth clients of the emulator, and their permissions.
 
 use axum::http::{HeaderMap, header};
 use base64::Engine;
@@ -13,7 +13,7 @@ use crate::account::{DEVICE_CLIENT_ID, INTERACTIVE_CLIENT_ID, MACHINE_CLIENT_ID,
 
 pub(super) struct Client {
     pub(super) id: &'static str,
-    /// Clients without one are public.
+    /// `None` for public clients.
     secret: Option<&'static str>,
     grants: &'static [&'static str],
 }
@@ -33,8 +33,8 @@ impl Client {
         CLIENTS.iter().find(|client| client.id == id)
     }
 
-    /// The client that sends a request, by `client_secret_basic`, `client_secret_post`, or its id alone if it
-    /// is public (RFC 6749, section 2.3.1).
+    /// Authenticates the client of a request, by `client_secret_basic`, `client_secret_post`, or its id alone if it is
+    /// public (RFC 6749, section 2.3.1).
     pub(super) fn authenticate(headers: &HeaderMap, form: &Form) -> Result<&'static Self, Refusal> {
         let unknown = Refusal::new("invalid_client", "the client is unknown, or its secret is another");
         let basic = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
@@ -77,7 +77,7 @@ impl Client {
         })
     }
 
-    /// All grants of all clients.
+    /// Returns all grants of all clients.
     pub(super) fn all_grants() -> Vec<&'static str> {
         let mut grants: Vec<_> = CLIENTS.iter().flat_map(|client| client.grants).copied().collect();
         grants.sort_unstable();
@@ -86,13 +86,14 @@ impl Client {
     }
 }
 
-/// What follows the name of a scheme in an `Authorization` header; the name may be in any case (RFC 9110, section 11.1).
+/// Returns the credentials after the scheme name of an `Authorization` header. The name is case-insensitive (RFC 9110,
+/// section 11.1).
 pub(crate) fn scheme<'a>(authorization: &'a str, name: &str) -> Option<&'a str> {
     let (found, rest) = authorization.split_once(' ')?;
     found.eq_ignore_ascii_case(name).then(|| rest.trim_start())
 }
 
-/// Whether the browser may be sent there: to this machine, on any port (RFC 8252, section 7.3).
+/// Returns true for a permitted redirect URI: loopback, on any port (RFC 8252, section 7.3).
 pub(super) fn is_redirect(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

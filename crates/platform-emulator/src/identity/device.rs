@@ -1,4 +1,4 @@
-//! Device logins on their way (RFC 8628).
+//! Pending device logins (RFC 8628).
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use super::form::Refusal;
 use crate::random::Random;
 
 pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
-/// How long the user may take.
+/// The lifetime of a device login.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
 
 /// All device logins that are not redeemed yet.
@@ -19,26 +19,26 @@ pub(crate) struct Devices(Mutex<HashMap<String, Login>>);
 struct Login {
     user_code: String,
     scope: String,
-    /// Who decided.
+    /// The user who decided.
     user: Option<String>,
     started: SystemTime,
     decision: Option<Decision>,
-    /// How long the device has to wait between two questions; it grows when it does not.
+    /// The minimum polling interval of the device. It increases if the device polls too often.
     interval: Duration,
     asked: Option<SystemTime>,
 }
 
-/// A device that asks too soon waits so much longer from then on (RFC 8628, section 3.5).
+/// The increase of the interval when a device polls too soon (RFC 8628, section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
 
-/// What the user said.
+/// The user's decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     Approved,
     Denied,
 }
 
-/// The codes of a login.
+/// The codes of a new login.
 pub(crate) struct Started {
     pub(crate) device_code: String,
     pub(crate) user_code: String,
@@ -59,27 +59,27 @@ impl Devices {
             asked: None,
         };
         let mut logins = self.0.lock();
-        // Those that nobody asks for any more.
+        // Removes abandoned logins.
         logins.retain(|_, login| now < login.started + 2 * LIFETIME);
         logins.insert(device_code.clone(), login);
         Started { device_code, user_code }
     }
 
-    /// Records what `user` said to the login with `user_code`; `false` if there is none to decide on.
+    /// Records a user's decision on the login with `user_code`. Returns false if no login is pending.
     pub(crate) fn decide(&self, user_code: &str, decision: Decision, user: &str, now: SystemTime) -> bool {
         let mut logins = self.0.lock();
         let open = logins.values_mut().find(|login| login.has_code(user_code) && login.is_open(now));
         open.map(|login| (login.decision, login.user) = (Some(decision), Some(user.to_owned()))).is_some()
     }
 
-    /// The code, as it was given out, of a login that the user can still decide on.
+    /// Returns the canonical code of a login that is still pending.
     pub(crate) fn open_code(&self, typed: &str, now: SystemTime) -> Option<String> {
         let logins = self.0.lock();
         let open = logins.values().find(|login| login.has_code(typed) && login.is_open(now))?;
         Some(open.user_code.clone())
     }
 
-    /// Who approved a login, and its scope, once.
+    /// Returns the user who approved a login, and its scope. This succeeds once.
     pub(crate) fn redeem(&self, device_code: &str, now: SystemTime) -> Result<(String, String), Refusal> {
         let mut logins = self.0.lock();
         if let Some(login) = logins.get_mut(device_code).filter(|login| login.is_open(now)) {
@@ -107,7 +107,7 @@ impl Login {
         self.started + LIFETIME <= now
     }
 
-    /// Users leave out the dash, and write as they like (RFC 8628, section 6.1).
+    /// Compares a code without dashes and case, as typed by users (RFC 8628, section 6.1).
     fn has_code(&self, typed: &str) -> bool {
         let bare =
             |code: &str| code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
@@ -119,7 +119,7 @@ impl Login {
     }
 }
 
-/// A consonant for a hexadecimal digit: codes that are easy to type and spell no words (RFC 8628, section 6.1).
+/// Maps a hexadecimal digit to a consonant, so that codes are easy to type and spell no words (RFC 8628, section 6.1).
 fn letter(digit: char) -> char {
     const CONSONANTS: [char; 16] = ['B', 'C', 'D', 'F', 'G', 'H', 'J', 'K', 'L', 'M', 'N', 'P', 'Q', 'R', 'S', 'T'];
     digit.to_digit(16).and_then(|digit| CONSONANTS.get(digit as usize)).copied().unwrap_or('Z')

@@ -1,4 +1,4 @@
-//! Tokens of another provider, which the configuration trusts.
+//! Tokens of an external provider that the configuration trusts.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,12 +14,12 @@ use super::key::{Claims, validation};
 use crate::config::ExternalIssuer;
 use crate::platform::Platform;
 
-/// For a key that is not known, the provider is asked no more often than this.
+/// The minimum time between key requests for unknown keys.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The largest answer of the provider that is read.
+/// The maximum size of a provider response.
 const LIMIT: usize = 1024 * 1024;
 
-/// What is known of the other provider's keys.
+/// A cache of the external provider's keys.
 #[derive(Default)]
 pub(super) struct External(Mutex<Option<Known>>);
 
@@ -34,19 +34,19 @@ struct Discovery {
     jwks_uri: String,
 }
 
-/// Whom a token of the other provider speaks for.
+/// The subject of an external token.
 pub(super) enum Subject {
-    /// The id of a user of the platform.
+    /// The id of a platform user.
     Known(String),
-    /// Nobody whom the configuration knows.
+    /// A subject that is not in the configuration.
     Unknown,
 }
 
-/// Whom a token of the other provider speaks for; `None` if the token is not good.
+/// Returns the subject of an external token, or `None` if the token is invalid.
 pub(super) async fn verify(platform: &Platform, trusted: &ExternalIssuer, token: &str) -> Option<Subject> {
     let header = jsonwebtoken::decode_header(token).ok()?;
     let key = key(platform, trusted, &header).await?;
-    // An algorithm with a shared secret would make the public key one.
+    // Rejects algorithms with a shared secret: they would use the public key as the secret.
     let fits = match &key.algorithm {
         AlgorithmParameters::RSA(_) => matches!(header.alg, Algorithm::RS256 | Algorithm::PS256),
         AlgorithmParameters::EllipticCurve(_) => matches!(header.alg, Algorithm::ES256),

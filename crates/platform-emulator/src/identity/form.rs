@@ -1,4 +1,4 @@
-//! The parameters of a request to the identity provider, and its refusals.
+//! Request parameters of the identity provider, and its error responses.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-/// An error answer of RFC 6749, section 5.2.
+/// An error response (RFC 6749, section 5.2).
 #[derive(Debug)]
 pub(crate) struct Refusal {
     code: &'static str,
     description: &'static str,
-    /// The client tried to authenticate in the header.
+    /// The client tried to authenticate with the header.
     challenge: bool,
 }
 
@@ -56,11 +56,11 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Parameters, each of them once (RFC 6749, section 3.2).
+/// Request parameters without duplicates (RFC 6749, section 3.2).
 pub(super) struct Form(HashMap<String, String>);
 
 impl Form {
-    /// From pairs; the second of two with one name is refused.
+    /// Creates a form from pairs. Duplicate names are rejected.
     pub(super) fn of(pairs: impl Iterator<Item = (String, String)>) -> Result<Self, Refusal> {
         let mut form = HashMap::new();
         for (name, value) in pairs {
@@ -75,7 +75,7 @@ impl Form {
         Self::of(form_urlencoded::parse(query.as_bytes()).into_owned())
     }
 
-    /// A parameter; an empty one counts as absent.
+    /// Returns a parameter. An empty one counts as absent.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -92,7 +92,7 @@ impl Form {
 impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = Refusal;
 
-    /// Forms, and JSON objects of strings.
+    /// Accepts forms, and JSON objects of strings.
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_json = kind.is_some_and(|kind| kind.starts_with("application/json"));

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::account::AUDIENCE;
 
-/// The RSA key that tokens are signed with.
+/// An RSA key that signs tokens.
 pub(crate) struct SigningKey {
     id: String,
     private: EncodingKey,
@@ -18,7 +18,7 @@ pub(crate) struct SigningKey {
     jwk: Jwk,
 }
 
-/// A key could not be made.
+/// The error of a key that cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
     #[error("no RSA key could be generated")]
@@ -27,7 +27,7 @@ pub(crate) enum KeyError {
     Use(#[from] jsonwebtoken::errors::Error),
 }
 
-/// What a token says of who sent it.
+/// The claims of a token.
 #[derive(Deserialize)]
 pub(crate) struct Claims {
     pub(crate) sub: String,
@@ -38,7 +38,7 @@ pub(crate) struct Claims {
 }
 
 impl SigningKey {
-    /// A new key, and how it is written down.
+    /// Generates a key, and returns it with its PEM.
     pub(crate) fn generate(id: String) -> Result<(Self, String), KeyError> {
         let pair = KeyPair::generate(KeySize::Rsa2048)?;
         let der = AsDer::<Pkcs8V1Der>::as_der(&pair)?;
@@ -46,7 +46,7 @@ impl SigningKey {
         Ok((Self::from_pem(id, &pem)?, pem))
     }
 
-    /// A key that was written down.
+    /// Loads a stored key.
     pub(crate) fn from_pem(id: String, pem: &str) -> Result<Self, KeyError> {
         let private = EncodingKey::from_rsa_pem(pem.as_bytes())?;
         let mut jwk = Jwk::from_encoding_key(&private, Algorithm::RS256)?;
@@ -67,7 +67,7 @@ impl SigningKey {
         jsonwebtoken::encode(&header, claims, &self.private)
     }
 
-    /// What a token says, if this key signed it for this audience, and it has not ended.
+    /// Returns the claims if this key signed the token for this audience, and it has not expired.
     pub(crate) fn verify(&self, issuer: &Url, token: &str, now: u64) -> Option<Claims> {
         let validation = validation(Algorithm::RS256, issuer.as_str(), AUDIENCE);
         let claims = jsonwebtoken::decode::<Claims>(token, &self.public, &validation).ok()?.claims;
@@ -75,7 +75,7 @@ impl SigningKey {
     }
 }
 
-/// Everything is checked but the end, which is a matter of the platform's clock.
+/// Validates everything except the expiry, which depends on the platform's clock.
 pub(super) fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(&[issuer]);

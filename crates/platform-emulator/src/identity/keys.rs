@@ -1,4 +1,4 @@
-//! The keys that tokens are signed with: the last one signs, the others are still good until they are retired.
+//! The signing keys of tokens: the last one signs; the others remain valid until they are retired.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ struct Entry {
 }
 
 impl Keys {
-    /// With the keys of before, if there were any, so that their tokens stay good.
+    /// Loads the existing keys, so that their tokens remain valid.
     pub(super) async fn new(random: &Random, store: &Store, found: &mut Found) -> io::Result<Self> {
         let mut known = Vec::new();
         for (number, (id, pem)) in found.take::<(String, String)>("signing-key/")? {
@@ -33,7 +33,7 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Signs with a new key from now on; `retire` lets the others be good no more.
+    /// Signs new tokens with a new key. `retire` invalidates the others.
     pub(super) async fn rotate(&self, random: &Random, store: &Store, retire: bool) -> io::Result<()> {
         let (key, pem) = SigningKey::generate(random.token()).map_err(io::Error::other)?;
         let written = {

@@ -1,4 +1,4 @@
-//! `/authorize`: the login page, and the codes that it gives out (RFC 6749, section 4.1; PKCE, RFC 7636).
+//! `/authorize`: the login page and its authorization codes (RFC 6749, section 4.1; PKCE, RFC 7636).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::platform::Platform;
 
 /// RFC 7636, section 4.1.
 const VERIFIER_LENGTHS: std::ops::RangeInclusive<usize> = 43..=128;
-/// How long a code is good for.
+/// The lifetime of a code.
 const LIFETIME: Duration = Duration::from_secs(60);
-/// For so long it is remembered what came of a code.
+/// The time for which the outcome of a code is remembered.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// All codes of the last minutes.
+/// All recent codes.
 #[derive(Default)]
 pub(super) struct Codes(Mutex<HashMap<String, Code>>);
 
-/// What a code stands for.
+/// The data of a code.
 #[derive(Clone)]
 pub(super) struct Code {
     client: &'static str,
@@ -45,11 +45,11 @@ pub(super) struct Code {
     outcome: Option<Outcome>,
 }
 
-/// What came of a code.
+/// The tokens issued for a code.
 #[derive(Clone)]
 pub(super) struct Outcome {
     pub(super) refresh_token: Option<String>,
-    /// Of the access token.
+    /// The id of the access token, and its expiry.
     pub(super) id: String,
     pub(super) end: u64,
 }
@@ -61,7 +61,7 @@ impl Codes {
         codes.insert(code, about);
     }
 
-    /// What a code stands for, once. Of one that was used before it says what came of it.
+    /// Redeems a code, once. For a used code, the error contains the tokens issued for it.
     pub(super) fn redeem(
         &self,
         code: &str,
@@ -76,7 +76,7 @@ impl Codes {
         if known.used {
             return Err((Refusal::new("invalid_grant", "the code was used before"), known.outcome.clone()));
         }
-        // Whoever had it once, has it no more, whatever else is wrong.
+        // A code is used up by the first attempt, even if the attempt fails.
         known.used = true;
         if known.issued + LIFETIME <= now {
             return Err(refused("the code has expired"));
@@ -95,7 +95,7 @@ impl Codes {
         Ok(known.clone())
     }
 
-    /// Remembers what came of a code.
+    /// Records the tokens issued for a code.
     pub(super) fn remember(&self, code: &str, outcome: Outcome) {
         if let Some(known) = self.0.lock().get_mut(code) {
             known.outcome = Some(outcome);
@@ -114,12 +114,12 @@ pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) ->
     answer(&platform, &form, true)
 }
 
-/// What is wrong before it is known where the browser may be sent: told on a page.
+/// Returns an error page, for errors found before the redirect URI is verified.
 fn unusable(refusal: &Refusal) -> Response {
     page(StatusCode::BAD_REQUEST, "Login", &format!("<p>{}: {}</p>", refusal.code(), refusal.description()))
 }
 
-/// The page, or, if the user has decided, the way back to the client.
+/// Returns the login page, or the redirect to the client if the user has decided.
 fn answer(platform: &Platform, form: &Form, decided: bool) -> Response {
     let client = form.text("client_id").and_then(Client::find);
     let Some(client) = client else {
@@ -156,17 +156,17 @@ fn check(client: &Client, form: &Form) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a user is meant by an id or an address.
+/// Returns true if `name` is the id or the email address of the user.
 pub(super) fn is_called(user: &User, name: &str) -> bool {
     user.id == name || user.email.eq_ignore_ascii_case(name)
 }
 
-/// Those who may log in for a client that names an organisation, or none.
+/// Returns the users who may log in for a client, optionally of one organization.
 fn candidates<'a>(platform: &'a Platform, organization: Option<&str>) -> impl Iterator<Item = &'a User> {
     platform.accounts.people().filter(move |user| organization.is_none_or(|wanted| user.organization == wanted))
 }
 
-/// Who logs in; `None` as long as the user has to say so.
+/// Returns the user to log in, or `None` while the user has to choose.
 fn choose<'a>(platform: &'a Platform, form: &Form, decided: bool) -> Result<Option<&'a User>, Refusal> {
     let mut users = candidates(platform, form.text("organization"));
     if decided {
@@ -206,7 +206,7 @@ fn issue(platform: &Platform, client: &Client, form: &Form, user: &User) -> Stri
     code
 }
 
-/// Sends the browser back to the client, with the issuer (RFC 9207).
+/// Redirects the browser to the client, with the issuer (RFC 9207).
 fn back(platform: &Platform, form: &Form, mut redirect: Url, parameters: &[(&str, &str)]) -> Response {
     let mut query = redirect.query_pairs_mut();
     query.extend_pairs(parameters).append_pair("iss", platform.issuer.as_str());
@@ -218,7 +218,7 @@ fn back(platform: &Platform, form: &Form, mut redirect: Url, parameters: &[(&str
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 
-/// The users as options of a choice; the one who is hinted at is chosen already.
+/// Returns the users as options of a select element. The hinted user is preselected.
 pub(super) fn options(platform: &Platform, organization: Option<&str>, hint: Option<&str>) -> String {
     let option = |user: &User| {
         let chosen = hint.is_some_and(|hint| is_called(user, hint));
@@ -236,7 +236,7 @@ pub(super) fn options(platform: &Platform, organization: Option<&str>, hint: Opt
 }
 
 fn login_page(platform: &Platform, form: &Form) -> Response {
-    // Sent along, so that the decision is about the same request; it is checked again then.
+    // Hidden fields repeat the request, so that the decision applies to it. They are validated again.
     let fields = form
         .iter()
         .filter(|(name, _)| !matches!(*name, "user" | "decision"))

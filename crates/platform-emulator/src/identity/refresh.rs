@@ -1,4 +1,4 @@
-//! Refresh tokens: each is good once, and whoever uses one again ends them all (RFC 9700, section 4.14.2).
+//! Refresh tokens with rotation. Reuse of a token revokes its whole family (RFC 9700, section 4.14.2).
 
 use std::collections::HashMap;
 use std::io;
@@ -14,10 +14,10 @@ use crate::account::{INTERACTIVE_CLIENT_ID, User};
 use crate::platform::Platform;
 use crate::store::{Changes, Found};
 
-/// All refresh tokens, by the login that they come from.
+/// All refresh tokens, by family: one family per login.
 pub(super) struct Families(Mutex<HashMap<String, Family>>);
 
-/// What a login gave rise to. Of tokens only the digests are kept.
+/// The refresh tokens of a login. Only their digests are stored.
 #[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Family {
     pub(super) user: String,
@@ -25,11 +25,11 @@ pub(super) struct Family {
     pub(super) scope: String,
     started_at: Timestamp,
     current: Vec<u8>,
-    /// Those before it, the latest last.
+    /// The previous tokens, latest last.
     #[serde(default)]
     used: Vec<Vec<u8>>,
     rotated_at: Timestamp,
-    /// The token is good again and again.
+    /// The token is reusable.
     #[serde(default)]
     lasting: bool,
     revoked: bool,
@@ -39,13 +39,13 @@ fn digest_of(token: &str) -> Vec<u8> {
     digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
 }
 
-/// Tokens begin with the id of their family.
+/// Returns the family id, which is the first part of a token.
 fn family_of(token: &str) -> &str {
     token.split_once('.').map_or("", |(family, _)| family)
 }
 
 impl Family {
-    /// Whether a token is one of this login, good or not.
+    /// Returns true if the token belongs to this family, valid or not.
     fn knows(&self, digest: &Vec<u8>) -> bool {
         self.current == *digest || self.used.contains(digest)
     }
@@ -62,12 +62,12 @@ impl Platform {
         format!("{family}.{}{}", self.random.token(), self.random.token())
     }
 
-    /// The first refresh token of a login.
+    /// Returns the first refresh token of a login.
     pub(super) async fn start_family(&self, user: &str, client: &str, scope: &str) -> Result<String, Refusal> {
         self.add_family(user, client, scope, false).await
     }
 
-    /// A refresh token that is good again and again.
+    /// Returns a reusable refresh token.
     pub(crate) async fn start_lasting_family(&self, user: &User) -> Result<String, String> {
         let started = self.add_family(&user.id, INTERACTIVE_CLIENT_ID, "offline_access", true).await;
         started.map_err(|refusal| refusal.description().to_owned())
@@ -107,7 +107,7 @@ impl Platform {
         self.timestamp().duration_since(family.started_at).unsigned_abs() >= lifetime
     }
 
-    /// Takes a refresh token, and gives the next one with what it stands for, and what `check` makes of its scope.
+    /// Redeems a refresh token. Returns its family, the next token, and the result of `check` on its scope.
     pub(super) async fn rotate_refresh<T>(
         &self,
         token: &str,
@@ -128,12 +128,12 @@ impl Platform {
                 return Ok(refused("the refresh token is unknown, has ended or is revoked"));
             }
             if family.current != digest && !in_grace {
-                // Somebody else has a copy: nobody is trusted any more.
+                // The token was copied, so that no token of the family can be trusted.
                 family.revoked = true;
                 changes.put(format!("refresh/{id}"), family);
                 return Ok(refused("the refresh token was used before; the login is revoked"));
             }
-            // What is refused uses nothing up.
+            // A rejected request does not consume the token.
             let checked = check(&family.scope)?;
             if family.lasting {
                 return Ok(Ok((family.clone(), token.to_owned(), checked)));
@@ -147,7 +147,7 @@ impl Platform {
         .await?
     }
 
-    /// Revokes the login that a refresh token comes from; `false` if it is none of this client's.
+    /// Revokes the family of a refresh token. Returns false if the token is not one of this client's.
     pub(super) async fn revoke_family(&self, token: &str, client: Option<&str>) -> Result<bool, Refusal> {
         let (id, digest) = (family_of(token).to_owned(), digest_of(token));
         self.change_families(|families, changes| {

@@ -23,18 +23,18 @@ pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer
 pub(super) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
 
-/// What is to be given out.
+/// The tokens to issue.
 struct Grant<'a> {
     client: &'static Client,
     user: &'a User,
     scope: String,
     refresh_token: Option<String>,
     nonce: Option<String>,
-    /// The client acts for the user (RFC 8693, section 4.1).
+    /// The client acts on behalf of the user (RFC 8693, section 4.1).
     acts: bool,
 }
 
-/// An access token, and by what it can be revoked.
+/// An access token, with its id and expiry for revocation.
 struct Signed {
     token: String,
     id: String,
@@ -72,7 +72,7 @@ async fn redeem_code(platform: &Platform, client: &'static Client, form: &Form) 
     let code = match platform.identity.codes.redeem(sent, client, form, platform.now()) {
         Ok(code) => code,
         Err((refusal, reused)) => {
-            // Two have the code, and one of them should not: nothing that came of it is good any more.
+            // The code was stolen or replayed: revoke all tokens issued for it.
             if let Some(Outcome { refresh_token, id, end }) = reused {
                 if let Some(refresh_token) = refresh_token {
                     platform.revoke_family(&refresh_token, None).await?;
@@ -119,7 +119,7 @@ async fn refresh(platform: &Platform, client: &'static Client, form: &Form) -> R
     Ok(give(platform, Grant { client, user, scope, refresh_token: Some(next), nonce: None, acts: false })?.1)
 }
 
-/// The scope that is asked for, which is no wider than `granted` (RFC 6749, section 6).
+/// Returns the requested scope, which must be within `granted` (RFC 6749, section 6).
 fn narrowed(granted: &str, form: &Form) -> Result<String, Refusal> {
     let Some(wanted) = form.text("scope") else { return Ok(granted.to_owned()) };
     let parts: Vec<_> = wanted.split_ascii_whitespace().collect();
@@ -135,7 +135,7 @@ fn machine(platform: &Platform, client: &'static Client, form: &Form) -> Result<
     Ok(give(platform, Grant { client, user, scope, refresh_token: None, nonce: None, acts: false })?.1)
 }
 
-/// A token for the user whose token the client has (RFC 7523, section 2.1; RFC 8693).
+/// Issues a token on behalf of the user whose token the client presents (RFC 7523, section 2.1; RFC 8693).
 fn act(platform: &Platform, client: &'static Client, form: &Form, grant_type: &str) -> Result<Value, Refusal> {
     let exchange = grant_type == EXCHANGE;
     let token = if exchange {
@@ -150,7 +150,7 @@ fn act(platform: &Platform, client: &'static Client, form: &Form, grant_type: &s
         form.required("assertion", "assertion is missing")?
     };
     let claims = platform.own_claims(token);
-    // RFC 8693, section 2.2.2, has another code for it than RFC 7523, section 3.1.
+    // The error code of RFC 8693, section 2.2.2, differs from that of RFC 7523, section 3.1.
     let code = if exchange { "invalid_request" } else { "invalid_grant" };
     let claims = claims.ok_or(Refusal::new(code, "the token of the user is not good, or has ended"))?;
     let user = user(platform, &claims.sub)?;
@@ -164,7 +164,7 @@ fn act(platform: &Platform, client: &'static Client, form: &Form, grant_type: &s
     Ok(answer)
 }
 
-/// Signs what was granted, and describes it (RFC 6749, section 5.1).
+/// Signs an access token, and returns the response (RFC 6749, section 5.1).
 fn give(platform: &Platform, grant: Grant<'_>) -> Result<(Signed, Value), Refusal> {
     let lifetime = platform.config.access_token_seconds;
     let signed = sign_access(platform, &grant, lifetime)?;
@@ -227,7 +227,7 @@ async fn revoke_token(platform: &Platform, id: &str, end: u64) -> Result<(), Ref
     revoked.await.map_err(|_| Refusal::new("server_error", "the revocation could not be written down"))
 }
 
-/// Revokes a token (RFC 7009); one that is not known, or is another client's, is left alone.
+/// Revokes a token (RFC 7009). Unknown tokens and those of other clients are ignored.
 pub(super) async fn revoke(
     State(platform): State<Arc<Platform>>,
     headers: HeaderMap,

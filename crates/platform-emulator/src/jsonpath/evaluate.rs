@@ -1,4 +1,4 @@
-//! What a tree finds in a document.
+//! Evaluation of an expression on a document.
 
 use std::borrow::Cow;
 use std::cmp;
@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::{Comparison, Index, JsonPath, Node, Step};
 
-/// What a part of an expression gives, in order.
+/// The values of a node, in order.
 type Sequence<'a> = Vec<Cow<'a, Value>>;
 
-/// Steps that find more than this find nothing: `$.**.**.**` would find without end.
+/// The maximum number of values of a step. `$.**.**.**` would grow without limit.
 const MOST: usize = 100_000;
 
-/// In strict mode, something is not where the path wants it to be; or there is too much of it.
+/// An error: a missing value in strict mode, or too many values.
 struct Missing;
 
 struct Evaluation<'a> {
@@ -29,7 +29,7 @@ pub(super) fn exists(path: &JsonPath, document: &Value) -> bool {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Takes so much work out of the budget; when there is not enough left, nothing is found any more.
+    /// Spends work from the budget. Evaluation fails once it is exhausted.
     fn spend(&self, work: usize) -> Result<(), Missing> {
         let left = self.budget.load(Ordering::Relaxed).saturating_sub(work);
         self.budget.store(left, Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl<'a> Evaluation<'a> {
                 let start = self.sequence(start, current)?;
                 steps.iter().try_fold(start, |sequence, step| self.step(step, sequence))
             }
-            // What is neither true nor false is null.
+            // Unknown becomes null.
             condition => Ok(vec![Cow::Owned(self.holds(condition, current).into())]),
         }
     }
@@ -56,7 +56,7 @@ impl<'a> Evaluation<'a> {
             self.spend(1)?;
             match value {
                 Cow::Borrowed(value) => self.follow(step, value, &mut found)?,
-                // Sizes, types and truth values have nothing below them; only a filter lets them pass.
+                // Computed values (sizes, types, truth values) have no members. Only filters apply to them.
                 Cow::Owned(value) => {
                     if matches!(step, Step::Filter(condition) if self.holds_of(condition, &value)) {
                         found.push(Cow::Owned(value));
@@ -75,7 +75,7 @@ impl<'a> Evaluation<'a> {
                 None => self.missing()?,
             },
             (Step::AnyMember, Value::Object(members)) => found.extend(members.values().map(Cow::Borrowed)),
-            // Lax: an array stands for its elements.
+            // Lax mode unwraps arrays.
             (Step::Member(_) | Step::AnyMember, Value::Array(elements)) if !self.strict => {
                 let objects = elements.iter().filter(|element| element.is_object());
                 objects.into_iter().try_for_each(|element| self.follow(step, element, found))?;
@@ -87,7 +87,7 @@ impl<'a> Evaluation<'a> {
             (Step::Descendants, _) => descend(value, found),
             (Step::AnyElement, Value::Array(elements)) => found.extend(elements.iter().map(Cow::Borrowed)),
             (Step::Elements(first, last), Value::Array(elements)) => self.slice(*first, *last, elements, found)?,
-            // Lax: anything else stands for an array of itself.
+            // Lax mode wraps other values in an array.
             (Step::AnyElement | Step::Elements(Index::At(0) | Index::Last, _), _) if !self.strict => {
                 found.push(Cow::Borrowed(value));
             }
@@ -121,12 +121,12 @@ impl<'a> Evaluation<'a> {
         self.spend(1).is_ok() && matches!(filter, Step::Filter(condition) if self.holds(condition, value) == Some(true))
     }
 
-    /// The same for a value that was made on the way.
+    /// Evaluates a condition on a computed value.
     fn holds_of(&self, condition: &Node, value: &Value) -> bool {
         Evaluation { strict: self.strict, root: self.root, budget: self.budget }.holds(condition, value) == Some(true)
     }
 
-    /// True, false, or unknown.
+    /// Evaluates a condition: true, false, or unknown.
     fn holds(&self, condition: &'a Node, current: &'a Value) -> Option<bool> {
         match condition {
             Node::Not(inner) => self.holds(inner, current).map(|holds| !holds),
@@ -146,12 +146,12 @@ impl<'a> Evaluation<'a> {
             Node::LikeRegex(of, regex) => {
                 any(self.operands(of, current)?.iter().map(|value| Some(regex.is_match(value.as_str()?))))
             }
-            // A value where a condition is wanted.
+            // A value used as a condition.
             value => self.sequence(value, current).ok()?.first()?.as_bool(),
         }
     }
 
-    /// The values to be compared; lax, arrays stand for their elements.
+    /// Returns the values to compare. Lax mode unwraps arrays.
     fn operands(&self, node: &'a Node, current: &'a Value) -> Option<Sequence<'a>> {
         let sequence = self.sequence(node, current).ok()?;
         let unwrapped = sequence.into_iter().flat_map(|value| match value {
@@ -164,7 +164,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// `decisive` as soon as one part is that; otherwise the opposite, or unknown if any part is.
+/// Returns `decisive` if any part has that value. Otherwise returns the opposite, or unknown if any part is unknown.
 fn all(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool> {
     let mut outcome = Some(!decisive);
     for part in parts {
@@ -177,7 +177,7 @@ fn all(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool
     outcome
 }
 
-/// Whether one pair fits; unknown if none does and any could not be compared.
+/// Returns true if any pair matches, or unknown if none does and some pairs are not comparable.
 fn any(pairs: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     all(pairs, true)
 }
@@ -185,7 +185,7 @@ fn any(pairs: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 fn compare(comparison: Comparison, left: &Value, right: &Value) -> Option<bool> {
     let order = match (left, right) {
         (Value::Null, Value::Null) => cmp::Ordering::Equal,
-        // Null differs from everything else, and is neither more nor less.
+        // Null is unequal to all other values, and not ordered.
         (Value::Null, _) | (_, Value::Null) => return Some(matches!(comparison, Comparison::NotEqual)),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
         (Value::String(left), Value::String(right)) => left.cmp(right),

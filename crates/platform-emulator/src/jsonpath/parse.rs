@@ -1,4 +1,4 @@
-//! From text to a tree, without ever going back.
+//! A parser without backtracking.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use super::{BUDGET, Comparison, Index, JsonPath, Node, PathError, Step};
 
-/// How deep parentheses, filters and negations may be nested.
+/// The maximum nesting depth of parentheses, filters and negations.
 const DEEPEST: usize = 32;
 
 const OPERATORS: [(&str, Comparison); 7] = [
@@ -22,10 +22,10 @@ const OPERATORS: [(&str, Comparison); 7] = [
 
 struct Parser<'a> {
     text: &'a str,
-    /// The byte that is next.
+    /// The position of the next byte.
     at: usize,
     depth: usize,
-    /// How many filters are around: `@` stands for something within one.
+    /// The number of enclosing filters. `@` is valid only within one.
     filters: usize,
 }
 
@@ -43,7 +43,7 @@ impl FromStr for JsonPath {
         parser.space();
         let bare_name = |start: char| start.is_alphanumeric() || start == '_';
         let root = if parser.rest().starts_with(bare_name) && !parser.rest().starts_with("exists") {
-            // A name alone is one of the document's own.
+            // A bare name is a member of the document root.
             let first = Step::Member(parser.name()?);
             parser.steps(Node::Root, vec![first])?
         } else {
@@ -67,7 +67,7 @@ impl<'a> Parser<'a> {
         self.at = self.text.len() - self.rest().trim_start().len();
     }
 
-    /// Takes `token`, after white space, if it is next.
+    /// Consumes `token` if it is next, after white space.
     fn token(&mut self, token: &str) -> bool {
         self.space();
         let is_next = self.rest().starts_with(token);
@@ -81,7 +81,7 @@ impl<'a> Parser<'a> {
         if self.token(token) { Ok(()) } else { self.fail(token) }
     }
 
-    /// Takes a word if it is next, and no longer than this.
+    /// Consumes `word` if it is next and not the prefix of a longer word.
     fn keyword(&mut self, word: &str) -> bool {
         self.space();
         let rest = self.rest();
@@ -106,7 +106,7 @@ impl<'a> Parser<'a> {
         Ok(name.to_owned())
     }
 
-    /// A string, which is written as JSON writes it.
+    /// Parses a string in JSON syntax.
     fn string(&mut self) -> Parsed<String> {
         self.space();
         let mut escaped = false;
@@ -137,7 +137,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What `read` reads, one level deeper.
+    /// Runs `read` one nesting level deeper.
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth == DEEPEST {
             return self.fail("less nesting");
@@ -248,7 +248,7 @@ impl<'a> Parser<'a> {
         self.steps(start, Vec::new())
     }
 
-    /// The steps that lead on from `start`, after those that are known.
+    /// Parses the steps after `start` and the known steps.
     fn steps(&mut self, start: Node, mut steps: Vec<Step>) -> Parsed<Node> {
         loop {
             if self.token(".**") {

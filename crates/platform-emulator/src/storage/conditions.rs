@@ -1,4 +1,4 @@
-//! What a request makes its answer depend on: ranges, validators and generations (RFC 9110, sections 13 and 14).
+//! Conditional and range requests: ranges, validators and generations (RFC 9110, sections 13 and 14).
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 
 use super::{Object, Refusal};
 
-/// Which part of an object is to be sent.
+/// The part of an object to send.
 pub(super) enum Selection {
     Whole,
     Part(Range<u64>),
@@ -34,7 +34,7 @@ fn failed(message: &str) -> Refusal {
     Refusal::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message)
 }
 
-/// A writer may want what is there to be a certain object, or nothing.
+/// Checks the preconditions of a write: a certain version of the object, or none.
 pub(super) fn check_write(headers: &HeaderMap, object: Option<&Object>) -> Result<(), Refusal> {
     check_generation(headers, object)?;
     if text(headers, "if-match").is_some_and(|tags| !object.is_some_and(|object| lists(tags, object, Compare::Strong)))
@@ -49,35 +49,35 @@ pub(super) fn check_write(headers: &HeaderMap, object: Option<&Object>) -> Resul
     Ok(())
 }
 
-/// A writer or reader may want one generation; 0 is for an object that is not there.
+/// Checks the required generation; 0 means that the object must not exist.
 pub(super) fn check_generation(headers: &HeaderMap, object: Option<&Object>) -> Result<(), Refusal> {
     let Some(wanted) = text(headers, "x-goog-if-generation-match") else { return Ok(()) };
     let generation = object.map_or(0, |object| object.about.generation);
     if wanted == generation.to_string() { Ok(()) } else { Err(failed("the object has another generation")) }
 }
 
-/// How entity tags are compared (RFC 9110, section 8.8.3.2).
+/// The comparison of entity tags (RFC 9110, section 8.8.3.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Compare {
     Strong,
     Weak,
 }
 
-/// Whether one of the entity tags in a list is that of the object.
+/// Returns true if the object's entity tag is in the list.
 fn lists(tags: &str, object: &Object, compare: Compare) -> bool {
     let etag = object.etag();
     let bare = |tag| if compare == Compare::Weak { str::strip_prefix(tag, "W/").unwrap_or(tag) } else { tag };
     tags.split(',').map(str::trim).any(|tag| tag == "*" || bare(tag) == etag)
 }
 
-/// Whether the object was changed after the moment in a header; `None` if there is none, or it cannot be read.
+/// Returns true if the object changed after the time in a header; `None` if the header is absent or invalid.
 fn changed_since(headers: &HeaderMap, name: &str, object: &Object) -> Option<bool> {
     let moment = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text(headers, name)?).ok()?;
-    // A date has no fractions of a second.
+    // HTTP dates have a resolution of seconds.
     Some(object.about.created_at.as_second() > moment.as_second())
 }
 
-/// Whether the object is to be sent at all; if not, the reader has it.
+/// Returns true if the object must be sent; false if the reader already has it.
 pub(super) fn is_wanted(object: &Object, headers: &HeaderMap) -> Result<bool, Refusal> {
     let unfit = match text(headers, "if-match") {
         Some(tags) => !lists(tags, object, Compare::Strong),
@@ -92,10 +92,10 @@ pub(super) fn is_wanted(object: &Object, headers: &HeaderMap) -> Result<bool, Re
     })
 }
 
-/// The range that is asked for. One that is not understood is ignored; several are refused.
+/// Returns the requested range. An invalid range is ignored; multiple ranges are rejected.
 pub(super) fn select(object: &Object, headers: &HeaderMap) -> Result<Selection, Refusal> {
     let known = |validator: &str| validator == object.etag() || validator == http_date(object.about.created_at);
-    // The object is another by now, so that all of it is wanted.
+    // The object has changed, so that the whole object is sent.
     if text(headers, "if-range").is_some_and(|validator| !known(validator)) {
         return Ok(Selection::Whole);
     }
@@ -115,11 +115,11 @@ pub(super) fn select(object: &Object, headers: &HeaderMap) -> Result<Selection, 
         .with_header(header::CONTENT_RANGE, format!("bytes */{size}")))
 }
 
-/// The bytes that a range means, none if it lies beyond the end; `None` if it is malformed.
+/// Parses a byte range; empty if beyond the end, `None` if malformed.
 fn parse(range: &str, size: u64) -> Option<Range<u64>> {
     let digits = |text: &str| -> Option<u64> {
         let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // A number that is too large is beyond every end.
+        // A number that overflows is beyond any end.
         all_digits.then(|| text.parse().unwrap_or(u64::MAX))
     };
     let (first, last) = range.split_once('-')?;

@@ -1,4 +1,4 @@
-//! The digests of a body that its sender states: CRC32C, CRC32, MD5 and SHA-256, by the headers of S3 and of Google.
+//! Digests of a body stated by its sender: CRC32C, CRC32, MD5 and SHA-256, in the headers of S3 and Google.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::http::{HeaderMap, StatusCode};
@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 
 use super::Refusal;
 
-/// What was stated, each with what it is of the bytes so far.
+/// The stated digests, each with the running digest of the bytes received.
 pub(super) struct Stated(Vec<(&'static str, Vec<u8>, Running)>);
 
 enum Running {
@@ -60,7 +60,7 @@ impl Stated {
         }
     }
 
-    /// Refuses a body that is another than was stated.
+    /// Rejects a body that does not match a stated digest.
     pub(super) fn check(self) -> Result<(), Refusal> {
         for (name, stated, running) in self.0 {
             let found = match running {

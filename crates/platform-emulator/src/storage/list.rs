@@ -1,4 +1,4 @@
-//! Bucket listings: `ListObjectsV2`, and the older form with a marker.
+//! Bucket listings: `ListObjectsV2`, and the older version with a marker.
 
 use std::ops::Bound;
 
@@ -112,12 +112,12 @@ fn decode(token: &str) -> Result<String, Refusal> {
 struct Page {
     entries: Vec<Entry>,
     prefixes: Vec<String>,
-    /// Where the next page goes on: after this.
+    /// The key after which the next page starts.
     next: Option<String>,
     more: bool,
 }
 
-/// The entries after `after`; what has the delimiter behind the prefix is told once, together.
+/// Returns the entries after `after`. Keys with the delimiter after the prefix are grouped into common prefixes.
 fn page(
     platform: &Platform,
     bucket: &str,
@@ -138,7 +138,7 @@ fn page(
                 let at = key[prefix.len()..].find(delimiter)?;
                 Some(&key[..prefix.len() + at + delimiter.len()])
             });
-            // Told already, on this page or the one before.
+            // Already listed, on this page or the previous one.
             let told = |common: &str| {
                 page.prefixes.last().is_some_and(|last| last == common)
                     || after.is_some_and(|after| after.starts_with(common))
@@ -147,7 +147,7 @@ fn page(
                 continue;
             }
             if page.entries.len() + page.prefixes.len() == size {
-                // Nobody could go on from a page of nothing.
+                // An empty page cannot be continued.
                 page.more = size > 0;
                 break;
             }

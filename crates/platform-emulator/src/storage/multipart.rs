@@ -1,4 +1,4 @@
-//! Objects that are uploaded in parts. Uploads that are not completed do not survive the process.
+//! Multipart uploads. Uncompleted uploads do not survive the process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -18,14 +18,14 @@ use super::{Object, Refusal, Target, object_headers, receive, stated};
 use crate::platform::Platform;
 
 const MOST_PARTS: u32 = 10_000;
-/// A page of a list of parts has no more.
+/// The maximum number of parts in a page.
 const MOST_LISTED: u32 = 1000;
-/// Every part but the last has at least 5 MiB.
+/// The minimum size of all parts except the last: 5 MiB.
 const SMALLEST_PART: u64 = 5 * 1024 * 1024;
-/// The longest list of parts that is read.
+/// The maximum size of the part list of a request.
 const LIST_LIMIT: usize = 4 * 1024 * 1024;
 
-/// All uploads that are not completed.
+/// All uncompleted uploads.
 #[derive(Default)]
 pub(crate) struct Multiparts(Mutex<HashMap<String, Pending>>);
 
@@ -94,7 +94,7 @@ struct Completed<'a> {
 }
 
 impl Multiparts {
-    /// Looks at the upload with this id, which must be one of the object that is asked for.
+    /// Accesses the upload with this id, which must belong to the target object.
     fn of<T>(&self, target: &Target, id: &str, look: impl FnOnce(&mut Pending) -> T) -> Result<T, Refusal> {
         let mut uploads = self.0.lock();
         let fits = |upload: &&mut Pending| upload.bucket == target.bucket && Some(&upload.key) == target.key.as_ref();
@@ -203,7 +203,7 @@ pub(super) async fn complete(
     Ok(answer)
 }
 
-/// The parts that were named, in order.
+/// Returns the listed parts, in order.
 fn choose(known: &BTreeMap<u32, Arc<Object>>, wanted: &Completion) -> Result<Vec<Arc<Object>>, Refusal> {
     let refuse = |code, message: &str| Err(Refusal::new(StatusCode::BAD_REQUEST, code, message));
     if wanted.parts.is_empty() {

@@ -2,7 +2,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// An error answer as S3-compatible storages give it.
+/// An error response in the format of S3-compatible storages.
 pub(crate) struct Refusal {
     status: StatusCode,
     code: &'static str,
@@ -30,7 +30,7 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "AccessDenied", message)
     }
 
-    /// Google says it with a 400, where S3 says 403.
+    /// Google returns 400 here; S3 returns 403.
     pub(crate) fn expired() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "ExpiredToken", "the URL has expired or is not valid yet")
     }
@@ -50,12 +50,12 @@ impl Refusal {
     }
 }
 
-/// A record as XML, in the namespace that clients expect.
+/// Returns a record as XML, in the namespace that clients expect.
 pub(super) fn xml(record: &impl Serialize) -> Response {
     written(record, r#" xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#)
 }
 
-/// `root_end` is what ends the first tag.
+/// Writes a record as XML. `root_end` ends the first tag.
 fn written(record: &impl Serialize, root_end: &str) -> Response {
     match quick_xml::se::to_string(record) {
         Ok(body) => {

@@ -1,5 +1,5 @@
-//! Service accounts, whose RSA keys sign URLs (GOOG4-RSA-SHA256). An organisation has one as soon as somebody
-//! asks for its key.
+//! Service accounts, whose RSA keys sign URLs (GOOG4-RSA-SHA256). The key of an organization is created on the first
+//! request.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,13 +16,13 @@ use parking_lot::Mutex;
 use crate::account::Organization;
 use crate::store::{Changes, Found, Store};
 
-/// What a client needs to sign URLs as a service account.
+/// The credentials for signing URLs as a service account.
 #[derive(Clone, serde::Deserialize)]
 #[non_exhaustive]
 pub struct ServiceAccount {
-    /// Names the account in a signed URL.
+    /// The name of the account in a signed URL.
     pub client_email: String,
-    /// The private key, PKCS #8 in PEM. A secret.
+    /// The private key, PKCS #8 in PEM. It is a secret.
     pub private_key: String,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Debug for ServiceAccount {
     }
 }
 
-/// The keys of all accounts, by organisation.
+/// The keys of all accounts, by organization.
 pub(crate) struct ServiceAccounts(Mutex<HashMap<String, Arc<KeyPair>>>);
 
 impl ServiceAccounts {
@@ -45,7 +45,7 @@ impl ServiceAccounts {
         Ok(Self(Mutex::new(keys.collect::<io::Result<_>>()?)))
     }
 
-    /// The account of an organisation, which is made now if there is none.
+    /// Returns the account of an organization, which is created if necessary.
     pub(crate) async fn of(&self, organization: &Organization, store: &Store) -> io::Result<ServiceAccount> {
         let known = self.0.lock().get(&organization.id).cloned();
         let der = |key: &KeyPair| AsDer::<Pkcs8V1Der<'_>>::as_der(key).map(|der| der.as_ref().to_vec());
@@ -53,7 +53,7 @@ impl ServiceAccounts {
             key
         } else {
             let made = KeyPair::generate(KeySize::Rsa2048).map_err(io::Error::other)?;
-            // Somebody else may have been faster.
+            // A concurrent request may have created a key first.
             let key = self.0.lock().entry(organization.id.clone()).or_insert_with(|| Arc::new(made)).clone();
             let mut changes = Changes::default();
             changes.put(format!("service-account/{}", organization.id), &der(&key).map_err(io::Error::other)?);
@@ -67,7 +67,7 @@ impl ServiceAccounts {
         Ok(ServiceAccount { client_email: organization.service_account_email(), private_key })
     }
 
-    /// Whether the account of an organisation signed a text.
+    /// Returns true if an organization's account signed the text.
     pub(super) fn signed(&self, organization: &Organization, text: &str, signature: &[u8]) -> bool {
         let key = self.0.lock().get(&organization.id).cloned();
         key.is_some_and(|key| {

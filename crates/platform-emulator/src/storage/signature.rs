@@ -1,13 +1,13 @@
-//! V4 signatures, as the XML API of Google Cloud Storage and S3 know them: in the query of a URL or in the
-//! header of a request, by an HMAC key or by the key of a service account.
+//! V4 signatures of the XML API of Google Cloud Storage and of S3: in the query of a URL or in a request header, with
+//! an HMAC key or the key of a service account.
 //!
-//! Decisions, case by case:
-//! - the path and the query are taken as they came over the wire, not decoded and encoded again;
-//! - `host` must be signed, and any other signed header must be there;
-//! - a URL is good from its date (some clocks are ahead: five minutes) until its expiry, which is
-//!   one second to seven days after it; a signed request is good for fifteen minutes around its date;
-//! - the signature is compared in constant time, and before the period is looked at;
-//! - a body is what its signed digest says, or unsigned; chunks with signatures of their own are refused.
+//! Decisions:
+//! - The path and the query are used as received, not decoded and encoded again.
+//! - `host` must be signed, and all other signed headers must be present.
+//! - A URL is valid from its date (minus five minutes of clock skew) until its expiry, one second to seven days later.
+//!   A signed request is valid for fifteen minutes around its date.
+//! - The signature is compared in constant time, before the validity period is checked.
+//! - A body must match its signed digest, or be unsigned. Chunks with their own signatures are rejected.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -22,18 +22,18 @@ use super::Refusal;
 use crate::account::{BUCKET_REGION, Organization};
 use crate::platform::Platform;
 
-/// How far a clock may be ahead.
+/// The maximum clock skew of a client.
 const AHEAD: Duration = Duration::from_secs(300);
-/// For so long around its date, a request with a signature in its header is good.
+/// The time before and after its date for which a request with a header signature is valid.
 const AROUND: Duration = Duration::from_secs(15 * 60);
 const LONGEST: u64 = 7 * 24 * 60 * 60;
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
-/// All but the unreserved characters of RFC 3986, section 2.3.
+/// All characters except the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same for a path, whose `/` stay.
+/// The same set for a path, which keeps `/`.
 pub(super) const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-/// A way to sign: what its parameters, scopes and keys begin or end with.
+/// A signature scheme: prefixes and suffixes of its parameters, scopes and keys.
 struct Scheme {
     algorithm: &'static str,
     parameters: &'static str,
@@ -43,7 +43,7 @@ struct Scheme {
 }
 
 enum KeyKind {
-    /// Derived from the secret of the bucket, after this prefix.
+    /// Derived from the bucket's secret with this prefix.
     Hmac(&'static str),
     ServiceAccount,
 }
@@ -65,33 +65,33 @@ const GOOG4: Scheme = Scheme {
 const GOOG4_RSA: Scheme = Scheme { algorithm: "GOOG4-RSA-SHA256", key: KeyKind::ServiceAccount, ..GOOG4 };
 const SCHEMES: [Scheme; 3] = [AWS4, GOOG4, GOOG4_RSA];
 
-/// What a request says of its signature.
+/// The signature parameters of a request.
 struct Signed {
     scheme: &'static Scheme,
-    /// Who signed, and where the signature is good: `key/day/region/service/request`.
+    /// The signer and the scope of the signature: `key/day/region/service/request`.
     credential: String,
-    /// As it was sent.
+    /// The date as received.
     date: String,
     headers: String,
     signature: Vec<u8>,
-    /// In seconds, of a URL.
+    /// The lifetime of a URL, in seconds.
     lifetime: Option<String>,
     payload: String,
 }
 
-/// A request that was signed by whom it says.
+/// A request with a valid signature.
 pub(super) struct Verified {
-    /// SHA-256 of the body, if it is signed.
+    /// The signed SHA-256 of the body, if any.
     digest: Option<Vec<u8>>,
 }
 
 impl Verified {
-    /// What the body must be put through as it comes.
+    /// Returns the digest context for the body, if its digest is signed.
     pub(super) fn digest(&self) -> Option<digest::Context> {
         self.digest.as_ref().map(|_| digest::Context::new(&digest::SHA256))
     }
 
-    /// Refuses a body that is not the signed one.
+    /// Rejects a body that does not match the signed digest.
     pub(super) fn check(&self, body: Option<&digest::Digest>) -> Result<(), Refusal> {
         if self.digest.as_deref() == body.map(AsRef::as_ref) {
             return Ok(());
@@ -151,7 +151,7 @@ impl Signed {
         })
     }
 
-    /// The period in which the request is good.
+    /// Checks the validity period of the request.
     fn check_period(&self, start: SystemTime, now: SystemTime) -> Result<(), Refusal> {
         let Some(lifetime) = &self.lifetime else {
             let near = start <= now + AROUND && now <= start + AROUND;
@@ -188,7 +188,7 @@ impl Scheme {
     }
 }
 
-/// Lets a request pass if it was signed with a key of the organisation that owns the bucket, and is still good.
+/// Verifies that a key of the bucket's organization signed the request, and that it has not expired.
 pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Result<Verified, Refusal> {
     let signed = Signed::read(request)?;
     let (start, day) = parse_date(&signed.date).ok_or_else(|| Refusal::denied("the date of the signature is none"))?;
@@ -230,7 +230,7 @@ pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Re
     Ok(Verified { digest: signed.digest()? })
 }
 
-/// A URL that fetches an object of an organisation until `lifetime` is over; `parameters` are signed with it.
+/// Returns a signed URL for an object of an organization, valid for `lifetime`; `parameters` are part of the signature.
 pub(crate) fn presign(
     platform: &Platform,
     owner: &Organization,
@@ -272,17 +272,17 @@ fn signing_key(prefix: &str, secret: &str, day: &str, location: &str, scope: &st
         .fold(start, |key, part| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref()))
 }
 
-/// The request as it was signed; `None` if something that was signed is not there.
+/// Returns the canonical request, or `None` if a signed header is missing.
 fn canonical_request(request: &Request, signed: &Signed) -> Option<String> {
     let signature = format!("{}Signature=", signed.scheme.parameters);
     let query = request.uri().query().unwrap_or_default();
     let mut parameters: Vec<_> = query
         .split('&')
         .filter(|pair| !pair.is_empty() && !pair.starts_with(&signature))
-        // A name alone is signed with an empty value.
+        // A name without a value is signed with an empty value.
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .collect();
-    // By name first: `a=` comes before `a-b=`, though `=` comes after `-`.
+    // Sorted by name first: `a=` precedes `a-b=`, although `=` sorts after `-`.
     parameters.sort_unstable();
     let parameters: Vec<_> = parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut canonical = format!("{}\n{}\n{}\n", request.method(), request.uri().path(), parameters.join("&"));
@@ -299,12 +299,12 @@ fn canonical_request(request: &Request, signed: &Signed) -> Option<String> {
     Some(format!("{canonical}\n{}\n{}", signed.headers, signed.payload))
 }
 
-/// A value as it is signed: without spaces around it, and one where there are several.
+/// Returns a value in its canonical form: trimmed, with single spaces.
 fn single_spaced(value: &str) -> String {
     value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// When a signed URL ends, if it says so; it may be one of any storage.
+/// Returns the expiry of a signed URL of any storage, if stated.
 pub(crate) fn end(url: &str) -> Option<SystemTime> {
     let (_, query) = url.split_once('?')?;
     SCHEMES.iter().find_map(|scheme| {
@@ -314,14 +314,14 @@ pub(crate) fn end(url: &str) -> Option<SystemTime> {
     })
 }
 
-/// A parameter of a query, decoded; that of a name alone is empty.
+/// Returns a decoded query parameter. A name without a value is empty.
 pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let value = pairs.into_iter().find(|(key, _)| *key == name)?.1.replace('+', " ");
     Some(percent_decode_str(&value).decode_utf8().ok()?.into_owned())
 }
 
-/// `20260301T120000Z` as a moment, and its day.
+/// Parses `20260301T120000Z` as a time and its day.
 fn parse_date(text: &str) -> Option<(SystemTime, String)> {
     let moment = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
     let moment = moment.to_zoned(jiff::tz::TimeZone::UTC).ok()?;

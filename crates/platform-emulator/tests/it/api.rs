@@ -1,4 +1,4 @@
-//! The API as a stranger sees it.
+//! The API, through plain HTTP.
 
 mod access;
 mod catalogue;

@@ -13,7 +13,7 @@ fn checksum(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(crc.to_be_bytes())
 }
 
-/// The samples, each with true metadata.
+/// Returns the samples, each with correct metadata.
 pub(crate) fn samples() -> Vec<(String, Vec<u8>, Value)> {
     let folder = tempfile::tempdir().unwrap();
     let paths = platform_emulator::samples::write(folder.path()).unwrap();
@@ -60,7 +60,7 @@ async fn the_results_come_from_the_bytes_of_the_slide() {
     assert!(tables[0] != tables[1] && tables[1] != tables[2], "different slides have different tissue");
 }
 
-/// It has the shape of the slide, tissue in it, and glass in its corner.
+/// Asserts that the heatmap has the shape of the slide, with tissue in it and glass in its corner.
 fn assert_heatmap(bytes: &[u8], input: &Value) {
     let mut image = Decoder::new(Cursor::new(bytes)).unwrap();
     let (width, height) = image.dimensions().unwrap();
@@ -72,7 +72,7 @@ fn assert_heatmap(bytes: &[u8], input: &Value) {
     assert_eq!(cells[0], 0);
 }
 
-/// The samples have two bodies of tissue, one with a hole, that lie on the slide.
+/// Asserts that there are two bodies of tissue within the slide, one with a hole.
 fn assert_polygons(polygons: &Value, table: &str, input: &Value) {
     let features = polygons["features"].as_array().unwrap();
     let rings = |feature: &Value| feature["geometry"]["coordinates"].as_array().unwrap().len();
@@ -129,7 +129,7 @@ async fn a_slide_that_is_not_what_was_said_of_it_ends_its_item_with_a_user_error
     }
 }
 
-/// The slide with overwritten pixels in the second image of its pyramid; all its tags are whole.
+/// Returns the slide with overwritten pixels in the second image of its pyramid. All tags are intact.
 fn damaged(slide: &[u8]) -> Vec<u8> {
     let mut decoder = Decoder::new(Cursor::new(slide)).unwrap();
     decoder.next_image().unwrap();

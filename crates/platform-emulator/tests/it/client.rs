@@ -1,4 +1,4 @@
-//! A user of the emulator who knows nothing of it but its URLs.
+//! A user of the emulator who knows only its URLs.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use url::Url;
 const HOUR: Duration = Duration::from_secs(3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// A clock that stands, some day in 2027.
+/// Returns a manual clock in 2027.
 pub(crate) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)))
 }
@@ -30,7 +30,7 @@ impl User {
         Self::at(Emulator::start().await.unwrap()).await
     }
 
-    /// Logs in at an emulator, as its first user.
+    /// Logs in to an emulator as its first user.
     pub(crate) async fn at(emulator: Emulator) -> Self {
         let mut user = Self::anonymous_at(emulator);
         user.log_in(None).await;
@@ -42,17 +42,17 @@ impl User {
         Self::anonymous_at(Emulator::start().await.unwrap())
     }
 
-    /// Somebody who has not logged in.
+    /// Returns a user of an emulator who has not logged in.
     pub(crate) fn anonymous_at(emulator: Emulator) -> Self {
         Self::through(emulator, HttpClient::builder().with_plain_loopback().build().unwrap())
     }
 
-    /// A user with this client who has not logged in.
+    /// Returns a user with this client who has not logged in.
     pub(crate) fn through(emulator: Emulator, http: HttpClient) -> Self {
         Self { emulator: Arc::new(emulator), http, token: String::new() }
     }
 
-    /// Logs in as the user with this id; as the first if none is named.
+    /// Logs in as the user with this id; as the first by default.
     pub(crate) async fn log_in(&mut self, id: Option<&str>) {
         let device = self.start_login().await;
         let mut form = vec![("user_code", device["user_code"].as_str().unwrap()), ("decision", "approve")];
@@ -63,7 +63,7 @@ impl User {
         granted["access_token"].as_str().unwrap().clone_into(&mut self.token);
     }
 
-    /// Another user of the same emulator.
+    /// Returns another user of the same emulator.
     pub(crate) async fn other(&self, id: &str) -> Self {
         let mut other = Self { emulator: self.emulator.clone(), http: self.http.clone(), token: String::new() };
         other.log_in(Some(id)).await;
@@ -82,7 +82,7 @@ impl User {
         self.http.send(request).await.unwrap()
     }
 
-    /// Sends a request, and takes the answer as it was sent.
+    /// Sends a request, and returns the response without decompression.
     pub(crate) async fn raw(&self, request: Request) -> Response {
         let http = HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap();
         http.send(request).await.unwrap()
@@ -126,7 +126,7 @@ impl User {
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
-    /// The ids of what is in a list.
+    /// Returns the ids of the entries in a list.
     pub(crate) async fn ids(&self, path: &str, id: &str) -> Vec<String> {
         let (status, list) = self.get(path).await;
         assert_eq!(status, 200, "{path}: {list}");
@@ -166,7 +166,7 @@ impl User {
         ] })
     }
 
-    /// Submits a run of the only application and asks for its items until it has ended.
+    /// Submits a run of the `tissue` application and polls its items until it ends.
     pub(crate) async fn run(&self, items: Vec<Value>) -> (Value, Vec<Value>) {
         let (status, submitted) = self.submit(&json!({ "application_id": "tissue", "items": items })).await;
         assert_eq!(status, 201, "{submitted}");
@@ -176,7 +176,7 @@ impl User {
         (run, items.as_array().unwrap().clone())
     }
 
-    /// Asks for a run until it has ended.
+    /// Polls a run until it ends.
     pub(crate) async fn ended(&self, id: &str) -> Value {
         let path = format!("/api/v1/runs/{id}");
         let asking = async {
@@ -190,7 +190,7 @@ impl User {
         tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap()
     }
 
-    /// Fetches the file of an artifact by way of the redirect.
+    /// Fetches the file of an artifact through the redirect.
     pub(crate) async fn file(&self, run: &Value, artifact: &Value) -> Vec<u8> {
         let ids = (run["run_id"].as_str().unwrap(), artifact["output_artifact_id"].as_str().unwrap());
         let path = format!("/api/v1/runs/{}/artifacts/{}/file", ids.0, ids.1);
@@ -203,7 +203,7 @@ impl User {
     }
 }
 
-/// The bucket of the user's organisation; its URLs are signed by a library that the emulator does not use.
+/// The bucket of the user's organization. Its URLs are signed by a library that the emulator does not use.
 pub(crate) struct SignedBucket {
     pub(crate) bucket: Bucket,
     pub(crate) credentials: Credentials,

@@ -11,7 +11,7 @@ use crate::client::{SignedBucket, User, read};
 const HOUR: Duration = Duration::from_secs(3600);
 const CONTENT: &[u8] = &[7; 100_000];
 
-/// A platform with an object to be fetched.
+/// Starts a platform with an object to fetch.
 async fn controlled() -> (User, Control, SignedBucket) {
     let user = User::at(Emulator::builder().with_control().start().await.unwrap()).await;
     let bucket = user.bucket().await;
@@ -26,7 +26,7 @@ fn storage(effect: Effect) -> Fault {
     Fault::new(effect).on(Server::Storage).with_method("get").with_path("/*/object").times(1)
 }
 
-/// What comes of the object until it ends or breaks: how much of it is right, and whether it broke.
+/// Fetches the object until it ends or fails. Returns the length of its correct prefix, and true if it failed.
 async fn fetch(bucket: &SignedBucket) -> (usize, bool) {
     let Ok(mut response) = http().send(Request::get(bucket.get("object", HOUR))).await else { return (0, true) };
     let mut length = 0;
@@ -110,7 +110,7 @@ async fn latency_and_bandwidth_take_their_time() {
         control.inject(&storage(effect.clone())).await.unwrap();
         let start = tokio::time::Instant::now();
         assert_eq!(fetch(&bucket).await, (CONTENT.len(), false));
-        // How much longer it takes is the machine's affair.
+        // The upper bound depends on the machine.
         assert!(start.elapsed() >= Duration::from_millis(150), "{effect:?} {:?}", start.elapsed());
     }
 }
@@ -212,7 +212,7 @@ async fn nobody_controls_without_the_token_or_from_elsewhere() {
     assert!(matches!(absent.faults().await.unwrap_err(), ControlError::Refused { status: 404, .. }));
 }
 
-/// The status of an answer to a request with these hosts, which no client would send.
+/// Returns the status of a request with these hosts, which no client would send.
 async fn raw(port: u16, hosts: &[&str]) -> u16 {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let hosts = hosts.iter().fold(String::new(), |lines, host| lines + &format!("host: {host}\r\n"));

@@ -61,7 +61,7 @@ async fn throttled_client_is_told_when_to_retry() {
         if as_date {
             let moment = |text| Timestamp::from(&DateTimeParser::new().parse_zoned(text).unwrap());
             let wait = moment(retry_after).duration_since(moment(response.header("date").unwrap()));
-            // Both moments are read one after the other, and rounded to seconds.
+            // The two times are read one after the other, and rounded to seconds.
             assert!((29..=30).contains(&wait.as_secs()), "{wait:?}");
         } else {
             assert_eq!(retry_after, "30");
@@ -89,7 +89,7 @@ async fn reset_without_a_response_shows_if_the_request_was_processed() {
         let arrived = async {
             loop {
                 let runs = user.ids("/api/v1/runs", "run_id").await.len();
-                // The run is visible after the lag of the replica.
+                // The run is visible after the replica lag.
                 if runs == processed {
                     return;
                 }
@@ -120,7 +120,7 @@ async fn upload_is_reset_or_stalls_in_the_middle() {
     assert_eq!((status, content.len()), (200, 4_000_000));
 }
 
-/// A run that the platform has canceled, and how many of its items it skipped.
+/// Asserts that the platform canceled a run and skipped this number of its items, and returns the run.
 async fn canceled(user: &User, run_id: &str, skipped: usize) -> Value {
     let run = user.ended(run_id).await;
     assert_eq!(run["termination_reason"], "CANCELED_BY_SYSTEM");

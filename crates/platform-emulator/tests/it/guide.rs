@@ -1,4 +1,4 @@
-//! The examples of docs/emulator.md work, and mention every fault.
+//! The examples of docs/emulator.md work, and cover every fault.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use crate::needs;
 
 const GUIDE: &str = include_str!("../../../../docs/emulator.md");
 
-/// The content of the code blocks in this language, from the heading on faults to the next one.
+/// Returns the code blocks in this language, in the section on faults.
 fn blocks(language: &str) -> Vec<&'static str> {
     let section = GUIDE.split("\n## Faults\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let fence = format!("```{language}\n");
@@ -20,13 +20,13 @@ fn blocks(language: &str) -> Vec<&'static str> {
     found
 }
 
-/// The lines of shell that call `program`.
+/// Returns the shell lines that call `program`.
 fn commands(program: &str) -> Vec<&'static str> {
     let lines = blocks("sh").into_iter().flat_map(str::lines);
     lines.filter(|line| line.starts_with(program)).collect()
 }
 
-/// The JSON in single quotes at the end of a command.
+/// Returns the JSON in single quotes at the end of a command.
 fn quoted(command: &str) -> Option<&str> {
     command.strip_suffix('\'')?.split('\'').next_back()
 }
@@ -38,7 +38,7 @@ fn every_fault_is_documented_with_an_example_that_parses() {
     for example in &examples {
         example.parse::<Fault>().unwrap_or_else(|error| panic!("{example}: {error}"));
     }
-    // The parser lists all kinds when it meets an unknown one.
+    // The parser's error for an unknown kind lists all kinds.
     let unknown = r#"{"effect": {"kind": "?"}}"#.parse::<Fault>().unwrap_err().to_string();
     let kinds: Vec<&str> = unknown.split('`').skip(1).step_by(2).filter(|name| *name != "?").collect();
     assert!(kinds.len() > 10, "{unknown}");

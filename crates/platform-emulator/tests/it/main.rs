@@ -1,4 +1,4 @@
-//! The emulator over HTTP, as a stranger would use it.
+//! The emulator over HTTP.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod api;

@@ -1,4 +1,4 @@
-//! Organisations, users, what is left to chance, and what survives a restart.
+//! Organizations, users, random events, and persistence.
 
 use std::path::Path;
 use std::time::Duration;
@@ -158,13 +158,13 @@ async fn a_port_that_is_taken_is_named() {
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
 }
 
-/// An emulator on a data folder, in a runtime that ends with it.
+/// Runs an emulator on a data folder, in a runtime that ends with it.
 fn session<T>(folder: &Path, work: impl AsyncFnOnce(Emulator) -> T) -> T {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async { work(Emulator::builder().with_data_folder(folder).start().await.unwrap()).await })
 }
 
-/// The public keys of the identity provider.
+/// Returns the public keys of the identity provider.
 async fn keys(user: &User) -> Value {
     let url = user.emulator.issuer().join("/.well-known/jwks.json").unwrap();
     serde_json::from_slice(&read(user.send(Request::get(url)).await).await.1).unwrap()

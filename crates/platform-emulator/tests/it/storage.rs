@@ -69,7 +69,7 @@ async fn only_what_was_signed_is_served() {
     assert_eq!(read(user.send(Request::get(good)).await).await.0, 200);
 }
 
-/// A URL that was, or will be, good for an hour from this many seconds from now.
+/// Returns a URL that is valid for an hour starting this number of seconds from now.
 fn expired(bucket: &SignedBucket, seconds: i64) -> Url {
     let start = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
     bucket.bucket.get_object(Some(&bucket.credentials), "object").sign_with_time(HOUR, &start)

@@ -10,7 +10,7 @@ use crate::client::User;
 const HOUR: Duration = Duration::from_secs(3600);
 const CONTENT: &[u8] = &[7; 100_000];
 
-/// A user of an emulator that serves https.
+/// Returns a user of an emulator that serves https.
 async fn secured(builder: EmulatorBuilder) -> User {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("authority.pem");

@@ -1,4 +1,4 @@
-//! Grants and share tokens decide who may read what, across two organisations.
+//! Grants and share tokens control access across two organizations.
 
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ impl Shared {
         self.items[item]["output_artifacts"][0]["output_artifact_id"].as_str().unwrap()
     }
 
-    /// What a reader gets for the run, its items, each item, and each file; `query` goes with each.
+    /// Returns the statuses that a reader gets for the run, its items, each item, and each file; `query` is added to
+    /// each request.
     async fn seen_by(&self, reader: &User, query: &str) -> [u16; 6] {
         let run = format!("/api/v1/runs/{}", self.run);
         let mut statuses = Vec::new();

@@ -11,7 +11,7 @@ async fn user() -> User {
     User::at(Emulator::builder().with_config(config).start().await.unwrap()).await
 }
 
-/// Submits a run of one item that ends as it is told, and waits for its end.
+/// Submits a run of one item with the given outcome, and waits for its end.
 async fn submit(user: &User, external_id: &str, custom_metadata: &Value, outcome: &str) -> String {
     let mut item = item(external_id, &json!({ "outcome": outcome }));
     item["custom_metadata"] = json!({ "of": external_id });
@@ -65,7 +65,7 @@ async fn runs_are_sorted_by_several_fields() {
     }
     let oldest_first = user.ids("/api/v1/runs?sort=application_id&sort=submitted_at", "run_id").await;
     assert_eq!(oldest_first, runs);
-    // An encoded plus, and one that became a space.
+    // An encoded plus, and one that is decoded as a space.
     assert_eq!(user.ids("/api/v1/runs?sort=%2Bsubmitted_at", "run_id").await, runs);
     assert_eq!(user.ids("/api/v1/runs?sort=+submitted_at", "run_id").await, runs);
     runs.reverse();
@@ -166,7 +166,7 @@ async fn what_waits_knows_its_place_behind_the_runs_submitted_before() {
     for user in [&user, &stranger, &user] {
         let (_, submitted) = user.submit(&submission).await;
         let path = format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap());
-        // The first item of each is being processed, and will be for ever.
+        // The first item of each run is being processed, and does not finish.
         let begun = async { while user.get(&path).await.1["state"] != "PROCESSING" {} };
         tokio::time::timeout(std::time::Duration::from_secs(60), begun).await.unwrap();
         runs.push(path);

@@ -16,7 +16,7 @@ async fn run(user: &User, application: &str, metadata: &Value) -> (Value, Value)
     (run, items[0].clone())
 }
 
-/// The path of the first result.
+/// Returns the path of the first result.
 fn file(run: &Value, item: &Value) -> String {
     let artifact = item["output_artifacts"][0]["output_artifact_id"].as_str().unwrap();
     format!("/api/v1/runs/{}/artifacts/{artifact}/file", run["run_id"].as_str().unwrap())

@@ -30,7 +30,7 @@ async fn automatic() -> User {
     user_with("automatic_login = true").await
 }
 
-/// The URL of a login, with some parameters replaced.
+/// Returns the URL of a login, with some parameters replaced.
 fn login(user: &User, changes: &[(&str, &str)]) -> Url {
     let mut parameters = vec![
         ("client_id", INTERACTIVE_CLIENT_ID),
@@ -49,7 +49,7 @@ fn login(user: &User, changes: &[(&str, &str)]) -> Url {
     url
 }
 
-/// Where the browser is sent, parameter by parameter.
+/// Returns the query parameters of the redirect.
 async fn redirected(user: &User, url: Url) -> std::collections::HashMap<String, String> {
     let response = user.send(Request::get(url)).await;
     assert_eq!(response.status(), 303);
@@ -73,7 +73,7 @@ fn redeem<'a>(code: &'a str, verifier: &'a str) -> [(&'a str, &'a str); 5] {
     ]
 }
 
-/// Logs in by a code, and returns the answer of the token endpoint.
+/// Logs in with a code, and returns the response of the token endpoint.
 async fn granted(user: &User) -> Value {
     let code = redirected(user, login(user, &[])).await["code"].clone();
     let (status, granted) = token(user, &redeem(&code, VERIFIER)).await;
@@ -86,7 +86,7 @@ async fn refresh(user: &User, refresh_token: &str) -> (u16, Value) {
     token(user, &[("grant_type", "refresh_token"), client, ("refresh_token", refresh_token)]).await
 }
 
-/// The status with which the API answers a token.
+/// Returns the API response status for a token.
 async fn accepted(user: &User, access_token: &str) -> u16 {
     let url = user.emulator.api_root().join("/api/v1/me").unwrap();
     user.send(Request::get(url).with_header("authorization", format!("Bearer {access_token}"))).await.status()
@@ -241,7 +241,7 @@ async fn a_refresh_that_is_refused_uses_nothing_up() {
         token(&user, &form).await
     };
     assert_eq!(scoped("openid admin").await.1["error"], "invalid_scope");
-    // One that is mistyped says nothing of the login.
+    // A mistyped token does not affect the login.
     assert_eq!(refresh(&user, &format!("{refresh_token}x")).await.1["error"], "invalid_grant");
     let garbage = format!("{}.garbage", refresh_token.split_once('.').unwrap().0);
     assert_eq!(user.post("/oauth/revoke", &[("client_id", INTERACTIVE_CLIENT_ID), ("token", &garbage)]).await.0, 200);
@@ -378,7 +378,7 @@ async fn a_device_that_asks_too_soon_is_slowed_down() {
     assert_eq!(ask(600).await, "expired_token");
 }
 
-/// The first of three ports in a row that nobody uses now.
+/// Returns the first of three consecutive free ports.
 fn free_ports() -> u16 {
     let bind = |port| std::net::TcpListener::bind(("127.0.0.1", port));
     loop {
@@ -393,7 +393,7 @@ fn free_ports() -> u16 {
 fn a_restart_keeps_logins_and_revocations() {
     let folder = tempfile::tempdir().unwrap();
     let config: Config = toml::from_str("automatic_login = true").unwrap();
-    // The issuer is part of a token, and the port of the issuer: the same both times.
+    // The issuer is part of a token, and contains the port: it must be the same both times.
     let port = free_ports();
     let session = |work: &dyn Fn(User) -> std::pin::Pin<Box<dyn Future<Output = Value>>>| {
         let runtime = tokio::runtime::Runtime::new().unwrap();

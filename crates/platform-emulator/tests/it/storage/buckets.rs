@@ -1,4 +1,4 @@
-//! Listings and uploads in parts, driven by a library that the emulator does not use.
+//! Listings and multipart uploads, with a library that the emulator does not use.
 
 use auth_http::{Method, Request};
 use rusty_s3::S3Action;
@@ -97,7 +97,7 @@ async fn folders_are_told_once() {
     assert_eq!(pages, ["a/", "b/", "top"]);
 }
 
-/// Begins an upload in parts, and returns its id.
+/// Starts a multipart upload, and returns its id.
 async fn start(user: &User, bucket: &SignedBucket, key: &str) -> String {
     let action = bucket.bucket.create_multipart_upload(Some(&bucket.credentials), key);
     let (status, body) = send(user, Method::Post, action.sign(HOUR), "").await;
@@ -124,7 +124,7 @@ async fn parts_become_one_object_with_one_checksum() {
     let bucket = user.bucket().await;
     let id = start(&user, &bucket, "large").await;
     let (first, second) = (vec![1; PART], vec![2; 1000]);
-    // The later part comes first, and one is sent again.
+    // The later part is sent first, and one part is sent again.
     let tail = upload_part(&user, &bucket, "large", 2, &id, second.clone()).await;
     upload_part(&user, &bucket, "large", 1, &id, vec![9; PART]).await;
     let head = upload_part(&user, &bucket, "large", 1, &id, first.clone()).await;

@@ -1,4 +1,4 @@
-//! What the storage makes of requests beyond the plain ones.
+//! Unusual storage requests.
 
 use std::time::Duration;
 

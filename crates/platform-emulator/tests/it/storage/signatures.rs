@@ -1,4 +1,4 @@
-//! Signatures other than that of the usual signed URL, made by hand.
+//! Signatures other than that of the usual signed URL, computed manually.
 
 use auth_http::{Method, Request};
 use aws_lc_rs::rand::SystemRandom;
@@ -27,7 +27,7 @@ fn date() -> (String, String) {
     (now.strftime("%Y%m%dT%H%M%SZ").to_string(), now.strftime("%Y%m%d").to_string())
 }
 
-/// A URL for an object of the first organisation, signed with what `sign` makes of the text.
+/// Returns a URL for an object of the first organization, with the signature that `sign` computes.
 fn signed_url(
     user: &User,
     method: &str,
@@ -103,7 +103,7 @@ async fn the_key_of_a_bucket_signs_in_the_way_of_either_vendor() {
     assert_eq!(read(user.send(Request::get(url("GET"))).await).await, (200, b"mine".to_vec()));
 }
 
-/// A request that is signed in its header, as the SDKs of S3 do it.
+/// Sends a request that is signed in its header, like the S3 SDKs.
 async fn signed_request(user: &User, method: Method, body: &'static str, digest: &str) -> (u16, String) {
     let credentials = user.bucket().await.credentials;
     let url = user.emulator.storage().join("/emulator-bucket/in-header").unwrap();
