@@ -1,5 +1,5 @@
-//! A zip archive of the DICOM files of one slide. Members are streamed, and their number, their sizes and the memory for
-//! the directory of the archive are bounded.
+//! Zip archives of the DICOM files of one slide. Members are streamed. Their number, their total size and the memory
+//! for the archive directory are limited.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -19,13 +19,13 @@ use crate::slide::judge;
 /// The first bytes of zip archives, and of those without members.
 pub(crate) const MAGIC: [&[u8; 4]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
 const MAX_MEMBERS: usize = 10_000;
-/// Bytes of all members when they are unpacked: some for small archives, and for others a multiple of their own.
+/// The maximum size of all unpacked members: a constant for small archives, a multiple of the archive size for others.
 const SOME_BYTES: u64 = 16 * 1024 * 1024;
 const MAX_RATIO: u64 = 200;
-/// Bytes of the directory of an archive.
+/// The maximum size of the archive directory in bytes.
 const MAX_DIRECTORY: u64 = 16 * 1024 * 1024;
 
-/// Describes the archive of `length` bytes.
+/// Describes an archive of `length` bytes.
 pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDescription, Kind> {
     let mut archive = open(source)?;
     let mut files = Files::default();
@@ -45,7 +45,7 @@ pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDe
     files.describe(length)
 }
 
-/// Returns true if a member begins like DICOM.
+/// Returns true if a member starts like a DICOM file.
 pub(crate) fn has_dicom<R: Read + Seek>(source: R) -> Result<bool, Kind> {
     let mut archive = open(source)?;
     for number in 0..archive.len() {
@@ -71,7 +71,7 @@ fn is_dicom(head: &[u8]) -> bool {
     head.len() as u64 == dicom::PREAMBLE + dicom::MAGIC.len() as u64 && head.ends_with(dicom::MAGIC)
 }
 
-/// The first bytes of a member, up to the magic bytes of DICOM.
+/// Returns the first bytes of a member, including the magic bytes of DICOM.
 fn head(member: impl Read) -> io::Result<Vec<u8>> {
     let length = dicom::PREAMBLE + dicom::MAGIC.len() as u64;
     let mut head = Vec::new();
@@ -166,7 +166,7 @@ fn damaged(error: ZipError) -> Kind {
     }
 }
 
-/// A reader that ends with an error when more is read than is left.
+/// A reader that fails when more than the remaining bytes are read.
 struct Limited<R> {
     source: R,
     left: Rc<Cell<u64>>,

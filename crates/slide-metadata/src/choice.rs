@@ -5,8 +5,9 @@ use crate::error::Kind;
 use crate::tiff::{Directory, REDUCED, Tiff};
 use crate::vendor::Findings;
 
-/// The directory of the image at full resolution: the one that the vendor names, or else the first of those with the most
-/// pixels. Labels, macro images, thumbnails, masks and reduced levels are left out. A larger directory is an error.
+/// Returns the directory of the image at full resolution: the one that the vendor names, or else the first with the
+/// most pixels. Labels, macro images, thumbnails, masks and reduced levels are excluded. A directory larger than the
+/// named one is an error.
 pub(crate) fn choose<R>(tiff: &Tiff<R>, findings: &mut Findings) -> Result<usize, Kind> {
     let directories = &tiff.directories;
     let is_candidate = |number: usize| !findings.roles[number].is_associated();

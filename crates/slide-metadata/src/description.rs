@@ -11,9 +11,9 @@ use crate::vendor::Vendor;
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum Format {
-    /// TIFF with offsets of 32 bits, and NDPI.
+    /// TIFF with 32-bit offsets, and NDPI.
     Tiff,
-    /// TIFF with offsets of 64 bits.
+    /// TIFF with 64-bit offsets.
     BigTiff,
     /// One DICOM file.
     Dicom,
@@ -22,7 +22,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The media type: `image/tiff`, `application/dicom` or `application/zip`.
+    /// Returns the media type: `image/tiff`, `application/dicom` or `application/zip`.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Tiff | Self::BigTiff => "image/tiff",
@@ -65,7 +65,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The name of the role in lower case.
+    /// Returns the name of the role in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Image => "image",
@@ -95,7 +95,7 @@ impl fmt::Display for Role {
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct ImageDescription {
-    /// The place of the image, such as `directory 0` or the name of a member of an archive.
+    /// The location of the image, such as `directory 0` or the name of an archive member.
     pub place: String,
     /// The role of the image.
     pub role: Role,
@@ -103,7 +103,7 @@ pub struct ImageDescription {
     pub width: u32,
     /// Pixels from top to bottom.
     pub height: u32,
-    /// Number of the resolution level, from 0 for full resolution; `None` for other images.
+    /// The number of the resolution level, 0 for full resolution; `None` for other images.
     pub level: Option<u32>,
     /// The compression of the pixels.
     pub compression: String,
@@ -118,7 +118,7 @@ pub struct ImageDescription {
 pub enum Warning {
     /// The slide does not state its resolution.
     ResolutionMissing {
-        /// The value that was looked for, and its place.
+        /// The expected value and its location.
         looked_for: String,
         /// The value that was found.
         found: String,
@@ -127,20 +127,20 @@ pub enum Warning {
     ResolutionImplausible(Resolution),
     /// The sides of a pixel differ by more than 1 %.
     NotSquare(Resolution),
-    /// The vendor's own place has no resolution; it comes from the resolution tags.
+    /// The vendor's own field has no resolution; the resolution tags are used.
     ResolutionFromTags(Vendor),
-    /// The resolution tags contradict the vendor's own value, which was used.
+    /// The resolution tags contradict the vendor's own value, which is used.
     TagsDiffer {
-        /// Micrometers per pixel by the tags.
+        /// Micrometers per pixel according to the tags.
         #[cfg_attr(feature = "serde", serde(with = "crate::resolution::exact"))]
         tags: f64,
-        /// Micrometers per pixel by the vendor.
+        /// Micrometers per pixel according to the vendor.
         #[cfg_attr(feature = "serde", serde(with = "crate::resolution::exact"))]
         vendor: f64,
     },
     /// A label, macro image or thumbnail cannot be read.
     UnreadableImage {
-        /// The place of the image.
+        /// The location of the image.
         place: String,
         /// The role of the image.
         role: Role,
@@ -149,12 +149,12 @@ pub enum Warning {
     },
     /// The file is not the image of a slide at full resolution.
     NotTheImage(Role),
-    /// A member of an archive that is not DICOM.
+    /// An archive member is not DICOM.
     IgnoredMember(String),
 }
 
 impl Warning {
-    /// A stable name of the warning, for JSON.
+    /// Returns a stable name of the warning, for JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::ResolutionMissing { .. } => "resolution_missing",
@@ -202,7 +202,7 @@ impl fmt::Display for Warning {
 pub struct SlideDescription {
     /// The container format.
     pub format: Format,
-    /// The vendor whose structure the file has; `None` for generic TIFF and for DICOM.
+    /// The vendor of the file's structure; `None` for generic TIFF and for DICOM.
     pub vendor: Option<Vendor>,
     /// Pixels from left to right at full resolution.
     pub width: u32,

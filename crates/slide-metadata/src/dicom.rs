@@ -1,5 +1,5 @@
-//! Whole-slide images in DICOM (PS3.3, A.32.8): their elements are read one after the other up to the end of the
-//! pixels, which are not decoded.
+//! Whole-slide images in DICOM (PS3.3, A.32.8). Elements are read sequentially up to the end of the pixels, which are
+//! not decoded.
 
 pub(crate) mod confidential;
 mod elements;
@@ -23,10 +23,10 @@ use elements::{EXPLICIT, Elements, Encoding, Token};
 pub(crate) use header::{Header, Until};
 use input::{Input, Seekable, Streamed};
 
-/// The elements begin behind a preamble of this length and the magic bytes (PS3.10, 7.1).
+/// The elements follow a preamble of this length and the magic bytes (PS3.10, 7.1).
 pub(crate) const PREAMBLE: u64 = 128;
 pub(crate) const MAGIC: &[u8; 4] = b"DICM";
-/// The longest value that is read; a longer one is an error.
+/// The maximum length of a value; a longer one is an error.
 const MAX_VALUE: u32 = 64 * 1024;
 
 /// The reason why a valid DICOM file is not a slide.
@@ -34,7 +34,7 @@ const MAX_VALUE: u32 = 64 * 1024;
 pub(crate) enum Other {
     /// Another kind of document, such as an annotation or a segmentation.
     Class(String),
-    /// An image of the slide that is not the one at high resolution: a label, an overview, a thumbnail.
+    /// An image of the slide other than the one at high resolution: a label, an overview, a thumbnail.
     Flavor(String),
 }
 
@@ -51,9 +51,10 @@ impl fmt::Display for Other {
     }
 }
 
-/// Reads the file meta information (PS3.10, 7.1), behind the magic bytes, up to the data set.
+/// Reads the file meta information (PS3.10, 7.1) after the magic bytes, up to the data set.
 ///
-/// Its group length is not relied on: some writers leave it out or count wrong. It ends where another group begins.
+/// The group length is ignored: some writers omit it or state a wrong value. The information ends where another group
+/// starts.
 fn open<I: Input>(mut input: I) -> Result<(Elements<I>, &'static TransferSyntax, Tag), Kind> {
     input.pass(PREAMBLE + MAGIC.len() as u64)?;
     let mut elements = Elements::new(input, EXPLICIT);
@@ -77,12 +78,12 @@ fn open<I: Input>(mut input: I) -> Result<(Elements<I>, &'static TransferSyntax,
 }
 
 fn encoding(syntax: &TransferSyntax) -> Encoding {
-    // The only one with implicit value representations (PS3.5, A.1).
+    // The only transfer syntax with implicit value representations (PS3.5, A.1).
     let is_explicit = syntax.uid() != uids::IMPLICIT_VR_LITTLE_ENDIAN;
     Encoding { is_explicit, is_big_endian: syntax.endianness() == Endianness::Big }
 }
 
-/// The bytes of a value.
+/// Returns the bytes of a value.
 fn bytes(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<Vec<u8>, Kind> {
     if length > MAX_VALUE {
         return Err(malformed(format!("{tag} has {length} bytes")));
@@ -92,25 +93,25 @@ fn bytes(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<V
     Ok(value)
 }
 
-/// A value as text, without padding.
+/// Returns a value as text, without padding.
 fn text(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<String, Kind> {
     let value = bytes(elements, tag, length)?;
     Ok(String::from_utf8_lossy(&value).trim_matches(['\0', ' ']).to_owned())
 }
 
-/// Transfer syntaxes in which one fragment holds many frames: video.
+/// Returns true for video: transfer syntaxes in which one fragment holds many frames.
 fn is_video(syntax: &TransferSyntax) -> bool {
     let uid = syntax.uid();
     let video = [uids::MPEG2MPML, uids::MPEG2MPHL];
     video.contains(&uid) || uid.starts_with("1.2.840.10008.1.2.4.10") && uid.len() > "1.2.840.10008.1.2.4.10".len()
 }
 
-/// Describes the file of `length` bytes.
+/// Describes a file of `length` bytes.
 pub(crate) fn describe(source: impl Read + Seek, length: u64) -> Result<SlideDescription, Kind> {
     description(&Header::read(Seekable::new(source, length), Until::End)?, length)
 }
 
-/// Describes the file of `length` bytes, and reads all of them once, in their order.
+/// Describes a file of `length` bytes, reading all of them once, in order.
 pub(crate) fn describe_stream(source: impl Read, length: u64) -> Result<SlideDescription, Kind> {
     let (header, rest) = Header::read_from(Streamed::new(source, length), Until::End)?;
     let description = description(&header, length)?;
@@ -137,7 +138,7 @@ fn description(header: &Header, length: u64) -> Result<SlideDescription, Kind> {
     })
 }
 
-/// Describes the image of one file.
+/// Returns the description of the image in one file.
 pub(crate) fn image(header: &Header, place: &str) -> ImageDescription {
     let role = header.role();
     ImageDescription {
@@ -151,7 +152,7 @@ pub(crate) fn image(header: &Header, place: &str) -> ImageDescription {
     }
 }
 
-/// Data in one file that may identify a patient.
+/// Returns data in one file that may identify a patient.
 pub(crate) fn identifiers(header: &Header) -> Vec<Identifier> {
     let mut found = header.identifiers.clone();
     match header.role() {

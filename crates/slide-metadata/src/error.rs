@@ -9,7 +9,7 @@ use crate::vendor::Vendor;
 /// The reason why the structure of a file cannot be read.
 pub(crate) type Damage = Box<dyn Error + Send + Sync>;
 
-/// Error for a file that cannot be used as a slide. It names the file, what was looked for, and what was found.
+/// An error for a file that cannot be used as a slide. It states the file, the expected value and the value found.
 #[derive(Debug)]
 pub struct SlideError {
     path: PathBuf,
@@ -79,7 +79,7 @@ impl SlideError {
         Self { path: path.to_owned(), kind }
     }
 
-    /// The file that cannot be used.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -96,12 +96,12 @@ impl SlideError {
     }
 }
 
-/// An error for a structure that cannot be read.
+/// Creates an error for a structure that cannot be read.
 pub(crate) fn malformed(reason: impl Into<Damage>) -> Kind {
     Kind::Malformed(reason.into())
 }
 
-/// A value of a file for a message: short, quoted, and without control characters.
+/// Returns a value of a file for a message: short, quoted, and without control characters.
 pub(crate) fn quoted(value: &str) -> String {
     let shown: String = value.trim().chars().take(40).flat_map(char::escape_debug).collect();
     format!("'{shown}{}'", if value.trim().chars().count() > 40 { "…" } else { "" })

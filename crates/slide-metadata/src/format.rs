@@ -1,4 +1,4 @@
-//! Formats by their first bytes.
+//! Recognition of formats by their first bytes.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::Kind;
 use crate::{archive, dicom, tiff};
 
-/// A format that is read.
+/// A supported container format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Container {
     Tiff,
@@ -14,7 +14,7 @@ pub(crate) enum Container {
     Archive,
 }
 
-/// The format of a file by its first bytes and its name. See [`recognize`](crate::recognize).
+/// The format of a file according to its first bytes and its name. See [`recognize`](crate::recognize).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recognized {
@@ -22,15 +22,15 @@ pub enum Recognized {
     Tiff,
     /// DICOM.
     Dicom,
-    /// A zip archive, of whatever it is.
+    /// A zip archive with any content.
     Archive,
-    /// A format of slides that is not read, by its name.
+    /// A slide format that is not supported, with its name.
     Other(&'static str),
     /// Anything else.
     Unknown,
 }
 
-/// First bytes of slides that are not read.
+/// The first bytes of unsupported slide formats.
 const OTHERS: [(&[u8], &str); 6] = [
     (b"ZISRAWFILE", "CZI (Zeiss)"),
     (b"[Virtual Microscope Specimen]", "VMS (Hamamatsu), a slide of several files,"),
@@ -39,7 +39,8 @@ const OTHERS: [(&[u8], &str); 6] = [
     (b"SQLite format 3\0", "a database, such as that of Sakura SVSLIDE,"),
     (b"SIS\0", "ETS (Olympus), part of a slide of several files,"),
 ];
-/// Names of slides that are not read. Their first bytes may be those of other formats: MRXS is JPEG, VSI is TIFF.
+/// File extensions of unsupported slide formats. Their first bytes may be those of other formats: MRXS is JPEG, VSI is
+/// TIFF.
 const NAMES: [(&str, &str); 7] = [
     ("mrxs", "MRXS (3DHISTECH), a slide of several files,"),
     ("vsi", "VSI (Olympus), a slide of several files,"),
@@ -50,7 +51,7 @@ const NAMES: [(&str, &str); 7] = [
     ("nd2", "ND2 (Nikon)"),
 ];
 
-/// The format of a file. What is TIFF and DICOM at once is read as DICOM.
+/// Returns the format of a file. A file that is both TIFF and DICOM is read as DICOM.
 pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<Container, Kind> {
     let mut head = Vec::new();
     reader.seek(SeekFrom::Start(0))?;
@@ -73,7 +74,7 @@ pub(crate) fn recognize(path: &Path, reader: &mut (impl Read + Seek)) -> Result<
     Err(other.map_or(Kind::Unknown, |(_, name)| Kind::OtherFormat(name)))
 }
 
-/// The format of a slide that is not read, by the name of its file.
+/// Returns the name of an unsupported slide format, by the file extension.
 fn by_name(path: &Path) -> Option<&'static str> {
     let ending = path.extension()?;
     NAMES.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known)).map(|(_, name)| *name)

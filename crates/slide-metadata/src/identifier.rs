@@ -1,8 +1,8 @@
-//! Data that may identify a patient. A report has their places, and never their values.
+//! Data that may identify a patient. A report contains their locations, never their values.
 
 use std::fmt;
 
-/// The kind of something that may identify a patient.
+/// The kind of data that may identify a patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
@@ -30,7 +30,7 @@ impl IdentifierKind {
     pub const ALL: [Self; 8] =
         [Self::Label, Self::Macro, Self::Barcode, Self::Name, Self::Date, Self::Text, Self::Attribute, Self::Uid];
 
-    /// The name of the kind in lower case.
+    /// Returns the name of the kind in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Label => "label",
@@ -51,14 +51,14 @@ impl fmt::Display for IdentifierKind {
     }
 }
 
-/// Something in a slide that may identify a patient.
+/// Data in a slide that may identify a patient.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct Identifier {
     /// The kind.
     pub kind: IdentifierKind,
-    /// The place of the data. The value itself is left out.
+    /// The location of the data. The value itself is omitted.
     pub place: String,
 }
 

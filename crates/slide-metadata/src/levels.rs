@@ -8,7 +8,7 @@ use crate::dicom::{Header, Until};
 use crate::error::Kind;
 use crate::format::{Container, recognize};
 
-/// DICOM files, sorted into slides and others. A scanner may write one file for each level of a slide, and others for its
+/// DICOM files, sorted into slides and others. A scanner may write one file per level of a slide, and others for its
 /// label and for annotations.
 ///
 /// ```no_run
@@ -26,18 +26,18 @@ use crate::format::{Container, recognize};
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct DicomFiles {
-    /// One file for each slide: the first of those with the most pixels. Files that cannot be read are here too:
+    /// One file per slide: the first with the most pixels. Files that cannot be read are included:
     /// [`read`](crate::read()) returns their error.
     pub slides: Vec<PathBuf>,
-    /// All others, each with the reason.
+    /// All other files, each with the reason.
     pub others: Vec<(PathBuf, String)>,
 }
 
 impl DicomFiles {
-    /// Looks at the beginning of each file. It blocks.
+    /// Sorts files by reading the start of each. Blocks.
     ///
-    /// Files are of one slide if they have the same Pyramid UID or, without one, the same Series Instance UID; a file without
-    /// both is a slide of its own.
+    /// Files belong to one slide if they have the same Pyramid UID or, without one, the same Series Instance UID. A
+    /// file without both is a slide by itself.
     pub fn among(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut files = Self::default();
         // The index in `slides` of each pyramid, and its number of pixels.

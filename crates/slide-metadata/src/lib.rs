@@ -1,7 +1,7 @@
-//! The metadata of whole-slide images: size, resolution, checksum, and what may identify a patient.
+//! Metadata of whole-slide images: size, resolution, checksum, and data that may identify a patient.
 //!
-//! The format is recognized by its first bytes, whatever the file is called: TIFF and BigTIFF, also in the structures of
-//! scanner vendors ([`Vendor`]), DICOM, and zip archives of DICOM. Pixels are not decoded.
+//! The format is recognized by the first bytes, regardless of the file name: TIFF and BigTIFF, including the structures
+//! of scanner vendors ([`Vendor`]), DICOM, and zip archives of DICOM. Pixels are not decoded.
 //!
 //! ```no_run
 //! let slide = slide_metadata::read("slide.svs".as_ref())?;
@@ -9,13 +9,13 @@
 //! # Ok::<(), slide_metadata::SlideError>(())
 //! ```
 //!
-//! A wrong scale is worse than an error: what marks a vendor's structure and cannot be read is an error, and so is a
-//! resolution outside [`PLAUSIBLE`], unless the caller states another one ([`ReadOptions::with_resolution`]).
+//! A wrong scale is worse than an error. A vendor's marker with unreadable content is an error, and so is a resolution
+//! outside [`PLAUSIBLE`], unless the caller states the resolution ([`ReadOptions::with_resolution`]).
 //!
-//! [`inspect`] describes a slide without reading its pixels. A slide in DICOM is often a folder of files, one for each level
-//! and image of it: [`DicomFiles`] tells them apart.
+//! [`inspect`] describes a slide without reading its pixels. A DICOM slide is often a folder of files, one per level
+//! and image: [`DicomFiles`] sorts them.
 //!
-//! Feature `serde`: descriptions can be stored. Feature `thumbnail`: small pictures of slides in TIFF.
+//! Feature `serde`: serializable descriptions. Feature `thumbnail`: thumbnails of TIFF slides.
 
 mod archive;
 mod choice;

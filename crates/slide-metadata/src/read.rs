@@ -1,4 +1,4 @@
-//! Reading slides: descriptions, and with a checksum what the platform wants to know.
+//! Reading slides: descriptions, and with a checksum the metadata that the platform requires.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -11,10 +11,10 @@ use crate::format::{self, Container, Recognized};
 use crate::resolution::{Plausibility, Resolution, ResolutionSource};
 use crate::{archive, dicom, slide};
 
-/// Checksums are computed over blocks of this size, which the processor caches hold.
+/// The block size for checksums, small enough for the processor caches.
 const BLOCK: usize = 256 * 1024;
 
-/// The metadata of a slide that the platform wants to know.
+/// The metadata of a slide that the platform requires.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SlideMetadata {
@@ -49,28 +49,28 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
-    /// States the resolution, in micrometers per pixel, of files that have no plausible one themselves.
+    /// Sets the resolution, in micrometers per pixel, of files that have no plausible one themselves.
     pub fn with_resolution(mut self, micrometers: f64) -> Self {
         self.resolution = Some(micrometers);
         self
     }
 }
 
-/// Reads the metadata of the slide at `path`, and all of its bytes for the checksum. It blocks.
+/// Reads the metadata of the slide at `path`, and all of its bytes for the checksum. Blocks.
 ///
 /// # Errors
 ///
-/// The file cannot be read, is of a format that is not supported, is cut off, or contradicts itself; or it is a DICOM file of
-/// something else than a slide at high resolution. [`SlideError::is_resolution`]: it has no plausible resolution.
+/// The file cannot be read, has an unsupported format, is truncated, or is inconsistent; or it is a DICOM file other
+/// than a slide at high resolution. [`SlideError::is_resolution`]: it has no plausible resolution.
 pub fn read(path: &Path) -> Result<SlideMetadata, SlideError> {
     read_with(path, &ReadOptions::default())
 }
 
-/// The same as [`read`], with options.
+/// Reads the metadata of a slide as [`read`] does, with options.
 ///
 /// # Errors
 ///
-/// Those of [`read`], and a stated resolution that is not plausible itself.
+/// The errors of [`read`], and a stated resolution that is not plausible.
 pub fn read_with(path: &Path, options: &ReadOptions) -> Result<SlideMetadata, SlideError> {
     let read = || {
         let mut file = File::open(path)?;
@@ -81,7 +81,7 @@ pub fn read_with(path: &Path, options: &ReadOptions) -> Result<SlideMetadata, Sl
             return metadata(description, summed.crc32c, options);
         }
         let description = describe(path, &file)?;
-        // Known before all bytes are read.
+        // Fails before all bytes are read.
         resolution(&description, options)?;
         file.rewind()?;
         metadata(description, crc32c_of(file)?, options)
@@ -97,12 +97,11 @@ fn metadata(description: SlideDescription, crc32c: u32, options: &ReadOptions) -
 }
 
 impl SlideMetadata {
-    /// The metadata of the slide at `path`, which was read before: by its description and its checksum. The file is not
-    /// opened.
+    /// Returns the metadata of the slide at `path` from its earlier description and checksum. The file is not opened.
     ///
     /// # Errors
     ///
-    /// [`SlideError::is_resolution`]: it has no plausible resolution, and `options` state none.
+    /// [`SlideError::is_resolution`]: the slide has no plausible resolution, and `options` state none.
     pub fn of(
         path: &Path,
         description: SlideDescription,
@@ -113,13 +112,13 @@ impl SlideMetadata {
     }
 }
 
-/// Describes the slide at `path` without reading its pixels. It blocks.
+/// Describes the slide at `path` without reading its pixels. Blocks.
 ///
-/// A resolution that is missing or implausible is a warning, and so is a DICOM file of a label or an overview.
+/// A missing or implausible resolution is a warning, and so is a DICOM file of a label or an overview.
 ///
 /// # Errors
 ///
-/// The file cannot be read, is of a format that is not supported, is cut off, or contradicts itself.
+/// The file cannot be read, has an unsupported format, is truncated, or is inconsistent.
 ///
 /// ```no_run
 /// let slide = slide_metadata::inspect("slide.svs".as_ref())?;
@@ -136,7 +135,7 @@ pub fn inspect(path: &Path) -> Result<SlideDescription, SlideError> {
     describe().map_err(|kind| SlideError::new(path, kind))
 }
 
-/// Computes the CRC32C (Castagnoli) of the file at `path`. It blocks.
+/// Computes the CRC32C (Castagnoli) of the file at `path`. Blocks.
 ///
 /// # Errors
 ///
@@ -155,7 +154,7 @@ fn describe(path: &Path, file: &File) -> Result<SlideDescription, Kind> {
     }
 }
 
-/// Recognizes the format of the file at `path` by its first bytes and its name. It blocks.
+/// Recognizes the format of the file at `path` by its first bytes and its name. Blocks.
 ///
 /// # Errors
 ///
@@ -172,7 +171,7 @@ pub fn recognize(path: &Path) -> Result<Recognized, SlideError> {
     look().map_err(|kind| SlideError::new(path, kind))
 }
 
-/// Returns true if the file at `path` is a zip archive with at least one DICOM file. It blocks.
+/// Returns true if the file at `path` is a zip archive with at least one DICOM file. Blocks.
 ///
 /// # Errors
 ///
@@ -189,7 +188,7 @@ pub fn is_dicom_archive(path: &Path) -> Result<bool, SlideError> {
     look().map_err(|kind| SlideError::new(path, kind))
 }
 
-/// Micrometers per pixel: those of the file if they are plausible, or else those that were stated.
+/// Returns micrometers per pixel: those of the file if plausible, otherwise the stated ones.
 fn resolution(description: &SlideDescription, options: &ReadOptions) -> Result<f64, Kind> {
     for warning in &description.warnings {
         if let Warning::NotTheImage(role) = warning {
@@ -235,7 +234,7 @@ fn crc32c_of(file: File) -> io::Result<u32> {
     Ok(summed.crc32c)
 }
 
-/// A file that is read in its order, and the CRC32C of what was read.
+/// A file that is read sequentially, with the CRC32C of the bytes read.
 struct Summed {
     file: File,
     crc32c: u32,

@@ -5,25 +5,25 @@ use std::ops::RangeInclusive;
 
 /// Plausible resolutions of a slide, in micrometers per pixel.
 pub const PLAUSIBLE: RangeInclusive<f64> = 0.05..=20.0;
-/// The largest difference of two resolutions that count as equal.
+/// The maximum relative difference of two resolutions that count as equal.
 const TOLERANCE: f64 = 0.01;
-/// Micrometers in an inch and in a centimeter.
+/// Micrometers per inch and per centimeter.
 pub(crate) const INCH: f64 = 25_400.0;
 pub(crate) const CENTIMETER: f64 = 10_000.0;
 /// Powers of ten from micrometers to millimeters and to nanometers.
 pub(crate) const MILLIMETER: i32 = 3;
 pub(crate) const NANOMETER: i32 = -3;
 
-/// The part of a file that a resolution comes from.
+/// The source of a resolution in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum ResolutionSource {
     /// The tags `XResolution`, `YResolution` and `ResolutionUnit` (TIFF 6.0, section 8).
     Tags,
-    /// `MPP` in the description that Aperio scanners write.
+    /// `MPP` in the description written by Aperio scanners.
     AperioDescription,
-    /// The size of the view in nanometers in the XML of Leica.
+    /// The size of the view in nanometers in Leica's XML.
     LeicaXml,
     /// `PhysicalSizeX` and `PhysicalSizeY` in OME-XML.
     OmeXml,
@@ -31,16 +31,16 @@ pub enum ResolutionSource {
     PhilipsXml,
     /// `XResolution` and `YResolution`, which Trestle writes in micrometers.
     TrestleTags,
-    /// `ScanRes` of the element `iScan` in the XML of Ventana.
+    /// `ScanRes` of the element `iScan` in Ventana's XML.
     VentanaXml,
-    /// Pixel Spacing among the shared functional groups of a DICOM file.
+    /// Pixel Spacing in the shared functional groups of a DICOM file.
     DicomPixelSpacing,
     /// The caller: see [`ReadOptions::with_resolution`](crate::ReadOptions::with_resolution).
     Stated,
 }
 
 impl ResolutionSource {
-    /// A stable name of the source, for JSON.
+    /// Returns a stable name of the source, for JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tags => "tags",
@@ -83,7 +83,7 @@ pub struct Resolution {
     /// Micrometers per pixel from top to bottom.
     #[cfg_attr(feature = "serde", serde(with = "exact"))]
     pub y: f64,
-    /// The part of the file that it comes from.
+    /// The source of the resolution.
     pub source: ResolutionSource,
 }
 
@@ -100,7 +100,7 @@ pub enum Plausibility {
 }
 
 impl Plausibility {
-    /// The plausible range as a text.
+    /// Returns the plausible range as text.
     pub(crate) fn range() -> String {
         format!("{} to {} µm per pixel", PLAUSIBLE.start(), PLAUSIBLE.end())
     }
@@ -111,7 +111,7 @@ impl Resolution {
         Self { x, y, source }
     }
 
-    /// Compares the resolution with those that slides have.
+    /// Compares the resolution with the plausible range.
     ///
     /// ```
     /// # fn plausible(slide: &slide_metadata::SlideDescription) -> bool {
@@ -140,33 +140,33 @@ impl fmt::Display for Resolution {
     }
 }
 
-/// Returns true if two resolutions differ by 1 % at most.
+/// Returns true if two resolutions differ by at most 1 %.
 pub(crate) fn agree(a: f64, b: f64) -> bool {
     (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
 }
 
-/// A length: finite and positive.
+/// Returns true for a length: finite and positive.
 pub(crate) fn is_length(value: f64) -> bool {
     value.is_finite() && value > 0.0
 }
 
-/// A number as scanners of all countries write it: with a point or a comma. `None` if it is not a length.
+/// Parses a number with a decimal point or comma, as scanners write it. Returns `None` if it is not a length.
 pub(crate) fn length(text: &str) -> Option<f64> {
     scaled_length(text, 0)
 }
 
-/// The number times a power of ten, rounded once.
+/// Parses a number and multiplies it by a power of ten, rounded once.
 pub(crate) fn scaled_length(text: &str, power: i32) -> Option<f64> {
     let text = text.trim();
     let text = if text.contains('.') { text.to_owned() } else { text.replacen(',', ".", 1) };
     let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
     let exponent = exponent.parse::<i32>().ok()?.checked_add(power)?;
-    // Not `inf` or `nan`, which are numbers of their own.
+    // Rejects `inf` and `nan`, which Rust parses as numbers.
     let is_number = digits.ends_with(|last: char| last.is_ascii_digit() || last == '.');
     format!("{digits}e{exponent}").parse().ok().filter(|value| is_number && is_length(*value))
 }
 
-/// Numbers as texts: not every reader of JSON rounds them correctly, and some are not finite.
+/// Serializes numbers as text: some JSON readers round them, and some numbers are not finite.
 #[cfg(feature = "serde")]
 pub(crate) mod exact {
     use serde::de::Error;

@@ -1,4 +1,4 @@
-//! Slides in TIFF: from directories and the vendor's structure to a description.
+//! TIFF slides: from directories and the vendor's structure to a description.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -11,7 +11,7 @@ use crate::resolution::{Plausibility, Resolution, agree};
 use crate::tiff::{Budget, Directory, Tiff};
 use crate::vendor::{self, Findings, Stated};
 
-/// Describes the TIFF file of `length` bytes.
+/// Describes a TIFF file of `length` bytes.
 pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDescription, Kind> {
     let mut tiff = Tiff::read(source, length)?;
     let mut findings = vendor::read(&mut tiff)?;
@@ -34,8 +34,8 @@ pub(crate) fn describe<R: Read + Seek>(source: R, length: u64) -> Result<SlideDe
     })
 }
 
-/// Checks that all directories can be read and that the file is complete. A label, macro image or thumbnail that cannot be
-/// read is only reported, unless the file is cut off.
+/// Checks that all directories can be read and that the file is complete. An unreadable label, macro image or thumbnail
+/// is only a warning, unless the file is truncated.
 fn check<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &mut Findings) -> Result<(), Kind> {
     let mut budget = Budget::default();
     for number in 0..tiff.directories.len() {
@@ -57,7 +57,7 @@ fn check<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &mut Findings) -> Result<
     Ok(())
 }
 
-/// Refuses an image that is not gray, RGB or YCbCr of 8 or 16 bits.
+/// Rejects an image that is not gray, RGB or YCbCr with 8 or 16 bits.
 fn refuse_unsupported(directory: &Directory) -> Result<(), Kind> {
     match (directory.photometric, directory.bits) {
         (0..=2 | 6, 8 | 16) => Ok(()),
@@ -82,7 +82,7 @@ fn resolution<R: Read + Seek>(
             tags
         }
         Stated::Here(resolution) => {
-            // The tags of Trestle are its own place.
+            // For Trestle, the tags are the vendor's own field.
             if let Ok(Stated::Here(tags)) = tags
                 && tags.plausibility() == Plausibility::Plausible
                 && !agree(tags.x, resolution.x)
@@ -135,7 +135,7 @@ fn images<R>(tiff: &Tiff<R>, roles: &[Role]) -> Vec<ImageDescription> {
     tiff.directories.iter().zip(roles).map(describe).collect()
 }
 
-/// The name of a compression by its number in TIFF.
+/// Returns the name of a TIFF compression number.
 fn compression(number: u16) -> String {
     let name = match number {
         1 => "none",

@@ -1,4 +1,4 @@
-//! Small pictures of slides in TIFF that the `tiff` crate decodes.
+//! Thumbnails of TIFF slides that the `tiff` crate can decode.
 
 use std::fmt;
 use std::fs::File;
@@ -12,10 +12,10 @@ use crate::description::{Format, ImageDescription, Role, SlideDescription};
 use crate::error::{Kind, SlideError};
 use crate::inspect;
 
-/// Pixels of the image that is decoded.
+/// The maximum number of pixels to decode.
 const MAX_PIXELS: u64 = 64 * 1024 * 1024;
 
-/// A small picture of a slide.
+/// A thumbnail of a slide.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Thumbnail {
@@ -23,14 +23,14 @@ pub struct Thumbnail {
     pub width: u32,
     /// Pixels from top to bottom.
     pub height: u32,
-    /// The image that it was made of, such as `directory 2`.
+    /// The image it was created from, such as `directory 2`.
     pub place: String,
-    /// Red, green and blue of each pixel, row by row.
+    /// Red, green and blue of each pixel, row-major.
     pub rgb: Vec<u8>,
 }
 
 impl Thumbnail {
-    /// Writes the picture as PNG.
+    /// Writes the thumbnail as PNG.
     ///
     /// # Errors
     ///
@@ -51,15 +51,15 @@ impl fmt::Debug for Thumbnail {
     }
 }
 
-/// Makes a picture of the slide at `path` whose longer side has at most `side` pixels. It blocks.
+/// Creates a thumbnail of the slide at `path` whose longer side has at most `side` pixels. Blocks.
 ///
-/// It is made of the smallest level that is large enough, or of the thumbnail; never of a label or a macro image, which may
-/// identify a patient.
+/// The source is the smallest level that is large enough, or the slide's own thumbnail. Labels and macro images are
+/// never used, because they may identify a patient.
 ///
 /// # Errors
 ///
-/// Those of [`inspect`], and a slide that cannot be decoded: it is not TIFF, of a compression or a color that the `tiff`
-/// crate does not know, or its levels are too large.
+/// The errors of [`inspect`], and a slide that cannot be decoded: it is not TIFF, its compression or color is not
+/// supported by the `tiff` crate, or its levels are too large.
 ///
 /// ```no_run
 /// let picture = slide_metadata::thumbnail("slide.svs".as_ref(), 512)?;
@@ -83,7 +83,7 @@ fn unsupported(reason: String) -> Kind {
     Kind::Undecodable(reason)
 }
 
-/// The image to decode, and its number in the main chain.
+/// Returns the image to decode, and its number in the main chain.
 fn choose(description: &SlideDescription, side: u32) -> Result<(usize, &ImageDescription), Kind> {
     let number =
         |image: &ImageDescription| image.place.strip_prefix("directory ").and_then(|number| number.parse().ok());
@@ -126,7 +126,7 @@ fn decode(source: impl Read + Seek, number: usize) -> Result<Picture, Kind> {
     Ok(Picture { width, height, rgb })
 }
 
-/// The colors of JFIF (ITU-T T.871).
+/// Converts the colors of JFIF (ITU-T T.871).
 fn to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
     let colors = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
@@ -135,7 +135,7 @@ fn to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
 }
 
 impl Picture {
-    /// The mean of each square of pixels, so that the longer side has `side` pixels at most.
+    /// Averages squares of pixels, so that the longer side has at most `side` pixels.
     fn reduced(self, side: u32, place: String) -> Thumbnail {
         let factor = self.width.max(self.height).div_ceil(side).max(1);
         let (width, height) = (self.width.div_ceil(factor), self.height.div_ceil(factor));

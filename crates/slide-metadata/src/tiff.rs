@@ -1,4 +1,4 @@
-//! The directories of TIFF, BigTIFF and NDPI files, read without setting up an image.
+//! The directories of TIFF, BigTIFF and NDPI files, read without decoding images.
 
 mod directory;
 mod entry;
@@ -17,7 +17,7 @@ use reader::{Reader, Width};
 
 /// The first bytes of TIFF and BigTIFF files.
 pub(crate) const MAGIC: [&[u8; 4]; 4] = [b"II\x2A\0", b"II\x2B\0", b"MM\0\x2A", b"MM\0\x2B"];
-/// Entries of one directory, and of all of them.
+/// The maximum number of entries of one directory, and of all directories.
 const MAX_ENTRIES: u64 = 4096;
 const MAX_ALL_ENTRIES: usize = 1 << 18;
 const MAX_SUB_IFDS: u64 = 4096;
@@ -32,7 +32,7 @@ pub(crate) struct Tiff<R> {
 }
 
 impl<R: Read + Seek> Tiff<R> {
-    /// Reads all directories of a file that begins with one of [`MAGIC`].
+    /// Reads all directories of a file that starts with one of [`MAGIC`].
     pub(crate) fn read(source: R, length: u64) -> Result<Self, Kind> {
         let reader = Reader::new(source, length);
         let mut tiff = Self { reader, directories: Vec::new(), visited: HashSet::new(), entries: 0 };
@@ -56,12 +56,12 @@ impl<R: Read + Seek> Tiff<R> {
         self.reader.width == Width::Big
     }
 
-    /// Returns true if the first directory has the tag that marks NDPI.
+    /// Returns true if the first directory has the NDPI tag.
     pub(crate) fn is_ndpi(&self) -> bool {
         self.directories[0].entry(tags::NDPI_FORMAT_FLAG).is_some()
     }
 
-    /// Reads the header; returns the offset of the first directory.
+    /// Reads the header, and returns the offset of the first directory.
     fn first_directory(&mut self) -> Result<u64, Kind> {
         let mut head = [0; 16];
         let bytes = usize::try_from(self.reader.length().min(16)).unwrap_or(16);
@@ -71,7 +71,7 @@ impl<R: Read + Seek> Tiff<R> {
             self.reader.check("its header", 0, 16)?;
             self.reader.width = Width::Big;
             return match self.reader.number(&head[4..8]) {
-                // The bytes of an offset, and zero.
+                // The size of an offset in bytes, and zero.
                 _ if self.reader.number(&head[4..6]) != 8 || head[6..8] != [0; 2] => {
                     Err(malformed("its header is not that of BigTIFF"))
                 }
@@ -85,14 +85,15 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(if self.reader.width == Width::Ndpi { long } else { short })
     }
 
-    /// NDPI is classic TIFF by its first bytes, but its first directory, with a tag of Hamamatsu, has an offset of 64 bits.
+    /// Returns true for NDPI. Its first bytes are those of classic TIFF, but its first directory has a 64-bit offset
+    /// and a Hamamatsu tag.
     fn has_ndpi_at(&mut self, offset: u64) -> bool {
         self.reader.width = Width::Ndpi;
         let Ok((entries, _)) = self.entries_at(offset) else { return false };
         entries.iter().any(|entry| entry.tag == tags::NDPI_FORMAT_FLAG)
     }
 
-    /// Reads a chain of directories from `offset` on.
+    /// Reads a chain of directories, starting at `offset`.
     fn chain(&mut self, mut offset: u64, place: impl Fn(usize) -> Place) -> Result<(), Kind> {
         let mut number = 0;
         while offset != 0 {
@@ -110,7 +111,7 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(())
     }
 
-    /// The entries of the directory at `offset`, and where the next one is.
+    /// Returns the entries of the directory at `offset`, and the offset of the next one.
     fn entries_at(&mut self, offset: u64) -> Result<(Vec<Entry>, u64), Kind> {
         let what = "a directory";
         let (head, size, next) = match self.reader.width {
@@ -150,7 +151,7 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(())
     }
 
-    /// All unsigned numbers of a tag; none if the directory does not have it.
+    /// Returns all unsigned numbers of a tag; empty if the directory does not have it.
     pub(crate) fn unsigned_values(&mut self, number: usize, tag: u16) -> Result<Vec<u64>, Kind> {
         let Some(entry) = self.directories[number].entry(tag).copied() else { return Ok(Vec::new()) };
         if !entry.is_unsigned() {
@@ -162,7 +163,7 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(bytes.chunks_exact(unit).map(|bytes| self.reader.number(bytes)).collect())
     }
 
-    /// The first unsigned number of a tag.
+    /// Returns the first unsigned number of a tag.
     pub(crate) fn unsigned(&mut self, number: usize, tag: u16) -> Result<Option<u64>, Kind> {
         match self.directories[number].entry(tag).copied() {
             None => Ok(None),
@@ -174,7 +175,7 @@ impl<R: Read + Seek> Tiff<R> {
         }
     }
 
-    /// The first number of a tag, whatever its type.
+    /// Returns the first number of a tag of any type.
     pub(crate) fn decimal(&mut self, number: usize, tag: u16) -> Result<Option<f64>, Kind> {
         match self.directories[number].entry(tag).copied() {
             None => Ok(None),
@@ -182,7 +183,7 @@ impl<R: Read + Seek> Tiff<R> {
         }
     }
 
-    /// The text of a tag: UTF-8, or else Latin-1, without trailing zeros.
+    /// Returns the text of a tag: UTF-8, or else Latin-1, without trailing zeros.
     pub(crate) fn text(&mut self, number: usize, tag: u16) -> Result<Option<String>, Kind> {
         let Some(entry) = self.directories[number].entry(tag).copied() else { return Ok(None) };
         if entry.unit() != 1 {

@@ -1,4 +1,4 @@
-//! The structures of scanner vendors. Each module has the markers of one vendor and the source of each fact.
+//! The structures of scanner vendors. Each module documents the markers of one vendor and the source of each fact.
 
 mod aperio;
 mod confidential;
@@ -19,7 +19,7 @@ use crate::identifier::Identifier;
 use crate::resolution::Resolution;
 use crate::tiff::{Directory, Tiff};
 
-/// A vendor, or a standard, whose structure a TIFF file has.
+/// The vendor or standard of a TIFF file's structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
@@ -41,7 +41,7 @@ pub enum Vendor {
 }
 
 impl Vendor {
-    /// The name of the vendor in lower case.
+    /// Returns the name of the vendor in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Aperio => "aperio",
@@ -77,23 +77,23 @@ pub(crate) struct Findings {
     pub(crate) roles: Vec<Role>,
     /// The directory that the vendor names as the image at full resolution.
     pub(crate) named: Option<usize>,
-    /// Width and height at full resolution where they differ from those of the directory.
+    /// Width and height at full resolution, if they differ from those of the directory.
     pub(crate) size: Option<(u32, u32)>,
     pub(crate) resolution: Stated,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) identifiers: Vec<Identifier>,
 }
 
-/// The place where a file states its resolution.
+/// The location of the resolution in a file.
 #[derive(Debug)]
 pub(crate) enum Stated {
-    /// The vendor's own place.
+    /// The vendor's own field.
     Here(Resolution),
-    /// The resolution tags of the directory that is chosen.
+    /// The resolution tags of the chosen directory.
     Tags,
-    /// The vendor's own place has none, so that the tags count.
+    /// The vendor's own field is empty; the tags are used.
     Fallback,
-    /// Nowhere.
+    /// No resolution.
     Missing { looked_for: String, found: String },
 }
 
@@ -110,7 +110,7 @@ impl Findings {
         }
     }
 
-    /// Gives the directory at `named` the role of the image, and others of its size that of planes.
+    /// Assigns the image role to the directory at `named`, and the plane role to others of its size.
     fn name<R>(&mut self, tiff: &Tiff<R>, named: usize) {
         self.named = Some(named);
         let size = |number: usize| (tiff.directories[number].width, tiff.directories[number].height);
@@ -123,7 +123,7 @@ impl Findings {
     }
 }
 
-/// Reads a file by the structure of its vendor. What marks it and cannot be read is an error.
+/// Reads a file by the structure of its vendor. A marker with unreadable content is an error.
 pub(crate) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind> {
     let mut findings = if hamamatsu::is(tiff) {
         hamamatsu::read(tiff)?
@@ -150,12 +150,12 @@ pub(crate) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind>
 
 pub(crate) use generic::tags as resolution_tags;
 
-/// The first directory of the main chain for which `is` holds.
+/// Returns the first directory of the main chain for which `is` returns true.
 fn first<R>(tiff: &Tiff<R>, is: impl Fn(&Directory) -> bool) -> Option<usize> {
     tiff.directories.iter().position(|directory| !directory.is_sub() && is(directory))
 }
 
-/// An error for a marker whose content cannot be read.
+/// Creates an error for a marker whose content cannot be read.
 fn unreadable(vendor: Vendor, looked_for: impl Into<String>, found: impl Into<String>) -> Kind {
     Kind::Marker { vendor, looked_for: looked_for.into(), found: found.into() }
 }

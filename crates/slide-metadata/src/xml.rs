@@ -1,14 +1,14 @@
-//! XML as scanners write it: a bounded tree of elements, attributes and texts.
+//! XML written by scanners: a bounded tree of elements, attributes and texts.
 
 use quick_xml::Reader;
 use quick_xml::escape::unescape;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-/// Elements and attributes of one document, and how deep they are nested.
+/// The maximum number of elements and attributes in a document, and the maximum nesting depth.
 const MAX_NODES: usize = 1 << 19;
 const MAX_DEPTH: usize = 64;
 
-/// An element. Names are without their prefix.
+/// An element. Names have no prefix.
 #[derive(Debug, Default)]
 pub(crate) struct Element {
     pub(crate) name: String,
@@ -18,7 +18,7 @@ pub(crate) struct Element {
 }
 
 impl Element {
-    /// Reads a document; the error says why that is not possible.
+    /// Parses a document. The error states the reason.
     pub(crate) fn parse(document: &str) -> Result<Self, String> {
         let mut reader = Reader::from_str(document.trim_start_matches('\u{feff}').trim());
         let (mut open, mut nodes) = (vec![Self::default()], 0);
@@ -63,12 +63,12 @@ impl Element {
         Ok(element)
     }
 
-    /// The first child of this name.
+    /// Returns the first child of this name.
     pub(crate) fn child(&self, name: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.name == name)
     }
 
-    /// All children of this name.
+    /// Returns all children of this name.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
@@ -77,12 +77,12 @@ impl Element {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Names and values of all attributes.
+    /// Returns the names and values of all attributes.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// The element of this name that comes first, this one included.
+    /// Returns the first element of this name in document order, including this one.
     pub(crate) fn find(&self, name: &str) -> Option<&Self> {
         if self.name == name {
             return Some(self);
@@ -90,7 +90,7 @@ impl Element {
         self.children.iter().find_map(|child| child.find(name))
     }
 
-    /// Calls `visit` for this element and all below it.
+    /// Calls `visit` for this element and all its descendants.
     pub(crate) fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Self)) {
         visit(self);
         self.children.iter().for_each(|child| child.walk(visit));

@@ -10,7 +10,8 @@ use dicom_dictionary_std::{StandardDataDictionary, tags};
 use super::elements::implicit_vr;
 use crate::identifier::{Identifier, IdentifierKind};
 
-/// The attributes of table E.1-1, edition 2026c, one tag a line, as in the package `dicom-anonymizer` of Python 2.1.0.
+/// The attributes of table E.1-1, edition 2026c, one tag per line, as in version 2.1.0 of the Python package
+/// `dicom-anonymizer`.
 const TABLE: &str = include_str!("confidential/ps3.15-2026c-e.1-1.txt");
 
 static ATTRIBUTES: LazyLock<HashSet<Tag>> = LazyLock::new(|| TABLE.lines().filter_map(parse).collect());
@@ -26,7 +27,7 @@ fn is_listed(tag: Tag) -> bool {
     ATTRIBUTES.contains(&tag) || tag.0 & 0xFF00 == 0x5000 || is_overlay
 }
 
-/// The identifier for an attribute with a value, if it may identify a patient.
+/// Returns the identifier of an attribute with a value, if it may identify a patient.
 pub(crate) fn identifier(tag: Tag, vr: VR, is_root: bool) -> Option<Identifier> {
     if tag.0 % 2 == 1 {
         return Some(Identifier::new(IdentifierKind::Attribute, format!("private attributes of group {:04X}", tag.0)));
@@ -47,7 +48,7 @@ pub(crate) fn identifier(tag: Tag, vr: VR, is_root: bool) -> Option<Identifier> 
     Some(Identifier::new(kind, place))
 }
 
-/// An attribute with its keyword: `(0010,0010) PatientName`.
+/// Returns an attribute with its keyword: `(0010,0010) PatientName`.
 pub(crate) fn shown(tag: Tag) -> String {
     match StandardDataDictionary.by_tag(tag) {
         Some(entry) => format!("{tag} {}", entry.alias()),

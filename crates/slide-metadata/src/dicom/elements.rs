@@ -1,4 +1,4 @@
-//! The elements of a data set (PS3.5, section 7), one after the other and without recursion.
+//! The elements of a data set (PS3.5, section 7), read sequentially and without recursion.
 
 use dicom_core::Tag;
 use dicom_core::VR;
@@ -8,7 +8,7 @@ use dicom_dictionary_std::{StandardDataDictionary, tags};
 use super::input::Input;
 use crate::error::{Kind, malformed};
 
-/// Sequences and items that are nested in each other; those of slides are a handful deep.
+/// The maximum nesting depth of sequences and items. Slides need only a few levels.
 const MAX_DEPTH: usize = 64;
 const UNDEFINED: u32 = u32::MAX;
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
@@ -30,15 +30,15 @@ const IMPLICIT: Encoding = Encoding { is_explicit: false, is_big_endian: false }
 pub(crate) enum Token {
     /// An element whose value of `length` bytes follows.
     Value { tag: Tag, vr: VR, length: u32 },
-    /// A sequence with at least one item, perhaps.
+    /// A sequence, which may be empty.
     Sequence(Tag),
-    /// Encapsulated pixels: items follow, up to the end of a sequence (PS3.5, A.4).
+    /// Encapsulated pixels: items follow, up to the end of the sequence (PS3.5, A.4).
     Fragments(Tag),
     /// The end of the data set.
     End,
 }
 
-/// A sequence or an item that is open.
+/// An open sequence or item.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     /// The tag of the sequence; `None` for an item.
@@ -61,7 +61,7 @@ impl<I: Input> Elements<I> {
         Self { input, encoding, open: Vec::new() }
     }
 
-    /// The sequences that are open.
+    /// Returns the tags of the open sequences.
     pub(crate) fn path(&self) -> impl Iterator<Item = Tag> {
         self.open.iter().filter_map(|open| open.sequence)
     }
@@ -70,7 +70,7 @@ impl<I: Input> Elements<I> {
         self.open.is_empty()
     }
 
-    /// The next token. The value of the one before must have been read or left out.
+    /// Returns the next token. The previous value must have been read or skipped.
     pub(crate) fn next(&mut self) -> Result<Token, Kind> {
         loop {
             self.close()?;
@@ -90,7 +90,7 @@ impl<I: Input> Elements<I> {
         }
     }
 
-    /// Closes what ends here by its stated length.
+    /// Closes sequences and items whose stated length ends here.
     fn close(&mut self) -> Result<(), Kind> {
         while let Some(end) = self.open.last().and_then(|open| open.end) {
             match self.input.position() {
@@ -102,7 +102,7 @@ impl<I: Input> Elements<I> {
         Ok(())
     }
 
-    /// An item of the open sequence, or its end.
+    /// Reads an item of the open sequence, or its end.
     fn item(&mut self, tag: Tag, end: Option<u64>, encoding: Encoding) -> Result<(), Kind> {
         let length = self.length()?;
         match tag {
@@ -115,7 +115,7 @@ impl<I: Input> Elements<I> {
         }
     }
 
-    /// The token of the root that begins with a tag that was read in explicit encoding.
+    /// Returns the root token for a tag that was read in explicit encoding.
     pub(super) fn first(&mut self, tag: Tag) -> Result<Token, Kind> {
         let tag = if self.encoding.is_big_endian { Tag(tag.0.swap_bytes(), tag.1.swap_bytes()) } else { tag };
         match tag.0 {
@@ -124,7 +124,7 @@ impl<I: Input> Elements<I> {
         }
     }
 
-    /// The token that begins with a tag that was read.
+    /// Returns the token for a tag that was read.
     pub(super) fn element(&mut self, tag: Tag) -> Result<Token, Kind> {
         let encoding = self.open.last().map_or(self.encoding, |open| open.encoding);
         let (vr, length) = if encoding.is_explicit { self.explicit()? } else { (implicit_vr(tag), self.length()?) };
@@ -133,7 +133,7 @@ impl<I: Input> Elements<I> {
         }
         match (vr, length) {
             (VR::SQ, _) => self.push(Some(tag), length, encoding)?,
-            // CP-246: the content of an unknown element of undefined length is a sequence with implicit VR.
+            // CP-246: an unknown element of undefined length contains a sequence with implicit VR.
             (VR::UN, UNDEFINED) => self.push(Some(tag), length, IMPLICIT)?,
             (_, UNDEFINED) if !encoding.is_explicit => self.push(Some(tag), length, encoding)?,
             (_, UNDEFINED) => return Err(malformed(format!("{tag} does not state its length"))),
@@ -152,7 +152,7 @@ impl<I: Input> Elements<I> {
         }
     }
 
-    /// The value representation and the length (PS3.5, 7.1.2).
+    /// Reads the value representation and the length (PS3.5, 7.1.2).
     fn explicit(&mut self) -> Result<(VR, u32), Kind> {
         let mut name = [0; 2];
         self.input.fill(&mut name)?;
@@ -196,7 +196,7 @@ impl<I: Input> Elements<I> {
         self.encoding
     }
 
-    /// Leaves out the value of an element.
+    /// Skips the value of an element.
     pub(crate) fn pass(&mut self, tag: Tag, length: u32) -> Result<(), Kind> {
         let end = self.input.position() + u64::from(length);
         if end > self.input.length() {
@@ -207,7 +207,7 @@ impl<I: Input> Elements<I> {
     }
 }
 
-/// The value representation of an element where the file does not state it.
+/// Returns the value representation of an element, for files that do not state it.
 pub(crate) fn implicit_vr(tag: Tag) -> VR {
     match StandardDataDictionary.by_tag(tag).map(DataDictionaryEntry::vr) {
         Some(VirtualVr::Exact(vr)) => vr,

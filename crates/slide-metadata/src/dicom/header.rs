@@ -35,22 +35,22 @@ pub(crate) struct Header {
     pub(crate) identifiers: BTreeSet<Identifier>,
 }
 
-/// The part of a file that is read.
+/// The position up to which a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// The attributes that all frames share.
+    /// The end of the attributes that all frames share.
     Header,
     /// The end of the pixels.
     End,
 }
 
 impl Header {
-    /// Reads a file from its beginning; its magic bytes have been recognized.
+    /// Reads a file from its start. Its magic bytes have been recognized.
     pub(crate) fn read(input: impl Input, until: Until) -> Result<Self, Kind> {
         Ok(Self::read_from(input, until)?.0)
     }
 
-    /// The same; also returns the input, which stands behind the pixels.
+    /// Reads a file, and also returns the input, positioned after the pixels.
     pub(crate) fn read_from<I: Input>(input: I, until: Until) -> Result<(Self, I), Kind> {
         let (elements, syntax, first) = open(input)?;
         let mut header = Self { syntax: syntax.name(), ..Self::default() };
@@ -99,7 +99,7 @@ impl Header {
         self.identifiers.extend(confidential::identifier(tag, vr, is_root));
     }
 
-    /// Takes a value, or leaves it out.
+    /// Reads or skips a value.
     fn take<I: Input>(&mut self, tag: Tag, length: u32, elements: &mut Elements<I>) -> Result<(), Kind> {
         let is_root = elements.is_root();
         let uid = |elements: &mut Elements<I>| {
@@ -131,7 +131,7 @@ impl Header {
         Ok(())
     }
 
-    /// The reason why it is not a slide at high resolution.
+    /// Returns the reason why the file is not a slide at high resolution, if any.
     pub(crate) fn other(&self) -> Option<Other> {
         if self.class != uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE {
             return Some(Other::Class(self.class.clone()));
@@ -143,7 +143,7 @@ impl Header {
         self.class == uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE
     }
 
-    /// The role of the image by its flavor (PS3.3, C.8.12.4.1.1).
+    /// Returns the role of the image by its flavor (PS3.3, C.8.12.4.1.1).
     pub(crate) fn role(&self) -> Role {
         match self.flavor.as_deref() {
             None | Some("VOLUME") => Role::Image,
@@ -154,7 +154,7 @@ impl Header {
         }
     }
 
-    /// An identifier that all levels of one slide share. Before pyramids had names, each was a series of its own.
+    /// Returns an identifier that all levels of one slide share. Without a Pyramid UID, it is that of the series.
     pub(crate) fn pyramid(&self) -> Option<&str> {
         self.pyramid.as_deref().or(self.series.as_deref())
     }
@@ -163,7 +163,7 @@ impl Header {
         u64::from(self.columns) * u64::from(self.rows)
     }
 
-    /// Checks that it is a whole-slide image, as a whole, of a stated size.
+    /// Checks that the file is a complete whole-slide image of a stated size.
     pub(crate) fn check(&self) -> Result<(), Kind> {
         if !self.is_slide_class() {
             return Err(Kind::NoSlide(Other::Class(self.class.clone())));
@@ -177,14 +177,14 @@ impl Header {
         Ok(())
     }
 
-    /// Its resolution.
+    /// Returns its resolution.
     pub(crate) fn resolution(&self) -> Stated {
         let looked_for = SPACING.to_owned();
         let Some(spacing) = &self.spacing else {
             return Stated::Missing { looked_for, found: "nothing".to_owned() };
         };
         let sides: Vec<_> = spacing.split('\\').map(|side| (side, scaled_length(side, MILLIMETER))).collect();
-        // Between rows, then between columns (PS3.3, 10.7.1.3).
+        // Row spacing, then column spacing (PS3.3, 10.7.1.3).
         match sides[..] {
             [(_, Some(y)), (_, Some(x))] if is_length(x) => {
                 Stated::Here(Resolution::new(x, y, ResolutionSource::DicomPixelSpacing))
@@ -200,13 +200,13 @@ const MEASURES: [Tag; 2] = [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PIXEL
 impl<I: Input> Elements<I> {
     /// Returns true if a root element follows the attributes that all frames share.
     fn is_header_end(&self, tag: Tag) -> bool {
-        // A sequence is open already.
+        // The sequence is already open.
         let depth = self.path().filter(|open| *open != tag).count();
         depth == 0 && tag >= tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE
     }
 }
 
-/// An unsigned number of 2 or 4 bytes.
+/// Reads an unsigned integer of 2 or 4 bytes.
 pub(super) fn number(elements: &mut Elements<impl Input>, tag: Tag, length: u32) -> Result<u32, Kind> {
     let big_endian = elements.encoding().is_big_endian;
     let value = bytes(elements, tag, length)?;

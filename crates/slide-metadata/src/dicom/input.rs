@@ -1,22 +1,22 @@
-//! The bytes of a DICOM file: a file that can seek, or a member of an archive that is streamed.
+//! Inputs of the DICOM reader: a seekable file, or a streamed archive member.
 
 use std::io::{self, BufReader, Read, Seek};
 
 use crate::error::{Kind, malformed};
 
-/// Bytes that are read forward.
+/// A forward-only input.
 pub(crate) trait Input {
     /// Fills a buffer.
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Kind>;
-    /// Leaves out bytes, all of which exist.
+    /// Skips bytes, all of which exist.
     fn pass(&mut self, bytes: u64) -> Result<(), Kind>;
-    /// Bytes that were read or left out.
+    /// Returns the number of bytes read or skipped.
     fn position(&self) -> u64;
-    /// All bytes that there are.
+    /// Returns the total length.
     fn length(&self) -> u64;
 }
 
-/// A file.
+/// A seekable file.
 #[derive(Debug)]
 pub(crate) struct Seekable<R> {
     reader: BufReader<R>,
@@ -25,7 +25,7 @@ pub(crate) struct Seekable<R> {
 }
 
 impl<R: Read + Seek> Seekable<R> {
-    /// The `length` bytes of `reader`, which stands at its beginning.
+    /// Creates an input for the `length` bytes of `reader`, which is at its start.
     pub(crate) fn new(reader: R, length: u64) -> Self {
         Self { reader: BufReader::new(reader), position: 0, length }
     }
@@ -67,7 +67,7 @@ impl<R: Read> Streamed<R> {
         Self { reader, position: 0, length }
     }
 
-    /// Reads to the end, by which an archive checks the member.
+    /// Reads to the end, so that the archive verifies the member's checksum.
     pub(crate) fn finish(mut self) -> Result<(), Kind> {
         let rest = self.length.saturating_sub(self.position);
         self.pass(rest)?;

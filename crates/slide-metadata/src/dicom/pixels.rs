@@ -1,4 +1,4 @@
-//! Completeness of the pixels: all frames that a file states are in it.
+//! Completeness of the pixels: the file contains all frames that it states.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -9,10 +9,10 @@ use super::input::Input;
 use super::text;
 use crate::error::{Kind, malformed};
 
-/// Bytes of a table of offsets that are read in one step.
+/// The number of bytes of an offset table that are read in one step.
 const STEP: usize = 4096;
 
-/// Number and size of the frames.
+/// The number and size of the frames.
 #[derive(Debug, Default)]
 pub(crate) struct Pixels {
     frames: Option<u64>,
@@ -20,16 +20,16 @@ pub(crate) struct Pixels {
     pub(crate) columns: u32,
     samples: u32,
     bits: u32,
-    /// Pixels share their colors, so that fewer samples are stored.
+    /// Color samples are shared between pixels, so that fewer are stored.
     is_subsampled: bool,
     is_tiled_full: bool,
     pub(crate) is_video: bool,
-    /// The last frame begins here, by the Extended Offset Table.
+    /// The start of the last frame, from the Extended Offset Table.
     last_frame: u64,
 }
 
 impl Pixels {
-    /// Takes an element of the root; returns false if it is about something else.
+    /// Reads a root element; returns false if it does not describe pixels.
     pub(super) fn take<I: Input>(&mut self, tag: Tag, length: u32, elements: &mut Elements<I>) -> Result<bool, Kind> {
         match tag {
             tags::NUMBER_OF_FRAMES => {
@@ -56,7 +56,7 @@ impl Pixels {
         self.frames.unwrap_or(1)
     }
 
-    /// Checks the length of pixels that are not compressed.
+    /// Checks the length of uncompressed pixels.
     pub(super) fn native(&self, length: u32) -> Result<(), Kind> {
         let samples = u64::from(self.rows) * u64::from(self.columns) * u64::from(self.samples);
         let bytes = samples.saturating_mul(self.bits.into()).saturating_mul(self.frames()) / 8;
@@ -67,7 +67,7 @@ impl Pixels {
         Ok(())
     }
 
-    /// Reads fragments to their end (PS3.5, A.4), and checks them if they are those of the image.
+    /// Reads fragments to their end (PS3.5, A.4), and checks those of the image.
     pub(super) fn fragments<I: Input>(&self, elements: &mut Elements<I>, tag: Tag, is_image: bool) -> Result<(), Kind> {
         let (mut count, mut bytes, mut last_frame) = (0_u64, 0_u64, self.last_frame);
         let mut is_table = true;
@@ -94,7 +94,7 @@ impl Pixels {
         Ok(())
     }
 
-    /// Checks that a file whose tiles all exist has a frame for each.
+    /// Checks that a fully tiled file has a frame for each tile.
     pub(super) fn check_tiles(&self, columns: u32, rows: u32) -> Result<(), Kind> {
         let tiles = |total: u32, tile: u32| u64::from(total.div_ceil(tile.max(1)));
         let needed = tiles(columns, self.columns) * tiles(rows, self.rows);
@@ -105,7 +105,7 @@ impl Pixels {
     }
 }
 
-/// The largest number of a table of offsets, which are of `size` bytes and little-endian.
+/// Returns the largest offset in a table of little-endian offsets of `size` bytes.
 fn table(elements: &mut Elements<impl Input>, length: u32, size: usize) -> Result<u64, Kind> {
     let mut left = usize::try_from(length).unwrap_or_default();
     if length == u32::MAX || left % size != 0 {

@@ -7,7 +7,7 @@ use super::entry::Entry;
 use super::{Tiff, tags};
 use crate::error::{Kind, malformed};
 
-/// The place of a directory.
+/// The location of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The number in the main chain, from 0.
@@ -73,7 +73,7 @@ impl Directory {
         matches!(self.place, Place::Sub { .. })
     }
 
-    /// Number of the directory in the main chain.
+    /// Returns the number of the directory in the main chain.
     pub(crate) fn main_number(&self) -> Option<usize> {
         match self.place {
             Place::Main(number) => Some(number),
@@ -92,7 +92,7 @@ impl fmt::Display for Place {
 }
 
 impl<R: Read + Seek> Tiff<R> {
-    /// Reads what a directory says of its image, as much as can be read.
+    /// Reads what is readable of the image description of a directory.
     pub(super) fn describe(&mut self, number: usize) {
         let description = self.text(number, tags::IMAGE_DESCRIPTION);
         let outcome = self.measure(number);

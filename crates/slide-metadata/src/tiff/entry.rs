@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use super::reader::{Reader, Width};
 use crate::error::{Kind, malformed};
 
-/// The field types that are read, by their numbers.
+/// The supported field types, by number.
 pub(crate) const BYTE: u16 = 1;
 pub(crate) const ASCII: u16 = 2;
 pub(crate) const SHORT: u16 = 3;
@@ -20,18 +20,18 @@ const IFD: u16 = 13;
 const LONG8: u16 = 16;
 const IFD8: u16 = 18;
 
-/// One entry: a tag and where its value is.
+/// An entry: a tag and the location of its value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(crate) tag: u16,
     kind: u16,
     pub(crate) count: u64,
-    /// The last field of the entry: the value, or its offset. Numbers are of 64 bits in NDPI.
+    /// The last field of the entry: the value or its offset. In NDPI it has 64 bits.
     field: [u8; 8],
 }
 
 impl Entry {
-    /// Reads an entry from its bytes; `high` are the upper bits of its last field in NDPI.
+    /// Parses an entry; `high` are the upper bits of its last field in NDPI.
     pub(super) fn parse<R: Read + Seek>(reader: &Reader<R>, bytes: &[u8], high: &[u8]) -> Self {
         let number = |range: std::ops::Range<usize>| reader.number(&bytes[range]);
         let short = |range| u16::try_from(number(range)).unwrap_or_default();
@@ -47,7 +47,7 @@ impl Entry {
         Self { tag: short(0..2), kind: short(2..4), count, field }
     }
 
-    /// Bytes of one value; 0 for a type that is not known.
+    /// Returns the size of one value in bytes; 0 for an unknown type.
     pub(crate) fn unit(&self) -> u64 {
         match self.kind {
             BYTE | ASCII | 6 | UNDEFINED => 1,
@@ -62,13 +62,13 @@ impl Entry {
         self.count.saturating_mul(self.unit())
     }
 
-    /// A single `LONG` of NDPI whose upper bits are set has 64 bits.
+    /// Returns true for a 64-bit value: a single `LONG` of NDPI with upper bits set.
     fn is_widened<R>(&self, reader: &Reader<R>) -> bool {
         let is_number = self.count == 1 && [LONG, SIGNED_LONG, IFD].contains(&self.kind);
         reader.width == Width::Ndpi && is_number && self.field[4..] != [0; 4]
     }
 
-    /// The offset of the value, unless it is in the entry itself.
+    /// Returns the offset of the value, unless it is stored in the entry itself.
     pub(crate) fn offset<R: Read + Seek>(&self, reader: &Reader<R>) -> Option<u64> {
         let inline = if reader.width == Width::Big { 8 } else { 4 };
         let last = if reader.width == Width::Classic { &self.field[..4] } else { &self.field[..] };
@@ -83,7 +83,7 @@ impl Entry {
         }
     }
 
-    /// The bytes of the values from number `first` on, `count` of them, with the size of each.
+    /// Returns the bytes of `count` values starting at number `first`, and the size of each.
     pub(super) fn slice<R: Read + Seek>(
         &self,
         reader: &mut Reader<R>,
@@ -112,7 +112,7 @@ impl Entry {
         }
     }
 
-    /// All bytes of the value.
+    /// Returns all bytes of the value.
     pub(super) fn whole<R: Read + Seek>(&self, reader: &mut Reader<R>) -> Result<Vec<u8>, Kind> {
         match self.offset(reader) {
             Some(offset) => reader.value_at(&format!("the value of tag {}", self.tag), offset, self.bytes()),
@@ -125,7 +125,7 @@ impl Entry {
         [BYTE, SHORT, LONG, IFD, LONG8, IFD8].contains(&self.kind)
     }
 
-    /// The first value as a number that may be fractional; `None` if it is none.
+    /// Returns the first value as a decimal number; `None` if it is not a number.
     pub(super) fn decimal<R: Read + Seek>(&self, reader: &mut Reader<R>) -> Result<Option<f64>, Kind> {
         if self.count == 0 || self.unit() == 0 {
             return Ok(None);

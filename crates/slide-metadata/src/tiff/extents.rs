@@ -1,4 +1,4 @@
-//! Completeness: every byte range that a directory promises is within the file.
+//! Completeness: every byte range of a directory is within the file.
 
 use std::io::{Read, Seek};
 
@@ -6,9 +6,9 @@ use super::entry::Entry;
 use super::{Tiff, tags};
 use crate::error::{Kind, malformed};
 
-/// Strips or tiles that are looked at in one step.
+/// The number of strips or tiles that are checked in one step.
 const STEP: u64 = 4096;
-/// Strips and tiles of all directories of a file.
+/// The maximum number of strips and tiles of all directories of a file.
 const MAX_CHUNKS: u64 = 1 << 25;
 
 impl<R: Read + Seek> Tiff<R> {
@@ -46,7 +46,7 @@ impl<R: Read + Seek> Tiff<R> {
         }
     }
 
-    /// Number of strips or tiles that the image has.
+    /// Returns the number of strips or tiles of the image.
     fn chunks(&mut self, number: usize) -> Result<u64, Kind> {
         let rows = match self.unsigned(number, tags::ROWS_PER_STRIP)? {
             Some(0) => return Err(malformed("its strips have no rows")),
@@ -71,7 +71,7 @@ impl<R: Read + Seek> Tiff<R> {
             let (starts, start_size) = offsets.slice(&mut self.reader, first, step)?;
             let (lengths, length_size) = counts.slice(&mut self.reader, first, step)?;
             for (start, length) in starts.chunks_exact(start_size).zip(lengths.chunks_exact(length_size)) {
-                // A tile without bytes is left out on purpose, wherever its offset points.
+                // A tile without bytes is omitted on purpose, regardless of its offset.
                 match self.reader.number(length) {
                     0 => {}
                     length => end = end.max(self.reader.number(start).saturating_add(length)),
@@ -82,7 +82,7 @@ impl<R: Read + Seek> Tiff<R> {
         self.reader.check(what, 0, end)
     }
 
-    /// Old writers leave out the byte count of one strip that is not compressed.
+    /// Checks an uncompressed image with one strip. Old writers omit its byte count.
     fn check_without_counts(&mut self, number: usize, offsets: &Entry) -> Result<(), Kind> {
         let directory = &self.directories[number];
         if directory.compression != 1 || offsets.count != 1 {
@@ -96,7 +96,7 @@ impl<R: Read + Seek> Tiff<R> {
     }
 }
 
-/// Strips and tiles that may still be looked at.
+/// The remaining number of strips and tiles to check.
 #[derive(Debug)]
 pub(crate) struct Budget(u64);
 

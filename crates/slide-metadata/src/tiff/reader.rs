@@ -4,21 +4,21 @@ use std::io::{Read, Seek, SeekFrom};
 
 use crate::error::{Kind, malformed};
 
-/// Bytes of values that are read into memory for one file at most.
+/// The maximum number of value bytes read into memory per file.
 const MAX_VALUES: u64 = 64 * 1024 * 1024;
 
 /// The width of offsets and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Width {
-    /// Offsets of 32 bits (TIFF 6.0).
+    /// 32-bit offsets (TIFF 6.0).
     Classic,
-    /// Offsets of 64 bits.
+    /// 64-bit offsets.
     Big,
-    /// Classic entries whose upper 32 bits follow the directory, as Hamamatsu writes them.
+    /// Classic entries whose upper 32 bits follow the directory, as written by Hamamatsu.
     Ndpi,
 }
 
-/// A TIFF file. Values are read on demand.
+/// A TIFF file whose values are read on demand.
 #[derive(Debug)]
 pub(crate) struct Reader<R> {
     source: R,
@@ -29,7 +29,7 @@ pub(crate) struct Reader<R> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// A reader of the `length` bytes of `source`.
+    /// Creates a reader for the `length` bytes of `source`.
     pub(crate) fn new(source: R, length: u64) -> Self {
         Self { source, length, big_endian: false, width: Width::Classic, values: 0 }
     }
@@ -66,7 +66,7 @@ impl<R: Read + Seek> Reader<R> {
         Ok(buffer)
     }
 
-    /// An unsigned number of 1, 2, 4 or 8 bytes.
+    /// Decodes an unsigned number of 1, 2, 4 or 8 bytes.
     pub(crate) fn number(&self, bytes: &[u8]) -> u64 {
         let append = |number: u64, byte: &u8| (number << 8) | u64::from(*byte);
         if self.big_endian { bytes.iter().fold(0, append) } else { bytes.iter().rev().fold(0, append) }

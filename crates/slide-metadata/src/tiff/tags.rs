@@ -1,4 +1,4 @@
-//! The tags that are read, by the names of TIFF 6.0 and its supplements.
+//! The supported tags, with the names of TIFF 6.0 and its supplements.
 
 pub(crate) const NEW_SUBFILE_TYPE: u16 = 254;
 pub(crate) const SUBFILE_TYPE: u16 = 255;
@@ -27,9 +27,9 @@ pub(crate) const TILE_LENGTH: u16 = 323;
 pub(crate) const TILE_OFFSETS: u16 = 324;
 pub(crate) const TILE_BYTE_COUNTS: u16 = 325;
 pub(crate) const SUB_IFDS: u16 = 330;
-/// XMP, and the XML that Ventana keeps in its place.
+/// XMP, or Ventana's XML in the same tag.
 pub(crate) const XML_PACKET: u16 = 700;
-/// Private tags of Hamamatsu, by the names of openslide.
+/// Private tags of Hamamatsu, with the names used by openslide.
 pub(crate) const NDPI_FORMAT_FLAG: u16 = 65420;
 pub(crate) const NDPI_SOURCE_LENS: u16 = 65421;
 pub(crate) const NDPI_FOCAL_PLANE: u16 = 65424;

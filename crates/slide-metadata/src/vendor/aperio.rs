@@ -62,7 +62,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
     Ok(findings)
 }
 
-/// The role by the second line of a description: `label 387x463`.
+/// Returns the role stated on the second line of a description: `label 387x463`.
 fn second_line(directory: &Directory) -> Option<Role> {
     let line = directory.description.lines().nth(1)?.trim_start().to_ascii_lowercase();
     [("label", Role::Label), ("macro", Role::Macro)]
@@ -71,7 +71,7 @@ fn second_line(directory: &Directory) -> Option<Role> {
         .map(|(_, role)| role)
 }
 
-/// The fields `NAME = VALUE` of a description.
+/// Returns the fields `NAME = VALUE` of a description.
 fn fields(description: &str) -> impl Iterator<Item = (&str, &str)> {
     let fields = description.split('|').skip(1).filter_map(|field| field.split_once('='));
     fields.map(|(name, value)| (name.trim(), value.trim()))

@@ -1,4 +1,4 @@
-//! Data in vendors' metadata that may identify a patient, by the names of tags, fields and elements.
+//! Data in vendors' metadata that may identify a patient, identified by the names of tags, fields and elements.
 
 use std::io::{Read, Seek};
 
@@ -8,7 +8,7 @@ use crate::identifier::{Identifier, IdentifierKind};
 use crate::tiff::{Tiff, tags};
 use crate::xml::Element;
 
-/// TIFF tags that hold names and dates (TIFF 6.0, sections 8 and 12).
+/// TIFF tags with names and dates (TIFF 6.0, sections 8 and 12).
 const TAGS: [(u16, &str, IdentifierKind); 5] = [
     (tags::DATE_TIME, "DateTime", IdentifierKind::Date),
     (tags::ARTIST, "Artist", IdentifierKind::Name),
@@ -17,7 +17,7 @@ const TAGS: [(u16, &str, IdentifierKind); 5] = [
     (tags::PAGE_NAME, "PageName", IdentifierKind::Name),
 ];
 
-/// Parts of the names of fields. The first that fits counts; those without a kind do not identify a person.
+/// Parts of field names. The first match counts; names without a kind do not identify a person.
 const WORDS: [(&str, Option<IdentifierKind>); 29] = [
     ("exposure", None),
     ("timezone", None),
@@ -50,24 +50,24 @@ const WORDS: [(&str, Option<IdentifierKind>); 29] = [
     ("comment", Some(IdentifierKind::Text)),
 ];
 
-/// The kind of a field by its name.
+/// Returns the kind of a field by its name.
 pub(super) fn kind(name: &str) -> Option<IdentifierKind> {
     let name = name.to_lowercase();
     WORDS.iter().find(|(word, _)| name.contains(word)).and_then(|(_, kind)| *kind)
 }
 
-/// Identifiers among fields that are not empty. `place` completes "field … ".
+/// Returns identifiers in non-empty fields. `place` completes "field … ".
 pub(super) fn in_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>, place: &str) -> Vec<Identifier> {
     let fields = fields.filter(|(_, value)| !value.trim().is_empty());
     let found = fields.filter_map(|(name, _)| Some(Identifier::new(kind(name)?, format!("{} {place}", shown(name)))));
     found.collect()
 }
 
-/// Identifiers among the elements and attributes of an XML document.
+/// Returns identifiers in the elements and attributes of an XML document.
 pub(super) fn in_xml(root: &Element, place: &str) -> Vec<Identifier> {
     let mut found = Vec::new();
     root.walk(&mut |element| {
-        // Philips names its attributes by an attribute.
+        // Philips stores attribute names in an attribute.
         let name = element.attribute("Name").filter(|_| element.name == "Attribute").unwrap_or(&element.name);
         let own = [(name, element.text.as_str())];
         let attributes = element.attributes().filter(|(key, _)| element.name != "Attribute" || *key != "Name");
@@ -78,7 +78,7 @@ pub(super) fn in_xml(root: &Element, place: &str) -> Vec<Identifier> {
     found
 }
 
-/// Identifiers in the tags of all directories, and pictures of the label.
+/// Returns identifiers in the tags of all directories, and pictures of the label.
 pub(super) fn in_tags<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &Findings) -> Vec<Identifier> {
     let mut found = Vec::new();
     for number in 0..tiff.directories.len() {
@@ -89,7 +89,7 @@ pub(super) fn in_tags<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &Findings) -
             _ => {}
         }
         for (tag, name, kind) in TAGS {
-            // A text that cannot be read is still there.
+            // Text that cannot be read still exists.
             let is_there = tiff.directories[number].entry(tag).is_some();
             if is_there && !matches!(tiff.text(number, tag), Ok(Some(text)) if text.trim().is_empty()) {
                 found.push(Identifier::new(kind, format!("{name} of {place}")));
@@ -99,7 +99,7 @@ pub(super) fn in_tags<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &Findings) -
     found
 }
 
-/// The name of a field, which comes from the file.
+/// Returns the escaped name of a field, which comes from the file.
 fn shown(name: &str) -> String {
     name.chars().take(60).flat_map(char::escape_debug).collect()
 }

@@ -1,5 +1,4 @@
-//! TIFF without the marker of a vendor (TIFF 6.0): roles by `NewSubfileType` and by the description, the resolution by
-//! its tags.
+//! TIFF without a vendor marker (TIFF 6.0): roles from `NewSubfileType` and the description, resolution from the tags.
 
 use std::io::{Read, Seek};
 
@@ -10,7 +9,7 @@ use crate::identifier::{Identifier, IdentifierKind};
 use crate::resolution::{CENTIMETER, INCH, Resolution, ResolutionSource, is_length};
 use crate::tiff::{Directory, MASK, REDUCED, Tiff, tags};
 
-/// The role of a directory by its own tags.
+/// Returns the role of a directory by its own tags.
 pub(super) fn role(directory: &Directory) -> Role {
     let description = directory.description.trim_start().to_ascii_lowercase();
     if let Some((_, role)) = NAMES.iter().find(|(name, _)| description.starts_with(name)) {
@@ -24,7 +23,7 @@ pub(super) fn role(directory: &Directory) -> Role {
     }
 }
 
-/// Words that descriptions of associated images begin with.
+/// Words at the start of descriptions of associated images.
 pub(super) const NAMES: [(&str, Role); 5] = [
     ("label", Role::Label),
     ("macro", Role::Macro),
@@ -36,7 +35,7 @@ pub(super) const NAMES: [(&str, Role); 5] = [
 pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Findings {
     let mut findings = Findings::new(None, tiff);
     for directory in &tiff.directories {
-        // JSON that tifffile writes is about the shape of the array.
+        // JSON written by tifffile describes the shape of the array.
         let text = directory.description.trim();
         if !(text.is_empty() || text.starts_with("{\"shape\"")) {
             let place = format!("ImageDescription of {}", directory.place);
@@ -46,7 +45,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Findings {
     findings
 }
 
-/// The resolution by the tags of a directory (TIFF 6.0, section 8).
+/// Returns the resolution from the tags of a directory (TIFF 6.0, section 8).
 pub(crate) fn tags<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Stated, Kind> {
     let looked_for = format!("XResolution, YResolution and ResolutionUnit in {}", tiff.directories[number].place);
     let missing = |found: String| Ok(Stated::Missing { looked_for: looked_for.clone(), found });

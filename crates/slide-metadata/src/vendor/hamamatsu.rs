@@ -1,5 +1,5 @@
-//! Hamamatsu NDPI. Its tags have the names that openslide gives them; the upper 32 bits of offsets follow each directory
-//! (openslide, "NDPI value extensions"; tifffile).
+//! Hamamatsu NDPI. Tag names are those of openslide; the upper 32 bits of offsets follow each directory (openslide,
+//! "NDPI value extensions"; tifffile).
 //!
 //! | fact | source |
 //! |---|---|

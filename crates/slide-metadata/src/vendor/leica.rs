@@ -1,4 +1,4 @@
-//! Leica SCN, by openslide and the XML that Leica writes.
+//! Leica SCN, according to openslide and Leica's XML.
 //!
 //! | fact | source |
 //! |---|---|
@@ -44,7 +44,7 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
         read_image(image, whole, tiff, &mut dimensions)?;
     }
     let pixels = |dimension: &&Dimension| u64::from(dimension.pixels.0) * u64::from(dimension.pixels.1);
-    // The first of equal ones.
+    // Reversed, so that the first of equal ones is chosen.
     let regions = dimensions.iter().rev().filter(|dimension| dimension.role == Role::Level);
     let image = regions.max_by_key(pixels).ok_or_else(|| nothing("an image other than the macro image"))?;
     for dimension in &dimensions {
@@ -112,7 +112,7 @@ fn nanometers(view: u64, pixels: u32) -> f64 {
     view as f64 / f64::from(pixels)
 }
 
-/// Pixels of a length at a scale.
+/// Returns the number of pixels of a length at a scale.
 fn side(whole: u64, scale: f64) -> Result<u32, Kind> {
     let pixels = nanometers(whole, 1) / scale;
     if !(pixels.is_finite() && (0.0..f64::from(u32::MAX)).contains(&pixels)) || pixels <= 0.0 {

@@ -21,7 +21,7 @@ pub(super) fn find<R>(tiff: &Tiff<R>) -> Option<usize> {
     })
 }
 
-/// An element `Image` with its pixels.
+/// An `Image` element with its pixels.
 struct Image<'a> {
     pixels: &'a Element,
     directory: usize,
@@ -45,7 +45,7 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
     for image in images.iter().filter(|image| image.role.is_associated()) {
         findings.roles[image.directory] = image.role;
     }
-    // SubIFDs of a label are pictures of the label.
+    // SubIFDs of a label are label images.
     for number in 0..tiff.directories.len() {
         if let crate::tiff::Place::Sub { parent, .. } = tiff.directories[number].place
             && findings.roles[parent].is_associated()
@@ -65,7 +65,7 @@ pub(super) fn read<R>(tiff: &Tiff<R>, marked: usize) -> Result<Findings, Kind> {
     Ok(findings)
 }
 
-/// Refuses images whose planes are in several files, and metadata that are in another file.
+/// Rejects images with planes in several files, and metadata in another file.
 fn refuse_several_files(root: &Element) -> Result<(), Kind> {
     let mut names = std::collections::BTreeSet::new();
     root.walk(&mut |element| {
@@ -110,13 +110,13 @@ fn resolution(pixels: &Element, place: &str) -> Result<Stated, Kind> {
     })
 }
 
-/// A length in a unit of the OME data model.
+/// Converts a length in a unit of the OME data model to micrometers.
 fn micrometers(text: &str, unit: &str) -> Option<f64> {
     let power = match unit.trim() {
         "pm" => -6,
         "\u{c5}" | "\u{212b}" => -4,
         "nm" => NANOMETER,
-        // The micro sign, the Greek letter, and what ASCII makes of it.
+        // The micro sign, the Greek letter, and the ASCII spelling.
         "\u{b5}m" | "\u{3bc}m" | "um" => 0,
         "mm" => MILLIMETER,
         "cm" => 4,

@@ -1,4 +1,4 @@
-//! Philips TIFF, by openslide and the attributes that Philips writes.
+//! Philips TIFF, according to openslide and the attributes written by Philips.
 //!
 //! | fact | source |
 //! |---|---|
@@ -19,7 +19,7 @@ use crate::xml::Element;
 const XML: &str = "XML with the root DataObject of the type DPUfsImport";
 const SPACING: &str = "DICOM_PIXEL_SPACING of the scanned image WSI";
 
-/// The directory that the marker is in.
+/// Returns the directory with the marker.
 pub(super) fn find<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<usize>, Kind> {
     if let Some(number) = super::first(tiff, |directory| directory.description.contains("DPUfsImport")) {
         return Ok(Some(number));
@@ -49,7 +49,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>, marked: usize) -> Result<
     Ok(findings)
 }
 
-/// The scanned images of a type.
+/// Returns the scanned images of a type.
 fn images<'a>(root: &'a Element, kind: &'a str) -> impl Iterator<Item = &'a Element> {
     let scanned = attribute(root, "PIM_DP_SCANNED_IMAGES").and_then(|images| images.child("Array"));
     let objects = scanned.into_iter().flat_map(|array| array.all("DataObject"));
@@ -78,7 +78,7 @@ fn resolution(root: &Element, place: &str) -> Result<Stated, Kind> {
     };
     let sides: Vec<_> =
         spacing.split_whitespace().map(|side| scaled_length(side.trim_matches('"'), MILLIMETER)).collect();
-    // Between rows, then between columns.
+    // Row spacing, then column spacing.
     let [Some(y), Some(x)] = sides[..] else {
         return Err(unreadable(Vendor::Philips, looked_for, quoted(spacing)));
     };

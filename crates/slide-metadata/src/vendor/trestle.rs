@@ -1,4 +1,4 @@
-//! Trestle TIFF, by openslide.
+//! Trestle TIFF, according to openslide.
 //!
 //! | fact | source |
 //! |---|---|
@@ -49,7 +49,7 @@ pub(super) fn read<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Findings, Kind>
     Ok(findings)
 }
 
-/// Pixels by which two tiles of the first directory overlap: `OverlapsXY= 64 64 32 32`, two numbers for each level.
+/// Returns the overlap in pixels of two tiles of the first directory: `OverlapsXY= 64 64 32 32`, two numbers per level.
 fn overlap(description: &str) -> Result<(u32, u32), Kind> {
     let Some(list) = description.split(';').find_map(|field| field.trim().strip_prefix("OverlapsXY=")) else {
         return Ok((0, 0));

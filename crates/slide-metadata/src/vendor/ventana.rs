@@ -1,4 +1,4 @@
-//! Ventana (Roche) BIF and TIFF, by openslide.
+//! Ventana (Roche) BIF and TIFF, according to openslide.
 //!
 //! | fact | source |
 //! |---|---|
@@ -17,7 +17,7 @@ use crate::resolution::{Resolution, ResolutionSource, length};
 use crate::tiff::{Tiff, tags};
 use crate::xml::Element;
 
-/// The directory that the marker is in.
+/// Returns the directory with the marker.
 pub(super) fn find<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<usize>, Kind> {
     for number in 0..tiff.directories.len() {
         let has_packet = tiff.directories[number].entry(tags::XML_PACKET).is_some();
@@ -62,12 +62,12 @@ fn packet<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Element, 
     Element::parse(&text).map_err(|reason| unreadable(Vendor::Ventana, format!("XML in tag 700 of {place}"), reason))
 }
 
-/// The number of a level: `level=1 mag=20 quality=90`.
+/// Returns the number of a level: `level=1 mag=20 quality=90`.
 fn level(description: &str) -> Option<u32> {
     description.split_whitespace().find_map(|field| field.strip_prefix("level=")?.parse().ok())
 }
 
-/// Tiles of one direction whose overlap is averaged, weighted by confidence.
+/// The overlap of tiles in one direction, averaged with confidence as the weight.
 #[derive(Default)]
 struct Overlap {
     sum: f64,
@@ -80,7 +80,7 @@ impl Overlap {
     }
 }
 
-/// Width and height of all scanned areas; `None` if the directory has no `EncodeInfo`.
+/// Returns width and height of all scanned areas; `None` if the directory has no `EncodeInfo`.
 fn size<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Option<(u32, u32)>, Kind> {
     if tiff.directories[number].entry(tags::XML_PACKET).is_none() {
         return Ok(None);
@@ -124,7 +124,7 @@ fn size<R: Read + Seek>(tiff: &mut Tiff<R>, number: usize) -> Result<Option<(u32
     }
 }
 
-/// Pixels of `tiles` tiles of which two overlap by `overlap`.
+/// Returns the pixels of `tiles` tiles with an overlap of `overlap`.
 fn side(tiles: i64, tile: u32, overlap: f64) -> Result<u32, Kind> {
     let pixels = decimal(tiles - 1) * (f64::from(tile) - overlap) + f64::from(tile);
     if !(1.0..f64::from(u32::MAX)).contains(&pixels) {
@@ -134,7 +134,7 @@ fn side(tiles: i64, tile: u32, overlap: f64) -> Result<u32, Kind> {
     Ok(pixels.ceil() as u32)
 }
 
-/// An integer of 32 bits, so that sums do not overflow.
+/// Parses a 32-bit integer, so that sums do not overflow.
 fn integer(element: &Element, name: &str) -> Result<i64, Kind> {
     let text = element.attribute(name);
     let found = || text.map_or_else(|| "nothing".to_owned(), quoted);

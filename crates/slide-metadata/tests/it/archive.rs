@@ -9,7 +9,7 @@ use zip::{CompressionMethod, ZipWriter};
 use super::files::{ANNOTATION, Dicom, JPEG, PLAIN};
 use super::*;
 
-/// An archive whose members are stored and deflated by turns.
+/// Returns an archive whose members are alternately stored and deflated.
 pub(crate) fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let methods = [CompressionMethod::Stored, CompressionMethod::Deflated];
@@ -20,7 +20,7 @@ pub(crate) fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
-/// A lower level of the slide that [`Dicom::default`] writes.
+/// Returns a lower level of the slide that [`Dicom::default`] writes.
 pub(crate) fn level(syntax: &'static str) -> Vec<u8> {
     Dicom { columns: 100, rows: 50, syntax, spacing: Some("0.001\\0.001"), ..Dicom::default() }.bytes()
 }
@@ -80,7 +80,7 @@ fn archive_that_is_cut_off_or_changed_is_refused() {
     for length in (4..whole.len()).step_by(101).chain([whole.len() - 1]) {
         assert!(read_bytes("slide.zip", &whole[..length]).is_err(), "{length} of {}", whole.len());
     }
-    // The pixels of the first member, which is stored: only its checksum shows it.
+    // A changed pixel of the first member, which is stored: only its checksum reveals it.
     let mut changed = whole.clone();
     changed[3000] ^= 1;
     assert!(refusal("slide.zip", &changed).contains("member '0.dcm'"));

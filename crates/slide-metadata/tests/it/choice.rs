@@ -1,4 +1,4 @@
-//! Which image is the slide, and whether its resolution is plausible.
+//! The choice of the slide's image, and the plausibility of its resolution.
 
 use slide_metadata::{Plausibility, ReadOptions, Role, Warning, read_with};
 
@@ -24,7 +24,7 @@ fn largest_image_that_is_not_beside_the_slide_is_chosen() {
     assert_eq!(size([image(256, 192).described("Macro"), image(128, 96)]), (128, 96));
     assert_eq!(size([image(256, 192).with(254, Value::Long(vec![4])), image(128, 96)]), (128, 96));
     assert_eq!(size([image(64, 48).with_sub(image(32, 32))]), (64, 48));
-    // The old tag says the same: 2 is reduced.
+    // The old tag has the same meaning: 2 is reduced.
     assert_eq!(size([image(64, 48).with(255, Value::Short(vec![2])), image(128, 96)]), (128, 96));
 }
 

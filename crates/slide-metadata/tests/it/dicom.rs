@@ -7,13 +7,13 @@ use super::*;
 #[test]
 fn size_resolution_and_checksum_come_from_the_file() {
     for syntax in [PLAIN, IMPLICIT, JPEG] {
-        // The pixels are a little higher than wide: the resolution is that between columns.
+        // The pixels are slightly higher than wide: the resolution is the column spacing.
         let content = Dicom { syntax, spacing: Some("0.0002503\\0.00025 "), ..Dicom::default() }.bytes();
         let (_folder, path) = written("slide.dcm", &content);
         let slide = read(&path).unwrap();
         assert_eq!((slide.width, slide.height, slide.resolution.to_bits()), (200, 100, 0.25_f64.to_bits()), "{syntax}");
         assert_eq!((slide.media_type, slide.bytes), ("application/dicom", content.len() as u64));
-        // By another library.
+        // Computed by another library.
         assert_eq!(slide.crc32c, Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content));
     }
 }
@@ -71,7 +71,7 @@ fn delimiters_that_delimit_nothing_are_refused() {
     let whole = Dicom::default().bytes();
     let shared = [0x00, 0x52, 0x29, 0x92];
     let place = whole.windows(4).position(|window| window == shared).unwrap();
-    // A sequence of no stated length, in which an item ends that never began, and then one begins.
+    // A sequence of undefined length, in which an item ends before it starts.
     let delimiters = [&[0xff; 4][..], &[0xfe, 0xff, 0x0d, 0xe0, 0, 0, 0, 0], &[0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]];
     let shown = refusal("slide.dcm", &[&whole[..place + 8], &delimiters.concat(), &whole[place + 12..]].concat());
     assert!(shown.contains("damaged"), "{shown}");
@@ -174,7 +174,7 @@ fn one_file_of_each_slide_is_read_and_the_others_are_named() {
 
 #[test]
 fn dicom_file_is_read_once_with_its_checksum() {
-    // Whatever follows the pixels counts, too.
+    // Data after the pixels are part of the checksum.
     let content = [Dicom::default().bytes(), vec![0xFC, 0xFF, 0xFC, 0xFF, b'O', b'B', 0, 0, 2, 0, 0, 0, 0, 0]].concat();
     let (_folder, path) = written("slide.dcm", &content);
     let slide = read(&path).unwrap();

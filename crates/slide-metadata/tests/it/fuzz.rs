@@ -1,4 +1,4 @@
-//! Damaged headers end in an answer or an error, in bounded memory.
+//! Damaged headers lead to a result or an error, in bounded memory.
 
 use std::ops::Range;
 use std::path::Path;
@@ -7,12 +7,12 @@ use super::corpus::vendors;
 use super::files::{Dicom, JPEG, PLAIN};
 use super::*;
 
-/// Damaged headers of each structure.
+/// The number of damaged headers per structure.
 const ROUNDS: usize = 20_000;
-/// Bytes that are allocated at a time, for files of some 10 KiB.
+/// The maximum memory allocated at a time, in bytes, for files of about 10 KiB.
 const MEMORY: u64 = 128 * 1024 * 1024;
 
-/// Steps of a linear congruential generator: the same ones in every run.
+/// A linear congruential generator with the same sequence in every run.
 struct Random(u64);
 
 impl Random {
@@ -22,7 +22,7 @@ impl Random {
     }
 }
 
-/// Changes some bytes in the ranges.
+/// Changes some bytes within the ranges.
 fn damage(content: &mut [u8], ranges: &[Range<usize>], random: &mut Random) {
     for _ in 0..=random.below(4) {
         let range = &ranges[random.below(ranges.len())];
@@ -42,7 +42,7 @@ fn damage(content: &mut [u8], ranges: &[Range<usize>], random: &mut Random) {
     }
 }
 
-/// Reads all damaged variants of a file; returns how many were refused.
+/// Reads all damaged variants of a file, and returns the number of errors.
 fn survive(path: &Path, content: &[u8], ranges: &[Range<usize>]) -> usize {
     let (mut random, mut refused) = (Random(1), 0);
     for _ in 0..ROUNDS {

@@ -10,7 +10,7 @@ use super::corpus::vendors::{self, Case};
 use super::files::{Dicom, JPEG, PLAIN};
 use super::*;
 
-/// The interpreter of the environment that has the libraries.
+/// Returns the Python interpreter of an environment with the libraries.
 fn python(peer: &str) -> Option<PathBuf> {
     let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/aignostics-test-tools"));
@@ -24,7 +24,7 @@ fn python(peer: &str) -> Option<PathBuf> {
     None
 }
 
-/// The facts that a library reads of each file.
+/// Returns the facts that a library reads from each file.
 fn judge(python: &Path, peer: &str, paths: &[PathBuf]) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/slides/judge.py");
     let output = Command::new(python).arg(script).arg(peer).args(paths).output().unwrap();
@@ -67,7 +67,7 @@ fn openslide_reads_the_same_of_all_vendors() {
         assert_size(&judged, slide.width, slide.height, case.name);
         assert_close(&judged["resolution"][0], slide.resolution, case.name);
         let levels = slide.description.images.iter().filter(|image| image.level.is_some()).count();
-        // Of NDPI, it computes further levels.
+        // For NDPI, openslide computes additional levels.
         assert!(judged["levels"] == levels || vendor == "hamamatsu", "{}: {judged}", case.name);
     }
 }

@@ -1,4 +1,4 @@
-//! Slides in the structures of all vendors: what is read of them, and what is refused.
+//! Slides in the structures of all vendors: metadata and errors.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod archive;
@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use slide_metadata::{DicomFiles, SlideDescription, SlideError, SlideMetadata, inspect, read};
 use tempfile::TempDir;
 
-/// A file of this name and content.
+/// Writes a file of this name and content.
 fn written(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join(name);
@@ -46,7 +46,7 @@ fn inspect_bytes(name: &str, content: &[u8]) -> Result<SlideDescription, SlideEr
     inspect(&path)
 }
 
-/// The error with its causes. It names the file, and is about the file.
+/// Returns the error with its causes. Asserts that it names the file.
 fn refusal(name: &str, content: &[u8]) -> String {
     let error = read_bytes(name, content).unwrap_err();
     assert!(error.is_invalid() && error.to_string().contains(name), "{error}");

@@ -1,4 +1,4 @@
-//! Small pictures of slides.
+//! Thumbnails of slides.
 
 use slide_metadata::thumbnail;
 

@@ -21,7 +21,7 @@ fn size_resolution_and_checksum_come_from_the_file() {
             let slide = read_bytes("slide.bin", &content).unwrap();
             assert_eq!((slide.width, slide.height, slide.resolution.to_bits()), (128, 96, 0.25_f64.to_bits()));
             assert_eq!((slide.media_type, slide.bytes), ("image/tiff", content.len() as u64));
-            // By another library.
+            // Computed by another library.
             assert_eq!(slide.crc32c, Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content));
         }
     }
@@ -52,7 +52,7 @@ fn kind_of_image_that_is_not_supported_is_not_called_damaged() {
         let shown = refusal("slide.tif", &Tiff::of(Layout::Classic, [image]).bytes());
         assert!(shown.contains("not supported") && shown.contains(reason), "{shown}");
     }
-    // Of a label, nothing is expected.
+    // Unsupported colors of a label are ignored.
     let label = image().described("Label").with(262, Value::Short(vec![32_803]));
     assert!(read_bytes("slide.tif", &Tiff::of(Layout::Classic, [image(), label]).bytes()).is_ok());
 }
@@ -75,7 +75,7 @@ fn ndpi_has_offsets_of_64_bits() {
         let slide = inspect(&path).unwrap();
         assert_eq!((slide.width, slide.height, slide.images.len()), (256, 128, 3), "{hole}");
         assert!(slide.bytes > hole);
-        // The upper bits count: without the last byte of the file, its last directory is not complete.
+        // The upper offset bits count: without the last byte of the file, its last directory is incomplete.
         fs::File::options().write(true).open(&path).unwrap().set_len(slide.bytes - 1).unwrap();
         assert!(inspect(&path).unwrap_err().to_string().contains("cut off"), "{hole}");
     }

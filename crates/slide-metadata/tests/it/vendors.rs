@@ -1,4 +1,4 @@
-//! Facts from the structures of vendors, and markers that cannot be read.
+//! Facts from vendors' structures, and unreadable markers.
 
 use slide_metadata::{ResolutionSource, Role, Vendor, Warning};
 
@@ -136,7 +136,7 @@ fn tags_count_only_where_the_vendor_states_nothing() {
         let error = read_bytes("slide.tif", &tiff.bytes()).unwrap_err();
         assert!(error.is_resolution() && error.to_string().contains(tags), "{error}");
     };
-    // 72 dpi is what software writes by default.
+    // Software writes 72 dpi by default.
     tags(vendors::ome(""), "352.7");
     tags(vendors::aperio(b"AppMag = 40"), "352.7");
     let image =
