@@ -1,4 +1,4 @@
-//! The same for callers who block.
+//! A client and a transport for blocking callers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use crate::{ApiError, ApiRequest, ApiResponse, CallOptions, Operation, Transport
 #[cfg(feature = "http")]
 pub use crate::http::OnRuntime;
 
-/// Sends requests of a blocking [`Client`]. The rules are those of [`crate::Transport`].
+/// A transport for a blocking [`Client`]. The rules are those of [`crate::Transport`].
 pub trait Transport: fmt::Debug + Send + Sync {
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
     ///
-    /// No answer came, or only a part of one.
+    /// No response arrived, or it is incomplete.
     fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError>;
 }
 
 const _: Option<&dyn Transport> = None;
 
-/// Sends operations to one platform, and waits for their answers. Cheap to clone.
+/// A blocking client for one platform. Clones are cheap.
 #[cfg_attr(feature = "http", doc = "```no_run")]
 #[cfg_attr(not(feature = "http"), doc = "```ignore")]
 /// use platform_api::blocking::{Client, OnRuntime};
@@ -40,26 +40,27 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the platform at `root`, such as `https://platform.aignostics.com`. A path of the
-    /// root is kept before the path of each operation.
+    /// Creates a client for the platform at `root`, such as `https://platform.aignostics.com`. A path of the root is
+    /// prepended to the path of each operation.
     pub fn new(transport: impl Transport + 'static, root: Url) -> Self {
         Self { transport: Arc::new(transport), root }
     }
 
-    /// Sends `operation` and reads its answer.
+    /// Sends `operation` and returns its response.
     ///
     /// # Errors
     ///
-    /// No answer came, the platform refused ([`ApiError::status`]), or the answer was not understood.
+    /// No response arrived, the platform returned an error status ([`ApiError::status`]), or the response cannot be
+    /// decoded.
     pub fn send<O: Operation>(&self, operation: &O) -> Result<O::Output, ApiError> {
         self.send_with(operation, &CallOptions::default())
     }
 
-    /// The same, with what this call differs in from others.
+    /// Sends `operation` with options for this call.
     ///
     /// # Errors
     ///
-    /// Those of [`send`](Self::send).
+    /// The same as [`send`](Self::send).
     pub fn send_with<O: Operation>(&self, operation: &O, options: &CallOptions) -> Result<O::Output, ApiError> {
         let request = exchange::request(&self.root, operation, options)?;
         let asked = exchange::asked(&request);

@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::{ApiError, CallOptions, Operation, Transport, exchange};
 
-/// Sends operations to one platform. Cheap to clone.
+/// A client for one platform. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct Client {
     transport: Arc<dyn Transport>,
@@ -12,26 +12,27 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the platform at `root`, such as `https://platform.aignostics.com`. A path of the
-    /// root is kept before the path of each operation.
+    /// Creates a client for the platform at `root`, such as `https://platform.aignostics.com`. A path of the root is
+    /// prepended to the path of each operation.
     pub fn new(transport: impl Transport + 'static, root: Url) -> Self {
         Self { transport: Arc::new(transport), root }
     }
 
-    /// Sends `operation` and reads its answer.
+    /// Sends `operation` and returns its response.
     ///
     /// # Errors
     ///
-    /// No answer came, the platform refused ([`ApiError::status`]), or the answer was not understood.
+    /// No response arrived, the platform returned an error status ([`ApiError::status`]), or the response cannot be
+    /// decoded.
     pub async fn send<O: Operation>(&self, operation: &O) -> Result<O::Output, ApiError> {
         self.send_with(operation, &CallOptions::default()).await
     }
 
-    /// The same, with what this call differs in from others.
+    /// Sends `operation` with options for this call.
     ///
     /// # Errors
     ///
-    /// Those of [`send`](Self::send).
+    /// The same as [`send`](Self::send).
     pub async fn send_with<O: Operation>(&self, operation: &O, options: &CallOptions) -> Result<O::Output, ApiError> {
         let request = exchange::request(&self.root, operation, options)?;
         let asked = exchange::asked(&request);

@@ -4,12 +4,12 @@ use std::fmt::{self, Write};
 
 use crate::JsonValue;
 
-/// Maximum number of characters of a message that are shown.
+/// The maximum number of characters of a message.
 const LONGEST: usize = 300;
-/// Minimum length of a word that may be a secret, such as a token or a signature.
+/// The minimum length of a word that may be a secret, such as a token or a signature.
 const LONGEST_WORD: usize = 40;
 
-/// One problem that the platform has with a request.
+/// A problem with a request, reported by the platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorDetail {
@@ -28,7 +28,8 @@ impl fmt::Display for ErrorDetail {
     }
 }
 
-/// The problems in the `detail` of a refusal – one text, or a list with a place and a message each – or else its beginning.
+/// Returns the problems in the `detail` of an error response (one text, or a list with a location and a message each),
+/// or else the start of the response.
 pub(crate) fn read(body: &[u8]) -> (Vec<ErrorDetail>, Option<String>) {
     let detail =
         serde_json::from_slice::<JsonValue>(body).ok().and_then(|mut body| body.get_mut("detail").map(JsonValue::take));
@@ -49,7 +50,7 @@ fn problem(problem: &JsonValue) -> Option<ErrorDetail> {
 
 fn path(steps: &[JsonValue]) -> String {
     steps.iter().fold(String::new(), |mut path, step| {
-        // A string cannot fail.
+        // Writing to a string cannot fail.
         let _ = match step {
             JsonValue::String(name) if path.is_empty() => write!(path, "{}", shown(name)),
             JsonValue::String(name) => write!(path, ".{}", shown(name)),
@@ -59,8 +60,7 @@ fn path(steps: &[JsonValue]) -> String {
     })
 }
 
-/// Text of somebody else, in one line, without words that are as long as secrets, and without what follows the question
-/// mark of a URL.
+/// Returns foreign text on one line, without words that are long enough to be secrets, and without URL queries.
 fn shown(text: &str) -> String {
     let words = text.split_whitespace().map(|word| {
         let start = word.char_indices().nth(LONGEST_WORD).map_or(word, |(end, _)| &word[..end]);

@@ -7,15 +7,15 @@ use auth_core::is_transient_status;
 use crate::transport::{Reach, TransportError};
 use crate::{ApiResponse, BodyError, DecodeError, ErrorDetail, detail};
 
-/// The failure of an operation. `Display` shows the method, the path and the status of the response, if any. It shows no
+/// The error of an operation. `Display` shows the method, the path and the status of the response, if any. It shows no
 /// body and no secret.
 #[derive(Debug)]
 pub struct ApiError {
     operation: &'static str,
-    /// Method and path, if it came to a request.
+    /// The method and the path, if a request was created.
     asked: Option<Box<str>>,
     kind: Box<Kind>,
-    /// Why it was not sent again, or not any more.
+    /// The reason why the request was not retried, or no longer.
     gave_up: Option<Box<str>>,
 }
 
@@ -73,7 +73,7 @@ impl ApiError {
 
     pub(crate) fn refused(operation: &'static str, response: &ApiResponse) -> Self {
         let (details, snippet) = detail::read(response.body());
-        // Our own transport writes the other form, a date, in seconds too.
+        // The project's own transport converts the date form to seconds.
         let retry_after =
             response.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
         Self::new(operation, Kind::Refused { status: response.status(), details, snippet, retry_after })
@@ -83,24 +83,24 @@ impl ApiError {
         Self { asked: Some(asked.into()), ..self }
     }
 
-    /// Creates the error of an operation that was not sent, because the platform is unreachable: it is
+    /// Creates the error of an operation that was not sent because the platform is unreachable. It is
     /// [transient](Self::is_transient).
     pub fn unreachable(operation: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::transport(operation, TransportError::unreachable(source))
     }
 
-    /// Adds why the operation was not sent again, as a clause.
+    /// Adds the reason why the operation was not retried, as a clause.
     #[must_use]
     pub fn with_reason_to_give_up(self, reason: impl Into<String>) -> Self {
         Self { gave_up: Some(reason.into().into()), ..self }
     }
 
-    /// The operation that failed, as the OpenAPI document calls it.
+    /// Returns the operation id in the OpenAPI document.
     pub fn operation(&self) -> &'static str {
         self.operation
     }
 
-    /// The status that the platform answered with, if it refused.
+    /// Returns the error status of the platform's response, if any.
     pub fn status(&self) -> Option<u16> {
         match *self.kind {
             Kind::Refused { status, .. } => Some(status),
@@ -116,7 +116,7 @@ impl ApiError {
         }
     }
 
-    /// The beginning of a refusal that is not understood – of a proxy in between, say – without what could be a secret.
+    /// Returns the start of an error response in an unknown format, such as that of a proxy, without possible secrets.
     pub fn snippet(&self) -> Option<&str> {
         match &*self.kind {
             Kind::Refused { snippet, .. } => snippet.as_deref(),
@@ -182,7 +182,7 @@ impl ApiError {
         self.is(422)
     }
 
-    /// Returns true if an argument cannot be sent, such as an empty id. Nothing was sent.
+    /// Returns true if an argument is invalid, such as an empty id. Nothing was sent.
     pub fn is_unsendable(&self) -> bool {
         matches!(*self.kind, Kind::Segment(_) | Kind::Header(_) | Kind::Body(_))
     }

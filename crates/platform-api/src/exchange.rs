@@ -1,4 +1,4 @@
-//! From an operation to a request, and from a response to an answer: the same for every transport.
+//! The conversion of operations to requests and of responses to results, for all transports.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use url::Url;
 use crate::operation::{Answer, path};
 use crate::{ApiError, ApiRequest, ApiResponse, CallOptions, Operation, TransportError};
 
-/// An exchange takes no longer than this.
+/// The default timeout of an exchange.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Headers that only the transport sets.
 const RESERVED: [&str; 4] = ["authorization", "cookie", "host", "content-length"];

@@ -1,4 +1,4 @@
-//! Our own transport, and what makes a blocking one of it.
+//! The project's own transport, and an adapter for blocking callers.
 
 use std::io;
 
@@ -8,9 +8,9 @@ use auth_http::{AuthorizedClient, BlockingRuntime, HttpError, Request, Response}
 
 use crate::{ApiRequest, ApiResponse, Method, Transport, TransportError, blocking};
 
-/// The headers of an answer that matter to somebody.
+/// The response headers that are passed on.
 const HEADERS: [&str; 2] = ["location", "content-type"];
-/// The header for the time until the next request, which is passed on in seconds.
+/// The header with the pause before a retry, passed on in seconds.
 const RETRY_AFTER: &str = "retry-after";
 
 #[async_trait]
@@ -30,7 +30,8 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// Sends through `http` with `token`, which came [from it](AuthorizedClient::token).
+    /// Creates a transport that sends requests through `http` with `token`, obtained [from
+    /// it](AuthorizedClient::token).
     pub fn new(http: AuthorizedClient, token: AccessToken) -> Self {
         Self { http, token }
     }
@@ -44,7 +45,7 @@ impl Transport for Pinned {
     }
 }
 
-/// Maximum sizes of responses: of a success, and of any other.
+/// Maximum response sizes for success and for other statuses.
 struct Limits {
     success: u16,
     answer: usize,
@@ -56,7 +57,7 @@ fn asked(request: ApiRequest) -> (Limits, Request) {
     let limits = Limits { success, answer: request.body_limit(success), refusal: request.body_limit(0) };
     let ApiRequest { method, url, headers, body, timeout, .. } = request;
     let mut asked = Request::new(method.into(), url).with_timeout(timeout);
-    // That of the body comes with it.
+    // The body sets its own content type.
     for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-type")) {
         asked = asked.with_header(name, value);
     }
@@ -67,13 +68,13 @@ async fn answered(limits: Limits, response: Result<Response, HttpError>) -> Resu
     let response = response.map_err(failed)?;
     let status = response.status();
     let known = HEADERS.iter().filter_map(|&name| Some((name, response.header(name)?.to_owned())));
-    // A date is counted from that of the answer, which is not passed on.
+    // A date is relative to the response's `Date` header, which is not passed on.
     let pause = response.retry_after(SystemClock.now()).map(|pause| (RETRY_AFTER, pause.as_secs().to_string()));
     let known: Vec<_> = known.chain(pause).collect();
     let body = if status == limits.success {
         response.bytes(limits.answer).await.map_err(failed)?
     } else {
-        // What it says beyond its status is welcome, and no more.
+        // The body of an error response is optional.
         response.bytes(limits.refusal).await.unwrap_or_default()
     };
     let answer = ApiResponse::new(status, body);
@@ -105,8 +106,9 @@ impl From<Method> for auth_http::Method {
     }
 }
 
-/// An asynchronous transport for blocking callers, on a runtime of its own. Inside another runtime, whose thread it would
-/// hold up, it refuses ([`ApiError::is_inside_runtime`](crate::ApiError::is_inside_runtime)).
+/// An adapter that runs an asynchronous transport on its own runtime, for blocking callers. Inside another runtime,
+/// where it would block a worker thread, it returns an error
+/// ([`ApiError::is_inside_runtime`](crate::ApiError::is_inside_runtime)).
 #[derive(Debug)]
 pub struct OnRuntime<T> {
     transport: T,
@@ -114,7 +116,7 @@ pub struct OnRuntime<T> {
 }
 
 impl<T: Transport> OnRuntime<T> {
-    /// `transport`, and a runtime of one thread to run it on.
+    /// Creates an adapter for `transport`, with a runtime of one thread.
     ///
     /// # Errors
     ///

@@ -1,8 +1,7 @@
-//! The Aignostics Platform API, operation by operation.
+//! The operations of the Aignostics Platform API.
 //!
-//! [`models`] and [`operations`] are generated from the project's OpenAPI document; a [`Client`]
-//! sends an operation over a [`Transport`] and returns its typed response. Retries, caching, paging and logins are the
-//! task of higher layers.
+//! [`models`] and [`operations`] are generated from the project's OpenAPI document. A [`Client`] sends an operation
+//! through a [`Transport`] and returns its typed response. Higher layers implement retries, caching, paging and logins.
 //!
 //! ```no_run
 //! use platform_api::{Client, operations::GetRun};
@@ -13,13 +12,14 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Responses preserve unknown fields ([`UnknownFields`]) and can be serialized as JSON. Serialized responses contain their
-//! secrets in plain text: protect them. Requests contain known fields only.
+//! Responses preserve unknown fields ([`UnknownFields`]) and can be serialized as JSON. Serialized responses contain
+//! their secrets in plain text: protect them. Requests contain only known fields.
 //!
 //! # Features
 //!
-//! - `http` (on by default): `auth_http::AuthorizedClient` is a [`Transport`], and [`blocking`] adapts
-//!   any transport for blocking callers. Without it the crate has no HTTP client, and the caller provides the transport.
+//! - `http` (enabled by default): `auth_http::AuthorizedClient` is a [`Transport`], and [`blocking`] adapts any
+//!   transport for blocking callers. Without this feature, the crate has no HTTP client, and the caller provides the
+//!   transport.
 
 pub mod blocking;
 mod client;

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{ApiResponse, JsonValue, Method, QueryValue};
 
-/// All but the unreserved characters of RFC 3986, section 2.3.
+/// All characters except the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// An endpoint of the platform: its request, and the type of its response. [`Client::send`](crate::Client::send) sends
@@ -22,7 +22,7 @@ pub trait Operation: fmt::Debug + Send + Sync {
     const METHOD: Method;
     /// The path from the root of the server, with a `{name}` for each segment.
     const TEMPLATE: &'static str;
-    /// The status that means success.
+    /// The success status.
     const SUCCESS: u16;
     /// True if the operation accepts a share token.
     const SHAREABLE: bool = false;
@@ -62,14 +62,14 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// The value for `{name}`, not yet encoded.
+    /// Creates a value for `{name}`, not yet encoded.
     pub fn new(name: &'static str, value: &'a str) -> Self {
         Self { name, value }
     }
 }
 
-/// The path of an operation: its template with each segment encoded. An empty segment, `.` and `..`
-/// would lead to another endpoint and are refused, by name.
+/// Returns the path of an operation: its template with each segment encoded. An empty segment, `.` or `..` would lead
+/// to another endpoint; the error is the name of the segment.
 pub(crate) fn path(template: &str, segments: &[Segment<'_>]) -> Result<String, &'static str> {
     let mut path = template.to_owned();
     for Segment { name, value } in segments {
@@ -96,12 +96,12 @@ pub fn parameters<O: Operation>(operation: &O) -> String {
     text
 }
 
-/// The parameters behind the question mark, encoded. It may hold a share token, so `Debug` shows nothing of it.
+/// Encoded query parameters. They may contain a share token, so that `Debug` shows none of them.
 #[derive(Clone, Default)]
 pub struct Query(String);
 
 impl Query {
-    /// No parameters.
+    /// Creates an empty query.
     pub fn new() -> Self {
         Self::default()
     }
@@ -119,12 +119,12 @@ impl Query {
         self
     }
 
-    /// Adds `name=value` for each of the values.
+    /// Adds `name=value` for each value.
     pub fn each<V: QueryValue>(self, name: &str, values: Option<&[V]>) -> Self {
         values.into_iter().flatten().fold(self, |query, value| query.one(name, Some(value)))
     }
 
-    /// Adds `name=value` if there is a value, and no other of this name.
+    /// Adds `name=value` if there is a value and no parameter of this name.
     pub(crate) fn or_one<V: QueryValue>(self, name: &str, value: Option<&V>) -> Self {
         let is_there = self.0.split('&').any(|pair| pair.split('=').next() == Some(name));
         if is_there { self } else { self.one(name, value) }
@@ -141,7 +141,7 @@ impl fmt::Debug for Query {
     }
 }
 
-/// A request body could not be written as JSON.
+/// The error of a request body that cannot be serialized as JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("the body cannot be written as JSON")]
 pub struct BodyError(#[source] serde_json::Error);
@@ -150,7 +150,7 @@ pub(crate) fn json_body<T: Serialize>(value: &T) -> Result<Option<Vec<u8>>, Body
     serde_json::to_vec(value).map(Some).map_err(BodyError)
 }
 
-/// An answer with the status that means success. It may hold secrets, so `Debug` shows nothing of it.
+/// A response with the success status. It may contain secrets, so that `Debug` shows nothing of it.
 pub struct Answer(ApiResponse);
 
 impl From<ApiResponse> for Answer {
@@ -169,7 +169,7 @@ impl Answer {
         let body = self.0.body();
         let mut reader = serde_json::Deserializer::from_slice(body);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| DecodeError::new(&error, body))?;
-        // Data after the value is not valid.
+        // Data after the value is invalid.
         reader.end().map_err(|error| DecodeError::behind(&error))?;
         Ok(value)
     }
@@ -196,7 +196,8 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// A response does not have the declared type. The error names the location and the kind of the value, never the value.
+/// The error of a response that does not have the declared type. It states the location and the kind of the value,
+/// never the value itself.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is not understood: {problem}{}", .at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default())]
 pub struct DecodeError {
@@ -211,11 +212,11 @@ impl DecodeError {
         let message = inner.to_string();
         let problem = match serde_json::from_slice::<JsonValue>(body) {
             Err(_) => {
-                // Where it ends to make sense, a value may stand in the place of a name.
+                // At a syntax error, the path may contain a value instead of a name.
                 ".".clone_into(&mut path);
                 "it is no JSON, or JSON that is nested too deeply".to_owned()
             }
-            // The name of a missing field is known here; other messages may quote the response.
+            // The name of a missing field is part of the schema; other messages may quote the response.
             Ok(_) if message.starts_with("missing field") => {
                 let missing = message.split('`').nth(1).unwrap_or_default();
                 format!("`{missing}` is missing at `{path}`")
@@ -235,7 +236,7 @@ impl DecodeError {
         Self { problem: format!("{path} {problem}"), path, at: None }
     }
 
-    /// The JSON path of the value that is not what it should be.
+    /// Returns the JSON path of the invalid value.
     pub fn path(&self) -> &str {
         &self.path
     }

@@ -19,7 +19,7 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// Nothing differs.
+    /// Creates options without changes to the defaults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -30,15 +30,13 @@ impl CallOptions {
         self
     }
 
-    /// Sends a header too. `authorization` and `cookie` are none that can be set here: who asks is the business of the
-    /// transport.
+    /// Adds a header. `authorization` and `cookie` cannot be set here: the transport sets the credentials.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Sees what the share token opens, where an operation takes one; one that the operation names itself comes first.
-    /// Others are sent without.
+    /// Sends a share token with operations that accept one. A share token of the operation itself takes precedence.
     pub fn with_share_token(mut self, share_token: Secret) -> Self {
         self.share_token = Some(share_token);
         self

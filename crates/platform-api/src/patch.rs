@@ -1,6 +1,6 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A field of a change for which nothing said and `null` mean different things.
+/// An optional field of a change, for which absence and `null` have different meanings.
 ///
 /// ```
 /// use platform_api::Patch;
@@ -14,12 +14,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Patch<T> {
-    /// It is not sent, and stays as it is.
+    /// The field is not sent and remains unchanged.
     #[default]
     Absent,
-    /// It is cleared.
+    /// The field is cleared.
     Null,
-    /// It is set.
+    /// The field is set.
     Value(T),
 }
 
@@ -40,7 +40,7 @@ impl<T: Serialize> Serialize for Patch<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Value(value) => value.serialize(serializer),
-            // One that is absent is not written at all, where it is a field.
+            // Struct fields that are absent are skipped and not serialized here.
             Self::Null | Self::Absent => serializer.serialize_none(),
         }
     }

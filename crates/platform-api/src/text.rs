@@ -1,4 +1,4 @@
-//! Strings with a meaning: names, open enumerations, secrets; and how each goes into a query.
+//! Typed strings (names, open enumerations, secrets) and their query encoding.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,9 +6,9 @@ use std::fmt;
 use auth_core::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A value of an enumeration that this version of the library does not know.
+/// A value of an enumeration that this library version does not know.
 ///
-/// Its field is private, so that no program matches a value that may become a variant of its own.
+/// Its field is private, so that programs cannot match a value that may become a variant.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UnknownValue(Box<str>);
 
@@ -17,7 +17,7 @@ impl UnknownValue {
         Self(value.into())
     }
 
-    /// The value as the platform spelled it.
+    /// Returns the value as sent by the platform.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -29,9 +29,9 @@ impl fmt::Debug for UnknownValue {
     }
 }
 
-/// A value that can be written into a query.
+/// A value that can be used as a query parameter.
 pub trait QueryValue {
-    /// Its text, before percent-encoding.
+    /// Returns its text, before percent-encoding.
     fn text(&self) -> Cow<'_, str>;
 }
 
@@ -59,23 +59,23 @@ impl QueryValue for Secret {
     }
 }
 
-/// Writes a secret into the body of a request, where the platform needs it in clear.
+/// Serializes a secret into a request body, where the platform needs it in plain text.
 pub(crate) fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }
 
-/// The same for one that may be absent.
+/// Serializes an optional secret into a request body.
 #[expect(clippy::ref_option, reason = "the signature is that of `serialize_with`")]
 pub(crate) fn expose_optional<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
-/// Takes a secret out of an answer.
+/// Deserializes a secret of a response.
 pub(crate) fn conceal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
     String::deserialize(deserializer).map(Secret::new)
 }
 
-/// Takes a secret that may be absent or null out of an answer.
+/// Deserializes an optional secret of a response.
 pub(crate) fn conceal_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
 }
@@ -84,7 +84,7 @@ pub(crate) fn conceal_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Re
 macro_rules! text {
     ($name:ident) => {
         impl $name {
-            /// The text itself.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -110,7 +110,7 @@ macro_rules! text {
 macro_rules! open_enum {
     ($name:ident { $($variant:ident = $value:literal),+ }) => {
         impl $name {
-            /// The value as it is spelled on the wire.
+            /// Returns the value as it is spelled on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $value,)+
@@ -145,7 +145,7 @@ macro_rules! open_enum {
     };
 }
 
-/// Whatever has `as_str` can be shown and put into a query.
+/// Implements `Display` and query encoding for a type with `as_str`.
 macro_rules! written {
     ($name:ident) => {
         impl std::fmt::Display for $name {

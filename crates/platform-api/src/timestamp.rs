@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A moment, with nanosecond precision. It is written as RFC 3339 in UTC.
+/// A time with nanosecond precision, formatted as RFC 3339 in UTC.
 ///
-/// The platform's answers are read as RFC 3339; a date-time that names no zone is taken as UTC.
+/// Timestamps of the platform are parsed as RFC 3339. A date-time without a time zone is taken as UTC.
 ///
 /// ```
 /// use platform_api::Timestamp;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);
 
-/// The text is not a valid date-time.
+/// The error of a text that is not a valid date-time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no date-time of RFC 3339, such as 2026-03-01T12:00:00Z")]
 pub struct TimestampError;

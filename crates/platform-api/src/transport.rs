@@ -1,4 +1,4 @@
-//! The seam between operations and whatever sends them.
+//! The interface between operations and HTTP clients.
 
 use std::error::Error;
 use std::fmt;
@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use auth_core::redacted;
 use url::Url;
 
-/// An answer is not read beyond this: a page of a hundred items with many artifacts stays well below.
+/// The maximum size of a successful response. A page of a hundred items with many artifacts is much smaller.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
-/// Of a refusal no more than this is read.
+/// The maximum size of an error response.
 const REFUSAL_LIMIT: usize = 1024 * 1024;
 
 /// The method of a request (RFC 9110, section 9).
@@ -27,7 +27,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// As it is written in a request.
+    /// Returns the name of the method on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -53,13 +53,13 @@ pub struct ApiRequest {
     pub method: Method,
     /// The URL of the request.
     pub url: Url,
-    /// All headers but those that the transport is in charge of, such as `authorization`.
+    /// All headers except those that the transport sets, such as `authorization`.
     pub headers: Vec<(String, String)>,
     /// The JSON to send, if any.
     pub body: Option<Vec<u8>>,
-    /// The exchange may take so long, without the time to obtain a token.
+    /// The timeout of the exchange, without the time to obtain a token.
     pub timeout: Duration,
-    /// The status that means success.
+    /// The success status.
     pub success: u16,
 }
 
@@ -85,29 +85,29 @@ pub struct ApiResponse {
 }
 
 impl ApiResponse {
-    /// An answer with this status (RFC 9110, section 15) and body.
+    /// Creates a response with this status (RFC 9110, section 15) and body.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// With a header. `location` is needed, all others are welcome.
+    /// Adds a header. Only `location` is required.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// The status.
+    /// Returns the status.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The first header of this name, in whatever case.
+    /// Returns the first header of this name, ignoring case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
@@ -119,8 +119,8 @@ impl fmt::Debug for ApiResponse {
     }
 }
 
-/// Sends the requests of a [`Client`](crate::Client) with the credentials of the caller. It follows no redirects, and
-/// repeats only requests that the server did not accept.
+/// A transport that sends requests of a [`Client`](crate::Client) with the caller's credentials. It must not follow
+/// redirects, and may repeat only requests that the server did not accept.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -142,11 +142,11 @@ impl fmt::Debug for ApiResponse {
 /// ```
 #[async_trait]
 pub trait Transport: fmt::Debug + Send + Sync {
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
     ///
-    /// No answer came, or only a part of one.
+    /// No response arrived, or it is incomplete.
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, TransportError>;
 }
 
@@ -159,7 +159,7 @@ impl<T: Transport + ?Sized> Transport for std::sync::Arc<T> {
     }
 }
 
-/// Why a transport has no answer, and what that says of the request.
+/// The error of a transport without a response, and the progress of its request.
 #[derive(Debug)]
 pub struct TransportError {
     pub(crate) reach: Reach,
@@ -171,26 +171,27 @@ pub struct TransportError {
 pub(crate) enum Reach {
     /// The platform was not reached.
     Nowhere,
-    /// The platform may have received it.
+    /// The platform may have received the request.
     Unknown,
     /// The request was not sent, and retrying cannot succeed.
     Unsent,
-    /// The platform has answered.
+    /// The platform has responded.
     Answered,
 }
 
 impl TransportError {
-    /// The platform could not be reached: it has not received the request, and may be reached later.
+    /// Creates an error for a platform that was not reached: it has not received the request, and a retry may succeed.
     pub fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { reach: Reach::Nowhere, source: source.into() }
     }
 
-    /// The request was sent, at least in part, and no whole answer came: the platform may have acted on it.
+    /// Creates an error for a request that was sent, at least in part, without a complete response: the platform may
+    /// have executed it.
     pub fn interrupted(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { reach: Reach::Unknown, source: source.into() }
     }
 
-    /// An answer came that is of no use: it is larger than it may be, say.
+    /// Creates an error for a response that cannot be used, because it is too large, for example.
     pub fn unusable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { reach: Reach::Answered, source: source.into() }
     }

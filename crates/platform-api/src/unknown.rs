@@ -12,12 +12,12 @@ use crate::JsonValue;
 pub struct UnknownFields(BTreeMap<String, JsonValue>);
 
 impl UnknownFields {
-    /// The value of a field, which may be a secret.
+    /// Returns the value of a field, which may be a secret.
     pub fn expose(&self, name: &str) -> Option<&JsonValue> {
         self.0.get(name)
     }
 
-    /// The names of the fields, in order.
+    /// Returns the names of the fields, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

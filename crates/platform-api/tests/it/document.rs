@@ -1,11 +1,11 @@
-//! `openapi/platform.json`, and JSON as its schemas allow it.
+//! `openapi/platform.json`, and generated JSON for its schemas.
 
 use std::sync::LazyLock;
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-/// Is in texts and in the names of fields that are made up.
+/// Part of generated texts and field names.
 pub(crate) const CANARY: &str = "canary";
 
 pub(crate) static DOCUMENT: LazyLock<Value> =
@@ -15,24 +15,24 @@ pub(crate) fn schemas() -> &'static Map<String, Value> {
     DOCUMENT["components"]["schemas"].as_object().unwrap()
 }
 
-/// Every operation of the document: its name, and what it says.
+/// Returns every operation of the document, with its id.
 pub(crate) fn operations() -> impl Iterator<Item = (&'static str, &'static Value)> {
     let items = DOCUMENT["paths"].as_object().unwrap().values();
     let operations = items.flat_map(|item| item.as_object().unwrap().values());
     operations.map(|operation| (operation["operationId"].as_str().unwrap(), operation))
 }
 
-/// Makes up JSON.
+/// A generator of random JSON.
 pub(crate) struct Maker {
     pub(crate) rng: Rng,
-    /// Whether there are fields that no schema names.
+    /// Adds fields that are not in the schema.
     pub(crate) novel: bool,
-    /// Whether everything is there that may be.
+    /// Includes all optional fields.
     pub(crate) full: bool,
 }
 
 impl Maker {
-    /// JSON that the schema allows.
+    /// Returns JSON that is valid for the schema.
     pub(crate) fn value(&mut self, schema: &Value) -> Value {
         if let Some(reference) = schema["$ref"].as_str() {
             return self.value(DOCUMENT.pointer(&reference[1..]).unwrap());
@@ -106,7 +106,7 @@ impl Maker {
         object.into()
     }
 
-    /// Any JSON, so deep at most.
+    /// Returns arbitrary JSON with a maximum depth.
     pub(crate) fn anything(&mut self, depth: usize) -> Value {
         match self.rng.u8(..if depth == 0 { 5 } else { 7 }) {
             0 => Value::Null,

@@ -1,4 +1,4 @@
-//! Answers that no platform gives: cut, nested, of wrong types, no UTF-8, endless. An answer or an error comes of each.
+//! Invalid responses: truncated, nested, of wrong types, not UTF-8, huge. Each leads to a result or an error.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -17,7 +17,7 @@ use crate::document::{CANARY, Maker, operations, schemas};
 const RESPONSES: &str = "AIGNOSTICS_TEST_HOSTILE_RESPONSES";
 const SEED: &str = "AIGNOSTICS_TEST_SEED";
 
-/// Gives the next answer that is laid down for it.
+/// A transport that returns the prepared response.
 #[derive(Debug, Default)]
 struct Laid(Mutex<Option<ApiResponse>>);
 
@@ -30,7 +30,7 @@ impl Transport for Shared {
     }
 }
 
-/// An operation: its name, the status that means success, and what sends it.
+/// An operation: its id, its success status, and a function that sends it.
 type Sender = (&'static str, u16, Box<dyn Fn(&Client) -> Result<(), ApiError>>);
 
 fn sender<O: Operation + 'static>(operation: O) -> Sender {
@@ -75,13 +75,13 @@ fn example<T: serde::de::DeserializeOwned>(name: &str) -> T {
     serde_json::from_value(maker.value(&schemas()[name])).unwrap()
 }
 
-/// Something like a good answer of the operation.
+/// Returns JSON that is usually a valid response of the operation.
 fn answer(maker: &mut Maker, operation: &Value, success: u16) -> Value {
     let schema = &operation["responses"][success.to_string()]["content"]["application/json"]["schema"];
     if maker.rng.u8(..) < 16 { maker.anything(4) } else { maker.value(schema) }
 }
 
-/// Puts something else in the place of one value.
+/// Replaces one value.
 fn replace_one(maker: &mut Maker, value: &mut Value) {
     let stops = maker.rng.u8(..) < 64;
     match value {
@@ -104,7 +104,7 @@ fn replace_one(maker: &mut Maker, value: &mut Value) {
     }
 }
 
-/// Bytes that are like it, and mostly no JSON any more.
+/// Corrupts bytes, so that they are usually not valid JSON.
 fn spoil(rng: &mut Rng, bytes: &mut Vec<u8>) {
     for _ in 0..rng.usize(..4) {
         let at = rng.usize(..bytes.len().max(1));
@@ -119,7 +119,7 @@ fn spoil(rng: &mut Rng, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Says how to do it again.
+/// Prints how to repeat a failed attempt.
 struct Attempt(u64, &'static str);
 
 impl Drop for Attempt {
@@ -167,6 +167,6 @@ fn an_answer_that_no_platform_gives_is_an_error_that_shows_nothing_of_it() {
             }
         }
     }
-    // The same responses on every machine: most are bad, and a few percent are not.
+    // The responses are the same on every machine: most are bad, and at least 2 % are good.
     assert!(good * 50 > responses && bad * 2 > responses, "{good} good, {bad} bad");
 }

@@ -1,4 +1,4 @@
-//! The generated operations and models against single answers.
+//! The generated operations and models against single responses.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod document;
@@ -13,7 +13,7 @@ use auth_http::{AuthorizedClient, HttpClient};
 use platform_api::{Client, Secret};
 use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
-/// A platform that gives one answer to requests that fit, and 404 to others.
+/// Starts a platform with one response to matching requests, and 404 to others.
 async fn platform(fits: impl Match + 'static, answer: ResponseTemplate) -> (MockServer, Client) {
     let server = MockServer::start().await;
     Mock::given(fits).respond_with(answer).mount(&server).await;

@@ -62,7 +62,7 @@ fn the_answer_about_me_shows_none_of_its_secrets() {
         },
     }))
     .unwrap();
-    // Whatever a newer platform adds to it.
+    // Fields that a newer platform may add.
     let newer: Me = serde_json::from_value(json!({
         "user": { "id": "auth0|1", "token": "canary" }, "session": { "key": "canary" },
         "organization": {

@@ -116,7 +116,7 @@ async fn what_may_pass_and_what_may_have_been_received_is_told_apart() {
         let error = client.send(&GetRun::new("r")).await.unwrap_err();
         assert_eq!((error.is_transient(), error.is_uncertain()), (transient, uncertain), "{status}");
     }
-    // A server that takes the request and hangs up.
+    // A server that accepts the request and closes the connection.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let root = format!("http://{}", listener.local_addr().unwrap());
     let hang_up = tokio::spawn(async move {

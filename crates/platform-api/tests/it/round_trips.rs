@@ -1,4 +1,4 @@
-//! Whatever the schemas allow is read, and written back as it was.
+//! All values that the schemas allow are deserialized, and serialized again unchanged.
 
 use std::collections::BTreeSet;
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::document::{DOCUMENT, Maker, operations, schemas};
 
-/// Reads a value as the model of this name, and writes it back.
+/// Deserializes a value as the model of this name, and serializes it again.
 type RoundTrip = fn(&Value) -> Result<Value, serde_json::Error>;
 
 macro_rules! models {
     ($($name:ident)+) => {
         [$((stringify!($name), (|value| {
             let read: $name = serde_json::from_value(value.clone())?;
-            // It can be shown, and a copy is as good.
+            // `Debug` and `Clone` work.
             assert!(!format!("{:?}", read.clone()).is_empty());
             serde_json::to_value(read)
         }) as RoundTrip)),+]
@@ -32,7 +32,7 @@ const MODELS: &[(&str, RoundTrip)] = &models! {
     SubjectType User ValidationError ValidationErrors VersionNumber VersionSummary
 };
 
-/// The schemas that are reached from `value`.
+/// Collects the schemas that are reachable from `value`.
 fn reached(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
@@ -48,7 +48,7 @@ fn reached(value: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-/// What is sent and does not come back, and so must be known in every part.
+/// Returns the schemas that are only sent, so that all of their fields must be known.
 fn strict() -> BTreeSet<String> {
     let (mut sent, mut answered) = (BTreeSet::new(), BTreeSet::new());
     for (_, operation) in operations() {
@@ -58,7 +58,7 @@ fn strict() -> BTreeSet<String> {
     sent.difference(&answered).cloned().collect()
 }
 
-/// The same without members that are null, which mean what their absence does.
+/// Removes null members, which have the same meaning as absent ones.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! The seam: whoever sends what operations ask, and however a call differs from others.
+//! Custom transports, and options of calls.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use wiremock::matchers::any;
 
 use crate::{authorized, platform};
 
-/// Keeps what it is asked, and gives one answer.
+/// A transport that records its request and returns one response.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     answer: ApiResponse,
@@ -86,7 +86,7 @@ async fn a_call_has_a_time_and_headers_and_a_share_token_of_its_own() {
     client.send_with(&GetRun::new("r").with_share_token(Secret::new("own")), &options).await.unwrap_err();
     client.send_with(&GetRunItem::new("r", "i"), &options).await.unwrap_err();
     client.send_with(&GetArtifactFile::new("r", "a"), &options).await.unwrap_err();
-    // These take none.
+    // These accept no share token.
     client.send_with(&ListRuns::new().with_page(2), &options).await.unwrap_err();
     client.send_with(&DeleteRunResults::new("r"), &options).await.unwrap_err();
     let asked = recorder.asked();
@@ -121,7 +121,7 @@ fn a_blocking_client_asks_over_http_and_refuses_inside_a_runtime() {
     assert!(client.send(&ListApplications::new()).unwrap().is_empty());
     let error = runtime.block_on(async { client.send(&ListApplications::new()).unwrap_err() });
     assert!(error.is_inside_runtime() && !error.is_transient() && !error.is_uncertain(), "{error:?}");
-    // It is dropped inside the runtime too, and nothing panics.
+    // Dropping it inside the runtime does not panic.
     runtime.block_on(async move { drop(client) });
 }
 

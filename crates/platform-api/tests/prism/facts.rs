@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::document::DOCUMENT;
 use crate::server::Asked;
 
-/// `openapi/reference.facts`: what the platform's own document means on the wire.
+/// `openapi/reference.facts`: the wire format according to the platform's own document.
 pub(crate) struct Facts(BTreeMap<&'static str, &'static str>);
 
 impl Facts {
@@ -14,7 +14,7 @@ impl Facts {
         Self(lines.map(|line| line.split_once(" = ").unwrap()).collect())
     }
 
-    /// Where what was sent is not what the facts say, or lacks what they allow.
+    /// Returns the deviations of a request from the facts, including fields that are allowed but were not sent.
     pub(crate) fn problems(&self, asked: &Asked) -> Vec<String> {
         let mut problems = Vec::new();
         let address = address(asked.operation);
@@ -36,7 +36,7 @@ impl Facts {
         if let Some(body) = &asked.body {
             self.walk(&format!("{address} body"), body, &mut seen, &mut problems);
         }
-        // All that may be said was said, so that nothing is left untried.
+        // Every allowed field must have been sent, so that each is tested.
         for known in self.0.keys().filter_map(|fact| fact.strip_suffix(" type")) {
             let is_part = ["query ", "body."].iter().any(|place| known.starts_with(&format!("{address} {place}")));
             if is_part && !known.ends_with("[]") && !seen.contains(known) {
@@ -46,7 +46,7 @@ impl Facts {
         problems
     }
 
-    /// Why a value of the query does not fit.
+    /// Returns the reason why a query value is invalid.
     fn unfit(&self, place: &str, value: &str) -> Option<String> {
         let fact = |name: &str| self.0.get(format!("{place} {name}").as_str()).copied();
         let Some(kinds) = fact("type") else { return Some(format!("{place} is not known")) };
@@ -69,7 +69,7 @@ impl Facts {
 
     fn walk(&self, place: &str, value: &Value, seen: &mut BTreeSet<String>, problems: &mut Vec<String>) {
         let Some(kinds) = self.0.get(format!("{place} type").as_str()) else {
-            // Behind an object of any kind there is nothing to know.
+            // An object of any kind has no known fields.
             return problems.push(format!("{place} is not known"));
         };
         let kind = match value {
@@ -102,7 +102,7 @@ impl Facts {
     }
 }
 
-/// The method and the path of an operation.
+/// Returns the method and the path of an operation.
 fn address(operation: &str) -> String {
     for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
         for (method, described) in item.as_object().unwrap() {

@@ -1,6 +1,6 @@
-//! Every operation, with every parameter, at Prism, which validates requests by the platform's own document – or by that of
-//! the project where the other is not at hand. Prism lets unknown parameters pass, and does not know what is missing that may
-//! be; so what is sent is compared with the facts of the platform's document too.
+//! Every operation with every parameter against Prism, which validates requests against the platform's own document, or
+//! against the project's if the former is not available. Prism ignores unknown parameters and missing optional ones, so
+//! that requests are also compared with the facts of the platform's document.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../it/document.rs"]
@@ -31,7 +31,7 @@ fn every_operation_with_every_parameter_is_accepted_by_the_platform_s_own_docume
     for (name, send) in senders() {
         let (request, outcome) = prism.send(name, &send);
         let said = || format!("{name} {}: {outcome:?}\n{}", request.url, prism.said());
-        // A refusal has a status; what is made up as an answer is understood as well.
+        // A rejected request has an error status. Generated responses can be decoded.
         assert!(outcome.is_ok(), "{}", said());
         let problems = facts.problems(&request);
         assert!(problems.is_empty(), "{problems:#?} {}", said());

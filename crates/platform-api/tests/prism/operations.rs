@@ -7,19 +7,19 @@ use serde::de::DeserializeOwned;
 
 use crate::document::{Maker, schemas};
 
-/// Sends an operation.
+/// A function that sends an operation.
 pub(crate) type Send = Box<dyn Fn(&Client) -> Result<(), ApiError>>;
 
 fn sender<O: Operation + 'static>(operation: O) -> (&'static str, Send) {
     let send = move |client: &Client| {
-        // Otherwise it answers with the first status that is declared.
+        // By default, Prism responds with the first declared status.
         let wanted = CallOptions::new().with_header("prefer", format!("code={}", O::SUCCESS));
         client.send_with(&operation, &wanted).map(drop)
     };
     (O::ID, Box::new(send))
 }
 
-/// Everything that may be in a body of this kind.
+/// Returns a body of this schema with all optional fields.
 fn full<T: DeserializeOwned>(name: &str) -> T {
     let mut maker = Maker { rng: Rng::with_seed(7), novel: false, full: true };
     serde_json::from_value(maker.value(&schemas()[name])).unwrap()
@@ -27,7 +27,7 @@ fn full<T: DeserializeOwned>(name: &str) -> T {
 
 const ID: &str = "7f1c0a3e-8f0b-4d8e-9d2a-0a3b5c6d7e8f";
 
-/// Each operation with all that it can say. Of what may be several there are several: Prism takes one for no list.
+/// Returns each operation with all parameters. Lists have several elements, because Prism does not treat one as a list.
 pub(crate) fn senders() -> Vec<(&'static str, Send)> {
     let version = ("he-tme", "1.4.0");
     let shared = || Secret::new("share-token");
@@ -78,7 +78,7 @@ pub(crate) fn senders() -> Vec<(&'static str, Send)> {
     ]
 }
 
-/// What the document does not allow.
+/// Returns requests that the document does not allow.
 pub(crate) fn wrong() -> Vec<(&'static str, Send)> {
     vec![
         sender(ListApplications::new().with_page_size(4)),

@@ -15,10 +15,10 @@ use crate::operations::Send;
 use crate::{document, needs, packages, reference};
 
 const PACKAGES: &str = include_str!("../../../../tests/peers/prism/package-lock.json");
-/// The folder of the workspace.
+/// The workspace folder.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Prism, in a process of its own, which ends when this is dropped.
+/// A Prism process, killed when dropped.
 pub(crate) struct Prism {
     process: Child,
     folder: TempDir,
@@ -26,14 +26,14 @@ pub(crate) struct Prism {
     asked: Arc<Mutex<Option<Asked>>>,
 }
 
-/// What was sent.
+/// A request that was sent.
 pub(crate) struct Asked {
     pub(crate) operation: &'static str,
     pub(crate) url: url::Url,
     pub(crate) body: Option<Value>,
 }
 
-/// Our own transport, with an eye on what it is given.
+/// A transport that records its request.
 #[derive(Debug)]
 struct Watched<T>(T, Arc<Mutex<Option<Asked>>>);
 
@@ -48,18 +48,18 @@ impl<T: Transport> Transport for Watched<T> {
         let body = request.body.as_ref().map(|body| serde_json::from_slice(body).unwrap());
         *self.1.lock().unwrap() = Some(Asked { operation: request.operation, url: request.url.clone(), body });
         let answer = self.0.send(request)?;
-        // The document says nothing of the header, and so Prism makes none up.
+        // The document does not declare the header, so that Prism does not generate it.
         Ok(if answer.status() == 307 { answer.with_header("location", "https://storage.test/o") } else { answer })
     }
 }
 
 impl Prism {
-    /// `None`, said aloud, where it is not installed.
+    /// Starts Prism. Returns `None`, with a message, if it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let packages = packages::installed("prism", PACKAGES)?;
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("openapi.json"), prepared().to_string()).unwrap();
-        // It is told a port, and not every one is free: another process may take it meanwhile, and then it ends.
+        // Prism needs a port number. Another process may take a free port in the meantime; Prism then exits.
         let (process, port) = (0..10).find_map(|_| run(&packages, folder.path())).unwrap();
         let root: url::Url = format!("http://127.0.0.1:{port}").parse().unwrap();
         let policy = BearerPolicy::new(Destination::new(Authority::of(&root)).with_plain_loopback());
@@ -70,14 +70,14 @@ impl Prism {
         Some(Self { process, folder, client, asked })
     }
 
-    /// Sends an operation: what was sent, and what came of it.
+    /// Sends an operation, and returns the request and the result.
     pub(crate) fn send(&self, name: &str, send: &Send) -> (Asked, Result<(), ApiError>) {
         let outcome = send(&self.client);
         let asked = self.asked.lock().unwrap().take();
         (asked.unwrap_or_else(|| panic!("{name} was not sent: {outcome:?}")), outcome)
     }
 
-    /// What it has said lately.
+    /// Returns its latest output.
     pub(crate) fn said(&self) -> String {
         let said = fs::read_to_string(self.folder.path().join("log")).unwrap();
         let lines: Vec<_> = said.lines().rev().take(12).collect();
@@ -110,7 +110,8 @@ fn run(packages: &Path, folder: &Path) -> Option<(Child, u16)> {
     Some((process, port))
 }
 
-/// The document as Prism can read it: it follows a `$ref` within an example, and ignores the path of the server.
+/// Returns the document in a form that Prism can read: Prism follows a `$ref` within an example, and ignores the path
+/// of the server.
 fn prepared() -> Value {
     let mut document = reference::document(Path::new(ROOT)).unwrap_or_else(|| {
         needs::absent("the platform's own document", "the project's own takes its place");
@@ -125,14 +126,14 @@ fn prepared() -> Value {
     document
 }
 
-/// Takes `$ref` out of examples, where it is no reference.
+/// Removes `$ref` from examples, where it is not a reference.
 fn defuse(value: &mut Value, is_example: bool) {
     match value {
         Value::Array(values) => values.iter_mut().for_each(|value| defuse(value, is_example)),
         Value::Object(members) => {
             members.retain(|name, _| !is_example || name != "$ref");
             for (name, member) in members {
-                // A property may be called so, and has a type then.
+                // A property may have this name; it then has a type.
                 let begins = matches!(name.as_str(), "example" | "examples") && member.get("type").is_none();
                 defuse(member, is_example || begins);
             }
