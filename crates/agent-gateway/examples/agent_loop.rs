@@ -1,11 +1,11 @@
-//! The loop of an agent: a model chooses tools, and sees what they return, until it has an answer.
+//! An agent loop: a model calls tools and receives their results, until it has an answer.
 //!
 //! ```sh
 //! cargo run -p agent-gateway --example agent_loop
 //! ```
 //!
-//! The model is whatever is at the other end of standard input and output, a line of JSON at a time. First it is told
-//! its tools, then it says what it wants, and is told what came of it, until it has an answer:
+//! The model is the process at standard input and output, with one line of JSON per message. It first receives its
+//! tools; it then requests calls and receives their results until it has an answer:
 //!
 //! ```json
 //! {"tools": [{"name": "…", "description": "…", "input_schema": {}}]}
@@ -14,10 +14,10 @@
 //! {"answer": "…"}
 //! ```
 //!
-//! An adapter for the API of a model is a few lines around that.
+//! An adapter for the API of a model needs only a few lines in addition.
 //!
-//! Tools are listed as the system and called as the user of `USER_ASSERTION`, a JWT. They are listed before every turn:
-//! that costs nothing while what is known of them is good, and all turns cost one token of each.
+//! Tools are listed as the system, and called as the user of `USER_ASSERTION`, a JWT. They are listed before every
+//! turn: the list is cached, and all turns together cost one token of each kind.
 #![allow(clippy::print_stderr, reason = "an example prints")]
 
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ use auth_core::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// What a model says.
+/// A message from the model.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Said {
@@ -55,7 +55,7 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Goes on until the model has an answer, which is returned.
+/// Runs the loop until the model has an answer, and returns it.
 pub(crate) async fn converse(
     gateway: &Gateway,
     user: &Principal,
@@ -66,7 +66,7 @@ pub(crate) async fn converse(
     loop {
         let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).await?;
         for error in &found.errors {
-            // The agent goes on with what there is, and whoever runs it knows what is not there.
+            // The agent continues with the available tools, and its operator sees the error.
             eprintln!("{error}");
         }
         let names = ModelNames::new(found.tools);
@@ -88,7 +88,7 @@ pub(crate) async fn converse(
     }
 }
 
-/// What the model is told of its tools.
+/// Returns the tool definitions for the model.
 fn definitions(names: &ModelNames) -> Value {
     let tools = names.iter().map(
         |(name, tool)| json!({ "name": name, "description": tool.description(), "input_schema": tool.input_schema() }),
@@ -96,7 +96,7 @@ fn definitions(names: &ModelNames) -> Value {
     json!({ "tools": tools.collect::<Vec<_>>() })
 }
 
-/// What a call comes to, for the model: it can mend its own mistakes and those of a tool, and no others.
+/// Returns the result of a call for the model. The model can correct its own errors and those of a tool, but no others.
 async fn call_tool(
     gateway: &Gateway,
     user: &Principal,

@@ -5,8 +5,8 @@
 //! cargo run -p agent-gateway --example tools -- call ORD_ID TOOL '{"argument": 1}'
 //! ```
 //!
-//! It acts as the system, or, where the variable `USER_ASSERTION` has one, as the user whom this JWT speaks for. It
-//! never takes it from the command line, which others can see.
+//! It acts as the system, or as the user of the JWT in the variable `USER_ASSERTION`. The JWT is not accepted on the
+//! command line, which other processes can see.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use std::error::Error;
@@ -16,7 +16,7 @@ use agent_gateway::{Gateway, GatewayError, Principal, ToolFilter};
 use auth_core::Secret;
 use serde_json::{Map, Value, json};
 
-/// Something that went wrong, with its causes.
+/// An error with its causes.
 type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
@@ -40,7 +40,7 @@ async fn run(arguments: &[String]) -> Result<Value, Failure> {
     answer(&Gateway::from_environment()?.build(), &principal, arguments).await
 }
 
-/// What a command line comes to.
+/// Executes a command line.
 pub(crate) async fn answer(gateway: &Gateway, principal: &Principal, arguments: &[String]) -> Result<Value, Failure> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["list"] => list(gateway, principal, &ToolFilter::new()).await,
@@ -55,7 +55,7 @@ pub(crate) async fn answer(gateway: &Gateway, principal: &Principal, arguments: 
             });
             match result.await {
                 Ok(result) => Ok(json!({ "text": result.text(), "structured": result.structured() })),
-                // It is for whoever called: what was wrong, and not where.
+                // The tool's own message is shown to the caller, without the server.
                 Err(error) => {
                     Err(error.tool_result().map(agent_gateway::ToolResult::text).map_or(error.into(), Into::into))
                 }

@@ -52,13 +52,13 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The client `client_id` of the token service at `token_url`, without a certificate of its own: what stands before
-    /// the service shows one for it.
+    /// Creates credentials for the client `client_id` of the token service at `token_url`, without a certificate. A TLS
+    /// sidecar in front of the service presents one.
     pub fn new(token_url: Url, client_id: impl Into<String>) -> Self {
         Self { token_url, client_id: client_id.into(), certificate: None }
     }
 
-    /// Shows `certificate` to the token service (RFC 8705), and to the gateway if it asks for one.
+    /// Sets the certificate for the token service (RFC 8705), and for the gateway if it requests one.
     pub fn with_certificate(mut self, certificate: ClientCertificate) -> Self {
         self.certificate = Some(certificate);
         self

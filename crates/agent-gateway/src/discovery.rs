@@ -131,7 +131,7 @@ impl<'a> IntoFuture for Discovery<'a> {
     }
 }
 
-/// All tools of one server: those that are known already, or those that it has now.
+/// Returns all tools of one server, from the cache or from the server.
 async fn list(
     gateway: &Gateway,
     server: Server,

@@ -11,7 +11,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpError;
 use crate::transport::{TransportError, shown};
 use crate::{CredentialError, Server, ToolResult};
 
-/// Why tools were not listed, or a tool has no good result. It never shows a token, a key, an argument or a result.
+/// An error of listing or calling tools. It never shows a token, a key, an argument or a result.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct GatewayError(Box<Kind>);
@@ -132,7 +132,7 @@ impl GatewayError {
         }
     }
 
-    /// The server that it is about, if it is about one.
+    /// Returns the server of the error, if it concerns one.
     pub fn server(&self) -> Option<&Server> {
         match &*self.0 {
             Kind::Credentials(_) | Kind::Directory(_) | Kind::Unlisted(_) | Kind::Client(_) => None,
@@ -147,12 +147,12 @@ impl GatewayError {
         }
     }
 
-    /// The credentials cannot be read, or cannot be used: nothing was sent.
+    /// Returns true if the credentials cannot be read or are invalid. Nothing was sent.
     pub fn is_credentials(&self) -> bool {
         matches!(*self.0, Kind::Credentials(_) | Kind::Client(_))
     }
 
-    /// The token service gave no token. [`token_error`](Self::token_error) says why.
+    /// Returns true if the token request failed. [`token_error`](Self::token_error) returns the reason.
     pub fn is_token(&self) -> bool {
         self.token_error().is_some()
     }
@@ -165,12 +165,12 @@ impl GatewayError {
         }
     }
 
-    /// No connection to the server came about: nothing was sent.
+    /// Returns true if no connection to the server was established. Nothing was sent.
     pub fn is_connect(&self) -> bool {
         matches!(&*self.0, Kind::Http { source, .. } if source.is_connect())
     }
 
-    /// The connection broke off, or the session ended, before the answer: the tool may have done its work.
+    /// Returns true if the connection or the session ended before the response. The tool may have run.
     pub fn is_broken_off(&self) -> bool {
         match &*self.0 {
             Kind::Closed { .. } => true,
@@ -191,7 +191,7 @@ impl GatewayError {
         self.status() == Some(401)
     }
 
-    /// The status that the server answered with, if it was none of success.
+    /// Returns the error status of the server's response, if any.
     pub fn status(&self) -> Option<u16> {
         match *self.0 {
             Kind::Status { status, .. } => Some(status),
@@ -199,7 +199,7 @@ impl GatewayError {
         }
     }
 
-    /// The code of the error that the server answered with (JSON-RPC 2.0, section 5.1).
+    /// Returns the code of the server's error (JSON-RPC 2.0, section 5.1).
     pub fn code(&self) -> Option<i32> {
         match *self.0 {
             Kind::Refused { code, .. } => Some(code),
@@ -207,7 +207,7 @@ impl GatewayError {
         }
     }
 
-    /// No answer came in time. The tool may have done its work all the same.
+    /// Returns true if no response arrived in time. The tool may have run.
     pub fn is_timeout(&self) -> bool {
         match &*self.0 {
             Kind::Timeout { .. } => true,
@@ -216,7 +216,7 @@ impl GatewayError {
         }
     }
 
-    /// The arguments do not fit the schema of the tool: nothing was sent.
+    /// Returns true if the arguments do not match the schema of the tool. Nothing was sent.
     pub fn is_arguments(&self) -> bool {
         matches!(*self.0, Kind::Arguments { .. })
     }

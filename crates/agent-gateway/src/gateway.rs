@@ -61,8 +61,8 @@ impl Gateway {
         }
     }
 
-    /// Lists the tools of all servers for `principal`, in parallel. The result has the tools of the servers that answer
-    /// and the errors of those that fail, unless the discovery is [`strict`](Discovery::strict).
+    /// Lists the tools of all servers for `principal`, in parallel. The result contains the tools of the servers that
+    /// respond, and the errors of those that fail, unless the discovery is [`strict`](Discovery::strict).
     ///
     /// A tool list is cached until its lifetime ends or the server reports a change.
     ///
@@ -98,11 +98,11 @@ impl Gateway {
         self.0.toolbox.forget_all();
     }
 
-    /// Forgets all tokens, in whatever cache they are: the next request obtains another.
+    /// Deletes all tokens from the cache. The next request obtains a new one.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the cache could not be cleared; what is in it may be served again.
+    /// [`TokenError::is_cache`]: the cache could not be cleared; its tokens may be served again.
     pub async fn clear_tokens(&self) -> Result<(), TokenError> {
         match self.0.identities.known() {
             Some((identity, _)) => identity.tokens.clear().await,

@@ -1,7 +1,7 @@
-//! The connections of one certificate, and the tokens that were obtained with it.
+//! The connections of one certificate, and the tokens obtained with it.
 //!
-//! A token may be bound to the certificate that it was obtained with. Both change together: a request takes both from
-//! one [`Identity`] and keeps it until its end.
+//! A token may be bound to the certificate used to obtain it. Both change together: a request takes both from one
+//! [`Identity`] and keeps it until its end.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,7 +24,7 @@ pub(crate) struct Identity {
     pub(crate) tokens: TokenSource,
 }
 
-/// The parts of every identity.
+/// The common configuration of all identities.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) http: HttpClientBuilder,
@@ -106,7 +106,7 @@ impl Identities {
         current
     }
 
-    /// Another identity than this one, with which a request could not even be sent; `None` if there is no other.
+    /// Returns another identity after a request with this one could not be sent; `None` if there is no other.
     pub(crate) async fn instead_of(&self, failed: &Arc<Identity>) -> Option<Arc<Identity>> {
         let asking = self.asking.lock().await;
         let current = match self.known() {
@@ -117,13 +117,13 @@ impl Identities {
         current.filter(|identity| !Arc::ptr_eq(identity, failed))
     }
 
-    /// The identity there is, if any was needed yet.
+    /// Returns the current identity, if one was needed already.
     pub(crate) fn known(&self) -> Option<(Arc<Identity>, Instant)> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks the source, and makes another identity if it says something else. What cannot be used – a file that is just
-    /// being written – leaves the one before.
+    /// Reads the source, and creates a new identity if the credentials changed. If they are unusable, for example
+    /// because a file is being written, the current identity is kept.
     async fn ask(&self) -> Result<Arc<Identity>, TransportError> {
         let before = self.known().map(|(identity, _)| identity);
         let credentials = self.source.credentials().await.map_err(TransportError::from);

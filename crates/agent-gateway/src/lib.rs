@@ -54,7 +54,7 @@ pub use result::{Content, ToolResult};
 pub use server::{DirectoryError, Server, ServerDirectory};
 pub use tool::Tool;
 
-/// The guide, whose examples are compiled.
+/// Compiles the examples of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/agent-gateway.md")]
 mod guide {}

@@ -49,12 +49,12 @@ impl ModelNames {
         digest[..DIGEST / 2].iter().fold(start + "_", |text, byte| text + &format!("{byte:02x}"))
     }
 
-    /// The tool of a name.
+    /// Returns the tool with this name.
     pub fn tool(&self, name: &str) -> Option<&Tool> {
         self.0.get(name)
     }
 
-    /// All names and their tools, in the order of the names.
+    /// Returns all names and their tools, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tool)> {
         self.0.iter().map(|(name, tool)| (name.as_str(), tool))
     }

@@ -11,15 +11,16 @@ pub struct ToolResult {
     meta: Option<Map<String, Value>>,
 }
 
-/// A block of a result: text, an image, sound, a resource or a link to one – or what a newer server has beside them.
+/// A content block of a result: text, an image, audio, a resource, a resource link, or an unknown kind from a newer
+/// server.
 #[derive(Clone, PartialEq)]
 pub struct Content(Value);
 
 impl ToolResult {
-    /// The result in an answer, and whether it is an error.
+    /// Reads the result of a response. The second value is true if it is an error.
     pub(crate) fn read(answer: ServerResult) -> Option<(Self, bool)> {
-        // What was read from JSON can be written as such. A block of a kind that the library does not know makes the
-        // whole a custom result for it.
+        // A value deserialized from JSON can be serialized again. If a block is of a kind unknown to the library, the
+        // whole result is a custom one.
         let mut answer = match answer {
             ServerResult::CallToolResult(result) => serde_json::to_value(result).ok()?,
             ServerResult::CustomResult(CustomResult(answer)) => answer,
@@ -33,12 +34,12 @@ impl ToolResult {
         Some((Self { content, structured, meta }, is_error))
     }
 
-    /// All blocks, in order.
+    /// Returns all content blocks, in order.
     pub fn content(&self) -> &[Content] {
         &self.content
     }
 
-    /// The result as data, if the tool has it so.
+    /// Returns the structured result, if any.
     pub fn structured(&self) -> Option<&Value> {
         self.structured.as_ref()
     }
@@ -48,7 +49,7 @@ impl ToolResult {
         self.meta.as_ref()
     }
 
-    /// The texts among the blocks, one after the other on lines of their own.
+    /// Returns the texts of all text blocks, separated by newlines.
     pub fn text(&self) -> String {
         self.content.iter().filter_map(Content::text).collect::<Vec<_>>().join("\n")
     }
@@ -60,17 +61,17 @@ impl Content {
         self.field("type").unwrap_or_default()
     }
 
-    /// The text of a block of text.
+    /// Returns the text of a text block.
     pub fn text(&self) -> Option<&str> {
         self.field("text").filter(|_| self.kind() == "text")
     }
 
-    /// The media type and the bytes, in base64, of an image or a sound.
+    /// Returns the media type and the base64-encoded bytes of an image or audio block.
     pub fn media(&self) -> Option<(&str, &str)> {
         Some((self.field("mimeType")?, self.field("data")?))
     }
 
-    /// The block as it came.
+    /// Returns the block as received.
     pub fn json(&self) -> &Value {
         &self.0
     }

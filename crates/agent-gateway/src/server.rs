@@ -31,7 +31,7 @@ const PATH: &str = "/v1/mcp";
 /// The characters of a path segment that need no encoding (RFC 3986, section 2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// An MCP server: what it is called, and where it is. Cheap to clone.
+/// An MCP server: its id, tenant and endpoint. Clones are cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Server(Arc<Inner>);
 
@@ -43,7 +43,7 @@ struct Inner {
 }
 
 impl Server {
-    /// The server that the gateway has for the API `ord_id` (Open Resource Discovery) of the tenant `tenant`.
+    /// Returns the gateway's server for the API `ord_id` (Open Resource Discovery) and the tenant `tenant`.
     ///
     /// ```
     /// use agent_gateway::Server;
@@ -56,7 +56,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// No URL can be made of it: one of both is empty, or walks up the path.
+    /// `ord_id` or `tenant` is empty, or is a relative path segment.
     pub fn behind(gateway: &Url, ord_id: &str, tenant: &str) -> Result<Self, url::ParseError> {
         let mut url = gateway.clone();
         let root = url.path().trim_end_matches('/');
@@ -71,7 +71,7 @@ impl Server {
         Ok(Self::at(url, ord_id, tenant))
     }
 
-    /// The server at `url`, for directories of one's own.
+    /// Creates a server at `url`, for custom directories.
     pub fn at(url: Url, ord_id: impl Into<String>, tenant: impl Into<String>) -> Self {
         Self(Arc::new(Inner { ord_id: ord_id.into(), tenant: tenant.into(), url }))
     }
@@ -81,7 +81,7 @@ impl Server {
         &self.0.ord_id
     }
 
-    /// The tenant whose data it works on.
+    /// Returns its tenant.
     pub fn tenant(&self) -> &str {
         &self.0.tenant
     }

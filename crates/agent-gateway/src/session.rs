@@ -1,4 +1,4 @@
-//! One session with one server, for one principal.
+//! A session with one server, for one principal.
 
 mod listener;
 mod pool;
@@ -19,7 +19,7 @@ use crate::{GatewayError, Server, Tool, ToolResult};
 pub(crate) use listener::{Listener, OnProgress};
 pub(crate) use pool::Sessions;
 
-/// A server that has more pages of tools than this does not come to an end.
+/// The maximum number of pages of a tool list, against endless lists.
 const MOST_PAGES: usize = 1000;
 
 /// An established session. Dropping it ends the session on the server.
@@ -29,7 +29,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Begins a session. The library begins another, once, when the server does not know it any more.
+    /// Starts a session. The library restarts it once if the server no longer knows it.
     pub(crate) async fn begin(server: &Server, http: Transport, listener: Listener) -> Result<Self, GatewayError> {
         let config = StreamableHttpClientTransportConfig::with_uri(server.url().as_str());
         let transport = StreamableHttpClientTransport::with_client(http, config);
@@ -38,12 +38,12 @@ impl Session {
         Ok(Self { server: server.clone(), service })
     }
 
-    /// It has ended by itself.
+    /// Returns true if the session has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.service.is_closed() || self.service.peer().is_transport_closed()
     }
 
-    /// All tools of the server.
+    /// Returns all tools of the server.
     pub(crate) async fn tools(&self, correlation: &Correlation) -> Result<Vec<Tool>, GatewayError> {
         let (mut tools, mut cursor) = (Vec::new(), None);
         for _ in 0..MOST_PAGES {
@@ -84,7 +84,7 @@ impl Session {
     async fn answer(&self, request: ClientRequest, progress: Option<OnProgress>) -> Result<ServerResult, GatewayError> {
         let failed = |error| GatewayError::service(&self.server, error);
         let peer = self.service.peer();
-        // Nothing is dealt with before it is known whose progress it is.
+        // Notifications wait until the progress token of the request is registered.
         let listener = self.service.service();
         let sending = listener.sending().await;
         let handle = peer.send_request_with_option(request, PeerRequestOptions::no_options()).await.map_err(failed)?;
@@ -109,7 +109,7 @@ impl Drop for TakenBack {
             let peer = self.peer.clone();
             runtime.spawn(async move {
                 let nobody_waits = CancelledNotificationParam::new(Some(id), Some("canceled by the caller".to_owned()));
-                // A session that is over needs no word.
+                // If the session is over, no cancellation is needed.
                 let _ = peer.notify_cancelled(nobody_waits).await;
             });
         }

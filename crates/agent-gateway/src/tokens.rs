@@ -1,4 +1,4 @@
-//! The tokens of the system and of users, as the gateway wants them.
+//! Tokens of the system and of users, with the grants that the gateway requires.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ pub(crate) fn resource() -> Option<Url> {
     RESOURCE.parse().ok()
 }
 
-/// Tokens of the system by its credentials, and of users in exchange for what they have shown.
+/// A provider of system tokens from client credentials, and of user tokens in exchange for assertions.
 #[derive(Debug)]
 pub(crate) struct Grants {
     system: ClientCredentials,
@@ -23,7 +23,7 @@ pub(crate) struct Grants {
     clock: Arc<dyn Clock>,
 }
 
-/// The assertion of the user of a request.
+/// A source that returns the assertion in the token request.
 #[derive(Debug)]
 struct Shown;
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{GatewayError, Server};
 
-/// A tool of a server. Cheap to clone.
+/// A tool of a server. Clones are cheap.
 #[derive(Clone)]
 pub struct Tool(Arc<Inner>);
 
@@ -22,7 +22,7 @@ impl Tool {
         Self(Arc::new(Inner { server, tool, validator: OnceLock::new() }))
     }
 
-    /// The server that has it.
+    /// Returns its server.
     pub fn server(&self) -> &Server {
         &self.0.server
     }
@@ -44,12 +44,12 @@ impl Tool {
         self.0.tool.description.as_deref()
     }
 
-    /// The schema of its arguments (JSON Schema).
+    /// Returns the JSON Schema of its arguments.
     pub fn input_schema(&self) -> &Map<String, Value> {
         &self.0.tool.input_schema
     }
 
-    /// The schema of its structured result, if it states one (JSON Schema).
+    /// Returns the JSON Schema of its structured result, if declared.
     pub fn output_schema(&self) -> Option<&Map<String, Value>> {
         self.0.tool.output_schema.as_deref()
     }
@@ -59,7 +59,7 @@ impl Tool {
         self.0.tool.annotations.as_ref()?.read_only_hint
     }
 
-    /// Checks arguments before they travel. A schema that is none, or that lies elsewhere, is left to the server.
+    /// Validates arguments before they are sent. If the schema is invalid or external, the server validates them.
     pub(crate) fn check(&self, arguments: &Map<String, Value>) -> Result<(), GatewayError> {
         let Some(validator) = self.0.validator.get_or_init(|| self.validator()) else { return Ok(()) };
         let arguments = Value::Object(arguments.clone());

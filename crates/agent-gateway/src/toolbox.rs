@@ -1,4 +1,4 @@
-//! The tools that are known already.
+//! The cached tool lists.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::{Principal, Server, Tool};
 /// Maximum number of cached lists. The least recently used one is removed first.
 const MOST: u64 = 2048;
 
-/// One principal's line to one server. A server may have other tools for another principal.
+/// The combination of one principal and one server. A server may offer different tools to different principals.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Line {
     pub(crate) server: Server,
@@ -56,7 +56,7 @@ impl Toolbox {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Keeps the list of a line, unless something was forgotten since `epoch`.
+    /// Stores the list of a line, unless the cache was invalidated since `epoch`.
     pub(crate) fn keep(&self, line: &Line, tools: &Arc<Vec<Tool>>, epoch: u64) {
         let Some(until) = self.clock.now().checked_add(self.lifetime) else { return };
         self.lists.insert(line.clone(), Kept { tools: tools.clone(), until });

@@ -27,7 +27,7 @@ const LAST_EVENT: &str = "last-event-id";
 const CORRELATION: &str = "x-correlation-id";
 const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
-/// The longest answer that is read at once.
+/// The maximum size of a response that is read at once.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 /// Maximum size of an error response that is read.
 const LARGEST_COMPLAINT: usize = 64 * 1024;
@@ -45,7 +45,7 @@ impl Correlation {
     }
 }
 
-/// Speaks to one server for one principal.
+/// A transport to one server for one principal.
 #[derive(Clone)]
 pub(crate) struct Transport {
     identities: Arc<Identities>,
@@ -117,7 +117,7 @@ impl StreamableHttpClient for Transport {
             EVENTS => Ok(StreamableHttpPostResponse::Sse(events::of(response), granted)),
             JSON if is_request => {
                 let answer = response.bytes(LARGEST_ANSWER).await.map_err(|error| Failure::Client(error.into()))?;
-                // What the decoder says may show what stands there.
+                // The decoder's error message may show the response.
                 let message: ServerJsonRpcMessage = serde_json::from_slice(&answer)
                     .map_err(|_| Failure::UnexpectedServerResponse("the response is not an MCP message".into()))?;
                 Ok(StreamableHttpPostResponse::Json(message, granted))
@@ -175,7 +175,7 @@ fn correlation(message: &ClientJsonRpcMessage) -> Correlation {
     wanted.unwrap_or_else(Correlation::random)
 }
 
-/// The media type of an answer that is one of both; otherwise what it says, or nothing.
+/// Returns the expected media type of a response, or its content type, which may be empty.
 fn media_type(response: &Response) -> &str {
     let stated = response.header("content-type").unwrap_or_default();
     let essence = stated.split(';').next().unwrap_or_default().trim();

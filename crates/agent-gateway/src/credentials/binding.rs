@@ -12,41 +12,41 @@ use crate::{DirectoryError, Server, ServerDirectory};
 
 const ROOT: &str = "SERVICE_BINDING_ROOT";
 const DEFAULT_ROOT: &str = "/bindings";
-/// The content of the file `type` of the binding.
+/// The content of the binding's `type` file.
 const TYPE: &str = "integration-credentials";
-/// The file with the credentials, in the same folder.
+/// The credentials file, in the same folder.
 const CREDENTIALS: &str = "credentials";
 
-/// Credentials and servers in a folder of bindings (servicebinding.io): those of the one binding whose file `type` says
-/// `integration-credentials`. Its file `credentials` is a JSON object:
+/// Credentials and servers in a folder of service bindings (servicebinding.io): those of the only binding whose `type`
+/// file contains `integration-credentials`. Its `credentials` file is a JSON object:
 ///
-/// | field | what it is |
+/// | field | meaning |
 /// |---|---|
 /// | `tokenServiceUrl` | the token endpoint |
 /// | `clientid` | the client |
-/// | `certificate`, `privateKey` | what it proves itself with, in PEM |
+/// | `certificate`, `privateKey` | the client certificate and its key, in PEM |
 /// | `gatewayUrl` | the gateway |
 /// | `integrationDependencies` | a list of servers behind it, each with its `ordId` and `globalTenantId` |
 ///
-/// The files are read again while calls are made, so that a certificate that is exchanged there is used from then on.
+/// The files are read again while calls are made, so that a replaced certificate takes effect.
 #[derive(Clone, Debug)]
 pub struct ServiceBinding {
     root: PathBuf,
 }
 
 impl ServiceBinding {
-    /// The bindings in the folder `root`.
+    /// Returns the binding in the folder `root`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The bindings in the folder that `SERVICE_BINDING_ROOT` names, or else in `/bindings`.
+    /// Returns the binding in the folder named by `SERVICE_BINDING_ROOT`, or else in `/bindings`.
     pub fn from_environment() -> Self {
         let root = env::var_os(ROOT).filter(|root| !root.is_empty());
         Self::at(root.map_or_else(|| DEFAULT_ROOT.into(), PathBuf::from))
     }
 
-    /// The file with the credentials.
+    /// Returns the path of the credentials file.
     pub(crate) fn find(&self) -> Result<PathBuf, CredentialError> {
         let none = || CredentialError::no_binding(&self.root, TYPE, ROOT, environment::CLIENT_ID);
         let entries = fs::read_dir(&self.root).map_err(|_| none())?;
@@ -64,7 +64,7 @@ impl ServiceBinding {
     fn read(&self) -> Result<Document, CredentialError> {
         let file = self.find()?;
         let text = fs::read_to_string(&file).map_err(|error| CredentialError::unreadable(&file, error))?;
-        // What is parsed is dropped as it is; the text itself is wiped.
+        // The parsed document is not wiped on drop; its text is.
         let text = Secret::new(text);
         Document::parse(shown(&file), text.expose())
     }

@@ -1,4 +1,4 @@
-//! Documents with credentials, read field by field: what a decoder says of a field shows what stands there.
+//! Credential documents, read field by field: a decoder's error message would show field values.
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -6,7 +6,7 @@ use url::Url;
 use super::CredentialError;
 use crate::Server;
 
-/// A JSON document, and where it is from.
+/// A JSON document and its origin.
 pub(super) struct Document {
     place: String,
     value: Value,
@@ -23,7 +23,7 @@ impl Document {
         &self.place
     }
 
-    /// A field that is a text, and not an empty one.
+    /// Returns a non-empty text field.
     pub(super) fn text(&self, field: &str) -> Result<&str, CredentialError> {
         self.value
             .get(field)
@@ -36,18 +36,18 @@ impl Document {
         url(&self.place, field, self.text(field)?)
     }
 
-    /// The whole document.
+    /// Returns the whole document.
     pub(super) fn value(&self) -> &Value {
         &self.value
     }
 
-    /// The servers in the list of dependencies that a field is.
+    /// Returns the servers in a field with a list of dependencies.
     pub(super) fn servers(&self, field: &str, gateway: &Url) -> Result<Vec<Server>, CredentialError> {
         servers(&self.place, field, self.value.get(field), gateway)
     }
 }
 
-/// The servers in a list of dependencies, which is called `name`.
+/// Returns the servers in the list of dependencies called `name`.
 pub(super) fn servers(
     place: &str,
     name: &str,
@@ -73,7 +73,7 @@ pub(super) fn url(place: &str, field: &str, text: &str) -> Result<Url, Credentia
     url.ok_or_else(|| CredentialError::field(place, field, "an https URL"))
 }
 
-/// A text that can stand between two slashes.
+/// Returns a text that is valid as a path segment.
 fn segment<'a>(entry: &'a Map<String, Value>, part: &str) -> Option<&'a str> {
     entry.get(part).and_then(Value::as_str).filter(|text| !matches!(text.trim(), "" | "." | ".."))
 }

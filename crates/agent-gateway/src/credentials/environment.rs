@@ -13,9 +13,9 @@ const GATEWAY_URL: &str = "INTEGRATION_GATEWAY_URL";
 const DEPENDENCIES: &str = "INTEGRATION_DEPENDENCIES";
 const PLACE: &str = "the environment";
 
-/// Credentials and servers in the environment, where what stands before the agent does the mutual TLS for it:
+/// Credentials and servers in environment variables, for agents behind a sidecar that provides mutual TLS:
 ///
-/// | variable | what it is |
+/// | variable | meaning |
 /// |---|---|
 /// | `INTEGRATION_CLIENT_ID` | the client |
 /// | `INTEGRATION_AUTH_URL` | the token endpoint |
@@ -74,7 +74,7 @@ impl ServerDirectory for Environment {
 mod tests {
     use super::*;
 
-    /// Reads an environment that has these variables.
+    /// Reads an environment with these variables.
     fn read(variables: &[(&str, &str)]) -> Result<Environment, CredentialError> {
         let of = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
         Environment::of(of)

@@ -77,22 +77,22 @@ impl CredentialError {
         Kind::Expired { client: client.to_owned(), end }.into()
     }
 
-    /// No binding of the folder is the credentials.
+    /// Returns true if the folder has no binding with credentials.
     pub fn is_no_binding(&self) -> bool {
         matches!(self.0, Kind::NoBinding { .. })
     }
 
-    /// The certificate and the key cannot be read, or do not fit each other.
+    /// Returns true if the certificate or the key cannot be read, or they do not match.
     pub fn is_certificate(&self) -> bool {
         matches!(self.0, Kind::Certificate(..))
     }
 
-    /// The certificate is not valid yet, or no longer.
+    /// Returns true if the certificate has expired or is not valid yet.
     pub fn is_expired(&self) -> bool {
         matches!(self.0, Kind::Expired { .. })
     }
 
-    /// The field that is missing, or is not what it must be.
+    /// Returns the name of the field that is missing or invalid.
     pub fn named_field(&self) -> Option<&str> {
         match &self.0 {
             Kind::Field { field, .. } => Some(field),

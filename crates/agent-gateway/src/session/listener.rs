@@ -14,16 +14,16 @@ use crate::toolbox::{Line, Toolbox};
 /// A callback for progress.
 pub(crate) type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// Hears what a server says without being asked: how far a call is, and that its tools have changed.
+/// A handler of server notifications: the progress of calls, and changes of the tool list.
 pub(crate) struct Listener {
     line: Line,
     toolbox: Weak<Toolbox>,
-    /// Locked by who sends a request, until it is known whose progress is that of the request.
+    /// Locked while a request is sent, until its progress token is registered.
     sending: Mutex<()>,
     waiting: Arc<Waiting>,
 }
 
-/// Those who wait for calls, by the name of the progress of theirs.
+/// The callers of calls in flight, by progress token.
 #[derive(Default)]
 pub(crate) struct Waiting(RwLock<HashMap<ProgressToken, Caller>>);
 
@@ -45,12 +45,12 @@ impl Listener {
         Self { line, toolbox: Arc::downgrade(toolbox), sending: Mutex::default(), waiting: Arc::default() }
     }
 
-    /// Until this is dropped, what the server says of progress waits.
+    /// Delays progress notifications until the guard is dropped.
     pub(crate) async fn sending(&self) -> MutexGuard<'_, ()> {
         self.sending.lock().await
     }
 
-    /// Tells a caller of the progress with this name.
+    /// Registers a callback for progress with this token.
     pub(crate) fn tell(&self, token: ProgressToken, tell: OnProgress) -> Told {
         let caller = Caller { tell, last: Arc::new(std::sync::Mutex::new(f64::NEG_INFINITY)) };
         self.waiting.0.write().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), caller);

@@ -17,7 +17,7 @@ const MOST: u64 = 512;
 /// Time without use after which a session is closed.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// The open sessions, one for each line. The first caller opens a session, and the others wait for it.
+/// The open sessions, one per line. The first caller opens a session, and the others wait for it.
 pub(crate) struct Sessions {
     identities: Arc<Identities>,
     toolbox: Arc<Toolbox>,
@@ -25,7 +25,7 @@ pub(crate) struct Sessions {
     slots: Cache<Line, Slot>,
 }
 
-/// The place of the session of a line.
+/// The slot for the session of a line.
 type Slot = Arc<Mutex<Option<Arc<Session>>>>;
 
 impl Sessions {

@@ -20,7 +20,7 @@ pub(crate) enum TransportError {
     Status { status: u16, message: Option<String> },
 }
 
-/// An error of JSON-RPC (section 5.1), of which only the message matters here.
+/// A JSON-RPC error (section 5.1), reduced to its message.
 #[derive(Deserialize)]
 struct Complaint {
     error: Error,
@@ -41,7 +41,7 @@ impl TransportError {
     }
 }
 
-/// Text of a server, without anything that could be more than text where it is shown.
+/// Returns a server's text without control characters, truncated.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(LONGEST_MESSAGE).collect()
 }

@@ -5,17 +5,17 @@ use sse_stream::SseStream;
 
 use super::Events;
 
-/// The largest event of a stream, in bytes.
+/// The maximum size of an event, in bytes.
 const LARGEST: usize = 16 * 1024 * 1024;
 
-/// The state of the event that is being read.
+/// The state of the current event.
 #[derive(Default)]
 struct Reading {
     bytes: usize,
     line: usize,
 }
 
-/// Why a stream breaks off.
+/// The error of an interrupted stream.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error(transparent)]
@@ -24,7 +24,7 @@ enum Broken {
     TooLarge,
 }
 
-/// The events of an answer that is a stream of them.
+/// Returns the events of a streamed response.
 pub(super) fn of(response: Response) -> Events {
     let chunks = try_unfold((response, Reading::default()), |(mut response, mut reading)| async move {
         let Some(chunk) = response.chunk().await? else { return Ok(None) };
@@ -35,7 +35,7 @@ pub(super) fn of(response: Response) -> Events {
 }
 
 impl Reading {
-    /// Counts what belongs to one event; an empty line ends it.
+    /// Counts the bytes of the current event, which ends with an empty line.
     fn take(&mut self, chunk: &Bytes) -> Result<(), Broken> {
         for byte in chunk {
             match byte {

@@ -1,4 +1,4 @@
-//! Bindings, and what is wrong with them.
+//! Bindings and their errors.
 
 use std::error::Error;
 use std::fs;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::authority::Authority;
 
-/// Bindings of which one has good credentials, with this certificate and key.
+/// Bindings, one of which has valid credentials with this certificate and key.
 struct Bindings {
     root: TempDir,
     good: Value,
@@ -55,7 +55,7 @@ impl Bindings {
         ServiceBinding::at(self.root.path())
     }
 
-    /// What reading it comes to, with this field set to a value.
+    /// Returns the error for a binding with this field set to a value, or removed.
     async fn with_field(&self, field: &str, value: Value) -> CredentialError {
         let mut credentials = self.good.clone();
         credentials[field] = value;
@@ -71,7 +71,7 @@ impl Bindings {
         self.root.path().join("agent/credentials").display().to_string()
     }
 
-    /// No error shows any of the key.
+    /// Asserts that the error shows no part of the key.
     fn assert_shows_no_key(&self, error: &CredentialError) {
         let shown = format!("{error} {error:?} {:?}", error.source());
         let lines = self.key.lines().filter(|line| !line.starts_with("-----"));

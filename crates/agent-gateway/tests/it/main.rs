@@ -1,4 +1,4 @@
-//! What needs no real server: what bad input gets, and servers that behave as none should.
+//! Tests without a real server: invalid input, and misbehaving servers.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../../../tests/support/authority.rs"]

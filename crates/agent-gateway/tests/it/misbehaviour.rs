@@ -1,4 +1,4 @@
-//! Servers that answer as none should, over plain http on this machine, as behind what does the TLS for the agent.
+//! Misbehaving servers, over plain http on loopback, as behind a TLS sidecar.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 const MCP: &str = "/v1/mcp/orders/1";
 
-/// A token service and a server of which everything is made up.
+/// A mock token service and server.
 struct Fake {
     server: MockServer,
 }
 
 impl Fake {
-    /// The server gives this answer to whatever is asked after the beginning of a session.
+    /// Starts a server that sends this response to all requests after the start of a session.
     async fn answering(answer: impl Fn(&Value) -> ResponseTemplate + Send + Sync + 'static) -> Self {
         let server = MockServer::start().await;
         let granted = json!({ "access_token": "canary-token", "token_type": "Bearer", "expires_in": 3600 });

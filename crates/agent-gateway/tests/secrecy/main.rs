@@ -1,4 +1,4 @@
-//! What nobody may see, in a process of its own: its log is that of all threads.
+//! Secrets do not leak. A separate process, because its log contains all threads.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "other tests use more of it")]
 
@@ -47,7 +47,7 @@ async fn no_key_no_assertion_and_no_token_is_logged_or_shown() {
     }
 }
 
-/// Lists, calls, renews and fails: what can be seen of it, and what must not be.
+/// Lists, calls, refreshes and fails. Returns all visible output, and the secrets it must not contain.
 async fn everything() -> Option<(Vec<String>, Vec<String>)> {
     let lab = Lab::open()?;
     let (chain, key) = lab.clients.sign("machine.test");
@@ -75,7 +75,7 @@ async fn everything() -> Option<(Vec<String>, Vec<String>)> {
     shown.extend([refused, failed, mismatch].map(|error| format!("{error} {error:?} {:?}", error.token_error())));
     let mut secrets = vec![assertion.expose().to_owned()];
     secrets.extend(key.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned));
-    // Of tokens the servers wrote down how they end.
+    // The servers record the end of each token.
     secrets.extend(lab.mcp.requests("tools/call").iter().map(|call| call["token"].as_str().unwrap().to_owned()));
     Some((shown, secrets))
 }

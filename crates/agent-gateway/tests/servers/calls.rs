@@ -1,4 +1,4 @@
-//! What a call sends, and what comes back.
+//! Requests and results of calls.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Certificates that are exchanged on disk.
+//! Certificates that are replaced on disk.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ async fn a_certificate_exchanged_while_calls_run_loses_no_call() {
     let (over, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     let calling = join_all(principals.iter().cycle().take(4).map(|principal| async {
         while !over.load(Ordering::Relaxed) {
-            // A call that fails ends the test.
+            // A failed call ends the test.
             who(&gateway, &found, "orders", principal).await;
             calls.fetch_add(1, Ordering::Relaxed);
         }

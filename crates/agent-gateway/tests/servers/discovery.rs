@@ -1,4 +1,4 @@
-//! Discovery at many servers.
+//! Discovery with many servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::lab::{Lab, SERVERS, all_tools, object, tool};
 
-/// The server that another would be at a port where nobody listens.
+/// Returns a server at a port without a listener.
 async fn nowhere(name: &str) -> Server {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     Server::behind(&format!("https://localhost:{port}").parse().unwrap(), name, "tenant-1").unwrap()
@@ -27,7 +27,7 @@ async fn one_of_five_servers_that_is_down_hides_nothing_of_the_others_and_is_not
     let http = HttpClient::builder().with_roots(lab.servers.file());
     let gateway = Gateway::builder(lab.binding(), servers.clone()).with_http(http).build();
     let answering: Vec<_> = SERVERS.into_iter().filter(|name| *name != "people").collect();
-    // One after the other, they would never answer.
+    // Sequential requests would deadlock.
     lab.mcp.wait_together(answering.len());
 
     let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The examples, as users run them, but for where the gateway is.
+//! The examples, run as by users, except for the address of the gateway.
 
 #[allow(dead_code, reason = "its `main` is not called")]
 #[path = "../../examples/agent_loop.rs"]

@@ -1,4 +1,4 @@
-//! Four processes that share a Redis. The test binary starts itself again.
+//! Four processes that share a Redis server. The test binary starts itself as the worker processes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,11 +18,11 @@ const PROCESSES: usize = 4;
 const ROUNDS: usize = 100;
 /// 32 bytes in base64.
 const SEALING: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
-/// The test is a worker where this is set: where to be told what to do, and where bindings, roots and Redis are.
+/// The variable that makes the test a worker, with the control address, the bindings, the root certificates and Redis.
 const WORKER: &str = "AGENT_GATEWAY_TEST_WORKER";
 const CHILD: &str = "fleet::a_hundred_rounds_of_four_processes_cost_no_more_tokens_than_those_of_one";
 
-/// A process, which does not outlive its test.
+/// A worker process, killed when dropped.
 struct Worker {
     process: Child,
     stream: BufReader<TcpStream>,
@@ -90,7 +90,7 @@ fn a_hundred_rounds_of_four_processes_cost_no_more_tokens_than_those_of_one() {
     assert!((1..=PROCESSES).contains(&with(401)), "{}", with(401));
 }
 
-/// Does half of the rounds whenever it is told to.
+/// Runs half of the rounds on each order.
 async fn work(words: &[String]) {
     let [stage, bindings, roots, redis] = words else { panic!("{words:?}") };
     let mut stream = BufReader::new(TcpStream::connect(stage).unwrap());

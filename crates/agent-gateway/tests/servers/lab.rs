@@ -16,7 +16,7 @@ use crate::provider::{JWKS, Provider, TOKEN};
 pub(crate) const RESOURCE: &str = "urn:sap:identity:application:provider:name:agent-gateway";
 pub(crate) const SYSTEM: &str = "client_credentials";
 pub(crate) const USER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// The servers that there are.
+/// The names of the servers.
 pub(crate) const SERVERS: [&str; 5] = ["orders", "stock", "people", "weather", "ledger"];
 
 pub(crate) struct Lab {
@@ -30,7 +30,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// `None`, said aloud, where something is not installed.
+    /// Starts the lab. Returns `None`, with a message, if a component is not installed.
     pub(crate) fn open() -> Option<Self> {
         let provider = Provider::start()?;
         let (servers, clients) = (Authority::new(), Authority::new());
@@ -47,7 +47,7 @@ impl Lab {
         Some(lab)
     }
 
-    /// Writes the binding, with this certificate and key, as Kubernetes would: in one step.
+    /// Writes the binding with this certificate and key atomically, as Kubernetes does.
     pub(crate) fn bind(&self, (certificate, key): &(String, String)) {
         let dependencies = SERVERS.map(|name| json!({ "ordId": name, "globalTenantId": "tenant-1" }));
         let credentials = json!({
@@ -65,12 +65,12 @@ impl Lab {
         fs::rename(folder.join("new"), folder.join("credentials")).unwrap();
     }
 
-    /// Writes what is no binding.
+    /// Writes an invalid binding.
     pub(crate) fn bind_nothing(&self) {
         fs::write(self.bindings.path().join("agent/credentials"), r#"{ "clientid": "machine-cert"#).unwrap();
     }
 
-    /// The folder of the bindings.
+    /// Returns the folder of the bindings.
     #[cfg(unix)]
     pub(crate) fn bindings(&self) -> &Path {
         self.bindings.path()
@@ -89,13 +89,13 @@ impl Lab {
         Principal::User(User::new(self.provider.assertion(name, Duration::from_secs(600))).unwrap())
     }
 
-    /// How many tokens of the system and of users there were, and how often the token service was asked.
+    /// Returns the numbers of issued system tokens, of issued user tokens, and of token requests.
     pub(crate) fn tokens(&self) -> (u64, u64, u64) {
         let provider = &self.provider;
         (provider.grants(SYSTEM), provider.grants(USER), provider.requests(TOKEN))
     }
 
-    /// Ends the servers and starts them anew, at the same port.
+    /// Restarts the servers at the same port.
     pub(crate) fn restart_servers(&mut self) {
         let port = self.mcp.port;
         let gone = std::mem::replace(&mut self.mcp, Mcp::start(&jwks(&self.provider), RESOURCE, None).unwrap());
@@ -108,7 +108,7 @@ fn jwks(provider: &Provider) -> String {
     format!("{}{JWKS}", provider.issuer.trim_end_matches('/'))
 }
 
-/// Where the provider gives out tokens to those who show a certificate.
+/// Returns the token endpoint of the provider for clients with a certificate.
 fn token_url(provider: &Provider) -> String {
     let url = format!("{}/.well-known/openid-configuration", provider.issuer.trim_end_matches('/'));
     let http = provider.http.clone();
@@ -132,18 +132,18 @@ pub(crate) fn object(value: Value) -> Map<String, Value> {
     object
 }
 
-/// The tool of this name at the server of that.
+/// Returns the tool of this name on this server.
 pub(crate) fn tool<'a>(found: &'a Discovered, server: &str, name: &str) -> &'a Tool {
     let mut tools = found.tools.iter();
     tools.find(|tool| tool.server().ord_id() == server && tool.name() == name).unwrap()
 }
 
-/// Everything that all servers have.
+/// Returns all tools of all servers.
 pub(crate) async fn all_tools(gateway: &Gateway, principal: &Principal) -> Discovered {
     gateway.list_tools(principal, &ToolFilter::new()).strict().await.unwrap()
 }
 
-/// What a tool says of whoever has called it.
+/// Returns the caller as seen by the tool.
 pub(crate) async fn who(gateway: &Gateway, found: &Discovered, server: &str, principal: &Principal) -> Value {
     let result = gateway.call_tool(tool(found, server, "whoami"), principal, Map::new()).await.unwrap();
     result.structured().unwrap().clone()

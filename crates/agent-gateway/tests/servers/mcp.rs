@@ -1,4 +1,4 @@
-//! The MCP servers, in a process of their own for each test.
+//! The MCP servers, in a separate process per test.
 
 use std::env;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::provider::PATIENCE;
 const REQUIREMENTS: &str = include_str!("../../../../tests/peers/mcp/requirements.txt");
 const PROGRAM: &str = include_str!("../../../../tests/peers/mcp/server.py");
 
-/// Five servers behind one gateway, which end when this is dropped, or the test itself does.
+/// Five servers behind one gateway. They end when this is dropped, or with the test process.
 pub(crate) struct Mcp {
     process: Child,
     commands: Option<ChildStdin>,
@@ -25,12 +25,12 @@ pub(crate) struct Mcp {
     pub(crate) port: u16,
 }
 
-/// What the servers speak TLS with: files with a certificate, its key, and the authority of the clients.
+/// The TLS files of the servers: a certificate, its key, and the authority of the clients.
 pub(crate) type Tls = [PathBuf; 3];
 
 impl Mcp {
-    /// `None`, said aloud, where they are not installed. They accept tokens for `audience` that are signed with the
-    /// keys at `jwks`.
+    /// Starts the servers. Returns `None`, with a message, if they are not installed. They accept tokens for `audience`
+    /// that are signed with the keys at `jwks`.
     pub(crate) fn start(jwks: &str, audience: &str, tls: Option<&Tls>) -> Option<Self> {
         Self::start_at(0, jwks, audience, tls)
     }
@@ -54,35 +54,35 @@ impl Mcp {
         Some(mcp)
     }
 
-    /// The requests of a method that were made so far.
+    /// Returns the requests of a method so far.
     pub(crate) fn requests(&self, method: &str) -> Vec<Value> {
         let Value::Array(requests) = self.tell(&json!({}))["requests"].take() else { panic!("no list") };
         requests.into_iter().filter(|request| request["method"] == method).collect()
     }
 
-    /// Waits until there were so many requests of a method.
+    /// Waits until there were `count` requests of a method.
     pub(crate) fn wait_for(&self, method: &str, count: u64) {
         self.tell(&json!({ "until": [method, count] }));
     }
 
-    /// Refuses every token that was accepted so far.
+    /// Revokes every token accepted so far.
     pub(crate) fn revoke(&self) {
         self.tell(&json!({ "revoke": true }));
     }
 
-    /// Lets these servers answer with a status, or, with 0, not at all; the others are up again.
+    /// Makes these servers respond with a status, or not at all for 0. All other servers are up.
     pub(crate) fn let_down(&self, servers: &[(&str, u16)]) {
         let down: serde_json::Map<_, _> =
             servers.iter().map(|(name, status)| ((*name).to_owned(), json!(status))).collect();
         self.tell(&json!({ "down": down }));
     }
 
-    /// Holds back the lists of tools until this number of servers has a request for one.
+    /// Delays tool lists until this number of servers has a request for one.
     pub(crate) fn wait_together(&self, servers: usize) {
         self.tell(&json!({ "together": servers }));
     }
 
-    /// Lets the tools go on that wait.
+    /// Releases the waiting tools.
     pub(crate) fn release(&self) {
         self.tell(&json!({ "release": true }));
     }
@@ -105,7 +105,7 @@ impl Mcp {
         serde_json::from_str(&answer).unwrap()
     }
 
-    /// What the servers have to say beside their answers.
+    /// Returns the standard error output of the servers.
     pub(crate) fn complaints(&self) -> String {
         let (mut file, mut complaints) = (&self.complaints, String::new());
         file.rewind().unwrap();
@@ -121,7 +121,7 @@ impl Drop for Mcp {
     }
 }
 
-/// The Python of the servers, if what they need is what the tests were written for.
+/// Returns the Python interpreter for the servers, if its packages have the expected versions.
 fn python() -> Option<PathBuf> {
     let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
     let tools = tools.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")));

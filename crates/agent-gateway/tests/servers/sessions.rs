@@ -1,4 +1,4 @@
-//! Sessions that a server does not know any more.
+//! Sessions that a server no longer knows.
 
 use agent_gateway::Principal;
 use serde_json::json;

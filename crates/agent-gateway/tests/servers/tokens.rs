@@ -1,4 +1,4 @@
-//! How many tokens are obtained, for whom, and for how long.
+//! Numbers, subjects and lifetimes of tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +90,7 @@ async fn a_token_of_a_user_ends_with_what_the_user_has_shown() {
     let alice = lab.user("alice");
     let found = all_tools(&gateway, &Principal::System).await;
     who(&gateway, &found, "orders", &alice).await;
-    // What the provider gave is good for an hour, and the assertion for ten minutes.
+    // The provider's token is valid for an hour, the assertion for ten minutes.
     clock.advance(Duration::from_secs(601));
     let called = lab.mcp.requests("tools/call").len();
     let error = gateway.call_tool(tool(&found, "orders", "whoami"), &alice, Map::new()).await.unwrap_err();
@@ -139,7 +139,7 @@ async fn a_token_is_renewed_thirty_seconds_before_its_end_while_the_old_one_is_u
     let gateway = lab.builder().with_clock(clock.clone()).build();
     let found = all_tools(&gateway, &Principal::System).await;
     let first = who(&gateway, &found, "orders", &Principal::System).await;
-    // It is good for an hour; up to a fifth of the thirty seconds is chance.
+    // The token is valid for an hour; up to a fifth of the thirty seconds is jitter.
     clock.advance(Duration::from_secs(3600 - 31));
     assert_eq!(who(&gateway, &found, "orders", &Principal::System).await["token"], first["token"]);
     assert_eq!(lab.tokens(), (1, 0, 1));

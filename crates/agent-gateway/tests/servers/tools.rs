@@ -1,4 +1,4 @@
-//! Tools that are listed and called.
+//! Listing and calling tools.
 
 use agent_gateway::Principal;
 use serde_json::json;
