@@ -1,7 +1,7 @@
-//! What a token costs that is there already: `cargo xtask bench auth`.
+//! The cost of a cached token: `cargo xtask bench auth`.
 //!
-//! Everything is measured in one run, in rounds in which all take turns, and compared within each
-//! round, so that what else the machine does falls on all sides. The medians of the rounds are printed.
+//! All measurements take turns in rounds of one run, and are compared within each round, so that other load on the
+//! machine affects all of them. The medians of the rounds are printed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may panic, and prints")]
 
 use std::hint::black_box;
@@ -31,7 +31,7 @@ fn main() {
 fn one_key() {
     let (moka, key) = bare(1);
     let [source, troubled] = [(); 2].map(|()| source());
-    // What is remembered of one key must not hold up the others.
+    // The state of one key must not slow down the others.
     runtime().block_on(troubled.token_for(&TokenRequest::new().with_audience("refused"))).unwrap_err();
     let blocking = blocking::TokenSource::new(key[0].clone(), provider_fn(|_| Ok(token())));
     compare(
@@ -109,13 +109,13 @@ fn allocations() {
     });
 }
 
-/// Runs all subjects in turn, and prints what a call of each costs, and how that compares to the first.
+/// Runs all subjects in turn, and prints the cost of a call of each, and its ratio to the first.
 fn compare(title: &str, subjects: &[(&str, &dyn Fn())]) {
     println!("\n{title}{:>width$} per call   to the first", "", width = 44_usize.saturating_sub(title.len()));
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     for round in 0..=ROUNDS {
         let times = subjects.iter().map(|(_, work)| timed(work)).collect();
-        // The first is to warm up.
+        // The first round is a warm-up.
         if round > 0 {
             rounds.push(times);
         }
@@ -158,7 +158,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().build().unwrap()
 }
 
-/// As long as a JWT, and good for an hour.
+/// Returns a token of the length of a JWT that is valid for an hour.
 fn token() -> AccessToken {
     let end = SystemClock.now() + Duration::from_secs(3600);
     AccessToken::try_from("x".repeat(1200)).unwrap().with_expires_at(end)
@@ -172,7 +172,7 @@ fn key() -> TokenKey {
     TokenKey::builder("https://issuer.example/").with_client_id("client").with_scopes(["openid"]).build()
 }
 
-/// A cache without anything around it, and the keys that are in it.
+/// Returns a plain cache and the keys in it.
 fn bare(number: u32) -> (Cache<TokenKey, AccessToken>, Vec<TokenKey>) {
     let cache = Cache::new(u64::from(KEYS) * 2);
     let keys: Vec<_> = (0..number).map(|number| key().for_request(&user(number))).collect();
@@ -182,7 +182,7 @@ fn bare(number: u32) -> (Cache<TokenKey, AccessToken>, Vec<TokenKey>) {
     (cache, keys)
 }
 
-/// A source that has its token, and refuses one audience.
+/// Returns a source with a cached token, which refuses one audience.
 fn source() -> TokenSource {
     let provider = async_provider_fn(|request: TokenRequest| async move {
         if request.audience().is_some() { Err(TokenError::refused("invalid_grant")) } else { Ok(token()) }

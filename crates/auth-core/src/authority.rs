@@ -4,7 +4,7 @@ use url::{Host, Url};
 
 use crate::TokenError;
 
-/// Scheme, host and port: the place that a credential is meant for.
+/// Scheme, host and port: the destination of a credential.
 ///
 /// ```
 /// use auth_core::Authority;
@@ -20,7 +20,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The authority of a URL, its default port filled in.
+    /// Returns the authority of a URL, including its default port.
     pub fn of(url: &Url) -> Self {
         Self {
             scheme: url.scheme().to_owned(),
@@ -29,12 +29,12 @@ impl Authority {
         }
     }
 
-    /// Nobody on the way can read what is sent: https, or plain http that stays on this machine.
+    /// Returns true if the connection is confidential: https, or plain http to a loopback address.
     pub fn is_confidential(&self, allow_plain_loopback: bool) -> bool {
         self.scheme == "https" || (self.scheme == "http" && allow_plain_loopback && self.is_loopback())
     }
 
-    /// The host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
+    /// Returns true for loopback: `localhost`, `127.0.0.0/8` or `::1`.
     pub fn is_loopback(&self) -> bool {
         match &self.host {
             Some(Host::Domain(name)) => name == "localhost",
@@ -55,8 +55,8 @@ impl fmt::Display for Authority {
     }
 }
 
-/// Where a credential may be sent: to one authority, so that no redirect and no mistake carries it
-/// elsewhere, and only where nobody on the way can read it.
+/// The permitted destination of a credential: one authority, so that no redirect or mistake sends it elsewhere, over a
+/// confidential connection only.
 #[derive(Clone, Debug)]
 pub struct Destination {
     authority: Authority,
@@ -64,18 +64,18 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// `authority`, and no other.
+    /// Permits only `authority`.
     pub fn new(authority: Authority) -> Self {
         Self { authority, plain_loopback: false }
     }
 
-    /// Lets credentials go over plain http to this machine: for emulators and tests.
+    /// Permits plain http to loopback addresses: for emulators and tests.
     pub fn with_plain_loopback(mut self) -> Self {
         self.plain_loopback = true;
         self
     }
 
-    /// Whether a request to `url` may carry the credential. It is asked before one is obtained.
+    /// Checks that a request to `url` may carry the credential. Call it before obtaining one.
     ///
     /// # Errors
     ///

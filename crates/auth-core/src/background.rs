@@ -1,5 +1,5 @@
-//! The thread on which tokens are obtained: one for the process, so that a renewal survives the caller that started it
-//! and the runtime of that caller.
+//! The background thread that obtains tokens, one per process, so that a refresh survives its caller and the runtime of
+//! its caller.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,16 +8,16 @@ use crate::TokenError;
 
 pub(crate) use imp::{is_current_thread, sleep, sleep_here, spawn};
 
-/// Waits for `work` from a thread outside of any runtime, or inside one that the caller agrees to block.
+/// Blocks on `work`, from a thread outside of any runtime, or inside one that the caller agrees to block.
 ///
 /// # Errors
 ///
-/// It was called on the thread itself, which would wait forever, or `work` panicked.
+/// It was called on the background thread itself, which would deadlock, or `work` panicked.
 pub(crate) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, TokenError> {
     imp::block_on(work)
 }
 
-/// Calls a blocking function on a thread of its own.
+/// Calls a blocking function on a separate thread.
 ///
 /// # Errors
 ///
@@ -49,7 +49,7 @@ mod imp {
         static IS_BACKGROUND: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// The runtime of the thread, or why it could not be started.
+    /// Returns the runtime of the thread, or the error of starting it.
     fn runtime() -> Result<&'static Handle, TokenError> {
         static RUNTIME: OnceLock<Result<Handle, TokenError>> = OnceLock::new();
         RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)
@@ -59,7 +59,7 @@ mod imp {
         let (sender, receiver) = mpsc::channel();
         let run = move || {
             IS_BACKGROUND.set(true);
-            // Built here: if the thread cannot be started, a runtime would be dropped inside the runtime of the caller.
+            // Built here: if the thread cannot be started, a runtime would be dropped inside the caller's runtime.
             match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => {
                     drop(sender.send(Ok(runtime.handle().clone())));
@@ -72,27 +72,27 @@ mod imp {
         receiver.recv().map_err(|_| TokenError::panicked())?.map_err(TokenError::provider)
     }
 
-    /// Starts `work` on the thread.
+    /// Spawns `work` on the thread.
     pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Result<(), TokenError> {
         runtime().map(|runtime| drop(runtime.spawn(work)))
     }
 
-    /// Returns true on the thread itself.
+    /// Returns true on the background thread itself.
     pub(crate) fn is_current_thread() -> bool {
         IS_BACKGROUND.get()
     }
 
-    /// Waits, by the timer of the thread.
+    /// Sleeps, by the timer of the background thread.
     pub(crate) async fn sleep(time: Duration) {
         let Ok(runtime) = runtime() else { return };
-        // It belongs to the runtime in which it is created.
+        // A timer belongs to the runtime in which it is created.
         let entered = runtime.enter();
         let sleep = sleep_here(time);
         drop(entered);
         sleep.await;
     }
 
-    /// Waits, by the timer of the runtime of the caller.
+    /// Sleeps, by the timer of the caller's runtime.
     #[expect(clippy::disallowed_methods, reason = "the attempt timeout and the retries of a publication")]
     pub(crate) fn sleep_here(time: Duration) -> tokio::time::Sleep {
         tokio::time::sleep(time)
@@ -108,7 +108,7 @@ mod imp {
     }
 }
 
-/// Unit tests run under a scheduler that explores interleavings, which owns the threads.
+/// Unit tests run under a scheduler that explores interleavings and owns the threads.
 #[cfg(test)]
 mod imp {
     use std::future::Future;
@@ -127,7 +127,7 @@ mod imp {
         true
     }
 
-    /// The scheduler has no time: a sleep lets other threads run for a while.
+    /// The scheduler has no time: a sleep yields to other threads several times.
     pub(crate) async fn sleep(_time: Duration) {
         for _ in 0..40 {
             shuttle::future::yield_now().await;

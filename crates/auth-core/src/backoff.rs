@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 /// Exponential backoff with full jitter: the pause before each retry is random, up to a bound that doubles with every
-/// failure. It is arithmetic alone, without a clock and without random numbers of its own.
+/// failure. It is pure arithmetic, without a clock or a random number generator.
 ///
-/// Full jitter spreads the retries of many clients over the whole pause, so that a server that comes back is not met by
-/// all of them at once.
+/// Full jitter spreads the retries of many clients over the whole pause, so that they do not overload a recovering
+/// server at the same time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,13 +40,13 @@ impl Backoff {
         self.first
     }
 
-    /// Returns the bound that is never exceeded.
+    /// Returns the maximum bound.
     pub const fn longest(&self) -> Duration {
         self.longest
     }
 
-    /// Returns the longest pause after this number of failures, counted from 1. It needs no random number, for pauses
-    /// that others may rely on.
+    /// Returns the maximum pause after this number of failures, counted from 1. It is deterministic, for pauses that
+    /// other code relies on.
     pub fn bound(&self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)

@@ -1,7 +1,7 @@
 //! A token source for callers without a runtime.
 //!
-//! It drives the asynchronous [`TokenSource`](crate::TokenSource) on the thread that the process obtains tokens on, so
-//! that both make the same decisions and give the same guarantees.
+//! It drives the asynchronous [`TokenSource`](crate::TokenSource) on the background thread of the process, so that both
+//! make the same decisions and give the same guarantees.
 
 mod adapter;
 mod builder;
@@ -12,9 +12,10 @@ use crate::{AccessToken, TokenError, TokenKey, TokenProvider, TokenRequest, back
 
 pub use builder::TokenSourceBuilder;
 
-/// A [`TokenSource`](crate::TokenSource) whose calls block the calling thread. In asynchronous code use that one.
+/// A [`TokenSource`](crate::TokenSource) whose calls block the calling thread. Asynchronous code must use the other
+/// one.
 ///
-/// Cheap to clone; clones share everything. Dropping the last clone waits as described
+/// Clones are cheap and share all state. Dropping the last clone waits as described
 /// [there](crate::TokenSource#dropping).
 ///
 /// ```
@@ -28,21 +29,21 @@ pub use builder::TokenSourceBuilder;
 pub struct TokenSource(crate::TokenSource);
 
 impl TokenSource {
-    /// Creates a source of tokens under `key` from `provider`, which are kept in the memory of this process.
+    /// Creates a source of tokens under `key` from `provider`, cached in the memory of this process.
     pub fn new(key: TokenKey, provider: impl TokenProvider + 'static) -> Self {
         Self(crate::TokenSource::new(key, adapter::OnThread::new(Arc::new(provider) as Arc<dyn TokenProvider>)))
     }
 
-    /// Starts a source of tokens under `key` from `provider`.
+    /// Returns a builder for a source of tokens under `key` from `provider`.
     pub fn builder(key: TokenKey, provider: impl TokenProvider + 'static) -> TokenSourceBuilder {
         TokenSourceBuilder::new(key, Arc::new(provider))
     }
 
-    /// Returns a token of the source itself.
+    /// Returns a token for the default request.
     ///
     /// # Errors
     ///
-    /// Those of [`token_for`](Self::token_for).
+    /// The same as [`token_for`](Self::token_for).
     pub fn token(&self) -> Result<AccessToken, TokenError> {
         match self.0.local_token(None) {
             Some(token) => Ok(token),
@@ -54,7 +55,7 @@ impl TokenSource {
     ///
     /// # Errors
     ///
-    /// Those of [`TokenSource::token_for`](crate::TokenSource::token_for), or the thread that obtains tokens cannot be
+    /// The errors of [`TokenSource::token_for`](crate::TokenSource::token_for), or the background thread cannot be
     /// started.
     pub fn token_for(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         match self.0.local_token(Some(request)) {
@@ -69,18 +70,19 @@ impl TokenSource {
         self.0.prefetch(request);
     }
 
-    /// Deletes `used`, a token for `request` that a server rejected. A newer one stays. See
+    /// Deletes `used`, a token for `request` that a server rejected. A newer one is kept. See
     /// [`TokenSource::reject`](crate::TokenSource::reject).
     pub fn reject(&self, request: &TokenRequest, used: &AccessToken) {
         self.0.reject(request, used);
     }
 
-    /// Records that a server accepted `used`, a token for `request`: a later rejection is answered by a renewal at once.
+    /// Records that a server accepted `used`, a token for `request`: a later rejection then causes an immediate
+    /// refresh.
     pub fn accept(&self, request: &TokenRequest, used: &AccessToken) {
         self.0.accept(request, used);
     }
 
-    /// Deletes all tokens and forgets all failures. A running attempt continues for those who wait for it.
+    /// Deletes all tokens and failures. A running attempt continues for its waiting callers.
     ///
     /// # Errors
     ///
@@ -108,7 +110,7 @@ impl TokenSource {
 }
 
 impl From<crate::TokenSource> for TokenSource {
-    /// Makes the calls of `source` blocking; both share everything.
+    /// Returns a blocking source that shares all state with `source`.
     fn from(source: crate::TokenSource) -> Self {
         Self(source)
     }

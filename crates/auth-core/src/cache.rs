@@ -1,4 +1,4 @@
-//! Where tokens are kept.
+//! Token caches.
 mod adapter;
 mod memory;
 mod none;
@@ -11,11 +11,11 @@ use std::fmt;
 
 use crate::{AccessToken, TokenError, TokenKey};
 
-/// Keeps tokens, for those who can wait for it. Implement it to keep them where you want.
+/// A token cache for blocking callers. Implement it for custom storage.
 ///
-/// A cache stores and returns; whether a token is still good is decided by who owns it, a
-/// [`blocking::TokenSource`](crate::blocking::TokenSource). It may forget a token at any time.
-/// An entry that cannot be read is a miss, not an error: an error says that the backend is away.
+/// A cache stores and returns tokens; its owner, a [`blocking::TokenSource`](crate::blocking::TokenSource), decides if
+/// a token is valid. A cache may evict a token at any time. An unreadable entry is a miss, not an error: an error means
+/// that the backend is unavailable.
 ///
 /// The suite `platform_testkit::token_cache` checks an implementation, and `platform_testkit::atomic_delete_if` its
 /// `delete_if`.
@@ -47,38 +47,38 @@ use crate::{AccessToken, TokenError, TokenKey};
 /// }
 /// ```
 pub trait TokenCache: fmt::Debug + Send + Sync {
-    /// The token that is kept under `key`.
+    /// Returns the token cached under `key`.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError>;
 
-    /// Keeps `token` under `key`, in place of what was there.
+    /// Stores `token` under `key`, replacing any previous one.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the backend failed; what was there before may still be there.
+    /// [`TokenError::is_cache`]: the backend failed; the previous token may still be cached.
     fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError>;
 
-    /// Forgets the token under `key`; no error if there is none.
+    /// Deletes the token under `key`. A missing token is not an error.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     fn delete(&self, key: &TokenKey) -> Result<(), TokenError>;
 
-    /// Forgets all tokens.
+    /// Deletes all tokens.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     fn clear(&self) -> Result<(), TokenError>;
 
-    /// Forgets the token under `key` if it is still `rejected`; whether it was. A newer one stays.
+    /// Deletes the token under `key` if it is `rejected`, and returns true if it was. A newer token is kept.
     ///
-    /// Override it where the backend can compare and delete in one step: between the two steps of
-    /// this one, another process may put a newer token there.
+    /// Override it if the backend can compare and delete atomically: between the two steps of the default
+    /// implementation, another process may store a newer token.
     ///
     /// # Errors
     ///
@@ -91,17 +91,17 @@ pub trait TokenCache: fmt::Debug + Send + Sync {
         Ok(found)
     }
 
-    /// The same as [`get`](Self::get), if the tokens are kept in the memory of this process;
-    /// otherwise `None`, and `get` is asked.
+    /// Returns the same as [`get`](Self::get) for a cache in the memory of this process; otherwise `None`, and `get` is
+    /// called.
     ///
-    /// A cache that answers here must always do so, and its other methods must not fail: its tokens
-    /// are as near as any copy of them. It need not look whether they have expired.
+    /// A cache that implements this must always return `Some`, and its other methods must not fail. It may return
+    /// expired tokens.
     fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         let _ = key;
         None
     }
 
-    /// Returns true if tokens can outlive the process, or can be read by others. A source then requires an
+    /// Returns true if tokens can outlive the process or be read by others. A source then requires an
     /// [identity](crate::TokenSourceBuilder::with_identity) in its keys.
     fn is_persistent(&self) -> bool {
         true
@@ -110,45 +110,44 @@ pub trait TokenCache: fmt::Debug + Send + Sync {
 
 const _: Option<&dyn TokenCache> = None;
 
-/// Keeps tokens, without holding up the thread that asks. Implement it to keep them where you want:
-/// in a database, in Redis.
+/// A token cache for asynchronous callers. Implement it for custom storage, such as a database or Redis.
 ///
-/// The rules are those of [`TokenCache`]; the suite `platform_testkit::async_token_cache` checks an
-/// implementation, and `platform_testkit::async_atomic_delete_if` its `delete_if`.
+/// The rules are those of [`TokenCache`]. The suite `platform_testkit::async_token_cache` checks an implementation, and
+/// `platform_testkit::async_atomic_delete_if` its `delete_if`.
 #[async_trait]
 pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
-    /// The token that is kept under `key`.
+    /// Returns the token cached under `key`.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError>;
 
-    /// Keeps `token` under `key`, in place of what was there.
+    /// Stores `token` under `key`, replacing any previous one.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_cache`]: the backend failed; what was there before may still be there.
+    /// [`TokenError::is_cache`]: the backend failed; the previous token may still be cached.
     async fn set(&self, key: &TokenKey, token: &AccessToken) -> Result<(), TokenError>;
 
-    /// Forgets the token under `key`; no error if there is none.
+    /// Deletes the token under `key`. A missing token is not an error.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError>;
 
-    /// Forgets all tokens.
+    /// Deletes all tokens.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     async fn clear(&self) -> Result<(), TokenError>;
 
-    /// Forgets the token under `key` if it is still `rejected`; whether it was. A newer one stays.
+    /// Deletes the token under `key` if it is `rejected`, and returns true if it was. A newer token is kept.
     ///
-    /// Override it where the backend can compare and delete in one step: between the two steps of
-    /// this one, another process may put a newer token there.
+    /// Override it if the backend can compare and delete atomically: between the two steps of the default
+    /// implementation, another process may store a newer token.
     ///
     /// # Errors
     ///
@@ -161,17 +160,17 @@ pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
         Ok(found)
     }
 
-    /// The same as [`get`](Self::get), if the answer can be had here and now, as from memory;
-    /// otherwise `None`, and `get` is asked.
+    /// Returns the same as [`get`](Self::get) if no wait is necessary, as for memory; otherwise `None`, and `get` is
+    /// called.
     ///
-    /// A cache that answers here must always do so, and its other methods must not fail: its tokens
-    /// are as near as any copy of them. It need not look whether they have expired.
+    /// A cache that implements this must always return `Some`, and its other methods must not fail. It may return
+    /// expired tokens.
     fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         let _ = key;
         None
     }
 
-    /// Returns true if tokens can outlive the process, or can be read by others. A source then requires an
+    /// Returns true if tokens can outlive the process or be read by others. A source then requires an
     /// [identity](crate::TokenSourceBuilder::with_identity) in its keys.
     fn is_persistent(&self) -> bool {
         true

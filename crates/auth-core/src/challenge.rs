@@ -1,10 +1,10 @@
 //! `WWW-Authenticate` (RFC 9110, sections 11.2 to 11.6).
 //!
-//! The comma parts challenges from each other as well as the parameters of one from each other, and
-//! only what follows tells which it was: a name and `=` is another parameter, anything else the next
-//! challenge. What cannot be read ends the parsing; what was read before stays.
+//! A comma separates challenges as well as the parameters of one challenge. The following text decides: a name and `=`
+//! is another parameter, anything else is the next challenge. Parsing ends at invalid text; challenges parsed before it
+//! are returned.
 
-/// One way to authenticate that a server offers.
+/// An authentication challenge of a server.
 ///
 /// ```
 /// use auth_core::Challenge;
@@ -21,34 +21,34 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// All challenges of one header.
+    /// Parses all challenges of one header.
     pub fn parse(header: &str) -> Vec<Self> {
         let mut reader = Reader(header);
         std::iter::from_fn(|| reader.challenge()).collect()
     }
 
-    /// The scheme as the server spells it; it is compared without case.
+    /// Returns the scheme as sent by the server. Schemes are case-insensitive.
     pub fn scheme(&self) -> &str {
         &self.scheme
     }
 
-    /// Whether the scheme is this one, in any case.
+    /// Returns true if the scheme is `scheme`, ignoring case.
     pub fn is(&self, scheme: &str) -> bool {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
 
-    /// The single value of schemes that have no parameters.
+    /// Returns the single value of schemes without parameters.
     pub fn token68(&self) -> Option<&str> {
         self.token68.as_deref()
     }
 
-    /// The first parameter of this name, which is compared without case.
+    /// Returns the first parameter of this name, ignoring case.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
-/// What is left of a header.
+/// The remaining text of a header.
 #[derive(Clone, Copy)]
 struct Reader<'a>(&'a str);
 
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
         Some(challenge)
     }
 
-    /// A value that ends with its element: `abc==`, and not `abc=def`.
+    /// Parses a value at the end of its element: `abc==`, but not `abc=def`.
     fn token68(&mut self) -> Option<&'a str> {
         let start = self.0;
         let body = self.take(|character| character.is_ascii_alphanumeric() || "-._~+/".contains(character));
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
         self.at_end_of_element().then(|| (name.to_owned(), value))
     }
 
-    /// A text in quotes, in which a backslash stands before any character.
+    /// Parses a quoted string with backslash escapes.
     fn quoted(&mut self) -> Option<String> {
         let mut text = String::new();
         let mut characters = self.0.char_indices().skip(1);
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         self.0.is_empty() || self.0.starts_with(',')
     }
 
-    /// Reads on, or stays where it is.
+    /// Parses with `read`, or leaves the position unchanged.
     fn attempt<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let mut ahead = *self;
         let found = read(&mut ahead);
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// The challenges of a header, written in one way.
+    /// Returns the challenges of a header in a canonical form.
     fn parsed(header: &str) -> Vec<String> {
         let write = |challenge: &Challenge| {
             let parameters: Vec<_> =

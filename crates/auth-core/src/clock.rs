@@ -1,11 +1,11 @@
 use std::fmt;
 use std::time::SystemTime;
 
-/// The wall clock, injected so that tests own the time.
+/// The wall clock, injected so that tests control the time.
 ///
-/// Expiry is a matter of wall-clock time, because tokens travel between processes and machines.
+/// Expiry is based on wall-clock time, because tokens are shared between processes and machines.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The present moment.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 

@@ -1,6 +1,6 @@
-//! Single-use credentials from the configuration, such as the first refresh token: one source of the process presents one
-//! at a time, and none presents one that is used up. Two sources with different keys have different leases, so that
-//! nothing else keeps them apart.
+//! Single-use credentials from the configuration, such as the first refresh token. One source of the process presents a
+//! credential at a time, and no source presents one that is used up. Sources with different keys have different leases,
+//! so that only this module coordinates them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{Secret, TokenError};
 
-/// The number of credentials that are remembered. Beyond it, only those in use are kept.
+/// The number of credentials that are remembered. Above it, only those in use are kept.
 const REMEMBERED: usize = 1024;
 
 /// The digest of an issuer and a credential.
@@ -18,7 +18,7 @@ type Name = [u8; 32];
 /// Locked by the attempt that presents the credential; true if it is used up.
 type Use = Arc<tokio::sync::Mutex<bool>>;
 
-/// The right to present one credential.
+/// The exclusive right to present one credential.
 pub(crate) struct Turn {
     usage: Use,
     guard: Option<OwnedMutexGuard<bool>>,

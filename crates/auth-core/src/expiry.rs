@@ -1,4 +1,4 @@
-//! When a token ends, and when it is time for another.
+//! The expiry of tokens, and the time of their refresh.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,20 +8,20 @@ use serde::Deserialize;
 
 use crate::{AccessToken, Lifetime, Secret, TokenError};
 
-/// No guess at the lifetime of a token is longer.
+/// The maximum assumed lifetime of a token.
 const LONGEST_FALLBACK: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A JWT larger than this is not looked into.
+/// The maximum size of a JWT that is parsed.
 const LARGEST_JWT: usize = 64 * 1024;
 
-/// Decides when a token ends and when another is obtained.
+/// A policy for the expiry and the refresh of tokens.
 ///
-/// A token that states no end gets that of its JWT (`exp`), or else of its id token, or else the
-/// [fallback](ExpiryPolicyBuilder::with_fallback). Another is obtained in a window before the end:
-/// the [buffer](ExpiryPolicyBuilder::with_buffer), but no more than a
-/// [fraction](ExpiryPolicyBuilder::with_fraction) of the lifetime, so that a token of one minute is
-/// not renewed on every call, and made shorter at random by up to the
-/// [jitter](ExpiryPolicyBuilder::with_jitter), so that many processes do not renew at once.
+/// A token without a stated expiry gets that of its JWT (`exp`), or else of its id token, or else the
+/// [fallback](ExpiryPolicyBuilder::with_fallback). It is refreshed in a window before its expiry: the
+/// [buffer](ExpiryPolicyBuilder::with_buffer), but at most a [fraction](ExpiryPolicyBuilder::with_fraction) of the
+/// lifetime, so that a token of one minute is not refreshed on every call. The
+/// [jitter](ExpiryPolicyBuilder::with_jitter) shortens the window randomly, so that many processes do not refresh at
+/// the same time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExpiryPolicy {
     fallback: Duration,
@@ -31,15 +31,15 @@ pub struct ExpiryPolicy {
     least: Duration,
 }
 
-/// Puts an [`ExpiryPolicy`] together.
+/// A builder for [`ExpiryPolicy`].
 #[derive(Clone, Copy, Debug)]
 pub struct ExpiryPolicyBuilder(ExpiryPolicy);
 
-/// An [`ExpiryPolicy`] would not work.
+/// The error of an invalid [`ExpiryPolicy`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExpiryPolicyError {
-    /// A token without a stated end would have to be renewed as soon as it is there.
+    /// A token without a stated expiry would be refreshed immediately.
     #[error(
         "the buffer ({buffer:?}) swallows the fallback ({fallback:?}): make the buffer shorter or the fallback longer"
     )]
@@ -52,10 +52,10 @@ pub enum ExpiryPolicyError {
     /// The fallback is longer than a year.
     #[error("the fallback must be at most a year: declare a token unlimited that has no end")]
     Fallback,
-    /// The fraction is not above 0 and below 1.
+    /// The fraction is not greater than 0 and less than 1.
     #[error("the fraction of the lifetime must be above 0 and below 1")]
     Fraction,
-    /// The jitter is not at least 0 and at most 1.
+    /// The jitter is not between 0 and 1.
     #[error("the jitter must be from 0 to 1")]
     Jitter,
 }
@@ -73,23 +73,23 @@ impl Default for ExpiryPolicy {
 }
 
 impl ExpiryPolicy {
-    /// Starts from a fallback of 300 s, a buffer of 60 s, a quarter of the lifetime and a jitter of 0.2.
+    /// Returns a builder with a fallback of 300 s, a buffer of 60 s, a quarter of the lifetime and a jitter of 0.2.
     pub fn builder() -> ExpiryPolicyBuilder {
         ExpiryPolicyBuilder(Self::default())
     }
 
-    /// The same, but a token that is not good for `least` from now counts as ended, and is replaced before anything is
-    /// served. A provider that gives none so long is asked every time.
+    /// Treats tokens that expire within `least` as expired, so that they are replaced before they are served. If the
+    /// provider's tokens are shorter-lived, it is called every time.
     pub fn lasting(mut self, least: Duration) -> Self {
         self.least = least;
         self
     }
 
-    /// The token with its end and the moment of its renewal filled in. `random` is from 0 to 1.
+    /// Returns the token with its expiry and its refresh time. `random` is from 0 to 1.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if the token has ended already.
+    /// [`TokenError::is_malformed`] if the token has expired already.
     pub(crate) fn settle(&self, token: AccessToken, now: SystemTime, random: f64) -> Result<AccessToken, TokenError> {
         let stated = match token.lifetime() {
             Lifetime::Unlimited => None,
@@ -107,14 +107,14 @@ impl ExpiryPolicy {
             "it had expired when it came: check the cache of its provider, and the clock of this machine",
         ))?;
         let window = self.buffer.min(lifetime.mul_f64(self.fraction)).mul_f64(1.0 - self.jitter * random);
-        // A moment in the past would start a renewal on every read.
+        // A past time would start a refresh on every read.
         let stated = token.refresh_at().filter(|moment| *moment > now && *moment < end);
-        // Never before half of the lifetime has passed: a short token would be renewed as soon as it is obtained.
+        // Never before half of the lifetime: a short-lived token would be refreshed as soon as it is obtained.
         let refresh_at = stated.unwrap_or(end - window).max(end - lifetime / 2);
         Ok(token.with_expires_at(end).with_refresh_at(Some(refresh_at)))
     }
 
-    /// Returns the token with its end and the moment of its renewal, as a source would keep it, for a login that stores a
+    /// Returns the token with its expiry and its refresh time, as a source would store it, for a login that stores a
     /// token in a cache itself.
     ///
     /// # Errors
@@ -128,13 +128,13 @@ impl ExpiryPolicy {
         self.freshness(token, now) == Freshness::Fresh
     }
 
-    /// What can be done with a token now.
+    /// Returns the freshness of a token.
     pub(crate) fn freshness(&self, token: &AccessToken, now: SystemTime) -> Freshness {
         if token.unverified().is_some() {
             return Freshness::Expired;
         }
         let Some(end) = token.expires_at() else { return Freshness::Fresh };
-        // A cache of somebody else's may not have kept the moment.
+        // A custom cache may not preserve the refresh time.
         let refresh_at = token.refresh_at().unwrap_or_else(|| end.checked_sub(self.buffer).unwrap_or(end));
         if now.checked_add(self.least).is_none_or(|moment| end <= moment) {
             Freshness::Expired
@@ -147,35 +147,35 @@ impl ExpiryPolicy {
 }
 
 impl ExpiryPolicyBuilder {
-    /// How long a token lives that does not say so, and is no JWT that does; at most a year.
+    /// Sets the lifetime of tokens without a stated expiry that are not JWTs with `exp`; at most a year.
     pub fn with_fallback(mut self, fallback: Duration) -> Self {
         self.0.fallback = fallback;
         self
     }
 
-    /// The longest time before its end that a token is renewed.
+    /// Sets the maximum time between refresh and expiry.
     pub fn with_buffer(mut self, buffer: Duration) -> Self {
         self.0.buffer = buffer;
         self
     }
 
-    /// The largest part of its lifetime that a token is renewed before its end; above 0 and below 1.
+    /// Sets the maximum fraction of the lifetime between refresh and expiry; greater than 0 and less than 1.
     pub fn with_fraction(mut self, fraction: f64) -> Self {
         self.0.fraction = fraction;
         self
     }
 
-    /// The largest part of the window that chance takes away; 0 to 1.
+    /// Sets the maximum fraction of the window that is removed at random; 0 to 1.
     pub fn with_jitter(mut self, jitter: f64) -> Self {
         self.0.jitter = jitter;
         self
     }
 
-    /// The policy.
+    /// Builds the policy.
     ///
     /// # Errors
     ///
-    /// A number is out of its range, or the buffer is not shorter than the fallback.
+    /// A number is out of range, or the buffer is not shorter than the fallback.
     pub fn build(self) -> Result<ExpiryPolicy, ExpiryPolicyError> {
         let ExpiryPolicy { fallback, buffer, fraction, jitter, least: _ } = self.0;
         if buffer >= fallback {
@@ -194,19 +194,19 @@ impl ExpiryPolicyBuilder {
     }
 }
 
-/// What can be done with a token.
+/// The freshness of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// It is used.
+    /// The token is served.
     Fresh,
-    /// It is used, and another is obtained meanwhile.
+    /// The token is served, and refreshed in the background.
     Stale,
-    /// It is of no use.
+    /// The token is not served.
     Expired,
 }
 
-/// The `exp` claim of a JWT (RFC 7519, section 4.1.4). Nothing is verified: whoever gave the token
-/// out also decides how long to keep it.
+/// Returns the `exp` claim of a JWT (RFC 7519, section 4.1.4) without verification: the issuer of the token also
+/// decides on its expiry.
 pub(crate) fn jwt_expiry(token: &Secret) -> Option<SystemTime> {
     #[derive(Deserialize)]
     struct Claims {
@@ -220,7 +220,7 @@ pub(crate) fn jwt_expiry(token: &Secret) -> Option<SystemTime> {
     moment(claims.exp)
 }
 
-/// Seconds since 1970, possibly with a fraction.
+/// Returns the time for seconds since 1970, possibly with a fraction.
 pub(crate) fn moment(seconds: f64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }

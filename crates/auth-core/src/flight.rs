@@ -1,20 +1,20 @@
-//! The state machine of one key: the decisions behind a token source, without time, threads or tasks of its own.
+//! The state machine of one key: the decisions of a token source, without time, threads or tasks.
 //!
-//! A caller presents the token that the cache has, if any:
+//! A caller presents the cached token, if any:
 //! - fresh: it is served;
-//! - stale: it is served, and an attempt is started, unless one runs, or the last one failed too recently;
-//! - expired, rejected, unverified or absent: a running attempt is joined; a failure that still stands is returned;
-//!   otherwise an attempt is started.
+//! - stale: it is served, and an attempt is started, unless one is running or the last one failed too recently;
+//! - expired, rejected, unverified or absent: a running attempt is joined; a failure in effect is returned; otherwise
+//!   an attempt is started.
 //!
-//! Lifetime of a failure:
-//! - a transient one: a random time from half of a bound to the bound, which doubles from 250 ms to 30 s;
-//! - a refused credential: until the credential changes, and at most 30 s, doubling to 5 minutes, since the server may
-//!   accept it again;
+//! Duration of a failure:
+//! - a transient one: a random time between half of a bound and the bound, which doubles from 250 ms to 30 s;
+//! - a refused credential: until the credential changes, and at most 30 s, doubling to 5 minutes, because the server
+//!   may accept it again;
 //! - a token that failed verification: 5 minutes;
-//! - rejections by the server: the first renewal is immediate; the next ones wait 1 s, doubling to 60 s, until a request
-//!   succeeds.
+//! - rejections by the server: the first refresh is immediate; the next ones wait 1 s, doubling to 60 s, until a
+//!   request succeeds.
 //!
-//! A refresh token that was refused permanently is never presented again. A rejected token is remembered until the cache is
+//! A permanently refused refresh token is never presented again. A rejected token is remembered until the cache is
 //! known to hold something else, and every reader that could have read it before has finished.
 
 use std::ops::Range;
@@ -23,13 +23,13 @@ use std::time::{Duration, SystemTime};
 use crate::expiry::{ExpiryPolicy, Freshness};
 use crate::{AccessToken, Backoff, Secret, TokenError};
 
-/// The time that a transient failure is remembered.
+/// The duration of a transient failure.
 const TRANSIENT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
-/// The time that a refusal is remembered. It is not random: the error states it.
+/// The duration of a refusal. It is not random, because the error states it.
 const REFUSAL: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(300));
-/// The time that is waited after the second rejection in a row, and later ones. It is not random: the error states it.
+/// The delay after the second consecutive rejection, and later ones. It is not random, because the error states it.
 const BRAKE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-/// The time in which a token that failed verification is not renewed.
+/// The time in which a token that failed verification is not refreshed.
 pub(crate) const VERIFICATION: Duration = Duration::from_secs(300);
 
 /// The number of rejected tokens that are remembered. There are several only while a cache is unavailable.
@@ -48,26 +48,26 @@ pub(crate) struct Flight {
     refused: Vec<Secret>,
     /// The token that was rejected and deleted, and that the next one replaces.
     gone: Option<AccessToken>,
-    /// The same while it is being deleted: the cache may have it or not.
+    /// The token that is being deleted: the cache may have it or not.
     going: Option<AccessToken>,
-    /// The last token that a remote cache returned, and when it may be served without asking the cache.
+    /// The last token that a remote cache returned, and the time in which it may be served without reading the cache.
     local: Option<(AccessToken, Range<SystemTime>)>,
-    /// The token that was obtained last.
+    /// The latest token obtained.
     latest: Option<AccessToken>,
     /// The rejected token that was counted last: many callers may report it.
     counted: Option<AccessToken>,
-    /// Rejections since a request succeeded.
+    /// The number of rejections since a request succeeded.
     rejections: u32,
-    /// The time before which no token is obtained after rejections.
+    /// The time in which no token is obtained after rejections.
     brake: Option<Range<SystemTime>>,
-    /// An attempt ended after a redemption was sent, and its answer did not arrive.
+    /// An attempt ended after it sent a redemption and received no response.
     lost_answer: bool,
 }
 
 #[derive(Debug)]
 struct Rejected {
     token: AccessToken,
-    /// The cache no longer has it, though a reader may have read it before.
+    /// The cache no longer has it, but a reader may have read it before.
     settled: bool,
     /// The cache is deleting it.
     deleting: bool,
@@ -76,9 +76,9 @@ struct Rejected {
 #[derive(Debug)]
 struct Failure {
     error: TokenError,
-    /// The time in which it stands: not later, and not earlier, after a clock was set back.
+    /// The time in which it is in effect. A start guards against a clock that was set back.
     time: Range<SystemTime>,
-    /// The version of the credential that was refused.
+    /// The version of the refused credential.
     credential: Option<u64>,
 }
 
@@ -140,7 +140,7 @@ impl Flight {
                 (self.gone, self.going) = (None, None);
                 self.latest = Some(token.clone());
             }
-            // It says nothing of the provider.
+            // A cancellation is not a failure of the provider.
             Err(error) if error.is_canceled() => {}
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
@@ -148,7 +148,7 @@ impl Flight {
                 let time = match error {
                     error if error.is_refused() => REFUSAL.bound(self.failures),
                     error if error.is_final_verification() => VERIFICATION,
-                    // Not less than half of the bound: callers that follow at once must not start another attempt.
+                    // At least half of the bound: callers that follow immediately must not start another attempt.
                     _ => TRANSIENT.pause(self.failures, f64::midpoint(1.0, random)),
                 };
                 let credential = error.is_refused().then_some(credential);
@@ -157,20 +157,20 @@ impl Flight {
         }
     }
 
-    /// Forgets the attempt that runs: it may never end.
+    /// Forgets the running attempt, which may never end.
     pub(crate) fn abandon(&mut self) {
         self.running = false;
     }
 
-    /// Returns true if the answer to an earlier redemption was lost.
+    /// Returns true if the response to an earlier redemption was lost.
     pub(crate) fn has_lost_answer(&self) -> bool {
         self.lost_answer
     }
 
-    /// Records that a server rejected `used`: it is not served again, whatever the cache returns. Returns true if the cache
-    /// must be told to delete it; then [`end_deletion`](Self::end_deletion) follows.
+    /// Records that a server rejected `used`: it is not served again, whatever the cache returns. Returns true if the
+    /// cache must delete it; [`end_deletion`](Self::end_deletion) must follow.
     pub(crate) fn reject(&mut self, used: &AccessToken, now: SystemTime) -> bool {
-        // A late rejection of an older token does not concern the newer one.
+        // A late rejection of an older token does not affect the newer one.
         let is_latest = self.latest.as_ref().is_none_or(|latest| latest.is_same(used));
         let is_counted = self.counted.as_ref().is_some_and(|counted| counted.is_same(used));
         if is_latest && !is_counted && !self.was_rejected(used) {
@@ -203,7 +203,7 @@ impl Flight {
         }
     }
 
-    /// Returns true if `token`, which a provider returned, was rejected before. It is not served then.
+    /// Returns true if a provider returned a token that was rejected before. It must not be served.
     pub(crate) fn reject_again(&mut self, token: &AccessToken) -> bool {
         let was_rejected = self.was_rejected(token);
         if was_rejected && !self.is_rejected(token) {
@@ -219,7 +219,7 @@ impl Flight {
         }
     }
 
-    /// Records that the cache does not hold `used`: because it was `deleted` now, or because it held another token.
+    /// Records that the cache does not hold `used`: it was `deleted` now, or the cache held another token.
     pub(crate) fn forgotten(&mut self, used: &AccessToken, deleted: bool) {
         for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(used)) {
             rejected.settled = true;
@@ -237,7 +237,7 @@ impl Flight {
         }
     }
 
-    /// Records that the cache holds `token`, and so no other.
+    /// Records that the cache holds `token`, and therefore no other.
     pub(crate) fn replaced(&mut self, token: &AccessToken) {
         for rejected in self.rejected.iter_mut().filter(|rejected| !rejected.token.is_same(token)) {
             rejected.settled = true;
@@ -268,12 +268,12 @@ impl Flight {
         token.refresh_token().is_some_and(|refresh_token| self.refused.contains(refresh_token))
     }
 
-    /// Forgets rejected tokens that no reader can still hold.
+    /// Removes rejected tokens that no reader can still hold.
     pub(crate) fn forget_settled(&mut self) {
         self.rejected.retain(|rejected| !rejected.settled);
     }
 
-    /// Forgets everything except what must not be served or presented; returns true if something is left.
+    /// Removes everything except tokens that must not be served or presented. Returns true if some remain.
     pub(crate) fn clear(&mut self) -> bool {
         *self = Self {
             rejected: std::mem::take(&mut self.rejected),
@@ -283,7 +283,7 @@ impl Flight {
         !self.rejected.is_empty() || !self.refused.is_empty()
     }
 
-    /// Keeps a copy that is served for `time` without asking the remote cache.
+    /// Stores a copy that is served for `time` without reading the remote cache.
     pub(crate) fn keep(&mut self, token: &AccessToken, now: SystemTime, time: Duration) {
         let until = now.checked_add(time).into_iter().chain(token.expires_at()).min();
         if let Some(until) = until.filter(|_| !self.is_rejected(token)) {
@@ -291,13 +291,13 @@ impl Flight {
         }
     }
 
-    /// Returns the copy, while it may be served without asking the cache.
+    /// Returns the copy, while it may be served without reading the cache.
     pub(crate) fn kept(&self, now: SystemTime) -> Option<AccessToken> {
         self.local.as_ref().filter(|(_, time)| time.contains(&now)).map(|(token, _)| token.clone())
     }
 
-    /// Returns the copy for a cache that failed: the token is served until its refresh time, and the cache is read again
-    /// after `time`.
+    /// Returns the copy for a cache that failed: the token is served until its refresh time, and the cache is read
+    /// again after `time`.
     pub(crate) fn fall_back(&mut self, now: SystemTime, time: Duration) -> Option<AccessToken> {
         let (token, _) = self.local.clone()?;
         if is_past_refresh(&token, now) {
@@ -307,12 +307,12 @@ impl Flight {
         Some(token)
     }
 
-    /// Forgets the copy of a token that the cache no longer has.
+    /// Removes the copy of a token that the cache no longer has.
     pub(crate) fn drop_copy(&mut self) {
         self.local = None;
     }
 
-    /// Returns true if a new flight would decide the same.
+    /// Returns true if a new flight would make the same decisions.
     pub(crate) fn is_idle(&mut self, now: SystemTime) -> bool {
         self.local.take_if(|(token, time)| is_past_refresh(token, now) && !time.contains(&now));
         !self.running

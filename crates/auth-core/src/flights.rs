@@ -11,13 +11,13 @@ use crate::source::{Progress, Unpublished};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::{AccessToken, TokenKey};
 
-/// The number of keys whose state is remembered. Beyond it, only the state of keys in use is kept.
+/// The number of keys whose state is remembered. Above it, only the state of keys in use is kept.
 const REMEMBERED: usize = 4096;
 
 #[derive(Default)]
 pub(crate) struct Flights {
     state: Mutex<State>,
-    /// The number of slots, to be read without the lock.
+    /// The number of slots, readable without the lock.
     occupied: AtomicUsize,
 }
 
@@ -27,12 +27,12 @@ struct State {
     slots: HashMap<TokenKey, Slot>,
 }
 
-/// Grows whenever something is forgotten. What was begun before leaves no trace in memory after.
+/// A counter of clears and invalidations. Work that started in an earlier epoch must not leave state in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epoch {
-    /// Everything was deleted, in the cache too: what was begun before must leave no trace there either.
+    /// Everything was deleted, including the cache. Work that started before must not write to the cache, either.
     clears: u64,
-    /// Only the copies were forgotten.
+    /// Only the copies were removed.
     invalidations: u64,
 }
 
@@ -43,7 +43,7 @@ impl Epoch {
     }
 }
 
-/// The lock of those who change what the cache holds for a key.
+/// The lock for changes of the cache under one key.
 pub(crate) type Writing = tokio::sync::Mutex<()>;
 
 /// The state of one key.
@@ -53,9 +53,9 @@ pub(crate) struct Slot {
     pub(crate) attempt: Option<watch::Receiver<Progress>>,
     /// A token that could not be stored yet.
     pub(crate) unpublished: Option<Arc<Unpublished>>,
-    /// Locked by those who change what the cache holds for the key, and held by those who read it.
+    /// Locked by tasks that change the cache under the key, and referenced by tasks that read it.
     pub(crate) writing: Arc<Writing>,
-    /// Locked by the attempt that has a single-use credential: after everything was cleared, another may be waiting.
+    /// Locked by the attempt that holds a single-use credential: after a clear, another attempt may be waiting.
     pub(crate) redeeming: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -69,7 +69,7 @@ impl Flights {
         self.state().epoch
     }
 
-    /// Works on the slot of a key; the second argument of `work` is the current epoch.
+    /// Accesses the slot of a key; the second argument of `work` is the current epoch.
     pub(crate) fn with<T>(&self, key: &TokenKey, work: impl FnOnce(&mut Slot, Epoch) -> T) -> T {
         let mut state = self.state();
         if state.slots.len() >= REMEMBERED && !state.slots.contains_key(key) {
@@ -90,13 +90,13 @@ impl Flights {
         (state.epoch, kept)
     }
 
-    /// Returns true if a token was rejected and the cache may not know.
+    /// Returns true if a token was rejected and the cache may still return it.
     pub(crate) fn is_rejected(&self, key: &TokenKey, token: &AccessToken) -> bool {
         self.state().slots.get(key).is_some_and(|slot| slot.flight.is_rejected(token))
     }
 
-    /// Forgets everything except what must not be served. Attempts continue, for those who wait for them already.
-    /// Returns the locks of those who may be changing the cache now.
+    /// Removes everything except tokens that must not be served. Attempts continue for callers that already wait.
+    /// Returns the locks of tasks that may be changing the cache.
     pub(crate) fn clear(&self) -> Vec<Arc<Writing>> {
         let mut state = self.state();
         state.epoch.clears += 1;
@@ -105,7 +105,7 @@ impl Flights {
         state.slots.values().map(|slot| slot.writing.clone()).collect()
     }
 
-    /// Forgets copies of tokens, and failures. Attempts continue, for those who wait for them already, and store what they
+    /// Removes copies of tokens, and failures. Attempts continue for callers that already wait, and store what they
     /// redeem.
     pub(crate) fn invalidate(&self) {
         let mut state = self.state();
@@ -122,7 +122,7 @@ impl Flights {
         self.occupied.store(state.slots.len(), Ordering::Release);
     }
 
-    /// Drops the slot of a key that has no state.
+    /// Removes the slot of a key without state.
     pub(crate) fn tidy(&self, key: &TokenKey, now: SystemTime) {
         let mut state = self.state();
         if state.slots.get_mut(key).is_some_and(|slot| slot.rest() && slot.flight.is_idle(now)) {
@@ -141,7 +141,7 @@ impl Slot {
         self.unpublished.as_ref().map(|unpublished| unpublished.token())
     }
 
-    /// Forgets what matters only while the slot is in use, if it is not; returns true if it is not.
+    /// Removes state that matters only while the slot is in use, if it is not. Returns true if it is not in use.
     fn rest(&mut self) -> bool {
         let rests = !self.is_busy();
         if rests {
@@ -150,7 +150,7 @@ impl Slot {
         rests
     }
 
-    /// Returns true while an attempt runs, a token waits to be stored, or the cache is read or changed.
+    /// Returns true while an attempt is running, a token waits to be stored, or the cache is read or changed.
     fn is_busy(&self) -> bool {
         self.attempt.is_some()
             || self.unpublished.is_some()

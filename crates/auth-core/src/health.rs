@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::TokenError;
 
-/// Whether a cache answers. One that does not is worked around, so somebody should be told.
+/// The availability of a cache. A source works without its cache, so failures are counted and logged.
 #[derive(Debug, Default)]
 pub(crate) struct CacheHealth {
     failures: AtomicU64,
@@ -10,7 +10,7 @@ pub(crate) struct CacheHealth {
 }
 
 impl CacheHealth {
-    /// Counts a failure, and logs the first of a row and the recovery from it.
+    /// Counts a failure. Logs the first of consecutive failures, and the recovery.
     pub(crate) fn observe<T>(&self, outcome: Result<T, TokenError>) -> Option<T> {
         let away = outcome.is_err();
         let changed = self.away.swap(away, Ordering::Relaxed) != away;

@@ -7,17 +7,18 @@ use sha2::{Digest, Sha256};
 
 use crate::TokenRequest;
 
-/// The properties that a cached token was issued for. Two requests share a token only if their keys are equal, and
+/// The properties for which a cached token was issued. Two requests share a token only if their keys are equal, and
 /// keys are equal only if all of their parts are equal.
 ///
-/// The parts are the issuer, the [identity](TokenKeyBuilder::with_identity), the client id, the subject, the assertion, the
-/// audience, the resources, the scopes, the additional parameters, the claims, the tenant, the origin that tokens may be
-/// sent to, the thumbprint of the client certificate, and the origin of the token endpoint. The identity names the
-/// principal: a [`TokenSource`](crate::TokenSource) takes it from its provider. Subject, assertion and claims come from a
-/// [`TokenRequest`], which can also replace the tenant, the scopes, and the audience together with the resources.
+/// The parts are the issuer, the [identity](TokenKeyBuilder::with_identity), the client id, the subject, the assertion,
+/// the audience, the resources, the scopes, the additional parameters, the claims, the tenant, the origin that tokens
+/// may be sent to, the thumbprint of the client certificate, and the origin of the token endpoint. The identity names
+/// the principal: a [`TokenSource`](crate::TokenSource) takes it from its provider. Subject, assertion and claims come
+/// from a [`TokenRequest`], which can also replace the tenant, the scopes, and the audience together with the
+/// resources.
 ///
 /// The full SHA-256 [`digest`](Self::digest) identifies a key; caches may use it as their own key. The order of scopes,
-/// resources and parameters of different names does not matter. Cheap to clone.
+/// resources and parameters of different names does not matter. Clones are cheap.
 ///
 /// ```
 /// use auth_core::TokenKey;
@@ -36,7 +37,7 @@ struct Frozen {
     digest: [u8; 32],
 }
 
-/// Builds a [`TokenKey`]. Only the issuer is required.
+/// A builder for [`TokenKey`]. Only the issuer is required.
 #[derive(Clone, Debug)]
 pub struct TokenKeyBuilder {
     issuer: String,
@@ -47,7 +48,7 @@ pub struct TokenKeyBuilder {
     audience: Option<String>,
     resources: BTreeSet<String>,
     scopes: BTreeSet<String>,
-    /// Sorted by name. Repeated names keep the order of their values, of which a server may take the first or the last.
+    /// Sorted by name. Repeated names keep the order of their values: a server may use the first or the last.
     parameters: Vec<(String, String)>,
     claims: Option<String>,
     tenant: Option<String>,
@@ -57,7 +58,7 @@ pub struct TokenKeyBuilder {
 }
 
 impl TokenKey {
-    /// Starts a key for tokens of `issuer`.
+    /// Returns a builder for the key of tokens of `issuer`.
     pub fn builder(issuer: impl Into<String>) -> TokenKeyBuilder {
         TokenKeyBuilder {
             issuer: issuer.into(),
@@ -77,12 +78,12 @@ impl TokenKey {
         }
     }
 
-    /// Creates a key that has an issuer and nothing else.
+    /// Creates a key with an issuer only.
     pub fn new(issuer: impl Into<String>) -> Self {
         Self::builder(issuer).build()
     }
 
-    /// Returns this key with the parts that `request` sets replaced.
+    /// Returns this key with the parts replaced that `request` sets.
     pub fn for_request(&self, request: &TokenRequest) -> Self {
         if *request == TokenRequest::default() {
             return self.clone();
@@ -91,12 +92,12 @@ impl TokenKey {
         if !request.scopes.is_empty() {
             parts.scopes.clone_from(&request.scopes);
         }
-        // An audience or a resource of the request replaces all of the client, as grants do.
+        // An audience or a resource of the request replaces both of the client's, as in grants.
         if request.audience.is_some() || !request.resources.is_empty() {
             parts.audience.clone_from(&request.audience);
             parts.resources.clone_from(&request.resources);
         }
-        // The subject may be a name that the caller chose: it does not stand for the assertion.
+        // The caller may choose any name as the subject, so that it does not identify the assertion.
         let assertion = request.assertion.as_ref().map(|assertion| assertion.digest().to_owned());
         for (part, wanted) in [
             (&mut parts.assertion, &assertion),
@@ -131,7 +132,7 @@ impl TokenKey {
         &self.0.parts.issuer
     }
 
-    /// Returns the principal that the tokens are obtained as, if the key names one.
+    /// Returns the principal of the tokens, if the key names one.
     pub fn identity(&self) -> Option<&str> {
         self.0.parts.identity.as_deref()
     }
@@ -153,7 +154,7 @@ impl TokenKey {
 }
 
 impl TokenKeyBuilder {
-    /// Sets the principal that the tokens are obtained as: the provider, its grant and its credential.
+    /// Sets the principal of the tokens: the provider, its grant and its credential.
     ///
     /// A [`TokenSource`](crate::TokenSource) sets it to the [identity](crate::AsyncTokenProvider::identity) of its
     /// provider, unless the key has one.
@@ -192,8 +193,7 @@ impl TokenKeyBuilder {
         self
     }
 
-    /// Sets the parameters beyond those of the standards that the token was requested with. Their order matters only
-    /// among parameters of the same name.
+    /// Sets non-standard parameters of the token request. Their order matters only among parameters of the same name.
     pub fn with_parameters<S: Into<String>>(mut self, parameters: impl IntoIterator<Item = (S, S)>) -> Self {
         self.parameters = parameters.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         self.parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -206,7 +206,7 @@ impl TokenKeyBuilder {
         self
     }
 
-    /// Sets the origin that the token may be sent to, where tokens for several origins share a cache.
+    /// Sets the origin that the token may be sent to, if tokens for several origins share a cache.
     pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
@@ -230,8 +230,8 @@ impl TokenKeyBuilder {
         TokenKey(Arc::new(Frozen { parts: self, digest }))
     }
 
-    /// Every part is preceded by its tag and its length, so that different keys never produce the same input: `ab`, `c`
-    /// differs from `a`, `bc`, and an absent part differs from an empty one.
+    /// Hashes all parts, each preceded by its tag and its length, so that different keys never produce the same input:
+    /// `ab`, `c` differs from `a`, `bc`, and an absent part differs from an empty one.
     fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut add = |tag: u8, text: &str| {
@@ -271,7 +271,7 @@ impl TokenKeyBuilder {
     }
 }
 
-/// Returns `bytes` in hexadecimal, in lower case.
+/// Returns `bytes` in lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

@@ -1,16 +1,15 @@
-//! The lifecycle of access tokens: where they come from, where they are kept, when they are renewed,
-//! and where they may go – for asynchronous and for blocking callers, with any cache and any source.
+//! The lifecycle of access tokens: obtaining, caching, refreshing and sending them, for asynchronous and blocking
+//! callers, with any cache and any provider.
 //!
 //! - A [`TokenProvider`] or `AsyncTokenProvider` obtains tokens: a login, a grant, a vault, a closure
 //!   ([`provider_fn`]).
-//! - A [`TokenCache`] or `AsyncTokenCache` keeps them: [`MemoryTokenCache`], or one of your own.
-//! - A `TokenSource`, or its [`blocking`] twin, is the one owner of what is kept. All who need a token
-//!   wait for one attempt, whether it succeeds or fails; a reader of a usable token never waits;
-//!   nothing is lost when a caller goes away; and a token that a server rejects is forgotten, but no
-//!   newer one.
-//! - A [`BearerPolicy`] decides which requests may carry a token, and what a refusal means.
+//! - A [`TokenCache`] or `AsyncTokenCache` stores them: [`MemoryTokenCache`], or a custom one.
+//! - A `TokenSource`, or its [`blocking`] twin, owns the cached tokens. All concurrent callers share one attempt and
+//!   its outcome. Callers never wait while a usable token is cached. A dropped caller does not cancel the attempt. A
+//!   token that a server rejects is deleted, but a newer one is not.
+//! - A [`BearerPolicy`] decides which requests may carry a token, and how to react to a rejection.
 //!
-//! Nothing here speaks HTTP, reads files or knows OAuth.
+//! This crate does not use HTTP, read files or implement OAuth.
 //!
 //! ```
 //! use auth_core::{TokenError, TokenKey, TokenSource, async_provider_fn};
@@ -25,7 +24,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Your own cache is four methods: see [`TokenCache`].
+//! A custom cache implements four methods: see [`TokenCache`].
 
 mod authority;
 mod background;

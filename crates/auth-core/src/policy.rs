@@ -1,5 +1,5 @@
-//! Which requests carry which credential, and what to do when one is refused. Pure decisions: nothing
-//! here sends a request or fetches a token.
+//! Policies that add credentials to requests and react to rejections. They are pure decisions, which send no requests
+//! and obtain no tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,58 +11,58 @@ use url::Url;
 use crate::token::is_bearer;
 use crate::{AccessToken, Challenge, Destination, Secret, TokenError, TokenRequest};
 
-/// Bearer tokens (RFC 6750): where they may go, how they are written, and what a 401 means.
+/// A policy for bearer tokens (RFC 6750): their destination, their header, and the reaction to a 401.
 #[derive(Clone, Debug)]
 pub struct BearerPolicy {
     destination: Destination,
     handlers: Vec<Arc<dyn ChallengeHandler>>,
 }
 
-/// How far a request is when its answer comes.
+/// The stage of a request when its response arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It was sent once.
+    /// The request was sent once.
     First {
-        /// It could be sent again: its body is still there.
+        /// The request can be sent again: its body is available.
         replayable: bool,
     },
-    /// It was sent again after a 401.
+    /// The request was resent after a 401.
     Resent,
 }
 
-/// What to do with an answer.
+/// The reaction to a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// It goes to the caller as it came. The token stays.
+    /// Deliver the response to the caller, and keep the token.
     Deliver,
-    /// The token is rejected, and the answer goes to the caller: the request cannot be sent again.
+    /// Reject the token, and deliver the response to the caller: the request cannot be sent again.
     Reject,
-    /// The token is rejected, one for this request is obtained, and the request sent once more.
+    /// Reject the token, obtain one for this token request, and resend the request once.
     Renew(TokenRequest),
 }
 
-/// Reads what a server says when it refuses a token, beyond that it does: a challenge for certain
-/// claims, or a scheme of its own.
+/// A handler for challenges in a 401 response that require a different token, such as a challenge for claims or a
+/// custom scheme.
 pub trait ChallengeHandler: fmt::Debug + Send + Sync {
-    /// What to ask for instead of `request`; `None` if the challenges are not its business.
+    /// Returns the token request to use instead of `request`, or `None` if the challenges are not for this handler.
     fn answer(&self, challenges: &[Challenge], request: &TokenRequest) -> Option<TokenRequest>;
 }
 
 const _: Option<&dyn ChallengeHandler> = None;
 
 impl BearerPolicy {
-    /// Tokens for `destination`.
+    /// Creates a policy for `destination`.
     pub fn new(destination: Destination) -> Self {
         Self { destination, handlers: Vec::new() }
     }
 
-    /// Lets `handler` read the challenges of a refusal; the first that answers decides.
+    /// Adds a handler for challenges. The first handler that returns a request decides.
     pub fn with_challenge_handler(mut self, handler: Arc<dyn ChallengeHandler>) -> Self {
         self.handlers.push(handler);
         self
     }
 
-    /// Whether a request to `url` may carry a token. Ask before one is obtained.
+    /// Checks that a request to `url` may carry a token. Call it before obtaining one.
     ///
     /// # Errors
     ///
@@ -71,8 +71,8 @@ impl BearerPolicy {
         self.destination.admit(url)
     }
 
-    /// The value of the `Authorization` header (RFC 6750, section 2.1). The scheme is always `Bearer`, also for tokens
-    /// from a cache or a provider that states another type.
+    /// Returns the value of the `Authorization` header (RFC 6750, section 2.1). The scheme is always `Bearer`,
+    /// regardless of the spelling of the token type.
     ///
     /// # Errors
     ///
@@ -86,10 +86,10 @@ impl BearerPolicy {
         Ok(Secret::new(format!("Bearer {secret}")))
     }
 
-    /// What to do with an answer of this status and these `WWW-Authenticate` headers to a request
-    /// with a token for `request`.
+    /// Decides on a response with this status and these `WWW-Authenticate` headers, to a request with a token for
+    /// `request`.
     ///
-    /// Only a 401 says anything of the token. A 403 is about what it may do, a 407 about a proxy.
+    /// Only a 401 concerns the token. A 403 concerns its permissions, a 407 a proxy.
     pub fn react(&self, status: u16, www_authenticate: &[&str], request: &TokenRequest, stage: Stage) -> Reaction {
         match (status, stage) {
             (401, Stage::First { replayable: false }) => Reaction::Reject,
@@ -103,7 +103,7 @@ impl BearerPolicy {
     }
 }
 
-/// A key in a header of its own, which is neither obtained nor renewed.
+/// A static key in a custom header.
 #[derive(Clone, Debug)]
 pub struct KeyPolicy {
     destination: Destination,
@@ -112,12 +112,12 @@ pub struct KeyPolicy {
 }
 
 impl KeyPolicy {
-    /// `key` in the header `header`, for `destination`.
+    /// Creates a policy that sends `key` in the header `header` to `destination`.
     pub fn new(destination: Destination, header: impl Into<String>, key: Secret) -> Self {
         Self { destination, header: header.into(), key }
     }
 
-    /// The name and the value of the header for a request to `url`.
+    /// Returns the name and the value of the header for a request to `url`.
     ///
     /// # Errors
     ///
@@ -135,12 +135,12 @@ pub struct BasicPolicy {
 }
 
 impl BasicPolicy {
-    /// `user` and `password` for `destination`.
+    /// Creates a policy that sends `user` and `password` to `destination`.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`]: the user holds a colon, which would end it, or one of both a
-    /// control character.
+    /// [`TokenError::is_malformed`]: the user contains a colon, or the user or the password contains a control
+    /// character.
     pub fn new(destination: Destination, user: &str, password: &Secret) -> Result<Self, TokenError> {
         if user.contains(':') {
             return Err(TokenError::malformed("the user name holds a colon"));
@@ -152,7 +152,7 @@ impl BasicPolicy {
         Ok(Self { destination, header: Secret::new(format!("Basic {}", STANDARD.encode(pair))) })
     }
 
-    /// The value of the `Authorization` header for a request to `url`.
+    /// Returns the value of the `Authorization` header for a request to `url`.
     ///
     /// # Errors
     ///

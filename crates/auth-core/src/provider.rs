@@ -1,4 +1,4 @@
-//! Where tokens come from.
+//! Token providers.
 
 use std::fmt;
 use std::future::Future;
@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use crate::key::hex;
 use crate::{AccessToken, Lifetime, Secret, TokenError, TokenRequest};
 
-/// A source of new tokens for blocking callers: a login, a grant, a vault.
+/// A provider of new tokens for blocking callers: a login, a grant, a vault.
 ///
-/// A [`TokenSource`](crate::blocking::TokenSource) calls it only when it has no usable token, and at most once at a
-/// time for each key, so an implementation need not cache or lock anything itself. It is called on a thread of its own.
+/// A [`TokenSource`](crate::blocking::TokenSource) calls it only without a usable token, and at most once at a time for
+/// each key. An implementation need not cache or lock. Calls run on a separate thread.
 pub trait TokenProvider: fmt::Debug + Send + Sync {
     /// Obtains a token.
     ///
@@ -22,12 +22,13 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
     /// [`TokenError::refused`] if retrying with the same credential cannot succeed; otherwise [`TokenError::provider`].
     fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError>;
 
-    /// Obtains a token that replaces `previous`, which has expired, will soon, or was rejected. `previous` may have come
-    /// with a refresh token.
+    /// Obtains a token that replaces `previous`, which has expired, will expire soon, or was rejected. `previous` may
+    /// contain a refresh token.
     ///
     /// # Errors
     ///
-    /// Those of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was refused permanently.
+    /// The errors of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was permanently
+    /// refused.
     fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         let _ = previous;
         self.fetch(request)
@@ -42,7 +43,7 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
         Ok(token.clone())
     }
 
-    /// Returns the principal that tokens are obtained as. See [`AsyncTokenProvider::identity`].
+    /// Returns the principal of the tokens. See [`AsyncTokenProvider::identity`].
     fn identity(&self) -> Option<String> {
         None
     }
@@ -62,7 +63,7 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Returns true if a call may wait for a person. See [`AsyncTokenProvider::is_interactive`].
+    /// Returns true if a call may wait for a user. See [`AsyncTokenProvider::is_interactive`].
     fn is_interactive(&self) -> bool {
         false
     }
@@ -70,11 +71,11 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
 
 const _: Option<&dyn TokenProvider> = None;
 
-/// A source of new tokens that does not block the calling thread. The rules are those of [`TokenProvider`].
+/// A provider of new tokens that does not block the calling thread. The rules are those of [`TokenProvider`].
 ///
-/// A [`TokenSource`](crate::TokenSource) calls it on a runtime thread that the whole process shares, so that a renewal
+/// A [`TokenSource`](crate::TokenSource) calls it on a runtime thread that the whole process shares, so that a refresh
 /// survives the caller and its runtime. A provider must not block that thread. A provider with resources that are bound
-/// to the runtime of the caller overrides [`needs_caller_runtime`](Self::needs_caller_runtime).
+/// to the caller's runtime overrides [`needs_caller_runtime`](Self::needs_caller_runtime).
 ///
 /// ```
 /// use auth_core::{AccessToken, TokenError, async_provider_fn};
@@ -92,22 +93,23 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     /// [`TokenError::refused`] if retrying with the same credential cannot succeed; otherwise [`TokenError::provider`].
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError>;
 
-    /// Obtains a token that replaces `previous`, which has expired, will soon, or was rejected. `previous` may have come
-    /// with a refresh token.
+    /// Obtains a token that replaces `previous`, which has expired, will expire soon, or was rejected. `previous` may
+    /// contain a refresh token.
     ///
     /// # Errors
     ///
-    /// Those of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was refused permanently.
+    /// The errors of [`fetch`](Self::fetch); [`TokenError::grant_refused`] if the refresh token was permanently
+    /// refused.
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
         let _ = previous;
         self.fetch(request).await
     }
 
-    /// Verifies a stored token that was [not verified](AccessToken::with_unverified) when it was obtained. Nothing is
-    /// redeemed. Returns the token as a [verified](AccessToken::verified) one, or as it is if it fails verification.
+    /// Verifies a stored token that was [not verified](AccessToken::with_unverified) when it was obtained, without
+    /// redeeming anything. Returns the token [verified](AccessToken::verified), or unchanged if it fails verification.
     ///
-    /// A provider that returns unverified tokens overrides it, and a provider that wraps another passes the call on: the
-    /// default verifies nothing, so that such tokens are never served.
+    /// A provider that returns unverified tokens must override this, and a wrapper must forward it: the default
+    /// verifies nothing, so that such tokens are never served.
     ///
     /// # Errors
     ///
@@ -116,38 +118,38 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
         Ok(token.clone())
     }
 
-    /// Returns the principal that tokens are obtained as: the grant and its credential, such as the client id, the
-    /// subject and the tenant. It is part of the key that tokens are kept under, must not change over the lifetime of
-    /// the provider, and must not contain a secret.
+    /// Returns the principal of the tokens: the grant and its credential, such as the client id, the subject and the
+    /// tenant. It is part of the token key, must not change over the lifetime of the provider, and must not contain a
+    /// secret.
     ///
-    /// Two providers that may act as different principals must return different identities. A provider that cannot
-    /// tell returns `None`: its tokens are kept for one source, or under the identity that the builder sets by
+    /// Two providers that may act as different principals must return different identities. A provider without this
+    /// knowledge returns `None`: its tokens are cached for one source, or under the identity set with
     /// [`with_identity`](crate::TokenSourceBuilder::with_identity).
     fn identity(&self) -> Option<String> {
         None
     }
 
-    /// Returns a number that changes whenever the credential does. A refusal is remembered only while it stays the same.
+    /// Returns a number that changes whenever the credential does. A refusal applies only to the same version.
     fn credential_version(&self) -> u64 {
         0
     }
 
     /// Returns true if tokens are obtained with a single-use credential, such as a rotating refresh token. Such a
-    /// credential is redeemed only while holding the lease, since two processes that redeem it lose the login. A
+    /// credential is redeemed only while holding the lease, because a second redemption invalidates the login. A
     /// persistent cache then requires a [lease](crate::TokenSourceBuilder::with_lease).
     fn needs_lease(&self) -> bool {
         false
     }
 
-    /// Returns the single-use credential that [`fetch`](Self::fetch) presents, such as a refresh token from the configuration.
-    /// If it is [refused permanently](TokenError::grant_refused), that is recorded in the store, and no process presents it
-    /// again while the record lasts.
+    /// Returns the single-use credential that [`fetch`](Self::fetch) presents, such as a refresh token from the
+    /// configuration. If it is [permanently refused](TokenError::grant_refused), the store records this, and no process
+    /// presents it again while the record exists.
     fn initial(&self) -> Option<Secret> {
         None
     }
 
-    /// Returns true if a call may wait for a person. Such a call has no
-    /// [attempt timeout](crate::TokenSourceBuilder::with_attempt_timeout).
+    /// Returns true if a call may wait for a user. Such a call has no [attempt
+    /// timeout](crate::TokenSourceBuilder::with_attempt_timeout).
     fn is_interactive(&self) -> bool {
         false
     }
@@ -158,15 +160,15 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns true if dropping the future of a call ends the call. A call that continues on a thread of its own has its
-    /// credential even after the [attempt timeout](crate::TokenSourceBuilder::with_attempt_timeout). If the provider
-    /// [needs a lease](Self::needs_lease), the source then makes no other call: callers get a timeout, the lease stays
-    /// held, and the token is stored when it arrives.
+    /// Returns true if dropping the future of a call ends the call. A call that continues on a separate thread holds
+    /// its credential even after the [attempt timeout](crate::TokenSourceBuilder::with_attempt_timeout). If the
+    /// provider [needs a lease](Self::needs_lease), the source then makes no other call: callers get a timeout, the
+    /// lease remains held, and the token is stored when it arrives.
     fn is_cancelable(&self) -> bool {
         true
     }
 
-    /// Returns true if calls must run on the runtime of the caller, such as for a client whose connections belong to it.
+    /// Returns true if calls must run on the caller's runtime, for example because a client's connections belong to it.
     /// Such a call ends with that runtime, even in the middle of a redemption. The runtime needs its timer.
     fn needs_caller_runtime(&self) -> bool {
         false
@@ -202,16 +204,16 @@ where
     Closure(closure)
 }
 
-/// Returns a provider, of either kind, of one given token that does not expire.
+/// Returns a provider of one static token that does not expire, for blocking and asynchronous callers.
 ///
 /// # Errors
 ///
-/// [`TokenError::is_malformed`]: the token cannot be sent in a header.
+/// [`TokenError::is_malformed`]: the token is not valid in a header.
 pub fn static_token(secret: Secret) -> Result<StaticToken, TokenError> {
     Ok(StaticToken(AccessToken::new(secret)?.with_lifetime(Lifetime::Unlimited)))
 }
 
-/// A provider of one given token: see [`static_token`]. Its identity is the SHA-256 of the token.
+/// A provider of one static token: see [`static_token`]. Its identity is the SHA-256 of the token.
 #[derive(Clone, Debug)]
 pub struct StaticToken(AccessToken);
 

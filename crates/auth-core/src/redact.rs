@@ -2,8 +2,7 @@ use std::fmt;
 
 use url::Url;
 
-/// A URL as it may be shown: without user, password, fragment and query, where signatures and
-/// share tokens travel.
+/// Returns a URL without user, password, fragment and query, which may contain signatures and share tokens.
 ///
 /// ```
 /// let url = "https://user:pass@host.example/a/b?X-Amz-Signature=abc".parse().unwrap();

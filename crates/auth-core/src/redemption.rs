@@ -1,8 +1,7 @@
-//! Redemptions that must not be interrupted: from the moment a single-use credential is sent until its replacement is
-//! stored.
+//! Redemptions, which must not be interrupted between sending a single-use credential and storing its replacement.
 //!
-//! Each attempt to obtain a token is a *section*. It can be canceled until its provider begins a redemption; from then on
-//! it is *critical*: the end of the process, or of its source, waits for it.
+//! Each attempt to obtain a token is a *section*. It can be canceled until its provider begins a redemption. It is then
+//! *critical*: the end of the process or of its source waits for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,15 +14,14 @@ use tokio::sync::Notify;
 
 use crate::{TokenError, background};
 
-/// Marks the beginning of a redemption: call it right before a single-use credential is sent.
+/// Marks the start of a redemption. Call it immediately before sending a single-use credential.
 ///
-/// Within an attempt of a [`TokenSource`](crate::TokenSource) the redemption lasts until the new token is stored, and the
-/// returned guard has no effect. Elsewhere, such as in a login that is not driven by a source, it lasts until the guard
-/// is dropped.
+/// In an attempt of a [`TokenSource`](crate::TokenSource), the redemption lasts until the new token is stored, and the
+/// returned guard has no effect. Elsewhere, such as in a login without a source, it lasts until the guard is dropped.
 ///
 /// # Errors
 ///
-/// [`TokenError::is_canceled`]: the source is being closed, or the process ends. Nothing may be sent.
+/// [`TokenError::is_canceled`]: the source or the process is shutting down. Nothing may be sent.
 pub fn begin_redemption() -> Result<Redemption, TokenError> {
     if let Ok(section) = SECTION.try_with(Clone::clone) {
         section.begin().map(|()| Redemption(None))
@@ -33,9 +31,9 @@ pub fn begin_redemption() -> Result<Redemption, TokenError> {
     }
 }
 
-/// Waits for all redemptions of the process for at most `limit`, and lets none begin any more. Call it when the process
-/// is about to end and token sources may still exist, such as before [`std::process::exit`]. It blocks the thread. After
-/// an error, dropping a source does not wait either.
+/// Waits at most `limit` for all redemptions of the process, and prevents new ones. Call it at the end of the process
+/// if token sources may still exist, such as before [`std::process::exit`]. Blocks. After an error, dropping a source
+/// does not wait, either.
 ///
 /// # Errors
 ///
@@ -44,18 +42,18 @@ pub fn finish_redemptions(limit: Duration) -> Result<(), Unfinished> {
     registry().finish(None, limit)
 }
 
-/// Returns true while a [`Redemption`] guard exists: a redemption that no token source drives, and that ends if its future
+/// Returns true while a [`Redemption`] guard exists: a redemption outside of a token source, which ends if its future
 /// is dropped.
 pub fn is_redeeming() -> bool {
     registry().sections().open.values().any(|state| state.owner.is_none() && state.phase == Phase::Critical)
 }
 
-/// A redemption that is under way. See [`begin_redemption`].
+/// A redemption in progress. See [`begin_redemption`].
 #[derive(Debug)]
 #[must_use = "the redemption ends when this is dropped"]
 pub struct Redemption(#[expect(dead_code, reason = "it is held")] Option<Section>);
 
-/// Redemptions that did not finish in time, or whose tokens could not be stored.
+/// An error for redemptions that did not finish in time, or whose tokens could not be stored.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Unfinished(UnfinishedKind);
@@ -77,15 +75,15 @@ impl Unfinished {
     }
 }
 
-/// The longest time for which the end of a source, or of the process, waits for a store to delete a rejected token.
+/// The maximum time for which the end of a source or process waits for a store to delete a rejected token.
 const SETTLING: Duration = Duration::from_millis(250);
 
 tokio::task_local! {
-    /// The section of the attempt that runs.
+    /// The section of the running attempt.
     static SECTION: Section;
 }
 
-/// An attempt as the registry sees it. It ends when its last clone is dropped.
+/// The registry entry of an attempt. It ends when its last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Section(Arc<Entry>);
 
@@ -99,7 +97,7 @@ enum Phase {
     Cancelable,
     Canceled,
     Critical,
-    /// A store deletes a rejected token. It is awaited for [`SETTLING`] only.
+    /// A store is deleting a rejected token. The wait for it is limited to [`SETTLING`].
     Settling,
 }
 
@@ -107,7 +105,7 @@ struct State {
     owner: Option<u64>,
     phase: Phase,
     canceled: Arc<Notify>,
-    /// Why its token could not be stored so far.
+    /// The reason why its token could not be stored yet.
     unstored: Option<TokenError>,
 }
 
@@ -131,14 +129,15 @@ fn registry() -> &'static Registry {
     REGISTRY.get_or_init(Registry::default)
 }
 
-/// Returns a number for a source, which owns sections.
+/// Returns a number for a source, the owner of sections.
 pub(crate) fn new_owner() -> u64 {
     let mut sections = registry().sections();
     sections.next += 1;
     sections.next
 }
 
-/// Closes `owner`, cancels what it has not begun to redeem, and waits for the rest. Does nothing if it is closed.
+/// Closes `owner`, cancels sections that have not begun a redemption, and waits for the rest. Does nothing if it is
+/// closed.
 pub(crate) fn finish_owner(owner: u64, is_closed: &AtomicBool, limit: Duration) -> Result<(), Unfinished> {
     {
         // Under the lock, so that a section is either found below, or finds its owner closed.
@@ -160,7 +159,7 @@ impl Section {
         Self::open(&mut sections, owner.map(|(id, _)| id), phase)
     }
 
-    /// Opens a section of `owner` for the deletion of a rejected token: nothing is lost if it does not end.
+    /// Opens a section of `owner` for the deletion of a rejected token. Nothing is lost if it does not finish.
     pub(crate) fn settling(owner: u64) -> Self {
         Self::open(&mut registry().sections(), Some(owner), Phase::Settling)
     }
@@ -190,12 +189,12 @@ impl Section {
         }
     }
 
-    /// Returns true while a redemption is under way.
+    /// Returns true while a redemption is in progress.
     pub(crate) fn is_critical(&self) -> bool {
         registry().sections().open.get(&self.0.id).is_some_and(|state| state.phase == Phase::Critical)
     }
 
-    /// Makes the section cancelable again: nothing single-use is under way any more.
+    /// Makes the section cancelable again, after the single-use credential is no longer in use.
     pub(crate) fn relax(&self) {
         if let Some(state) = registry().sections().open.get_mut(&self.0.id) {
             state.phase = Phase::Cancelable;
@@ -204,14 +203,14 @@ impl Section {
         registry().changed.notify_all();
     }
 
-    /// Records why the token could not be stored, or that it was.
+    /// Records the reason why the token could not be stored, or clears it.
     pub(crate) fn set_unstored(&self, error: Option<TokenError>) {
         if let Some(state) = registry().sections().open.get_mut(&self.0.id) {
             state.unstored = error;
         }
     }
 
-    /// Runs `work` in the section, to its end or until the section is canceled; returns `None` then.
+    /// Runs `work` to completion or until the section is canceled, and returns `None` in that case.
     pub(crate) async fn run<T>(self, work: impl Future<Output = T>) -> Option<T> {
         let canceled = self.0.canceled.clone();
         let mut work = std::pin::pin!(SECTION.scope(self, work));
@@ -242,8 +241,8 @@ impl Registry {
         let mut sections = self.sections();
         sections.closing |= owner.is_none();
         sections.cancel(owner);
-        // The thread itself cannot wait for what runs on it.
-        // After the process has stopped waiting, and said so, its sources do not wait either.
+        // The background thread cannot wait for its own tasks. After the process has stopped waiting and reported an
+        // error, its sources do not wait, either.
         let cannot_wait = background::is_current_thread() || (owner.is_some() && sections.abandoned);
         let limit = if cannot_wait { Duration::ZERO } else { limit };
         let settling = limit.min(SETTLING);

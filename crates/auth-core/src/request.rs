@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 use crate::AccessToken;
 use crate::key::hex;
 
-/// What a token is wanted for, beyond what its [`TokenSource`](crate::TokenSource) was made for.
-/// All of it is optional; an empty request asks for the token of the source itself.
+/// The parameters of a token request that override those of its [`TokenSource`](crate::TokenSource). All are optional;
+/// an empty request asks for the source's default token.
 ///
-/// Two requests that differ in anything never share a token.
+/// Two requests that differ in any parameter never share a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TokenRequest {
     pub(crate) scopes: BTreeSet<String>,
@@ -21,7 +21,7 @@ pub struct TokenRequest {
     pub(crate) assertion: Option<Assertion>,
 }
 
-/// The assertion that a token is obtained in exchange for, and its SHA-256.
+/// The assertion to exchange for a token, and its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assertion {
     token: AccessToken,
@@ -41,25 +41,25 @@ impl Hash for Assertion {
 }
 
 impl TokenRequest {
-    /// An empty request.
+    /// Creates an empty request.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The scopes that the token should carry, in place of those of the source.
+    /// Sets the scopes of the token, replacing those of the source.
     pub fn with_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The service that the token should be meant for.
+    /// Sets the audience of the token.
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// A service that the token should be meant for, by its URL (RFC 8707, section 2). May be called for each of several;
-    /// their order does not matter.
+    /// Adds a resource of the token, by its URL (RFC 8707, section 2). May be called more than once; the order does not
+    /// matter.
     ///
     /// ```
     /// use auth_core::TokenRequest;
@@ -74,16 +74,15 @@ impl TokenRequest {
         self
     }
 
-    /// Whom the token should speak for. A source that serves several users needs it to keep their
-    /// tokens apart.
+    /// Sets the subject of the token. A source for several users needs it to separate their tokens.
     pub fn with_subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
         self
     }
 
     /// Sets the assertion that the provider exchanges for a token, and the subject to its SHA-256. The assertion is not
-    /// verified here, so a forged one in the name of another user does not find that user's token. A subject that is set
-    /// later replaces the digest as the subject, and the assertion remains part of the key.
+    /// verified here, so that a forged one does not match the token of another user. A subject that is set later
+    /// replaces the digest as the subject, and the assertion remains part of the key.
     ///
     /// ```
     /// use auth_core::{AccessToken, Secret, TokenRequest};
@@ -101,50 +100,50 @@ impl TokenRequest {
         self
     }
 
-    /// Claims that the token must fulfil, as a server asked for them (the `claims` parameter of
-    /// `OpenID` Connect Core, section 5.5).
+    /// Sets the claims that the token must have, as requested by a server (the `claims` parameter of `OpenID` Connect
+    /// Core, section 5.5).
     pub fn with_claims(mut self, claims: impl Into<String>) -> Self {
         self.claims = Some(claims.into());
         self
     }
 
-    /// The tenant or organisation that the token should be limited to.
+    /// Sets the tenant or organization that the token is limited to.
     pub fn with_tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = Some(tenant.into());
         self
     }
 
-    /// The scopes that the token should carry.
+    /// Returns the scopes of the token.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.scopes.iter().map(String::as_str)
     }
 
-    /// The service that the token should be meant for.
+    /// Returns the audience of the token.
     pub fn audience(&self) -> Option<&str> {
         self.audience.as_deref()
     }
 
-    /// The services that the token should be meant for, by their URLs.
+    /// Returns the resources of the token, by their URLs.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
         self.resources.iter().map(String::as_str)
     }
 
-    /// Whom the token should speak for.
+    /// Returns the subject of the token.
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
     }
 
-    /// What whom the token should speak for has shown.
+    /// Returns the assertion presented by the subject, if any.
     pub fn assertion(&self) -> Option<&AccessToken> {
         self.assertion.as_ref().map(|assertion| &assertion.token)
     }
 
-    /// Claims that the token must fulfil.
+    /// Returns the claims that the token must have.
     pub fn claims(&self) -> Option<&str> {
         self.claims.as_deref()
     }
 
-    /// The tenant or organisation that the token should be limited to.
+    /// Returns the tenant or organization that the token is limited to.
     pub fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()
     }

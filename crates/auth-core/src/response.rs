@@ -1,4 +1,4 @@
-//! The answer of a token endpoint, as RFC 6749 and those who extend it spell it.
+//! The response of a token endpoint (RFC 6749), with common extensions and deviations.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,18 +11,17 @@ use crate::token::is_bearer;
 use crate::{AccessToken, Secret, TokenError};
 
 impl AccessToken {
-    /// The token in the answer of a token endpoint (RFC 6749, section 5.1): `access_token`, and as
-    /// far as they are there `token_type`, `scope`, `id_token`, `refresh_token` and its end.
+    /// Reads the token from the response of a token endpoint (RFC 6749, section 5.1): `access_token` and the optional
+    /// `token_type`, `scope`, `id_token`, `refresh_token` and expiry.
     ///
-    /// The end is taken from `expires_at` (seconds since 1970 as a number or a text, or ISO 8601,
-    /// in UTC by default), or else from `expires_in` (seconds from `now`; none are left where they
-    /// are negative). Neither: see [`ExpiryPolicy`](crate::ExpiryPolicy).
+    /// The expiry is taken from `expires_at` (seconds since 1970 as a number or a string, or ISO 8601, in UTC by
+    /// default), or else from `expires_in` (seconds from `now`; negative values count as 0). Without either: see
+    /// [`ExpiryPolicy`](crate::ExpiryPolicy).
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if the access token is missing, or a header cannot carry it;
-    /// [`TokenError::is_unsupported_type`] if its type is not `Bearer` in any case. No type at all
-    /// is `Bearer`.
+    /// [`TokenError::is_malformed`] if the access token is missing or not valid in a header;
+    /// [`TokenError::is_unsupported_type`] if its type is not `Bearer`, ignoring case. A missing type means `Bearer`.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -41,7 +40,7 @@ impl AccessToken {
         if let Some(scope) = text("scope") {
             token = token.with_scopes(scope.split_ascii_whitespace());
         }
-        // Some providers state an empty one if there is no other: it must not take the place of the last.
+        // Some providers return an empty refresh token instead of none. It must not replace the previous one.
         let stated = |name: &str| text(name).filter(|value| !value.trim().is_empty());
         if let Some(id_token) = stated("id_token") {
             token = token.with_id_token(Secret::new(id_token));
@@ -61,7 +60,7 @@ impl AccessToken {
     }
 }
 
-/// Refuses types other than `Bearer`: the client must not use a token of a type that it does not understand (RFC 6749,
+/// Rejects types other than `Bearer`: a client must not use a token of a type that it does not understand (RFC 6749,
 /// section 7.1).
 fn check_type(answer: &Value) -> Result<(), TokenError> {
     match answer.get("token_type") {
@@ -76,8 +75,8 @@ fn check_type(answer: &Value) -> Result<(), TokenError> {
     }
 }
 
-/// The seconds in the answer of an identity provider: a number, or a string with one, as some providers write it. They
-/// may be negative, and have a fraction.
+/// Returns the seconds in a response of an identity provider: a number, or a string with a number, as some providers
+/// send it. They may be negative or fractional.
 ///
 /// ```
 /// use auth_core::lenient_seconds;

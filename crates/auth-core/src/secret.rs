@@ -3,11 +3,10 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-/// Text that must not be seen: a token, a key, a signed URL.
+/// A secret text: a token, a key, a signed URL.
 ///
-/// It is wiped from memory when dropped, its `Debug` shows only that it is there, it has no
-/// `Display`, and two secrets are compared in constant time. The one way to the text is
-/// [`expose`](Self::expose), which is easy to search for.
+/// It is wiped from memory when dropped, its `Debug` shows only that it exists, it has no `Display`, and comparisons
+/// take constant time. Only [`expose`](Self::expose) returns the text, so that its uses are easy to find.
 ///
 /// ```
 /// use auth_core::Secret;
@@ -20,12 +19,12 @@ use subtle::ConstantTimeEq;
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes the text into custody.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(SecretString::from(text.into()))
     }
 
-    /// The text itself. What it is put into must not be logged or shown.
+    /// Returns the text. It must not be logged or displayed.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

@@ -4,8 +4,8 @@ use url::Url;
 
 use crate::{Secret, redacted};
 
-/// A URL that is a key: whoever has it can fetch or store what it names, until it ends. Its `Debug`
-/// shows no query, where the signature is.
+/// A signed URL. Until it expires, anyone who has it can read or write the object. Its `Debug` omits the query, which
+/// contains the signature.
 ///
 /// ```
 /// use auth_core::SignedUrl;
@@ -17,7 +17,7 @@ use crate::{Secret, redacted};
 pub struct SignedUrl(Url);
 
 impl SignedUrl {
-    /// The URL itself. Send it no credentials, and show it to nobody.
+    /// Returns the URL. Send no credentials to it, and do not display it.
     pub fn expose(&self) -> &Url {
         &self.0
     }

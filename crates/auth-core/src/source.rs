@@ -1,25 +1,26 @@
-//! The one owner of cached tokens.
+//! Token sources, the owners of cached tokens.
 //!
 //! [`Flight`](crate::flight::Flight) decides what happens for one key; this module drives it. The difficult cases:
-//! - **A caller is dropped.** Attempts run in tasks of their own, on a thread that the process shares; a caller only
-//!   waits for the outcome.
+//! - **A caller is dropped.** Attempts run as separate tasks on a thread that the process shares; a caller only waits
+//!   for the outcome.
 //! - **The process ends, or the source is dropped.** An attempt is canceled until its provider begins to redeem a
-//!   single-use credential; from then on it is awaited (`redemption.rs`).
-//! - **The store fails after a redemption.** The new token is served from memory, is what the next attempt redeems, and
-//!   is stored as soon as the store works (`source/publication.rs`).
-//! - **A caller read the cache before an attempt ended, and decides after.** An attempt reads the cache before it calls
-//!   the provider, so that the second attempt adopts what the first one stored.
-//! - **A provider panics, or a runtime ends.** A guard announces the end of the attempt, so that no caller waits forever.
-//! - **A provider does not answer in time.** Its call is dropped. If that does not end the call, and its credential is
-//!   single-use, the attempt continues: callers get an error, and the next ones wait for the same call.
-//! - **A runtime is idle while its attempt runs.** Callers on other runtimes have a time limit of their own
+//!   single-use credential. After that, the end waits for it (`redemption.rs`).
+//! - **The store fails after a redemption.** The new token is served from memory, is redeemed by the next attempt, and
+//!   is stored as soon as the store is available (`source/publication.rs`).
+//! - **A caller read the cache before an attempt ended, and decides afterwards.** An attempt reads the cache before it
+//!   calls the provider, so that the second attempt adopts the token stored by the first.
+//! - **A provider panics, or a runtime ends.** A guard announces the end of the attempt, so that no caller waits
+//!   forever.
+//! - **A provider does not respond in time.** Its call is dropped. If that does not end the call, and its credential is
+//!   single-use, the attempt continues: callers get an error, and later callers wait for the same call.
+//! - **A runtime is idle while its attempt runs.** Callers on other runtimes have their own time limit
 //!   (`source/waiting.rs`).
-//! - **A rejection meets an attempt that stores.** Changes of the cache for one key are made one after the other; a
+//! - **A rejection occurs while an attempt stores a token.** Changes of the cache for one key are sequential; a
 //!   rejected token is not served even if the cache could not delete it.
 //! - **A cache is slow to delete a rejected token.** No caller waits for it (`source/rejection.rs`).
-//! - **Everything is cleared while an attempt runs.** Its token goes to those who wait, and is not stored; later callers
-//!   start another attempt. If the credential is single-use, that one begins after the first, and redeems no token from
-//!   before (`source/attempt/single_use.rs`).
+//! - **Everything is cleared while an attempt runs.** Its token goes to the waiting callers and is not stored; later
+//!   callers start another attempt. If the credential is single-use, that attempt starts after the first one, and does
+//!   not redeem an older token (`source/attempt/single_use.rs`).
 
 mod attempt;
 mod builder;
@@ -51,23 +52,22 @@ pub use builder::{SourceBuildError, TokenSourceBuilder};
 pub(crate) use publication::Unpublished;
 pub(crate) use waiting::Progress;
 
-/// The outcome of an attempt, for all callers that wait for it.
+/// The outcome of an attempt, for all waiting callers.
 pub(crate) type Outcome = Result<AccessToken, TokenError>;
 
-/// The longest time that dropping a source waits for a redemption and for the new token to be stored.
+/// The maximum time for which dropping a source waits for a redemption and for storing the new token.
 const LAST_WORK: Duration = Duration::from_secs(30);
-/// The time in which the copy of a token is used without asking a store that failed.
+/// The time in which the copy of a token is used without reading a store that failed.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
 
-/// A source of tokens, and the one owner of those that are cached: a fresh token is returned, a stale one is returned
-/// while another is obtained in the background, and without either all callers wait for one attempt.
+/// A source of tokens, and the owner of the cached ones. It returns a fresh token; it returns a stale token and
+/// refreshes it in the background; otherwise all callers wait for one attempt.
 ///
-/// Cheap to clone; clones share everything. Attempts run on a thread of their own, so that a source works with any
-/// executor.
+/// Clones are cheap and share all state. Attempts run on a separate thread, so that a source works with any executor.
 ///
 /// # Dropping
 ///
-/// Dropping the last clone cancels an attempt that has sent nothing yet, and waits up to 30 s for one that has begun to
+/// Dropping the last clone cancels an attempt that has sent nothing yet. It waits up to 30 s for one that has begun to
 /// [redeem](crate::begin_redemption) a single-use credential, until the new token is stored: a rotated refresh token
 /// would be lost otherwise. In asynchronous code call [`close`](Self::close) first, which waits without blocking the
 /// thread. [`std::process::exit`], an abort, and sources in a `static` skip this: call
@@ -75,13 +75,13 @@ const UNAVAILABLE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct TokenSource(Arc<Handle>);
 
-/// Dropped with the last clone of a source, while attempts may still refer to what is inside.
+/// Dropped with the last clone of a source, while attempts may still hold the inner state.
 #[derive(Debug)]
 struct Handle(Arc<Inner>);
 
 pub(crate) struct Inner {
     owner: u64,
-    /// No attempt begins any more.
+    /// No new attempts may start.
     is_closed: AtomicBool,
     key: TokenKey,
     provider: Arc<dyn AsyncTokenProvider>,
@@ -90,32 +90,32 @@ pub(crate) struct Inner {
     clock: Arc<dyn Clock>,
     expiry: ExpiryPolicy,
     local_copy: Duration,
-    /// The longest time of one call of the provider; `None` if it may wait for a person.
+    /// The timeout of one provider call; `None` if it may wait for a user.
     attempt_timeout: Option<Duration>,
     flights: Flights,
     health: CacheHealth,
 }
 
 impl TokenSource {
-    /// Creates a source of tokens under `key` from `provider`, which are kept in the memory of this process.
+    /// Creates a source of tokens under `key` from `provider`, cached in the memory of this process.
     pub fn new(key: TokenKey, provider: impl AsyncTokenProvider + 'static) -> Self {
         Self::builder(key, provider).build_in_memory()
     }
 
-    /// Starts a source of tokens under `key` from `provider`.
+    /// Returns a builder for a source of tokens under `key` from `provider`.
     pub fn builder(key: TokenKey, provider: impl AsyncTokenProvider + 'static) -> TokenSourceBuilder {
         TokenSourceBuilder::new(key, Arc::new(provider))
     }
 
-    /// Returns a token of the source itself.
+    /// Returns a token for the default request.
     ///
     /// # Errors
     ///
-    /// Those of [`token_for`](Self::token_for).
+    /// The same as [`token_for`](Self::token_for).
     pub async fn token(&self) -> Result<AccessToken, TokenError> {
         match self.local_token(None) {
             Some(token) => Ok(token),
-            // On the heap, so that the future of the fast path is small.
+            // Boxed, so that the future of the fast path is small.
             None => Box::pin(self.inner().obtain(self.inner().key.clone(), &TokenRequest::default())).await,
         }
     }
@@ -142,21 +142,22 @@ impl TokenSource {
         let key = inner.key.for_request(&request);
         if inner.local_token(&key).is_none() {
             let work = inner.clone();
-            // A thread that cannot be started is reported to the next caller.
+            // The error of a thread that cannot be started is returned to the next caller.
             let _ = inner.spawn(async move { drop(work.obtain(key, &request).await) });
         }
     }
 
-    /// Deletes `used`, a token for `request` that a server rejected. A newer one stays.
+    /// Deletes `used`, a token for `request` that a server rejected. A newer one is kept.
     ///
-    /// From now on this source does not serve the token, whatever the cache returns. A cache that has to be waited for
-    /// deletes it in the background, so that a request can be repeated at once; [`close`](Self::close) and dropping the
-    /// last clone wait for that up to 250 ms.
+    /// The source no longer serves the token, whatever the cache returns. A remote cache deletes it in the background,
+    /// so that a request can be repeated at once; [`close`](Self::close) and dropping the last clone wait up to 250 ms
+    /// for the deletion.
     pub fn reject(&self, request: &TokenRequest, used: &AccessToken) {
         self.inner().reject(request, used);
     }
 
-    /// Records that a server accepted `used`, a token for `request`: a later rejection is answered by a renewal at once.
+    /// Records that a server accepted `used`, a token for `request`: a later rejection then causes an immediate
+    /// refresh.
     pub fn accept(&self, request: &TokenRequest, used: &AccessToken) {
         let inner = self.inner();
         let key = inner.key.for_request(request);
@@ -166,8 +167,9 @@ impl TokenSource {
         }
     }
 
-    /// Deletes all tokens and forgets all failures. A running attempt continues for those who wait for it, and its token is not
-    /// stored. If it redeems a single-use credential, the next attempt begins after it, and does not redeem the same one.
+    /// Deletes all tokens and failures. A running attempt continues for its waiting callers, and its token is not
+    /// stored. If it redeems a single-use credential, the next attempt starts after it, and does not redeem the same
+    /// one.
     ///
     /// # Errors
     ///
@@ -176,16 +178,16 @@ impl TokenSource {
         self.inner().clear().await
     }
 
-    /// Forgets the copies of tokens that this source keeps, and all failures: the next call reads the cache. Call it after
-    /// the cache was changed in another way than by this source, such as by a login or a logout. A running attempt continues
-    /// for those who wait for it. What it redeems is stored under its lease; without a lease, only if the cache still has
-    /// the token that was redeemed.
+    /// Removes this source's copies of tokens, and all failures: the next call reads the cache. Call it after something
+    /// other than this source changed the cache, such as a login or a logout. A running attempt continues for its
+    /// waiting callers. Its token is stored under its lease; without a lease, only if the cache still has the redeemed
+    /// token.
     pub fn invalidate(&self) {
         self.inner().flights.invalidate();
     }
 
     /// Closes the source for all of its clones: cancels attempts that have sent nothing yet, and waits up to 30 s for
-    /// redemptions and for their tokens to be stored, as dropping the last clone does, without blocking the thread. Later
+    /// redemptions and for storing their tokens, like dropping the last clone, but without blocking the thread. Later
     /// calls fail unless a fresh token is cached.
     ///
     /// # Errors
@@ -193,7 +195,7 @@ impl TokenSource {
     /// [`Unfinished`] if a login may be lost.
     pub async fn close(self) -> Result<(), Unfinished> {
         let inner = self.inner().clone();
-        // Waiting blocks a thread, so it gets one of its own.
+        // Waiting blocks a thread, so it runs on a separate one.
         match background::call(move || finish_owner(inner.owner, &inner.is_closed, LAST_WORK)).await {
             Ok(outcome) => outcome,
             Err(_) => finish_owner(self.inner().owner, &self.inner().is_closed, LAST_WORK),
@@ -214,7 +216,7 @@ impl TokenSource {
         &self.0.0
     }
 
-    /// Fast path: a fresh token from memory, if nothing else is known of its key. Without a request, the key is that of the
+    /// Fast path: a fresh token from memory, if its key has no other state. Without a request, the key is that of the
     /// source.
     pub(crate) fn local_token(&self, request: Option<&TokenRequest>) -> Option<AccessToken> {
         let inner = self.inner();
@@ -234,7 +236,7 @@ impl Drop for Handle {
 }
 
 impl Inner {
-    /// Fast path: a fresh token from memory, if nothing else is known of its key.
+    /// Fast path: a fresh token from memory, if its key has no other state.
     fn local_token(&self, key: &TokenKey) -> Option<AccessToken> {
         if !self.flights.is_quiet(key) {
             return None;
@@ -271,20 +273,20 @@ impl Inner {
                 (step, slot.attempt.clone(), started, writing)
             });
             drop(reading);
-            // Outside of the lock: a runtime that is ending drops the attempt at once, which takes the lock.
+            // Outside of the lock: a runtime that is shutting down drops the attempt at once, which takes the lock.
             let leads = started.map(Attempt::spawn).is_some();
             let outcome = match step {
                 Step::Serve(token) | Step::Start { serve: Some(token), .. } => Ok(token),
                 Step::Fail(error) => return Err(error),
                 Step::Start { serve: None, .. } | Step::Join => match self.outcome_of(joined, &key, leads).await {
-                    // It ran on a runtime that has ended, and this one has not.
+                    // It ran on a runtime that has ended, but this runtime is alive.
                     Err(error) if error.is_canceled() && !leads => continue,
                     // The token was rejected before this caller woke up.
                     Ok(token) if self.flights.is_rejected(&key, &token) => continue,
                     outcome => outcome,
                 },
             };
-            // Rejections are remembered as long as it is held.
+            // Rejections are remembered while it is held.
             drop(waiting);
             self.tidy(&key);
             return outcome;
@@ -292,7 +294,7 @@ impl Inner {
     }
 
     pub(crate) async fn clear(&self) -> Result<(), TokenError> {
-        // An attempt that is storing a token finishes; no other begins to.
+        // An attempt that is storing a token finishes; no other starts to store.
         for writing in self.flights.clear() {
             drop(writing.lock().await);
         }
@@ -302,7 +304,7 @@ impl Inner {
         outcome
     }
 
-    /// Reads the cache. A cache that fails has what this process read last, until its refresh time.
+    /// Reads the cache. If it fails, returns the token that this process read last, until its refresh time.
     async fn look_up(&self, key: &TokenKey, epoch: Epoch) -> Option<AccessToken> {
         if let Some(answer) = self.cache.get_now(key) {
             return answer;
@@ -333,7 +335,7 @@ impl Inner {
         }
     }
 
-    /// Keeps a copy of a token of a remote cache, unless everything was cleared since `epoch`.
+    /// Stores a copy of a token of a remote cache, unless everything was cleared since `epoch`.
     fn keep_local(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
         if self.cache.get_now(key).is_none() {
             let now = self.clock.now();
@@ -372,7 +374,7 @@ impl Inner {
         .await
     }
 
-    /// Waits on the runtime that attempts run on.
+    /// Sleeps on the runtime that attempts run on.
     async fn sleep(&self, time: Duration) {
         if self.provider.needs_caller_runtime() && tokio::runtime::Handle::try_current().is_ok() {
             background::sleep_here(time).await;
@@ -381,7 +383,7 @@ impl Inner {
         }
     }
 
-    /// Starts `work` apart from the caller.
+    /// Spawns `work` separately from the caller.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), TokenError> {
         if !self.provider.needs_caller_runtime() {
             return background::spawn(work);

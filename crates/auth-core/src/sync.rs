@@ -1,5 +1,5 @@
-//! The locks and threads of a source. The unit tests run it under a scheduler that explores interleavings; the integration
-//! tests run it without.
+//! The locks and threads of a source. Unit tests run them under a scheduler that explores interleavings; integration
+//! tests use the real ones.
 
 pub(crate) use std::sync::PoisonError;
 #[cfg(not(test))]

@@ -1,4 +1,4 @@
-//! Canaries: no output of any kind shows a secret. Alone in its process, whose log it reads.
+//! Canaries: no output shows a secret. In a separate process, because it reads the process's log.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../../tests/support/log.rs"]

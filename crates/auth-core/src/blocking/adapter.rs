@@ -8,7 +8,7 @@ use crate::{
     TokenRequest, background,
 };
 
-/// A blocking provider or cache as an asynchronous one: each call that may block runs on a thread of its own.
+/// An asynchronous adapter for a blocking provider or cache: each call that may block runs on a separate thread.
 #[derive(Debug)]
 pub(super) struct OnThread<T: ?Sized>(Arc<T>);
 
@@ -70,7 +70,7 @@ impl AsyncTokenProvider for OnThread<dyn TokenProvider> {
     }
 }
 
-/// A cache in memory answers on the calling thread.
+/// An in-memory cache is called on the calling thread.
 #[async_trait]
 impl AsyncTokenCache for OnThread<dyn TokenCache> {
     async fn get(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {

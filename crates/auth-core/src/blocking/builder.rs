@@ -5,7 +5,7 @@ use super::TokenSource;
 use super::adapter::OnThread;
 use crate::{Clock, ExpiryPolicy, RefreshLease, SourceBuildError, TokenCache, TokenKey, TokenProvider};
 
-/// Builds a blocking [`TokenSource`].
+/// A builder for a blocking [`TokenSource`].
 #[derive(Clone, Debug)]
 pub struct TokenSourceBuilder(crate::TokenSourceBuilder);
 
@@ -19,37 +19,37 @@ impl TokenSourceBuilder {
         Self(self.0.with_identity(identity))
     }
 
-    /// Sets the cache. Default: the memory of this process.
+    /// Sets the cache. The default is the memory of this process.
     pub fn with_cache(self, cache: Arc<dyn TokenCache>) -> Self {
         Self(self.0.with_cache(Arc::new(OnThread::new(cache))))
     }
 
-    /// Caches no tokens: the provider is called each time, once for callers that wait at the same time.
+    /// Disables caching: each call obtains a token, shared with concurrent callers.
     pub fn without_cache(self) -> Self {
         Self(self.0.without_cache())
     }
 
-    /// Sets the lease, by which processes that share a store obtain one token for all.
+    /// Sets the lease, with which processes that share a store obtain one token for all.
     pub fn with_lease(self, lease: Arc<dyn RefreshLease>) -> Self {
         Self(self.0.with_lease(lease))
     }
 
-    /// Sets the clock that decides when a token has expired. Default: the clock of the system.
+    /// Sets the clock that determines the expiry of tokens. The default is the system clock.
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self(self.0.with_clock(clock))
     }
 
-    /// Sets the policy that decides when tokens expire and are renewed.
+    /// Sets the policy for the expiry and the refresh of tokens.
     pub fn with_expiry(self, expiry: ExpiryPolicy) -> Self {
         Self(self.0.with_expiry(expiry))
     }
 
-    /// Sets how long a copy is used: see [`with_local_copy`](crate::TokenSourceBuilder::with_local_copy).
+    /// Sets the lifetime of local copies: see [`with_local_copy`](crate::TokenSourceBuilder::with_local_copy).
     pub fn with_local_copy(self, time: Duration) -> Self {
         Self(self.0.with_local_copy(time))
     }
 
-    /// Sets the longest time of one call of the provider: see
+    /// Sets the timeout of one provider call: see
     /// [`with_attempt_timeout`](crate::TokenSourceBuilder::with_attempt_timeout).
     pub fn with_attempt_timeout(self, limit: Duration) -> Self {
         Self(self.0.with_attempt_timeout(limit))

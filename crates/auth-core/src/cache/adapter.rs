@@ -1,5 +1,5 @@
-//! A [`TokenCache`] where an [`AsyncTokenCache`] is wanted. There is no way back: waiting for an
-//! asynchronous cache on a thread of its own runtime would never end.
+//! Adapters from [`TokenCache`] to [`AsyncTokenCache`]. The opposite direction does not exist: blocking on an
+//! asynchronous cache on a thread of its own runtime would deadlock.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use tokio::task::spawn_blocking;
 
 use crate::{AccessToken, AsyncTokenCache, TokenCache, TokenError, TokenKey};
 
-/// Lets a cache that never blocks – one in memory – serve as an asynchronous one. Its methods run on
-/// the thread of the runtime, so they must not read files or wait for anybody.
+/// An asynchronous adapter for a cache that never blocks, such as one in memory. Its methods run on the runtime's
+/// thread, so they must not read files or wait.
 #[derive(Clone, Debug)]
 pub struct NonBlocking<C>(pub C);
 
-/// Lets a cache that may block – one on a disk or in a key chain – serve as an asynchronous one. Its
-/// methods run on threads that are made for waiting (`spawn_blocking`), within a tokio runtime.
+/// An asynchronous adapter for a cache that may block, such as one on disk or in a key chain. Its methods run on
+/// blocking threads (`spawn_blocking`) of a tokio runtime.
 #[derive(Debug)]
 pub struct Blocking<C>(Arc<C>);
 

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use crate::{AccessToken, Clock, SystemClock, TokenCache, TokenError, TokenKey};
 
-/// Keeps tokens in the memory of this process, each class of keys within a bound of its own: tokens
-/// of the client itself, and tokens of users (keys with a subject), so that many users do not push
-/// out the few tokens that everything hangs on. The least recently used goes first.
+/// An in-memory token cache. It has separate limits for tokens of the client itself and for tokens of users (keys with
+/// a subject), so that many users do not evict the client's few tokens. The least recently used token is evicted first.
 ///
-/// A token that has expired by the clock is not returned. It is a [`TokenCache`] as well as an
-/// [`AsyncTokenCache`](crate::AsyncTokenCache). Cheap to clone; clones share everything.
+/// Tokens that have expired by the clock are not returned. It is a [`TokenCache`] and an
+/// [`AsyncTokenCache`](crate::AsyncTokenCache). Clones are cheap and share all state.
 #[derive(Clone)]
 pub struct MemoryTokenCache {
     system: Cache<TokenKey, AccessToken>,
@@ -20,7 +19,7 @@ pub struct MemoryTokenCache {
     clock: Arc<dyn Clock>,
 }
 
-/// Sets up a [`MemoryTokenCache`].
+/// A builder for [`MemoryTokenCache`].
 #[derive(Clone, Debug)]
 pub struct MemoryTokenCacheBuilder {
     system: u64,
@@ -29,12 +28,12 @@ pub struct MemoryTokenCacheBuilder {
 }
 
 impl MemoryTokenCache {
-    /// Room for 32 tokens of clients and 256 of users, judged by the clock of the system.
+    /// Creates a cache for 32 tokens of clients and 256 of users, with the system clock.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Starts from the bounds of [`new`](Self::new).
+    /// Returns a builder with the limits of [`new`](Self::new).
     pub fn builder() -> MemoryTokenCacheBuilder {
         MemoryTokenCacheBuilder { system: 32, users: 256, clock: Arc::new(SystemClock) }
     }
@@ -45,27 +44,27 @@ impl MemoryTokenCache {
 }
 
 impl MemoryTokenCacheBuilder {
-    /// How many tokens of clients are kept.
+    /// Sets the maximum number of tokens of clients.
     pub fn with_system_tokens(mut self, bound: u64) -> Self {
         self.system = bound;
         self
     }
 
-    /// How many tokens of users are kept.
+    /// Sets the maximum number of tokens of users.
     pub fn with_user_tokens(mut self, bound: u64) -> Self {
         self.users = bound;
         self
     }
 
-    /// The clock that decides whether a token has expired.
+    /// Sets the clock that determines the expiry of tokens.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The cache.
+    /// Builds the cache.
     pub fn build(self) -> MemoryTokenCache {
-        // The default policy of the library may refuse a new entry in favour of a popular old one.
+        // The library's default policy may reject a new entry in favor of a frequently used old one.
         let bounded = |bound| Cache::builder().max_capacity(bound).eviction_policy(EvictionPolicy::lru()).build();
         MemoryTokenCache { system: bounded(self.system), users: bounded(self.users), clock: self.clock }
     }
@@ -93,8 +92,7 @@ impl TokenCache for MemoryTokenCache {
         let class = self.class(key);
         // Not `insert`, which can run between the two steps of `delete_if`.
         class.entry(key.clone()).and_compute_with(|_| Op::Put(token.clone()));
-        // The library enforces the bound, and the order of use, when it comes round to it: it is
-        // made to now. New tokens are rare.
+        // The library enforces the limit and the order of use lazily. New tokens are rare, so that it can do so now.
         class.run_pending_tasks();
         Ok(())
     }

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{AccessToken, TokenCache, TokenError, TokenKey};
 
-/// Keeps nothing.
+/// A cache that stores nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoTokenCache;
 

@@ -13,15 +13,15 @@ use crate::flights::{Epoch, Writing};
 use crate::redemption::Section;
 use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
 
-/// Who obtains a token.
+/// The process that obtains the token.
 enum Lead {
-    /// Another process has obtained this one.
+    /// Another process has obtained this token.
     Adopted(AccessToken),
-    /// This process does, in place of `previous`; the guard is `None` for a source without a lease.
+    /// This process, replacing `previous`; the guard is `None` for a source without a lease.
     Taken { guard: Option<Box<dyn LeaseGuard>>, previous: Option<AccessToken> },
 }
 
-/// The outcome of an attempt, and the token that is still to be stored.
+/// The outcome of an attempt, and the token that must still be stored.
 struct Obtained {
     outcome: Outcome,
     unpublished: Option<(Arc<Unpublished>, TokenError)>,
@@ -33,22 +33,22 @@ impl From<Outcome> for Obtained {
     }
 }
 
-/// One attempt to obtain a token, for all callers that wait for it.
+/// An attempt to obtain a token for all waiting callers.
 ///
 /// Its end is always announced: by its outcome, or by an error if it panics, is canceled, or its runtime ends.
 pub(super) struct Attempt {
     inner: Arc<Inner>,
     key: TokenKey,
     request: TokenRequest,
-    /// The token that is to be replaced.
+    /// The token to replace.
     previous: Option<AccessToken>,
-    /// The epoch in which it was started: its token is not kept after everything was cleared.
+    /// The epoch at its start: its token is not stored after everything was cleared.
     epoch: Epoch,
-    /// The version of the credential at its start: a refusal applies to no later one.
+    /// The version of the credential at its start: a refusal does not apply to a later one.
     credential: u64,
     announce: Sender<Progress>,
-    /// Held while it may have read a token that is rejected since: a rejection is not forgotten then, not even after
-    /// everything was cleared.
+    /// Held while the attempt may have read a token that was rejected later. The rejection is not forgotten in this
+    /// time, not even after a clear.
     reading: Option<Arc<Writing>>,
     ended: bool,
 }
@@ -80,18 +80,18 @@ impl Attempt {
         self.announce.subscribe()
     }
 
-    /// Starts the attempt apart from its callers.
+    /// Spawns the attempt separately from its callers.
     pub(super) fn spawn(self) {
         let inner = self.inner.clone();
         let attempt = self;
         let owner = (inner.owner, &inner.is_closed);
-        // Opened here, so that a source that is dropped right now finds it.
+        // Opened here, so that a source that is dropped now finds it.
         let section = Section::new((!inner.provider.needs_caller_runtime()).then_some(owner));
         let work = async move {
             let running = section.clone();
             let _ = running.run(attempt.run(section)).await;
         };
-        // The attempt was dropped with the work if it could not be started, and its end announced.
+        // If the work cannot be started, the attempt is dropped with it, and its end is announced.
         let _ = inner.spawn(work);
     }
 
@@ -121,7 +121,7 @@ impl Attempt {
             self.inner.replaced(&self.key, token, self.epoch);
             return Ok(token.clone()).into();
         }
-        // A login from before everything was cleared must not come back, and may have been redeemed.
+        // A login from before a clear must not return, and may have been redeemed.
         let known = kept.or_else(|| self.previous.clone().filter(|_| self.is_current()));
         match self.take_lead(known).await {
             Err(error) => Err(error).into(),
@@ -130,7 +130,7 @@ impl Attempt {
         }
     }
 
-    /// Obtains a token in place of one that could not be stored, under the lease that is still held for it.
+    /// Obtains a replacement for a token that could not be stored, under the lease that is still held for it.
     async fn replace_unpublished(&self, section: &Section, unpublished: &Unpublished, held: &mut Held) -> Outcome {
         let previous = self.without_refused(&unpublished.token());
         match self.ask(section, Some(&previous)).await {
@@ -151,7 +151,7 @@ impl Attempt {
         }
     }
 
-    /// Obtains a token for all, and stores it.
+    /// Obtains a token for all callers and processes, and stores it.
     async fn lead(
         &self,
         section: &Section,
@@ -197,7 +197,7 @@ impl Attempt {
         let stored = self.inner.store(&self.key, self.epoch, (&token, previous.as_ref()), guard.as_mut()).await;
         let unpublished = match stored {
             Ok(()) => {
-                // After a clear nothing was published, so that the lease is still held.
+                // After a clear nothing was published, so the lease is still held.
                 give_up(guard.filter(|_| self.is_cleared())).await;
                 None
             }
@@ -219,8 +219,8 @@ impl Attempt {
         let mut previous = known;
         let Some(lease) = &self.inner.lease else { return Ok(Lead::Taken { guard: None, previous }) };
         let (needs_lease, initial) = (self.inner.provider.needs_lease(), self.initial());
-        // A token that another process stored may be useless here. Then it is the one to replace, and the second time no
-        // other is offered, unless it is newer still.
+        // A token stored by another process may be unusable here. It then becomes the one to replace, and is not
+        // offered the second time, unless it is newer still.
         for _ in 0..2 {
             let acquired = lease.acquire(&self.key, previous.as_ref().or(initial.as_ref())).await;
             if needs_lease && let Err(error) = acquired {
@@ -234,7 +234,7 @@ impl Attempt {
                 }
                 Some(Acquired::Adopted(token)) => previous = Some(token),
                 Some(Acquired::Leading(guard)) => {
-                    // A login that was ended elsewhere must not come back from memory.
+                    // A login that was ended elsewhere must not return from memory.
                     let previous = previous.filter(|_| !guard.knows_absence());
                     let previous = guard.current().cloned().or(previous);
                     return Ok(Lead::Taken { guard: Some(guard), previous });
@@ -245,11 +245,11 @@ impl Attempt {
         if needs_lease {
             return Err(TokenError::provider("another process obtains tokens that cannot be used here"));
         }
-        // The store is unavailable, or offers one useless token after the other: this process obtains its own.
+        // The store is unavailable or repeatedly offers unusable tokens: this process obtains its own.
         Ok(Lead::Taken { guard: None, previous })
     }
 
-    /// Returns true if a token is better than the one that is to be replaced.
+    /// Returns true if a token is better than the one to replace.
     fn is_news(&self, token: &AccessToken) -> bool {
         let known = self.previous.as_ref().is_some_and(|previous| previous.is_same(token));
         !known
@@ -257,7 +257,7 @@ impl Attempt {
             && self.inner.expiry.is_fresh(token, self.inner.clock.now())
     }
 
-    /// Calls the provider, and settles when the token expires.
+    /// Calls the provider, and sets the expiry of the token.
     async fn ask(&self, section: &Section, previous: Option<&AccessToken>) -> Outcome {
         tracing::debug!(issuer = self.key.issuer(), "obtaining an access token");
         let previous = match previous {
@@ -280,16 +280,16 @@ impl Attempt {
         let token = self.in_time(section, call).await?;
         let (now, random) = (self.inner.clock.now(), fastrand::f64());
         let token = match self.inner.expiry.settle(token.clone(), now, random) {
-            // The refresh token is kept although the access token is useless.
+            // The refresh token is kept even if the access token is unusable.
             Err(error) if token.refresh_token().is_some() => token.with_unverified(error.to_string(), now, true),
             settled => settled?,
         };
         let was_rejected = self.inner.flights.with(&self.key, |slot, _| slot.flight.reject_again(&token));
-        // The refresh token that came with it is kept.
+        // A refresh token in the response is kept.
         if was_rejected && token.refresh_token().is_none() { Err(TokenError::rejected_again()) } else { Ok(token) }
     }
 
-    /// Verifies a token that was kept unverified, without redeeming anything. Returns `None` if it has to be replaced.
+    /// Verifies a token that was stored unverified, without redeeming anything. Returns `None` if it must be replaced.
     async fn verified_now(&self, section: &Section, token: &AccessToken) -> Result<Option<AccessToken>, TokenError> {
         let Some(unverified) = token.unverified() else { return Ok(None) };
         let now = self.inner.clock.now();
@@ -309,7 +309,7 @@ impl Attempt {
         Ok(None)
     }
 
-    /// Returns the token, unless it was stored for its refresh token alone.
+    /// Returns the token, unless it was stored only for its refresh token.
     fn served(&self, token: AccessToken) -> Outcome {
         match token.unverified() {
             Some(unverified) => Err(TokenError::unverified(&unverified.reason, unverified.is_final)),
@@ -345,7 +345,7 @@ impl Attempt {
         }
         let own = self.announce.subscribe();
         self.inner.flights.with(&self.key, |slot, _| {
-            // After a clear, or once it was abandoned, the state of the key is not its own.
+            // After a clear, or once abandoned, the attempt does not own the state of the key.
             if slot.attempt.take_if(|attempt| attempt.same_channel(&own)).is_some() {
                 slot.flight.finish(&outcome, self.inner.clock.now(), self.credential, fastrand::f64());
             }

@@ -11,12 +11,12 @@ use crate::{
     AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, MemoryTokenCache, RefreshLease, SystemClock, TokenKey,
 };
 
-/// How long a copy of a token from a remote cache is used without asking again.
+/// The default time in which a copy of a token from a remote cache is used.
 const LOCAL_COPY: Duration = Duration::from_secs(5);
-/// The longest time of one call of a provider.
+/// The default timeout of one provider call.
 const ATTEMPT: Duration = Duration::from_secs(120);
 
-/// Builds a [`TokenSource`].
+/// A builder for [`TokenSource`].
 #[derive(Clone, Debug)]
 pub struct TokenSourceBuilder {
     key: TokenKey,
@@ -30,11 +30,11 @@ pub struct TokenSourceBuilder {
     attempt_timeout: Duration,
 }
 
-/// An error of a source whose parts do not fit together. The message names the method to call.
+/// The error of a source whose parts do not fit together. The message names the method to call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceBuildError {
-    /// Tokens of different principals would be kept under one key.
+    /// Tokens of different principals would be stored under one key.
     #[error(
         "the token cache is persistent, and the provider does not name its principal: call `.with_identity(\"…\")` with \
          a name that is different for every user, client and tenant"
@@ -69,54 +69,55 @@ impl TokenSourceBuilder {
         }
     }
 
-    /// Sets the principal that tokens are obtained as, in place of the [identity](AsyncTokenProvider::identity) of the
-    /// provider: a name that is different for every user, client and tenant. Sources with the same key, identity and
-    /// cache share their tokens.
+    /// Sets the principal of the tokens, replacing the [identity](AsyncTokenProvider::identity) of the provider: a name
+    /// that differs for every user, client and tenant. Sources with the same key, identity and cache share their
+    /// tokens.
     pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
         self
     }
 
-    /// Sets the cache. Default: the memory of this process.
+    /// Sets the cache. The default is the memory of this process.
     pub fn with_cache(mut self, cache: Arc<dyn AsyncTokenCache>) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Caches no tokens: the provider is called each time, once for callers that wait at the same time.
+    /// Disables caching: each call obtains a token, shared with concurrent callers.
     pub fn without_cache(mut self) -> Self {
         self.local_copy = Duration::ZERO;
         self.with_cache(Arc::new(NoTokenCache))
     }
 
-    /// Sets the lease, by which processes that share a store obtain one token for all.
+    /// Sets the lease, with which processes that share a store obtain one token for all.
     pub fn with_lease(mut self, lease: Arc<dyn RefreshLease>) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// Sets the clock that decides when a token has expired. Default: the clock of the system.
+    /// Sets the clock that determines the expiry of tokens. The default is the system clock.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sets the policy that decides when tokens expire and are renewed.
+    /// Sets the policy for the expiry and the refresh of tokens.
     pub fn with_expiry(mut self, expiry: ExpiryPolicy) -> Self {
         self.expiry = expiry;
         self
     }
 
-    /// Sets how long a copy of a token from a remote cache is used without asking the cache again. In that time, a
-    /// rejection by another process may cost one 401 here. Default: 5 s; zero for no copy. No copy outlives its token.
+    /// Sets the time in which a copy of a token from a remote cache is used without reading the cache again. In that
+    /// time, a rejection by another process may cause one 401 here. The default is 5 s; zero disables copies. No copy
+    /// outlives its token.
     pub fn with_local_copy(mut self, time: Duration) -> Self {
         self.local_copy = time;
         self
     }
 
-    /// Sets the longest time of one call of the provider, after which all waiting callers get an error. Default: 2
-    /// minutes. An [interactive](AsyncTokenProvider::is_interactive) provider has no limit. The time in which the lease is
-    /// acquired does not count; it is bounded by the store.
+    /// Sets the timeout of one provider call, after which all waiting callers get an error. The default is 2 minutes.
+    /// An [interactive](AsyncTokenProvider::is_interactive) provider has no timeout. The time to acquire the lease does
+    /// not count; the store bounds it.
     pub fn with_attempt_timeout(mut self, limit: Duration) -> Self {
         self.attempt_timeout = limit;
         self
@@ -144,13 +145,13 @@ impl TokenSourceBuilder {
         Ok(self.build_in_memory())
     }
 
-    /// The identity that is set, or that of the key, or that of the provider.
+    /// Returns the configured identity, or that of the key, or that of the provider.
     fn known_identity(&self) -> Option<String> {
         let given = self.identity.clone().or_else(|| self.key.identity().map(str::to_owned));
         given.or_else(|| self.provider.identity())
     }
 
-    /// Builds a source that is known to be sound. A principal that is not named keeps its tokens to itself.
+    /// Builds a source that is known to be valid. Without a named principal, its tokens are not shared.
     pub(super) fn build_in_memory(self) -> TokenSource {
         let identity = self.known_identity().unwrap_or_else(|| format!("unnamed {:032x}", fastrand::u128(..)));
         let clock = self.clock;

@@ -10,11 +10,11 @@ use crate::flights::Epoch;
 use crate::redemption::Section;
 use crate::{AccessToken, Backoff, LeaseGuard, TokenError, TokenKey};
 
-/// The time between two attempts to store a token.
+/// The backoff between attempts to store a token.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
-/// The owner's copy of a token that could not be stored. While it exists, it is served, it is what the next attempt
-/// redeems, and its lease is held, so that no other process redeems the token that it replaced.
+/// A token that could not be stored. While it exists, it is served, the next attempt redeems it, and its lease is held,
+/// so that no other process redeems the token that it replaced.
 #[derive(Debug)]
 pub(crate) struct Unpublished {
     token: StdMutex<AccessToken>,
@@ -25,7 +25,7 @@ pub(crate) struct Unpublished {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) guard: Option<Box<dyn LeaseGuard>>,
-    /// It was stored, or discarded.
+    /// The token was stored or discarded.
     pub(super) is_done: bool,
 }
 
@@ -42,7 +42,7 @@ impl Unpublished {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
-    /// Keeps the publication from storing the token while an attempt replaces it.
+    /// Prevents the publication from storing the token while an attempt replaces it.
     pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, Held> {
         self.lease.lock().await
     }
@@ -51,8 +51,8 @@ impl Unpublished {
 impl Inner {
     /// Stores `token` once, for the key and the epoch in which it was obtained.
     ///
-    /// A token that was cleared since is not stored, which is a success. Without a lease, a cache that was changed since is
-    /// not changed again, unless it still has `previous`.
+    /// A token that was cleared since is not stored, which counts as success. Without a lease, a cache that was changed
+    /// since is not overwritten, unless it still has `previous`.
     pub(super) async fn store(
         &self,
         key: &TokenKey,
@@ -63,7 +63,7 @@ impl Inner {
         let writing = self.flights.with(key, |slot, _| slot.writing.clone());
         let _turn = writing.lock().await;
         let is_rejected = self.flights.with(key, |slot, _| {
-            // A store that fails may hold it all the same.
+            // A store that reports a failure may still have stored it.
             slot.flight.restored(token);
             slot.flight.is_rejected(token)
         });
@@ -98,7 +98,7 @@ impl Inner {
     /// Returns true if the cache has `previous`.
     async fn still_has(&self, key: &TokenKey, previous: Option<&AccessToken>) -> bool {
         let Some(previous) = previous else { return false };
-        // Memory returns an expired token, too, but only if it does not have to be waited for.
+        // Memory caches return expired tokens here without a wait.
         let cached = match self.cache.get_now(key) {
             Some(cached) => cached,
             None => self.cache.get(key).await.unwrap_or_default(),
@@ -106,7 +106,7 @@ impl Inner {
         cached.is_some_and(|token| token.is_same(previous))
     }
 
-    /// Stores a token with increasing pauses, until it is stored, or everything was cleared.
+    /// Stores a token with backoff, until it is stored or everything was cleared.
     pub(super) async fn store_eventually(
         self: Arc<Self>,
         key: TokenKey,
@@ -139,7 +139,7 @@ impl Inner {
     }
 }
 
-/// Ends the ownership of a token that is stored, or that must not be, or whose source was closed: the lease is released.
+/// Ends the ownership of a token that is stored or discarded, or whose source was closed: the lease is released.
 struct Publication {
     inner: Arc<Inner>,
     key: TokenKey,
@@ -152,7 +152,7 @@ impl Drop for Publication {
         inner.flights.with(key, |slot, _| {
             slot.unpublished.take_if(|current| Arc::ptr_eq(current, unpublished));
         });
-        // An attempt that replaces the token has the lock, and ends the lease itself.
+        // An attempt that replaces the token has the lock, and releases the lease itself.
         if let Ok(mut held) = unpublished.lease.try_lock() {
             held.is_done = true;
             held.guard = None;

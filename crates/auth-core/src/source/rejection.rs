@@ -1,5 +1,5 @@
-//! Tokens that a server rejected: not served from the moment of the rejection on, and deleted from the cache apart from
-//! the caller, whose next request does not wait for a slow cache.
+//! Rejected tokens: they are not served from the moment of the rejection, and are deleted from the cache in the
+//! background, so that the caller's next request does not wait for a slow cache.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use crate::flights::Writing;
 use crate::redemption::Section;
 use crate::{AccessToken, TokenKey, TokenRequest, background};
 
-/// The longest time in which a cache deletes a rejected token. Later changes of the same key wait for it.
+/// The maximum time in which a cache deletes a rejected token. Later changes of the same key wait for it.
 const DELETION: Duration = Duration::from_secs(120);
 
 /// The deletion of a rejected token from the cache.
@@ -20,9 +20,9 @@ struct Deletion {
     inner: Arc<Inner>,
     key: TokenKey,
     used: AccessToken,
-    /// Held, so that the state of the key stays.
+    /// Held, so that the state of the key is kept.
     writing: Arc<Writing>,
-    /// The end of the process waits for it, but not for long.
+    /// The end of the process waits briefly for the deletion.
     _section: Section,
 }
 
@@ -31,24 +31,24 @@ impl Inner {
         let key = self.key.for_request(request);
         let now = self.clock.now();
         let writing = self.flights.with(&key, |slot, _| slot.flight.reject(used, now).then(|| slot.writing.clone()));
-        // Without it, another task is deleting the token.
+        // Otherwise another task is deleting the token.
         let Some(writing) = writing else { return };
         let is_near = self.cache.get_now(&key).is_some();
         let deletion =
             Deletion { inner: self.clone(), key, used: used.clone(), writing, _section: Section::settling(self.owner) };
         let mut work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(deletion.run());
-        // Memory has deleted it by now, unless an attempt is storing a token.
+        // A memory cache has deleted it by now, unless an attempt is storing a token.
         let is_done = is_near && work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         if !is_done {
             self.spawn_anywhere(work);
         }
     }
 
-    /// Starts `work` apart from the caller, on its runtime only if the provider needs it and it exists.
+    /// Spawns `work` separately from the caller, on the caller's runtime only if the provider needs it and it exists.
     fn spawn_anywhere(&self, work: impl Future<Output = ()> + Send + 'static) {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if self.provider.needs_caller_runtime() => drop(runtime.spawn(work)),
-            // A thread that cannot be started is reported to the next caller that needs a token.
+            // The error of a thread that cannot be started is returned to the next caller that needs a token.
             _ => {
                 let _ = background::spawn(work);
             }

@@ -1,6 +1,6 @@
-//! Thousands of interleavings of threads, as two kinds of schedulers find them, of callers who get, reject and clear
-//! over a provider that is slow, exceeds its time limit, fails and panics. A schedule that fails prints its seed, and
-//! `AUTH_CORE_SEED` replays it.
+//! Thousands of thread interleavings, found by two kinds of schedulers, of callers that get, reject and clear tokens,
+//! with a provider that is slow, times out, fails and panics. A failing schedule prints its seed, and `AUTH_CORE_SEED`
+//! replays it.
 
 use std::collections::{HashMap, HashSet};
 use std::env;
@@ -18,17 +18,16 @@ use crate::{AccessToken, Clock, TokenCache, TokenError, TokenKey, TokenProvider,
 
 const SCHEDULES: u64 = 3000;
 const KEYS: [&str; 2] = ["a", "b"];
-/// The steps of a slow call, which exceeds its time limit.
+/// The number of steps of a slow call, which exceeds its time limit.
 const SLOW: usize = 100;
-/// The callers that did not get an answer in time, in all schedules.
+/// The number of callers that timed out, in all schedules.
 static TIMEOUTS: AtomicUsize = AtomicUsize::new(0);
 
-/// A provider and a cache with a book of what happened. Its own locks are never held while another
-/// thread may run.
+/// A provider and a cache that record events. Their own locks are never held while another thread may run.
 #[derive(Debug)]
 struct World {
     is_local: bool,
-    /// The credential of the provider must not be sent twice at the same time.
+    /// The provider's credential must not be sent twice at the same time.
     is_single_use: bool,
     random: Mutex<fastrand::Rng>,
     book: Mutex<Book>,
@@ -51,7 +50,7 @@ struct Book {
 fn five_properties_hold_in_every_interleaving() {
     let replayed = env::var("AUTH_CORE_SEED").ok().and_then(|seed| seed.parse().ok());
     for seed in replayed.map_or(0..SCHEDULES, |seed| seed..seed + 1) {
-        // Chance alone rarely keeps one thread waiting while another does a lot.
+        // A random scheduler rarely keeps one thread waiting while another makes much progress.
         let explore = || match seed % 3 {
             0 => Runner::new(RandomScheduler::new_from_seed(seed, 1), config()).run(move || interleave(seed)),
             _ => Runner::new(PctScheduler::new_from_seed(seed, 3, 1), config()).run(move || interleave(seed)),
@@ -99,7 +98,7 @@ fn interleave(seed: u64) {
     for caller in callers {
         assert!(caller.join().is_ok(), "no caller panics");
     }
-    // A caller of a stale token does not wait for the attempt that it started.
+    // The caller of a stale token does not wait for the attempt that it started.
     while !world.book().running.is_empty() {
         yield_now();
     }
@@ -255,8 +254,8 @@ impl TokenCache for World {
     }
 }
 
-/// Lets a token be refreshed only after somebody has been served the one that is stale: whoever
-/// waited for the refresh would wait for ever, which the scheduler finds.
+/// Lets a token be refreshed only after a caller was served the stale one: a caller that waited for the refresh would
+/// deadlock, which the scheduler detects.
 #[test]
 fn a_reader_of_a_usable_token_never_waits_for_a_refresh() {
     use shuttle::sync::{Condvar, Mutex};

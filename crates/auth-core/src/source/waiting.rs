@@ -7,13 +7,14 @@ use tokio::sync::watch::Receiver;
 use super::{Inner, Outcome};
 use crate::{TokenError, TokenKey};
 
-/// The additional time for what an attempt does besides its calls of the provider: acquire a lease, and store the token.
+/// The additional time for the steps of an attempt besides its provider calls: acquiring a lease, and storing the
+/// token.
 const STORE: Duration = Duration::from_secs(240);
 
-/// The state of an attempt, as its callers see it.
+/// The progress of an attempt, for its callers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
-    /// The number of times that its time limit was exceeded, while its call of the provider continued.
+    /// The number of times that its time limit was exceeded while its provider call continued.
     pub(super) overdue: u32,
     pub(super) outcome: Option<Outcome>,
 }
@@ -26,7 +27,7 @@ impl Inner {
         if leads || !self.provider.needs_caller_runtime() {
             return announced(attempt, limit).await;
         }
-        // It runs on the runtime of another caller, which may be idle: then none of its own limits applies.
+        // It runs on the runtime of another caller, which may be idle, so that its own limits do not apply.
         let joiner = limit.saturating_mul(2).saturating_add(STORE);
         if let Some(outcome) = self.within(joiner, announced(attempt.clone(), limit)).await {
             return outcome;
@@ -35,7 +36,7 @@ impl Inner {
         Err(TokenError::timed_out(joiner))
     }
 
-    /// Lets the next caller start another attempt, unless both would redeem one credential.
+    /// Lets the next caller start another attempt, unless both would redeem the same credential.
     fn abandon(&self, key: &TokenKey, attempt: &Receiver<Progress>) {
         if !self.provider.needs_lease() {
             self.flights.with(key, |slot, _| {
@@ -47,7 +48,7 @@ impl Inner {
     }
 }
 
-/// Waits until an attempt announces its end, or that its time `limit` is exceeded.
+/// Waits until an attempt announces its end, or an exceeded time `limit`.
 async fn announced(mut attempt: Receiver<Progress>, limit: Duration) -> Outcome {
     let overdue = attempt.borrow().overdue;
     let ended = attempt.wait_for(|progress| progress.outcome.is_some() || progress.overdue > overdue).await;

@@ -1,4 +1,4 @@
-//! Parts that do not fit together are an error when a source is built, and the message names the fix.
+//! Parts that do not fit together are a build error of a source, and the message names the fix.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl AsyncTokenProvider for Described {
     }
 }
 
-/// A persistent cache of blocking callers.
+/// A persistent, blocking cache.
 #[derive(Debug, Default)]
 struct Disk(MemoryTokenCache);
 
@@ -71,7 +71,7 @@ impl TokenCache for Disk {
     }
 }
 
-/// Builds a source with the parts that both builders have, and a blocking one.
+/// The parts of a source for both builders.
 #[derive(Clone, Copy, Debug)]
 struct Parts {
     provider: Described,
@@ -141,7 +141,7 @@ impl Parts {
         builder.build()
     }
 
-    /// Both builders return `expected`, whose message names the method to call.
+    /// Asserts that both builders return `expected`, and that its message names the method to call.
     #[track_caller]
     fn fail_with(self, expected: &SourceBuildError, fix: &str) {
         for error in [self.waiting().unwrap_err(), self.blocking().unwrap_err()] {

@@ -1,4 +1,4 @@
-//! The caches that come with the crate.
+//! The caches of this crate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use platform_testkit::{
 
 use super::{MINUTE, text, token};
 
-/// The least that a cache has to be.
+/// A cache with only the required methods.
 #[derive(Debug, Default)]
 struct Least(std::sync::Mutex<std::collections::HashMap<[u8; 32], AccessToken>>);
 
@@ -69,7 +69,7 @@ fn user(number: usize) -> TokenKey {
     TokenKey::builder("issuer").with_subject(format!("{number}")).build()
 }
 
-/// Which of the keys the cache still has.
+/// Returns the indexes of the keys that the cache still has.
 fn kept(cache: &MemoryTokenCache, keys: impl IntoIterator<Item = TokenKey>) -> Vec<usize> {
     let keys = keys.into_iter().enumerate();
     keys.filter(|(_, key)| TokenCache::get(cache, key).unwrap().is_some()).map(|(at, _)| at).collect()
@@ -82,13 +82,13 @@ fn the_least_recently_used_token_goes_first() {
         let set = |number| TokenCache::set(&cache, &client(number), &token("t")).unwrap();
         let touch = |number| assert!(TokenCache::get(&cache, &client(number)).unwrap().is_some(), "{round}: {number}");
         (0..3).for_each(set);
-        // A popular token that was not used lately goes before an unpopular one that was.
+        // A frequently used token that was not used recently is evicted before a rarely used one that was.
         (0..20).for_each(|_| touch(1));
         touch(0);
         touch(2);
         set(3);
         assert_eq!(kept(&cache, (0..4).map(client)), [0, 2, 3], "{round}");
-        // To replace a token uses it, and to find nothing uses nothing.
+        // Replacing a token counts as a use; a miss does not.
         set(0);
         assert_eq!(TokenCache::get(&cache, &client(9)).unwrap(), None);
         touch(3);

@@ -1,4 +1,4 @@
-//! Callers who go away: at each point where a call can be left, one by one.
+//! Dropped callers: each await point of a call, one by one.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,7 +9,7 @@ use platform_testkit::RemoteStore;
 
 use super::{Bench, MINUTE, key, text};
 
-/// Runs a future as far as `points` of its await points, then drops it; says whether it had ended.
+/// Polls a future at most `points` times, then drops it. Returns true if it had completed.
 async fn leave_after<F: Future>(points: usize, future: F) -> bool {
     let mut future = pin!(future);
     let mut seen = 0;
@@ -23,8 +23,8 @@ async fn leave_after<F: Future>(points: usize, future: F) -> bool {
     .await
 }
 
-/// Leaves a call at its first await point, at its second, and so on to its end, each time in a world
-/// of its own; returns how many points there are.
+/// Drops a call at its first await point, at its second, and so on until it completes, each time in a new world.
+/// Returns the number of points.
 async fn at_each_point<W: AsyncFn(usize) -> bool>(world: W) -> usize {
     for points in 0..1000 {
         if world(points).await {

@@ -1,4 +1,4 @@
-//! Tokens from somebody else's provider.
+//! Tokens of custom providers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,13 +13,13 @@ use serde_json::json;
 
 use super::{MINUTE, text};
 
-/// A JWT with these claims and no signature that anybody could check.
+/// Returns a JWT with these claims and an invalid signature.
 fn jwt(claims: &serde_json::Value) -> String {
     let part = |text: String| URL_SAFE_NO_PAD.encode(text);
     format!("{}.{}.c2ln", part(json!({ "alg": "RS256" }).to_string()), part(claims.to_string()))
 }
 
-/// A source over a closure that hands out one text and counts.
+/// Returns a source with a closure that always returns the same text, and the number of its calls.
 fn source(given: String, cached: bool) -> (Arc<ManualClock>, Arc<AtomicUsize>, TokenSource) {
     let (clock, calls) = (Arc::new(ManualClock::default()), Arc::new(AtomicUsize::new(0)));
     let provider = async_provider_fn({

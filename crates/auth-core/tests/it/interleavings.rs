@@ -1,6 +1,6 @@
-//! Thousands of schedules of callers who get, reject, clear and go away, over caches near, far and
-//! failing, and over a provider that is slow, exceeds its time limit, fails and panics. Time is paused, and chance is seeded:
-//! a schedule that fails prints its seed, and `AUTH_CORE_SEED` replays it.
+//! Thousands of schedules of callers that get, reject, clear and are dropped, with local, remote and failing caches,
+//! and a provider that is slow, times out, fails and panics. Time is paused, and random numbers are seeded: a failing
+//! schedule prints its seed, and `AUTH_CORE_SEED` replays it.
 #![expect(clippy::disallowed_methods, reason = "time is paused: nothing really sleeps")]
 
 use std::collections::{HashMap, HashSet};
@@ -22,11 +22,11 @@ use super::{text, token};
 const SCHEDULES: u64 = 3000;
 const KEYS: [&str; 3] = ["a", "b", "c"];
 const CALLERS: usize = 12;
-/// No answer of the cache takes so long.
+/// The upper bound of the cache's response time.
 const SLOWEST_ANSWER: Duration = Duration::from_millis(12);
-/// A failure is remembered at least so long: half of the shortest pause.
+/// The minimum time for which a failure is remembered: half of the shortest bound.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(125);
-/// A refusal is remembered at least so long, while the credential stays the same.
+/// The minimum time for which a refusal is remembered, while the credential is unchanged.
 const SHORTEST_REFUSAL: Duration = Duration::from_secs(30);
 
 #[test]
@@ -45,7 +45,7 @@ fn five_properties_hold_in_every_schedule() {
     assert!(replayed.is_some() || seen.is_thorough(), "the schedules do not try everything: {seen:?}");
 }
 
-/// How often something happened that is worth trying.
+/// Counts of interesting events.
 #[derive(Debug, Default)]
 struct Seen {
     fetched: usize,
@@ -86,15 +86,15 @@ impl Clone for Seen {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Distance {
-    /// In memory: every answer comes at once.
+    /// In memory: every response is immediate.
     Near,
-    /// Every answer takes a while.
+    /// Every response takes a while.
     Far,
-    /// And some are failures.
+    /// Responses take a while, and some are failures.
     Failing,
 }
 
-/// A scripted cache and provider, and everything that is known of them.
+/// A scripted cache and provider, and a record of events.
 #[derive(Debug)]
 struct World {
     started: Instant,
@@ -106,22 +106,22 @@ struct World {
 #[derive(Debug, Default)]
 struct Book {
     kept: HashMap<TokenKey, AccessToken>,
-    /// Every token that the cache took over.
+    /// Tokens that the cache accepted.
     stored: HashSet<String>,
-    /// Every token whose rejection has begun.
+    /// Tokens whose rejection has started.
     rejected: HashSet<String>,
-    /// Every token that was rejected, and all that were cleared.
+    /// Tokens that were rejected or cleared.
     dead: HashSet<String>,
-    /// Tokens as they were obtained: for which key, and when by `clears`, if that is sure.
+    /// Tokens in the order of arrival: the key, the token, and the value of `clears`, if certain.
     obtained: Vec<(TokenKey, AccessToken, Option<usize>)>,
-    /// Grows whenever a clear begins or ends.
+    /// Incremented when a clear starts or ends.
     clears: usize,
-    /// When the last one ended.
+    /// The end of the last clear.
     cleared: Option<SystemTime>,
     running: HashMap<TokenKey, usize>,
     failures: HashMap<TokenKey, (TokenError, SystemTime, Option<u64>, usize)>,
     credential: u64,
-    /// When it was changed last.
+    /// The time of the last change.
     changed: Option<SystemTime>,
     violations: Vec<String>,
     seen: Seen,
@@ -197,7 +197,7 @@ impl World {
         sleep(Duration::from_millis(self.below(milliseconds))).await;
     }
 
-    /// Does something to its end, or leaves it at some moment.
+    /// Runs `work` to completion, or drops it at a random time.
     async fn perhaps_leave<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         if self.below(3) > 0 {
             return Some(work.await);
@@ -266,8 +266,8 @@ impl World {
         (book.clears, book.cleared) = (book.clears + 1, Some(self.now()));
     }
 
-    /// Everything that was obtained was stored, but for what was cleared; and what was obtained last is
-    /// kept, but for what was rejected.
+    /// Every token obtained was stored, except after a clear; and the last token obtained is cached, except after a
+    /// rejection.
     fn nothing_is_lost(&self) {
         let mut book = self.book();
         if self.distance == Distance::Failing {
@@ -289,7 +289,7 @@ impl World {
         book.violations.extend(missing);
     }
 
-    /// An answer of a cache that is not near.
+    /// Simulates the response of a remote cache.
     async fn reach(&self) -> Result<(), TokenError> {
         if self.distance != Distance::Near {
             self.pause(6).await;
@@ -300,12 +300,12 @@ impl World {
         Ok(())
     }
 
-    /// The provider is asked: is there a reason to? Returns the clears so far, whether all of them
-    /// were over when the attempt began, and its credential, if that is sure.
+    /// Checks that there is a reason to call the provider. Returns the clears so far, true if all of them had ended
+    /// when the attempt started, and the credential, if certain.
     fn begin(&self, key: &TokenKey) -> (usize, bool, Option<u64>) {
         let (now, mut book) = (self.now(), self.book());
         let clears = book.clears;
-        // An attempt from before a clear goes on, for those who wait for it already.
+        // An attempt from before a clear continues for its waiting callers.
         let long_ago = |moment: Option<SystemTime>| moment.is_none_or(|moment| moment + SLOWEST_ANSWER < now);
         let undisturbed = clears % 2 == 0 && long_ago(book.cleared);
         if undisturbed && book.running.insert(key.clone(), clears) == Some(clears) {
@@ -355,7 +355,7 @@ impl World {
             if die == 3 {
                 book.seen.panicked += 1;
                 drop(book);
-                // As a panic, but without its message and backtrace on stderr.
+                // Like a panic, but without its message and backtrace on stderr.
                 resume_unwind(Box::new("the provider panics"));
             }
             return Err(error);
@@ -369,7 +369,7 @@ impl World {
     }
 }
 
-/// A call of the provider. Dropping it ends the call without an answer: its time limit was exceeded.
+/// A provider call. Dropping it ends the call without a result: its time limit was exceeded.
 struct Call<'a> {
     world: &'a World,
     key: &'a TokenKey,

@@ -1,4 +1,4 @@
-//! Keys are equal exactly if their parts are.
+//! Keys are equal if and only if their parts are.
 
 use std::collections::BTreeSet;
 
@@ -64,7 +64,7 @@ impl Parts {
         })
     }
 
-    /// These parts with one of `other`; all of them if no part has this number.
+    /// Returns these parts with one of `other`; unchanged if no part has this number.
     fn with_one_of(&self, other: Self, number: usize) -> Self {
         let mut parts = self.clone();
         match number {
@@ -80,7 +80,7 @@ impl Parts {
         parts
     }
 
-    /// The request. A subject replaces that of the assertion.
+    /// Returns the request. A subject replaces that of the assertion.
     fn request(self) -> TokenRequest {
         let request = self.resources.iter().fold(TokenRequest::new(), TokenRequest::with_resource);
         let request = request.with_scopes(self.scopes);
@@ -104,7 +104,7 @@ proptest! {
         sets in (vec(TEXT, 0..3), vec(TEXT, 0..3), vec((TEXT, TEXT), 0..3)),
         others in option::of((vec(TEXT, 0..3), vec(TEXT, 0..3), vec((TEXT, TEXT), 0..3))),
     ) {
-        // The second key differs in one text at most, or in nothing but its sets and its issuer.
+        // The second key differs in at most one text, or only in its sets and its issuer.
         let mut second = texts.0.clone();
         if let Some(change) = change {
             second[change].clone_from(&texts.1[change]);
@@ -115,7 +115,7 @@ proptest! {
             key(&issuers.1, &second, &other.0, &other.1, &other.2),
         ];
         let unordered = |values: &[String]| values.iter().cloned().collect::<BTreeSet<_>>();
-        // Parameters of one name keep their order.
+        // Parameters with the same name keep their order.
         let by_name = |parameters: &[(String, String)]| {
             let mut parameters = parameters.to_vec();
             parameters.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -1,4 +1,4 @@
-//! What a leader renews, and what becomes of a login that is refused.
+//! Refreshes by a leader, and refused logins.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use platform_testkit::{Answer, RemoteStore, ScriptedProvider};
 
 use super::{Bench, MINUTE, key, text, token};
 
-/// A source over a cache and a lease that need not be of one mind.
+/// Returns a source whose cache and lease may be inconsistent.
 fn bench(cache: &RemoteStore, lease: impl RefreshLease + 'static) -> Bench {
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(cache.clone());
     Bench::with(|builder, _| builder.with_cache(cache).with_lease(Arc::new(lease)).with_local_copy(Duration::ZERO))
 }
 
-/// A session that has ended by the clock of a [`Bench`].
+/// Returns a session that has expired by the clock of a [`Bench`].
 fn ended(bench: &Bench, number: u32) -> AccessToken {
     let refresh = Secret::new(format!("refresh-{number}"));
     token(&format!("ended-{number}")).with_refresh_token(refresh).with_expires_at(bench.clock.now() - MINUTE)
@@ -28,7 +28,7 @@ fn redeemed(bench: &Bench) -> Vec<Option<AccessToken>> {
     bench.provider.calls().into_iter().map(|call| call.previous).collect()
 }
 
-/// Lets everybody lead, and says that this was stored.
+/// A lease that lets every caller lead, and reports this token as stored.
 #[derive(Clone, Debug)]
 struct Stored(Option<AccessToken>);
 
@@ -150,7 +150,7 @@ async fn a_guard_that_only_publishes_and_gives_up_discards_by_giving_up() {
     assert_eq!(Arc::strong_count(&lease), 1);
 }
 
-/// What it obtains tokens with is good once.
+/// A provider with a single-use credential.
 #[derive(Clone, Debug)]
 struct Rotating(Arc<ScriptedProvider>);
 
@@ -174,7 +174,7 @@ async fn what_is_good_once_is_not_redeemed_without_the_lease() {
         builder.with_cache(store.clone()).with_lease(store.clone()).build().unwrap()
     };
     store.set_away(true);
-    // Behind a pointer too.
+    // The same through a pointer.
     let error = source(Arc::new(Arc::new(rotating.clone()))).token().await.unwrap_err();
     assert!(error.is_cache() && !error.is_refused(), "{error:?}");
     assert_eq!(bench.calls(), 0);
@@ -185,7 +185,7 @@ async fn what_is_good_once_is_not_redeemed_without_the_lease() {
     assert_eq!(bench.calls(), 2);
 }
 
-/// Has a refresh token from the configuration.
+/// A provider with a refresh token from the configuration.
 #[derive(Debug)]
 struct Configured(Arc<ScriptedProvider>);
 
@@ -224,7 +224,7 @@ async fn configured_refresh_token_that_was_refused_is_not_sent_by_another_proces
     assert_eq!(bench.calls(), 2);
 }
 
-/// Offers one token after the other, and never lets anybody lead.
+/// A lease that offers one token after the other, and never lets a caller lead.
 #[derive(Debug)]
 struct Offering(AccessToken);
 

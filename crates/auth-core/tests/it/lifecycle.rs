@@ -1,4 +1,4 @@
-//! What a token source promises, one promise after the other.
+//! The guarantees of a token source, one by one.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use platform_testkit::{Answer, RemoteStore, ScriptedProvider};
 
 use super::{Bench, MINUTE, key, text, token};
 
-/// The outcomes of many tasks that run at once.
+/// Returns the outcomes of many concurrent tasks.
 async fn all_of<T>(number: usize, task: impl Fn(usize) -> T) -> Vec<T::Output>
 where
     T: Future<Output: Send + 'static> + Send + 'static,
@@ -474,7 +474,7 @@ async fn a_lease_that_is_away_costs_fetches_and_no_outage() {
     assert_eq!(store.peek(&key()).as_ref().map(text), Some("token-1".to_owned()));
 }
 
-/// A cache on a disk that does not answer until it is told to.
+/// A cache on a disk that does not respond until released.
 #[derive(Clone, Debug, Default)]
 struct SlowDisk(Arc<std::sync::Mutex<()>>);
 
@@ -506,7 +506,7 @@ async fn a_cache_that_blocks_does_not_hold_up_the_runtime() {
     let stuck = disk.0.lock().unwrap();
     let source = bench.source.clone();
     let waiting = tokio::spawn(async move { source.token().await });
-    // On the one thread of this runtime, others go on; the disk answers only after that.
+    // Other tasks continue on the only thread of this runtime before the disk responds.
     bench.settle().await;
     assert!(!waiting.is_finished());
     drop(stuck);

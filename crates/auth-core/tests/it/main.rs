@@ -1,4 +1,4 @@
-//! The lifecycle of tokens, from outside.
+//! The lifecycle of tokens, through the public API.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::unchecked_time_subtraction, reason = "a test may panic")]
 
 mod building;
@@ -24,7 +24,7 @@ use platform_testkit::{ManualClock, RemoteStore, ScriptedProvider};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A source of `token-1`, `token-2`, …, each good for an hour, and what is around it.
+/// A source of `token-1`, `token-2`, …, each valid for an hour, and its parts.
 struct Bench {
     clock: Arc<ManualClock>,
     provider: Arc<ScriptedProvider>,
@@ -32,12 +32,12 @@ struct Bench {
 }
 
 impl Bench {
-    /// With tokens in memory.
+    /// Creates a source with tokens in memory.
     fn new() -> Self {
         Self::with(|builder, _| builder)
     }
 
-    /// With tokens in a store that is not at hand, and no copies of them.
+    /// Creates a source with tokens in a remote store, without local copies.
     fn remote(store: &RemoteStore) -> Self {
         let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
         Self::with(|builder, _| builder.with_cache(cache).with_local_copy(Duration::ZERO))
@@ -67,7 +67,7 @@ impl Bench {
         self.settle().await;
     }
 
-    /// Lets what was started on the side come to its end.
+    /// Lets background tasks finish.
     async fn settle(&self) {
         for _ in 0..100 {
             tokio::task::yield_now().await;

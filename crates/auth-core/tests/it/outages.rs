@@ -16,13 +16,13 @@ use super::{Bench, MINUTE, key, text, token};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A source over one store, as cache and as lease, without copies.
+/// Returns a source with one store as cache and as lease, without local copies.
 fn bench(store: &RemoteStore) -> Bench {
     let (cache, lease) = (Arc::new(store.clone()), Arc::new(store.clone()));
     Bench::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))
 }
 
-/// The refresh token of the token that each call was to replace.
+/// Returns the refresh token of the previous token of each call.
 fn redeemed(bench: &Bench) -> Vec<Option<String>> {
     let refresh = |token: AccessToken| token.refresh_token().map(|secret| secret.expose().to_owned());
     bench.provider.calls().into_iter().map(|call| call.previous.and_then(refresh)).collect()
@@ -63,7 +63,7 @@ async fn unpublished_token_is_served_redeemed_and_published_later() {
     assert_eq!(bench.calls(), 2);
 }
 
-/// The refresh token in the store is spent, and must not be presented again by any process.
+/// The refresh token in the store is spent, and no process may present it again.
 #[tokio::test(start_paused = true)]
 async fn refusal_of_an_unpublished_token_removes_its_spent_predecessor() {
     let store = RemoteStore::new();
@@ -88,7 +88,7 @@ async fn refusal_of_an_unpublished_token_removes_its_spent_predecessor() {
     assert_eq!(redeemed(&other), [None]);
 }
 
-/// The lease is not kept by a source that has stopped to publish.
+/// A source that has stopped publishing does not keep the lease.
 #[tokio::test]
 async fn closed_source_releases_the_lease_of_a_token_that_is_not_stored() {
     let store = RemoteStore::new();
@@ -171,14 +171,14 @@ async fn unverified_token_is_kept_and_verified_without_a_redemption() {
     let kept = store.peek(&key()).unwrap();
     assert_eq!(kept.refresh_token().unwrap().expose(), "refresh-2", "the refresh token is not lost");
     assert!(kept.unverified_reason().is_some());
-    // Now it can be verified, here and in another process.
+    // Verification is possible again, here and in another process.
     bench.clock.advance(MINUTE);
     assert_eq!(bench.text().await, "access-2");
     assert_eq!(bench.calls(), 1, "nothing was redeemed for it");
     assert_eq!(store.peek(&key()).unwrap().unverified_reason(), None);
 }
 
-/// Returns tokens that never pass verification.
+/// A provider of tokens that never pass verification.
 #[derive(Debug)]
 struct Unfit(Arc<platform_testkit::ScriptedProvider>);
 
@@ -216,7 +216,7 @@ async fn token_that_fails_verification_is_not_renewed_for_five_minutes() {
     assert!(first.token().await.unwrap_err().is_unverified());
     for _ in 0..4 {
         bench.clock.advance(MINUTE);
-        // Another process knows it from the store.
+        // Another process learns it from the store.
         for source in [&first, &source(bench.provider.clone())] {
             assert!(source.token().await.unwrap_err().to_string().contains("wrong aud"));
         }
@@ -335,14 +335,14 @@ fn prefetch_of_a_dropped_source_redeems_nothing() {
         provider.go_on.notify_one();
         drop(source);
         let redeemed = provider.stored.swap(false, Ordering::SeqCst);
-        // Either it was awaited, or it never begins.
+        // Either close waited for it, or it never begins.
         let calls = provider.calls.load(Ordering::SeqCst);
         std::thread::yield_now();
         assert!(redeemed || !provider.stored.load(Ordering::SeqCst), "{calls}");
     }
 }
 
-/// Returns the same access token each time, with another refresh token.
+/// The provider returns the same access token each time, with another refresh token.
 #[tokio::test]
 async fn refresh_token_that_came_with_a_rejected_token_is_kept() {
     let store = RemoteStore::new();

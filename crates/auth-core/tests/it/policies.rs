@@ -1,4 +1,4 @@
-//! Which requests carry which credential.
+//! Credentials of requests, by policy.
 
 use auth_core::{
     AccessToken, Authority, BasicPolicy, BearerPolicy, Destination, KeyPolicy, Reaction, Secret, Stage, TokenRequest,

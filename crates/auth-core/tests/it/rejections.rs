@@ -1,4 +1,4 @@
-//! Rejections while the store does not answer.
+//! Rejections while the store does not respond.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +110,7 @@ async fn rejected_token_is_replaced_while_the_store_still_has_it() {
     bench.source.reject(&TokenRequest::new(), &first);
     let mut next = Box::pin(bench.source.token());
     while bench.calls() < 2 {
-        // It never ends with the token that the store still has.
+        // It never returns the token that the store still has.
         assert!(next.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
     }
@@ -181,7 +181,7 @@ async fn caller_that_wakes_after_the_rejection_gets_another_token() {
     assert_eq!(bench.calls(), 2);
 }
 
-/// The store deletes on the thread that the process obtains tokens on, unless the provider needs another.
+/// The background thread deletes the token, unless the provider needs another.
 #[test]
 fn rejection_needs_no_runtime_and_no_store() {
     let stuck = Stuck::new();
@@ -195,12 +195,12 @@ fn rejection_needs_no_runtime_and_no_store() {
     runtime.block_on(stuck.deletions.subscribe().wait_for(|number| *number == 1)).unwrap();
     assert!(stuck.store.peek(&key()).is_some(), "the deletion still waits");
     stuck.open.send_replace(true);
-    // Closing waits for it.
+    // Closing waits for the deletion.
     runtime.block_on(source.close()).unwrap();
     drop(blocking);
 }
 
-/// Nothing is lost, so the end waits only briefly.
+/// Nothing is lost, so closing waits only briefly.
 #[test]
 fn closed_source_does_not_wait_for_a_store_that_deletes() {
     let stuck = Stuck::new();

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::{Bench, key, text, token};
 
-/// A blocking provider of a single-use credential, which answers after it is opened.
+/// A blocking provider with a single-use credential, which responds after it is opened.
 #[derive(Debug, Default)]
 struct Slow {
     calls: Mutex<usize>,
@@ -80,7 +80,7 @@ fn runtime(is_paused: bool) -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(is_paused).build().unwrap()
 }
 
-/// Starts an attempt on a runtime that does nothing afterwards.
+/// Starts an attempt on a runtime that is idle afterwards.
 fn frozen(bench: &Bench) -> Runtime {
     let idle = runtime(false);
     bench.provider.hold();
@@ -108,7 +108,7 @@ fn joiner_of_an_attempt_on_an_idle_runtime_waits_for_a_limited_time() {
     runtime(true).block_on(async { assert_eq!(bench.text().await, "token-2", "the late one changes nothing") });
 }
 
-/// A provider of a single-use credential that needs the runtime of its caller.
+/// A provider with a single-use credential that needs the caller's runtime.
 #[derive(Debug)]
 struct SingleUse(Arc<ScriptedProvider>);
 

@@ -1,4 +1,4 @@
-//! Keys, answers and their times.
+//! Keys, token responses and their times.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -40,7 +40,7 @@ fn everything_in_a_key_tells_tokens_apart_but_the_order_of_scopes() {
 
 #[test]
 fn the_digest_of_a_key_stays_what_it_is() {
-    // What other processes have stored is found under it.
+    // Tokens stored by other processes are found under this digest.
     let key = TokenKey::builder("https://issuer.example/").with_client_id("cli").with_scopes(["openid", "email"]);
     let key = key.with_token_endpoint("https://login.example").build();
     let mut written = Vec::new();

@@ -1,4 +1,4 @@
-//! The time limit of a call of the provider.
+//! The time limit of a provider call.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use super::{Attempt, Outcome};
 use crate::TokenError;
 use crate::redemption::Section;
 
-/// The additional time of a call whose redemption is under way when the attempt timeout ends.
+/// The additional time for a redemption in progress at the attempt timeout.
 pub(super) const REDEMPTION: Duration = Duration::from_secs(60);
 
 impl Attempt {
-    /// Limits a call of the provider. A redemption that is under way gets more time.
+    /// Limits a provider call. A redemption in progress gets more time.
     pub(super) async fn in_time(&self, section: &Section, call: impl Future<Output = Outcome>) -> Outcome {
         let Some(limit) = self.inner.attempt_timeout else { return call.await };
         let provider = &self.inner.provider;
@@ -24,7 +24,7 @@ impl Attempt {
             if is_cancelable {
                 break;
             }
-            // The call continues whatever happens here, and has the credential that another attempt would redeem.
+            // The call continues and holds the credential that another attempt would redeem.
             tracing::warn!(issuer = self.key.issuer(), "the access token provider does not answer");
             self.announce.send_modify(|progress| progress.overdue += 1);
         }

@@ -1,4 +1,4 @@
-//! Refresh tokens that the identity provider refused permanently.
+//! Refresh tokens that the identity provider permanently refused.
 
 use std::time::SystemTime;
 
@@ -6,23 +6,23 @@ use super::Attempt;
 use crate::{AccessToken, LeaseGuard, Secret, TokenError};
 
 impl Attempt {
-    /// The credential of the provider itself, as the refresh token of a token that has expired.
+    /// Returns the provider's own credential, as the refresh token of an expired token.
     pub(super) fn initial(&self) -> Option<AccessToken> {
         let token = AccessToken::new(Secret::new("none")).ok()?;
         Some(token.with_expires_at(SystemTime::UNIX_EPOCH).with_refresh_token(self.inner.provider.initial()?))
     }
 
-    /// Returns true if this process knows that the refresh token of `token` was refused permanently.
+    /// Returns true if this process knows that the refresh token of `token` was permanently refused.
     pub(super) fn is_refused(&self, token: &AccessToken) -> bool {
         self.inner.flights.with(&self.key, |slot, _| slot.flight.is_refused(token))
     }
 
-    /// Removes a refresh token that was refused permanently.
+    /// Removes a permanently refused refresh token.
     pub(super) fn without_refused(&self, token: &AccessToken) -> AccessToken {
         if self.is_refused(token) { token.clone().without_refresh_token() } else { token.clone() }
     }
 
-    /// Adds that an earlier answer was lost, if that explains a refusal.
+    /// Adds that an earlier response was lost, if that explains a refusal.
     pub(super) fn with_history(&self, error: TokenError, previous: Option<&AccessToken>) -> TokenError {
         if !error.is_grant_refused() {
             return error;
@@ -35,11 +35,11 @@ impl Attempt {
         })
     }
 
-    /// Deletes the refused refresh token for all processes. An access token that is still valid stays.
+    /// Deletes the refused refresh token for all processes. An access token that is still valid is kept.
     pub(super) async fn forget_refused(&self, guard: Option<Box<dyn LeaseGuard>>, refused: &AccessToken) {
         let inner = &self.inner;
         let Some(mut guard) = guard else { return };
-        // What is stored may be the predecessor of a token that could not be stored: it is spent.
+        // The stored token may be the predecessor of a token that could not be stored; it is then spent.
         let is_stored = |stored: &AccessToken| stored.refresh_token() == refused.refresh_token();
         let spent = guard.current().filter(|stored| stored.refresh_token().is_some() && !is_stored(stored)).cloned();
         if let Some(spent) = &spent {

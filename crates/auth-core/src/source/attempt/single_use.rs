@@ -1,4 +1,4 @@
-//! Single-use credentials: one attempt at a time has one, and none presents what another has used up.
+//! Single-use credentials: one attempt at a time holds a credential, and no other presents it after it is used up.
 
 use tokio::sync::OwnedMutexGuard;
 
@@ -9,7 +9,7 @@ use crate::redemption::Section;
 use crate::{AccessToken, TokenError};
 
 impl Attempt {
-    /// Obtains a token. After everything was cleared, an attempt from before may still be redeeming: it is awaited.
+    /// Obtains a token. After a clear, waits for an earlier attempt that may still be redeeming.
     pub(super) async fn obtain_in_turn(&self, section: &Section) -> Obtained {
         match self.turn().await {
             Ok(_turn) => self.obtain(section).await,
@@ -25,17 +25,17 @@ impl Attempt {
         self.bounded(redeeming.lock_owned()).await.map(Some)
     }
 
-    /// Reserves the credential of the provider itself for this attempt, among all sources of the process.
+    /// Reserves the provider's own credential for this attempt, among all sources of the process.
     ///
     /// # Errors
     ///
-    /// It was used up before, or another attempt does not end.
+    /// It is used up, or another attempt does not end.
     pub(super) async fn first_use(&self, initial: &AccessToken) -> Result<Turn, TokenError> {
         let turn = Turn::new(self.key.issuer(), initial.refresh_token());
         self.bounded(turn.reserve()).await?
     }
 
-    /// Records that `presented` was redeemed, and replaced if `token` has another refresh token.
+    /// Records that `presented` was redeemed, and was replaced if `token` has another refresh token.
     pub(super) fn record_use(&self, turn: Option<Turn>, presented: Option<&AccessToken>, token: &AccessToken) {
         let Some(presented) = presented.filter(|presented| {
             presented.refresh_token().is_some() && presented.refresh_token() != token.refresh_token()
@@ -51,7 +51,7 @@ impl Attempt {
         }
     }
 
-    /// Waits for another attempt, not longer than that may take.
+    /// Waits for another attempt, at most as long as it may take.
     async fn bounded<T>(&self, wait: impl Future<Output = T>) -> Result<T, TokenError> {
         match self.inner.attempt_timeout {
             None => Ok(wait.await),
