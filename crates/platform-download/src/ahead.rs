@@ -1,5 +1,5 @@
-//! The last work on a large file, begun while its parts are still coming: what is there from its start on is read and
-//! digested, and sent to the disk. When the last part is there, little is left to do.
+//! Background digest and sync of a large file while its parts are downloaded. The contiguous content from the start is
+//! digested and synced, so that little work is left after the last part.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,10 +9,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::digest::Running;
 
-/// So much must have come since the last time: less is not worth a call of the disk. What is digested is best still warm.
+/// The minimum number of new bytes before the next sync. Digests follow immediately, while the data are still cached.
 const STEP: u64 = 32 << 20;
 
-/// Follows a file as it grows. Dropped, it leaves the file alone after the step that it is at.
+/// Follows a file as it grows. After a drop, the current step is its last access to the file.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     digest: Sender<u64>,
@@ -21,7 +21,7 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Follows a file of so many bytes, if it is large enough. The handles are its own: none of them is locked.
+    /// Follows a file of `bytes` bytes, if it is large enough. It has its own, unlocked file handles.
     pub(crate) fn follow(open: impl Fn() -> io::Result<File>, bytes: u64) -> io::Result<Option<Self>> {
         if bytes < 2 * STEP {
             return Ok(None);
@@ -37,20 +37,20 @@ impl Ahead {
             })?;
             Ok(running)
         });
-        // What is on the disk early need not be; whether it can be is found out at the end.
+        // An early sync is optional; a failure shows at the final sync.
         drop(spawn_blocking(move || each_step(&syncable, STEP, |_| written.sync_data())));
         Ok(Some(Self { digest, sync, digested }))
     }
 
-    /// The file is there from its start up to `end`.
+    /// Reports that the file is complete from its start up to `end`.
     pub(crate) fn reached(&self, end: u64) {
         for teller in [&self.digest, &self.sync] {
-            // Who has failed has said so, or will.
+            // The error of a stopped worker is reported elsewhere.
             let _ = teller.send(end);
         }
     }
 
-    /// What has been digested of the file, from its start on.
+    /// Returns the digest of the content so far, from the start.
     pub(crate) async fn finish(self) -> io::Result<Running> {
         let Self { digest, sync, digested } = self;
         drop((digest, sync));
@@ -58,7 +58,7 @@ impl Ahead {
     }
 }
 
-/// Does `work` up to an end whenever it is a step beyond the one before, until nobody tells any more.
+/// Calls `work` with an end at least `step` bytes beyond the previous one, until the channel is closed.
 fn each_step(ends: &Receiver<u64>, step: u64, mut work: impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
     let mut done = 0;
     while let Ok(end) = ends.recv() {

@@ -1,4 +1,4 @@
-//! What an answer of the storage means: decided by its head alone.
+//! Interpretation of a storage response by its head alone.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use auth_http::retry::is_transient_status;
 use crate::Crc32c;
 use crate::part::Object;
 
-/// The head of an answer, as far as it matters.
+/// The relevant parts of a response head.
 pub(crate) trait Head {
     fn status(&self) -> u16;
     fn header(&self, name: &str) -> Option<&str>;
@@ -30,7 +30,7 @@ impl Head for auth_http::Response {
     }
 }
 
-/// What the storage says of an object, to know it again.
+/// The validators of an object: its entity tag and its generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Validator {
     pub(crate) etag: Option<String>,
@@ -47,7 +47,7 @@ impl Validator {
         Self { etag: text("etag"), generation: text("x-goog-generation") }
     }
 
-    /// Whether nothing that both say differs.
+    /// Returns true if no validator that both have differs.
     pub(crate) fn fits(&self, other: &Self) -> bool {
         let differ = |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some() && one != other;
         !differ(&self.etag, &other.etag) && !differ(&self.generation, &other.generation)
@@ -58,38 +58,38 @@ impl Validator {
     }
 }
 
-/// What an answer to a request for a file, or a part of it, means.
+/// The meaning of a response to a request for a file or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// These bytes of an object with so many follow.
+    /// A range of an object of `bytes` bytes follows.
     Part { range: Range<u64>, bytes: u64, validator: Validator, stated: Option<Crc32c> },
-    /// All of it follows, which is so long, if the storage says so.
+    /// The whole object follows, with its length if stated.
     Whole { bytes: Option<u64>, validator: Validator, stated: Option<Crc32c> },
-    /// The object has no more than so many bytes.
+    /// The object ends before the range, at this length if stated.
     Beyond { bytes: Option<u64> },
-    /// The URL is not good any more.
+    /// The URL is no longer valid.
     Refused(u16),
-    /// It may pass.
+    /// The failure is transient.
     Unavailable { status: u16, after: Option<Duration> },
-    /// It will not.
+    /// The failure is permanent.
     Failed(u16),
-    /// It is not what was asked for.
+    /// The response does not match the request.
     Malformed(&'static str),
 }
 
-/// The content encoding of an answer, unless it is none.
+/// Returns the content encoding of a response, unless it is `identity`.
 pub(crate) fn encoding(head: &impl Head) -> Option<&str> {
     head.header("content-encoding").filter(|encoding| !encoding.trim().eq_ignore_ascii_case("identity"))
 }
 
-/// What follows is what is stored: it is not compressed for the way, nor stored otherwise than it is sent.
+/// Returns true if the body has the stored bytes: neither the response nor the object is compressed.
 fn is_stored_as_sent(head: &impl Head) -> bool {
     head.header("x-goog-stored-content-encoding").is_none_or(|encoding| encoding == "identity")
         && encoding(head).is_none()
 }
 
 impl Answer {
-    /// What an answer means to whoever asked for the bytes from `start` on; `None` asked for all of them.
+    /// Interprets a response to a request for the bytes from `start`, or for all of them with `None`.
     pub(crate) fn of(head: &impl Head, start: Option<u64>) -> Self {
         let validator = Validator::in_head(head);
         let stated = stated(head);
@@ -104,7 +104,7 @@ impl Answer {
                 Self::Whole { bytes: length, validator, stated }
             }
             (416, Some(_)) => Self::Beyond { bytes: head.header("content-range").and_then(unsatisfied) },
-            // An expired URL is a 400 with Google, and a 403 elsewhere.
+            // An expired URL is 400 with Google, and 403 elsewhere.
             (status @ (400 | 401 | 403), _) => Self::Refused(status),
             (status, _) if is_transient_status(status) => Self::Unavailable { status, after: head.retry_after() },
             (status, _) => Self::Failed(status),
@@ -112,13 +112,13 @@ impl Answer {
     }
 }
 
-/// The checksum that the storage states, if it is that of what it sends.
+/// Returns the checksum that the storage states, if it is that of the sent bytes.
 fn stated(head: &impl Head) -> Option<Crc32c> {
     let hashes = Some(head).filter(|head| is_stored_as_sent(*head))?.header("x-goog-hash")?;
     hashes.split(',').find_map(|hash| hash.trim().strip_prefix("crc32c=")?.parse().ok())
 }
 
-/// `bytes 0-9/20` (RFC 9110, section 14.4); an unknown length cannot be planned with.
+/// Parses `bytes 0-9/20` (RFC 9110, section 14.4). An unknown length is not supported.
 fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, bytes) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
@@ -126,7 +126,7 @@ fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
     (first <= last && last < bytes).then(|| (first..last + 1, bytes))
 }
 
-/// `bytes */20`.
+/// Parses `bytes */20`.
 fn unsatisfied(text: &str) -> Option<u64> {
     text.trim().strip_prefix("bytes */")?.parse().ok()
 }

@@ -1,4 +1,5 @@
-//! The objects of a bucket: named, listed, found, deleted. Every request is a signed URL; nothing else is sent.
+//! Objects of a bucket: addressing, listing, finding and deleting. All requests use signed URLs and no other
+//! credentials.
 
 mod answer;
 mod delete;
@@ -19,10 +20,10 @@ pub use delete::{Deleted, Deletion};
 pub use error::BucketError;
 pub use list::ObjectEntry;
 
-/// How long the URL of one of our own requests is good for, which is made right before it is used.
+/// The lifetime of a URL for one of this crate's own requests, signed right before use.
 const REQUEST_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// A bucket of a storage. Cheap to clone.
+/// A storage bucket. Clones are cheap.
 ///
 /// ```no_run
 /// use auth_http::HttpClient;
@@ -48,7 +49,7 @@ pub struct Bucket {
     retry: RetryPolicy,
 }
 
-/// What is known of an object without fetching it.
+/// The properties of an object, from a HEAD request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ObjectState {
     pub(crate) bytes: Option<u64>,
@@ -56,39 +57,39 @@ pub(crate) struct ObjectState {
 }
 
 impl Bucket {
-    /// The bucket `name`. `http` must not decompress: checksums are those of the stored bytes.
+    /// Creates the bucket `name`. `http` must not decompress: checksums are those of the stored bytes.
     pub fn new(http: HttpClient, signer: UrlSigner, name: impl Into<String>) -> Self {
         Self { http, signer, name: name.into(), protocol: "gs".to_owned(), retry: for_transfers() }
     }
 
-    /// What the addresses of its objects begin with: `gs` unless something is said.
+    /// Sets the protocol of object addresses, `gs` by default.
     pub fn with_protocol(mut self, protocol: impl Into<String>) -> Self {
         self.protocol = protocol.into();
         self
     }
 
-    /// Sets how long transient failures are retried: 30 minutes by default.
+    /// Sets the policy for retries of transient failures. The default is 30 minutes.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the addresses of its objects begin with: `gs://bucket/`.
+    /// Returns the prefix of object addresses: `gs://bucket/`.
     pub fn root(&self) -> String {
         self.shown("")
     }
 
-    /// What signs its URLs.
+    /// Returns the signer of its URLs.
     pub fn signer(&self) -> &UrlSigner {
         &self.signer
     }
 
-    /// The address of an object: `gs://bucket/key`.
+    /// Returns the address of an object: `gs://bucket/key`.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl Bucket {
         ObjectAddress::new(&self.protocol, &self.name, key)
     }
 
-    /// A URL that whoever has it can PUT the object `key` to, for `lifetime`: 60 s to 7 days.
+    /// Returns a signed URL to PUT the object `key`, valid for `lifetime`: 60 s to 7 days.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl Bucket {
         self.signer.put_url(&self.address(key)?, lifetime)
     }
 
-    /// A URL that whoever has it can GET the object `key` from, for `lifetime`: 60 s to 7 days.
+    /// Returns a signed URL to GET the object `key`, valid for `lifetime`: 60 s to 7 days.
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ impl Bucket {
         &self.http
     }
 
-    /// Begins the attempts at one request to the storage.
+    /// Starts the attempts of one request to the storage.
     pub(crate) fn attempts(&self) -> Attempts {
         Attempts::begin(&self.http, &self.retry).toward(self.signer.endpoint())
     }
@@ -129,12 +130,12 @@ impl Bucket {
         &self.retry
     }
 
-    /// What is shown of an object, whatever its key.
+    /// Returns the address of any key, for display.
     fn shown(&self, key: &str) -> String {
         format!("{}://{}/{key}", self.protocol, self.name)
     }
 
-    /// What there is under a key; `None` if there is nothing.
+    /// Returns the properties of an object; `None` if it does not exist.
     pub(crate) async fn state(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
         let mut attempts = self.attempts();
         let outcome = loop {
@@ -160,7 +161,7 @@ impl Bucket {
         }
     }
 
-    /// Sends a request about an object, or about the bucket, with a URL that is signed for it.
+    /// Sends a request about an object or the bucket, with a signed URL.
     async fn request(
         &self,
         method: Method,

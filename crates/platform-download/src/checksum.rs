@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A CRC32C (Castagnoli, RFC 3720, appendix B.4). It is written as the base64 of its four bytes,
-/// the highest first, as the platform and its storage do.
+/// A CRC32C (Castagnoli, RFC 3720, appendix B.4). Its text form is the base64 of its four bytes, big-endian, as on the
+/// platform and its storage.
 ///
 /// ```
 /// use platform_download::Crc32c;
@@ -19,19 +19,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct Crc32c(u32);
 
 impl Crc32c {
-    /// The checksum of `bytes`.
+    /// Returns the checksum of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self::default().append(bytes)
     }
 
-    /// The checksum of what this one was computed over, with `bytes` behind it.
+    /// Returns the checksum of the data so far followed by `bytes`.
     pub fn append(self, bytes: &[u8]) -> Self {
         let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(!self.0));
         digest.update(bytes);
         Self::narrow(digest.finalize())
     }
 
-    /// The checksum of what this one was computed over, with the `length` bytes behind it that `next` was computed over.
+    /// Returns the checksum of the data so far followed by `length` bytes with the checksum `next`.
     ///
     /// ```
     /// use platform_download::Crc32c;
@@ -54,7 +54,7 @@ impl From<u32> for Crc32c {
     }
 }
 
-/// A text that is no checksum.
+/// The error of a text that is not a checksum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no CRC32C: eight characters of base64 are expected, such as yZRlqg==")]
 pub struct Crc32cError;

@@ -1,4 +1,4 @@
-//! Files that an interrupted download left.
+//! Leftover files of interrupted downloads.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -17,15 +17,15 @@ use crate::{FolderError, ResultFolder};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LeftoverKind {
-    /// A part of a file, or the state of one. A later download resumes it.
+    /// A part of a file, or its state. A later download resumes it.
     Partial,
-    /// A file that did not have the stated checksum.
+    /// A file without the stated checksum.
     Corrupt,
-    /// A temporary file. It is of no use.
+    /// A useless temporary file.
     Temporary,
 }
 
-/// A file that an interrupted download left in a [`ResultFolder`].
+/// A leftover file of an interrupted download in a [`ResultFolder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leftover {
@@ -38,8 +38,8 @@ pub struct Leftover {
 }
 
 impl ResultFolder {
-    /// Returns the files that interrupted downloads left, in the order of their names. Files that another process is writing
-    /// are not among them. Blocks.
+    /// Returns the leftover files of interrupted downloads, ordered by name. Files that another process is writing are
+    /// excluded. Blocks.
     ///
     /// # Errors
     ///
@@ -68,12 +68,13 @@ impl ResultFolder {
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: a file cannot be removed. Those before it are. Files that another process is writing stay.
+    /// [`FolderError`]: a file cannot be removed. The files before it are removed. Files that another process is
+    /// writing are kept.
     pub fn clean(&self, leftovers: &[Leftover]) -> Result<(), FolderError> {
         for Leftover { path, .. } in leftovers {
             let path = self.path().join(path);
             let (folder, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
-            // Another process may have begun to write it.
+            // Another process may have started to write it.
             if folder.zip(name).is_some_and(|(folder, name)| self.is_busy(folder, name)) {
                 continue;
             }
@@ -82,9 +83,9 @@ impl ResultFolder {
         Ok(())
     }
 
-    /// Returns true if another process is writing the file, or the part that it belongs to.
+    /// Returns true if another process is writing the file or its part.
     fn is_busy(&self, folder: &Path, name: &str) -> bool {
-        // The manifest of another share of the work is written under the lock of that share.
+        // The manifest of another shard is written under that shard's lock.
         let manifest = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
         if let Some(shard) = manifest.and_then(shard_of).filter(|_| folder == self.path()) {
             let lock = format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1);
@@ -97,8 +98,8 @@ impl ResultFolder {
     }
 }
 
-/// Removes what a killed process left in a folder that this process has locked: temporary files of earlier versions, which
-/// had random names. A `.part` with its `.state` is not one.
+/// Removes temporary files of killed processes from a folder locked by this process. Earlier versions gave them random
+/// names. A `.part` file with its `.state` is kept.
 pub(crate) fn sweep(folder: &Path, locking: Locking) -> io::Result<()> {
     let mut is_changed = false;
     for (name, about) in list(folder)? {
@@ -124,7 +125,7 @@ fn is_locked(part: &Path, locking: Locking) -> bool {
     !matches!(LockFile::try_lock(file, part, locking), Ok(Some(_)))
 }
 
-/// Returns the kind of a hidden file, or `None` if no download creates such files.
+/// Returns the kind of a hidden file, or `None` if it is not created by downloads.
 fn kind(name: &str) -> Option<LeftoverKind> {
     let hidden = name.strip_prefix('.')?;
     let (stem, extension) = hidden.rsplit_once('.')?;
@@ -140,7 +141,7 @@ fn kind(name: &str) -> Option<LeftoverKind> {
     }
 }
 
-/// Returns the names in a folder that are valid Unicode; a download creates no others.
+/// Returns the file names in a folder that are valid Unicode. Downloads create no others.
 fn list(folder: &Path) -> io::Result<Vec<(String, fs::Metadata)>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder)? {

@@ -7,15 +7,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::Crc32c;
 
-/// Files are read in pieces of this size, which the processor's caches hold.
+/// The read buffer size, small enough for the processor caches.
 pub(crate) const BLOCK: usize = 256 * 1024;
 
-/// A SHA-256 (FIPS 180-4). It is written in 64 lower-case hexadecimal digits.
+/// A SHA-256 (FIPS 180-4). Its text form has 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256([u8; 32]);
 
 impl Sha256 {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     ///
     /// ```
     /// let digest = platform_download::Sha256::of(b"hello world");
@@ -27,7 +27,7 @@ impl Sha256 {
         running.finish().sha256
     }
 
-    /// The digest itself.
+    /// Returns the digest as bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -45,7 +45,7 @@ impl fmt::Debug for Sha256 {
     }
 }
 
-/// A text that is no SHA-256.
+/// The error of a text that is not a SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no SHA-256: 64 hexadecimal digits are expected")]
 pub struct Sha256Error;
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for Sha256 {
     }
 }
 
-/// What a file is.
+/// The length and the digests of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest {
     pub(crate) bytes: u64,
@@ -86,7 +86,7 @@ pub(crate) struct Digest {
     pub(crate) sha256: Sha256,
 }
 
-/// The digest of what has come so far.
+/// A running digest.
 #[derive(Clone)]
 pub(crate) struct Running {
     bytes: u64,
@@ -107,12 +107,12 @@ impl Running {
         self.sha256.update(block);
     }
 
-    /// How much has come.
+    /// Returns the number of bytes so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Reads all there is. It blocks.
+    /// Digests all bytes of `reader`. Blocks.
     pub(crate) fn read(&mut self, mut reader: impl Read) -> io::Result<()> {
         let mut block = vec![0; BLOCK];
         loop {
@@ -138,7 +138,7 @@ impl fmt::Debug for Running {
     }
 }
 
-/// Reads all there is. It blocks.
+/// Returns the digest of all bytes of `reader`. Blocks.
 pub(crate) fn digest(reader: impl Read) -> io::Result<Digest> {
     let mut running = Running::default();
     running.read(reader)?;

@@ -17,52 +17,51 @@ use crate::retry::{MinimumRate, for_transfers};
 use crate::source::Link;
 use crate::{Crc32c, DownloadError, Expected, Progress, RetryPolicy, Sha256, Source, Target};
 
-/// How many requests can go on at a time.
+/// The permitted number of concurrent requests.
 const WORKERS: RangeInclusive<usize> = 1..=256;
-/// The length of the parts of large files, in bytes.
+/// The permitted length of the parts of large files, in bytes.
 const CHUNKS: RangeInclusive<u64> = 64 * 1024..=1 << 30;
-/// The blocks that are written at once, in bytes: the processor's caches hold the largest.
+/// The permitted write block size, in bytes: the largest fits the processor caches.
 const BLOCKS: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
-/// So long a block may take to be written that nobody waits for any more.
+/// The maximum time to write a block of an abandoned download.
 const LAST_BLOCK: Duration = Duration::from_millis(500);
-/// A file that is replaced in the storage while it is fetched is begun anew so often.
+/// The maximum number of restarts of a download whose object is replaced in the storage.
 const RESTARTS: u32 = 3;
 
-/// How a file came to be there, and what it is.
+/// The result of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
     /// The length of the file.
     pub bytes: u64,
-    /// Its checksum, as computed.
+    /// The computed checksum.
     pub crc32c: Crc32c,
-    /// Its digest, as computed.
+    /// The computed digest.
     pub sha256: Sha256,
-    /// What the checksum was compared with.
+    /// The source of the expected checksum.
     pub verification: Verification,
-    /// It was there already, as it must be, and was not fetched.
+    /// True if a correct file already existed, so that nothing was downloaded.
     pub was_there: bool,
-    /// The entity tag of the object (RFC 9110, section 8.8.3), if it was fetched and has one.
+    /// The entity tag of the downloaded object (RFC 9110, section 8.8.3), if it has one.
     pub etag: Option<String>,
-    /// The generation of the object, as Google's storage counts them, if it was fetched and has one.
+    /// The generation of the downloaded object (Google Cloud Storage), if it has one.
     pub generation: Option<String>,
 }
 
-/// What the checksum of a file was compared with.
+/// The source of the expected checksum of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verification {
-    /// With the one that was stated before.
+    /// The checksum was stated in advance.
     Stated,
-    /// With the one that the storage stated, as no other is known: the file is what is stored.
+    /// The checksum is that of the storage, because no other is known: the file matches the stored object.
     Storage,
-    /// With nothing, as none is known: the file arrived whole, if the storage said how long it is.
+    /// No checksum is known. The length was verified if the storage stated it.
     Unverified,
 }
 
-/// Fetches files, and lets them appear under their names only when they are complete and verified. Clones share their
-/// limits.
+/// A downloader. Files appear under their names only when they are complete and verified. Clones share the limits.
 #[derive(Clone, Debug)]
 pub struct Downloader {
     pub(crate) http: HttpClient,
@@ -80,7 +79,7 @@ pub(crate) struct Options {
     pub(crate) locking: Locking,
 }
 
-/// Sets up a [`Downloader`].
+/// A builder for [`Downloader`].
 #[derive(Clone, Debug)]
 pub struct DownloaderBuilder {
     http: HttpClient,
@@ -92,38 +91,38 @@ pub struct DownloaderBuilder {
     locking: Locking,
 }
 
-/// A [`Downloader`] cannot be set up so.
+/// The error of an invalid [`Downloader`] configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DownloaderError {
-    /// There are too many workers, or none.
+    /// The number of workers is out of range.
     #[error("there must be 1 to 256 workers, not {0}")]
     Workers(usize),
-    /// The parts are too small or too large.
+    /// The part length is out of range.
     #[error("the parts of large files must have 64 KiB to 1 GiB, not {0} bytes")]
     Chunk(u64),
-    /// The memory does not suffice.
+    /// The memory limit is too low.
     #[error("{workers} workers need at least {} bytes of memory, not {memory}", least(*workers))]
     Memory {
-        /// The memory, in bytes.
+        /// The memory limit, in bytes.
         memory: u64,
-        /// How many workers share it.
+        /// The number of workers that share it.
         workers: usize,
     },
 }
 
-/// Each worker receives one block while another is written.
+/// Returns the minimum memory: each worker receives one block while another is written.
 fn least(workers: usize) -> u64 {
     2 * BLOCKS.start() * workers as u64
 }
 
 impl Downloader {
-    /// A downloader over `http`, which must not decompress: with 16 workers, parts of 8 MiB and 16 MiB of memory.
+    /// Creates a downloader with 16 workers, parts of 8 MiB and 16 MiB of memory. `http` must not decompress.
     pub fn new(http: HttpClient) -> Self {
         Self::builder(http).finish()
     }
 
-    /// Starts to set up a downloader over `http`, which must not decompress: checksums are those of the stored bytes.
+    /// Returns a builder for a downloader. `http` must not decompress: checksums are those of the stored bytes.
     pub fn builder(http: HttpClient) -> DownloaderBuilder {
         DownloaderBuilder {
             http,
@@ -136,14 +135,14 @@ impl Downloader {
         }
     }
 
-    /// The same downloader, with the same workers, and other [retries](DownloaderBuilder::with_retries).
+    /// Returns a downloader with the same workers and another policy for [retries](DownloaderBuilder::with_retries).
     #[must_use]
     pub fn with_retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.options.retry = policy;
         self
     }
 
-    /// The same downloader, with the same workers, and other [locks](DownloaderBuilder::with_locking).
+    /// Returns a downloader with the same workers and other [locks](DownloaderBuilder::with_locking).
     #[must_use]
     pub fn with_locking(mut self, locking: Locking) -> Self {
         self.options.locking = locking;
@@ -155,26 +154,26 @@ impl Downloader {
         &self.options.retry
     }
 
-    /// What it fetches with.
+    /// Returns the HTTP client.
     pub fn http(&self) -> &HttpClient {
         &self.http
     }
 
-    /// How many requests can go on at a time.
+    /// Returns the maximum number of concurrent requests.
     pub fn workers(&self) -> usize {
         self.options.workers
     }
 
-    /// Fetches a file to `target`, unless it is there already. Folders are created as needed; `observer` hears of what
-    /// happens.
+    /// Downloads a file to `target`, unless a correct one exists. Folders are created as needed; `observer` is notified
+    /// of progress.
     ///
-    /// A large file is fetched in several parts at a time, if the storage can send parts. Dropped, it can be called again
-    /// and goes on with the parts that are complete; a process that was killed goes on in the same way.
+    /// The parts of a large file are downloaded concurrently, if the storage supports ranges. After a drop or a kill, a
+    /// later call resumes with the complete parts.
     ///
     /// # Errors
     ///
-    /// [`DownloadError`]: the file could not be had, written or verified. Whatever was under its name before is still
-    /// there then.
+    /// [`DownloadError`]: the file could not be downloaded, written or verified. An existing file under its name is
+    /// then unchanged.
     pub async fn fetch(
         &self,
         source: &dyn Source,
@@ -190,7 +189,7 @@ impl Downloader {
         Err(DownloadError::interfered(&target.path()))
     }
 
-    /// `None` if another process has put something else in the place of what was downloaded.
+    /// Returns `None` if another process has replaced the downloaded file.
     async fn fetch_once(
         &self,
         source: &dyn Source,
@@ -234,7 +233,8 @@ impl Downloader {
     }
 }
 
-/// Looks at what is there. Whoever gave up a download of the same file right before may still be writing its last block.
+/// Opens the target. An abandoned download of the same file may still be writing its last block, so that locks are
+/// retried.
 async fn open(target: &Target, expected: Expected, locking: Locking) -> Result<Opened, DownloadError> {
     let pauses = (1..5).map(|attempt| Backoff::new(LAST_BLOCK / 10, LAST_BLOCK).bound(attempt));
     for pause in pauses {
@@ -253,7 +253,7 @@ async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
 
-/// Fetches until all is there and is what it should be. What is not is fetched once more, all of it.
+/// Downloads a file until it is complete and correct. Incorrect content is downloaded once more as a whole.
 async fn obtain(job: &Job<'_>) -> Result<Complete, DownloadError> {
     let Job { target, expected, part, .. } = job;
     let (mut restarts, mut corrupt) = (0, false);
@@ -286,7 +286,7 @@ async fn obtain(job: &Job<'_>) -> Result<Complete, DownloadError> {
     }
 }
 
-/// Makes the file last and gives it its name; what it is, or `None` if another process has replaced it.
+/// Syncs the file and renames it. Returns its digest, or `None` if another process has replaced it.
 async fn publish(part: Arc<Part>, complete: &mut Complete) -> io::Result<Option<Digest>> {
     let (synced, read) = (part.clone(), part.clone());
     let (identity, digest) = if let Some(digest) = complete.digest {
@@ -297,7 +297,7 @@ async fn publish(part: Arc<Part>, complete: &mut Complete) -> io::Result<Option<
         });
         (identity.await?, digest)
     } else {
-        // It came in several parts. While the disk is busy, the processor is not.
+        // It has several parts. Digest and sync run concurrently.
         let identity = part.identity()?;
         let ahead = complete.ahead.take();
         let digest = async {
@@ -323,49 +323,49 @@ impl Outcome {
 }
 
 impl DownloaderBuilder {
-    /// How many requests go on at a time, for all files together: 1 to 256.
+    /// Sets the maximum number of concurrent requests for all files: 1 to 256.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// The length in bytes of the parts that large files are fetched in: 64 KiB to 1 GiB. A process that is killed has no
-    /// more than one such part per worker to fetch again.
+    /// Sets the length in bytes of the parts of large files: 64 KiB to 1 GiB. A killed process loses at most one part
+    /// per worker.
     pub fn with_chunk(mut self, bytes: u64) -> Self {
         self.chunk = bytes;
         self
     }
 
-    /// So many bytes of files are in memory at most, whatever their size; at least 128 KiB for each worker.
+    /// Sets the maximum number of file bytes in memory, at least 128 KiB per worker.
     pub fn with_memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self
     }
 
-    /// Sets how long transient failures are retried: 30 minutes by default. A part that has got further begins anew.
+    /// Sets the policy for retries of transient failures. The default is 30 minutes. Progress of a part resets it.
     pub fn with_retries(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// A connection on which fewer bytes come than this in `window`, while they are waited for, is given up, and another
-    /// one tried: 20 KiB in 20 s unless something is said.
+    /// Sets the minimum rate of a connection: `bytes` per `window`, without time spent on writing. Slower connections
+    /// are replaced. The default is 20 KiB in 20 s.
     pub fn with_minimum_rate(mut self, bytes: u64, window: Duration) -> Self {
         self.rate = MinimumRate { bytes, window };
         self
     }
 
-    /// Sets how files are locked against other processes. By the kernel, or by a lease where it cannot, by default.
+    /// Sets the kind of file lock. The default is a kernel lock, or a lease where the file system has none.
     pub fn with_locking(mut self, locking: Locking) -> Self {
         self.locking = locking;
         self
     }
 
-    /// The downloader.
+    /// Builds the downloader.
     ///
     /// # Errors
     ///
-    /// [`DownloaderError`]: a number is out of its range.
+    /// [`DownloaderError`]: a number is out of range.
     pub fn build(self) -> Result<Downloader, DownloaderError> {
         let Self { workers, chunk, memory, .. } = self;
         if !WORKERS.contains(&workers) {
@@ -388,7 +388,7 @@ impl DownloaderBuilder {
     }
 }
 
-/// Runs what blocks where it does not hold up others.
+/// Runs blocking `work` on a blocking thread.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -10,13 +10,13 @@ use crate::Crc32c;
 use crate::retry::{Chance, Retryable, in_full, suffix};
 use crate::source::SourceUnavailable;
 
-/// Why a file is not there. What was under its name before still is.
+/// An error of a download. An existing file under its name is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("{} was not downloaded: {kind}{}", file.display(), suffix(gave_up.as_ref()))]
 pub struct DownloadError {
     file: PathBuf,
     kind: Kind,
-    /// Why it was not tried again, or not any more.
+    /// The reason why the download was not retried, or no longer.
     gave_up: Option<GaveUp>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -107,7 +107,7 @@ impl DownloadError {
         Self::new(file, Kind::Checksum { expected, actual, aside: None }, None)
     }
 
-    /// What came is kept there.
+    /// Sets the path of the rejected content.
     pub(crate) fn kept_aside(mut self, path: Option<PathBuf>) -> Self {
         if let Kind::Checksum { aside, .. } = &mut self.kind {
             *aside = path;
@@ -127,7 +127,7 @@ impl DownloadError {
         Self::new(file, if is_full(&source) { Kind::DiskFull } else { Kind::Write }, Some(source.into()))
     }
 
-    /// The file `path` cannot be read. Nothing was deleted.
+    /// Creates the error of a file `path` that cannot be read. Nothing was deleted.
     pub(crate) fn read(file: &Path, path: &Path, source: io::Error) -> Self {
         Self::new(file, Kind::Read { path: path.to_owned() }, Some(source.into()))
     }
@@ -140,39 +140,39 @@ impl DownloadError {
         Self::new(file, Kind::Encoded(encoding.to_owned()), None)
     }
 
-    /// Names the file of an error that knows none.
+    /// Sets the file of an error without one.
     pub(crate) fn about(self, file: &Path) -> Self {
         Self { file: file.to_owned(), ..self }
     }
 
-    /// The file that is not there.
+    /// Returns the file that was not downloaded.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// There is no room for the file.
+    /// Returns true if the disk is full.
     pub fn is_disk_full(&self) -> bool {
         matches!(self.kind, Kind::DiskFull | Kind::NoRoom { .. })
     }
 
-    /// The fault is on this side: the file cannot be read or written here, for want of room or otherwise.
+    /// Returns true if the cause is local: the file cannot be read or written, because the disk is full, for example.
     pub fn is_local(&self) -> bool {
         let is_file = matches!(self.kind, Kind::Locked | Kind::Write | Kind::Read { .. } | Kind::Interfered);
         is_file || self.is_disk_full()
     }
 
-    /// Returns true if a file on this machine cannot be read. What was downloaded before is kept.
+    /// Returns true if a local file cannot be read. Downloaded content is kept.
     pub fn is_unreadable(&self) -> bool {
         matches!(self.kind, Kind::Read { .. })
     }
 
-    /// Another process is downloading the file.
+    /// Returns true if another process is downloading the file.
     pub fn is_locked(&self) -> bool {
         matches!(self.kind, Kind::Locked)
     }
 
-    /// Returns true if a later download may succeed: the storage, or the server that makes its URLs, was not reached, was
-    /// overloaded or silent, or the file was replaced during the download.
+    /// Returns true if a later download may succeed: the storage or the URL source was unreachable, overloaded or
+    /// unresponsive, or the object was replaced during the download.
     pub fn is_transient(&self) -> bool {
         match self.kind {
             Kind::Stalled | Kind::Malformed(_) | Kind::Changed => true,
@@ -182,12 +182,13 @@ impl DownloadError {
         }
     }
 
-    /// Returns true if the time of this file alone is over: others can be downloaded first, and this one later.
+    /// Returns true if only the time limit of this file is exceeded: others can be downloaded first, and this one
+    /// later.
     pub fn is_single(&self) -> bool {
         self.is_transient() && self.gave_up.as_ref().is_some_and(GaveUp::is_single)
     }
 
-    /// The status that the storage answered last, if that is what is wrong.
+    /// Returns the last status of the storage, if it caused the error.
     pub fn status(&self) -> Option<u16> {
         match self.kind {
             Kind::Status { status, .. } | Kind::Refused(status) => Some(status),
@@ -195,7 +196,7 @@ impl DownloadError {
         }
     }
 
-    /// What came is not what was stated.
+    /// Returns true if the content does not match the stated length or checksum.
     pub fn is_corrupt(&self) -> bool {
         matches!(self.kind, Kind::Size { .. } | Kind::Checksum { .. })
     }
@@ -243,7 +244,7 @@ impl From<durable_fs::Error> for FolderError {
     }
 }
 
-/// Why a folder cannot hold results. It names the folder or the file in it.
+/// An error of a result folder. It names the folder or the file in it.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {kind}", path.display())]
 pub struct FolderError {
@@ -299,22 +300,22 @@ impl FolderError {
         Self { path: path.to_owned(), kind: FolderKind::Malformed(line), source: Some(source.into()) }
     }
 
-    /// Returns true if no manifest has an entry for the file.
+    /// Returns true if the file has no manifest entry.
     pub fn is_without_entry(&self) -> bool {
         matches!(self.kind, FolderKind::NoEntry)
     }
 
-    /// There is no room in the folder.
+    /// Returns true if the disk is full.
     pub fn is_disk_full(&self) -> bool {
         matches!(self.kind, FolderKind::DiskFull | FolderKind::NoRoom { .. })
     }
 
-    /// Nothing says what the files in the folder should be.
+    /// Returns true if the folder has no manifest.
     pub fn is_without_manifest(&self) -> bool {
         matches!(self.kind, FolderKind::NoManifest)
     }
 
-    /// Another process has the folder open.
+    /// Returns true if another process has the folder open.
     pub fn is_locked(&self) -> bool {
         matches!(self.kind, FolderKind::Locked)
     }

@@ -1,4 +1,4 @@
-//! One file, over the network: requests for its parts, sent again when they fail, and what comes written down.
+//! The download of one file: requests for its parts, with retries, and writing of their content.
 
 mod request;
 
@@ -22,11 +22,11 @@ use crate::target::Target;
 use crate::writer::Writer;
 use crate::{Crc32c, DownloadError, Expected, Progress};
 
-/// Why an attempt at a file ended.
+/// The reason why an attempt to download a file ended.
 pub(crate) enum Fail {
-    /// The object is not the one that parts are there of: all of it is fetched anew.
+    /// The object differs from that of the existing parts: it must be downloaded as a whole.
     Changed,
-    /// What came is not what was stated.
+    /// The content does not match the stated length or checksum.
     Corrupt(DownloadError),
     Error(DownloadError),
 }
@@ -37,37 +37,37 @@ impl From<DownloadError> for Fail {
     }
 }
 
-/// Why the body of an answer ended early.
+/// The reason why a response body ended early.
 enum Broken {
-    /// It may pass.
+    /// The failure is transient.
     Passing(DownloadError),
     For(Fail),
 }
 
-/// An answer whose body is still to come.
+/// A response whose body is not read yet.
 struct Open {
     answer: Answer,
     response: Response,
     attempts: Attempts,
 }
 
-/// A worker that is busy with a part, or a whole file, from its first request until a kill cannot undo it any more.
+/// A worker permit for a part or a whole file, held from its first request until its content is durable.
 type Worker = OwnedSemaphorePermit;
 
-/// What is known of a file when all of it is there.
+/// A file whose content is complete.
 pub(crate) struct Complete {
     pub(crate) bytes: u64,
     pub(crate) crc32c: Crc32c,
-    /// All of it, if it came in one piece, or was there.
+    /// The digest, if it was downloaded as one stream or existed already.
     pub(crate) digest: Option<Digest>,
     pub(crate) validator: Validator,
-    /// What the storage stated.
+    /// The checksum stated by the storage.
     pub(crate) stated: Option<Crc32c>,
-    /// It has its name already.
+    /// The file is already published under its name.
     pub(crate) was_there: bool,
-    /// Busy until the file has its name, if it came in one piece.
+    /// The worker permit, held until the file is published, if it was downloaded as one stream.
     pub(crate) worker: Option<Worker>,
-    /// Has begun with what is to be done with it next, if it came in several.
+    /// The background digest, if it was downloaded in several parts.
     pub(crate) ahead: Option<Ahead>,
 }
 
@@ -78,7 +78,7 @@ impl Complete {
     }
 }
 
-/// The fetching of one file.
+/// The download of one file.
 pub(crate) struct Job<'a> {
     pub(crate) downloader: &'a Downloader,
     pub(crate) link: Link<'a>,
@@ -93,7 +93,7 @@ impl Job<'_> {
         DownloadError::io(&self.target.path(), error)
     }
 
-    /// Fetches what is missing.
+    /// Downloads the missing parts.
     pub(crate) async fn attempt(&self) -> Result<Complete, Fail> {
         let (known, pieces) = self.part.known();
         let all = known.as_ref().and_then(|object| combined(&pieces, object.bytes));
@@ -101,7 +101,8 @@ impl Job<'_> {
             (Some(object), Some(crc32c)) if self.expected.crc32c().is_some() => {
                 return Ok(Complete::of(object, crc32c, None, None));
             }
-            // Nothing says that the pieces are right, but the object being still the same: one byte shows it.
+            // Without a stated checksum, the pieces are valid only if the object is unchanged: a request for one byte
+            // shows it.
             (Some(_), Some(_)) => 0..1,
             _ => first_missing(&pieces, self.expected.bytes(), self.downloader.options.chunk),
         };
@@ -112,7 +113,7 @@ impl Job<'_> {
         let etag = known.as_ref().and_then(|object| object.etag.as_deref());
         let open = self.request(Some(first.clone()), etag, self.attempts()).await?;
         match open.answer.clone() {
-            // Nobody could tell whether several parts are of one object.
+            // Without validators, several parts cannot be attributed to one object.
             Answer::Part { range, bytes, validator, .. }
                 if self.expected.crc32c().is_none() && validator.is_empty() && (range.end - range.start) < bytes =>
             {
@@ -148,14 +149,14 @@ impl Job<'_> {
         }
     }
 
-    /// The file under its name, if nothing but the storage states what it should be, and it is that.
+    /// Returns the digest of the existing file, if only the storage states a checksum, and the file has it.
     async fn found(&self, stated: Option<Crc32c>, bytes: u64) -> Result<Option<Digest>, Fail> {
         let Some(stated) = stated.filter(|_| self.expected.crc32c().is_none()) else { return Ok(None) };
         let (part, expected) = (self.part.clone(), Expected::new(stated).with_bytes(bytes));
         Ok(blocking(move || part.found(&expected)).await.map_err(|error| self.io(error))?)
     }
 
-    /// What the parts are parts of, if it has the length that was stated.
+    /// Returns the object of the parts, if it has the stated length.
     fn object(&self, bytes: u64, validator: &Validator) -> Result<Object, Fail> {
         if let Some(stated) = self.expected.bytes().filter(|stated| *stated != bytes) {
             return Err(Fail::Corrupt(DownloadError::size(&self.target.path(), stated, bytes)));
@@ -164,7 +165,7 @@ impl Job<'_> {
         Ok(Object { bytes, stated: self.expected.crc32c(), etag, generation })
     }
 
-    /// Fetches the parts that are missing, several at a time.
+    /// Downloads the missing parts concurrently.
     async fn parts(
         &self,
         object: &Object,
@@ -187,7 +188,7 @@ impl Job<'_> {
         while let Some(outcome) = fetching.next().await {
             match outcome {
                 Ok(other) => whole = whole.or(other),
-                // The other parts are still fetched, and stay for the next attempt.
+                // The other parts are still downloaded, and kept for the next attempt.
                 Err(Fail::Error(error)) if error.is_transient() => failure = failure.or(Some(error)),
                 Err(fail) => return Err(fail),
             }
@@ -198,7 +199,7 @@ impl Job<'_> {
         failure.map_or(Ok((whole, ahead)), |error| Err(error.into()))
     }
 
-    /// Fetches one part; what has come of it is not fetched again when it breaks off. What the file is, if that is all of it.
+    /// Downloads one part, resuming after failures. Returns the digest if the part is the whole file.
     async fn part(
         &self,
         object: &Object,
@@ -235,7 +236,7 @@ impl Job<'_> {
         Ok(self.record(writer).await?.map(|digest| (digest, worker)))
     }
 
-    /// Fetches all of a file that comes in one stream, from the start whenever it breaks off.
+    /// Downloads a file as one stream, from the start after each failure.
     async fn whole(&self, open: Option<Open>, worker: Worker) -> Result<Complete, Fail> {
         let mut open = match open {
             Some(open) => open,
@@ -264,7 +265,7 @@ impl Job<'_> {
         }
     }
 
-    /// Waits for a worker.
+    /// Waits for a worker permit.
     async fn worker(&self) -> Result<Worker, DownloadError> {
         let worker = self.downloader.workers.clone().acquire_owned().await;
         worker.map_err(|_| self.io(std::io::Error::other("the downloader has ended")))
@@ -287,7 +288,7 @@ impl Job<'_> {
         Ok(digest)
     }
 
-    /// Begins anew: nothing that has come is kept.
+    /// Discards all content, to restart the download.
     pub(crate) async fn forget(&self) -> Result<(), DownloadError> {
         let lost: u64 = self.part.known().1.iter().map(|piece| piece.bytes).sum();
         let part = self.part.clone();
@@ -298,7 +299,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Writes the body of an answer down, which is to reach as far as `end`. What has come when it breaks off is kept.
+    /// Writes a response body up to `end`. The content received before a failure is kept.
     async fn receive(&self, open: &mut Open, writer: &mut Writer, end: Option<u64>) -> Result<(), Broken> {
         let Open { response, attempts, .. } = open;
         let mut is_answered = false;
@@ -320,7 +321,7 @@ impl Job<'_> {
                 Ok(Err(error)) => break Err(DownloadError::http(&file, error)),
                 Err(Stalled) => break Err(DownloadError::stalled(&file)),
             };
-            // Not a byte more than was stated goes to the disk, whatever the server sends.
+            // Bytes beyond the stated length are never written.
             let reached = at + piece.len() as u64;
             if let Some(stated) = self.expected.bytes().filter(|stated| end.is_none() && *stated < reached) {
                 return Err(Broken::For(Fail::Corrupt(DownloadError::size(&file, stated, reached))));
@@ -349,7 +350,7 @@ impl Job<'_> {
     }
 }
 
-/// Decides about the next attempt, if one is needed.
+/// Decides if another attempt is needed.
 fn go_on(outcome: Result<(), Broken>, attempts: &mut Attempts) -> Result<(), Fail> {
     match outcome {
         Ok(()) => Ok(()),

@@ -10,22 +10,22 @@ use crate::download::blocking;
 use crate::part::{plain, temporary};
 use crate::{FolderError, ManifestEntry, Shard, Target, safe_names};
 
-/// A folder for verified files, and its `manifest.jsonl`: a line of JSON for each of them.
+/// A folder for verified files, and its `manifest.jsonl` with one line of JSON per file.
 ///
-/// Open it before anything is billed: whatever can be known to go wrong with it shows then. One
-/// process at a time has it open; those that [share](Self::open_shard) it have a manifest each.
+/// Open it before anything is billed: most of its possible errors occur then. One process at a time can open it;
+/// processes that [share](Self::open_shard) it have one manifest each.
 ///
-/// Lines are appended as files are verified; [`finish`](Self::finish) leaves one line for each file. An entry stays, even if
-/// its file is deleted or altered, until a newer verified file replaces it or [`forget`](crate::forget()) removes it.
+/// Lines are appended as files are verified; [`finish`](Self::finish) leaves one line per file. The entry of a deleted
+/// or modified file is kept until a newer verified file replaces it or [`forget`](crate::forget()) removes it.
 #[derive(Debug)]
 pub struct ResultFolder {
     path: PathBuf,
     shard: Shard,
     manifest_path: PathBuf,
     entries: BTreeMap<String, ManifestEntry>,
-    /// Opened at the first line.
+    /// Opened for the first line.
     manifest: Option<File>,
-    /// How much of the manifest is whole lines.
+    /// The length of the complete lines of the manifest.
     whole: u64,
     locking: Locking,
     lock: LockFile,
@@ -39,20 +39,20 @@ pub struct FolderOptions {
     is_full: bool,
 }
 
-/// What the name of the file begins and ends with that keeps others out; between them is the share of the work.
+/// The prefix and suffix of the lock file name; the shard is between them.
 pub(crate) const LOCK: (&str, &str) = (".aignostics", ".lock");
-/// The permissions of new files; the umask applies.
+/// The mode of new files; the umask applies.
 const MODE: u32 = 0o666;
-/// More than any manifest has.
+/// A length that no manifest exceeds.
 const LIMIT: usize = 1 << 34;
 
 impl FolderOptions {
-    /// All of the work, locked by the kernel or by a lease.
+    /// Creates options for all of the work, with a kernel lock or a lease.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One of several shares of the work.
+    /// Sets the shard of this process.
     #[must_use]
     pub fn with_shard(mut self, shard: Shard) -> Self {
         self.shard = shard;
@@ -66,7 +66,8 @@ impl FolderOptions {
         self
     }
 
-    /// Opens the folder also if nothing can be written to it, such as to [clean](ResultFolder::clean) it when the disk is full.
+    /// Opens the folder even if it is not writable, for example to [clean](ResultFolder::clean) it when the disk is
+    /// full.
     #[must_use]
     pub fn with_full_disk(mut self) -> Self {
         self.is_full = true;
@@ -77,7 +78,7 @@ impl FolderOptions {
     ///
     /// # Errors
     ///
-    /// Those of [`ResultFolder::open`].
+    /// The same as [`ResultFolder::open`].
     pub async fn open(self, path: impl Into<PathBuf>) -> Result<ResultFolder, FolderError> {
         let path = path.into();
         let failed = path.clone();
@@ -89,7 +90,7 @@ impl FolderOptions {
     pub(crate) fn open_now(self, path: PathBuf) -> Result<ResultFolder, FolderError> {
         let Self { shard, locking, is_full } = self;
         fs::create_dir_all(&path).map_err(|error| FolderError::io(&path, error))?;
-        // Never deleted, so that all lock the same.
+        // Never deleted, so that all processes lock the same file.
         let lock_path = path.join(format!("{}{}{}", LOCK.0, shard.infix(), LOCK.1));
         let mut options = OpenOptions::new();
         let file = regular::create(options.create(true).truncate(false).write(true), &lock_path, MODE, "open")?;
@@ -101,7 +102,7 @@ impl FolderOptions {
         }
         let (entries, whole) = read(&manifest_path)?;
         if whole > 0 {
-            // Whether it can be written shows now, not when the first file is there.
+            // Reports a manifest that is not writable now, not after the first file.
             regular::open(OpenOptions::new().append(true), &manifest_path, "write")?;
         }
         Ok(ResultFolder { path, shard, manifest_path, entries, manifest: None, whole, locking, lock })
@@ -109,45 +110,44 @@ impl FolderOptions {
 }
 
 impl ResultFolder {
-    /// Opens a folder, which is created if necessary. What its manifest says stays.
+    /// Opens a folder, which is created if necessary. Its manifest is kept.
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: it cannot be written, another process has it, or its manifest holds a line of
-    /// another kind. A last line that a crash cut off is no error. A symbolic link in the place of the manifest or of the lock
-    /// file is refused.
+    /// [`FolderError`]: it is not writable, another process has it open, or its manifest contains an invalid line. A
+    /// last line truncated by a crash is not an error. A symbolic link as the manifest or the lock file is rejected.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, FolderError> {
         FolderOptions::new().open(path).await
     }
 
-    /// The same for one of several processes that share the folder, each with a shard of its own. Its manifest is
+    /// Opens a folder for one of several processes that share it, each with its own shard. Its manifest is
     /// `manifest.INDEX-of-COUNT.jsonl`.
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open); another process has it if it has the same shard.
+    /// The errors of [`open`](Self::open); the folder is open if another process has the same shard.
     pub async fn open_shard(path: impl Into<PathBuf>, shard: Shard) -> Result<Self, FolderError> {
         FolderOptions::new().with_shard(shard).open(path).await
     }
 
-    /// Whether a folder is one for results, or was: for whoever must not take results for something else.
+    /// Returns true if a folder is, or was, a result folder, so that results are not mistaken for input.
     pub fn is_at(path: &Path) -> bool {
         let is_lock = |name: &str| name.starts_with(LOCK.0) && name.ends_with(LOCK.1);
         let mut entries = fs::read_dir(path).into_iter().flatten().flatten();
         entries.any(|entry| entry.file_name().to_str().is_some_and(is_lock))
     }
 
-    /// Returns the paths of the files that the manifests in `folder` list, whether or not they exist. It blocks.
+    /// Returns the paths listed in the manifests of `folder`, existing or not. Blocks.
     pub fn listed_at(folder: &Path) -> Vec<PathBuf> {
         crate::manifest::listed(folder)
     }
 
-    /// Where the folder is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The entry of the manifest for a file, if the file is still in the folder.
+    /// Returns the manifest entry of a file, if the file exists in the folder.
     pub fn present(&self, file: &str) -> Option<&ManifestEntry> {
         self.entries.get(file).filter(|entry| entry.is_present_in(&self.path))
     }
@@ -157,26 +157,26 @@ impl ResultFolder {
         self.locking
     }
 
-    /// The share of the work that it was opened for.
+    /// Returns the shard that it was opened for.
     pub fn shard(&self) -> Shard {
         self.shard
     }
 
-    /// Returns what the manifest states of a file, by its path relative to the folder.
+    /// Returns the manifest entry of a file, by its path relative to the folder.
     pub fn recorded(&self, file: &str) -> Option<&ManifestEntry> {
         self.entries.get(file)
     }
 
-    /// A file in the folder, in a subfolder for each of `names` but the last.
+    /// Returns a target in the folder. All of `names` except the last are subfolders.
     pub fn target(&self, names: impl IntoIterator<Item = impl Into<String>>) -> Target {
         Target::within(&self.path, names)
     }
 
-    /// Whether so many bytes can still be written, as far as the system says.
+    /// Checks that `needed` bytes can be written, according to the file system.
     ///
     /// # Errors
     ///
-    /// [`FolderError::is_disk_full`]: they cannot; or the file system cannot be asked.
+    /// [`FolderError::is_disk_full`] if they cannot. Other errors if the file system cannot be queried.
     pub async fn check_room(&self, needed: u64) -> Result<(), FolderError> {
         let path = self.path.clone();
         let room = blocking(move || folder::free_space(&path).map_err(plain)).await;
@@ -186,11 +186,11 @@ impl ResultFolder {
         }
     }
 
-    /// Creates a subfolder for each of `names`, as [`safe_names`] gives it.
+    /// Creates nested subfolders for `names`, encoded by [`safe_names`].
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: one cannot be created, or is a symbolic link, which could lead anywhere.
+    /// [`FolderError`]: one cannot be created, or is a symbolic link, which could point anywhere.
     pub async fn reserve(&self, names: &[&str]) -> Result<(), FolderError> {
         let names: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
         let targets: Vec<_> =
@@ -210,7 +210,7 @@ impl ResultFolder {
         blocking(create).await.unwrap_or_else(|error| Err(FolderError::io(&self.path, error)))
     }
 
-    /// Records a file that is in its place, unless the manifest says all of that already.
+    /// Records a published file, unless the manifest has an equivalent entry.
     ///
     /// # Errors
     ///
@@ -228,7 +228,7 @@ impl ResultFolder {
             } else {
                 let mut options = OpenOptions::new();
                 let file = regular::create(options.create(true).append(true), &path, MODE, "write").map_err(plain)?;
-                // Half a line would spoil the next.
+                // A partial line would corrupt the next.
                 file.set_len(whole)?;
                 file
             };
@@ -240,11 +240,11 @@ impl ResultFolder {
         Ok(())
     }
 
-    /// Rewrites the manifest with one line for each file, in the order of their names, and returns its path.
+    /// Rewrites the manifest with one line per file, ordered by name, and returns its path.
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: the manifest cannot be written; the appended one is still there then.
+    /// [`FolderError`]: the manifest cannot be written. The appended one is then unchanged.
     pub async fn finish(self) -> Result<PathBuf, FolderError> {
         let manifest = self.manifest_path.clone();
         let rewritten = blocking(move || Ok(self.finish_now())).await;
@@ -268,12 +268,12 @@ impl ResultFolder {
     }
 }
 
-/// The file that is written to find out whether a folder can be written.
+/// Returns the name of the file that is written to check that the folder is writable.
 fn probe(shard: Shard) -> String {
     format!("{}{}.probe", LOCK.0, shard.infix())
 }
 
-/// What a manifest says, if there is one, and how long it is without a last line that a crash cut off.
+/// Reads a manifest, if it exists. Returns its entries, and its length without a truncated last line.
 pub(crate) fn read(manifest: &Path) -> Result<(Entries, u64), FolderError> {
     let Some(found) = regular::read(manifest, LIMIT)? else { return Ok((Entries::new(), 0)) };
     let text = std::str::from_utf8(found.bytes());
@@ -283,8 +283,8 @@ pub(crate) fn read(manifest: &Path) -> Result<(Entries, u64), FolderError> {
 
 pub(crate) type Entries = BTreeMap<String, ManifestEntry>;
 
-/// The entries of a manifest, and how long it is without a last line that a crash cut off; or the
-/// number of a line that is no entry.
+/// Parses a manifest. Returns its entries, and its length without a truncated last line, or the number of an invalid
+/// line.
 fn parse(text: &str) -> Result<(Entries, u64), (usize, serde_json::Error)> {
     let mut entries = Entries::new();
     let mut whole = 0;
@@ -294,7 +294,7 @@ fn parse(text: &str) -> Result<(Entries, u64), (usize, serde_json::Error)> {
                 entries.insert(entry.file.clone(), entry);
                 whole += line.len() as u64;
             }
-            // It was written by this project, or looks as if: nothing that anybody would miss.
+            // A line of an unknown kind, or a truncated line of this project: both can be ignored.
             Ok(_) => {}
             Err(_) if !line.ends_with('\n') && line.starts_with("{\"run\":") => {}
             Err(source) => return Err((number, source)),

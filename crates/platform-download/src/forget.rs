@@ -7,15 +7,15 @@ use crate::manifest::{is_manifest, shard_of};
 use crate::verify::files;
 use crate::{FolderError, Locking};
 
-/// Removes the entries of files from all manifests in a folder. The files themselves stay. `names` are relative to the folder,
-/// as the manifests state them. Returns the number of entries that were removed.
+/// Removes the entries of files from all manifests in a folder, without deleting the files. `names` are relative to the
+/// folder, as in the manifests. Returns the number of removed entries.
 ///
-/// This is the only way to remove an entry: downloads replace entries and keep the others.
+/// Nothing else removes entries: downloads replace entries and keep the others.
 ///
 /// # Errors
 ///
-/// [`FolderError::is_without_entry`]: no manifest states one of the files; nothing is removed then. [`FolderError::is_locked`]:
-/// a process is writing into the folder. Otherwise a manifest cannot be read or written.
+/// [`FolderError::is_without_entry`]: one of the files has no entry; nothing is removed. [`FolderError::is_locked`]: a
+/// process is writing to the folder. Otherwise a manifest cannot be read or written.
 pub async fn forget(folder: impl Into<PathBuf>, names: Vec<String>, locking: Locking) -> Result<usize, FolderError> {
     let folder = folder.into();
     let failed = folder.clone();

@@ -1,16 +1,15 @@
-//! Files over signed URLs: verified when they arrive, or not there at all.
+//! Downloads and uploads through signed URLs, with verification.
 //!
-//! A file under its final name is complete and has the checksum that was stated for it: bytes go to a `.part` file beside
-//! it, which is checked, synchronised and renamed. A [`Downloader`] fetches what a [`Source`] resolves to, in several parts at
-//! a time, and goes on with what is there when it was interrupted; a [`ResultFolder`] holds files with a manifest of them,
-//! which [`verify()`] compares them with. An [`Uploader`] sends files to a [`Bucket`], which lists, finds and deletes objects,
-//! and a [`UrlSigner`] signs the URLs for all that.
+//! A file under its final name is complete and has its stated checksum: content is written to a `.part` file, verified,
+//! synced and renamed. A [`Downloader`] downloads from a [`Source`] in concurrent parts, and resumes after
+//! interruptions. A [`ResultFolder`] contains files and their manifest, which [`verify()`] checks. An [`Uploader`]
+//! sends files to a [`Bucket`], which lists, finds and deletes objects. A [`UrlSigner`] signs all URLs.
 //!
-//! This crate knows neither runs nor applications.
+//! This crate is independent of runs and applications.
 //!
 //! # Features
 //!
-//! - `object-store`: `Store`, a bucket or a folder that files are fetched into without a copy on this machine.
+//! - `object-store`: `Store`, a bucket or a folder to download files into without a local copy.
 //!
 //! # Example
 //!

@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Crc32c, Outcome, Sha256, Shard, Verification};
 
-/// Where a file comes from.
+/// The origin of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[expect(clippy::exhaustive_structs, reason = "whoever records a file knows all of it")]
 pub struct Origin {
-    /// The run that made the file.
+    /// The run that created the file.
     pub run: String,
-    /// The application that the run was of.
+    /// The application of the run.
     pub application: String,
     /// The version of the application.
     pub version: String,
-    /// The item of the run, as its submitter named it.
+    /// The external id of the item.
     pub item: String,
-    /// The artifact of the item, as the application named it.
+    /// The name of the artifact.
     pub artifact: String,
 }
 
-/// The circumstances under which a file was made and downloaded, for audits.
+/// The provenance of a file, for audits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[expect(clippy::exhaustive_structs, reason = "a caller that records a file knows all of it")]
 pub struct Provenance {
@@ -45,17 +45,17 @@ pub struct Provenance {
     pub inputs: BTreeMap<String, String>,
 }
 
-/// One file of a [`ResultFolder`](crate::ResultFolder): a line of its manifest.
+/// A manifest line of a [`ResultFolder`](crate::ResultFolder), for one file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct ManifestEntry {
-    /// Where the file comes from, with its original names.
+    /// The origin of the file, with its original names.
     #[serde(flatten)]
     pub origin: Origin,
     /// The provenance; empty in manifests of earlier versions.
     #[serde(flatten)]
     pub provenance: Provenance,
-    /// Where the file lies, relative to the manifest, with `/` between folders.
+    /// The path of the file relative to the manifest, with `/` between folders.
     pub file: String,
     /// The length of the file.
     pub bytes: u64,
@@ -63,35 +63,35 @@ pub struct ManifestEntry {
     pub crc32c: Crc32c,
     /// The digest of the file.
     pub sha256: Sha256,
-    /// What the checksum was compared with.
+    /// The source of the expected checksum.
     pub verification: Verification,
-    /// When that was done, in seconds.
+    /// The time of the verification, in whole seconds.
     #[serde(with = "rfc3339")]
     pub at: SystemTime,
-    /// The entity tag that the object had in the storage.
+    /// The entity tag of the object in the storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// The generation that the object had in the storage.
+    /// The generation of the object in the storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
 }
 
 impl ManifestEntry {
-    /// An entry for a file that has just come, or was there.
+    /// Creates an entry for a file that was downloaded, or existed already.
     pub fn new(origin: Origin, file: impl Into<String>, outcome: &Outcome, at: SystemTime) -> Self {
         let Outcome { bytes, crc32c, sha256, verification, etag, generation, .. } = outcome.clone();
         let (provenance, file) = (Provenance::default(), file.into());
         Self { origin, provenance, file, bytes, crc32c, sha256, verification, at, etag, generation }
     }
 
-    /// The same entry with its provenance.
+    /// Returns the entry with its provenance.
     #[must_use]
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
         self
     }
 
-    /// Whether an entry for the same file says all that this one says.
+    /// Returns true if `other` contains all facts of this entry.
     pub(crate) fn is_known_by(&self, other: &Self) -> bool {
         let same = (&self.origin, &self.sha256, self.bytes) == (&other.origin, &other.sha256, other.bytes);
         let is_more = other.provenance == Provenance::default() && self.provenance != other.provenance;
@@ -104,26 +104,26 @@ impl ManifestEntry {
         json + "\n"
     }
 
-    /// Whether the file lies in the folder of the manifest.
+    /// Returns true if the path is inside the folder of the manifest.
     pub(crate) fn is_inside(&self) -> bool {
         let mut parts = Path::new(&self.file).components();
         !self.file.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
     }
 
-    /// Whether the file is still in `folder`, as long as it was.
+    /// Returns true if the file exists in `folder` with its length.
     pub(crate) fn is_present_in(&self, folder: &Path) -> bool {
         let found = || folder.join(&self.file).symlink_metadata();
         self.is_inside() && found().is_ok_and(|found| found.is_file() && found.len() == self.bytes)
     }
 }
 
-/// Whether a file of this name is a manifest: that of a folder, or of a share of the work.
+/// Returns true for the name of a manifest, of a folder or of a shard.
 pub(crate) fn is_manifest(name: &str) -> bool {
     let infix = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl"));
     infix.is_some_and(|infix| infix.is_empty() || infix.starts_with('.'))
 }
 
-/// The share of the work that a manifest of this name is of; `None` if it is none of this crate.
+/// Returns the shard of a manifest name; `None` if it is not a manifest of this crate.
 pub(crate) fn shard_of(name: &str) -> Option<Shard> {
     let infix = name.strip_prefix("manifest")?.strip_suffix(".jsonl")?;
     if infix.is_empty() {
@@ -133,7 +133,7 @@ pub(crate) fn shard_of(name: &str) -> Option<Shard> {
     Shard::new(index.parse().ok()?, count.parse().ok()?).ok()
 }
 
-/// The files that the manifests in `folder` list. Lines that are not entries are ignored.
+/// Returns the files listed in the manifests of `folder`. Invalid lines are ignored.
 pub(crate) fn listed(folder: &Path) -> Vec<PathBuf> {
     #[derive(Deserialize)]
     struct Line {
@@ -147,7 +147,7 @@ pub(crate) fn listed(folder: &Path) -> Vec<PathBuf> {
     lines.map(|line| folder.join(line.file)).collect()
 }
 
-/// Moments as RFC 3339 writes them, in UTC.
+/// Serializes times as RFC 3339, in UTC.
 mod rfc3339 {
     use super::{SystemTime, Timestamp};
     use serde::{Deserialize, Deserializer, Serializer, de, ser};

@@ -1,4 +1,4 @@
-//! Names that any file system can hold, made of names that none need hold.
+//! File names that are valid on any file system, for arbitrary names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,25 +10,24 @@ use crate::Sha256;
 use crate::manifest::is_manifest;
 use crate::verify::SUMS;
 
-/// What some file system cannot hold in a name or takes for something else, and the `%` itself, so
-/// that the way back is unambiguous.
+/// Returns true for characters that are invalid or special on a file system, and for `%` itself, so that decoding is
+/// unambiguous.
 fn is_unsafe(character: char) -> bool {
     character.is_control() || matches!(character, '%' | '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
 }
 
-/// No name is longer than this in bytes: with an ending it still fits the 255 of most file systems.
+/// The maximum length of a name in bytes: with an extension, it fits the 255 bytes of most file systems.
 const LONGEST: usize = 200;
-/// So much of a name that is too long is kept, before its hash.
+/// The length to which a longer name is truncated, before its hash.
 const KEPT: usize = 160;
-/// What stands before a hash. No name is encoded to it.
+/// The prefix of a hash. No name is encoded to it.
 const MARK: &str = "%~";
-/// So many bytes of a hash stand for a name that is too long, and for one that another is like.
+/// The hash lengths in bytes: for names that are too long, and for names that are too similar to another.
 const HASHES: (usize, usize) = (16, 8);
 
-/// A name for one file or folder that stands for `name`: percent-encoded where need be, never
-/// empty, `.` or `..`, never hidden, never a path, never too long. Different names give different
-/// ones, and [`unescape`] gives the name back, unless it was too long: then it ends with `%~` and
-/// part of its SHA-256.
+/// Encodes `name` as a file or folder name: percent-encoded where necessary, never empty, `.` or `..`, hidden, a path,
+/// or too long. Different names have different encodings, which [`unescape`] decodes. A truncated name ends with `%~`
+/// and part of its SHA-256, and cannot be decoded.
 ///
 /// ```
 /// assert_eq!(platform_download::escape("Präparat 1.tiff"), "Präparat 1.tiff");
@@ -37,7 +36,7 @@ const HASHES: (usize, usize) = (16, 8);
 /// ```
 pub fn escape(name: &str) -> String {
     if name.is_empty() {
-        // No other name is encoded to a lone `%`.
+        // No other name is encoded to a single `%`.
         return "%".to_owned();
     }
     let mut safe = String::with_capacity(name.len());
@@ -68,13 +67,13 @@ pub fn escape(name: &str) -> String {
     safe
 }
 
-/// The mark and the beginning of the SHA-256 of a text.
+/// Returns the mark and the start of the SHA-256 of a text.
 fn hash(text: &str, bytes: usize) -> String {
     let digest = Sha256::of(text.as_bytes());
     digest.as_bytes().iter().take(bytes).fold(MARK.to_owned(), |hash, byte| format!("{hash}{byte:02x}"))
 }
 
-/// The name that [`escape`] or [`safe_names`] made this one of; `None` if it was too long, or this is none of theirs.
+/// Decodes a name of [`escape`] or [`safe_names`]; `None` if it was truncated or is not theirs.
 ///
 /// ```
 /// assert_eq!(platform_download::unescape("tissue%3Aheatmap").as_deref(), Some("tissue:heatmap"));
@@ -92,11 +91,11 @@ pub fn unescape(safe: &str) -> Option<String> {
     percent_decode_str(name).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// Names for files or folders that lie side by side: as [`escape`] gives them, but those that some file system would take
-/// for the same – for their case, or as Unicode writes a letter in several ways – all get `%~` and part of the SHA-256 of
-/// what tells them apart. So a name depends on the set of names, but not on their order.
+/// Encodes the names of files or folders in one folder. They are encoded as by [`escape`], but names that a file system
+/// may treat as equal, due to case or Unicode normalization, all get `%~` and part of the SHA-256 of their identity. A
+/// name depends on the set of names, but not on their order.
 ///
-/// Each is given with what tells it apart from another with the very same name: an id, or the name itself.
+/// Each name has an identity, which distinguishes it from an equal name: an id, or the name itself.
 ///
 /// ```
 /// let names = platform_download::safe_names(&[("Slide", "Slide"), ("slide", "slide"), ("other", "other")]);
@@ -104,8 +103,8 @@ pub fn unescape(safe: &str) -> Option<String> {
 /// ```
 pub fn safe_names(names: &[(&str, &str)]) -> Vec<String> {
     let escaped: Vec<String> = names.iter().map(|(name, _)| escape(name)).collect();
-    // Escaped, a reserved name can differ from another more than its case does: `CON` and `con`. As part of a longer name,
-    // neither is reserved.
+    // An encoded reserved name can differ from another in more than case: `CON` and `con`. In a longer name, neither is
+    // reserved.
     let mut alike: [HashMap<String, u32>; 2] = Default::default();
     for (safe, (name, _)) in escaped.iter().zip(names) {
         for (alike, name) in alike.iter_mut().zip([safe, *name]) {
@@ -119,18 +118,19 @@ pub fn safe_names(names: &[(&str, &str)]) -> Vec<String> {
     escaped.into_iter().zip(names).map(distinct).collect()
 }
 
-/// A name that [`escape`] gave, with part of the SHA-256 of what tells it apart from others that may be like it.
+/// Appends part of the SHA-256 of an identity to a name of [`escape`], to distinguish it from similar ones.
 pub fn apart(safe: String, identity: &str) -> String {
     safe + &hash(identity, HASHES.1)
 }
 
-/// What two names have in common that some file system takes for the same. Both ways of changing case are needed: some
-/// letters have no upper case of their own.
+/// Returns a form that is equal for names that a file system may treat as equal. Both case conversions are needed: some
+/// letters have no upper case.
 fn folded(name: &str) -> String {
     name.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkd().collect()
 }
 
-/// The device names of Windows, with or without an ending, and the names of manifests and sums.
+/// Returns true for Windows device names, with or without an extension, and for the names of manifests and checksum
+/// files.
 fn is_reserved(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = |prefix| stem.strip_prefix(prefix).is_some_and(|number| DEVICES.contains(&number));
@@ -141,10 +141,10 @@ fn is_reserved(name: &str) -> bool {
         || numbered("LPT")
 }
 
-/// The numbers of devices; Windows takes the superscript digits for digits.
+/// Windows device numbers. Windows treats superscript digits as digits.
 const DEVICES: [&str; 13] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³"];
 
-/// The usual ending of files of a media type (RFC 6838), with its dot; `.bin` if there is none.
+/// Returns the usual file extension of a media type (RFC 6838), with its dot; `.bin` if there is none.
 ///
 /// ```
 /// assert_eq!(platform_download::extension("text/csv; charset=utf-8"), ".csv");
@@ -228,7 +228,7 @@ mod tests {
         assert!(same[0] != same[1] && same.iter().all(|name| unescape(name).unwrap() == "areas"), "{same:?}");
     }
 
-    /// A name as an attacker or an unlucky user makes it.
+    /// Returns a hostile or unusual name.
     fn hostile(random: &mut fastrand::Rng) -> String {
         const PARTS: [&str; 26] = [
             "..",
@@ -286,7 +286,7 @@ mod tests {
                 assert!(folds.insert(folded(safe)), "{safe:?} is taken");
                 match unescape(safe) {
                     Some(back) => assert_eq!(&back, name),
-                    // The manifest has it.
+                    // The name was truncated: only the manifest has it.
                     None => assert!(escape(name).contains(MARK), "{name:?} is not too long"),
                 }
             }

@@ -1,11 +1,10 @@
-//! A file on its way: what has come of it, and what is known of that. All of it blocks.
+//! A file being downloaded: its content so far, and the state of its pieces. All functions block.
 //!
-//! The bytes lie in the `.part` file, which is locked. Beside it, the `.state` file has a line for the object that they
-//! are of, and a line for each piece that is complete, with its checksum. Lines are not synchronized: a later download reads
-//! the pieces, and uses those that have their checksum. So nothing that a kill or a power cut can do to the two files makes a
-//! wrong byte pass for a right one.
+//! The content is in the locked `.part` file. The `.state` file next to it has a line for the object, and a line for
+//! each complete piece, with its checksum. Lines are not synced: a later download reads the pieces, and uses those that
+//! match their checksum. No kill or power failure can therefore make wrong content look correct.
 //!
-//! A piece is given up only if it was read and found different. After a read error both files stay.
+//! A piece is discarded only if it was read and found to differ. After a read error both files are kept.
 
 mod publication;
 mod reading;
@@ -30,70 +29,70 @@ use reading::read_again;
 pub(crate) use reading::Reader;
 pub(crate) use state::{plain, temporary};
 
-/// What pieces are pieces of.
+/// The object that the pieces belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Object {
     pub(crate) bytes: u64,
-    /// What was stated of it before.
+    /// The checksum stated in advance.
     pub(crate) stated: Option<Crc32c>,
     pub(crate) etag: Option<String>,
     pub(crate) generation: Option<String>,
 }
 
-/// What was found where a file is to be.
+/// The state of a target when it is opened.
 pub(crate) enum Opened {
-    /// The file itself.
+    /// The correct file exists.
     There(Digest),
-    /// What has come of it, perhaps nothing.
+    /// A part with the content so far, possibly empty.
     Part(Box<Part>),
 }
 
-/// A file on its way. Dropped, it stays for later if any of its pieces is complete.
+/// A file being downloaded. Dropping it keeps the files if any piece is complete.
 #[derive(Debug)]
 pub(crate) struct Part {
     places: Places,
     file: File,
     lock: LockFile,
-    /// Grows whenever what has come is given up, or gets its name. Who writes has come before that, or does not write: its
-    /// caller may be gone long since, as work that blocks goes on when nobody waits for it any more.
+    /// Incremented when the content is discarded or published. A writer of an earlier epoch cannot write: its caller
+    /// may be gone, but blocking work continues after a drop.
     era: RwLock<u64>,
-    /// Held while a block is written: file systems write one at a time, and let those who wait for that spin.
+    /// Held while a block is written: file systems serialize writes, and waiting threads would spin.
     turn: Mutex<()>,
     state: Mutex<State>,
 }
 
-/// The era of a part in which a writer began.
+/// The epoch of a part in which a writer started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Era(u64);
 
 #[derive(Debug, Default)]
 struct State {
     object: Option<Object>,
-    /// By their start.
+    /// Pieces by their start.
     pieces: BTreeMap<u64, Piece>,
-    /// The end of the pieces that follow each other from the start on. It grows with them: to look for it each time would cost
-    /// the square of their number.
+    /// The end of the contiguous pieces from the start. It is updated incrementally, because recomputing it for each
+    /// piece would take quadratic time.
     reached: u64,
-    /// Opened at the first line.
+    /// Opened for the first line.
     log: Option<File>,
     phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// Not examined: it may be worth something.
+    /// Not examined yet; it may contain usable content.
     #[default]
     Unknown,
     /// Its pieces are known.
     Known,
-    /// It has got its name, or was removed.
+    /// It was renamed or removed.
     Gone,
 }
 
 impl State {
     fn add(&mut self, piece: Piece) {
         self.pieces.insert(piece.start, piece);
-        // An empty file has an empty piece.
+        // The piece of an empty file is empty.
         while let Some(next) = self.pieces.get(&self.reached).filter(|piece| piece.bytes > 0) {
             self.reached = next.end();
         }
@@ -123,25 +122,25 @@ impl Part {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The era there is now.
+    /// Returns the current epoch.
     pub(crate) fn era(&self) -> Era {
         Era(*self.era.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// As long as this is held, the era goes on; an error if it has ended.
+    /// Returns a guard that keeps the epoch, or an error if the epoch has ended.
     fn during(&self, era: Era) -> io::Result<RwLockReadGuard<'_, u64>> {
         let now = self.era.read().unwrap_or_else(PoisonError::into_inner);
         if *now == era.0 { Ok(now) } else { Err(io::Error::other("what had come was given up meanwhile")) }
     }
 
-    /// Waits for those who write, and begins another era: nobody from before writes any more.
+    /// Waits for writers, and starts a new epoch, so that earlier writers cannot write.
     fn new_era(&self) -> RwLockWriteGuard<'_, u64> {
         let mut era = self.era.write().unwrap_or_else(PoisonError::into_inner);
         *era += 1;
         era
     }
 
-    /// The file under its name, if it is what it should be: all of it is read.
+    /// Reads the existing file, and returns its digest if it is correct.
     pub(crate) fn found(&self, expected: &Expected) -> io::Result<Option<Digest>> {
         let Some(crc32c) = expected.crc32c() else { return Ok(None) };
         match fs::symlink_metadata(&self.places.target) {
@@ -163,7 +162,7 @@ impl Part {
         Ok((found.crc32c == crc32c).then_some(found))
     }
 
-    /// Finds out which pieces are there.
+    /// Determines the complete pieces.
     fn recover(&self, expected: &Expected) -> Result<(), DownloadError> {
         let Places { target, part, state, .. } = &self.places;
         let failed = |error| DownloadError::io(target, error);
@@ -195,7 +194,7 @@ impl Part {
         Ok(())
     }
 
-    /// The checksum of a part of the file; `None` if it is not there.
+    /// Returns the checksum of a piece; `None` if the file is too short.
     fn crc32c(&self, piece: &Piece) -> io::Result<Option<Crc32c>> {
         let mut block = vec![0; BLOCK];
         let mut crc32c = Crc32c::default();
@@ -213,7 +212,7 @@ impl Part {
         Ok(Some(crc32c))
     }
 
-    /// The object that the pieces are of, and the pieces in order.
+    /// Returns the object of the pieces, and the pieces in order.
     pub(crate) fn known(&self) -> (Option<Object>, Vec<Piece>) {
         let state = self.state();
         (state.object.clone(), state.pieces.values().copied().collect())
@@ -224,7 +223,7 @@ impl Part {
         self.state().reached
     }
 
-    /// From now on it is a part of this object. There must be room for all of it.
+    /// Sets the object of the part. The disk must have space for all of it.
     pub(crate) fn begin(&self, object: &Object) -> Result<(), DownloadError> {
         let failed = |error| DownloadError::io(&self.places.target, error);
         let there: u64 = self.state().pieces.values().map(|piece| piece.bytes).sum();
@@ -244,7 +243,7 @@ impl Part {
         write_at(&self.file, &self.places.part, block, at)
     }
 
-    /// A piece has come.
+    /// Records a complete piece.
     pub(crate) fn record(&self, era: Era, piece: Piece) -> io::Result<()> {
         let _era = self.during(era)?;
         self.ensure_held()?;
@@ -253,7 +252,7 @@ impl Part {
         state.add(piece);
         let Some(object) = state.object.as_ref() else { return Ok(()) };
         if piece.bytes == object.bytes {
-            // It is the whole file, which gets its name next.
+            // It is the whole file, which is renamed next.
             return Ok(());
         }
         if let Some(log) = &mut state.log {
@@ -264,7 +263,7 @@ impl Part {
         Ok(())
     }
 
-    /// Forgets all that has come.
+    /// Discards all content.
     pub(crate) fn reset(&self) -> io::Result<()> {
         let _era = self.new_era();
         self.ensure_held()?;
@@ -278,19 +277,19 @@ impl Part {
         positioned::sync(&self.file, &self.places.part)
     }
 
-    /// Another handle of the file. It shares the position, which nothing here uses.
+    /// Returns another handle of the file. They share the position, which is not used here.
     pub(crate) fn reopen(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Reads what has come after that which is digested already.
+    /// Digests the content after the part that `running` has digested.
     pub(crate) fn digest(&self, mut running: Running) -> io::Result<Digest> {
         let at = running.bytes();
         running.read(Reader::from(&self.file, &self.places.part, at))?;
         Ok(running.finish())
     }
 
-    /// Keeps aside what has come, if anything: it is not what it should be. Where it is.
+    /// Renames incorrect content, if any, and returns its path.
     pub(crate) fn quarantine(&self) -> io::Result<Option<PathBuf>> {
         let _era = self.new_era();
         self.ensure_held()?;
@@ -304,7 +303,7 @@ impl Part {
         Ok(Some(self.places.corrupt.clone()))
     }
 
-    /// Removes all there is.
+    /// Removes all files of the part.
     pub(crate) fn discard(&self) -> io::Result<()> {
         self.ensure_held()?;
         self.state().phase = Phase::Gone;
@@ -313,20 +312,20 @@ impl Part {
         remove(&self.places.corrupt)
     }
 
-    /// Fails if another process has taken the lock over. The files are its own then.
+    /// Fails if another process has taken over the lock, and therefore owns the files.
     fn ensure_held(&self) -> io::Result<()> {
         self.lock.ensure_held().map_err(plain)
     }
 }
 
 impl Drop for Part {
-    /// Keeps what is complete, and removes a part of which nothing is.
+    /// Keeps complete pieces, and removes a part without any.
     fn drop(&mut self) {
         let mut state = self.state();
         if state.phase != Phase::Known || state.log.is_some() || self.ensure_held().is_err() {
             return;
         }
-        // The whole file has come, and did not get its name.
+        // The whole file was downloaded, but not renamed.
         let kept = match &state.object {
             Some(object) if !state.pieces.is_empty() => {
                 let pieces: Vec<_> = state.pieces.values().copied().collect();
@@ -342,10 +341,10 @@ impl Drop for Part {
     }
 }
 
-/// The maximum number of times that a part is opened which other processes rename or remove.
+/// The maximum number of attempts to open a part that other processes rename or remove.
 const ATTEMPTS: u32 = 100;
 
-/// Opens and locks the file for what comes; `None` if another process has it.
+/// Opens and locks the part file; `None` if another process has locked it.
 fn lock(path: &Path, locking: Locking) -> io::Result<Option<(File, LockFile)>> {
     for attempt in 1.. {
         let mut options = OpenOptions::new();
@@ -353,11 +352,12 @@ fn lock(path: &Path, locking: Locking) -> io::Result<Option<(File, LockFile)>> {
         let file = regular::create(&mut options, path, 0o666, "open").map_err(plain)?;
         let Some(lock) = LockFile::try_lock(file.try_clone()?, path, locking).map_err(plain)? else { return Ok(None) };
         let own = Identity::of_file(&file)?;
-        // Where identities always differ, they prove nothing: the content decides before the file gets its name.
+        // If identities always differ on this file system, they prove nothing: the content is checked before the file
+        // is renamed.
         if attempt == ATTEMPTS || Identity::of_path(path)?.is_some_and(|named| own.is_same_file(&named)) {
             return Ok(Some((file, lock)));
         }
-        // The process that had the lock has renamed or removed the file since it was opened.
+        // The process that held the lock has renamed or removed the file since it was opened.
     }
     Ok(None)
 }

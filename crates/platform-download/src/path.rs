@@ -1,15 +1,15 @@
-//! Paths of files that stand for the keys of objects.
+//! File paths for object keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::safe_names;
 
-/// What lies in a folder: the last part of a key, or a part with more behind it.
+/// An entry of a folder: the last segment of a key, or an inner segment (true).
 type Child<'a> = (&'a str, bool);
 
-/// Paths for files that stand for `keys`, of which none is given twice: a folder for each part of a key before a `/`,
-/// whose names are those of [`safe_names`]. None leads out of the folder that they are in, and no two are the same on any
-/// file system, nor is one a folder of another.
+/// Returns file paths for `keys`, which must be distinct: one folder per key segment before a `/`, with the names of
+/// [`safe_names`]. No path leaves its folder, no two are equal on any file system, and no file is also a folder of
+/// another.
 ///
 /// ```
 /// let paths = platform_download::safe_paths(&["study/a.svs", "../etc/passwd"]);
@@ -25,7 +25,7 @@ pub fn safe_paths(keys: &[&str]) -> Vec<Vec<String>> {
     }
     let mut names: BTreeMap<(Vec<&str>, Child<'_>), String> = BTreeMap::new();
     for (folder, children) in folders {
-        // A file and a folder of the same name are told apart by what only the folder has.
+        // The identity of a folder differs from that of a file with the same name.
         let identities: Vec<_> = children.iter().map(|(part, is_folder)| identity(part, *is_folder)).collect();
         let given: Vec<_> = children.iter().zip(&identities).map(|((part, _), id)| (*part, id.as_str())).collect();
         for (child, name) in children.iter().zip(safe_names(&given)) {

@@ -3,8 +3,8 @@ use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// A pattern for names: `*` stands for anything but `/`, `**` for anything, `?` for one character, `[ab]` for one of
-/// several, `{one,other}` for one of several texts. Case matters.
+/// A glob pattern for names: `*` matches any text except `/`, `**` any text, `?` one character, `[ab]` one of several
+/// characters, `{one,other}` one of several texts. It is case-sensitive.
 ///
 /// ```
 /// let tables: platform_download::Pattern = "tissue_*_{areas,cells}".parse()?;
@@ -14,7 +14,7 @@ use globset::{GlobBuilder, GlobMatcher};
 #[derive(Clone)]
 pub struct Pattern(GlobMatcher);
 
-/// A text that is no pattern.
+/// The error of an invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no pattern: {problem}")]
 pub struct PatternError {
@@ -23,7 +23,7 @@ pub struct PatternError {
 }
 
 impl Pattern {
-    /// Whether all of a name is as the pattern says.
+    /// Returns true if the whole name matches.
     pub fn fits(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
@@ -33,7 +33,7 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        // The names are of objects, not of files of this system: a backslash escapes on all of them.
+        // Names belong to objects, not to local files: a backslash escapes on all systems.
         let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
         let failed = |error: globset::Error| PatternError { text: text.to_owned(), problem: error.kind().to_string() };
         glob.map(|glob| Self(glob.compile_matcher())).map_err(failed)

@@ -1,11 +1,11 @@
-//! What is to be fetched, and in which order: decided without a disk or a network.
+//! The parts to download and their order: pure decisions, without disk or network.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::Crc32c;
 
-/// A part of a file that is there, with its checksum.
+/// A complete range of a file, with its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) start: u64,
@@ -19,7 +19,7 @@ impl Piece {
     }
 }
 
-/// The first part that is missing of a file whose length may not be known: at most `chunk` bytes.
+/// Returns the first missing part of a file of possibly unknown length: at most `chunk` bytes.
 pub(crate) fn first_missing(pieces: &[Piece], bytes: Option<u64>, chunk: u64) -> Range<u64> {
     let start = pieces.iter().fold(0, |end, piece| if piece.start <= end { piece.end().max(end) } else { end });
     let next = pieces.iter().map(|piece| piece.start).find(|next| *next > start);
@@ -27,7 +27,7 @@ pub(crate) fn first_missing(pieces: &[Piece], bytes: Option<u64>, chunk: u64) ->
     start..start.saturating_add(chunk).min(limit)
 }
 
-/// All that is missing of a file with `bytes` bytes, in parts of at most `chunk` bytes. `pieces` are in order.
+/// Returns all missing parts of a file of `bytes` bytes, each with at most `chunk` bytes. `pieces` must be in order.
 pub(crate) fn missing(pieces: &[Piece], bytes: u64, chunk: u64) -> Vec<Range<u64>> {
     let mut parts = Vec::new();
     let mut start = 0;
@@ -43,7 +43,7 @@ pub(crate) fn missing(pieces: &[Piece], bytes: u64, chunk: u64) -> Vec<Range<u64
     parts
 }
 
-/// The checksum of a whole file, if its pieces are all there.
+/// Returns the checksum of a whole file, if all of its pieces are complete.
 pub(crate) fn combined(pieces: &[Piece], bytes: u64) -> Option<Crc32c> {
     let mut all = (0, Crc32c::default());
     for piece in pieces {
@@ -55,8 +55,8 @@ pub(crate) fn combined(pieces: &[Piece], bytes: u64) -> Option<Crc32c> {
     (all.0 == bytes).then_some(all.1)
 }
 
-/// A queue of files: the largest first, so that none of them is left for the end, where it would be fetched alone;
-/// small ones fill the connections that large ones do not need. Of equal ones, the one that came first.
+/// A queue of files, largest first, so that no large file is downloaded alone at the end; small ones use idle
+/// connections. Files of equal size are in order of arrival.
 #[derive(Debug)]
 pub struct Queue<T> {
     files: std::collections::BTreeMap<(Reverse<u64>, u64), T>,
@@ -70,18 +70,18 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Adds a file of so many bytes; 0 if that is not known.
+    /// Adds a file of `bytes` bytes, or 0 if unknown.
     pub fn push(&mut self, bytes: u64, file: T) {
         self.files.insert((Reverse(bytes), self.next), file);
         self.next += 1;
     }
 
-    /// The file that is to be fetched next.
+    /// Removes and returns the next file.
     pub fn pop(&mut self) -> Option<T> {
         self.files.pop_first().map(|(_, file)| file)
     }
 
-    /// The files that are waiting, in their order.
+    /// Returns the waiting files, in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.files.values()
     }

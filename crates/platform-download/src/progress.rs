@@ -3,58 +3,57 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What happens to a file while it is fetched.
+/// A progress event of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// So many bytes were there already.
+    /// This number of bytes existed already.
     Kept(u64),
-    /// So many bytes have come.
+    /// This number of bytes was received.
     Received(u64),
-    /// So many of the bytes that have come stay, whatever becomes of this process.
+    /// This number of received bytes survives the end of the process.
     Durable(u64),
-    /// So many bytes that were there, or stayed, are to be fetched again.
+    /// This number of existing or durable bytes must be downloaded again.
     Lost(u64),
 }
 
-/// How far several files are together.
+/// The total progress of several files.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Totals {
-    /// The files that are to be there.
+    /// The number of planned files.
     pub files: u64,
-    /// Those of them that are, verified as far as they can be.
+    /// The number of complete files, verified if possible.
     pub files_done: u64,
-    /// The bytes that are to be there, as far as that is stated.
+    /// The number of planned bytes, if stated.
     pub bytes: u64,
-    /// The bytes that have come; more than there are in the files if some came twice.
+    /// The number of received bytes. It can exceed the file sizes after repeated downloads.
     pub received: u64,
-    /// The bytes that stay, whatever becomes of this process.
+    /// The number of bytes that survive the end of the process.
     pub durable: u64,
-    /// The bytes of the files that are there, verified as far as they can be.
+    /// The number of bytes of complete files, verified if possible.
     pub verified: u64,
-    /// How fast bytes have come lately, in bytes per second.
+    /// The current rate, in bytes per second.
     pub rate: f64,
-    /// How long the rest takes at this rate, if both are known.
+    /// The remaining time at this rate, if known.
     pub time_left: Option<Duration>,
 }
 
-/// The shortest time between two reports.
+/// The minimum time between two reports.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What happened this long ago counts a third of what happens now.
+/// The time constant of the average rate, in seconds: the weight of older data is one third.
 const MEMORY: f64 = 3.0;
 
-/// Adds up the [`Progress`] of several files, and says now and then how far they are: often enough to be looked at, and not
-/// so often that anybody is held up.
+/// A meter that sums up the [`Progress`] of several files, and reports the totals at a moderate frequency.
 #[derive(Debug)]
 pub struct Meter(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     totals: Totals,
-    /// Files whose length nobody has stated.
+    /// The number of files of unknown length.
     unknown: u64,
-    /// When a report was made last, and how many bytes had come then.
+    /// The time of the last report, and the number of bytes received by then.
     last: (Instant, u64),
 }
 
@@ -69,7 +68,7 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Another file is to be there, of this length if that is stated.
+    /// Adds a planned file, with its length if stated.
     pub fn plan(&self, bytes: Option<u64>) {
         let mut state = self.state();
         state.totals.files += 1;
@@ -77,7 +76,7 @@ impl Meter {
         state.unknown += u64::from(bytes.is_none());
     }
 
-    /// Something happened to a file. How far all are, if it is time to say so.
+    /// Records a progress event. Returns the totals if a report is due.
     pub fn add(&self, progress: Progress) -> Option<Totals> {
         let mut state = self.state();
         let totals = &mut state.totals;
@@ -89,7 +88,8 @@ impl Meter {
         (state.last.0.elapsed() >= PAUSE).then(|| state.report())
     }
 
-    /// A file that was planned with the length `stated` is there, and has this length.
+    /// Records a complete file with its length, planned with the length `stated`. Returns the totals if a report is
+    /// due.
     pub fn done(&self, stated: Option<u64>, bytes: u64) -> Option<Totals> {
         let mut state = self.state();
         state.totals.files_done += 1;
@@ -101,7 +101,7 @@ impl Meter {
         (state.last.0.elapsed() >= PAUSE).then(|| state.report())
     }
 
-    /// How far all are now.
+    /// Returns the current totals.
     pub fn totals(&self) -> Totals {
         self.state().report()
     }

@@ -1,4 +1,4 @@
-//! The attempts at one request to a storage. When it is sent again, and for how long, is decided by [`auth_http::retry`].
+//! The attempts of one storage request. [`auth_http::retry`] decides on retries.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -12,7 +12,7 @@ use url::Url;
 
 pub use auth_http::retry::RetryPolicy;
 
-/// The time that transfers are retried for.
+/// The time limit for retries of transfers.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// Returns the policy for transfers: 30 minutes of uninterrupted failure.
@@ -20,7 +20,7 @@ pub(crate) fn for_transfers() -> RetryPolicy {
     RetryPolicy::default().with_limit(LIMIT)
 }
 
-/// Returns the policy as `object_store` takes it, for the requests that it makes.
+/// Returns the policy for the requests of `object_store`.
 #[cfg(feature = "object-store")]
 pub(crate) fn for_object_store(policy: &RetryPolicy) -> object_store::RetryConfig {
     let waits = policy.backoff();
@@ -30,25 +30,25 @@ pub(crate) fn for_object_store(policy: &RetryPolicy) -> object_store::RetryConfi
     object_store::RetryConfig { backoff, max_retries, retry_timeout: policy.limit() }
 }
 
-/// The attempts at one request.
+/// The attempts of one request.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     http: HttpClient,
     policy: RetryPolicy,
-    /// Known when the host is, or needed without one.
+    /// `None` until the host is known.
     inner: Option<retry::Attempts>,
     is_first: bool,
-    /// The one attempt of [`Chance::Once`] was made.
+    /// The single attempt of [`Chance::Once`] was made.
     is_used: bool,
 }
 
 impl Attempts {
-    /// Begins the attempts at a request.
+    /// Starts the attempts of a request.
     pub(crate) fn begin(http: &HttpClient, policy: &RetryPolicy) -> Self {
         Self { http: http.clone(), policy: *policy, inner: None, is_first: true, is_used: false }
     }
 
-    /// Names the host of the request, once it is known.
+    /// Sets the host of the request, once it is known.
     pub(crate) fn toward(mut self, url: &Url) -> Self {
         self.inner.get_or_insert_with(|| self.http.attempts(url, &self.policy));
         self
@@ -67,18 +67,18 @@ impl Attempts {
         self.inner().ready().await
     }
 
-    /// The request has got further: what comes next is a first failure.
+    /// Records progress. The next failure counts as a first failure.
     pub(crate) fn progressed(&mut self) {
         self.inner().progressed();
         self.is_used = false;
     }
 
-    /// The host has answered.
+    /// Records a response of the host.
     pub(crate) fn answered(&mut self) {
         self.inner().answered();
     }
 
-    /// Records a failure, and decides whether the request is sent again.
+    /// Records a failure, and decides if the request is retried.
     pub(crate) fn failed<E: Retryable>(&mut self, error: E) -> Result<(), E> {
         self.is_first = false;
         match error.chance() {
@@ -102,7 +102,7 @@ impl Attempts {
         again.map_err(|gave_up| error.given_up(gave_up))
     }
 
-    /// The same for an outcome: either it stands, or the request is sent again.
+    /// Decides on an outcome: it is final, or the request is retried.
     pub(crate) fn judge<T, E: Retryable>(&mut self, outcome: Result<T, E>) -> ControlFlow<Result<T, E>> {
         match outcome {
             Ok(done) => {
@@ -117,7 +117,7 @@ impl Attempts {
     }
 }
 
-/// Returns the end of a message that says why a request was not sent again.
+/// Returns the end of a message with the reason why a request was not retried.
 pub(crate) fn suffix(gave_up: Option<&GaveUp>) -> String {
     gave_up.map(|gave_up| format!(" ({gave_up})")).unwrap_or_default()
 }
@@ -127,25 +127,25 @@ pub(crate) fn suffix(gave_up: Option<&GaveUp>) -> String {
 #[error("{0}")]
 struct Cause(String);
 
-/// Returns the text of a cause and of the errors behind it.
+/// Returns the text of a cause and of its sources.
 pub(crate) fn in_full(cause: &impl Display, source: Option<&(dyn Error + 'static)>) -> String {
     let sources = std::iter::successors(source, |&error| error.source());
     sources.fold(cause.to_string(), |text, source| format!("{text}: {source}"))
 }
 
-/// The attempts that a failure is worth.
+/// The number of retries that a failure permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chance {
     None,
-    /// One, at once: a URL is signed anew, bytes were corrupted on the way.
+    /// One immediate retry: for a new URL signature, or bytes corrupted in transit.
     Once,
-    /// As long as the policy allows.
+    /// Retries within the limits of the policy.
     Always,
 }
 
 /// A failure that may be transient.
 pub(crate) trait Retryable: Error + Sized + 'static {
-    /// Creates the error of a request that was not sent, because its host is failing.
+    /// Creates the error of a request that was not sent because its host is failing.
     fn unavailable(gave_up: GaveUp) -> Self;
 
     fn chance(&self) -> Chance;
@@ -153,17 +153,17 @@ pub(crate) trait Retryable: Error + Sized + 'static {
     /// Returns the cause without the file or object, which other requests to the host do not share.
     fn host_failure(&self) -> String;
 
-    /// Returns true if the host answered.
+    /// Returns true if the host responded.
     fn is_answer(&self) -> bool;
 
-    /// Returns the time that the host asks to wait for.
+    /// Returns the pause that the host requests.
     fn retry_after(&self) -> Option<Duration>;
 
-    /// Adds why the request was not sent again.
+    /// Adds the reason why the request was not retried.
     fn given_up(self, gave_up: GaveUp) -> Self;
 }
 
-/// The slowest that bytes may come.
+/// A minimum transfer rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MinimumRate {
     pub(crate) bytes: u64,
@@ -177,7 +177,7 @@ impl Default for MinimumRate {
     }
 }
 
-/// Finds out whether bytes come too slowly. Only the time counts in which they are waited for.
+/// A detector of slow transfers. Only the time spent waiting for bytes counts.
 #[derive(Debug)]
 pub(crate) struct Stall {
     rate: MinimumRate,
@@ -185,7 +185,7 @@ pub(crate) struct Stall {
     received: u64,
 }
 
-/// Too few bytes came.
+/// The error of a transfer below the minimum rate.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stalled;
 

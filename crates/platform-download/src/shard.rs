@@ -3,11 +3,10 @@ use std::str::FromStr;
 
 use crate::Sha256;
 
-/// One of several shares of the same work: an index from 0, below a count. All files of an item fall into one share, which
-/// depends on its name alone, so that the processes that have the shares need not talk to each other: the tasks of a Slurm
-/// array, the pods of an indexed job.
+/// A shard of the work: an index from 0, less than a count. All files of an item are in one shard, which depends only
+/// on its name, so that the processes need no coordination: the tasks of a Slurm array, the pods of an indexed job.
 ///
-/// It is written as `INDEX/COUNT`. The default is all of the work, `0/1`.
+/// Its text form is `INDEX/COUNT`. The default is all of the work, `0/1`.
 ///
 /// ```
 /// use platform_download::Shard;
@@ -21,29 +20,29 @@ pub struct Shard {
     count: u32,
 }
 
-/// There is no such share.
+/// The error of an invalid shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no share of the work: INDEX/COUNT is expected, with an index from 0 that is below the count")]
 pub struct ShardError(String);
 
 impl Shard {
-    /// The share with this index, from 0, of `count`.
+    /// Creates the shard with this index, from 0, of `count`.
     ///
     /// # Errors
     ///
-    /// The index is not below the count.
+    /// The index is not less than the count.
     pub fn new(index: u32, count: u32) -> Result<Self, ShardError> {
         if index < count { Ok(Self { index, count }) } else { Err(ShardError(format!("{index}/{count}"))) }
     }
 
-    /// Whether an item is in this share: the first eight bytes of the SHA-256 of its name, modulo the count.
+    /// Returns true if an item is in this shard: the first eight bytes of the SHA-256 of its name, modulo the count.
     pub fn has(self, item: &str) -> bool {
         let digest = Sha256::of(item.as_bytes());
         let number = digest.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         number % u64::from(self.count) == u64::from(self.index)
     }
 
-    /// What tells the files of this share from those of others; nothing if it is all of the work.
+    /// Returns the infix of file names of this shard; empty for all of the work.
     pub(crate) fn infix(self) -> String {
         if self == Self::default() { String::new() } else { format!(".{}-of-{}", self.index, self.count) }
     }
@@ -87,7 +86,7 @@ mod tests {
             let fair = 2000 / sizes.len();
             assert!(sizes.iter().all(|size| *size > fair / 3 && *size < fair * 3), "{sizes:?}");
         }
-        // The same in every version: processes of a cluster may differ.
+        // The assignment is stable between versions: processes of a cluster may differ.
         assert!("2/5".parse::<Shard>().unwrap().has("slide-0.tiff") == Shard::new(2, 5).unwrap().has("slide-0.tiff"));
     }
 

@@ -1,4 +1,4 @@
-//! Signed URLs, by whatever key there is (V4, as Google's storage and S3 know it).
+//! V4 signed URLs for Google Cloud Storage and S3, with an HMAC key or a service account.
 
 mod address;
 mod error;
@@ -22,19 +22,19 @@ pub use address::ObjectAddress;
 pub use error::SignError;
 pub use service_account::{ServiceAccountError, ServiceAccountKey};
 
-/// How long a signed URL can be good for: a minute to seven days.
+/// The permitted lifetime of a signed URL: one minute to seven days.
 const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How long a signed URL is good for if nothing is said.
+/// The default lifetime of a signed URL.
 const LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// All but the unreserved characters (RFC 3986, section 2.3).
+/// All characters except the unreserved ones (RFC 3986, section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same for a path, whose `/` stay.
+/// The same set for a path, which keeps `/`.
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-/// Makes signed URLs for the objects of a storage: with an HMAC key, as the bucket of an organisation has one, or with
-/// the key of a service account. Whoever needs a URL does not need to know which. Its `Debug` shows no key.
+/// A signer of URLs for the objects of a storage, with the HMAC key of an organization's bucket or the key of a service
+/// account. Its users do not need to know which. Its `Debug` shows no key.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -64,24 +64,24 @@ enum SigningKey {
     ServiceAccount(ServiceAccountKey),
 }
 
-/// A request that is to be signed.
+/// A request to sign.
 pub(crate) struct Unsigned<'a> {
     pub(crate) method: Method,
     pub(crate) bucket: &'a str,
-    /// None for the bucket itself.
+    /// The object key; `None` for the bucket itself.
     pub(crate) key: Option<&'a str>,
-    /// By name.
+    /// Query parameters, sorted by name.
     pub(crate) query: &'a [(&'a str, &'a str)],
-    /// In lower case, by name. They must be sent with the request.
+    /// Lower-case headers, sorted by name. They must be sent with the request.
     pub(crate) headers: &'a [(&'a str, &'a str)],
 }
 
 impl UrlSigner {
-    /// Signs with an HMAC key (`AWS4-HMAC-SHA256`) for the storage at `endpoint`, which addresses buckets by path.
+    /// Creates a signer with an HMAC key (`AWS4-HMAC-SHA256`) for the storage at `endpoint`, with path-style addresses.
     ///
     /// # Errors
     ///
-    /// The endpoint is no http or https URL.
+    /// The endpoint is not an http or https URL.
     pub fn hmac(
         endpoint: &Url,
         region: &str,
@@ -93,12 +93,12 @@ impl UrlSigner {
         Self::new(endpoint, SigningKey::Hmac { region, id, secret: secret_access_key.clone() }, clock)
     }
 
-    /// Signs with the key of a service account (`GOOG4-RSA-SHA256`) for the storage at `endpoint`, which is
-    /// `https://storage.googleapis.com` unless it is an emulator.
+    /// Creates a signer with the key of a service account (`GOOG4-RSA-SHA256`) for the storage at `endpoint`, which is
+    /// `https://storage.googleapis.com` or an emulator.
     ///
     /// # Errors
     ///
-    /// The endpoint is no http or https URL.
+    /// The endpoint is not an http or https URL.
     pub fn service_account(endpoint: &Url, key: ServiceAccountKey, clock: Arc<dyn Clock>) -> Result<Self, SignError> {
         Self::new(endpoint, SigningKey::ServiceAccount(key), clock)
     }
@@ -110,28 +110,28 @@ impl UrlSigner {
         let mut endpoint = endpoint.clone();
         endpoint.set_query(None);
         endpoint.set_fragment(None);
-        // What is not there cannot be removed.
+        // Removing absent credentials is not an error.
         let _ = (endpoint.set_username(""), endpoint.set_password(None));
         Ok(Self { endpoint, key, clock, put_lifetime: LIFETIME, get_lifetime: LIFETIME })
     }
 
-    /// How long a URL that takes an object is good for if nothing is said: 60 s to 7 days; 6 hours without this.
+    /// Sets the default lifetime of PUT URLs: 60 s to 7 days. It is 6 hours if not set.
     pub fn with_put_lifetime(mut self, lifetime: Duration) -> Self {
         self.put_lifetime = lifetime;
         self
     }
 
-    /// How long a URL that gives an object is good for if nothing is said: 60 s to 7 days; 6 hours without this.
+    /// Sets the default lifetime of GET URLs: 60 s to 7 days. It is 6 hours if not set.
     pub fn with_get_lifetime(mut self, lifetime: Duration) -> Self {
         self.get_lifetime = lifetime;
         self
     }
 
-    /// A URL that whoever has it can PUT the object to, for `lifetime`: 60 s to 7 days.
+    /// Returns a signed URL to PUT the object, valid for `lifetime`: 60 s to 7 days.
     ///
     /// # Errors
     ///
-    /// [`SignError::is_lifetime`], or the clock shows an impossible time.
+    /// [`SignError::is_lifetime`], or the clock is out of range.
     pub fn put_url(
         &self,
         object: &ObjectAddress,
@@ -140,11 +140,11 @@ impl UrlSigner {
         self.sign(&Unsigned::of(Method::Put, object), lifetime.into().unwrap_or(self.put_lifetime))
     }
 
-    /// A URL that whoever has it can GET the object from, for `lifetime`: 60 s to 7 days.
+    /// Returns a signed URL to GET the object, valid for `lifetime`: 60 s to 7 days.
     ///
     /// # Errors
     ///
-    /// [`SignError::is_lifetime`], or the clock shows an impossible time.
+    /// [`SignError::is_lifetime`], or the clock is out of range.
     pub fn get_url(
         &self,
         object: &ObjectAddress,
@@ -157,12 +157,12 @@ impl UrlSigner {
         &self.endpoint
     }
 
-    /// A URL for one upload, that is good for as long as such are.
+    /// Returns a signed URL for one upload, with the lifetime of PUT URLs.
     pub(crate) fn sign_put(&self, request: &Unsigned<'_>) -> Result<SignedUrl, SignError> {
         self.sign(request, self.put_lifetime)
     }
 
-    /// A URL for one request. It names what it is meant to name, or is refused.
+    /// Returns a signed URL for one request. Ambiguous addresses are rejected.
     pub(crate) fn sign(&self, request: &Unsigned<'_>, lifetime: Duration) -> Result<SignedUrl, SignError> {
         if !LIFETIMES.contains(&lifetime) {
             return Err(Kind::Lifetime(lifetime).into());

@@ -10,22 +10,22 @@ use tokio::time::Instant;
 
 use crate::Crc32c;
 
-/// Where a file can be fetched from. Signed URLs are short-lived, so they are made when needed.
+/// A source of signed URLs for a file. They are short-lived, so they are created when needed.
 #[async_trait]
 pub trait Source: fmt::Debug + Send + Sync {
-    /// A URL that the file can be fetched from now, without credentials. It is asked for again before it ends, as its
-    /// `X-Goog-Expires` or `X-Amz-Expires` says, and when the storage refuses it.
+    /// Returns a URL that is valid now and needs no credentials. It is called again before the URL expires, according
+    /// to its `X-Goog-Expires` or `X-Amz-Expires`, and when the storage rejects it.
     ///
     /// # Errors
     ///
-    /// The file is gone, or the server that makes the URLs cannot be reached. [`SourceUnavailable`] marks errors after which
-    /// a later call can succeed.
+    /// The file does not exist, or the server that creates URLs is unreachable. [`SourceUnavailable`] marks errors
+    /// after which a later call can succeed.
     async fn resolve(&self) -> Result<SignedUrl, Box<dyn Error + Send + Sync>>;
 }
 
 const _: Option<&dyn Source> = None;
 
-/// A [`Source`] that cannot make a URL for now: a later call can succeed.
+/// The error of a [`Source`] that is temporarily unavailable: a later call can succeed.
 #[derive(Debug)]
 pub struct SourceUnavailable {
     source: Box<dyn Error + Send + Sync>,
@@ -33,7 +33,7 @@ pub struct SourceUnavailable {
 }
 
 impl SourceUnavailable {
-    /// Wraps the reason. `gave_up` says why the source does not try again itself.
+    /// Wraps the cause. `gave_up` is the reason why the source no longer retries.
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>, gave_up: Option<GaveUp>) -> Self {
         Self { source: source.into(), gave_up }
     }
@@ -61,7 +61,7 @@ pub(crate) fn is_unavailable(error: &(dyn Error + Send + Sync + 'static)) -> boo
     error.is::<SourceUnavailable>()
 }
 
-/// What is stated of a file before it is fetched.
+/// The expected properties of a file, stated before the download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     crc32c: Option<Crc32c>,
@@ -69,51 +69,51 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// A file with this checksum.
+    /// Creates the expectation of a file with this checksum.
     pub fn new(crc32c: Crc32c) -> Self {
         Self { crc32c: Some(crc32c), bytes: None }
     }
 
-    /// A file of which no checksum is stated. It is verified if the storage states one, and else
+    /// Creates the expectation of a file without a stated checksum. It is verified if the storage states one, otherwise
     /// [unverified](crate::Verification::Unverified).
     pub fn unknown() -> Self {
         Self::default()
     }
 
-    /// The length of the file.
+    /// Sets the length of the file.
     pub fn with_bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);
         self
     }
 
-    /// The checksum that the file must have, if it is known.
+    /// Returns the required checksum, if known.
     pub fn crc32c(&self) -> Option<Crc32c> {
         self.crc32c
     }
 
-    /// The length that the file must have, if it is known.
+    /// Returns the required length, if known.
     pub fn bytes(&self) -> Option<u64> {
         self.bytes
     }
 }
 
-/// So long before its end a URL is not used any more, or a tenth of its lifetime if that is less.
+/// The time before its expiry from which a URL is no longer used; at most a tenth of its lifetime.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The URL of a file, shared by all who fetch parts of it: they ask for a new one only once.
+/// The URL of a file, shared by the downloads of its parts, so that it is renewed only once.
 #[derive(Debug)]
 pub(crate) struct Link<'a> {
     source: &'a dyn Source,
     now: Mutex<Option<Resolved>>,
 }
 
-/// A URL, and which one it is.
+/// A URL and its number.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     pub(crate) url: SignedUrl,
     number: u32,
-    /// When it is not to be used any more, by the clock of this process: counted from when it came, so that no clock
-    /// need be right.
+    /// The end of its use, by the monotonic clock: measured from the time of arrival, so that no wall clock must be
+    /// right.
     until: Option<Instant>,
 }
 
@@ -128,7 +128,7 @@ impl<'a> Link<'a> {
         is_latest && resolved.until.is_none_or(|until| Instant::now() < until)
     }
 
-    /// A URL that can be used, and is not `refused`.
+    /// Returns a valid URL other than `refused`.
     pub(crate) async fn get(&self, refused: Option<&Resolved>) -> Result<Resolved, Box<dyn Error + Send + Sync>> {
         let mut now = self.now.lock().await;
         let last = now.as_ref().map_or(0, |known| known.number);
@@ -145,12 +145,12 @@ impl<'a> Link<'a> {
     }
 }
 
-/// How long a URL is good for, as it says itself.
+/// Returns the lifetime of a URL according to its parameters.
 fn lifetime(url: &SignedUrl) -> Option<Duration> {
     let mut parameters = url.expose().query_pairs();
     let names = ["x-goog-expires", "x-amz-expires"];
     let (_, seconds) = parameters.find(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()))?;
-    // The longest that there is, seven days; more is a mistake that must not overflow anything.
+    // The maximum lifetime is seven days; larger values are errors and could overflow.
     Some(Duration::from_secs(seconds.parse::<u64>().ok()?.min(7 * 24 * 3600)))
 }
 

@@ -1,10 +1,9 @@
-//! Files that go from their signed URL into an object store: complete and verified, or not there at all.
+//! Transfers of files from signed URLs into an object store, complete and verified.
 //!
-//! - **Nothing is visible before it is complete**: a small file is stored by one request; a large one in parts, which
-//!   become an object when all of them are there and have the checksum that was stated, and are given up otherwise.
-//! - **Only two parts are in memory**: one that is stored while the next is fetched.
-//! - **The connection breaks**: the rest is asked for, if the storage shows that it is still the same object; otherwise
-//!   all of it.
+//! - **Objects appear only when complete**: a small file is stored by one request; a large one in parts, which become
+//!   an object when all of them are stored and have the stated checksum, and are aborted otherwise.
+//! - **Memory is limited to two parts**: one is stored while the next is downloaded.
+//! - **Interrupted downloads resume**, if the storage proves that the object is unchanged; otherwise they restart.
 
 mod connector;
 mod error;
@@ -30,7 +29,7 @@ use incoming::Incoming;
 
 pub use error::StoreError;
 
-/// A place for objects: a bucket, or a folder. Cheap to clone.
+/// A destination for objects: a bucket or a folder. Clones are cheap.
 ///
 /// ```no_run
 /// use auth_http::HttpClient;
@@ -47,23 +46,23 @@ pub use error::StoreError;
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<dyn ObjectStore>,
-    /// None for a folder.
+    /// `None` for a folder.
     bucket: Option<Bucket>,
     retry: RetryPolicy,
 }
 
-/// An object that is there as it must be.
+/// A correct object in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stored {
     /// Its length.
     pub bytes: u64,
-    /// It was there before, and nothing was fetched.
+    /// True if the object existed already, so that nothing was downloaded.
     pub was_there: bool,
 }
 
 impl Store {
-    /// A folder, which is created if need be. What is stored is synchronised to the disk.
+    /// Creates a store in a folder, which is created if necessary. Objects are synced to disk.
     ///
     /// # Errors
     ///
@@ -76,31 +75,31 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), bucket: None, retry: for_transfers() })
     }
 
-    /// A bucket. Its parts are sent with their checksums. Whoever is killed or drops a [`fetch`](Self::fetch) leaves
-    /// parts behind that nobody sees; a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) deletes them.
+    /// Creates a store in a bucket. Parts are sent with their checksums. A killed or dropped [`fetch`](Self::fetch)
+    /// leaves invisible parts, which a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) deletes.
     ///
     /// # Errors
     ///
-    /// The bucket cannot be spoken to.
+    /// The client of the bucket cannot be configured.
     pub fn bucket(bucket: Bucket) -> Result<Self, StoreError> {
         let inner = connector::connect(&bucket).map_err(|error| Kind::Store { passes: false }.with(error.into()))?;
         let retry = *bucket.retry();
         Ok(Self { inner: Arc::new(inner), bucket: Some(bucket), retry })
     }
 
-    /// Sets how long transient failures are retried: 30 minutes by default.
+    /// Sets the policy for retries of transient failures. The default is 30 minutes.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Fetches a file through `http`, which must not decompress, and stores it as `key`, unless it is there already.
-    /// `received` hears of every piece that comes, with its length in bytes; some may come twice.
+    /// Downloads a file through `http`, which must not decompress, and stores it as `key`, unless a correct object
+    /// exists. `received` is called with the length of each received chunk; some may be received twice.
     ///
     /// # Errors
     ///
-    /// [`StoreError::is_corrupt`], or the file could not be fetched or stored. Whatever was under `key` before is still
-    /// there then.
+    /// [`StoreError::is_corrupt`], or the file could not be downloaded or stored. An existing object under `key` is
+    /// then unchanged.
     pub async fn fetch(
         &self,
         http: &HttpClient,
@@ -132,14 +131,14 @@ impl Store {
         outcome.map_err(|error| error.about(key))
     }
 
-    /// The length of what is there, if it is as it must be.
+    /// Returns the length of the existing object, if it is correct.
     async fn has(&self, path: &Path, expected: Expected) -> Result<Option<u64>, StoreError> {
-        // Without a checksum, nobody can tell.
+        // Without a checksum, this cannot be determined.
         let Some(wanted) = expected.crc32c() else { return Ok(None) };
         let fits = |bytes: u64| expected.bytes().is_none_or(|expected| expected == bytes);
         if let Some(bucket) = &self.bucket {
             let state = match bucket.state(path.as_ref()).await {
-                // Whoever may write may not be allowed to look.
+                // Write permission may exist without read permission.
                 Err(error) if error.is_denied() => None,
                 state => state.map_err(|error| Kind::Store { passes: error.is_transient() }.with(error.into()))?,
             };
@@ -172,17 +171,17 @@ impl Store {
             error => error,
         };
         if outcome.is_err() {
-            // What cannot be given up is not seen by anybody either.
+            // Parts that cannot be aborted are invisible.
             let _ = upload.abort().await;
         }
         outcome
     }
 
-    /// Whether the bucket has what was stored.
+    /// Checks that the bucket has the stored object.
     async fn confirm(&self, path: &Path, stored: Crc32c) -> Result<(), StoreError> {
         let Some(bucket) = &self.bucket else { return Ok(()) };
         match bucket.state(path.as_ref()).await {
-            // Perhaps it is somebody else's by now, so that it is not deleted.
+            // Another process may have written it, so it is not deleted.
             Ok(Some(state)) if state.crc32c.is_some_and(|actual| actual != stored) => Err(Kind::Other.into()),
             Err(error) if error.is_denied() => Ok(()),
             state => state.map(drop).map_err(|error| Kind::Store { passes: error.is_transient() }.with(error.into())),
@@ -190,7 +189,7 @@ impl Store {
     }
 }
 
-/// Stores what comes, part by part, and the last only if all of it is as it must be.
+/// Stores the content in parts, and the last one only if all content is correct.
 async fn parts(upload: &mut dyn MultipartUpload, first: Bytes, incoming: &mut Incoming<'_>) -> Result<(), StoreError> {
     let mut part = first;
     while !incoming.is_over() {
@@ -205,7 +204,7 @@ async fn parts(upload: &mut dyn MultipartUpload, first: Bytes, incoming: &mut In
     Ok(())
 }
 
-/// A key that is one of an object, whatever the store.
+/// Validates a key and returns its path.
 fn path(key: &str) -> Result<Path, StoreError> {
     ObjectAddress::new("gs", "any", key).map_err(|error| Kind::Key.with(error.into()).about(key))?;
     Path::parse(key).map_err(|error| Kind::Key.with(error.into()).about(key))

@@ -3,34 +3,34 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where a file is to be, and what may lie on the way to it.
+/// The target path of a file, with a trusted and an untrusted part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// A folder that is what its owner wants it to be: symbolic links on the way to it are followed.
+    /// A trusted folder: symbolic links in its path are followed.
     root: PathBuf,
-    /// The folders below, and the name of the file.
+    /// The folders below it, and the name of the file.
     names: Vec<String>,
 }
 
 impl Target {
-    /// A file below `root`, in a folder for each of `names` but the last, which is the name of the file. Nothing below the
-    /// root is reached through a symbolic link. Names are made by [`escape`](crate::escape).
+    /// Creates a target below `root`: all of `names` except the last are folders. Symbolic links below the root are not
+    /// followed. Names must be encoded by [`escape`](crate::escape).
     pub fn within(root: impl Into<PathBuf>, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { root: root.into(), names: names.into_iter().map(Into::into).collect() }
     }
 
-    /// Where the file will be.
+    /// Returns the path of the file.
     pub fn path(&self) -> PathBuf {
         self.names.iter().fold(self.root.clone(), |path, name| path.join(name))
     }
 
-    /// Where it lies below the root, with `/` between folders.
+    /// Returns the path relative to the root, with `/` between folders.
     pub fn relative(&self) -> String {
         self.names.join("/")
     }
 
-    /// How many bytes of a file of this length have still to be written, as far as can be known without reading any: none if
-    /// one of this length is there, and not those that have come of it.
+    /// Returns the number of missing bytes of a file of this length, determined without reading: 0 if a file of this
+    /// length exists, and without the content of a part.
     pub fn missing(&self, bytes: u64) -> u64 {
         let length = |path: PathBuf, of: fn(&fs::Metadata) -> u64| {
             path.symlink_metadata().ok().filter(fs::Metadata::is_file).map(|found| of(&found))
@@ -44,7 +44,7 @@ impl Target {
         bytes.saturating_sub(length(part, written).unwrap_or_default())
     }
 
-    /// Creates the folders of the file. It blocks.
+    /// Creates the folders of the file. Blocks.
     pub(crate) fn prepare(&self) -> io::Result<Places> {
         let path = self.path();
         let plain = |name: &String| !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']);
@@ -69,7 +69,7 @@ impl Target {
 }
 
 impl From<&Path> for Target {
-    /// A file at a path, all of which is trusted.
+    /// Creates a target from a completely trusted path.
     fn from(path: &Path) -> Self {
         // A bare name has an empty parent.
         let root = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -78,16 +78,16 @@ impl From<&Path> for Target {
     }
 }
 
-/// The files that belong to a target: hidden ones beside it, so that no result can have such a name.
+/// The files of a target. All others are hidden files next to it, so that no result can have their names.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     pub(crate) target: PathBuf,
     pub(crate) folder: PathBuf,
-    /// What has come of it. Locked by the one process that writes it.
+    /// The content so far, locked by the process that writes it.
     pub(crate) part: PathBuf,
-    /// Which parts of that are good.
+    /// The state of the complete pieces.
     pub(crate) state: PathBuf,
-    /// What came twice and was not what it should be.
+    /// Content that was incorrect twice.
     pub(crate) corrupt: PathBuf,
 }
 
@@ -98,7 +98,7 @@ impl Places {
     }
 }
 
-/// Removes a file, if it is there.
+/// Removes a file, if it exists.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -106,16 +106,16 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// How many bytes of a file lie on the disk: what has not come yet of a part is a hole in it.
+/// Returns the number of bytes allocated on disk: missing ranges of a part are holes.
 fn written(file: &fs::Metadata) -> u64 {
     #[cfg(unix)]
     {
-        // POSIX, `sys/stat.h`: whatever the disk has, these are counted in blocks of 512 bytes here.
+        // POSIX, `sys/stat.h`: counted in blocks of 512 bytes, whatever the disk uses.
         std::os::unix::fs::MetadataExt::blocks(file).saturating_mul(512)
     }
     #[cfg(not(unix))]
     {
-        // It may be all holes.
+        // The whole file may be a hole.
         let _ = file;
         0
     }

@@ -1,12 +1,12 @@
-//! Files that are sent to a bucket: whole and verified, or not there at all.
+//! Uploads to a bucket, complete and verified.
 //!
-//! Case by case:
-//! - **Is it there already?** The storage is asked first; an object of the same length and checksum is not sent again,
-//!   so that an upload that was killed goes on where it was.
-//! - **The file changes while it is sent.** Its checksum is sent ahead, so that the storage keeps nothing else; and the
-//!   last piece leaves only if the file is still what it was, so that the storage never has the whole of anything else.
-//! - **The URL has expired, or is refused.** Each attempt has a URL of its own.
-//! - **The answer is lost.** The same file is sent again, in the place of itself.
+//! Difficult cases:
+//! - **The object exists.** The storage is queried first; an object with the same length and checksum is not sent
+//!   again, so that a killed upload can be resumed.
+//! - **The file changes during the upload.** Its checksum is sent first, so that the storage rejects other content; and
+//!   the last chunk is sent only if the file is unchanged, so that changed content is never complete.
+//! - **The URL has expired, or is rejected.** Each attempt has its own URL.
+//! - **The response is lost.** The same file is sent again and replaces itself.
 
 mod error;
 mod file;
@@ -32,10 +32,10 @@ pub use error::UploadError;
 pub use file::UploadFile;
 pub use progress::{UploadEvent, UploadStep};
 
-/// So many files are sent at a time, unless something is said.
+/// The default number of concurrent uploads.
 const WORKERS: usize = 4;
 
-/// Sends files to a bucket, several at a time.
+/// An uploader of files to a bucket.
 ///
 /// ```no_run
 /// use platform_download::{Bucket, UploadFile, Uploader};
@@ -59,17 +59,17 @@ pub struct Uploader {
     observer: Option<Arc<Observer>>,
 }
 
-/// What became of a file that was to be uploaded.
+/// The result of an upload.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Upload {
     /// The file.
     pub file: UploadFile,
-    /// What there is now; if it failed, the storage has no half of the file.
+    /// The outcome. After an error, the storage has no partial file.
     pub result: Result<Uploaded, UploadError>,
 }
 
-/// A file that is in the bucket, as the storage has confirmed.
+/// A file in the bucket, confirmed by the storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Uploaded {
@@ -77,30 +77,30 @@ pub struct Uploaded {
     pub bytes: u64,
     /// Its checksum.
     pub crc32c: Crc32c,
-    /// It was there before, and nothing was sent.
+    /// True if the object existed already, so that nothing was sent.
     pub was_there: bool,
 }
 
 impl Uploader {
-    /// Uploads to `bucket`, with [its retries](Bucket::with_retry).
+    /// Creates an uploader to `bucket`, with [its retries](Bucket::with_retry).
     pub fn new(bucket: Bucket) -> Self {
         Self { bucket, workers: WORKERS, observer: None }
     }
 
-    /// So many files at a time, at least one; 4 unless something is said.
+    /// Sets the number of concurrent uploads, at least one; 4 by default.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self
     }
 
-    /// Hears of every piece that is sent, and of every file that is done. It must not block.
+    /// Sets an observer of sent chunks and finished files. It must not block.
     pub fn with_observer(mut self, observer: impl Fn(&UploadEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
 
-    /// Uploads files, and says of each what became of it, in their order. One that fails does not keep the others.
-    /// Whoever drops this and begins again sends nothing that is there.
+    /// Uploads files, and returns the results in their order. An error does not stop the others. After a drop, a new
+    /// call skips existing objects.
     pub async fn upload(&self, files: impl IntoIterator<Item = UploadFile>) -> Vec<Upload> {
         let files: Vec<_> = files.into_iter().map(Arc::new).collect();
         let total = Arc::new(Total::of(&files).await);
@@ -129,7 +129,7 @@ impl Uploader {
         };
         let bytes = local.bytes();
         let state = match self.bucket.state(file.key()).await {
-            // Whoever may write may not be allowed to look.
+            // Write permission may exist without read permission.
             Err(error) if error.is_denied() => None,
             state => state.map_err(|error| Kind::Look(error.is_transient()).with(error))?,
         };
@@ -157,7 +157,7 @@ impl Uploader {
         let pieces = Pieces::of(local, crc32c, progress.clone()).await?;
         let verdict = pieces.verdict();
         let hash = format!("crc32c={crc32c}");
-        // A header of the storage that is sent and not signed makes the signature another.
+        // A storage header that is sent must be signed.
         let headers = [("x-goog-hash", hash.as_str())];
         let unsigned = Unsigned { headers: &headers, ..Unsigned::of(Method::Put, object) };
         let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
@@ -166,7 +166,7 @@ impl Uploader {
             .with_header("content-type", file.content_type())
             .with_header("x-goog-hash", &hash);
         let answer = self.bucket.http().send(request).await;
-        // What is wrong on this side is why the request broke off.
+        // A local error is the reason why the request failed.
         if let Some(error) = verdict.take() {
             return Err(error);
         }
@@ -174,7 +174,7 @@ impl Uploader {
         self.confirm(response, file, crc32c).await
     }
 
-    /// Whether the storage has what was sent.
+    /// Checks that the storage has the sent content.
     async fn confirm(&self, response: Response, file: &UploadFile, crc32c: Crc32c) -> Result<(), UploadError> {
         if response.status() != 200 {
             return Err(Kind::Refused(Refusal::read(response).await).into());
@@ -182,7 +182,8 @@ impl Uploader {
         match stated_checksum(&response) {
             Some(actual) if actual == crc32c => Ok(()),
             Some(actual) => {
-                // It did not check what it was told. What cannot be deleted is overwritten by the next attempt.
+                // The storage did not verify the checksum. If the object cannot be deleted, the next attempt overwrites
+                // it.
                 self.bucket.delete([file.key()]).await;
                 Err(Kind::Corrupt { expected: crc32c, actual }.into())
             }

@@ -14,61 +14,62 @@ use crate::manifest::is_manifest;
 use crate::part::{Reader, plain};
 use crate::{FolderError, ManifestEntry};
 
-/// What [`verify`] found in a folder.
+/// The result of [`verify`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FolderCheck {
-    /// The files that the manifests state, in the order of their names.
+    /// The files in the manifests, ordered by name.
     pub files: Vec<FileCheck>,
-    /// The files that no manifest states, hidden ones apart, relative to the folder.
+    /// The files that are not in a manifest, except hidden ones, relative to the folder.
     pub unlisted: Vec<PathBuf>,
-    /// The subfolders that cannot be listed, with the reason: they may hold more files that no manifest states.
+    /// The subfolders that cannot be listed, with the reason: they may contain more files that are not in a manifest.
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
-/// What became of a file that a manifest states.
+/// The result for a file in a manifest.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FileCheck {
-    /// What the manifest says.
+    /// The manifest entry.
     pub entry: ManifestEntry,
-    /// What the file is now.
+    /// The state of the file.
     pub state: FileState,
-    /// Why the file cannot be read.
+    /// The reason why the file cannot be read.
     pub reason: Option<String>,
 }
 
-/// What a file is, beside what a manifest says of it.
+/// The state of a file, compared with its manifest entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FileState {
-    /// It has its length, its checksum and its digest.
+    /// The length, the checksum and the digest match.
     Intact,
-    /// It has another length, checksum or digest, or is a link or a folder.
+    /// The length, the checksum or the digest differs, or it is a link or a folder.
     Changed,
-    /// It is not there.
+    /// The file does not exist.
     Missing,
-    /// It is there and cannot be read.
+    /// The file exists and cannot be read.
     Unreadable,
-    /// Its name leads out of the folder: nothing was read.
+    /// Its name leads out of the folder; nothing was read.
     Outside,
 }
 
 impl FolderCheck {
-    /// There is at least one file, and every one is as it was. Files that no manifest states do not matter.
+    /// Returns true if there is at least one file, and every file is intact. Unlisted files do not matter.
     pub fn is_intact(&self) -> bool {
         !self.files.is_empty() && self.files.iter().all(|file| file.state == FileState::Intact)
     }
 
-    /// Returns the SHA-256 of the intact files, in the format of `sha256sum` (GNU coreutils): with `sha256sum -c`, the folder
-    /// is verified without this program. A name with a backslash or a line break is escaped, and its line begins with a backslash.
+    /// Returns the SHA-256 of the intact files, in the format of `sha256sum` (GNU coreutils): `sha256sum -c` verifies
+    /// the folder without this program. A name with a backslash or a line break is escaped, and its line starts with a
+    /// backslash.
     pub fn sha256sums(&self) -> String {
         let intact = self.files.iter().filter(|file| file.state == FileState::Intact);
         intact.map(|file| sum(&file.entry.sha256.to_string(), &file.entry.file)).collect()
     }
 
-    /// Replaces `SHA256SUMS` in the folder by [`sha256sums`](Self::sha256sums).
+    /// Replaces `SHA256SUMS` in the folder with [`sha256sums`](Self::sha256sums).
     ///
     /// # Errors
     ///
@@ -85,21 +86,20 @@ impl FolderCheck {
     }
 }
 
-/// The name that `sha256sum` users expect.
+/// The file name that `sha256sum` users expect.
 pub(crate) const SUMS: &str = "SHA256SUMS";
 
-/// A line of `sha256sum`.
+/// Returns a line of `sha256sum`.
 fn sum(digest: &str, name: &str) -> String {
     let escaped = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
     let mark = if escaped == name { "" } else { "\\" };
     format!("{mark}{digest}  {escaped}\n")
 }
 
-/// Reads all files that the manifests in a folder state, several at a time, and says whether they are what they were when
-/// they were verified. It needs no network and changes nothing. A file that cannot be read is reported like one that was changed, and
-/// does not stop the others.
+/// Reads all files in the manifests of a folder concurrently, and compares them with their entries. It needs no network
+/// and changes nothing. An unreadable file is reported like a changed one, and does not stop the others.
 ///
-/// Where several manifests state a file, the latest counts.
+/// If several manifests contain a file, the latest entry counts.
 ///
 /// # Errors
 ///
@@ -147,7 +147,7 @@ fn state(entry: &ManifestEntry, path: &Path) -> io::Result<FileState> {
     Ok(if same { FileState::Intact } else { FileState::Changed })
 }
 
-/// The content of a folder, before any file is read.
+/// The content of a folder, determined before files are read.
 struct Survey {
     /// All entries of all manifests.
     entries: BTreeMap<String, ManifestEntry>,
@@ -197,7 +197,7 @@ fn survey(folder: &Path) -> Result<Survey, FolderError> {
     Ok(Survey { entries, unlisted, unreadable })
 }
 
-/// The names in a folder, hidden ones apart.
+/// Returns the names in a folder, except hidden ones.
 pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let names = fs::read_dir(folder)?.map(|entry| Ok(PathBuf::from(entry?.file_name())));
     let visible = |name: &PathBuf| !name.to_string_lossy().starts_with('.');

@@ -9,29 +9,29 @@ use crate::digest::{Digest, Running};
 use crate::part::{Era, Part};
 use crate::plan::Piece;
 
-/// Writes bytes one after the other into a part of a file, and computes their checksum while the processor has them at
-/// hand. While a block is written, the next one can come.
+/// A sequential writer of bytes into a part of a file. It computes their checksum while they are in the processor
+/// caches. The next block can be received while one is written.
 #[derive(Debug)]
 pub(crate) struct Writer {
     part: Arc<Part>,
     era: Era,
     start: u64,
-    /// How far it is, with what is being written.
+    /// The position, including the block being written.
     at: u64,
     sums: Option<Sums>,
     pending: Option<JoinHandle<io::Result<Sums>>>,
 }
 
-/// What has been computed so far.
+/// The digests computed so far.
 #[derive(Debug)]
 enum Sums {
     Piece(Crc32c),
-    /// For whoever writes all of a file.
+    /// The digest of a whole file.
     Whole(Box<Running>),
 }
 
 impl Writer {
-    /// Writes from `start` on; `whole` if that is to be all of the file.
+    /// Creates a writer from `start`; `whole` if it writes the whole file.
     pub(crate) fn new(part: Arc<Part>, start: u64, whole: bool) -> Self {
         let sums = if whole { Sums::Whole(Box::default()) } else { Sums::Piece(Crc32c::default()) };
         let era = part.era();
@@ -42,12 +42,12 @@ impl Writer {
         self.at
     }
 
-    /// The era of the part that it writes in.
+    /// Returns the epoch of the part that it writes in.
     pub(crate) fn era(&self) -> Era {
         self.era
     }
 
-    /// Waits until the block before is written, and begins with this one.
+    /// Waits until the previous block is written, and starts to write this one.
     pub(crate) async fn write(&mut self, pieces: Vec<Bytes>) -> io::Result<()> {
         let mut sums = self.settle().await?;
         let (part, era, mut at) = (self.part.clone(), self.era, self.at);
@@ -74,7 +74,7 @@ impl Writer {
         written.ok_or_else(|| io::Error::other("an earlier write failed"))
     }
 
-    /// Waits until all is written; the piece, and what the file is if this is all of it.
+    /// Waits until all blocks are written. Returns the piece, and the digest if it is the whole file.
     pub(crate) async fn finish(mut self) -> io::Result<(Piece, Option<Digest>)> {
         let sums = self.settle().await?;
         let (crc32c, digest) = match sums {

@@ -1,4 +1,4 @@
-//! What a storage answers beside an object.
+//! Error responses and headers of a storage.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use auth_http::retry::is_transient_status;
 use crate::Crc32c;
 use crate::retry::Chance;
 
-/// The longest refusal that is read.
+/// The maximum size of an error response.
 const LIMIT: usize = 64 * 1024;
 
-/// Why a storage does not do what it was asked for.
+/// An error response of the storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
-    /// The word for it, such as `AccessDenied`.
+    /// The error code, such as `AccessDenied`.
     code: Option<String>,
-    /// The time that the storage asks to wait for.
+    /// The pause that the storage requests.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -38,13 +38,13 @@ impl Refusal {
         self.code.as_deref() == Some(code)
     }
 
-    /// It may be another answer the next time (RFC 9110, section 15.6), without anything else being different.
+    /// Returns true if the same request may succeed later (RFC 9110, section 15.6).
     pub(crate) fn is_transient(&self) -> bool {
         is_transient_status(self.status)
     }
 
-    /// The URL is not good, or not good any more: Google says 400 where S3 says 403, and to HEAD says no more than
-    /// that.
+    /// Returns true if the URL is invalid or has expired. Google returns 400 where S3 returns 403, and without a reason
+    /// for HEAD.
     pub(crate) fn is_about_url(&self) -> bool {
         matches!(self.status, 401 | 403)
             || self.status == 400 && self.code.as_ref().is_none_or(|code| code == "ExpiredToken")
@@ -66,7 +66,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The CRC32C that the storage says an object has: one of the values of `x-goog-hash`.
+/// Returns the CRC32C of an object stated by the storage, from `x-goog-hash`.
 pub(crate) fn stated_checksum(response: &Response) -> Option<Crc32c> {
     let mut hashes = response.headers("x-goog-hash").flat_map(|value| value.split(','));
     hashes.find_map(|hash| hash.trim().strip_prefix("crc32c=")?.parse().ok())

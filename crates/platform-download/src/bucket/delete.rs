@@ -6,32 +6,32 @@ use futures_util::{StreamExt, stream};
 use super::{Bucket, BucketError, Refusal};
 use crate::retry::Retryable;
 
-/// So many objects are deleted at a time.
+/// The number of concurrent deletions.
 const WORKERS: usize = 8;
 
-/// What became of an object that was to be deleted.
+/// The result of deleting an object.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Deletion {
     /// The object.
     pub key: String,
-    /// What became of it; if it failed, the object may still be there.
+    /// The outcome. After an error, the object may still exist.
     pub result: Result<Deleted, BucketError>,
 }
 
-/// How an object came to be gone.
+/// The outcome of a successful deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deleted {
     /// It was deleted.
     Deleted,
-    /// It was not there.
+    /// The object did not exist.
     Absent,
 }
 
 impl Bucket {
-    /// Deletes objects, and says of each what became of it, in the order of the keys. One that cannot be deleted does
-    /// not keep the others. Nothing is asked back: [`find`](Self::find) says before what would go.
+    /// Deletes objects without confirmation, and returns the results in the order of the keys. An error does not stop
+    /// the others. Use [`find`](Self::find) to preview the objects.
     pub async fn delete(&self, keys: impl IntoIterator<Item = impl Into<String>>) -> Vec<Deletion> {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
         let deletions = keys.into_iter().map(async |key| {
@@ -59,7 +59,7 @@ impl Bucket {
         let response = self.request(Method::Delete, Some(key), &[]).await?;
         match response.status() {
             404 if is_first => Ok(Deleted::Absent),
-            // Without one, an attempt before has deleted it, whose answer got lost.
+            // 404 means that an earlier attempt deleted the object and its response was lost.
             200 | 204 | 404 => Ok(Deleted::Deleted),
             _ => Err(BucketError::refused(Refusal::read(response).await)),
         }

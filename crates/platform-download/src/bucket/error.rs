@@ -8,7 +8,7 @@ use super::Refusal;
 use crate::SignError;
 use crate::retry::{Chance, Retryable, in_full, suffix};
 
-/// A bucket did not do what it was asked for.
+/// An error of a bucket operation.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {kind}{}", suffix(gave_up.as_ref()))]
 pub struct BucketError {
@@ -61,13 +61,13 @@ impl BucketError {
         Self::new(Kind::Pattern, Some(source.into())).about(what)
     }
 
-    /// Says what was not done.
+    /// Sets the description of the failed operation.
     pub(super) fn about(mut self, what: String) -> Self {
         self.what = what;
         self
     }
 
-    /// The status that the storage answered with, if it did (RFC 9110, section 15).
+    /// Returns the error status of the storage's response, if any (RFC 9110, section 15).
     pub fn status(&self) -> Option<u16> {
         match &self.kind {
             Kind::Refused(refusal) => Some(refusal.status),
@@ -75,7 +75,7 @@ impl BucketError {
         }
     }
 
-    /// It may succeed another time: it was tried often enough.
+    /// Returns true if the operation may succeed later. Retries have been exhausted.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             Kind::Http { is_transient } => *is_transient,
@@ -84,12 +84,12 @@ impl BucketError {
         }
     }
 
-    /// The storage refuses the key that the URL was signed with, or the signature.
+    /// Returns true if the storage rejects the signing key or the signature.
     pub fn is_denied(&self) -> bool {
         matches!(&self.kind, Kind::Refused(refusal) if refusal.is_about_url())
     }
 
-    /// It is no pattern to find objects by.
+    /// Returns true if the pattern is invalid.
     pub fn is_pattern(&self) -> bool {
         matches!(self.kind, Kind::Pattern)
     }

@@ -1,4 +1,4 @@
-//! Which objects there are (`ListObjectsV2`).
+//! Listing objects (`ListObjectsV2`).
 
 use std::ops::ControlFlow::Break;
 
@@ -13,23 +13,22 @@ use rusty_s3::actions::list_objects_v2::{ListObjectsContent, ListObjectsV2Respon
 use super::{Bucket, BucketError, Refusal};
 use crate::retry::Retryable;
 
-/// The longest page: a thousand keys of a thousand bytes, each three times as long when it is encoded, and what is said
-/// of them.
+/// The maximum size of a page: a thousand keys of a thousand bytes, tripled by encoding, with their properties.
 const PAGE_LIMIT: usize = 8 * 1024 * 1024;
 
 /// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObjectEntry {
-    /// Its name in the bucket.
+    /// Its key in the bucket.
     pub key: String,
     /// Its length.
     pub bytes: u64,
-    /// When it was stored, if the storage says so.
+    /// The time of its last modification, if stated.
     pub modified_at: Option<std::time::SystemTime>,
 }
 
-/// A listing that cannot go on.
+/// An error of a malformed listing.
 #[derive(Debug, thiserror::Error)]
 enum Malformed {
     #[error("it is not UTF-8")]
@@ -42,18 +41,18 @@ enum Malformed {
     Xml(String),
 }
 
-/// A listing that is being read.
+/// A listing in progress.
 struct Listing {
     bucket: Bucket,
     prefix: String,
-    /// Where the next page begins; none for the first.
+    /// The continuation token of the next page; `None` for the first.
     token: Option<String>,
     is_over: bool,
 }
 
 impl Bucket {
-    /// The objects whose keys begin with `prefix`, in the order of their keys; all of them if it is empty. They are
-    /// fetched page by page, as the stream is read.
+    /// Lists the objects with this key prefix, in key order; an empty prefix lists all. Pages are fetched while the
+    /// stream is read.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectEntry, BucketError>> {
         let listing = Listing { bucket: self.clone(), prefix: prefix.to_owned(), token: None, is_over: false };
         stream::try_unfold(listing, async |mut listing: Listing| {
@@ -67,8 +66,8 @@ impl Bucket {
         .boxed()
     }
 
-    /// The objects whose keys fit a pattern: `slides/*.svs`, `run-1/**/*.{csv,json}`. `*` and `?` stay within a
-    /// segment, `**` does not; a `\` takes the meaning from the character behind it.
+    /// Finds objects by a glob pattern: `slides/*.svs`, `run-1/**/*.{csv,json}`. `*` and `?` match within a segment,
+    /// `**` across segments; `\` escapes the next character.
     ///
     /// # Errors
     ///
@@ -76,14 +75,14 @@ impl Bucket {
     pub fn find(&self, pattern: &str) -> Result<BoxStream<'static, Result<ObjectEntry, BucketError>>, BucketError> {
         let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
         let matcher = glob.map_err(BucketError::pattern)?.compile_matcher();
-        // All that comes before what can stand for several.
+        // The literal prefix before the first wildcard.
         let prefix = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
         Ok(self.list(prefix).try_filter(move |entry| future::ready(matcher.is_match(&entry.key))).boxed())
     }
 }
 
 impl Listing {
-    /// The objects of the next page.
+    /// Returns the objects of the next page.
     async fn next_page(&mut self) -> Result<Vec<ObjectEntry>, BucketError> {
         let mut attempts = self.bucket.attempts();
         let page = loop {
@@ -106,7 +105,7 @@ impl Listing {
     }
 
     async fn ask(&self) -> Result<ListObjectsV2Response, BucketError> {
-        // By name, as they are signed.
+        // Sorted by name, as required for signing.
         let mut query = vec![("encoding-type", "url"), ("list-type", "2"), ("prefix", self.prefix.as_str())];
         if let Some(token) = &self.token {
             query.insert(0, ("continuation-token", token));

@@ -9,7 +9,7 @@ use crate::retry::{Attempts, Retryable};
 use crate::source::Resolved;
 
 impl Job<'_> {
-    /// Sends a request until there is an answer that has what was asked for.
+    /// Sends a request until a response has the requested content.
     pub(super) async fn request(
         &self,
         range: Option<Range<u64>>,
@@ -30,7 +30,7 @@ impl Job<'_> {
             let mut request = Request::get(resolved.url.expose().clone()).with_header("accept-encoding", "identity");
             if let Some(range) = &range {
                 request = request.with_header("range", format!("bytes={}-{}", range.start, range.end - 1));
-                // Whatever it does with that, every answer is compared too.
+                // Each response is compared as well, even if the server ignores this header.
                 if let Some(etag) = etag.filter(|etag| !etag.starts_with("W/")) {
                     request = request.with_header("if-range", etag);
                 }
@@ -39,7 +39,7 @@ impl Job<'_> {
                 Ok(response) => response,
                 Err(error) => {
                     attempts.failed(DownloadError::http(&file, error))?;
-                    // A URL may end while it is waited for; only one that is refused as soon as it is made is not renewed.
+                    // A URL may expire during a wait. Only a URL that is rejected immediately is not replaced again.
                     refused = None;
                     continue;
                 }
@@ -64,7 +64,7 @@ impl Job<'_> {
                     attempts.failed(DownloadError::malformed(&file, what))?;
                 }
                 Answer::Failed(status) => return Err(DownloadError::answered(&file, status, None).into()),
-                // Without a stated checksum, nothing would show that the bytes are not those of the file.
+                // Without a stated checksum, compressed content would not be detected.
                 Answer::Part { .. } | Answer::Whole { .. } if self.expected.crc32c().is_none() => {
                     if let Some(encoding) = encoding(&response) {
                         return Err(DownloadError::encoded(&file, encoding).into());

@@ -1,4 +1,4 @@
-//! From a verified part to a file under its name. What gets the name is what was verified.
+//! Publication of a verified part: the renamed file is the verified one.
 
 use std::io;
 use std::path::Path;
@@ -10,14 +10,14 @@ use crate::digest::{Digest, digest};
 use crate::target::remove;
 
 impl Part {
-    /// Returns the identity of the file: a later change shows. Of a file that came as one stream, an earlier change shows only
-    /// if it changed the length.
+    /// Returns the identity of the file, to detect later changes. For a file downloaded as one stream, an earlier
+    /// change is detected only if it changed the length.
     pub(crate) fn identity(&self) -> io::Result<Identity> {
         Identity::of_file(&self.file)
     }
 
-    /// Gives the file its name, in such an order that not even a power cut leaves half of it there. Its content is on the disk
-    /// and was verified. Returns false if something else was there instead, which is removed.
+    /// Renames the file, in an order that survives a power failure. Its content is synced and verified. Returns false
+    /// if the file was replaced by another, which is removed.
     pub(crate) fn publish(&self, verified: &Identity, content: &Digest) -> io::Result<bool> {
         let _era = self.new_era();
         self.ensure_held()?;
@@ -38,7 +38,7 @@ impl Part {
         Ok(is_right)
     }
 
-    /// Removes the file that has just got its name unless it is the verified one.
+    /// Removes the file that was just renamed, unless it is the verified one.
     fn confirm(&self, verified: &Identity, content: &Digest) -> io::Result<bool> {
         let target = &self.places.target;
         let is_right = is_verified(target, verified, content)?;
@@ -50,8 +50,8 @@ impl Part {
     }
 }
 
-/// Returns true if a path names the verified file, with one name and unchanged. Some file systems change inode numbers:
-/// then the content decides.
+/// Returns true if a path names the verified file, with one name and unchanged. On file systems that change inode
+/// numbers, the content decides.
 fn is_verified(path: &Path, verified: &Identity, content: &Digest) -> io::Result<bool> {
     let (file, named) = match Identity::open(path) {
         Ok(Some(found)) => found,
@@ -81,7 +81,7 @@ mod tests {
     const RIGHT: &[u8] = b"right";
     const WRONG: &[u8] = b"wrong";
 
-    /// A part that is verified, and the old file that it is to replace.
+    /// Returns a verified part, and the old file that it replaces.
     fn verified(folder: &TempDir) -> (Box<Part>, Identity, Digest) {
         let target = Target::within(folder.path(), ["file"]);
         fs::write(target.path(), "old").unwrap();
@@ -94,7 +94,7 @@ mod tests {
         (part, identity, content)
     }
 
-    /// Replaces the file at a path in a way of its own.
+    /// Different ways to replace the file at a path.
     const SWAPS: [fn(&Path, &Path); 4] = [
         |path, aside| {
             fs::rename(path, aside).unwrap();

@@ -1,4 +1,4 @@
-//! Reads that are repeated when they fail.
+//! Reads with retries.
 
 use std::fs::File;
 use std::io;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use durable_fs::positioned::read_at;
 
-/// The pauses before a read that failed is repeated.
+/// The pauses before a failed read is retried.
 const READ_AGAIN: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(200)];
 
-/// A file that is read from a position on.
+/// A reader that starts at a position.
 pub(crate) struct Reader<'a> {
     file: &'a File,
     path: &'a Path,
@@ -18,12 +18,12 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads from the start on.
+    /// Creates a reader from the start.
     pub(crate) fn new(file: &'a File, path: &'a Path) -> Self {
         Self::from(file, path, 0)
     }
 
-    /// Reads from a position on.
+    /// Creates a reader from a position.
     pub(super) fn from(file: &'a File, path: &'a Path, at: u64) -> Self {
         Self { file, path, at }
     }
@@ -37,7 +37,7 @@ impl io::Read for Reader<'_> {
     }
 }
 
-/// Reads, and repeats a read that fails: a device or a file server may recover.
+/// Reads, and retries a failed read: a device or a file server may recover.
 pub(super) fn read_again(file: &File, path: &Path, block: &mut [u8], at: u64) -> io::Result<usize> {
     for pause in READ_AGAIN {
         match read_at(file, path, block, at) {

@@ -1,4 +1,4 @@
-//! The state of a part: the object that its pieces are of, and a line for each piece that is complete.
+//! The state of a part: the object of its pieces, and a line for each complete piece.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use super::Object;
 use crate::Crc32c;
 use crate::plan::Piece;
 
-/// More than any state has.
+/// A length that no state exceeds.
 const LIMIT: usize = 1 << 30;
 
 /// A line of the state for a complete piece.
@@ -22,13 +22,13 @@ struct Line {
     crc32c: Crc32c,
 }
 
-/// Reads a state. `None` if there is none, or its first line is not that of a state. Lines after one that a crash damaged
-/// are ignored.
+/// Reads a state. Returns `None` if it does not exist, or its first line is invalid. Lines after a damaged one are
+/// ignored.
 pub(super) fn read(path: &Path) -> io::Result<Option<(Object, Vec<Piece>)>> {
     let found = match regular::read(path, LIMIT) {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(None),
-        // It is not followed, and none of a download.
+        // A symbolic link is not followed. Downloads create none.
         Err(error) if error.is_symbolic_link() => return Ok(None),
         Err(error) => return Err(plain(error)),
     };
@@ -39,7 +39,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<(Object, Vec<Piece>)>> {
     Ok(object.map(|object| (object, pieces)))
 }
 
-/// Replaces a state as a whole: a crash leaves the old one or the new one. Returns it, open for more lines.
+/// Replaces a state atomically. Returns it, open for more lines.
 pub(super) fn replace(path: &Path, object: &Object, pieces: &[Piece]) -> io::Result<File> {
     let mut text = json(object)?;
     for piece in pieces {
@@ -62,7 +62,7 @@ pub(super) fn add(log: &mut File, piece: &Piece) -> io::Result<()> {
     log.write_all(line(piece)?.as_bytes())
 }
 
-/// The file that [`replace`] writes first.
+/// Returns the path of the temporary file of [`replace`].
 pub(crate) fn temporary(path: &Path) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(".tmp");
@@ -81,7 +81,7 @@ fn line(piece: &Piece) -> io::Result<String> {
     json(&Line { start: piece.start, bytes: piece.bytes, crc32c: piece.crc32c })
 }
 
-/// The error as one of I/O, which keeps its kind and its text.
+/// Converts an error to an I/O error of the same kind and text.
 pub(crate) fn plain(error: durable_fs::Error) -> io::Error {
     io::Error::new(error.kind(), error)
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use super::error::Kind;
 use crate::SignError;
 
-/// Where an object lies: `gs://bucket/key`.
+/// The address of an object: `gs://bucket/key`.
 ///
 /// ```
 /// use platform_download::ObjectAddress;
@@ -23,11 +23,11 @@ pub struct ObjectAddress {
 }
 
 impl ObjectAddress {
-    /// The object `key` of a bucket. `protocol` is what the address begins with: `gs`.
+    /// Creates the address of the object `key` in a bucket. `protocol` is the prefix, such as `gs`.
     ///
     /// # Errors
     ///
-    /// [`SignError::is_address`]: the key has a segment that is empty, `.` or `..`, or the bucket cannot be called so.
+    /// [`SignError::is_address`]: the key has a segment that is empty, `.` or `..`, or the bucket name is invalid.
     pub fn new(protocol: &str, bucket: &str, key: &str) -> Result<Self, SignError> {
         check_bucket(bucket)?;
         check_dots(key)?;
@@ -37,25 +37,25 @@ impl ObjectAddress {
         Ok(Self { protocol: protocol.to_owned(), bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
-    /// The bucket.
+    /// Returns the bucket.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// The name of the object in its bucket, as it is: not percent-encoded.
+    /// Returns the key of the object, without percent-encoding.
     pub fn key(&self) -> &str {
         &self.key
     }
 }
 
-/// A name that is one segment of a path, and needs no encoding.
+/// Checks that a bucket name is a single path segment that needs no encoding.
 pub(super) fn check_bucket(bucket: &str) -> Result<(), SignError> {
     let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let astray = matches!(bucket, "" | "." | "..") || !bucket.bytes().all(usual);
     if astray { Err(Kind::Bucket(bucket.to_owned()).into()) } else { Ok(()) }
 }
 
-/// URLs resolve `.` and `..`, and without a key one names the bucket.
+/// Rejects `.` and `..`, which URLs resolve, and an empty key, which names the bucket.
 pub(super) fn check_dots(key: &str) -> Result<(), SignError> {
     let astray = key.is_empty() || key.split('/').any(|segment| matches!(segment, "." | ".."));
     if astray { Err(Kind::Key(key.to_owned()).into()) } else { Ok(()) }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// A signed URL cannot be made.
+/// An error of signing a URL.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct SignError(#[from] Kind);
@@ -24,12 +24,12 @@ pub(super) enum Kind {
 }
 
 impl SignError {
-    /// The lifetime is not within a minute and seven days.
+    /// Returns true if the lifetime is not between one minute and seven days.
     pub fn is_lifetime(&self) -> bool {
         matches!(self.0, Kind::Lifetime(_))
     }
 
-    /// What the URL is to name cannot be named: the key, the bucket, or the address of both.
+    /// Returns true if the key, the bucket or the address is invalid.
     pub fn is_address(&self) -> bool {
         matches!(self.0, Kind::Address(_) | Kind::Bucket(_) | Kind::Key(_))
     }

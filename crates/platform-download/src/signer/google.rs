@@ -1,4 +1,4 @@
-//! URLs that a service account signs: the V4 signing process of Google's storage, with `GOOG4-RSA-SHA256`.
+//! URLs signed by a service account: the V4 signing process of Google Cloud Storage, with `GOOG4-RSA-SHA256`.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{RESERVED, ServiceAccountKey, SignError, Unsigned};
 const ALGORITHM: &str = "GOOG4-RSA-SHA256";
 const PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-/// The URL with a signature in its query.
+/// Returns the URL with a signature in its query.
 pub(super) fn sign(
     key: &ServiceAccountKey,
     mut url: Url,
@@ -48,7 +48,7 @@ pub(super) fn sign(
     Ok(url)
 }
 
-/// In the order in which it is signed.
+/// Returns the query in canonical order.
 fn query<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let encode = |text| utf8_percent_encode(text, RESERVED).to_string();
     let mut encoded: Vec<_> = parameters.map(|(name, value)| (encode(name), encode(value))).collect();
@@ -58,7 +58,7 @@ fn query<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing into a string cannot fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })

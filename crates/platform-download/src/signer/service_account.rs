@@ -14,15 +14,15 @@ use serde_json::{Map, Value};
 use super::error::Kind;
 use crate::SignError;
 
-/// The key of a service account of Google, which signs URLs for the buckets that the account may use. Its `Debug` shows
-/// the account alone.
+/// The key of a Google service account, which signs URLs for the buckets it can access. Its `Debug` shows only the
+/// account.
 #[derive(Clone)]
 pub struct ServiceAccountKey {
     client_email: String,
     key: Arc<KeyPair>,
 }
 
-/// The key of a service account cannot be used. It names what is wrong, and shows nothing of the key.
+/// An error of a service account key. It shows the reason, but nothing of the key.
 #[derive(Debug, thiserror::Error)]
 #[error("the service account key{} {problem}", file.as_ref().map(|file| format!(" in {}", file.display())).unwrap_or_default())]
 pub struct ServiceAccountError {
@@ -49,7 +49,7 @@ enum Problem {
 }
 
 impl ServiceAccountError {
-    /// The field of the key file that is missing or cannot be used, if that is the reason.
+    /// Returns the field of the key file that is missing or invalid, if that is the reason.
     pub fn field(&self) -> Option<&'static str> {
         match self.problem {
             Problem::Unreadable | Problem::Json { .. } => None,
@@ -61,11 +61,11 @@ impl ServiceAccountError {
 }
 
 impl ServiceAccountKey {
-    /// The key in a file, as Google gives it out (JSON). It blocks while the file is read.
+    /// Reads a key from a JSON key file of Google. Blocks.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or is no such key ([`ServiceAccountError::field`]).
+    /// The file cannot be read or is not a valid key ([`ServiceAccountError::field`]).
     pub fn from_file(file: impl AsRef<Path>) -> Result<Self, ServiceAccountError> {
         let file = file.as_ref();
         let of_file = |problem, source| ServiceAccountError { file: Some(file.to_owned()), problem, source };
@@ -73,17 +73,17 @@ impl ServiceAccountKey {
         Self::read(&json).map_err(|problem| of_file(problem, None))
     }
 
-    /// The key in the content of such a file.
+    /// Parses the content of a key file.
     ///
     /// # Errors
     ///
-    /// It is no such key ([`ServiceAccountError::field`]).
+    /// The content is not a valid key ([`ServiceAccountError::field`]).
     pub fn from_json(json: &[u8]) -> Result<Self, ServiceAccountError> {
         Self::read(json).map_err(|problem| ServiceAccountError { file: None, problem, source: None })
     }
 
     fn read(json: &[u8]) -> Result<Self, Problem> {
-        // The error itself may quote what it has found.
+        // The error itself may quote the content.
         let malformed = |error: serde_json::Error| Problem::Json { line: error.line(), column: error.column() };
         let fields: Map<String, Value> = serde_json::from_slice(json).map_err(malformed)?;
         let text = |name| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -97,7 +97,7 @@ impl ServiceAccountKey {
         Ok(Self { client_email: client_email.to_owned(), key: Arc::new(key) })
     }
 
-    /// The name of the account, which signed URLs show.
+    /// Returns the name of the account, which is visible in signed URLs.
     pub fn client_email(&self) -> &str {
         &self.client_email
     }

@@ -1,4 +1,4 @@
-//! What the official libraries sign, signed here. `tests/vectors/make.py` says how they were made.
+//! Test vectors signed by the official libraries. `tests/vectors/make.py` documents their creation.
 
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +43,7 @@ fn method(name: &str) -> Method {
         .unwrap()
 }
 
-/// The order of parameters in a URL is free.
+/// The order of URL parameters is not significant.
 fn parts(url: &Url) -> (String, Vec<String>) {
     let mut query: Vec<_> = url.query().unwrap().split('&').map(str::to_owned).collect();
     query.sort();

@@ -1,4 +1,4 @@
-//! How `object_store` reaches a bucket: through the client of the bucket, by URLs that its signer signs.
+//! A connector for `object_store` that uses the bucket's client and signs its URLs.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use crate::retry::for_object_store;
 use crate::signer::Unsigned;
 use crate::{Bucket, Crc32c};
 
-/// The longest answer that is read: that to a part, or to all of them.
+/// The maximum size of a response.
 const LIMIT: usize = 1024 * 1024;
-/// What `object_store` reads of an answer.
+/// The response headers that `object_store` uses.
 const HEADERS: [&str; 6] =
     ["content-length", "content-type", "etag", "last-modified", "retry-after", "x-goog-generation"];
 
-/// The storage that a bucket lies in; no credential leaves but in signed URLs.
+/// Connects to the storage of a bucket. Signed URLs are the only credentials.
 pub(super) fn connect(bucket: &Bucket) -> object_store::Result<GoogleCloudStorage> {
     let no_token = StaticCredentialProvider::new(GcpCredential { bearer: String::new() });
     GoogleCloudStorageBuilder::new()
         .with_bucket_name(bucket.name())
         .with_base_url(bucket.signer().endpoint().as_str().trim_end_matches('/'))
-        // Otherwise they are looked for on this machine.
+        // Otherwise the library searches this machine for credentials.
         .with_credentials(Arc::new(no_token))
         .with_skip_signature(true)
         .with_retry(for_object_store(bucket.retry()))
@@ -40,7 +40,7 @@ pub(super) fn connect(bucket: &Bucket) -> object_store::Result<GoogleCloudStorag
 #[derive(Clone, Debug)]
 struct Signing(Bucket);
 
-/// A request that is none to an object of the bucket.
+/// The error of a request that does not concern an object of the bucket.
 #[derive(Debug, thiserror::Error)]
 #[error("a request of the object store is not understood")]
 struct Unknown;
@@ -70,7 +70,7 @@ impl HttpService for Signing {
 }
 
 impl Signing {
-    /// The same request, with a signed URL; a body that is stored goes with its checksum.
+    /// Returns the request with a signed URL; an object body gets its checksum.
     fn sign(
         &self,
         head: &http::request::Parts,
@@ -82,7 +82,7 @@ impl Signing {
         let url: url::Url = head.uri.to_string().parse()?;
         let root = bucket.signer().endpoint().path().trim_end_matches('/');
         let path = url.path().strip_prefix(root).and_then(|path| path.strip_prefix('/')).ok_or(Unknown)?;
-        // It is encoded otherwise than it is signed.
+        // Its encoding differs from that of the signature.
         let path = percent_decode_str(path).decode_utf8()?;
         let key = path.strip_prefix(bucket.name()).and_then(|path| path.strip_prefix('/')).ok_or(Unknown)?;
         let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();

@@ -9,7 +9,7 @@ use crate::bucket::Refusal;
 use crate::retry::{Chance, Retryable, in_full, suffix};
 use crate::source::is_unavailable;
 
-/// Why an object is not in the store. What was under its key before still is.
+/// An error of storing an object. An existing object under its key is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("{key} was not stored: {kind}{}", suffix(gave_up.as_ref()))]
 pub struct StoreError {
@@ -57,7 +57,7 @@ impl Kind {
 }
 
 impl StoreError {
-    /// The store has tried again what may pass.
+    /// The store has already retried transient failures.
     pub(super) fn store(source: object_store::Error) -> Self {
         Kind::Store { passes: false }.with(source.into())
     }
@@ -66,37 +66,37 @@ impl StoreError {
         Kind::Http { passes: source.is_transient() }.with(source.into())
     }
 
-    /// The source returned no URL: it is unavailable, or has none.
+    /// Creates the error of a source that returned no URL: it is unavailable, or has none.
     pub(super) fn resolve(source: Box<dyn Error + Send + Sync>) -> Self {
         Kind::Resolve { passes: is_unavailable(&*source) }.with(source)
     }
 
-    /// Says what was not stored.
+    /// Sets the key of the object.
     pub(super) fn about(self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self }
     }
 
-    /// The object that is not there.
+    /// Returns the key of the object.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// What comes is of another file than what came before.
+    /// Returns true if the object was replaced during the download.
     pub(super) fn is_replaced(&self) -> bool {
         matches!(self.kind, Kind::Replaced)
     }
 
-    /// What came is not what was stated.
+    /// Returns true if the content does not match the stated length or checksum.
     pub fn is_corrupt(&self) -> bool {
         matches!(self.kind, Kind::Size { .. } | Kind::Checksum { .. })
     }
 
-    /// The fault is with the store: it cannot be written, or looked at.
+    /// Returns true if the cause is the store: it cannot be read or written.
     pub fn is_store(&self) -> bool {
         matches!(self.kind, Kind::Store { .. } | Kind::Key)
     }
 
-    /// It may succeed another time: it was tried often enough.
+    /// Returns true if the operation may succeed later. Retries have been exhausted.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             Kind::Http { passes } | Kind::Store { passes } | Kind::Resolve { passes } => *passes,
@@ -132,7 +132,7 @@ impl Retryable for StoreError {
         match &self.kind {
             Kind::Refused(refusal) => refusal.chance(),
             Kind::Size { .. } | Kind::Checksum { .. } => Chance::Once,
-            // Both were retried where they failed.
+            // Both are retried at their origin.
             Kind::Resolve { .. } | Kind::Store { .. } => Chance::None,
             _ if self.gave_up.is_some() => Chance::None,
             _ if self.is_transient() => Chance::Always,

@@ -1,4 +1,4 @@
-//! A file as it comes, part by part.
+//! A file being downloaded, part by part.
 
 use auth_http::{HttpClient, Request, Response};
 use bytes::{Bytes, BytesMut};
@@ -9,15 +9,15 @@ use crate::bucket::Refusal;
 use crate::retry::{Attempts, RetryPolicy, Retryable};
 use crate::{Crc32c, Expected, Source};
 
-/// The least length of a part in bytes. All parts but the last must have at least 5 MiB.
+/// The minimum length of a part in bytes. All parts except the last must have at least 5 MiB.
 const PART: usize = 8 << 20;
 /// The maximum number of parts of an object (S3, Google Cloud Storage).
 const PARTS: u64 = 10_000;
-/// The length of parts is a multiple of this.
+/// Part lengths are multiples of this.
 const STEP: u64 = 1 << 20;
 
-/// Returns the length of the next part of an object, after `parts` others. Where the length of the object is not known, parts
-/// become longer and longer.
+/// Returns the length of the next part of an object, after `parts` others. If the length of the object is unknown,
+/// parts grow.
 fn part_size(bytes: Option<u64>, parts: u64) -> usize {
     let Some(bytes) = bytes else { return PART << (parts / (PARTS / 10)).min(10) };
     let needed = bytes.div_ceil(PARTS).next_multiple_of(STEP);
@@ -29,17 +29,17 @@ pub(super) struct Incoming<'a> {
     source: &'a dyn Source,
     expected: Expected,
     observer: &'a (dyn Fn(u64) + Sync),
-    /// The answer that is being read, unless none was asked for, or it broke off.
+    /// The current response, unless none was requested or it failed.
     response: Option<Response>,
-    /// What the object was at first.
+    /// The validators of the first response.
     version: Option<Validator>,
-    /// The length of the object, as stated before or by the first answer.
+    /// The length of the object, stated in advance or by the first response.
     length: Option<u64>,
     /// The number of complete parts.
     parts: u64,
     bytes: u64,
     crc32c: Crc32c,
-    /// Those since the last byte came; none while a request is made.
+    /// The attempts since the last byte was received; `None` during a request.
     attempts: Option<Attempts>,
     is_over: bool,
 }
@@ -68,22 +68,22 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Nothing more comes.
+    /// Returns true at the end of the file.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// How many bytes have come.
+    /// Returns the number of received bytes.
     pub(super) fn received(&self) -> u64 {
         self.bytes
     }
 
-    /// The checksum of what has come.
+    /// Returns the checksum of the received bytes.
     pub(super) fn crc32c(&self) -> Crc32c {
         self.crc32c
     }
 
-    /// The next part. Only the last has less than all of the bytes of one.
+    /// Returns the next part. Only the last part is shorter.
     pub(super) async fn part(&mut self) -> Result<Bytes, StoreError> {
         let mut part = BytesMut::new();
         while part.len() < part_size(self.length, self.parts) && !self.is_over {
@@ -103,7 +103,7 @@ impl<'a> Incoming<'a> {
             attempts.answered();
             attempts.progressed();
         }
-        // Not a byte more than was stated is stored, whatever comes.
+        // Bytes beyond the stated length are never stored.
         if let Some(expected) = self.expected.bytes().filter(|&expected| self.bytes > expected) {
             return Err(Kind::Size { expected, actual: self.bytes }.into());
         }
@@ -113,9 +113,9 @@ impl<'a> Incoming<'a> {
         Ok(())
     }
 
-    /// Lets the rest be asked for, or fails if nobody would know that it is the rest of the same.
+    /// Prepares a request for the rest, or fails if it cannot be attributed to the same object.
     fn resume(&mut self, failure: StoreError) -> Result<(), StoreError> {
-        // Without a word about it, nothing can be known to be the same.
+        // Without validators, the object may have changed.
         let is_known = self.version.as_ref().is_some_and(|version| !version.is_empty());
         if !is_known || failure.is_replaced() {
             return Err(failure);
@@ -134,7 +134,7 @@ impl<'a> Incoming<'a> {
         Ok(piece)
     }
 
-    /// Asks for the file, or for what has not come of it.
+    /// Requests the file, or the rest of it.
     async fn ask(&mut self) -> Result<Response, StoreError> {
         let url = self.source.resolve().await.map_err(StoreError::resolve)?;
         if let Some(attempts) = self.attempts.take() {
@@ -147,7 +147,7 @@ impl<'a> Incoming<'a> {
         }
         let response = self.http.send(request).await.map_err(StoreError::http)?;
         let start = (self.bytes > 0).then_some(self.bytes);
-        // Without a stated checksum, nothing would show that the bytes are not those of the file.
+        // Without a stated checksum, compressed content would not be detected.
         let encoding = encoding(&response).filter(|_| self.expected.crc32c().is_none()).map(str::to_owned);
         match Answer::of(&response, start) {
             Answer::Whole { .. } | Answer::Part { .. } if encoding.is_some() => {
@@ -157,7 +157,7 @@ impl<'a> Incoming<'a> {
                 self.version = Some(validator);
                 self.length = self.length.or(bytes);
             }
-            // Nothing had come of it yet.
+            // No bytes were received before.
             Answer::Whole { validator, .. } if start.is_none() && self.version.as_ref() == Some(&validator) => {}
             Answer::Part { validator, .. } if self.version.as_ref() == Some(&validator) => {}
             Answer::Whole { .. } | Answer::Part { .. } | Answer::Beyond { .. } | Answer::Malformed(_) => {
@@ -170,7 +170,7 @@ impl<'a> Incoming<'a> {
         Ok(response)
     }
 
-    /// Whether all that came is what was stated.
+    /// Checks the length and the checksum of the content.
     pub(super) fn verify(&self) -> Result<(), StoreError> {
         if let Some(expected) = self.expected.bytes().filter(|&expected| self.bytes != expected) {
             return Err(Kind::Size { expected, actual: self.bytes }.into());

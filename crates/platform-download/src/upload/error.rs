@@ -9,7 +9,7 @@ use crate::Crc32c;
 use crate::bucket::Refusal;
 use crate::retry::{Chance, Retryable, in_full, suffix};
 
-/// Why a file did not reach the storage, which has no half of it then.
+/// An error of an upload. The storage has no partial file.
 #[derive(Debug, thiserror::Error)]
 #[error("{} was not uploaded as `{key}`: {kind}{}", file.display(), suffix(gave_up.as_ref()))]
 pub struct UploadError {
@@ -62,43 +62,43 @@ impl UploadError {
         Kind::Read.with(source)
     }
 
-    /// Says what was not uploaded.
+    /// Sets the file and the key.
     pub(super) fn about(self, file: &Path, key: &str) -> Self {
         Self { file: file.to_owned(), key: key.to_owned(), ..self }
     }
 
-    /// The file that was not uploaded.
+    /// Returns the path of the file.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// The object that it was to be.
+    /// Returns the key of the object.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The file is not what it was when its checksum was computed.
+    /// Returns true if the file changed after its checksum was computed.
     pub fn is_changed(&self) -> bool {
         matches!(self.kind, Kind::Changed)
     }
 
-    /// The fault is on this side: the file cannot be read, is none, or changes.
+    /// Returns true if the cause is local: the file cannot be read, is not a regular file, or changes.
     pub fn is_local(&self) -> bool {
         matches!(self.kind, Kind::Read | Kind::NotAFile(_) | Kind::Changed | Kind::Duplicate)
     }
 
-    /// It may succeed another time: it was tried often enough.
+    /// Returns true if the upload may succeed later. Retries have been exhausted.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             Kind::Http(passes) | Kind::Look(passes) => *passes,
-            // The bytes that left were the right ones: they changed on the way.
+            // The sent bytes were correct, but corrupted in transit.
             Kind::Refused(refusal) => refusal.is_transient() || refusal.is("BadDigest"),
             Kind::Corrupt { .. } => true,
             _ => false,
         }
     }
 
-    /// The storage refuses the key that the URL was signed with, or the signature.
+    /// Returns true if the storage rejects the signing key or the signature.
     pub fn is_denied(&self) -> bool {
         matches!(&self.kind, Kind::Refused(refusal) if refusal.is_about_url())
     }

@@ -1,4 +1,4 @@
-//! A file on this machine, and its bytes as they leave.
+//! A local file, and its bytes as they are sent.
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read};
@@ -14,10 +14,10 @@ use super::error::Kind;
 use super::progress::FileProgress;
 use crate::{Crc32c, UploadError};
 
-/// Files are read in pieces of this size, which the processor caches hold.
+/// The read buffer size, small enough for the processor caches.
 const BLOCK: usize = 256 * 1024;
 
-/// A file that is to be uploaded.
+/// A file to upload.
 #[derive(Clone, Debug)]
 pub struct UploadFile {
     path: PathBuf,
@@ -27,51 +27,51 @@ pub struct UploadFile {
 }
 
 impl UploadFile {
-    /// The file at `path`, which is to be the object `key`.
+    /// Creates an upload of the file at `path` as the object `key`.
     pub fn new(path: impl Into<PathBuf>, key: impl Into<String>) -> Self {
         let content_type = "application/octet-stream".to_owned();
         Self { path: path.into(), key: key.into(), content_type, crc32c: None }
     }
 
-    /// What it is (RFC 6838); `application/octet-stream` unless something is said.
+    /// Sets the media type (RFC 6838), `application/octet-stream` by default.
     pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
         self.content_type = content_type.into();
         self
     }
 
-    /// The checksum that it must have, so that it is not read once more to compute it.
+    /// Sets the required checksum, so that the file is not read to compute it.
     pub fn with_crc32c(mut self, crc32c: Crc32c) -> Self {
         self.crc32c = Some(crc32c);
         self
     }
 
-    /// Where it lies.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The name of the object.
+    /// Returns the key of the object.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// What it is.
+    /// Returns the media type.
     pub fn content_type(&self) -> &str {
         &self.content_type
     }
 
-    /// The checksum that was given.
+    /// Returns the required checksum, if set.
     pub fn crc32c(&self) -> Option<Crc32c> {
         self.crc32c
     }
 }
 
-/// By what a file is known to be the same, and unchanged.
+/// The properties that identify an unchanged file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     bytes: u64,
     modified: Option<SystemTime>,
-    /// Device and number of the file, where there are such.
+    /// Device and inode number, where supported.
     identity: Option<(u64, u64)>,
 }
 
@@ -86,14 +86,14 @@ impl Stamp {
     }
 }
 
-/// A regular file, as it was when it was looked at first.
+/// A regular file with the properties found when it was first examined.
 pub(super) struct LocalFile {
     path: PathBuf,
     stamp: Stamp,
 }
 
 impl LocalFile {
-    /// Looks at a file. What is no regular file is not opened: a pipe would never end.
+    /// Examines a file. Irregular files are not opened: reading a pipe could block forever.
     pub(super) async fn open(path: &Path) -> Result<Self, UploadError> {
         let path = path.to_owned();
         blocking(move || {
@@ -108,7 +108,7 @@ impl LocalFile {
         self.stamp.bytes
     }
 
-    /// The checksum of all of it.
+    /// Computes the checksum of the whole file.
     pub(super) async fn checksum(&mut self) -> Result<Crc32c, UploadError> {
         let (path, stamp) = (self.path.clone(), self.stamp);
         blocking(move || {
@@ -140,7 +140,7 @@ fn check_kind(kind: FileType) -> Result<(), UploadError> {
     Err(Kind::NotAFile(what).into())
 }
 
-/// Opens the file that was looked at, and no other that took its place.
+/// Opens the examined file, and rejects a replacement.
 fn open(path: &Path, stamp: Stamp) -> Result<File, UploadError> {
     check_kind(fs::symlink_metadata(path).map_err(UploadError::read)?.file_type())?;
     let file = File::open(path).map_err(UploadError::read)?;
@@ -153,7 +153,7 @@ fn check_unchanged(file: &File, stamp: Stamp) -> Result<(), UploadError> {
     if now == stamp { Ok(()) } else { Err(Kind::Changed.into()) }
 }
 
-/// What was wrong with the file while it was sent.
+/// The error that occurred while the file was sent, if any.
 #[derive(Clone, Default)]
 pub(super) struct Verdict(Arc<Mutex<Option<UploadError>>>);
 
@@ -167,7 +167,8 @@ impl Verdict {
     }
 }
 
-/// The bytes of a file as they leave. The last of them leave only if the file is what it is said to be.
+/// The bytes of a file as they are sent. The last chunk is sent only if the file has its stated checksum and is
+/// unchanged.
 pub(super) struct Pieces {
     file: File,
     stamp: Stamp,
@@ -187,7 +188,7 @@ impl Pieces {
     ) -> Result<Self, UploadError> {
         let (path, stamp) = (local.path.clone(), local.stamp);
         let file = blocking(move || open(&path, stamp)).await?;
-        // Without a piece, nothing would be checked.
+        // Without a chunk, the checksum would not be verified.
         if stamp.bytes == 0 && expected != Crc32c::default() {
             return Err(Kind::Changed.into());
         }
@@ -206,7 +207,7 @@ impl Pieces {
                 return Ok(None);
             }
             let verdict = pieces.verdict();
-            // Whoever sends is told that it ends here; the reason is kept.
+            // The client gets a generic error; the cause is stored.
             let stopped = |error| {
                 verdict.set(error);
                 io::Error::other("the file cannot be sent")
@@ -215,7 +216,7 @@ impl Pieces {
         })
     }
 
-    /// The next piece. It blocks.
+    /// Returns the next chunk. Blocks.
     fn next(mut self) -> Result<(Bytes, Self), UploadError> {
         let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(BLOCK);
         let mut block = vec![0; length];
@@ -236,7 +237,7 @@ impl Pieces {
     }
 }
 
-/// Runs what blocks where it does not hold up others.
+/// Runs blocking `work` on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
 ) -> Result<T, UploadError> {

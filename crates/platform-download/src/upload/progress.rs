@@ -5,39 +5,39 @@ use super::UploadFile;
 
 pub(super) type Observer = dyn Fn(&UploadEvent<'_>) + Send + Sync;
 
-/// How far an upload is.
+/// A progress event of an upload.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct UploadEvent<'a> {
-    /// The file that it is about.
+    /// The file.
     pub file: &'a UploadFile,
-    /// What happens with it.
+    /// The step.
     pub step: UploadStep,
-    /// So many of its bytes were handed to the connection, or are there. They begin anew with every attempt.
+    /// The number of its bytes that were handed to the connection, or existed already. It restarts with each attempt.
     pub done: u64,
     /// Its length.
     pub bytes: u64,
-    /// So many bytes of all files were handed to a connection, or are there.
+    /// The number of bytes of all files that were handed to a connection, or existed already.
     pub total_done: u64,
-    /// The length of all files, as far as they can be read.
+    /// The length of all readable files.
     pub total_bytes: u64,
 }
 
-/// What happens with a file.
+/// A step of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UploadStep {
-    /// Its bytes are being sent; the storage may still refuse them.
+    /// Its bytes are being sent; the storage may still reject them.
     Sending,
-    /// The storage has confirmed that it has all of it.
+    /// The storage has confirmed the whole file.
     Sent,
-    /// The storage had it before.
+    /// The object existed already.
     WasThere,
-    /// It was given up.
+    /// The upload failed.
     Failed,
 }
 
-/// All files of an upload.
+/// The totals of an upload.
 pub(super) struct Total {
     bytes: u64,
     done: AtomicU64,
@@ -47,7 +47,7 @@ impl Total {
     pub(super) async fn of(files: &[Arc<UploadFile>]) -> Self {
         let mut bytes = 0;
         for file in files {
-            // What cannot be read is said later.
+            // An unreadable file is reported later.
             bytes += tokio::fs::symlink_metadata(file.path())
                 .await
                 .map_or(0, |found| found.len() * u64::from(found.is_file()));
@@ -56,12 +56,12 @@ impl Total {
     }
 }
 
-/// One file of an upload.
+/// The progress of one file.
 pub(super) struct FileProgress {
     file: Arc<UploadFile>,
     bytes: AtomicU64,
     done: AtomicU64,
-    /// Counts up, so that what is left of an attempt before does not count.
+    /// The number of the attempt, so that chunks of earlier attempts do not count.
     attempt: AtomicU64,
     total: Arc<Total>,
     observer: Option<Arc<Observer>>,
@@ -72,7 +72,7 @@ impl FileProgress {
         Self { file, bytes: AtomicU64::new(0), done: AtomicU64::new(0), attempt: AtomicU64::new(0), total, observer }
     }
 
-    /// Nothing of the file was sent yet; the number of the attempt that begins.
+    /// Starts an attempt, with no bytes sent, and returns its number.
     pub(super) fn begin(&self, bytes: u64) -> u64 {
         self.bytes.store(bytes, Ordering::SeqCst);
         let attempt = self.attempt.fetch_add(1, Ordering::SeqCst) + 1;
@@ -87,7 +87,7 @@ impl FileProgress {
         }
     }
 
-    /// `was_there` is none if it failed.
+    /// Records the end. `was_there` is `None` after an error.
     pub(super) fn ended(&self, was_there: Option<bool>) {
         self.set(if was_there.is_some() { self.bytes.load(Ordering::SeqCst) } else { 0 });
         self.tell(match was_there {
@@ -99,7 +99,7 @@ impl FileProgress {
 
     fn set(&self, done: u64) {
         let before = self.done.swap(done, Ordering::SeqCst);
-        // Wraps around where it gets less, and back.
+        // Wraps around on a decrease, with the correct sum.
         self.total.done.fetch_add(done.wrapping_sub(before), Ordering::SeqCst);
     }
 

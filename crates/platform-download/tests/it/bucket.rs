@@ -1,4 +1,4 @@
-//! Objects that are listed, found and deleted.
+//! Listing, finding and deleting objects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ async fn find(bucket: &Bucket, pattern: &str) -> Vec<String> {
     bucket.find(pattern).unwrap().map_ok(|entry| entry.key).try_collect().await.unwrap()
 }
 
-/// The bucket of a storage that a test scripts.
+/// Returns the bucket of a mock storage.
 pub(crate) fn scripted(server: &MockServer) -> Bucket {
     let (endpoint, clock) = (server.uri().parse().unwrap(), Arc::new(SystemClock));
     let signer = UrlSigner::hmac(&endpoint, "EUROPE-WEST3", "GOOGKEY", &Secret::new("canary"), clock).unwrap();

@@ -1,4 +1,4 @@
-//! Disks and file systems that fail or can do less: progress and evidence stay, and what gets a name was verified.
+//! Failing and limited disks and file systems: progress and evidence are kept, and only verified files are published.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -76,7 +76,7 @@ async fn full_disk_during_the_replacement_keeps_the_old_state() {
     assert_eq!(fs::read(&state).unwrap(), before);
 }
 
-/// Replaces a part after its last piece has come.
+/// Replaces a part after its last piece was received.
 fn swap(way: usize, part: &Path, aside: &Path) {
     fs::rename(part, aside).unwrap();
     match way {

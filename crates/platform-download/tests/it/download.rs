@@ -1,4 +1,4 @@
-//! Files of one piece, from a storage whose answers are scripted.
+//! Files in one part, from a mock storage.
 
 use std::error::Error;
 use std::fs;
@@ -10,10 +10,10 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use crate::lab::{Place, Signed, expected};
 
 const CONTENT: &[u8] = b"what the application found";
-/// What `sha256sum` makes of it.
+/// The digest according to `sha256sum`.
 const SHA256: &str = "731711d9711177ed3b06b5c79957b66b0079470db6cd4489b6717e9ae4b66218";
 
-/// A storage that answers every request for the file so.
+/// Starts a storage with this response to every request for the file.
 async fn storage(answer: ResponseTemplate) -> (MockServer, Signed) {
     let server = MockServer::start().await;
     Mock::given(method("GET")).and(header("accept-encoding", "identity")).respond_with(answer).mount(&server).await;
@@ -165,7 +165,7 @@ async fn a_symbolic_link_leads_nothing_out_of_the_folder() {
     assert!(error.source().unwrap().to_string().contains("symbolic link"), "{error:?}");
     assert!(server.received_requests().await.unwrap().is_empty());
 
-    // A link in the place of the file is replaced, and one in the place of what comes of it is refused.
+    // A link at the path of the file is replaced; a link at the path of its part or state is rejected.
     let victim = outside.path().join("victim");
     for (name, good) in [("result.csv", true), (".result.csv.part", false), (".result.csv.state", true)] {
         let place = Place::new();

@@ -1,4 +1,4 @@
-//! A storage at which everything goes wrong: a correct file, or an error that says why, and never a wrong file.
+//! A failing storage: the result is a correct file or an error with a reason, never a wrong file.
 
 use std::fs;
 use std::io::Write;
@@ -122,7 +122,7 @@ async fn a_url_that_ends_in_the_middle_is_renewed_once_and_all_bytes_stay() {
     assert_eq!(fs::read(&place.file).unwrap(), content);
     assert_eq!((source.asked(), place.heard()), (2, [0, SIZE as u64, SIZE as u64, 0]));
 
-    // It ends once more while a storage at fault is waited for.
+    // The URL expires again during the wait for a failing storage.
     let away = Effect::Status { status: 503, body: None };
     for fault in [
         on_files(Effect::ExpiredSignature).times(1),
@@ -186,14 +186,14 @@ async fn an_object_that_is_replaced_between_two_parts_gives_no_mixture() {
     assert_eq!(outcome.verification, Verification::Storage, "the new object, all of it");
     assert_ne!(fs::read(&place.file).unwrap(), content);
 
-    // What was stated is there no more.
+    // The stated object no longer exists.
     let source = storage.file("file", &content, &[]).await;
     storage.control.inject(&on_files(Effect::ReplacedObject).after(3).times(1)).await.unwrap();
     let place = Place::new();
     let error = place.fetch(&source, expected(&content)).await.unwrap_err();
     assert!(error.is_corrupt() && place.files() == [".result.csv.corrupt"], "{error}");
 
-    // It never rests.
+    // The object is replaced continuously.
     storage.control.inject(&on_files(Effect::ReplacedObject)).await.unwrap();
     let error = Place::new().fetch(&source, Expected::unknown()).await.unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("again and again"), "{error}");
@@ -204,13 +204,13 @@ async fn a_storage_that_ignores_ranges_is_read_in_one_stream() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("file", &content, &[]).await;
-    // All of the answers are whole ones, and wrong.
+    // All responses are whole files, and wrong.
     let wrong = Effect::Status { status: 200, body: Some("an error page of a proxy".to_owned()) };
     storage.control.inject(&on_files(wrong.clone())).await.unwrap();
     let place = Place::new();
     let error = place.fetch(&source, expected(&content)).await.unwrap_err();
     assert!(error.is_corrupt() && place.files().is_empty(), "{error}");
-    // One in the middle is, which costs what had come.
+    // One response in the middle is wrong, so that the content so far is discarded.
     storage.control.clear_faults().await.unwrap();
     storage.control.inject(&on_files(wrong).after(3).times(1)).await.unwrap();
     place.fetch(&source, expected(&content)).await.unwrap();
@@ -232,7 +232,7 @@ async fn an_object_that_is_stored_compressed_comes_in_one_stream_and_its_stored_
     let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
     assert_eq!((outcome.verification, outcome.bytes), (Verification::Unverified, SIZE as u64));
 
-    // Broken off, such a stream begins anew; a mixture would have another checksum.
+    // Such a stream restarts after an interruption; a mixture would have another checksum.
     storage.control.clear_journal().await.unwrap();
     storage.control.inject(&on_files(Effect::Reset { after_bytes: 3 * CHUNK }).times(1)).await.unwrap();
     let place = Place::new();

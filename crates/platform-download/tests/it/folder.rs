@@ -19,7 +19,7 @@ fn entry(run: &str, file: &str, content: &str) -> ManifestEntry {
     serde_json::from_value(line(run, file, content)).unwrap()
 }
 
-/// Writes a file and describes it.
+/// Writes a file and returns its entry.
 fn file(folder: &TempDir, run: &str, file: &str) -> ManifestEntry {
     let path = folder.path().join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();

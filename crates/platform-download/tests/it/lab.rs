@@ -1,4 +1,4 @@
-//! Files to fetch, and a place to fetch them to.
+//! Files to download, and targets.
 
 use std::error::Error;
 use std::fs;
@@ -23,7 +23,7 @@ use crate::storage::Storage;
 /// The length of the parts of large files in these tests.
 pub(crate) const CHUNK: u64 = 64 * 1024;
 
-/// What another implementation of CRC32C makes of a content.
+/// Returns the CRC32C computed by another implementation.
 pub(crate) fn crc32c(content: &[u8]) -> Crc32c {
     Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(content))
 }
@@ -32,13 +32,13 @@ pub(crate) fn expected(content: &[u8]) -> Expected {
     Expected::new(crc32c(content)).with_bytes(content.len() as u64)
 }
 
-/// Bytes of which no part is like another.
+/// Returns bytes without repetitions.
 pub(crate) fn content(bytes: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     std::iter::repeat_with(|| random.u8(..)).take(bytes).collect()
 }
 
-/// A source with one URL, or none, that counts how often it is asked.
+/// A source with one URL, or none, that counts its calls.
 #[derive(Debug)]
 pub(crate) struct Signed {
     url: Option<SignedUrl>,
@@ -63,14 +63,14 @@ impl Source for Signed {
     }
 }
 
-/// A downloader that loses no time.
+/// Returns a builder with short retries.
 pub(crate) fn builder() -> DownloaderBuilder {
     let retries =
         RetryPolicy::default().with_attempts(3).with_waits(Duration::from_millis(1), Duration::from_millis(5));
     Downloader::builder(http()).with_workers(4).with_chunk(CHUNK).with_retries(retries)
 }
 
-/// A file that is to be there, and what was heard of it.
+/// A target file, and its recorded progress.
 pub(crate) struct Place {
     pub(crate) folder: TempDir,
     pub(crate) file: PathBuf,
@@ -100,7 +100,7 @@ impl Place {
         downloader.fetch(source, expected, &self.target, &hear).await
     }
 
-    /// Bytes that were kept, received, became durable, and were lost.
+    /// Returns the sums of kept, received, durable and lost bytes.
     pub(crate) fn heard(&self) -> [u64; 4] {
         let mut sums = [0; 4];
         for event in self.events.lock().unwrap().drain(..) {
@@ -115,7 +115,7 @@ impl Place {
         sums
     }
 
-    /// The names of all files, hidden ones too.
+    /// Returns the names of all files, including hidden ones.
     pub(crate) fn files(&self) -> Vec<String> {
         fn walk(folder: &Path, found: &mut Vec<String>) {
             for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -132,7 +132,7 @@ impl Place {
         found
     }
 
-    /// Lets a good old file be there.
+    /// Creates an old file at the target.
     pub(crate) fn with_old_file(self) -> Self {
         fs::create_dir_all(self.file.parent().unwrap()).unwrap();
         fs::write(&self.file, "the good old file").unwrap();
@@ -141,7 +141,7 @@ impl Place {
 }
 
 impl Storage {
-    /// Stores an object, with these headers.
+    /// Stores an object with these headers.
     pub(crate) async fn file(&self, key: &str, content: &[u8], headers: &[(&str, &str)]) -> Signed {
         let url = self.bucket.put_url(key, None).unwrap();
         let mut request = Request::new(Method::Put, url.expose().clone());
@@ -153,13 +153,13 @@ impl Storage {
         Signed::new(Some(self.bucket.get_url(key, None).unwrap()))
     }
 
-    /// How many bytes of a file with so many were asked for in all.
+    /// Returns the total number of requested bytes of a file of `bytes` bytes.
     pub(crate) async fn requested(&self, bytes: u64) -> u64 {
         self.asked("GET").await.iter().map(|entry| requested(entry, bytes)).sum()
     }
 }
 
-/// How many bytes a request for a file with so many asks for.
+/// Returns the number of bytes that a request for a file of `bytes` bytes asks for.
 fn requested(entry: &JournalEntry, bytes: u64) -> u64 {
     let Some(range) = &entry.range else { return bytes };
     let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();

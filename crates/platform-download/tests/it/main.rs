@@ -1,4 +1,4 @@
-//! Downloads, uploads and folders against single answers of a storage, and against that of the emulator.
+//! Downloads, uploads and folders, with mock responses and with the emulator's storage.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bucket;

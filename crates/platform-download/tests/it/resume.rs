@@ -1,4 +1,4 @@
-//! Large files in several parts: interrupted, and gone on with.
+//! Large files in several parts: interrupted and resumed.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use tokio::sync::Notify;
 use crate::lab::{CHUNK, Place, Signed, builder, content, expected};
 use crate::storage::Storage;
 
-/// Ten parts and a bit.
+/// Slightly more than ten parts.
 const SIZE: usize = 700_000;
 
 fn slow() -> Fault {
     Fault::new(Effect::Bandwidth { bytes_per_second: 200_000 }).on(Server::Storage).with_method("GET")
 }
 
-/// Begins to fetch slowly, and gives up when so many bytes stay.
+/// Starts a slow download, and drops it when this number of bytes is durable.
 pub(crate) async fn interrupt(
     storage: &Storage,
     place: &Place,
@@ -84,11 +84,11 @@ async fn a_part_that_the_disk_lost_is_fetched_again_whatever_the_state_says() {
     let place = Place::new();
     let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
     let part = place.folder.path().join("item/.result.csv.part");
-    // A power cut leaves zeros where bytes were not on the disk yet.
+    // A power failure leaves zeros where bytes were not on disk yet.
     let mut bytes = fs::read(&part).unwrap();
     bytes[..1000].fill(0);
     fs::write(&part, bytes).unwrap();
-    // And half a line.
+    // It also leaves a partial line.
     let state = place.folder.path().join("item/.result.csv.state");
     fs::write(&state, fs::read_to_string(&state).unwrap() + "{\"start\":1310").unwrap();
     place.fetch(&source, expected(&content)).await.unwrap();
@@ -101,7 +101,7 @@ async fn an_object_that_was_replaced_meanwhile_is_begun_anew() {
     let storage = Storage::start().await;
     let (old, mut new) = (content(SIZE), content(SIZE));
     new.reverse();
-    // Nothing is stated but by the storage, so that nothing but the generation tells one from the other.
+    // Without a stated checksum, only the generation distinguishes the objects.
     let source = storage.file("large", &old, &[]).await;
     let place = Place::new();
     interrupt(&storage, &place, &source, Expected::unknown(), 4 * CHUNK).await;
@@ -110,7 +110,7 @@ async fn an_object_that_was_replaced_meanwhile_is_begun_anew() {
     assert_eq!((outcome.verification, outcome.crc32c), (Verification::Storage, Crc32c::of(&new)));
     assert!(fs::read(&place.file).unwrap() == new, "no byte of the old one");
 
-    // Stated otherwise, parts of the old one are of no use either.
+    // If another checksum is stated, parts of the old object are useless, too.
     let source = storage.file("large", &old, &[]).await;
     let place = Place::new();
     interrupt(&storage, &place, &source, expected(&old), 4 * CHUNK).await;
@@ -126,7 +126,7 @@ async fn a_file_whose_parts_are_all_there_needs_nobody() {
     let source = storage.file("large", &content, &[]).await;
     let place = Place::new();
     interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
-    // As a kill between the last part and the name leaves it.
+    // The state after a kill between the last part and the rename.
     let item = place.folder.path().join("item");
     fs::write(item.join(".result.csv.part"), &content).unwrap();
     let state = fs::read_to_string(item.join(".result.csv.state")).unwrap();

@@ -1,4 +1,4 @@
-//! Signed URLs at a storage that verifies them by code of its own.
+//! Signed URLs, verified by the storage's own code.
 
 use std::time::Duration;
 

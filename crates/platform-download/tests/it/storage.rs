@@ -1,4 +1,4 @@
-//! A storage of the emulator, and whoever may use its bucket.
+//! The emulator's storage, and a bucket in it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,18 +19,18 @@ pub(crate) struct Storage {
     pub(crate) control: Control,
     pub(crate) bucket: Bucket,
     http: HttpClient,
-    /// The id of the key and its secret.
+    /// The id of the key, and its secret.
     key: (String, Secret),
     clock: Arc<dyn Clock>,
 }
 
 impl Storage {
-    /// Whoever signs has the HMAC key of the organisation.
+    /// Starts a storage whose bucket signs with the organization's HMAC key.
     pub(crate) async fn start() -> Self {
         Self::with_clock(Arc::new(SystemClock)).await
     }
 
-    /// Whoever signs goes by this clock.
+    /// Starts a storage whose signer uses this clock.
     pub(crate) async fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let emulator = Emulator::builder().with_control().start().await.unwrap();
         let me = me(&emulator).await;
@@ -41,17 +41,17 @@ impl Storage {
         Self { control: emulator.control().unwrap(), emulator, bucket, http, key, clock }
     }
 
-    /// What fails here is not waited for long.
+    /// Returns a policy with few, short retries.
     pub(crate) fn retry() -> RetryPolicy {
         RetryPolicy::default().with_attempts(5).with_waits(Duration::from_millis(1), Duration::from_millis(10))
     }
 
-    /// The same bucket by way of another URL.
+    /// Returns the same bucket at another endpoint.
     pub(crate) fn bucket_at(&self, endpoint: &Url) -> Bucket {
         bucket(&self.http, endpoint, &self.key, self.clock.clone())
     }
 
-    /// The same bucket by the key of a service account.
+    /// Returns a signer for the same bucket with the key of a service account.
     pub(crate) async fn service_account(&self) -> UrlSigner {
         let account = self.emulator.service_account("org_emulator").await.unwrap();
         let json = json!({ "client_email": account.client_email, "private_key": account.private_key });
@@ -59,12 +59,12 @@ impl Storage {
         UrlSigner::service_account(self.emulator.storage(), key, Arc::new(SystemClock)).unwrap()
     }
 
-    /// Something that goes wrong in the storage.
+    /// Injects a fault into the storage.
     pub(crate) async fn fault(&self, effect: Effect, set: impl FnOnce(Fault) -> Fault) {
         self.control.inject(&set(Fault::new(effect).on(Server::Storage))).await.unwrap();
     }
 
-    /// What was asked of the storage, by method.
+    /// Returns the requests to the storage with this method.
     pub(crate) async fn asked(&self, method: &str) -> Vec<JournalEntry> {
         let all = self.control.journal(Server::Storage).await.unwrap();
         all.into_iter().filter(|entry| entry.method == method).collect()
@@ -80,7 +80,7 @@ impl Storage {
         stream::iter(keys).for_each_concurrent(16, async |key| self.put(&key, key.clone()).await).await;
     }
 
-    /// What there is under a key.
+    /// Returns the content of an object.
     pub(crate) async fn get(&self, key: &str) -> Option<Vec<u8>> {
         let url = self.bucket.get_url(key, None).unwrap();
         let response = self.http.send(Request::get(url.expose().clone())).await.unwrap();
@@ -103,7 +103,7 @@ fn bucket(http: &HttpClient, endpoint: &Url, (id, secret): &(String, Secret), cl
     Bucket::new(http.clone(), signer, "emulator-bucket").with_retry(Storage::retry())
 }
 
-/// Who the first user is, with the keys of the bucket.
+/// Returns the first user, with the keys of the bucket.
 async fn me(emulator: &Emulator) -> Value {
     let token = emulator.refresh_token("auth0|emulator-1").await.unwrap();
     let form = format!("grant_type=refresh_token&client_id={INTERACTIVE_CLIENT_ID}&refresh_token={token}");

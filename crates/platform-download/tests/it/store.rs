@@ -1,4 +1,4 @@
-//! Files that go from the emulator's storage into a bucket, or into a folder.
+//! Transfers from the emulator's storage into a bucket or a folder.
 
 use std::error::Error;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::upload::content;
 const MEBIBYTE: usize = 1 << 20;
 const KEY: &str = "run 1/größe+%2F~/file.csv";
 
-/// An object that is to be fetched, by URLs that are signed when they are needed.
+/// A source that signs URLs for an object when needed.
 #[derive(Debug)]
 struct Original(Bucket);
 
@@ -27,7 +27,7 @@ impl Source for Original {
     }
 }
 
-/// A storage with a file in it, and two places that the file can be fetched to.
+/// A storage with a file, and two destinations.
 struct Places {
     storage: Storage,
     original: Original,
@@ -62,7 +62,7 @@ impl Places {
         store.fetch(&self.http, &self.original, expected, KEY, &|_| ()).await
     }
 
-    /// What there is in both places.
+    /// Returns the content in both destinations.
     async fn stored(&self) -> [Option<Vec<u8>>; 2] {
         [self.storage.get(KEY).await, fs::read(self.folder.path().join("results").join(KEY)).ok()]
     }
@@ -73,7 +73,7 @@ impl Places {
         self.assert_nothing_left();
     }
 
-    /// Only the file itself is in the folder, if it is.
+    /// Asserts that the folder contains at most the file itself.
     fn assert_nothing_left(&self) {
         let folder = self.folder.path().join("results/run 1/größe+%2F~");
         let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -110,7 +110,7 @@ async fn nothing_is_seen_before_it_is_complete_and_what_was_there_stays_until_th
     fs::write(&file, "the good old file").unwrap();
     let seen = |_| assert_eq!(fs::read(&file).unwrap(), b"the good old file");
     in_folder.fetch(&places.http, &places.original, places.expected, KEY, &seen).await.unwrap();
-    // The last part is held up, while the others are there already.
+    // The last part is delayed, after the others are stored.
     let slow = Effect::Latency { milliseconds: 300 };
     places.storage.fault(slow, |fault| fault.with_method("POST").after(1)).await;
     let fetching = places.fetch(&in_bucket);
@@ -176,7 +176,8 @@ async fn whatever_happens_on_the_way_ends_in_the_right_object() {
             places.storage.control.clear_journal().await.unwrap();
             places.fetch(&store).await.unwrap();
             let mut asked = places.gets().await;
-            // Bytes on the way are lost with a connection: it goes on from what had come, which is something and not more.
+            // Bytes in transit are lost with a connection: the download resumes after the received ones, which are some
+            // but not more.
             if matches!(effects[0].0, Effect::Reset { .. } | Effect::Truncate { .. }) {
                 for range in asked.iter_mut().flatten() {
                     let start = range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-')).unwrap();

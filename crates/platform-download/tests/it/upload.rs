@@ -1,4 +1,4 @@
-//! Files that are sent to the emulator's storage, or to one that a test scripts.
+//! Uploads to the emulator's storage and to a mock storage.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, OpenOptions};
@@ -22,12 +22,12 @@ use crate::wire::{Cut, cut};
 
 const MEBIBYTE: usize = 1 << 20;
 
-/// What another implementation of CRC32C makes of it.
+/// Returns the CRC32C computed by another implementation.
 fn crc32c(bytes: &[u8]) -> Crc32c {
     Crc32c::from(Crc::<u32>::new(&CRC_32_ISCSI).checksum(bytes))
 }
 
-/// Bytes that begin anew after a prime number of them, so that whatever is out of its place shows.
+/// Returns bytes with a prime period, so that misplaced bytes are detected.
 pub(crate) fn content(seed: u8, length: usize) -> Vec<u8> {
     let block: Vec<u8> =
         (0..65_521_usize).map(|at| u8::try_from((at / 7 + usize::from(seed)) % 251).unwrap()).collect();
@@ -36,7 +36,7 @@ pub(crate) fn content(seed: u8, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Files in a folder of their own.
+/// Files in a temporary folder.
 struct Slides(TempDir);
 
 impl Slides {
@@ -48,7 +48,7 @@ impl Slides {
         self.0.path().join(name)
     }
 
-    /// Writes a file, which is to be the object of the same name.
+    /// Writes a file, to be uploaded as the object of the same name.
     fn write(&self, name: &str, content: &[u8]) -> UploadFile {
         fs::write(self.path(name), content).unwrap();
         UploadFile::new(self.path(name), name)
@@ -59,7 +59,7 @@ async fn upload_one(storage: &Storage, file: UploadFile) -> Result<platform_down
     Uploader::new(storage.bucket.clone()).upload([file]).await.remove(0).result
 }
 
-/// How often each object was PUT, whatever came of it.
+/// Returns the number of PUT requests for each object, successful or not.
 async fn puts(storage: &Storage) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for entry in storage.asked("PUT").await {
@@ -68,7 +68,7 @@ async fn puts(storage: &Storage) -> BTreeMap<String, usize> {
     counts
 }
 
-/// The key and step of an event, how far its file is, and how far all are of how much.
+/// The key and the step of an event, the progress of its file, and the total progress.
 type Seen = (String, UploadStep, u64, u64, u64);
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn an_upload_that_was_given_up_goes_on_where_it_was() {
     let names = ["a", "b", "c", "d", "e"];
     let files = names.map(|name| slides.write(name, name.as_bytes()));
     let again = files.clone();
-    // The fourth file is on its way when the upload ends.
+    // The upload ends while the fourth file is being sent.
     storage.fault(Effect::Latency { milliseconds: 600_000 }, |fault| fault.with_method("PUT").after(3)).await;
     let sending = Arc::new(Notify::new());
     let seen = sending.clone();
@@ -325,7 +325,7 @@ async fn as_many_files_are_sent_at_a_time_as_was_said() {
     assert_eq!(state.lock().unwrap().1, 3);
 }
 
-/// Uploads to a storage that answers a PUT so.
+/// Uploads to a storage with this response to PUT.
 async fn answered(answer: ResponseTemplate) -> (UploadError, MockServer) {
     let server = MockServer::start().await;
     let slides = Slides::new();

@@ -1,4 +1,4 @@
-//! A wire to a server that is cut.
+//! A TCP proxy that cuts connections.
 
 use std::net::SocketAddr;
 
@@ -6,16 +6,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-/// Where a connection is cut.
+/// The point at which a connection is cut.
 #[derive(Clone, Copy)]
 pub(crate) enum Cut {
-    /// When so many bytes of requests have passed.
+    /// After this number of request bytes.
     Requests(u64),
-    /// When the first byte of an answer comes.
+    /// At the first byte of a response.
     Answer,
 }
 
-/// The URL of a wire to the server at `url`, whose first connections are cut so, one after the other.
+/// Returns the URL of a proxy to the server at `url`, which cuts its first connections at these points, in order.
 pub(crate) async fn cut(url: &Url, cuts: impl IntoIterator<Item = Cut>) -> Url {
     let server = SocketAddr::new(url.host_str().unwrap().parse().unwrap(), url.port().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -25,7 +25,7 @@ pub(crate) async fn cut(url: &Url, cuts: impl IntoIterator<Item = Cut>) -> Url {
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(server).await.unwrap();
-            // Whatever ends it, it is over.
+            // Errors of the connection can be ignored.
             tokio::spawn(pass(client, server, cuts.pop()));
         }
     });

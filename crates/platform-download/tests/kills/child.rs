@@ -1,4 +1,4 @@
-//! The process that is killed: it downloads, and says on stdout how many bytes have come.
+//! The process to be killed: it downloads, and prints the number of received bytes.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use platform_download::{Downloader, Expected, Progress, Queue, SignedUrl, Source
 
 use crate::{Orders, Wanted, http};
 
-/// Names the file with the orders.
+/// The variable with the path of the orders file.
 pub(crate) const ORDERS: &str = "PLATFORM_DOWNLOAD_TEST_ORDERS";
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) fn run(orders: &[u8]) {
     let orders: Orders = serde_json::from_slice(orders).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(download(orders));
-    // Linux knows how much memory it was at most.
+    // On Linux, the peak memory of the process.
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("the memory is not known"));
 }
@@ -42,7 +42,7 @@ async fn download(orders: Orders) {
     let hear = |progress| {
         if let Progress::Received(bytes) = progress {
             let received = received.fetch_add(bytes, Ordering::SeqCst) + bytes;
-            // Whoever listens may have stopped.
+            // The parent may have stopped reading.
             let _ = writeln!(io::stdout(), "{received}");
         }
     };

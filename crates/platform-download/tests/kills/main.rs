@@ -1,6 +1,6 @@
-//! A download that is killed again and again, and goes on each time.
+//! A download that is killed repeatedly and resumes each time.
 //!
-//! Without arguments it is a test of a few seconds; `cargo xtask bench torture` gives it more to do, and prints figures.
+//! Without arguments it takes a few seconds; `cargo xtask bench torture` runs it longer, and prints measurements.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and a measurement prints")]
 
 mod child;
@@ -32,12 +32,12 @@ fn http() -> HttpClient {
     HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap()
 }
 
-/// How much there is, and how often it is interrupted.
+/// The amount of data, and the number of interruptions.
 #[derive(Clone, Copy)]
 struct Plan {
     kills: u64,
     bytes: u64,
-    /// For all connections together.
+    /// The total for all connections.
     bytes_per_second: u64,
     chunk: u64,
     workers: u64,
@@ -47,7 +47,7 @@ struct Plan {
 const FILES: u64 = 50;
 const BLOCK: u64 = 1 << 20;
 
-/// A file, as the process knows it that is killed.
+/// A file to download, as sent to the child process.
 #[derive(Clone, Deserialize, Serialize)]
 struct Wanted {
     name: String,
@@ -56,7 +56,7 @@ struct Wanted {
     crc32c: Crc32c,
 }
 
-/// What the process is told that is killed.
+/// The orders of the child process.
 #[derive(Deserialize, Serialize)]
 struct Orders {
     files: Vec<Wanted>,
@@ -99,12 +99,12 @@ async fn torture(plan: Plan) {
     let (mut kills, mut complete) = (0, 0);
     while kills < plan.kills {
         let mut process = start(&orders);
-        // A little before its share, or a little after, so that some lives end before anything has come.
+        // Around its share of the bytes, so that some processes are killed before they receive anything.
         if received(&mut process, random.u64(0..=2 * plan.bytes / (plan.kills + 1))) {
             process.kill().unwrap();
             kills += 1;
         } else {
-            // It was done before: what is left of the kills meets a folder with a file less.
+            // The download finished first: the remaining kills have one file to download.
             complete += 1;
             fs::remove_file(results.join(&files[0].name)).unwrap();
         }
@@ -136,7 +136,7 @@ async fn torture(plan: Plan) {
     assert!(kibibytes.is_none_or(|kibibytes| kibibytes < 64 << 10), "memory does not depend on the files: {memory}");
 }
 
-/// Puts the files into the bucket: one has half of the bytes, nine a quarter, and the other forty the rest.
+/// Stores the files in the bucket: one has half of the bytes, nine have a quarter, and the other forty have the rest.
 async fn store(storage: &Storage, plan: Plan) -> Vec<Wanted> {
     let mut files = Vec::new();
     for number in 0..FILES {
@@ -160,7 +160,7 @@ async fn store(storage: &Storage, plan: Plan) -> Vec<Wanted> {
     files
 }
 
-/// The bytes of a file at a place: no block of any file is like another.
+/// Returns the bytes of a file at a position. No two blocks are equal.
 fn block(file: u64, at: u64, bytes: u64) -> Bytes {
     let mut block = vec![0; usize::try_from(bytes).unwrap()];
     fastrand::Rng::with_seed(file << 32 | at).fill(&mut block);
@@ -173,13 +173,13 @@ fn start(orders: &Path) -> Child {
     command.spawn().unwrap()
 }
 
-/// Waits until a process has received so many bytes; `false` if it ended before.
+/// Waits until a process has received this number of bytes. Returns false if it ended first.
 fn received(process: &mut Child, bytes: u64) -> bool {
     let lines = BufReader::new(process.stdout.as_mut().unwrap()).lines();
     lines.map(Result::unwrap).any(|line| line.parse::<u64>().is_ok_and(|received| received >= bytes))
 }
 
-/// Every file that has its name is right; all of them are there if they are to be.
+/// Asserts that every published file is correct, and that all exist if `all` is set.
 fn check(results: &Path, files: &[Wanted], all: bool) {
     for wanted in files {
         let Ok(mut file) = File::open(results.join(&wanted.name)) else {
@@ -204,7 +204,7 @@ fn check(results: &Path, files: &[Wanted], all: bool) {
     }
 }
 
-/// How many bytes of the files were asked for in all.
+/// Returns the total number of requested bytes of the files.
 async fn requested(storage: &Storage, files: &[Wanted]) -> u64 {
     let path = |file: &Wanted| file.url.parse::<Url>().unwrap().path().to_owned();
     let lengths: HashMap<_, _> = files.iter().map(|file| (path(file), file.bytes)).collect();
