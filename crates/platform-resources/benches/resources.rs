@@ -1,6 +1,6 @@
-//! What an answer costs that is kept, and a long list: `cargo xtask bench resources`.
+//! The cost of a cached response, and of a long list: `cargo xtask bench resources`.
 //!
-//! What is compared is measured in one run, in rounds in which all take turns. The medians of the rounds are printed.
+//! Compared subjects take turns in rounds of one run. The medians of the rounds are printed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may panic, and prints")]
 
 use std::hint::black_box;
@@ -18,7 +18,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 const ROUNDS: usize = 21;
 const CALLS: u32 = 20_000;
-/// Runs in the long list, how many a page has, and how long each answer takes.
+/// The length of the list, the page size, and the latency of a response.
 const RUNS: usize = 10_000;
 const PAGE: usize = 100;
 const LATENCY: Duration = Duration::from_millis(20);
@@ -37,7 +37,7 @@ fn kept(runtime: &Runtime, client: &Client) {
     let call = || drop(black_box(client.me().now_or_never().unwrap().unwrap()));
     let copy = || drop(black_box(me.clone()));
     println!("{ROUNDS} rounds of {CALLS} calls of `me()`, whose answer is kept");
-    // Tokens are looked at within a runtime.
+    // Tokens are obtained inside a runtime.
     let _inside = runtime.enter();
     let each = |work: &dyn Fn()| timed(|| (0..CALLS).for_each(|_| work())) / f64::from(CALLS) * 1e9;
     let rounds: Vec<_> = (0..ROUNDS).map(|_| (each(&call), each(&copy))).collect();
@@ -57,7 +57,8 @@ fn listed(runtime: &Runtime, client: &Client) {
     };
     let one_by_one = || {
         let mut runs = Vec::new();
-        // A list with a limit of its first page is that page; from there on, each page is asked for when the last is there.
+        // A list limited to its first page requests only that page. Each later page is requested after the previous
+        // one.
         for page in 1.. {
             let found = runtime.block_on(page_of(client, page));
             let last = found.len() < PAGE;
@@ -74,7 +75,7 @@ fn listed(runtime: &Runtime, client: &Client) {
     println!("  ratio           {:6.2}", median(rounds.iter().map(|round| round.1 / round.0)));
 }
 
-/// One page, by the same HTTP client.
+/// Requests one page with the same HTTP client.
 async fn page_of(client: &Client, page: usize) -> Vec<Run> {
     let query = ListRuns::new().with_page(i64::try_from(page).unwrap()).with_page_size(i64::try_from(PAGE).unwrap());
     client.api().send(&query).await.unwrap()

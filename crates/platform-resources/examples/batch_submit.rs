@@ -1,5 +1,5 @@
-//! Submits a batch of slides that lie in the bucket of the organisation already, once, whatever becomes of the answer:
-//! `cargo run --features login,download --example batch_submit -- he-tme batch-7 a.tiff b.tiff`.
+//! Submits a batch of slides in the organization's bucket exactly once, even if a response is lost: `cargo run
+//! --features login,download --example batch_submit -- he-tme batch-7 a.tiff b.tiff`.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use std::fs;
@@ -11,7 +11,7 @@ use auth_core::{Clock, SystemClock};
 use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
 use platform_resources::{Client, RunSdkMetadata, SubmissionIntent, SubmissionJournal};
 
-/// Intents in files of a folder, each of which is on the disk before a run is submitted.
+/// A journal with one file per intent in a folder. Intents are synced before a run is submitted.
 #[derive(Debug)]
 struct Folder(PathBuf);
 
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut items = Vec::new();
     for slide in arguments {
         let url = bucket.get_url(&slide, None)?;
-        // What the application asks to be told of a slide: see `input_artifacts` of its version.
+        // The metadata that the application requires: see `input_artifacts` of its version.
         let metadata = serde_json::Map::new();
         items.push(ItemSubmission::new(slide, vec![InputArtifactSubmission::new("whole_slide_image", url, metadata)]));
     }

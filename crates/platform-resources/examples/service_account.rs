@@ -1,6 +1,6 @@
-//! A service with a token of its own making: `cargo run --example service_account -- https://platform.example`.
+//! A service with a custom token provider: `cargo run --example service_account -- https://platform.example`.
 //!
-//! The provider is one method. Here it asks an environment variable; in earnest, a vault.
+//! A provider has one method. Here it reads an environment variable; in production, a vault.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ struct Vault;
 impl AsyncTokenProvider for Vault {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         let token = std::env::var("MY_PLATFORM_TOKEN").map_err(TokenError::provider)?;
-        // Its end is read from the token, if it is a JWT.
+        // The expiry is read from the token, if it is a JWT.
         AccessToken::try_from(token)
     }
 }

@@ -1,4 +1,5 @@
-//! Shows a run to a colleague, and to whoever has a share token: `cargo run --features login --example share_run -- RUN EMAIL`.
+//! Shares a run with a colleague, and with a share token: `cargo run --features login --example share_run -- RUN
+//! EMAIL`.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use futures_util::TryStreamExt;
@@ -14,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     run.share_with(Viewer::UserWithEmail(email)).await?;
     let token = client.share_tokens().create(ShareTokenCreation::new()).await?;
     run.share_with(Viewer::ShareToken(token.share_token_id.to_string())).await?;
-    // Told this once: hand it on by a way that you trust.
+    // Returned only once: transfer it through a channel that you trust.
     println!("{}", token.share_token.expose());
     for grant in run.grants().try_collect::<Vec<_>>().await? {
         println!("{} {} is {}", grant.subject_type, grant.subject_id, grant.relation);

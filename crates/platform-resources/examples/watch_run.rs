@@ -1,4 +1,4 @@
-//! Says what happens in a run, as it happens: `cargo run --features login --example watch_run -- RUN`.
+//! Streams the events of a run: `cargo run --features login --example watch_run -- RUN`.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use std::pin::pin;
@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         match event {
             RunEvent::ItemEnded(item) => println!("{}: {}", item.external_id, ItemOutcome::of(&item)),
             RunEvent::Ended(run) => println!("{}: {}", run.run_id, RunOutcome::of(&run)),
-            // What a newer version of the library tells.
+            // Events of newer library versions.
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! A worker of a fleet that shares tokens in Redis: `cargo run --example worker_fleet -- https://platform.example`.
 //!
-//! However many workers run, one of them asks the token service, and all others find the token in Redis.
+//! One worker requests a token from the token service, and all others find it in Redis.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
@@ -12,14 +12,14 @@ use auth_redis::{RedisTokenCache, SealingKey};
 use futures_util::TryStreamExt;
 use platform_resources::{Client, RunOutcome, Settings};
 
-/// The company's own token service. Here it is an environment variable; in earnest, a request.
+/// A client of a custom token service. Here it reads an environment variable; in production, it sends a request.
 #[derive(Debug)]
 struct TokenService;
 
 #[async_trait]
 impl AsyncTokenProvider for TokenService {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        // Its end is read from the token, if it is a JWT.
+        // The expiry is read from the token, if it is a JWT.
         AccessToken::try_from(std::env::var("MY_PLATFORM_TOKEN").map_err(TokenError::provider)?)
     }
 }

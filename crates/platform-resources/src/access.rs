@@ -1,4 +1,4 @@
-//! Who else sees what.
+//! Grants and share tokens.
 
 use platform_api::models::{
     Grant, GrantCreation, GrantId, ShareToken, ShareTokenCreated, ShareTokenCreation, ShareTokenId,
@@ -10,13 +10,13 @@ use platform_api::operations::{
 use crate::core::{Core, Group};
 use crate::{Creation, Done, Error, List};
 
-/// What was granted: who may see which run.
+/// Grants: the rights of other users to see runs.
 #[derive(Clone, Debug)]
 pub struct Grants {
     core: Core,
 }
 
-/// Share tokens: whoever has one, and a login of the platform, sees what was granted to it.
+/// Share tokens: a logged-in user with a share token sees the resources granted to it.
 #[derive(Clone, Debug)]
 pub struct ShareTokens {
     core: Core,
@@ -27,40 +27,40 @@ impl Grants {
         Self { core }
     }
 
-    /// All of them.
+    /// Lists all grants.
     pub fn list(&self) -> List<Grant> {
         self.list_with(ListGrants::new())
     }
 
-    /// Those that `query` asks for. Its page is of no account.
+    /// Lists the grants that match `query`. Its page number is ignored.
     pub fn list_with(&self, query: ListGrants) -> List<Grant> {
         List::of(&self.core, query)
     }
 
-    /// One of them.
+    /// Returns a grant.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or there is no such grant.
+    /// The request failed, or the grant does not exist.
     pub async fn get(&self, id: &GrantId) -> Result<Grant, Error> {
         self.core.read(GetGrant::new(id.as_str()), Group::Access).await
     }
 
-    /// Grants something. It is asked for once: nobody knows of an answer that did not come.
+    /// Creates a grant. The request is not repeated, because its effect is unknown after a lost response.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or refused.
+    /// The request failed.
     pub async fn create(&self, grant: GrantCreation) -> Result<Grant, Error> {
         let timeout = self.core.settings().run.timeout;
         self.core.create(CreateGrant::new(grant), timeout, &[Group::Access, Group::Run], Creation::Grant).await
     }
 
-    /// Takes a grant back, if that was not done before.
+    /// Revokes a grant, unless it is revoked already.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or there is no such grant.
+    /// The request failed, or the grant does not exist.
     pub async fn revoke(&self, id: &GrantId) -> Result<Done, Error> {
         let timeout = self.core.settings().run.timeout;
         let revoked = self.core.change(RevokeGrant::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
@@ -73,40 +73,40 @@ impl ShareTokens {
         Self { core }
     }
 
-    /// All of them, without their secrets.
+    /// Lists all share tokens, without their secrets.
     pub fn list(&self) -> List<ShareToken> {
         self.list_with(ListShareTokens::new())
     }
 
-    /// Those that `query` asks for. Its page is of no account.
+    /// Lists the share tokens that match `query`. Its page number is ignored.
     pub fn list_with(&self, query: ListShareTokens) -> List<ShareToken> {
         List::of(&self.core, query)
     }
 
-    /// One of them, without its secret.
+    /// Returns a share token, without its secret.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or there is no such token.
+    /// The request failed, or the token does not exist.
     pub async fn get(&self, id: &ShareTokenId) -> Result<ShareToken, Error> {
         self.core.read(GetShareToken::new(id.as_str()), Group::Access).await
     }
 
-    /// Makes one, whose secret is told this once. It opens nothing before something is granted to it.
+    /// Creates a share token. Its secret is returned only once. The token is useless without grants.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or refused.
+    /// The request failed.
     pub async fn create(&self, token: ShareTokenCreation) -> Result<ShareTokenCreated, Error> {
         let timeout = self.core.settings().run.timeout;
         self.core.create(CreateShareToken::new(token), timeout, &[Group::Access], Creation::ShareToken).await
     }
 
-    /// Ends one, if that was not done before.
+    /// Revokes a share token, unless it is revoked already.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or there is no such token.
+    /// The request failed, or the token does not exist.
     pub async fn revoke(&self, id: &ShareTokenId) -> Result<Done, Error> {
         let timeout = self.core.settings().run.timeout;
         let revoked = self.core.change(RevokeShareToken::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;

@@ -7,7 +7,7 @@ use platform_api::operations::{GetApplication, GetApplicationVersion, ListApplic
 use crate::core::Group;
 use crate::{Client, Documents, Error, List};
 
-/// The applications that the caller may use.
+/// The applications available to the caller.
 #[derive(Clone, Debug)]
 pub struct Applications {
     client: Client,
@@ -18,52 +18,52 @@ impl Applications {
         Self { client }
     }
 
-    /// All of them.
+    /// Lists all applications.
     pub fn list(&self) -> List<ApplicationSummary> {
         self.list_with(ListApplications::new())
     }
 
-    /// All of them, as `query` sorts them and in pages of its size. Its page is of no account.
+    /// Lists all applications with the order and page size of `query`. Its page number is ignored.
     pub fn list_with(&self, query: ListApplications) -> List<ApplicationSummary> {
         List::of(&self.client.core, query)
     }
 
-    /// One application with its versions.
+    /// Returns an application with its versions.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or there is no such application.
+    /// The request failed, or the application does not exist.
     pub async fn get(&self, id: &ApplicationId) -> Result<Application, Error> {
         self.client.core.read(GetApplication::new(id.as_str()), Group::Application).await
     }
 
-    /// The versions of an application that the caller may use, the highest first (Semantic Versioning 2.0.0, section 11);
-    /// those that are none by that standard come last.
+    /// Returns the versions of an application available to the caller, highest first (Semantic Versioning 2.0.0,
+    /// section 11). Invalid versions come last.
     ///
     /// # Errors
     ///
-    /// Those of [`get`](Self::get).
+    /// The same as [`get`](Self::get).
     pub async fn versions(&self, id: &ApplicationId) -> Result<Vec<VersionSummary>, Error> {
         let mut versions = self.get(id).await?.versions;
-        // The highest first, and `None` is the lowest.
+        // Descending order, in which `None` is last.
         versions.sort_by_cached_key(|version| std::cmp::Reverse(semver::Version::parse(version.number.as_str()).ok()));
         Ok(versions)
     }
 
-    /// What a version of an application takes in and gives out.
+    /// Returns a version of an application, with its inputs and outputs.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or there is no such version.
+    /// The request failed, or the version does not exist.
     pub async fn version(&self, id: &ApplicationId, version: &VersionNumber) -> Result<ApplicationVersion, Error> {
         self.client.core.read(GetApplicationVersion::new(id.as_str(), version.as_str()), Group::Version).await
     }
 
-    /// The highest version of an application that the caller may use.
+    /// Returns the highest version of an application available to the caller.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or there is no such application or no version of it.
+    /// The request failed, the application does not exist, or it has no version.
     pub async fn latest_version(&self, id: &ApplicationId) -> Result<VersionNumber, Error> {
         let applications = self.list();
         let mut found = std::pin::pin!(
@@ -73,7 +73,7 @@ impl Applications {
         version.map(|version| version.number).ok_or_else(|| Error::no_version(id))
     }
 
-    /// The documents of a version of an application.
+    /// Returns the documents of an application version.
     pub fn documents(&self, id: &ApplicationId, version: &VersionNumber) -> Documents {
         Documents::new(self.client.clone(), id.clone(), version.clone())
     }

@@ -1,5 +1,6 @@
-//! The same for callers who block, but for downloads and for what needs no waiting: each method is that of its asynchronous twin, on a runtime of one thread that belongs to
-//! the client. Inside another runtime, whose thread it would hold up, it refuses ([`Error::is_inside_runtime`]).
+//! A client for blocking callers. Each method is that of its asynchronous twin, run on a runtime of one thread that
+//! belongs to the client. Downloads have no blocking twin. Inside another runtime, where a call would block a worker
+//! thread, methods return an error ([`Error::is_inside_runtime`]).
 //!
 //! ```no_run
 //! use auth_core::async_provider_fn;
@@ -35,23 +36,23 @@ use platform_api::{JsonObject, Patch, SignedUrl};
 
 use crate::{Checked, Done, Error, Health, ItemOutcome, RunEvent, RunOutcome, Settings, Viewer};
 
-/// A client of one platform, for callers who block. Cheap to clone.
+/// A client for one platform, for blocking callers. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: crate::Client,
     runtime: Arc<BlockingRuntime>,
 }
 
-/// All entries of a list, in order.
+/// An iterator over all entries of a list, in order.
 #[derive(Debug)]
 pub struct List<T> {
     inner: crate::List<T>,
     runtime: Arc<BlockingRuntime>,
-    /// Once it has failed because of where it was called, it has ended.
+    /// True after an error due to the calling context. The iterator has then ended.
     ended: bool,
 }
 
-/// What happens in a run.
+/// An iterator over the events of a run.
 pub struct Events {
     inner: std::pin::Pin<Box<dyn Stream<Item = Result<RunEvent, Error>> + Send>>,
     runtime: Arc<BlockingRuntime>,
@@ -63,7 +64,7 @@ fn run<T>(runtime: &BlockingRuntime, work: impl Future<Output = Result<T, Error>
 }
 
 impl Client {
-    /// `client` for callers who block.
+    /// Wraps `client` for blocking callers.
     ///
     /// # Errors
     ///
@@ -72,14 +73,14 @@ impl Client {
         Ok(Self { inner: client, runtime: Arc::new(BlockingRuntime::new("platform-resources")?) })
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         self.inner.settings()
     }
 }
 
 impl<T: Send + Unpin + 'static> List<T> {
-    /// Ends after so many entries, and asks for no page beyond them.
+    /// Limits the number of entries. No page beyond them is requested.
     pub fn limit(mut self, limit: usize) -> Self {
         self.inner = self.inner.limit(limit);
         self
@@ -121,8 +122,8 @@ impl std::fmt::Debug for Events {
     }
 }
 
-/// The same handles with the same methods: `handle` gives a handle, `list` a list, `with` the same handle changed, and `call`
-/// waits.
+/// Implements the methods of blocking handles: `handle` returns a handle, `list` a list, `with` a changed handle, and
+/// `call` blocks.
 macro_rules! twins {
     ($($(#[$meta:meta])* $name:ident of $asynchronous:ty {
         $(handle $handle:ident($($handle_argument:ident: $handle_type:ty),*) -> $made:ident;)*
@@ -156,7 +157,7 @@ macro_rules! twins {
                 ///
                 /// # Errors
                 ///
-                /// Those of its twin, or [`Error::is_inside_runtime`].
+                /// The errors of its twin, or [`Error::is_inside_runtime`].
                 pub fn $call(&self, $($argument: $type),*) -> Result<$answer, Error> {
                     run(&self.runtime, self.inner.$call($($argument),*))
                 }
@@ -178,15 +179,15 @@ macro_rules! handles {
 }
 
 handles! {
-    /// The applications that the caller may use.
+    /// The applications available to the caller.
     Applications of crate::Applications;
-    /// What comes with a version of an application for people to read.
+    /// The documents of an application version.
     Documents of crate::Documents;
     /// The runs of the caller.
     Runs of crate::Runs;
     /// One run.
     RunHandle of crate::RunHandle;
-    /// What was granted.
+    /// Grants.
     Grants of crate::Grants;
     /// Share tokens.
     ShareTokens of crate::ShareTokens;
@@ -271,7 +272,7 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// Those of its twin, or [`Error::is_inside_runtime`].
+    /// The errors of its twin, or [`Error::is_inside_runtime`].
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         run(&self.runtime, self.inner.read(name))
     }
@@ -280,7 +281,7 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// Those of its twin, or [`Error::is_inside_runtime`].
+    /// The errors of its twin, or [`Error::is_inside_runtime`].
     pub fn download(&self, name: &str, target: &std::path::Path) -> Result<crate::Outcome, Error> {
         run(&self.runtime, self.inner.download(name, target))
     }
@@ -291,7 +292,7 @@ impl Runs {
     ///
     /// # Errors
     ///
-    /// Those of its twin, or [`Error::is_inside_runtime`]: then nothing was submitted.
+    /// The errors of its twin, or [`Error::is_inside_runtime`]: nothing was submitted.
     pub fn submit(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
         let inner = run(&self.runtime, self.inner.submit(submission))?;
         Ok(RunHandle { inner, runtime: self.runtime.clone() })
@@ -299,7 +300,7 @@ impl Runs {
 }
 
 impl RunHandle {
-    /// The name that the platform gave the run.
+    /// Returns the id of the run.
     pub fn id(&self) -> &RunId {
         self.inner.id()
     }

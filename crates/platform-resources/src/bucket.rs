@@ -7,13 +7,13 @@ use platform_download::{Bucket, Downloader, UrlSigner};
 
 use crate::{BucketSettings, BuildError, Client, Error, Settings};
 
-/// The way to the storage: without credentials, without decompression, and by HTTP/1.1, so that each worker has a
-/// connection of its own.
+/// The client of the storage: without credentials, without decompression, and with HTTP/1.1, so that each worker has
+/// its own connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     prepared: HttpClientBuilder,
-    /// What all downloads of a client share, unless they bring their own. Made when it is needed: that takes all
-    /// certificates of the system, and most calls never speak to the storage.
+    /// The default downloader, shared by all downloads of a client. It is created on first use, because it loads all
+    /// certificates of the system, and most calls do not use the storage.
     downloader: Arc<OnceLock<Downloader>>,
     settings: BucketSettings,
     retry: RetryPolicy,
@@ -38,13 +38,13 @@ impl Storage {
 }
 
 impl Client {
-    /// The bucket of the caller's organisation, with which slides are uploaded and handed to the platform. Its URLs are
-    /// good for as long as the [settings](BucketSettings) say, where nothing else is said.
+    /// Returns the bucket of the caller's organization, for uploading slides and signing URLs for the platform. The
+    /// [settings](BucketSettings) define the default lifetime of its URLs.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked whom the token speaks for, or the endpoint of the storage is
-    /// neither http nor https; or those of [`storage_http`](Self::storage_http).
+    /// The request for the organization failed, or the storage endpoint is neither http nor https; or the errors of
+    /// [`storage_http`](Self::storage_http).
     pub async fn bucket(&self) -> Result<Bucket, Error> {
         let organization = self.me().await?.organization;
         let Storage { settings, retry, clock, .. } = &self.storage;
@@ -60,20 +60,21 @@ impl Client {
         Ok(bucket.with_protocol(&settings.protocol).with_retry(*retry))
     }
 
-    /// The downloader that all downloads of this client share, with the retries of the [settings](crate::RetrySettings).
+    /// Returns the downloader shared by all downloads of this client, with the retries of the
+    /// [settings](crate::RetrySettings).
     ///
     /// # Errors
     ///
-    /// Those of [`storage_http`](Self::storage_http).
+    /// The same as [`storage_http`](Self::storage_http).
     pub fn downloader(&self) -> Result<Downloader, Error> {
         self.storage.downloader().cloned()
     }
 
-    /// The client that the storage is spoken to with: it sends no credentials.
+    /// Returns the HTTP client for the storage. It sends no credentials.
     ///
     /// # Errors
     ///
-    /// It cannot be set up, which only happens if a file with root certificates has changed since this client was.
+    /// It cannot be built. This happens only if a root certificate file has changed since this client was built.
     pub fn storage_http(&self) -> Result<&HttpClient, Error> {
         Ok(self.storage.downloader()?.http())
     }

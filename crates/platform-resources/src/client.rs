@@ -14,12 +14,12 @@ use platform_api::operations::GetMe;
 use crate::core::{Caching, Core, Group};
 use crate::{Applications, CriticalSections, Error, Grants, RunHandle, Runs, Settings, ShareTokens};
 
-/// A client of one platform, and where everything begins. Cheap to clone; clones share their connections, their tokens, what
-/// they keep and their circuit breakers.
+/// A client for one platform, the entry point of this crate. Clones are cheap and share connections, tokens, cached
+/// responses and circuit breakers.
 ///
-/// What is read is kept for as long as the [settings](Settings) say, each answer under the token that it was asked with; a
-/// write forgets what it can have changed for whoever writes; others see it when their time is over. What fails and may pass
-/// is tried again, but no submission.
+/// Responses are cached for the time in the [settings](Settings), separately for each token. A write invalidates the
+/// caller's affected responses; other callers see the change after their responses expire. Transient failures are
+/// retried, except for requests that create something.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) core: Core,
@@ -27,7 +27,7 @@ pub struct Client {
     pub(crate) storage: crate::bucket::Storage,
 }
 
-/// Sets up a [`Client`].
+/// A builder for [`Client`].
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     settings: Settings,
@@ -40,12 +40,12 @@ pub struct ClientBuilder {
     proxy: Option<Proxy>,
     hosts: Hosts,
     resolver: Option<Arc<dyn Resolver>>,
-    /// Connections that are there already, and what makes more of the same.
+    /// Existing connections, and a builder for more of the same kind.
     http: Option<(HttpClientBuilder, HttpClient)>,
     clock: Arc<dyn Clock>,
 }
 
-/// Where tokens are kept.
+/// The token cache.
 #[derive(Clone, Debug)]
 enum Cache {
     Memory,
@@ -53,7 +53,7 @@ enum Cache {
     Nowhere,
 }
 
-/// A client could not be set up.
+/// The error of a client that cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct BuildError(#[from] BuildKind);
@@ -88,7 +88,7 @@ impl From<auth_http::BuildError> for BuildError {
 }
 
 impl Client {
-    /// Starts to set up a client of the platform that the settings describe. It needs a source of tokens.
+    /// Returns a builder for a client of the platform in the settings. It needs a token provider.
     ///
     /// ```
     /// use auth_core::async_provider_fn;
@@ -117,43 +117,43 @@ impl Client {
         }
     }
 
-    /// A client for the user who is logged in on this machine, at the platform that the environment describes. Nobody is
-    /// asked to log in.
+    /// Returns a client for the user who is logged in on this machine, with the settings of the environment. It never
+    /// prompts for a login.
     ///
     /// # Errors
     ///
-    /// The settings cannot be used, or the client cannot be set up.
+    /// The settings are invalid, or the client cannot be built.
     #[cfg(feature = "login")]
     pub fn from_env() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         Ok(crate::Service::builder(Settings::from_env()?).build()?.client()?)
     }
 
-    /// The same client with tokens for `wanted`: of a certain user, with certain scopes.
+    /// Returns a client with another token request: for another subject or other scopes, for example.
     pub fn with_token_request(mut self, wanted: TokenRequest) -> Self {
         self.core = self.core.with_token_request(wanted);
         self
     }
 
-    /// The same client, for which all attempts of one call together may take so long.
+    /// Returns a client with a deadline for all attempts of one call together.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.core = self.core.with_mode(|mode| mode.deadline = Some(deadline));
         self
     }
 
-    /// The same client for calls that follow a run or belong to a transfer, which are
-    /// [retried for longer](crate::RetrySettings::transfer_limit).
+    /// Returns a client for calls that follow a run or belong to a transfer, which are [retried for
+    /// longer](crate::RetrySettings::transfer_limit).
     pub(crate) fn for_transfer(mut self) -> Self {
         self.core = self.core.with_mode(|mode| mode.is_transfer = true);
         self
     }
 
-    /// Returns the same client, whose requests that create something are sections of `sections`.
+    /// Returns a client whose creating requests are sections of `sections`.
     pub fn with_critical_sections(mut self, sections: &CriticalSections) -> Self {
         self.core.sections = sections.clone();
         self
     }
 
-    /// The same client, which asks the platform even for what is kept; the answers are kept.
+    /// Returns a client that bypasses cached responses. New responses are cached.
     pub fn nocache(mut self) -> Self {
         self.core = self.core.with_mode(|mode| mode.caching = Caching::Bypass);
         self
@@ -164,57 +164,58 @@ impl Client {
         self.core.plain().hosts()
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         self.core.settings()
     }
 
-    /// What the client is and how it is set up, as JSON and without secrets: for people who ask for help.
+    /// Returns the version and the settings of the client as JSON without secrets, for support requests.
     pub fn info(&self) -> platform_api::JsonValue {
         serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "settings": self.settings().describe() })
     }
 
-    /// The operations as they are: nothing is kept, and nothing tried again but what a 401 says was not accepted.
+    /// Returns a client for the plain operations: without a cache, and without retries except after a 401, which means
+    /// that the request was not accepted.
     pub fn api(&self) -> platform_api::Client {
         self.core.bare()
     }
 
-    /// Whom the token speaks for. The answer holds live credentials.
+    /// Returns the user of the token. The response contains live credentials.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or refused.
+    /// The request failed.
     pub async fn me(&self) -> Result<Me, Error> {
         self.core.read(GetMe::new(), Group::Me).await
     }
 
-    /// The applications that the caller may use.
+    /// Returns the applications available to the caller.
     pub fn applications(&self) -> Applications {
         Applications::new(self.clone())
     }
 
-    /// The runs of the caller.
+    /// Returns the runs of the caller.
     pub fn runs(&self) -> Runs {
         Runs::new(self.clone())
     }
 
-    /// One run. Nothing is asked for until a method of the handle is called.
+    /// Returns a handle of a run, without sending a request.
     pub fn run(&self, id: impl Into<RunId>) -> RunHandle {
         RunHandle::new(self.clone(), id.into())
     }
 
-    /// What was granted to others, and to the caller.
+    /// Returns the grants to others, and to the caller.
     pub fn grants(&self) -> Grants {
         Grants::new(self.core.clone())
     }
 
-    /// The share tokens of the caller.
+    /// Returns the share tokens of the caller.
     pub fn share_tokens(&self) -> ShareTokens {
         ShareTokens::new(self.core.clone())
     }
 }
 
-/// How everything that belongs to a platform is spoken to.
+/// Returns a builder for the HTTP clients of a platform.
 pub(crate) fn prepare(settings: &Settings, roots: &[PathBuf], proxy: Option<&Proxy>) -> HttpClientBuilder {
     let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
     let http = proxy.cloned().into_iter().fold(http, HttpClientBuilder::with_proxy);
@@ -222,23 +223,23 @@ pub(crate) fn prepare(settings: &Settings, roots: &[PathBuf], proxy: Option<&Pro
 }
 
 impl ClientBuilder {
-    /// Sets the source of tokens: a closure ([`async_provider_fn`](auth_core::async_provider_fn)), a grant, or a provider of
-    /// your own. Tokens are kept in memory by default.
+    /// Sets the token provider: a closure ([`async_provider_fn`](auth_core::async_provider_fn)), a grant, or a custom
+    /// provider. Tokens are cached in memory by default.
     ///
-    /// The tokens of a provider that obtains them for an *ambient* user – the user of the current thread or request – must
-    /// not be cached, or one user would get those of another: call [`without_token_cache`](Self::without_token_cache), or
-    /// name the user by [`Client::with_token_request`].
+    /// If a provider obtains tokens for an *ambient* user, such as that of the current thread or request, its tokens
+    /// must not be cached, or users would get each other's tokens: call
+    /// [`without_token_cache`](Self::without_token_cache), or name the user with [`Client::with_token_request`].
     pub fn with_token_provider(mut self, provider: impl AsyncTokenProvider + 'static) -> Self {
         self.provider = Some(Arc::new(provider));
         self
     }
 
-    /// Sets the principal that tokens are obtained as, for a provider without an
-    /// [identity](auth_core::AsyncTokenProvider::identity): a name that is different for every user, client and tenant.
+    /// Sets the principal of the tokens, for a provider without an [identity](auth_core::AsyncTokenProvider::identity):
+    /// a name that differs for every user, client and tenant.
     ///
-    /// The key of a token has this identity, or else that of the provider, and from the settings the issuer, the audience,
-    /// the organization and the origin of [`api_root`](Settings::api_root). Clients that share a cache share a token only if
-    /// all of them are equal, and the [request](Client::with_token_request) too.
+    /// The key of a token contains this identity, or else that of the provider, and the issuer, the audience, the
+    /// organization and the origin of [`api_root`](Settings::api_root) from the settings. Clients that share a cache
+    /// share a token only if all of these are equal, and the [token request](Client::with_token_request), too.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -260,38 +261,38 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps tokens in `cache`: files, Redis, or a cache of your own. A persistent cache needs a provider with an identity,
+    /// Caches tokens in `cache`: files, Redis, or a custom cache. A persistent cache needs a provider with an identity,
     /// or [`with_identity`](Self::with_identity).
     pub fn with_token_cache(mut self, cache: Arc<dyn AsyncTokenCache>) -> Self {
         self.cache = Cache::Given(cache);
         self
     }
 
-    /// Keeps no tokens: the provider is asked on every call.
+    /// Disables the token cache: the provider is called for every call.
     pub fn without_token_cache(mut self) -> Self {
         self.cache = Cache::Nowhere;
         self
     }
 
-    /// Lets processes that share a store obtain one token for all.
+    /// Sets a lease, with which processes that share a store obtain one token for all.
     pub fn with_token_lease(mut self, lease: Arc<dyn RefreshLease>) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// Tokens come from a source that is there already, with its cache, whatever else was said.
+    /// Uses an existing token source with its cache, which takes precedence over the other token options.
     pub fn with_tokens(mut self, tokens: TokenSource) -> Self {
         self.tokens = Some(tokens);
         self
     }
 
-    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
+    /// Trusts the certificates in a PEM file in addition to the system's.
     pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots.push(file.into());
         self
     }
 
-    /// Sends all https through `proxy`, whatever the environment says.
+    /// Sends all https requests through `proxy`, regardless of the environment.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
         self
@@ -303,35 +304,36 @@ impl ClientBuilder {
         self
     }
 
-    /// Finds the addresses of servers by `resolver`, in place of the system's.
+    /// Resolves host names with `resolver` instead of the system's resolver.
     pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolver = Some(resolver);
         self
     }
 
-    /// Over connections that are there already, whatever else was said of the way; `prepared` makes more of the same.
+    /// Uses existing connections, which take precedence over the other connection options; `prepared` builds more of
+    /// the same kind.
     #[cfg(feature = "login")]
     pub(crate) fn with_http(mut self, prepared: HttpClientBuilder, http: HttpClient) -> Self {
         self.http = Some((prepared, http));
         self
     }
 
-    /// The clock that decides how long answers and tokens are kept, and whether dates lie in the future.
+    /// Sets the clock that determines the expiry of responses and tokens, and whether dates are in the future.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The client. Nothing is asked for yet, no token either.
+    /// Builds the client without sending a request.
     ///
     /// # Errors
     ///
-    /// The client has no source of tokens, its parts do not fit together (the message names the method to call), or the system has no
-    /// root certificates.
+    /// The client has no token provider, its parts do not fit together (the message names the method to call), or the
+    /// system has no root certificates.
     pub fn build(self) -> Result<Client, BuildError> {
         let tokens = self.tokens()?;
         let Self { settings, roots, proxy, hosts, resolver, http, clock, .. } = self;
-        // What makes connections, and those that there are.
+        // A builder for connections, and the existing ones.
         let connections = if let Some(there) = http {
             there
         } else {

@@ -1,12 +1,12 @@
-//! The one way to the platform. What is read may come from the cache; what has the same effect once and twice is tried again;
-//! what is created is sent once. A change takes out of the cache what it can have changed.
+//! The core of all calls to the platform. Reads may be served from the cache; idempotent requests are retried; creating
+//! requests are sent once. A change invalidates the cached responses it may affect.
 //!
-//! Where it is hard:
-//! - **Whose answer is it?** An answer is kept under the token that it was sent with, which is chosen first, and no other is
-//!   sent in its place. Is that token refused, the answer that another brings is not kept.
-//! - **Many ask for the same.** One request is sent for all who wait; it goes on if whoever began it goes away.
-//! - **A read meets a write.** An answer that was asked for before a write ended is kept under a generation that nobody asks
-//!   for any more.
+//! Difficult cases:
+//! - **Responses belong to a token.** A response is cached under the token of its request, which is chosen first and
+//!   not replaced. If that token is rejected, the response to another token is not cached.
+//! - **Concurrent equal requests.** One request is sent for all callers; it continues if its first caller is dropped.
+//! - **A read is concurrent with a write.** A response requested before the end of a write is cached under a generation
+//!   that is no longer read.
 
 mod cache;
 mod principal;
@@ -34,7 +34,7 @@ use retry::{Retry, Time};
 
 pub(crate) use retry::{CallError, wait};
 
-/// What an answer is about: how it is treated, and what a write can have changed.
+/// The subject of a response. It determines the settings of the call, and the responses that a write invalidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Group {
     Me,
@@ -44,19 +44,19 @@ pub(crate) enum Group {
     Access,
 }
 
-/// How a call differs from others.
+/// The options of a call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mode {
-    /// Opens what somebody else has shared.
+    /// The share token of another user.
     pub(crate) share_token: Option<Secret>,
     pub(crate) caching: Caching,
-    /// What is not found is that, and not asked for again.
+    /// Not found is an immediate error, without waiting for replicas.
     pub(crate) no_wait: bool,
-    /// All attempts together may take so long.
+    /// The deadline of all attempts together.
     pub(crate) deadline: Option<Duration>,
-    /// It is part of following a run, or of a transfer, which is retried for longer.
+    /// The call follows a run or belongs to a transfer, and is retried for longer.
     pub(crate) is_transfer: bool,
-    /// The caller has other work: a call that fails while others succeed is not retried for long.
+    /// The limit of retries while other calls succeed. The caller can do other work.
     pub(crate) single_limit: Option<Duration>,
 }
 
@@ -86,12 +86,12 @@ struct Inner {
     plain: HttpClient,
     cache: ReadCache,
     principals: Principals,
-    /// The caller has had a token: its settings are right, whether the identity provider answers now or not.
+    /// The caller has had a token: its settings are correct, even if the identity provider is unavailable now.
     has_had_token: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
-/// An answer of any kind, for all who wait for it.
+/// A type-erased response, shared by all waiting callers.
 type Shared = Result<Arc<dyn Any + Send + Sync>, CallError>;
 
 impl Core {
@@ -126,17 +126,17 @@ impl Core {
         &self.inner.root
     }
 
-    /// Sends with the tokens of the caller.
+    /// Returns the client that sends the caller's tokens.
     pub(crate) fn authorized(&self) -> &AuthorizedClient {
         &self.http
     }
 
-    /// Sends without credentials.
+    /// Returns the client without credentials.
     pub(crate) fn plain(&self) -> &HttpClient {
         &self.inner.plain
     }
 
-    /// The same, with tokens for `wanted`. What is kept is kept apart, by token.
+    /// Uses tokens for `wanted`. Cached responses are separated by token.
     pub(crate) fn with_token_request(mut self, wanted: TokenRequest) -> Self {
         self.http = self.http.with_token_request(wanted);
         self
@@ -157,7 +157,7 @@ impl Core {
         }
     }
 
-    /// Reads, from what is kept or from the platform.
+    /// Reads from the cache or from the platform.
     pub(crate) async fn read<O>(&self, operation: O, group: Group) -> Result<O::Output, Error>
     where
         O: Operation + 'static,
@@ -179,7 +179,7 @@ impl Core {
         Ok(answer?.downcast_ref::<O::Output>().ok_or_else(Error::mixed_up)?.clone())
     }
 
-    /// Asks the platform, and keeps its answer, unless a later question was answered before.
+    /// Sends a request, and caches its response, unless that of a later request is cached.
     async fn ask<O>(
         self,
         operation: O,
@@ -201,7 +201,7 @@ impl Core {
         Ok(answer)
     }
 
-    /// Reads what is never kept, such as a URL that is a key.
+    /// Reads an uncacheable response, such as a signed URL.
     pub(crate) async fn fetch<O: Operation>(&self, operation: O, group: Group) -> Result<O::Output, Error> {
         let time = Time::begin(&self.mode);
         let token = self.token(time).await?;
@@ -209,8 +209,7 @@ impl Core {
         Ok(self.attempts(&operation, retry, token).await.0?)
     }
 
-    /// Changes something, and tries again while that may help: for what has the same effect once and twice. An attempt takes
-    /// no longer than `timeout`.
+    /// Sends an idempotent change with retries. The timeout of an attempt is `timeout`.
     pub(crate) async fn change<O: Operation>(
         &self,
         operation: O,
@@ -227,7 +226,7 @@ impl Core {
         Ok(outcome?)
     }
 
-    /// Creates something, in a critical section: it is sent once, and once more only after a 401, or if no byte of it has left.
+    /// Sends a creating request in a critical section: once, and again only after a 401, or if no byte was sent.
     pub(crate) async fn create<O: Operation>(
         &self,
         operation: O,
@@ -240,7 +239,7 @@ impl Core {
         let settings = OperationSettings { timeout, ..self.inner.settings.run };
         let mut retry = self.retry(&settings, time).once();
         loop {
-            // A platform that is failing is waited for before the section, so that it is short.
+            // Waits for a failing platform happen before the section, so that it is short.
             retry.ready(O::ID).await?;
             let _section = self.sections.enter()?;
             let pending = self.sections.begin(creation.clone());
@@ -253,8 +252,7 @@ impl Core {
         }
     }
 
-    /// Changes something that must not be changed twice: it is sent once, and once more only after a 401, or if no byte of it
-    /// has left.
+    /// Sends a change that must not be repeated: once, and again only after a 401, or if no byte was sent.
     pub(crate) async fn change_once<O: Operation>(
         &self,
         operation: O,
@@ -274,7 +272,7 @@ impl Core {
         }
     }
 
-    /// Sends once, and once more after a 401.
+    /// Sends a request once, and again after a 401.
     async fn send_once<O: Operation>(
         &self,
         operation: &O,
@@ -290,7 +288,7 @@ impl Core {
                 changing.is_of_token = false;
                 match self.token(retry.time()).await {
                     Ok(token) => send(token).await,
-                    // A login that cannot be renewed now was not refused.
+                    // A login that cannot be refreshed now was not rejected.
                     Err(unavailable) if unavailable.is_transient() => return Err(unavailable),
                     Err(_) => Err(error),
                 }
@@ -303,7 +301,7 @@ impl Core {
         Ok(outcome)
     }
 
-    /// Returns a token, in time.
+    /// Returns a token, within the deadline.
     async fn token(&self, time: Time) -> Result<AccessToken, Error> {
         let token = self.available_token();
         let token = match time.left() {
@@ -313,8 +311,8 @@ impl Core {
         Ok(token?)
     }
 
-    /// Returns a token, and waits for an identity provider that is unavailable: a login that it cannot renew now is still
-    /// a login.
+    /// Returns a token, and waits for an unavailable identity provider: a login that it cannot refresh now is still
+    /// valid.
     async fn available_token(&self) -> Result<AccessToken, CallError> {
         let inner = &self.inner;
         let attempts = || {
@@ -341,12 +339,12 @@ impl Core {
         Retry::new(settings, &self.mode, time, attempts)
     }
 
-    /// Makes sure that there is a token, so that obtaining one takes no time later.
+    /// Obtains a token in advance, so that later calls do not wait for one.
     pub(crate) async fn prepare(&self) -> Result<(), Error> {
         self.token(Time::begin(&self.mode)).await.map(drop)
     }
 
-    /// Forgets what is kept of a group for the caller.
+    /// Invalidates the caller's cached responses of groups.
     pub(crate) async fn forget(&self, clears: &'static [Group]) -> Result<(), Error> {
         let token = self.token(Time::begin(&self.mode)).await?;
         drop(self.changing(&token, clears));
@@ -357,7 +355,8 @@ impl Core {
         Changing { inner: &self.inner, principal: self.inner.principals.of(token), is_of_token: true, clears }
     }
 
-    /// Sends until there is an answer, or it is clear that there will be none; and whether it is that for this token.
+    /// Sends a request until there is a response or a permanent failure. The second value is true if the outcome
+    /// belongs to `token`.
     async fn attempts<O: Operation>(
         &self,
         operation: &O,
@@ -372,13 +371,13 @@ impl Core {
             let options = self.options(retry.timeout());
             let outcome = client.send_with(operation, &options).instrument(span::<O>(retry.attempt())).await;
             let error = match outcome {
-                // It was refused, and is forgotten; the next one may be of somebody else.
+                // The token was rejected and deleted; the next one may belong to another principal.
                 Err(error) if error.is_unauthorized() && is_of_token => {
                     is_of_token = false;
                     retry.answered();
                     match self.token(retry.time()).await {
                         Ok(token) => client = self.client(token),
-                        // A login that cannot be renewed now was not refused.
+                        // A login that cannot be refreshed now was not rejected.
                         Err(unavailable) if unavailable.is_transient() => return (Err(unavailable.into_call()), false),
                         Err(_) => return (Err(error.into()), false),
                     }
@@ -402,13 +401,13 @@ impl Core {
         self.mode.share_token.iter().cloned().fold(options, CallOptions::with_share_token)
     }
 
-    /// With this token and no other.
+    /// Returns a client with only this token.
     fn client(&self, token: AccessToken) -> platform_api::Client {
         platform_api::Client::new(Pinned::new(self.http.clone(), token), self.inner.root.clone())
     }
 }
 
-/// A change that is being made. However it ends, and if its caller goes away: it may have been made.
+/// A change in progress. However it ends, it may have taken effect.
 struct Changing<'a> {
     inner: &'a Inner,
     principal: Principal,

@@ -1,7 +1,7 @@
-//! Critical sections: from before the first byte of a request that creates something is sent until its outcome is known.
+//! Critical sections: from before the first byte of a creating request is sent until its outcome is known.
 //!
-//! The platform cannot recognize such a request if it arrives twice, and bills a run that it has accepted. Dropping the request
-//! therefore leaves its outcome unknown. A process that ends asks here first, and polls the request until it is answered.
+//! The platform cannot recognize a repeated request, and bills every accepted run. If the request is dropped, its
+//! outcome is unknown. Before a process ends, it must check its sections, and poll their requests to completion.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Error, UncertainSubmission};
 
-/// The critical sections of one or more clients ([`Client::with_critical_sections`](crate::Client::with_critical_sections)).
-/// Cheap to clone; clones share their state.
+/// The critical sections of one or more clients
+/// ([`Client::with_critical_sections`](crate::Client::with_critical_sections)). Clones are cheap and share their state.
 ///
-/// Submitting a run and creating a grant or a share token are sections of their own. A caller opens a section around several
-/// steps that belong together with [`enter`](Self::enter).
+/// Submitting a run and creating a grant or a share token are separate sections. A caller combines several steps into
+/// one section with [`enter`](Self::enter).
 ///
 /// ```no_run
 /// use platform_resources::{Client, CriticalSections, Error, RunHandle, models::RunSubmission};
@@ -42,27 +42,27 @@ struct State {
     open: usize,
     is_closed: bool,
     next: u64,
-    /// Requests without a known outcome, in the order in which they were sent.
+    /// Requests without a known outcome, in the order of sending.
     creations: BTreeMap<u64, Creation>,
 }
 
-/// An object that a request creates.
+/// An object created by a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Creation {
-    /// A run. The platform bills it once it is accepted.
+    /// A run. The platform bills it once accepted.
     Run(UncertainSubmission),
     /// A grant.
     Grant,
-    /// A share token. The platform states its secret only in the response.
+    /// A share token. The platform returns its secret only in the response.
     ShareToken,
 }
 
-/// An open section. It ends when this is dropped.
+/// An open section. Dropping it closes the section.
 #[must_use = "the section ends when this is dropped"]
 pub struct CriticalSection(CriticalSections);
 
-/// A request whose outcome is not known. It stays in the list if it is dropped before [`settle`](Self::settle).
+/// A request without a known outcome. It remains in the list if dropped before [`settle`](Self::settle).
 #[must_use = "its outcome stays unknown"]
 pub(crate) struct Pending {
     sections: CriticalSections,
@@ -70,11 +70,11 @@ pub(crate) struct Pending {
 }
 
 impl CriticalSections {
-    /// Opens a section, in which others may be opened even after [`close`](Self::close).
+    /// Opens a section. Nested sections can be opened even after [`close`](Self::close).
     ///
     /// # Errors
     ///
-    /// [`Error::is_canceled`]: no section may begin any more, and nothing may be sent.
+    /// [`Error::is_canceled`]: no new section may be opened, and nothing may be sent.
     pub fn enter(&self) -> Result<CriticalSection, Error> {
         let mut state = self.state();
         if state.is_closed && state.open == 0 {
@@ -84,18 +84,18 @@ impl CriticalSections {
         Ok(CriticalSection(self.clone()))
     }
 
-    /// Returns true while a section is open: what runs in it must not be dropped yet.
+    /// Returns true while a section is open. Its work must not be dropped yet.
     pub fn is_open(&self) -> bool {
         self.state().open > 0
     }
 
-    /// Lets no section begin any more, except within an open one: the process is about to end.
+    /// Prevents new sections, except nested ones, because the process is about to end.
     pub fn close(&self) {
         self.state().is_closed = true;
     }
 
-    /// Returns the objects whose requests were sent and have no known outcome, and forgets them: the requests are in flight, or
-    /// were dropped before the platform answered.
+    /// Returns and removes the objects whose requests were sent and have no known outcome: the requests are in flight,
+    /// or were dropped before the response.
     pub fn take_unresolved(&self) -> Vec<Creation> {
         std::mem::take(&mut self.state().creations).into_values().collect()
     }
@@ -115,7 +115,7 @@ impl CriticalSections {
 }
 
 impl Pending {
-    /// Removes the request from the list: its caller learns the outcome.
+    /// Removes the request from the list, because its caller knows the outcome.
     pub(crate) fn settle(self) {
         self.sections.state().creations.remove(&self.id);
     }

@@ -5,11 +5,11 @@ use platform_api::operations::{GetDocument, GetDocumentContent, GetDocumentFile,
 use crate::core::Group;
 use crate::{Client, Error};
 
-/// A larger document is not read into memory.
+/// The maximum size of a document that is read into memory.
 #[cfg(feature = "download")]
 const LARGEST: usize = 64 * 1024 * 1024;
 
-/// What comes with a version of an application for people to read.
+/// The documents of an application version.
 #[derive(Clone, Debug)]
 pub struct Documents {
     client: Client,
@@ -22,52 +22,52 @@ impl Documents {
         Self { client, application, version }
     }
 
-    /// All of them.
+    /// Lists all documents.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or there is no such version.
+    /// The request failed, or the version does not exist.
     pub async fn list(&self) -> Result<Vec<Document>, Error> {
         let operation = ListDocuments::new(self.application.as_str(), self.version.as_str());
         self.client.core.read(operation, Group::Version).await
     }
 
-    /// One of them.
+    /// Returns a document.
     ///
     /// # Errors
     ///
-    /// The platform could not be asked, or there is no such document.
+    /// The request failed, or the document does not exist.
     pub async fn get(&self, name: &str) -> Result<Document, Error> {
         let operation = GetDocument::new(self.application.as_str(), self.version.as_str(), name);
         self.client.core.read(operation, Group::Version).await
     }
 
-    /// A URL that leads to the file for a short time, as something to save.
+    /// Returns a short-lived URL of the file, for download.
     ///
     /// # Errors
     ///
-    /// Those of [`get`](Self::get).
+    /// The same as [`get`](Self::get).
     pub async fn file_url(&self, name: &str) -> Result<SignedUrl, Error> {
         let operation = GetDocumentFile::new(self.application.as_str(), self.version.as_str(), name);
         self.client.core.fetch(operation, Group::Version).await
     }
 
-    /// A URL that leads to the file for a short time, as something to show.
+    /// Returns a short-lived URL of the file, for display.
     ///
     /// # Errors
     ///
-    /// Those of [`get`](Self::get).
+    /// The same as [`get`](Self::get).
     pub async fn content_url(&self, name: &str) -> Result<SignedUrl, Error> {
         let operation = GetDocumentContent::new(self.application.as_str(), self.version.as_str(), name);
         self.client.core.fetch(operation, Group::Version).await
     }
 
-    /// Fetches a document into a file, in the place of what was there, whole or not at all. The platform states no checksum for
-    /// documents: what comes is compared with that of the storage, if it has one.
+    /// Downloads a document to a file, which is replaced only if the download is complete. The platform states no
+    /// checksum for documents; that of the storage is verified, if there is one.
     ///
     /// # Errors
     ///
-    /// [`Error::download`]: the document could not be fetched or written.
+    /// [`Error::download`]: the document could not be downloaded or written.
     #[cfg(feature = "download")]
     pub async fn download(&self, name: &str, target: &std::path::Path) -> Result<platform_download::Outcome, Error> {
         use platform_download::{Expected, Target};
@@ -77,11 +77,11 @@ impl Documents {
         Ok(downloader.fetch(&source, Expected::unknown(), &Target::from(target), &|_| {}).await?)
     }
 
-    /// The bytes of a document, up to 64 MiB of them. The platform states no checksum for documents.
+    /// Returns the content of a document of at most 64 MiB. The platform states no checksum for documents.
     ///
     /// # Errors
     ///
-    /// Those of [`get`](Self::get), or the storage could not be asked.
+    /// The errors of [`get`](Self::get), or the storage request failed.
     #[cfg(feature = "download")]
     pub async fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let url = self.file_url(name).await?;
@@ -110,7 +110,7 @@ impl Documents {
     }
 }
 
-/// Where a document comes from.
+/// The URL source of a document.
 #[cfg(feature = "download")]
 #[derive(Debug)]
 struct DocumentSource<'a> {

@@ -1,4 +1,4 @@
-//! Downloading the artifacts of a run, as they are made.
+//! Downloads of a run's artifacts, as they become available.
 
 mod artifact;
 mod layout;
@@ -24,13 +24,13 @@ pub use layout::Layout;
 pub use report::{ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
 pub use selection::{Selection, UnmatchedSelection};
 
-/// The time that a file is retried while others succeed. Then others are downloaded first.
+/// The time for which a failing file is retried while others succeed. Others are downloaded next.
 const SINGLE: Duration = Duration::from_secs(10);
-/// The keys under which artifacts state their checksum.
+/// The metadata keys of an artifact's checksum.
 const CHECKSUM_KEYS: [&str; 2] = ["checksum_base64_crc32c", "checksum_crc32c"];
 
-/// A download of a run's results into a folder. What is in the folder already, as the platform states it, is not fetched;
-/// what was interrupted goes on.
+/// A download of a run's results to a folder. Existing files with the stated checksum are skipped; interrupted
+/// downloads are resumed.
 pub struct RunDownload {
     run: RunHandle,
     folder: ResultFolder,
@@ -43,8 +43,8 @@ pub struct RunDownload {
 }
 
 impl RunHandle {
-    /// Prepares to download the results of the run into `folder`: all of them, or the share that the folder was
-    /// [opened for](ResultFolder::open_shard).
+    /// Prepares a download of the run's results to `folder`: all of them, or the shard that the folder was [opened
+    /// for](ResultFolder::open_shard).
     ///
     /// ```no_run
     /// use platform_resources::{Client, ResultFolder, Shard};
@@ -78,65 +78,65 @@ impl fmt::Debug for RunDownload {
 }
 
 impl RunDownload {
-    /// Tells `observer` what happens, as it happens.
+    /// Sets an observer of events.
     pub fn with_observer(mut self, observer: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
     }
 
-    /// Only what `selection` selects. Everything, unless something is said.
+    /// Sets a selection of results. The default is all results.
     pub fn with_selection(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
     }
 
-    /// Where files lie in the folder: in a folder for each item, unless something is said.
+    /// Sets the layout of files in the folder. The default is one folder per item.
     pub fn with_layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
         self
     }
 
-    /// Replaces files that the manifest of the folder names as results of another run, if their content differs. Without
-    /// it, such an artifact is reported as failed. True by default.
+    /// Replaces files that the manifest lists as different results of another run. If disabled, such an artifact is
+    /// reported as failed. Enabled by default.
     pub fn with_overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
     }
 
-    /// By this downloader, which has its own limits; other downloads by it share them.
-    /// [`Client::storage_http`](crate::Client::storage_http) is what it should send with.
+    /// Uses a custom downloader, whose limits all its downloads share. It should send requests with
+    /// [`Client::storage_http`](crate::Client::storage_http).
     pub fn with_downloader(mut self, downloader: Downloader) -> Self {
         self.downloader = Some(downloader);
         self
     }
 
-    /// The keys of an artifact's metadata under which its CRC32C is looked for, in this order.
+    /// Sets the metadata keys of an artifact's CRC32C, in order of precedence.
     pub fn with_checksum_keys(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.checksum_keys = keys.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Downloads what is finished now.
+    /// Downloads the results available now.
     ///
-    /// One file that cannot be downloaded does not stop the others: the report names it. One that fails for the time being is tried
-    /// again after the others, as long as the [retries](Downloader::retry_policy) last. When the future is dropped, no incomplete
-    /// file is left under a final name, and a later call goes on from there.
+    /// A failed file does not stop the others; the report names it. After a transient failure, a file is retried after
+    /// the others, within the limits of the [retries](Downloader::retry_policy). If the future is dropped, no
+    /// incomplete file is left under a final name, and a later call resumes.
     ///
     /// # Errors
     ///
-    /// [`Error::unmatched_selection`] if the selection matches nothing of the run; otherwise the platform could not be asked how
-    /// far the run is, or the folder has no room for what is to be fetched.
+    /// [`Error::unmatched_selection`] if the selection matches nothing of the run. Otherwise the request for the run
+    /// failed, or the disk has not enough space.
     pub async fn fetch(self) -> Result<RunReport, Error> {
         self.run(false).await
     }
 
-    /// Follows the run until it has ended, and downloads what is finished as it is finished.
+    /// Follows the run until it ends, and downloads results as they become available.
     ///
-    /// A run that was just submitted and is not found yet is requested again for a while. Otherwise as [`fetch`](Self::fetch).
+    /// A new run that is not found yet is requested again for a while. Otherwise it works like [`fetch`](Self::fetch).
     ///
     /// # Errors
     ///
-    /// Those of [`fetch`](Self::fetch).
+    /// The same as [`fetch`](Self::fetch).
     pub async fn follow(self) -> Result<RunReport, Error> {
         self.run(true).await
     }
@@ -171,7 +171,7 @@ impl RunDownload {
                     Ok(fetched) => self.record(fetched, &mut plan).await,
                     Err(planned) => later.push(after_pause(*planned, policy.backoff())),
                 },
-                // The others come first.
+                // The other files come first.
                 Some(planned) = later.next() => plan.queue.push(0, planned),
                 snapshot = &mut asked, if !ended => {
                     let snapshot = snapshot?;
@@ -195,19 +195,20 @@ impl RunDownload {
         Ok(plan.report)
     }
 
-    /// How far the run is, and of its items what a download needs: runs have many, and each says a lot.
+    /// Requests the state of the run and of its items, reduced to what a download needs: runs have many items, and each
+    /// is large.
     fn ask(&self, poll: &Poll, all: bool) -> impl Future<Output = Result<Snapshot<Slim>, Error>> + Send + use<> {
         let (shard, selection, keys) = (self.folder.shard(), self.selection.clone(), self.checksum_keys.clone());
         poll.clone().ask(all, move |item| Slim::of(item, shard, &selection, &keys))
     }
 
-    /// Plans what has ended since; whether there was any.
+    /// Plans the items that ended since the last call. Returns true if any did.
     fn plan(&self, plan: &mut Plan, snapshot: Snapshot<Slim>, meter: &Meter) -> bool {
         let (known, ended) = (plan.seen.len(), snapshot.ended());
         plan.report.learn(&snapshot.run);
         plan.about = Some(snapshot.run);
-        // All items of a run are known from its submission on, and the first answer has all of them, so that the names are the
-        // same in every call.
+        // All items of a run exist from its submission, and the first response contains all of them, so that names are
+        // the same in every call.
         let ids = || snapshot.items.iter().map(|item| item.external_id.as_str());
         let names = plan.names.take().unwrap_or_else(|| Names::new(self.layout, &self.run.id, ids()));
         for item in snapshot.items {
@@ -265,7 +266,7 @@ impl RunDownload {
         (self.observer)(Event::Planned { files, bytes });
     }
 
-    /// Fails if the file of an artifact is that of another run, and must not be replaced.
+    /// Returns an error if the file belongs to another run and must not be replaced.
     fn refuse_other_run(&self, target: &Target, expected: Expected) -> Result<Expected, PlanError> {
         let file = target.relative();
         match self.folder.present(&file).filter(|_| !self.overwrite) {
@@ -276,7 +277,7 @@ impl RunDownload {
         }
     }
 
-    /// The manifest states the checksum of a deleted file where the platform does not.
+    /// Uses the checksum in the manifest for a deleted file without a checksum on the platform.
     fn with_record(&self, expected: Expected, deleted: Option<By>, file: &str) -> (Expected, Option<Verification>) {
         let unstated = deleted.is_some() && expected.crc32c().is_none();
         match self.folder.recorded(file).filter(|entry| unstated && entry.origin.run == self.run.id.as_str()) {
@@ -297,24 +298,24 @@ impl RunDownload {
     }
 }
 
-/// Returns a file when it is time to try it again.
+/// Returns a file after its backoff.
 #[expect(clippy::disallowed_methods, reason = "a server does not announce its recovery")]
 async fn after_pause(planned: Planned, backoff: Backoff) -> Planned {
     tokio::time::sleep(backoff.pause(planned.tries.failures, fastrand::f64())).await;
     planned
 }
 
-/// What is known of a run, and what is still to be fetched.
+/// The state of a run, and the files to download.
 struct Plan {
     report: RunReport,
     about: Option<Run>,
     seen: HashSet<ItemId>,
-    /// Known from the first answer on.
+    /// Set by the first response.
     names: Option<Names>,
     queue: Queue<Planned>,
     /// The number of selected artifacts.
     selected: usize,
-    /// The artifacts of wanted items that are not.
+    /// The artifacts of wanted items that are not selected.
     unselected: BTreeSet<String>,
 }
 

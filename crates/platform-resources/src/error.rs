@@ -10,14 +10,14 @@ use auth_http::retry::GaveUp;
 use crate::Problem;
 use crate::core::CallError;
 
-/// Why the platform did not do what it was asked for.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] Kind);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    /// Shared by all who waited for the same answer.
+    /// Shared by all callers that waited for the same response.
     #[error(transparent)]
     Api(CallFailure),
     #[error("{}", no_token(.0, .1.as_ref()))]
@@ -76,21 +76,22 @@ enum Kind {
     Unavailable(#[source] GaveUp),
 }
 
-/// A submission that nobody knows the end of: a run with these items, submitted by the caller since then, is the one.
+/// A submission with an unknown outcome. If the platform accepted it, the run has these items and was submitted by the
+/// caller after `since`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UncertainSubmission {
-    /// When it was about to be sent.
+    /// The time immediately before it was sent.
     pub since: SystemTime,
     /// The application.
     pub application: ApplicationId,
-    /// The names of its items.
+    /// The external ids of its items.
     pub external_ids: Vec<String>,
     /// The value of `submission_token` in the metadata of the run.
     pub token: String,
 }
 
-/// A call without an answer, and the reason not to send it again. It has the message and the causes of the former.
+/// A failed call, and the reason why it was not retried. It has the message and the causes of the failure.
 #[derive(Debug)]
 struct CallFailure {
     error: Arc<ApiError>,
@@ -198,7 +199,7 @@ impl From<crate::UnmatchedSelection> for Error {
 }
 
 impl Error {
-    /// Returns the failure of a call that needs a token, for all who wait for the answer.
+    /// Returns the failure of a call that needs a token, for all waiting callers.
     pub(crate) fn into_call(self) -> CallError {
         match self.0 {
             Kind::Api(CallFailure { error, gave_up: None }) => CallError::Api(error),
@@ -208,7 +209,7 @@ impl Error {
         }
     }
 
-    /// Why the call was not tried again, or not any more.
+    /// Returns the reason why the call was not retried, or no longer.
     #[cfg(feature = "download")]
     pub(crate) fn gave_up(&self) -> Option<&GaveUp> {
         match &self.0 {
@@ -225,7 +226,7 @@ impl Error {
         Kind::Invalid(problems).into()
     }
 
-    /// A submission that may have arrived.
+    /// Creates the error of a submission that may have arrived.
     pub(crate) fn uncertain(self, submission: UncertainSubmission) -> Self {
         match self.0 {
             Kind::Api(CallFailure { error, .. }) if error.is_uncertain() => {
@@ -235,7 +236,7 @@ impl Error {
         }
     }
 
-    /// A submission that is not found, perhaps because it could not be looked for.
+    /// Creates the error of a submission that is not found, possibly because the look-up failed.
     pub(crate) fn lost(token: &str, cause: Option<Self>) -> Self {
         Kind::Lost(token.to_owned(), cause.map(Box::new)).into()
     }
@@ -312,22 +313,21 @@ impl Error {
         Kind::Login(Login::NoDeviceClient).into()
     }
 
-    /// It is about the login of the user: none came about, or there is no token of one.
+    /// Returns true if the error concerns the user's login: it failed, or its token is not available.
     #[cfg(feature = "login")]
     pub fn is_login(&self) -> bool {
         matches!(self.0, Kind::Login(_) | Kind::Token(..))
     }
 
-    /// Returns true if no login is stored, or the login was refused, or, for a user who
-    /// can be asked to log in again, because its access tokens fail verification.
+    /// Returns true if no login is stored, the login was refused, or, for a user who can be asked to log in again, its
+    /// access tokens fail verification.
     #[cfg(feature = "login")]
     pub(crate) fn is_ended_login(&self, can_ask: bool) -> bool {
         matches!(&self.0, Kind::Token(error, _)
             if error.is_refused() || can_ask && error.is_unverified() && !error.is_transient())
     }
 
-    /// A user has to log in (again) before this can be done: there is no login, or it was refused, or the user did not
-    /// complete it.
+    /// Returns true if the user must log in again: there is no login, it was refused, or the user did not complete it.
     #[cfg(feature = "login")]
     pub fn is_login_required(&self) -> bool {
         use auth_oauth::OAuthError;
@@ -342,13 +342,13 @@ impl Error {
             })
     }
 
-    /// There is no login that could be ended.
+    /// Returns true if there is no login to end.
     #[cfg(feature = "login")]
     pub fn is_not_logged_in(&self) -> bool {
         matches!(self.0, Kind::Login(Login::NotLoggedIn))
     }
 
-    /// What the platform or the way to it has to do with the failure, if anything.
+    /// Returns the API error, if that is the cause.
     pub fn api(&self) -> Option<&ApiError> {
         match &self.0 {
             Kind::Api(CallFailure { error, .. }) | Kind::Uncertain(error, _) => Some(error),
@@ -356,7 +356,7 @@ impl Error {
         }
     }
 
-    /// What is wrong with the folder for the results, if that is the reason.
+    /// Returns the error of the result folder, if that is the cause.
     #[cfg(feature = "download")]
     pub fn folder(&self) -> Option<&platform_download::FolderError> {
         match &self.0 {
@@ -365,7 +365,7 @@ impl Error {
         }
     }
 
-    /// What kept a file from being downloaded, if that is the reason.
+    /// Returns the download error of a file, if that is the cause.
     #[cfg(feature = "download")]
     pub fn download(&self) -> Option<&platform_download::DownloadError> {
         match &self.0 {
@@ -374,9 +374,9 @@ impl Error {
         }
     }
 
-    /// Returns true if the same call can succeed later: the platform, the storage or the identity provider was not reached,
-    /// or is overloaded. A login that cannot be renewed for now is transient, and not
-    /// [required](Self::is_login_required) again.
+    /// Returns true if the same call can succeed later: the platform, the storage or the identity provider was
+    /// unreachable or overloaded. A login that temporarily cannot be refreshed is transient, and a new one is not
+    /// [required](Self::is_login_required).
     pub fn is_transient(&self) -> bool {
         match &self.0 {
             Kind::Api(CallFailure { error, .. }) => error.is_transient(),
@@ -397,7 +397,7 @@ impl Error {
         }
     }
 
-    /// Returns the selection that matches nothing of the run, if that is the reason.
+    /// Returns the unmatched selection, if that is the cause.
     #[cfg(feature = "download")]
     pub fn unmatched_selection(&self) -> Option<&crate::UnmatchedSelection> {
         match &self.0 {
@@ -406,12 +406,12 @@ impl Error {
         }
     }
 
-    /// There is no such thing, or none that the caller may see.
+    /// Returns true if the resource does not exist or is not visible to the caller.
     pub fn is_not_found(&self) -> bool {
         matches!(self.0, Kind::NoVersion(_)) || self.api().is_some_and(ApiError::is_not_found)
     }
 
-    /// Others have changed it since it was read.
+    /// Returns true if the resource was changed since it was read.
     pub fn is_conflict(&self) -> bool {
         matches!(self.0, Kind::Contended(_)) || self.api().is_some_and(ApiError::is_conflict)
     }
@@ -421,12 +421,13 @@ impl Error {
         self.api().is_some_and(ApiError::is_already_done)
     }
 
-    /// A submission was sent, and nobody knows whether the platform has accepted it: it may be billed.
+    /// Returns true if a submission was sent and its outcome is unknown: it may be billed.
     pub fn is_submission_uncertain(&self) -> bool {
         matches!(self.0, Kind::Uncertain(..) | Kind::Lost(..))
     }
 
-    /// What is needed to find out whether a submission was accepted; of [`Runs::submit`](crate::Runs::submit) alone.
+    /// Returns the facts needed to find an uncertain submission; only for errors of
+    /// [`Runs::submit`](crate::Runs::submit).
     pub fn uncertain_submission(&self) -> Option<&UncertainSubmission> {
         match &self.0 {
             Kind::Uncertain(_, submission) => Some(submission),
@@ -434,7 +435,7 @@ impl Error {
         }
     }
 
-    /// The token of a submission that [is uncertain](Self::is_submission_uncertain).
+    /// Returns the token of an [uncertain](Self::is_submission_uncertain) submission.
     pub fn submission_token(&self) -> Option<&str> {
         match &self.0 {
             Kind::Uncertain(_, submission) => Some(&submission.token),
@@ -448,22 +449,23 @@ impl Error {
         matches!(self.0, Kind::Canceled)
     }
 
-    /// What is to be submitted once could not be written down.
+    /// Returns true if the submission journal could not be read or written.
     pub fn is_journal(&self) -> bool {
         matches!(self.0, Kind::Journal(_))
     }
 
-    /// The time was over before the run was.
+    /// Returns true if the time limit was reached before the run ended.
     pub fn is_unfinished(&self) -> bool {
         matches!(self.0, Kind::Unfinished)
     }
 
-    /// A blocking client was called inside an asynchronous runtime, whose thread it would hold up. Nothing was begun.
+    /// Returns true if a blocking client was called inside an asynchronous runtime, where it would block a worker
+    /// thread. Nothing was started.
     pub fn is_inside_runtime(&self) -> bool {
         matches!(self.0, Kind::InsideRuntime(_))
     }
 
-    /// All that is wrong with a submission; empty if that is not the reason.
+    /// Returns all problems of an invalid submission; empty for other errors.
     pub fn problems(&self) -> &[Problem] {
         match &self.0 {
             Kind::Invalid(problems) => problems,

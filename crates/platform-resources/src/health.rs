@@ -3,20 +3,20 @@ use serde::Deserialize;
 
 use crate::{Client, Error};
 
-/// More than this is no answer about health.
+/// The maximum size of a health response.
 const LARGEST: usize = 64 * 1024;
 
-/// How the platform is, by its own account.
+/// The health of the platform, as reported by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// All is well.
+    /// The platform is healthy.
     Up,
-    /// It works, but not as it should; it may say why.
+    /// The platform is degraded, with an optional reason.
     Degraded(Option<String>),
-    /// It does not work; it may say why.
+    /// The platform is down, with an optional reason.
     Down(Option<String>),
-    /// A state that a newer platform knows.
+    /// A state introduced by a newer platform.
     Unknown(String),
 }
 
@@ -27,7 +27,7 @@ struct Answer {
 }
 
 impl Client {
-    /// How the platform is, which everybody may ask. A platform that does not answer that is down.
+    /// Returns the health of the platform, without authentication. An error response counts as down.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Client {
         health(response).await
     }
 
-    /// The same, asked with the token of the caller: whether that arrives, too.
+    /// Returns the health of the platform, with the caller's token. It also tests that authenticated requests arrive.
     ///
     /// # Errors
     ///

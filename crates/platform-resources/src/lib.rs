@@ -1,7 +1,7 @@
-//! The Aignostics Platform as a Rust user would want it.
+//! A high-level client for the Aignostics Platform.
 //!
-//! A [`Client`] knows where the platform is and where its tokens come from – any
-//! [`AsyncTokenProvider`](auth_core::AsyncTokenProvider) will do – and everything else comes from it.
+//! A [`Client`] is configured with the address of the platform and a source of tokens (any
+//! [`AsyncTokenProvider`](auth_core::AsyncTokenProvider)), and provides access to all resources.
 //!
 //! ```no_run
 //! use auth_core::AsyncTokenProvider;
@@ -20,8 +20,8 @@
 //!
 //! # Features
 //!
-//! - `login`: [`Service`], logins of users that all their processes share; off by default.
-//! - `download`: the bucket of the organisation, and [`RunHandle::download`]; off by default.
+//! - `login`: [`Service`], user logins shared by all processes of the user; off by default.
+//! - `download`: the organization's bucket, and [`RunHandle::download`]; off by default.
 
 mod access;
 mod applications;
@@ -87,12 +87,12 @@ pub use validation::{MetadataSchema, Problem, validate};
 #[cfg_attr(feature = "download", doc = include_str!("../../../README.md"))]
 struct Readme;
 
-/// The examples of the guide compile.
+/// Compiles the examples of the guide.
 #[cfg(all(doctest, feature = "download"))]
 #[doc = include_str!("../../../docs/bucket.md")]
 struct BucketGuide;
 
-/// The example of the guide for fleets compiles.
+/// Compiles the examples of the guide for fleets.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/fleet.md")]
 struct FleetGuide;

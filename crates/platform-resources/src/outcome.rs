@@ -7,7 +7,7 @@ use platform_api::models::{
 
 use crate::Error;
 
-/// Who did it.
+/// The originator of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// A user.
@@ -16,13 +16,13 @@ pub enum By {
     System,
 }
 
-/// Whether a change was made now.
+/// The result of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// It was.
+    /// The change was made by this call.
     Now,
-    /// It was made before: by another caller, or by an attempt of this call whose response was lost. The platform answers
-    /// 409 then, and 410 for results.
+    /// The change was made before: by another caller, or by an attempt of this call whose response was lost. The
+    /// platform responds with 409, or 410 for results.
     Before,
 }
 
@@ -36,27 +36,27 @@ impl Done {
     }
 }
 
-/// How a run ended. That it has ended does not mean that it succeeded.
+/// The outcome of a run. A run that has ended has not necessarily succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunOutcome {
-    /// It has not ended yet.
+    /// The run has not ended yet.
     InProgress,
-    /// All its items succeeded.
+    /// All items succeeded.
     Completed,
-    /// Some of its items succeeded.
+    /// Some items succeeded.
     CompletedWithErrors,
-    /// None of its items succeeded, and at least one failed through the application or the platform, or all through their
-    /// inputs.
+    /// No item succeeded. `System` if at least one failed due to the application or the platform, `User` if all failed
+    /// due to their inputs.
     Failed(By),
-    /// It was cancelled.
+    /// The run was canceled.
     Cancelled(By),
-    /// It ended for a reason that a newer platform knows, or for none.
+    /// A reason introduced by a newer platform, or none.
     Unknown(Option<String>),
 }
 
 impl RunOutcome {
-    /// How `run` ended.
+    /// Returns the outcome of `run`.
     pub fn of(run: &Run) -> Self {
         if run.state != RunState::Terminated {
             return Self::InProgress;
@@ -80,26 +80,26 @@ impl RunOutcome {
     }
 }
 
-/// How an item ended. That it has ended does not mean that it succeeded.
+/// The outcome of an item. An item that has ended has not necessarily succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ItemOutcome {
-    /// It has not ended yet.
+    /// The item has not ended yet.
     InProgress,
-    /// Its artifacts are there.
+    /// Its artifacts are available.
     Succeeded,
     /// Its input cannot be processed.
     UserError,
     /// The application or the platform failed.
     SystemError,
-    /// The run was cancelled before.
+    /// The run was canceled before this item was processed.
     Skipped,
-    /// It ended for a reason that a newer platform knows, or for none.
+    /// A reason introduced by a newer platform, or none.
     Unknown(Option<String>),
 }
 
 impl ItemOutcome {
-    /// How `item` ended.
+    /// Returns the outcome of `item`.
     pub fn of(item: &Item) -> Self {
         if item.state != ItemState::Terminated {
             return Self::InProgress;
@@ -114,24 +114,24 @@ impl ItemOutcome {
     }
 }
 
-/// Whether the file of an artifact is there.
+/// The availability of an artifact's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArtifactOutcome {
-    /// It is.
+    /// The file is available.
     Available,
-    /// It was, and is deleted.
+    /// The file was deleted.
     Deleted(By),
-    /// It has not been made yet, or will not be: the item was skipped.
+    /// The file does not exist yet, or will not: the item was skipped.
     NotMade,
-    /// It could not be made: because of the input of the item, or because the application or the platform failed.
+    /// The file could not be created, due to the input of the item or a failure of the application or the platform.
     Failed(By),
-    /// What a newer platform says of it.
+    /// A state introduced by a newer platform.
     Unknown(String),
 }
 
 impl ArtifactOutcome {
-    /// Whether the file of `artifact` is there.
+    /// Returns the availability of the file of `artifact`.
     pub fn of(artifact: &OutputArtifact) -> Self {
         match (&artifact.output, &artifact.termination_reason) {
             (ArtifactOutput::Available, _) => Self::Available,

@@ -1,12 +1,11 @@
-//! Lists, page after page.
+//! Paginated lists.
 //!
-//! Pages are fetched ahead, more of them the longer a list is: one, then two, four, and at most eight at a time, but none
-//! beyond the limit of the caller. They come in order. A page that is not full is the last; one beyond the end may be answered
-//! with 404, which on the first page is an error. An error is an error, never the end. Rows that move from page to page while
-//! they are read come once.
+//! Pages are prefetched, more of them the longer a list is: one, then two, four, and at most eight at a time, but none
+//! beyond the caller's limit. They are returned in order. A partial page is the last; a page beyond the end may return
+//! 404, which is an error only for the first page. An error never looks like the end. Entries that move between pages
+//! during the reads are returned once.
 //!
-//! Each page is fetched by a task of its own, so that it arrives though its reader does something else for a while; tasks end
-//! with the list.
+//! Each page is fetched by a separate task, so that it arrives while its reader is busy. Tasks end with the list.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -23,12 +22,12 @@ use tokio::task::JoinHandle;
 use crate::Error;
 use crate::core::{Core, Group};
 
-/// How many entries are asked for at a time unless something is said: the most that the platform gives.
+/// The default page size, which is the maximum of the platform.
 pub(crate) const SIZE: i64 = 100;
-/// So many pages are on their way at most.
+/// The maximum number of pages in flight.
 const AHEAD: usize = 8;
 
-/// An operation that answers with a page of a list.
+/// An operation that returns a page of a list.
 pub(crate) trait Paged: Operation<Output = Vec<Self::Entry>> + Clone + 'static {
     type Entry: Clone + Send + Sync + 'static;
     const GROUP: Group;
@@ -67,10 +66,10 @@ paged! {
     ListShareTokens of ShareToken by share_token_id in Access;
 }
 
-/// How a page is fetched.
+/// The future of a page.
 type Fetch<T> = BoxFuture<'static, Result<Vec<T>, Error>>;
 
-/// A page that is on its way.
+/// A page in flight.
 struct Fetching<T>(JoinHandle<Result<Vec<T>, Error>>);
 
 impl<T> Drop for Fetching<T> {
@@ -79,13 +78,14 @@ impl<T> Drop for Fetching<T> {
     }
 }
 
-/// All entries of a list, in order, as a stream. Nothing is asked for before it is read; its first error is its end.
+/// A stream of all entries of a list, in order. No request is sent before the first poll; the stream ends after its
+/// first error.
 pub struct List<T> {
     fetch: Box<dyn Fn(i64) -> Fetch<T> + Send>,
     id: fn(&T) -> &str,
     size: usize,
     limit: Option<usize>,
-    /// Those on their way, in order.
+    /// The pages in flight, in order.
     pages: VecDeque<Fetching<T>>,
     next_page: i64,
     arrived: usize,
@@ -121,15 +121,15 @@ impl<T: Clone + Send + Sync + 'static> List<T> {
 }
 
 impl<T: Send + 'static> List<T> {
-    /// Ends after so many entries, and asks for no page beyond them.
+    /// Limits the number of entries. No page beyond them is requested.
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// Asks for as many pages as are wanted ahead now.
+    /// Requests pages until the prefetch limit is reached.
     fn ask_ahead(&mut self) {
-        // One after the first, two after the second, four, eight.
+        // One page after the first, two after the second, then four, eight.
         let ahead = 1_usize.checked_shl(u32::try_from(self.arrived).unwrap_or(u32::MAX)).unwrap_or(AHEAD).min(AHEAD);
         let last = self.limit.map(|limit| limit.div_ceil(self.size).max(1));
         while self.pages.len() < ahead
@@ -140,7 +140,7 @@ impl<T: Send + 'static> List<T> {
         }
     }
 
-    /// Takes in the next page.
+    /// Adds the next page.
     fn take(&mut self, page: Result<Vec<T>, Error>) -> Result<(), Error> {
         let entries = match page {
             Err(error) if error.is_not_found() && self.arrived > 0 => Vec::new(),
@@ -181,7 +181,7 @@ impl<T: Send + Unpin + 'static> Stream for List<T> {
             let Some(first) = list.pages.front_mut() else { return Poll::Ready(None) };
             let page = ready!(Pin::new(&mut first.0).poll(context));
             list.pages.pop_front();
-            // It was neither aborted nor did it panic, unless its runtime ends.
+            // It was not aborted and did not panic, unless its runtime is shutting down.
             let page = page.unwrap_or_else(|_| Err(Error::mixed_up()));
             if let Err(error) = list.take(page) {
                 list.ended = true;

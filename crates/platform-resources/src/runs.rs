@@ -14,7 +14,7 @@ pub use once::{SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce,
 /// The key of the submission token in the metadata of a run.
 const TOKEN: &str = "submission_token";
 
-/// Returns a token for a submission: random, and not a secret.
+/// Returns a token for a submission. It is random, but not secret.
 fn new_token() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
@@ -25,11 +25,11 @@ pub struct Runs {
     client: Client,
 }
 
-/// What would be submitted, checked and with the version that it would run on.
+/// A validated submission with its resolved version.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Checked {
-    /// The submission, in which the version is named.
+    /// The submission, including the version.
     pub submission: RunSubmission,
 }
 
@@ -38,22 +38,22 @@ impl Runs {
         Self { client }
     }
 
-    /// All of them.
+    /// Lists all runs.
     pub fn list(&self) -> List<Run> {
         self.list_with(ListRuns::new())
     }
 
-    /// Those that `query` asks for, sorted as it says and in pages of its size. Its page is of no account.
+    /// Lists the runs that match `query`, with its order and page size. Its page number is ignored.
     pub fn list_with(&self, query: ListRuns) -> List<Run> {
         List::of(&self.client.core, query)
     }
 
-    /// Checks a submission as [`submit`](Self::submit) does, and submits nothing: the version is resolved, and every item
-    /// checked ([`validate`](crate::validate)).
+    /// Validates a submission like [`submit`](Self::submit), without submitting it: the version is resolved, and every
+    /// item is validated ([`validate`](crate::validate)).
     ///
     /// # Errors
     ///
-    /// [`Error::problems`] if something is not what the application asks for; otherwise the platform could not be asked.
+    /// [`Error::problems`] if the submission does not meet the application's requirements; otherwise a request failed.
     pub async fn dry_run(&self, mut submission: RunSubmission) -> Result<Checked, Error> {
         let applications = self.client.applications();
         let number = match &submission.version_number {
@@ -66,23 +66,23 @@ impl Runs {
         Ok(Checked { submission })
     }
 
-    /// Submits a run. Before anything is billed, the version is resolved and recorded in the
-    /// submission if none is named, and every item is checked ([`validate`](crate::validate)).
+    /// Submits a run. Before anything is billed, the version is resolved and recorded in the submission if none is
+    /// named, and every item is validated ([`validate`](crate::validate)).
     ///
-    /// The request is sent once – and once more only after a 401, which says that it was not
-    /// accepted: the platform bills what it accepts, and cannot recognise a submission that comes twice.
+    /// The request is sent once, and again only after a 401, which means that it was not accepted. The platform bills
+    /// every accepted submission, and cannot recognize a repeated one.
     ///
     /// # Errors
     ///
-    /// [`Error::problems`] if items are not what the application asks for; [`Error::is_submission_uncertain`] if the run may
-    /// have been accepted though no answer says so, with what is needed to find out ([`Error::uncertain_submission`]);
-    /// otherwise the platform could not be asked, or refused.
+    /// [`Error::problems`] if the submission does not meet the application's requirements.
+    /// [`Error::is_submission_uncertain`] if the run may have been accepted without a confirmation;
+    /// [`Error::uncertain_submission`] has the facts to find it. Otherwise a request failed.
     pub async fn submit(&self, submission: RunSubmission) -> Result<RunHandle, Error> {
         let Checked { submission } = self.dry_run(submission).await?;
         self.send(submission).await
     }
 
-    /// Sends what was checked, with a token in its metadata by which its run can be found.
+    /// Sends a validated submission, with a token in its metadata that identifies its run.
     async fn send(&self, mut submission: RunSubmission) -> Result<RunHandle, Error> {
         let timeout = self.client.settings().run_submit_timeout;
         let metadata = submission.custom_metadata.get_or_insert_default();

@@ -1,5 +1,5 @@
-//! What a client says of a run and of its items, under the key `sdk` of their metadata. The platform's pages show tags and
-//! notes, and its scheduler reads what a run should run on.
+//! The SDK metadata of runs and items, under the key `sdk` of their metadata. The platform's pages show tags and notes,
+//! and its scheduler reads the resource requirements of a run.
 
 mod item;
 mod run;
@@ -38,12 +38,12 @@ impl Schema {
     }
 }
 
-/// What is wrong with the SDK metadata: all of it.
+/// The problems of invalid SDK metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SdkMetadataError(Vec<String>);
 
 impl SdkMetadataError {
-    /// A path and a message for each problem.
+    /// Returns a path and a message for each problem.
     pub fn problems(&self) -> &[String] {
         &self.0
     }
@@ -72,7 +72,7 @@ fn put(metadata: &mut JsonObject, sdk: JsonValue, problems: Vec<String>) -> Resu
     }
 }
 
-/// The same, beside what is there already.
+/// Merges SDK metadata into existing metadata.
 fn renew(
     metadata: &mut JsonObject,
     sdk: JsonObject,

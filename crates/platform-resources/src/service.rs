@@ -1,4 +1,4 @@
-//! Logins of users, as settings say, and what depends on them.
+//! User logins according to the settings, and their clients.
 
 mod doctor;
 mod keys;
@@ -27,15 +27,15 @@ use keys::{login_folder, login_key, token_key};
 use sources::Sources;
 pub use ways::LoginWays;
 
-/// Logs a user in and out at the platform that [`Settings`] describe, and makes clients for them. What was logged in is kept
-/// in the cache folder, for all processes of the user, of which one renews it for all. Cheap to clone.
+/// Logs users in and out of the platform in [`Settings`], and creates clients for them. A login is stored in the cache
+/// folder and shared by all processes of the user; one of them refreshes it for all. Clones are cheap.
 ///
 /// ```no_run
 /// use platform_resources::{LoginWays, Service, Settings};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let service = Service::builder(Settings::from_env()?).build()?;
-/// // Nobody is asked, as there is no way to: who is not logged in gets an error that says so.
+/// // No prompts: without a login, this returns an error.
 /// service.ensure_login(LoginWays::none()).await?;
 /// let client = service.client()?;
 /// println!("{}", client.me().await?.user.id);
@@ -44,7 +44,7 @@ pub use ways::LoginWays;
 #[derive(Clone, Debug)]
 pub struct Service {
     settings: Arc<Settings>,
-    /// What makes clients of the same kind as the one that there is.
+    /// A builder for HTTP clients of the same kind as `http`.
     prepared: HttpClientBuilder,
     http: HttpClient,
     interactive: OAuthClient,
@@ -54,7 +54,7 @@ pub struct Service {
     sources: Arc<Sources>,
 }
 
-/// Sets up a [`Service`].
+/// A builder for [`Service`].
 #[derive(Clone, Debug)]
 pub struct ServiceBuilder {
     settings: Settings,
@@ -63,70 +63,71 @@ pub struct ServiceBuilder {
     hosts: Hosts,
 }
 
-/// Who a user is, and what their token says.
+/// The identity of a user, with the claims of the token.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The user and the organisation. They hold live credentials.
+    /// The user and the organization. They contain live credentials.
     pub me: Me,
-    /// What the user may do in the organisation: `member` unless the token says otherwise.
+    /// The role of the user in the organization; `member` if the token states none.
     pub role: String,
     /// The issuer of the token.
     pub issuer: String,
-    /// The service that it is for.
+    /// The audience of the token.
     pub audience: String,
     /// The OAuth client that it was issued to.
     pub client_id: Option<String>,
     /// Its scopes.
     pub scopes: Vec<String>,
-    /// The organisation that it is limited to.
+    /// The organization that it is limited to.
     pub organization_id: Option<String>,
-    /// When it was issued.
+    /// The time of issue.
     pub issued_at: Option<SystemTime>,
-    /// When it ends.
+    /// The time of expiry.
     pub expires_at: Option<SystemTime>,
 }
 
-/// How a logout went. The login is gone from this machine in any case.
+/// The result of a logout. The local login is deleted in either case.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoggedOut {
-    /// The provider has ended it too.
+    /// The provider has revoked the login.
     Everywhere,
-    /// The provider could not be told: whoever has a copy of the login can go on with it.
+    /// The provider was not reached: copies of the login remain valid.
     HereOnly(auth_oauth::OAuthError),
 }
 
 impl Service {
-    /// Starts to set up a service.
+    /// Returns a builder for a service.
     pub fn builder(settings: Settings) -> ServiceBuilder {
         ServiceBuilder { settings, roots: Vec::new(), proxy: None, hosts: Hosts::new() }
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The tokens of the user: of the refresh token among the settings, if there is one, and else of the login that goes
-    /// on. Nobody is asked to log in.
+    /// Returns the user's token source: with the refresh token of the settings, if set, otherwise with the stored
+    /// login. It never prompts for a login.
     pub fn tokens(&self) -> TokenSource {
         self.tokens_lasting(Duration::ZERO)
     }
 
-    /// The same, each renewed first if it is not good for `least` from now. A provider that gives none so long gives what it
-    /// has; if it gives none, the token that is there stays for others.
+    /// Returns the user's token source with a minimum remaining lifetime: a token that expires within `least` is
+    /// refreshed first. If the provider's tokens are shorter-lived, they are returned anyway. If the refresh fails, the
+    /// current token remains available to other sources.
     pub fn tokens_lasting(&self, least: Duration) -> TokenSource {
         self.sources.lasting(least, || self.source(least))
     }
 
-    /// Returns a token that is valid for `least` from now, as [`tokens_lasting`](Self::tokens_lasting) does. Waits for an
-    /// identity provider that is unavailable, within the limits of [`Settings::retry`]: a login that it cannot renew now is
-    /// still a login.
+    /// Returns a token that is valid for `least` from now, like [`tokens_lasting`](Self::tokens_lasting). Waits for an
+    /// unavailable identity provider, within the limits of [`Settings::retry`]: a login that it cannot refresh now is
+    /// still valid.
     ///
     /// # Errors
     ///
-    /// [`Error::is_login_required`], [`Error::is_transient`], or what else keeps a login from being renewed.
+    /// [`Error::is_login_required`], [`Error::is_transient`], or another error of the refresh.
     pub async fn token_lasting(&self, least: Duration) -> Result<AccessToken, Error> {
         let (tokens, settings) = (self.tokens_lasting(least), &self.settings);
         let policy = settings.auth.limit(settings.retry.for_requests());
@@ -142,27 +143,27 @@ impl Service {
         let source = TokenSource::builder(token_key(&self.settings, &self.interactive), provider)
             .with_cache(store.clone())
             .with_lease(store);
-        // A renewal fetches keys, redeems, and may fetch keys again.
+        // A refresh fetches keys, redeems, and may fetch keys again.
         let source = source.with_attempt_timeout(Duration::from_secs(120).max(self.settings.auth.timeout * 2));
         #[expect(clippy::expect_used, reason = "the key names an identity, and the store is cache and lease")]
         source.with_expiry(ExpiryPolicy::default().lasting(least)).build().expect("the parts fit together")
     }
 
-    /// A client of the platform for the user.
+    /// Returns a client of the platform for the user.
     ///
     /// # Errors
     ///
-    /// The HTTP client could not be set up.
+    /// The HTTP client cannot be built.
     pub fn client(&self) -> Result<Client, BuildError> {
         let builder = Client::builder((*self.settings).clone()).with_tokens(self.tokens());
         builder.with_http(self.prepared.clone(), self.http.clone()).build()
     }
 
-    /// Logs in, unless a login goes on. No other process waits while the user is asked.
+    /// Logs in, unless the current login is valid. Other processes do not wait while the user is prompted.
     ///
     /// # Errors
     ///
-    /// Those of [`log_in`](Self::log_in), and what else there is that keeps a login from being renewed.
+    /// The errors of [`log_in`](Self::log_in), or another error of refreshing a login.
     pub async fn ensure_login(&self, ways: LoginWays) -> Result<(), Error> {
         match self.token_lasting(Duration::ZERO).await {
             Ok(_) => Ok(()),
@@ -174,16 +175,16 @@ impl Service {
         }
     }
 
-    /// Logs in, whatever login there is; that one is replaced when the new one stands. The clients of this service, and of the
-    /// others of this process with the same login, use the new one from their next request on, those of other processes
-    /// after 5 s at most.
+    /// Logs in, and replaces an existing login after success. The clients of this service, and of others in this
+    /// process with the same login, use the new one from their next request; those of other processes after at most 5
+    /// s.
     ///
     /// # Errors
     ///
-    /// [`Error::is_login`]: the user did not log in, or the provider refused; or the login could not be kept, which is found
-    /// out before the user is prompted; or a refresh token among the settings decides who is logged in. Or the access token of
-    /// the new login cannot be used or verified. Its refresh token is stored then, unless there is another login and the
-    /// access token failed verification: a later call renews it.
+    /// [`Error::is_login`]: the user did not log in, or the provider refused; or the login cannot be stored, which is
+    /// checked before the user is prompted; or the settings contain a refresh token, which takes precedence. Or the
+    /// access token of the new login cannot be used or verified. Its refresh token is then stored, unless there is
+    /// another login and the access token failed verification; a later call refreshes it.
     pub async fn log_in(&self, ways: LoginWays) -> Result<(), Error> {
         if self.settings.refresh_token.is_some() {
             return Err(Error::decided());
@@ -201,7 +202,7 @@ impl Service {
         }
     }
 
-    /// Stores a login. The process does not end before.
+    /// Stores a login. The process waits for this before it ends.
     async fn keep(&self, token: AccessToken) -> Result<(), Error> {
         let _stored = begin_redemption()?;
         let now = SystemClock.now();
@@ -233,15 +234,15 @@ impl Service {
         Ok(replaces)
     }
 
-    /// Ends the login of the user, here and at the provider. A refresh token among the settings is not touched. The clients
-    /// of this service, and of the others of this process with the same login, have no login from their next request on,
-    /// those of other processes after 5 s at most.
+    /// Ends the user's login, locally and at the provider. A refresh token in the settings is not affected. The clients
+    /// of this service, and of others in this process with the same login, are logged out from their next request;
+    /// those of other processes after at most 5 s.
     ///
     /// # Errors
     ///
-    /// [`Error::is_not_logged_in`]; or the login could not be read or deleted, and is as it was.
+    /// [`Error::is_not_logged_in`]; or the login could not be read or deleted, and is unchanged.
     pub async fn log_out(&self) -> Result<LoggedOut, Error> {
-        // Here first: a deleted login cannot be used here any more, whatever the provider answers.
+        // Locally first: a deleted login cannot be used here, whatever the provider responds.
         let former = self.store.take(&self.login_key()).await?;
         self.forget_former_login();
         let token = former.ok_or_else(Error::not_logged_in)?;
@@ -249,11 +250,11 @@ impl Service {
         Ok(told.map_or_else(LoggedOut::HereOnly, |()| LoggedOut::Everywhere))
     }
 
-    /// Who the user is.
+    /// Returns the identity of the user.
     ///
     /// # Errors
     ///
-    /// [`Error::is_login`], or the platform could not be asked.
+    /// [`Error::is_login`], or the request failed.
     pub async fn who(&self) -> Result<Identity, Error> {
         let me = self.client()?.me().await?;
         let claims = self.current_claims().await?;
@@ -271,7 +272,8 @@ impl Service {
         })
     }
 
-    /// Returns the claims of the current token. One whose key was retired, or whose clock was another, is renewed first.
+    /// Returns the claims of the current token. If it fails verification, for example because its key was retired, it
+    /// is refreshed first.
     async fn current_claims(&self) -> Result<Claims, Error> {
         let tokens = self.tokens();
         let token = tokens.token().await?;
@@ -291,12 +293,12 @@ impl Service {
         }
     }
 
-    /// Lets the clients of all services of the process read the stored login with their next request.
+    /// Makes the clients of all services of the process read the stored login with their next request.
     fn forget_former_login(&self) {
         Sources::invalidate(&login_folder(&self.settings), &self.login_key());
     }
 
-    /// The login that is there, for as long as it goes on.
+    /// Returns a provider that refreshes the stored login.
     fn renewal(&self) -> UserLogin {
         self.device.iter().cloned().fold(UserLogin::new(self.interactive.clone()), UserLogin::with_client)
     }
@@ -314,20 +316,20 @@ impl Service {
         }
     }
 
-    /// The key of a stored login.
+    /// Returns the key of a stored login.
     fn login_key(&self) -> TokenKey {
         login_key(&self.settings, &self.interactive)
     }
 }
 
 impl ServiceBuilder {
-    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
+    /// Trusts the certificates in a PEM file in addition to the system's.
     pub fn with_roots(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots.push(file.into());
         self
     }
 
-    /// Sends all https through `proxy`, whatever the environment says.
+    /// Sends all https requests through `proxy`, regardless of the environment.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.proxy = Some(proxy);
         self
@@ -339,11 +341,11 @@ impl ServiceBuilder {
         self
     }
 
-    /// The service. Nothing is asked for yet.
+    /// Builds the service without sending a request.
     ///
     /// # Errors
     ///
-    /// The HTTP client could not be set up.
+    /// The HTTP client cannot be built.
     pub fn build(self) -> Result<Service, BuildError> {
         let Self { settings, roots, proxy, hosts } = self;
         let prepared = crate::client::prepare(&settings, &roots, proxy.as_ref()).with_hosts(hosts);

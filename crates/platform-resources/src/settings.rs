@@ -1,4 +1,4 @@
-//! How the platform is reached, as the environment and files say it.
+//! The platform settings, from the environment and from files.
 
 mod description;
 mod environment;
@@ -19,8 +19,8 @@ use reader::Reader;
 pub use reader::{SettingProblem, SettingsError};
 pub use sources::SettingSource;
 
-/// How the platform is reached and treated: everything that `AIGNOSTICS_…` variables say, with the defaults of the
-/// environment that the root of the API belongs to. `Debug` shows no secret.
+/// The settings of a platform: the values of all `AIGNOSTICS_…` variables, with the defaults of the environment that
+/// the API root belongs to. `Debug` shows no secrets.
 ///
 /// ```
 /// use platform_resources::Settings;
@@ -36,45 +36,45 @@ pub use sources::SettingSource;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `production`, `staging`, `dev` or `test`; `None` for a platform that is none of these, such as an emulator.
+    /// `production`, `staging`, `dev` or `test`; `None` for any other platform, such as an emulator.
     pub environment: Option<&'static str>,
     /// The root of the API (`API_ROOT`).
     pub api_root: Url,
-    /// The issuer of its tokens: scheme and authority of `AUTHORIZATION_BASE_URL`.
+    /// The token issuer: scheme and authority of `AUTHORIZATION_BASE_URL`.
     pub issuer: String,
-    /// Where users log in (`AUTHORIZATION_BASE_URL`).
+    /// The authorization endpoint (`AUTHORIZATION_BASE_URL`).
     pub authorization_url: Url,
-    /// Where tokens come from (`TOKEN_URL`).
+    /// The token endpoint (`TOKEN_URL`).
     pub token_url: Url,
-    /// Where device logins begin (`DEVICE_URL`).
+    /// The device authorization endpoint (`DEVICE_URL`).
     pub device_url: Url,
-    /// The keys of the issuer (`JWS_JSON_URL`).
+    /// The issuer's key set (`JWS_JSON_URL`).
     pub jwks_url: Url,
-    /// Where a browser is sent back to (`REDIRECT_URI`).
+    /// The redirect URI of browser logins (`REDIRECT_URI`).
     pub redirect_url: Url,
-    /// The service that tokens are meant for (`AUDIENCE`).
+    /// The audience of tokens (`AUDIENCE`).
     pub audience: String,
-    /// The scopes to ask for (`SCOPE`, separated by commas).
+    /// The requested scopes (`SCOPE`, separated by commas).
     pub scopes: Vec<String>,
-    /// The OAuth client for browsers (`CLIENT_ID_INTERACTIVE`).
+    /// The OAuth client for browser logins (`CLIENT_ID_INTERACTIVE`).
     pub client_id_interactive: String,
-    /// The OAuth client for devices (`CLIENT_ID_DEVICE`); no environment has one of its own.
+    /// The OAuth client for device logins (`CLIENT_ID_DEVICE`); no environment has a default.
     pub client_id_device: Option<Secret>,
-    /// The organisation to log in for (`ORGANIZATION_ID`).
+    /// The organization to log in to (`ORGANIZATION_ID`).
     pub organization_id: Option<String>,
-    /// A login that is there already (`REFRESH_TOKEN`).
+    /// A refresh token of an existing login (`REFRESH_TOKEN`).
     pub refresh_token: Option<Secret>,
-    /// Where logins are kept (`CACHE_DIR`).
+    /// The folder of stored logins (`CACHE_DIR`).
     pub cache_folder: PathBuf,
-    /// The folder for records of submissions (`STATE_DIR`). Default: `aignostics` in `XDG_STATE_HOME`, or else in
+    /// The folder for records of submissions (`STATE_DIR`). The default is `aignostics` in `XDG_STATE_HOME`, or else in
     /// `~/.local/state`.
     pub state_folder: PathBuf,
-    /// Where people see how the platform is (`STATUS_PAGE_URL`).
+    /// The platform's public status page (`STATUS_PAGE_URL`).
     pub status_page_url: Option<Url>,
-    /// Requests to the identity provider (`AUTH_…`): only how long one may take matters, as a refresh token cannot be sent
+    /// Requests to the identity provider (`AUTH_…`). Only the timeout applies, because a refresh token cannot be sent
     /// twice.
     pub auth: OperationSettings,
-    /// Who the user is (`ME_…`).
+    /// Requests for the user (`ME_…`).
     pub me: OperationSettings,
     /// Applications (`APPLICATION_…`).
     pub application: OperationSettings,
@@ -84,37 +84,39 @@ pub struct Settings {
     pub run: OperationSettings,
     /// The limits for transient failures (`RETRY_FOR…`).
     pub retry: RetrySettings,
-    /// How long the keys of the issuer are kept (`AUTH_JWK_SET_CACHE_TTL`).
+    /// The time for which the issuer's keys are cached (`AUTH_JWK_SET_CACHE_TTL`).
     pub jwks_lifetime: Duration,
-    /// The longest time for a look at the platform's health (`HEALTH_TIMEOUT`).
+    /// The timeout of a health request (`HEALTH_TIMEOUT`).
     pub health_timeout: Duration,
-    /// The longest time for a submission (`RUN_SUBMIT_TIMEOUT`).
+    /// The timeout of a submission (`RUN_SUBMIT_TIMEOUT`).
     pub run_submit_timeout: Duration,
-    /// The longest time for a cancellation (`RUN_CANCEL_TIMEOUT`).
+    /// The timeout of a cancellation (`RUN_CANCEL_TIMEOUT`).
     pub run_cancel_timeout: Duration,
-    /// The longest time to delete results (`RUN_DELETE_TIMEOUT`).
+    /// The timeout of deleting results (`RUN_DELETE_TIMEOUT`).
     pub run_delete_timeout: Duration,
-    /// The bucket of the organisation (`BUCKET_…`).
+    /// The organization's bucket (`BUCKET_…`).
     pub bucket: BucketSettings,
-    /// What a `.env` in the working folder said and may not say, by the names of the variables.
+    /// The names of variables in the `.env` of the working folder that were ignored because it may not set them.
     pub ignored: Vec<String>,
-    /// The `AIGNOSTICS_…` variables that say something, known ones and others, and where each was found.
+    /// The `AIGNOSTICS_…` variables with a value, known or unknown, and their sources.
     pub sources: BTreeMap<String, SettingSource>,
 }
 
-/// How a group of operations is treated.
+/// The settings of a group of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OperationSettings {
-    /// The longest time for one attempt (`…_TIMEOUT`): 0.1 to 300 s, 30 s unless something is said.
+    /// The timeout of one attempt (`…_TIMEOUT`): 0.1 to 300 s, 30 s by default.
     pub timeout: Duration,
-    /// The maximum number of attempts (`…_RETRY_ATTEMPTS`): up to 10. Without it, [time](Settings::retry) alone is the limit.
+    /// The maximum number of attempts (`…_RETRY_ATTEMPTS`): up to 10. If not set, only [time](Settings::retry) is
+    /// limited.
     pub attempts: Option<u32>,
-    /// The longest wait after the first failure, which doubles with every other (`…_RETRY_WAIT_MIN`): up to 600 s, 0.25 s by default.
+    /// The maximum pause after the first failure, which doubles with each further failure (`…_RETRY_WAIT_MIN`): up to
+    /// 600 s, 0.25 s by default.
     pub wait_min: Option<Duration>,
-    /// The longest wait of all (`…_RETRY_WAIT_MAX`): up to 600 s, 30 s by default.
+    /// The maximum pause (`…_RETRY_WAIT_MAX`): up to 600 s, 30 s by default.
     pub wait_max: Option<Duration>,
-    /// How long an answer is kept (`…_CACHE_TTL`): up to a week, 0 for not at all.
+    /// The time for which a response is cached (`…_CACHE_TTL`): up to a week; 0 disables the cache.
     pub cache_lifetime: Duration,
 }
 
@@ -122,11 +124,12 @@ pub struct OperationSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetrySettings {
-    /// The longest time of uninterrupted failure of a request (`RETRY_FOR`): 5 minutes by default; 0 disables retries.
+    /// The maximum time of uninterrupted failure of a request (`RETRY_FOR`): 5 minutes by default; 0 disables retries.
     pub limit: Duration,
-    /// The same while a run is followed, and for transfers (`RETRY_FOR_TRANSFERS`): 30 minutes by default.
+    /// The same limit for following a run and for transfers (`RETRY_FOR_TRANSFERS`): 30 minutes by default.
     pub transfer_limit: Duration,
-    /// The longest time for a host that has not answered since the process started (`RETRY_FOR_UNANSWERED`): 60 s by default.
+    /// The maximum time for a host that has not responded since the process started (`RETRY_FOR_UNANSWERED`): 60 s by
+    /// default.
     pub unanswered_limit: Duration,
 }
 
@@ -143,7 +146,7 @@ impl RetrySettings {
 }
 
 impl OperationSettings {
-    /// Adds what is set for a group of operations to a policy.
+    /// Adds the limits of a group of operations to a policy.
     pub(crate) fn limit(&self, policy: RetryPolicy) -> RetryPolicy {
         let policy = self.attempts.into_iter().fold(policy, RetryPolicy::with_attempts);
         if self.wait_min.is_none() && self.wait_max.is_none() {
@@ -155,45 +158,45 @@ impl OperationSettings {
     }
 }
 
-/// The bucket of the organisation.
+/// The settings of the organization's bucket.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BucketSettings {
-    /// What its URLs begin with: `gs` (`BUCKET_PROTOCOL`).
+    /// The protocol of object addresses: `gs` (`BUCKET_PROTOCOL`).
     pub protocol: String,
-    /// Where it lies (`BUCKET_REGION_NAME`).
+    /// The region (`BUCKET_REGION_NAME`).
     pub region: String,
-    /// Where the storage is spoken to (`BUCKET_ENDPOINT`).
+    /// The endpoint of the storage (`BUCKET_ENDPOINT`).
     pub endpoint: Url,
-    /// How long a URL for an upload is good where nothing else is said (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    /// The default lifetime of a signed upload URL (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
     pub upload_lifetime: Duration,
-    /// How long a URL for a download is good where nothing else is said (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    /// The default lifetime of a signed download URL (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
     pub download_lifetime: Duration,
 }
 
-/// Says where settings come from.
+/// A builder for [`Settings`].
 #[derive(Clone, Debug, Default)]
 pub struct SettingsBuilder {
     variables: BTreeMap<String, String>,
     working_folder: Option<PathBuf>,
     home: Option<PathBuf>,
     trusts_working_folder: bool,
-    /// Variables whose values are not text, without their prefix.
+    /// Variables with values that are not valid text, without their prefix.
     garbled: Vec<String>,
 }
 
 impl Settings {
-    /// As the environment of this process says, a `.env` in its working folder, and the file named by
-    /// `AIGNOSTICS_ENV_FILE` or else `~/.aignostics/.env`, in this order.
+    /// Reads the settings from the process's environment, the `.env` in its working folder, and the file named by
+    /// `AIGNOSTICS_ENV_FILE` or else `~/.aignostics/.env`, in this order of precedence.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] with all that is wrong.
+    /// [`SettingsError`] with all problems.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::of_this_process().build()
     }
 
-    /// The same, where more can be said first.
+    /// Returns a builder with the sources of [`from_env`](Self::from_env), to be customized.
     pub fn of_this_process() -> SettingsBuilder {
         let named =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string())));
@@ -208,12 +211,12 @@ impl Settings {
         }
     }
 
-    /// The settings of the platform with this API root, which nothing outside decides about. What is not known of a platform
-    /// that is none of the four – where its users log in – is taken to be at its root: its tokens come from elsewhere.
+    /// Returns the settings of the platform with this API root, without any outside source. For an unknown platform,
+    /// all endpoints are assumed to be at its root: its tokens come from another provider.
     ///
     /// # Errors
     ///
-    /// The root is neither https, nor http on this machine.
+    /// The root is neither https, nor http on a loopback address.
     pub fn at(api_root: &Url) -> Result<Self, SettingsError> {
         let home = etcetera::home_dir().unwrap_or_else(|_| PathBuf::from("."));
         let cache = home.join(".aignostics/cache").display().to_string();
@@ -230,28 +233,28 @@ impl Settings {
                 ("AIGNOSTICS_TOKEN_URL", at("/oauth/token")),
             ]);
         }
-        // Not with the home itself, whose file would decide.
+        // Without the home folder, whose file would be read.
         Self::builder().with_variables(variables).build()
     }
 
-    /// The platforms that there are: the name of each, and the root of its API.
+    /// Returns the names of the known platforms, and their API roots.
     pub fn environments() -> impl Iterator<Item = (&'static str, &'static str)> {
         ENVIRONMENTS.iter().map(|environment| (environment.name, environment.api_root))
     }
 
-    /// Settings that nothing outside decides about.
+    /// Returns a builder without any outside source.
     pub fn builder() -> SettingsBuilder {
         SettingsBuilder::default()
     }
 
-    /// Whether the platform is on this machine and spoken to without encryption, as an emulator is.
+    /// Returns true if the platform is on a loopback address without encryption, like an emulator.
     pub fn is_plain_loopback(&self) -> bool {
         self.api_root.scheme() == "http"
     }
 }
 
 impl SettingsBuilder {
-    /// Variables, beside those that are there.
+    /// Adds variables.
     pub fn with_variables<N: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (N, V)>,
@@ -260,29 +263,30 @@ impl SettingsBuilder {
         self
     }
 
-    /// The folder whose `.env` is read.
+    /// Sets the folder whose `.env` is read.
     pub fn with_working_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.working_folder = Some(folder.into());
         self
     }
 
-    /// The folder of the user, in which `.aignostics/.env` is read and logins are kept.
+    /// Sets the user's home folder, in which `.aignostics/.env` is read and logins are stored.
     pub fn with_home(mut self, home: impl Into<PathBuf>) -> Self {
         self.home = Some(home.into());
         self
     }
 
-    /// Takes everything from the `.env` in the working folder, also what decides who is logged in where.
+    /// Accepts all variables from the `.env` in the working folder, including those that select the platform and the
+    /// login.
     pub fn trusting_working_folder(mut self) -> Self {
         self.trusts_working_folder = true;
         self
     }
 
-    /// The settings.
+    /// Builds the settings.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] with all that is wrong: values, files, and an unknown platform that is not described in full.
+    /// [`SettingsError`] with all problems: values, files, and an unknown platform without a complete description.
     pub fn build(self) -> Result<Settings, SettingsError> {
         let (home, working_folder) = (self.home.clone(), self.working_folder);
         let states = self.variables.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
@@ -305,7 +309,7 @@ fn read_retry(reader: &mut Reader) -> RetrySettings {
     }
 }
 
-/// Reads everything; what is wrong is noted by the reader, and something else put in its place.
+/// Reads all settings. The reader records problems, and uses placeholders.
 fn read(reader: &mut Reader, home: Option<PathBuf>, states: Option<PathBuf>) -> Settings {
     let api_root = reader.url("API_ROOT", Some(ENVIRONMENTS[0].api_root));
     let environment = Environment::find(api_root.as_str());

@@ -14,22 +14,22 @@ use crate::Error;
 
 const LONGEST_ID: usize = 255;
 const LONGEST_URL: usize = 2083;
-/// In bytes, as JSON.
+/// The maximum size in bytes, as JSON.
 const LARGEST_CONTEXT: usize = 1024;
-/// The platform may fetch an input so late.
+/// The time in which the platform may fetch an input.
 const SHORTEST_SIGNATURE: Duration = Duration::from_secs(6 * 24 * 3600);
-/// A URL that was signed for six days just now has a little less to go.
+/// A tolerance, because the remaining lifetime of a new URL is slightly shorter.
 const MOMENT: Duration = Duration::from_secs(600);
 
-/// Something that is wrong with a submission.
+/// A problem with a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// The item, as its submitter named it; `None` if it is about the run.
+    /// The external id of the item; `None` for a problem with the run.
     pub item: Option<String>,
-    /// Where in the item, or in the run: a path to the value, such as `input_artifacts/0/metadata/width_px`.
+    /// The path to the value in the item or the run, such as `input_artifacts/0/metadata/width_px`.
     pub path: String,
-    /// What is wrong there.
+    /// The problem.
     pub message: String,
 }
 
@@ -43,13 +43,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Checks a submission at the moment `now`: that there are items and each has a name of its own, every item against the JSON
-/// Schemas of the inputs of `version`, URLs and how long they are signed for, the size of the context, and the dates. Nothing is
-/// asked, uploaded or billed. A schema that refers to another document is not followed there.
+/// Validates a submission at the time `now`: at least one item, unique external ids, every item against the JSON
+/// Schemas of the inputs of `version`, URLs and their remaining lifetime, the size of the context, and the dates. It
+/// sends no requests. References to other schema documents are not followed.
 ///
 /// # Errors
 ///
-/// [`Error::problems`] names all that is wrong, item by item.
+/// [`Error::problems`] with all problems, item by item.
 pub fn validate(version: &ApplicationVersion, submission: &RunSubmission, now: SystemTime) -> Result<(), Error> {
     let compiled = version.input_artifacts.iter().map(|spec| {
         let schema = Value::Object(spec.metadata_schema.clone());
@@ -117,7 +117,7 @@ fn of_item(item: &ItemSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec
     found
 }
 
-/// A path within the artifact and a message for each rule that it breaks.
+/// Returns a path within the artifact and a message for each problem.
 fn broken_rules(artifact: &InputArtifactSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec<(String, String)> {
     let url = unusable(&artifact.download_url, now).map(|message| ("/download_url".to_owned(), message));
     let schema = match schemas.get(artifact.name.as_str()) {
@@ -135,7 +135,7 @@ fn broken_rules(artifact: &InputArtifactSubmission, schemas: &Schemas<'_>, now: 
     url.into_iter().chain(errors.map(|(path, message)| (format!("/metadata{path}"), message))).collect()
 }
 
-/// The JSON Schema of the metadata of an input. Other documents that it refers to are not fetched.
+/// The JSON Schema of the metadata of an input. References to other documents are not fetched.
 #[derive(Debug)]
 pub struct MetadataSchema(Validator);
 
@@ -144,13 +144,13 @@ impl MetadataSchema {
     ///
     /// # Errors
     ///
-    /// The reason why it cannot be used.
+    /// The reason why the schema is invalid.
     pub fn new(schema: &Value) -> Result<Self, String> {
         jsonschema::validator_for(schema).map(Self).map_err(|error| error.to_string())
     }
 
-    /// Returns the place in the metadata (a JSON pointer) and a message for each rule that they break. Of several
-    /// alternatives, the one that fits best is explained.
+    /// Returns a JSON pointer into the metadata and a message for each problem. Of several alternatives, the best match
+    /// is explained.
     pub fn check(&self, metadata: &Value) -> Vec<(String, String)> {
         self.0.iter_errors(metadata).flat_map(|error| explained(&error)).collect()
     }
@@ -166,14 +166,14 @@ fn explained(error: &ValidationError<'_>) -> Vec<(String, String)> {
     vec![(error.instance_path().to_string(), error.to_string())]
 }
 
-/// The rank of an alternative: the number of its problems, and the number of constants among them, which distinguish
-/// alternatives.
+/// Returns the rank of an alternative: the number of its problems, and the number of constants among them, which
+/// distinguish alternatives.
 fn rank(errors: &[ValidationError<'static>]) -> (usize, usize) {
     let constants = errors.iter().filter(|error| matches!(error.kind(), ValidationErrorKind::Constant { .. }));
     (errors.len(), constants.count())
 }
 
-/// The problem of one value that is wrong in the same place in all of these alternatives, with all values that they accept.
+/// Returns a problem with all accepted values, if the same value is wrong in all of these alternatives.
 fn values(alternatives: &[&Vec<ValidationError<'static>>]) -> Option<Vec<(String, String)>> {
     let mut accepted = Vec::new();
     let mut places = Vec::new();
@@ -194,7 +194,7 @@ fn values(alternatives: &[&Vec<ValidationError<'static>>]) -> Option<Vec<(String
     Some(vec![(place.clone(), format!("{found} is not one of {}", texts.join(", ")))])
 }
 
-/// What is wrong with the URL of an input. It is a key, and not shown.
+/// Returns the problem of an input URL. The URL is a secret and not shown.
 fn unusable(url: &Secret, now: SystemTime) -> Option<String> {
     let text = url.expose();
     let length = text.chars().count();
@@ -211,7 +211,7 @@ fn unusable(url: &Secret, now: SystemTime) -> Option<String> {
         .then(|| format!("its signature ends in {days:.1} days, and the platform may fetch it six days from now"))
 }
 
-/// When the signature of a URL ends, if it has one (AWS Signature Version 4, and that of Google).
+/// Returns the expiry of a signed URL (AWS Signature Version 4, and Google's).
 fn signature_end(url: &Url) -> Option<SystemTime> {
     let parameter = |name: &str| {
         let found = url.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case(name));
@@ -220,7 +220,7 @@ fn signature_end(url: &Url) -> Option<SystemTime> {
     let (date, seconds) = ["X-Amz", "X-Goog"]
         .iter()
         .find_map(|kind| Some((parameter(&format!("{kind}-Date"))?, parameter(&format!("{kind}-Expires"))?)))?;
-    // 20260301T120000Z
+    // Format: 20260301T120000Z
     let (day, time) = date.trim_end_matches('Z').split_once('T')?;
     let part = |text: &str, from: usize, to: usize| text.get(from..to).map(str::to_owned);
     let [year, month, day] = [part(day, 0, 4)?, part(day, 4, 6)?, part(day, 6, 8)?];

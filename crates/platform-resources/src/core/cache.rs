@@ -1,4 +1,4 @@
-//! Answers that are kept for a while, and those that are on their way.
+//! Cached responses, and requests in flight.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -16,25 +16,26 @@ use platform_api::Operation;
 use super::principal::Principal;
 use super::{Caching, Group, Mode, Shared as Outcome};
 
-/// So many answers are kept.
+/// The maximum number of cached responses.
 const KEPT: u64 = 1000;
-/// So many principals have generations of their own; beyond, what one changes is forgotten for all.
+/// The maximum number of principals with their own generations. Above it, a change invalidates the responses of all
+/// principals.
 const GENERATIONS: usize = 1000;
 
 type Asked = Shared<BoxFuture<'static, Outcome>>;
 
-/// What was asked, by whom.
+/// The request and its principal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     principal: Principal,
     operation: &'static str,
-    /// Path and query, where they say anything.
+    /// Path and query, if not empty.
     parameters: String,
     share_token: Option<String>,
     generation: (u64, u64),
 }
 
-/// What there is of an answer.
+/// A cached response, or a request in flight.
 pub(super) enum Found {
     Answer(Arc<dyn Any + Send + Sync>),
     Asked(Asked),
@@ -44,23 +45,22 @@ pub(super) enum Found {
 struct Kept {
     answer: Arc<dyn Any + Send + Sync>,
     until: SystemTime,
-    /// Which question it answers.
+    /// The number of the request.
     number: u64,
 }
 
-/// Those who ask the same in the same way wait for one answer: whoever has less time, or does not wait for a run to appear,
-/// must not decide for others.
+/// The key of a shared request. Callers with another deadline, or without a wait for replicas, do not share it.
 type Question = (Key, bool, Option<Duration>);
 
 pub(super) struct ReadCache {
     kept: Cache<Key, Kept>,
     asked: Mutex<HashMap<Question, WeakShared<BoxFuture<'static, Outcome>>>>,
-    /// Counts the questions.
+    /// The number of requests so far.
     number: AtomicU64,
     generations: Mutex<Generations>,
 }
 
-/// Counts the writes: an answer of before one is never found after it.
+/// Counters of writes: a response from before a write is never found after it.
 #[derive(Default)]
 struct Generations {
     of_all: HashMap<Group, u64>,
@@ -70,7 +70,7 @@ struct Generations {
 impl ReadCache {
     pub(super) fn new() -> Self {
         Self {
-            // The default policy may refuse to keep what is new.
+            // The default policy may reject new entries.
             kept: Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru()).build(),
             asked: Mutex::default(),
             number: AtomicU64::default(),
@@ -98,7 +98,8 @@ impl ReadCache {
         }
     }
 
-    /// What is kept for `key`, or else what is asked for all who ask the same meanwhile. Whoever wants it `fresh` asks anew.
+    /// Returns the cached response for `key`, or a request shared with concurrent callers. Bypassing the cache sends a
+    /// new request.
     pub(super) fn find(
         &self,
         key: &Key,
@@ -115,13 +116,13 @@ impl ReadCache {
             return Found::Asked(asked);
         }
         let asked = ask(self.number.fetch_add(1, Ordering::Relaxed)).shared();
-        // Nobody waits any more for those that have ended or were given up.
+        // Removes requests without waiting callers.
         all.retain(|_, asked| asked.upgrade().is_some());
         all.extend(asked.downgrade().map(|weak| (question, weak)));
         Found::Asked(asked)
     }
 
-    /// Keeps the answer to the question of this number, unless that to a later one is kept.
+    /// Caches the response to a request, unless that of a later request is cached.
     pub(super) fn keep(&self, key: Key, number: u64, answer: Arc<dyn Any + Send + Sync>, until: SystemTime) {
         let kept = Kept { answer, until, number };
         self.kept.entry(key).and_upsert_with(|before| match before {
@@ -130,7 +131,7 @@ impl ReadCache {
         });
     }
 
-    /// Forgets what is kept for one, or for all.
+    /// Invalidates the responses of one principal, or of all.
     pub(super) fn forget(&self, whose: Option<&Principal>, group: Group) {
         let mut generations = self.generations();
         match whose {

@@ -1,17 +1,17 @@
-//! Whose answers are whose.
+//! The principals of cached responses.
 
 use std::sync::{Mutex, PoisonError};
 
 use auth_core::AccessToken;
 use sha2::{Digest, Sha256};
 
-/// The digest of a token, in whole: what others cannot have without it.
+/// The full digest of a token, which cannot be computed without the token.
 pub(crate) type Principal = [u8; 32];
 
-/// So many tokens are remembered with their digests.
+/// The number of tokens whose digests are cached.
 const REMEMBERED: usize = 16;
 
-/// The digests of the tokens that were used lately, so that each is computed once.
+/// The digests of recently used tokens, so that each is computed once.
 #[derive(Debug, Default)]
 pub(super) struct Principals(Mutex<Vec<(AccessToken, Principal)>>);
 

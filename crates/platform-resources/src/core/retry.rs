@@ -1,5 +1,5 @@
-//! The attempts of one call. When it is sent again, and for how long, is decided by [`auth_http::retry`]; here is what is
-//! special about the platform: what is created is sent once, and reads lag behind writes.
+//! The attempts of one call. [`auth_http::retry`] decides on retries. This module adds what is specific to the
+//! platform: creating requests are sent once, and reads lag behind writes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use tokio::time::Instant;
 use super::Mode;
 use crate::settings::OperationSettings;
 
-/// How long a run that was just submitted may not be found: reads lag behind writes.
+/// The time for which a new run may not be found, because reads lag behind writes.
 const LAG: Duration = Duration::from_secs(5);
-/// How often such a run is asked for meanwhile.
+/// The pause between requests for such a run.
 const LAG_PAUSE: Duration = Duration::from_millis(250);
 
-/// Why a call has no answer. All who wait for the same answer share it.
+/// The failure of a call, shared by all waiting callers.
 #[derive(Clone, Debug)]
 pub(crate) enum CallError {
     Api(Arc<ApiError>),
-    /// The same, and why the call was not sent again.
+    /// A failure with the reason why it was not retried.
     GaveUp(Arc<ApiError>, GaveUp),
-    /// The token could not be obtained, and the reason not to try again.
+    /// The token could not be obtained, with the reason why this was not retried.
     Token(TokenError, Option<GaveUp>),
     /// The token was not obtained in time.
     TimedOut,
@@ -45,7 +45,7 @@ impl From<ApiError> for CallError {
     }
 }
 
-/// How long a call may take, from its beginning on.
+/// The start and the deadline of a call.
 #[derive(Clone, Copy)]
 pub(super) struct Time {
     start: Instant,
@@ -57,12 +57,12 @@ impl Time {
         Self { start: Instant::now(), deadline: mode.deadline }
     }
 
-    /// What is left; `None` if it does not matter.
+    /// Returns the remaining time; `None` without a deadline.
     pub(super) fn left(self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_sub(self.start.elapsed()))
     }
 
-    /// This time, or what is left.
+    /// Limits `time` to the remaining time.
     pub(super) fn bounded(self, time: Duration) -> Duration {
         self.left().map_or(time, |left| left.min(time))
     }
@@ -73,13 +73,13 @@ pub(super) struct Retry<'a> {
     settings: &'a OperationSettings,
     attempts: Attempts,
     time: Time,
-    /// When the first attempt began.
+    /// The time of the first attempt.
     start: Instant,
     waits_for_replicas: bool,
-    /// It must not be sent again once a byte of it has left.
+    /// The request must not be repeated after a byte was sent.
     is_once: bool,
     attempt: u32,
-    /// The last failure: what the call fails with if no time is left for another attempt.
+    /// The last failure, returned if the remaining time is too short for another attempt.
     last: Option<ApiError>,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Retry<'a> {
         Self { settings, attempts, time, start, waits_for_replicas, is_once: false, attempt: 1, last: None }
     }
 
-    /// For what must not be sent twice.
+    /// Marks a request that must not be sent twice.
     pub(super) fn once(self) -> Self {
         Self { is_once: true, ..self }
     }
@@ -99,12 +99,12 @@ impl<'a> Retry<'a> {
         self.time
     }
 
-    /// Which attempt it is, from 1.
+    /// Returns the number of the attempt, from 1.
     pub(super) fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// How long the attempt may take.
+    /// Returns the timeout of the attempt.
     pub(super) fn timeout(&self) -> Duration {
         self.time.bounded(self.settings.timeout)
     }
@@ -127,12 +127,12 @@ impl<'a> Retry<'a> {
         })
     }
 
-    /// The platform has answered.
+    /// Records a response of the platform.
     pub(super) fn answered(&mut self) {
         self.attempts.answered();
     }
 
-    /// Decides about another attempt, and waits for replicas; an error if there is none.
+    /// Decides on another attempt, and waits for replicas. Returns the error if there is no other attempt.
     pub(super) async fn failed(&mut self, operation: &'static str, error: ApiError) -> Result<(), CallError> {
         if !error.is_transient() {
             if error.status().is_some() {

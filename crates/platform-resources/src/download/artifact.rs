@@ -16,37 +16,37 @@ use super::report::{FileEvent, FileProgress, FileStep};
 use super::{ArtifactReport, Event, ItemReport, Selection};
 use crate::{ArtifactOutcome, By, ItemOutcome, RunHandle};
 
-/// The keys under which artifacts state their type and their length.
+/// The metadata keys of an artifact's media type and size.
 const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
 const SIZE_KEY: &str = "size_bytes";
-/// The program in the manifest.
+/// The program name in the manifest.
 const TOOL: &str = concat!("aignostics/", env!("CARGO_PKG_VERSION"));
-/// The shortest time between two reports about one file.
+/// The minimum time between two events for one file.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The type that an artifact states.
+/// Returns the stated media type of an artifact.
 pub(super) fn media_type(artifact: &OutputArtifact) -> Option<&str> {
     let metadata = artifact.metadata.as_ref()?;
     TYPE_KEYS.iter().find_map(|key| metadata.get(*key)?.as_str())
 }
 
-/// An item, as far as its download is concerned.
+/// An item, reduced to what its download needs.
 pub(super) struct Slim {
     pub(super) id: ItemId,
     pub(super) external_id: String,
     pub(super) outcome: ItemOutcome,
     pub(super) message: Option<String>,
-    /// It is in the share of the work, and selected.
+    /// The item is in the shard, and selected.
     pub(super) is_wanted: bool,
-    /// Those that have or had a file, and are selected.
+    /// The selected artifacts that have or had a file.
     pub(super) artifacts: Vec<Wanted>,
-    /// The checksums of its inputs, as the submitter stated them, by name.
+    /// The checksums of its inputs stated by the submitter, by name.
     pub(super) inputs: BTreeMap<String, String>,
-    /// The names and media types of those that are not selected.
+    /// The names and media types of artifacts that are not selected.
     pub(super) unselected: Vec<String>,
 }
 
-/// An artifact that has a file, or had one.
+/// An artifact that has or had a file.
 pub(super) struct Wanted {
     pub(super) id: ArtifactId,
     pub(super) name: String,
@@ -56,33 +56,33 @@ pub(super) struct Wanted {
     pub(super) deleted: Option<By>,
 }
 
-/// An artifact that is to be downloaded.
+/// An artifact to download.
 pub(super) struct Planned {
-    /// Which item of the report it belongs to.
+    /// The index of its item in the report.
     pub(super) item: usize,
     pub(super) id: ArtifactId,
     pub(super) external_id: String,
     pub(super) name: String,
     pub(super) expected: Expected,
     pub(super) target: Target,
-    /// The originator of the deletion of its file. A file that is here already is still verified.
+    /// The originator of the deletion of its file. An existing local file is still verified.
     pub(super) deleted: Option<By>,
-    /// The verification that the manifest records, if only the manifest states its checksum.
+    /// The verification in the manifest, if only the manifest states its checksum.
     pub(super) recorded: Option<Verification>,
     pub(super) tries: Tries,
 }
 
-/// The downloads of a file that failed for the time being.
+/// Failed attempts to download a file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tries {
-    /// Their number since it got further.
+    /// The number of failures since the last progress.
     pub(super) failures: u32,
-    /// The begin of the first of them.
+    /// The time of the first of these failures.
     since: Option<Instant>,
 }
 
 impl Tries {
-    /// Adds one that began at `start`; `None` if there has been enough of them.
+    /// Adds a failed attempt that started at `start`. Returns `None` if the time limit is reached.
     fn another(self, start: Instant, got_further: bool, limit: Duration) -> Option<Self> {
         let since = self.since.filter(|_| !got_further).unwrap_or(start);
         let failures = if got_further { 1 } else { self.failures.saturating_add(1) };
@@ -90,20 +90,20 @@ impl Tries {
     }
 }
 
-/// An artifact that was downloaded, or not.
+/// The result of downloading an artifact.
 pub(super) struct Fetched {
     pub(super) item: usize,
     pub(super) report: ArtifactReport,
 }
 
-/// The file of an artifact was deleted.
+/// The error of an artifact whose file was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the platform has deleted the file: {}", match by { By::User => "a user asked for it", By::System => "its retention has ended" })]
 pub(super) struct DeletedFile {
     pub(super) by: By,
 }
 
-/// Why an artifact cannot be downloaded.
+/// The reason why an artifact cannot be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlanError {
     #[error("the platform states the checksum `{text}` under `{key}` for the artifact, which is no CRC32C in base64")]
@@ -128,7 +128,7 @@ impl Slim {
 }
 
 impl Wanted {
-    /// `None` if the artifact never had a file.
+    /// Returns `None` if the artifact never had a file.
     fn of(artifact: OutputArtifact, checksum_keys: &[String]) -> Option<Self> {
         let deleted = match ArtifactOutcome::of(&artifact) {
             ArtifactOutcome::Available => None,
@@ -141,19 +141,19 @@ impl Wanted {
     }
 }
 
-/// The checksum that the submitter stated for an input.
+/// Returns the checksum of an input stated by the submitter.
 fn checksum(input: &InputArtifact, checksum_keys: &[String]) -> Option<String> {
     let metadata = input.metadata.as_ref()?;
     checksum_keys.iter().find_map(|key| metadata.get(key)?.as_str().map(str::to_owned))
 }
 
-/// The name and the media type of an artifact, for a list.
+/// Returns the name and the media type of an artifact, for a list.
 fn described(artifact: &OutputArtifact) -> String {
     let media_type = media_type(artifact).map(|media_type| format!(" ({media_type})")).unwrap_or_default();
     format!("{}{media_type}", artifact.name)
 }
 
-/// What is known of a file before it is fetched. A checksum that cannot be understood is never taken for none.
+/// Returns the stated properties of a file. An invalid checksum is an error, not a missing one.
 fn expected(metadata: &JsonObject, checksum_keys: &[String]) -> Result<Expected, PlanError> {
     let stated = checksum_keys.iter().find_map(|key| Some((key, metadata.get(key).filter(|value| !value.is_null())?)));
     let mut expected = Expected::unknown();
@@ -169,7 +169,7 @@ fn expected(metadata: &JsonObject, checksum_keys: &[String]) -> Result<Expected,
 }
 
 impl Planned {
-    /// How many bytes have still to be written, as far as is known without reading any.
+    /// Returns the number of bytes to write, determined without reading files.
     pub(super) fn missing(&self) -> u64 {
         if self.deleted.is_some() {
             return 0;
@@ -179,7 +179,7 @@ impl Planned {
 }
 
 impl Fetched {
-    /// The line for the manifest, if the file is in its place.
+    /// Returns the manifest entry, if the file is published.
     pub(super) fn entry(
         &self,
         run: &Run,
@@ -205,7 +205,7 @@ impl Fetched {
     }
 }
 
-/// Where the platform says that the file of an artifact is.
+/// The URL source of an artifact.
 #[derive(Debug)]
 struct ArtifactSource<'a> {
     run: &'a RunHandle,
@@ -230,7 +230,7 @@ impl Source for ArtifactSource<'_> {
     }
 }
 
-/// Fetches a file; returns it for later if it fails for the time being, and others can be fetched first.
+/// Downloads a file. After a transient failure, returns it for a later attempt if others can be downloaded first.
 pub(super) async fn fetch(
     run: &RunHandle,
     downloader: &Downloader,
@@ -272,7 +272,7 @@ pub(super) async fn fetch(
     let is_single = matches!(&outcome, Err(error) if error.is_single());
     if let Some(tries) = tries.another(start, about.progress.received > 0, limit).filter(|_| is_single) {
         tracing::debug!(file, failures = tries.failures, "tried again later");
-        // It is counted anew then.
+        // The durable bytes are counted again by the next attempt.
         meter.add(Progress::Lost(about.progress.durable));
         return Err(Box::new(Planned { tries, ..planned }));
     }

@@ -5,10 +5,10 @@ use platform_download::{apart, escape, extension, safe_names};
 
 use super::artifact::{Slim, Wanted};
 
-/// Between the name of an item and that of its artifact, where they are one.
+/// The separator of item and artifact names in a combined file name.
 const JOINT: &str = "--";
 
-/// Where the files of a run lie in the folder for the results: in a folder for each item, unless something else is said.
+/// The layout of a run's files in the result folder. The default is one folder per item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     per_run: bool,
@@ -22,24 +22,24 @@ impl Default for Layout {
 }
 
 impl Layout {
-    /// In a folder that is called like the run, so that the results of several runs lie side by side.
+    /// Adds a folder with the id of the run, so that the results of several runs can share a folder.
     pub fn with_folder_per_run(mut self, wanted: bool) -> Self {
         self.per_run = wanted;
         self
     }
 
-    /// In a folder for each item; otherwise the name of the item is the beginning of the names of its files.
+    /// Uses a folder per item. If disabled, the item name is the prefix of its file names.
     pub fn with_folder_per_item(mut self, wanted: bool) -> Self {
         self.per_item = wanted;
         self
     }
 }
 
-/// The names of the files of a run. They are the same in every call and for every share of the work.
+/// The file names of a run. They are the same in every call and for every shard.
 pub(super) struct Names {
     layout: Layout,
     run: String,
-    /// The folders of items that are not called like them.
+    /// The folders of items whose names differ from the external id.
     items: HashMap<String, String>,
 }
 
@@ -52,7 +52,7 @@ impl Names {
         Self { layout, run: escape(run.as_str()), items }
     }
 
-    /// The folders and the name of the file for each of an item's artifacts.
+    /// Returns the folders and the file name for each of an item's artifacts.
     pub(super) fn of(&self, item: &Slim) -> Vec<Vec<String>> {
         let names: Vec<_> = item.artifacts.iter().map(file_name).collect();
         let ids = item.artifacts.iter().map(|artifact| artifact.id.as_str());
@@ -72,7 +72,7 @@ impl Names {
     }
 }
 
-/// One name for an item and its artifact. Where others could have the same, the ids keep them apart.
+/// Returns a combined name for an item and its artifact. Ids distinguish names that could be equal.
 fn joined(item: &str, safe_item: &str, name: &str, safe_name: &str, id: &str) -> String {
     let both = escape(&format!("{item}{JOINT}{name}"));
     let is_ambiguous = item.contains(JOINT) || name.contains(JOINT) || item.ends_with('-') || name.starts_with('-');
@@ -83,7 +83,8 @@ fn joined(item: &str, safe_item: &str, name: &str, safe_name: &str, id: &str) ->
     }
 }
 
-/// The name of an artifact with the ending of its type, unless it has one already and no type.
+/// Returns the name of an artifact with the extension of its media type. A name with an extension and without a media
+/// type is unchanged.
 fn file_name(Wanted { name, media_type, .. }: &Wanted) -> String {
     let has_ending = std::path::Path::new(name).extension().is_some();
     let ending = match media_type {

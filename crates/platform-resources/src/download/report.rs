@@ -8,70 +8,70 @@ use platform_download::{FolderError, Outcome, Progress, Totals, Verification};
 use super::artifact::DeletedFile;
 use crate::{By, ItemOutcome};
 
-/// What happens while a run is downloaded.
+/// An event of a run download.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// This many items of all have ended.
+    /// The number of ended items has changed.
     Items {
-        /// Items that have ended, whether they succeeded or not.
+        /// The number of ended items, successful or not.
         ended: usize,
-        /// All items of the run.
+        /// The number of all items of the run.
         all: usize,
     },
-    /// Artifacts of an item are about to be downloaded.
+    /// Artifacts of an item are queued for download.
     Planned {
-        /// How many.
+        /// The number of files.
         files: usize,
-        /// Their length, as far as it is stated.
+        /// Their total length, if stated.
         bytes: u64,
     },
-    /// How far all files are together: at most ten times a second, and at the end.
+    /// The total progress of all files: at most ten times per second, and at the end.
     Progress(Totals),
-    /// How far one file is: at most ten times a second, and when it has ended.
+    /// The progress of one file: at most ten times per second, and when it ends.
     File(FileEvent),
 }
 
-/// How far one file is.
+/// A progress event of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileEvent {
-    /// The item, as its submitter named it.
+    /// The external id of the item.
     pub item: String,
-    /// The artifact, as the application named it.
+    /// The name of the artifact.
     pub artifact: String,
-    /// The artifact, as the platform named it.
+    /// The id of the artifact.
     pub artifact_id: ArtifactId,
-    /// Where the file will be, relative to the folder, with `/` between folders.
+    /// The path of the file relative to the folder, with `/` between folders.
     pub file: String,
-    /// Its length, if that is known.
+    /// Its length, if known.
     pub bytes: Option<u64>,
-    /// How far it is.
+    /// Its progress.
     pub progress: FileProgress,
 }
 
-/// How far one file is.
+/// The progress of one file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileProgress {
-    /// The bytes that have come in this call.
+    /// The number of bytes received in this call.
     pub received: u64,
-    /// The bytes that stay, whatever becomes of this process; with those of earlier calls.
+    /// The number of bytes that survive the end of the process, including earlier calls.
     pub durable: u64,
-    /// What is being done, or was.
+    /// The current or final step.
     pub step: FileStep,
 }
 
-/// What is being done with one file, or was.
+/// A step of the download of one file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileStep {
-    /// It is looked at, or fetched.
+    /// The file is examined or downloaded.
     #[default]
     Fetching,
-    /// It is in its place, and was compared with that.
+    /// The file is published, with this verification.
     InPlace(Verification),
-    /// It could not be had.
+    /// The download failed.
     Failed,
 }
 
@@ -86,60 +86,59 @@ impl FileProgress {
     }
 }
 
-/// What became of a run.
+/// The result of downloading a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RunReport {
     /// The run.
     pub run: RunId,
-    /// Why it ended.
+    /// The termination reason of the run.
     pub termination_reason: Option<RunTerminationReason>,
-    /// How many items it has, as the platform says.
+    /// The number of its items, as stated by the platform.
     pub item_count: usize,
-    /// How many of those that have ended are in another share of the work, or were not selected.
+    /// The number of ended items that are in another shard, or are not selected.
     pub left_out: usize,
-    /// The others, in the order in which they ended.
+    /// All other items, in the order in which they ended.
     pub items: Vec<ItemReport>,
-    /// Where the manifest of the folder is, or why it could not be written. The files are in their
-    /// place all the same.
+    /// The path of the folder's manifest, or the error of writing it. The files are published in either case.
     pub manifest: Result<PathBuf, FolderError>,
 }
 
-/// The number of result files that the platform has deleted and that are not in the folder, by who deleted them.
+/// The numbers of result files that the platform has deleted and that are not in the folder, by originator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeletedFiles {
-    /// Files that a user deleted.
+    /// Files deleted by a user.
     pub by_user: usize,
     /// Files whose retention has ended ([`RESULTS_STAY`](crate::RESULTS_STAY)).
     pub by_retention: usize,
 }
 
-/// What became of an item.
+/// The result of an item.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ItemReport {
-    /// The name that its submitter gave it.
+    /// The external id of the item.
     pub external_id: String,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: ItemOutcome,
-    /// What the platform says about a failure.
+    /// The platform's message about a failure.
     pub message: Option<String>,
-    /// The checksums of its inputs, as the submitter stated them, by name.
+    /// The checksums of its inputs stated by the submitter, by name.
     pub inputs: BTreeMap<String, String>,
     /// Its artifacts.
     pub artifacts: Vec<ArtifactReport>,
 }
 
-/// What became of an artifact.
+/// The result of an artifact.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ArtifactReport {
-    /// The name that the application gave it.
+    /// The name of the artifact.
     pub name: String,
-    /// Where its file is, or would be, relative to the folder, with `/` between folders.
+    /// The path of its file relative to the folder, with `/` between folders.
     pub file: String,
-    /// How its file came to be in its place, or why it is not there.
+    /// The result of its download, or the reason why it failed.
     pub outcome: Result<Outcome, Box<dyn Error + Send + Sync>>,
 }
 
@@ -154,13 +153,13 @@ impl RunReport {
         self.termination_reason.clone_from(&run.termination_reason);
     }
 
-    /// Why artifacts are not in their place, one reason for each.
+    /// Returns the errors of all artifacts that were not downloaded.
     pub fn failures(&self) -> impl Iterator<Item = &(dyn Error + Send + Sync + 'static)> {
         let artifacts = self.items.iter().flat_map(|item| &item.artifacts);
         artifacts.filter_map(|artifact| artifact.outcome.as_ref().err()).map(AsRef::as_ref)
     }
 
-    /// Returns how many files are missing because the platform has deleted them.
+    /// Returns the number of missing files that the platform has deleted.
     pub fn deleted(&self) -> DeletedFiles {
         let mut deleted = DeletedFiles::default();
         for artifact in self.items.iter().flat_map(|item| &item.artifacts) {
@@ -173,8 +172,8 @@ impl RunReport {
         deleted
     }
 
-    /// The run processed all of its items, every one that was not left out succeeded, and every artifact of those and the
-    /// manifest are in their place.
+    /// Returns true if the run processed all of its items, every item that was not left out succeeded, and all of their
+    /// artifacts and the manifest are written.
     pub fn is_complete(&self) -> bool {
         self.termination_reason == Some(RunTerminationReason::AllItemsProcessed)
             && self.items.len() + self.left_out == self.item_count
@@ -185,7 +184,7 @@ impl RunReport {
 }
 
 impl RunReport {
-    /// Every artifact that is in its place has the checksum that the platform stated for it.
+    /// Returns true if every downloaded artifact has the checksum stated by the platform.
     pub fn is_verified(&self) -> bool {
         let outcomes =
             self.items.iter().flat_map(|item| &item.artifacts).filter_map(|artifact| artifact.outcome.as_ref().ok());
@@ -194,7 +193,8 @@ impl RunReport {
 }
 
 impl ArtifactReport {
-    /// Returns who deleted the file, if that is why it is not in its place. The platform deletes files whose retention has ended.
+    /// Returns the originator of the deletion, if the file is missing because it was deleted. The platform deletes
+    /// files whose retention has ended.
     pub fn deleted_by(&self) -> Option<By> {
         let error: &(dyn Error + 'static) = &**self.outcome.as_ref().err()?;
         let mut causes = std::iter::successors(Some(error), |&error| error.source());
@@ -203,14 +203,14 @@ impl ArtifactReport {
 }
 
 impl DeletedFiles {
-    /// Returns the number of all deleted files.
+    /// Returns the total number of deleted files.
     pub fn count(self) -> usize {
         self.by_user + self.by_retention
     }
 }
 
 impl ItemReport {
-    /// The length of all files that are in their place.
+    /// Returns the total length of the downloaded files.
     pub fn bytes(&self) -> u64 {
         let outcomes = self.artifacts.iter().filter_map(|artifact| artifact.outcome.as_ref().ok());
         outcomes.map(|outcome| outcome.bytes).sum()

@@ -7,7 +7,7 @@ use platform_download::Pattern;
 use super::artifact::media_type;
 use crate::{Error, RunHandle};
 
-/// Which results of a run are wanted. Each kind of condition that is set must be met, by one of its values.
+/// A selection of a run's results. Each kind of condition that is set must match, with any of its values.
 ///
 /// ```
 /// use platform_resources::Selection;
@@ -29,30 +29,30 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The item with this external id, or the only one whose external id is a path that ends with this file name.
+    /// Selects the item with this external id, or the only one whose external id is a path that ends with this file
+    /// name.
     pub fn with_item(mut self, external_id: impl Into<String>) -> Self {
         self.items.push(external_id.into());
         self
     }
 
-    /// The artifacts whose names a pattern fits.
+    /// Selects artifacts whose names match a pattern.
     pub fn with_artifact(mut self, name: Pattern) -> Self {
         self.artifacts.push(name);
         self
     }
 
-    /// The artifacts of this media type (RFC 6838), whatever its parameters are.
+    /// Selects artifacts of this media type (RFC 6838), ignoring its parameters.
     pub fn with_media_type(mut self, media_type: impl Into<String>) -> Self {
         self.media_types.push(essence(&media_type.into()));
         self
     }
 
-    /// Returns the same selection with the external ids of its items in full.
+    /// Returns the selection with the complete external ids of its items.
     ///
     /// # Errors
     ///
-    /// [`Error::unmatched_selection`]: there is no such item, or several have the name; otherwise the platform could not be
-    /// asked.
+    /// [`Error::unmatched_selection`] if there is no such item, or several have the name. Otherwise the request failed.
     pub(super) async fn resolved(&self, run: &RunHandle) -> Result<Self, Error> {
         if self.items.is_empty() {
             return Ok(self.clone());
@@ -63,7 +63,7 @@ impl Selection {
         Ok(Self { items, ..self.clone() })
     }
 
-    /// Fails if the wanted items have artifacts, and none of them is selected.
+    /// Returns an error if the wanted items have artifacts, and none of them is selected.
     pub(super) fn check_artifacts(&self, unselected: &BTreeSet<String>, selected: usize) -> Result<(), Error> {
         if selected > 0 || unselected.is_empty() {
             return Ok(());
@@ -85,7 +85,7 @@ impl Selection {
     }
 }
 
-/// A selection that matches nothing of a run.
+/// The error of a selection that matches nothing of a run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", match kind {
     UnmatchedKind::Item => format!("the run has no item '{wanted}'"),
@@ -106,13 +106,13 @@ enum UnmatchedKind {
 }
 
 impl UnmatchedSelection {
-    /// Returns what can be selected: the items or artifacts that exist, or the items that have the name.
+    /// Returns the possible selections: the existing items or artifacts, or the items with the ambiguous name.
     pub fn existing(&self) -> &[String] {
         &self.existing
     }
 }
 
-/// Returns the external id that `wanted` means.
+/// Returns the external id that `wanted` selects.
 fn resolve(wanted: &str, existing: &BTreeSet<String>) -> Result<String, Error> {
     if existing.contains(wanted) {
         return Ok(wanted.to_owned());
@@ -126,7 +126,7 @@ fn resolve(wanted: &str, existing: &BTreeSet<String>) -> Result<String, Error> {
     Err(UnmatchedSelection { kind, wanted: wanted.to_owned(), existing }.into())
 }
 
-/// A media type without its parameters.
+/// Returns a media type without its parameters.
 fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -1,4 +1,4 @@
-//! The items of a run that have ended since the last look, without reading those that ended before.
+//! The items of a run that ended since the last poll, without reading those that ended before.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -13,21 +13,21 @@ fn page_size() -> usize {
     usize::try_from(SIZE).unwrap_or(1)
 }
 
-/// Items are read from this long before the newest known end on: items can end at the same time, be committed out of order, or
-/// come late from a replica.
+/// The overlap of reads before the newest known end: items can end at the same time, be committed out of order, or
+/// appear late on a replica.
 const OVERLAP: Duration = Duration::from_secs(60);
 
-/// The items that were found at their end.
+/// The items that were found after their end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ended {
     seen: HashSet<ItemId>,
-    /// The high-water mark: the newest end of any of them.
+    /// The high-water mark: the newest known end of an item.
     mark: Option<SystemTime>,
 }
 
 impl Ended {
-    /// Reads the items that ended, the newest first, until as many new ones are found as the statistics state, or the high-water
-    /// mark is reached. Reads nothing if the statistics state no new ones. `read` returns a page, counted from 1.
+    /// Reads ended items, newest first, until the number of new ones matches the statistics, or the high-water mark is
+    /// reached. Reads nothing if the statistics have no new ones. `read` returns a page, counted from 1.
     pub(super) async fn news<F>(&self, statistics: &RunStatistics, read: impl Fn(i64) -> F) -> Result<Vec<Item>, Error>
     where
         F: Future<Output = Result<Vec<Item>, Error>>,
@@ -38,7 +38,7 @@ impl Ended {
         let mut page = 1;
         while found.len() < expected {
             let items = match read(page).await {
-                // Beyond the end.
+                // Beyond the last page.
                 Err(error) if page > 1 && error.is_not_found() => break,
                 items => items?,
             };
@@ -58,7 +58,7 @@ impl Ended {
         Ok(found)
     }
 
-    /// Notes an item that has ended.
+    /// Records an item that has ended.
     pub(super) fn note(&mut self, item: &Item) {
         self.seen.insert(item.item_id.clone());
         self.mark = self.mark.max(end(item));
@@ -74,7 +74,7 @@ fn end(item: &Item) -> Option<SystemTime> {
     item.terminated_at.map(SystemTime::from)
 }
 
-/// The number of items that have ended.
+/// Returns the number of items that have ended.
 pub(super) fn over(statistics: &RunStatistics) -> usize {
     let open = statistics.item_pending_count + statistics.item_processing_count;
     usize::try_from(statistics.item_count - open).unwrap_or_default()
@@ -92,10 +92,10 @@ mod tests {
 
     use super::*;
 
-    /// A platform on a clock of its own, which counts requests.
+    /// A platform with its own clock that counts requests.
     #[derive(Default)]
     struct Platform {
-        /// In the order of their ends.
+        /// In the order of their end.
         items: Vec<Item>,
         count: usize,
         requests: Cell<usize>,
@@ -175,7 +175,7 @@ mod tests {
             platform.end(id, if id < 150 { 1_000 } else { 500 });
         }
         assert_eq!(platform.poll(&mut ended).len(), 400);
-        // At the same time as others, and committed late.
+        // Ended at the same time as others, and committed late.
         platform.end(500, 1_000);
         platform.end(501, 950);
         assert_eq!(platform.poll(&mut ended).len(), 2);

@@ -8,24 +8,24 @@ use super::RunHandle;
 use crate::Error;
 use crate::core::Group;
 
-/// Metadata that others change all the time are read anew so often.
+/// The maximum number of attempts to edit metadata that others change.
 const ATTEMPTS: u32 = 5;
-/// The pause before they are read again grows by this much each time.
+/// The increment of the pause before the metadata are read again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Metadata, and how to tell that they have changed.
+/// Metadata with their checksum, which detects changes.
 struct Read {
     metadata: Option<JsonObject>,
     checksum: Option<String>,
 }
 
 impl RunHandle {
-    /// Puts `metadata` in the place of those of the run, or clears them ([`Patch::Null`]). With the checksum of those that
-    /// were read, nothing is changed if others have changed them since.
+    /// Replaces the metadata of the run, or clears them ([`Patch::Null`]). With the checksum of the metadata that were
+    /// read, nothing is changed if others have changed them since.
     ///
     /// # Errors
     ///
-    /// [`Error::is_conflict`], or the platform could not be asked, or refused.
+    /// [`Error::is_conflict`], or the request failed.
     pub async fn update_metadata(
         &self,
         metadata: impl Into<Patch<JsonObject>>,
@@ -35,11 +35,11 @@ impl RunHandle {
         self.put(UpdateRunMetadata::new(self.id.as_str(), update), checksum.is_some()).await
     }
 
-    /// The same for the metadata of an item.
+    /// Replaces or clears the metadata of an item.
     ///
     /// # Errors
     ///
-    /// Those of [`update_metadata`](Self::update_metadata).
+    /// The same as [`update_metadata`](Self::update_metadata).
     pub async fn update_item_metadata(
         &self,
         external_id: &str,
@@ -50,13 +50,13 @@ impl RunHandle {
         self.put(UpdateItemMetadata::new(self.id.as_str(), external_id, update), checksum.is_some()).await
     }
 
-    /// Reads the metadata of the run, lets `edit` change them, and puts them back if nobody has changed them meanwhile;
-    /// otherwise it begins anew, up to five times. Where there are none yet, the platform offers no way to tell whether
-    /// somebody has put some there meanwhile, and the last one stays.
+    /// Reads the metadata of the run, changes them with `edit`, and writes them if they were not changed in the
+    /// meantime. After a conflict it retries, up to five times. Initially absent metadata have no checksum: concurrent
+    /// writers are not detected, and the last one wins.
     ///
     /// # Errors
     ///
-    /// [`Error::is_conflict`]: others were faster each time. Or the platform could not be asked, or refused.
+    /// [`Error::is_conflict`]: others changed the metadata each time. Otherwise a request failed.
     pub async fn edit_metadata(&self, edit: impl Fn(&mut JsonObject)) -> Result<MetadataUpdated, Error> {
         let run = self.clone().nocache();
         let run = &run;
@@ -70,11 +70,11 @@ impl RunHandle {
         compare_and_swap(read, edit, put).await
     }
 
-    /// The same for the metadata of an item.
+    /// Edits the metadata of an item.
     ///
     /// # Errors
     ///
-    /// Those of [`edit_metadata`](Self::edit_metadata).
+    /// The same as [`edit_metadata`](Self::edit_metadata).
     pub async fn edit_item_metadata(
         &self,
         external_id: &str,
@@ -92,7 +92,7 @@ impl RunHandle {
         compare_and_swap(read, edit, put).await
     }
 
-    /// With a checksum it is sent once: sent again after an answer that did not come, it would meet its own change.
+    /// With a checksum it is sent once: a repeated request after a lost response would conflict with its own change.
     async fn put<O>(&self, operation: O, once: bool) -> Result<MetadataUpdated, Error>
     where
         O: Operation<Output = MetadataUpdated>,
@@ -127,7 +127,7 @@ where
         match put(metadata, checksum).await {
             Err(error) if error.is_conflict() => {
                 tracing::debug!("the metadata have changed meanwhile");
-                // Reads lag behind writes, and others are at it too.
+                // Reads lag behind writes, and others are writing, too.
                 pause(PAUSE.mul_f64(f64::from(attempt) + fastrand::f64())).await;
             }
             outcome => return outcome,

@@ -1,4 +1,4 @@
-//! Asking how far a run is. The platform cannot tell: it is asked.
+//! Polling of runs, because the platform does not send notifications.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::core::{Caching, Group};
 use crate::pages::SIZE;
 use crate::{Error, ItemOutcome};
 
-/// The pause between two polls, which grows while nothing happens.
+/// The pause between two polls, which grows while nothing changes.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-/// How long a run that was just submitted may not be found: reads lag behind writes.
+/// The time for which a new run may not be found, because reads lag behind writes.
 const LAG: Duration = Duration::from_secs(10);
 
-/// How far a run is.
+/// The state of a run.
 pub(crate) struct Snapshot<T> {
     pub(crate) run: Run,
-    /// The items that ended since the last poll, or all of them, as taken by the caller.
+    /// The items that ended since the last poll, or all items, as converted by the caller.
     pub(crate) items: Vec<T>,
 }
 
@@ -37,7 +37,7 @@ impl<T> Snapshot<T> {
 #[derive(Clone)]
 pub(crate) struct Poll {
     run: RunHandle,
-    /// The number of answers in a row that brought nothing new; `None` before the first.
+    /// The number of consecutive polls without news; `None` before the first.
     idle: Option<u32>,
     /// The run was found before.
     found: bool,
@@ -47,21 +47,21 @@ pub(crate) struct Poll {
 
 impl Poll {
     pub(crate) fn new(run: RunHandle) -> Self {
-        // What is kept says nothing of how far it is; what is not found is asked for again here.
+        // A cached state is useless here, and missing runs are retried below.
         let mut run = run.nocache().no_wait();
         run.client = run.client.for_transfer();
         Self { run, idle: None, found: false, ended: Arc::default() }
     }
 
-    /// Waits longer before the next question if nothing was `new`.
+    /// Increases the pause before the next poll, unless something was `new`.
     pub(crate) fn learn(&mut self, new: bool) {
         self.idle = Some(if new { 1 } else { self.idle.map_or(1, |idle| idle.saturating_add(1)) });
         self.found = true;
     }
 
-    /// Waits, and asks until there is an answer, or it is clear that there will be none. Answers with the items that have ended
-    /// since the last answer; with all of them if `all`, and at the end of the run if any was missed. Of each, only what `take`
-    /// takes stays in memory. An item may be answered twice.
+    /// Waits, and polls until there is a response or a permanent failure. Returns the items that ended since the last
+    /// poll; all items with `all`, and at the end of the run if any was missed. Only the result of `take` is kept in
+    /// memory. An item may be returned twice.
     pub(crate) async fn ask<T: Send>(
         self,
         all: bool,
@@ -72,7 +72,7 @@ impl Poll {
             let (take, ended) = (take.clone(), ended.clone());
             async move {
                 let mut ended = ended.lock().await;
-                // Asked in this order, the items of an ended run are all at their end.
+                // In this order, all items of an ended run have ended.
                 let found = run.get().await?;
                 let is_over = found.state == RunState::Terminated;
                 let needs_all = all || (is_over && !ended.is_all(&found.statistics));
@@ -104,12 +104,12 @@ impl Poll {
         .await
     }
 
-    /// The same for the run alone.
+    /// Waits, and polls the run only.
     pub(crate) async fn run(self) -> Result<Run, Error> {
         self.until_answered(|run| async move {
             let found = run.get().await?;
             if found.state == RunState::Terminated {
-                // What is kept of its items is from before.
+                // Cached items are outdated.
                 run.client.core.forget(&[Group::Run]).await?;
             }
             Ok(found)
@@ -138,8 +138,7 @@ impl Poll {
     }
 }
 
-/// The run, for reading its items as they are now: nothing from before is used, and nothing is kept. A run has many items, and
-/// each says a lot.
+/// Returns a handle that reads the current items, and does not cache them: a run has many items, and each is large.
 async fn unkept(mut run: RunHandle) -> Result<RunHandle, Error> {
     let core = run.client.core.clone();
     run.client.core = run.client.core.with_mode(|mode| mode.caching = Caching::NoStore);
@@ -147,7 +146,7 @@ async fn unkept(mut run: RunHandle) -> Result<RunHandle, Error> {
     Ok(run)
 }
 
-/// A page of the items that have ended, the newest first.
+/// Returns a page of the ended items, newest first.
 async fn newest(run: RunHandle, page: i64) -> Result<Vec<Item>, Error> {
     let query = ListRunItems::new(run.id.as_str()).with_state(ItemState::Terminated);
     let query = query.with_sort(["-terminated_at".to_owned()]).with_page(page).with_page_size(SIZE);

@@ -9,17 +9,17 @@ use super::RunHandle;
 use super::poll::Poll;
 use crate::{Error, ItemOutcome};
 
-/// What happens in a run.
+/// An event of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RunEvent {
-    /// One of its items has ended, in whatever way.
+    /// An item has ended, with any outcome.
     ItemEnded(Box<Item>),
-    /// It has ended, in whatever way: the last event.
+    /// The run has ended, with any outcome: the last event.
     Ended(Box<Run>),
 }
 
-/// How far somebody has watched.
+/// The progress of a watcher.
 struct Watch {
     poll: Poll,
     seen: HashSet<ItemId>,
@@ -28,17 +28,17 @@ struct Watch {
 }
 
 impl RunHandle {
-    /// Waits until the run has ended, for as long as it takes or, if a time is named, so long. A platform that is not
-    /// reached or is at fault is asked again for a while.
+    /// Waits until the run has ended, at most for `time` if given. A platform that is unreachable or failing is polled
+    /// again for a while.
     ///
     /// # Errors
     ///
-    /// [`Error::is_unfinished`], or the platform could not be asked.
+    /// [`Error::is_unfinished`], or a request failed.
     pub async fn wait(&self, time: Option<Duration>) -> Result<Run, Error> {
         let ends = async {
             let mut poll = Poll::new(self.clone());
             loop {
-                // No item is of interest: it asks for none before the end.
+                // Items are not needed, so none are requested before the end.
                 let run = poll.clone().run().await?;
                 if run.state == RunState::Terminated {
                     return Ok(run);
@@ -52,7 +52,7 @@ impl RunHandle {
         }
     }
 
-    /// What happens in the run from now on: each item that ends, or has ended before, and the end of the run.
+    /// Returns a stream of events: each item that has ended or ends, and the end of the run.
     pub fn watch(&self) -> impl Stream<Item = Result<RunEvent, Error>> + Send + use<> {
         let poll = Poll::new(self.clone());
         let watch = Watch { poll, seen: HashSet::new(), events: VecDeque::new(), ended: false };
@@ -90,7 +90,7 @@ impl Watch {
     }
 }
 
-/// Sorts items by the time of their end: a caller that remembers the newest end that it has seen misses none.
+/// Sorts items by their end, so that a caller can resume after the newest end that it has seen.
 fn in_order_of_ends(items: &mut [Item]) {
     items.sort_by_key(|item| item.terminated_at.map(SystemTime::from));
 }

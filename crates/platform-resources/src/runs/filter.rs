@@ -1,6 +1,6 @@
 use serde_json::json;
 
-/// Tags and notes that runs are found by: all of what is said must fit. The path is for
+/// A filter for runs by tags and notes: all conditions must match. Pass its path to
 /// [`ListRuns::with_custom_metadata`](crate::operations::ListRuns::with_custom_metadata).
 ///
 /// ```
@@ -16,23 +16,22 @@ pub struct RunFilter {
 }
 
 impl RunFilter {
-    /// All runs.
+    /// Creates a filter that matches all runs.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only runs with this tag.
+    /// Matches runs with this tag.
     pub fn with_tag(self, tag: &str) -> Self {
         self.with(&format!("@.sdk.tags[*] == {}", json!(tag)))
     }
 
-    /// Only runs with a note that this regular expression of PostgreSQL fits; `relaxed`: whatever the case of its
-    /// letters.
+    /// Matches runs whose note matches this PostgreSQL regular expression; `relaxed` ignores case.
     pub fn with_note(self, regex: &str, relaxed: bool) -> Self {
         self.with(&format!("@.sdk.note {}", like(regex, relaxed)))
     }
 
-    /// Only runs in whose note, or in one of whose tags, this text is, whatever the case of its letters.
+    /// Matches runs whose note or any tag contains this text, ignoring case.
     pub fn with_text(self, text: &str) -> Self {
         let like = like(&literal(text), true);
         self.with(&format!("@.sdk.note {like} || @.sdk.tags[*] {like}"))
@@ -43,7 +42,7 @@ impl RunFilter {
         self
     }
 
-    /// It as a PostgreSQL JSONPath expression. `None` for all runs.
+    /// Returns the filter as a PostgreSQL JSONPath expression; `None` for all runs.
     pub fn path(&self) -> Option<String> {
         (!self.conditions.is_empty()).then(|| format!("$ ? ({})", self.conditions.join(" && ")))
     }
@@ -53,7 +52,7 @@ fn like(regex: &str, relaxed: bool) -> String {
     format!("like_regex {}{}", json!(regex), if relaxed { r#" flag "i""# } else { "" })
 }
 
-/// A regular expression that fits this text alone.
+/// Returns a regular expression that matches only this text.
 fn literal(text: &str) -> String {
     let mut regex = String::new();
     for character in text.chars() {

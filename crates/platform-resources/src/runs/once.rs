@@ -1,16 +1,16 @@
 //! A submission that is made once, even if its response is lost and its process is killed.
 //!
-//! The platform cannot recognize a submission that arrives twice, and bills both. It can find a run by its metadata. So
-//! every submission has a token, which is recorded before it is sent and looked up before it is sent again.
+//! The platform cannot recognize a repeated submission, and bills both. It can find a run by its metadata. Every
+//! submission therefore has a token, which is recorded before it is sent and looked up before it is sent again.
 //!
-//! The hard cases:
+//! Difficult cases:
 //! - **Reads lag behind writes.** A run that is not found may still exist until the timeout of the submission and the
 //!   longest lag have passed since the last byte may have been sent.
-//! - **A process is killed at any point.** Before the intent is recorded, nothing was sent; after it, the run is looked
-//!   up first.
-//! - **The record is lost,** or the submission is repeated on another machine. The token follows from the key, and the
-//!   platform is queried for it before anything is sent. Two machines that submit at the same instant both find nothing:
-//!   no client can exclude that.
+//! - **A process is killed at any point.** Before the intent is recorded, nothing was sent; afterwards, the run is
+//!   looked up first.
+//! - **The record is lost,** or the submission is repeated on another machine. The token is derived from the key, and
+//!   the platform is queried for it before anything is sent. Two machines that submit at the same instant both find
+//!   nothing: no client can exclude that.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,48 +36,48 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct SubmissionIntent {
-    /// The token that the run is found by: `submission_token` in its metadata. Not a secret.
+    /// The token that identifies the run: `submission_token` in its metadata. It is not secret.
     pub token: String,
-    /// When it was last sent, or was about to be.
+    /// The time at which it was last sent, or was about to be.
     pub sent_at: SystemTime,
     /// The run, once it is known.
     pub run: Option<RunId>,
 }
 
 impl SubmissionIntent {
-    /// A submission that was sent at this time, or was about to be.
+    /// Creates the record of a submission that was sent at this time, or was about to be.
     pub fn new(token: impl Into<String>, sent_at: SystemTime) -> Self {
         Self { token: token.into(), sent_at, run: None }
     }
 
-    /// The run that the submission made.
+    /// Sets the run of the submission.
     pub fn with_run(mut self, run: RunId) -> Self {
         self.run = Some(run);
         self
     }
 }
 
-/// A store for intents. An implementation is durable: what it has written is there after a crash (`fsync`).
+/// A store for intents. An implementation must be durable: written intents survive a crash (`fsync`).
 #[async_trait]
 pub trait SubmissionJournal: fmt::Debug + Send + Sync {
     /// Reads the last intent written for `key`.
     ///
     /// # Errors
     ///
-    /// It cannot be read; then nothing is submitted.
+    /// It cannot be read. Nothing is submitted then.
     async fn read(&self, key: &str) -> std::io::Result<Option<SubmissionIntent>>;
 
     /// Replaces the intent for `key`; `None` deletes it.
     ///
     /// # Errors
     ///
-    /// It cannot be written; then nothing is submitted.
+    /// It cannot be written. Nothing is submitted then.
     async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> std::io::Result<()>;
 }
 
 const _: Option<&dyn SubmissionJournal> = None;
 
-/// Progress of a submission that is made once.
+/// A progress event of a submission that is made once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubmissionEvent {
@@ -90,9 +90,9 @@ pub enum SubmissionEvent {
     Waiting {
         /// The token of the submission.
         token: String,
-        /// When it was last sent, or was about to be.
+        /// The time at which it was last sent, or was about to be.
         sent_at: SystemTime,
-        /// When a run that exists would be found at the latest.
+        /// The latest time at which an existing run would be found.
         until: SystemTime,
     },
 }
@@ -103,7 +103,7 @@ pub enum SubmissionEvent {
 pub struct Submitted {
     /// The run.
     pub run: RunHandle,
-    /// Returns true if this call submitted the run; false if it was found.
+    /// True if this call submitted the run; false if it was found.
     pub is_new: bool,
     /// The token of the submission.
     pub token: String,
@@ -122,11 +122,11 @@ pub struct SubmitOnce<'a> {
 }
 
 impl Runs {
-    /// Prepares to submit a run once for `key`, which the caller chooses: called again with the same key – after a crash,
-    /// in another process, on another machine – it finds the first run, and submits nothing.
+    /// Prepares a submission that is made once for `key`, which the caller chooses. A later call with the same key,
+    /// after a crash, in another process or on another machine, finds the first run and submits nothing.
     ///
-    /// The token is the SHA-256 of the user and the key, unless [`SubmitOnce::with_token`] sets another. It is not a lock:
-    /// two callers that use one key at the same instant may both submit.
+    /// The token is the SHA-256 of the user and the key, unless [`SubmitOnce::with_token`] sets another. It is not a
+    /// lock: two callers that use one key at the same instant may both submit.
     pub fn submit_once<'a>(
         &self,
         key: impl Into<String>,
@@ -145,12 +145,12 @@ impl Runs {
         }
     }
 
-    /// Finds the run of the caller that was submitted with a token. `None` if there is none, or if it was submitted less
-    /// than 30 s ago and reads lag behind.
+    /// Finds the caller's run that was submitted with a token. Returns `None` if it does not exist, or was submitted
+    /// less than 30 s ago and reads lag behind.
     ///
     /// # Errors
     ///
-    /// The platform cannot be asked.
+    /// The request failed.
     pub async fn find_submitted(&self, token: &str) -> Result<Option<RunHandle>, Error> {
         let query = ListRuns::new().with_submitted_by("me").with_page_size(5);
         let query = query.with_custom_metadata(format!("$.{TOKEN} ? (@ == {})", serde_json::json!(token)));
@@ -159,15 +159,15 @@ impl Runs {
         Ok(found.map(|run| self.client.run(run.run_id)))
     }
 
-    /// The token of the caller's submissions for `key`: the SHA-256 of the user and the key, in hexadecimal.
+    /// Returns the token of the caller's submissions for `key`: the SHA-256 of the user and the key, in hexadecimal.
     ///
     /// # Errors
     ///
-    /// The platform cannot be asked who the user is.
+    /// The request for the user failed.
     pub async fn submission_token(&self, key: &str) -> Result<String, Error> {
         let user = self.client.me().await?.user.id;
         let mut digest = Sha256::new();
-        // The length keeps the end of the user apart from the beginning of the key.
+        // The length separates the user from the key.
         digest.update((user.len() as u64).to_be_bytes());
         digest.update(user);
         digest.update(key);
@@ -176,20 +176,20 @@ impl Runs {
 }
 
 impl SubmitOnce<'_> {
-    /// Uses this token instead of the SHA-256 of the user and the key: at most 64 letters and digits.
+    /// Sets a token that replaces the SHA-256 of the user and the key: at most 64 letters and digits.
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Receives events. It must not block.
+    /// Sets an observer of events. It must not block.
     pub fn with_observer(mut self, observer: impl Fn(SubmissionEvent) + Send + Sync + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
     }
 
-    /// Sends again if the run is not found this long after it was sent, at the risk that it is billed twice. Never
-    /// sooner than a run that exists would be found.
+    /// Submits again if the run is not found this long after it was sent, at the risk of billing it twice. This never
+    /// happens before an existing run would be found.
     pub fn resend_after(mut self, time: Duration) -> Self {
         self.resend_after = Some(time);
         self
@@ -199,8 +199,8 @@ impl SubmitOnce<'_> {
     ///
     /// # Errors
     ///
-    /// Those of [`Runs::submit`]; [`Error::is_submission_uncertain`]: it was sent before and is not found, although it
-    /// would be by now, or it cannot be looked up. [`Error::is_journal`]: nothing was submitted.
+    /// The errors of [`Runs::submit`]. [`Error::is_submission_uncertain`]: it was sent before and is not found,
+    /// although it should be by now, or the look-up failed. [`Error::is_journal`]: nothing was submitted.
     pub async fn submit(mut self) -> Result<Submitted, Error> {
         match self.journal.read(&self.key).await.map_err(Error::journal)? {
             Some(SubmissionIntent { run: Some(run), token, .. }) => Ok(self.submitted(run, false, token)),
@@ -210,7 +210,7 @@ impl SubmitOnce<'_> {
                     Some(token) => token,
                     None => self.runs.submission_token(&self.key).await?,
                 };
-                // The record may have been lost, or be on another machine.
+                // The record may be lost, or be on another machine.
                 match self.runs.find_submitted(&token).await? {
                     Some(run) => {
                         let intent = SubmissionIntent::new(token, self.now());
@@ -222,12 +222,12 @@ impl SubmitOnce<'_> {
         }
     }
 
-    /// Finds the run of an earlier submission, and never submits. `None` if nothing was submitted, by the journal
-    /// and the platform.
+    /// Finds the run of an earlier submission, and never submits. Returns `None` if neither the journal nor the
+    /// platform knows a submission.
     ///
     /// # Errors
     ///
-    /// Those of [`submit`](Self::submit).
+    /// The same as [`submit`](Self::submit).
     pub async fn find(mut self) -> Result<Option<Submitted>, Error> {
         self.resend_after = None;
         match self.journal.read(&self.key).await.map_err(Error::journal)? {
@@ -244,12 +244,12 @@ impl SubmitOnce<'_> {
         }
     }
 
-    /// Records the intent, and sends: for the first time, or `again` what may have arrived.
+    /// Records the intent, and sends the submission: for the first time, or `again` after it may have arrived.
     async fn send(&mut self, token: String, again: bool) -> Result<Submitted, Error> {
-        // Problems are found before anything is recorded, and the time for a token does not count as sending.
+        // Problems are found before anything is recorded, and the time to obtain a token does not count as sending.
         let mut submission = self.runs.dry_run(self.submission.clone()).await?.submission;
         self.runs.client.core.prepare().await?;
-        // Until the outcome is recorded and the caller knows it.
+        // Open until the outcome is recorded and returned.
         let section = self.runs.client.core.sections.enter()?;
         submission.custom_metadata.get_or_insert_default().insert(TOKEN.to_owned(), token.clone().into());
         let intent = SubmissionIntent::new(token.clone(), self.now());
@@ -257,7 +257,7 @@ impl SubmitOnce<'_> {
             if again {
                 return Err(Error::lost(&token, Some(Error::journal(error))));
             }
-            // A part of the record may have been written. The next call would look for a run that does not exist.
+            // The record may have been written partially. The next call would look for a run that does not exist.
             self.note(None).await;
             return Err(Error::journal(error));
         }
@@ -271,17 +271,17 @@ impl SubmitOnce<'_> {
                 drop(section);
                 self.look_for(intent, Some(error), true).await
             }
-            // The first one may have arrived all the same.
+            // The first submission may have arrived.
             Err(error) if again => Err(Error::lost(&token, Some(error))),
             Err(error) => {
-                // It was refused, or not sent: the next call starts over.
+                // It was rejected, or not sent: the next call starts over.
                 self.note(None).await;
                 Err(error)
             }
         }
     }
 
-    /// Looks up the run until it is found, or would have been. Its outcome is not known until then.
+    /// Looks up the run until it is found, or must have been. The outcome is unknown until then.
     async fn look_for(
         &mut self,
         intent: SubmissionIntent,
@@ -321,7 +321,7 @@ impl SubmitOnce<'_> {
                 }
                 Err(error) => return Err(Error::lost(&intent.token, Some(error))),
             };
-            // A clock that was set back is not a measure.
+            // A clock that was set back cannot measure the time.
             let passed = self.now().duration_since(intent.sent_at).unwrap_or_else(|_| start.elapsed());
             if passed >= certain {
                 match self.resend_after {
@@ -353,7 +353,7 @@ impl SubmitOnce<'_> {
         Submitted { run: self.runs.client.run(run), is_new, token }
     }
 
-    /// Records the present state, if that is possible.
+    /// Records the current state, if possible.
     async fn note(&self, intent: Option<&SubmissionIntent>) {
         if let Err(error) = self.journal.write(&self.key, intent).await {
             let token = intent.map(|intent| intent.token.as_str());

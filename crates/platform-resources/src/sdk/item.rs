@@ -13,55 +13,54 @@ pub struct ItemSdkMetadata {
 }
 
 impl fmt::Debug for ItemSdkMetadata {
-    /// Without values: there may be a URL that is a key.
+    /// Shows no values: one may be a signed URL.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.fields.keys()).finish()
     }
 }
 
 impl ItemSdkMetadata {
-    /// That there is an item.
+    /// Creates empty metadata.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The tags to find it by.
+    /// Adds tags.
     pub fn with_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         let tags: Vec<JsonValue> = tags.into_iter().map(|tag| tag.into().into()).collect();
         self.fields.insert("tags".to_owned(), tags.into());
         self
     }
 
-    /// Where its slide lies in the bucket of the organisation, and a URL that leads there, which is a key.
+    /// Sets the location of its slide in the organization's bucket, and a signed URL for it.
     pub fn with_bucket(mut self, name: &str, key: &str, signed: &SignedUrl) -> Self {
         let bucket = json!({ "bucket_name": name, "object_key": key, "signed_download_url": signed.expose().as_str() });
         self.fields.insert("platform_bucket".to_owned(), bucket);
         self
     }
 
-    /// Writes it into metadata that an item has, at the moment `now`: what stands there beside stays, and so does the moment
-    /// of its making.
+    /// Updates the metadata of an item at the time `now`. Other SDK fields and the creation time are preserved.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it; then nothing is written.
+    /// All problems of the metadata. Nothing is written then.
     pub fn renew(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
         let sdk = self.described(metadata, moment(now)?);
         renew(metadata, sdk, |sdk| ITEM.check(sdk))
     }
 
-    /// Writes it into the metadata of an item, at the moment `now`. Of what was there before, the moment of its making stays.
+    /// Replaces the SDK metadata of an item at the time `now`. The creation time is preserved.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it; then nothing is written.
+    /// All problems of the metadata. Nothing is written then.
     pub fn write(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
         let sdk = JsonValue::Object(self.described(metadata, moment(now)?));
         let problems = ITEM.check(&sdk);
         put(metadata, sdk, problems)
     }
 
-    /// It, with its moments.
+    /// Returns the metadata with version and times.
     fn described(&self, metadata: &JsonObject, moment: JsonValue) -> JsonObject {
         let created = metadata.get(KEY).and_then(|before| before.get("created_at")).cloned();
         let mut sdk = self.fields.clone();
@@ -71,7 +70,7 @@ impl ItemSdkMetadata {
         sdk
     }
 
-    /// The JSON Schema of what stands under the key.
+    /// Returns the JSON Schema of the metadata.
     pub fn schema() -> &'static JsonValue {
         &ITEM.document
     }

@@ -6,17 +6,17 @@ use serde_json::{Map, json};
 
 use super::{KEY, RUN, SdkMetadataError, moment, put, renew};
 
-/// A tag of this kind must end in one of the values.
+/// A tag with this prefix must end in one of the values.
 const CASE: (&str, [&str; 5]) = (
     "__aignx_validation_case:",
     ["send_succeeded", "send_recoverable_error", "send_system_error", "send_user_error", "do_nothing"],
 );
-/// So long a `FLEX_START` run lasts unless something is said, in minutes.
+/// The default maximum duration of a `FLEX_START` run, in minutes.
 const FLEX_START_MINUTES: u32 = 720;
-/// So long nodes are waited for unless something is said, in minutes.
+/// The default time to wait for nodes, in minutes.
 const NODE_MINUTES: u32 = 30;
 
-/// What GitHub Actions says of a job by itself: whatever else has such a name may be a secret of somebody's.
+/// The variables that GitHub Actions sets. Other variables with this prefix may be secrets.
 const GITHUB: [&str; 25] = [
     "GITHUB_ACTION",
     "GITHUB_ACTOR",
@@ -45,7 +45,7 @@ const GITHUB: [&str; 25] = [
     "RUNNER_OS",
 ];
 
-/// By what a run is submitted.
+/// The interface of a submission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Interface {
@@ -58,11 +58,11 @@ pub enum Interface {
     Launchpad,
 }
 
-/// Who had it submitted.
+/// The initiator of a submission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Initiator {
-    /// A person.
+    /// A user.
     #[default]
     User,
     /// A test.
@@ -71,15 +71,15 @@ pub enum Initiator {
     Bridge,
 }
 
-/// How processors are paid for.
+/// The provisioning mode of processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Provisioning {
-    /// Cheap, and taken away when others need them.
+    /// Preemptible capacity at a lower price.
     Spot,
-    /// At once.
+    /// Immediately available capacity.
     OnDemand,
-    /// When there are some, for a time that is known beforehand.
+    /// Capacity that is available later, for a fixed time.
     FlexStart,
 }
 
@@ -102,26 +102,26 @@ pub struct RunSdkMetadata {
 }
 
 impl RunSdkMetadata {
-    /// The metadata of a run that the program `user_agent` submits, such as `pipeline/1.0`.
+    /// Creates the metadata of a run submitted by the program `user_agent`, such as `pipeline/1.0`.
     pub fn new(user_agent: impl Into<String>) -> Self {
         let mut fields = Map::new();
         fields.insert("user_agent".to_owned(), user_agent.into().into());
         Self { fields, interface: Interface::default(), initiator: Initiator::default() }
     }
 
-    /// By what it is submitted; a script unless something is said.
+    /// Sets the interface; a script by default.
     pub fn with_interface(mut self, interface: Interface) -> Self {
         self.interface = interface;
         self
     }
 
-    /// Who has it submitted; a user unless something is said.
+    /// Sets the initiator; a user by default.
     pub fn with_initiator(mut self, initiator: Initiator) -> Self {
         self.initiator = initiator;
         self
     }
 
-    /// A tag to find it by; may be called for each of several.
+    /// Adds a tag. May be called more than once.
     pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
         let tags = self.fields.entry("tags").or_insert_with(|| json!([]));
         let tag = JsonValue::from(tag.into());
@@ -133,12 +133,12 @@ impl RunSdkMetadata {
         self
     }
 
-    /// A text for people.
+    /// Sets a note.
     pub fn with_note(self, note: impl Into<String>) -> Self {
         self.with("note", note.into().into())
     }
 
-    /// Who submits it.
+    /// Sets the submitter.
     pub fn with_user(self, me: &Me) -> Self {
         let (user, organization) = (&me.user, &me.organization);
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -149,7 +149,7 @@ impl RunSdkMetadata {
         self.with("user", user)
     }
 
-    /// What GitHub Actions says of the job, if the `variables` of the environment come from there.
+    /// Adds facts about the CI job, if the environment `variables` are those of GitHub Actions.
     pub fn with_ci<N: AsRef<str>, V: Into<String>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let named = variables.into_iter().filter(|(name, _)| GITHUB.contains(&name.as_ref()));
         let mut github: JsonObject =
@@ -165,7 +165,7 @@ impl RunSdkMetadata {
         self.with("ci", json!({ "github": github }))
     }
 
-    /// When it should be done, and when it is of no more use.
+    /// Sets the due date and the deadline.
     pub fn with_scheduling(self, scheduling: &Scheduling) -> Self {
         let dates = [("due_date", scheduling.due_date), ("deadline", scheduling.deadline)];
         let dates: JsonObject =
@@ -173,13 +173,13 @@ impl RunSdkMetadata {
         self.with("scheduling", dates.into())
     }
 
-    /// Whether its results go to the portal of the platform.
+    /// Sets whether the platform's portal receives the results.
     pub fn with_portal(self, onboard: bool) -> Self {
         self.with("workflow", json!({ "onboard_to_aignostics_portal": onboard }))
     }
 
-    /// The graphics processors: `L4` or `A100`, up to 8 for a slide. How long a run may last (1 to 3,600 minutes) is for
-    /// [`Provisioning::FlexStart`] alone, and 720 there unless something is said.
+    /// Sets the graphics processors: `L4` or `A100`, up to 8 per slide. The maximum duration of a run (1 to 3,600
+    /// minutes) applies only to [`Provisioning::FlexStart`], with a default of 720.
     pub fn with_gpu(self, kind: &str, provisioning: Provisioning, most: u32, minutes: Option<u32>) -> Self {
         let mut gpu =
             json!({ "gpu_type": kind, "provisioning_mode": provisioning.as_str(), "max_gpus_per_slide": most });
@@ -190,12 +190,12 @@ impl RunSdkMetadata {
         self.with_pipeline("gpu", gpu)
     }
 
-    /// The other processors.
+    /// Sets the provisioning of the other processors.
     pub fn with_cpu(self, provisioning: Provisioning) -> Self {
         self.with_pipeline("cpu", json!({ "provisioning_mode": provisioning.as_str() }))
     }
 
-    /// How long nodes are waited for: 1 to 3,600 minutes, 30 unless something is said.
+    /// Sets the time to wait for nodes: 1 to 3,600 minutes, 30 by default.
     pub fn with_node_timeout(self, minutes: u32) -> Self {
         self.with_pipeline("node_acquisition_timeout_minutes", minutes.into())
     }
@@ -211,23 +211,22 @@ impl RunSdkMetadata {
         self
     }
 
-    /// Writes it into metadata that a run has, at the moment `now`: what stands there beside, such as tags, stays, and so do
-    /// the moments of its making and of its submission.
+    /// Updates the metadata of a run at the time `now`. Other SDK fields, such as tags, and the times of creation and
+    /// submission are preserved.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it; then nothing is written.
+    /// All problems of the metadata. Nothing is written then.
     pub fn renew(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
         let sdk = self.described(metadata, &moment(now)?);
         renew(metadata, sdk, check_run)
     }
 
-    /// Writes it into the metadata of a run, at the moment `now`. Of what was there before, the moments of its making and of
-    /// its submission stay.
+    /// Replaces the SDK metadata of a run at the time `now`. The times of creation and submission are preserved.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it; then nothing is written.
+    /// All problems of the metadata. Nothing is written then.
     pub fn write(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
         let sdk = JsonValue::Object(self.described(metadata, &moment(now)?));
         let mut problems = check_run(&sdk);
@@ -235,7 +234,7 @@ impl RunSdkMetadata {
         put(metadata, sdk, problems)
     }
 
-    /// It, with its moments.
+    /// Returns the metadata with version and times.
     fn described(&self, metadata: &JsonObject, moment: &JsonValue) -> JsonObject {
         let before = metadata.get(KEY);
         let kept = |pointer: &str| before.and_then(|before| before.pointer(pointer)).cloned();
@@ -251,7 +250,7 @@ impl RunSdkMetadata {
         sdk
     }
 
-    /// The JSON Schema of what stands under the key.
+    /// Returns the JSON Schema of the metadata.
     pub fn schema() -> &'static JsonValue {
         &RUN.document
     }
@@ -270,7 +269,7 @@ pub(super) fn check_run(sdk: &JsonValue) -> Vec<String> {
     problems
 }
 
-/// What is wrong with the dates of the scheduling.
+/// Returns the problems of the scheduling dates.
 fn dates(sdk: &JsonValue, now: SystemTime) -> Vec<String> {
     let date = |name: &str| sdk["scheduling"][name].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let (due, deadline) = (date("due_date"), date("deadline"));

@@ -1,4 +1,4 @@
-//! What keeps a user from logging in, each with a way out.
+//! Diagnosis of login problems, with remedies.
 
 use std::error::Error as _;
 use std::fmt::Display;
@@ -12,22 +12,22 @@ use url::Url;
 use super::Service;
 use super::keys::token_key;
 
-/// A look at a server takes no longer.
+/// The timeout of a server check.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A process that renews the login has the lock for a moment.
+/// The maximum wait for the lock of a process that refreshes the login.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
-/// Tokens are judged with this much leeway.
+/// The clock skew tolerated for tokens.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// What was looked at, and how it is. No secret is in it.
+/// A finding of the diagnosis. It contains no secrets.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was looked at.
+    /// The subject of the check.
     pub name: &'static str,
-    /// How it is.
+    /// The result of the check.
     pub detail: String,
-    /// What would mend it; `None` if it is well.
+    /// The remedy; `None` if there is no problem.
     pub remedy: Option<String>,
 }
 
@@ -40,15 +40,15 @@ impl Finding {
         Self { name, detail: detail.to_string(), remedy: Some(remedy.into()) }
     }
 
-    /// Nothing is wrong with it.
+    /// Returns true if there is no problem.
     pub fn is_well(&self) -> bool {
         self.remedy.is_none()
     }
 }
 
 impl Service {
-    /// Looks at everything that a login depends on: settings, the way to each server, clocks, the folder for logins and
-    /// its locks, the port for the browser, and the login itself. Nobody is asked to log in.
+    /// Checks everything that a login depends on: settings, connections to each server, clocks, the login folder and
+    /// its locks, the port for the browser, and the login itself. It never prompts for a login.
     pub async fn examine(&self) -> Vec<Finding> {
         let settings = self.settings();
         let mut findings = vec![self.examine_settings()];
@@ -82,7 +82,7 @@ impl Service {
         )
     }
 
-    /// Whether a server answers, whatever it says, and what time it has.
+    /// Checks that a server responds, with any status, and returns its clock.
     async fn reach(&self, name: &'static str, url: Url) -> (Finding, Option<SystemTime>) {
         let host = url.host_str().unwrap_or_default().to_owned();
         match self.http.send(Request::get(url).with_timeout(TIMEOUT)).await {

@@ -1,4 +1,4 @@
-//! The folder and the keys of the tokens of a service.
+//! The folder and the keys of a service's tokens.
 
 use std::path::PathBuf;
 
@@ -8,15 +8,16 @@ use sha2::{Digest, Sha256};
 
 use crate::Settings;
 
-/// The folder of stored logins.
+/// Returns the folder of stored logins.
 pub(super) fn login_folder(settings: &Settings) -> PathBuf {
     settings.cache_folder.join("logins")
 }
 
-/// The key of the tokens of the user.
+/// Returns the key of the user's tokens.
 pub(super) fn token_key(settings: &Settings, client: &OAuthClient) -> TokenKey {
     match &settings.refresh_token {
-        // A login of its own: what it rotates to is found by the variable, and a changed variable is another login.
+        // A separate login: its rotated refresh token is found by the variable's value, and a changed value is another
+        // login.
         Some(secret) => {
             let fingerprint =
                 Sha256::digest(secret.expose()).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
@@ -26,12 +27,12 @@ pub(super) fn token_key(settings: &Settings, client: &OAuthClient) -> TokenKey {
     }
 }
 
-/// The key of a stored login: one for each platform, provider and client, in a folder of one user.
+/// Returns the key of a stored login: one for each platform, provider and client, in a folder of one user.
 pub(super) fn login_key(settings: &Settings, client: &OAuthClient) -> TokenKey {
     bound(settings, client.token_key().with_identity("user_login"))
 }
 
-/// Bound to where it may go, so that no other platform and no other provider sees it.
+/// Binds a key to its origins, so that no other platform or provider receives the tokens.
 fn bound(settings: &Settings, key: TokenKeyBuilder) -> TokenKey {
     let Settings { api_root, token_url, .. } = settings;
     key.with_origin(api_root.origin().ascii_serialization())

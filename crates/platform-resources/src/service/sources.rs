@@ -1,4 +1,4 @@
-//! The token sources of all services of the process: a login or a logout by one of them takes effect in all.
+//! The token sources of all services of the process: a login or logout by one takes effect in all.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use auth_core::{TokenKey, TokenSource};
 
-/// The sources of all services that exist.
+/// The sources of all live services.
 static ALL: Mutex<Vec<Weak<Sources>>> = Mutex::new(Vec::new());
 
-/// The token sources of a service and its clones: one for each minimum lifetime of their tokens. They live as long as the
-/// service, so that its last clone waits for a renewal, and no client that is dropped before.
+/// The token sources of a service and its clones: one for each minimum remaining lifetime. They live as long as the
+/// service, so that its last clone waits for a refresh, and a client that is dropped earlier does not.
 #[derive(Debug)]
 pub(super) struct Sources {
     /// The folder of the store.
@@ -30,12 +30,12 @@ impl Sources {
         sources
     }
 
-    /// Returns the source for this minimum lifetime, which `create` creates if there is none.
+    /// Returns the source for this minimum lifetime, created with `create` if necessary.
     pub(super) fn lasting(&self, least: Duration, create: impl FnOnce() -> TokenSource) -> TokenSource {
         lock(&self.by_lifetime).entry(least).or_insert_with(create).clone()
     }
 
-    /// Lets all services of the process read what is stored in `folder` under `key` with their next request.
+    /// Makes all services of the process read the token in `folder` under `key` with their next request.
     pub(super) fn invalidate(folder: &Path, key: &TokenKey) {
         let folder = canonical(folder);
         let all: Vec<_> = lock(&ALL).iter().filter_map(Weak::upgrade).collect();
@@ -45,7 +45,7 @@ impl Sources {
     }
 }
 
-/// Two services may name one folder in different ways.
+/// Resolves the path, because two services may use different paths for one folder.
 fn canonical(folder: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use auth_oauth::{Browser, Prompt};
 
-/// In which ways a user may be asked to log in. The browser comes first.
+/// The methods by which a user may be prompted to log in. The browser is tried first.
 #[derive(Clone, Debug, Default)]
 pub struct LoginWays {
     pub(super) browser: Option<Arc<dyn Browser>>,
@@ -10,23 +10,23 @@ pub struct LoginWays {
 }
 
 impl LoginWays {
-    /// Nobody is asked: what is logged in goes on, and nothing else does.
+    /// No prompts: only an existing login is used.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Returns true if the user can be asked.
+    /// Returns true if the user can be prompted.
     pub(super) fn ask(&self) -> bool {
         self.browser.is_some() || self.device.is_some()
     }
 
-    /// With the browser of this machine.
+    /// Enables the browser of this machine.
     pub fn with_browser(mut self, browser: Arc<dyn Browser>) -> Self {
         self.browser = Some(browser);
         self
     }
 
-    /// By another device.
+    /// Enables the device flow.
     pub fn with_device(mut self, prompt: Arc<dyn Prompt>) -> Self {
         self.device = Some(prompt);
         self

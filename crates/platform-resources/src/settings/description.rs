@@ -5,11 +5,11 @@ use serde_json::{Map, json};
 
 use super::{OperationSettings, Settings};
 
-/// What stands in the place of a secret.
+/// The placeholder for secrets.
 const MASKED: &str = "***";
 
 impl Settings {
-    /// All of them as JSON, times in seconds, without secrets: for people who ask for help.
+    /// Returns all settings as JSON without secrets, with times in seconds, for support requests.
     pub fn describe(&self) -> JsonValue {
         let mut operations = Map::new();
         for (name, group) in [

@@ -1,6 +1,6 @@
-//! The platforms that there are.
+//! The known platforms.
 
-/// One of the platforms of Aignostics, known by the root of its API.
+/// An Aignostics platform, identified by its API root.
 pub(super) struct Environment {
     pub(super) name: &'static str,
     pub(super) api_root: &'static str,
@@ -36,11 +36,11 @@ const DEV: Environment = Environment {
 };
 const TEST: Environment = Environment { name: "test", api_root: "https://platform-test.aignostics.ai", ..DEV };
 
-/// The first is meant if nothing is said.
+/// The first one is the default.
 pub(super) const ENVIRONMENTS: [Environment; 4] = [PRODUCTION, STAGING, DEV, TEST];
 
 impl Environment {
-    /// The one with this root, with or without a slash at its end.
+    /// Returns the platform with this root, with or without a trailing slash.
     pub(super) fn find(api_root: &str) -> Option<&'static Self> {
         ENVIRONMENTS.iter().find(|environment| environment.api_root == api_root.trim_end_matches('/'))
     }

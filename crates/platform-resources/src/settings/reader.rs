@@ -1,4 +1,4 @@
-//! Reads values, and notes all that is wrong with them.
+//! A reader that parses values and records all problems.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,28 +13,28 @@ use super::OperationSettings;
 use super::Settings;
 use super::sources::{ENV_FILE, Layer, PREFIX, SettingSource, Unusable};
 
-/// What must be said of a platform that is none of the known ones.
+/// The required variables of an unknown platform.
 const DESCRIPTION: [&str; 6] =
     ["AUDIENCE", "AUTHORIZATION_BASE_URL", "CLIENT_ID_INTERACTIVE", "DEVICE_URL", "JWS_JSON_URL", "TOKEN_URL"];
 
-/// Settings cannot be used: all that is wrong with them, and where. No value is shown, as it may be a secret.
+/// The problems of invalid settings, with their sources. Values are not shown, because they may be secret.
 #[derive(Debug)]
 pub struct SettingsError(Vec<SettingProblem>);
 
-/// What is wrong with one setting.
+/// A problem with one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingProblem {
-    /// The name of the variable, or of the file.
+    /// The name of the variable or the file.
     pub name: String,
-    /// Where it was found.
+    /// Its source.
     pub source: SettingSource,
-    /// What is wrong, and what would be right.
+    /// The problem, and the expected value.
     pub message: String,
 }
 
 impl SettingsError {
-    /// All that is wrong, in the order of the settings.
+    /// Returns all problems, in the order of the settings.
     pub fn problems(&self) -> &[SettingProblem] {
         &self.0
     }
@@ -59,7 +59,7 @@ impl fmt::Display for SettingProblem {
     }
 }
 
-/// The sources, in the order in which they are asked, and what was wrong so far.
+/// The sources in order of precedence, and the problems so far.
 pub(super) struct Reader {
     layers: Vec<Layer>,
     ignored: Vec<String>,
@@ -116,7 +116,7 @@ impl Reader {
         std::mem::take(&mut self.ignored)
     }
 
-    /// The variables that say something, and which source does so first.
+    /// Returns the variables with a value, and the source with precedence for each.
     pub(super) fn sources(&self) -> BTreeMap<String, SettingSource> {
         let mut sources = BTreeMap::new();
         for layer in self.layers.iter().rev() {
@@ -139,7 +139,7 @@ impl Reader {
         self.problems.push(SettingProblem { name, source, message: message.into() });
     }
 
-    /// Notes what is missing of the description of a platform that is none of the known ones.
+    /// Records the missing variables of an unknown platform.
     pub(super) fn require_description(&mut self, api_root: &Url) {
         let missing = DESCRIPTION.iter().filter(|name| self.find(name).is_none());
         let missing: Vec<_> = missing.map(|name| format!("{PREFIX}{name}")).collect();
@@ -158,12 +158,12 @@ impl Reader {
         Some(self.find(name)?.1)
     }
 
-    /// A text. Where it is missing, [`require_description`](Self::require_description) says so.
+    /// Returns a text. [`require_description`](Self::require_description) reports missing ones.
     pub(super) fn text(&self, name: &str, default: Option<&str>) -> String {
         self.optional(name).or_else(|| default.map(str::to_owned)).unwrap_or_default()
     }
 
-    /// What stands between commas or spaces.
+    /// Returns the values between commas or spaces.
     pub(super) fn list(&self, name: &str, default: &str) -> Vec<String> {
         let text = self.text(name, Some(default));
         text.split([',', ' ']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
@@ -173,7 +173,7 @@ impl Reader {
         self.optional_url(name, default).unwrap_or_else(nowhere)
     }
 
-    /// A URL to which secrets may go: https, or http on this machine.
+    /// Returns a URL that may receive secrets: https, or http on a loopback address.
     pub(super) fn optional_url(&mut self, name: &str, default: Option<&str>) -> Option<Url> {
         let (source, text) = self.find(name).or_else(|| Some((SettingSource::Default, default?.to_owned())))?;
         let url = Url::parse(&text).ok().filter(|url| Authority::of(url).is_confidential(true));
@@ -205,13 +205,13 @@ impl Reader {
         Some(Secret::new(text))
     }
 
-    /// A time in seconds, possibly with a fraction.
+    /// Returns a time in seconds, possibly with a fraction.
     pub(super) fn seconds(&mut self, name: &str, default: f64, range: RangeInclusive<f64>) -> Duration {
         let value = self.number(name, range, "seconds").unwrap_or(default);
         Duration::from_secs_f64(value)
     }
 
-    /// A time in seconds that is not limited unless it is set.
+    /// Returns a time in seconds; `None` if not set.
     pub(super) fn optional_seconds(&mut self, name: &str, range: RangeInclusive<f64>) -> Option<Duration> {
         self.number(name, range, "seconds").map(Duration::from_secs_f64)
     }
@@ -225,7 +225,7 @@ impl Reader {
         number
     }
 
-    /// The settings of a group of operations; `timeout` and `wait_min` are those for all groups.
+    /// Returns the settings of a group of operations; `timeout` and `wait_min` are the defaults of all groups.
     pub(super) fn operation(
         &mut self,
         group: &str,
@@ -235,7 +235,7 @@ impl Reader {
     ) -> OperationSettings {
         let name = |setting: &str| format!("{group}_{setting}");
         let attempts = self.number(&name("RETRY_ATTEMPTS"), 0.0..=10.0, "attempts");
-        // None is one; a number within 0 to 10 fits, and a fraction counts for nothing.
+        // 0 counts as 1. The range is 0 to 10; fractions are cut off.
         let whole = |attempts| (1..=10).take_while(|attempt| f64::from(*attempt) <= attempts).last().unwrap_or(1);
         let settings = OperationSettings {
             timeout: self.seconds(&name("TIMEOUT"), timeout.as_secs_f64(), 0.1..=300.0),
@@ -256,7 +256,7 @@ impl Reader {
     }
 }
 
-/// In the place of a URL that is missing; the settings are not handed out then.
+/// Returns a placeholder for a missing URL. Settings with problems are never returned.
 #[expect(clippy::expect_used, reason = "a constant that is a URL")]
 fn nowhere() -> Url {
     Url::parse("https://nowhere.invalid/").expect("it is a URL")

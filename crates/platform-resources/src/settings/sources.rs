@@ -1,20 +1,19 @@
-//! Where settings come from, and which of them a source may say.
+//! The sources of settings, and their permissions.
 //!
-//! - The environment comes first, then the `.env` in the working folder, then the file that `AIGNOSTICS_ENV_FILE` names, or
-//!   `~/.aignostics/.env` if it names none.
-//! - A `.env` that merely lies in the working folder came with whatever was cloned or unpacked there. It must neither
-//!   redirect a token nor log anybody in as somebody else, so that what decides about that is not taken from it, unless
-//!   the caller says so.
+//! - The environment has precedence, followed by the `.env` in the working folder, and by the file named in
+//!   `AIGNOSTICS_ENV_FILE`, or else `~/.aignostics/.env`.
+//! - A `.env` in the working folder may come from a cloned repository or an unpacked archive. It must not redirect
+//!   tokens or change the login, so that variables with such an effect are ignored, unless the caller permits them.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The variable that names the file.
+/// The variable with the path of the settings file.
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
 
-/// What begins or ends like this is not taken from the working folder. The names are without their prefix.
+/// Variables that are not accepted from the working folder, without their prefix.
 const NOT_FROM_THE_WORKING_FOLDER: [&str; 17] = [
     "API_ROOT",
     "AUDIENCE",
@@ -37,7 +36,7 @@ const NOT_FROM_THE_WORKING_FOLDER: [&str; 17] = [
 
 pub(super) const PREFIX: &str = "AIGNOSTICS_";
 
-/// Where a setting was found.
+/// The source of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingSource {
@@ -45,7 +44,7 @@ pub enum SettingSource {
     Environment,
     /// A file.
     File(PathBuf),
-    /// Nowhere: it is as it is by default.
+    /// The built-in default.
     Default,
 }
 
@@ -59,17 +58,17 @@ impl fmt::Display for SettingSource {
     }
 }
 
-/// The values of one source. They may be secret, and are never shown.
+/// The values of one source. They may be secret, and are never displayed.
 pub(super) struct Layer {
     pub(super) source: SettingSource,
     values: BTreeMap<String, String>,
 }
 
-/// What cannot be read, or is not taken.
+/// An unreadable file, or an ignored variable.
 pub(super) enum Unusable {
-    /// A file cannot be read, and why.
+    /// A file that cannot be read, and the reason.
     File(PathBuf, String),
-    /// A name that the working folder may not say.
+    /// A variable that the working folder may not set.
     Untrusted(String, PathBuf),
 }
 
@@ -78,20 +77,20 @@ impl Layer {
         Self { source: SettingSource::Environment, values }
     }
 
-    /// A value by the name of its variable; an empty one counts as absent.
+    /// Returns the value of a variable. An empty one counts as absent.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The names of the variables of this project that are not empty.
+    /// Returns the names of this project's non-empty variables.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let named = self.values.iter().filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty());
         named.map(|(name, _)| name.as_str())
     }
 
-    /// The variables in the `.env` of the working folder, as far as they can be read: it may be meant for something else.
+    /// Returns the variables in the `.env` of the working folder that can be parsed: the file may have another purpose.
     pub(super) fn working_folder(path: &Path) -> Option<Self> {
-        // A folder of this name is an environment of Python; anything else but a file could make us wait.
+        // A folder of this name is a Python environment; reading a special file could block.
         if !path.is_file() {
             return None;
         }
@@ -102,7 +101,7 @@ impl Layer {
         Some(Self { source: SettingSource::File(path.to_owned()), values: values.into_iter().flatten().collect() })
     }
 
-    /// The variables in a file; `None` if it is not there and need not be.
+    /// Returns the variables in a file; `None` if it is optional and does not exist.
     pub(super) fn file(path: &Path, is_needed: bool) -> Result<Option<Self>, Unusable> {
         let unusable = |reason: String| Unusable::File(path.to_owned(), reason);
         let entries = match dotenvy::from_path_iter(path) {
@@ -114,7 +113,7 @@ impl Layer {
         Ok(Some(Self { source: SettingSource::File(path.to_owned()), values }))
     }
 
-    /// Leaves out what a file in the working folder may not say; what that was.
+    /// Removes variables that a file in the working folder may not set, and returns them.
     pub(super) fn distrust(&mut self, path: &Path) -> Vec<Unusable> {
         let is_untrusted =
             |name: &str| name.strip_prefix(PREFIX).is_some_and(|name| NOT_FROM_THE_WORKING_FOLDER.contains(&name));
@@ -125,7 +124,7 @@ impl Layer {
     }
 }
 
-/// Why a file cannot be read, without the line that is at fault: it may hold a secret.
+/// Returns the reason why a file cannot be read, without the invalid line, which may contain a secret.
 fn reason(error: &dotenvy::Error) -> String {
     match error {
         dotenvy::Error::LineParse(_, at) => format!("a line of it is not NAME=VALUE (at character {at})"),

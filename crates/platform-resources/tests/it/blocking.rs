@@ -1,4 +1,4 @@
-//! The blocking twin of the client, at the emulator.
+//! The blocking client with the emulator.
 
 use platform_resources::models::{ApplicationId, RunSubmission, ShareTokenCreation};
 use platform_resources::{Done, Health, RunEvent, RunOutcome, blocking};
@@ -50,7 +50,7 @@ fn inside_a_runtime_every_call_is_an_error_and_nothing_panics() {
         assert!(list.next().is_none(), "it has ended");
         let mut events = client.run("r").watch();
         assert!(events.next().unwrap().unwrap_err().is_inside_runtime() && events.next().is_none());
-        // It is dropped here too.
+        // Dropping it inside the runtime does not panic.
         drop(client);
     });
     assert_eq!(runtime.block_on(lab.asked("/api/v1/me")), 0, "nothing was begun");

@@ -1,4 +1,4 @@
-//! The bucket of the organisation.
+//! The organization's bucket.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Sources of tokens that do not fit together are an error of the client, and the message names the fix.
+//! Token sources whose parts do not fit together are a build error of the client, and the message names the fix.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is kept, for whom, and for how long.
+//! The response cache: its principals and lifetimes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,14 +15,14 @@ use serde_json::json;
 use crate::lab::{Lab, settings};
 
 impl Lab {
-    /// How often a path of the API was asked for.
+    /// Returns the number of requests for a path of the API.
     pub(crate) async fn asked(&self, path: &str) -> usize {
         let journal = self.emulator.control().unwrap().journal(Server::Api).await.unwrap();
         journal.iter().filter(|entry| entry.path == path).count()
     }
 }
 
-/// Access tokens of Ada and of Ben, who belong to one organisation.
+/// Returns access tokens of Ada and Ben, who belong to one organization.
 async fn tokens(emulator: &Emulator) -> [String; 2] {
     let of = async |user: &str| crate::login::access_token(emulator, user).await;
     [of("auth0|emulator-1").await, of("auth0|emulator-2").await]
@@ -43,7 +43,7 @@ async fn an_answer_is_kept_for_as_long_as_the_settings_say_and_asked_for_once_by
     clock.advance(Duration::from_secs(2));
     client.me().await.unwrap();
     assert_eq!(lab.asked("/api/v1/me").await, 2);
-    // Who wants it anew gets it, and the others have it too.
+    // A caller that bypasses the cache refreshes it for the others.
     clock.advance(Duration::from_secs(200));
     client.clone().nocache().me().await.unwrap();
     assert_eq!(lab.asked("/api/v1/me").await, 3);
@@ -149,7 +149,7 @@ async fn what_a_share_token_opens_is_kept_apart_and_the_bearer_is_sent_too() {
     run.wait(None).await.unwrap();
     let created = lab.client.share_tokens().create(ShareTokenCreation::new()).await.unwrap();
     run.share_with(Viewer::ShareToken(created.share_token_id.to_string())).await.unwrap();
-    // Somebody of another organisation.
+    // A user of another organization.
     let cleo = crate::login::access_token(&lab.emulator, "auth0|second-1").await;
     let provider = async_provider_fn(move |_| {
         let token = cleo.clone();

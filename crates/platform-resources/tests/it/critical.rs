@@ -1,4 +1,4 @@
-//! Requests that create something, when their caller stops waiting.
+//! Creating requests whose caller stops waiting.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use platform_resources::{Creation, CriticalSections};
 
 use crate::lab::Lab;
 
-/// Lets the API accept requests, and send no response.
+/// Makes the API accept requests without sending a response.
 async fn silence(lab: &Lab, path: &str) {
     let fault = Fault::new(Effect::Stall { after_bytes: 0 }).on(Server::Api).with_path(path).with_method("POST");
     lab.emulator.control().unwrap().inject(&fault).await.unwrap();

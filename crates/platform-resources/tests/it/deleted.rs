@@ -6,14 +6,14 @@ use platform_resources::{By, RunHandle, RunReport};
 
 use crate::lab::Lab;
 
-/// Downloads by the checksums under these keys.
+/// Downloads with the checksums under these metadata keys.
 async fn downloaded(lab: &Lab, run: &RunHandle, keys: &[&str]) -> RunReport {
     run.download(lab.results().await).with_checksum_keys(keys.iter().copied()).follow().await.unwrap()
 }
 
 #[tokio::test]
 async fn intact_files_of_deleted_results_are_present() {
-    // The platform states the checksums, or only the manifest does.
+    // The checksums are stated by the platform, or only by the manifest.
     for keys in [&["checksum_base64_crc32c"][..], &[]] {
         let lab = Lab::open().await;
         let submission = lab.submission(&lab.slides()[..1]).await;

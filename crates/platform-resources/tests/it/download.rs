@@ -19,7 +19,7 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::lab::{Lab, metadata, scripted};
 
-/// Submits the slides as they are and downloads what comes of them.
+/// Submits slides and downloads their results.
 async fn follow(lab: &Lab, slides: &[std::path::PathBuf]) -> RunReport {
     let run = lab.client.runs().submit(lab.submission(slides).await).await.unwrap();
     run.download(lab.results().await).follow().await.unwrap()
@@ -106,7 +106,7 @@ async fn failing_file_comes_after_the_others() {
     let submission = RunSubmission::new("many-files", vec![ItemSubmission::new("slide", vec![slide])]);
     let run = lab.client.runs().submit(submission).await.unwrap();
     run.wait(None).await.unwrap();
-    // One worker: a file that keeps it keeps all others from being fetched.
+    // With one worker, a file that holds the worker blocks all others.
     let http = HttpClient::builder().with_plain_loopback().without_decompression().build().unwrap();
     let waits = (Duration::from_millis(1), Duration::from_millis(5));
     let retries = RetryPolicy::default().with_waits(waits.0, waits.1).with_single_limit(Duration::from_millis(50));
@@ -136,7 +136,7 @@ async fn failing_file_comes_after_the_others() {
     assert!(report.unwrap().is_complete());
 }
 
-/// The metadata of a slide with this number of results.
+/// Returns the metadata of a slide with this number of results.
 fn metadata_of(files: usize) -> serde_json::Map<String, Value> {
     json!({ "files": files }).as_object().unwrap().clone()
 }
@@ -157,7 +157,7 @@ async fn an_item_that_failed_says_why_and_does_not_stop_the_others() {
     assert!(report.items[0].message.as_ref().unwrap().contains("CRC32C"));
 }
 
-/// A run of one item, as the platform describes it.
+/// Returns the platform's response for a run of one item.
 fn run(state: &str, reason: &str) -> ResponseTemplate {
     let open = i64::from(state != "TERMINATED");
     ResponseTemplate::new(200).set_body_json(json!({
@@ -168,7 +168,7 @@ fn run(state: &str, reason: &str) -> ResponseTemplate {
     }))
 }
 
-/// A platform with one run, whose one item has ended and has these artifacts, and a storage.
+/// Starts a platform with one run, whose single item has ended and has these artifacts, and a storage.
 async fn platform(run: impl Respond + 'static, artifacts: Value, file: impl Respond + 'static) -> MockServer {
     let server = MockServer::start().await;
     let item = json!({
@@ -272,7 +272,7 @@ async fn the_bearer_token_does_not_reach_the_storage() {
     assert!(api.iter().all(|request| request.headers.contains_key("authorization")));
 }
 
-/// Answers one after the other; the last one for ever.
+/// Returns the responses in order; the last one is repeated.
 struct Script(Vec<ResponseTemplate>, AtomicUsize);
 
 impl Script {
@@ -302,7 +302,7 @@ fn one_artifact() -> Value {
 async fn what_is_finished_is_downloaded_while_the_run_goes_on() {
     let fetched = Arc::new(AtomicUsize::new(0));
     let seen = fetched.clone();
-    // The run ends only once the file of its finished item was fetched.
+    // The run ends only after the file of its finished item was downloaded.
     let progress = move |_: &Request| match seen.load(Ordering::SeqCst) {
         0 => run("PROCESSING", ""),
         _ => run("TERMINATED", "ALL_ITEMS_PROCESSED"),
@@ -320,7 +320,7 @@ async fn a_slow_answer_about_the_run_does_not_hold_up_its_downloads() {
     let released = Arc::new(tokio::sync::Notify::new());
     let (slow, answered) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let done = answered.clone();
-    // The second answer comes after half a minute; the file must have come long before.
+    // The second response takes half a minute; the file must arrive long before.
     let progress = move |_: &Request| match slow.fetch_add(1, Ordering::SeqCst) {
         0 => run("PROCESSING", ""),
         _ => run("TERMINATED", "ALL_ITEMS_PROCESSED").set_delay(Duration::from_secs(20)),

@@ -1,4 +1,4 @@
-//! Whatever goes wrong on the way: an answer or an error comes of it, in time, and no run twice.
+//! Network faults lead to a response or an error in time, and never to a repeated run.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use platform_resources::{Client, Error};
 
 use crate::lab::{Lab, settings};
 
-/// All attempts of a call together may take so long.
+/// The deadline of all attempts of a call.
 const DEADLINE: Duration = Duration::from_millis(800);
-/// What takes longer hangs.
+/// The time after which a call counts as hung.
 const HANGS: Duration = Duration::from_secs(120);
 
 fn effects() -> Vec<Effect> {
@@ -38,7 +38,7 @@ fn effects() -> Vec<Effect> {
     ]
 }
 
-/// A client that waits for nothing long.
+/// Returns a client with short timeouts.
 fn client(lab: &Lab) -> Client {
     let mut settings = settings(&lab.emulator);
     for group in [&mut settings.me, &mut settings.application, &mut settings.application_version, &mut settings.run] {
@@ -87,7 +87,7 @@ async fn every_fault_that_a_read_can_meet_ends_in_an_answer_or_an_error_in_time(
         }
         lab.emulator.control().unwrap().clear_faults().await.unwrap();
     }
-    // On a busy machine, more of them end as errors.
+    // On a busy machine, more calls end with errors.
     assert!(answers > 0 && errors > 50, "{answers} answers, {errors} errors");
 }
 

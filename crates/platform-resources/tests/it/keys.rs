@@ -1,4 +1,4 @@
-//! Configurations that differ in one part never share a token, whatever the cache, and equal ones do.
+//! Configurations that differ in one part never share a token, whatever the cache; equal ones do.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -24,14 +24,14 @@ enum Grant {
     JwtBearer,
     TokenExchange,
     Refresh,
-    /// A closure, whose principal is the identity that the builder sets.
+    /// A closure. Its principal is the identity set on the builder.
     Closure,
 }
 
 const GRANTS: [Grant; 5] =
     [Grant::ClientCredentials, Grant::JwtBearer, Grant::TokenExchange, Grant::Refresh, Grant::Closure];
 
-/// The parts of an `OAuthClient` that tokens depend on.
+/// The parts of an `OAuthClient` that affect tokens.
 const CLIENT: [&str; 10] = [
     "issuer",
     "token endpoint origin",
@@ -46,7 +46,7 @@ const CLIENT: [&str; 10] = [
 ];
 
 impl Grant {
-    /// The parts that tokens of this grant depend on.
+    /// Returns the parts that affect the tokens of this grant.
     fn parts(self) -> Vec<&'static str> {
         let own: &[_] = match self {
             Self::ClientCredentials => &["token endpoint path"],
@@ -58,7 +58,7 @@ impl Grant {
     }
 }
 
-/// A grant and those of its parts that have another value than usual.
+/// A grant, and the parts that have a changed value.
 #[derive(Clone, Debug)]
 struct Config {
     grant: Grant,
@@ -70,13 +70,13 @@ impl Config {
         Self { grant, changed: BTreeSet::new() }
     }
 
-    /// Without a change, and with each single one.
+    /// Returns the configurations with no change and with each single one.
     fn neighbors(grant: Grant) -> Vec<Self> {
         let changed = grant.parts().into_iter().map(|part| Self { grant, changed: [part].into() });
         std::iter::once(Self::usual(grant)).chain(changed).collect()
     }
 
-    /// All combinations of changes.
+    /// Returns all combinations of changes.
     fn all(grant: Grant) -> impl Iterator<Item = Self> {
         let parts = grant.parts();
         (0..1_usize << parts.len()).map(move |bits| {
@@ -103,7 +103,7 @@ impl Config {
             .with_organization(self.pick("organization", "org-1", "org-2"))
     }
 
-    /// The grant; for a closure, `None` and the identity that it is given.
+    /// Returns the grant; for a closure, its identity as the error.
     fn provider(&self, client: OAuthClient) -> Result<Arc<dyn AsyncTokenProvider>, &'static str> {
         let principal = self.pick("principal", "ada", "cleo");
         let assertions = || static_token(Secret::new(principal)).unwrap();
@@ -120,7 +120,8 @@ impl Config {
         })
     }
 
-    /// A source of tokens that begin with `name`. The key of a grant names nothing that the grant itself knows.
+    /// Returns a source of tokens that start with `name`. The key of a grant contains no parts that the grant itself
+    /// knows.
     fn source(&self, https: &Https, shared: &Shared, name: &str) -> (TokenSource, Arc<Scripted>) {
         let client = self.client(https);
         let provider = self.provider(client.clone());
@@ -135,7 +136,7 @@ impl Config {
     }
 }
 
-/// HTTP clients without a certificate and with one.
+/// HTTP clients without and with a certificate.
 struct Https(HttpClient, HttpClient);
 
 impl Https {
@@ -146,7 +147,7 @@ impl Https {
     }
 }
 
-/// Stands in for a grant at a token endpoint: it has the identity of the grant, and numbers its tokens.
+/// A stand-in for a grant at a token endpoint: it has the identity of the grant, and numbers its tokens.
 #[derive(Debug)]
 struct Scripted {
     name: String,
@@ -213,7 +214,7 @@ async fn sources_share_a_token_only_if_all_parts_are_equal() {
     }
 }
 
-/// Requests of which no two are for the same token.
+/// Returns requests for distinct tokens.
 fn requests() -> Vec<TokenRequest> {
     let (new, assertion) = (TokenRequest::new, |text| AccessToken::try_from(text).unwrap());
     let (one, two) = (new().with_assertion(assertion("one")), new().with_assertion(assertion("two")));
@@ -243,7 +244,7 @@ async fn requests_share_a_token_only_if_they_are_equal() {
     let https = Https::new();
     for shared in Shared::all().await {
         for grant in GRANTS {
-            // Two configurations, so that a request of one client is not answered by that of another either.
+            // Two configurations, so that requests of different clients are also compared.
             let other = Config { grant, changed: ["audience"].into() };
             for (name, config) in [("usual", Config::usual(grant)), ("other", other)] {
                 let (source, provider) = config.source(&https, &shared, name);
@@ -265,15 +266,15 @@ async fn requests_share_a_token_only_if_they_are_equal() {
     }
 }
 
-/// The audience and the resources of such a request replace those of the client, which then make no difference.
+/// Returns true if the audience or the resources of the request replace those of the client, which then have no effect.
 fn names_a_service(request: &TokenRequest) -> bool {
     request.audience().is_some() || request.resources().next().is_some()
 }
 
-/// The parts of a platform client that tokens depend on, and the identity of its provider.
+/// The parts of a platform client that affect tokens, and the identity of its provider.
 const PLATFORM: [&str; 5] = ["issuer", "audience", "organization", "origin", "identity"];
 
-/// Platforms at two origins, which refuse every request.
+/// Platforms at two origins, which reject every request.
 struct Platforms([MockServer; 2]);
 
 impl Platforms {
@@ -285,7 +286,7 @@ impl Platforms {
         Self(platforms)
     }
 
-    /// The bearer token that a client with one `changed` part sends.
+    /// Returns the bearer token that a client with one `changed` part sends.
     async fn sent(&self, changed: Option<&str>, shared: &Shared, provider: &Arc<Scripted>) -> String {
         let value = |part| if changed == Some(part) { "two" } else { "one" };
         let platform = &self.0[usize::from(changed == Some("origin"))];

@@ -1,4 +1,4 @@
-//! A client that is logged in at an emulator.
+//! A client that is logged in to an emulator.
 
 use std::error::Error;
 use std::fs;
@@ -24,7 +24,7 @@ pub(crate) struct Lab {
     pub(crate) folder: TempDir,
 }
 
-/// Approves every login at once.
+/// A prompt that approves every login immediately.
 #[derive(Debug)]
 pub(crate) struct Yes(pub(crate) HttpClient);
 
@@ -67,7 +67,7 @@ impl Lab {
         self.folder.path().join("results")
     }
 
-    /// Uploads a slide and describes it, with true metadata.
+    /// Uploads a slide and returns its item, with correct metadata.
     pub(crate) async fn item(&self, slide: &Path) -> ItemSubmission {
         let name = slide.file_name().unwrap().to_str().unwrap();
         let bucket = self.client.bucket().await.unwrap();
@@ -97,14 +97,14 @@ pub(crate) fn metadata(checksum: &str, width: u32, height: u32) -> serde_json::M
     metadata.as_object().unwrap().clone()
 }
 
-/// A client of a platform that a test scripts.
+/// Returns a client for a mock platform.
 pub(crate) fn scripted(root: &str) -> Client {
     let mut settings = Settings::at(&root.parse().unwrap()).unwrap();
     hurry(&mut settings);
     Client::builder(settings).with_token_provider(async_provider_fn(|_| async { Ok("external") })).build().unwrap()
 }
 
-/// The settings that lead to an emulator, in which nothing that fails is waited for long.
+/// Returns the settings for an emulator, with short retries.
 pub(crate) fn settings(emulator: &Emulator) -> Settings {
     let mut settings = Settings::at(emulator.api_root()).unwrap();
     settings.bucket.endpoint = emulator.storage().clone();
@@ -112,7 +112,7 @@ pub(crate) fn settings(emulator: &Emulator) -> Settings {
     settings
 }
 
-/// Nothing that fails is retried for long.
+/// Limits retries to short times.
 fn hurry(settings: &mut Settings) {
     for group in [&mut settings.me, &mut settings.application, &mut settings.application_version, &mut settings.run] {
         group.wait_min = Some(Duration::from_millis(1));

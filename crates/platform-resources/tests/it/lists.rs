@@ -11,7 +11,7 @@ fn page(names: impl Iterator<Item = usize>) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(names.map(application).collect::<Value>())
 }
 
-/// A platform with these pages.
+/// Starts a platform with these pages.
 async fn mounted(pages: Vec<ResponseTemplate>) -> MockServer {
     let server = MockServer::start().await;
     for (answer, number) in pages.into_iter().zip(1..) {
@@ -63,7 +63,7 @@ async fn an_error_never_shortens_a_list() {
     assert_eq!(error.api().unwrap().status(), Some(500));
 }
 
-/// A platform with so many full pages and one that is not, each answered after `delay`.
+/// Starts a platform with this number of full pages and a partial one, with a latency of `delay`.
 async fn long(full: usize, delay: std::time::Duration) -> MockServer {
     let server = MockServer::start().await;
     let answer = move |request: &wiremock::Request| {
@@ -122,7 +122,7 @@ async fn no_page_is_asked_for_that_nobody_wants() {
 
 #[tokio::test]
 async fn rows_that_move_between_pages_come_once() {
-    // Somebody has put one before the others meanwhile: the last of the first page comes again.
+    // An entry was inserted at the front in the meantime: the last one of the first page appears again.
     let all = list_of(vec![page(0..100), page(99..199), page(198..200)]).await.unwrap();
     assert_eq!(all.len(), 200);
 }
@@ -167,7 +167,7 @@ async fn pages_arrive_though_their_reader_does_something_else_for_longer_than_th
     while list.try_next().await.unwrap().is_some() {
         count += 1;
         if count == 250 {
-            // Nobody asks for the next entry meanwhile.
+            // The next entry is not requested in the meantime.
             let busy = tokio::time::timeout(std::time::Duration::from_secs(6), std::future::pending::<()>());
             busy.await.unwrap_err();
         }

@@ -1,4 +1,4 @@
-//! The login of a user, at the emulator.
+//! User logins with the emulator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A service whose user is logged in by a refresh token among the settings.
+/// Returns a service with a login through a refresh token in the settings.
 async fn service(emulator: &Emulator, home: &TempDir) -> Service {
     let refresh_token = emulator.refresh_token("auth0|emulator-1").await.unwrap();
     service_with(emulator, home, [("AIGNOSTICS_REFRESH_TOKEN", refresh_token)])
@@ -69,7 +69,7 @@ async fn login_and_logout_take_effect_at_once_for_all_clients_of_the_process() {
     assert!(!tokens.token().await.unwrap().is_same(&second), "the error is forgotten, too");
 }
 
-/// An identity provider that answers so `times` times at `path`.
+/// Makes the identity provider respond with this status at `path`, `times` times.
 async fn fail(emulator: &Emulator, path: &str, status: u16, times: u32) {
     let fault = Fault::new(Effect::Status { status, body: None }).on(Server::Identity).with_path(path).times(times);
     emulator.control().unwrap().inject(&fault).await.unwrap();
@@ -108,7 +108,7 @@ async fn token_waits_for_an_identity_provider_that_is_unavailable() {
     assert_eq!(asked(&emulator, Server::Identity, "/oauth/token").await, [503, 503, 503, 200]);
 }
 
-/// An access token of a user.
+/// Returns an access token of a user.
 pub(crate) async fn access_token(emulator: &Emulator, user: &str) -> String {
     let refresh_token = Secret::new(emulator.refresh_token(user).await.unwrap());
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();

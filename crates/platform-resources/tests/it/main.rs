@@ -1,4 +1,4 @@
-//! The client against the emulator, and against scripted platforms where the emulator is too well-behaved.
+//! The client with the emulator, and with mock platforms for behavior that the emulator does not have.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../../../tests/support/authority.rs"]

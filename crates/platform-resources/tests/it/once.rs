@@ -1,4 +1,4 @@
-//! A submission that is made once, whatever becomes of its answer and of the process that made it.
+//! A submission that is made once, even if its response is lost or its process is killed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +17,7 @@ use platform_testkit::ManualClock;
 
 use crate::lab::{Lab, settings};
 
-/// Keeps what is written, as a file would.
+/// A journal in memory.
 #[derive(Debug, Default)]
 struct Journal {
     intents: Mutex<BTreeMap<String, SubmissionIntent>>,
@@ -43,7 +43,7 @@ impl SubmissionJournal for Journal {
     }
 }
 
-/// A client whose clock stands, and its clock.
+/// Returns a client with a manual clock, and the clock.
 fn client(lab: &Lab) -> (Client, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let mut settings = settings(&lab.emulator);
@@ -62,7 +62,7 @@ async fn runs(lab: &Lab) -> usize {
     lab.client.clone().nocache().runs().list().try_collect::<Vec<_>>().await.unwrap().len()
 }
 
-/// The next answer to a submission gets lost, after so many bytes of it; or the submission itself does.
+/// Loses the next response to a submission after part of it, or the submission itself.
 async fn lose_answer(lab: &Lab, effect: Effect) {
     let fault = Fault::new(effect).on(Server::Api).with_method("POST").with_path("/api/v1/runs").times(1);
     lab.emulator.control().unwrap().inject(&fault).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_process_that_was_killed_after_it_had_sent_leaves_a_run_that_the_next_
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
     let first = client.runs().submit_once("k", submission.clone(), &journal).submit().await.unwrap().run;
-    // It was killed before it could write down which run it is.
+    // It was killed before it recorded the run.
     journal.intents.lock().unwrap().get_mut("k").unwrap().run = None;
     let found = client.runs().submit_once("k", submission, &journal).submit().await.unwrap().run;
     assert_eq!((found.id(), runs(&lab).await), (first.id(), 1));
@@ -132,7 +132,7 @@ async fn a_run_that_is_not_found_is_uncertain_once_it_could_have_been_found_and_
     assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (0, 1));
 }
 
-/// Lets look-ups fail that follow the one before the submission.
+/// Makes look-ups fail that follow the one before the submission.
 async fn lose_platform(lab: &Lab, status: u16, times: Option<u32>) {
     let fault = Fault::new(Effect::Status { status, body: None }).on(Server::Api).with_method("GET");
     let fault = fault.with_path("/api/v1/runs").after(1);
@@ -161,7 +161,7 @@ async fn platform_that_stays_lost_leaves_an_uncertain_submission_that_is_found_l
     lose_platform(&lab, 503, None).await;
     let submit = client.runs().submit_once("k", submission.clone(), &journal).submit();
     let late = async {
-        // From the second one on, the time of the submission is recorded.
+        // After the first look-up, the time of the submission is recorded.
         while lab.looked_up().await < 2 {
             tokio::task::yield_now().await;
         }
@@ -172,7 +172,7 @@ async fn platform_that_stays_lost_leaves_an_uncertain_submission_that_is_found_l
     assert!(error.is_submission_uncertain(), "{error:?}");
     assert!(journal.intents.lock().unwrap()["k"].run.is_none());
     lab.emulator.control().unwrap().clear_faults().await.unwrap();
-    // The replicas of the emulator lag behind in real time.
+    // The emulator's replicas lag behind in real time.
     while runs(&lab).await == 0 {
         tokio::task::yield_now().await;
     }
@@ -193,7 +193,7 @@ async fn token_that_cannot_be_renewed_does_not_end_the_look_up() {
             }
             let mut token = tokens.token().await?;
             if call > 0 {
-                // The platform rejects the first one.
+                // The platform rejects the first token.
                 tokens.reject(&TokenRequest::new(), &token);
                 token = tokens.token().await?;
             }
@@ -287,7 +287,7 @@ async fn intent_that_was_written_in_part_is_removed_when_nothing_is_sent() {
     assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 1));
 }
 
-/// A journal whose writes fail although readers see them, as if the folder could not be synchronized.
+/// A journal whose writes fail although they are visible to readers, like a folder that cannot be synced.
 #[derive(Debug)]
 struct HalfWritten(Journal);
 
@@ -303,7 +303,7 @@ impl SubmissionJournal for HalfWritten {
     }
 }
 
-/// A journal that can be written so often.
+/// A journal that can be written a limited number of times.
 #[derive(Debug)]
 struct Breaking(Journal, AtomicUsize);
 

@@ -1,4 +1,4 @@
-//! Clients that share a cache, of different users, organizations and machines: each gets its own tokens.
+//! Clients of different users, organizations and machines with a shared cache: each gets its own tokens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ async fn emulator() -> Emulator {
     Emulator::builder().with_control().start().await.unwrap()
 }
 
-/// A grant for each principal: the login of each user, and the machine by its own credential.
+/// Returns a grant for each principal: the login of each user, and the machine with its own credential.
 async fn grants(emulator: &Emulator) -> Vec<(Principal, Arc<dyn AsyncTokenProvider>)> {
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let client = |id: &str| {
@@ -53,7 +53,7 @@ async fn clients_with_different_grants_share_a_cache_and_no_token() {
     for shared in Shared::all().await {
         let grants = grants(&emulator).await;
         let asked_before = asked(&emulator).await;
-        // The second round finds the tokens of the first, each client its own.
+        // In the second round, each client finds its own token of the first.
         for (principal, grant) in grants.iter().chain(grants.iter().rev()) {
             let client = Client::builder(settings(&emulator)).with_token_provider(grant.clone());
             assert_is(shared.of_client(client), *principal, shared.name).await;
@@ -92,7 +92,7 @@ async fn clients_with_unnamed_closures_share_a_cache_in_memory_and_no_token() {
     assert_eq!(calls.load(Ordering::SeqCst), 2 * USERS.len(), "a closure without a name shares with no other");
 }
 
-/// A closure that returns an access token of `user`.
+/// Returns a closure that returns an access token of `user`.
 async fn vault(emulator: &Emulator, user: Principal, calls: &Arc<AtomicUsize>) -> impl AsyncTokenProvider + use<> {
     let (token, calls) = (access_token(emulator, user.0).await, calls.clone());
     async_provider_fn(move |_| {

@@ -1,4 +1,4 @@
-//! The same tests once more, with tokens in Redis instead of memory: nothing but where they are kept is another.
+//! The same tests with tokens in Redis instead of memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use auth_core::{Secret, TokenSource, TokenSourceBuilder};
 use auth_redis::{RedisTokenCache, SealingKey};
 
-/// Where Redis is, in a process that runs the tests over it.
+/// The variable with the address of Redis, in a process that runs the tests with it.
 const ADDRESS: &str = "PLATFORM_RESOURCES_TEST_REDIS";
 /// 32 bytes in base64.
 const SEALING: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 
-/// The source of a lab: over Redis, in a namespace of its own, if this process was told to.
+/// Returns the token source of a lab: in Redis, with its own namespace, if this process is configured for it.
 pub(crate) async fn kept(source: TokenSourceBuilder) -> TokenSource {
     static LABS: AtomicU32 = AtomicU32::new(0);
     let Ok(address) = std::env::var(ADDRESS) else { return source.build().unwrap() };
@@ -19,7 +19,7 @@ pub(crate) async fn kept(source: TokenSourceBuilder) -> TokenSource {
     source.with_cache(cache.clone()).with_lease(cache).build().unwrap()
 }
 
-/// The tokens of one namespace in the Redis at `address`.
+/// Returns the token cache of one namespace in the Redis at `address`.
 pub(crate) async fn cache(address: &str, namespace: &str) -> RedisTokenCache {
     RedisTokenCache::builder(&address.parse().unwrap())
         .with_namespace(namespace)
@@ -34,7 +34,7 @@ pub(crate) async fn cache(address: &str, namespace: &str) -> RedisTokenCache {
 fn the_tests_with_a_lab_pass_over_redis() {
     let Some(redis) = crate::redis_server::Redis::start() else { return };
     let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
-    // Those of settings and scripted platforms would pass as they do without; some bring a Redis of their own.
+    // Tests of settings and mock platforms do not depend on the cache; some start their own Redis.
     let others = ["redis::", "building::", "faults::", "keys::", "principals::", "retries::", "settings::"]
         .map(|module| ["--skip", module]);
     tests.args(others.as_flattened()).env(ADDRESS, redis.url().as_str());

@@ -1,4 +1,4 @@
-//! Every method of the resources, at the emulator.
+//! Every method of the resources, with the emulator.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::lab::Lab;
 
-/// A run of items that end as they are told.
+/// Submits a run of items with these outcomes.
 async fn outcomes(lab: &Lab, outcomes: &[&str]) -> RunHandle {
     let slides = lab.slides();
     let mut items = Vec::new();
@@ -34,7 +34,7 @@ fn object(value: Value) -> serde_json::Map<String, Value> {
     serde_json::from_value(value).unwrap()
 }
 
-/// Runs that take their time.
+/// Starts a platform with slow runs.
 async fn slow() -> Lab {
     let config = toml::from_str("speed = 1.0\nreplica_lag_ms = 0").unwrap();
     Lab::at(Emulator::builder().with_control().with_config(config)).await
@@ -129,13 +129,13 @@ async fn a_run_is_watched_to_its_end_and_its_items_are_found_in_every_way() {
 
 #[tokio::test]
 async fn what_is_kept_is_never_older_than_what_was_told() {
-    // Half a second for each item.
+    // Half a second per item.
     let config = toml::from_str("speed = 1200.0\nreplica_lag_ms = 0").unwrap();
     let lab = Lab::at(Emulator::builder().with_config(config)).await;
     let run = outcomes(&lab, &["succeeded", "succeeded"]).await;
     let mut events = std::pin::pin!(run.watch());
     loop {
-        // It is kept, whatever it is.
+        // The response is cached in any case.
         run.item_states().await.unwrap();
         match events.next().await.unwrap().unwrap() {
             RunEvent::ItemEnded(item) => {
@@ -202,7 +202,7 @@ async fn metadata_are_changed_only_if_nobody_else_has_changed_them() {
     run.update_metadata(object(json!({ "n": 1 })), Some(&stale)).await.unwrap();
     let conflict = run.update_metadata(object(json!({ "n": 2 })), Some(&stale)).await.unwrap_err();
     assert!(conflict.is_conflict() && conflict.api().unwrap().is_conflict(), "{conflict:?}");
-    // Eight at once, each of which adds one.
+    // Eight concurrent edits, each of which adds one.
     let add = |metadata: &mut serde_json::Map<String, Value>| {
         let count = metadata.get("n").and_then(Value::as_i64).unwrap_or_default();
         metadata.insert("n".to_owned(), (count + 1).into());
@@ -328,7 +328,7 @@ async fn all_that_is_wrong_with_a_run_is_said_before_anything_is_billed() {
         assert!(!lab.client.runs().submit(submission).await.unwrap_err().problems().is_empty());
     }
     let checked = lab.client.runs().dry_run(run(vec![good.clone(), url("gs://bucket/slide")])).await;
-    // Two of one name, and nothing else.
+    // Only the two equal names are a problem.
     assert_eq!(checked.unwrap_err().problems().len(), 1);
     assert!(lab.client.runs().list().try_next().await.unwrap().is_none(), "nothing was submitted");
 }

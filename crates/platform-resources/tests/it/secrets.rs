@@ -1,4 +1,4 @@
-//! What is logged on the way of a whole run, by the crates of this project.
+//! The log of a whole run, from all crates of this project.
 
 use tracing_subscriber::EnvFilter;
 
@@ -10,7 +10,7 @@ async fn no_log_line_of_a_whole_run_shows_a_secret() {
     let log = Log::default();
     let ours = "auth_core,auth_http,auth_oauth,platform_api,platform_download,platform_emulator,platform_resources";
     let filter = EnvFilter::new(ours.split(',').map(|name| format!("{name}=trace")).collect::<Vec<_>>().join(","));
-    // For the whole process: what other tests log meanwhile must hold no secret either.
+    // For the whole process: the log of concurrent tests must not contain secrets, either.
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).with_ansi(false).init();
     let lab = Lab::open().await;
     let organization = lab.client.me().await.unwrap().organization;

@@ -1,4 +1,4 @@
-//! Parts of a run: shares of the work, what is selected, where it lies.
+//! Parts of a run: shards, selections and layouts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use platform_resources::{ItemOutcome, Layout, ResultFolder, RunHandle, RunReport
 
 use crate::lab::Lab;
 
-/// A run of three slides, which has ended.
+/// Returns a run of three slides that has ended.
 async fn run(lab: &Lab) -> RunHandle {
     let slides = lab.slides();
     let run = lab.client.runs().submit(lab.submission(&slides).await).await.unwrap();
@@ -18,7 +18,7 @@ async fn run(lab: &Lab) -> RunHandle {
     run
 }
 
-/// All visible files in a folder but the manifests.
+/// Returns all visible files in a folder except manifests.
 fn files(folder: &Path) -> BTreeSet<String> {
     fn walk(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {

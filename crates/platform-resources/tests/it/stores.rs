@@ -1,4 +1,4 @@
-//! Caches that several clients share.
+//! Caches shared by several clients.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use auth_oauth::FileTokenStore;
 use platform_resources::ClientBuilder;
 use tempfile::TempDir;
 
-/// A cache of one kind, with its lease if other processes can use it too.
+/// A cache of one kind, with its lease if other processes can use it.
 pub(crate) struct Shared {
     pub(crate) name: &'static str,
     pub(crate) cache: Arc<dyn AsyncTokenCache>,
@@ -45,7 +45,7 @@ impl Shared {
         Some(Self { name: "Redis", cache, lease, _redis: Some(redis), ..Self::memory() })
     }
 
-    /// One of each kind that this machine has.
+    /// Returns a cache of each kind that this machine supports.
     pub(crate) async fn all() -> Vec<Self> {
         let all = vec![Self::memory(), Self::file()];
         #[cfg(unix)]
