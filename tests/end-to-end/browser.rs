@@ -14,7 +14,7 @@ use crate::command::Lab;
 use crate::emulator::{Running, form, send, submit, token};
 use crate::webdriver::Browser;
 
-/// A phone with a browser. `None`, said aloud, where there is none.
+/// Returns a phone with a browser. Without a browser, reports it and returns `None`.
 fn phone(lab: &Lab) -> Option<Browser> {
     let metrics = json!({ "width": 390, "height": 844, "pixelRatio": 3.0 });
     let options = json!({ "args": ["--window-size=390,844"], "mobileEmulation": { "deviceMetrics": metrics } });
@@ -34,7 +34,7 @@ impl Browser {
         self.ask(Method::Post, "/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The page has its style, fits a phone, and the browser had nothing to object to.
+    /// Checks that the page has its style and fits a phone, and that the browser reports no errors.
     fn assert_well(&self) {
         assert_eq!(self.script("return getComputedStyle(document.body).colorScheme"), "light dark");
         let (wide, fits) = ("document.documentElement.scrollWidth", "document.documentElement.clientWidth");
@@ -45,7 +45,7 @@ impl Browser {
     }
 }
 
-/// Answers one request on a port of its own, and gives its target.
+/// Answers one request on a free port, and returns its target.
 fn call_back() -> (u16, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -106,7 +106,7 @@ fn a_user_logs_in_on_the_login_page() {
     assert_eq!(browser.runtime.block_on(who(&running, &tokens)), "auth0|emulator-2");
 }
 
-/// The user that a token is for.
+/// Returns the user of a token.
 async fn who(running: &Running, tokens: &Value) -> Value {
     let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
     let me = Request::get(running.url("api_root", "/api/v1/me")).with_header("authorization", bearer);
@@ -126,7 +126,7 @@ fn a_user_approves_a_device() {
     browser.assert_well();
     browser.click("select[name=user] option[value='auth0|second-1']");
     browser.click("button[value=approve]");
-    // Not the page before, which is still there for a moment.
+    // Not the previous page, which is still visible for a moment.
     assert_eq!(browser.text_of("main:not(:has(form))"), "Device login\nDone. You can close this page.");
     browser.assert_well();
 

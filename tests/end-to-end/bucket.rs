@@ -10,7 +10,7 @@ use crate::command::Ended;
 use crate::emulator::http;
 use crate::shell::{Shell, assert_fits};
 
-/// A shell with files in the folder `slides`, all of which lie in the bucket below `study`.
+/// A shell with files in the folder `slides`, all of which are in the bucket under `study`.
 fn filled(files: &[&str]) -> Shell {
     let shell = Shell::start();
     write(&shell, files);
@@ -19,7 +19,7 @@ fn filled(files: &[&str]) -> Shell {
     shell
 }
 
-/// Writes files below `slides`, each with its name as content.
+/// Writes files in `slides`, each with its name as content.
 fn write(shell: &Shell, files: &[&str]) {
     for file in files {
         let path = shell.folder().join("slides").join(file);
@@ -28,7 +28,7 @@ fn write(shell: &Shell, files: &[&str]) {
     }
 }
 
-/// The keys that there are.
+/// Returns all keys in the bucket.
 fn keys(shell: &Shell, patterns: &[&str]) -> Vec<String> {
     let found = shell.json("bucket-objects", &[&["bucket", "find"], patterns].concat());
     found.as_array().unwrap().iter().map(|object| object["key"].as_str().unwrap().to_owned()).collect()
@@ -228,7 +228,7 @@ fn a_bucket_that_cannot_be_used_says_why() {
     Ended::of(&anonymous.env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap()).assert_code(4);
     let mut away = shell.command(&["bucket", "find", "--timeout", "1s"]);
     Ended::of(&away.env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
-    // A storage by whose clock our URLs have ended.
+    // The URLs have expired by the clock of the storage.
     shell.control(Method::Post, "/clock", &json!({ "seconds": 3600 }));
     let refused = shell.error(4, &["bucket", "find"]);
     assert_eq!(refused["kind"], "forbidden");

@@ -1,4 +1,4 @@
-//! `aignostics run cancel`, `cancel-by-filter` and `result delete`: what cannot be undone.
+//! `aignostics run cancel`, `cancel-by-filter` and `result delete`: irreversible commands.
 
 use auth_http::Method;
 use serde_json::{Value, json};

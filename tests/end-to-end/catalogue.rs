@@ -59,7 +59,7 @@ fn a_document_is_downloaded_under_a_name_that_leads_nowhere_else() {
     let old = fs::read_to_string(&path).unwrap();
     assert!(old.contains("The first version."), "{old}");
     assert_eq!(shell.json("document-file", &older)["was_there"], true);
-    // Another version of it takes its place as a whole.
+    // Another version replaces the file completely.
     insta::assert_snapshot!("document_download", shell.transcript(&download));
     assert!(fs::read_to_string(&path).unwrap().contains("Outlines have holes."));
     assert_eq!(fs::read_dir(shell.folder().join("papers")).unwrap().count(), 1, "nothing else is left");

@@ -1,4 +1,4 @@
-//! Clocks that are wrong, and keys that are retired, while a login is renewed.
+//! Wrong clocks and retired keys during the refresh of a login.
 #![cfg(target_os = "linux")]
 
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use crate::refresh::User;
 
 const TOKEN: &str = "/oauth/token";
 
-/// The library that moves the clock of a process, or `None` where it is not installed.
+/// Returns the library that shifts the clock of a process, or `None` if it is not installed.
 fn faketime() -> Option<String> {
     if !has("faketime") {
         missing("faketime", "install the package `faketime`");
@@ -22,7 +22,7 @@ fn faketime() -> Option<String> {
     Some(String::from_utf8(library.stdout).unwrap().trim().to_owned())
 }
 
-/// Runs a command whose clock is off.
+/// Runs a command with a shifted clock.
 fn run_at(user: &User, library: &str, offset: &str, arguments: &[&str]) -> Ended {
     let mut command = user.command(arguments);
     command.env("LD_PRELOAD", library).env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
@@ -34,7 +34,7 @@ fn wrong_clock_costs_no_login() {
     let Some(library) = faketime() else { return };
     for offset in ["-90s", "-5m", "-1d", "+90s", "+5m", "+1d"] {
         let user = User::log_in();
-        // No token lasts so long, so that the login is renewed.
+        // No token is valid that long, so the login is refreshed.
         run_at(&user, &library, offset, &["auth", "token", "--min-ttl", "60h"]);
         let renewed = user.statuses(TOKEN);
         assert_eq!(renewed, [json!(200)], "{offset}: it is renewed by the wrong clock");

@@ -1,4 +1,4 @@
-//! Runs the command and looks at what it said and left behind.
+//! Runs the command and checks its output and its files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_aignostics");
 
-/// A folder for one test: results in it, and the temporary files of the command in another.
+/// The folders of one test: one for results, and one for temporary files of the command.
 pub(crate) struct Lab {
     folder: TempDir,
 }
@@ -33,12 +33,12 @@ impl Lab {
         self.path("results")
     }
 
-    /// Where the command puts what it does not keep.
+    /// The folder for temporary files of the command.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.path("tmp")
     }
 
-    /// `aignostics demo`, with all that is said about it.
+    /// `aignostics demo`, with verbose output.
     pub(crate) fn demo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(["--verbose", "demo", "--output"]).arg(self.output()).args(arguments);
@@ -51,7 +51,7 @@ impl Lab {
         Ended::of(&self.demo(arguments).output().unwrap())
     }
 
-    /// Every file of the results, without hidden ones and the manifest, by its path.
+    /// Returns all result files by their paths, without hidden files and the manifest.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
         collect(&self.output(), &self.output(), &mut files);
@@ -59,14 +59,14 @@ impl Lab {
         files
     }
 
-    /// The lines of the manifest.
+    /// Returns the lines of the manifest.
     pub(crate) fn manifest(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.output().join("manifest.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The files are those of the manifest, with the length and the checksum that it states; the
-    /// checksum is computed by another implementation than the command's.
+    /// Checks that the files are those of the manifest, with its lengths and checksums. Another
+    /// implementation than that of the command computes the checksums.
     pub(crate) fn assert_manifest_holds(&self) {
         let files = self.files();
         let manifest = self.manifest();
@@ -84,7 +84,7 @@ impl Lab {
         }
     }
 
-    /// The command has removed its temporary files, those beside the results too.
+    /// Checks that the command has removed its temporary files, also those next to the results.
     pub(crate) fn assert_nothing_is_left(&self) {
         assert_eq!(fs::read_dir(self.temporary()).unwrap().count(), 0);
         let mut parts = Vec::new();
@@ -98,7 +98,7 @@ fn unfinished(folder: &Path, parts: &mut Vec<PathBuf>) {
     for path in entries.map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
             unfinished(&path, parts);
-        // A whole file that did not get its name yet is kept with its state.
+        // A complete file that is not renamed yet is kept with its state.
         } else if path.extension().is_some_and(|ending| ending == "part") && !path.with_extension("state").exists() {
             parts.push(path);
         }
@@ -118,7 +118,7 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// A command that has ended.
+/// A finished command.
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -135,19 +135,19 @@ impl Ended {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
     }
 
-    /// The last lines of stderr that are no log: what a user is told of a failure.
+    /// Returns the last lines of stderr that are not log lines: the message of a failure.
     pub(crate) fn told(&self) -> String {
         let lines: Vec<_> = self.stderr.lines().skip_while(|line| !line.starts_with("error: ")).collect();
         lines.join("\n")
     }
 
-    /// The line of the table for an item, with single spaces.
+    /// Returns the line of the table for an item, with single spaces.
     pub(crate) fn row(&self, item: &str) -> String {
         let line = self.stdout.lines().find(|line| line.trim_start().starts_with(item));
         line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// How many requests of this method a server of the emulator has answered whose path starts so.
+    /// Returns the number of requests with this method and path prefix that a server of the emulator has answered.
     pub(crate) fn served(&self, server: &str, method: &str, path: &str) -> usize {
         let (server, method, path) =
             (format!("server=\"{server}\""), format!("method={method}"), format!("path=\"{path}"));

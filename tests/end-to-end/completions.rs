@@ -1,4 +1,4 @@
-//! `aignostics completions`, in the shells that it is for.
+//! `aignostics completions` in the supported shells.
 
 use std::env;
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::process::Command;
 use crate::command::{BINARY, Ended};
 use crate::needs;
 
-/// A terminal in which a key tells what stands on the line. Nothing is typed before the line editor says that it reads:
-/// until then the terminal itself takes the last key for an order to forget the line.
+/// A terminal with a key that prints the current line. Nothing is typed before the line editor reports that it reads:
+/// until then, the terminal driver interprets this key and discards the line.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 aignostics completions zsh > _aignostics
@@ -25,7 +25,7 @@ done
 zpty -d inner
 "#;
 
-/// Runs a script in a shell that finds the command, for a minute at most.
+/// Runs a script in a shell with the command in its path, for at most a minute.
 fn shell(arguments: &[&str], script: &str) -> Ended {
     let folders = env::var_os("PATH").unwrap();
     let ours = Path::new(BINARY).parent().unwrap().to_owned();
@@ -37,7 +37,7 @@ fn shell(arguments: &[&str], script: &str) -> Ended {
     Ended::of(&command.current_dir(home.path()).output().unwrap())
 }
 
-/// What bash completes the last of these words to.
+/// Returns the completions of bash for the last of these words.
 fn in_bash(words: &[&str]) -> Vec<String> {
     let last = words.last().unwrap();
     let before = words[words.len() - 2];
@@ -71,7 +71,7 @@ fn zsh_completes_commands_and_flags() {
     }
     let ended = shell(&["zsh", "-f", "-c"], ZSH);
     ended.assert_code(0);
-    // It says that a value follows.
+    // It indicates that a value follows.
     let lines: Vec<_> = ended.stdout.lines().map(|line| line.trim_end_matches([' ', '='])).collect();
     assert_eq!(
         lines,

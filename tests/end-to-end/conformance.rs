@@ -1,4 +1,4 @@
-//! The emulator against the document of the platform itself: thousands of requests that schemathesis makes of it.
+//! Tests the emulator against the platform's own document with thousands of requests that schemathesis generates.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,10 +12,10 @@ use crate::needs;
 /// The folder of the workspace.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Statuses that the document does not declare, and the reasons why the emulator answers them.
+/// Statuses that the document does not declare, with the reasons for which the emulator uses them.
 const UNDECLARED: [(&str, &str, u16, &str); 1] = [("*", "*", 405, "a method that the document does not know")];
 
-/// Whether a path is one of a template.
+/// Returns true if a path matches a template.
 fn matches(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
     template.len() == path.len()
@@ -33,7 +33,7 @@ fn every_answer_is_one_that_the_document_of_the_platform_declares() {
     let lab = Lab::new();
     let (config, reference) = (lab.path("config.toml"), lab.path("reference.json"));
     fs::write(&reference, document.to_string()).unwrap();
-    // So few slides that the quota is met.
+    // A small quota, so that it is exhausted.
     let organization = "[[organizations]]\nid = \"org\"\nname = \"org\"\nslide_quota = 3\n";
     let user =
         "[[users]]\nid = \"auth0|1\"\nemail = \"a@b.test\"\nname = \"A\"\norganization = \"org\"\nrole = \"admin\"\n";
@@ -72,7 +72,7 @@ fn every_answer_is_one_that_the_document_of_the_platform_declares() {
         });
         match reason {
             Some(reason) => _ = met.insert(reason),
-            // A path that the document does not know.
+            // A path that is not in the document.
             None if template == "(none)" && status == 404 => {}
             None => _ = unexpected.insert(format!("{method} {template}: {status}")),
         }

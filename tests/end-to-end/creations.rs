@@ -20,7 +20,7 @@ fn submission(shell: &Shell) {
     fs::write(shell.folder().join("submission.json"), submission.to_string()).unwrap();
 }
 
-/// Lets the API answer requests to create something by this effect.
+/// Applies this effect to requests of the API that create something.
 fn disturb(shell: &Shell, path: &str, effect: &Value) {
     let fault = json!({ "effect": effect, "server": "api", "method": "POST", "path": path });
     shell.control(Method::Post, "/faults", &fault);
@@ -34,7 +34,7 @@ fn never() -> Value {
     json!({ "kind": "stall", "after_bytes": 0 })
 }
 
-/// Starts a command, and sends it signals once the API has its request.
+/// Starts a command, and sends it signals once the API has received its request.
 fn interrupted(shell: &Shell, arguments: &[&str], path: &str, signals: &[&str]) -> Ended {
     let command = shell.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     shell.until("the request", |shell| shell.served("api", "POST", path) > 0);
@@ -49,7 +49,7 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-/// The runs of the platform.
+/// Returns the runs on the platform.
 fn runs(shell: &Shell) -> Vec<String> {
     let (_, runs) = shell.api(Method::Get, RUNS, None);
     runs.as_array().unwrap().iter().map(|run| run["run_id"].as_str().unwrap().to_owned()).collect()
@@ -103,7 +103,7 @@ fn interrupted_execution_names_its_run_and_is_resumed() {
 #[test]
 fn unanswered_submission_is_uncertain_and_found_by_its_token() {
     let submit = ["run", "submit", "outcomes", "submission.json", "--format", "json"];
-    // After some seconds, at once, and at the end of the time.
+    // After some seconds, immediately, and at the timeout.
     let stops = [(&["TERM"][..], &[][..]), (&["INT", "INT"], &[]), (&[], &["--timeout", "2s"])];
     for (signals, more) in stops {
         let shell = Shell::configured("speed = 1.0\n");

@@ -31,7 +31,7 @@ fn slides_go_in_and_verified_results_come_out() {
         ("identity", "POST", "/activate", 1),
         ("identity", "POST", "/oauth/token", 1),
         ("identity", "GET", "/.well-known/jwks.json", 1),
-        // What is kept is not asked for again.
+        // Cached responses are not requested again.
         ("api", "GET", "/api/v1/applications", 2),
         ("api", "GET", "/api/v1/applications/tissue/versions/1.0.0", 1),
         ("storage", "PUT", SLIDES, 3),
@@ -74,7 +74,7 @@ fn no_output_shows_a_token_or_a_signature() {
     let ended = lab.run(&[]);
     ended.assert_code(0);
     for text in [&ended.stdout, &ended.stderr] {
-        // How a JWT in base64 starts, and the parameter that makes a URL a key.
+        // The start of a JWT in base64, and the signature parameter of a signed URL.
         assert!(!text.contains("eyJ") && !text.contains("X-Amz-Signature"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! A disk that is full, made of memory in a mount namespace of its own.
+//! A full disk, in memory in a separate mount namespace.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::command::{BINARY, Ended, Lab};
 use crate::needs;
 
-/// Runs a shell script with a small disk mounted at the results' folder (`$results`), which goes with the script.
+/// Runs a shell script with a small disk mounted at the results folder (`$results`). The disk ends with the script.
 fn on_a_small_disk(lab: &Lab, size: &str, script: &str) -> Option<Ended> {
     let probe = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
@@ -50,7 +50,7 @@ fn a_disk_that_fills_up_is_named_and_a_later_call_goes_on_from_there() {
         mount -o remount,nr_inodes=100 tmpfs "$results"
         "$aignostics" --verbose demo --output "$results" 2>"$TMPDIR/second"
     "#;
-    // There is room for bytes, but for no more than a few files.
+    // There is space for bytes, but only for a few files.
     let Some(ended) = on_a_small_disk(&lab, "size=16m,nr_inodes=11", script) else { return };
     ended.assert_code(0);
     assert!(ended.stdout.contains("first: 1"), "{}\n{}", ended.stdout, ended.stderr);

@@ -1,4 +1,4 @@
-//! An emulator that is killed in the middle of what it does, again and again.
+//! An emulator that is killed repeatedly while it works.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use url::Url;
 use crate::command::Lab;
 use crate::emulator::{Running, authorized, form, http, refresh, send, submission, token};
 
-/// What the emulator has acknowledged.
+/// The changes that the emulator has acknowledged.
 #[derive(Default)]
 struct Written {
     runs: Vec<String>,
-    /// So many objects, each with its own number in it.
+    /// The number of objects, each of which contains its number.
     objects: u32,
-    /// The number in an object that is written again and again.
+    /// The number in an object that is overwritten repeatedly.
     latest: u32,
     refresh_token: String,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a user needs to work with an emulator that runs.
+/// A user of a running emulator.
 struct Session {
     running: Running,
     token: String,
@@ -68,7 +68,7 @@ async fn bucket(running: &Running, token: &str) -> Bucket {
     Bucket::new(http(), signer, text("name"))
 }
 
-/// A login by way of the page that answers itself, whose refresh token is good once.
+/// A login with the automatic login page, whose refresh token can be used once.
 async fn log_in(running: &Running) -> String {
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -97,7 +97,7 @@ async fn log_in(running: &Running) -> String {
     tokens["refresh_token"].as_str().unwrap().to_owned()
 }
 
-/// Submits, uploads, overwrites and refreshes at the same time, until so many have been acknowledged in all.
+/// Submits, uploads, overwrites and refreshes concurrently, until this total number is acknowledged.
 async fn write(session: &Session, written: &mut Written, acknowledgements: u32) {
     let left = Cell::new(acknowledgements);
     let acknowledged = |(status, answer): (u16, Value)| {
@@ -130,7 +130,7 @@ async fn write(session: &Session, written: &mut Written, acknowledgements: u32) 
             tokens["refresh_token"].as_str().unwrap().clone_into(refresh_token);
         }
     };
-    // Whoever had the last one ends it; what the others are waiting for is left open.
+    // The task with the last one stops all; the pending requests of the others are abandoned.
     tokio::select! {
         () = submitting => {}
         () = uploading => {}
@@ -139,7 +139,7 @@ async fn write(session: &Session, written: &mut Written, acknowledgements: u32) 
     }
 }
 
-/// All that was acknowledged is there, and no object is half of one.
+/// Checks that all acknowledged changes exist, and that no object is incomplete.
 async fn assert_nothing_is_lost(session: &Session, written: &mut Written) {
     for run in &written.runs {
         let path = format!("/api/v1/runs/{run}");
@@ -150,7 +150,7 @@ async fn assert_nothing_is_lost(session: &Session, written: &mut Written) {
     }
     if written.latest > 0 {
         let latest = session.number("latest").await;
-        // What was not acknowledged any more may have been written all the same.
+        // Changes that were not acknowledged may have been written nevertheless.
         assert!(latest == written.latest || latest == written.latest + 1, "{latest}, not {}", written.latest);
         written.latest = latest;
     }
@@ -163,7 +163,7 @@ async fn assert_nothing_is_lost(session: &Session, written: &mut Written) {
 fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
     let lab = Lab::new();
     let (data, config) = (lab.path("data"), lab.path("config.toml"));
-    // The answer to the last refresh can be lost, so that the token before it must do.
+    // The response to the last refresh can be lost; the previous token must work then.
     std::fs::write(&config, "automatic_login = true\nrefresh_grace_seconds = 3600\nreplica_lag_ms = 0").unwrap();
     let arguments = ["--data-dir", data.to_str().unwrap(), "--config", config.to_str().unwrap()];
     let runtime = Runtime::new().unwrap();

@@ -1,4 +1,4 @@
-//! `aignostics emulator`: what it says, what it runs, what it leaves, and what survives it.
+//! `aignostics emulator`: its output, its commands, its cleanup, and its stored data.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -11,7 +11,7 @@ use url::form_urlencoded::Serializer;
 
 use crate::command::{BINARY, Lab};
 
-/// An emulator in a process of its own; it is killed when this is dropped.
+/// An emulator in a separate process; it is killed when this is dropped.
 pub(crate) struct Running {
     pub(crate) child: Child,
     said: BufReader<ChildStdout>,
@@ -45,7 +45,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -61,7 +61,7 @@ pub(crate) fn http() -> HttpClient {
     HttpClient::builder().with_plain_loopback().build().unwrap()
 }
 
-/// Sends a request, and gives status and body.
+/// Sends a request, and returns status and body.
 pub(crate) async fn send(request: Request) -> (u16, Value) {
     let response = http().send(request).await.unwrap();
     let status = response.status();
@@ -73,7 +73,7 @@ pub(crate) fn form(url: Url, fields: &[(&str, &str)]) -> Request {
     Request::new(Method::Post, url).with_body("application/x-www-form-urlencoded", body)
 }
 
-/// An access token for the refresh token among the variables.
+/// Returns an access token for the refresh token in the variables.
 pub(crate) async fn token(running: &Running) -> String {
     let refresh_token = running.ready["env"]["AIGNOSTICS_REFRESH_TOKEN"].as_str().unwrap();
     let (status, answer) = send(refresh(running, refresh_token)).await;
@@ -81,14 +81,14 @@ pub(crate) async fn token(running: &Running) -> String {
     answer["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Asks for new tokens.
+/// Requests new tokens.
 pub(crate) fn refresh(running: &Running, refresh_token: &str) -> Request {
     let client = running.interactive_client();
     let fields = [("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", refresh_token)];
     form(running.url("issuer", "/oauth/token"), &fields)
 }
 
-/// What was asked of the emulator.
+/// Returns the requests that the emulator received.
 pub(crate) async fn journal(running: &Running) -> Vec<Value> {
     let control = &running.ready["control"];
     let url = format!("{}/journal", control["url"].as_str().unwrap()).parse().unwrap();
@@ -108,14 +108,14 @@ pub(crate) fn authorized(running: &Running, token: &str, method: Method, path: &
     Request::new(method, running.url("api_root", path)).with_header("authorization", format!("Bearer {token}"))
 }
 
-/// Submits a run, and gives its id, or the status of the refusal.
+/// Submits a run, and returns its id, or the status of the refusal.
 pub(crate) async fn submit(running: &Running, token: &str) -> Result<String, u16> {
     let request = authorized(running, token, Method::Post, "/api/v1/runs");
     let (status, body) = send(request.with_body("application/json", submission().to_string())).await;
     if status == 201 { Ok(body["run_id"].as_str().unwrap().to_owned()) } else { Err(status) }
 }
 
-/// Submits until there is no quota left, and asks for what a run that goes on does not allow.
+/// Submits until the quota is exhausted, and tries an operation that a running run does not allow.
 pub(crate) async fn meet_quota(running: &Running, token: &str) {
     loop {
         match submit(running, token).await {
@@ -194,7 +194,7 @@ fn a_stopped_emulator_stops_its_command() {
     said.read_line(&mut String::new()).unwrap();
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    // Its output ends when the command does.
+    // The output ends with the command.
     assert_eq!(said.read_line(&mut String::new()).unwrap(), 0);
     lab.assert_nothing_is_left();
 }
@@ -204,7 +204,7 @@ fn a_stopped_emulator_stops_its_command() {
 fn a_command_is_told_to_stop_and_may_clean_up() {
     let lab = Lab::new();
     for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
-        // A shell starts what runs in the background without SIGINT, so the one in front has to go too.
+        // A shell starts background jobs with SIGINT ignored, so the foreground job must end as well.
         let script =
             format!("sleep 600 & trap 'kill $! 2>/dev/null; echo cleaned up; exit 5' {signal}; echo started; wait");
         let mut prepared = command(&lab, &["exec", "--", "sh", "-c", &script]);
@@ -226,7 +226,7 @@ fn a_command_is_told_to_stop_and_may_clean_up() {
 #[cfg(unix)]
 fn what_a_command_has_started_is_stopped_with_it_and_one_that_does_not_listen_is_killed() {
     let lab = Lab::new();
-    // The output ends when the last of them does.
+    // The output ends with the last of them.
     let mut prepared = command(&lab, &["exec", "--", "sh", "-c", "trap '' TERM; echo started; sleep 600; sleep 600"]);
     let mut child = prepared.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stdout.take().unwrap());

@@ -1,4 +1,4 @@
-//! `aignostics run execute`: from slides to verified results, killed at any stage and called again.
+//! `aignostics run execute`: from slides to verified results, killed at any stage and repeated.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,7 +39,7 @@ fn fault(shell: &Shell, effect: &Value, server: &str, method: &str, path: &str, 
     shell.control(Method::Post, "/faults", &fault);
 }
 
-/// What was asked for, and how often whole.
+/// Returns the requested paths of the storage, with the number of complete transfers.
 pub(crate) fn whole(
     shell: &Shell,
     method: &str,
@@ -53,12 +53,12 @@ pub(crate) fn whole(
     counts
 }
 
-/// How many submissions were accepted.
+/// Returns the number of accepted submissions.
 pub(crate) fn billed(shell: &Shell) -> usize {
     shell.requests("api", "POST", RUNS).iter().filter(|request| request["status"] == 201).count()
 }
 
-/// The results are complete and verified, and nothing was done twice.
+/// Checks that the results are complete and verified, and that nothing was done twice.
 fn assert_done_once(shell: &Shell, report: &Value) {
     assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{report:#}");
     assert_eq!(report["items"].as_array().unwrap().len(), 3);
@@ -70,7 +70,7 @@ fn assert_done_once(shell: &Shell, report: &Value) {
     shell.run(&["run", "verify", "work"]).assert_code(0);
 }
 
-/// Kills it at the stage, and calls again.
+/// Kills the command at the stage, and runs it again.
 fn goes_on_after(shell: &Shell, child: Child, stage: &str, is_reached: impl Fn(&Shell) -> bool) {
     shell.until(stage, is_reached);
     kill(child);
@@ -86,12 +86,12 @@ fn slides_go_in_and_verified_results_come_out() {
     assert_done_once(&shell, &report);
     let run = report["run_id"].as_str().unwrap();
     assert!(shell.folder().join("work").join(run).is_dir(), "a folder for the run");
-    // The same again is the same run, and fetches nothing.
+    // Repeating the command finds the same run and downloads nothing.
     let again = shell.json("execution", &EXECUTE);
     assert_eq!(again["run_id"], run);
     assert!(again["items"][0]["artifacts"][0]["was_there"].as_bool().unwrap());
     assert_done_once(&shell, &again);
-    // Another slide makes another run; what is uploaded already is not sent again.
+    // Another slide leads to another run; uploaded slides are not sent again.
     write_slide(&shell.folder().join("slides/d.tiff"));
     let other = shell.json("execution", &EXECUTE);
     assert_eq!((other["items"].as_array().unwrap().len(), shell.served("storage", "PUT", "/")), (4, 4));
@@ -166,7 +166,7 @@ fn killed_while_it_downloads_it_fetches_the_rest() {
     assert_eq!(shell.served("api", "POST", RUNS), 1);
 }
 
-/// The intent of the one submission, in the journal of the user.
+/// Returns the intent of the only submission, in the journal of the user.
 fn intent(shell: &Shell) -> (PathBuf, Value) {
     let state = PathBuf::from(shell.running.ready["env"]["AIGNOSTICS_STATE_DIR"].as_str().unwrap());
     let files = fs::read_dir(state.join("submissions")).unwrap().map(|entry| entry.unwrap().path());
@@ -183,13 +183,13 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     shell.until("a submission", |shell| shell.served("api", "POST", RUNS) == 1);
     kill(child);
     shell.control(Method::Delete, "/faults", &json!(null));
-    // It looks for the run as long as it may still be seen, and does not submit it.
+    // It searches for the run while it may still appear, and does not submit it.
     let looked = shell.served("api", "GET", RUNS);
     let mut again = shell.command(&[&EXECUTE[..], &["--format", "json", "--verbose"]].concat());
     let ended = Ended::of(&again.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "0.1").output().unwrap());
     ended.assert_code(1);
     assert!(shell.served("api", "GET", RUNS) > looked + 3, "it waits for the replicas");
-    // It names the submission that it waits for, and ends with its token and the two ways forward.
+    // It names the submission that it waits for, and prints its token and the two ways to continue.
     let (path, mut kept) = intent(&shell);
     let token = kept["content"]["token"].as_str().unwrap().to_owned();
     let line = |start: &str| ended.stderr.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
@@ -200,7 +200,7 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     assert!(error["error"]["message"].as_str().unwrap().contains(&token), "{error}");
     let remedy = error["error"]["remedy"].as_str().unwrap();
     assert!(remedy.contains("call again") && remedy.contains("--resubmit"), "{remedy}");
-    // It was an hour ago: whatever was accepted would be seen by now.
+    // It was an hour ago: an accepted run would be visible by now.
     let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
     kept["content"]["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
     fs::write(&path, kept.to_string()).unwrap();
@@ -248,7 +248,7 @@ fn what_cannot_be_executed_is_named_before_anything_is_uploaded() {
     assert_eq!((shell.served("storage", "PUT", "/"), shell.served("api", "POST", RUNS)), (0, 0));
 }
 
-/// The slides of a report: their file names and their status.
+/// Returns the file names and the status of the slides in a report.
 pub(crate) fn statuses(report: &Value) -> Vec<(&str, &str)> {
     let slides = report["slides"].as_array().unwrap().iter();
     slides
@@ -274,7 +274,7 @@ fn unusable_and_excluded_slides_are_left_out_and_listed() {
         ]
     );
     assert_eq!((report["items"].as_array().unwrap().len(), &report["submitted"]), (2, &json!(true)));
-    // Without the options, the rest is submitted.
+    // Without the options, the other slides are submitted.
     fs::remove_file(shell.folder().join("slides/bad.tiff")).unwrap();
     let rest = shell.json("execution", &EXECUTE);
     assert_eq!(

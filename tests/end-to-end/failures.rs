@@ -1,4 +1,4 @@
-//! How every command fails: what is true of all of them, command by command.
+//! Failures of every command: the rules that apply to all of them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::pages::tree;
 use crate::shell::Shell;
 use crate::slides::write_slide;
 
-/// The commands that speak to the platform, with arguments that are good: `RUN` and `ITEM` stand for some that are there.
+/// The commands that use the platform, with valid arguments: `RUN` and `ITEM` are replaced by existing ones.
 const ASKING: [&str; 40] = [
     "application list",
     "application describe tissue",
@@ -55,8 +55,8 @@ const ASKING: [&str; 40] = [
     "user whoami",
 ];
 
-/// The commands that speak to nobody, to the provider alone, or to a platform of their own; and the one whose answer is how the
-/// platform is.
+/// The commands that use no server, only the provider, or their own platform; and the command that reports the health of the
+/// platform.
 const OTHERS: [&str; 18] = [
     "auth doctor",
     "auth token",
@@ -90,7 +90,7 @@ fn lab() -> (Shell, Vec<Vec<String>>) {
     (shell, commands)
 }
 
-/// Does the same with all commands, several at a time, and gives what they said in their order.
+/// Runs all commands in parallel, and returns their outputs in order.
 fn each(commands: &[Vec<String>], call: impl Fn(&[&str]) -> String + Sync) -> String {
     let call = |words: &Vec<String>| call(&words.iter().map(String::as_str).collect::<Vec<_>>());
     let share = commands.len().div_ceil(8);
@@ -100,7 +100,7 @@ fn each(commands: &[Vec<String>], call: impl Fn(&[&str]) -> String + Sync) -> St
     })
 }
 
-/// What a failing command says, and how it ends: the code of its kind, nothing on stdout, an error that says what to do.
+/// Checks the failure of a command: the exit code of its kind, no output on stdout, and an error with a remedy.
 fn told(shell: &Shell, line: &[&str], Ended { code, stdout, stderr }: Ended) -> String {
     assert_eq!(stdout, "", "{line:?}");
     assert!(!stderr.contains("panicked"), "{line:?}: {stderr}");
@@ -176,7 +176,7 @@ fn what_is_asked_for_is_not_there() {
 #[test]
 fn a_flag_is_none_that_there_is() {
     let (_, mut commands) = lab();
-    // What stands behind this one is a command to run.
+    // The arguments after this one are a command.
     let others = OTHERS.iter().filter(|line| **line != "emulator exec");
     commands.extend(others.map(|line| line.split(' ').map(str::to_owned).collect()));
     for words in commands {

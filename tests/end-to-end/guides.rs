@@ -1,4 +1,4 @@
-//! The guides do what they say: their commands are run, page by page, against the emulator.
+//! Runs the commands of the guides against the emulator, page by page.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,13 +9,13 @@ use crate::command::{BINARY, Ended};
 use crate::shell::Shell;
 use crate::slides::write_slide;
 
-/// So many tasks share the work in scripts for schedulers.
+/// The number of tasks that share the work in scripts for schedulers.
 const TASKS: u32 = 4;
 
-/// A piece of a page that can be run.
+/// A code block of a page.
 struct Block {
     language: String,
-    /// What stands above it for this test: `not executed: …`, `exit code: N`, or nothing.
+    /// The comment above the block for this test: `not executed: …`, `exit code: N`, or nothing.
     remark: String,
     text: String,
 }
@@ -35,13 +35,13 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// The commands in a description for a scheduler, as its shell gets them.
+/// Returns the commands in a configuration for a scheduler, as its shell receives them.
 fn commands(text: &str) -> String {
     let lines = text.lines().map(|line| line.trim().replace("\\$", "$"));
     lines.filter(|line| line.starts_with("aignostics ")).fold(String::new(), |text, line| text + &line + "\n")
 }
 
-/// All of a page as one script.
+/// Returns all blocks of a page as one script.
 fn script(page: &str) -> String {
     let mut script = "set -eu\n".to_owned();
     for Block { language, remark, text } in blocks(page) {
@@ -55,7 +55,7 @@ fn script(page: &str) -> String {
                 }
                 None => script += &text,
             },
-            // A job for each task, with what Slurm, Kubernetes and the guide for Nextflow put into its environment.
+            // One job for each task, with the environment variables of Slurm, Kubernetes and the guide for Nextflow.
             "bash" | "yaml" | "groovy" => {
                 for task in 0..TASKS {
                     let body = if language == "bash" { text.clone() } else { commands(&text) };

@@ -1,4 +1,4 @@
-//! Ctrl-C at any moment: no incomplete file under a final name, nothing left behind, and a later call goes on.
+//! Ctrl-C at any time: no incomplete file under a final name, no temporary files, and a later call resumes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -42,11 +42,11 @@ fn a_demo_that_is_terminated_cleans_up_too() {
     }
 }
 
-/// Starts the demo, sends it the signal as soon as it says this, and waits for its end.
+/// Starts the demo, sends the signal as soon as it prints this text, and waits for its end.
 fn stop(lab: &Lab, moment: &str, signal: &str, code: i32) {
     let mut child = lab.demo(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = child.stderr.take().unwrap();
-    // While nobody reads, it soon has to wait, and does not come to its end before the signal.
+    // Without a reader, the command soon blocks, so that it does not end before the signal.
     rustix::pipe::fcntl_setpipe_size(&stderr, 4096).unwrap();
     let mut said = BufReader::with_capacity(256, stderr);
     let mut line = String::new();
@@ -56,7 +56,7 @@ fn stop(lab: &Lab, moment: &str, signal: &str, code: i32) {
     }
     let sent = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
     assert!(sent.success());
-    // What it still has to say is read, so that it does not wait for a reader.
+    // The remaining output is read, so that the command does not block.
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(code), "stopped at {moment}\n{rest}");
@@ -64,7 +64,7 @@ fn stop(lab: &Lab, moment: &str, signal: &str, code: i32) {
 
 #[test]
 fn follower_of_a_run_names_the_run_and_how_to_resume_and_cancel() {
-    // It would take ten minutes.
+    // The run would take ten minutes.
     let shell = Shell::configured("speed = 1.0\n");
     let run = shell.submit("outcomes", &["a"]);
     for arguments in
@@ -94,7 +94,7 @@ fn follower_of_a_run_names_the_run_and_how_to_resume_and_cancel() {
     shell.run(&["run", "wait", &run]).assert_code(6);
 }
 
-/// Starts a command that follows a run, and waits until it has asked for it.
+/// Starts a command that follows a run, and waits until it has requested the run.
 fn followed(shell: &Shell, arguments: &[&str], run: &str) -> Child {
     let path = format!("/api/v1/runs/{run}");
     let asked = shell.served("api", "GET", &path);
@@ -132,7 +132,7 @@ fn signals_ignored_at_startup_stay_ignored() {
         for name in ["HUP", "INT", "QUIT", "TERM"] {
             signal(&command, name);
         }
-        // The first signal that is heeded decides the code.
+        // The first handled signal determines the exit code.
         Ended::of(&command.wait_with_output().unwrap()).assert_code(143);
     }
 }
@@ -165,7 +165,7 @@ fn emulator_ignores_what_was_ignored_at_startup() {
     assert_eq!(exec.wait().unwrap().code(), Some(0));
 }
 
-/// A command that a shell starts with SIGHUP, SIGINT and SIGQUIT ignored, as `nohup … &` does.
+/// Returns a command that a shell starts with SIGHUP, SIGINT and SIGQUIT ignored, like `nohup … &`.
 #[cfg(target_os = "linux")]
 fn ignoring(shell: &Shell, arguments: &[&str]) -> Command {
     let command = shell.command(arguments);
@@ -182,7 +182,7 @@ fn completions_and_man_install_no_handlers() {
     use std::os::unix::process::ExitStatusExt;
     let shell = Shell::start();
     for arguments in [&["completions", "bash"][..], &["man"]] {
-        // The pipe is full, so the command waits when it prints.
+        // The pipe is full, so the command blocks when it prints.
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let size = rustix::pipe::fcntl_getpipe_size(&reader).unwrap();
         std::fs::File::from(writer.try_clone().unwrap()).write_all(&vec![0; size]).unwrap();
@@ -209,14 +209,14 @@ fn command_that_reads_from_stdin_ends_at_a_signal() {
         let mut command = shell.command(arguments);
         let mut command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let _stdin = command.stdin.take();
-        // Not the main thread, which would keep the signal waiting.
+        // Not on the main thread, which would delay the signal.
         shell.until("a thread that reads", |_| readers(&command) == ["reader"]);
         signal(&command, "TERM");
         assert_eq!(command.wait().unwrap().code(), Some(143), "{arguments:?}");
     }
 }
 
-/// The names of the threads of a process that read from stdin.
+/// Returns the names of the threads of a process that read from stdin.
 #[cfg(target_os = "linux")]
 fn readers(child: &Child) -> Vec<String> {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else { return Vec::new() };
@@ -234,7 +234,7 @@ fn blocked_command_ends_at_a_second_signal_or_after_some_seconds() {
     let shell = Shell::start();
     let fifo = shell.folder().join("roots.pem");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    // The handler is installed before the command opens the file, which nothing writes to.
+    // The handler is installed before the command opens the file, to which nothing is written.
     let is_caught = |child: &Child| {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");

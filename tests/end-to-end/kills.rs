@@ -1,4 +1,4 @@
-//! `aignostics run execute`, killed at moments all along its way, from the first look at the slides to the last result.
+//! `aignostics run execute`, killed at many points from the first scan of the slides to the last result.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,12 +13,12 @@ use crate::shell::Shell;
 use crate::slides::write_slide;
 use crate::traced::can_trace;
 
-/// So many times it is killed.
+/// The number of kills.
 const KILLS: usize = 16;
-/// What it changes and whom it asks: between two of these, nothing outside the process has changed.
+/// System calls with effects: between two of them, nothing outside the process changes.
 const CALLS: &str = "trace=openat,rename,renameat,fsync,fdatasync,ftruncate,pwrite64,write,writev,sendto,connect";
 
-/// Slides, a table and results of one attempt, apart from those of the others on the same platform.
+/// The slides, table and results of one attempt, separate from other attempts on the same platform.
 struct Attempt<'a> {
     shell: &'a Shell,
     name: String,
@@ -35,12 +35,12 @@ impl<'a> Attempt<'a> {
     fn command(&self) -> Command {
         let (table, slides) = (format!("{}/slides.csv", self.name), format!("{}/slides", self.name));
         let mut command = self.shell.command(&["run", "execute", "tissue", &table, &slides, "--format", "json"]);
-        // How long an uncertain submission is looked for follows from this.
+        // This determines how long an uncertain submission is searched for.
         command.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "2");
         command
     }
 
-    /// Runs it until it has made so many system calls, and kills it then; how many it made.
+    /// Runs the command until it has made this number of system calls, and kills it; returns the number of calls.
     fn killed_after(&self, calls: usize) -> usize {
         let command = self.command();
         let mut strace = Command::new("strace");
@@ -60,7 +60,7 @@ impl<'a> Attempt<'a> {
         seen
     }
 
-    /// How many results are recorded.
+    /// Returns the number of recorded results.
     fn recorded(&self) -> usize {
         let manifest = fs::read_to_string(self.shell.folder().join(&self.name).join("manifest.jsonl"));
         manifest.unwrap_or_default().matches('\n').count()
@@ -71,7 +71,7 @@ fn kill_traced(strace: &Child) {
     let id = strace.id();
     let traced = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
     if let Some(traced) = traced.split_whitespace().next() {
-        // It may just have ended.
+        // The process may just have ended.
         Command::new("kill").args(["-KILL", traced]).stderr(Stdio::null()).status().unwrap();
     }
 }
@@ -89,13 +89,13 @@ fn whenever_it_is_killed_a_later_call_goes_on_and_does_nothing_twice() {
         let attempt = Attempt::new(&shell, format!("kill-{kill}"));
         let before = billed(&shell);
         let point = all * (2 * kill + 1) / (2 * KILLS);
-        // One that needs fewer calls comes to its end.
+        // A command that needs fewer calls completes.
         attempt.killed_after(point);
         let (kept, bills) = (attempt.recorded(), billed(&shell) - before);
         let ended = Ended::of(&attempt.command().output().unwrap());
         let bills_now = billed(&shell) - before;
         if ended.code == Some(1) {
-            // Nobody can know whether it was accepted: it was waited for, and not submitted again.
+            // It is unknown whether the submission was accepted: the command waited for it and did not submit it again.
             assert!(ended.stderr.contains(r#""kind":"uncertain""#) && bills_now == 0, "{point}: {}", ended.stderr);
             *reached.entry("uncertain").or_insert(0) += 1;
             continue;

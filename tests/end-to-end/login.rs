@@ -1,4 +1,4 @@
-//! `aignostics user` and `auth`, as a user at a terminal and a script have them.
+//! `aignostics user` and `auth`, at a terminal and in scripts.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use url::Url;
 use crate::command::{BINARY, Ended, Lab};
 use crate::emulator::{Running, form, http, journal};
 
-/// A user of an emulator, whose home is clean.
+/// A user of an emulator, with an empty home folder.
 pub(crate) struct Home<'a> {
     lab: &'a Lab,
     running: &'a Running,
@@ -25,12 +25,12 @@ pub(crate) struct Home<'a> {
 pub(crate) struct Login {
     child: Child,
     said: BufReader<ChildStderr>,
-    /// The first line that it said: where to go.
+    /// The first line of output, with the URL to open.
     pub(crate) line: String,
 }
 
 impl Login {
-    /// The rest of what it says, once it has succeeded.
+    /// Returns the remaining output after the login has succeeded.
     pub(crate) fn succeeded(mut self) -> String {
         let mut rest = String::new();
         self.said.read_to_string(&mut rest).unwrap();
@@ -44,13 +44,13 @@ impl<'a> Home<'a> {
         Self { lab, running, runtime: Runtime::new().unwrap(), variables: Vec::new(), http: http() }
     }
 
-    /// Where something else is to be said than the emulator does.
+    /// Variables that override those of the emulator.
     pub(crate) fn with_variables(mut self, variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         self.variables.extend(variables);
         self
     }
 
-    /// How the user's browser reaches the emulator, where `http()` does not.
+    /// The client of the user's browser, if it is not `http()`.
     pub(crate) fn with_http(mut self, http: HttpClient) -> Self {
         self.http = http;
         self
@@ -75,7 +75,7 @@ impl<'a> Home<'a> {
         Ended::of(&self.command(arguments).output().unwrap())
     }
 
-    /// Starts a login, until it has said where to go.
+    /// Starts a login and waits until it has printed the URL.
     pub(crate) fn start(&self, arguments: &[&str]) -> Login {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -85,7 +85,7 @@ impl<'a> Home<'a> {
         Login { child, said, line }
     }
 
-    /// Does so to the next answer of the token endpoint.
+    /// Applies this effect to the next response of the token endpoint.
     fn disturb(&self, effect: &Value) {
         let control = &self.running.ready["control"];
         let order = Request::new(Method::Post, format!("{}/faults", control["url"].as_str().unwrap()).parse().unwrap());
@@ -99,14 +99,14 @@ impl<'a> Home<'a> {
         self.runtime.block_on(self.http.send(Request::get(url))).unwrap()
     }
 
-    /// Does what a user does in the browser, where the login page answers itself.
+    /// Opens the URL like a browser; the login page answers automatically.
     pub(crate) fn visit(&self, line: &str) {
         let url: Url = line.trim().strip_prefix("to log in, open ").unwrap().parse().unwrap();
         let back = self.get(url).header("location").unwrap().parse().unwrap();
         assert_eq!(self.get(back).status(), 200);
     }
 
-    /// Approves a login by a device.
+    /// Approves a device login.
     pub(crate) fn approve(&self, line: &str) {
         let (_, code) = line.trim().rsplit_once(' ').unwrap();
         let page = form(self.running.url("issuer", "/activate"), &[("user_code", code), ("decision", "approve")]);
@@ -178,7 +178,7 @@ fn a_user_logs_in_by_a_device_and_a_script_gets_the_token() {
     longer.assert_code(1);
     assert!(longer.stdout.is_empty() && longer.stderr.contains("good for 90000 s"), "{}", longer.stderr);
     home.run(&["auth", "token", "--min-ttl", "soon"]).assert_code(2);
-    // It was renewed for that, and the login goes on.
+    // The login was refreshed for that, and is still valid.
     assert_ne!(home.run(&["auth", "token"]).stdout, raw.stdout);
 
     let again = home.start(&["user", "login", "--device", "--relogin"]);
@@ -275,10 +275,10 @@ fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
-    // Rotated already, and a second on its way.
+    // The refresh token is already rotated, and the response takes a second.
     home.disturb(&json!({ "kind": "bandwidth", "bytes_per_second": 1500 }));
 
-    // It renews the login, as no token lasts so long.
+    // It refreshes the login, because no token is valid that long.
     let mut renewing = home.command(&["auth", "token", "--min-ttl", "25h"]).stdout(Stdio::null()).spawn().unwrap();
     let asked = || {
         home.runtime
@@ -291,12 +291,12 @@ fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     assert!(Command::new("kill").args(["-INT", &renewing.id().to_string()]).status().unwrap().success());
     assert_eq!(renewing.wait().unwrap().code(), Some(130));
     home.run(&["auth", "token", "--min-ttl", "1h"]).assert_code(0);
-    // The login is renewed once more, with the refresh token that was kept.
+    // The login is refreshed again, with the refresh token that was stored.
     let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
     assert!(renewed.stderr.contains("gives no token that is good for"), "{}", renewed.stderr);
 }
 
-/// The kind of the error, the last line that a command said in JSON.
+/// Returns the kind of the error in the last line of JSON output.
 fn kind(ended: &Ended) -> Value {
     let error: Value = serde_json::from_str(ended.stderr.trim().lines().next_back().unwrap()).unwrap();
     error["error"]["kind"].clone()
@@ -329,7 +329,7 @@ fn a_time_out_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
-    // Rotated already, and longer on its way than the command waits.
+    // The refresh token is already rotated, and the response takes longer than the command waits.
     home.disturb(&json!({ "kind": "bandwidth", "bytes_per_second": 700 }));
     let ended = home.run(&["auth", "token", "--min-ttl", "25h", "--timeout", "1s", "--format", "json"]);
     ended.assert_code(1);
@@ -366,7 +366,7 @@ fn a_logout_that_cannot_delete_the_login_says_so() {
     login.succeeded();
     let files = std::fs::read_dir(home.cache().join("logins")).unwrap().map(|file| file.unwrap().path());
     let file = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "json")).unwrap();
-    // What a writer leaves that was killed, but no file: it cannot be deleted, whoever tries.
+    // The temporary name of a killed writer, as a folder: it cannot be deleted like a file.
     let obstacle = file.with_extension("tmp");
     std::fs::create_dir(&obstacle).unwrap();
     let out = home.run(&["user", "logout"]);
@@ -422,11 +422,11 @@ fn login_survives_full_disk() {
     assert!(ended.stderr.contains("free some space") && !ended.stderr.contains("to log in"), "{}", ended.stderr);
 }
 
-/// The arguments of all processes of this machine.
+/// Returns the arguments of all processes on this machine.
 #[cfg(target_os = "linux")]
 fn process_list() -> String {
     let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
-    // Most are no processes, and some have ended since.
+    // Most entries are not processes, and some processes have ended in between.
     processes.filter_map(|path| Some(String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned())).collect()
 }
 
@@ -466,7 +466,7 @@ fn where_the_port_is_taken_a_device_is_asked_or_the_error_names_the_port_and_the
     let port = taken.local_addr().unwrap().port();
     let redirect = [("AIGNOSTICS_REDIRECT_URI", format!("http://127.0.0.1:{port}/"))];
     let home = Home::new(&lab, &running).with_variables(redirect);
-    // Both try for nine seconds whether the port becomes free.
+    // Both retry for nine seconds to bind the port.
     let mut alone = home.command(&["user", "login", "--no-browser"]);
     let alone = alone.env_remove("AIGNOSTICS_CLIENT_ID_DEVICE").stderr(Stdio::piped()).spawn().unwrap();
     let login = home.start(&["user", "login", "--no-browser"]);
@@ -482,7 +482,7 @@ fn where_the_port_is_taken_a_device_is_asked_or_the_error_names_the_port_and_the
 fn a_user_without_a_browser_is_asked_by_a_device() {
     let lab = Lab::new();
     let running = automatic(&lab);
-    // It says nothing of a display.
+    // The variables name no display.
     let home = Home::new(&lab, &running).with_variables([("SSH_CONNECTION", "1 2 3 4".to_owned())]);
     let login = home.start(&["user", "login"]);
     home.approve(&login.line);

@@ -1,4 +1,4 @@
-//! The built `aignostics` command from end to end, as a user runs it.
+//! Tests of the built `aignostics` command, end to end.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod browser;

@@ -1,4 +1,4 @@
-//! Logins through the networks of laboratories: TLS of an authority that nobody else knows, and proxies.
+//! Logins in the networks of laboratories: TLS with a private certificate authority, and proxies.
 #![cfg(target_os = "linux")]
 
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::login::Home;
 use crate::process;
 use crate::program::{AUTHORITY, mitmproxy, with_password};
 
-/// An emulator that is reached by https alone.
+/// An emulator that accepts only https.
 struct Secured {
     authority: Authority,
     emulator: Running,
@@ -25,7 +25,7 @@ struct Secured {
     lab: Lab,
 }
 
-/// Speaks TLS for a server that does not, which becomes known later.
+/// Terminates TLS for a server without TLS, whose address is set later.
 async fn terminate(authority: &Authority, server: Arc<OnceLock<SocketAddr>>) -> Url {
     let passes_on = move |mut stream| {
         let server = server.clone();
@@ -54,14 +54,14 @@ impl Secured {
         Self { authority, emulator, runtime, lab }
     }
 
-    /// A clean home in a network where these variables are set.
+    /// An empty home folder in a network with these variables.
     fn home<'a>(&'a self, lab: &'a Lab, variables: Vec<(&'static str, String)>) -> Home<'a> {
         let http = HttpClient::builder().with_plain_loopback().with_roots(self.authority.file()).build().unwrap();
         Home::new(lab, &self.emulator).with_http(http).with_variables(variables)
     }
 }
 
-/// The first of three ports in a row that are free.
+/// Returns the first of three consecutive free ports.
 fn free_ports() -> u16 {
     let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
     std::iter::repeat_with(|| free(0).unwrap())
@@ -78,7 +78,7 @@ fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Logs in, in either way, is known, and logs out. `options` come after every command.
+/// Logs in with both methods, checks the user, and logs out. `options` are added to every command.
 fn lives(home: &Home<'_>, options: &[&str]) {
     for way in ["--no-browser", "--device"] {
         let login = home.start(&[&["user", "login", way], options].concat());
@@ -123,7 +123,7 @@ fn a_user_behind_a_proxy_with_a_password_logs_in_and_one_with_a_wrong_password_l
         };
         let lab = Lab::new();
         lives(&secured.home(&lab, behind("pass%2Eword")), &[]);
-        // Some proxies refuse a password as they refuse a server that does not respond, which is retried.
+        // Some proxies refuse a wrong password like a server that does not respond, which is retried.
         let login = ["user", "login", "--no-browser", "--retry-for", "0s"];
         let refused = secured.home(&lab, behind("canary")).run(&login);
         refused.assert_code(1);

@@ -1,4 +1,4 @@
-//! What the command says of itself: `--help`, its manual pages, and the page of the documentation.
+//! The documentation of the command: `--help`, manual pages, and `docs/cli.md`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ fn run(arguments: &[&str]) -> Ended {
     Ended::of(&Command::new(BINARY).args(arguments).output().unwrap())
 }
 
-/// Every command, by the words that call it, and what its `--help` says.
+/// Returns every command with the output of its `--help`.
 pub(crate) fn tree() -> Vec<(Vec<String>, String)> {
     let (mut found, mut left) = (Vec::new(), vec![Vec::<String>::new()]);
     while let Some(words) = left.pop() {
@@ -29,16 +29,16 @@ pub(crate) fn tree() -> Vec<(Vec<String>, String)> {
     found
 }
 
-/// The names below `Commands:`.
+/// Returns the names under `Commands:`.
 fn subcommands(help: &str) -> Vec<String> {
     let below = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    // What goes on from the line before stands farther to the right.
+    // Continuation lines have a larger indentation.
     let names = below.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let names = names.filter_map(|line| line.split_whitespace().next());
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
-/// The flags and arguments in a help text that nothing is said of.
+/// Returns the options and arguments in a help text that have no description.
 fn undocumented(help: &str) -> Vec<&str> {
     let lines: Vec<_> = help.lines().collect();
     let is_term = |line: &str| {
@@ -47,7 +47,7 @@ fn undocumented(help: &str) -> Vec<&str> {
     };
     let is_bare = |number: &usize| {
         let text = lines[*number].trim();
-        // The description stands behind two spaces, or on the next line.
+        // The description follows two spaces, or is on the next line.
         let next = lines.get(number + 1).copied().unwrap_or_default();
         !text.contains("  ") && (next.trim().is_empty() || is_term(next))
     };

@@ -1,4 +1,4 @@
-//! `aignostics run prepare`: from a folder of slides to a table of them.
+//! `aignostics run prepare`: from a folder of slides to a table.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::dicom::{ANNOTATION, Dicom, JPEG};
 use crate::shell::{Shell, assert_fits};
 use crate::slides::write_slide;
 
-/// A user with slides in folders, and one in DICOM with its levels and its label.
+/// A user with slides in folders, and a DICOM slide with its levels and its label.
 fn with_slides() -> Shell {
     let shell = Shell::start();
     for name in ["b.tiff", "sub/a.SVS", ".hidden/c.tiff"] {
@@ -65,7 +65,7 @@ fn what_somebody_wrote_into_a_table_stays() {
     let now = fs::read_to_string(&csv).unwrap();
     assert!(now.starts_with(&edited) && now.lines().count() == 5, "{now}");
 
-    // A file that is another now is measured again, and is not in the bucket as it is.
+    // A changed file is read again, and its URL in the bucket is cleared.
     let changed = shell.folder().join("slides/b.tiff");
     let mut content = fs::read(&changed).unwrap();
     content.push(0);
@@ -166,7 +166,7 @@ fn a_table_that_cannot_be_made_says_why() {
         assert_eq!(shell.error(2, arguments)["kind"], kind, "{arguments:?}");
     }
     assert!(!shell.folder().join("a.csv").exists());
-    // The short form asks nobody.
+    // The short form does not contact the platform.
     let mut offline = shell.command(&["run", "prepare", "slides"]);
     Ended::of(&offline.env_clear().output().unwrap()).assert_code(0);
     let mut offline = shell.command(&["run", "prepare", "tissue", "a.csv", "slides", "--timeout", "1s"]);
@@ -174,7 +174,7 @@ fn a_table_that_cannot_be_made_says_why() {
     ended.assert_code(1);
 }
 
-/// A mapping to values that the application accepts.
+/// A mapping to accepted values.
 const FITTING: [&str; 2] = ["--mapping", ".*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER"];
 
 #[test]
@@ -190,7 +190,7 @@ fn values_that_the_application_does_not_accept_are_refused() {
     refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=LUNG,disease=STOMACH_FLU"]].concat(), "STOMACH_FLU");
     refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=BREAST,disease=LUNG_CANCER"]].concat(), "BREAST");
     assert!(!csv.exists());
-    // Values may be missing, until the table is complete.
+    // An incomplete table is accepted.
     shell.run(&prepare).assert_code(0);
     shell.run(&["run", "validate", "he-tme", "slides.csv"]).assert_code(2);
     shell.run(&[&prepare[..], &FITTING].concat()).assert_code(0);
@@ -218,7 +218,7 @@ fn resolution_that_the_application_does_not_accept_is_refused() {
     let table = fs::read_to_string(shell.folder().join("slides.csv")).unwrap();
     assert!(!table.contains("coarse.dcm") && table.contains("high.dcm"), "{table}");
     shell.run(&["run", "prepare", "tissue", "slides.csv", "slides"]).assert_code(0);
-    // It has a row now, which stays, and is not submitted.
+    // Its row is kept, and it is not submitted.
     shell.run(&prepare).assert_code(6);
     assert!(fs::read_to_string(shell.folder().join("slides.csv")).unwrap().contains("coarse.dcm"));
 }

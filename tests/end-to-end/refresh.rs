@@ -1,6 +1,6 @@
 //! Commands that end while the login is being refreshed: the new refresh token is stored first.
 //!
-//! The endpoint redeems the refresh token at once and sends its answer slowly, so that the old one is already worthless.
+//! The endpoint redeems the refresh token immediately and responds slowly, so that the old token is already invalid.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;
@@ -20,7 +20,7 @@ use crate::command::{Ended, Lab};
 use crate::emulator::{Running, http, journal};
 use crate::login::Home;
 
-/// The answer of the token endpoint arrives after about one second.
+/// The response of the token endpoint arrives after about one second.
 const SLOW: u32 = 1_000;
 /// Upper bound for the end after a signal: the command waits up to 8 s for a refresh, and a slow machine needs more time.
 const LAST_WORK: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ const EXPIRED_MS: i64 = -1_000;
 const TOKEN: &str = "/oauth/token";
 const ME: &str = "/api/v1/me";
 
-/// A user who has logged in.
+/// A logged-in user.
 pub(crate) struct User {
     lab: Lab,
     running: Running,
@@ -89,12 +89,12 @@ impl User {
         self.control(Method::Post, "/faults", &json!({ "server": server, "path": path, "effect": effect }));
     }
 
-    /// The token endpoint redeems at once and answers slowly.
+    /// Lets the token endpoint redeem immediately and respond slowly.
     fn slow_down(&self) {
         self.disturb("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW }));
     }
 
-    /// The statuses of the answers to requests for this path; 0 as long as there is none.
+    /// Returns the statuses of the responses to requests for this path; 0 for a request without a response yet.
     pub(crate) fn statuses(&self, path: &str) -> Vec<Value> {
         let requests = self.runtime.block_on(journal(&self.running));
         requests
@@ -123,10 +123,10 @@ impl User {
         }
     }
 
-    /// The stored refresh token is redeemed once more, and none was redeemed twice.
+    /// Checks that the stored refresh token can be redeemed, and that none was redeemed twice.
     pub(crate) fn assert_login_works(&self) {
         self.control(Method::Delete, "/faults", &json!(null));
-        // No token lasts so long, so that the login is refreshed.
+        // No token is valid that long, so the login is refreshed.
         let refreshed = self.run(&["auth", "token", "--min-ttl", "25h"]);
         let refused: Vec<_> =
             self.statuses(TOKEN).into_iter().filter(|status| *status != 200 && *status != 0).collect();
@@ -135,7 +135,7 @@ impl User {
         self.run(&["auth", "token"]).assert_code(0);
     }
 
-    /// Holds the lock of the login, as another process does that refreshes it.
+    /// Holds the lock of the login, like another process that refreshes it.
     fn lock(&self) -> File {
         let login = aging::logins(&self.home().cache()).remove(0);
         let lock = File::options().write(true).open(login.with_extension("lock")).unwrap();
@@ -233,7 +233,7 @@ fn second_sigint_keeps_the_login() {
 #[test]
 fn timeout_keeps_the_login() {
     let user = User::log_in();
-    // The first is served the stale token, the second waits until its time is over.
+    // The first command gets the stale token, the second waits until its timeout.
     for (left, timeout, code) in [(STALE_MS, "60s", 0), (EXPIRED_MS, "1s", 1)] {
         user.expire_in(left);
         user.disturb("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW / 3 }));
@@ -281,7 +281,7 @@ fn refresh_that_cannot_be_stored_is_exit_code_1_with_path_and_remedy() {
     user.slow_down();
     let mut child = user.start(&["auth", "token"]);
     user.await_request(&mut child, TOKEN, 200);
-    // While the answer is on its way, a folder takes the place of the login.
+    // While the response is in flight, the file of the login is replaced by a folder.
     let login = aging::logins(&user.home().cache()).remove(0);
     std::fs::remove_file(&login).unwrap();
     std::fs::create_dir(&login).unwrap();

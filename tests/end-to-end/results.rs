@@ -64,7 +64,7 @@ fn a_file_that_was_changed_is_named_and_fetched_again() {
     assert_eq!(fs::read(&path).unwrap(), good);
     fs::remove_file(&path).unwrap();
     assert!(shell.run(&["run", "verify", "results"]).stdout.contains("MISSING"));
-    // Neither needs anybody.
+    // Neither command needs a server.
     let mut alone = shell.command(&["run", "verify", "results"]);
     alone.env_clear();
     Ended::of(&alone.output().unwrap()).assert_code(6);
@@ -79,7 +79,7 @@ fn items_that_failed_are_named_and_the_others_are_there() {
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_fits("report", &report);
     assert_eq!(report["complete"], false);
-    // All of stderr is one object: no line for people is before it.
+    // stderr is a single object, without a human-readable line before it.
     assert_fits("error", &serde_json::from_str(&ended.stderr).unwrap());
     assert!(shell.run(&["run", "download", &run, "results"]).stderr.contains("bad: user error"));
     assert!(shell.folder().join("results/good").is_dir());
@@ -148,7 +148,7 @@ fn results_that_a_user_deleted_are_counted_and_those_here_remain() {
             || fs::read_dir(shell.folder().join("there/a")).unwrap().next().is_none()
     );
 
-    // What is here is verified and counts; what was lost here is named.
+    // Existing files are verified and count as present; lost files are listed.
     let again = shell.json("report", &["run", "download", &run, "here"]);
     assert_eq!((&again["complete"], &again["verified"]), (&json!(true), &json!(true)), "{again:#}");
     fs::remove_file(shell.folder().join("here").join(&files[0])).unwrap();

@@ -8,7 +8,7 @@ use crate::shell::{Shell, assert_fits};
 
 pub(crate) const UNKNOWN: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Submits a run with these metadata whose items end so: by name and outcome.
+/// Submits a run with these metadata and items, given by name and outcome.
 pub(crate) fn submit(shell: &Shell, metadata: &Value, items: &[(&str, &str)]) -> String {
     let items = items.iter().map(|(item, outcome)| {
         let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a?signature=secret",
@@ -22,7 +22,7 @@ pub(crate) fn submit(shell: &Shell, metadata: &Value, items: &[(&str, &str)]) ->
     answer["run_id"].as_str().unwrap().to_owned()
 }
 
-/// A platform on which items take their time: an hour and more.
+/// A platform on which items take an hour or more.
 pub(crate) fn slow() -> Shell {
     Shell::configured("speed = 0.1\n")
 }
@@ -130,7 +130,7 @@ fn runs_whose_results_go_soon_are_named() {
     }
 }
 
-/// Asks until the run has ended.
+/// Polls until the run has terminated.
 fn end_of(shell: &Shell, run: &str) {
     while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).1["state"] != "TERMINATED" {}
 }

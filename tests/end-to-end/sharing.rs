@@ -1,4 +1,4 @@
-//! `aignostics run share`: who reads a run.
+//! `aignostics run share`: read access to a run.
 
 use auth_http::Method;
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use crate::command::Ended;
 use crate::runs::UNKNOWN;
 use crate::shell::{Shell, assert_fits};
 
-/// A user of the second organization, to whom nothing is shown by itself.
+/// A user of the second organization, who has no access by default.
 const CLEO: &str = "auth0|second-1";
 
-/// A command of another user, with a login of their own.
+/// A command of another user, with a separate login.
 fn other(shell: &Shell, user: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut command = shell.command(arguments);
     command.env("AIGNOSTICS_REFRESH_TOKEN", shell.refresh_token(user));
@@ -62,7 +62,7 @@ fn the_secret_of_a_share_token_is_printed_once_and_alone() {
     assert_eq!(listed.as_array().unwrap().len(), 1);
     assert!(!listed.to_string().contains(secret));
 
-    // It opens the run to somebody who does not see it otherwise, and is given in the environment or by a file.
+    // It gives another user access to the run, and is passed in the environment or in a file.
     let closed = other(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[]);
     closed.assert_code(4);
     let open =
@@ -173,7 +173,7 @@ fn an_audit_marks_what_is_revoked_and_what_is_expired() {
     shell.run(&["run", "share", "organization", "grant", &run]).assert_code(0);
     shell.run(&["run", "share", "organization", "revoke", &run]).assert_code(0);
     shell.run(&["run", "share", "organization", "grant", &other_run, "org_second"]).assert_code(0);
-    // It ended long ago: the platform was asked for it then.
+    // The token has expired: it was created while the clock of the platform was behind.
     shell.control(Method::Post, "/clock", &json!({ "seconds": -86_400 * 3 }));
     let (status, token) =
         shell.api(Method::Post, "/api/v1/access/share-tokens", Some(&json!({ "expires_at": past(&shell) })));
@@ -197,7 +197,7 @@ fn an_audit_marks_what_is_revoked_and_what_is_expired() {
     assert!(table.row(&other_run).contains("organization org_second active"), "{}", table.stdout);
 }
 
-/// A moment two days ago, that is in the future for a platform whose clock is three days behind.
+/// A time two days ago, which is in the future for a platform whose clock is three days behind.
 fn past(shell: &Shell) -> String {
     let run = shell.submit("outcomes", &["clock"]);
     let (status, run) = loop {
@@ -215,7 +215,7 @@ fn past(shell: &Shell) -> String {
 fn what_cannot_be_shared_says_why() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    // Each of them asks for a while, as the run may have been submitted just now.
+    // Each command retries for a while, because the run may have just been submitted.
     std::thread::scope(|scope| {
         for arguments in [
             &["status"][..],

@@ -1,4 +1,4 @@
-//! A user at a shell, on an emulator of their own: runs commands, and looks at what they say.
+//! A user at a shell with a separate emulator: runs commands and checks their output.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use crate::command::{BINARY, Ended, Lab};
 use crate::emulator::{Running, authorized, form, http, journal, send, token};
 
-/// What changes from one call to the next, and what stands in its place in a snapshot.
+/// Patterns for text that differs between calls, and their replacements in snapshots.
 const REDACTED: [(&str, &str); 6] = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[id]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "[time]"),
@@ -33,12 +33,12 @@ impl Shell {
         Self::with(&[])
     }
 
-    /// With more arguments for the emulator.
+    /// Starts with additional arguments for the emulator.
     pub(crate) fn with(arguments: &[&str]) -> Self {
         Self::of(Lab::new(), arguments)
     }
 
-    /// With this configuration (TOML) of the emulator.
+    /// Starts with this configuration (TOML) of the emulator.
     pub(crate) fn configured(text: &str) -> Self {
         let lab = Lab::new();
         let path = lab.path("config.toml");
@@ -57,14 +57,14 @@ impl Shell {
         self.lab.path("home")
     }
 
-    /// A command of the user, who is logged in.
+    /// A command of the logged-in user.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments).env_clear().env("HOME", self.folder()).env("TMPDIR", self.lab.temporary());
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         let variables = self.running.ready["env"].as_object().unwrap();
         command.envs(variables.iter().map(|(name, value)| (name, value.as_str().unwrap())));
-        // Tests with permanent failures end soon.
+        // Tests with permanent failures end quickly.
         command.env("AIGNOSTICS_RETRY_FOR", "2").env("AIGNOSTICS_RETRY_FOR_TRANSFERS", "30");
         command.current_dir(self.folder()).stdin(Stdio::null());
         command
@@ -74,7 +74,7 @@ impl Shell {
         Ended::of(&self.command(arguments).output().unwrap())
     }
 
-    /// Runs a command at a terminal, where somebody answers, and gives its code and what it said there.
+    /// Runs a command at a terminal with these answers, and returns its exit code and its output on the terminal.
     #[cfg(target_os = "linux")]
     pub(crate) fn at_a_terminal(&self, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
         Self::run_at_a_terminal(self.command(arguments), answer)
@@ -99,13 +99,13 @@ impl Shell {
         let mut user = File::from(user);
         user.write_all(answer.as_bytes()).unwrap();
         let mut said = Vec::new();
-        // Its end is an error: the terminal is gone.
+        // The end of the output is an error, because the terminal is closed.
         let _ = user.read_to_end(&mut said);
         (child.wait().unwrap().code(), String::from_utf8(said).unwrap())
     }
 
-    /// Runs a command in JSON form. It succeeds, says nothing on stderr, and its answer fits the schema of this name that
-    /// the documentation publishes.
+    /// Runs a command with JSON output. It succeeds, prints nothing to stderr, and its output conforms to the published schema
+    /// with this name.
     pub(crate) fn json(&self, schema: &str, arguments: &[&str]) -> Value {
         let ended = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
         ended.assert_code(0);
@@ -115,7 +115,7 @@ impl Shell {
         answer
     }
 
-    /// The error object of a command in JSON form that fails: stdout is empty.
+    /// Returns the error object of a failing command with JSON output; stdout is empty.
     pub(crate) fn error(&self, code: i32, arguments: &[&str]) -> Value {
         let ended = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
         ended.assert_code(code);
@@ -126,7 +126,7 @@ impl Shell {
         error["error"].clone()
     }
 
-    /// What a command says and how it ends, without what changes from call to call: for a snapshot.
+    /// Returns the output and the exit code of a command for a snapshot, without text that differs between calls.
     pub(crate) fn transcript(&self, arguments: &[&str]) -> String {
         let Ended { code, stdout, stderr } = self.run(arguments);
         let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
@@ -134,7 +134,7 @@ impl Shell {
         self.redacted(&text)
     }
 
-    /// A transcript in which the widths of columns, which follow from the name of the folder, do not count.
+    /// Returns the same with normalized column widths, which depend on the name of the folder.
     pub(crate) fn transcript_of_table(&self, arguments: &[&str]) -> String {
         Regex::new(" {2,}").unwrap().replace_all(&self.transcript(arguments), "  ").into_owned()
     }
@@ -147,7 +147,7 @@ impl Shell {
             .fold(text, |text, (pattern, name)| Regex::new(pattern).unwrap().replace_all(&text, *name).into_owned())
     }
 
-    /// Sends a request of the API as the user, and gives the status and the answer.
+    /// Sends a request to the API as the user, and returns the status and the body.
     pub(crate) fn api(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
         self.runtime.block_on(async {
             let token = token(&self.running).await;
@@ -157,7 +157,7 @@ impl Shell {
         })
     }
 
-    /// A refresh token of another user, who approves a login by a device.
+    /// Returns a refresh token of another user, who approves a device login.
     pub(crate) fn refresh_token(&self, user: &str) -> String {
         let client = self.running.ready["client_ids"]["device"].as_str().unwrap();
         let post = |path: &str, fields: &[(&str, &str)]| {
@@ -173,7 +173,7 @@ impl Shell {
         post("/oauth/token", &[grant, ("client_id", client), code])["refresh_token"].as_str().unwrap().to_owned()
     }
 
-    /// Submits a run of these items, and gives its id.
+    /// Submits a run with these items, and returns its id.
     pub(crate) fn submit(&self, application: &str, items: &[&str]) -> String {
         let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": {} });
         let items = items.iter().map(|item| json!({ "external_id": item, "input_artifacts": [slide] }));
@@ -183,7 +183,7 @@ impl Shell {
         answer["run_id"].as_str().unwrap().to_owned()
     }
 
-    /// Orders something of the control routes of the emulator, and gives the answer.
+    /// Sends a request to the control routes of the emulator, and returns the response.
     pub(crate) fn control(&self, method: Method, path: &str, body: &Value) -> Value {
         let control = &self.running.ready["control"];
         let order = Request::new(method, format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
@@ -196,7 +196,7 @@ impl Shell {
         })
     }
 
-    /// All requests to a server with this method and a path that begins so, in their order.
+    /// Returns all requests to a server with this method and path prefix, in order.
     pub(crate) fn requests(&self, server: &str, method: &str, path: &str) -> Vec<Value> {
         let fits = |entry: &Value| {
             entry["server"] == server
@@ -208,7 +208,7 @@ impl Shell {
         requests
     }
 
-    /// Looks until something is so, and fails if it is not within a minute.
+    /// Waits until a condition holds, and fails after a minute.
     pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         while !is_so(self) {
@@ -217,13 +217,13 @@ impl Shell {
         }
     }
 
-    /// How many requests the emulator has answered, of this server, method and beginning of the path.
+    /// Returns the number of requests that this server of the emulator has answered, with this method and path prefix.
     pub(crate) fn served(&self, server: &str, method: &str, path: &str) -> usize {
         self.requests(server, method, path).len()
     }
 }
 
-/// The published schemas, for those that name others.
+/// The published schemas, for references between them.
 struct Published(PathBuf);
 
 impl jsonschema::Retrieve for Published {
@@ -233,7 +233,7 @@ impl jsonschema::Retrieve for Published {
     }
 }
 
-/// Fails with all that is wrong if an answer is not as the published schema says.
+/// Fails with all errors if a value does not conform to the published schema.
 pub(crate) fn assert_fits(schema: &str, answer: &Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas");
     let path = folder.join(format!("{schema}.json"));

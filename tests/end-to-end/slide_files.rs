@@ -1,4 +1,4 @@
-//! `aignostics slide inspect`, and what `run prepare` refuses and accepts of slides.
+//! `aignostics slide inspect`, and the slides that `run prepare` refuses and accepts.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::dicom::Dicom;
 use crate::shell::Shell;
 use crate::slides::write_slide;
 
-/// A user with a good slide, one at 72 dpi whose description names its user, and a file that is not a slide.
+/// A user with a valid slide, a slide at 72 dpi whose description names a user, and a file that is not a slide.
 fn with_slides() -> Shell {
     let shell = Shell::start();
     let folder = shell.folder().join("slides");
@@ -84,12 +84,12 @@ fn implausible_resolution_is_refused_unless_it_is_stated() {
     assert_eq!(remarks["identifiers"][0]["kind"], "name");
     let stated = csv();
     assert!(stated.contains(";0.25;64;48;") && stated.contains(";0.5;200;100;"), "{stated}");
-    // The table wins over the option, and also without it.
+    // The value in the table takes precedence, with and without the option.
     for arguments in [&["run", "prepare", "slides"][..], &["run", "prepare", "slides", "--resolution-mpp", "1"]] {
         shell.run(arguments).assert_code(0);
         assert_eq!(csv(), stated);
     }
-    // The table is about the file that it has the checksum of.
+    // The values in the table apply only to a file with the same checksum.
     let slide = shell.folder().join("slides/coarse.svs");
     let mut content = fs::read(&slide).unwrap();
     content.push(0);

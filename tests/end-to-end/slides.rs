@@ -1,4 +1,4 @@
-//! Slides of the user's own: good ones of every kind, and bad ones.
+//! Slides of the user: valid ones of every kind, and invalid ones.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,19 +13,19 @@ use tiff::tags::{ResolutionUnit, Tag};
 use crate::command::Lab;
 use crate::dicom::Dicom;
 
-/// A slide with a dark square on bright glass.
+/// A slide with a dark square on a bright background.
 struct Painted {
     big: bool,
-    /// Micrometres per pixel come from the tags, from an Aperio description, or from nowhere.
+    /// The source of the resolution: the tags, an Aperio description, or none.
     resolution: Resolution,
-    /// All of one colour lies together.
+    /// The planes of the colors are separate.
     planar: bool,
 }
 
 enum Resolution {
     Tags,
     Aperio,
-    /// That of a picture from a screen.
+    /// The resolution of a screenshot.
     Coarse,
     None,
 }
@@ -49,7 +49,7 @@ impl Painted {
             Resolution::None => {}
         }
         if self.planar {
-            // Three strips, of which each is said to be a whole picture in one colour.
+            // Three strips, each of which is a whole plane of one color.
             image.rows_per_strip(34).unwrap();
             image.encoder().write_tag(Tag::RowsPerStrip, 100_u32).unwrap();
             image.encoder().write_tag(Tag::PlanarConfiguration, 2_u16).unwrap();
@@ -94,7 +94,7 @@ fn a_slide_is_known_by_its_first_bytes_whatever_it_is_called() {
     assert_eq!(lab.files().len(), 4 * 3);
     let strange = "no ending #1 & 50%25 ü%3A%3F/tissue%3Aareas.csv";
     let areas = String::from_utf8(lab.files()[strange].clone()).unwrap();
-    // 50 × 50 pixels of 0.5 µm, less the corners that the outline cuts off.
+    // 50 × 50 pixels of 0.5 µm, without the corners that the outline cuts off.
     let area: f64 = areas.lines().nth(1).unwrap().rsplit(',').next().unwrap().parse().unwrap();
     assert!((620.0..=625.0).contains(&area), "{areas}");
 }
@@ -115,7 +115,7 @@ fn a_bad_slide_is_named_and_nothing_is_uploaded_or_submitted() {
         (Vec::new(), "neither TIFF"),
         (whole[..whole.len() / 2].to_vec(), "cut off"),
         (whole[..whole.len() - 1].to_vec(), "cut off"),
-        // The application of the demo takes TIFF alone.
+        // The application of the demo accepts only TIFF.
         (Dicom::default().bytes(), "media_type"),
         (bytes(&Painted { resolution: Resolution::None, ..GOOD }), "no usable resolution: looked for XResolution"),
         (bytes(&Painted { resolution: Resolution::Coarse, ..GOOD }), "352.7"),
@@ -205,7 +205,7 @@ fn a_slide_that_cannot_be_processed_fails_alone() {
     let folder = slides_folder(&lab);
     GOOD.write(&folder.join("good.tiff"));
     Painted { planar: true, ..GOOD }.write(&folder.join("planar.tiff"));
-    // All its tags are whole, but its pixels are said to be compressed, and are not.
+    // All tags are complete, but the pixels are marked as compressed and are not.
     let damaged = folder.join("damaged.tiff");
     GOOD.write(&damaged);
     let mut bytes = fs::read(&damaged).unwrap();
@@ -223,14 +223,14 @@ fn a_slide_that_cannot_be_processed_fails_alone() {
     assert_eq!(lab.files().len(), 3);
     lab.assert_manifest_holds();
 
-    // That some failed is said by the exit code, whoever listens.
+    // The exit code reports failed items even if the output is not read.
     let mut child =
         lab.demo(&["--slides", folder.to_str().unwrap()]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(6));
 }
 
-/// Where in a little-endian file the value of a short tag of the first image lies.
+/// Returns the offset of the value of a short tag of the first image, in a little-endian file.
 fn entry(path: &Path, tag: Tag) -> usize {
     let bytes = fs::read(path).unwrap();
     Decoder::new(File::open(path).unwrap()).unwrap();

@@ -22,7 +22,7 @@ fn with_slides(names: &[&str]) -> Shell {
     shell
 }
 
-/// Runs the study in another folder, with another home and another state folder.
+/// Runs the study in another folder, with another home folder and state folder.
 fn elsewhere(shell: &Shell, folder: &Path, arguments: &[&str]) -> Value {
     let mut command = shell.command(&[arguments, &["--format", "json", "--quiet"]].concat());
     command.env("HOME", folder.join("new-home")).env("AIGNOSTICS_STATE_DIR", folder.join("new-state"));
@@ -68,12 +68,12 @@ fn run_is_found_without_state_at_another_path_and_in_a_copy() {
         copy(&shell.folder().join(name), &copied.join(name));
     }
     is_found(&elsewhere(&shell, &copied, &EXECUTE));
-    // The slides alone at another path, with neither a table nor a record.
+    // Only the slides, at another path, without a table and a record.
     let mounted = shell.folder().join("mounted/elsewhere");
     copy(&shell.folder().join("slides"), &mounted.join("slides"));
     fs::create_dir(mounted.join("work")).unwrap();
     is_found(&elsewhere(&shell, &mounted, &EXECUTE));
-    // There, another slide is the only one that is new.
+    // At the new path, only an added slide is new.
     write_slide(&mounted.join("slides/c.tiff"));
     let grown = elsewhere(&shell, &mounted, &EXECUTE);
     assert_eq!(statuses(&grown), [("a.tiff", "processed"), ("b.tiff", "processed"), ("c.tiff", "new")]);
@@ -142,14 +142,14 @@ fn failed_slides_are_listed_and_submitted_again_on_request() {
     assert_eq!((billed(&shell), &second["submitted"], &second["run_id"]), (1, &json!(false), &first["run_id"]));
     let told = shell.run(&execute).stderr;
     assert!(told.contains("1 failed or skipped: --retry-failed") && told.contains("b.tiff: failed"), "{told}");
-    // Only the failed slide is submitted again, and the first run is no longer asked for it.
+    // Only the failed slide is submitted again, and no longer downloaded from the first run.
     let third = report(&["--retry-failed"]);
     assert_eq!(statuses(&third), [("a.tiff", "processed"), ("b.tiff", "new")]);
     let items: Vec<_> =
         third["items"].as_array().unwrap().iter().map(|item| (&item["external_id"], &item["run_id"])).collect();
     assert_eq!(items, [(&json!("a.tiff"), &first["run_id"]), (&json!("b.tiff"), &third["run_id"])]);
     assert_eq!(billed(&shell), 2);
-    // The same slide that fails again is a submission of its own.
+    // A slide that fails again is submitted separately.
     report(&["--retry-failed"]);
     assert_eq!(billed(&shell), 3);
 }
@@ -161,14 +161,14 @@ fn resubmission_is_counted_and_keeps_the_first_results() {
     let first = shell.json("execution", &flat);
     let file = shell.folder().join("work").join(first["items"][0]["artifacts"][0]["file"].as_str().unwrap());
     let before = fs::read(&file).unwrap();
-    // The second run of this slide has the same results: they are in their place.
+    // The second run of this slide has the same results, which are already present.
     let second = shell.json("execution", &[&flat[..], &["--resubmit"]].concat());
     assert_ne!(second["run_id"], first["run_id"]);
     assert_eq!(fs::read(&file).unwrap(), before);
     // The latest run is the one that is found.
     let third = shell.json("execution", &flat);
     assert_eq!((billed(&shell), &third["run_id"]), (2, &second["run_id"]));
-    // Lost with the record, the counter continues after the runs that exist.
+    // Without the record, the counter continues after the existing runs.
     fs::remove_dir_all(shell.folder().join("work/.aignostics")).unwrap();
     fs::remove_dir_all(state(&shell)).unwrap();
     let fourth = shell.json("execution", &[&flat[..], &["--resubmit"]].concat());
@@ -219,7 +219,7 @@ fn table_with_absolute_ids_keeps_working() {
     let absolute = shell.folder().join("slides/a.tiff");
     let first = shell.json("execution", &[&EXECUTE[..], &["--external-id", "absolute"]].concat());
     assert_eq!(first["items"][0]["external_id"], absolute.to_str().unwrap());
-    // As the Python tool has it: without the column `file`.
+    // Without the column `file`, like a table of the Python tool.
     let csv = shell.folder().join("work/slides.csv");
     let table = fs::read_to_string(&csv).unwrap();
     fs::write(&csv, table.replace(";file;", ";").replace(";../slides/a.tiff;", ";")).unwrap();
@@ -236,7 +236,7 @@ fn journal_in_the_cache_folder_is_moved_and_its_run_is_found() {
     shell.run(&["run", "upload", "tissue", "slides.csv"]).assert_code(0);
     let submit = ["run", "submit", "tissue", "slides.csv", "--once", "study 7"];
     let first = shell.json("submitted", &submit);
-    // As an earlier version left it.
+    // As written by an earlier version.
     let cache = Path::new(shell.running.ready["env"]["AIGNOSTICS_CACHE_DIR"].as_str().unwrap()).join("submissions");
     fs::rename(state(&shell).join("submissions"), &cache).unwrap();
     let again = shell.json("submitted", &submit);
@@ -260,7 +260,7 @@ fn slides_of_a_study_are_read_once() {
         format!("{entry}\n")
     });
     fs::write(&cache, forged.collect::<String>()).unwrap();
-    // The table has the checksums of the record, which no file has: the slides are not read.
+    // The table has the checksums of the record, which match no file: the slides were not read.
     let table = || fs::read_to_string(shell.folder().join("work/slides.csv")).unwrap().matches("AAAABw==").count();
     shell.run(&["run", "prepare", "tissue", "work/slides.csv", "slides"]).assert_code(0);
     assert_eq!(table(), 2);

@@ -31,7 +31,7 @@ fn csv(shell: &Shell) -> String {
     fs::read_to_string(shell.folder().join("slides.csv")).unwrap()
 }
 
-/// The same command, with something on stdin.
+/// Runs a command with this input on stdin.
 fn with_stdin(shell: &Shell, arguments: &[&str], stdin: &str) -> Ended {
     let mut command = shell.command(arguments);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -51,7 +51,7 @@ fn slides_are_uploaded_once_and_their_places_are_in_the_table() {
     }
     let again = shell.json("uploaded", &["run", "upload", "tissue", "slides.csv"]);
     assert!(again["files"].as_array().unwrap().iter().all(|file| file["was_there"] == true), "{again:#}");
-    // What the table has forgotten is found all the same.
+    // Uploads that are missing in the table are found nevertheless.
     shell.run(&["run", "prepare", "tissue", "slides.csv", "slides", "--overwrite"]).assert_code(0);
     insta::assert_snapshot!(shell.transcript_of_table(&["run", "upload", "tissue", "slides.csv"]));
     assert_eq!((shell.served("storage", "PUT", "/"), csv(&shell)), (3, table));
@@ -185,7 +185,7 @@ fn a_submission_in_json_is_taken_from_a_file_or_from_stdin() {
     );
 
     assert_eq!(shell.error(2, &["run", "submit", "outcomes", "run.json"])["kind"], "bad_input");
-    // A value in the wrong place may be a key.
+    // A misplaced value may be a secret.
     submission["items"] = json!("https://storage.test/?X-Amz-Signature=hunter2");
     let ended = with_stdin(&shell, &["run", "submit", "tissue", "-"], &submission.to_string());
     ended.assert_code(2);
@@ -210,7 +210,7 @@ fn what_is_submitted_once_is_found_afterwards() {
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
     let other = shell.json("submitted", &["run", "submit", "tissue", "slides.csv", "--once", "study 8"]);
     assert_ne!(other["run_id"], first["run_id"]);
-    // Of one whose answer was lost, the run is found.
+    // The run of a submission whose response was lost is found.
     let stalled = json!({ "effect": { "kind": "truncate", "after_bytes": 0 }, "server": "api", "method": "POST", "path": "/api/v1/runs", "times": 1 });
     shell.control(Method::Post, "/faults", &stalled);
     shell.json("submitted", &["run", "submit", "tissue", "slides.csv", "--once", "study 9"]);
@@ -232,14 +232,14 @@ fn plain_submission_is_made_once_for_its_content() {
     assert!(ended.stderr.contains("ignored, because nothing is submitted: --note, --tags"), "{}", ended.stderr);
     assert!(ended.stderr.contains("--resubmit submits it again"), "{}", ended.stderr);
 
-    // Each repetition is a submission of its own, and the latest is found afterwards.
+    // Each repetition is a separate submission, and the latest is found afterwards.
     let second = shell.json("submitted", &[&submit[..], &["--resubmit"]].concat());
     let third = shell.json("submitted", &[&submit[..], &["--resubmit"]].concat());
     assert_eq!((&second["submitted"], &third["submitted"]), (&json!(true), &json!(true)));
     assert_eq!(shell.json("submitted", &submit)["run_id"], third["run_id"]);
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 3);
 
-    // Other metadata are another content.
+    // Different metadata are different content.
     let table = csv(&shell).replacen("0.5;200;100;;;", "0.5;200;100;H&E;LUNG;", 1);
     fs::write(shell.folder().join("slides.csv"), table).unwrap();
     assert_eq!(shell.json("submitted", &submit)["submitted"], true);

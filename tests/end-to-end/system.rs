@@ -23,7 +23,7 @@ fn who_is_logged_in_and_by_which_token_is_said_as_the_schemas_say() {
     assert_eq!(shell.json("report", &["demo"])["complete"], true);
 }
 
-/// Runs a command of somebody who is not logged in.
+/// Runs a command without a login.
 fn anonymous(shell: &Shell, arguments: &[&str]) -> Ended {
     Ended::of(&shell.command(arguments).env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap())
 }
@@ -35,7 +35,7 @@ fn everybody_may_ask_how_the_platform_is() {
     let ended = anonymous(&shell, &["system", "health"]);
     ended.assert_code(0);
     assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["status"], "UP", "JSON where nothing is said");
-    // The Python tool's name of the flag.
+    // The name of the option in the Python tool.
     let named = shell.run(&["system", "health", "--output-format", "table"]);
     assert_eq!(named.stdout.split_whitespace().collect::<Vec<_>>(), ["status", "UP"]);
     shell.run(&["system", "health", "--output-format", "yaml"]).assert_code(2);

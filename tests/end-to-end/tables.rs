@@ -1,4 +1,4 @@
-//! Tables as people and spreadsheets leave them, and external ids.
+//! Tables edited by hand and by spreadsheet programs, and external ids.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn external_ids_are_relative_paths_stems_absolute_paths_or_a_column() {
             && table.contains(";slides/1/a.tiff\n"),
         "{table}"
     );
-    // A column of the table, here one that a mapping fills.
+    // A column of the table; here a mapping fills it.
     let case = ["--external-id", "tissue", "--mapping", "a.tiff:tissue=LUNG", "--mapping", "b.tiff:tissue=LIVER"];
     assert_eq!(ids(&shell, &[&["relative.csv", "slides"][..], &case].concat()), ["LUNG", "LIVER"]);
     for (ids, named) in [("disease", "disease"), ("nothing", "column 'nothing' of --external-id not found")] {

@@ -1,4 +1,4 @@
-//! `aignostics run watch`: what automation needs – to wait, and to be told what is new, and only that.
+//! `aignostics run watch`: waits and prints only new events, for automation.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::command::Ended;
 use crate::shell::{Shell, assert_fits};
 
-/// The events of a watch, each as the schema says.
+/// Returns the events of a watch, each of which conforms to the schema.
 fn events(ended: &Ended) -> Vec<Value> {
     let events: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for event in &events {
@@ -26,7 +26,7 @@ fn watch(shell: &Shell, arguments: &[&str]) -> Vec<Value> {
     events(&ended)
 }
 
-/// What was told, without the cursors.
+/// Returns the events without their cursors.
 fn told(events: &[Value]) -> BTreeSet<String> {
     let name = |event: &Value| {
         let item = event.pointer("/item/external_id").or(event.get("external_id"));
@@ -96,7 +96,7 @@ fn files_are_told_when_they_are_in_their_place_and_not_again() {
         let cursor = event["cursor"].as_str().unwrap();
         let rest = watch(&shell, &[&run, "--download", "results", "--cursor", cursor]);
         assert!(told(&rest).is_superset(&told(&all[index + 1..])), "after {cursor}");
-        // On another machine, where the files are not.
+        // On another machine, without the files.
         let (elsewhere, state) = (format!("elsewhere-{index}"), state(&shell, &run, &all[..=index]));
         let rest = watch(&shell, &[&run, "--download", &elsewhere, "--cursor", cursor, "--state", &state]);
         assert_eq!(told(&rest), told(&all[index + 1..]), "after {cursor}");
@@ -110,7 +110,7 @@ fn files_are_told_when_they_are_in_their_place_and_not_again() {
 
 #[test]
 fn an_item_is_told_while_the_run_goes_on() {
-    // It would take ten minutes, and ends when it is cancelled.
+    // The run would take ten minutes, and ends when it is canceled.
     let shell = Shell::configured("speed = 1.0\n");
     let run = shell.submit("outcomes", &["a"]);
     let mut command = shell.command(&["run", "watch", &run, "--format", "json"]);

@@ -29,7 +29,7 @@ pub(crate) struct Outcome {
     files: usize,
     failures: Vec<String>,
     is_complete: bool,
-    /// The files that were there when the outage ended.
+    /// The files that were complete when the outage ended.
     before: u64,
     elapsed: Duration,
 }
@@ -81,7 +81,7 @@ impl Cell {
         let control = platform.emulator.control().unwrap();
         outage::begin(self.part, self.kind, &control, platform.names(self.part)).await;
         if self.part == Part::Identity {
-            // Otherwise no token would be needed.
+            // Otherwise no new token would be needed.
             control.revoke_tokens(USER).await.unwrap();
         }
         tokio::time::sleep(plan.scaled(self.time)).await;

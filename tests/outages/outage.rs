@@ -44,7 +44,7 @@ pub(crate) enum Kind {
     Unavailable,
     /// It resets connections.
     Reset,
-    /// It sends the head of an answer and nothing more.
+    /// It sends the head of a response and nothing more.
     Stall,
     /// Its connections end, and its name cannot be resolved.
     NoName,
@@ -81,7 +81,7 @@ pub(crate) async fn begin(part: Part, kind: Kind, control: &Control, names: &Nam
     let fault = match kind {
         Kind::Unavailable => fault(Effect::Status { status: 503, body: None }),
         Kind::Stall => fault(Effect::Stall { after_bytes: 0 }),
-        // Connections that are open need no name: they end.
+        // Open connections need no DNS, so they are closed.
         Kind::Reset | Kind::NoName => fault(Effect::Reset { after_bytes: 0 }),
     };
     names.0.store(kind == Kind::NoName, Ordering::SeqCst);

@@ -21,7 +21,7 @@ pub(crate) const USER: &str = "auth0|emulator-1";
 
 /// The longest time for a request, and the longest silence.
 const SILENCE: Duration = Duration::from_secs(30);
-/// The time in which the fewest bytes must come.
+/// The time in which the minimum number of bytes must arrive.
 const WINDOW: Duration = Duration::from_secs(20);
 
 pub(crate) struct Platform {

@@ -1,4 +1,4 @@
-//! One command, from its start to its end.
+//! A command from its start to its end.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -41,7 +41,7 @@ pub(crate) struct Ended {
     pub(crate) error: Option<String>,
     /// True if it has started a refresh.
     pub(crate) renewed: bool,
-    /// Start and end, since the round began.
+    /// Start and end, relative to the start of the round.
     pub(crate) time: (Duration, Duration),
     /// The time of each signal that was sent, since the start or the signal before it.
     pub(crate) signals: Vec<Duration>,

@@ -23,11 +23,11 @@ const LIBRARY: usize = 6;
 /// The end that is planned for a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The work is done.
+    /// The command completes.
     Done,
     /// `--timeout 1s`, if that is too short.
     Timeout,
-    /// The reader of its output has gone before it writes.
+    /// The reader of the output is closed before the command writes.
     Closed,
     /// The reader takes one byte, as `head -c1` does.
     OneByte,

@@ -25,7 +25,7 @@ use report::Report;
 use round::{PARALLEL, Round};
 use user::User;
 
-/// Users who share nothing, each with an emulator of their own.
+/// The number of users. They share nothing; each has a separate emulator.
 const USERS: usize = 4;
 
 /// The size of the soak.
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the share of one user, in rounds of commands that run at the same time.
+/// Runs the commands of one user, in rounds of concurrent commands.
 async fn soak(plan: &Plan, number: usize) -> Report {
     let mut random = fastrand::Rng::with_seed(plan.seed.wrapping_mul(31).wrapping_add(number as u64));
     let mut report = Report::default();

@@ -1,4 +1,5 @@
-//! A program that uses the library and returns from `main` at once, whatever is in flight. This test runs itself as one.
+//! A program that uses the library and returns from `main` immediately, with requests in flight. The test runs itself as this
+//! program.
 
 use std::env;
 use std::error::Error;
@@ -26,7 +27,7 @@ impl Variant {
     }
 }
 
-/// The variant that this process is to run, if it is not the test itself.
+/// Returns the variant that this process must run, or `None` in the test itself.
 pub(crate) fn wanted() -> Option<Variant> {
     let name = env::var(VARIABLE).ok()?;
     [Variant::Async, Variant::Blocking].into_iter().find(|variant| variant.name() == name)
@@ -41,7 +42,7 @@ pub(crate) fn run(variant: Variant) -> ExitCode {
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let login = error.downcast_ref().is_some_and(platform_resources::Error::is_login_required);
-    // As the command does.
+    // Like the command.
     ExitCode::from(if login { 4 } else { 1 })
 }
 

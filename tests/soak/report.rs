@@ -15,7 +15,7 @@ pub(crate) struct Report {
     losses: Vec<String>,
     /// Losses after a SIGKILL, which no process can prevent.
     killed: Vec<String>,
-    /// Ends that are not expected of their kind.
+    /// Unexpected ends.
     pub(crate) unexplained: Vec<String>,
 }
 

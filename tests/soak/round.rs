@@ -1,4 +1,4 @@
-//! Commands of one user that run at the same time, around the moment when the token expires.
+//! Concurrent commands of one user around the expiry of the token.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! A user with a folder of their own, who is logged in.
+//! A logged-in user with a separate folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -73,12 +73,12 @@ impl User {
 
     /// Refreshes the stored login; returns false if a new login is required.
     pub(crate) async fn refresh(&self) -> bool {
-        // No token lasts so long.
+        // No token is valid that long.
         let ended = self.run(&["auth", "token", "--min-ttl", "1h", "--format", "json"]).await;
         ended.code != Some(4)
     }
 
-    /// Logs in with a browser, which the emulator answers by itself.
+    /// Logs in with a browser; the emulator answers automatically.
     pub(crate) async fn log_in(&self) {
         let mut login =
             self.prepared(&self.binary).args(["user", "login", "--no-browser", "--relogin"]).spawn().unwrap();

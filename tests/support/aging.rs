@@ -1,4 +1,4 @@
-//! Time that passes for a stored login alone.
+//! Time that passes only for a stored login.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) fn logins(cache: &Path) -> Vec<PathBuf> {
     files.filter(|file| file.extension().is_some_and(|extension| extension == "json")).collect()
 }
 
-/// Shifts all moments of the stored logins, so that each access token expires `milliseconds` from now; negative: it has
+/// Shifts all times in the stored logins, so that each access token expires in `milliseconds`; if negative, it has already
 /// expired. The server still accepts the token. No process may use the login at the same time.
 pub(crate) fn expire_in(cache: &Path, milliseconds: i64) {
     for file in logins(cache) {
@@ -30,7 +30,7 @@ pub(crate) fn expire_in(cache: &Path, milliseconds: i64) {
     }
 }
 
-/// Calls `change` for each moment, in nanoseconds since 1970.
+/// Calls `change` for each time, in nanoseconds since 1970.
 fn each_moment(value: &mut Value, change: &mut impl FnMut(&mut i128)) {
     match value {
         Value::Object(fields) => {

@@ -1,11 +1,11 @@
-//! A certificate authority, and certificates from there.
+//! A certificate authority and its certificates.
 
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
-/// A certificate authority of one laboratory, and where its certificate lies.
+/// The certificate authority of a laboratory, and the path of its certificate.
 pub(crate) struct Authority {
     pub(crate) issuer: CertifiedIssuer<'static, KeyPair>,
     pub(crate) folder: TempDir,
@@ -14,7 +14,7 @@ pub(crate) struct Authority {
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // Not the name that certificates have from there: OpenSSL would take them for self-signed.
+        // Not the name of the issued certificates, which OpenSSL would consider self-signed.
         params.distinguished_name.push(DnType::CommonName, "laboratory");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -27,7 +27,7 @@ impl Authority {
         self.folder.path().join("laboratory.pem")
     }
 
-    /// A certificate for this name and its key, in PEM.
+    /// Returns a certificate for this name and its key, in PEM.
     pub(crate) fn sign(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();

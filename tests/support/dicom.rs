@@ -1,6 +1,6 @@
 //! DICOM files, written element by element (PS3.5, 7.1.2: Explicit VR Little Endian).
 
-/// The SOP classes of whole-slide images, and of what is drawn on them.
+/// The SOP classes of whole-slide images and of annotations.
 pub(crate) const SLIDE: &str = "1.2.840.10008.5.1.4.1.1.77.1.6";
 pub(crate) const ANNOTATION: &str = "1.2.840.10008.5.1.4.1.1.91.1";
 /// Transfer syntaxes: plain pixels with explicit and with implicit value representations, and frames in JPEG.
@@ -16,21 +16,21 @@ pub(crate) struct Dicom {
     pub(crate) flavor: &'static str,
     pub(crate) series: &'static str,
     pub(crate) pyramid: Option<&'static str>,
-    /// It is one of several parts of an image.
+    /// True for one of several parts of an image.
     pub(crate) concatenated: bool,
     pub(crate) columns: u16,
     pub(crate) rows: u16,
-    /// Millimetres between rows and columns, as they are written.
+    /// The spacing of rows and columns in millimeters, as written.
     pub(crate) spacing: Option<&'static str>,
     pub(crate) patient: Option<&'static str>,
-    /// It has a private sequence of undefined length and unknown representation (PS3.5, 6.2.2; CP-246).
+    /// Adds a private sequence of undefined length and unknown representation (PS3.5, 6.2.2; CP-246).
     pub(crate) private: bool,
     pub(crate) frames: &'static str,
     /// All tiles exist: the whole image has this many times the columns of one.
     pub(crate) tiled_full: Option<u32>,
     /// The Extended Offset Table: where each frame begins.
     pub(crate) offsets: &'static [u64],
-    /// The group length that is written, by the right one.
+    /// Maps the right group length to the written one.
     pub(crate) group_length: fn(u32) -> Option<u32>,
 }
 
@@ -57,7 +57,7 @@ impl Default for Dicom {
 }
 
 impl Dicom {
-    /// The bytes of the file: gray pixels in color.
+    /// Returns the bytes of the file: gray pixels in color.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let meta = Writer { implicit: false };
         let content = [
@@ -173,7 +173,7 @@ impl Writer {
         self.element(group, number, *b"SQ", &[&tag(0xfffe, 0xe000)[..], &length(content), content].concat())
     }
 
-    /// A private sequence of undefined length, whose item of undefined length has implicit representations.
+    /// A private sequence of undefined length, with an item of undefined length in implicit representation.
     fn private(self) -> Vec<u8> {
         let content = Self { implicit: true }.element(0x0009, 0x1002, *b"LO", b"private");
         let kind = if self.implicit { &[][..] } else { b"UN\0\0" };

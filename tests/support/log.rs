@@ -1,16 +1,16 @@
-//! What is logged, kept in memory.
+//! A log in memory.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Where a log goes. Clones share it.
+/// The buffer of a log. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// All that was logged so far.
+    /// Returns the log so far.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

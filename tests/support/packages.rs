@@ -1,4 +1,4 @@
-//! Packages from npm, as they are locked beside their peers. Each brings a Node of its own.
+//! Packages from npm, locked next to their peers. Each contains its own Node.
 
 use std::env;
 use std::fs;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use crate::needs;
 
-/// The folder with the packages of a peer, if they are those that the tests were written for; otherwise it is said aloud
-/// what is missing.
+/// Returns the folder with the packages of a peer, if they have the locked versions; otherwise reports what must be
+/// installed.
 pub(crate) fn installed(peer: &str, locked: &str) -> Option<PathBuf> {
     let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
     let tools = tools.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")));
@@ -24,7 +24,7 @@ pub(crate) fn installed(peer: &str, locked: &str) -> Option<PathBuf> {
     None
 }
 
-/// Where the Node of the packages in `folder` is.
+/// Returns the path of the Node of the packages in `folder`.
 pub(crate) fn node(folder: &std::path::Path) -> PathBuf {
     folder.join("node_modules/node/bin/node")
 }

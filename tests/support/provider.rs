@@ -1,4 +1,4 @@
-//! The provider, in a process of its own for each test.
+//! The provider, in a separate process for each test.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -16,13 +16,13 @@ use crate::packages;
 pub(crate) const AUDIENCE: &str = "https://platform.test";
 pub(crate) const TOKEN: &str = "/oauth/token";
 pub(crate) const JWKS: &str = "/.well-known/jwks.json";
-/// What takes longer has failed.
+/// The deadline of all operations.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 const PACKAGES: &str = include_str!("../peers/oidc-provider/package-lock.json");
 const PROGRAM: &str = include_str!("../peers/oidc-provider/server.mjs");
 
-/// The provider, which ends when this is dropped, or the test itself does.
+/// A running provider. It ends when this is dropped, or with the test.
 pub(crate) struct Provider {
     process: Child,
     commands: Option<ChildStdin>,
@@ -35,11 +35,11 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// `None`, said aloud, where it is not installed.
+    /// Returns `None` and reports it if the provider is not installed.
     pub(crate) fn start() -> Option<Self> {
         let folder = packages::installed("oidc-provider", PACKAGES)?;
         let complaints = tempfile::tempfile().unwrap();
-        // Modules of a program in an argument are looked for in the working folder.
+        // The modules of a program in an argument are resolved in the working folder.
         let mut process = Command::new(packages::node(&folder))
             .args(["--input-type=module", "--eval", PROGRAM])
             .current_dir(folder)
@@ -66,12 +66,12 @@ impl Provider {
         Some(provider)
     }
 
-    /// The client of this name, which hands out only tokens that verify.
+    /// Returns the client with this name, which returns only verified tokens.
     pub(crate) fn client(&self, id: &str) -> OAuthClient {
         self.trusting_client(id).with_verifier(self.verifier())
     }
 
-    /// The same, but it hands out whatever it is given.
+    /// Returns the same client without verification.
     pub(crate) fn trusting_client(&self, id: &str) -> OAuthClient {
         OAuthClient::new(self.http.clone(), self.endpoints(), id).with_audience(AUDIENCE)
     }
@@ -84,43 +84,43 @@ impl Provider {
         JwtVerifier::new(self.http.clone(), &self.issuer, AUDIENCE, self.endpoints().jwks.unwrap())
     }
 
-    /// How often a path was asked for.
+    /// Returns the number of requests for a path.
     pub(crate) fn requests(&self, path: &str) -> u64 {
         self.tell(&json!({}))["requests"][path].as_u64().unwrap_or_default()
     }
 
-    /// Waits until a path was asked for so often.
+    /// Waits for this number of requests for a path.
     pub(crate) fn wait_for(&self, path: &str, count: u64) {
         self.tell(&json!({ "until": [path, count] }));
     }
 
-    /// How long access tokens live from now on.
+    /// Sets the lifetime of new access tokens.
     pub(crate) fn let_tokens_live(&self, time: Duration) {
         self.tell(&json!({ "accessTokenSeconds": time.as_secs() }));
     }
 
-    /// Publishes the keys of these names, and signs with the first; all logins are forgotten.
+    /// Publishes the keys with these names and signs with the first one; deletes all logins.
     pub(crate) fn publish_keys(&self, names: &[&str]) {
         self.tell(&json!({ "keys": names }));
     }
 
-    /// Listens for mutual TLS too, with this certificate and its key, for clients with certificates of `authority`.
+    /// Also accepts mutual TLS, with this certificate and key, from clients with certificates of `authority`.
     pub(crate) fn listen_for_mutual_tls(&self, (certificate, key): (String, String), authority: &str) {
         self.tell(&json!({ "tls": { "cert": certificate, "key": key, "ca": authority } }));
     }
 
-    /// Signs an assertion of who a user is.
+    /// Signs an assertion for a user.
     pub(crate) fn assertion(&self, user: &str, lifetime: Duration) -> Secret {
         let answer = self.tell(&json!({ "assert": [user, lifetime.as_secs()] }));
         Secret::new(answer["assertion"].as_str().unwrap())
     }
 
-    /// How many tokens a grant has brought.
+    /// Returns the number of tokens issued for a grant.
     pub(crate) fn grants(&self, grant_type: &str) -> u64 {
         self.tell(&json!({}))["grants"][grant_type].as_u64().unwrap_or_default()
     }
 
-    /// What the last request for a token said, but for the assertion.
+    /// Returns the parameters of the last token request, without the assertion.
     pub(crate) fn form(&self) -> Value {
         self.tell(&json!({}))["form"].clone()
     }

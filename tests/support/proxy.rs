@@ -1,4 +1,4 @@
-//! A proxy that runs.
+//! A running proxy.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -15,24 +15,24 @@ use url::Url;
 use crate::needs;
 use crate::program::{PASSWORD, Program, USER};
 
-/// How long a proxy may take to accept a connection: one in Python, on a machine that has other things to do.
+/// The maximum time until a proxy accepts connections: it may be written in Python, on a busy machine.
 const STARTING: Duration = Duration::from_secs(60);
-/// How often it is tried meanwhile.
+/// The interval between attempts to connect.
 const PACE: Duration = Duration::from_millis(20);
 
-/// A proxy with a folder of its own, on a port of 127.0.0.1. It ends when this is dropped.
+/// A proxy with its own folder, on a port of 127.0.0.1. It ends when this is dropped.
 pub(crate) struct Running {
     program: Program,
     folder: TempDir,
     port: u16,
-    /// Bound, but not listening: so the kernel gives the port to nobody, and Linux lets the program listen on it.
-    /// Whoever accepts a connection there is the program.
+    /// Bound, but not listening, so that the kernel assigns the port to no other process. Linux still lets the program listen
+    /// on it, so that only the program accepts connections.
     _reserved: TcpSocket,
     child: Option<Child>,
 }
 
 impl Running {
-    /// `None`, said aloud, where there is no such program.
+    /// Returns `None` and reports it if the program is not installed.
     pub(crate) async fn start(program: Program) -> Option<Self> {
         if !program.files.iter().all(|file| needs::has(file)) {
             needs::missing(program.name(), program.remedy);
@@ -56,7 +56,7 @@ impl Running {
         }
     }
 
-    /// Starts it again where it was.
+    /// Restarts the proxy on the same port.
     pub(crate) async fn restart(&mut self) {
         self.stop();
         self.run().await;
@@ -78,7 +78,7 @@ impl Running {
         self.port
     }
 
-    /// As errors name it.
+    /// Returns the name of the proxy in errors.
     pub(crate) fn shown(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -91,7 +91,7 @@ impl Running {
         format!("http://{USER}:{password}@127.0.0.1:{}", self.port).parse().unwrap()
     }
 
-    /// The proxy, to one who knows the password.
+    /// Returns the proxy with its password.
     pub(crate) fn proxy(&self) -> Proxy {
         self.proxy_with(PASSWORD)
     }
@@ -104,7 +104,7 @@ impl Running {
     async fn run(&mut self) {
         let output = File::create(self.file("output")).unwrap();
         let mut command = (self.program.command)(self.folder.path(), self.port);
-        // Nothing of the environment that the tests run in, and no files elsewhere.
+        // Without the environment of the tests, and without files in other folders.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
         command.env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);

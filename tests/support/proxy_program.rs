@@ -1,30 +1,30 @@
-//! Programs that are proxies, and how they are set up.
+//! Proxy programs and their configuration.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whom the proxies with a password let pass. The dot can be written as `%2E` in a URL; tinyproxy takes no slash.
+/// The credentials of the proxies with a password. The dot can be written as `%2E` in a URL; tinyproxy accepts no slash.
 pub(crate) const USER: &str = "lab";
 pub(crate) const PASSWORD: &str = "pass.word";
 /// `openssl passwd -apr1 -salt labsalt1 pass.word`
 const HASH: &str = "$apr1$labsalt1$VZtdrAx6LYqYGl2By6CvD.";
-/// The program that Debian's squid asks for passwords.
+/// The program with which Debian's squid checks passwords.
 const SQUID_PASSWORDS: &str = "/usr/lib/squid/basic_ncsa_auth";
 
-/// How a program is made ready to run in a folder and on a port.
+/// Prepares a program for a folder and a port.
 pub(crate) type Prepare = dyn Fn(&Path, u16) -> Command;
 
-/// A program that is a proxy.
+/// A proxy program.
 pub(crate) struct Program {
-    /// All that has to be there, the program first.
+    /// The required files, the program first.
     pub(crate) files: &'static [&'static str],
     pub(crate) remedy: &'static str,
-    /// The status of its answer to a wrong password, if it asks for one.
+    /// The status of the response to a wrong password, if the proxy requires one.
     pub(crate) refusal: Option<u16>,
     pub(crate) command: Box<Prepare>,
-    /// Removes what it leaves behind elsewhere when it is killed.
+    /// Removes files outside of the folder that remain after a kill.
     pub(crate) tidy: fn(u16),
 }
 
@@ -34,7 +34,7 @@ impl Program {
     }
 }
 
-/// Those that ask for a password.
+/// The proxies that require a password.
 pub(crate) fn with_password() -> [Program; 2] {
     [tinyproxy(), squid()]
 }
@@ -52,7 +52,7 @@ fn tinyproxy() -> Program {
 
 fn squid() -> Program {
     let command = |folder: &Path, port: u16| {
-        // Who asks for passwords is not root, even where the tests are.
+        // The process that checks passwords does not run as root, even if the tests do.
         fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
         let passwords = folder.join("passwords");
         fs::write(&passwords, format!("{USER}:{HASH}\n")).unwrap();
@@ -83,12 +83,12 @@ fn squid() -> Program {
     Program { files: &["/usr/sbin/squid", SQUID_PASSWORDS], remedy, refusal: Some(407), command, tidy }
 }
 
-/// What squid calls its shared memory; two must not have the same.
+/// The name of squid's shared memory, which must be unique.
 fn squid_service(port: u16) -> String {
     format!("authhttp{port}")
 }
 
-/// Reads what passes, as proxies of companies do: it has a certificate authority of its own, in
+/// Decrypts TLS, as company proxies do: it has its own certificate authority, in
 /// [`AUTHORITY`], and trusts the servers of `upstream`.
 pub(crate) fn mitmproxy(upstream: PathBuf) -> Program {
     let command = move |folder: &Path, port: u16| {
@@ -102,7 +102,7 @@ pub(crate) fn mitmproxy(upstream: PathBuf) -> Program {
     Program { files: &["mitmdump"], remedy, refusal: None, command, tidy: |_| {} }
 }
 
-/// Where mitmproxy keeps the certificate of its authority.
+/// The path of the certificate of mitmproxy's authority.
 pub(crate) const AUTHORITY: &str = "mitmproxy-ca-cert.pem";
 
 fn write(folder: &Path, settings: &str) -> PathBuf {

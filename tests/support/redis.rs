@@ -1,4 +1,4 @@
-//! A real Redis, in a process of its own for each test.
+//! A Redis server, in a separate process for each test.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -13,10 +13,10 @@ use url::Url;
 
 use crate::needs;
 
-/// What takes longer has failed.
+/// The deadline of all operations.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server, which ends when this is dropped.
+/// A running server. It ends when this is dropped.
 pub(crate) struct Redis {
     process: Child,
     pub(crate) port: u16,
@@ -25,18 +25,18 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// `None`, said aloud, where it is not installed.
+    /// Returns `None` and reports it if Redis is not installed.
     pub(crate) fn start() -> Option<Self> {
         Self::with(|_, _| Vec::new())
     }
 
-    /// The same with what `arguments` makes of its folder and its port. Without them, it listens on that port.
+    /// Starts a server with the arguments that `arguments` returns for its folder and port. By default it listens on that port.
     pub(crate) fn with(arguments: impl Fn(&TempDir, u16) -> Vec<OsString>) -> Option<Self> {
         if !(needs::has("redis-server") && needs::has("redis-cli")) {
             needs::missing("redis-server", "apt-get install redis-server");
             return None;
         }
-        // Another may take the port before the server does.
+        // Another process can bind the port before the server does.
         for _ in 0..10 {
             let (folder, port) = (TempDir::new().unwrap(), free_port());
             let mut all: Vec<OsString> = ["--port", &port.to_string()].map(OsString::from).to_vec();
@@ -52,23 +52,23 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port).parse().unwrap()
     }
 
-    /// Kills it; what it had is gone.
+    /// Kills the server. Its data are lost.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Starts it again after it was killed, on the same port.
+    /// Restarts the server after a kill, on the same port.
     pub(crate) fn restart(&mut self) {
         self.process = run(&self.folder, &self.arguments).unwrap();
     }
 
-    /// Lets it stand still: it keeps its connections, and answers nothing.
+    /// Suspends the server: it keeps its connections and does not respond.
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the server.
     pub(crate) fn go_on(&self) {
         self.signal(Signal::CONT);
     }
@@ -77,14 +77,14 @@ impl Redis {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
-    /// `redis-cli`, on its way to this server.
+    /// Returns a command that runs `redis-cli` for this server.
     pub(crate) fn cli(&self) -> Command {
         let mut command = Command::new("redis-cli");
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         command
     }
 
-    /// What `redis-cli` says to these arguments.
+    /// Returns the output of `redis-cli` with these arguments.
     pub(crate) fn ask(&self, arguments: &[&str]) -> String {
         let output = self.cli().args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -111,7 +111,7 @@ fn run(folder: &TempDir, arguments: &[OsString]) -> Option<Child> {
         .unwrap();
     let output = BufReader::new(process.stdout.take().unwrap());
     let (say, said) = channel();
-    // It is listened to until it ends: otherwise it would stop when nobody takes what it says.
+    // The output is read until the server ends; otherwise the server would block when the pipe is full.
     std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(say.send(line))));
     loop {
         match said.recv_timeout(PATIENCE) {
@@ -126,7 +126,7 @@ fn run(folder: &TempDir, arguments: &[OsString]) -> Option<Child> {
     }
 }
 
-/// A port that is free now. The bus of a cluster takes the one that is 10,000 above.
+/// Returns a free port. The bus of a cluster uses the port that is 10,000 higher.
 fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

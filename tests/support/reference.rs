@@ -1,4 +1,4 @@
-//! The platform's own API document, where it is at hand.
+//! The platform's own API document, if it is available.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 const DOCUMENT: &str = "../shared/openapi/aignostics-platform-1.7.0.json";
-/// The changes since, as a JSON Patch (RFC 6902) that adds and replaces members.
+/// The later changes, as a JSON Patch (RFC 6902) that adds and replaces members.
 const CHANGES: &str = "../shared/openapi/1.8.0.changes.json";
 
 /// Returns the document of the current version of the platform, or `None` if it is absent. `root` is the folder of the

@@ -1,4 +1,4 @@
-//! A small disk made of memory, in a mount namespace that ends with the test.
+//! A small disk in memory, in a mount namespace that ends with the test.
 
 use std::fs::File;
 use std::io::Write;
@@ -17,7 +17,7 @@ pub(crate) fn on_small_disk(test: &str, options: &str, body: impl FnOnce(&Path))
     in_namespace(test, &script, body);
 }
 
-/// Runs `body` in a mount namespace of its own, with an empty folder that `script` mounts something on before it
+/// Runs `body` in a separate mount namespace, with an empty folder on which `script` mounts a file system before it
 /// executes its arguments.
 pub(crate) fn in_namespace(test: &str, script: &str, body: impl FnOnce(&Path)) {
     if let Some(disk) = std::env::var_os(DISK) {

@@ -14,7 +14,7 @@ use url::Url;
 use crate::authority::Authority;
 
 impl Authority {
-    /// Serves https on localhost; with `clients`, only to those whose certificate is from there.
+    /// Serves https on localhost; with `clients`, only to clients with a certificate of that authority.
     #[allow(dead_code, reason = "only some tests use it")]
     pub(crate) async fn serve<A>(
         &self,
@@ -27,7 +27,7 @@ impl Authority {
         Self::serve_by(self.config(clients), answer).await
     }
 
-    /// The same for a server that offers HTTP/2 and HTTP/1.1, and speaks neither.
+    /// The same for a server that offers HTTP/2 and HTTP/1.1 but implements neither.
     #[allow(dead_code, reason = "only some tests use it")]
     pub(crate) async fn serve_both_versions<A>(
         &self,
@@ -71,7 +71,7 @@ impl Authority {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, answer) = (acceptor.clone(), answer.clone());
                 tokio::spawn(async move {
-                    // A client that does not trust the server leaves.
+                    // A client that does not trust the server closes the connection.
                     if let Ok(stream) = acceptor.accept(stream).await {
                         answer(stream).await;
                     }

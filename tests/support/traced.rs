@@ -1,10 +1,10 @@
-//! Processes whose system calls are watched.
+//! Processes whose system calls are traced.
 
 use std::process::{Command, Stdio};
 
 use crate::needs;
 
-/// Whether processes can be watched by `strace` here.
+/// Returns true if `strace` can trace processes on this machine.
 pub(crate) fn can_trace() -> bool {
     if !needs::has("strace") {
         needs::missing("strace", "apt-get install strace");

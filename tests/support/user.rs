@@ -1,4 +1,4 @@
-//! A user, who does what the pages of the provider want in a real browser.
+//! A user who fills in the pages of the provider in a real browser.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,26 +16,26 @@ use url::Url;
 use crate::provider::PATIENCE;
 use crate::webdriver::Browser;
 
-/// Who logs in.
+/// The name of the user.
 pub(crate) const NAME: &str = "ada";
 
 pub(crate) struct User {
     pub(crate) browser: Browser,
-    // After the browser, which keeps its files in it.
+    // Dropped after the browser, which stores its files in it.
     _folder: TempDir,
 }
 
 impl User {
-    /// `None`, said aloud, where there is no browser.
+    /// Without a browser, reports it and returns `None`.
     pub(crate) fn start() -> Option<Self> {
         let folder = TempDir::new().unwrap();
-        // The pages of the provider want fonts from elsewhere.
+        // The pages of the provider load fonts from other servers.
         let loopback = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1";
         let browser = Browser::start(folder.path(), json!({ "args": [loopback] }))?;
         Some(Self { browser, _folder: folder })
     }
 
-    /// Logs in, and allows what `client` asks for.
+    /// Logs in and consents to the request of `client`.
     pub(crate) fn log_in(&self, client: &OAuthClient) -> AccessToken {
         let (login, url) = self.begin(client, |login| login.with_prompt("consent"));
         self.browser.open(&url);
@@ -44,7 +44,7 @@ impl User {
         self.wait(login).unwrap()
     }
 
-    /// Begins a login, and gives it with the URL that the user should open.
+    /// Starts a login and returns it with the URL for the user.
     pub(crate) fn begin(
         &self,
         client: &OAuthClient,
@@ -64,14 +64,14 @@ impl User {
 }
 
 impl Browser {
-    /// Fills in the login form of the provider, which believes every password.
+    /// Fills in the login form of the provider, which accepts every password.
     pub(crate) fn sign_in(&self) {
         self.fill("input[name=login]", NAME);
         self.fill("input[name=password]", "any");
         self.click("form:has(input[name=login]) button[type=submit]");
     }
 
-    /// Agrees on the consent form of the provider.
+    /// Submits the consent form of the provider.
     pub(crate) fn allow(&self) {
         self.click("form:has(input[name=prompt][value=consent]) button[type=submit]");
     }
@@ -82,11 +82,11 @@ impl Browser {
     }
 }
 
-/// Hands what a login says to the user on to the test.
+/// Passes the messages of a login to the test.
 #[derive(Debug)]
 pub(crate) struct Told<T>(Sender<T>);
 
-/// Somebody who is told something by a login, and what he was told.
+/// A receiver for the messages of a login, and the channel to the test.
 pub(crate) fn asking<T>() -> (Arc<Told<T>>, Receiver<T>) {
     let (told, heard) = channel();
     (Arc::new(Told(told)), heard)

@@ -11,11 +11,11 @@ use url::Url;
 
 use crate::needs;
 
-/// An element is waited for so long, as pages come one after another.
+/// The maximum time to wait for an element while pages load.
 const PATIENCE_MS: u32 = 20_000;
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// A browser, which ends when this is dropped, also by a panic.
+/// A browser. It ends when this is dropped, also by a panic.
 pub(crate) struct Browser {
     _driver: Driver,
     http: HttpClient,
@@ -23,12 +23,12 @@ pub(crate) struct Browser {
     session: String,
 }
 
-/// The process that speaks the protocol.
+/// The driver process.
 struct Driver(Child);
 
 impl Browser {
-    /// A browser that keeps its files in `folder`; `options` are those of `goog:chromeOptions`. `None`, said aloud,
-    /// where there is none.
+    /// Starts a browser that stores its files in `folder`; `options` are those of `goog:chromeOptions`. Without a browser,
+    /// reports it and returns `None`.
     pub(crate) fn start(folder: &Path, mut options: Value) -> Option<Self> {
         if !needs::has("chromedriver") || !needs::has("chromium") {
             needs::missing("a browser", "apt-get install chromium chromium-driver");
@@ -74,7 +74,7 @@ impl Browser {
         self.ask(Method::Post, "/url", &json!({ "url": url }));
     }
 
-    /// The path of an element, by a CSS selector.
+    /// Returns the path of an element, found by a CSS selector.
     pub(crate) fn element(&self, selector: &str) -> String {
         let found = self.ask(Method::Post, "/element", &json!({ "using": "css selector", "value": selector }));
         let id = found.as_object().unwrap().values().next().unwrap();
@@ -85,7 +85,7 @@ impl Browser {
         self.ask(Method::Post, &format!("{}/click", self.element(selector)), &json!({}));
     }
 
-    /// What an element says.
+    /// Returns the text of an element.
     pub(crate) fn text_of(&self, selector: &str) -> String {
         let text = self.ask(Method::Get, &format!("{}/text", self.element(selector)), &Value::Null);
         text.as_str().unwrap().to_owned()
@@ -94,21 +94,21 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Chromium ends with its session, and not with the driver. A second panic would hide the first.
+        // Chromium ends with its session, not with the driver. A second panic would hide the first.
         let ended = self.try_ask(Method::Delete, "", &Value::Null);
         assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
     }
 }
 
 impl Driver {
-    /// The process, and the port at which it listens.
+    /// Starts the process and returns it with its port.
     fn start(folder: &Path) -> (Self, u16) {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").env("TMPDIR", folder).env("HOME", folder);
         let mut driver = Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
         let mut said = BufReader::new(driver.0.stdout.take().unwrap());
         let port = port(&mut said);
-        // What it says later goes nowhere, but must not fill the pipe.
+        // Later output is discarded, so that it does not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         (driver, port)
     }

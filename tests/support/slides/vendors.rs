@@ -1,8 +1,8 @@
-//! One slide for each structure, and the facts that it states.
+//! One slide for each structure, with the expected facts.
 
 use super::tiff::{Image, Layout, Pixels, Tiff, Value, text};
 
-/// A slide and what there is to read of it.
+/// A slide and the expected result of reading it.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
