@@ -35,6 +35,8 @@ pub struct SealedToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     unverified: Option<Unverified>,
 }
 
@@ -51,6 +53,7 @@ impl SealedToken {
             scopes: token.scopes().map(str::to_owned).collect(),
             id_token: token.id_token().map(exposed),
             refresh_token: token.refresh_token().map(exposed),
+            client_id: token.client_id().map(str::to_owned),
             unverified: token.unverified().cloned(),
         }
     }
@@ -74,6 +77,9 @@ impl SealedToken {
         }
         if let Some(refresh_token) = self.refresh_token {
             token = token.with_refresh_token(Secret::new(refresh_token));
+        }
+        if let Some(client_id) = self.client_id {
+            token = token.with_client_id(client_id);
         }
         Ok(token.with_unverified_record(self.unverified))
     }

@@ -24,6 +24,7 @@ struct Inner {
     scopes: BTreeSet<String>,
     id_token: Option<Secret>,
     refresh_token: Option<Secret>,
+    client_id: Option<String>,
     unverified: Option<Unverified>,
 }
 
@@ -85,6 +86,7 @@ impl AccessToken {
             scopes: BTreeSet::new(),
             id_token: None,
             refresh_token: None,
+            client_id: None,
             unverified: None,
         })))
     }
@@ -131,6 +133,12 @@ impl AccessToken {
     /// The refresh token that came with it (RFC 6749, section 1.5).
     pub fn with_refresh_token(self, refresh_token: Secret) -> Self {
         self.with(|inner| inner.refresh_token = Some(refresh_token))
+    }
+
+    /// Sets the client that the refresh token was issued to: no other client can redeem it (RFC 6749, section 6).
+    pub fn with_client_id(self, client_id: impl Into<String>) -> Self {
+        let client_id = client_id.into();
+        self.with(|inner| inner.client_id = Some(client_id))
     }
 
     /// Marks a token that could not be verified when it was obtained at `since`, for `reason`, which must not contain the
@@ -219,6 +227,11 @@ impl AccessToken {
     /// The refresh token that came with it.
     pub fn refresh_token(&self) -> Option<&Secret> {
         self.0.refresh_token.as_ref()
+    }
+
+    /// Returns the client that the refresh token was issued to, if it is known.
+    pub fn client_id(&self) -> Option<&str> {
+        self.0.client_id.as_deref()
     }
 
     /// Returns the reason why the token is unverified, or `None` if it may be served.

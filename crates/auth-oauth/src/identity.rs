@@ -36,19 +36,27 @@ struct Stated {
     appid: Option<String>,
 }
 
-fn stated(token: &AccessToken) -> Stated {
-    let payload = token.secret().expose().split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+fn stated(token: &Secret) -> Stated {
+    let payload = token.expose().split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
     payload.and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
 }
 
-/// Returns the client that an access token names. It decides only which client renews the login.
-pub(crate) fn stated_client(token: &AccessToken) -> Option<String> {
-    let Stated { azp, client_id, cid, appid, .. } = stated(token);
-    azp.or(client_id).or(cid).or(appid)
+/// Returns the client of a login: the recorded one, or the one that the access token names. It decides only which client
+/// refreshes the login.
+pub(crate) fn client_of(token: &AccessToken) -> Option<String> {
+    let named = || {
+        let Stated { azp, client_id, cid, appid, .. } = stated(token.secret());
+        azp.or(client_id).or(cid).or(appid)
+    };
+    token.client_id().map(str::to_owned).or_else(named)
 }
 
-/// Returns true if both access tokens name a subject, and not the same one.
+/// Returns true if the access tokens or the id tokens of both name a subject, and not the same one (OpenID Connect Core,
+/// section 12.2). The two kinds are not compared with each other: their subjects may differ.
 pub(crate) fn are_of_different_subjects(one: &AccessToken, other: &AccessToken) -> bool {
-    let (one, other) = (stated(one).sub, stated(other).sub);
-    one.is_some() && other.is_some() && one != other
+    let differ = |one: Option<&Secret>, other: Option<&Secret>| {
+        let subject = |token: Option<&Secret>| token.and_then(|token| stated(token).sub);
+        subject(one).zip(subject(other)).is_some_and(|(one, other)| one != other)
+    };
+    differ(Some(one.secret()), Some(other.secret())) || differ(one.id_token(), other.id_token())
 }

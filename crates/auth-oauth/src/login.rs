@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
 
 use crate::client::{refresh_error, token_error};
-use crate::identity::stated_client;
+use crate::identity;
 use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 
 /// The login of a user: what was stored goes on for as long as the provider renews it; otherwise the user logs in with
@@ -102,11 +102,11 @@ impl UserLogin {
         self.client_of(token).revoke(token).await
     }
 
-    /// Renews a login by the client that it belongs to. If its access token does not name the client, a refusal may be
-    /// because the login belongs to the next one.
+    /// Renews a login by the client that it belongs to. If that client is unknown, as for a record of an older version with
+    /// an opaque access token, a refusal may mean that the login belongs to the next client.
     async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
-        let clients = match stated_client(previous) {
+        let clients = match identity::client_of(previous) {
             Some(_) => vec![self.client_of(previous)],
             None => self.clients.clone(),
         };
@@ -123,7 +123,7 @@ impl UserLogin {
 
     fn client_of(&self, token: &AccessToken) -> OAuthClient {
         let first = &self.clients[0];
-        let Some(id) = stated_client(token) else { return first.clone() };
+        let Some(id) = identity::client_of(token) else { return first.clone() };
         let known = self.clients.iter().find(|client| client.id() == id);
         // One that is not set up here any more: another would be refused, and that would end the login.
         known.cloned().unwrap_or_else(|| first.clone().with_id(id))

@@ -3,9 +3,6 @@
 use std::time::SystemTime;
 
 use auth_core::{AccessToken, Secret, TokenError, begin_redemption, error_chain};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
 
 use super::{OAuthClient, token_error};
 use crate::OAuthError;
@@ -64,15 +61,17 @@ impl OAuthClient {
             Ok(token) => match presented {
                 Some((same, _)) if token.refresh_token().is_none() => token.with_refresh_token(same.clone()),
                 _ => token,
-            },
+            }
+            .with_client_id(self.id()),
             Err(error) if error.is_refusal() => return Err(error),
             Err(error) => {
                 // Without another refresh token, nothing is lost but the response.
                 let next = answer.refresh_token().filter(|next| presented.is_none_or(|(same, _)| same != next));
                 let Some(next) = next else { return Err(error) };
                 let previous = presented.and_then(|(_, previous)| previous.cloned());
-                let record = previous.map_or_else(|| self.placeholder(&next), Ok)?;
-                return Err(with_login(error, record.with_refresh_token(next), now));
+                let record = previous.map_or_else(|| placeholder(&next), Ok)?;
+                let record = record.with_refresh_token(next).with_client_id(self.id());
+                return Err(with_login(error, record, now));
             }
         };
         let previous = presented.and_then(|(_, previous)| previous);
@@ -94,15 +93,13 @@ impl OAuthClient {
             Err(_) => Ok(token.clone()),
         }
     }
+}
 
-    /// Returns a record without an access token: it cannot be verified or sent. It names the client of the login as a JWT
-    /// would, because only that client can renew the login.
-    fn placeholder(&self, refresh_token: &Secret) -> Result<AccessToken, OAuthError> {
-        let client = URL_SAFE_NO_PAD.encode(json!({ "client_id": self.id() }).to_string());
-        let text = format!("{NO_ACCESS}.{client}.{}", fingerprint(refresh_token));
-        let token = AccessToken::new(Secret::new(text)).map_err(|error| OAuthError::unusable(&error))?;
-        Ok(token.with_token_type(NO_ACCESS))
-    }
+/// Returns a record without an access token: it cannot be verified or sent.
+fn placeholder(refresh_token: &Secret) -> Result<AccessToken, OAuthError> {
+    let text = format!("{NO_ACCESS}.{}", fingerprint(refresh_token));
+    let token = AccessToken::new(Secret::new(text)).map_err(|error| OAuthError::unusable(&error))?;
+    Ok(token.with_token_type(NO_ACCESS))
 }
 
 /// Adds the login that was issued to the error of its access token.
