@@ -14,6 +14,7 @@ const LONGEST_TYPE: usize = 40;
 pub struct TokenError {
     kind: Kind,
     is_transient: bool,
+    retry_after: Option<Duration>,
 }
 
 /// The causes are not `#[source]`: the source of a shared error would be the `Arc`, and a downcast to the error in it
@@ -99,6 +100,12 @@ impl TokenError {
     #[must_use]
     pub fn into_transient(self) -> Self {
         Self { is_transient: true, ..self }
+    }
+
+    /// Adds the pause that the identity provider asked for (`Retry-After`; RFC 9110, section 10.2.3).
+    #[must_use]
+    pub fn with_retry_after(self, pause: Duration) -> Self {
+        Self { retry_after: Some(pause), ..self }
     }
 
     pub(crate) fn panicked() -> Self {
@@ -212,9 +219,10 @@ impl TokenError {
         matches!(self.kind, Kind::UnsupportedType(_))
     }
 
-    /// Returns how long no token is obtained after repeated rejections.
+    /// Returns the pause before the next attempt: the one that the identity provider asked for, or the one that follows
+    /// repeated rejections ([`is_rejected`](Self::is_rejected)).
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Kind::Braked(wait) = self.kind { Some(wait) } else { None }
+        if let Kind::Braked(wait) = self.kind { Some(wait) } else { self.retry_after }
     }
 
     /// Returns true if the provider panicked.
@@ -255,7 +263,7 @@ impl Error for TokenError {
 
 impl From<Kind> for TokenError {
     fn from(kind: Kind) -> Self {
-        Self { kind, is_transient: false }
+        Self { kind, is_transient: false, retry_after: None }
     }
 }
 

@@ -260,12 +260,13 @@ fn warn_of_clock(now: SystemTime, date: SystemTime) {
 
 /// Converts the error of a grant.
 pub(crate) fn token_error(error: OAuthError) -> TokenError {
-    let is_transient = error.is_transient();
+    let (is_transient, retry_after) = (error.is_transient(), error.retry_after());
     let error = match error {
         error if error.is_credential_refused() => return TokenError::refused(error),
         error if error.is_uncertain() => TokenError::uncertain(error),
         error => TokenError::provider(error),
     };
+    let error = retry_after.into_iter().fold(error, TokenError::with_retry_after);
     if is_transient { error.into_transient() } else { error }
 }
 

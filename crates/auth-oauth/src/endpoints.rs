@@ -1,5 +1,6 @@
 //! Where an identity provider is spoken to: named by hand, by the rule of Auth0, or as the provider itself says.
 
+use auth_core::{Clock, SystemClock};
 use auth_http::{HttpClient, Request};
 use serde::Deserialize;
 use url::Url;
@@ -90,7 +91,7 @@ impl Endpoints {
             url.parse().map_err(|error| OAuthError::malformed(format!("the issuer `{issuer}` is no URL: {error}")))?;
         let response = http.send(Request::get(url).with_timeout(TIMEOUT)).await.map_err(OAuthError::http)?;
         if response.status() != 200 {
-            return Err(OAuthError::status(response.status()));
+            return Err(OAuthError::status(response.status(), response.retry_after(SystemClock.now())));
         }
         let body = response.bytes(BODY_LIMIT).await.map_err(OAuthError::http)?;
         let found: Self = serde_json::from_slice(&body).map_err(|error| OAuthError::malformed(error.to_string()))?;

@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use auth_core::{AccessToken, TokenError, is_transient_status};
 use auth_http::HttpError;
@@ -36,8 +37,8 @@ enum Kind {
     Expired,
     #[error("nobody is logged in: log in first")]
     LoginRequired,
-    #[error("the identity provider answered {0} without saying why")]
-    Status(u16),
+    #[error("the identity provider answered {status} without saying why")]
+    Status { status: u16, retry_after: Option<Duration> },
     #[error("the answer of the identity provider is not understood: {0}")]
     Malformed(String),
     #[error("the identity provider issued a token that cannot be used: {0}")]
@@ -133,8 +134,8 @@ impl OAuthError {
         matches!(self.kind, Kind::Prompt(_))
     }
 
-    pub(crate) fn status(status: u16) -> Self {
-        Kind::Status(status).into()
+    pub(crate) fn status(status: u16, retry_after: Option<Duration>) -> Self {
+        Kind::Status { status, retry_after }.into()
     }
 
     pub(crate) fn malformed(reason: impl Into<String>) -> Self {
@@ -269,9 +270,18 @@ impl OAuthError {
         match &self.kind {
             Kind::Http(error) | Kind::Lost(error) => error.is_transient(),
             Kind::Jwt(error) => error.is_transient(),
-            Kind::Status(status) => is_transient_status(*status),
+            Kind::Status { status, .. } => is_transient_status(*status),
             Kind::Unavailable { .. } => true,
             _ => self.is_code(&["temporarily_unavailable", "server_error"]),
+        }
+    }
+
+    /// Returns the pause that the provider asked for (`Retry-After`; RFC 9110, section 10.2.3).
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.kind {
+            Kind::Status { retry_after, .. } => *retry_after,
+            Kind::Jwt(error) => error.retry_after(),
+            _ => None,
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
             if !error.is_transient() {
                 return Err(CallError::token(error, None));
             }
-            if let Err(gave_up) = attempts.failed(&error, None) {
+            if let Err(gave_up) = attempts.failed(&error, error.retry_after()) {
                 return Err(CallError::token(error, Some(gave_up)));
             }
             if let Err(gave_up) = attempts.ready().await {
@@ -40,7 +40,7 @@ async fn after_first_pause<F: Future<Output = Result<AccessToken, TokenError>>>(
     obtain: impl Fn() -> F,
 ) -> Result<AccessToken, TokenError> {
     match obtain().await {
-        Err(error) if error.retry_after().is_some_and(|wait| wait <= FIRST_PAUSE) => {
+        Err(error) if error.is_rejected() && error.retry_after().is_some_and(|wait| wait <= FIRST_PAUSE) => {
             crate::core::wait(error.retry_after().unwrap_or_default()).await;
             obtain().await
         }

@@ -34,18 +34,21 @@ impl OAuthClient {
             if let Err(gave_up) = attempts.ready().await {
                 return Err(OAuthError::unavailable(gave_up, last));
             }
-            match request().await {
-                Err(error) if error.is_transient() && !error.is_uncertain() => {
-                    if let Err(gave_up) = attempts.failed(&error, None) {
-                        return Err(OAuthError::unavailable(gave_up, Some(error)));
-                    }
-                    last = Some(error);
-                }
+            let error = match request().await {
+                Err(error) if error.is_transient() => error,
                 outcome => {
                     attempts.answered();
                     return outcome;
                 }
+            };
+            let again = attempts.failed(&error, error.retry_after());
+            if error.is_uncertain() {
+                return Err(error);
             }
+            if let Err(gave_up) = again {
+                return Err(OAuthError::unavailable(gave_up, Some(error)));
+            }
+            last = Some(error);
         }
     }
 }

@@ -138,11 +138,11 @@ impl Answer {
     pub(crate) fn refusal(&self) -> OAuthError {
         match serde_json::from_slice::<Refusal>(&self.body) {
             // Whatever it says of the credential then, it does not mean it.
-            _ if self.is_overburdened() => OAuthError::status(self.status),
+            _ if self.is_overburdened() => OAuthError::status(self.status, self.retry_after),
             Ok(Refusal { error, error_description }) => {
                 OAuthError::refused(self.shown(&error), error_description.map(|description| self.shown(&description)))
             }
-            Err(_) => OAuthError::status(self.status),
+            Err(_) => OAuthError::status(self.status, self.retry_after),
         }
     }
 

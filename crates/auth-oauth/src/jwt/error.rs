@@ -171,10 +171,16 @@ impl JwtError {
         let Kind::Keys(error) = &self.0 else { return false };
         match error.cause() {
             KeyError::Http(source) => source.is_transient(),
-            KeyError::Status(status) => is_transient_status(*status),
+            KeyError::Status { status, .. } => is_transient_status(*status),
             KeyError::Deadline(_) | KeyError::Aborted => true,
             KeyError::Unusable(_) | KeyError::Outdated(_) => false,
         }
+    }
+
+    /// Returns the pause that the issuer asked for when its keys were fetched (`Retry-After`).
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Kind::Keys(error) = &self.0 else { return None };
+        if let KeyError::Status { retry_after, .. } = error.cause() { *retry_after } else { None }
     }
 
     /// Returns true if the keys are unavailable because the issuer publishes an invalid JWK set.
@@ -211,8 +217,8 @@ impl From<KeyError> for JwtError {
 pub(super) enum KeyError {
     #[error("the keys of the issuer could not be fetched")]
     Http(#[source] Arc<HttpError>),
-    #[error("the keys of the issuer could not be fetched: it answered {0}")]
-    Status(u16),
+    #[error("the keys of the issuer could not be fetched: it answered {status}")]
+    Status { status: u16, retry_after: Option<Duration> },
     #[error("the keys of the issuer could not be fetched within {} s", .0.as_secs())]
     Deadline(Duration),
     #[error("the keys of the issuer could not be fetched, because the runtime of the fetch ended")]

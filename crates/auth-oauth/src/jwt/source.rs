@@ -9,7 +9,7 @@
 //!   counts as in flight, and a caller that waits for it starts another.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use auth_core::Clock;
 use auth_http::{HttpClient, Request};
@@ -164,7 +164,7 @@ impl KeySource {
         let (source, clock) = (self.clone(), terms.clock.clone());
         let began = clock.now();
         runtime.spawn(async move {
-            let fetched = timeout(TIMEOUT, source.fetch()).await.unwrap_or(Err(KeyError::Deadline(TIMEOUT)));
+            let fetched = timeout(TIMEOUT, source.fetch(began)).await.unwrap_or(Err(KeyError::Deadline(TIMEOUT)));
             // Under one lock, so that no caller joins a fetch that has ended.
             let mut state = source.state();
             let settled = state.shelf.settle(fetched, began, clock.now());
@@ -174,11 +174,12 @@ impl KeySource {
         Ok(Flight { outcome, leads: true })
     }
 
-    async fn fetch(&self) -> Result<KeySet, KeyError> {
+    async fn fetch(&self, now: SystemTime) -> Result<KeySet, KeyError> {
         let response =
             self.http.send(Request::get(self.url.clone())).await.map_err(|source| KeyError::Http(Arc::new(source)))?;
         if response.status() != 200 {
-            return Err(KeyError::Status(response.status()));
+            let retry_after = response.retry_after(now);
+            return Err(KeyError::Status { status: response.status(), retry_after });
         }
         let body = response.bytes(BODY_LIMIT).await.map_err(|source| {
             if source.is_too_large() {

@@ -117,7 +117,52 @@ async fn error_of_an_unusable_access_token_has_the_login() {
     }
 }
 
-/// An opaque access token does not name its client, and the first client is another one.
+/// Returns the clients whose refresh requests the issuer received.
+async fn refreshed_by(issuer: &Issuer) -> Vec<String> {
+    let requests = issuer.server.received_requests().await.unwrap();
+    let forms = requests.iter().map(|request| String::from_utf8_lossy(&request.body).into_owned());
+    let refreshes = forms.filter(|form| form.contains("grant_type=refresh_token"));
+    let client = |form: String| form.split('&').find_map(|pair| pair.strip_prefix("client_id=").map(str::to_owned));
+    refreshes.filter_map(client).collect()
+}
+
+/// The client of the login is known, so the refusal is final, although another client is set up.
+#[tokio::test]
+async fn refresh_token_refused_to_its_own_client_is_presented_by_no_other_client() {
+    let issuer = issuer(r#"{"access_token":"opaque-1","refresh_token":"refresh-0","expires_in":60}"#).await;
+    for (client, error) in [(DEVICE, "invalid_grant"), ("browser-client", "invalid_client")] {
+        Mock::given(path("/oauth/token"))
+            .and(body_string_contains("refresh_token=refresh-0"))
+            .and(body_string_contains(format!("client_id={client}")))
+            .respond_with(ResponseTemplate::new(400).set_body_json(json!({ "error": error })))
+            .mount(&issuer.server)
+            .await;
+    }
+    let login = device(client(&issuer, DEVICE), &issuer).login(&TokenRequest::default()).await.unwrap();
+    let renewal = UserLogin::new(client(&issuer, DEVICE)).with_client(client(&issuer, "browser-client"));
+    let error = renewal.refresh(&TokenRequest::default(), &login).await.unwrap_err();
+    assert!(error.is_grant_refused(), "{error:?}");
+    assert_eq!(refreshed_by(&issuer).await, [DEVICE]);
+}
+
+#[tokio::test]
+async fn retry_after_of_the_provider_is_part_of_the_error() {
+    let issuer = Issuer::start().await;
+    let busy = ResponseTemplate::new(503).insert_header("retry-after", "7");
+    Mock::given(path("/oauth/token")).respond_with(busy.clone()).mount(&issuer.server).await;
+    let login = AccessToken::try_from("opaque").unwrap().with_refresh_token(Secret::new("refresh-1"));
+    let renewal = UserLogin::new(client(&issuer, DEVICE));
+    let error = renewal.refresh(&TokenRequest::default(), &login).await.unwrap_err();
+    assert!(error.is_transient() && error.is_uncertain(), "{error:?}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    issuer.answer(busy);
+    let renewal = UserLogin::new(client(&issuer, DEVICE).with_verifier(issuer.verifier()));
+    let error = renewal.refresh(&TokenRequest::default(), &login).await.unwrap_err();
+    assert_eq!((error.is_transient(), error.retry_after()), (true, Some(Duration::from_secs(7))), "{error:?}");
+}
+
+/// An opaque access token does not name its client, and the first client is another one. A record of an older version does
+/// not name it either.
 #[tokio::test]
 async fn login_with_an_opaque_access_token_is_renewed_by_its_client() {
     let issuer = issuer(r#"{"access_token":"opaque-1","refresh_token":"refresh-1","expires_in":60}"#).await;
@@ -129,8 +174,17 @@ async fn login_with_an_opaque_access_token_is_renewed_by_its_client() {
         .await;
     let login = device(client(&issuer, DEVICE), &issuer).login(&TokenRequest::default()).await.unwrap();
     let renewal = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
-    let renewed = renewal.refresh(&TokenRequest::default(), &login).await.unwrap();
-    assert_eq!(renewed.refresh_token().unwrap().expose(), "refresh-2");
+    let folder = tempfile::TempDir::new().unwrap();
+    let (store, key) = (FileTokenStore::new(folder.path()), client(&issuer, DEVICE).token_key().build());
+    store.set(&key, &login).await.unwrap();
+    let stored = store.get(&key).await.unwrap().unwrap();
+    let older = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-1"));
+    for (login, clients) in [(stored, &[DEVICE][..]), (older, &[DEVICE, "browser-client", DEVICE][..])] {
+        let renewed = renewal.refresh(&TokenRequest::default(), &login).await.unwrap();
+        assert_eq!(renewed.refresh_token().unwrap().expose(), "refresh-2");
+        assert_eq!(renewed.client_id(), Some(DEVICE));
+        assert_eq!(refreshed_by(&issuer).await, clients);
+    }
 }
 
 #[tokio::test]
@@ -149,6 +203,25 @@ async fn renewal_that_brings_the_token_of_another_subject_is_an_error() {
     let error = renewal.refresh(&TokenRequest::default(), &login("user-1")).await.unwrap_err();
     assert!(error.is_uncertain() && auth_core::error_chain(&error).contains("another subject"), "{error:?}");
     renewal.refresh(&TokenRequest::default(), &login("user-2")).await.unwrap();
+}
+
+/// Opaque access tokens name no subject, but id tokens do.
+#[tokio::test]
+async fn refresh_that_returns_the_id_token_of_another_subject_is_an_error() {
+    let issuer = Issuer::start().await;
+    let id_token = |subject: &str| issuer.token(json!({ "sub": subject }));
+    let answer = json!({ "access_token": "opaque-2", "refresh_token": "refresh-2", "id_token": id_token("user-2") });
+    Mock::given(path("/oauth/token"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .mount(&issuer.server)
+        .await;
+    let renewal = UserLogin::new(client(&issuer, "browser-client"));
+    for (subject, is_same) in [("user-1", false), ("user-2", true)] {
+        let login = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-1"));
+        let login = login.with_id_token(Secret::new(id_token(subject)));
+        let outcome = renewal.refresh(&TokenRequest::default(), &login).await;
+        assert_eq!(outcome.is_ok(), is_same, "{outcome:?}");
+    }
 }
 
 /// The keys are there before the login, and the token names another one.

@@ -203,6 +203,28 @@ async fn token_that_cannot_be_renewed_is_never_a_login_that_is_required() {
 }
 
 #[tokio::test]
+async fn pause_that_the_identity_provider_asks_for_is_respected() {
+    let asks = |seconds| {
+        auth_core::TokenError::provider("503").into_transient().with_retry_after(Duration::from_secs(seconds))
+    };
+    let server = MockServer::start().await;
+    let provider = async_provider_fn(move |_| async move { Err::<String, _>(asks(3600)) });
+    let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
+    let client = Client::builder(settings.clone()).with_token_provider(provider).build().unwrap();
+    let error = client.me().await.unwrap_err();
+    assert!(error.to_string().contains("the server asks to wait for 3600 s"), "{error}");
+    let is_first = std::sync::atomic::AtomicBool::new(true);
+    let provider = async_provider_fn(move |_| {
+        let is_first = is_first.swap(false, std::sync::atomic::Ordering::SeqCst);
+        async move { if is_first { Err(asks(2)) } else { Ok("token".to_owned()) } }
+    });
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(200).set_body_json(run("r"))).mount(&server).await;
+    let start = tokio::time::Instant::now();
+    Client::builder(settings).with_token_provider(provider).build().unwrap().run("r").get().await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(2));
+}
+
+#[tokio::test]
 async fn what_is_created_is_sent_again_only_if_no_byte_has_left() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut settings = Settings::at(&format!("http://{free}").parse().unwrap()).unwrap();
