@@ -21,6 +21,8 @@ struct Rotating {
     clock: Arc<ManualClock>,
     rotates: bool,
     presented: Mutex<Vec<String>>,
+    /// The number of presented credentials.
+    news: tokio::sync::watch::Sender<usize>,
     /// A call needs a permit to end.
     permits: Semaphore,
 }
@@ -28,7 +30,14 @@ struct Rotating {
 impl Rotating {
     fn new(name: &'static str) -> Arc<Self> {
         let clock = Arc::new(ManualClock::default());
-        Arc::new(Self { name, clock, rotates: true, presented: Mutex::default(), permits: Semaphore::new(1000) })
+        Arc::new(Self {
+            name,
+            clock,
+            rotates: true,
+            presented: Mutex::default(),
+            news: tokio::sync::watch::Sender::new(0),
+            permits: Semaphore::new(1000),
+        })
     }
 
     fn source(self: &Arc<Self>, set_up: impl FnOnce(TokenSourceBuilder) -> TokenSourceBuilder) -> TokenSource {
@@ -58,15 +67,15 @@ impl Rotating {
 
     /// Waits until `count` credentials were presented.
     async fn until_presented(&self, count: usize) {
-        while self.presented().len() < count {
-            tokio::task::yield_now().await;
-        }
+        let mut news = self.news.subscribe();
+        news.wait_for(|presented| *presented >= count).await.unwrap();
     }
 
     async fn redeem(&self, refresh_token: &Secret) -> Result<AccessToken, TokenError> {
         let number = {
             let mut presented = self.presented.lock().unwrap();
             presented.push(refresh_token.expose().to_owned());
+            self.news.send_replace(presented.len());
             presented.len()
         };
         self.permits.acquire().await.unwrap().forget();
