@@ -1,4 +1,4 @@
-//! How the platform is reached, and by whom.
+//! The connection to the platform, and the login.
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// The same for a command with these limits.
+    /// Returns the options with the retry limits of the command.
     pub(crate) fn with_retries(self, retries: Retries) -> Self {
         Self { retries, ..self }
     }
@@ -60,7 +60,7 @@ impl Access {
         settings.build().map_err(Failure::bad_input)
     }
 
-    /// Logins at the platform that the settings describe.
+    /// Returns the logins of the configured platform.
     fn service(&self, output: &Output) -> Result<Service, Failure> {
         let mut settings = self.settings()?;
         self.retries.apply(self.retry_for, &mut settings);
@@ -77,19 +77,19 @@ fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(Settings::environments().map(|(name, _)| name))
 }
 
-/// Whoever runs the command, as the system calls them, as part of a key.
+/// Returns the name of the system user, as part of a key.
 pub(crate) fn system_user() -> Option<String> {
     let names = ["USER", "LOGNAME", "USERNAME"];
     let user = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
     Some(user?.replace(['/', '\\'], "_"))
 }
 
-/// The hosts that no proxy is for.
+/// Returns the hosts that are reached without a proxy.
 fn exceptions() -> String {
     ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
 }
 
-/// What all commands work with.
+/// The context of all commands.
 #[derive(Debug)]
 pub(crate) struct Shell {
     pub(crate) output: Output,
@@ -103,39 +103,38 @@ impl Shell {
         Self { output, access, service: OnceCell::new(), interruption: Interruption::default() }
     }
 
-    /// The settings of the platform.
+    /// Returns the settings of the platform.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         self.access.settings()
     }
 
-    /// Logins at the platform.
+    /// Returns the logins of the platform.
     pub(crate) fn service(&self) -> Result<&Service, Failure> {
         if self.service.get().is_none() {
-            // It has just been looked for.
+            // It is not set, as checked above.
             let _ = self.service.set(self.access.service(&self.output)?);
         }
         Ok(self.service.get().ok_or_else(|| anyhow!("there is no service"))?)
     }
 
-    /// A client for whoever is logged in. Nobody is asked.
+    /// Returns a client for the logged-in user, without prompts.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let client = self.service()?.client().map_err(Failure::bad_input)?;
         let client = client.with_critical_sections(&self.interruption.sections);
         Ok(self.timeout().into_iter().fold(client, Client::with_deadline))
     }
 
-    /// How long the user wants to wait.
+    /// Returns the time limit of the user.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.access.timeout
     }
 
-    /// Runs `work` within the time limit of the user. A request that creates something, and a renewal, then finish before the
-    /// command ends.
+    /// Runs `work` within the user's time limit. A creating request or a refresh finishes before the command ends.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let mut work = Box::pin(work);
         let Some(time) = self.timeout() else { return work.await };
         tokio::select! {
-            // Before the requests, which have the same limit and begin later.
+            // Polled before the requests, whose equal time limits start later.
             biased;
             _ = tokio::time::timeout(time, std::future::pending::<()>()) => {}
             outcome = &mut work => return outcome,
@@ -150,20 +149,20 @@ impl Shell {
         }
     }
 
-    /// Runs `work` in a critical section: it ends together or not at all.
+    /// Runs `work` in a critical section, so that it is not interrupted.
     pub(crate) async fn undisturbed<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let _section = self.interruption.sections.enter()?;
         work.await
     }
 
-    /// Records that the command follows a run from now on, and that the same command line resumes it, without the
-    /// arguments that are `left_out`.
+    /// Records that the command follows a run, and that the same command line, without the arguments in `left_out`,
+    /// resumes it.
     pub(crate) fn follow(&self, run: &RunId, left_out: &[&str]) -> FollowedRun {
         self.interruption.follow(run, command_line(std::env::args_os(), left_out))
     }
 }
 
-/// What is wrong with the URL is not shown, nor is it refused by the parser of arguments, which would: it may be a password.
+/// Errors do not show the URL, which may contain a password; the argument parser's errors would.
 fn parse_proxy(text: &str) -> anyhow::Result<Url> {
     let url: Url = text.parse().map_err(|_| anyhow!("--proxy takes a URL, such as http://proxy.example:3128"))?;
     ensure!(

@@ -1,4 +1,4 @@
-//! `aignostics application`: what the platform can do with slides.
+//! `aignostics application`: the applications of the platform.
 
 mod document;
 mod schemata;
@@ -64,13 +64,13 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// The version that is meant.
+    /// Returns the selected version.
     async fn version(&self, client: &Client) -> Result<VersionNumber, Failure> {
         Ok(meant(client, &self.application, self.application_version.as_ref()).await?)
     }
 }
 
-/// The version that is named, or the highest.
+/// Returns the named version, or the highest.
 pub(crate) async fn meant(
     client: &Client,
     application: &ApplicationId,

@@ -1,4 +1,4 @@
-//! `aignostics auth`: the token itself, for other tools.
+//! `aignostics auth`: access tokens for other tools.
 
 use std::time::{Duration, SystemTime};
 
@@ -92,7 +92,7 @@ fn lasts(token: &AccessToken, least: Duration) -> bool {
     token.expires_at().is_none_or(|end| SystemClock.now() + least <= end)
 }
 
-/// When it ends (RFC 3339).
+/// Returns the expiry of a token (RFC 3339).
 fn moment(token: &AccessToken) -> Option<String> {
     let since = token.expires_at()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let seconds = i64::try_from(since.as_secs()).ok()?;

@@ -1,4 +1,4 @@
-//! Bars on stderr, where it is a terminal, for what takes long.
+//! Progress bars on stderr, if it is a terminal.
 
 use std::io::{self, Write};
 
@@ -7,12 +7,12 @@ use platform_resources::Event;
 
 use crate::shown::shown;
 
-/// Where bars are drawn, if they are.
+/// A target for progress bars, possibly hidden.
 #[derive(Clone, Debug)]
 pub(crate) struct Screen(MultiProgress);
 
 impl Screen {
-    /// A screen that shows bars if it is a terminal, unless `wanted` says that nobody wants to see them.
+    /// Creates a screen that shows bars if it is a terminal and bars are `wanted`.
     pub(crate) fn new(wanted: bool) -> Self {
         let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self(MultiProgress::with_draw_target(target))
@@ -20,28 +20,28 @@ impl Screen {
 
     /// Writes a line on stderr, above the bars.
     pub(crate) fn line(&self, text: &str) {
-        // There is nobody to tell that stderr is closed.
+        // A closed stderr cannot be reported.
         self.0.suspend(|| {
             let _ = writeln!(io::stderr(), "{}", shown(text));
         });
     }
 
-    /// A bar for so many slides that are read.
+    /// Returns a bar for slides being read.
     pub(crate) fn slides(&self, slides: usize) -> ProgressBar {
         self.bar("slides {bar:40} {pos}/{len}", slides as u64)
     }
 
-    /// A bar for so many bytes on their way up.
+    /// Returns a bar for uploaded bytes.
     pub(crate) fn upload(&self, bytes: u64) -> ProgressBar {
         self.bar("upload {bar:40} {bytes}/{total_bytes} {bytes_per_sec}", bytes)
     }
 
-    /// A bar for so many bytes on their way down.
+    /// Returns a bar for downloaded bytes.
     pub(crate) fn download(&self, bytes: u64) -> ProgressBar {
         self.bar("download {bar:40} {bytes}/{total_bytes} {bytes_per_sec}", bytes)
     }
 
-    /// Bars for a run that is downloaded.
+    /// Returns the bars of a run download.
     pub(crate) fn follow(&self) -> Bars {
         Bars {
             items: self.bar("items  {bar:40} {pos}/{len}", 0),
@@ -55,7 +55,7 @@ impl Screen {
     }
 }
 
-/// How far the items of a run are, and the bytes of their artifacts.
+/// Progress bars of the items of a run and of the bytes of their artifacts.
 pub(crate) struct Bars {
     items: ProgressBar,
     bytes: ProgressBar,

@@ -1,4 +1,4 @@
-//! `aignostics bucket`: what lies in the bucket of the organisation.
+//! `aignostics bucket`: the objects in the organization's bucket.
 
 mod delete;
 mod download;
@@ -60,7 +60,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
 }
 
 impl What {
-    /// The objects that are meant, each once, in the order of their keys.
+    /// Returns the selected objects, each once, in key order.
     async fn objects(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
         if self.what.is_empty() {
             return Ok(bucket.list("").try_collect().await?);
@@ -72,7 +72,7 @@ impl What {
         Ok(sorted(found))
     }
 
-    /// The same. A pattern or key that matches no object is an error, which lists the objects that exist.
+    /// Returns the selected objects. A pattern or key without a match is an error, which lists the existing objects.
     async fn existing(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
         if self.what.is_empty() {
             return self.objects(bucket).await;
@@ -92,7 +92,7 @@ impl What {
         Ok(sorted(found))
     }
 
-    /// The objects that one pattern or key means.
+    /// Returns the objects that match one pattern or key.
     async fn matching(&self, text: &str, bucket: &Bucket) -> Result<Vec<ObjectEntry>, Failure> {
         let root = bucket.root();
         let text = text.strip_prefix(&root).unwrap_or(text);
@@ -110,7 +110,7 @@ fn sorted(mut objects: Vec<ObjectEntry>) -> Vec<ObjectEntry> {
     objects
 }
 
-/// An object, as it is listed.
+/// Returns the JSON of an object in a listing.
 fn shape(bucket: &Bucket, entry: &ObjectEntry) -> Value {
     let modified = entry.modified_at.and_then(|at| jiff::Timestamp::try_from(at).ok());
     json!({
@@ -121,7 +121,7 @@ fn shape(bucket: &Bucket, entry: &ObjectEntry) -> Value {
     })
 }
 
-/// So many objects, and their bytes.
+/// Returns the number of objects and their total size.
 fn amount(objects: &[ObjectEntry]) -> String {
     let bytes: u64 = objects.iter().map(|entry| entry.bytes).sum();
     let noun = if objects.len() == 1 { "object" } else { "objects" };

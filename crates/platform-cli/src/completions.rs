@@ -1,4 +1,4 @@
-//! `aignostics completions`: what a shell needs to complete the command.
+//! `aignostics completions`: shell completion scripts.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Asking for a yes before something is done that cannot be undone.
+//! Confirmation prompts for irreversible actions.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -17,7 +17,8 @@ pub(crate) struct Consent {
 }
 
 impl Consent {
-    /// Goes on if the user says yes, now or by `--yes`. `what` is a question such as "cancel 3 runs?".
+    /// Returns an error unless the user confirms, at the prompt or with `--yes`. `what` is a question such as "cancel 3
+    /// runs?".
     pub(crate) async fn ask(self, what: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
@@ -34,7 +35,7 @@ impl Consent {
     }
 }
 
-/// A line from stdin.
+/// Reads a line from stdin.
 async fn answer() -> io::Result<String> {
     detached(|| {
         let mut line = String::new();

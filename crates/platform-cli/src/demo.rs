@@ -1,5 +1,4 @@
-//! `aignostics demo`: the main job from end to end, through the crates that a user would use, on an
-//! emulator in this process.
+//! `aignostics demo`: the complete workflow through the public crates, with an emulator in this process.
 
 mod progress;
 mod slides;
@@ -72,7 +71,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Fai
     results::print(&report, &arguments.output, output)
 }
 
-/// Opens the folder for the results: what is wrong with it shows before anything is uploaded or billed.
+/// Opens the result folder, so that its errors occur before anything is uploaded or billed.
 async fn open_results(path: &Path) -> Result<ResultFolder, Failure> {
     ResultFolder::open(path).await.map_err(unusable)
 }
@@ -83,7 +82,7 @@ fn unusable(error: FolderError) -> Failure {
         .into()
 }
 
-/// Logs in over HTTP by the device flow, and verifies the token that comes of it.
+/// Logs in over HTTP with the device flow, and verifies the token.
 async fn log_in(emulator: &Emulator, progress: &Progress) -> Result<Client, Failure> {
     let http = HttpClient::builder().with_plain_loopback().build()?;
     let endpoints = Endpoints::of_issuer(emulator.issuer())?;
@@ -115,7 +114,7 @@ async fn pick_application(client: &Client) -> Result<(ApplicationId, Application
     Ok((id, version))
 }
 
-/// One run of all slides. The platform will fetch each of them from a signed URL, at which it does not lie yet.
+/// Returns one run of all slides, with signed URLs of objects that are uploaded later.
 fn describe(
     application: &ApplicationId,
     version: &ApplicationVersion,
@@ -132,12 +131,12 @@ fn describe(
     Ok(RunSubmission::new(application.as_str(), items).with_version_number(version.version_number.as_str()))
 }
 
-/// Uploads the slides to the bucket of the organisation.
+/// Uploads the slides to the organization's bucket.
 async fn upload_all(bucket: &Bucket, slides: &[Slide], progress: &Progress) -> Result<(), Failure> {
     let bytes = slides.iter().map(|slide| slide.metadata.bytes).sum();
     let bar = progress.upload(bytes);
     let file = |slide: &Slide| {
-        // A folder of links to slides is one of slides.
+        // Resolves links, so that a folder of links to slides works.
         let path = slide.path.canonicalize().unwrap_or_else(|_| slide.path.clone());
         let file = UploadFile::new(path, slide.object_key()).with_content_type(slide.metadata.media_type);
         file.with_crc32c(slide.crc32c())

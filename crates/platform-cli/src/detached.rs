@@ -1,11 +1,11 @@
-//! Calls that can block for any time, such as reading from stdin, a pipe or a file system that does not respond.
+//! Calls that can block indefinitely, such as reading from stdin, a pipe or an unresponsive file system.
 
 use std::io;
 use std::thread;
 
 use tokio::sync::oneshot;
 
-/// Runs `work` on a thread of its own, which nothing waits for: when a signal drops the future, the command ends at once.
+/// Runs `work` on a detached thread: when a signal drops the future, the command ends immediately.
 pub(crate) async fn detached<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (sender, receiver) = oneshot::channel();
     thread::Builder::new().name("reader".to_owned()).spawn(move || {

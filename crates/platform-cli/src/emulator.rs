@@ -1,4 +1,4 @@
-//! `aignostics emulator`: the whole platform on loopback, until it is stopped or the command in it has ended.
+//! `aignostics emulator`: the whole platform on loopback, until it is stopped or its command ends.
 
 use std::ffi::OsString;
 use std::fs;
@@ -72,7 +72,7 @@ enum Action {
 }
 
 impl Arguments {
-    /// Returns true if a command runs in the emulator.
+    /// Returns true if a command runs with the emulator.
     pub(crate) fn runs_a_command(&self) -> bool {
         self.action.is_some()
     }
@@ -84,7 +84,7 @@ pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(
     }
     let authority = arguments.tls.as_deref().map(absolute).transpose()?;
     let emulator = start(&arguments).await?;
-    // A token of this emulator must not meet those of the user's other logins, nor outlive it.
+    // The emulator's tokens are kept separate from the user's other logins, and do not outlive it.
     let logins = tempfile::Builder::new().prefix("aignostics-logins-").tempdir();
     let logins = logins.context("there is no room for temporary files; TMPDIR can name another place")?;
     let variables = variables(&emulator, logins.path(), authority.as_deref()).await?;
@@ -146,15 +146,15 @@ async fn start(arguments: &Arguments) -> Result<Emulator, Failure> {
     })
 }
 
-/// A path that is valid in the working folder of every process.
+/// Returns an absolute path, because processes may have other working folders.
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(Failure::bad_input)
 }
 
-/// The variables that make common clients trust an authority: OpenSSL, curl and this command; Python; the tools of AWS.
+/// The variables that make common clients trust an authority: OpenSSL, curl and this command; Python; AWS tools.
 const TRUST: [&str; 3] = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"];
 
-/// What points an SDK of the platform at the emulator, as its first user.
+/// Returns the variables that direct a platform SDK to the emulator, as its first user.
 async fn variables(
     emulator: &Emulator,
     logins: &Path,
@@ -188,7 +188,7 @@ async fn variables(
     Ok(variables)
 }
 
-/// Everything that a client needs to know, as one line.
+/// Returns the ready line with all data that a client needs.
 fn ready(emulator: &Emulator, authority: Option<&Path>, variables: &[(&str, String)]) -> serde_json::Value {
     let config = emulator.config();
     let users = config.users.iter().map(
@@ -216,10 +216,10 @@ fn ready(emulator: &Emulator, authority: Option<&Path>, variables: &[(&str, Stri
     })
 }
 
-/// Runs a command, hands on to it what it is told, and waits for its end. Told twice, it is killed.
+/// Runs a command, forwards a signal to it, and waits for its end. A second signal kills it.
 ///
-/// Without a terminal, the command and all that it starts are a group of their own, and the group is told. With one, the
-/// group must stay that of the terminal, which tells it of Ctrl-C and Ctrl-\ itself.
+/// Without a terminal, the command and its children form a separate process group, which receives the signal. With a
+/// terminal, they stay in its foreground group, which receives Ctrl-C and Ctrl-\ from the terminal itself.
 async fn execute(
     command: &[OsString],
     variables: &[(&'static str, String)],
@@ -254,13 +254,13 @@ async fn execute(
 
 const KILL: u8 = 9;
 
-/// Hands a signal on to a command and, if it has one of its own, its group.
+/// Forwards a signal to a command and its process group, if it has its own.
 #[cfg(unix)]
 fn tell(child: Option<u32>, signal: u8, terminal: bool) {
     use rustix::process::{Pid, Signal, kill_process, kill_process_group};
     let child = child.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let (Some(child), Some(signal)) = (child, Signal::from_named_raw(signal.into())) else { return };
-    // If it has ended, there is nobody to tell.
+    // If it has ended, the error can be ignored.
     let _ = match signal {
         Signal::INT | Signal::QUIT if terminal => Ok(()),
         _ if terminal => kill_process(child, signal),
@@ -268,6 +268,6 @@ fn tell(child: Option<u32>, signal: u8, terminal: bool) {
     };
 }
 
-/// The console tells all of its processes.
+/// The console signals all of its processes.
 #[cfg(not(unix))]
 fn tell(_child: Option<u32>, _signal: u8, _terminal: bool) {}

@@ -1,4 +1,4 @@
-//! Exit codes, and what is said with them.
+//! Exit codes and error reports.
 
 use std::error::Error as StdError;
 use std::ffi::OsStr;
@@ -15,14 +15,14 @@ use crate::shown::shown;
 /// The maximum number of names that an error lists.
 pub(crate) const EXAMPLES: usize = 20;
 
-/// Why the command did not do what it was asked for.
+/// The error of a command, with its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
     kind: Kind,
     error: Option<anyhow::Error>,
 }
 
-/// The kinds of failures, each with its exit code and the name that it has in JSON; `docs/cli.md` lists them.
+/// The kinds of failures. Each has an exit code and a JSON name, which `docs/cli.md` lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Failed,
@@ -40,7 +40,7 @@ enum Kind {
     Quota,
     Incomplete,
     Slides,
-    /// The code of a command that was run.
+    /// The exit code of a child command.
     Code(u8),
     /// A signal ended the command.
     Signal(u8),
@@ -103,7 +103,7 @@ impl Kind {
         }
     }
 
-    /// Its name in JSON, its exit code, and what to do next.
+    /// Returns its JSON name, its exit code, and a hint.
     fn described(self) -> (&'static str, u8, Option<&'static str>) {
         match self {
             Self::Failed => ("failure", 1, None),
@@ -138,7 +138,7 @@ impl Kind {
     }
 }
 
-/// The causes of an error.
+/// Returns the causes of an error.
 fn sources(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(error.source(), |&error| error.source())
 }
@@ -148,32 +148,32 @@ impl Failure {
         Self { kind, error: Some(error.into()) }
     }
 
-    /// What the user gave cannot be used.
+    /// Creates the error of invalid input.
     pub(crate) fn bad_input(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::BadInput, error)
     }
 
-    /// There is nothing of the name that the user gave.
+    /// Creates the error of a name that does not exist.
     pub(crate) fn not_found(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::NotFound, error)
     }
 
-    /// A selection matches nothing of what exists. At most [`EXAMPLES`] names are listed.
+    /// Creates the error of a selection without a match. At most [`EXAMPLES`] names are listed.
     pub(crate) fn nothing_selected(message: String, existing: &[String]) -> Self {
         Self::not_found(Problems { message, details: existing_lines(existing) })
     }
 
-    /// The platform is not well.
+    /// Creates the error of an unhealthy platform.
     pub(crate) fn unhealthy(error: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::Unhealthy, error)
     }
 
-    /// The work was done, but not all of it succeeded.
+    /// Creates the error of work that succeeded only in part.
     pub(crate) fn incomplete(error: anyhow::Error) -> Self {
         Self::new(Kind::Incomplete, error)
     }
 
-    /// The timeout of the command was reached.
+    /// Creates the error of a command that timed out.
     pub(crate) fn time_out(error: anyhow::Error) -> Self {
         Self::new(Kind::TimeOut, error)
     }
@@ -183,12 +183,12 @@ impl Failure {
         Self { kind: Kind::Signal(number), error: None }
     }
 
-    /// Returns true if a signal or the timeout of the command ended its work.
+    /// Returns true if a signal or the time limit ended the work of the command.
     pub(crate) fn is_cut_short(&self) -> bool {
         matches!(self.kind, Kind::Signal(_) | Kind::TimeOut)
     }
 
-    /// The same, with what continues nevertheless.
+    /// Adds the work that continues elsewhere.
     pub(crate) fn cut_short(self, message: String, details: Vec<String>) -> Self {
         let message = match (self.kind, &self.error) {
             (Kind::Signal(number), _) => format!("stopped by {}: {message}", signal_name(number)),
@@ -198,12 +198,12 @@ impl Failure {
         Self { error: Some(Problems { message, details }.into()), ..self }
     }
 
-    /// A request was sent whose outcome is not known, with a line for each thing that can be done.
+    /// Creates the error of a request with an unknown outcome. Each line of `details` is a possible action.
     pub(crate) fn uncertain(error: &anyhow::Error, details: Vec<String>) -> Self {
         Self::new(Kind::Uncertain, Problems { message: error.to_string(), details })
     }
 
-    /// What is printed could not be. Whoever closed the pipe early has what he wanted.
+    /// Creates the error of output that could not be written. A closed pipe is not an error.
     pub(crate) fn unprinted(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self { kind: Kind::Code(0), error: None },
@@ -211,7 +211,7 @@ impl Failure {
         }
     }
 
-    /// A command that was to be run ended so; what there is to say it has said itself.
+    /// Returns the exit code of a child command, which has reported its own errors.
     pub(crate) fn passed_on(status: ExitStatus) -> Self {
         #[cfg(unix)]
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
@@ -221,19 +221,20 @@ impl Failure {
         Self { kind: Kind::Code(u8::try_from(code).unwrap_or(1)), error: None }
     }
 
-    /// A command that was to be run could not be: 127 if there is none of this name, 126 otherwise, as shells say it.
+    /// Creates the error of a child command that could not be started: 127 if it does not exist, otherwise 126, as in
+    /// shells.
     pub(crate) fn not_started(error: io::Error, program: &OsStr) -> Self {
         let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
         let error = anyhow::Error::from(error).context(format!("{} cannot be run", program.to_string_lossy()));
         Self::new(Kind::Code(code), error)
     }
 
-    /// The same, said of something.
+    /// Adds context to the error.
     pub(crate) fn context(self, about: impl std::fmt::Display + Send + Sync + 'static) -> Self {
         Self { error: self.error.map(|error| error.context(about)), ..self }
     }
 
-    /// Says on stderr what happened and why: for people, or as one JSON object.
+    /// Prints the error on stderr, as text or as one JSON object, and returns the exit code.
     pub(crate) fn report(self, format: Format) -> u8 {
         let (name, code, remedy) = self.kind.described();
         if let Some(error) = self.error {
@@ -252,7 +253,7 @@ impl Failure {
                 });
                 json!({ "error": error }).to_string()
             };
-            // There is nobody to tell that stderr is closed.
+            // A closed stderr cannot be reported.
             let _ = writeln!(io::stderr(), "{text}");
         }
         code
@@ -269,7 +270,7 @@ fn signal_name(number: u8) -> String {
     }
 }
 
-/// Several things that are wrong at once.
+/// Several problems.
 #[derive(Debug)]
 struct Problems {
     message: String,
@@ -284,7 +285,7 @@ impl std::fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A line for each name, up to a limit.
+/// Returns a line for each name, up to a limit.
 fn existing_lines(existing: &[String]) -> Vec<String> {
     if existing.is_empty() {
         return vec!["nothing exists".to_owned()];
@@ -293,7 +294,7 @@ fn existing_lines(existing: &[String]) -> Vec<String> {
     lines.chain((existing.len() > EXAMPLES).then(|| "and more".to_owned())).collect()
 }
 
-/// What the platform, or the check before it, has to say in detail.
+/// Returns the details of an error from the platform or from validation.
 fn details(error: &anyhow::Error) -> impl Iterator<Item = String> {
     let pipeline = error.downcast_ref::<platform_pipeline::Error>();
     let own = error.downcast_ref::<Problems>().into_iter().flat_map(|problems| problems.details.iter().cloned());

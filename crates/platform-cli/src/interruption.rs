@@ -1,4 +1,4 @@
-//! Reports about work that a signal or a timeout cut short.
+//! Reports about work that was interrupted by a signal or a timeout.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -11,10 +11,10 @@ use platform_resources::{Creation, CriticalSections, Event};
 
 use crate::exit::Failure;
 
-/// The work of the process that continues elsewhere when it ends.
+/// The work that continues elsewhere after the process ends.
 #[derive(Debug, Default)]
 pub(crate) struct Interruption {
-    /// Requests that create something.
+    /// Creating requests.
     pub(crate) sections: CriticalSections,
     followed: RefCell<Option<Followed>>,
 }
@@ -26,7 +26,7 @@ struct Followed {
     progress: FollowedRun,
 }
 
-/// A run that the command follows. Cheap to clone.
+/// A run that the command follows. Clones are cheap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FollowedRun(Arc<AtomicBool>);
 
@@ -36,7 +36,7 @@ impl FollowedRun {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Learns from an event of its download whether the run has ended.
+    /// Determines from a download event if the run has ended.
     pub(crate) fn learn(&self, event: &Event) {
         if let Event::Items { ended, all } = event
             && ended == all
@@ -47,19 +47,19 @@ impl FollowedRun {
 }
 
 impl Interruption {
-    /// Records that the command follows `run` from now on, and that `resume` continues it.
+    /// Records that the command follows `run`, and that `resume` continues it.
     pub(crate) fn follow(&self, run: &RunId, resume: String) -> FollowedRun {
         let progress = FollowedRun::default();
         *self.followed.borrow_mut() = Some(Followed { run: run.clone(), resume, progress: progress.clone() });
         progress
     }
 
-    /// Returns the failure with what the user has to know, if the work was cut short.
+    /// Adds information about interrupted work to a failure.
     pub(crate) fn explain(&self, failure: Failure) -> Failure {
         if !failure.is_cut_short() {
             return failure;
         }
-        // The most expensive one is the most important one.
+        // A submission is the most important request, because it is billed.
         let unresolved = self.sections.take_unresolved();
         let submission = unresolved.iter().find(|creation| matches!(creation, Creation::Run(_)));
         match (submission.or(unresolved.first()), &*self.followed.borrow()) {
@@ -81,7 +81,7 @@ impl Followed {
     }
 }
 
-/// Reports a request that may have created something.
+/// Returns the failure of a request that may have created something.
 fn uncertain(creation: &Creation) -> Failure {
     match creation {
         Creation::Run(submission) => Failure::uncertain(
@@ -101,7 +101,7 @@ fn uncertain(creation: &Creation) -> Failure {
     }
 }
 
-/// Returns how the run of a submission is found, one line each.
+/// Returns instructions to find the run of a submission, one per line.
 pub(crate) fn look_up(token: &str) -> Vec<String> {
     let path = format!("$.submission_token ? (@ == \"{token}\")");
     vec![

@@ -1,4 +1,4 @@
-//! What is printed: data on stdout, as a table or as JSON; everything else on stderr.
+//! Output: data on stdout, as a table or as JSON; everything else on stderr.
 
 mod moment;
 
@@ -18,7 +18,7 @@ use crate::shown::shown;
 
 pub(crate) use moment::moment;
 
-/// What is said where a table has no rows.
+/// The message for an empty table.
 const NOTHING: &str = "there is nothing to show";
 
 /// How data is printed.
@@ -59,21 +59,21 @@ pub(crate) struct Output {
     no_color: bool,
 }
 
-/// A column of a table: its head, and what it shows of a thing.
+/// A column of a table: its header, and a function that returns its text.
 pub(crate) type Column<'a, T> = (&'a str, &'a dyn Fn(&T) -> String);
 
 impl Output {
-    /// How data is printed where nothing else is said.
+    /// Returns the output format, by default a table.
     pub(crate) fn format(&self) -> Format {
         self.format.unwrap_or(Format::Table)
     }
 
-    /// The same, for a command that prints JSON where nothing else is said.
+    /// Returns the options with JSON as the default format.
     pub(crate) fn or_json(&self) -> Self {
         Self { format: self.format.or(Some(Format::Json)), ..self.clone() }
     }
 
-    /// Whether there may be colours on stderr.
+    /// Returns true if stderr may be colored.
     pub(crate) fn has_colors(&self) -> bool {
         !self.no_color && io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
@@ -83,20 +83,20 @@ impl Output {
         self.quiet
     }
 
-    /// Whether nothing but errors is said on stderr, where in JSON forms there is one object or nothing.
+    /// Returns true if stderr contains only errors. With the JSON formats, that is at most one object.
     pub(crate) fn is_silent(&self) -> bool {
         self.quiet || self.format() != Format::Table
     }
 
-    /// Whether bars may be drawn: on a terminal, and where nothing else writes on it.
+    /// Returns true if bars may be drawn: on a terminal without other output.
     pub(crate) fn has_bars(&self) -> bool {
         !self.is_silent() && !self.verbose && io::stderr().is_terminal()
     }
 
-    /// Says on stderr how it goes, for people: stdout is for data, and programs find all in that.
+    /// Prints a progress note on stderr, for the table format only.
     pub(crate) fn note(&self, text: impl Display) {
         if !self.is_silent() {
-            // There is nobody to tell that stderr is closed.
+            // A closed stderr cannot be reported.
             let _ = writeln!(io::stderr(), "{}", shown(text));
         }
     }
@@ -109,15 +109,15 @@ impl Output {
         }
     }
 
-    /// Says on stderr what failed, for people: programs find it in the data.
+    /// Prints a failure on stderr, for the table format only: in the JSON formats, the data contain it.
     pub(crate) fn complain(&self, text: impl Display) {
         if self.format() == Format::Table {
-            // There is nobody to tell that stderr is closed.
+            // A closed stderr cannot be reported.
             let _ = writeln!(io::stderr(), "{}", shown(text));
         }
     }
 
-    /// Prints one thing: as JSON, or as `text` shows it, if there is anything to show.
+    /// Prints a value as JSON or as `text`, unless the text is empty.
     pub(crate) fn one(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format() {
             Format::Table => match text() {
@@ -129,7 +129,7 @@ impl Output {
         }
     }
 
-    /// Prints one thing as a line of JSON or, for people, as `text` shows it: an event of several.
+    /// Prints one of several events as a line of JSON or as `text`.
     pub(crate) fn event(&self, value: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format() {
             Format::Table => print(text()),
@@ -137,7 +137,7 @@ impl Output {
         }
     }
 
-    /// Prints a list: as a JSON array, as lines of JSON, as they come, or as a table.
+    /// Prints a stream as a JSON array, as lines of JSON (without buffering), or as a table.
     pub(crate) async fn list<T>(
         &self,
         things: impl Stream<Item = Result<T, Error>>,
@@ -167,7 +167,7 @@ impl Output {
         }
     }
 
-    /// Prints a list that is known: as a JSON array, as lines of JSON, or as `text` shows it.
+    /// Prints a complete list as a JSON array, as lines of JSON, or as `text`.
     pub(crate) fn several(&self, values: &[Value], text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format() {
             Format::Table if values.is_empty() => {
@@ -180,7 +180,7 @@ impl Output {
         }
     }
 
-    /// A table that fits the terminal, with these heads.
+    /// Returns a table that fits the terminal, with these headers.
     #[expect(clippy::unused_self, reason = "it is one of the ways to print")]
     pub(crate) fn table<'a>(&self, heads: impl IntoIterator<Item = &'a str>) -> Table {
         let mut table = Table::new();
@@ -195,30 +195,30 @@ impl Output {
         table
     }
 
-    /// What is known of one thing: a name and a value on each line.
+    /// Returns facts as lines with a name and a value.
     pub(crate) fn facts<'a>(&self, facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
         let mut table = self.table([]);
         for (name, value) in facts {
-            // Each line of the value is one of its own; what else could move the cursor is escaped.
+            // Line breaks in the value are kept; other control characters are escaped.
             let value: Vec<_> = value.lines().map(shown).collect();
             table.add_row([name.to_owned(), value.join("\n")]);
         }
         text(&table)
     }
 
-    /// A moment as people read it, from `now`; with `--verbose` exactly too.
+    /// Returns a time relative to now; with `--verbose` also the exact time.
     pub(crate) fn moment(&self, at: impl Into<std::time::SystemTime>) -> String {
         moment(at.into(), self.verbose)
     }
 }
 
-/// A table without what would be cut off anyway.
+/// Returns the text of a table without trailing spaces.
 pub(crate) fn text(table: &Table) -> String {
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }
 
-/// Prints data, and what ends the line.
+/// Prints a line of data on stdout.
 pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(Failure::unprinted)

@@ -1,4 +1,4 @@
-//! `aignostics man`: manual pages, made of what `--help` says.
+//! `aignostics man`: manual pages generated from the help texts.
 
 use std::fs;
 use std::io::{self, Write};

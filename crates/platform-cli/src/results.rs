@@ -1,4 +1,4 @@
-//! What became of a run that was downloaded.
+//! The results of a run download.
 
 use std::path::Path;
 
@@ -16,14 +16,13 @@ use crate::output::{self, Output};
 use crate::shapes;
 use crate::shown::shown;
 
-/// Prints what became of each item and where the results are on stdout, and on stderr what failed; then says whether all
-/// is well, as far as items have ended.
+/// Prints the results of all items on stdout and the failures on stderr, and returns an error if ended items failed.
 pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Result<(), Failure> {
     for line in failures(report) {
         output.complain(line);
     }
     let printed = output.one(&Shape::new(report, folder), || text(report, folder, output));
-    // That some failed is said by the exit code, whoever listens.
+    // The exit code reports failures even if printing failed.
     judge(report)?;
     printed
 }
@@ -47,7 +46,7 @@ pub(crate) fn text(report: &RunReport, folder: &Path, output: &Output) -> String
     text
 }
 
-/// A report as JSON. It can be long: one item after the other is made.
+/// A report as JSON. It can be long, so that items are serialized one by one.
 #[derive(Serialize)]
 struct Shape<'a> {
     run_id: &'a RunId,
@@ -88,7 +87,7 @@ fn collect_items<S: Serializer>(items: &[ItemReport], serializer: S) -> Result<S
     serializer.collect_seq(items.iter().map(item))
 }
 
-/// The items of a report as JSON.
+/// Returns the items of a report as JSON.
 pub(crate) fn items(report: &RunReport) -> Vec<Value> {
     report.items.iter().map(item).collect()
 }
@@ -112,7 +111,7 @@ fn item(item: &ItemReport) -> Value {
     })
 }
 
-/// Whether all of it went well; if not, whether the fault is on this side.
+/// Returns an error if the download is incomplete. Local causes have precedence.
 pub(crate) fn judge(report: &RunReport) -> Result<(), Failure> {
     let errors: Vec<_> = report.failures().filter_map(|error| error.downcast_ref::<DownloadError>()).collect();
     let no_room = |error: &FolderError| error.is_disk_full();
@@ -123,7 +122,7 @@ pub(crate) fn judge(report: &RunReport) -> Result<(), Failure> {
     } else if errors.iter().any(|error| error.is_local()) || report.manifest.is_err() {
         Err(anyhow!("some results could not be written").into())
     } else if report.termination_reason.is_none() && errors.is_empty() && succeeded(report) {
-        // What has ended is here; the run was not followed to its end.
+        // All ended items succeeded; the run was not followed to its end.
         Ok(())
     } else {
         Err(Failure::incomplete(anyhow!(incomplete(report))))
@@ -161,7 +160,7 @@ fn items_succeeded(report: &RunReport) -> bool {
     report.items.iter().all(|item| item.outcome == platform_resources::ItemOutcome::Succeeded)
 }
 
-/// A line for everything that failed or was not verified, with its reasons.
+/// Returns a line with the reason for each failure and each unverified file.
 pub(crate) fn failures(report: &RunReport) -> Vec<String> {
     let mut lines = Vec::new();
     for item in &report.items {
@@ -169,7 +168,7 @@ pub(crate) fn failures(report: &RunReport) -> Vec<String> {
         lines.extend(item.message.iter().map(|message| format!("{name}: {}: {message}", item.outcome)));
         for artifact in &item.artifacts {
             match &artifact.outcome {
-                // The error counts them: there may be thousands.
+                // Deleted files are only counted in the error, because there may be thousands.
                 Err(_) if artifact.deleted_by().is_some() => {}
                 Err(error) => lines.push(format!("{name}, {}: {}", artifact.name, error_chain(&**error))),
                 Ok(outcome) if outcome.verification == Verification::Unverified => {

@@ -16,19 +16,19 @@ use crate::{Action, auth, bucket, user};
 const NOTICE: Duration = Duration::from_secs(10);
 /// The retry limit on a terminal of a command that only reads.
 const READING: Duration = Duration::from_secs(30);
-/// The retry limit on a terminal for a host that has not answered yet: its name may be wrong.
+/// The retry limit on a terminal for a host that has not responded yet: its name may be wrong.
 const UNANSWERED: Duration = Duration::from_secs(10);
 
 /// The limits of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Retries {
-    /// It reports the present state.
+    /// The command reports the current state.
     None,
-    /// It only reads, and can be called again.
+    /// The command only reads, and can be repeated.
     Reading,
     #[default]
     Changing,
-    /// It follows a run, or transfers files.
+    /// The command follows a run or transfers files.
     Transferring,
 }
 
@@ -50,7 +50,7 @@ impl Retries {
         }
     }
 
-    /// Sets the limits: those of the user, and else those of the command where no setting says otherwise.
+    /// Sets the limits: the user's option, or else the command's default unless a setting exists.
     pub(crate) fn apply(self, chosen: Option<Duration>, settings: &mut Settings) {
         self.apply_at(io::stderr().is_terminal(), chosen, settings);
     }
@@ -66,7 +66,7 @@ impl Retries {
             Self::Reading | Self::Changing => {}
         }
         if matches!(self, Self::Reading | Self::Changing) {
-            // Its requests to the bucket are not transfers.
+            // Its bucket requests are not transfers.
             retry.transfer_limit = retry.limit;
         }
         if let Some(limit) = chosen.filter(|_| self != Self::None) {
@@ -78,7 +78,7 @@ impl Retries {
     }
 }
 
-/// Returns circuit breakers whose waits are said on stderr.
+/// Returns circuit breakers that report waits on stderr.
 pub(crate) fn observed(output: &Output) -> Hosts {
     let (format, speaks, verbose) = (output.format(), !output.is_quiet(), output.verbose);
     match format {
@@ -91,11 +91,11 @@ pub(crate) fn observed(output: &Output) -> Hosts {
 }
 
 fn say(line: &str) {
-    // An error here cannot be reported anywhere.
+    // An error here cannot be reported.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// A wait as people read it. Times are in UTC, as in logs.
+/// Returns the text of a wait. Times are in UTC, as in logs.
 fn text(event: &RetryEvent, now: SystemTime) -> String {
     match event {
         RetryEvent::Waiting(Waiting { host, cause, elapsed, next_attempt, left, .. }) => format!(
@@ -111,7 +111,7 @@ fn text(event: &RetryEvent, now: SystemTime) -> String {
     }
 }
 
-/// The same as JSON.
+/// Returns the JSON of a wait.
 fn shape(event: &RetryEvent, now: SystemTime) -> Value {
     match event {
         RetryEvent::Waiting(Waiting { host, cause, elapsed, next_attempt, left, .. }) => json!({
@@ -125,13 +125,13 @@ fn shape(event: &RetryEvent, now: SystemTime) -> Value {
     }
 }
 
-/// A moment in UTC, to the second.
+/// Returns a time in UTC, to the second.
 fn timestamp(at: SystemTime) -> String {
     let at = jiff::Timestamp::try_from(at).unwrap_or_default();
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The time of day in UTC.
+/// Returns the time of day in UTC.
 fn clock(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).unwrap_or_default().strftime("%H:%M:%S UTC").to_string()
 }
@@ -140,7 +140,7 @@ fn clock(at: SystemTime) -> String {
 mod tests {
     use super::*;
 
-    /// The limits for requests, for transfers and for hosts that have not answered, in seconds.
+    /// Returns the limits for requests, for transfers and for hosts that have not responded, in seconds.
     fn limits(retries: Retries, on_terminal: bool, chosen: Option<u64>, variables: &[(&str, &str)]) -> [u64; 3] {
         let (_, root) = Settings::environments().next().unwrap();
         let settings = Settings::builder().with_home("/nowhere").with_variables([("AIGNOSTICS_API_ROOT", root)]);

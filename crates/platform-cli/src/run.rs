@@ -1,4 +1,4 @@
-//! `aignostics run`: runs, and what comes of them.
+//! `aignostics run`: runs and their results.
 
 mod author;
 mod bringing;
@@ -106,7 +106,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// The run, as it is read.
+    /// Returns a handle of the run, with the share token if given.
     pub(crate) async fn handle(&self, client: &Client) -> Result<RunHandle, Failure> {
         let run = client.run(self.run.as_str());
         let named = match self.share_token_file.clone() {

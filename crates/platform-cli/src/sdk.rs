@@ -1,4 +1,4 @@
-//! `aignostics sdk`: what tools write into the metadata of runs and items.
+//! `aignostics sdk`: the SDK metadata of runs and items.
 
 use clap::{Args, Subcommand};
 use platform_resources::{ItemSdkMetadata, RunSdkMetadata};

@@ -1,7 +1,6 @@
-//! How things of the platform look in JSON: the same everywhere. `docs/schemas` has a schema for each.
+//! The JSON of platform objects. `docs/schemas` has a schema for each.
 //!
-//! It is what the platform says of a thing, with its names, and what follows from it. URLs that let anybody read or write an
-//! object are left out.
+//! It contains the platform's own fields, and derived ones. URLs that grant access to an object are omitted.
 
 use platform_resources::models::{Item, Run};
 use platform_resources::{By, ItemOutcome, Outcome, RunOutcome};
@@ -10,19 +9,19 @@ use serde_json::{Value, json};
 
 use crate::exit::Failure;
 
-/// Something as the platform says it.
+/// Returns the platform's own JSON of an object.
 pub(crate) fn plain(thing: &impl Serialize) -> Result<Value, Failure> {
     Ok(serde_json::to_value(thing)?)
 }
 
-/// A run, with its `outcome`.
+/// Returns a run with its `outcome`.
 pub(crate) fn run(run: &Run) -> Result<Value, Failure> {
     let mut shape = plain(run)?;
     shape["outcome"] = json!(run_outcome(&RunOutcome::of(run)));
     Ok(shape)
 }
 
-/// An item, with its `outcome`.
+/// Returns an item with its `outcome`.
 pub(crate) fn item(item: &Item) -> Result<Value, Failure> {
     let mut shape = plain(item)?;
     for kind in ["input_artifacts", "output_artifacts"] {
@@ -31,7 +30,7 @@ pub(crate) fn item(item: &Item) -> Result<Value, Failure> {
             artifact.remove("download_url");
         }
     }
-    // The tool that uploaded a slide may have kept the URL here.
+    // The tool that uploaded a slide may have stored its URL here.
     if let Some(bucket) = shape.pointer_mut("/custom_metadata/sdk/platform_bucket").and_then(Value::as_object_mut) {
         bucket.remove("signed_download_url");
     }
@@ -39,7 +38,7 @@ pub(crate) fn item(item: &Item) -> Result<Value, Failure> {
     Ok(shape)
 }
 
-/// A file that was downloaded, or why it was not.
+/// Returns a downloaded file, or the error.
 pub(crate) fn file(outcome: Result<&Outcome, String>) -> Value {
     let (known, error) = match outcome {
         Ok(outcome) => (Some(outcome), None),
@@ -55,7 +54,7 @@ pub(crate) fn file(outcome: Result<&Outcome, String>) -> Value {
     })
 }
 
-/// How a run ended, for programs.
+/// Returns the outcome of a run, for programs.
 pub(crate) fn run_outcome(outcome: &RunOutcome) -> &str {
     match outcome {
         RunOutcome::InProgress => "in_progress",
@@ -69,7 +68,7 @@ pub(crate) fn run_outcome(outcome: &RunOutcome) -> &str {
     }
 }
 
-/// How an item ended, for programs.
+/// Returns the outcome of an item, for programs.
 pub(crate) fn item_outcome(outcome: &ItemOutcome) -> &str {
     match outcome {
         ItemOutcome::InProgress => "in_progress",

@@ -1,12 +1,12 @@
-//! Text of others – names of files, messages of servers – as it may go to a terminal.
+//! Sanitization of external text for terminals, such as file names and server messages.
 
 use std::fmt::{self, Display, Write};
 
-/// Shows a text with its control characters escaped, so that it can neither move the cursor nor
-/// pretend to be a line of ours.
+/// Escapes the control characters of a text, so that it can neither move the cursor nor imitate the command's own
+/// output.
 pub(crate) fn shown(text: impl Display) -> String {
     let mut plain = Plain(String::new());
-    // Writing into a `String` does not fail.
+    // Writing to a `String` cannot fail.
     let _ = write!(plain, "{text}");
     plain.0
 }

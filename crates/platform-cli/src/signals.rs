@@ -1,4 +1,4 @@
-//! Signals that end the command, and the work that they must not cut short.
+//! Signals that end the command, and the work that they must not interrupt.
 
 mod ignored;
 mod watchdog;
@@ -20,19 +20,19 @@ use crate::exit::Failure;
 pub(crate) use ignored::Ignored;
 use watchdog::Stage;
 
-/// The longest time from a signal to the end of the process, unless the report of a critical section is still to be printed
-/// ([`REPORT`]). Slurm and Kubernetes wait for 30 s before they kill.
+/// The maximum time from a signal to the end of the process, except for the report of a critical section ([`REPORT`]).
+/// Slurm and Kubernetes wait 30 s before they kill.
 const WHOLE: Duration = Duration::from_secs(10);
-/// The longest time of a critical section after a signal or a timeout.
+/// The maximum time of a critical section after a signal or a timeout.
 pub(crate) const SECTION_LIMIT: Duration = WHOLE;
-/// The time for the report of a critical section, after [`WHOLE`] or a second signal. It takes milliseconds unless the machine is
-/// busy. Slurm and Kubernetes kill after 30 s.
+/// The time for the report of a critical section, after [`WHOLE`] or a second signal. It takes milliseconds unless the
+/// machine is busy. Slurm and Kubernetes kill after 30 s.
 const REPORT: Duration = Duration::from_secs(15);
-/// The longest time of a redemption after a signal.
+/// The maximum time of a redemption after a signal.
 pub(crate) const REDEMPTION_LIMIT: Duration = Duration::from_secs(8);
-/// The longest time of a renewal in the background after the work of the command.
+/// The maximum time of a background refresh after the work of the command.
 const RENEWAL_LIMIT: Duration = Duration::from_secs(30);
-/// The longest time in which dropped work cleans up, without a signal.
+/// The maximum cleanup time of dropped work, without a signal.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 /// The interval at which the end of protected work is checked.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -41,13 +41,13 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 pub(crate) struct Signals {
     received: UnboundedReceiver<u8>,
     stage: Stage,
-    /// When the first one arrived.
+    /// The time of the first signal.
     first: Option<Instant>,
 }
 
 impl Signals {
-    /// Catches the signals that are not `ignored`, to the end of the process. If the process `ends` by them, it ends 10 s after
-    /// the first one, and at a second one.
+    /// Catches the signals that are not `ignored`, until the process ends. With `ends`, the process ends 10 s after the
+    /// first signal, and at a second one.
     pub(crate) fn catch(ignored: Ignored, ends: bool) -> io::Result<Self> {
         let (sender, received) = tokio::sync::mpsc::unbounded_channel();
         let stage = Stage::default();
@@ -55,7 +55,7 @@ impl Signals {
         Ok(Self { received, stage, first: None })
     }
 
-    /// Waits for the next signal and returns its number.
+    /// Waits for the next signal, and returns its number.
     pub(crate) async fn next(&mut self) -> u8 {
         match self.received.recv().await {
             Some(number) => {
@@ -71,8 +71,8 @@ impl Signals {
         self.end_after(work, &CriticalSections::default()).await
     }
 
-    /// Runs `work`, and drops it when a signal arrives, except while one of its `sections` is open or it redeems a credential.
-    /// Then it continues for a few seconds; a second signal drops it at once, except during a redemption.
+    /// Runs `work`, and drops it when a signal arrives, except while one of its `sections` is open or it redeems a
+    /// credential. It then continues for a few seconds; a second signal drops it at once, except during a redemption.
     pub(crate) async fn end_after(
         &mut self,
         work: impl Future<Output = Result<(), Failure>>,
@@ -104,14 +104,14 @@ impl Signals {
             }
         };
         match outcome {
-            // Why the section did not succeed; the outcome of other work does not matter any more.
+            // The error of the section is reported; the outcome of other work no longer matters.
             Some(Err(failure)) if was_open => Err(failure),
             _ => Err(Failure::signal(number)),
         }
     }
 
-    /// Waits for redemptions that are under way, after the work has ended with `outcome`: 30 s, or up to 8 s from a signal on.
-    /// No redemption starts any more.
+    /// Waits for redemptions in progress after the work has ended with `outcome`: 30 s, or up to 8 s after a signal. No
+    /// new redemption starts.
     pub(crate) async fn finish_redemptions(&mut self, outcome: Result<(), Failure>) -> Result<(), Failure> {
         self.stage.redeem();
         let limit = self.left(REDEMPTION_LIMIT).unwrap_or(RENEWAL_LIMIT);
@@ -130,19 +130,19 @@ impl Signals {
         }
     }
 
-    /// Lets dropped work clean up, after the outcome was reported. A signal ends the process at once.
+    /// Lets dropped work clean up after the outcome was reported. A signal ends the process at once.
     pub(crate) fn shut_down(self, runtime: Runtime, code: u8) {
         self.stage.reported(code);
         runtime.shutdown_timeout(self.left(WHOLE).unwrap_or(CLEANUP_LIMIT));
     }
 
-    /// Returns the rest of a `limit` that began with the first signal, or `None` if there was none.
+    /// Returns the remaining time of a `limit` that started with the first signal, or `None` without a signal.
     fn left(&self, limit: Duration) -> Option<Duration> {
         Some(limit.saturating_sub(self.first?.elapsed()))
     }
 }
 
-/// Polls `work` while it `is_held`, and returns its outcome if it ends by then.
+/// Polls `work` while `is_held` returns true, and returns its outcome if it completes.
 pub(crate) async fn hold<T>(mut work: Pin<&mut impl Future<Output = T>>, is_held: impl Fn() -> bool) -> Option<T> {
     // A redemption may end in another task.
     let mut looks = tokio::time::interval(BETWEEN_LOOKS);
@@ -160,7 +160,7 @@ pub(crate) async fn hold<T>(mut work: Pin<&mut impl Future<Output = T>>, is_held
     .await
 }
 
-/// Waits for redemptions on a thread of its own, which ends with the process.
+/// Waits for redemptions on a separate thread, which ends with the process.
 async fn finished(limit: Duration) -> Result<(), Unfinished> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let wait = move || drop(sender.send(auth_core::finish_redemptions(limit)));
@@ -170,7 +170,7 @@ async fn finished(limit: Duration) -> Result<(), Unfinished> {
     }
 }
 
-/// Prints to stderr. An error is ignored: stderr may be closed.
+/// Prints to stderr. Errors are ignored: stderr may be closed.
 fn eprint_line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", crate::shown::shown(text));
 }
@@ -179,13 +179,13 @@ fn eprint_line(text: &str) {
 mod tests {
     use super::*;
 
-    /// Signals that a test sends, without a handler.
+    /// Returns signals sent by a test, without a handler.
     fn signals() -> (tokio::sync::mpsc::UnboundedSender<u8>, Signals) {
         let (sender, received) = tokio::sync::mpsc::unbounded_channel();
         (sender, Signals { received, stage: Stage::default(), first: None })
     }
 
-    /// Work that ends this long after its section was opened.
+    /// Work that completes this long after its section was opened.
     async fn section(sections: &CriticalSections, time: Duration) -> Result<(), Failure> {
         let _section = sections.enter().unwrap();
         let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;

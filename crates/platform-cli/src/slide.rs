@@ -1,4 +1,4 @@
-//! `aignostics slide`: what is in the files of slides, without the platform.
+//! `aignostics slide`: the content of slide files, without the platform.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use crate::output::{self, Format, Output};
 use crate::shown::shown;
 
-/// Pixels of the longer side of a thumbnail.
+/// The longer side of a thumbnail, in pixels.
 const THUMBNAIL: u32 = 1024;
 
 #[derive(Subcommand)]
@@ -63,7 +63,7 @@ pub(crate) async fn run(action: Action, output: &Output) -> Result<(), Failure> 
     }
 }
 
-/// Does blocking work on a thread of its own, so that a large slide does not delay an interruption.
+/// Runs blocking work on a detached thread, so that a large slide does not delay an interruption.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     let (done, outcome) = oneshot::channel();
     thread::spawn(move || done.send(work()));
@@ -121,12 +121,12 @@ fn image(image: &ImageDescription) -> Value {
     })
 }
 
-/// Warnings in JSON.
+/// Returns warnings as JSON.
 pub(crate) fn warnings(warnings: &[Warning]) -> Vec<Value> {
     warnings.iter().map(|warning| json!({ "name": warning.name(), "text": warning.to_string() })).collect()
 }
 
-/// Identifying data in JSON.
+/// Returns identifying data as JSON.
 pub(crate) fn identifiers(identifiers: &[Identifier]) -> Vec<Value> {
     identifiers.iter().map(|found| json!({ "kind": found.kind.name(), "place": found.place })).collect()
 }

@@ -1,4 +1,4 @@
-//! `aignostics system`: how the platform is, and how this command is set up.
+//! `aignostics system`: the health of the platform, and the configuration of this command.
 
 mod config;
 mod health;

@@ -1,4 +1,4 @@
-//! `aignostics user`: who is logged in.
+//! `aignostics user`: logins.
 
 mod asking;
 mod masked;
@@ -104,7 +104,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
             }
         },
         Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
-            // Nobody sees what a script is asked.
+            // Prompts of a script are not seen.
             let asks = relogin || how.is_said() || io::stderr().is_terminal();
             let ways = if asks { how.ways(service) } else { LoginWays::none() };
             let identity = described(&identity(shell, ways, relogin).await?);
@@ -114,7 +114,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     }
 }
 
-/// What people want to know of it.
+/// Returns the text of an identity.
 fn text(output: &Output, identity: &Value) -> String {
     let shown = |path: &str| match identity.pointer(path) {
         Some(Value::String(text)) => text.clone(),

@@ -87,7 +87,7 @@ async fn download(
     shell: &Shell,
 ) -> Result<(), Failure> {
     let path = folder.join(escape(name));
-    // A document that is not there has no URL: what is wrong is said of it, not of a download.
+    // A missing document is reported as such, not as a failed download.
     let documents = documents(release, client).await?;
     documents.get(name).await?;
     let outcome = documents.download(name, &path).await?;

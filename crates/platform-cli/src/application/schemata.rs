@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     _no_zip: bool,
 }
 
-/// A file that is to be written: its name, and what is in it.
+/// A file to write: its name and its content.
 type Page = (String, String);
 
 pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
@@ -54,7 +54,7 @@ pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     shell.output.one(&value, || names.iter().map(shown).collect::<Vec<_>>().join("\n"))
 }
 
-/// A schema for each artifact that has one, and a page that says which is which.
+/// Returns a schema for each artifact that has one, and an index page.
 fn pages(stem: &str, application: &Application, version: &ApplicationVersion) -> Result<Vec<Page>, Failure> {
     let inputs = version.input_artifacts.iter().map(|artifact| ("input", &artifact.name, &artifact.metadata_schema));
     let outputs = version.output_artifacts.iter().map(|artifact| ("output", &artifact.name, &artifact.metadata_schema));
@@ -76,7 +76,7 @@ fn pages(stem: &str, application: &Application, version: &ApplicationVersion) ->
     Ok(pages.into_iter().map(|(name, text)| (escape(&name), text)).collect())
 }
 
-/// Writes the pages, or one archive of them; which files that makes. Each is there as a whole, or as it was.
+/// Writes the files, or one archive of them, atomically. Returns their paths.
 fn write(folder: &Path, pages: &[Page], archive: Option<&str>) -> io::Result<Vec<PathBuf>> {
     fs::create_dir_all(folder)?;
     if let Some(name) = archive {

@@ -35,7 +35,7 @@ pub(crate) struct Sure {
     consent: Consent,
 }
 
-/// What became of an object.
+/// The result for an object.
 struct Report {
     key: String,
     bytes: u64,

@@ -18,9 +18,9 @@ use crate::shapes;
 use crate::shown::shown;
 use auth_core::error_chain;
 
-/// So many objects are fetched at a time.
+/// The number of concurrent downloads.
 const AT_A_TIME: usize = 8;
-/// How long a URL is good for that is made right before it is used, and again when it has ended.
+/// The lifetime of a signed URL, which is signed right before use, and again after it expired.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     destination: PathBuf,
 }
 
-/// An object of the bucket, as something to fetch.
+/// A source for an object of the bucket.
 #[derive(Debug)]
 struct Object<'a> {
     bucket: &'a Bucket,
@@ -46,7 +46,7 @@ impl Source for Object<'_> {
     }
 }
 
-/// What became of an object.
+/// The result for an object.
 struct Fetched {
     key: String,
     file: String,

@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: Arguments, bucket: Bucket, shell: &Shell) -> 
     print(&uploads, &bucket, shell)
 }
 
-/// What all keys begin with.
+/// Returns the prefix of all keys.
 fn prefix(text: &str) -> anyhow::Result<String> {
     let now = Timestamp::try_from(SystemClock.now())?;
     let mut prefix = text.replace("{timestamp}", &now.strftime("%Y%m%d_%H%M%S").to_string());

@@ -3,10 +3,10 @@ use indicatif::ProgressBar;
 use crate::bars::{Bars, Screen};
 use crate::output::Output;
 
-/// How many steps the demo has.
+/// The number of steps.
 const STEPS: u8 = 8;
 
-/// What is going on, on stderr: a line for each step, and bars if it is a terminal.
+/// Progress on stderr: a line per step, and bars if it is a terminal.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
     screen: Screen,
@@ -24,7 +24,7 @@ impl Progress {
         }
     }
 
-    /// A bar for so many bytes.
+    /// Returns a bar for uploaded bytes.
     pub(super) fn upload(&self, bytes: u64) -> ProgressBar {
         self.screen.upload(bytes)
     }

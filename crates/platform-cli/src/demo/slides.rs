@@ -16,10 +16,10 @@ use tokio::task::spawn_blocking;
 
 use crate::exit::Failure;
 
-/// A slide that is to be processed.
+/// A slide to process.
 pub(super) struct Slide {
     pub(super) path: PathBuf,
-    /// The name of its file, which is also that of its item.
+    /// The file name, which is also the external id of its item.
     pub(super) name: String,
     pub(super) metadata: SlideMetadata,
 }
@@ -35,7 +35,7 @@ impl Slide {
         Ok(Self { path, name, metadata })
     }
 
-    /// Where the slide lies in the bucket, which takes no control characters.
+    /// Returns the object key of the slide. Keys cannot contain control characters.
     pub(super) fn object_key(&self) -> String {
         const REFUSED: &AsciiSet = &CONTROLS.add(b'%');
         format!("slides/{}", utf8_percent_encode(&self.name, REFUSED))
@@ -45,7 +45,7 @@ impl Slide {
         self.metadata.crc32c.into()
     }
 
-    /// What the platform is told of the slide.
+    /// Returns the metadata of the slide for the platform.
     pub(super) fn describe(&self) -> Map<String, Value> {
         let description = json!({
             "checksum_base64_crc32c": self.crc32c(),
@@ -73,7 +73,7 @@ impl fmt::Display for Slide {
     }
 }
 
-/// Where the slides are: in a folder of the user, or in one that goes with the demo.
+/// The folder of the slides: the user's, or the samples of the demo.
 #[derive(Clone)]
 pub(super) enum Folder {
     Given(PathBuf),
@@ -90,7 +90,7 @@ impl Folder {
         Ok(Self::Samples(Arc::new(folder)))
     }
 
-    /// All slides in the order of their names, after the samples were written.
+    /// Writes the samples if necessary, and reads all slides, ordered by name.
     pub(super) async fn read(&self) -> Result<Vec<Slide>, Failure> {
         if let Self::Samples(folder) = self {
             let folder = folder.clone();
@@ -101,7 +101,7 @@ impl Folder {
             Self::Given(path) => path.clone(),
             Self::Samples(folder) => folder.path().to_owned(),
         };
-        // A thread of its own, for which nobody waits: a large slide does not hold up an interruption.
+        // A detached thread, so that a large slide does not delay an interruption.
         let (done, slides) = oneshot::channel();
         thread::spawn(move || done.send(read_all(&path)));
         slides.await?
@@ -119,7 +119,7 @@ fn read_all(folder: &Path) -> Result<Vec<Slide>, Failure> {
     }
 }
 
-/// The files of a folder, without hidden ones and subfolders.
+/// Returns the files of a folder, except hidden ones and subfolders.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let unreadable = |path: &Path| format!("{}: the folder with the slides cannot be read", path.display());
     let entries = fs::read_dir(folder).with_context(|| unreadable(folder)).map_err(Failure::bad_input)?;

@@ -6,8 +6,8 @@ use auth_oauth::{DeviceAuthorization, Prompt};
 
 use super::progress::Progress;
 
-/// Plays the user who approves the login: opens the verification page, finds the code filled in,
-/// and presses the button, over HTTP like any browser.
+/// A simulated user who approves the login: opens the verification page with the filled-in code, and submits it over
+/// HTTP.
 #[derive(Debug)]
 pub(super) struct DemoUser {
     http: HttpClient,

@@ -4,7 +4,7 @@ use auth_core::{Clock, SystemClock};
 
 const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
 
-/// A moment as people read it: how long ago, or in how long; `exact` adds it in UTC (RFC 3339).
+/// Returns a time relative to now; `exact` adds it in UTC (RFC 3339).
 pub(crate) fn moment(at: SystemTime, exact: bool) -> String {
     let relative = relative(at, SystemClock.now());
     match jiff::Timestamp::try_from(at) {
@@ -20,7 +20,7 @@ fn relative(at: SystemTime, now: SystemTime) -> String {
     }
 }
 
-/// A time in its largest unit.
+/// Returns a duration in its largest unit.
 fn rounded(time: Duration) -> String {
     let seconds = time.as_secs();
     let (length, unit) = UNITS.into_iter().find(|(length, _)| seconds >= *length).unwrap_or((1, "s"));

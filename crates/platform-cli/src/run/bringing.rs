@@ -1,4 +1,4 @@
-//! The commands that bring slides in: from a folder to a run.
+//! The commands from a folder of slides to a run.
 
 use clap::Subcommand;
 

@@ -47,7 +47,7 @@ struct Filter {
     application_version: Option<String>,
 }
 
-/// What became of a run.
+/// The result for a run.
 enum Fate {
     WouldBe,
     Cancelled(Done),
@@ -90,7 +90,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
 impl Filter {
     fn query(self) -> Result<ListRuns, Failure> {
         let tags: Vec<_> = self.tags.iter().map(|tag| tag.trim()).filter(|tag| !tag.is_empty()).collect();
-        // A filter that is empty, because a variable is not set, must not fit everything.
+        // An empty filter, for example from an unset variable, must not match all runs.
         let empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
         if tags.len() < self.tags.len() || empty(&self.application_id) || empty(&self.application_version) {
             return Err(Failure::bad_input(anyhow!("nothing was cancelled: a filter is empty")));

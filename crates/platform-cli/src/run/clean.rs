@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     locks: Locks,
 }
 
-/// Works without a network and without a login.
+/// Requires neither a network nor a login.
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let Arguments { folder, dry_run, locks } = arguments;
     if !ResultFolder::is_at(&folder) {

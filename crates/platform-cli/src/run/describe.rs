@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     })
 }
 
-/// The result files of a run, as the platform states them.
+/// The result files of a run, as stated by the platform.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Files {
     available: usize,
@@ -66,7 +66,7 @@ impl Files {
     }
 }
 
-/// How far a run is.
+/// Returns a summary of a run's progress.
 fn summary(run: &Run, output: &Output) -> String {
     let facts = [
         ("run", run.run_id.to_string()),
@@ -77,7 +77,7 @@ fn summary(run: &Run, output: &Output) -> String {
     output.facts(facts.into_iter().filter(|(_, value)| !value.is_empty()))
 }
 
-/// The facts about a run, and about its `files` if they are known.
+/// Returns the facts about a run, and about its `files` if known.
 pub(super) fn facts(run: &Run, files: Option<Files>, output: &Output) -> String {
     let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
     let moment = |at: Option<std::time::SystemTime>| at.map(|at| output.moment(at)).unwrap_or_default();
@@ -108,7 +108,7 @@ pub(super) fn facts(run: &Run, files: Option<Files>, output: &Output) -> String 
     output.facts(facts.into_iter().filter(|(_, value)| !value.is_empty()))
 }
 
-/// How many items are how far.
+/// Returns the number of items in each state.
 fn counts(run: &Run) -> String {
     let counts = &run.statistics;
     let parts = [

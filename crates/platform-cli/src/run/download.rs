@@ -74,20 +74,21 @@ pub(crate) struct Folders {
 }
 
 impl Folders {
-    /// The layout, with a folder for the run where nothing is said if that is the `custom`.
+    /// Returns the layout. `custom` is the default for a folder per run.
     pub(crate) fn layout(self, custom: bool) -> Layout {
         Layout::default()
             .with_folder_per_run(self.has_folder_per_run(custom))
             .with_folder_per_item(!self.no_create_subdirectory_per_item)
     }
 
-    /// Whether there is a folder for the run.
+    /// Returns true if the layout has a folder per run.
     pub(crate) fn has_folder_per_run(self, custom: bool) -> bool {
         self.create_subdirectory_for_run || (custom && !self.no_create_subdirectory_for_run)
     }
 }
 
-/// Downloads; `thorough` is the custom of the Python tool: to wait for the end, and make a folder for the run.
+/// Downloads results. `thorough` selects the defaults of the Python tool: wait for the end, and create a folder per
+/// run.
 pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> Result<(), Failure> {
     let locking = Locking::from(arguments.locks);
     let options = FolderOptions::new().with_shard(arguments.shard.unwrap_or_default()).with_locking(locking);
@@ -108,7 +109,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> 
     results::print(&report, &arguments.folder, &shell.output)
 }
 
-/// What is wrong with the folder for the results.
+/// Adds context to an error of the result folder.
 pub(super) fn unusable(error: platform_resources::FolderError) -> Failure {
     Failure::from(error).context("the folder for the results cannot be used; another can be named")
 }

@@ -1,4 +1,4 @@
-//! Events of the pipeline: notes on stderr, and bars.
+//! Pipeline events as notes on stderr and as bars.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use slide_metadata::IdentifierKind;
 use crate::bars::Screen;
 use crate::output::Output;
 
-/// Files of one kind that are named. Of the others, the number is shown.
+/// The maximum number of file names per kind. For the others, only the number is shown.
 const NAMED: usize = 10;
 
-/// Shows events as notes and bars.
+/// Returns an observer that shows events as notes and bars.
 pub(super) fn observer(output: &Output) -> Observer {
     let output = output.clone();
     let screen = Screen::new(output.has_bars());
@@ -62,7 +62,7 @@ fn planned(new: usize, processed: usize, failed: usize, runs: &[RunId]) -> Strin
     if failed == 0 { text } else { format!("{text}; {failed} failed or skipped: --retry-failed submits them again") }
 }
 
-/// In UTC, to the second.
+/// Returns a time in UTC, to the second.
 fn moment(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).map_or_else(|_| "an unknown time".to_owned(), |at| format!("{at:.0}"))
 }
@@ -101,7 +101,7 @@ fn note(event: &Event) -> Option<String> {
     })
 }
 
-/// Files that were left out: some of each kind by their names, and files that are not slides by their number.
+/// Returns lines for skipped files: some names of each kind, and the number of files that are not slides.
 fn left_out(skipped: &[SkippedFile]) -> Vec<String> {
     let (others, notable): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.kind == SkipKind::Other);
     let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -134,7 +134,7 @@ fn followed(followed: &[(PathBuf, PathBuf)]) -> Vec<String> {
     lines
 }
 
-/// The remarks about a slide in one line: warnings, and the kinds of identifying data.
+/// Returns the remarks about a slide on one line: warnings, and the kinds of identifying data.
 fn remark(remarks: &SlideRemarks) -> String {
     let mut parts: Vec<_> = remarks.warnings.iter().map(ToString::to_string).collect();
     let kinds: BTreeSet<_> = remarks.identifiers.iter().map(|found| found.kind).collect();

@@ -1,4 +1,5 @@
-//! From a folder of slides to verified results, in one command that can be killed at any point and called again.
+//! The whole workflow in one command, from a folder of slides to verified results. It can be killed at any point and
+//! repeated.
 
 mod report;
 
@@ -21,7 +22,7 @@ use crate::bars::Screen;
 use crate::exit::Failure;
 use report::Report;
 
-/// The options that submit again.
+/// The options that cause another submission.
 const AGAIN: [&str; 2] = ["--resubmit", "--retry-failed"];
 
 #[derive(Args)]
@@ -75,7 +76,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     let target = folder_of(&arguments.csv);
     check_folders(&arguments, &target)?;
     let client = shell.client()?;
-    // What is wrong with the folder shows before anything is uploaded or billed.
+    // Errors of the folder occur before anything is uploaded or billed.
     let mut results = Some(open(&target).await?);
     arguments.force.check(&client, shell).await?;
     let study = study(&client, &arguments, shell).await?;
@@ -125,7 +126,7 @@ async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<
         .with_observer(move |event| observer(event)))
 }
 
-/// Names the slides that are not submitted again.
+/// Lists the slides that are not submitted again.
 fn list_failed(plan: &StudyPlan, shell: &Shell) {
     for slide in plan.slides() {
         if matches!(slide.status, SlideStatus::Failed | SlideStatus::Skipped) {
@@ -157,7 +158,7 @@ async fn submitted(
     Ok(runs)
 }
 
-/// Results that lie among the slides are known by the folder of their run.
+/// Checks that results next to the slides are in folders per run, to distinguish them from slides.
 fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
     let unreadable = || format!("{} cannot be read", arguments.folder.display());
     let slides = arguments.folder.canonicalize().with_context(unreadable).map_err(Failure::bad_input)?;
@@ -170,7 +171,7 @@ fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Downloads the results, by the custom of the Python tool: to the end, and into a folder for the run.
+/// Downloads the results with the defaults of the Python tool: to the end, in a folder per run.
 async fn fetch(
     run: &StudyRun,
     folder: ResultFolder,
@@ -178,7 +179,7 @@ async fn fetch(
     shell: &Shell,
 ) -> Result<RunReport, Failure> {
     let bars = Screen::new(shell.output.has_bars()).follow();
-    // Repeating these options would be billed again.
+    // Repeating these options would cause more costs.
     let followed = shell.follow(run.handle().id(), &AGAIN);
     let download = run.download(folder).with_layout(arguments.folders.layout(true));
     let download = download.with_observer(move |event| {
@@ -188,7 +189,7 @@ async fn fetch(
     Ok(if arguments.no_wait_for_completion { download.fetch().await? } else { download.follow().await? })
 }
 
-/// The folder that a file is in.
+/// Returns the folder of a file.
 fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     locks: Locks,
 }
 
-/// Works without a network and without a login.
+/// Requires neither a network nor a login.
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let Arguments { folder, files, locks } = arguments;
     let locking: Locking = locks.into();

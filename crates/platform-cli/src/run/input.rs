@@ -1,4 +1,4 @@
-//! What a run is to be of: an application in a version, and whether the platform is well enough to begin.
+//! The application version of a run, and a health check before the start.
 
 use anyhow::anyhow;
 use clap::Args;
@@ -29,7 +29,7 @@ pub(super) struct Force {
 }
 
 impl Force {
-    /// Fails if the platform says that it does not work.
+    /// Returns an error if the platform reports that it is down.
     pub(super) async fn check(self, client: &Client, shell: &Shell) -> Result<(), Failure> {
         if self.force {
             return Ok(());
@@ -49,7 +49,7 @@ impl Force {
 }
 
 impl Version {
-    /// The application in this version.
+    /// Returns the selected version of the application.
     pub(super) async fn of(&self, client: &Client, application: &str) -> Result<SelectedApplication, Failure> {
         let id = ApplicationId::from(application);
         let found = SelectedApplication::find(client, &id, self.application_version.as_ref()).await;
@@ -57,7 +57,7 @@ impl Version {
     }
 }
 
-/// The failure of looking for an application.
+/// Converts an error of the application look-up.
 pub(super) fn unknown(error: platform_pipeline::Error, id: &ApplicationId) -> Failure {
     let is_not_found = error.platform().is_some_and(platform_resources::Error::is_not_found);
     let failure = Failure::from(error);

@@ -1,4 +1,4 @@
-//! Runs from their submission on: found, looked at, waited for, ended, described and shared.
+//! The commands for existing runs: list, describe, wait, watch, cancel, metadata and sharing.
 
 use clap::Subcommand;
 

@@ -14,7 +14,7 @@ use crate::output::{Column, Output};
 use crate::shapes;
 use crate::time::parse_duration;
 
-/// The fewest and the most runs that a page can have.
+/// The minimum and maximum page size.
 const PAGE: (usize, usize) = (5, 100);
 
 #[derive(Args)]
@@ -94,7 +94,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     let now = SystemClock.now();
     let runs = shell.client()?.runs().list_with(arguments.query());
     let Arguments { limit, state, expiring, .. } = arguments;
-    // The platform cannot be asked for these two.
+    // The platform has no filter for these two.
     let fits = move |run: &Run| {
         state.is_none_or(|state| state.is_of(run)) && expiring.is_none_or(|time| expires(run, now, time))
     };
@@ -102,7 +102,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     print(runs, &shell.output, expiring.is_some()).await
 }
 
-/// Whether its results are deleted within this time.
+/// Returns true if the results of the run are deleted within this time.
 fn expires(run: &Run, now: SystemTime, time: Duration) -> bool {
     results_end(run).is_some_and(|end| now <= end && end <= now + time)
 }
@@ -128,7 +128,7 @@ impl Arguments {
     }
 }
 
-/// Prints runs, with the end of their results where that is `wanted` or everything is.
+/// Prints runs, with the time of deletion of their results if `wanted` or verbose.
 async fn print(
     runs: impl futures_util::Stream<Item = Result<Run, platform_resources::Error>>,
     output: &Output,

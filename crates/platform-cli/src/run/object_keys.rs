@@ -29,7 +29,7 @@ impl UploadArgs {
     }
 }
 
-/// The folder of the user in the bucket.
+/// Returns the user's folder in the bucket.
 pub(super) fn bucket_user() -> String {
     system_user().unwrap_or_else(|| "user".to_owned())
 }

@@ -1,4 +1,4 @@
-//! How a run is to be done, and what is said of it.
+//! Options for the execution and the metadata of a run.
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -50,7 +50,7 @@ pub(super) struct Options {
     node_acquisition_timeout_minutes: u32,
 }
 
-/// One of these ways to pay for processors.
+/// Returns a parser for these provisioning modes.
 fn modes(names: &'static [&'static str]) -> impl TypedValueParser<Value = Provisioning> {
     PossibleValuesParser::new(names).map(|name| match name.to_ascii_uppercase().as_str() {
         "ON_DEMAND" => Provisioning::OnDemand,
@@ -64,7 +64,7 @@ impl Options {
         self.onboard_to_aignostics_portal
     }
 
-    /// The options that were set and have no effect if nothing is submitted.
+    /// Returns the options that were set and have no effect if nothing is submitted.
     pub(super) fn set(&self) -> Vec<&'static str> {
         [
             (self.note.is_some(), "--note"),

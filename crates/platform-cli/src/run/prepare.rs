@@ -16,7 +16,7 @@ use crate::output::{self, Output};
 use crate::shown::shown;
 use crate::slide;
 
-/// The name of the table where none is given.
+/// The default name of the table.
 const NAME: &str = "metadata.csv";
 
 #[derive(Args)]
@@ -82,7 +82,7 @@ fn kind(text: &str) -> Result<IdentifierKind, String> {
     kind.ok_or_else(|| format!("expected one of {}", IdentifierKind::ALL.map(IdentifierKind::name).join(", ")))
 }
 
-/// A resolution that slides have.
+/// Parses a plausible resolution.
 fn plausible(text: &str) -> Result<f64, String> {
     let value = text.parse::<f64>().ok().filter(|value| PLAUSIBLE.contains(value));
     value.ok_or_else(|| format!("expected {} to {} micrometers per pixel", PLAUSIBLE.start(), PLAUSIBLE.end()))

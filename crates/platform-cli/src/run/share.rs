@@ -1,4 +1,4 @@
-//! Who else reads a run.
+//! Sharing of runs.
 
 mod audit;
 mod organization;
@@ -45,7 +45,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
     }
 }
 
-/// Grants of a run that hold. That there is no such run is an error: otherwise the platform has none to list.
+/// Returns the valid grants of a run. A missing run is an error; the platform would return an empty list.
 async fn grants(client: &Client, run: &str, to: Option<SubjectType>) -> Result<Vec<Grant>, Error> {
     let client = client.clone().nocache();
     client.run(run).get().await?;
@@ -55,7 +55,7 @@ async fn grants(client: &Client, run: &str, to: Option<SubjectType>) -> Result<V
     Ok(grants.into_iter().filter(|grant| !grant.revoked).collect())
 }
 
-/// The share tokens that these grants of a run are for.
+/// Returns the share tokens of these grants of a run.
 async fn tokens(client: &Client, run: &str, grants: &[Grant]) -> Result<Vec<ShareToken>, Error> {
     let query = ListShareTokens::new().with_run_id(run);
     let tokens: Vec<ShareToken> = client.clone().nocache().share_tokens().list_with(query).try_collect().await?;

@@ -58,13 +58,13 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     }
 }
 
-/// Checks everything and submits nothing.
+/// Validates everything without submitting.
 async fn check(client: &Client, mut draft: Draft, options: &RunOptions, shell: &Shell) -> Result<(), Failure> {
     options.apply(&mut draft.submission)?;
     validate::print(&draft.check(client).await?, shell)
 }
 
-/// Submits once for the content or a key, and finds the run if that was done before.
+/// Submits once for the content or a key, or finds the run of an earlier submission.
 async fn submit(
     client: &Client,
     draft: Draft,
@@ -81,7 +81,7 @@ async fn submit(
     };
     let submitted = Box::pin(submission.submit(&observer(&shell.output))).await?;
     shell.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
-    // The id of a new run is printed without another request, which a signal could end.
+    // The id of a new run is printed without another request, which a signal could interrupt.
     let (application, version) = if submitted.is_new {
         shell.output.note(format!("a run of {} {} is submitted", stated.0, stated.1));
         stated
@@ -93,7 +93,7 @@ async fn submit(
     print(&submitted.run, &application, &version, &submitted.token, submitted.is_new, shell)
 }
 
-/// Reports that nothing was submitted, and the options that have no effect for this reason. With a key, tags are compared.
+/// Reports that nothing was submitted, and the options without effect. With a key, tags are compared.
 fn report_found(arguments: &Arguments, shell: &Shell) {
     let again = if arguments.once.is_some() { "" } else { "; --resubmit submits it again" };
     shell.output.note(format!("nothing is submitted now{again}"));
@@ -104,7 +104,7 @@ fn report_found(arguments: &Arguments, shell: &Shell) {
     }
 }
 
-/// The submission without its options.
+/// Returns the submission without its options.
 async fn draft(
     source: SubmissionSource,
     client: &Client,

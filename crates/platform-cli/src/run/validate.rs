@@ -45,7 +45,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     print(&draft.check(&client).await?, shell)
 }
 
-/// Says what would be submitted.
+/// Prints the submission that would be sent.
 pub(super) fn print(checked: &RunSubmission, shell: &Shell) -> Result<(), Failure> {
     shell.output.one(&shape(checked), || {
         let (id, version) = (&checked.application_id, checked.version_number.as_deref().unwrap_or_default());

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     sha256sums: bool,
 }
 
-/// Asks nobody: it works without a network and without a login.
+/// Requires neither a network nor a login.
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let check = verify(&arguments.folder).await.map_err(Failure::bad_input)?;
     if arguments.sha256sums {

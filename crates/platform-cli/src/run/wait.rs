@@ -22,7 +22,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     judge(&run)
 }
 
-/// Whether all its items succeeded.
+/// Returns an error unless all items succeeded.
 pub(super) fn judge(run: &Run) -> Result<(), Failure> {
     match RunOutcome::of(run) {
         RunOutcome::Completed => Ok(()),

@@ -75,17 +75,17 @@ async fn watch(handle: &RunHandle, arguments: &Arguments, shell: &Shell) -> Resu
     wait::judge(&run)
 }
 
-/// Hands on that a file is in its place.
+/// Forwards published files.
 fn pass_on(event: Event, files: &mpsc::UnboundedSender<FileEvent>) {
     if let Event::File(file) = event
         && matches!(file.progress.step, FileStep::InPlace(_))
     {
-        // Nobody listens any more when the watch was given up.
+        // The receiver is gone if the watch was dropped.
         let _ = files.send(file);
     }
 }
 
-/// Tells what happens until the run has ended and its files are there.
+/// Prints events until the run has ended and its files are published.
 async fn follow(
     handle: &RunHandle,
     download: Option<RunDownload>,

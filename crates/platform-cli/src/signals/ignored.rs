@@ -1,10 +1,11 @@
-//! Signals that the parent process told this one to ignore: SIGHUP by `nohup`, SIGINT and SIGQUIT by a shell for background jobs.
+//! Signals that the parent process ignores for this one: SIGHUP with `nohup`, SIGINT and SIGQUIT in a shell's
+//! background jobs.
 //!
-//! They stay ignored (POSIX.1-2024, Shell Command Language, 2.12). Installing a handler would undo that, so the dispositions are
-//! read before the runtime starts. Only Linux states them without a system call that needs `unsafe`; elsewhere every signal is
-//! handled.
+//! They remain ignored (POSIX.1-2024, Shell Command Language, 2.12). Installing a handler would change that, so the
+//! dispositions are read before the runtime starts. Only Linux exposes them without a system call that needs `unsafe`;
+//! elsewhere every signal is handled.
 
-/// The signals that were ignored when the process started: bit n-1 for signal n.
+/// The signals that were ignored at the start of the process: bit n-1 for signal n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ignored(u64);
 

@@ -1,5 +1,5 @@
-//! The thread that receives signals. It works even while the rest of the process is blocked, such as in a read from stdin or
-//! from a file system that does not respond.
+//! The thread that receives signals. It works even if the rest of the process is blocked, for example in a read from
+//! stdin or from an unresponsive file system.
 
 use std::io;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use tokio::time::Instant;
 
 use super::{BETWEEN_LOOKS, Ignored, REDEMPTION_LIMIT, REPORT, WHOLE};
 
-/// The time that the rest of the process has after a second signal to report and end by itself.
+/// The time after a second signal in which the rest of the process can report and end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The stage of the process, which decides about a second signal and about the time after the first one.
+/// The stage of the process. It determines the effect of a second signal and the time limit after the first one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stage(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     stage: AtomicU8,
-    /// The exit code, once the outcome is printed.
+    /// The exit code, after the outcome is printed.
     code: AtomicU8,
     /// A critical section was open at the first signal.
     keeps_report: AtomicBool,
@@ -33,23 +33,23 @@ const REDEEMING: u8 = 1;
 const REPORTED: u8 = 2;
 
 impl Stage {
-    /// The work has ended, and redemptions are waited for.
+    /// Records that the work has ended, and that redemptions are awaited.
     pub(super) fn redeem(&self) {
         self.0.stage.store(REDEEMING, Ordering::SeqCst);
     }
 
-    /// The redemptions have ended.
+    /// Records that the redemptions have ended.
     pub(super) fn redeemed(&self) {
         self.0.stage.store(WORKING, Ordering::SeqCst);
     }
 
-    /// The outcome is printed, and the process ends with this code.
+    /// Records that the outcome is printed, and that the process ends with this code.
     pub(super) fn reported(&self, code: u8) {
         self.0.code.store(code, Ordering::SeqCst);
         self.0.stage.store(REPORTED, Ordering::SeqCst);
     }
 
-    /// A critical section is open, which may take all of the time. Its report follows.
+    /// Records that a critical section is open, which may use all of the time. Its report follows.
     pub(super) fn keep_report(&self) {
         self.0.keeps_report.store(true, Ordering::SeqCst);
     }
@@ -58,7 +58,7 @@ impl Stage {
         self.0.stage.load(Ordering::SeqCst)
     }
 
-    /// Returns true while the report of a critical section is still to be printed.
+    /// Returns true while the report of a critical section is not printed yet.
     fn owes_report(&self) -> bool {
         self.0.keeps_report.load(Ordering::SeqCst) && self.get() != REPORTED
     }
@@ -87,12 +87,12 @@ pub(super) fn start(ignored: Ignored, ends: bool, stage: Stage, sender: Unbounde
     started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread for signals has ended")))
 }
 
-/// Passes signals on; with `ends`, ends the process if it does not end in time.
+/// Forwards signals. With `ends`, ends the process if it does not end in time.
 async fn run(mut caught: Caught, ends: bool, stage: &Stage, sender: &UnboundedSender<u8>) {
     let first = caught.next().await;
     let begin = Instant::now();
     let send = |number| {
-        // The receiver is gone once the process ends.
+        // The receiver is gone when the process ends.
         let _ = sender.send(number);
     };
     send(first);
@@ -121,7 +121,7 @@ async fn run(mut caught: Caught, ends: bool, stage: &Stage, sender: &UnboundedSe
     end(if stage.get() == REPORTED { stage.0.code.load(Ordering::SeqCst) } else { 128 + first });
 }
 
-/// Returns true if the process has had its time after a second signal.
+/// Returns true if the time after a second signal is over.
 fn is_over(stage: &Stage, grace: Instant, redemption_end: Instant) -> bool {
     let now = Instant::now();
     match stage.get() {
@@ -149,7 +149,7 @@ impl Caught {
         Ok(Self(caught.collect::<io::Result<_>>()?))
     }
 
-    /// Waits for the next signal and returns its number.
+    /// Waits for the next signal, and returns its number.
     async fn next(&mut self) -> u8 {
         use futures_util::FutureExt;
         if self.0.is_empty() {

@@ -28,7 +28,7 @@ pub(super) fn run(shell: &Shell) -> Result<(), Failure> {
     })
 }
 
-/// Where a variable was found.
+/// Returns the source of a variable.
 fn placed(source: &SettingSource) -> (&'static str, Option<&Path>) {
     match source {
         SettingSource::Environment => ("environment", None),
@@ -37,7 +37,7 @@ fn placed(source: &SettingSource) -> (&'static str, Option<&Path>) {
     }
 }
 
-/// Settings as lines: what belongs together has the name of its group before a dot.
+/// Flattens settings into lines: the group name and a dot precede each name.
 fn flatten(group: &str, value: &Value, lines: &mut Vec<(String, String)>) {
     match value {
         Value::Object(members) => {

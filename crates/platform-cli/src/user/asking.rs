@@ -1,4 +1,4 @@
-//! How a user at a terminal is asked to log in. All of it goes to stderr.
+//! Login prompts for a user at a terminal, on stderr.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ pub(super) struct SystemBrowser {
 }
 
 impl SystemBrowser {
-    /// `opens`: whether it is opened, or the URL only shown.
+    /// Creates a browser. With `opens` false, only the URL is shown.
     pub(super) fn new(opens: bool) -> Self {
         Self { opens }
     }
@@ -27,7 +27,7 @@ impl SystemBrowser {
 #[async_trait]
 impl Browser for SystemBrowser {
     async fn open(&self, url: &Url) -> Asked {
-        // First the URL, as nobody knows whether a browser that is opened is seen.
+        // The URL is shown first, because an opened browser may be invisible.
         writeln!(io::stderr(), "to log in, open {url}")?;
         if self.opens {
             let url = url.clone();
@@ -40,7 +40,7 @@ impl Browser for SystemBrowser {
     }
 }
 
-/// Shows where to go, and the code to enter there.
+/// A prompt that shows the verification URL and the user code.
 #[derive(Debug)]
 pub(super) struct DevicePrompt;
 

@@ -1,8 +1,8 @@
-//! What of an identity may be shown.
+//! Masking of identities.
 
 use serde_json::Value;
 
-/// What is no secret. Whatever else there is, or comes to be there, is masked.
+/// Fields that are not secret. All others, including new ones, are masked.
 const SHOWN: [&str; 17] = [
     "role",
     "issuer",
@@ -23,7 +23,7 @@ const SHOWN: [&str; 17] = [
     "aignostics_bucket_protocol",
 ];
 
-/// Every text under a name that is not known to be harmless becomes `***MASKED(length)***`.
+/// Replaces every text under an unknown name with `***MASKED(length)***`.
 pub(super) fn masked(value: Value) -> Value {
     match value {
         Value::Object(members) => Value::Object(

@@ -1,4 +1,4 @@
-//! Which files are meant, and what their keys are.
+//! The files to upload, and their keys.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail, ensure};
 use platform_resources::UploadFile;
 
-/// Files that are to be uploaded, in the order of their keys.
+/// The files to upload, in key order.
 pub(super) struct Found {
     pub(super) files: Vec<UploadFile>,
-    /// What they have together.
+    /// Their total size.
     pub(super) bytes: u64,
 }
 
-/// The files that are named, and those in folders that are. What is no file and no folder is kept too, as an upload says
-/// what is wrong with it.
+/// Returns the named files, and those in the named folders. Irregular files are included, because the upload reports
+/// them as errors.
 pub(super) fn find(sources: &[PathBuf], prefix: &str) -> anyhow::Result<Found> {
     let mut keys: BTreeMap<String, PathBuf> = BTreeMap::new();
     for source in sources {
@@ -40,7 +40,7 @@ pub(super) fn find(sources: &[PathBuf], prefix: &str) -> anyhow::Result<Found> {
     Ok(Found { files: keys.into_iter().map(|(key, path)| UploadFile::new(path, key)).collect(), bytes })
 }
 
-/// All that is in a folder but folders. Links are not followed.
+/// Collects everything in a folder except subfolders, recursively. Links are not followed.
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let unread = || format!("{} cannot be read", folder.display());
     for entry in fs::read_dir(folder).with_context(unread)? {
@@ -54,7 +54,7 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The key of a file: where it lies below the folder that was named, or its name.
+/// Returns the key of a file: its path below the named folder, or its name.
 fn key(source: &Path, path: &Path, prefix: &str) -> anyhow::Result<String> {
     let below = path.strip_prefix(source).ok().filter(|below| !below.as_os_str().is_empty());
     let below = below.or_else(|| path.file_name().map(Path::new)).unwrap_or(path);

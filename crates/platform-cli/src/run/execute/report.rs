@@ -50,7 +50,7 @@ impl Report {
         self.is_submitted
     }
 
-    /// Reports options that have no effect, because nothing is submitted.
+    /// Records options without effect, because nothing is submitted.
     pub(super) fn ignored(&mut self, options: &[&'static str], output: &Output) {
         self.ignored = options.to_vec();
         if !options.is_empty() {
@@ -62,7 +62,7 @@ impl Report {
         self.reports.push(report);
     }
 
-    /// Prints the slides if they are the reason that nothing was submitted, and fails.
+    /// Prints the slides if they are the reason why nothing was submitted, and fails.
     pub(super) fn stopped(
         mut self,
         error: Error,
@@ -76,7 +76,7 @@ impl Report {
         Err(failure(error))
     }
 
-    /// Prints everything, and then fails if some results are missing.
+    /// Prints everything, and fails if some results are missing.
     pub(super) fn print(self, output: &Output) -> Result<(), Failure> {
         self.reports.iter().flat_map(results::failures).for_each(|line| output.complain(line));
         let text = || {

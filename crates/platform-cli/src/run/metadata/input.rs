@@ -7,7 +7,7 @@ use platform_resources::JsonObject;
 use crate::detached::detached;
 use crate::exit::Failure;
 
-/// The JSON object that is given: itself, by the name of a file after `@`, or on stdin.
+/// Reads the JSON object from the argument, from a file after `@`, or from stdin.
 pub(super) async fn read(given: &str) -> Result<JsonObject, Failure> {
     let text = match given.strip_prefix('@').map(str::to_owned) {
         Some(path) => {

@@ -6,17 +6,16 @@ use serde_json::{Map, json};
 use crate::exit::Failure;
 use crate::run::author::author;
 
-/// The key in the metadata.
+/// The metadata key.
 const KEY: &str = "sdk";
 
-/// Says in the metadata of a run who changes them, by what and when. The moments that they do not name are those of
-/// `before`.
+/// Updates the SDK metadata of a run with the user, this program and the time. Missing times are taken from `before`.
 pub(super) fn renew_run(metadata: &mut JsonObject, before: Option<&JsonObject>, me: &Me) -> Result<(), Failure> {
     keep(metadata, before, &["created_at", "submission"]);
     author(me).renew(metadata, SystemClock.now()).map_err(Failure::bad_input)
 }
 
-/// The same for the metadata of an item.
+/// Updates the SDK metadata of an item.
 pub(super) fn renew_item(metadata: &mut JsonObject, before: Option<&JsonObject>) -> Result<(), Failure> {
     keep(metadata, before, &["created_at"]);
     ItemSdkMetadata::new().renew(metadata, SystemClock.now()).map_err(Failure::bad_input)

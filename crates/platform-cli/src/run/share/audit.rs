@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     run: Option<String>,
 }
 
-/// A right to read something, or a share token without one.
+/// A grant, or a share token without one.
 struct Right<'a> {
     grant: Option<&'a Grant>,
     token: Option<&'a ShareToken>,
@@ -61,7 +61,7 @@ fn is_for(grant: &Grant, token: &ShareToken) -> bool {
 }
 
 impl Right<'_> {
-    /// Whether it holds.
+    /// Returns the state of the grant.
     fn state(&self) -> &'static str {
         let is_revoked = self.grant.is_some_and(|grant| grant.revoked) || self.token.is_some_and(|token| token.revoked);
         let end = self.token.and_then(|token| token.expires_at);
@@ -92,7 +92,7 @@ impl Right<'_> {
     }
 }
 
-/// Who reads, in words.
+/// Returns the description of a subject.
 pub(super) fn subject(kind: &SubjectType) -> String {
     match kind {
         SubjectType::User => "user".to_owned(),

@@ -68,7 +68,7 @@ async fn grant(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     })
 }
 
-/// The organization that is named, or that of whoever is logged in.
+/// Returns the named organization, or that of the logged-in user.
 async fn named(organization: Option<String>, client: &Client) -> Result<String, Failure> {
     match organization {
         Some(organization) => Ok(organization),
@@ -93,7 +93,7 @@ async fn revoke(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     })
 }
 
-/// A grant in JSON.
+/// Returns a grant as JSON.
 pub(super) fn shape(grant: &Grant) -> Result<Value, Failure> {
     shapes::plain(grant)
 }

@@ -98,7 +98,7 @@ async fn create(arguments: Create, shell: &Shell) -> Result<(), Failure> {
     shell.output.one(&shape, String::new)
 }
 
-/// A new share token that opens the run. Where it does not come to open it, it is ended.
+/// Creates a share token for the run. It is revoked if its grant cannot be created.
 async fn opening(client: &Client, run: &str, end: Option<Timestamp>) -> Result<ShareTokenCreated, Error> {
     let wanted = end.into_iter().fold(ShareTokenCreation::new(), ShareTokenCreation::with_expires_at);
     let token = client.share_tokens().create(wanted).await?;

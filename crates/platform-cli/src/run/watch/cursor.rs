@@ -1,8 +1,9 @@
-//! A cursor: the events of a run that were printed. Its length does not depend on the number of items. Its parts, with `.` between them:
+//! A cursor, which identifies the printed events of a run. Its length does not depend on the number of items. Its
+//! parts, separated by `.`:
 //!
 //! - the version of the format, `2`,
-//! - a checksum of the id of the run, so that a cursor of another run is refused,
-//! - the newest end of a printed item, in microseconds since 1970, or nothing,
+//! - a checksum of the run id, so that a cursor of another run is rejected,
+//! - the newest end of a printed item, in microseconds since 1970, or empty,
 //! - the same for items whose files were all printed,
 //! - `1` if the end of the run was printed, `0` otherwise.
 
@@ -20,12 +21,12 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Returns it as text, for a run with this checksum.
+    /// Returns the cursor as text, for a run with this checksum.
     pub(super) fn write(&self, check: &str) -> String {
         format!("{VERSION}.{check}.{}.{}.{}", micros(self.items), micros(self.files), u8::from(self.ended))
     }
 
-    /// Reads it, for a run with this checksum.
+    /// Parses a cursor, for a run with this checksum.
     pub(super) fn read(text: &str, check: &str) -> anyhow::Result<Self> {
         let text = text.trim();
         let parts: Vec<_> = text.split('.').collect();

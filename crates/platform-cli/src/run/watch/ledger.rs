@@ -11,11 +11,11 @@ use super::cursor::Cursor;
 use super::state::StateFile;
 use crate::exit::Failure;
 
-/// Items that ended this long before the mark of a cursor are not printed again. Later ones are: items can end at the same time,
-/// be committed out of order, or come late from a replica.
+/// Items that ended this long before the mark of a cursor are not printed again. Later ones are: items can end at the
+/// same time, be committed out of order, or appear late on a replica.
 const OVERLAP: Duration = Duration::from_secs(60);
 
-/// The events of a run that were printed.
+/// A record of the printed events of a run.
 #[derive(Debug)]
 pub(super) struct Ledger {
     check: String,
@@ -24,14 +24,14 @@ pub(super) struct Ledger {
     /// The newest end of an item.
     newest: Option<SystemTime>,
     ended: bool,
-    /// The ids of items and artifacts that were told, by this call or as the state file says.
+    /// The ids of printed items and artifacts, from this call or the state file.
     told: HashSet<String>,
-    /// The files of items that are still to be told; `None` if no files are.
+    /// The files of items that are not printed yet; `None` if files are not printed.
     open: Option<Open>,
     state: Option<StateFile>,
 }
 
-/// Items with files that are still to be told.
+/// Items with files that are not printed yet.
 #[derive(Debug, Default)]
 struct Open {
     files: HashMap<ItemId, (SystemTime, HashSet<ArtifactId>)>,
@@ -39,7 +39,7 @@ struct Open {
 }
 
 impl Ledger {
-    /// The ledger of a run after `cursor`, with the ids in a state file. `with_files` if events of files are printed, too.
+    /// Creates the record of a run after `cursor`, with the ids in a state file. `with_files` enables events of files.
     pub(super) fn new(
         run: &RunId,
         cursor: Option<&str>,
@@ -64,7 +64,7 @@ impl Ledger {
     pub(super) fn cursor(&self) -> String {
         let files = match &self.open {
             None => self.start.files,
-            // Up to the oldest item with a file that is still to be told.
+            // Before the end of the oldest item with a file that is not printed yet.
             Some(open) => match open.ends.first() {
                 Some((end, _)) => self.newest.min(end.checked_sub(Duration::from_micros(1))),
                 None => self.newest,
@@ -116,7 +116,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What of the items is still to be downloaded. `None`: nothing.
+    /// Returns a selection of the items to download; `None` if there are none.
     pub(super) fn wanted(&self, items: &[Item]) -> Option<Selection> {
         let open: Vec<_> = items.iter().filter(|item| !self.is_done(item)).collect();
         match open.len() {
@@ -131,7 +131,7 @@ impl Ledger {
         is_before(item, self.start.files) || (self.told.contains(item.item_id.as_str()) && self.files(item).is_empty())
     }
 
-    /// The files of an item that are still to be told.
+    /// Returns the files of an item that are not printed yet.
     fn files(&self, item: &Item) -> HashSet<ArtifactId> {
         if is_before(item, self.start.files) {
             return HashSet::new();
@@ -219,7 +219,7 @@ mod tests {
         assert!(later.wanted(std::slice::from_ref(&early)).is_some());
         assert!(!later.item(&early), "the item ended an hour before the newest");
         assert!(later.artifact(&early, &early.output_artifacts[0].output_artifact_id));
-        // A watch without files leaves all of them for a later one.
+        // A watch without files leaves their events for a later one.
         let mut without = Ledger::new(&run(), None, None, false).unwrap();
         for item in [&early, &late] {
             without.item(item);

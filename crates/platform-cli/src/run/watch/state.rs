@@ -1,4 +1,4 @@
-//! The state file of a watch: the ids of all items and artifacts that were told, a line of JSON each.
+//! The state file of a watch: the ids of all printed items and artifacts, one line of JSON each.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -20,8 +20,8 @@ enum Line {
 pub(super) struct StateFile(File);
 
 impl StateFile {
-    /// Opens the state file of a run, which is created if necessary, and returns it with the ids in it. A last line that a crash
-    /// cut off is removed.
+    /// Opens the state file of a run, which is created if necessary, and returns it with its ids. A last line truncated
+    /// by a crash is removed.
     pub(super) fn open(path: &Path, run: &str) -> anyhow::Result<(Self, HashSet<String>)> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
@@ -29,7 +29,7 @@ impl StateFile {
         };
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let first = serde_json::to_string(&Line::Run(run.to_owned()))?;
-        // A crash can cut off the first line, too.
+        // A crash can truncate the first line, too.
         ensure!(whole > 0 || first.starts_with(&text), "it is not a state file of this run");
         let mut told = HashSet::new();
         for (number, line) in text[..whole].lines().enumerate() {

@@ -11,14 +11,14 @@ use crate::shapes;
 use crate::shown::shown;
 use auth_core::error_chain;
 
-/// Tells each event once, with the cursor that stands for it and all before.
+/// A printer of events. Each is printed once, with a cursor for it and all earlier ones.
 pub(super) struct Teller<'a> {
     run: RunId,
     ledger: Ledger,
     output: &'a Output,
-    /// The items that were told, by the names of their submitter.
+    /// The printed items, by external id.
     known: HashMap<String, Item>,
-    /// Files of items that were not told yet.
+    /// Files of items that are not printed yet.
     early: HashMap<String, Vec<FileEvent>>,
 }
 
@@ -27,7 +27,7 @@ impl<'a> Teller<'a> {
         Self { run, ledger, output, known: HashMap::new(), early: HashMap::new() }
     }
 
-    /// An item has ended.
+    /// Prints that an item has ended.
     pub(super) fn item(&mut self, item: Item) -> Result<(), Failure> {
         if self.ledger.item(&item) {
             let message = item.error_message.as_ref().map(|message| format!(": {}", shown(message)));
@@ -41,7 +41,7 @@ impl<'a> Teller<'a> {
         early.into_iter().flatten().try_for_each(|file| self.file(file))
     }
 
-    /// A file is in its place.
+    /// Prints that a file is published.
     pub(super) fn file(&mut self, file: FileEvent) -> Result<(), Failure> {
         let FileStep::InPlace(verification) = file.progress.step else { return Ok(()) };
         let Some(item) = self.known.get(&file.item) else {
@@ -63,7 +63,7 @@ impl<'a> Teller<'a> {
         self.ledger.printed(file.artifact_id.as_str())
     }
 
-    /// Files that are not in their place: a later call tries them again.
+    /// Prints the files that failed. A later call retries them.
     pub(super) fn failures(&mut self, report: &RunReport) -> Result<(), Failure> {
         for item in &report.items {
             for artifact in &item.artifacts {
@@ -80,7 +80,7 @@ impl<'a> Teller<'a> {
         Ok(())
     }
 
-    /// The run has ended, and there is nothing more to tell.
+    /// Prints the end of the run, the last event.
     pub(super) fn end(&mut self, run: &Run) -> Result<(), Failure> {
         if !self.ledger.end() {
             return Ok(());
