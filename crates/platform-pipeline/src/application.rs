@@ -3,7 +3,7 @@ use platform_resources::models::{ApplicationId, ApplicationVersion, InputArtifac
 
 use crate::Error;
 
-/// An application in a version.
+/// An application version.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SelectedApplication {
@@ -14,11 +14,11 @@ pub struct SelectedApplication {
 }
 
 impl SelectedApplication {
-    /// Fetches the given version of an application, or its latest version.
+    /// Returns the given version of an application, or its latest version.
     ///
     /// # Errors
     ///
-    /// [`Error::platform`]: the version does not exist, or the platform cannot be asked.
+    /// [`Error::platform`]: the version does not exist, or the request failed.
     pub async fn find(client: &Client, id: &ApplicationId, version: Option<&VersionNumber>) -> Result<Self, Error> {
         let number = match version {
             Some(number) => number.clone(),
@@ -27,16 +27,16 @@ impl SelectedApplication {
         Ok(Self { version: client.applications().version(id, &number).await?, id: id.clone() })
     }
 
-    /// The number of the version.
+    /// Returns the version number.
     pub fn number(&self) -> &str {
         self.version.version_number.as_str()
     }
 
-    /// The only input of the application: a table has one slide for each item.
+    /// Returns the only input of the application: a table has one slide per item.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the application takes several files for each item.
+    /// [`Error::is_input`]: the application requires several files per item.
     pub fn input(&self) -> Result<&InputArtifactSpec, Error> {
         match self.version.input_artifacts.as_slice() {
             [input] => Ok(input),

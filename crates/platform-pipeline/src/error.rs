@@ -7,10 +7,10 @@ use platform_resources::{BucketError, FolderError, SignError};
 
 use crate::StudySlide;
 
-/// The cause of an error, as libraries state it.
+/// The cause of an error, as stated by a library.
 pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 
-/// The reason why slides could not be prepared, uploaded or submitted.
+/// An error of preparing, uploading or submitting slides.
 #[derive(Debug)]
 pub struct Error(Box<Kind>);
 
@@ -32,7 +32,7 @@ impl Error {
         Self::inputs(message, Vec::new())
     }
 
-    /// Several problems of the input, each with a line of its own.
+    /// Creates an error with several problems of the input, one line each.
     pub(crate) fn inputs(message: impl Into<String>, details: Vec<String>) -> Self {
         Self(Box::new(Kind::Input { message: message.into(), details, source: None }))
     }
@@ -65,17 +65,17 @@ impl Error {
         Self(Box::new(Kind::Busy))
     }
 
-    /// Returns true if the input cannot be used: a table, a submission, an option or a slide.
+    /// Returns true if the input is invalid: a table, a submission, an option or a slide.
     pub fn is_input(&self) -> bool {
         matches!(*self.0, Kind::Input { .. })
     }
 
-    /// Returns true if part of the work failed. [`details`](Self::details) lists what.
+    /// Returns true if part of the work failed. [`details`](Self::details) lists the failures.
     pub fn is_incomplete(&self) -> bool {
         matches!(*self.0, Kind::Incomplete { .. })
     }
 
-    /// Returns true if a key was used before for another submission. [`details`](Self::details) lists what differs.
+    /// Returns true if a key was used before for another submission. [`details`](Self::details) lists the differences.
     pub fn is_conflict(&self) -> bool {
         matches!(*self.0, Kind::Conflict { .. })
     }
@@ -85,7 +85,7 @@ impl Error {
         matches!(*self.0, Kind::Stopped { .. })
     }
 
-    /// The slides of a study that [was stopped](Self::is_stopped).
+    /// Returns the slides of a study that [was stopped](Self::is_stopped).
     pub fn slides(&self) -> &[StudySlide] {
         match &*self.0 {
             Kind::Stopped { slides, .. } => slides,
@@ -98,7 +98,7 @@ impl Error {
         matches!(*self.0, Kind::Busy)
     }
 
-    /// The error of the platform, if that is the reason.
+    /// Returns the platform error, if that is the cause.
     pub fn platform(&self) -> Option<&platform_resources::Error> {
         match &*self.0 {
             Kind::Platform(error) => Some(error),
@@ -106,7 +106,7 @@ impl Error {
         }
     }
 
-    /// The error of the bucket, if that is the reason.
+    /// Returns the bucket error, if that is the cause.
     pub fn bucket(&self) -> Option<&BucketError> {
         match &*self.0 {
             Kind::Bucket(error) => Some(error),
@@ -114,7 +114,7 @@ impl Error {
         }
     }
 
-    /// The problems one by one, where there are several.
+    /// Returns the individual problems, if there are several.
     pub fn details(&self) -> &[String] {
         match &*self.0 {
             Kind::Input { details, .. }

@@ -6,32 +6,32 @@ use platform_resources::models::RunId;
 
 use crate::{SkippedFile, SlideRemarks};
 
-/// Progress of a scan, an upload or a study.
+/// A progress event of a scan, an upload or a study.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A folder was scanned, or equal slides were left out.
+    /// A folder was scanned, or duplicate slides were skipped.
     FolderScanned {
-        /// Files and folders that were left out.
+        /// The skipped files and folders.
         skipped: Vec<SkippedFile>,
         /// Links that were followed, and their targets.
         links: Vec<(PathBuf, PathBuf)>,
     },
-    /// A slide that is used has the length and the checksum of another one.
+    /// A slide in use has the length and the checksum of another one.
     DuplicateSlide {
         /// The slide.
         path: PathBuf,
         /// The other one.
         same: PathBuf,
     },
-    /// The record of slides that were read cannot be read or written: all slides will be read again.
+    /// The slide cache cannot be read or written, so that all slides will be read again.
     CacheUnusable {
-        /// The record.
+        /// The cache file.
         path: PathBuf,
         /// The reason.
         reason: String,
     },
-    /// Slides are about to be read.
+    /// Reading of slides starts.
     ReadingSlides {
         /// The folder.
         folder: PathBuf,
@@ -42,21 +42,21 @@ pub enum Event {
     SlideRead,
     /// All slides were read.
     SlidesRead,
-    /// Something is remarkable about a slide that is used.
+    /// There are remarks about a slide in use.
     SlideRemarks(SlideRemarks),
-    /// A row was removed from the table, because its file is left out.
+    /// A row was removed from the table, because its file is skipped.
     RowRemoved {
         /// The id of the row.
         external_id: String,
     },
-    /// A mapping names a column that the table does not have.
+    /// A mapping names a column that does not exist in the table.
     UnknownMappingColumn {
         /// The name in the mapping.
         column: String,
         /// The columns of the table.
         columns: Vec<String>,
     },
-    /// Mappings replaced values that were in the table.
+    /// Mappings replaced values in the table.
     ValuesReplaced {
         /// The number of cells.
         cells: usize,
@@ -65,40 +65,40 @@ pub enum Event {
     TablePrepared {
         /// The table.
         csv: PathBuf,
-        /// The number of rows in each state, in words.
+        /// The number of rows in each state, as text.
         summary: String,
     },
     /// Slides are being uploaded.
     Uploading {
-        /// Bytes that are in the bucket.
+        /// The number of bytes in the bucket.
         done: u64,
-        /// Bytes of all slides.
+        /// The total size of all slides.
         total: u64,
     },
-    /// All slides were uploaded, or failed.
+    /// All uploads have ended, successfully or not.
     Uploaded {
-        /// Slides that were sent.
+        /// The number of slides that were sent.
         sent: usize,
-        /// Slides that were already in the bucket.
+        /// The number of slides that were already in the bucket.
         already_present: usize,
     },
-    /// Rows keep their external id, although the caller chose another kind of id.
+    /// Rows keep their external id, although the caller chose another kind.
     IdsKept {
         /// The number of rows.
         rows: usize,
     },
-    /// A study found out which slides are new. Nothing is billed yet.
+    /// The new slides of a study are determined. Nothing is billed yet.
     Planned {
-        /// Slides that will be submitted.
+        /// The number of slides that will be submitted.
         new: usize,
-        /// Slides whose latest run has not ended, or produced all results.
+        /// The number of slides whose latest run is active or produced all results.
         processed: usize,
-        /// Slides whose latest run failed or skipped them, and that will not be submitted.
+        /// The number of slides whose latest run failed or skipped them, and that will not be submitted.
         failed: usize,
         /// The runs with processed or failed slides, oldest first.
         runs: Vec<RunId>,
     },
-    /// A submission is sent, or the run of an earlier one is looked for.
+    /// A submission is sent, or the run of an earlier one is looked up.
     Submission(SubmissionEvent),
     /// The run of an earlier call was found.
     RunFound {
@@ -107,5 +107,5 @@ pub enum Event {
     },
 }
 
-/// A function that receives events. It must not block.
+/// A callback for events. It must not block.
 pub type Observer = Arc<dyn Fn(Event) + Send + Sync>;

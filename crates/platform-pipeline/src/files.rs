@@ -1,4 +1,4 @@
-//! Files that are replaced whole, and are there after a crash.
+//! Files that are replaced atomically and durably.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use durable_fs::{folder, regular};
 use tempfile::Builder;
 
-/// The folder of this project beside a table.
+/// The state folder of this project next to a table.
 pub(crate) const STATE: &str = ".aignostics";
 
-/// Puts `bytes` in the place of what `path` held: readers see the one or the other, and a crash loses neither. A symbolic
-/// link stays one, and whoever may read the file still may.
+/// Replaces the content of `path` with `bytes`, atomically and durably. Symbolic links and the file mode are preserved.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = folder_of(&path);
@@ -29,7 +28,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(&folder)
 }
 
-/// Makes a folder, and those above it, so that they are there after a crash.
+/// Creates a folder and its parents durably.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -44,7 +43,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The folder that a file lies in.
+/// Returns the folder of a file.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -53,7 +52,7 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Makes the names in a folder durable, if the file system can do that.
+/// Makes the names in a folder durable, if the file system supports this.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     folder::sync(path).map_err(plain)
 }

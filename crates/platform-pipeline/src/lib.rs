@@ -1,14 +1,14 @@
-//! From a folder of slides to verified results.
+//! The workflow from a folder of slides to verified results.
 //!
-//! - [`SlideTable`]: a table of slides (CSV), as spreadsheets and the Python tool write it; [`Mapping`] sets values in it,
-//!   [`ExternalIds`] chooses the names of slides.
+//! - [`SlideTable`]: a table of slides (CSV), compatible with spreadsheets and the Python tool; [`Mapping`] sets values
+//!   in it, [`ExternalIds`] determines the names of slides.
 //! - [`FoundSlides`], [`Prepare`]: slides in a folder, and the table that lists them.
-//! - [`ObjectKeys`], [`upload`](upload()): where slides are in the bucket, and how they get there.
-//! - [`SubmissionSource`], [`Draft`], [`UniqueSubmission`]: from a table or JSON to a checked submission, made once.
+//! - [`ObjectKeys`], [`upload`](upload()): the locations of slides in the bucket, and their upload.
+//! - [`SubmissionSource`], [`Draft`], [`UniqueSubmission`]: from a table or JSON to a validated submission, made once.
 //! - [`FileJournal`]: a durable [`SubmissionJournal`](platform_resources::SubmissionJournal).
-//! - [`Study`]: all of these in order. It submits only new slides, and can be killed at any point and called again.
+//! - [`Study`]: the complete workflow. It submits only new slides, and can be killed at any point and repeated.
 //!
-//! A folder of slides to verified results:
+//! From a folder of slides to verified results:
 //!
 //! ```no_run
 //! use platform_pipeline::{RunOptions, Study};
@@ -36,7 +36,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The crate never prints and parses no arguments. Progress is reported as [`Event`]s to an [`Observer`].
+//! The crate does not print or parse arguments. It reports progress as [`Event`]s to an [`Observer`].
 
 mod application;
 mod error;

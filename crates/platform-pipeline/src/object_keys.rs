@@ -1,4 +1,4 @@
-//! Locations of slides in the bucket of the organization.
+//! Locations of slides in the organization's bucket.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::submission::digest;
 use crate::table::{CHECKSUM, FILE, URL};
 use crate::{Error, SelectedApplication, SlideRow, SlideTable};
 
-/// The keys of slides in the bucket of the organization.
+/// The keys of slides in the organization's bucket.
 #[derive(Clone)]
 pub struct ObjectKeys {
     pub(crate) bucket: Bucket,
@@ -32,11 +32,11 @@ pub enum SlideLocation {
 }
 
 impl ObjectKeys {
-    /// Keys of slides for an application, below a folder named after `user`.
+    /// Creates the keys of slides for an application, in a folder named after `user`.
     ///
     /// # Errors
     ///
-    /// [`Error::platform`]: the bucket of the organization cannot be looked up.
+    /// [`Error::platform`]: the organization's bucket cannot be determined.
     pub async fn new(client: &Client, application: &SelectedApplication, user: &str) -> Result<Self, Error> {
         Ok(Self {
             bucket: client.bucket().await?,
@@ -47,43 +47,43 @@ impl ObjectKeys {
         })
     }
 
-    /// The folder below that of the user. Without it, each slide has a folder of its own that follows from its
-    /// external id and its checksum.
+    /// Sets a folder in that of the user. By default, each slide has a folder derived from its external id and its
+    /// checksum.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the prefix is not allowed in a key.
+    /// [`Error::is_input`]: the prefix is invalid in a key.
     pub fn with_prefix(mut self, prefix: &str) -> Result<Self, Error> {
         self.bucket.address(prefix).map_err(|error| Error::input_because("--upload-prefix cannot be used", error))?;
         self.prefix = Some(prefix.to_owned());
         Ok(self)
     }
 
-    /// Keys of slides whose results are shown in the portal.
+    /// Selects keys for results that are shown in the portal.
     pub fn with_portal(mut self, portal: bool) -> Self {
         self.portal = portal;
         self
     }
 
-    /// The key of an object, if the URL is one of the organization's bucket.
+    /// Returns the key of an object, if the URL belongs to the organization's bucket.
     pub fn key<'a>(&self, url: &'a str) -> Option<&'a str> {
         url.strip_prefix(&self.bucket.root()).or_else(|| url.strip_prefix(&format!("gs://{}/", self.bucket.name())))
     }
 
-    /// The URL of an object in a table.
+    /// Returns the URL of an object, for a table.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the key is not allowed.
+    /// [`Error::is_input`]: the key is invalid.
     pub fn url(&self, key: &str) -> Result<String, Error> {
         Ok(self.bucket.address(key)?.to_string())
     }
 
-    /// The locations of slides: from the table, or else where they will be uploaded to.
+    /// Returns the locations of slides: from the table, or else those of their uploads.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the key of a slide is not allowed.
+    /// [`Error::is_input`]: the key of a slide is invalid.
     pub fn locate(&self, table: &SlideTable) -> Result<Vec<SlideLocation>, Error> {
         let mut names: HashMap<String, usize> = HashMap::new();
         for row in table.rows() {
@@ -104,8 +104,8 @@ impl ObjectKeys {
         table.rows().iter().map(locate).collect()
     }
 
-    /// The user, the prefix, the application and the name of the file, like the Python tool. A slide with other content
-    /// or another id has another key, so that earlier runs still read what they were submitted with.
+    /// Returns a key with the user, the prefix, the application and the file name, like the Python tool. A slide with
+    /// other content or another id has another key, so that earlier runs still read their own input.
     fn new_key(&self, row: &SlideRow, name: &str, is_ambiguous: bool) -> String {
         let own = &digest::texts([row.external_id(), row.get(CHECKSUM)])[..16];
         let (user, application) = (&self.user, &self.application);
@@ -124,18 +124,18 @@ impl fmt::Debug for ObjectKeys {
     }
 }
 
-/// The name of the file.
+/// Returns the file name of a slide.
 fn name(table: &SlideTable, row: &SlideRow) -> String {
     table.path_of(row).file_name().map_or_else(|| "slide".to_owned(), |name| escaped(&name.to_string_lossy()))
 }
 
-/// Escapes what the bucket does not allow in a key.
+/// Escapes characters that are invalid in a key.
 fn escaped(text: &str) -> String {
     const REFUSED: &AsciiSet = &CONTROLS.add(b'%');
     utf8_percent_encode(text, REFUSED).to_string()
 }
 
-/// The reason why the file of a slide cannot be uploaded, if there is one. It names the file if the id does not.
+/// Returns the reason why the file of a slide cannot be uploaded, if any. It names the file if the id does not.
 pub(crate) fn missing(table: &SlideTable, row: &SlideRow) -> Option<String> {
     let file = row.get(FILE);
     let about = if file.is_empty() { String::new() } else { format!("cannot read '{file}': ") };

@@ -1,4 +1,4 @@
-//! Slides in a folder and those below it.
+//! The slides in a folder and its subfolders.
 
 mod cache;
 pub(crate) mod external_ids;
@@ -29,7 +29,7 @@ use crate::{Error, SlideRow};
 use external_ids::{ExternalIds, location};
 use find::Walk;
 
-/// The number of slides that are read at a time.
+/// The default number of concurrent reads.
 const PARALLEL_READS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Options for finding slides in a folder.
@@ -42,7 +42,7 @@ pub struct ScanOptions {
 }
 
 impl ScanOptions {
-    /// Leaves out slides that a pattern matches: by name or, if the pattern contains a `/`, by path below the folder.
+    /// Excludes slides that match a pattern: by name or, if the pattern contains a `/`, by path in the folder.
     pub fn with_excluded(mut self, patterns: impl IntoIterator<Item = Pattern>) -> Self {
         self.excluded.extend(patterns);
         self
@@ -65,17 +65,17 @@ impl ScanOptions {
 pub struct FoundSlides {
     root: PathBuf,
     slides: Vec<PathBuf>,
-    /// Files and folders that were left out.
+    /// The skipped files and folders.
     pub(crate) skipped: Vec<SkippedFile>,
     /// Files that the caller excluded.
     pub(crate) excluded: Vec<PathBuf>,
     /// Links that were followed, and their targets.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
-    /// Folders that cannot be read, and why.
+    /// Folders that cannot be read, with the reason.
     pub(crate) unreadable: Vec<(PathBuf, String)>,
 }
 
-/// A slide that was read, or the reason why it cannot be used.
+/// A slide that was read, or the reason why it is unusable.
 #[derive(Clone, Debug)]
 pub(crate) struct ScannedSlide {
     pub(crate) path: PathBuf,
@@ -91,8 +91,8 @@ pub(crate) struct ReadSlide {
 }
 
 impl FoundSlides {
-    /// Finds the slides in a folder and those below it. Hidden files and folders, recycle bins, links to folders, and the
-    /// results of runs, which can be TIFF files, are left out and [listed](Self::skipped).
+    /// Finds the slides in a folder and its subfolders. Hidden files and folders, recycle bins, links to folders, and
+    /// the results of runs, which can be TIFF files, are skipped and [listed](Self::skipped).
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl FoundSlides {
         on_thread(move || Walk::through(&folder, &options)).await?
     }
 
-    /// The number of slides.
+    /// Returns the number of slides.
     pub fn len(&self) -> usize {
         self.slides.len()
     }
@@ -112,22 +112,22 @@ impl FoundSlides {
         self.slides.is_empty()
     }
 
-    /// Files and folders that were left out, each with its reason.
+    /// Returns the skipped files and folders, each with the reason.
     pub fn skipped(&self) -> &[SkippedFile] {
         &self.skipped
     }
 
-    /// Links that were followed, and their targets.
+    /// Returns the links that were followed, and their targets.
     pub fn links(&self) -> &[(PathBuf, PathBuf)] {
         &self.links
     }
 
-    /// Folders that cannot be read, and why. The others were scanned.
+    /// Returns the folders that cannot be read, with the reason. The others were scanned.
     pub fn unreadable(&self) -> &[(PathBuf, String)] {
         &self.unreadable
     }
 
-    /// Fails if the folder has no slides, and names the other files.
+    /// Returns an error if the folder has no slides. It names the other files.
     pub(crate) fn require_slides(&self, folder: &Path) -> Result<(), Error> {
         if !self.is_empty() {
             return Ok(());
@@ -147,7 +147,7 @@ impl FoundSlides {
         })
     }
 
-    /// Reads all slides, several at a time, in the order of their names. `read_one` is called for each.
+    /// Reads all slides concurrently, and returns them ordered by name. `read_one` is called for each.
     pub(crate) async fn read(&self, how: &Arc<Reading>, read_one: impl Fn()) -> Result<Vec<ScannedSlide>, Error> {
         let slides = self.slides.iter().map(|path| {
             let (path, root, how) = (path.clone(), self.root.clone(), Arc::clone(how));
@@ -161,7 +161,7 @@ impl FoundSlides {
     }
 }
 
-/// The options for reading slides.
+/// Options for reading slides.
 #[derive(Debug)]
 pub(crate) struct Reading {
     ids: ExternalIds,
@@ -182,7 +182,7 @@ impl Reading {
     }
 }
 
-/// Runs blocking work on a thread of its own, which an interrupted program does not wait for.
+/// Runs blocking work on a detached thread, which an interrupted program does not wait for.
 async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     let (done, outcome) = oneshot::channel();
     let reader = thread::Builder::new().name("slide reader".to_owned()).spawn(move || done.send(work()));

@@ -1,15 +1,15 @@
-//! From a folder of slides to verified results. A study can be killed at any point and called again.
+//! The workflow from a folder of slides to verified results. A study can be killed at any point and repeated.
 //!
-//! - **The same slides again** are not submitted again: a slide is processed if the latest run that has the same study item
-//!   (id, checksum and metadata) has not ended, or produced all results. The runs are found on the platform, so that this
-//!   holds on another machine, after the state of this one was deleted, and in a copy of the folder.
-//! - **New slides**, and slides with another checksum or other metadata, are submitted as a run of their own.
-//! - **Slides that failed** or were skipped are listed, and submitted again by [`Study::with_retry_failed`].
-//! - **Options** (notes, processors, dates, names of folders) are not part of an item. [`Study::with_resubmit`] submits all
-//!   slides again.
-//! - **The version** counts only if it is stated.
+//! - **Known slides** are not submitted again: a slide is processed if the latest run with the same study item (id,
+//!   checksum and metadata) is active or produced all results. The runs are looked up on the platform, so that this
+//!   works on another machine, after the local state was deleted, and in a copy of the folder.
+//! - **New slides**, and slides with another checksum or other metadata, are submitted as a separate run.
+//! - **Failed or skipped slides** are listed. [`Study::with_retry_failed`] submits them again.
+//! - **Options** (notes, processors, dates, names of folders) are not part of an item. [`Study::with_resubmit`] submits
+//!   all slides again.
+//! - **The version** is part of the comparison only if it is stated.
 //!
-//! The lock of the result folder excludes other processes that use the same folder. Two machines with two copies of the
+//! The lock of the results folder excludes other processes that use the same folder. Two machines with copies of the
 //! folder that submit at the same instant both find nothing, and both submit: no client can exclude that.
 
 mod journal;
@@ -30,7 +30,7 @@ use crate::{Event, Observer, Prepare, RunOptions};
 pub use plan::{SlideStatus, StudyPlan, StudyRun, StudySlide};
 pub use submit::ReadySubmission;
 
-/// A folder of slides, its table, and the runs of an application on them.
+/// A study: a folder of slides, its table, and the runs of an application on them.
 #[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "independent options, each with a setter")]
 pub struct Study {
@@ -52,7 +52,8 @@ pub struct Study {
 }
 
 impl Study {
-    /// A study of the slides in `folder`, which are listed in the table `csv`. The results go into the folder of the table.
+    /// Creates a study of the slides in `folder`, listed in the table `csv`. Results are stored in the folder of the
+    /// table.
     pub fn new(
         client: &Client,
         application: ApplicationId,
@@ -79,7 +80,7 @@ impl Study {
         }
     }
 
-    /// Uses this version of the application instead of the latest.
+    /// Sets the version of the application. The default is the latest.
     pub fn with_version(mut self, version: Option<VersionNumber>) -> Self {
         self.version = version;
         self
@@ -91,7 +92,7 @@ impl Study {
         self
     }
 
-    /// The location of uploaded slides: see [`ObjectKeys`](crate::ObjectKeys).
+    /// Sets the location of uploaded slides: see [`ObjectKeys`](crate::ObjectKeys).
     pub fn with_object_keys(mut self, user: impl Into<String>, prefix: Option<String>, portal: bool) -> Self {
         (self.bucket_user, self.prefix, self.portal) = (user.into(), prefix, portal);
         self
@@ -109,19 +110,19 @@ impl Study {
         self
     }
 
-    /// Submits the other slides if some cannot be used.
+    /// Submits the other slides if some are unusable.
     pub fn with_skip_unusable(mut self, skip_unusable: bool) -> Self {
         self.skip_unusable = skip_unusable;
         self
     }
 
-    /// Replaces result files of an earlier run of the same item. They are kept by default.
+    /// Replaces result files of an earlier run of the same item. By default they are kept.
     pub fn with_overwrite_results(mut self, overwrite: bool) -> Self {
         self.overwrite_results = overwrite;
         self
     }
 
-    /// Receives the events of the study.
+    /// Sets an observer of events.
     pub fn with_observer(mut self, observer: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.observer = Arc::new(observer);
         self

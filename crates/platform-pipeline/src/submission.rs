@@ -1,4 +1,4 @@
-//! From a table of slides, or JSON, to a submission that has been checked.
+//! Validated submissions from a table of slides or from JSON.
 
 pub(crate) mod digest;
 pub(crate) mod items;
@@ -34,13 +34,13 @@ pub enum SubmissionSource {
     Submission(Box<RunSubmission>),
 }
 
-/// A submission, with the problems that were found so far.
+/// A submission with the problems found so far.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// The submission, without its options until they are [applied](crate::RunOptions::apply).
     pub submission: RunSubmission,
     name: String,
-    /// The line of the table for each item.
+    /// The line of each item in the table.
     lines: HashMap<String, u64>,
     problems: Vec<(u64, String)>,
     /// Columns of the table that the application does not use.
@@ -48,7 +48,7 @@ pub struct Draft {
 }
 
 impl SubmissionSource {
-    /// Reads a table or JSON, whichever it is, from a file or from stdin (`-`).
+    /// Reads a table or JSON, detected automatically, from a file or from stdin (`-`).
     ///
     /// # Errors
     ///
@@ -72,7 +72,8 @@ impl SubmissionSource {
         Ok(Self::Submission(Box::new(submission)))
     }
 
-    /// A draft for an application. A slide that is not uploaded is a problem, unless the draft is made `beforehand`.
+    /// Creates a draft for an application. A slide that is not uploaded is a problem, unless the draft is made
+    /// `beforehand`.
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ fn name(path: &Path) -> String {
     if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() }
 }
 
-/// A run as the platform knows it now. One that was just submitted is requested again while reads lag behind.
+/// Returns the current state of a run. A new run is requested again while reads lag behind.
 pub(crate) async fn settled(run: &RunHandle) -> Result<Run, Error> {
     let mut waited = Duration::ZERO;
     loop {
@@ -114,7 +115,7 @@ async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
 
-/// Refuses dates of the scheduling without a time zone: the platform would take them for UTC.
+/// Rejects scheduling dates without a time zone: the platform would interpret them as UTC.
 fn require_time_zones(path: &Path, json: &[u8]) -> Result<(), Error> {
     let submission: Value = serde_json::from_slice(json).map_err(|error| unparsed(path, &error))?;
     for field in ["due_date", "deadline"] {
@@ -129,7 +130,7 @@ fn require_time_zones(path: &Path, json: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The problem of invalid JSON, without the values in it: one may be a signed URL.
+/// Returns the problem of invalid JSON without its values, which may be signed URLs.
 fn unparsed(path: &Path, error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let known = ["missing field", "unknown field", "duplicate field", "expected", "EOF", "trailing"];
@@ -142,21 +143,21 @@ fn unparsed(path: &Path, error: &serde_json::Error) -> Error {
 }
 
 impl Draft {
-    /// Columns of the table that the application does not use.
+    /// Returns the columns of the table that the application does not use.
     pub fn unused_columns(&self) -> &[String] {
         &self.unused_columns
     }
 
-    /// The digests of the items.
+    /// Returns the digests of the items.
     pub(crate) fn item_digests(&self) -> Vec<ItemDigest> {
         self.submission.items.iter().map(ItemDigest::of_submission).collect()
     }
 
-    /// Checks everything.
+    /// Validates everything.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`] with all problems, row by row; [`Error::platform`] if the application cannot be asked for.
+    /// [`Error::is_input`] with all problems, row by row; [`Error::platform`] if a request failed.
     pub async fn check(self, client: &Client) -> Result<RunSubmission, Error> {
         let Self { submission, name, lines, mut problems, .. } = self;
         let checked = match client.runs().dry_run(submission).await {

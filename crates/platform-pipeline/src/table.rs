@@ -1,4 +1,4 @@
-//! The table of slides: a CSV file with `;` between the columns, as the Python tool writes and reads it.
+//! The table of slides: a CSV file with `;` as the delimiter, compatible with the Python tool.
 
 mod encoding;
 pub(crate) mod mapping;
@@ -22,12 +22,12 @@ pub(crate) const RESOLUTION: &str = "resolution_mpp";
 pub(crate) const WIDTH: &str = "width_px";
 pub(crate) const HEIGHT: &str = "height_px";
 pub(crate) const URL: &str = "platform_bucket_url";
-/// The columns of a new table, in their order: those of the Python tool first, for programs that count columns.
+/// The columns of a new table, in order: those of the Python tool first, for programs that count columns.
 pub(crate) const COLUMNS: [&str; 10] =
     [EXTERNAL_ID, CHECKSUM, RESOLUTION, WIDTH, HEIGHT, "staining_method", "tissue", "disease", URL, FILE];
 /// The maximum length of an external id, in characters: `ItemCreationRequest.external_id` of the platform.
 pub(crate) const MAX_ID_LENGTH: usize = 255;
-/// Maximum time to wait for another writer of a table.
+/// The maximum time to wait for another writer of a table.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A table of slides, with any columns.
@@ -36,30 +36,30 @@ pub struct SlideTable {
     columns: Vec<String>,
     pub(crate) rows: Vec<SlideRow>,
     format: Format,
-    /// The folder that the cells of the column `file` are relative to.
+    /// The folder for relative paths in the column `file`.
     folder: PathBuf,
     notes: Vec<String>,
 }
 
-/// A slide, by the names of the columns.
+/// A row of the table, by column names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlideRow {
-    /// The line of the file that it begins in, from 1; 0 in a table that was not read.
+    /// The first line of the row in the file, from 1; 0 in a table that was not read.
     pub(crate) line: u64,
     cells: HashMap<String, String>,
 }
 
-/// The format of a table in its file.
+/// The file format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Format {
     encoding: Encoding,
     delimiter: u8,
-    /// The first line names the delimiter, as Excel writes it: `sep=;`.
+    /// The first line names the delimiter, as written by Excel: `sep=;`.
     names_delimiter: bool,
 }
 
 impl SlideRow {
-    /// The value of a column without surrounding spaces; empty if there is none.
+    /// Returns the trimmed value of a column; empty if missing.
     pub fn get(&self, column: &str) -> &str {
         self.cells.get(column).map_or("", |cell| cell.trim())
     }
@@ -69,12 +69,12 @@ impl SlideRow {
         self.cells.insert(column.to_owned(), value.into());
     }
 
-    /// The name of the item.
+    /// Returns the external id.
     pub fn external_id(&self) -> &str {
         self.cells.get(EXTERNAL_ID).map_or("", String::as_str)
     }
 
-    /// The row in a message.
+    /// Returns the row's name in messages.
     pub(crate) fn named(&self) -> String {
         format!("line {}, {}", self.line, self.external_id())
     }
@@ -85,7 +85,7 @@ impl SlideRow {
 }
 
 impl SlideTable {
-    /// An empty table that will be written to `path`.
+    /// Creates an empty table to be written to `path`.
     pub fn new(path: &Path) -> Self {
         let format = Format { encoding: Encoding::default(), delimiter: b';', names_delimiter: false };
         let (columns, folder) = (COLUMNS.map(str::to_owned).into(), files::folder_of(path));
@@ -96,7 +96,7 @@ impl SlideTable {
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`] with a line for each problem of its form.
+    /// [`Error::is_input`] with a line for each syntax problem.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(|error| Error::unreadable(path, error))?;
         Self::parse(&bytes, &path.display().to_string(), &files::folder_of(path))
@@ -106,12 +106,12 @@ impl SlideTable {
     ///
     /// # Errors
     ///
-    /// Those of [`read`](Self::read).
+    /// The same as [`read`](Self::read).
     pub fn parse(bytes: &[u8], name: &str, folder: &Path) -> Result<Self, Error> {
         let malformed = |problems| Error::inputs(format!("{name} is not a table of slides"), problems);
         let (text, encoding) = Encoding::decode(bytes).map_err(malformed)?;
         let (format, text, skipped) = Format::of(&text, encoding);
-        // Rows that are too long or too short are counted here, all of them.
+        // Flexible, so that all rows that are too long or too short are reported.
         let mut reader = ReaderBuilder::new().delimiter(format.delimiter).flexible(true).from_reader(text.as_bytes());
         let head = reader.headers().map_err(|error| malformed(vec![error.to_string()]))?;
         let columns: Vec<String> = head.iter().map(|head| head.trim().to_owned()).collect();
@@ -134,7 +134,7 @@ impl SlideTable {
         }
         let quotes = quotes::check(text, char::from(format.delimiter), columns.len(), 1 + skipped);
         if !quotes.is_empty() {
-            // What they do to rows and cells is not worth reading.
+            // Further problems of rows and cells would be caused by the quotes.
             return Err(malformed(quotes));
         }
         if !problems.is_empty() {
@@ -146,7 +146,7 @@ impl SlideTable {
         Ok(table)
     }
 
-    /// Spaces around an id are a typing mistake, unless a file has exactly this name.
+    /// Trims ids: spaces around an id are a typing mistake, unless a file has exactly this name.
     fn trim_ids(&mut self) {
         for row in &mut self.rows {
             let id = row.external_id().to_owned();
@@ -164,12 +164,11 @@ impl SlideTable {
         }
     }
 
-    /// Reads a table, changes it and writes it, while no other process of this kind does. Returns the table as it is in
-    /// its file.
+    /// Reads, changes and writes a table under its lock. Returns the table as written.
     ///
     /// # Errors
     ///
-    /// Those of [`read`](Self::read), of `change`, and if the table cannot be written.
+    /// The errors of [`read`](Self::read) and of `change`, or the table cannot be written.
     pub fn update(path: &Path, change: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<Self, Error> {
         let _lock = lock(path)?;
         let before = if path.exists() { Some(Self::read(path)?) } else { None };
@@ -181,7 +180,7 @@ impl SlideTable {
         Ok(table)
     }
 
-    /// Replaces a file by this table, durably and as a whole.
+    /// Replaces a file with this table, atomically and durably.
     ///
     /// # Errors
     ///
@@ -212,22 +211,22 @@ impl SlideTable {
         Ok(self.format.encoding.encode(&String::from_utf8_lossy(&text)))
     }
 
-    /// The slides of the table.
+    /// Returns the rows of the table.
     pub fn rows(&self) -> &[SlideRow] {
         &self.rows
     }
 
-    /// The names of the columns, in their order.
+    /// Returns the names of the columns, in order.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
 
-    /// The things that were ignored in the table, each with its line.
+    /// Returns notes about ignored content, each with its line.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// The path of a slide: the column `file`, relative to the table; without it, the external id.
+    /// Returns the path of a slide: the column `file`, relative to the table; without it, the external id.
     pub fn path_of(&self, row: &SlideRow) -> PathBuf {
         match row.get(FILE) {
             "" => PathBuf::from(row.external_id()),
@@ -235,7 +234,7 @@ impl SlideTable {
         }
     }
 
-    /// The same table with these rows only.
+    /// Returns the table with these rows only.
     pub(crate) fn with_rows(&self, rows: Vec<SlideRow>) -> Self {
         Self { rows, ..self.clone() }
     }
@@ -244,14 +243,14 @@ impl SlideTable {
         self.columns.iter().any(|known| known == column)
     }
 
-    /// Adds a column at the end, unless there is one of this name.
+    /// Adds a column at the end, unless it exists.
     pub(crate) fn require(&mut self, column: &str) {
         if !self.has(column) {
             self.columns.push(column.to_owned());
         }
     }
 
-    /// Empties the table, and keeps how it is written.
+    /// Removes all rows, resets the columns, and keeps the file format.
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
         self.columns = COLUMNS.map(str::to_owned).into();
@@ -259,7 +258,7 @@ impl SlideTable {
 }
 
 impl Format {
-    /// The format of a text, the text after a line that names the delimiter, and the number of such lines.
+    /// Returns the format of a text, the text after a line that names the delimiter, and the number of such lines.
     fn of(text: &str, encoding: Encoding) -> (Self, &str, u64) {
         let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
         let first = first.trim_end();
@@ -287,7 +286,7 @@ fn lock(path: &Path) -> Result<LockFile, Error> {
     locked.map_err(|error| failed(std::io::Error::new(error.kind(), error)))
 }
 
-/// The problems of the header row.
+/// Returns the problems of the header row.
 fn heads(columns: &[String], line: u64) -> Vec<String> {
     let mut problems = Vec::new();
     if !columns.iter().any(|column| column == EXTERNAL_ID) {

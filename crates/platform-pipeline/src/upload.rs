@@ -24,7 +24,7 @@ pub struct SlideUpload {
     pub result: Result<Uploaded, String>,
 }
 
-/// The number of slides that were sent, were already there, or failed.
+/// The numbers of slides that were sent and that were already in the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UploadSummary {
@@ -56,13 +56,13 @@ impl UploadSummary {
     }
 }
 
-/// Uploads the slides of a table, and writes the URL of each into the table as soon as it is in the bucket. A slide
-/// that is already there is not sent again.
+/// Uploads the slides of a table, and writes the URL of each to the table when its upload is complete. A slide that is
+/// already in the bucket is not sent again.
 ///
 /// # Errors
 ///
-/// [`Error::is_input`]: the file of a slide is missing, and nothing was uploaded. Otherwise the table cannot be written.
-/// A slide that cannot be uploaded is not an error of the others: [`UploadSummary::of`] reports it.
+/// [`Error::is_input`]: the file of a slide is missing, and nothing was uploaded. Otherwise the table cannot be
+/// written. A failed upload is not an error of this function: [`UploadSummary::of`] reports it.
 pub async fn upload(
     csv: &Path,
     table: &SlideTable,
@@ -77,7 +77,7 @@ pub async fn upload(
             problems.push(format!("{}: {problem}", row.named()));
             continue;
         }
-        // A folder of links to slides is a folder of slides.
+        // Resolves links, so that a folder of links to slides works.
         let path = path.canonicalize().unwrap_or(path);
         let file = UploadFile::new(&path, &key).with_content_type(media_types(&table.path_of(row))[0]);
         let checksum = row.get(CHECKSUM).parse().ok();
@@ -111,7 +111,7 @@ async fn send(
     let uploader = Uploader::new(keys.bucket.clone()).with_observer(move |event| {
         observer(Event::Uploading { done: event.total_done, total: event.total_bytes });
         if matches!(event.step, UploadStep::Sent | UploadStep::WasThere) {
-            // The receiver lives until all is uploaded.
+            // The receiver lives until all uploads have ended.
             let _ = done.send(event.file.key().to_owned());
         }
     });
@@ -126,8 +126,8 @@ async fn send(
     Ok(uploads)
 }
 
-/// Writes the URLs of slides into the table, as they are uploaded. The table is read again each time, under its lock: users edit it, and other
-/// processes upload.
+/// Writes the URLs of slides to the table as they are uploaded. The table is read again each time, under its lock:
+/// users edit it, and other processes upload.
 async fn write(
     csv: &Path,
     mut ready: UnboundedReceiver<String>,

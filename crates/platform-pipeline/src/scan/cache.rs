@@ -1,8 +1,9 @@
-//! Descriptions and checksums of slides that were read before: `.aignostics/slides.jsonl` in the folder of the table, with a
-//! line for each slide.
+//! A cache of slide descriptions and checksums: `.aignostics/slides.jsonl` in the folder of the table, with one line
+//! per slide.
 //!
-//! An entry counts for a file of the same canonical path, length, and times of change. A file that changed less than
-//! [`SETTLED`] before it was read is not recorded: it could change again without another time. The file can be deleted.
+//! An entry is valid for a file with the same canonical path, length, and times of change. A file that changed less
+//! than [`SETTLED`] before it was read is not recorded, because it could change again without a new time. The cache
+//! file can be deleted.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -19,21 +20,22 @@ use slide_metadata::{SlideDescription, SlideMetadata};
 use crate::files;
 
 const NAME: &str = "slides.jsonl";
-/// Entries of other programs are not used: they may read slides differently. Increment the number when slides are.
+/// Entries of other versions are ignored, because they may read slides differently. Increment the number after such a
+/// change.
 const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
 /// The minimum age of a file's last change.
 const SETTLED: Duration = Duration::from_secs(2);
-/// The maximum length of the file.
+/// The maximum length of the cache file.
 const MAX_BYTES: usize = 1 << 30;
-/// Lines without use that are tolerated.
+/// The number of obsolete lines that are tolerated.
 const SLACK: usize = 256;
 
-/// The slides that were read before.
+/// The cache of slides.
 #[derive(Debug)]
 pub(super) struct SlideCache {
     path: PathBuf,
     known: HashMap<PathBuf, Entry>,
-    /// Lines of the file, with those that do not count any more.
+    /// The number of lines in the file, including obsolete ones.
     lines: usize,
     writer: Mutex<Writer>,
     clock: Arc<dyn Clock>,
@@ -59,9 +61,9 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 struct Stamp {
     bytes: u64,
-    /// Seconds and nanoseconds of the last change of the content.
+    /// The last change of the content, in seconds and nanoseconds.
     modified: (i64, u32),
-    /// The same of the last change of the content or of the attributes, where the system has it.
+    /// The last change of the content or the attributes, in seconds and nanoseconds, if the system has it.
     changed: Option<(i64, u32)>,
 }
 
@@ -74,7 +76,7 @@ pub(super) struct Subject {
 }
 
 impl SlideCache {
-    /// The cache beside a table. `forget` starts with an empty one.
+    /// Opens the cache next to a table. `forget` starts with an empty one.
     pub(super) fn open(table: &Path, forget: bool, clock: Arc<dyn Clock>) -> Self {
         let path = files::folder_of(table).join(files::STATE).join(NAME);
         let (mut known, mut lines, mut writer) = (HashMap::new(), 0, Writer::default());
@@ -86,7 +88,7 @@ impl SlideCache {
                 let text = contents.iter().flat_map(|contents| contents.bytes().split(|byte| *byte == b'\n'));
                 for line in text.filter(|line| !line.is_empty()) {
                     lines += 1;
-                    // A line may be cut off, or that of another version.
+                    // A line may be truncated, or written by another version.
                     if let Ok(entry) = serde_json::from_slice::<Entry>(line)
                         && entry.format == FORMAT
                     {
@@ -99,7 +101,7 @@ impl SlideCache {
         Self { path, known, lines, writer: Mutex::new(writer), clock }
     }
 
-    /// The file at `path` as it is now. `None` if it cannot be looked at.
+    /// Returns the file at `path` with its current attributes. `None` if it cannot be examined.
     pub(super) fn subject(&self, path: &Path) -> Option<Subject> {
         let file = path.canonicalize().ok()?;
         let found = file.metadata().ok()?;
@@ -109,7 +111,7 @@ impl SlideCache {
         Some(Subject { file, stamp, is_settled: settled })
     }
 
-    /// The description and the checksum of a file that has not changed.
+    /// Returns the description and the checksum of an unchanged file.
     pub(super) fn get(&self, subject: &Subject) -> Option<(SlideDescription, u32)> {
         let entry = self.known.get(&subject.file).filter(|entry| entry.stamp == subject.stamp)?;
         Some((entry.description.clone(), entry.crc32c))
@@ -126,7 +128,7 @@ impl SlideCache {
         is_same
     }
 
-    /// Adds a line at once, so that it survives a kill.
+    /// Appends a line immediately, so that it survives a kill.
     fn append(&self, entry: Entry) {
         let mut writer = self.writer();
         if writer.problem.is_some() {
@@ -145,8 +147,8 @@ impl SlideCache {
             let mut line = b"\n".to_vec();
             serde_json::to_writer(&mut line, &entry)?;
             line.push(b'\n');
-            // One write, so that lines of other processes are not mixed with it. It begins with the end of a line that a
-            // crash may have cut off.
+            // One write, so that lines of other processes do not mix with it. It starts with a line end, because a
+            // crash may have truncated the last line.
             file.write_all(&line)
         };
         match append(&mut writer) {
@@ -155,7 +157,8 @@ impl SlideCache {
         }
     }
 
-    /// Rewrites the file if most of it does not count any more. Returns the path, and why the file cannot be read or written.
+    /// Rewrites the file if most lines are obsolete. Returns the path and the error if the file cannot be read or
+    /// written.
     pub(super) fn finish(mut self) -> Option<(PathBuf, io::Error)> {
         let Writer { added, problem, .. } = std::mem::take(&mut *self.writer());
         let lines = self.lines + added.len();
@@ -202,7 +205,7 @@ fn changed(_: &Metadata) -> Option<(i64, u32)> {
     None
 }
 
-/// Seconds and nanoseconds since 1970, also before it.
+/// Returns seconds and nanoseconds since 1970, also for earlier times.
 fn since_epoch(moment: SystemTime) -> (i64, u32) {
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     match moment.duration_since(UNIX_EPOCH) {

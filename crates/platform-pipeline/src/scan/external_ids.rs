@@ -15,10 +15,10 @@ use crate::table::MAX_ID_LENGTH;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExternalIds {
-    /// The path relative to the folder of the slides, with `/`: the same on every machine.
+    /// The path relative to the slide folder, with `/`: the same on every machine.
     #[default]
     Relative,
-    /// The name of the file without its extension.
+    /// The file name without its extension.
     Stem,
     /// The absolute path, like the Python tool.
     Absolute,
@@ -49,7 +49,8 @@ impl ExternalIds {
         }
     }
 
-    /// The id of a slide in the folder `root`, or the reason why it cannot have one. Empty if a column has it.
+    /// Returns the id of a slide in the folder `root`, or the reason why it has none. Empty if a column contains the
+    /// id.
     pub(super) fn of(&self, root: &Path, path: &Path) -> Result<String, String> {
         let id = match self {
             Self::Relative => slashed(path.strip_prefix(root).unwrap_or(path)),
@@ -70,7 +71,7 @@ impl ExternalIds {
     }
 }
 
-/// The problem of an id with this many characters.
+/// Returns the problem of an id with this many characters.
 pub(crate) fn too_long(length: usize) -> String {
     format!(
         "its external id has {length} characters, and at most {MAX_ID_LENGTH} are allowed: \
@@ -78,7 +79,7 @@ pub(crate) fn too_long(length: usize) -> String {
     )
 }
 
-/// A path with `/` on every system; `None` if it is not UTF-8.
+/// Returns a path with `/` on every system; `None` if it is not UTF-8.
 pub(super) fn slashed(path: &Path) -> Option<String> {
     let parts = path.components().map(|part| match part {
         Component::RootDir => Some(""),
@@ -88,7 +89,7 @@ pub(super) fn slashed(path: &Path) -> Option<String> {
     Some(parts?.join("/"))
 }
 
-/// The location of a file relative to a folder, by `..` where necessary; absolute on another drive.
+/// Returns the path of a file relative to a folder, with `..` where necessary; absolute on another drive.
 pub(super) fn relative(path: &Path, folder: &Path) -> Option<String> {
     let (path_parts, folder_parts): (Vec<_>, Vec<_>) = (path.components().collect(), folder.components().collect());
     if path_parts.first() != folder_parts.first() {
@@ -99,7 +100,8 @@ pub(super) fn relative(path: &Path, folder: &Path) -> Option<String> {
     slashed(&up.chain(path_parts[common..].iter().copied()).collect::<PathBuf>())
 }
 
-/// A path whose folder is canonical, so that two names of one file are the same. The file itself may be a link.
+/// Returns a path with a canonical folder, so that different paths of one file are equal. The file itself may be a
+/// link.
 pub(crate) fn location(path: &Path) -> PathBuf {
     let folder = files::folder_of(path).canonicalize();
     match (folder, path.file_name()) {

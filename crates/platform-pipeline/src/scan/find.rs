@@ -1,4 +1,4 @@
-//! The walk through a folder: slides, and everything else with the reason why it is left out.
+//! The traversal of a folder: slides, and skipped files with the reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -13,17 +13,18 @@ use super::skipped::{SkipKind, SkippedFile};
 use super::{FoundSlides, ScanOptions};
 use crate::{Error, files};
 
-/// The extensions of slides other than DICOM.
+/// The file extensions of slides except DICOM.
 const EXTENSIONS: [&str; 6] = ["tif", "tiff", "svs", "ndpi", "scn", "bif"];
-/// The extension of DICOM files.
+/// The file extension of DICOM.
 const DICOM: &str = "dcm";
-/// The extension of archives, which may contain DICOM files.
+/// The file extension of archives, which may contain DICOM files.
 const ARCHIVE: &str = "zip";
-/// Folders of file servers for deleted files, in lower case: Windows, Synology, QNAP, ext4; and beginnings of names.
+/// Names of recycle bin folders of file servers, in lower case (Windows, Synology, QNAP, ext4), and a prefix of such
+/// names.
 const RECYCLE_BINS: [&str; 6] = ["$recycle.bin", "recycler", "#recycle", "@recycle", ".trashes", "lost+found"];
 const RECYCLE_BIN: &str = ".trash";
 
-/// A walk that is not finished.
+/// A traversal in progress.
 pub(super) struct Walk<'a> {
     options: &'a ScanOptions,
     found: FoundSlides,
@@ -32,7 +33,7 @@ pub(super) struct Walk<'a> {
     links: Vec<PathBuf>,
     /// The canonical paths of folders that were scanned.
     visited: HashSet<PathBuf>,
-    /// Files that manifests list.
+    /// Files listed in manifests.
     results: HashSet<PathBuf>,
 }
 
@@ -47,7 +48,7 @@ impl<'a> Walk<'a> {
         let found = FoundSlides { root: root.clone(), ..FoundSlides::default() };
         let (dicom, links) = (Vec::new(), Vec::new());
         let mut walk = Self { options, found, dicom, links, visited: HashSet::new(), results: HashSet::new() };
-        // The folder may be one of results itself.
+        // The folder may itself be inside a results folder.
         for above in root.ancestors().skip(1) {
             walk.results.extend(ResultFolder::listed_at(above));
         }
@@ -92,7 +93,7 @@ impl<'a> Walk<'a> {
             return self.skip(folder.to_owned(), SkipKind::Link, "scanned by another path");
         }
         self.results.extend(ResultFolder::listed_at(folder));
-        // Among other files, it contains a folder for each run.
+        // A results folder contains, among other files, a folder per run.
         let has_results = ResultFolder::is_at(folder);
         for entry in entries {
             match entry.and_then(|entry| Ok((entry.file_type()?, entry))) {
@@ -108,7 +109,7 @@ impl<'a> Walk<'a> {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
         if name == files::STATE {
-            // It is of this project.
+            // The folder belongs to this project.
         } else if let Some((kind, reason)) = unwanted_folder(&name) {
             self.skip(path, kind, reason);
         } else if has_results && is_run(&name) {
@@ -131,7 +132,7 @@ impl<'a> Walk<'a> {
                 }
             }
             Ok(_) => self.file(path),
-            // It is an error if it looks like a slide.
+            // A broken link that looks like a slide is an error.
             Err(_) if is_slide(&extension(&path)) => self.file(path),
             Err(error) => self.skip(path, SkipKind::Link, format!("a link that leads nowhere: {error}")),
         }
@@ -151,7 +152,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Adds a file to the slides, to the DICOM files, or to those that are left out.
+    /// Adds a file to the slides, to the DICOM files, or to the skipped files.
     fn file(&mut self, path: PathBuf) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let extension = extension(&path);
@@ -164,7 +165,7 @@ impl<'a> Walk<'a> {
             let kind = if is_slide { SkipKind::Hidden } else { SkipKind::Other };
             return self.skip(path, kind, if is_slide { "a hidden file" } else { not_a_slide });
         }
-        // A link that leads nowhere is an error of the slide.
+        // A broken link is reported as an error of the slide.
         if path.metadata().is_ok_and(|found| !found.is_file()) {
             let kind = if is_slide { SkipKind::Special } else { SkipKind::Other };
             return self.skip(path, kind, "a pipe, a socket or a device");
@@ -232,7 +233,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The reason to leave out a folder with this name.
+/// Returns the reason to skip a folder with this name, if any.
 fn unwanted_folder(name: &str) -> Option<(SkipKind, &'static str)> {
     let lower = name.to_lowercase();
     if RECYCLE_BINS.contains(&lower.as_str()) || lower.starts_with(RECYCLE_BIN) {
@@ -256,8 +257,8 @@ fn is_slide(extension: &str) -> bool {
     [DICOM, ARCHIVE].contains(&extension) || EXTENSIONS.contains(&extension)
 }
 
-/// The other files with the same length and checksum, for each file that has some: the first in the table or, if none is in
-/// it, the first by its path.
+/// Returns the other files with the same length and checksum, for each file with duplicates: the first in the table or,
+/// if none is in it, the first by path.
 pub(super) fn duplicates<'a>(
     slides: impl Iterator<Item = (&'a Path, (u64, &'a str))>,
     place: impl Fn(&Path) -> Option<usize>,

@@ -1,4 +1,4 @@
-//! The values of a table against the schema of an application's input, before it is complete.
+//! Validation of an incomplete table against the schema of the application's input.
 
 use platform_resources::MetadataSchema;
 use platform_resources::models::InputArtifactSpec;
@@ -11,24 +11,24 @@ use crate::submission::items::metadata;
 use crate::table::{CHECKSUM, FILE, HEIGHT, RESOLUTION, WIDTH};
 use crate::{Error, SelectedApplication, SlideTable};
 
-/// Columns that state what a slide is. Another value would be another slide.
+/// Columns with measurements. Another value would mean another slide.
 const MEASURED: [&str; 3] = [RESOLUTION, WIDTH, HEIGHT];
-/// Properties that `prepare` does not choose.
+/// Properties that `prepare` does not set.
 const IGNORED: [&str; 2] = [CHECKSUM, "media_type"];
-/// Keywords that ask for values. A table may still lack them.
+/// Keywords that require values, which a table may still lack.
 const COMPLETENESS: [&str; 4] = ["required", "dependentRequired", "dependencies", "minProperties"];
-/// Conditions, which other values can change. The check before a submission applies them.
+/// Conditions, whose result may change with missing values. The validation before a submission applies them.
 const CONDITIONS: [&str; 4] = ["if", "then", "else", "not"];
-/// Keywords whose members are schemas by a name.
+/// Keywords whose members are named schemas.
 const SCHEMAS_BY_NAME: [&str; 5] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
-/// Keywords with values instead of schemas.
+/// Keywords that contain values instead of schemas.
 const KEPT: [&str; 4] = ["enum", "const", "default", "examples"];
 
 /// The schema of the only input of an application, for tables that may lack values.
 pub(super) struct Fitting {
     name: String,
     input: InputArtifactSpec,
-    /// `None` if the schema cannot be used: the submission reports that.
+    /// `None` if the schema is invalid: the submission reports that.
     schema: Option<MetadataSchema>,
 }
 
@@ -40,8 +40,8 @@ impl Fitting {
         Ok(Self { name, input, schema: MetadataSchema::new(&relaxed).ok() })
     }
 
-    /// Checks the rows of slides that were found. Slides whose measurements do not fit are unusable; new ones get no row.
-    /// Other values that do not fit are an error.
+    /// Validates the rows of slides that were found. Slides with invalid measurements are unusable; new ones get no
+    /// row. Other invalid values are an error.
     pub(super) fn check(&self, table: &mut SlideTable, merged: &mut Merged) -> Result<(), Error> {
         let Some(schema) = &self.schema else { return Ok(()) };
         let (mut problems, mut removed) = (Vec::new(), Vec::new());
@@ -53,7 +53,7 @@ impl Fitting {
             let top = |path: &str| path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
             let found = found.into_iter().map(|(path, message)| (top(&path), path, message));
             let found = found.filter(|(top, ..)| !top.is_empty() && !IGNORED.contains(&top.as_str()));
-            // A measurement is a number; anything else was written by hand.
+            // A measurement is a number; any other text was entered by the user.
             let is_measured = |top: &str| MEASURED.contains(&top) && row.get(top).parse::<f64>().is_ok();
             let (measured, other): (Vec<_>, Vec<_>) = found.partition(|(top, ..)| is_measured(top));
             if !measured.is_empty() {
@@ -80,7 +80,7 @@ fn is_found(merged: &Merged, place: usize) -> bool {
     merged.states.get(place).is_some_and(|state| *state != SlideState::Absent)
 }
 
-/// A schema that accepts everything that more values can complete to something that the schema accepts.
+/// Returns a schema that accepts every value which can be completed to a valid one.
 fn relaxed(schema: &Value) -> Value {
     match schema {
         Value::Object(members) => Value::Object(relaxed_members(members)),

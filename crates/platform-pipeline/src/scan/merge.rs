@@ -1,4 +1,4 @@
-//! From the slides that were found to the rows of a table.
+//! Merging of found slides into the rows of a table.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::{FoundSlides, ReadSlide, ScannedSlide};
 use crate::table::{CHECKSUM, EXTERNAL_ID, FILE, HEIGHT, MAX_ID_LENGTH, RESOLUTION, URL, WIDTH};
 use crate::{Error, SlideRow, SlideTable, files};
 
-/// Removes the rows of files that are not slides of their own, or are excluded.
+/// Removes the rows of files that are not separate slides, or are excluded.
 ///
 /// Returns their ids.
 pub(super) fn remove_rows(table: &mut SlideTable, found: &FoundSlides) -> Vec<String> {
@@ -22,18 +22,18 @@ pub(super) fn remove_rows(table: &mut SlideTable, found: &FoundSlides) -> Vec<St
     rows.map(|row| row.external_id().to_owned()).collect()
 }
 
-/// A table with the slides that were found.
+/// The result of merging found slides into a table.
 #[derive(Default)]
 pub(super) struct Merged {
     /// The state of each row.
     pub(super) states: Vec<SlideState>,
     pub(super) unusable: Vec<(PathBuf, String)>,
     pub(super) remarks: Vec<SlideRemarks>,
-    /// Rows with another id than the chosen kind gives.
+    /// The number of rows with an id of another kind than the chosen one.
     pub(super) other_ids: usize,
 }
 
-/// Adds what was found. Users edit tables: a row that still fits its slide stays as it is.
+/// Adds found slides. Users edit tables: a row that still matches its slide is kept.
 pub(super) fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]) -> Merged {
     let folder = files::folder_of(csv).canonicalize().unwrap_or_else(|_| files::folder_of(csv));
     let mut merged = Merged { states: vec![SlideState::Absent; table.rows.len()], ..Merged::default() };
@@ -76,7 +76,7 @@ pub(super) fn merge(table: &mut SlideTable, csv: &Path, scanned: &[ScannedSlide]
     merged
 }
 
-/// The measurements of a slide that is not in the bucket in its present form.
+/// Sets the measurements of a slide, whose present content is not in the bucket.
 fn measure(row: &mut SlideRow, slide: &SlideRow) {
     for column in [CHECKSUM, RESOLUTION, WIDTH, HEIGHT] {
         row.set(column, slide.get(column));
@@ -84,7 +84,7 @@ fn measure(row: &mut SlideRow, slide: &SlideRow) {
     row.set(URL, "");
 }
 
-/// Takes the ids from a column.
+/// Sets the ids from a column.
 pub(super) fn set_ids(table: &mut SlideTable, column: &str) -> Result<(), Error> {
     if !table.has(column) {
         let text =
@@ -103,7 +103,7 @@ pub(super) fn set_ids(table: &mut SlideTable, column: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// Fails if two rows have the same id, or one is too long.
+/// Returns an error if two rows have the same id, or an id is too long.
 pub(super) fn check_ids(table: &SlideTable) -> Result<(), Error> {
     let mut first: HashMap<&str, &SlideRow> = HashMap::new();
     let mut problems = Vec::new();

@@ -1,4 +1,4 @@
-//! From a folder to a table of its slides.
+//! Creation of a table from a folder of slides.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -20,7 +20,7 @@ use crate::table::CHECKSUM;
 use crate::table::mapping::{self, Mapping};
 use crate::{Error, Event, Observer, SelectedApplication, SlideStatus, SlideTable, StudySlide};
 
-/// The options for creating or updating a table of slides.
+/// Options for creating or updating a table of slides.
 #[derive(Clone, Debug)]
 pub struct Prepare {
     mappings: Vec<Mapping>,
@@ -58,31 +58,31 @@ impl Default for Prepare {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Prepared {
-    /// The table as it is in its file.
+    /// The table as written to its file.
     pub table: SlideTable,
     /// The state of each row of the table.
     pub states: Vec<SlideState>,
-    /// Files and folders that were left out, each with its reason.
+    /// The skipped files and folders, each with the reason.
     pub skipped: Vec<SkippedFile>,
     /// Links that were followed, and their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// Slides in the table with the length and the checksum of another one, and that one.
+    /// Slides in the table with the length and the checksum of another one, and the other one.
     pub duplicates: Vec<(PathBuf, PathBuf)>,
     /// Files that the caller excluded.
     pub excluded: Vec<PathBuf>,
-    /// Files that look like slides and cannot be used, and folders that cannot be read, and why.
+    /// Unusable files that look like slides, and folders that cannot be read, with the reason.
     pub unusable: Vec<(PathBuf, String)>,
-    /// Remarks about slides that are used.
+    /// Remarks about slides in use.
     pub remarks: Vec<SlideRemarks>,
 }
 
-/// The state of a slide in a table, compared with the table before.
+/// The state of a slide in a table, compared with the previous table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlideState {
     /// The slide is new in the table.
     Added,
-    /// The file has another checksum than before.
+    /// The file has a different checksum than before.
     Changed,
     /// The file is unchanged.
     Kept,
@@ -91,7 +91,7 @@ pub enum SlideState {
 }
 
 impl SlideState {
-    /// The name of the state, for programs.
+    /// Returns the name of the state, for programs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Added => "added",
@@ -103,91 +103,91 @@ impl SlideState {
 }
 
 impl Prepare {
-    /// Updates a table: rows that still fit their slide stay as they are.
+    /// Creates options that update a table: rows that still match their slide are kept.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets values for the slides whose id a mapping matches. The last mapping wins.
+    /// Sets values for slides whose id matches a mapping. The last mapping takes precedence.
     pub fn with_mappings(mut self, mappings: impl IntoIterator<Item = Mapping>) -> Self {
         self.mappings.extend(mappings);
         self
     }
 
-    /// Writes the table anew, and drops what was in it.
+    /// Replaces the table instead of updating it.
     pub fn with_overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
     }
 
-    /// Chooses the ids of slides that are not in the table; [`ExternalIds::Column`] sets those of all slides.
+    /// Sets the kind of ids of slides that are not in the table; [`ExternalIds::Column`] sets those of all slides.
     pub fn with_external_ids(mut self, ids: Option<ExternalIds>) -> Self {
         self.external_ids = ids;
         self
     }
 
-    /// Sets the options for finding slides. Rows of slides that they exclude are removed from the table.
+    /// Sets the options for finding slides. Rows of excluded slides are removed from the table.
     pub fn with_scan(mut self, options: ScanOptions) -> Self {
         self.scan = options;
         self
     }
 
-    /// Leaves out slides with the length and the checksum of another slide. The one that is in the table stays, or else the
-    /// first by its path.
+    /// Skips slides with the length and the checksum of another slide. The one in the table is kept, or else the first
+    /// by path.
     pub fn with_deduplicate(mut self, deduplicate: bool) -> Self {
         self.deduplicate = deduplicate;
         self
     }
 
-    /// Reads all slides again, although they have not changed since they were read.
+    /// Reads all slides again, even unchanged ones.
     pub fn with_rehash(mut self, rehash: bool) -> Self {
         self.rehash = rehash;
         self
     }
 
-    /// The number of slides that are read at the same time; 4 by default.
+    /// Sets the number of concurrent reads; 4 by default.
     pub fn with_parallel_reads(mut self, slides: NonZeroUsize) -> Self {
         self.parallel = slides;
         self
     }
 
-    /// Checks slides and values in the table against the input of an application. Empty values are not checked.
+    /// Validates slides and values in the table against the input of an application. Empty values are ignored.
     pub fn with_application(mut self, application: Option<SelectedApplication>) -> Self {
         self.application = application;
         self
     }
 
-    /// Reads the time from this clock, to judge whether a slide is still changing.
+    /// Sets the clock that determines if a slide is still changing.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// States the resolution, in micrometers per pixel, of slides that have no plausible one themselves. A resolution in the
-    /// table wins, as long as the file is unchanged.
+    /// Sets the resolution, in micrometers per pixel, of slides that have no plausible one themselves. A resolution in
+    /// the table takes precedence while the file is unchanged.
     pub fn with_resolution(mut self, micrometers: Option<f64>) -> Self {
         self.resolution = micrometers;
         self
     }
 
-    /// Refuses slides that may identify a patient, except by the kinds in `allowed`.
+    /// Rejects slides that may identify a patient, except for the kinds in `allowed`.
     pub fn without_identifiers(mut self, allowed: impl IntoIterator<Item = IdentifierKind>) -> Self {
         self.privacy = Privacy { refuses: true, allowed: allowed.into_iter().collect() };
         self
     }
 
-    /// Scans a folder and writes the table, unless that would change nothing.
+    /// Scans a folder and writes the table, unless it is unchanged.
     ///
-    /// Slides that have not changed since the last call are not read: `.aignostics/slides.jsonl` in the folder of the table records them.
+    /// Unchanged slides are not read again: `.aignostics/slides.jsonl` in the folder of the table records them.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the folder has no slides, ids are not unique, a value does not fit the application, or the folder
-    /// or the table cannot be read. [`Error::is_stopped`]: there are slides, and none can be used. Otherwise the table cannot
-    /// be written.
+    /// [`Error::is_input`]: the folder has no slides, ids are not unique, a value is invalid for the application, or
+    /// the folder or the table cannot be read. [`Error::is_stopped`]: there are slides, but none is usable. Otherwise
+    /// the table cannot be written.
     pub async fn run(&self, csv: &Path, folder: &Path, observer: &Observer) -> Result<Prepared, Error> {
         let fitting = self.application.as_ref().map(Fitting::new).transpose()?;
-        // Its problems are reported before slides are read, which takes long.
+        // Problems of the table are reported before slides are read, which takes long.
         let before = if csv.exists() && !self.overwrite { Some(SlideTable::read(csv)?) } else { None };
         let mut found = FoundSlides::within(folder, &self.scan.clone().with_table(csv)).await?;
         found.require_slides(folder)?;
@@ -243,7 +243,7 @@ impl Prepare {
         Ok(scanned)
     }
 
-    /// Finds slides with the content of others, and leaves them out if that is wanted.
+    /// Finds duplicate slides, and skips them if requested.
     fn duplicates(
         &self,
         found: &mut FoundSlides,
@@ -304,7 +304,7 @@ impl Prepare {
     }
 }
 
-/// An error that lists all files.
+/// Returns an error that lists all files.
 fn none_usable(folder: &Path, unusable: &[(PathBuf, String)]) -> Error {
     let lines = unusable.iter().map(|(path, reason)| format!("{}: {reason}", path.display()));
     let slides = unusable.iter().map(|(path, reason)| StudySlide {
@@ -319,7 +319,7 @@ fn none_usable(folder: &Path, unusable: &[(PathBuf, String)]) -> Error {
 }
 
 impl Prepared {
-    /// Fails if a file looks like a slide and cannot be used.
+    /// Returns an error if a file that looks like a slide is unusable.
     ///
     /// # Errors
     ///
@@ -332,7 +332,7 @@ impl Prepared {
         Err(Error::incomplete("some files cannot be used as slides", lines.collect()))
     }
 
-    /// The number of slides in each state, in words.
+    /// Returns the number of slides in each state, as text.
     pub fn summary(&self) -> String {
         let states = [SlideState::Added, SlideState::Changed, SlideState::Kept, SlideState::Absent];
         let count = |state| self.states.iter().filter(|other| **other == state).count();

@@ -1,11 +1,11 @@
-//! Remarks about slides, and the refusal of slides that may identify a patient.
+//! Remarks about slides, and the rejection of slides that may identify a patient.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use slide_metadata::{Identifier, IdentifierKind, SlideDescription, Warning};
 
-/// Remarks about a slide that is used.
+/// Remarks about a slide in use.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SlideRemarks {
@@ -22,22 +22,22 @@ impl SlideRemarks {
         Self { path, warnings: description.warnings, identifiers: description.identifiers }
     }
 
-    /// Returns true if nothing is remarkable.
+    /// Returns true if there are no remarks.
     pub fn is_empty(&self) -> bool {
         self.warnings.is_empty() && self.identifiers.is_empty()
     }
 }
 
-/// The slides that are refused.
+/// The policy for slides that may identify a patient.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Privacy {
-    /// Returns slides as unusable if set.
+    /// If set, such slides are unusable.
     pub(crate) refuses: bool,
     pub(crate) allowed: Vec<IdentifierKind>,
 }
 
 impl Privacy {
-    /// The reason to refuse a slide.
+    /// Returns the reason to reject a slide, if any.
     pub(super) fn refusal(&self, identifiers: &[Identifier]) -> Option<String> {
         let found = identifiers.iter().filter(|found| self.refuses && !self.allowed.contains(&found.kind));
         let kinds: BTreeSet<_> = found.map(|found| found.kind).collect();

@@ -1,8 +1,8 @@
-//! Files and folders that a scan leaves out, each with its reason.
+//! Files and folders that a scan skips, each with the reason.
 
 use std::path::PathBuf;
 
-/// A file or a folder that is not a slide of its own, and the reason.
+/// A file or a folder that is not a separate slide, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct SkippedFile {
@@ -10,11 +10,11 @@ pub struct SkippedFile {
     pub path: PathBuf,
     /// The kind of the reason.
     pub kind: SkipKind,
-    /// The reason, in words.
+    /// The reason, as text.
     pub reason: String,
 }
 
-/// The kind of a reason to leave out a file.
+/// The kind of the reason why a file is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SkipKind {
@@ -22,11 +22,11 @@ pub enum SkipKind {
     Part,
     /// An archive without DICOM files.
     Archive,
-    /// A slide in a format that is not read.
+    /// A slide in an unsupported format.
     OtherFormat,
-    /// A slide by its first bytes, whose name does not end like one.
+    /// A slide by its first bytes, without the file extension of a slide.
     OtherName,
-    /// A link to a folder, or a link that leads nowhere.
+    /// A link to a folder, or a broken link.
     Link,
     /// A hidden slide, or a hidden folder.
     Hidden,
@@ -43,7 +43,7 @@ pub enum SkipKind {
 }
 
 impl SkipKind {
-    /// A stable name of the kind, for JSON.
+    /// Returns a stable name of the kind, for JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Part => "part",

@@ -1,4 +1,4 @@
-//! Resolutions that are stated by hand, for slides that have no plausible one themselves.
+//! Resolutions stated by the user, for slides that have no plausible one themselves.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::external_ids::location;
 use crate::SlideTable;
 use crate::table::{CHECKSUM, RESOLUTION};
 
-/// The resolutions in a table, and one for all other slides.
+/// The resolutions in a table, and a default for all other slides.
 #[derive(Debug)]
 pub(crate) struct Stated {
     /// The checksum and the resolution of each slide in the table.
@@ -20,7 +20,7 @@ pub(crate) struct Stated {
     others: Option<f64>,
 }
 
-/// The resolutions that are stated for one slide.
+/// The resolutions stated for one slide.
 #[derive(Clone, Debug)]
 pub(super) struct StatedResolution {
     table: Option<(String, f64)>,
@@ -28,7 +28,7 @@ pub(super) struct StatedResolution {
 }
 
 impl Stated {
-    /// Takes the resolutions of `table`; `others` is the one for slides without.
+    /// Takes the resolutions of `table`; `others` is the default for other slides.
     pub(super) fn new(table: Option<&SlideTable>, others: Option<f64>) -> Self {
         let rows = table.into_iter().flat_map(|table| table.rows().iter().map(move |row| (table.path_of(row), row)));
         let stated = rows.filter_map(|(path, row)| {
@@ -38,17 +38,17 @@ impl Stated {
         Self { table: stated.collect(), others }
     }
 
-    /// Those of the slide at `path`.
+    /// Returns those of the slide at `path`.
     pub(super) fn of(&self, path: &Path) -> StatedResolution {
         StatedResolution { table: self.table.get(&location(path)).cloned(), others: self.others }
     }
 }
 
 impl StatedResolution {
-    /// Reads a slide, or takes it from the cache if it has not changed. The error is the reason.
+    /// Reads a slide, or returns it from the cache if it is unchanged. The error is the reason.
     pub(super) fn read(&self, path: &Path, cache: &SlideCache) -> Result<SlideMetadata, String> {
         let failed = |error| {
-            // It begins with the path.
+            // The message starts with the path.
             let text = error_chain(&error);
             text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned()
         };
@@ -64,7 +64,7 @@ impl StatedResolution {
             }
             (slide.description, slide.crc32c)
         };
-        // The table is only about the file whose checksum it has.
+        // The table applies only to the file with its checksum.
         let is_same = |checksum: &str| Crc32c::from(crc32c).to_string() == checksum;
         let of_table = self.table.as_ref().filter(|(checksum, _)| is_same(checksum)).map(|(_, resolution)| *resolution);
         SlideMetadata::of(path, description, crc32c, &options(of_table.or(self.others))).map_err(failed)

@@ -1,4 +1,4 @@
-//! Tests of the scan: slides that are read, and files that are left out.
+//! Tests of the scan: slides that are read, and files that are skipped.
 
 mod cache;
 mod skipped;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{Error, Event, Observer, Prepare, Prepared};
 
-/// A slide of one byte for each pixel, at 0.5 µm per pixel. `shade` is the value of all pixels.
+/// Returns a slide with one byte per pixel, at 0.5 µm per pixel. `shade` is the value of all pixels.
 fn slide(shade: u8) -> Vec<u8> {
     let entries: [(u16, u16, u32); 11] = [
         (256, 4, 16),
@@ -39,7 +39,7 @@ fn slide(shade: u8) -> Vec<u8> {
     bytes
 }
 
-/// A clock that is ahead of the system's.
+/// A clock ahead of the system's.
 #[derive(Debug)]
 struct Ahead(Duration);
 
@@ -93,7 +93,7 @@ impl Lab {
     }
 }
 
-/// The ids in a table.
+/// Returns the ids in a table.
 fn ids(prepared: &Prepared) -> Vec<&str> {
     prepared.table.rows().iter().map(crate::SlideRow::external_id).collect()
 }

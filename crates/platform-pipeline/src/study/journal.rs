@@ -7,7 +7,7 @@ use platform_resources::{SubmissionIntent, SubmissionJournal};
 use super::record::{Owner, RecordedSubmission, StudyRecord};
 use crate::{Error, FileJournal};
 
-/// The journal of a study: its record, which is copied with its folder, and the journal of the user, which outlives the
+/// The journal of a study: its record, which is copied with its folder, and the user's journal, which outlives the
 /// folder.
 #[derive(Debug)]
 pub(super) struct StudyJournal {
@@ -29,7 +29,7 @@ impl StudyJournal {
         &self.user
     }
 
-    /// The recorded submissions of the caller for the application.
+    /// Returns the caller's recorded submissions for the application.
     pub(super) fn submissions(&self) -> Vec<RecordedSubmission> {
         let record = self.record();
         record.submissions().iter().filter(|submission| submission.owner == self.owner).cloned().collect()
@@ -99,7 +99,7 @@ mod tests {
             StudyJournal::new(StudyRecord::open(folder.path()).unwrap(), user, owner.clone())
         };
         let first = journal();
-        // A folder in the place of the file of the record.
+        // A folder at the path of the record file.
         let record = folder.path().join(".aignostics/study.json");
         fs::create_dir_all(record.join("not empty")).unwrap();
         first.announce("token", "digest", 0);

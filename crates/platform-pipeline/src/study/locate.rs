@@ -1,7 +1,7 @@
-//! Finds the latest run of each slide on the platform.
+//! The look-up of the latest run of each slide on the platform.
 //!
-//! Candidates are the runs in the record and all runs with the id of the study. Without a record – the folder was copied
-//! without it, or the study was submitted by other means – they are the runs that have items of the same ids.
+//! Candidates are the runs in the record and all runs with the id of the study. Without a record (the folder was copied
+//! without it, or the study was submitted by other means), they are the runs with items of the same ids.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,10 +18,10 @@ use crate::Error;
 use crate::submission::digest::ItemDigest;
 use crate::submission::settled;
 
-/// The number of ids that are looked up without a record. They are taken from everywhere in the table, because new slides
-/// can be next to each other.
+/// The number of ids that are looked up without a record. They are distributed over the table, because new slides can
+/// be adjacent.
 const PROBES: usize = 5;
-/// The number of runs of an id that are considered.
+/// The maximum number of runs per id that are considered.
 const RUNS_OF_AN_ID: usize = 20;
 
 /// The latest run of a slide.
@@ -37,11 +37,11 @@ pub(super) struct Located {
 #[derive(Debug, Default)]
 pub(super) struct LocatedRuns {
     pub(super) items: HashMap<ItemDigest, Located>,
-    /// The runs that are the latest of a slide, oldest first, with all of their items.
+    /// The runs that are the latest for a slide, oldest first, with all of their items.
     pub(super) runs: Vec<(RunHandle, Vec<(String, ItemDigest)>)>,
 }
 
-/// Finds the latest run of each of these items, by their digests and ids.
+/// Finds the latest run of each of these items, by digest and id.
 pub(super) async fn locate(
     study: &Study,
     journal: &StudyJournal,
@@ -76,7 +76,7 @@ impl Located {
     }
 }
 
-/// Runs that can have these items, latest first.
+/// Returns runs that may have these items, latest first.
 async fn candidates(study: &Study, journal: &StudyJournal, items: &[(ItemDigest, &str)]) -> Result<Vec<Run>, Error> {
     let mut runs: BTreeMap<String, Run> = BTreeMap::new();
     let (recorded, id): (Vec<_>, _) = {
@@ -91,7 +91,7 @@ async fn candidates(study: &Study, journal: &StudyJournal, items: &[(ItemDigest,
         if !runs.contains_key(run.as_str()) {
             match settled(&study.client.run(run)).await {
                 Ok(run) => drop(runs.insert(run.run_id.to_string(), run)),
-                // A run of another platform or user.
+                // The run belongs to another platform or user.
                 Err(error) if error.platform().is_some_and(platform_resources::Error::is_not_found) => {}
                 Err(error) => return Err(error),
             }
@@ -124,7 +124,7 @@ fn adopt<'a>(journal: &StudyJournal, mut runs: impl Iterator<Item = &'a Run>) ->
 }
 
 impl Study {
-    /// The caller's runs of the application that a query selects.
+    /// Returns the caller's runs of the application that match a query.
     async fn list(&self, select: impl FnOnce(ListRuns) -> ListRuns) -> Result<Vec<Run>, Error> {
         let query = ListRuns::new().with_submitted_by("me").with_application_id(self.application.to_string());
         let runs = self.client.clone().nocache().runs().list_with(select(query));

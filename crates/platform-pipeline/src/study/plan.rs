@@ -14,7 +14,7 @@ use crate::submission::items::item_digests;
 use crate::table::FILE;
 use crate::{Error, Event, FileJournal, Prepared, SelectedApplication, SkipKind, SlideTable, files};
 
-/// The slides that a study will submit, and the runs that it already has.
+/// The slides that a study will submit, and its existing runs.
 #[derive(Debug)]
 pub struct StudyPlan {
     slides: Vec<StudySlide>,
@@ -30,7 +30,7 @@ pub struct StudyPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StudySlide {
-    /// The external id, if it has one.
+    /// The external id, if any.
     pub external_id: Option<String>,
     /// The file: relative to the table, or its path.
     pub file: String,
@@ -38,34 +38,34 @@ pub struct StudySlide {
     pub status: SlideStatus,
     /// The latest run of the slide.
     pub run: Option<RunId>,
-    /// The reason why it is not submitted, or failed.
+    /// The reason why it failed or is not submitted.
     pub reason: Option<String>,
 }
 
-/// The status of a slide, before anything is submitted.
+/// The status of a slide before the submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlideStatus {
     /// It will be submitted.
     New,
-    /// Its latest run has not ended, or produced all of its results.
+    /// Its latest run is active or produced all of its results.
     Processed,
     /// Its latest run failed. It is submitted again only on request.
     Failed,
     /// Its latest run ended before it was processed. It is submitted again only on request.
     Skipped,
-    /// It cannot be used or uploaded.
+    /// It is unusable, or its upload failed.
     Unusable,
     /// The caller excluded it.
     Excluded,
     /// It is part of another slide.
     Part,
-    /// It is left out for another reason.
+    /// It is skipped for another reason.
     LeftOut,
 }
 
 impl SlideStatus {
-    /// The name of the status, for programs.
+    /// Returns the name of the status, for programs.
     pub fn name(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -80,7 +80,7 @@ impl SlideStatus {
     }
 }
 
-/// A run of a study, with the items whose results are those of the study.
+/// A run of a study, with the items whose results belong to the study.
 #[derive(Clone, Debug)]
 pub struct StudyRun {
     run: RunHandle,
@@ -90,12 +90,12 @@ pub struct StudyRun {
 }
 
 impl StudyRun {
-    /// The run.
+    /// Returns a handle of the run.
     pub fn handle(&self) -> &RunHandle {
         &self.run
     }
 
-    /// Prepares to download the results of the run: those of items that no later run of the study has.
+    /// Prepares a download of the run's results: those of items that are not in a later run of the study.
     pub fn download(&self, folder: ResultFolder) -> RunDownload {
         let selection = self.items.iter().flatten().fold(Selection::default(), Selection::with_item);
         self.run.download(folder).with_selection(selection).with_overwrite(self.overwrite)
@@ -103,32 +103,33 @@ impl StudyRun {
 }
 
 impl StudyPlan {
-    /// All slides, and the files in the folder that are not submitted.
+    /// Returns all slides, and the files in the folder that are not submitted.
     pub fn slides(&self) -> &[StudySlide] {
         &self.slides
     }
 
-    /// The number of slides with this status.
+    /// Returns the number of slides with this status.
     pub fn count(&self, status: SlideStatus) -> usize {
         self.slides.iter().filter(|slide| slide.status == status).count()
     }
 
-    /// The runs of the study, oldest first.
+    /// Returns the runs of the study, oldest first.
     pub fn runs(&self) -> &[StudyRun] {
         &self.runs
     }
 }
 
 impl Study {
-    /// Prepares the table and finds out which slides are new. Nothing is uploaded or billed.
+    /// Prepares the table and determines the new slides. Nothing is uploaded or billed.
     ///
-    /// The caller holds the lock of the result folder: see [`ResultFolder`].
+    /// The caller must hold the lock of the results folder: see [`ResultFolder`].
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the table, the folder or an option cannot be used. [`Error::is_stopped`]: slides cannot be used.
+    /// [`Error::is_input`]: the table, the folder or an option is invalid. [`Error::is_stopped`]: slides are unusable.
     /// [`Error::platform`]: among others
-    /// [`is_submission_uncertain`](platform_resources::Error::is_submission_uncertain), if an earlier submission is not found.
+    /// [`is_submission_uncertain`](platform_resources::Error::is_submission_uncertain), if an earlier submission is not
+    /// found.
     pub async fn plan(&self) -> Result<StudyPlan, Error> {
         let record = StudyRecord::open(&files::folder_of(&self.csv))?;
         let user = FileJournal::of(self.client.settings())?;
@@ -144,7 +145,7 @@ impl Study {
         let prepare = self.prepare.clone().with_application(Some(application.clone()));
         let prepared = prepare.run(&self.csv, &self.folder, &self.observer).await?;
         (self.observer)(Event::TablePrepared { csv: self.csv.clone(), summary: prepared.summary() });
-        // As it was written, with its lines.
+        // Read again as written, for its line numbers.
         let table = SlideTable::read(&self.csv)?;
         let digests = item_digests(&table, &application)?;
         let ids = table.rows().iter().map(crate::SlideRow::external_id);
@@ -177,7 +178,7 @@ impl Study {
         });
     }
 
-    /// The status of each row, and the rows to submit.
+    /// Returns the status of each row, and the rows to submit.
     fn statuses(
         &self,
         table: &SlideTable,
@@ -221,8 +222,8 @@ impl Study {
         }
     }
 
-    /// The runs whose results are those of the study: without items that are about to be submitted again, that a later run
-    /// has, or whose slide has changed. Items of slides that are not in the table any more stay.
+    /// Returns the runs whose results belong to the study, without items that are about to be submitted again, are in a
+    /// later run, or whose slide has changed. Items of slides that are no longer in the table are kept.
     fn runs(&self, located: &LocatedRuns, items: &[(ItemDigest, &str)], new: &[(usize, ItemDigest)]) -> Vec<StudyRun> {
         let again: HashSet<_> = new.iter().map(|(_, digest)| *digest).collect();
         let present: HashSet<&str> = items.iter().map(|(_, id)| *id).collect();
@@ -247,7 +248,7 @@ impl Study {
     }
 }
 
-/// Files in the folder that are not submitted.
+/// Returns files in the folder that are not submitted.
 fn files_of(prepared: &Prepared) -> Vec<StudySlide> {
     let slide = |path: &PathBuf, status, reason: Option<&String>| StudySlide {
         external_id: None,

@@ -1,7 +1,8 @@
 //! The record of a study: `.aignostics/study.json` in the folder of its table.
 //!
-//! It has a random id, by which the runs of the study are found, and the submissions of the study. It holds no path of this
-//! machine, so it can be copied with its folder. Without it, runs are found by the ids of their items and by their tokens.
+//! It contains a random id, which identifies the runs of the study, and the submissions of the study. It contains no
+//! local paths, so it can be copied with its folder. Without it, runs are found by the ids of their items and by their
+//! tokens.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::{Error, files};
 
 /// The key of the study id in the metadata of a run.
 pub(crate) const STUDY: &str = "study_id";
-/// The version of the file's format.
+/// The version of the file format.
 const VERSION: u32 = 1;
 
 /// The record of a study.
@@ -33,7 +34,7 @@ struct Content {
     submissions: Vec<RecordedSubmission>,
 }
 
-/// Whose submission it is: a folder can be used by several users, on several platforms and for several applications.
+/// The owner of a submission: a folder can be used by several users, on several platforms and for several applications.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Owner {
     pub(crate) platform: String,
@@ -47,18 +48,18 @@ pub(crate) struct RecordedSubmission {
     pub(crate) token: String,
     pub(crate) digest: String,
     pub(crate) owner: Owner,
-    /// The number of submissions of the same digest before it.
+    /// The number of earlier submissions of the same digest.
     pub(crate) repetition: u32,
     pub(crate) sent_at: SystemTime,
     /// The run, once it is known.
     pub(crate) run: Option<RunId>,
-    /// The run was not found, and the user submitted again. It is not waited for.
+    /// The run was not found, and the user submitted again. It is no longer looked up.
     #[serde(default)]
     pub(crate) abandoned: bool,
 }
 
 impl StudyRecord {
-    /// Reads the record beside a table.
+    /// Reads the record next to a table.
     pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(files::STATE).join("study.json");
         let content = match std::fs::read(&path) {
@@ -82,18 +83,18 @@ impl StudyRecord {
         &self.content.submissions
     }
 
-    /// The number of submissions of a digest.
+    /// Returns the number of submissions of a digest.
     pub(crate) fn repetitions(&self, digest: &str) -> u32 {
         let same = self.content.submissions.iter().filter(|submission| submission.digest == digest);
         same.map(|submission| submission.repetition + 1).max().unwrap_or_default()
     }
 
-    /// Adds a submission when [`sent`](Self::sent) is called for its token.
+    /// Announces a submission, which is added when [`sent`](Self::sent) is called for its token.
     pub(crate) fn announce(&mut self, submission: RecordedSubmission) {
         self.announced = Some(submission);
     }
 
-    /// Records that a submission is sent, or which run it made.
+    /// Records that a submission is sent, or its run.
     pub(crate) fn sent(&mut self, token: &str, at: SystemTime, run: Option<&RunId>) -> Result<(), Error> {
         if let Some(announced) = self.announced.take_if(|announced| announced.token == token) {
             self.content.submissions.retain(|other| other.token != token);
@@ -105,7 +106,7 @@ impl StudyRecord {
         self.write()
     }
 
-    /// Forgets a submission that was not accepted.
+    /// Removes a submission that was not accepted.
     pub(crate) fn forget(&mut self, token: &str) -> Result<(), Error> {
         self.content.submissions.retain(|submission| submission.token != token);
         self.write()
@@ -117,7 +118,7 @@ impl StudyRecord {
         self.write()
     }
 
-    /// Does not wait any more for a submission whose run was not found.
+    /// Gives up looking for the run of a submission.
     pub(crate) fn abandon(&mut self, token: &str) -> Result<(), Error> {
         let same = self.content.submissions.iter_mut().filter(|submission| submission.token == token);
         same.for_each(|submission| submission.abandoned = true);
@@ -133,7 +134,7 @@ impl StudyRecord {
     }
 }
 
-/// A newer program may have written it in another format: then it is left alone.
+/// A newer version may have written another format, which is not changed.
 fn parse(bytes: &[u8], path: &Path) -> Result<Content, Error> {
     #[derive(Deserialize)]
     struct Version {

@@ -14,7 +14,7 @@ use crate::submission::once::{observe, was_used};
 use crate::upload::upload;
 use crate::{Error, Event, ObjectKeys, SlideTable, UploadSummary, files};
 
-/// A checked submission of uploaded slides.
+/// A validated submission of uploaded slides.
 #[derive(Debug)]
 pub struct ReadySubmission<'a> {
     study: &'a Study,
@@ -24,19 +24,20 @@ pub struct ReadySubmission<'a> {
     _lock: JournalLock,
 }
 
-/// The last submission of a table, as earlier versions of this crate recorded it.
+/// The last submission of a table, as recorded by earlier versions of this crate.
 #[derive(Deserialize)]
 struct Execution {
     key: String,
 }
 
 impl Study {
-    /// Uploads the new slides of a plan and checks their submission. `None` if no slide is new.
+    /// Uploads the new slides of a plan and validates their submission. Returns `None` if no slide is new.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the table does not fit the application, or was changed during the upload. [`Error::is_stopped`]: a slide
-    /// cannot be uploaded. [`Error::is_busy`]: another process submits the same slides.
+    /// [`Error::is_input`]: the table is invalid for the application, or was changed during the upload.
+    /// [`Error::is_stopped`]: a slide cannot be uploaded. [`Error::is_busy`]: another process is submitting the same
+    /// slides.
     pub async fn upload<'a>(&'a self, plan: &'a StudyPlan) -> Result<Option<ReadySubmission<'a>>, Error> {
         if plan.new.is_empty() {
             return Ok(None);
@@ -49,7 +50,7 @@ impl Study {
         let new = part(&plan.table, plan.new.iter().map(|(place, _)| *place));
         self.draft(&new, plan, &keys, true)?.check(&self.client).await?;
         let digest = self.digest(plan).await?;
-        // Before the submissions are counted: the next one must not be chosen by two processes.
+        // Locked before the submissions are counted: two processes must not choose the same next one.
         let lock = plan.journal.user().lock(&submission_token(&digest, 0))?;
         let repetition = self.repetition(plan, &digest).await?;
         let token = submission_token(&digest, repetition);
@@ -57,7 +58,7 @@ impl Study {
         let summary = UploadSummary::of(&uploads).map_err(|error| stopped(&error, plan, &uploads))?;
         let UploadSummary { sent, already_present } = summary;
         (self.observer)(Event::Uploaded { sent, already_present });
-        // Signed anew: the uploads may have taken days.
+        // Signed again, because the uploads may have taken days.
         let table = SlideTable::read(&self.csv)?;
         let digests = item_digests(&table, &plan.application)?;
         let places: Option<Vec<_>> =
@@ -81,10 +82,10 @@ impl Study {
         Ok(submission_digest(&self.client.me().await?, &self.application, version, &items, None))
     }
 
-    /// Returns the number of times that the same slides were submitted before.
+    /// Returns the number of earlier submissions of the same slides.
     async fn repetition(&self, plan: &StudyPlan, digest: &str) -> Result<u32, Error> {
         let mut repetition = plan.journal.record().repetitions(digest);
-        // The record may have been lost: the counter continues after what was submitted.
+        // The record may be lost: the counter continues after submissions that exist.
         while (self.resubmit || self.retry_failed)
             && was_used(&self.client, plan.journal.user(), &submission_token(digest, repetition)).await?
         {
@@ -99,7 +100,7 @@ impl Study {
         Ok(draft)
     }
 
-    /// Takes over what an earlier version of this crate recorded for the table.
+    /// Imports the record of an earlier version of this crate for the table.
     pub(super) async fn import(&self, journal: &StudyJournal) -> Result<(), Error> {
         if !journal.submissions().is_empty() {
             return Ok(());
@@ -119,12 +120,12 @@ impl Study {
 }
 
 impl ReadySubmission<'_> {
-    /// Submits the slides, or finds the run that another machine submitted with the same token. From the moment that this
-    /// is called, they may be billed.
+    /// Submits the slides, or finds the run that another machine submitted with the same token. From this call, they
+    /// may be billed.
     ///
     /// # Errors
     ///
-    /// Those of [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit).
+    /// The same as [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit).
     pub async fn submit(self) -> Result<(StudyRun, Submitted), Error> {
         let Self { study, plan, submission, token, .. } = self;
         let once = study.client.runs().submit_once(&token, submission, &plan.journal).with_token(&token);
@@ -135,7 +136,7 @@ impl ReadySubmission<'_> {
         Ok((study.whole_run(submitted.run.clone()), submitted))
     }
 
-    /// The application and its version.
+    /// Returns the application and its version.
     pub fn application(&self) -> (&ApplicationId, &str) {
         (&self.submission.application_id, self.submission.version_number.as_deref().unwrap_or_default())
     }
@@ -169,7 +170,7 @@ fn part(table: &SlideTable, places: impl IntoIterator<Item = usize>) -> SlideTab
     table.with_rows(places.into_iter().map(|place| table.rows()[place].clone()).collect())
 }
 
-/// The failure of uploads, with the status of every slide.
+/// Returns the error of failed uploads, with the status of every slide.
 fn stopped(error: &Error, plan: &StudyPlan, uploads: &[crate::SlideUpload]) -> Error {
     let mut slides = plan.slides().to_vec();
     for upload in uploads {

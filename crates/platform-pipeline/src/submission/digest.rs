@@ -1,11 +1,10 @@
 //! The identity of slides and of submissions.
 //!
-//! - A **study item** is an external id and, for each input artifact, its name and its metadata, which contain the CRC32C
-//!   of the file. URLs, signatures and the custom metadata of the item are not part of it: the item that the platform
-//!   returns has the same digest as the item that was submitted.
-//! - The **submission digest** covers the organization, the user, the application, the version as stated, the sorted items
-//!   and, for a submission with a key, the tags. Notes, dates and processors are not part of it, nor is any path of this
-//!   machine.
+//! - A **study item** is an external id and, for each input artifact, its name and its metadata, which contain the
+//!   CRC32C of the file. URLs, signatures and the custom metadata of the item are not part of it: the item returned by
+//!   the platform has the same digest as the submitted item.
+//! - The **submission digest** covers the organization, the user, the application, the version as stated, the sorted
+//!   items and, for a submission with a key, the tags. Notes, dates, processors and local paths are not part of it.
 //! - The **submission token** is the SHA-256 of the digest, and of a counter if the same items are submitted again.
 
 use std::fmt;
@@ -14,7 +13,7 @@ use platform_resources::models::{ApplicationId, Item, ItemSubmission, Me, RunSub
 use platform_resources::{JsonObject, JsonValue};
 use sha2::{Digest, Sha256};
 
-/// The key of the digest in the metadata of a run.
+/// The metadata key of the digest of a run.
 pub(crate) const DIGEST: &str = "submission_digest";
 
 /// The digest of a study item.
@@ -27,7 +26,7 @@ impl ItemDigest {
         Self::new(&item.external_id, artifacts.map(|artifact| (artifact.name.as_str(), Some(&artifact.metadata))))
     }
 
-    /// The digest of an item that was submitted.
+    /// Returns the digest of a submitted item.
     pub(crate) fn of_item(item: &Item) -> Self {
         let artifacts = item.input_artifacts.iter();
         Self::new(&item.external_id, artifacts.map(|artifact| (artifact.name.as_str(), artifact.metadata.as_ref())))
@@ -46,7 +45,7 @@ impl ItemDigest {
     }
 }
 
-/// The digest of a submission of `application` in the version that the caller stated. Tags count if they are given.
+/// Returns the digest of a submission of `application` in the version stated by the caller. Tags are included if given.
 pub(crate) fn submission_digest(
     me: &Me,
     application: &ApplicationId,
@@ -75,7 +74,7 @@ pub(crate) fn submission_digest(
     hex(parts.0)
 }
 
-/// The token of a submission. `repetition` counts the submissions of the same digest before it.
+/// Returns the token of a submission. `repetition` is the number of earlier submissions of the same digest.
 pub(crate) fn submission_token(digest: &str, repetition: u32) -> String {
     let mut hash = Sha256::new();
     hash.update(digest);
@@ -85,12 +84,12 @@ pub(crate) fn submission_token(digest: &str, repetition: u32) -> String {
     hex(hash)
 }
 
-/// Writes the digest next to the metadata of the SDK, whose schema is closed.
+/// Writes the digest next to the SDK metadata, whose schema is closed.
 pub(crate) fn write(submission: &mut RunSubmission, digest: &str) {
     submission.custom_metadata.get_or_insert_default().insert(DIGEST.to_owned(), digest.into());
 }
 
-/// The SHA-256 of texts, each with its length, so that what ends one text cannot begin the next.
+/// Returns the SHA-256 of texts, each preceded by its length, so that different lists never produce the same input.
 pub(crate) fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut parts = Parts::default();
     texts.into_iter().for_each(|text| parts.text(text));

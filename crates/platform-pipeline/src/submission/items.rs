@@ -15,7 +15,7 @@ use crate::scan::external_ids::too_long;
 use crate::table::{CHECKSUM, COLUMNS, HEIGHT, MAX_ID_LENGTH, RESOLUTION, URL, WIDTH};
 use crate::{Error, ObjectKeys, SelectedApplication, SlideLocation, SlideRow, SlideTable};
 
-/// One item for each row of a table.
+/// Returns one item per row of a table.
 pub(crate) fn of_table(
     table: &SlideTable,
     name: &str,
@@ -48,7 +48,7 @@ pub(crate) fn of_table(
     Ok(Draft { submission, name: name.to_owned(), lines, problems, unused_columns })
 }
 
-/// The digests of the slides of a table, in its order.
+/// Returns the digests of the slides of a table, in its order.
 pub(crate) fn item_digests(table: &SlideTable, application: &SelectedApplication) -> Result<Vec<ItemDigest>, Error> {
     let input = application.input()?;
     let digest = |row: &SlideRow| {
@@ -73,7 +73,7 @@ fn row_problems(table: &SlideTable, row: &SlideRow, beforehand: bool) -> Vec<Str
     problems
 }
 
-/// The columns that neither this crate nor the application knows.
+/// Returns the columns that neither this crate nor the application uses.
 fn unused_columns(table: &SlideTable, input: &InputArtifactSpec) -> Vec<String> {
     let properties = input.metadata_schema.get("properties").and_then(Value::as_object);
     let is_used = |column: &str| {
@@ -82,7 +82,7 @@ fn unused_columns(table: &SlideTable, input: &InputArtifactSpec) -> Vec<String> 
     table.columns().iter().filter(|column| !is_used(column)).cloned().collect()
 }
 
-/// A submission as it is, with URLs that the platform can read.
+/// Returns a submission with URLs that the platform can read.
 pub(super) fn of_submission(
     mut submission: RunSubmission,
     name: &str,
@@ -114,7 +114,7 @@ pub(super) fn of_submission(
     Ok(Draft { submission, name: name.to_owned(), lines, problems, unused_columns })
 }
 
-/// Signs a URL by which the platform reads an object.
+/// Signs a URL with which the platform reads an object.
 fn sign(artifact: &mut InputArtifactSubmission, key: &str, places: &ObjectKeys) -> Result<ItemSdkMetadata, Error> {
     let url = places.bucket.get_url(key, None)?;
     let sdk = ItemSdkMetadata::new().with_bucket(places.bucket.name(), key, &url);
@@ -130,22 +130,21 @@ fn described(mut item: ItemSubmission, sdk: Option<ItemSdkMetadata>) -> Result<I
     Ok(item)
 }
 
-/// The media types of a slide, by its name; the Python tool uses the first.
+/// Returns the media types of a slide, by its name; the Python tool uses the first.
 pub(crate) fn media_types(path: &Path) -> &'static [&'static str] {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending.to_ascii_lowercase().as_str() {
         "tif" | "tiff" => &["image/tiff"],
         "dcm" => &["application/dicom"],
-        // These files are TIFF too.
         "zip" => &["application/zip"],
-        // These files are TIFF too.
+        // These files are also TIFF.
         "svs" | "ndpi" | "scn" | "bif" => &["application/octet-stream", "image/tiff"],
         _ => &["application/octet-stream"],
     }
 }
 
-/// The metadata of a slide for the application: the columns of the Python tool, and those that the schema of the input names. A
-/// cell that is not a number where the schema expects one stays a text, which the schema check reports.
+/// Returns the metadata of a slide for the application: the columns of the Python tool, and those in the schema of the
+/// input. A cell that is not a number where the schema expects one is kept as text, which the validation reports.
 pub(crate) fn metadata(table: &SlideTable, row: &SlideRow, input: &InputArtifactSpec) -> JsonObject {
     let properties = input.metadata_schema.get("properties").and_then(Value::as_object);
     let schema = |name: &str| properties.and_then(|properties| properties.get(name));

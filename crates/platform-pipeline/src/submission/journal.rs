@@ -1,4 +1,4 @@
-//! A durable journal of submissions in the state folder of the user: a file for each key.
+//! A durable journal of submissions in the user's state folder: one file per key.
 
 use std::fs;
 use std::io;
@@ -16,18 +16,18 @@ use crate::{Error, files};
 /// The folder of the journal, in the state folder and formerly in the cache folder.
 const FOLDER: &str = "submissions";
 
-/// The submissions to a platform, in files.
+/// The submissions to a platform, stored in files.
 #[derive(Clone, Debug)]
 pub struct FileJournal {
     folder: PathBuf,
     platform: String,
 }
 
-/// Keeps other processes on this machine from submitting under a key.
+/// A lock that prevents other processes on this machine from submitting under a key.
 #[derive(Debug)]
 pub struct JournalLock(#[expect(dead_code, reason = "held until it is dropped")] LockFile);
 
-/// The content of a file, with its key for readers.
+/// The content of a file, with its key for human readers.
 #[derive(Deserialize, Serialize)]
 struct Kept<T> {
     platform: String,
@@ -36,8 +36,8 @@ struct Kept<T> {
 }
 
 impl FileJournal {
-    /// The journal of a user on this machine, in [`Settings::state_folder`]. A journal that an earlier version left in the
-    /// cache folder is moved there.
+    /// Returns the journal of a user on this machine, in [`Settings::state_folder`]. A journal of an earlier version in
+    /// the cache folder is moved there.
     ///
     /// # Errors
     ///
@@ -50,16 +50,16 @@ impl FileJournal {
         Ok(Self { folder, platform: settings.api_root.to_string() })
     }
 
-    /// The file of a key.
+    /// Returns the file of a key.
     fn path(&self, key: &str, extension: &str) -> PathBuf {
         self.folder.join(format!("{}.{extension}", digest::texts([self.platform.as_str(), key])))
     }
 
-    /// Keeps other processes from submitting under the key.
+    /// Prevents other processes from submitting under the key.
     ///
     /// # Errors
     ///
-    /// [`Error::is_busy`], or the lock file cannot be used.
+    /// [`Error::is_busy`], or the lock file is unusable.
     pub fn lock(&self, key: &str) -> Result<JournalLock, Error> {
         let path = self.path(key, "lock");
         let unusable = |error| Error::io(format!("{} cannot be used", path.display()), error);
@@ -69,7 +69,7 @@ impl FileJournal {
         lock.map(JournalLock).ok_or_else(Error::busy)
     }
 
-    /// Reads the content for a key.
+    /// Reads the content of a key.
     pub(crate) fn get<T: DeserializeOwned>(&self, key: &str) -> io::Result<Option<T>> {
         match fs::read(self.path(key, "json")) {
             Ok(bytes) => Ok(Some(serde_json::from_slice::<Kept<T>>(&bytes)?.content)),
@@ -78,7 +78,7 @@ impl FileJournal {
         }
     }
 
-    /// Replaces the content for a key, durably; `None` deletes it.
+    /// Replaces the content of a key durably; `None` deletes it.
     pub(crate) fn put<T: Serialize>(&self, key: &str, content: Option<T>) -> io::Result<()> {
         let path = self.path(key, "json");
         files::create_folder(&self.folder)?;
@@ -93,7 +93,7 @@ impl FileJournal {
     }
 }
 
-/// Moves the files of an old journal into a new one. A file that the new one already has is newer.
+/// Moves the files of an old journal to a new one. An existing file is newer, and is kept.
 fn adopt(old: &Path, new: &Path) -> io::Result<()> {
     let files = match fs::read_dir(old) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -107,7 +107,7 @@ fn adopt(old: &Path, new: &Path) -> io::Result<()> {
             files::replace(&new.join(&name), &fs::read(&path)?)?;
         }
         match fs::remove_file(&path) {
-            // Another process moves the same journal.
+            // Another process is moving the same journal.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

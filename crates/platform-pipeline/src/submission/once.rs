@@ -1,4 +1,4 @@
-//! A submission that is made once, for its content or for a key of the user's.
+//! A submission that is made once, for its content or for a user's key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ use super::digest::{self, DIGEST, ItemDigest, submission_digest, submission_toke
 use super::journal::{FileJournal, JournalLock, unreadable};
 use crate::{Draft, Error, Event, Observer, RunOptions};
 
-/// The number of slides that a message names.
+/// The maximum number of slides that a message names.
 const NAMED: usize = 5;
 
-/// A submission that is made once: called again with the same content, or with the same key, on any machine, it finds the
+/// A submission that is made once: a later call with the same content, or with the same key, on any machine, finds the
 /// earlier run and submits nothing. Submissions by content and by key do not find each other.
 ///
-/// The content is the organization, the user, the application, the version as stated, and the study items: ids, checksums and
-/// other metadata, without URLs. Options such as notes and tags are not part of it.
+/// The content is the organization, the user, the application, the version as stated, and the study items: ids,
+/// checksums and other metadata, without URLs. Options such as notes and tags are not part of it.
 #[derive(Debug)]
 pub struct UniqueSubmission {
     client: Client,
@@ -38,12 +38,12 @@ enum Identity {
 }
 
 impl UniqueSubmission {
-    /// Prepares a draft, with its options, for submission once for its content. `version` is the version as the user stated it.
-    /// With `resubmit` it is submitted again, and billed again.
+    /// Prepares a draft with its options for submission once for its content. `version` is the version as stated by the
+    /// user. With `resubmit` it is submitted and billed again.
     ///
     /// # Errors
     ///
-    /// [`Error::is_busy`]; [`Error::platform`] if the platform cannot be asked who the user is.
+    /// [`Error::is_busy`]; [`Error::platform`] if the request for the user failed.
     pub async fn for_content(
         client: &Client,
         mut draft: Draft,
@@ -69,12 +69,12 @@ impl UniqueSubmission {
         })
     }
 
-    /// Prepares a draft, with its options, for submission once for `key`. The same key with another submission is an error.
-    /// `version` is the version as the user stated it.
+    /// Prepares a draft with its options for submission once for `key`. The same key with another submission is an
+    /// error. `version` is the version as stated by the user.
     ///
     /// # Errors
     ///
-    /// [`Error::is_busy`]; [`Error::platform`] if the platform cannot be asked who the user is.
+    /// [`Error::is_busy`]; [`Error::platform`] if the request for the user failed.
     pub async fn for_key(
         client: &Client,
         key: &str,
@@ -93,12 +93,12 @@ impl UniqueSubmission {
         Ok(Self { client: client.clone(), draft, version, tags, identity, digest, journal, _lock: lock })
     }
 
-    /// Submits the run, or finds the run that was submitted before.
+    /// Submits the run, or finds the run of an earlier submission.
     ///
     /// # Errors
     ///
-    /// Those of [`Draft::check`] and [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit); [`Error::is_conflict`]: a run
-    /// was submitted under the key for something else, and [`Error::details`] names the differences.
+    /// The errors of [`Draft::check`] and [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit).
+    /// [`Error::is_conflict`]: another submission has used the key; [`Error::details`] lists the differences.
     pub async fn submit(self, observer: &Observer) -> Result<Submitted, Error> {
         let Self { client, draft, digest, journal, .. } = &self;
         let (mut submission, token) = match &self.identity {
@@ -109,7 +109,7 @@ impl UniqueSubmission {
                 (draft.clone().check(client).await?, token.clone())
             }
             Identity::Content { resubmit } => {
-                // First: a row with a problem is not part of the content.
+                // Validated first: a row with a problem is not part of the content.
                 let submission = draft.clone().check(client).await?;
                 match Box::pin(self.of_content(*resubmit, observer)).await? {
                     (Some(found), _) => return Ok(found),
@@ -122,9 +122,9 @@ impl UniqueSubmission {
         Ok(Box::pin(once.with_observer(observe(observer)).submit()).await?)
     }
 
-    /// The run that was submitted under the key, if it has the same content.
+    /// Returns the run submitted under the key, if it has the same content.
     async fn of_key(&self, key: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
-        // An earlier version of this crate had random tokens, and this key for them.
+        // An earlier version of this crate had random tokens, stored under this key.
         for entry in [token.to_owned(), format!("once\n{key}")] {
             if let Some(found) = self.find(&entry, token, observer).await? {
                 observer(Event::RunFound { run: found.run.id().clone() });
@@ -135,7 +135,7 @@ impl UniqueSubmission {
         Ok(None)
     }
 
-    /// The latest run with the same content, unless it is to be submitted again, and the token of the next one.
+    /// Returns the latest run with the same content, unless it must be submitted again, and the token of the next one.
     async fn of_content(&self, resubmit: bool, observer: &Observer) -> Result<(Option<Submitted>, String), Error> {
         let (mut latest, mut repetition) = (None, 0);
         loop {
@@ -158,7 +158,7 @@ impl UniqueSubmission {
         }
     }
 
-    /// The run of an entry in the journal, or with the token.
+    /// Returns the run of a journal entry, or with the token.
     async fn find(&self, entry: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
         let none = RunSubmission::new("", Vec::new());
         let once = self.client.runs().submit_once(entry, none, &self.journal).with_token(token);
@@ -171,7 +171,7 @@ impl UniqueSubmission {
         let metadata = about.custom_metadata.as_ref();
         match metadata.and_then(|metadata| metadata.get(DIGEST)).and_then(Value::as_str) {
             Some(digest) if digest == self.digest => return Ok(()),
-            // It was submitted by an earlier version of this crate, which recorded no digest.
+            // An earlier version of this crate submitted it without recording a digest.
             None if about.application_id == self.draft.submission.application_id => return Ok(()),
             _ => {}
         }
@@ -233,7 +233,7 @@ pub(crate) async fn was_used(client: &Client, journal: &FileJournal, token: &str
     Ok(intent.is_some() || client.runs().find_submitted(token).await?.is_some())
 }
 
-/// Passes the events of a submission on.
+/// Forwards the events of a submission.
 pub(crate) fn observe(observer: &Observer) -> impl Fn(SubmissionEvent) + Send + Sync + 'static {
     let observer = observer.clone();
     move |event| observer(Event::Submission(event))

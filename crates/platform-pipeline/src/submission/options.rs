@@ -4,8 +4,8 @@ use platform_resources::{RunSdkMetadata, Timestamp};
 
 use crate::Error;
 
-/// The options of a run and its description. They are not part of the submission digest, except tags for submissions with a
-/// key.
+/// The options of a run and its SDK metadata. They are not part of the submission digest, except for the tags of
+/// submissions with a key.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     sdk: RunSdkMetadata,
@@ -15,40 +15,40 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// A run that is described by `sdk`.
+    /// Creates options for a run with this SDK metadata.
     pub fn new(sdk: RunSdkMetadata) -> Self {
         Self { sdk, tags: Vec::new(), due_date: None, deadline: None }
     }
 
-    /// Tags to find the run by. They are part of what is submitted once for a key.
+    /// Sets the tags of the run. They are part of the digest of a submission with a key.
     pub fn with_tags(mut self, tags: impl IntoIterator<Item = String>) -> Self {
         self.tags = tags.into_iter().collect();
         self.sdk = self.tags.iter().fold(self.sdk, RunSdkMetadata::with_tag);
         self
     }
 
-    /// When the run should be finished.
+    /// Sets the time by which the run should be finished.
     pub fn with_due_date(mut self, due_date: Option<Timestamp>) -> Self {
         self.due_date = due_date;
         self
     }
 
-    /// When the run is canceled.
+    /// Sets the time at which the run is canceled.
     pub fn with_deadline(mut self, deadline: Option<Timestamp>) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The tags of the run.
+    /// Returns the tags of the run.
     pub(crate) fn tags(&self) -> Vec<String> {
         self.tags.clone()
     }
 
-    /// Writes the options into a submission. Times that a submission in JSON states are kept unless an option is set.
+    /// Writes the options into a submission. Times in a JSON submission are kept unless an option is set.
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: the metadata do not fit their schema.
+    /// [`Error::is_input`]: the metadata are invalid.
     pub fn apply(&self, submission: &mut RunSubmission) -> Result<(), Error> {
         if self.due_date.is_some() || self.deadline.is_some() {
             let scheduling: &mut Scheduling = submission.scheduling.get_or_insert_default();

@@ -1,9 +1,9 @@
-//! Encodings and line endings of tables, as spreadsheets write them.
+//! Encodings and line endings of tables, as written by spreadsheets.
 
-/// A byte order mark, once decoded.
+/// A decoded byte order mark.
 const MARK: char = '\u{feff}';
 
-/// The encoding of a table in its file.
+/// The file encoding of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Encoding {
     unicode: Unicode,
@@ -47,7 +47,7 @@ impl Encoding {
         Ok((text, Self { unicode, has_mark, line_ending }))
     }
 
-    /// Encodes text whose lines end as [`line_ending`](Self::line_ending) states.
+    /// Encodes text with line endings according to [`line_ending`](Self::line_ending).
     pub(super) fn encode(self, text: &str) -> Vec<u8> {
         let mark = if self.has_mark { MARK.to_string() } else { String::new() };
         let text = mark + text;
@@ -78,7 +78,8 @@ impl LineEnding {
 }
 
 impl Unicode {
-    /// By the byte order mark or, without one, by the zero byte that UTF-16 has for every ASCII character.
+    /// Detects the encoding by the byte order mark or, without one, by the zero byte of every ASCII character in
+    /// UTF-16.
     fn of(bytes: &[u8]) -> Self {
         match bytes {
             [0xff, 0xfe, ..] | [_, 0, ..] => Self::Utf16Le,
@@ -103,7 +104,7 @@ impl Unicode {
     }
 }
 
-/// Every line that is not valid is named, because each is to be repaired.
+/// Decodes UTF-8. All invalid lines are reported, because each must be repaired.
 fn utf8(bytes: &[u8]) -> Result<String, Vec<String>> {
     String::from_utf8(bytes.to_vec()).map_err(|_| {
         let lines = bytes.split(|byte| *byte == b'\n').zip(1..);

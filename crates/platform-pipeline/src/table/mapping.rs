@@ -1,4 +1,4 @@
-//! What is said of slides by the form of their names: `REGEX:KEY=VALUE,KEY=VALUE…`, as the Python tool takes it.
+//! Mappings of values to slides by external id: `REGEX:KEY=VALUE,KEY=VALUE…`, as in the Python tool.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{EXTERNAL_ID, SlideTable};
 
-/// Values for the rows whose `external_id` the expression is found in.
+/// Values for the rows whose `external_id` matches the expression.
 #[derive(Clone, Debug)]
 pub struct Mapping {
     regex: Regex,
@@ -17,7 +17,7 @@ impl FromStr for Mapping {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // The expression may hold colons itself: it ends at the first after which there is nothing but values.
+        // The expression may contain colons: it ends at the first one that is followed only by values.
         let halves = text.match_indices(':').map(|(at, _)| (&text[..at], &text[at + 1..]));
         let found =
             halves.filter(|(regex, _)| !regex.is_empty()).find_map(|(regex, rest)| Some((regex, values(rest)?)));
@@ -30,7 +30,7 @@ impl FromStr for Mapping {
     }
 }
 
-/// `KEY=VALUE,KEY=VALUE`; values hold no commas.
+/// Parses `KEY=VALUE,KEY=VALUE`; values cannot contain commas.
 fn values(text: &str) -> Option<Vec<(String, String)>> {
     let value = |pair: &str| {
         let (key, value) = pair.split_once('=')?;
@@ -40,16 +40,16 @@ fn values(text: &str) -> Option<Vec<(String, String)>> {
     text.split(',').map(value).collect()
 }
 
-/// What mappings did to a table.
+/// The effect of mappings on a table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
-    /// Cells that held something else before.
+    /// The number of cells with a different value before.
     pub(crate) replaced: usize,
-    /// Keys that are no columns.
+    /// Keys that are not columns.
     pub(crate) unknown: Vec<String>,
 }
 
-/// Sets what mappings say, the last one last.
+/// Applies mappings in order, so that the last one takes precedence.
 pub(crate) fn apply(mappings: &[Mapping], table: &mut SlideTable) -> Applied {
     let mut applied = Applied::default();
     for mapping in mappings {

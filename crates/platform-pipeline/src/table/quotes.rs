@@ -1,11 +1,11 @@
-//! Quotes in a table that is not well formed. The `csv` crate accepts all of these without an error.
+//! Quotes in malformed tables, which the `csv` crate accepts without an error.
 //!
-//! Case by case:
+//! Cases:
 //! - **A quote is never closed.** The rest of the file becomes the text of one cell, and its slides are lost.
-//! - **A second such quote closes the first.** What follows it is text where a delimiter must be.
+//! - **A second such quote closes the first.** It is followed by text where a delimiter is required.
 //! - **The second one is at the end of a cell.** The cell has valid syntax, but contains whole rows.
 
-/// Finds the problems, each with its line. `columns` is the number of columns.
+/// Returns the problems, each with its line. `columns` is the number of columns.
 pub(super) fn check(text: &str, delimiter: char, columns: usize, first_line: u64) -> Vec<String> {
     let mut problems = Vec::new();
     let (mut state, mut line, mut opened) = (State::CellStart, first_line, first_line);
@@ -60,7 +60,7 @@ enum State {
     Closed,
 }
 
-/// Returns true if a line in a cell, after the first, has as many delimiters as a row.
+/// Returns true if a line of a cell, except the first, has as many delimiters as a row.
 fn holds_rows(cell: &str, delimiter: char, columns: usize) -> bool {
     columns > 2 && cell.lines().skip(1).any(|line| line.matches(delimiter).count() + 1 == columns)
 }

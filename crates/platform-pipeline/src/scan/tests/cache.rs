@@ -13,7 +13,7 @@ fn cache(lab: &Lab) -> PathBuf {
     lab.folder.path().join(".aignostics/slides.jsonl")
 }
 
-/// Replaces all checksums in the cache by one that no slide has. Only a slide that is not read has it then.
+/// Replaces all checksums in the cache with an invalid one. A slide has it only if it is not read again.
 fn forge(lab: &Lab) {
     let text = fs::read_to_string(cache(lab)).unwrap();
     let forged = text.lines().filter(|line| !line.is_empty()).map(|line| {
@@ -36,7 +36,7 @@ async fn unchanged_slide_is_not_read_again() {
     let first = lab.prepared(Prepare::new()).await;
     forge(&lab);
     assert_eq!(checksums(&lab.prepared(Prepare::new()).await), [FORGED, FORGED]);
-    // Another length is another file, and so is another time of change with the same length.
+    // Another length means another file, and so does another time of change with the same length.
     lab.write("a.tif", &[slide(1), vec![0]].concat());
     lab.write("b.tif", &slide(9));
     let changed = lab.prepared(Prepare::new()).await;
@@ -51,7 +51,7 @@ async fn unchanged_slide_is_not_read_again() {
 #[tokio::test]
 async fn description_is_the_same_from_the_cache() {
     let lab = Lab::new(&["a.tif"]);
-    // 1/3 µm, which has no short decimal form, by an SVS that names its user.
+    // A resolution of 1/3 µm, which has no short decimal form, in an SVS that names its user.
     let text = lab.path("a.svs");
     let mut svs = slide(1);
     svs.splice(136..140, 29_999_u32.to_le_bytes());
@@ -71,7 +71,7 @@ async fn slide_that_has_just_changed_is_not_recorded() {
     let lab = Lab::new(&["a.tif"]);
     let observer: crate::Observer = Arc::new(|_| {});
     for (ahead, is_recorded) in [(Duration::ZERO, false), (Duration::from_secs(60), true)] {
-        // Just written, by the clock of the test.
+        // Just written, according to the test clock.
         lab.write("a.tif", &slide(1));
         let prepare = Prepare::new().with_clock(Arc::new(Ahead(ahead)));
         prepare.run(&lab.csv(), &lab.path(""), &observer).await.unwrap();
@@ -96,7 +96,7 @@ fn slide_that_changes_while_it_is_read_is_not_recorded() {
 async fn damaged_and_unwritable_cache_costs_reads_and_no_slide() {
     let lab = Lab::new(&["a.tif", "b.tif"]);
     lab.prepared(Prepare::new()).await;
-    // A crash cut off the last line: the other slide is known, and the line after it is not spoilt.
+    // A crash truncated the last line: the other slide is known, and the next line is not corrupted.
     forge(&lab);
     let text = fs::read_to_string(cache(&lab)).unwrap();
     fs::write(cache(&lab), &text[..text.len() - 20]).unwrap();
@@ -104,12 +104,12 @@ async fn damaged_and_unwritable_cache_costs_reads_and_no_slide() {
     assert_eq!(checksums(&partly).iter().filter(|checksum| **checksum == FORGED).count(), 1);
     forge_again(&lab);
     assert_eq!(checksums(&lab.prepared(Prepare::new()).await), [FORGED; 2]);
-    // Other programs read slides differently.
+    // Other versions read slides differently.
     let other = fs::read_to_string(cache(&lab)).unwrap().replace(env!("CARGO_PKG_VERSION"), "999.0.0");
     fs::write(cache(&lab), other).unwrap();
     let first = lab.prepared(Prepare::new()).await;
     assert!(!checksums(&first).contains(&FORGED));
-    // Anything else in its place is a warning.
+    // A folder at the path of the cache is a warning.
     fs::remove_file(cache(&lab)).unwrap();
     fs::create_dir(cache(&lab)).unwrap();
     let (prepared, events) = lab.prepare(Prepare::new()).await.unwrap();

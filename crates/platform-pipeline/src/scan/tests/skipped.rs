@@ -3,7 +3,7 @@ use std::fs;
 use super::{Lab, ids, name, slide};
 use crate::{Event, Prepare, Prepared, ScanOptions, SkipKind};
 
-/// The names of skipped files, with the kind of the reason.
+/// Returns the names of skipped files, with the kind of the reason.
 fn skipped(prepared: &Prepared) -> Vec<(&str, &str)> {
     prepared.skipped.iter().map(|skipped| (name(&skipped.path), skipped.kind.name())).collect()
 }
@@ -82,7 +82,7 @@ async fn links_are_followed_or_listed() {
     // The table has the path of the slide without the link.
     let again = lab.prepared(Prepare::new().with_scan(ScanOptions::default().with_follow_links(true))).await;
     assert_eq!(ids(&again), ["a.tif", "c.tif", "again/b.tif"]);
-    // A slide whose link leads nowhere is an error.
+    // A broken link to a slide is an error.
     symlink(outside.join("gone.tif"), lab.path("gone.tif")).unwrap();
     assert_eq!(name(&lab.prepared(Prepare::new()).await.unusable[0].0), "gone.tif");
 }
@@ -97,7 +97,7 @@ async fn files_that_a_manifest_lists_are_not_slides() {
     assert_eq!(ids(&prepared), ["a.tif", "results/mine.tiff"]);
     let results = prepared.skipped.iter().filter(|skipped| skipped.kind == SkipKind::Result);
     assert_eq!(results.map(|skipped| name(&skipped.path)).collect::<Vec<_>>(), ["map.tif", "heatmap.tiff"]);
-    // The folder itself may be one of results, or be in one.
+    // The folder may be a results folder, or be inside one.
     fs::write(lab.folder.path().join("manifest.jsonl"), line("slides/a.tif")).unwrap();
     let prepared = lab.prepared(Prepare::new()).await;
     assert_eq!(ids(&prepared), ["results/mine.tiff"], "its row is removed");
@@ -113,7 +113,7 @@ async fn slides_with_equal_content_are_reported_and_left_out_on_request() {
     let (prepared, events) = lab.prepare(Prepare::new()).await.unwrap();
     assert_eq!(ids(&prepared), ["b.tif", "a.tif", "c.tif", "other.tif"]);
     let pairs: Vec<_> = prepared.duplicates.iter().map(|(file, same)| (name(file), name(same))).collect();
-    // The one that was in the table first counts: another one would be billed again.
+    // The one that was first in the table counts: another one would be billed again.
     assert_eq!(pairs, [("a.tif", "b.tif"), ("c.tif", "b.tif")]);
     assert_eq!(events.iter().filter(|event| matches!(event, Event::DuplicateSlide { .. })).count(), 2);
     fs::remove_file(lab.csv()).unwrap();
@@ -129,7 +129,7 @@ async fn nothing_is_written_if_no_slide_can_be_used() {
     let error = lab.prepare(Prepare::new()).await.unwrap_err();
     assert!(error.is_stopped() && error.details()[0].contains("a.tif: neither TIFF"), "{error:?}");
     assert_eq!((error.slides().len(), lab.csv().exists()), (1, false));
-    // A table stays as it is.
+    // The table is kept.
     lab.write("a.tif", &slide(1));
     lab.prepared(Prepare::new()).await;
     let table = fs::read(lab.csv()).unwrap();
@@ -142,7 +142,7 @@ async fn nothing_is_written_if_no_slide_can_be_used() {
 #[tokio::test]
 async fn folder_that_cannot_be_read_does_not_stop_the_others() {
     let lab = Lab::new(&["a.tif", "z/c.tif"]);
-    // Its path is longer than the system takes, so that the administrator cannot read it either.
+    // Its path is longer than the system permits, so that the administrator cannot read it, either.
     let deep = |levels: usize| "d".repeat(200) + &format!("/{}", "d".repeat(200)).repeat(levels - 1);
     let aside = lab.folder.path().join("aside");
     fs::create_dir_all(aside.join(deep(12))).unwrap();
