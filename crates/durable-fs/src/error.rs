@@ -3,7 +3,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The reason why an operation on a file or a folder failed. The message names the path.
+/// An error of a file operation. The message names the path.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] Kind);
@@ -26,11 +26,11 @@ enum Kind {
     Interfered { path: PathBuf },
 }
 
-/// The description of a symbolic link in a message.
+/// The description of a symbolic link in messages.
 const SYMBOLIC_LINK: &str = "a symbolic link";
 
 impl Error {
-    /// `action` is an infinitive: "read", "create".
+    /// Creates an I/O error. `action` is an infinitive: "read", "create".
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Kind::Io { action, path: path.to_owned(), source }.into()
     }
@@ -53,12 +53,13 @@ impl Error {
         Kind::Exposed { path: path.to_owned() }.into()
     }
 
-    /// `path` remained locked for `waited`. For callers that wait by their own means, see [`poll_pause`](crate::poll_pause).
+    /// Creates the error of a `path` that remained locked for `waited`. For callers with their own wait loop, see
+    /// [`poll_pause`](crate::poll_pause).
     pub fn busy(path: impl Into<PathBuf>, waited: Duration) -> Self {
         Kind::Busy { path: path.into(), waited }.into()
     }
 
-    /// The lock file `path` cannot be locked because of `source`.
+    /// Creates the error of a lock file `path` that cannot be locked because of `source`.
     pub(crate) fn lock(path: &Path, source: io::Error) -> Self {
         if lacks_locks(&source) {
             Kind::NoLocks { path: path.to_owned(), source }.into()
@@ -71,7 +72,7 @@ impl Error {
         Kind::Interfered { path: path.to_owned() }.into()
     }
 
-    /// The path of the file or folder that the operation failed on.
+    /// Returns the path of the file or folder.
     pub fn path(&self) -> &Path {
         match &self.0 {
             Kind::Io { path, .. }
@@ -84,7 +85,7 @@ impl Error {
         }
     }
 
-    /// The kind of the I/O error behind this one, or the one that comes closest.
+    /// Returns the kind of the underlying I/O error, or the closest match.
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
             Kind::Io { source, .. } => source.kind(),
@@ -95,14 +96,14 @@ impl Error {
             Kind::Interfered { .. } => ErrorKind::Other,
         }
     }
-
-    /// Returns true if space ran out: the disk is full (`ENOSPC`), or a quota (`EDQUOT`) or the maximum size of a
-    /// file (`EFBIG`) is reached.
+    /// Returns true if space is exhausted: the disk is full (`ENOSPC`), or a quota (`EDQUOT`) or the maximum file size
+    /// (`EFBIG`) is reached.
+    /// (`EFBIG`) is reached.
     pub fn is_storage_full(&self) -> bool {
         matches!(self.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
     }
 
-    /// Returns true if a path is not a regular file, or not a folder where a folder is expected. This includes symbolic
+    /// Returns true if a path is not a regular file, or not a folder where one is expected. This includes symbolic
     /// links.
     pub fn is_not_regular(&self) -> bool {
         matches!(self.0, Kind::Unexpected { .. })
@@ -157,7 +158,7 @@ fn name(file: FileType) -> &'static str {
     }
 }
 
-/// The message of the operating system, in lower case and without its number.
+/// Returns the message of the operating system, in lower case and without its number.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
@@ -165,7 +166,7 @@ fn reason(error: &io::Error) -> String {
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
-/// Some systems do not have locks at all. Some mounts, such as NFS without its lock service, answer `ENOLCK`.
+/// Returns true if locks are not supported. Some mounts, such as NFS without its lock service, return `ENOLCK`.
 fn lacks_locks(error: &io::Error) -> bool {
     #[cfg(unix)]
     {

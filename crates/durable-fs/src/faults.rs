@@ -1,7 +1,7 @@
-//! Injected failures of a file system, for tests.
+//! Fault injection for file operations, for tests.
 //!
-//! With the feature `faults`, a test makes operations below a folder fail as a network or cluster file system would. Without
-//! it, the checks compile to nothing.
+//! With the feature `faults`, a test can make operations in a folder fail, like on a network or cluster file system.
+//! Without it, the checks compile to nothing.
 
 use std::io;
 use std::path::Path;
@@ -52,17 +52,17 @@ mod injected {
         ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A fault that lasts until this is dropped.
+    /// An injected fault, active until dropped.
     #[derive(Debug)]
     pub struct Fault(u64);
 
     impl Fault {
-        /// Makes `operation` fail with `errno` for all files below a folder.
+        /// Makes `operation` fail with `errno` for all files in a folder.
         pub fn inject(operation: Operation, below: impl Into<PathBuf>, errno: i32) -> Self {
             Self::inject_times(operation, below, errno, usize::MAX)
         }
 
-        /// The same for the next `times` operations.
+        /// Makes the next `times` operations fail.
         pub fn inject_times(operation: Operation, below: impl Into<PathBuf>, errno: i32, times: usize) -> Self {
             let id = NEXT.fetch_add(1, Ordering::SeqCst);
             entries().push(Entry { id, operation, below: below.into(), errno, left: times });
@@ -96,7 +96,7 @@ mod injected {
 #[cfg(feature = "faults")]
 pub use injected::Fault;
 
-/// Fails if a test has injected a fault for the operation.
+/// Returns an error if a test has injected a fault for the operation.
 #[cfg_attr(not(feature = "faults"), expect(clippy::unnecessary_wraps, reason = "nothing fails without the feature"))]
 pub(crate) fn check(operation: Operation, path: &Path) -> io::Result<()> {
     #[cfg(feature = "faults")]

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::faults::{Operation, check};
 use crate::{Error, regular};
 
-/// Returns true if `path` is a folder that only its user can change, false if it does not exist.
+/// Returns true if `path` is a folder that only its owner can change, false if it does not exist.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub fn exists(path: &Path) -> Result<bool, Error> {
 ///
 /// # Errors
 ///
-/// Those of [`exists`], or the folder cannot be created.
+/// The errors of [`exists`], or the folder cannot be created.
 pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     if exists(path)? {
         return Ok(());
@@ -53,13 +53,14 @@ pub fn ensure(path: &Path, mode: u32) -> Result<(), Error> {
     let _ = mode;
     builder.create(path).map_err(|error| Error::io("create", path, error))?;
     for parent in missing.into_iter().filter_map(Path::parent) {
-        // Best effort: a parent may be writable and not readable, and then cannot be synchronized.
+        // Best effort: a parent may be writable but not readable, so that it cannot be synced.
         let _ = sync(parent);
     }
     Ok(())
 }
 
-/// Makes the names in a folder durable. A file system that cannot do that is tolerated, as are systems other than Unix.
+/// Makes the names in a folder durable. File systems that do not support this are tolerated, as are systems other than
+/// Unix.
 ///
 /// # Errors
 ///
@@ -80,7 +81,7 @@ pub fn sync(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Returns the number of bytes that the user can still write to a folder, or `None` if the system does not report it.
+/// Returns the number of bytes that the user can write to a folder, or `None` if the system does not report it.
 ///
 /// # Errors
 ///
@@ -100,7 +101,7 @@ pub fn free_space(path: &Path) -> Result<Option<u64>, Error> {
     }
 }
 
-/// A file system without a single block does not report its size.
+/// Returns the free space. A file system with zero blocks does not report its size.
 #[cfg(unix)]
 fn free(blocks: u64, available: u64, block_size: u64) -> Option<u64> {
     (blocks > 0).then(|| available.saturating_mul(block_size))
@@ -109,12 +110,12 @@ fn free(blocks: u64, available: u64, block_size: u64) -> Option<u64> {
 /// The length of the file that [`probe`] writes, in bytes.
 const PROBE: usize = 4096;
 
-/// Finds out whether files can be written to a folder. `temporary` is the name of a file in it that no other writer uses; one
-/// that a killed process left is replaced.
+/// Checks that files can be written to a folder. `temporary` is the name of a file in it that no other writer uses; one
+/// left by a killed process is replaced.
 ///
 /// # Errors
 ///
-/// [`Error::is_storage_full`], or no file can be written.
+/// [`Error::is_storage_full`], or files cannot be written.
 pub fn probe(folder: &Path, temporary: &str) -> Result<(), Error> {
     use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Which file a name stands for.
+//! Detection of replaced and changed files.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -6,9 +6,9 @@ use std::path::Path;
 
 use crate::{Error, regular};
 
-/// A file as it was at a moment: device, inode, number of links, length and time of modification.
+/// The identity of a file at a point in time: device, inode, number of links, length and modification time.
 ///
-/// Equal identities show that a name still stands for the same, unchanged file. Different ones prove nothing: some file
+/// Equal identities show that a name refers to the same, unchanged file. Different ones prove nothing: some file
 /// systems change inode numbers. Always equal on systems other than Unix, where an open file keeps its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -47,7 +47,7 @@ impl Identity {
         file.metadata().map(|about| Self::of(&about))
     }
 
-    /// Returns the identity of the regular file that a path names now, or `None` if there is none or it is something else.
+    /// Returns the identity of the regular file at a path, or `None` if it does not exist or is not a regular file.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Identity {
         Ok(Some((file, identity)))
     }
 
-    /// Returns true if both are the same file, whatever its content.
+    /// Returns true if both are the same file, regardless of its content.
     pub fn is_same_file(&self, other: &Self) -> bool {
         #[cfg(unix)]
         {
@@ -87,7 +87,7 @@ impl Identity {
         }
     }
 
-    /// Returns true if the file has this name only.
+    /// Returns true if the file has only one name.
     pub fn has_one_name(&self) -> bool {
         #[cfg(unix)]
         {

@@ -1,4 +1,4 @@
-//! Locks for file systems that have none: a file that its holder creates exclusively and renews.
+//! Leases for file systems without locks: files that their holders create exclusively and renew.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -9,16 +9,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::{Error, regular};
 
-/// The time between two renewals.
+/// The interval of renewals.
 const RENEWAL: Duration = Duration::from_secs(30);
-/// A lease that was not renewed for this long is free. Measured by the clock of the file server, which sets both times.
+/// The time without a renewal after which a lease is free. It is measured by the clock of the file server, which sets
+/// both times.
 const EXPIRY: Duration = Duration::from_secs(120);
-/// Attempts to take over a lease that others take over, too.
+/// The maximum number of attempts to take over a lease that other processes take over, too.
 const ATTEMPTS: u32 = 4;
 /// The maximum length of a token, in bytes.
 const MAX_TOKEN: u64 = 256;
 
-/// A lease, held until it is dropped. It survives the end of its process until it expires.
+/// A lease, held until dropped. It outlives its process until it expires.
 #[derive(Debug)]
 pub(crate) struct Lease(Arc<Held>);
 
@@ -37,7 +38,7 @@ struct Seen {
 }
 
 impl Lease {
-    /// Takes the lease, or an expired one. Returns `None` if another process holds it.
+    /// Acquires a free or expired lease. Returns `None` if another process holds it.
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, Error> {
         let random = RandomState::new().hash_one(path);
         let held = Held { path: path.to_owned(), token: format!("{} {random:016x}", std::process::id()) };
@@ -74,7 +75,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         Renewals::remove(&self.0);
         if self.0.is_current().is_ok_and(|current| current) {
-            // Otherwise it expires.
+            // Otherwise the lease expires.
             let _ = fs::remove_file(&self.0.path);
         }
     }
@@ -91,9 +92,9 @@ impl Held {
         Ok(look(&self.path)?.is_some_and(|seen| seen.token == self.token))
     }
 
-    /// Writes the token again, so that the file server sets the time of modification by its own clock.
+    /// Writes the token again, so that the file server sets the modification time by its own clock.
     fn renew(&self) -> io::Result<()> {
-        // Opened once: a lease that another process has taken over since is another file.
+        // Opened once: a lease that another process has taken over is another file.
         let mut options = OpenOptions::new();
         let mut file = regular::open(options.read(true).write(true), &self.path, "renew").map_err(io::Error::other)?;
         let mut token = String::new();
@@ -124,8 +125,8 @@ impl Held {
         modified
     }
 
-    /// Removes an expired lease. Of several processes, one succeeds; one that took a lease that was renewed since puts it
-    /// back.
+    /// Removes an expired lease. Of several processes, one succeeds; a process that removed a renewed lease restores
+    /// it.
     fn take_over(&self, expired: &Seen) -> io::Result<()> {
         let aside = self.beside("expired");
         match fs::rename(&self.path, &aside) {
@@ -142,7 +143,7 @@ impl Held {
     }
 }
 
-/// Reads a lease; `None` if there is none.
+/// Reads a lease; `None` if it does not exist.
 fn look(path: &Path) -> io::Result<Option<Seen>> {
     let file = match regular::open(OpenOptions::new().read(true), path, "read") {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -184,7 +185,7 @@ impl Renewals {
         CHANGED.notify_all();
     }
 
-    /// Renews all leases until there are none.
+    /// Renews all leases while there are any.
     fn run() {
         let mut renewals = Self::lock();
         while !renewals.leases.is_empty() {

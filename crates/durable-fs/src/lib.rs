@@ -1,19 +1,19 @@
-//! Files that survive crashes, full disks and hostile neighbors.
+//! File operations that are robust against crashes, full disks and other users.
 //!
-//! The one place that knows what a file system can and cannot do. Everything here blocks: an asynchronous caller
-//! moves it to a thread that may block.
+//! This crate contains the workarounds for file system limitations. All functions block: asynchronous callers must run
+//! them on a blocking thread.
 //!
-//! - [`AtomicFile`] replaces a file: a reader sees the old content or the new content. [`AtomicFile::reserve`]
-//!   allocates the space first, so that a full disk is an error before anything else is spent.
+//! - [`AtomicFile`] replaces a file: a reader sees the old or the new content. [`AtomicFile::reserve`] allocates the
+//!   space first, so that a full disk is an error before other resources are spent.
 //! - [`LockFile`] is an advisory lock between processes. The kernel releases it when its process ends. With
 //!   [`Locking::KernelOrLease`] it also works where the file system does not support locks.
-//! - [`Identity`] shows whether a name still stands for the same, unchanged file.
+//! - [`Identity`] detects replaced and changed files.
 //! - [`positioned`] reads and writes at an offset.
-//! - [`regular`] opens and reads regular files only. A FIFO, a device, a folder or a symbolic link is refused, and
+//! - [`regular`] opens and reads only regular files. A FIFO, a device, a folder or a symbolic link is rejected, and
 //!   opening it never blocks.
-//! - [`folder`] creates folders and refuses those that another user can write to.
+//! - [`folder`] creates folders and rejects those that another user can write to.
 //!
-//! Every function fails with the same [`Error`]. Its message names the path and the reason.
+//! All functions return the same [`Error`]. Its message names the path and the reason.
 //!
 //! ```
 //! use durable_fs::{AtomicFile, LockFile, regular};
@@ -32,14 +32,14 @@
 //! # Design
 //!
 //! - A file gets its final mode when it is created, so that others can never open it.
-//! - The temporary is in the folder of the file, because a rename works within one file system only.
-//! - A reservation is a temporary that already has its blocks. `fallocate` allocates them without writing; a file
-//!   system that lacks it gets zeros, which are synchronized because some file systems allocate late.
-//! - A file system that cannot synchronize a folder (some network and FUSE mounts) is tolerated: the rename is still
-//!   atomic for readers. A file that cannot be synchronized is an error.
+//! - The temporary file is in the folder of the target, because a rename works only within one file system.
+//! - A reservation is a temporary file with allocated blocks. `fallocate` allocates them without writing. Without it,
+//!   zeros are written and synced, because some file systems allocate late.
+//! - A file system that cannot sync a folder (some network and FUSE mounts) is tolerated: the rename is still atomic
+//!   for readers. A file that cannot be synced is an error.
 //! - A file system that reports a size of zero blocks (some FUSE mounts) does not report its free space.
-//! - A lock file is never deleted. Deleting it would let two processes lock two different files.
-//! - On systems other than Unix, modes and owners are not checked and folders are not synchronized.
+//! - A lock file is never deleted. Otherwise two processes could lock two different files.
+//! - On systems other than Unix, modes and owners are not checked and folders are not synced.
 
 mod error;
 pub mod faults;

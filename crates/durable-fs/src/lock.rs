@@ -8,26 +8,26 @@ use crate::faults::{Operation, check};
 use crate::lease::Lease;
 use crate::{Error, regular};
 
-/// The minimum time between two attempts; the maximum is twice as long. Short compared to a network round trip, long
-/// compared to an attempt.
+/// The minimum pause between two attempts; the maximum is twice as long. It is short compared to a network round trip,
+/// and long compared to an attempt.
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// The kind of a lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Locking {
-    /// By the kernel. An error where the file system does not support locks.
+    /// A kernel lock. An error if the file system does not support locks.
     Kernel,
-    /// By the kernel, or by a lease where the file system does not support locks: a second file, created
-    /// exclusively, renewed every 30 s, and free when it was not renewed for 2 min by the clock of the file server. A process
-    /// that is suspended for longer loses it, see [`LockFile::ensure_held`].
+    /// A kernel lock, or a lease if the file system does not support locks: a second file, created exclusively, renewed
+    /// every 30 s, and free after 2 min without a renewal by the clock of the file server. A process that is suspended
+    /// for longer loses it, see [`LockFile::ensure_held`].
     #[default]
     KernelOrLease,
-    /// Not at all: the user ensures that one process at a time writes.
+    /// No lock: the user ensures that only one process at a time writes.
     Off,
 }
 
-/// An advisory lock between processes, held until it is dropped or the process ends.
+/// An advisory lock between processes, held until dropped or until the process ends.
 ///
 /// The lock file is created if necessary, with mode 0600, and never deleted.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct LockFile {
 }
 
 impl LockFile {
-    /// Tries to take the lock by the kernel. Returns `None` if another process, or another `LockFile` of this process, holds
+    /// Tries to acquire a kernel lock. Returns `None` if another process, or another `LockFile` of this process, holds
     /// it.
     ///
     /// # Errors
@@ -48,19 +48,19 @@ impl LockFile {
         Self::try_acquire_with(path, Locking::Kernel)
     }
 
-    /// Tries to take the lock in a given way.
+    /// Tries to acquire a lock of the given kind.
     ///
     /// # Errors
     ///
-    /// Those of [`try_acquire`](Self::try_acquire).
+    /// The same as [`try_acquire`](Self::try_acquire).
     pub fn try_acquire_with(path: impl Into<PathBuf>, locking: Locking) -> Result<Option<Self>, Error> {
         let path = path.into();
         let file = regular::open(OpenOptions::new().write(true).create(true).truncate(false), &path, "open")?;
         Self::try_lock(file, path, locking)
     }
 
-    /// Tries to lock an open file in a given way. `path` is its name. Handles that were cloned from `file` share the lock,
-    /// and lose it when this is dropped.
+    /// Tries to lock an open file with the given kind of lock. `path` is its name. Clones of `file` share the lock, and
+    /// lose it when this is dropped.
     ///
     /// # Errors
     ///
@@ -84,8 +84,7 @@ impl LockFile {
         Ok(lease.map(|lease| Self { file, path, lease: Some(lease) }))
     }
 
-    /// Fails if the lock was lost: another process has taken over the lease that stands for it. A lock of the kernel cannot be
-    /// lost.
+    /// Returns an error if the lock was lost: another process has taken over its lease. A kernel lock cannot be lost.
     ///
     /// # Errors
     ///
@@ -99,20 +98,20 @@ impl LockFile {
         }
     }
 
-    /// Takes the lock, and waits up to `timeout` for it.
+    /// Acquires a kernel lock, waiting for up to `timeout`.
     ///
     /// # Errors
     ///
-    /// [`Error::is_busy`] after the timeout, and those of [`try_acquire`](Self::try_acquire).
+    /// [`Error::is_busy`] after the timeout, and the errors of [`try_acquire`](Self::try_acquire).
     pub fn acquire(path: impl Into<PathBuf>, timeout: Duration) -> Result<Self, Error> {
         Self::acquire_with(path, timeout, Locking::Kernel)
     }
 
-    /// Takes the lock in a given way, and waits up to `timeout` for it.
+    /// Acquires a lock of the given kind, waiting for up to `timeout`.
     ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Self::acquire).
+    /// The same as [`acquire`](Self::acquire).
     pub fn acquire_with(path: impl Into<PathBuf>, timeout: Duration, locking: Locking) -> Result<Self, Error> {
         let path = path.into();
         poll(timeout, || Self::try_acquire_with(&path, locking))?.ok_or_else(|| Error::busy(path, timeout))
@@ -120,20 +119,20 @@ impl LockFile {
 }
 
 impl Drop for LockFile {
-    /// Explicit, because a child process that is starting at this moment can still have the file open.
+    /// Unlocks explicitly, because a child process that is starting now may still have the file open.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
 }
 
-/// The file that stands for a lock where the file system does not support locks.
+/// Returns the path of the lease file that replaces a lock.
 fn lease_path(path: &Path) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(".lease");
     name.into()
 }
 
-/// Once for each process: a folder can have thousands of locks.
+/// Warns once per process, because a folder can have thousands of locks.
 fn warn_of_leases(path: &Path) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -144,13 +143,13 @@ fn warn_of_leases(path: &Path) {
     });
 }
 
-/// Repeats `attempt` until it returns something, or until `timeout`. Returns `None` after the timeout.
+/// Repeats `attempt` until it returns a value, or until `timeout`. Returns `None` after the timeout.
 ///
-/// Time is measured by the pauses alone: a clock that is stopped or changed does not extend the wait.
+/// Time is measured only by the pauses: a clock that is stopped or changed does not extend the wait.
 ///
 /// # Errors
 ///
-/// Those of `attempt`.
+/// The errors of `attempt`.
 pub fn poll<T, E>(timeout: Duration, attempt: impl Fn() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
     let mut waited = Duration::ZERO;
     loop {
@@ -164,12 +163,12 @@ pub fn poll<T, E>(timeout: Duration, attempt: impl Fn() -> Result<Option<T>, E>)
     }
 }
 
-/// Returns the pause before the next attempt, or `None` if `timeout` is over. For callers that cannot block a thread.
+/// Returns the pause before the next attempt, or `None` after `timeout`. For callers that cannot block a thread.
 ///
-/// The pause is 25 to 50 ms, at random, so that waiting processes do not poll in step.
+/// The pause is random, 25 to 50 ms, so that waiting processes do not poll in step.
 pub fn poll_pause(waited: Duration, timeout: Duration) -> Option<Duration> {
     let left = timeout.checked_sub(waited).filter(|left| !left.is_zero())?;
-    // The keys of the hasher are random; nothing depends on the quality of this number.
+    // The hasher's keys are random; the quality of this number is not important.
     let random = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
     Some(left.min(PAUSE.mul_f64(1.0 + f64::from(random) / f64::from(u32::MAX))))
 }

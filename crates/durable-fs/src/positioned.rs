@@ -10,7 +10,7 @@ use crate::faults::{Operation, check};
 ///
 /// # Errors
 ///
-/// The error of the device. An interrupted read is repeated.
+/// The error of the device. An interrupted read is retried.
 pub fn read_at(file: &File, path: &Path, block: &mut [u8], at: u64) -> io::Result<usize> {
     check(Operation::Read, path)?;
     loop {

@@ -1,4 +1,4 @@
-//! Regular files. Everything else is refused without opening it, so that nothing blocks or has side effects.
+//! Regular files. All other files are rejected without opening them, so that nothing blocks or has side effects.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -15,7 +15,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// The bytes, up to the limit that was given to [`read`].
+    /// Returns the bytes, up to the limit given to [`read`].
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -26,27 +26,27 @@ impl Contents {
     }
 }
 
-/// Opens a regular file. A file that `options` create is accessible to its owner only (0600).
+/// Opens a regular file. A file created by `options` is accessible only to its owner (0600).
 ///
 /// # Errors
 ///
 /// [`Error::is_not_regular`]: `path` is a symbolic link, a folder, a FIFO, a socket or a device. Otherwise the file
-/// cannot be opened. `action` is the infinitive that the message uses, such as "read".
+/// cannot be opened. `action` is the infinitive in the message, such as "read".
 pub fn open(options: &mut OpenOptions, path: &Path, action: &'static str) -> Result<File, Error> {
     create(options, path, 0o600, action)
 }
 
-/// Like [`open`], with the mode of a file that is created.
+/// Opens a regular file like [`open`], with the mode of a created file.
 ///
 /// # Errors
 ///
-/// Those of [`open`].
+/// The same as [`open`].
 pub fn create(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
     exists(path)?;
     open_unchecked(options, path, mode, action)
 }
 
-/// Opens a path that may have changed after it was checked: a link is not followed, and a FIFO does not block.
+/// Opens a path that may have changed after it was checked: links are not followed, and a FIFO does not block.
 fn open_unchecked(options: &mut OpenOptions, path: &Path, mode: u32, action: &'static str) -> Result<File, Error> {
     #[cfg(unix)]
     {
@@ -87,13 +87,12 @@ pub fn read(path: &Path, limit: usize) -> Result<Option<Contents>, Error> {
     Ok(Some(Contents { bytes, is_open_to_others }))
 }
 
-/// Removes the access of the group and others to a regular file, leaving its owner's (0600). Does nothing on systems
-/// without modes.
+/// Removes all access of the group and others to a regular file (0600). Does nothing on systems without modes.
 ///
 /// # Errors
 ///
-/// [`Error::is_exposed`]: the file system keeps the mode, although it reported success. [`Error::is_not_regular`], or
-/// the mode cannot be changed.
+/// [`Error::is_exposed`]: the file system ignored the change without an error. [`Error::is_not_regular`], or the mode
+/// cannot be changed.
 pub fn tighten(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     {
@@ -111,8 +110,8 @@ pub fn tighten(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Changes the permissions of a file that is not secret. A file system that refuses this (`EPERM` on some network mounts) is
-/// tolerated.
+/// Changes the permissions of a file that is not secret. A file system that does not permit this (`EPERM` on some
+/// network mounts) is tolerated.
 ///
 /// # Errors
 ///
@@ -152,7 +151,7 @@ pub fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Renames a file within its folder and replaces the target.
+/// Renames a file within its folder, replacing the target.
 ///
 /// # Errors
 ///

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::faults::{Operation, check};
 use crate::{Error, folder, regular};
 
-/// A file that is replaced as a whole, by way of a temporary in the same folder.
+/// A file that is replaced atomically, with a temporary file in the same folder.
 ///
-/// One writer at a time: hold a [`LockFile`](crate::LockFile), or choose a temporary that no other writer uses. A
-/// temporary that a killed writer left is replaced.
+/// Only one writer at a time is permitted: hold a [`LockFile`](crate::LockFile), or choose a temporary name that no
+/// other writer uses. A temporary file left by a killed writer is replaced.
 #[derive(Clone, Debug)]
 pub struct AtomicFile {
     path: PathBuf,
@@ -20,23 +20,23 @@ pub struct AtomicFile {
 #[derive(Debug)]
 pub struct Reservation {
     target: AtomicFile,
-    /// `None` once the temporary has become the file, or has been deleted.
+    /// `None` after the temporary file was renamed or deleted.
     file: Option<File>,
 }
 
 impl AtomicFile {
-    /// A file that only its owner can access (0600). `temporary` must be in the same folder as `path`.
+    /// Creates a file that only its owner can access (0600). `temporary` must be in the same folder as `path`.
     pub fn new(path: impl Into<PathBuf>, temporary: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), temporary: temporary.into(), mode: 0o600 }
     }
 
-    /// The mode of the file from its creation, on systems that have modes.
+    /// Sets the mode of the file from its creation, on systems with modes.
     pub fn with_mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Replaces the content. After an error, the file has its old content.
+    /// Replaces the content. After an error, the old content is unchanged.
     ///
     /// # Errors
     ///
@@ -45,12 +45,12 @@ impl AtomicFile {
         self.begin()?.commit(bytes)
     }
 
-    /// Allocates `size` bytes for the next content, so that [`Reservation::commit`] of that size does not fail because
-    /// the disk is full. A file system that compresses or copies on write can still break this promise.
+    /// Allocates `size` bytes for the next content, so that [`Reservation::commit`] of that size cannot fail due to a
+    /// full disk. File systems that compress or copy on write do not guarantee this.
     ///
     /// # Errors
     ///
-    /// Those of [`replace`](Self::replace).
+    /// The same as [`replace`](Self::replace).
     pub fn reserve(&self, size: u64) -> Result<Reservation, Error> {
         let mut reservation = self.begin()?;
         let allocated = reservation.file().and_then(|file| {
@@ -61,7 +61,7 @@ impl AtomicFile {
         Ok(reservation)
     }
 
-    /// Creates an empty temporary.
+    /// Creates an empty temporary file.
     fn begin(&self) -> Result<Reservation, Error> {
         regular::exists(&self.path)?;
         // A killed writer may have left it.
@@ -81,8 +81,8 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// Those of [`AtomicFile::replace`], and a failure to synchronize the folder. Only after the latter can the file
-    /// have its new content.
+    /// The errors of [`AtomicFile::replace`], and a failure to sync the folder. Only after the latter may the file have
+    /// its new content.
     pub fn commit(mut self, bytes: &[u8]) -> Result<(), Error> {
         let temporary = self.target.temporary.clone();
         let written = self.file().and_then(|file| {
@@ -101,7 +101,7 @@ impl Reservation {
         self.file.as_mut().ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// Another writer with the same temporary, which must not exist, would have its file renamed here.
+    /// Detects another writer with the same temporary name, which is not permitted: its file would be renamed here.
     fn refuse_interference(&self) -> Result<(), Error> {
         #[cfg(unix)]
         if let Some(file) = &self.file {
@@ -134,8 +134,8 @@ fn overwrite(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Fails if the process may not create files of this size (`RLIMIT_FSIZE`): to exceed the limit would end the process by
-/// a signal.
+/// Returns an error if the process may not create files of this size (`RLIMIT_FSIZE`): exceeding the limit would end
+/// the process with a signal.
 fn refuse_beyond_limit(size: u64) -> io::Result<()> {
     #[cfg(unix)]
     if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|limit| size > limit) {
@@ -160,7 +160,7 @@ fn allocate(file: &mut File, size: u64) -> io::Result<()> {
     write_zeros(file, size)
 }
 
-/// Synchronized, because a file system may allocate the blocks only then.
+/// Writes zeros and syncs them, because a file system may allocate blocks only then.
 fn write_zeros(file: &mut File, size: u64) -> io::Result<()> {
     io::copy(&mut io::Read::take(io::repeat(0), size), file)?;
     file.sync_all()

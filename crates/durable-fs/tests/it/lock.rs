@@ -6,7 +6,7 @@ use std::time::Duration;
 use durable_fs::LockFile;
 use tempfile::TempDir;
 
-/// Set for the child process: the lock file that it takes.
+/// The variable with the path of the lock file that the child process acquires.
 const HELD: &str = "DURABLE_FS_TEST_HELD";
 
 #[test]

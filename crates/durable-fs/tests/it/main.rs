@@ -1,4 +1,4 @@
-//! Files on real file systems: full disks, special files, other processes.
+//! Real file systems: full disks, special files, other processes.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod folder;
@@ -15,7 +15,7 @@ mod small_disk;
 use std::fs;
 use std::path::Path;
 
-/// The names of the files in a folder, in order.
+/// Returns the names of the files in a folder, in order.
 fn names(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -37,7 +37,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Creates one of each kind of file that is not a regular one.
+/// Creates one file of each irregular kind.
 #[cfg(unix)]
 fn special_files(folder: &Path) -> Vec<(&'static str, std::path::PathBuf)> {
     let path = |name| folder.join(name);
@@ -47,7 +47,7 @@ fn special_files(folder: &Path) -> Vec<(&'static str, std::path::PathBuf)> {
     std::os::unix::fs::symlink(path("nowhere"), path("dangling")).unwrap();
     let status = std::process::Command::new("mkfifo").arg(path("fifo")).status().unwrap();
     assert!(status.success());
-    // The socket file stays when its listener is dropped.
+    // The socket file remains when its listener is dropped.
     drop(std::os::unix::net::UnixListener::bind(path("socket")).unwrap());
     vec![
         ("a folder", path("folder")),

@@ -36,7 +36,7 @@ fn file(folder: &Path) -> AtomicFile {
 #[test]
 fn replace_leaves_the_file_only() {
     let bench = Bench::new();
-    // A writer that was killed left more than the new content.
+    // A killed writer left more than the new content.
     fs::write(bench.0.path().join("state.tmp"), "half of something long").unwrap();
     bench.file().replace(b"new").unwrap();
     assert_eq!((bench.content().as_str(), crate::names(bench.0.path())), ("new", vec!["state".to_owned()]));
@@ -45,7 +45,7 @@ fn replace_leaves_the_file_only() {
 #[test]
 fn failed_replace_keeps_the_old_content() {
     let bench = Bench::new();
-    // A folder cannot be removed like a file, so that the temporary cannot be created.
+    // A folder cannot be removed like a file, so that the temporary file cannot be created.
     fs::create_dir(bench.0.path().join("state.tmp")).unwrap();
     bench.file().replace(b"new").unwrap_err();
     assert_eq!(bench.content(), "old");
@@ -136,7 +136,7 @@ fn full_disk_is_an_error_before_the_commit() {
         }
         fill(disk, RESERVED);
         let reservation = file(disk).reserve(RESERVED).unwrap();
-        // From here on, nothing else fits.
+        // From here on, there is no space for other files.
         assert!(fs::write(disk.join("another"), "x").is_err());
         reservation.commit(&vec![7; 64 * 1024]).unwrap();
         assert_eq!(fs::metadata(disk.join("state")).unwrap().len(), RESERVED);
