@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""How long the command takes to start, beside an interpreter and curl, in turns.
+"""Measures the startup time of the command, an interpreter and curl in interleaved rounds.
 
-Usage: command.py COMMAND. ROUNDS (50) makes it longer or shorter.
+Usage: command.py COMMAND. ROUNDS (50) sets the number of rounds.
 """
 
 import os
@@ -17,7 +17,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "50"))
 
 
 def compare(name, ways, env):
-    """Prints what each way takes, and its ratio to the last."""
+    """Prints the cost of each program, and its ratio to the last one."""
     rounds = {way: [] for way in ways}
     for _ in range(ROUNDS):
         for way, command in ways.items():
@@ -44,7 +44,7 @@ def main():
             "aignostics user whoami": [COMMAND, "user", "whoami"],
             "curl": ["curl", "--no-progress-meter", "--fail", "--config", str(bearer), me],
         }
-        # The token is there from the second call on.
+        # The token is cached from the second call on.
         measured(whoami["aignostics user whoami"], platform.env)
         compare("user whoami, logged in", whoami, platform.env)
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Downloads the same bytes from the emulator by the command, curl, aria2c and the official Python SDK, in turns.
+"""Downloads the same bytes from the emulator with the command, curl, aria2c and the official Python SDK, interleaved.
 
-Usage: download.py COMMAND. What is not installed is left out, with a line that says so; PYTHON_SDK names a Python that
-has the package `aignostics` (1.6.0). ROUNDS (3) and SCALE (1.0) make it longer or shorter, CASES (1234) says
-which of the cases; TMPDIR needs 8 GB.
+Usage: download.py COMMAND. Programs that are not installed are skipped with a message. PYTHON_SDK names a Python with
+the package `aignostics` (1.6.0). ROUNDS (3) and SCALE (1.0) change the duration, CASES (1234) selects the cases. TMPDIR
+needs 8 GB.
 """
 
 import os
@@ -43,7 +43,7 @@ for _ in range(2):
 
 
 def ways(run, urls):
-    """How the files can be had: a name, the command for a folder, and whether it is installed."""
+    """The programs that download the files: name, command for a folder, and availability."""
 
     def ours(folder):
         return [COMMAND, "run", "download", run, str(folder), "--quiet"]

@@ -1,4 +1,4 @@
-"""An emulator of its own for a benchmark, and what a command takes."""
+"""An emulator for a benchmark, and the cost of a command."""
 
 import http.client
 import json
@@ -12,14 +12,14 @@ ROOTS = ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"]
 
 
 class Platform:
-    """An emulator of its own, and whoever is logged in there."""
+    """A separate emulator with a logged-in user."""
 
     def __init__(self, command, work):
         self.process = subprocess.Popen(
             [command, "emulator", "--control", "--data-dir", str(work / "data")], stdout=subprocess.PIPE, text=True
         )
         self.ready = json.loads(self.process.stdout.readline())
-        # What the machine's roots are is no matter here, but takes time to read.
+        # The root certificates of the machine are not needed, and take time to read.
         kept = {name: value for name, value in os.environ.items() if name not in ROOTS}
         self.env = {**kept, **self.ready["env"]}
         self.connections = {}
@@ -57,12 +57,12 @@ class Platform:
         return self.ask(method, self.ready["control"]["url"] + path, body and json.dumps(body), headers)
 
     def run(self, files, size):
-        """A run that has ended, with so many results of this size; its id, and a signed URL for each."""
+        """Creates a terminated run with this number of results of this size; returns its id and their signed URLs."""
         metadata = {"size_bytes": size, "media_type": "image/tiff"}
         slide = {"name": "whole_slide_image", "download_url": "http://127.0.0.1:9/", "metadata": metadata}
         items = [{"external_id": f"slide-{number}", "input_artifacts": [slide]} for number in range(files)]
         run = json.loads(self.api("POST", "api/v1/runs", {"application_id": "huge-file", "items": items})[1])["run_id"]
-        # It is hidden for a moment, and found late by reads.
+        # The run is hidden for a moment, because reads lag.
         time.sleep(1)
         while json.loads(self.api("GET", f"api/v1/runs/{run}")[1])["state"] != "TERMINATED":
             time.sleep(0.2)
@@ -75,9 +75,9 @@ class Platform:
 
 
 def measured(command, env, **more):
-    """Wall time and processor time in seconds, peak memory in MiB, and what it printed."""
+    """Returns wall time and CPU time in seconds, peak memory in MiB, and the output."""
     with tempfile.NamedTemporaryFile(mode="r") as peak:
-        # GNU time is small: what a child takes counts from what its parent had.
+        # GNU time is small: the peak memory of a child includes that of its parent at the fork.
         timed = ["time", "--format", "%M", "--output", peak.name, *command]
         start = time.monotonic()
         process = subprocess.Popen(timed, env=env, stdout=subprocess.PIPE, text=True, **more)

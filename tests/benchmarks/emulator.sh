@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the emulator: mixed reads over 64 connections, and one object of 4 GiB beside nginx.
+# Measures the emulator: mixed reads over 64 connections, and a download of 4 GiB compared with nginx.
 # Needs curl, jq, nginx and wrk, and 10 GB in TMPDIR. SECONDS_OF_READS and ROUNDS make it shorter.
 set -euo pipefail
 aignostics=$1
@@ -17,7 +17,7 @@ token=$(curl -sS "$(of .env.AIGNOSTICS_TOKEN_URL)" -d grant_type=refresh_token -
     -d "refresh_token=$(of .env.AIGNOSTICS_REFRESH_TOKEN)" | jq -r .access_token)
 call() { curl -sS --fail-with-body -H "Authorization: Bearer $token" "$@"; }
 
-# 100 runs of 20 items each, all of which end at once.
+# 100 runs of 20 items each, all of which terminate immediately.
 item='{input_artifacts: [{name: "whole_slide_image", download_url: "http://127.0.0.1:9/", metadata: {}}]}'
 submission=$(jq -nc "{application_id: \"outcomes\", items: [range(20) | $item + {external_id: \"slide-\(.)\"}]}")
 for _ in $(seq 100); do
@@ -43,7 +43,7 @@ head -c 4G /dev/zero > object
 bucket=$(call "${api}api/v1/me" | jq -c .organization)
 url=$storage$(jq -r .aignostics_bucket_name <<< "$bucket")/object
 key=$(jq -r '.aignostics_bucket_hmac_access_key_id + ":" + .aignostics_bucket_hmac_secret_access_key' <<< "$bucket")
-# The key goes by a file, not by the command line, which everybody can read.
+# The key is passed in a file, because other users can read the command line.
 (umask 077; printf 'user = "%s"\naws-sigv4 = "aws:amz:%s:s3"\nheader = "x-amz-content-sha256: UNSIGNED-PAYLOAD"\n' "$key" "$(of .env.AIGNOSTICS_BUCKET_REGION_NAME)" > signed)
 curl -sS --fail-with-body --config signed --upload-file object "$url"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')

@@ -2,19 +2,19 @@
 
     server.py JWKS_URL AUDIENCE PORT [CERTIFICATE KEY CLIENT_AUTHORITY]
 
-It listens on PORT of 127.0.0.1 (0 for a free one), for mutual TLS if it is given files for that, and says its port in one
-line of JSON. Every server lies at /v1/mcp/{ordId}/{tenant}. From then on every line of JSON on stdin is a command, which
-one line answers, with all requests that were made so far.
+It listens on PORT of 127.0.0.1 (0 for a free port), with mutual TLS if the files are given, and prints its port in one
+line of JSON. Every server has the path /v1/mcp/{ordId}/{tenant}. Then every line of JSON on stdin is a command. The
+response is one line with all requests so far.
 
     {}                             changes nothing
-    {"until": ["tools/call", 2]}   answers once there were so many requests of this method of JSON-RPC
+    {"until": ["tools/call", 2]}   responds after this number of requests of this JSON-RPC method
     {"revoke": true}               refuses every token that was accepted so far
-    {"down": {"orders": 503}}      lets servers answer with this status; 0 for no answer at all
-    {"together": 4}                names no tools until this number of requests for them is waiting
-    {"release": true}              lets the tools go on that wait
-    {"forget": true}               forgets all sessions
+    {"down": {"orders": 503}}      lets servers respond with this status; 0 for no response
+    {"together": 4}                lists no tools until this number of requests for them is waiting
+    {"release": true}              resumes the waiting tools
+    {"forget": true}               deletes all sessions
 
-It ends when stdin does, and so never outlives the test.
+It ends with stdin, so that it never outlives the test.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ keys = jwt.PyJWKClient(JWKS)
 
 
 class Verifier:
-    """Accepts what the provider has signed for this audience, and nobody has revoked."""
+    """Accepts tokens that the provider has signed for this audience and that are not revoked."""
 
     async def verify_token(self, token):
         try:
@@ -125,7 +125,7 @@ def server(name):
 
 
 class Gateway:
-    """Hands requests to the servers, and writes them down."""
+    """Passes requests to the servers, and records them."""
 
     def __init__(self):
         self.servers, self.lifespans = {}, contextlib.AsyncExitStack()
@@ -191,7 +191,7 @@ def set_together(number):
 
 
 async def meet():
-    """Returns once as many requests wait here as was ordered."""
+    """Returns when the configured number of requests is waiting."""
     global asked
     async with counted:
         asked += 1
@@ -225,7 +225,7 @@ async def commands(gateway):
 async def main():
     gateway = Gateway()
     await gateway.start()
-    # Said in full: without the protocol asyncio leaves the delays of TCP on, 40 ms for each answer.
+    # The protocol is named explicitly: otherwise asyncio does not disable the delays of TCP, 40 ms for each response.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", PORT))
@@ -237,7 +237,7 @@ async def main():
         await asyncio.sleep(0.01)
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
     await commands(gateway)
-    # Whoever waits inside waits for nobody any more.
+    # Requests that still wait have no client any more.
     os._exit(0)
 
 

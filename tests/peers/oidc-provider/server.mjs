@@ -1,31 +1,31 @@
-// A certified OpenID provider to test against: `oidc-provider`, with the paths of Auth0. It runs in the folder that
-// has its packages, as `node --input-type=module --eval "$(cat server.mjs)"`.
+// A certified OpenID provider for tests: `oidc-provider`, with the paths of Auth0. It runs in the folder of its
+// packages, as `node --input-type=module --eval "$(cat server.mjs)"`.
 //
-// It listens on a free port of 127.0.0.1 and says where in one line of JSON. From then on every line of JSON on stdin
-// is a command, which one line answers, with how often each path was asked for: {"requests":{"/oauth/token":2}}.
+// It listens on a free port of 127.0.0.1 and prints the address as one line of JSON. Then every line of JSON on stdin is
+// a command. The response is one line with the number of requests for each path: {"requests":{"/oauth/token":2}}.
 //
 //   {}                             changes nothing
-//   {"until":["/oauth/token",2]}   answers once this path was asked for so often
-//   {"accessTokenSeconds":4}       how long access tokens live from now on
-//   {"keys":["b","a"]}             publishes these keys and signs with the first; forgets all logins
-//   {"tls":{"key":…,"cert":…,"ca":…}}  listens for mutual TLS on another port too, and says so in its metadata
-//   {"assert":["alice",600]}       signs an assertion of who that is, for so many seconds, and says it
+//   {"until":["/oauth/token",2]}   responds after this number of requests for the path
+//   {"accessTokenSeconds":4}       sets the lifetime of new access tokens
+//   {"keys":["b","a"]}             publishes these keys and signs with the first one; deletes all logins
+//   {"tls":{"key":…,"cert":…,"ca":…}}  also accepts mutual TLS on another port, and announces it in its metadata
+//   {"assert":["alice",600]}       returns a signed assertion for a user, valid for this number of seconds
 //
-// Every answer also says how many tokens each grant brought ("grants"), and what the last request for one said ("form").
+// Every response also has the number of tokens issued for each grant ("grants"), and the last token request ("form").
 //
-// It ends when stdin does, and so never outlives the test.
+// It ends with stdin, so that it never outlives the test.
 import { generateKeyPairSync, randomUUID, sign, verify, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { createInterface } from 'node:readline';
 
-// What the library says goes to stderr: stdout is for answers.
+// The output of the library goes to stderr, because stdout has the responses.
 console.info = console.warn = console.error;
 const { Provider, errors } = await import('oidc-provider');
 
 const AUDIENCE = 'https://platform.test';
-// What an agent gateway wants its tokens for.
+// The resource of the tokens of an agent gateway.
 const GATEWAY = 'urn:sap:identity:application:provider:name:agent-gateway';
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
@@ -39,7 +39,7 @@ const clients = [
     ...user,
     client_id: 'native',
     grant_types: ['authorization_code', 'refresh_token'],
-    // RFC 8252, section 7.3: on loopback any port will do.
+    // RFC 8252, section 7.3: on loopback, any port is accepted.
     redirect_uris: ['http://127.0.0.1/call-back'],
   },
   { ...user, client_id: 'device', grant_types: [DEVICE_CODE, 'refresh_token'], response_types: [], redirect_uris: [] },
@@ -71,7 +71,7 @@ const clients = [
   },
 ];
 
-// RFC 8705, as far as it is left to whoever runs the provider.
+// RFC 8705: the parts that the operator of the provider implements.
 const certificateOf = ({ socket }) => socket.getPeerCertificate?.().raw;
 const mTLS = {
   enabled: true,
@@ -90,7 +90,7 @@ const resourceServer = (context, audience) => {
   return { audience, scope: 'runs:read', accessTokenFormat: 'jwt', accessTokenTTL: accessTokenSeconds, jwt };
 };
 
-// Assertions of who a user is, signed by somebody whom the provider trusts.
+// Assertions of users, signed by an issuer that the provider trusts.
 const users = rsa();
 const part = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
 const seconds = () => Math.floor(Date.now() / 1000);
@@ -106,7 +106,7 @@ function subject(jwt) {
   return sub;
 }
 
-// RFC 7523, section 2.1, which the library leaves to whoever runs it.
+// RFC 7523, section 2.1, which the operator of the library implements.
 const jwtBearer = (provider) => async (context) => {
   const { client, params } = context.oidc;
   const accountId = subject(params.assertion ?? '');
@@ -140,7 +140,7 @@ const configuration = () => ({
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
-      // As Auth0 has it: `audience` instead of the `resource` of RFC 8707.
+      // Like Auth0: `audience` instead of the `resource` of RFC 8707.
       defaultResource: ({ oidc }) => oidc.params?.audience ?? oidc.body?.audience,
       getResourceServerInfo: resourceServer,
       useGrantedResource: () => true,
@@ -165,7 +165,7 @@ function publish(names) {
   });
   provider.use(async (context, next) => {
     await next();
-    // The library names no interval, and five seconds are long.
+    // The library sends no interval; the default of five seconds is too long.
     if (context.oidc?.route === 'device_authorization' && context.status === 200) context.body.interval = 1;
   });
   answer = provider.callback();
@@ -193,7 +193,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line);
   if (command.keys) publish(command.keys);
   if (command.tls) {
-    // Whoever shows no certificate may speak, and is refused as a client.
+    // A connection without a certificate is accepted, and its client is refused.
     const tls = createTlsServer({ ...command.tls, requestCert: true, rejectUnauthorized: false }, count);
     tls.listen(0, '127.0.0.1');
     await once(tls, 'listening');

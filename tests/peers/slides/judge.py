@@ -1,4 +1,4 @@
-"""What other libraries read of slides: judge.py openslide|tifffile|pydicom FILE... prints one JSON object a line."""
+"""Reads slides with other libraries: judge.py openslide|tifffile|pydicom FILE... prints one JSON object per line."""
 
 import json
 import sys
