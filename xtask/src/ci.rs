@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: all that continuous integration runs, on any machine.
+//! `cargo xtask ci`: the gates of continuous integration, on any machine.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::process::{cargo, output, say, succeed, timed};
 use crate::{codegen, conform, test};
 
-/// A crate and features with which it depends on none of these.
+/// A crate, its features, and the crates that it must not depend on then.
 type Alone = (&'static str, &'static str, &'static [&'static str]);
 
 /// `auth-core` has no HTTP client and, as tokio's `net` needs `mio`, no sockets. `platform-api` without its features has no
@@ -36,7 +36,7 @@ fn alone(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs every part, even after one has failed, so that one call tells everything.
+/// Runs every part, even after one has failed, so that one call reports all failures.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let run = |arguments: &[&str]| succeed(&mut cargo(root, arguments));
     let documented = || {

@@ -1,8 +1,8 @@
-//! `cargo xtask conform`: `openapi/platform.json` means on the wire what the platform's own document means, or the
-//! difference is listed with its reason.
+//! `cargo xtask conform`: checks that `openapi/platform.json` describes the same requests and responses as the platform's own
+//! document, except for listed differences with a reason.
 //!
-//! The platform's document is not here: `openapi/reference.facts` is what it says, without its words. Given the document
-//! itself, the facts are compared with it too, and so are the words, which must be the project's own.
+//! The platform's document is not in the repository; `openapi/reference.facts` has its facts without its descriptions. If the
+//! document is given, the facts are compared with it too, and the descriptions must not share sequences of words with it.
 
 mod deviations;
 mod facts;
@@ -46,7 +46,7 @@ pub(crate) fn run(root: &Path, reference: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Takes the facts of a newer document of the platform, and says what has changed since the one before.
+/// Imports the facts of a newer document of the platform, and prints the changes since the previous one.
 pub(crate) fn refresh(root: &Path, from: &str) -> Result<()> {
     let text = read_from(from)?;
     let reference: Value = serde_json::from_slice(&text).with_context(|| format!("{from} is no JSON"))?;
@@ -62,7 +62,7 @@ pub(crate) fn refresh(root: &Path, from: &str) -> Result<()> {
     Ok(())
 }
 
-/// A file, or what a URL leads to.
+/// Reads a file or a URL.
 fn read_from(from: &str) -> Result<Vec<u8>> {
     if from.starts_with("https://") || from.starts_with("http://") {
         let mut curl = std::process::Command::new("curl");

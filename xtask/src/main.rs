@@ -1,4 +1,4 @@
-//! The project's own tasks. `cargo xtask --help` lists them.
+//! Development tasks. `cargo xtask --help` lists them.
 
 mod ci;
 mod codegen;
@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The project's own tasks")]
+#[command(name = "cargo xtask", about = "Development tasks of the project")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -22,35 +22,35 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Runs all tests that this machine can run, and says what it skipped.
+    /// Run all tests that this machine can run, and list the skipped ones
     Test {
-        /// Fails where a test would be skipped.
+        /// Fail if a test would be skipped
         #[arg(long)]
         all: bool,
     },
-    /// Runs everything that continuous integration runs, and says how long each part took.
+    /// Run all gates of continuous integration, and print their durations
     Ci,
-    /// Measures, and prints ratios: see docs/measurements.md.
+    /// Run a benchmark: see docs/measurements.md
     Bench {
         #[command(subcommand)]
         subject: Benchmark,
     },
-    /// Repeats what can go wrong at any moment, thousands of times.
+    /// Run a soak test
     Soak {
         #[command(subcommand)]
         subject: soak::Subject,
     },
-    /// Writes the generated part of platform-api from openapi/platform.json.
+    /// Generate the code of platform-api from openapi/platform.json
     Codegen {
-        /// Only compares with what is there; fails if it differs.
+        /// Only check that the generated code is up to date
         #[arg(long)]
         check: bool,
         #[command(subcommand)]
         action: Option<Codegen>,
     },
-    /// Compares openapi/platform.json with what the platform's own document means on the wire.
+    /// Compare openapi/platform.json with the facts of the platform's own document
     Conform {
-        /// The platform's own document; the facts that are kept of it, and its words, are compared with it too.
+        /// The platform's own document. The stored facts are compared with it, and the descriptions must differ from its own
         #[arg(long, value_name = "FILE")]
         reference: Option<PathBuf>,
     },
@@ -58,9 +58,9 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Codegen {
-    /// Takes the facts of a newer document of the platform, and says what has changed.
+    /// Import the facts of a newer document of the platform, and print the changes
     Refresh {
-        /// Where the document is.
+        /// The document
         #[arg(long, value_name = "FILE|URL")]
         from: String,
     },
@@ -68,23 +68,23 @@ enum Codegen {
 
 #[derive(Subcommand)]
 enum Benchmark {
-    /// What a token costs that is there already.
+    /// The cost of a cached token
     Auth,
-    /// What an answer costs that is kept, and a long list.
+    /// The cost of a cached response, and of a long list
     Resources,
-    /// A download of 2 GiB that is killed two hundred times.
+    /// A download of 2 GiB that is killed 200 times
     Torture,
-    /// What a token costs that lies in Redis, beside a bare read.
+    /// The cost of a token in Redis, compared with a plain read
     Redis,
-    /// Downloads beside curl, aria2c and the official Python SDK.
+    /// Downloads, compared with curl, aria2c and the official Python SDK
     Download,
-    /// How long the command takes to start.
+    /// The startup time of the command
     Command,
-    /// How fast the emulator answers, and gives out a large object beside nginx.
+    /// The throughput of the emulator, compared with nginx for a large object
     Emulator,
 }
 
-/// So many kills, bytes, bytes per second, bytes of a part, workers, and a seed.
+/// The number of kills, of bytes, of bytes per second, of bytes per part and of workers, and a seed.
 const TORTURE: [u64; 6] = [200, 2 << 30, 256 << 20, 8 << 20, 8, 46];
 
 fn main() -> Result<()> {

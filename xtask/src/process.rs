@@ -1,4 +1,4 @@
-//! Other programs, run to their end.
+//! Child processes.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-/// `cargo` with these arguments, at the root of the workspace.
+/// Returns a `cargo` command with these arguments, at the root of the workspace.
 pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(root);
     command
 }
 
-/// Runs a command; fails if it does.
+/// Runs a command; fails if the command fails.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");
     let status = command.status().with_context(|| format!("{shown} cannot be started"))?;
@@ -21,7 +21,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command and returns what it prints; fails if it does.
+/// Runs a command and returns its output; fails if the command fails.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("{shown} cannot be started"))?;
@@ -29,7 +29,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{shown} prints something unexpected"))
 }
 
-/// Runs `work` and says how long it took.
+/// Runs `work` and prints its duration.
 pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     #[expect(clippy::disallowed_methods, reason = "a task reports how long it took")]
     let start = std::time::Instant::now();

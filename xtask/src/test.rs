@@ -11,11 +11,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::process::{cargo, say, succeed, timed};
 
-/// Set for the tests: what would be skipped fails.
+/// Set for the tests: a test that would be skipped fails.
 const ALL: &str = "AIGNOSTICS_TEST_ALL";
-/// Set for the tests: the number of responses that are made up and that no platform gives.
+/// Set for the tests: the number of generated invalid responses.
 const HOSTILE: (&str, &str) = ("AIGNOSTICS_TEST_HOSTILE_RESPONSES", "40000");
-/// Set for the tests: the file into which they write what they skipped.
+/// Set for the tests: the file in which they record skipped tests.
 const SKIPPED: &str = "AIGNOSTICS_TEST_SKIPPED";
 
 /// The options of the tests, and their results.
@@ -40,7 +40,7 @@ pub(crate) fn run(root: &Path, all: bool) -> Result<()> {
     run.finish()
 }
 
-/// `cargo nextest` runs the tests of all suites side by side.
+/// `cargo nextest` runs the tests of all suites in parallel.
 fn has_nextest(root: &Path) -> bool {
     let mut version = cargo(root, &["nextest", "--version"]);
     version.stdout(Stdio::null()).stderr(Stdio::null());
@@ -48,7 +48,7 @@ fn has_nextest(root: &Path) -> bool {
 }
 
 impl Run {
-    /// Runs a part of the tests, and notes how long it took and if it failed.
+    /// Runs a part of the tests, and records its duration and if it failed.
     fn part(&mut self, name: &str, mut command: Command) {
         say(&format!("\n== {name}"));
         command.env(SKIPPED, &self.skipped).env_remove(ALL);

@@ -54,10 +54,10 @@ pub(crate) struct Operation {
     pub(crate) responses: IndexMap<String, Response>,
     #[serde(rename = "security")]
     _security: Value,
-    /// Whether sending the request twice has the effect of sending it once.
+    /// True if sending the request twice has the same effect as sending it once.
     #[serde(rename = "x-sdk-idempotent")]
     pub(crate) _idempotent: Option<bool>,
-    /// Whether the answer is a page of a list.
+    /// True if the response is a page of a list.
     #[serde(rename = "x-sdk-pages")]
     pub(crate) _pages: Option<bool>,
 }
@@ -139,7 +139,7 @@ pub(crate) struct Schema {
     pub(crate) deprecated: bool,
     #[serde(default, rename = "x-sdk-secret")]
     pub(crate) secret: bool,
-    /// Whether to send `null` means something else than to send nothing.
+    /// True if sending `null` and omitting the field have different meanings.
     #[serde(default, rename = "x-sdk-nullable")]
     pub(crate) nullable: bool,
 }

@@ -37,7 +37,7 @@ fn doc(text: &str) -> TokenStream {
     quote! { #(#[doc = #lines])* }
 }
 
-/// The type of a field or parameter; what may be absent or null is one `Option`.
+/// The type of a field or parameter. An optional and nullable value is a single `Option`.
 fn field_type(field: &Field) -> TokenStream {
     let ty = rust_type(&field.ty);
     match &field.ty {
@@ -55,7 +55,7 @@ fn is_patch(field: &Field) -> bool {
     matches!(field.ty, Ty::Patch(_))
 }
 
-/// `Default,` for what needs nothing to be made.
+/// `Default,` for a type without required fields.
 fn default<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Option<TokenStream> {
     fields.into_iter().all(is_option).then(|| quote! { Default, })
 }
@@ -88,7 +88,7 @@ fn rust_type(ty: &Ty) -> TokenStream {
     }
 }
 
-/// The type without its `Option`: what a setter takes.
+/// The type without its `Option`, for the parameter of a setter.
 fn inner_type(ty: &Ty) -> TokenStream {
     match ty {
         Ty::Nullable(inner) => rust_type(inner),
@@ -96,7 +96,7 @@ fn inner_type(ty: &Ty) -> TokenStream {
     }
 }
 
-/// `new` with the required fields, and a setter for each of the others. What is `tolerant` keeps fields that it does not know.
+/// `new` with the required fields, and a setter for each of the others. A `tolerant` type preserves unknown fields.
 fn constructors(fields: &[&Field], summary: &str, tolerant: bool) -> TokenStream {
     let required: Vec<_> = fields.iter().filter(|field| !is_option(field)).collect();
     let names: Vec<_> = required.iter().map(|field| ident(&field.name)).collect();

@@ -1,4 +1,4 @@
-//! What the document means, reduced to what Rust needs to know of it.
+//! The model of the document: the parts that the generated code needs.
 
 use anyhow::{Context, Result, bail, ensure};
 use indexmap::IndexSet;
@@ -17,9 +17,9 @@ pub(crate) struct Type {
 }
 
 pub(crate) enum Shape {
-    /// A string with a name of its own.
+    /// A string with its own type.
     Text,
-    /// One of these strings, or one that a newer server knows.
+    /// One of these strings, or one of a newer server.
     Choice(Vec<String>),
     Record {
         role: Role,
@@ -27,7 +27,7 @@ pub(crate) enum Shape {
     },
 }
 
-/// Which way a record travels.
+/// The direction in which a record is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Request,
@@ -40,7 +40,7 @@ pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) doc: String,
     pub(crate) ty: Ty,
-    /// The sender may leave it out.
+    /// True if the sender may omit the field.
     pub(crate) optional: bool,
     pub(crate) deprecated: bool,
 }
@@ -58,7 +58,7 @@ pub(crate) enum Ty {
     Any,
     List(Box<Ty>),
     Nullable(Box<Ty>),
-    /// Nothing said, `null` and a value are three things.
+    /// A value for which absence, `null` and a value have different meanings.
     Patch(Box<Ty>),
     Named(String),
 }
@@ -74,14 +74,14 @@ pub(crate) struct Operation {
     pub(crate) body: Option<Ty>,
     pub(crate) success: u16,
     pub(crate) output: Output,
-    /// Status and meaning of every declared refusal.
+    /// The status and the description of every declared error response.
     pub(crate) refusals: Vec<(u16, String)>,
 }
 
 pub(crate) enum Output {
     Json(Ty),
     Redirect,
-    /// The status says everything.
+    /// The response has no body.
     Nothing,
 }
 
@@ -120,7 +120,7 @@ impl Model {
         Ok(model)
     }
 
-    /// A field that says nothing of itself is what its type says.
+    /// A field without a description has that of its type.
     fn describe_references(&mut self, document: &Document) {
         let of_types = self.types.iter_mut().filter_map(|ty| match &mut ty.shape {
             Shape::Record { fields, .. } => Some(fields),
@@ -134,7 +134,7 @@ impl Model {
     }
 }
 
-/// The names of all schemas that a value of one of `roots` can hold.
+/// Returns the names of all schemas that a value of one of `roots` can contain.
 fn reachable<'a>(document: &Document, roots: impl Iterator<Item = &'a Ty>) -> IndexSet<String> {
     let mut names: IndexSet<String> = roots.filter_map(Ty::name).collect();
     let mut next = 0;
@@ -171,7 +171,7 @@ impl Operation {
                 _ => bail!("a {status} answer of this shape is not understood"),
             }
         }
-        // Where a redirect is declared beside a direct answer, the redirect is what the platform sends.
+        // If a redirect and a direct response are declared, the platform sends the redirect.
         let (success, output) = successes.pop().context("no success is declared")?;
         let body = operation.request_body.as_ref().map(|body| Ty::of(&body.content.json.schema)).transpose()?;
         Ok(Self {
@@ -276,13 +276,13 @@ impl Ty {
         let is_null = |schema: &Schema| matches!(&schema.kind, Some(Kind::One(kind)) if kind == "null");
         match alternatives {
             [schema, null] if is_null(null) => Ok(Self::Nullable(Box::new(Self::of(schema)?))),
-            // A mixture of plain values, such as the names and indices of a location.
+            // A union of plain values, such as the names and indices of a location.
             _ if alternatives.iter().all(|schema| schema.reference.is_none()) => Ok(Self::Any),
             _ => bail!("of `anyOf` only `[…, null]` and mixtures of plain values are understood"),
         }
     }
 
-    /// The name of the schema that it is, or is made of.
+    /// Returns the name of the schema, or of the schema that it is composed of.
     fn name(&self) -> Option<String> {
         match self {
             Self::Named(name) => Some(name.clone()),
@@ -292,7 +292,7 @@ impl Ty {
     }
 }
 
-/// The description with the limits that the schema sets.
+/// Returns the description with the limits of the schema.
 fn documented(description: Option<&str>, schema: &Schema) -> String {
     let mut sentences: Vec<String> = description.map(str::to_owned).into_iter().collect();
     let mut limit = |text: String| sentences.push(text);

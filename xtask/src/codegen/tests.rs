@@ -1,5 +1,5 @@
-//! What each feature of the document becomes. The expected code is in `snapshots`; after a change that is meant, run the
-//! tests with `INSTA_UPDATE=always` and read the difference.
+//! The code for each feature of the document. The expected code is in `snapshots`; after an intended change, run the tests
+//! with `INSTA_UPDATE=always` and review the difference.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn code(tokens: TokenStream) -> String {
     prettyplease::unparse(&syn::parse2(tokens).unwrap())
 }
 
-/// A path whose answer and body are these schemas.
+/// A document with one path, whose response and body have these schemas.
 fn path(body: Option<&str>, answer: Option<&str>) -> Value {
     let content =
         |name: &str| json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } } });
@@ -36,7 +36,7 @@ fn path(body: Option<&str>, answer: Option<&str>) -> Value {
     json!({ "/v1/it": { "post": operation } })
 }
 
-/// The code for a schema `Thing` that travels this way.
+/// Returns the code for a schema `Thing` that is sent in this direction.
 fn thing(schema: &Value, body: bool, answer: bool) -> String {
     let path = path(body.then_some("Thing"), answer.then_some("Thing"));
     code(emit::models(&model(&json!({ "Thing": schema }), &path).unwrap()))

@@ -1,4 +1,4 @@
-//! Differences that are wanted, each with its reason.
+//! Intended differences, each with its reason.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::facts::Difference;
 
-/// All of them. One that explains nothing is a problem of its own.
+/// All deviations. A deviation without a difference is an error.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Deviations {
@@ -21,9 +21,9 @@ pub(super) struct Deviations {
 struct Deviation {
     /// The address of the fact, where `*` stands for anything.
     address: String,
-    /// What it is in the reference; nothing if it is not there.
+    /// The value in the reference; `None` if it is absent.
     reference: Option<String>,
-    /// What it is in the project's document; nothing if it is not there.
+    /// The value in the document of the project; `None` if it is absent.
     ours: Option<String>,
     reason: String,
 }
@@ -38,7 +38,7 @@ impl Deviations {
         Ok(toml::from_str(text)?)
     }
 
-    /// How many of `differences` are explained, and what is not, with the deviations that explain nothing.
+    /// Returns the number of explained `differences`, the unexplained ones, and the deviations without a difference.
     pub(super) fn explain(&self, differences: Vec<Difference>) -> (usize, Vec<String>) {
         let mut used = vec![false; self.deviations.len()];
         let mut unexplained = Vec::new();
@@ -65,7 +65,7 @@ impl Deviation {
     }
 }
 
-/// Whether a pattern, in which `*` stands for anything, is that of the whole text.
+/// Returns true if the whole text matches a pattern, in which `*` stands for any text.
 fn fits(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,

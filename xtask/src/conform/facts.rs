@@ -1,5 +1,5 @@
-//! What an OpenAPI document means on the wire, as lines `address = value`. Descriptions, titles, examples and the names of
-//! schemas mean nothing there. What else a document says and this does not know is an error with its address.
+//! The facts of an OpenAPI document: its meaning for requests and responses, as lines `address = value`. Descriptions, titles,
+//! examples and the names of schemas are not facts. Any other unknown member is an error with its address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 #[derive(Default)]
 pub(crate) struct Facts(BTreeMap<String, String>);
 
-/// A fact that two documents do not agree on. What has no value is not there.
+/// A fact in which two documents differ. A fact without a value is absent.
 #[derive(Debug)]
 pub(crate) struct Difference {
     pub(crate) address: String,
@@ -20,7 +20,7 @@ pub(crate) struct Difference {
 }
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-/// What is said to people, and to generators.
+/// Members for human readers and generators.
 const WORDS: [&str; 7] = ["title", "description", "summary", "examples", "example", "tags", "operationId"];
 /// Keywords of JSON Schema whose value is the fact.
 const LIMITS: [&str; 15] = [
@@ -40,7 +40,7 @@ const LIMITS: [&str; 15] = [
     "contentMediaType",
     "readOnly",
 ];
-/// Schemas that refer to themselves are not followed for ever.
+/// The maximum depth of schemas that refer to themselves.
 const DEPTH: usize = 16;
 
 impl Facts {
@@ -70,7 +70,7 @@ impl Facts {
         self.0.len()
     }
 
-    /// What `after` says otherwise, in the order of the addresses.
+    /// Returns the facts in which `after` differs, in the order of the addresses.
     pub(crate) fn differences(&self, after: &Self) -> Vec<Difference> {
         let addresses: BTreeSet<_> = self.0.keys().chain(after.0.keys()).collect();
         let differences = addresses.into_iter().map(|address| Difference {
@@ -102,7 +102,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn set(&mut self, address: &str, value: &impl ToString) {
-        // Alternatives have one address, and each says something.
+        // Alternatives share an address, and each has its own value.
         let value = value.to_string();
         let entry = self.facts.0.entry(address.to_owned()).or_insert_with(|| value.clone());
         if !entry.split(" | ").any(|known| known == value) {
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// All but the type of a schema, which joins those of its siblings in an `anyOf`.
+    /// Adds all facts of a schema except its type, which is joined with those of its siblings in an `anyOf`.
     fn alternative(
         &mut self,
         address: &str,
@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
                     let values: BTreeSet<_> = array(value, address)?.iter().map(Value::to_string).collect();
                     self.set(&format!("{address} enum"), &values.into_iter().collect::<Vec<_>>().join(" "));
                 }
-                // That others are allowed is what JSON Schema says if nothing is said.
+                // JSON Schema allows additional properties by default.
                 "additionalProperties" if value == &Value::Bool(true) => {}
                 "additionalProperties" if value == &Value::Bool(false) => {
                     self.set(&format!("{address} additionalProperties"), &false);

@@ -11,7 +11,7 @@ fn document() -> Value {
     read_json(&crate::root().join(DOCUMENT)).unwrap()
 }
 
-/// What is unexplained of a document.
+/// Returns the unexplained differences of a document.
 fn unexplained(document: &Value) -> Vec<String> {
     let deviations = Deviations::read(&crate::root().join(DEVIATIONS)).unwrap();
     let facts = read_facts(&crate::root()).unwrap();
@@ -23,7 +23,7 @@ fn the_document_means_what_the_platform_s_document_means() {
     assert_eq!(unexplained(&document()), [""; 0]);
 }
 
-/// The schema with this name, as a pointer.
+/// Returns the pointer to the schema with this name.
 fn schema(rest: &str) -> String {
     format!("/components/schemas/{rest}")
 }

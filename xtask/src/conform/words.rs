@@ -1,13 +1,13 @@
-//! Runs of words that two documents share.
+//! Sequences of words that two documents share.
 
 use std::collections::HashSet;
 
 use serde_json::Value;
 
-/// So many words in a row are no accident.
+/// The minimum length of a shared sequence that is not a coincidence.
 const RUN: usize = 8;
 
-/// Each run of words of `document` that `reference` has too.
+/// Returns each sequence of words of `document` that also occurs in `reference`.
 pub(super) fn shared(document: &Value, reference: &Value) -> impl Iterator<Item = String> {
     let mut known = HashSet::new();
     texts(reference, &mut |text| known.extend(runs(text)));
@@ -16,7 +16,7 @@ pub(super) fn shared(document: &Value, reference: &Value) -> impl Iterator<Item 
     shared.into_iter()
 }
 
-/// All that is said to people.
+/// Visits all texts for human readers.
 fn texts(value: &Value, visit: &mut dyn FnMut(&str)) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| texts(value, visit)),
@@ -32,7 +32,7 @@ fn texts(value: &Value, visit: &mut dyn FnMut(&str)) {
     }
 }
 
-/// Names of fields are no words: there is no other way to say them.
+/// Returns the sequences of words in a text. Names of fields do not count, because they cannot be worded differently.
 fn runs(text: &str) -> impl Iterator<Item = String> {
     let lower = text.to_lowercase();
     let words = lower.split(|character: char| !character.is_alphanumeric() && character != '_');

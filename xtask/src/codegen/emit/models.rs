@@ -36,7 +36,7 @@ fn one(ty: &Type) -> TokenStream {
                 #[non_exhaustive]
                 pub enum #name {
                     #(#meanings #variants,)*
-                    /// A value that came with a newer platform.
+                    /// A value of a newer version of the platform.
                     Unknown(UnknownValue),
                 }
                 open_enum!(#name { #(#variants = #values),* });
@@ -51,18 +51,18 @@ fn record(name: &str, text: &str, role: Role, fields: &[Field]) -> TokenStream {
     let text = doc(text);
     let sent = role != Role::Answer;
     let default = if sent { default(fields) } else { None };
-    // What is sent must be what was meant; what arrives may be of a newer platform.
+    // Requests are strict; responses may come from a newer platform.
     let tolerant = role != Role::Request;
     let strict = (!tolerant).then(|| quote! { #[serde(deny_unknown_fields)] });
     let unknown = tolerant.then(|| {
         quote! {
-            /// What this version of the library does not know.
+            /// Fields that this version of the library does not know.
             #[serde(flatten)]
             pub unknown: UnknownFields,
         }
     });
     let constructors = sent.then(|| {
-        let summary = "With what is required; the rest is set by the `with_` methods.";
+        let summary = "Creates a value with the required fields. The `with_` methods set the others.";
         let methods = constructors(&fields.iter().collect::<Vec<_>>(), summary, tolerant);
         quote! { impl #name { #methods } }
     });
@@ -91,7 +91,7 @@ fn field(field: &Field) -> TokenStream {
     quote! { #text #deprecated #rename #absent #secret pub #ident: #ty }
 }
 
-/// `Secret` does not read or write itself: where one does is said field by field.
+/// Returns the attributes of a secret field. `Secret` does not implement serialization, so each field names its functions.
 fn secret(field: &Field) -> Option<TokenStream> {
     let is_secret = match &field.ty {
         Ty::Nullable(inner) => **inner == Ty::Secret,

@@ -26,7 +26,8 @@ fn one(operation: &Operation) -> TokenStream {
         quote! { #text pub #name: #ty }
     });
     let default = default(fields.iter().copied());
-    let constructors = constructors(&fields, "With what is required; the rest is set by the `with_` methods.", false);
+    let constructors =
+        constructors(&fields, "Creates a value with the required fields. The `with_` methods set the others.", false);
     let (output, argument, decode) = match &operation.output {
         Output::Json(ty) => (rust_type(ty), quote! { answer }, quote! { answer.json() }),
         Output::Redirect => (quote! { SignedUrl }, quote! { answer }, quote! { answer.redirect() }),
@@ -68,7 +69,7 @@ fn documentation(operation: &Operation) -> String {
     let route = format!("`{} {}`", operation.method.to_uppercase(), operation.template);
     let mut text = format!("{summary}\n\n{description}\n\n{route}");
     if !refusals.is_empty() {
-        text += "\n\nThe platform refuses with";
+        text += "\n\nError responses:";
     }
     for (status, meaning) in refusals {
         text += &format!("\n- {status}: {meaning}");
@@ -77,7 +78,7 @@ fn documentation(operation: &Operation) -> String {
 }
 
 fn body_field(ty: &Ty) -> Field {
-    let doc = "What is submitted.".to_owned();
+    let doc = "The request body.".to_owned();
     Field { name: "submission".to_owned(), doc, ty: ty.clone(), optional: false, deprecated: false }
 }
 
