@@ -8,8 +8,10 @@ use auth_http::BlockingRuntime;
 
 use crate::OAuthError;
 
-/// Any grant for blocking callers: the same code, on a runtime of its own. Inside a runtime, whose thread it would
-/// hold up, it refuses ([`OAuthError::is_inside_runtime`]).
+/// A blocking adapter for any grant, which runs the grant on its own runtime.
+///
+/// Inside an asynchronous runtime, it returns an error ([`OAuthError::is_inside_runtime`]) instead of blocking the
+/// thread.
 ///
 /// ```
 /// # fn example(client: auth_oauth::OAuthClient) -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +30,7 @@ pub struct BlockingProvider<P> {
 }
 
 impl<P: AsyncTokenProvider> BlockingProvider<P> {
-    /// `provider`, and a runtime of one thread to run it on.
+    /// Creates an adapter for `provider`, with a single-threaded runtime.
     ///
     /// # Errors
     ///

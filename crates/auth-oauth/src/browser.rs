@@ -1,4 +1,4 @@
-//! Logins in the user's browser, on this machine.
+//! Logins in the user's browser on this machine.
 
 mod call_back;
 mod headless;
@@ -21,11 +21,13 @@ use call_back::CallBack;
 
 pub use headless::headless;
 
-/// A user has so long to log in.
+/// The default time limit for a login.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Logs in by the authorization code grant with PKCE S256 (RFC 6749, section 4.1; RFC 7636; RFC 8252): the user logs in
-/// with the browser of this machine, which the provider sends back to a listener on loopback. Drop its future to give up.
+/// A login by the authorization code grant with PKCE S256 (RFC 6749, section 4.1; RFC 7636; RFC 8252).
+///
+/// The user logs in with the browser of this machine. The provider then redirects the browser to a loopback listener.
+/// Drop the future to cancel the login.
 #[derive(Clone, Debug)]
 pub struct BrowserLogin {
     client: OAuthClient,
@@ -35,50 +37,56 @@ pub struct BrowserLogin {
     prompt: Option<String>,
 }
 
-/// Leads the user to the page of the provider.
+/// A way to direct the user to the login page of the provider.
 #[async_trait]
 pub trait Browser: fmt::Debug + Send + Sync {
-    /// Tells the user the URL, and may open it. The listener is there already; the login goes on once this returns, so
-    /// that a browser which cannot be opened need not be the end.
+    /// Shows the URL to the user, and may open it.
+    ///
+    /// The listener is already bound. The login continues when this method returns, so a browser that cannot be opened
+    /// need not end the login.
     ///
     /// # Errors
     ///
-    /// The user cannot be asked, which ends the login.
+    /// The user cannot be asked. The error ends the login.
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>>;
 }
 
 const _: Option<&dyn Browser> = None;
 
 impl BrowserLogin {
-    /// A login as `client`, to which the provider sends the browser back at `redirect`: `http` on `127.0.0.1`, `[::1]` or
-    /// `localhost`, where the latter listens on both addresses, as it may be either. Port 0 is any free one.
+    /// Creates a login for `client`, with the redirect URL `redirect`.
+    ///
+    /// The URL must be `http` on `127.0.0.1`, `[::1]` or `localhost`. For `localhost`, the login listens on both
+    /// addresses, because the browser may resolve it to either. Port 0 selects any free port.
     ///
     /// # Errors
     ///
-    /// `redirect` is something else.
+    /// `redirect` is not such a URL.
     pub fn new(client: OAuthClient, redirect: Url, browser: Arc<dyn Browser>) -> Result<Self, OAuthError> {
         CallBack::addresses(&redirect)?;
         Ok(Self { client, redirect, browser, patience: PATIENCE, prompt: None })
     }
 
-    /// Whether a redirect URL can be listened on right now.
+    /// Checks that the redirect URL can be listened on now.
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_port_taken`], or it is none that a login can use.
+    /// The port is taken ([`OAuthError::is_port_taken`]), or the URL is not usable for a login.
     pub fn check_redirect(redirect: &Url) -> Result<(), OAuthError> {
         CallBack::try_bind(redirect).map(drop)
     }
 
-    /// How long the user may take; five minutes unless something is said.
+    /// Sets the time limit for the user. The default is five minutes.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// What the provider must ask the user, whatever it knows already: one or more of `login`, `consent` and
-    /// `select_account`, with spaces between them (`OpenID` Connect Core 1.0, section 3.1.2.1). A strict provider gives a
-    /// refresh token only after `consent` (section 11); Auth0 does without.
+    /// Sets the prompts that the provider must show, regardless of an existing session.
+    ///
+    /// The value is one or more of `login`, `consent` and `select_account`, separated by spaces (`OpenID` Connect Core
+    /// 1.0, section 3.1.2.1). A strict provider issues a refresh token only after `consent` (section 11). Auth0 does
+    /// not require it.
     pub fn with_prompt(mut self, prompt: impl Into<String>) -> Self {
         self.prompt = Some(prompt.into());
         self
@@ -88,13 +96,13 @@ impl BrowserLogin {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_port_taken`] before anybody is asked; [`OAuthError::is_denied`], [`OAuthError::is_expired`],
-    /// [`OAuthError::is_unverified`], [`OAuthError::is_unsupported`], or the provider could not be asked or understood. See
-    /// [`OAuthError::issued_login`].
+    /// [`OAuthError::is_port_taken`] is returned before the user is asked. The other errors are
+    /// [`OAuthError::is_denied`], [`OAuthError::is_expired`], [`OAuthError::is_unverified`],
+    /// [`OAuthError::is_unsupported`], and a failed request or invalid response. See [`OAuthError::issued_login`].
     pub async fn login(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
         let page = client.endpoints().authorization.clone().ok_or(OAuthError::unsupported("the browser login"))?;
-        // First the listener, then the URL: nobody else can be sent the code meanwhile.
+        // The listener is bound before the URL is shown, so that no other process can receive the code.
         let call_back = CallBack::bind(&self.redirect).await?;
         client.prepare_login().await?;
         let state = Secret::new(CsrfToken::new_random().into_secret());
@@ -112,7 +120,7 @@ impl BrowserLogin {
         client.redeem_code(exchange).await
     }
 
-    /// The URL at which the user logs in.
+    /// Returns the URL at which the user logs in.
     fn page(
         &self,
         mut url: Url,
@@ -133,7 +141,7 @@ impl BrowserLogin {
         query.extend_pairs(request.subject().map(|subject| ("login_hint", subject)));
         query.extend_pairs(self.prompt.iter().map(|prompt| ("prompt", prompt)));
         drop(query);
-        // No parameter may be stated twice (RFC 6749, section 3.1); those of the login come first.
+        // A parameter must not occur twice (RFC 6749, section 3.1). The parameters of the login take precedence.
         let known: BTreeSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
         let additional = self.client.parameters().iter().filter(|(name, _)| !known.contains(name));
         url.query_pairs_mut().extend_pairs(additional);

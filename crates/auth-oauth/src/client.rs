@@ -1,4 +1,4 @@
-//! Who asks a provider for tokens, and what every question of it says.
+//! The OAuth client, and the parameters that all its requests have in common.
 
 mod assertion;
 mod authentication;
@@ -20,12 +20,13 @@ use crate::{Endpoints, JwtVerifier, OAuthError};
 pub use assertion::{PrivateKey, PrivateKeyError};
 pub(crate) use authentication::Authentication;
 
-/// A local clock that differs more from that of the provider is not used for the times of a token. It is the leeway of
-/// their verification.
+/// The tolerated difference between the local clock and the clock of the provider. It equals the default leeway of the
+/// verifier. If the difference is larger, the times of a token are checked against the clock of the provider.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// An OAuth client: how a provider knows it, how it proves that, and what it asks for unless something else is
-/// said. Every grant begins with one. Cheap to clone.
+/// An OAuth client: its id, its authentication method, and its default parameters.
+///
+/// Every grant is created from a client. Clones are cheap.
 ///
 /// ```
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,7 +62,7 @@ struct Inner {
 }
 
 impl OAuthClient {
-    /// The client `id`, which has no secret, at the provider with these endpoints.
+    /// Creates a public client (without a secret) with this id and these endpoints.
     pub fn new(http: HttpClient, endpoints: Endpoints, id: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             http,
@@ -80,64 +81,68 @@ impl OAuthClient {
         }))
     }
 
-    /// Proves itself by a secret in the header (`client_secret_basic`; RFC 6749, section 2.3.1).
+    /// Sets client authentication by a secret in the header (`client_secret_basic`; RFC 6749, section 2.3.1).
     pub fn with_secret_basic(self, secret: Secret) -> Self {
         self.with(|inner| inner.authentication = Authentication::SecretBasic(secret))
     }
 
-    /// Proves itself by a secret in the form (`client_secret_post`; RFC 6749, section 2.3.1).
+    /// Sets client authentication by a secret in the form (`client_secret_post`; RFC 6749, section 2.3.1).
     pub fn with_secret_post(self, secret: Secret) -> Self {
         self.with(|inner| inner.authentication = Authentication::SecretPost(secret))
     }
 
-    /// Proves itself by a signature (`private_key_jwt`; RFC 7523, section 2.2).
+    /// Sets client authentication by a signed JWT (`private_key_jwt`; RFC 7523, section 2.2).
     pub fn with_private_key(self, key: PrivateKey) -> Self {
         self.with(|inner| inner.authentication = Authentication::PrivateKeyJwt(key))
     }
 
-    /// Proves itself by the certificate of its HTTP client (RFC 8705, section 2), at the endpoints that the provider
-    /// has for that: see `auth_http::HttpClientBuilder::with_client_certificate`.
+    /// Sets client authentication by the certificate of the HTTP client (RFC 8705, section 2).
+    ///
+    /// Requests go to the mutual TLS endpoints of the provider. See
+    /// `auth_http::HttpClientBuilder::with_client_certificate`.
     pub fn with_mutual_tls(self) -> Self {
         self.with(|inner| inner.authentication = Authentication::MutualTls)
     }
 
-    /// The service that tokens should be meant for, as Auth0 spells it.
+    /// Sets the audience of tokens, by the parameter of Auth0 (`audience`).
     pub fn with_audience(self, audience: impl Into<String>) -> Self {
         self.with(|inner| inner.audience = Some(audience.into()))
     }
 
-    /// The organisation that a user logs in for, as Auth0 spells it.
+    /// Sets the organization that a user logs in for, by the parameter of Auth0 (`organization`).
     pub fn with_organization(self, organization: impl Into<String>) -> Self {
         self.with(|inner| inner.organization = Some(organization.into()))
     }
 
-    /// A service that tokens should be meant for (RFC 8707); may be called for each of several.
+    /// Adds a resource that tokens are for (RFC 8707).
     pub fn with_resource(self, resource: Url) -> Self {
         self.with(|inner| inner.resources.push(resource))
     }
 
-    /// The scopes to ask for.
+    /// Sets the scopes of tokens.
     pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.with(|inner| inner.scopes = scopes.into_iter().map(Into::into).collect())
     }
 
-    /// An additional parameter of every authorization request, device authorization and token request, refreshes included.
-    /// May be called for each of several. It is not secret, and part of the key of tokens.
+    /// Adds a parameter to every authorization request, device authorization request and token request, including
+    /// refreshes.
+    ///
+    /// The parameter is not secret. It is part of the token key.
     pub fn with_parameter(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.with(|inner| inner.parameters.push((name.into(), value.into())))
     }
 
-    /// Hands out only tokens that `verifier` accepts: none of another issuer or for another audience.
+    /// Sets the verifier. The client returns only tokens that `verifier` accepts.
     pub fn with_verifier(self, verifier: JwtVerifier) -> Self {
         self.with(|inner| inner.verifier = Some(verifier))
     }
 
-    /// The clock that the ends of tokens are counted from.
+    /// Sets the clock by which the expiry of tokens is computed.
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         self.with(|inner| inner.clock = clock)
     }
 
-    /// How long one question to the provider may take; 30 s unless something is said.
+    /// Sets the timeout of a request to the provider. The default is 30 s.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         self.with(|inner| inner.timeout = timeout)
     }
@@ -147,23 +152,25 @@ impl OAuthClient {
         self
     }
 
-    /// The same client under another name, at the same provider.
+    /// Returns the same client with another id.
     pub(crate) fn with_id(self, id: String) -> Self {
         self.with(|inner| inner.id = id)
     }
 
-    /// How the provider knows it.
+    /// Returns the client id.
     pub fn id(&self) -> &str {
         &self.0.id
     }
 
-    /// Where the provider is spoken to.
+    /// Returns the endpoints of the provider.
     pub fn endpoints(&self) -> &Endpoints {
         &self.0.endpoints
     }
 
-    /// Starts the key that tokens of this client are kept under: everything by which they differ from those of other
-    /// clients. The identity of the grant is added by the token source.
+    /// Returns a builder of the key that the tokens of this client are stored under.
+    ///
+    /// The key contains all properties by which its tokens differ from those of other clients. The token source adds
+    /// the identity of the grant.
     pub fn token_key(&self) -> TokenKeyBuilder {
         let Inner { http, endpoints, id, audience, organization, resources, scopes, parameters, .. } = &*self.0;
         let key = TokenKey::builder(&endpoints.issuer).with_client_id(id).with_scopes(scopes);
@@ -178,7 +185,7 @@ impl OAuthClient {
         &*self.0.clock
     }
 
-    /// The proof of who asks.
+    /// Adds the client authentication to a request.
     pub(crate) fn authenticated(&self, exchange: Exchange) -> Result<Exchange, OAuthError> {
         let Inner { authentication, id, endpoints, clock, timeout, .. } = &*self.0;
         authentication.prove(exchange.with_timeout(*timeout), id, &endpoints.issuer, clock.now())
@@ -190,7 +197,7 @@ impl OAuthClient {
             .clone()
     }
 
-    /// An endpoint, or the one that stands in its place for mutual TLS.
+    /// Returns an endpoint, or its alias for mutual TLS if the client uses that.
     pub(crate) fn endpoint<'a>(
         &'a self,
         usual: impl FnOnce(&'a Endpoints) -> Option<&'a Url>,
@@ -201,12 +208,12 @@ impl OAuthClient {
         aliases.and_then(mtls).or_else(|| usual(&self.0.endpoints))
     }
 
-    /// Sends a question.
+    /// Sends a request.
     pub(crate) async fn ask(&self, exchange: Exchange) -> Result<Answer, HttpError> {
         exchange.send(&self.0.http, self.clock().now()).await
     }
 
-    /// Makes sure that a token could be verified, before anything is spent for it, or anybody asked.
+    /// Fetches the keys of the verifier, before a credential is redeemed or a login is started.
     pub(crate) async fn prepare(&self) -> Result<(), OAuthError> {
         match &self.0.verifier {
             Some(verifier) => verifier.prepare().await.map_err(OAuthError::jwt),
@@ -214,8 +221,9 @@ impl OAuthClient {
         }
     }
 
-    /// Returns the token if it is valid. `date` is the time of its response by the clock of the provider: if the local clock
-    /// is wrong, the times of the token are checked against that one, and its end is converted to the local clock.
+    /// Returns the token if it is valid. `date` is the time of its response by the clock of the provider. If the local
+    /// clock is wrong, the times of the token are checked against `date`, and its expiry is converted to the local
+    /// clock.
     pub(crate) async fn verified(
         &self,
         token: AccessToken,
@@ -233,7 +241,7 @@ impl OAuthClient {
                         .into_iter()
                         .fold(token, |token, end| token.with_expires_at(end).with_not_after(end)));
                 }
-                // The date may be that of a proxy.
+                // The date may come from a proxy.
                 Err(error) if error.is_clock() => {}
                 Err(error) => return Err(OAuthError::jwt(error)),
             }
@@ -244,12 +252,12 @@ impl OAuthClient {
     }
 }
 
-/// Returns how far two clocks are apart.
+/// Returns the absolute difference between two times.
 fn difference(one: SystemTime, other: SystemTime) -> Duration {
     one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
-/// Logs that the local clock differs from that of the provider.
+/// Logs that the local clock differs from the clock of the provider.
 fn warn_of_clock(now: SystemTime, date: SystemTime) {
     let direction = if now < date { "behind" } else { "ahead of" };
     tracing::warn!(

@@ -1,4 +1,4 @@
-//! Logins that a user approves on another device.
+//! Logins that the user approves on another device.
 
 mod polling;
 mod started;
@@ -19,28 +19,30 @@ use started::Started;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-/// Logs in by the device authorization grant (RFC 8628): the user opens a page, wherever there is a browser, and
-/// approves, while the login polls for the token. Drop its future to give up.
+/// A login by the device authorization grant (RFC 8628).
+///
+/// The user opens a page on any device with a browser and approves the login. Meanwhile, the login polls for the token.
+/// Drop the future to cancel the login.
 #[derive(Clone, Debug)]
 pub struct DeviceLogin {
     client: OAuthClient,
     prompt: Arc<dyn Prompt>,
 }
 
-/// Asks the user to approve a device login.
+/// A way to ask the user to approve a device login.
 #[async_trait]
 pub trait Prompt: fmt::Debug + Send + Sync {
-    /// Tells the user where to go; the login goes on once this returns.
+    /// Shows the page and the code to the user. The login continues when this method returns.
     ///
     /// # Errors
     ///
-    /// The user cannot be asked, which ends the login.
+    /// The user cannot be asked. The error ends the login.
     async fn show(&self, authorization: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>>;
 }
 
 const _: Option<&dyn Prompt> = None;
 
-/// What the user needs to approve a device login (RFC 8628, section 3.2).
+/// The information that the user needs to approve a device login (RFC 8628, section 3.2).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeviceAuthorization {
@@ -48,14 +50,14 @@ pub struct DeviceAuthorization {
     pub verification_url: String,
     /// The same page with the code filled in, if the provider offers it.
     pub verification_url_complete: Option<String>,
-    /// The code to enter there.
+    /// The code to enter on the page.
     pub user_code: String,
-    /// The moment after which it is too late.
+    /// The time at which the code expires.
     pub expires_at: SystemTime,
 }
 
 impl DeviceLogin {
-    /// A login as `client`.
+    /// Creates a login for `client`.
     pub fn new(client: OAuthClient, prompt: Arc<dyn Prompt>) -> Self {
         Self { client, prompt }
     }
@@ -69,8 +71,7 @@ impl DeviceLogin {
     /// # Errors
     ///
     /// [`OAuthError::is_denied`], [`OAuthError::is_expired`], [`OAuthError::is_unverified`],
-    /// [`OAuthError::is_unsupported`], or the provider could not be asked or understood. See
-    /// [`OAuthError::issued_login`].
+    /// [`OAuthError::is_unsupported`], a failed request or an invalid response. See [`OAuthError::issued_login`].
     pub async fn login(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let client = &self.client;
         let endpoint =
@@ -86,7 +87,7 @@ impl DeviceLogin {
         tracing::debug!("waiting for the user to approve the login");
         let polling = Polling::new(interval, authorization.expires_at);
         let answer = self.poll(&device_code, request, polling).await?;
-        // An approved login is not dropped while it is verified.
+        // An approved login must not be lost while it is verified.
         let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
         client.issued(&answer, None).await
     }

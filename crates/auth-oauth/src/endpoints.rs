@@ -1,4 +1,4 @@
-//! Where an identity provider is spoken to: named by hand, by the rule of Auth0, or as the provider itself says.
+//! The endpoints of an identity provider: set by the caller, derived by the rule of Auth0, or discovered.
 
 use auth_core::{Clock, SystemClock};
 use auth_http::{HttpClient, Request};
@@ -8,49 +8,49 @@ use url::Url;
 use crate::OAuthError;
 use crate::exchange::{BODY_LIMIT, TIMEOUT};
 
-/// Where an identity provider is spoken to. What a login needs and is not there is named by its error.
+/// The endpoints of an identity provider. If a login needs an endpoint that is absent, its error names the endpoint.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Endpoints {
-    /// The issuer as the `iss` claim of its tokens spells it.
+    /// The issuer, exactly as in the `iss` claim of its tokens.
     pub issuer: String,
-    /// Gives out tokens (RFC 6749, section 3.2).
+    /// The token endpoint (RFC 6749, section 3.2).
     #[serde(rename = "token_endpoint")]
     pub token: Url,
-    /// Where a user logs in with a browser (RFC 6749, section 3.1).
+    /// The authorization endpoint, where a user logs in with a browser (RFC 6749, section 3.1).
     #[serde(rename = "authorization_endpoint")]
     pub authorization: Option<Url>,
-    /// Starts a device login (RFC 8628, section 3.1).
+    /// The device authorization endpoint (RFC 8628, section 3.1).
     #[serde(rename = "device_authorization_endpoint")]
     pub device_authorization: Option<Url>,
-    /// Ends tokens (RFC 7009).
+    /// The revocation endpoint (RFC 7009).
     #[serde(rename = "revocation_endpoint")]
     pub revocation: Option<Url>,
-    /// The keys that tokens are verified with (RFC 7517, section 5).
+    /// The URL of the keys that tokens are verified with (RFC 7517, section 5).
     #[serde(rename = "jwks_uri")]
     pub jwks: Option<Url>,
-    /// In the place of the others for a client that proves itself by a certificate (RFC 8705, section 5).
+    /// The endpoints for clients that authenticate by a certificate (RFC 8705, section 5).
     #[serde(rename = "mtls_endpoint_aliases")]
     pub mtls: Option<MtlsEndpoints>,
 }
 
-/// Endpoints for mutual TLS, where they differ from the others (RFC 8705, section 5).
+/// The aliases of endpoints for mutual TLS, where they differ from the others (RFC 8705, section 5).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[non_exhaustive]
 pub struct MtlsEndpoints {
-    /// Gives out tokens.
+    /// The token endpoint.
     #[serde(rename = "token_endpoint")]
     pub token: Option<Url>,
-    /// Starts a device login.
+    /// The device authorization endpoint.
     #[serde(rename = "device_authorization_endpoint")]
     pub device_authorization: Option<Url>,
-    /// Ends tokens.
+    /// The revocation endpoint.
     #[serde(rename = "revocation_endpoint")]
     pub revocation: Option<Url>,
 }
 
 impl Endpoints {
-    /// A provider of which only the token endpoint is known; the other fields can be set.
+    /// Creates endpoints with only the token endpoint. The other fields can be set.
     pub fn new(issuer: impl Into<String>, token: Url) -> Self {
         Self {
             issuer: issuer.into(),
@@ -63,11 +63,11 @@ impl Endpoints {
         }
     }
 
-    /// The endpoints of an Auth0 tenant, which the platform uses, at the root of the issuer's host.
+    /// Returns the endpoints of an Auth0 tenant, which the platform uses, at the root of the issuer's host.
     ///
     /// # Errors
     ///
-    /// The issuer has no host to speak to, such as `data:` URLs.
+    /// The issuer is a URL without a host, such as a `data:` URL.
     pub fn of_issuer(issuer: &Url) -> Result<Self, url::ParseError> {
         let at = |path| issuer.join(path);
         Ok(Self {
@@ -79,12 +79,13 @@ impl Endpoints {
         })
     }
 
-    /// What the provider says of itself (`OpenID` Connect Discovery 1.0, section 4). The document must name the
-    /// very issuer that was asked for, or another could speak for it.
+    /// Fetches the discovery document of the provider (`OpenID` Connect Discovery 1.0, section 4).
+    ///
+    /// The document must name exactly the requested issuer. Otherwise another issuer could impersonate it.
     ///
     /// # Errors
     ///
-    /// The provider could not be asked, its document is not understood, or is that of another issuer.
+    /// The request failed, or the document is invalid or names another issuer.
     pub async fn discover(http: &HttpClient, issuer: &str) -> Result<Self, OAuthError> {
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let url =

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::JwtError;
 
-/// Why a grant brought no token. It never shows a code, a secret or a token.
+/// The reason why a grant returned no token. It never contains a code, a secret or a token.
 #[derive(Debug)]
 pub struct OAuthError {
     kind: Kind,
@@ -70,32 +70,32 @@ impl OAuthError {
         Kind::Http(source).into()
     }
 
-    /// The failure of a request to the token endpoint.
+    /// Returns the error of a failed request to the token endpoint.
     pub(crate) fn exchange(source: HttpError) -> Self {
         if source.is_unsent() { Self::http(source) } else { Self::from(Kind::Lost(source)).uncertain() }
     }
 
-    /// The provider may have carried out the request.
+    /// Marks the error: the provider may have carried out the request.
     pub(crate) fn uncertain(self) -> Self {
         Self { is_uncertain: true, ..self }
     }
 
-    /// Adds the login that was issued all the same.
+    /// Adds the login that was issued despite the error.
     pub(crate) fn with_issued_login(self, login: AccessToken) -> Self {
         Self { issued_login: Some(login), ..self }
     }
 
-    /// Returns the login that was issued all the same, or else the error.
+    /// Returns the login that was issued despite the error, or else the error.
     pub(crate) fn into_issued_login(mut self) -> Result<AccessToken, Self> {
         self.issued_login.take().ok_or(self)
     }
 
-    /// The response to a refresh is for another subject.
+    /// Returns the error for a response to a refresh that is for another subject.
     pub(crate) fn another_subject() -> Self {
         Self::from(Kind::AnotherSubject).uncertain()
     }
 
-    /// The error for an issued token that cannot be used.
+    /// Returns the error for an issued token that cannot be used.
     pub(crate) fn unusable(error: &TokenError) -> Self {
         let reason = error.to_string();
         if error.is_unsupported_type() { Kind::UnsupportedTokenType(reason).into() } else { Self::malformed(reason) }
@@ -109,7 +109,7 @@ impl OAuthError {
         }
     }
 
-    /// The provider was unavailable for too long, last because of `source`.
+    /// Returns the error for a provider that was unavailable for too long. `source` is the last failure.
     pub(crate) fn unavailable(gave_up: GaveUp, source: Option<Self>) -> Self {
         Kind::Unavailable { gave_up, source: source.map(Box::new) }.into()
     }
@@ -173,7 +173,7 @@ impl OAuthError {
         matches!(&self.kind, Kind::Refused { code, .. } if codes.contains(&code.as_str()))
     }
 
-    /// Returns `true` for the errors that a provider states itself.
+    /// Returns true for the errors that the provider states itself.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.kind, Kind::Refused { .. } | Kind::Denied | Kind::Expired)
     }
@@ -186,36 +186,36 @@ impl OAuthError {
         self.is_code(&["slow_down"])
     }
 
-    /// The provider refuses the client or what it presents (`invalid_client`, `invalid_grant`, `unauthorized_client`), or
-    /// there is nothing to present: asking again is in vain.
+    /// Returns true if the provider refuses the client or its credential (`invalid_client`, `invalid_grant`,
+    /// `unauthorized_client`), or if there is no credential. A retry is useless.
     pub fn is_credential_refused(&self) -> bool {
         self.is_login_required() || self.is_code(&["invalid_client", "invalid_grant", "unauthorized_client"])
     }
 
-    /// Returns true if the provider refused what was presented to it, such as a refresh token (`invalid_grant`).
+    /// Returns true if the provider refused the presented credential, such as a refresh token (`invalid_grant`).
     pub(crate) fn is_invalid_grant(&self) -> bool {
         self.is_code(&["invalid_grant"])
     }
 
-    /// There is no login that could be renewed.
+    /// Returns true if no stored login can be renewed.
     pub fn is_login_required(&self) -> bool {
         matches!(self.kind, Kind::LoginRequired)
     }
 
-    /// The user said no (`access_denied`).
+    /// Returns true if the user denied the login (`access_denied`).
     pub fn is_denied(&self) -> bool {
         matches!(self.kind, Kind::Denied)
     }
 
-    /// The user did not say anything in time (`expired_token`).
+    /// Returns true if the user did not respond in time (`expired_token`).
     pub fn is_expired(&self) -> bool {
         matches!(self.kind, Kind::Expired)
     }
 
-    /// Returns true if the token could not be verified; the [`JwtError`] is the source.
+    /// Returns true if the token could not be verified. The [`JwtError`] is the source.
     ///
-    /// [`is_verification_unavailable`](Self::is_verification_unavailable) and [`is_clock`](Self::is_clock) tell the
-    /// cases apart that do not condemn the token.
+    /// The token may still be valid if [`is_verification_unavailable`](Self::is_verification_unavailable) or
+    /// [`is_clock`](Self::is_clock) returns true.
     pub fn is_unverified(&self) -> bool {
         matches!(self.kind, Kind::Jwt(_))
     }
@@ -230,42 +230,44 @@ impl OAuthError {
         matches!(&self.kind, Kind::Jwt(error) if error.is_clock())
     }
 
-    /// Another process listens at the port of the redirect URL.
+    /// Returns true if another process listens at the port of the redirect URL.
     pub fn is_port_taken(&self) -> bool {
         matches!(self.kind, Kind::PortTaken(_))
     }
 
-    /// A [`BlockingProvider`](crate::BlockingProvider) was called inside an asynchronous runtime.
+    /// Returns true if a [`BlockingProvider`](crate::BlockingProvider) was called inside an asynchronous runtime.
     pub fn is_inside_runtime(&self) -> bool {
         matches!(self.kind, Kind::InsideRuntime)
     }
 
-    /// The provider does not offer it, as far as is known.
+    /// Returns true if the provider is not known to support the operation.
     pub fn is_unsupported(&self) -> bool {
         matches!(self.kind, Kind::Unsupported(_))
     }
 
-    /// Returns `true` if the type of the token is not `Bearer`.
+    /// Returns true if the type of the token is not `Bearer`.
     pub fn is_unsupported_token_type(&self) -> bool {
         matches!(self.kind, Kind::UnsupportedTokenType(_))
     }
 
-    /// Returns `true` if the token endpoint may have carried out the request, but no complete, valid answer came: the
-    /// connection broke off after the request was sent, the answer is not a token answer, or it is 5xx. A credential for
-    /// one use may be spent. Not for requests that were not sent, nor for refusals (4xx, and an `error` in any answer but
-    /// 5xx).
+    /// Returns true if the token endpoint may have carried out the request, but sent no complete, valid response.
+    ///
+    /// This is the case if the connection broke after the request was sent, if the response is not a token response, or
+    /// if its status is 5xx. A credential for one use may be spent. Requests that were not sent and refusals (4xx, or
+    /// an `error` in any response but 5xx) are not uncertain.
     pub fn is_uncertain(&self) -> bool {
         self.is_uncertain
     }
 
-    /// Returns the login that the provider issued, if its refresh token can be used and its access token cannot be used or
-    /// verified. The access token is marked as [unverified](AccessToken::unverified_reason), and must not be sent. The
-    /// provider states the refresh token once: store the login, and a [`TokenSource`](auth_core::TokenSource) renews it.
+    /// Returns the issued login, if its refresh token can be used but its access token cannot be used or verified.
+    ///
+    /// The access token is marked as [unverified](AccessToken::unverified_reason), and must not be sent. The provider
+    /// states the refresh token once. Store the login, and a [`TokenSource`](auth_core::TokenSource) renews it.
     pub fn issued_login(&self) -> Option<&AccessToken> {
         self.issued_login.as_ref()
     }
 
-    /// The provider could not be reached, or was at fault (5xx): it may do better later.
+    /// Returns true if the provider could not be reached or failed (5xx), so that a later attempt may succeed.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             Kind::Http(error) | Kind::Lost(error) => error.is_transient(),
@@ -276,7 +278,7 @@ impl OAuthError {
         }
     }
 
-    /// Returns the pause that the provider asked for (`Retry-After`; RFC 9110, section 10.2.3).
+    /// Returns the delay that the provider asked for (`Retry-After`; RFC 9110, section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.kind {
             Kind::Status { retry_after, .. } => *retry_after,

@@ -1,4 +1,4 @@
-//! One form sent to an endpoint of the provider, and what comes back.
+//! A form that is sent to an endpoint of the provider, and its response.
 
 mod answer;
 
@@ -11,12 +11,12 @@ use url::form_urlencoded::Serializer;
 
 pub(crate) use answer::{Answer, shown};
 
-/// An exchange with the identity provider takes no longer than this, unless something else is said.
+/// The default timeout of a request to the identity provider.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
-/// Answers of an identity provider are small; a larger one is a mistake or an attack.
+/// The size limit of a response. Valid responses are small.
 pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
-/// A form that is to be sent. It holds secrets, and has no `Debug`.
+/// A form to send. It contains secrets, and therefore does not implement `Debug`.
 pub(crate) struct Exchange {
     endpoint: Url,
     fields: String,
@@ -43,32 +43,32 @@ impl Exchange {
         self
     }
 
-    /// The same for what nobody may see.
+    /// Adds a secret field.
     pub(crate) fn with_secret(self, name: &str, value: &Secret) -> Self {
         let mut exchange = self.with(name, value.expose());
         exchange.secrets.push(value.clone());
         exchange
     }
 
-    /// The same, if there is a value.
+    /// Adds a field, if there is a value.
     pub(crate) fn with_some(self, name: &str, value: Option<&str>) -> Self {
         value.into_iter().fold(self, |exchange, value| exchange.with(name, value))
     }
 
-    /// It takes no longer than this.
+    /// Sets the timeout.
     pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// A header that proves who asks by a `secret`.
+    /// Sets the `Authorization` header, which contains `secret`.
     pub(crate) fn with_authorization(mut self, value: Secret, secret: &Secret) -> Self {
         self.secrets.extend([value.clone(), secret.clone()]);
         self.authorization = Some(value);
         self
     }
 
-    /// The token in the answer need not be an access token: its type may be `N_A` (RFC 8693, section 2.2.1).
+    /// Accepts a response whose token is not an access token: its type may be `N_A` (RFC 8693, section 2.2.1).
     pub(crate) fn accepting_non_access(mut self) -> Self {
         self.accepts_non_access = true;
         self

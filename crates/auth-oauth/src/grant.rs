@@ -1,4 +1,4 @@
-//! Grants without a user in front of the screen. Each is one question to the token endpoint.
+//! Grants without user interaction. Each sends one request to the token endpoint.
 
 mod client_credentials;
 mod jwt_bearer;

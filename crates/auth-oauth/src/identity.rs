@@ -1,4 +1,4 @@
-//! The principals that grants obtain tokens as.
+//! The principals for which grants obtain tokens.
 
 use auth_core::{AccessToken, Secret};
 use base64::Engine;
@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::OAuthClient;
 
 impl OAuthClient {
-    /// Returns the identity of a grant of this client: readable, and different for everything that a token of the client
-    /// depends on. `principal` is what the grant itself adds, such as a subject.
+    /// Returns the identity of a grant of this client. It is readable, and differs for everything that a token of the
+    /// client depends on. `principal` is a further property of the grant, such as a subject.
     pub(crate) fn identity(&self, grant: &str, principal: Option<&str>) -> String {
         // Tenants of one provider may differ only in the path of their token endpoints.
         let key = self.token_key().with_identity(grant).with_token_endpoint(self.token_endpoint());
@@ -19,20 +19,20 @@ impl OAuthClient {
     }
 }
 
-/// Returns the SHA-256 of a secret in hexadecimal: a name for it that does not reveal it.
+/// Returns the SHA-256 hash of a secret in hexadecimal, which names the secret without revealing it.
 pub(crate) fn fingerprint(secret: &Secret) -> String {
     Sha256::digest(secret.expose()).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// The claims of a JWT that name who it was issued to. Nothing is verified.
+/// The claims of a JWT that identify the subject and the client. They are not verified.
 #[derive(Default, Deserialize)]
 struct Stated {
     sub: Option<String>,
     azp: Option<String>,
     client_id: Option<String>,
-    /// Okta.
+    /// The client id of Okta.
     cid: Option<String>,
-    /// Microsoft.
+    /// The client id of Microsoft.
     appid: Option<String>,
 }
 
@@ -41,8 +41,8 @@ fn stated(token: &Secret) -> Stated {
     payload.and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
 }
 
-/// Returns the client of a login: the recorded one, or the one that the access token names. It decides only which client
-/// refreshes the login.
+/// Returns the client of a login: the recorded one, or the one that the access token names. It only selects the client
+/// that refreshes the login.
 pub(crate) fn client_of(token: &AccessToken) -> Option<String> {
     let named = || {
         let Stated { azp, client_id, cid, appid, .. } = stated(token.secret());
@@ -51,8 +51,8 @@ pub(crate) fn client_of(token: &AccessToken) -> Option<String> {
     token.client_id().map(str::to_owned).or_else(named)
 }
 
-/// Returns true if the access tokens or the id tokens of both name a subject, and not the same one (OpenID Connect Core,
-/// section 12.2). The two kinds are not compared with each other: their subjects may differ.
+/// Returns true if the access tokens or the ID tokens of both name different subjects (OpenID Connect Core, section
+/// 12.2). An access token is not compared with an ID token, because their subjects may differ.
 pub(crate) fn are_of_different_subjects(one: &AccessToken, other: &AccessToken) -> bool {
     let differ = |one: Option<&Secret>, other: Option<&Secret>| {
         let subject = |token: Option<&Secret>| token.and_then(|token| stated(token).sub);

@@ -1,8 +1,8 @@
-//! JSON objects in which no member is stated twice.
+//! JSON objects without duplicate member names.
 //!
-//! Of two members of one name, one parser takes the first and another the last: what one has checked, the other does not
-//! use (RFC 8725, section 2.4; RFC 8259, section 4). Such objects are refused, at any depth. The depth itself is bounded
-//! by `serde_json`, at 128.
+//! If a name occurs twice, one parser uses the first value and another the last, so a checked value may differ from the
+//! used one (RFC 8725, section 2.4; RFC 8259, section 4). Such objects are refused, at any depth. `serde_json` limits
+//! the depth to 128.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,13 +14,13 @@ pub(crate) type Object = serde_json::Map<String, Value>;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is not JSON, not an object, or followed by something else.
+    /// The text is not JSON, is not an object, or has trailing data.
     Malformed,
-    /// The member of this name is stated twice.
+    /// The member with this name occurs twice.
     Duplicate(String),
 }
 
-/// Reads the one object in `bytes`.
+/// Parses the only object in `bytes`.
 pub(crate) fn object(bytes: &[u8]) -> Result<Object, Fault> {
     let duplicate = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -31,7 +31,7 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Object, Fault> {
     }
 }
 
-/// A value of any kind. It notes the name of a duplicate, which an error of `serde_json` cannot hand over.
+/// A value of any type. It records the name of a duplicate, which an error of `serde_json` cannot carry.
 #[derive(Clone, Copy)]
 struct Strict<'a>(&'a RefCell<Option<String>>);
 

@@ -1,11 +1,11 @@
-//! What a token must be to verify. In this order, and the first check that fails is named:
+//! The verification of JWT access tokens. The checks run in this order, and the error names the first that fails:
 //!
-//! 1. [`compact`]: it is not too large, and three parts in base64url.
-//! 2. [`header`]: its header asks for nothing that was not decided beforehand.
-//! 3. [`source`], [`keys`], [`key`]: the issuer publishes the key that it names, for this algorithm.
-//! 4. Its signature fits. Until then nobody reads the claims.
-//! 5. [`claims`]: its claims are of the kind that they must be.
-//! 6. [`expectation`]: they are those of an access token of this issuer, for this audience, now.
+//! 1. [`compact`]: the token is not too large, and has three parts in base64url.
+//! 2. [`header`]: the header requires nothing that the configuration does not allow.
+//! 3. [`source`], [`keys`], [`key`]: the issuer publishes the named key, for this algorithm.
+//! 4. The signature is valid. The claims are not parsed before.
+//! 5. [`claims`]: the claims have the required types.
+//! 6. [`expectation`]: the claims are those of a currently valid access token of this issuer, for this audience.
 
 mod algorithm;
 mod claims;
@@ -36,23 +36,26 @@ pub use algorithm::JwtAlgorithm;
 pub use claims::Claims;
 pub use error::{JwtError, JwtProblem};
 
-/// Clocks differ by up to a minute, by default.
+/// The default tolerance for clock skew.
 const LEEWAY: Duration = Duration::from_secs(60);
 
-/// Verifies access tokens that are JWTs (RFC 7519, RFC 9068): the signature against the keys that the
-/// issuer publishes, and the issuer, audience and validity period that they state.
+/// A verifier of access tokens that are JWTs (RFC 7519, RFC 9068).
 ///
-/// - The algorithm is fixed here, RS256 by default, and never taken from the token (RFC 8725, section
-///   3.1). Keys come from the issuer only, whatever the token offers.
-/// - Keys are fresh for a day. For one more day they are still used while one background task replaces them. A token
-///   whose key is not among them triggers a fetch, at most once in five minutes.
-/// - Id tokens are refused: by their `typ`, by claims that only they have, or by their audience.
+/// It checks the signature against the published keys of the issuer, and the issuer, the audience and the validity
+/// period.
 ///
-/// Keys are fetched in a task on the tokio runtime of the caller that needs them first. The task does not depend on that
-/// caller, but on its runtime: if the runtime shuts down, the next caller starts another fetch. A current-thread runtime
-/// advances the task only while it runs. Without a runtime, cached keys are used until they are a day past expiry.
+/// - The algorithms are set here, RS256 by default, and never taken from the token (RFC 8725, section 3.1). Keys in the
+///   token are ignored. Only published keys of the issuer are used.
+/// - Keys are fresh for a day. For one more day, they are used while one background task refreshes them. A token whose
+///   key is not among them triggers a fetch, at most once in five minutes.
+/// - ID tokens are refused: by their `typ`, by claims that only they have, or by their audience.
 ///
-/// Cheap to clone; clones share their keys.
+/// Keys are fetched in a task on the tokio runtime of the first caller that needs them. The task does not depend on
+/// that caller, but on its runtime. If the runtime shuts down, the next caller starts another fetch. A current-thread
+/// runtime advances the task only while it runs. Without a runtime, cached keys are used until a day after their
+/// expiry.
+///
+/// Clones are cheap and share their keys.
 ///
 /// ```no_run
 /// use auth_core::Secret;
@@ -79,7 +82,7 @@ pub struct JwtVerifier {
 }
 
 impl JwtVerifier {
-    /// Accepts the tokens of `issuer` for `audience`; the issuer publishes its keys at `jwks`.
+    /// Creates a verifier for tokens of `issuer` for `audience`. The issuer publishes its keys at `jwks`.
     pub fn new(http: HttpClient, issuer: impl Into<String>, audience: impl Into<String>, jwks: Url) -> Self {
         Self {
             keys: Arc::new(KeySource::new(http, jwks)),
@@ -90,13 +93,13 @@ impl JwtVerifier {
         }
     }
 
-    /// Judges validity periods, and the age of keys, by `clock`.
+    /// Sets the clock for validity periods and for the age of keys.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Accepts these algorithms and no others, instead of RS256.
+    /// Sets the accepted algorithms, instead of RS256.
     ///
     /// ```
     /// use auth_oauth::{JwtAlgorithm, JwtVerifier};
@@ -110,23 +113,23 @@ impl JwtVerifier {
         self
     }
 
-    /// By how much the issuer's clock may differ from ours; a minute by default.
+    /// Sets the tolerance for clock skew. The default is one minute.
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.expected.leeway = leeway;
         self
     }
 
-    /// The age at which keys expire; a day by default.
+    /// Sets the age at which keys expire. The default is one day.
     ///
     /// Expired keys are used for 24 h more, until a fetch in the background succeeds. A key that the issuer withdraws
-    /// is therefore trusted for up to this lifetime and 24 h.
+    /// is therefore trusted for up to this lifetime plus 24 h.
     pub fn with_key_lifetime(mut self, lifetime: Duration) -> Self {
         self.key_lifetime = lifetime;
         self
     }
 
-    /// Fetches the keys of the issuer unless they are cached, so that no code or refresh token is spent on a token that
-    /// cannot be verified.
+    /// Fetches the keys of the issuer unless they are cached, so that no code or refresh token is redeemed for a token
+    /// that cannot be verified.
     pub(crate) async fn prepare(&self) -> Result<(), JwtError> {
         let terms = Terms { clock: &self.clock, lifetime: self.key_lifetime };
         Ok(self.keys.prepare(&terms).await?)
@@ -134,8 +137,8 @@ impl JwtVerifier {
 
     /// Verifies `token`. Its times are checked against the clock.
     ///
-    /// Waits for the keys of the issuer only if none are cached, if those expired more than a day ago, or if the key of
-    /// the token is not among them.
+    /// The method waits for the keys of the issuer only if none are cached, if the cached keys expired more than a day
+    /// ago, or if the key of the token is not among them.
     ///
     /// # Errors
     ///
@@ -149,13 +152,13 @@ impl JwtVerifier {
 
     /// Verifies `token` like [`verify`](Self::verify), but checks its times (`exp`, `nbf`, `iat`) against `now`.
     ///
-    /// For a local clock that may be wrong: `now` is the time of the issuer, such as the `Date` of the response that
-    /// brought the token over TLS. A time from any other source may revive an expired token. The age of cached keys is
-    /// still measured by the clock.
+    /// This is for a local clock that may be wrong. `now` must be a time of the issuer, such as the `Date` of the
+    /// response that brought the token over TLS. A time from any other source may accept an expired token. The age of
+    /// cached keys is still measured by the clock.
     ///
     /// # Errors
     ///
-    /// As for [`verify`](Self::verify); [`JwtError::is_clock`] refers to `now`.
+    /// The same as [`verify`](Self::verify). [`JwtError::is_clock`] refers to `now`.
     ///
     /// # Examples
     ///
@@ -177,7 +180,7 @@ impl JwtVerifier {
         Ok(claims)
     }
 
-    /// The claims of `token` if the issuer has signed it, whatever they are.
+    /// Returns the claims of `token` if its signature is valid. The claims are not checked.
     async fn authentic(&self, token: &Secret) -> Result<Claims, JwtError> {
         let token = Compact::split(token.expose())?;
         let header = Header::read(&token.header, &self.algorithms)?;

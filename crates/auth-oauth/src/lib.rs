@@ -1,21 +1,20 @@
-//! Every way to a token of OAuth 2.0, as token providers, and the verification of the JWTs that they bring.
+//! OAuth 2.0 grants as token providers, and verification of JWT access tokens.
 //!
-//! An [`OAuthClient`] says who asks; a grant, how:
+//! An [`OAuthClient`] describes the client. A grant describes how it obtains tokens:
 //!
 //! | grant | for |
 //! |---|---|
-//! | [`BrowserLogin`] (RFC 6749, section 4.1; RFC 7636) | users, in the browser of this machine |
-//! | [`DeviceLogin`] (RFC 8628) | users, who approve on another device |
-//! | [`RefreshGrant`] (RFC 6749, section 6) | a login that goes on |
-//! | [`ClientCredentials`] (RFC 6749, section 4.4) | machines, by secret, private key or certificate |
-//! | [`JwtBearer`] (RFC 7523) | workloads and users whose identity somebody else has signed |
-//! | [`TokenExchange`] (RFC 8693) | services that act for whoever called them |
+//! | [`BrowserLogin`] (RFC 6749, section 4.1; RFC 7636) | users with a browser on this machine |
+//! | [`DeviceLogin`] (RFC 8628) | users who approve on another device |
+//! | [`RefreshGrant`] (RFC 6749, section 6) | the renewal of a login |
+//! | [`ClientCredentials`] (RFC 6749, section 4.4) | machines with a secret, a private key or a certificate |
+//! | [`JwtBearer`] (RFC 7523) | workloads and users whose identity a third party has signed |
+//! | [`TokenExchange`] (RFC 8693) | services that act for their callers |
 //!
-//! A [`UserLogin`] takes whichever of the ways for users there is, and [`BlockingProvider`] makes any grant one for callers
-//! without a runtime.
+//! [`UserLogin`] combines the grants for users. [`BlockingProvider`] adapts any grant for callers without a runtime.
 //!
-//! With a [`JwtVerifier`], a client hands out no token of another issuer or for another audience. [`FileTokenStore`]
-//! keeps what was obtained for the next process of the same user.
+//! With a [`JwtVerifier`], a client returns no token of another issuer or for another audience. [`FileTokenStore`]
+//! stores tokens for the next process of the same user.
 //!
 //! ```no_run
 //! use std::sync::Arc;

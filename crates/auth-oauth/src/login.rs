@@ -1,4 +1,4 @@
-//! The login of a user, in whatever way it can be had.
+//! The login of a user, by the available grants.
 
 use std::error::Error;
 
@@ -9,12 +9,14 @@ use crate::client::{refresh_error, token_error};
 use crate::identity;
 use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 
-/// The login of a user: what was stored goes on for as long as the provider renews it; otherwise the user logs in with
-/// the browser, or else by a device. Each step says in the log why it comes.
+/// A login of a user.
 ///
-/// Without either way, nobody is asked, and where a login is needed the error says so
-/// ([`OAuthError::is_login_required`]). Over a [`FileTokenStore`](crate::FileTokenStore), as cache and as lease of a
-/// `TokenSource`, one process renews the login for all.
+/// A stored login is renewed for as long as the provider allows. Otherwise the user logs in with the browser, or else
+/// with a device. Each step logs its reason.
+///
+/// If neither is configured, the user is never asked, and a required login is an error
+/// ([`OAuthError::is_login_required`]). With a [`FileTokenStore`](crate::FileTokenStore) as the cache and the lease of
+/// a `TokenSource`, one process renews the login for all.
 ///
 /// ```
 /// # fn example(
@@ -34,19 +36,21 @@ use crate::{BrowserLogin, DeviceLogin, OAuthClient, OAuthError, RefreshGrant};
 /// ```
 #[derive(Clone, Debug)]
 pub struct UserLogin {
-    /// Whose logins are renewed. There is at least one.
+    /// The clients whose logins are renewed. There is at least one.
     clients: Vec<OAuthClient>,
     browser: Option<BrowserLogin>,
     device: Option<DeviceLogin>,
 }
 
 impl UserLogin {
-    /// The login at `client`, for as long as it can be renewed.
+    /// Creates a login that only renews stored logins of `client`.
     pub fn new(client: OAuthClient) -> Self {
         Self { clients: vec![client], browser: None, device: None }
     }
 
-    /// Renews logins of this client too: providers want one of its own for logins by a device, and only that can renew them.
+    /// Adds a client whose logins are renewed.
+    ///
+    /// Providers require a separate client for device logins, and only that client can renew them.
     pub fn with_client(mut self, client: OAuthClient) -> Self {
         if self.clients.iter().all(|known| known.id() != client.id()) {
             self.clients.push(client);
@@ -54,29 +58,29 @@ impl UserLogin {
         self
     }
 
-    /// Logs in with the browser of this machine.
+    /// Sets the login with the browser of this machine.
     pub fn with_browser(mut self, browser: BrowserLogin) -> Self {
         self.browser = Some(browser);
         self
     }
 
-    /// Logs in by a device, where there is no browser or it does not lead to a login.
+    /// Sets the login with a device, for machines without a browser and for failed browser logins.
     pub fn with_device(self, device: DeviceLogin) -> Self {
         let login = self.with_client(device.client().clone());
         Self { device: Some(device), ..login }
     }
 
-    /// Logs in, whatever was stored.
+    /// Logs in, and ignores stored logins.
     ///
     /// # Errors
     ///
-    /// Those of [`BrowserLogin::login`] and [`DeviceLogin::login`], or [`OAuthError::is_login_required`]. See
+    /// The errors of [`BrowserLogin::login`] and [`DeviceLogin::login`], or [`OAuthError::is_login_required`]. See
     /// [`OAuthError::issued_login`].
     pub async fn log_in(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         if let Some(browser) = &self.browser {
             tracing::info!("logging in with the browser");
             match (browser.login(request).await, &self.device) {
-                // The user can still be asked in another way.
+                // The device login may still succeed.
                 (Err(error), Some(_)) if error.is_port_taken() || error.is_expired() || error.is_prompt() => {
                     let error = &error as &dyn Error;
                     tracing::info!(error, "the browser did not lead to a login, so a device is asked");
@@ -93,17 +97,19 @@ impl UserLogin {
         }
     }
 
-    /// Ends a login at the provider (RFC 7009), by the client that it belongs to.
+    /// Revokes a login at the provider (RFC 7009), with the client that the login belongs to.
     ///
     /// # Errors
     ///
-    /// Those of [`OAuthClient::revoke`].
+    /// The errors of [`OAuthClient::revoke`].
     pub async fn revoke(&self, token: &AccessToken) -> Result<(), OAuthError> {
         self.client_of(token).revoke(token).await
     }
 
-    /// Renews a login by the client that it belongs to. If that client is unknown, as for a record of an older version with
-    /// an opaque access token, a refusal may mean that the login belongs to the next client.
+    /// Renews a login with the client that it belongs to.
+    ///
+    /// The client may be unknown, as for a record of an older version with an opaque access token. Then a refusal may
+    /// mean that the login belongs to the next client.
     async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
         let clients = match identity::client_of(previous) {
@@ -125,7 +131,7 @@ impl UserLogin {
         let first = &self.clients[0];
         let Some(id) = identity::client_of(token) else { return first.clone() };
         let known = self.clients.iter().find(|client| client.id() == id);
-        // One that is not set up here any more: another would be refused, and that would end the login.
+        // The client is no longer configured. A refusal of another client would end the login.
         known.cloned().unwrap_or_else(|| first.clone().with_id(id))
     }
 }
@@ -161,7 +167,7 @@ impl AsyncTokenProvider for UserLogin {
         self.browser.is_some() || self.device.is_some()
     }
 
-    /// A refresh token that rotates is valid once.
+    /// Returns true: a rotating refresh token is valid once.
     fn needs_lease(&self) -> bool {
         true
     }

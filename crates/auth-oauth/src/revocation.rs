@@ -4,12 +4,15 @@ use crate::exchange::Exchange;
 use crate::{OAuthClient, OAuthError};
 
 impl OAuthClient {
-    /// Ends a login at the provider (RFC 7009): by its refresh token, with which providers end all that came of it, or by
-    /// the access token if there is no other.
+    /// Revokes a login at the provider (RFC 7009).
+    ///
+    /// The refresh token is revoked, with which providers revoke all tokens of the login. Without a refresh token, the
+    /// access token is revoked.
     ///
     /// # Errors
     ///
-    /// The provider has no endpoint for that ([`OAuthError::is_unsupported`]), or could not be asked, or refused.
+    /// The provider has no revocation endpoint ([`OAuthError::is_unsupported`]), the request failed, or the provider
+    /// refused it.
     pub async fn revoke(&self, token: &AccessToken) -> Result<(), OAuthError> {
         let endpoint = self.endpoint(|usual| usual.revocation.as_ref(), |mtls| mtls.revocation.as_ref());
         let endpoint = endpoint.ok_or(OAuthError::unsupported("revocation"))?;

@@ -1,22 +1,22 @@
 //! Tokens in files, shared by the processes of one user.
 //!
-//! Where it is hard:
-//! - **A process is killed while it writes.** The new file is complete, on the disk and readable by its
-//!   owner alone before it takes its name; a reader sees the old one or the new one.
-//! - **A process is killed while it holds the lock.** The lock belongs to an open file, and ends with
-//!   the process. The lock file stays: whoever deleted it would let two processes lock two files.
-//! - **A file is broken, and a good one is written at that moment.** A file is set aside under the lock
-//!   only, after another look.
-//! - **A token is rejected while this process renews it.** The lease has the lock of the key, and its
-//!   owner may be waiting for the rejection; so `delete_if` works under the lock that the lease has.
-//! - **A token is rejected, and the provider is away, or the process ends.** Its refresh token stays for
-//!   the next lease; only the access token is given out no more.
-//! - **The disk is full.** A lease allocates the space for its record before it is granted: a refresh token is not redeemed
-//!   unless its successor can be stored.
-//! - **A refresh token was refused.** A tombstone takes its place, so that no other process redeems it again.
-//! - **A newer version of the program wrote an entry.** It is a miss, and neither set aside nor overwritten.
-//! - **The lock is not free.** Each attempt to take it returns at once, and they are repeated until the
-//!   wait is over. No system call waits for another process, so that everything can be given up.
+//! Difficult cases:
+//! - **A process is killed while it writes.** The new file is complete, synced and readable by its owner only before it
+//!   is renamed. A reader sees either the old file or the new one.
+//! - **A process is killed while it holds the lock.** The lock belongs to an open file, and ends with the process. The
+//!   lock file is never deleted, because two processes could then lock two different files.
+//! - **A broken file is replaced by a valid one at the same time.** A file is set aside only under the lock, after it
+//!   is read again.
+//! - **A token is rejected while this process renews it.** The lease has the lock of the key, and its owner may be
+//!   waiting for the rejection. `delete_if` therefore shares the lock of the lease.
+//! - **A token is rejected, and the provider is unavailable or the process ends.** The refresh token is kept for the
+//!   next lease. Only the access token is no longer returned.
+//! - **The disk is full.** A lease allocates the space for its record before it is granted. A refresh token is not
+//!   redeemed unless its successor can be stored.
+//! - **A refresh token was refused.** A tombstone replaces it, so that no other process redeems it again.
+//! - **A newer version of the program wrote an entry.** It is a miss, and is neither set aside nor overwritten.
+//! - **The lock is not free.** Each attempt to take it returns at once, and is retried until the timeout. No system
+//!   call waits for another process, so that every operation can be canceled.
 
 mod blocking;
 mod entry;
@@ -39,21 +39,22 @@ use folder::Folder;
 use lease::Leases;
 use lock::{Lock, off_worker, until_taken};
 
-/// How long a lock is waited for: twice as long as a token endpoint may take to answer the process that
-/// renews the login. Whoever gave up sooner would redeem the same refresh token once more.
+/// The default timeout for a lock. It is twice the timeout of the token request of the process that renews the login.
+/// With a shorter one, a second process would redeem the same refresh token.
 const WAIT: Duration = Duration::from_secs(60);
 
-/// Keeps tokens in a folder of its user, and lets one process at a time renew them: a [`TokenCache`],
-/// an [`AsyncTokenCache`] and a [`RefreshLease`]. Cheap to clone; clones share their leases.
+/// A token store in a folder of one user, in which one process at a time renews a token.
 ///
-/// Every key has a file of its own, which only its owner can read (0600, in a folder of 0700, on
-/// systems that know such modes), and a lock file, which is never deleted. The tokens are in clear.
-/// Symbolic links and special files are refused, as is a folder that other users can write to. An entry that other users
-/// can read is made private. A broken entry is a miss: it is set aside as `….corrupt`, and the log names it. An entry of a
-/// newer version of the program is a miss, too, and is not overwritten.
+/// It implements [`TokenCache`], [`AsyncTokenCache`] and [`RefreshLease`]. Clones are cheap and share their leases.
 ///
-/// The asynchronous half needs a tokio runtime, and does not hold up its workers. Where no process
-/// gets a lock in time, or the file system has none, the error has a [`StoreError`] that says so.
+/// Every key has its own file, which only its owner can read (0600, in a folder of 0700, on systems with such modes),
+/// and a lock file, which is never deleted. The tokens are not encrypted. Symbolic links and special files are refused,
+/// as is a folder that other users can write to. An entry that other users can read is made private. A broken entry is
+/// a miss: it is set aside as `….corrupt`, and logged. An entry of a newer version of the program is a miss, too, and
+/// is not overwritten.
+///
+/// The asynchronous methods need a tokio runtime, and do not block its workers. If a lock times out, or the file system
+/// does not support locks, the error contains a [`StoreError`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -81,26 +82,26 @@ pub struct FileTokenStore {
 }
 
 impl FileTokenStore {
-    /// Tokens in `folder`, which is created when the first of them is kept.
+    /// Creates a store in `folder`. The folder is created when the first token is stored.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: Folder::new(&folder.into()), clock: Arc::new(SystemClock), wait: WAIT, leases: Arc::default() }
     }
 
-    /// The clock that decides whether a token of another process is still good.
+    /// Sets the clock that determines if a token of another process is still valid.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// How long another process is waited for that writes, or renews the login; 60 s unless something
-    /// is said, 0 for not at all.
+    /// Sets the timeout for a process that writes or renews the login. The default is 60 s. Zero means no wait.
     pub fn with_wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Checks that a token can be stored for `key`, without changing what is stored. Call it before an effort that is lost
-    /// if its result cannot be stored, such as a login by a user.
+    /// Checks that a token can be stored for `key`, without changing the store.
+    ///
+    /// Call it before an operation whose result must not be lost, such as a login of a user.
     ///
     /// # Errors
     ///
@@ -112,13 +113,13 @@ impl FileTokenStore {
         Ok(off_worker(move || entry.reserve(&key, &lock).map(drop)).await?)
     }
 
-    /// Deletes the entry of `key` with all its remains, and returns its token, including one whose access token was
-    /// rejected.
+    /// Deletes the entry of `key` with all its files except the lock file, and returns its token. A token whose access
+    /// token was rejected is returned, too.
     ///
     /// # Errors
     ///
-    /// A [`StoreError`]: the entry cannot be read or deleted. It is left as it was if it cannot be read, or if it
-    /// [`is_from_newer_version`](StoreError::is_from_newer_version).
+    /// A [`StoreError`] if the entry cannot be read or deleted. The entry is unchanged if it cannot be read, or if
+    /// [`is_from_newer_version`](StoreError::is_from_newer_version) returns true.
     pub async fn take(&self, key: &TokenKey) -> Result<Option<AccessToken>, TokenError> {
         if !self.has_folder().await? {
             return Ok(None);

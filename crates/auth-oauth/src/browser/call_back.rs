@@ -1,11 +1,12 @@
-//! Where the provider sends the browser back to: a listener on loopback that waits for one request.
+//! The loopback listener to which the provider redirects the browser. It waits for one request.
 //!
-//! - It listens before anybody is asked to log in, on both addresses of `localhost`: one that is not ours could get the code.
-//! - A registered port that is taken is tried ten times, a second apart; its last connections may be ending.
-//! - Only `GET` of the very path is looked at. All else – a favicon, a scan – is 404, and changes nothing.
-//! - The state is random, compared in constant time, and good once. A request without it is refused, and the wait goes on:
-//!   a page of somebody else must not end the login.
-//! - An `iss` that is not the issuer is refused in the same way (RFC 9207).
+//! - The listener is bound before the login page is shown, on both addresses of `localhost`. Otherwise another process
+//!   could bind one of them and receive the code.
+//! - If a registered port is taken, binding is tried ten times, a second apart, because old connections may be closing.
+//! - Only `GET` of the exact path is accepted. Any other request, such as one for a favicon, gets 404.
+//! - The state is random, compared in constant time, and valid once. A request without it is refused, and the listener
+//!   keeps waiting, because a page of a third party must not end the login.
+//! - A request with an `iss` that differs from the issuer is refused in the same way (RFC 9207).
 
 use std::convert::Infallible;
 use std::io;
@@ -29,20 +30,20 @@ use crate::exchange::shown;
 
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
-/// Whoever connects and says nothing is let go after this.
+/// The timeout for a connection.
 const SILENCE: Duration = Duration::from_secs(10);
 const BACKLOG: u32 = 16;
 
-/// A listener that is bound.
+/// A bound listener.
 pub(super) struct CallBack {
     listeners: Vec<TcpListener>,
     redirect: Url,
 }
 
-/// What the right request said: the code, or why there is none.
+/// The result of the valid request: the code, or the error of the provider.
 type Outcome = Result<Secret, OAuthError>;
 
-/// What is needed to tell it from others.
+/// The properties that identify the valid request.
 #[derive(Clone)]
 struct Expected {
     path: String,
@@ -51,7 +52,7 @@ struct Expected {
 }
 
 impl CallBack {
-    /// The addresses that a redirect URL stands for.
+    /// Returns the addresses of a redirect URL.
     pub(super) fn addresses(redirect: &Url) -> Result<Vec<IpAddr>, OAuthError> {
         let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
         let addresses = match redirect.host() {
@@ -66,7 +67,7 @@ impl CallBack {
         Ok(addresses)
     }
 
-    /// Listens where `redirect` says.
+    /// Binds the listener for `redirect`, and retries if the port is taken.
     pub(super) async fn bind(redirect: &Url) -> Result<Self, OAuthError> {
         let mut tries = 1;
         loop {
@@ -82,23 +83,23 @@ impl CallBack {
         }
     }
 
-    /// The same, once.
+    /// Binds the listener, without retries.
     pub(super) fn try_bind(redirect: &Url) -> Result<Self, OAuthError> {
         let addresses = Self::addresses(redirect)?;
         let port = redirect.port_or_known_default().unwrap_or(0);
         let (listeners, port) = listen(&addresses, port).map_err(|error| OAuthError::listen(port, error))?;
         let mut redirect = redirect.clone();
-        // A URL with a host takes any port.
+        // Setting the port of a URL with a host cannot fail.
         let _ = redirect.set_port(Some(port));
         Ok(Self { listeners, redirect })
     }
 
-    /// The redirect URL, with its port.
+    /// Returns the redirect URL, with the actual port.
     pub(super) fn redirect(&self) -> &Url {
         &self.redirect
     }
 
-    /// Serves until the right request comes, and gives the code in it.
+    /// Serves requests until the valid one arrives, and returns its code.
     pub(super) async fn wait(self, state: &Secret, issuer: &str, patience: Duration) -> Outcome {
         let expected =
             Expected { path: self.redirect.path().to_owned(), state: state.clone(), issuer: issuer.to_owned() };
@@ -108,13 +109,13 @@ impl CallBack {
             accepting.spawn(accept(listener, expected.clone(), sender.clone()));
         }
         let outcome = tokio::time::timeout(patience, outcomes.recv()).await;
-        // The port is free when this returns; the connections end with their listener.
+        // The port is free when this function returns. The connections end with their listener.
         accepting.shutdown().await;
         outcome.ok().flatten().unwrap_or_else(|| Err(OAuthError::expired()))
     }
 }
 
-/// Listens on all of these addresses, at one port.
+/// Listens on all the addresses, at the same port.
 fn listen(addresses: &[IpAddr], port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut port = port;
@@ -124,7 +125,7 @@ fn listen(addresses: &[IpAddr], port: u16) -> io::Result<(Vec<TcpListener>, u16)
                 port = listener.local_addr()?.port();
                 listeners.push(listener);
             }
-            // A machine without IPv6 has no such address.
+            // A machine without IPv6 does not have this address.
             Err(error)
                 if !listeners.is_empty()
                     && matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported) => {}
@@ -136,7 +137,7 @@ fn listen(addresses: &[IpAddr], port: u16) -> io::Result<(Vec<TcpListener>, u16)
 
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Elsewhere it would let others listen at the same port.
+    // On Windows, this option would let other processes listen at the same port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -157,22 +158,22 @@ async fn accept(listener: TcpListener, expected: Expected, outcomes: mpsc::Sende
     }
 }
 
-/// Answers one request, and hands on what it said when the browser has the answer.
+/// Serves one request. It forwards the outcome after the response is sent.
 async fn serve(stream: TcpStream, expected: Expected, outcomes: mpsc::Sender<Outcome>) {
     let (said, mut heard) = mpsc::channel(1);
     let service = service_fn(|request: Request<Incoming>| {
         let (outcome, response) = answer(&expected, &request);
         if let Some(outcome) = outcome {
-            // There is room for the one request of this connection.
+            // The channel has room for the only request of this connection.
             let _ = said.try_send(outcome);
         }
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
-    // A connection that breaks or is silent may have said enough.
+    // The outcome may be known even if the connection breaks or times out.
     let _ = tokio::time::timeout(SILENCE, connection).await;
     if let Ok(outcome) = heard.try_recv() {
-        // If there is an outcome already, nobody waits for another.
+        // If the channel is full, there is already an outcome.
         let _ = outcomes.try_send(outcome);
     }
 }

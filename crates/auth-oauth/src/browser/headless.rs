@@ -1,8 +1,8 @@
-//! Whether there is a browser to open.
+//! Detection of machines without a visible browser.
 
 use std::path::Path;
 
-/// Why a browser that were opened here would be seen by nobody; `None` if nothing speaks against it.
+/// Returns the reason why the user could not see a browser on this machine, or `None`.
 pub fn headless() -> Option<&'static str> {
     reason(
         |name| std::env::var_os(name).is_some_and(|value| !value.is_empty()),

@@ -1,9 +1,9 @@
-//! What the user sees at the end of a login.
+//! The page that the user sees at the end of a login.
 
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Response, StatusCode};
 
-/// A page with a text, which may come from anywhere.
+/// Returns a page with a text. The text is escaped.
 pub(super) fn page(status: StatusCode, text: &str) -> Response<String> {
     let html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -13,7 +13,7 @@ pub(super) fn page(status: StatusCode, text: &str) -> Response<String> {
     );
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
-        // The address holds the code: it goes neither into a cache nor to another page.
+        // The URL of the page contains the code, which must not be cached or sent to another page.
         (CACHE_CONTROL, "no-store"),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -1,4 +1,4 @@
-//! Assertions that a client signs itself (RFC 7523).
+//! Assertions that a client signs (RFC 7523).
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::OAuthError;
 
-/// An assertion is used at once; it is good for this long, for clocks that differ.
+/// The lifetime of an assertion. An assertion is used at once, so the lifetime only has to cover clock skew.
 const LIFETIME: Duration = Duration::from_secs(60);
 
 /// The private key of a client, which signs assertions.
@@ -21,17 +21,17 @@ pub struct PrivateKey {
     id: Option<String>,
 }
 
-/// A private key cannot be used. The message never shows it.
+/// The error for an unusable private key. Its message never contains the key.
 #[derive(Debug, thiserror::Error)]
 #[error("the private key is neither RSA nor P-256 in PEM (PKCS #8, or PKCS #1 for RSA)")]
 pub struct PrivateKeyError(());
 
 impl PrivateKey {
-    /// The key in a PEM text: RSA, which signs by RS256, or P-256, which signs by ES256.
+    /// Creates a key from PEM: an RSA key, which signs with RS256, or a P-256 key, which signs with ES256.
     ///
     /// # Errors
     ///
-    /// It is something else.
+    /// The text is not such a key.
     pub fn from_pem(pem: &Secret) -> Result<Self, PrivateKeyError> {
         let pem = pem.expose().as_bytes();
         let rsa = EncodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256));
@@ -41,13 +41,13 @@ impl PrivateKey {
         Ok(Self { key, algorithm, id: None })
     }
 
-    /// The id by which the provider knows the key (`kid`).
+    /// Sets the id by which the provider knows the key (`kid`).
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Says to `audience`, once and for a minute, that `issuer` speaks for `subject`.
+    /// Returns an assertion of `issuer` about `subject` for `audience`. It is for one use and valid for a minute.
     pub(crate) fn assertion(
         &self,
         issuer: &str,

@@ -1,4 +1,4 @@
-//! How a client proves to the token endpoint that it is itself.
+//! Client authentication at the token endpoint.
 
 use std::time::SystemTime;
 
@@ -23,7 +23,7 @@ pub(crate) enum Authentication {
 }
 
 impl Authentication {
-    /// Adds the proof for the client `id`; `issuer` is whom it is made for.
+    /// Adds the credentials of the client `id`. `issuer` is the audience of an assertion.
     pub(crate) fn prove(
         &self,
         exchange: Exchange,
@@ -32,7 +32,7 @@ impl Authentication {
         now: SystemTime,
     ) -> Result<Exchange, OAuthError> {
         Ok(match self {
-            // Both halves are form-encoded first, so that neither a colon nor anything else is misread.
+            // Both parts are form-encoded, so that a colon in one of them is unambiguous.
             Self::SecretBasic(secret) => {
                 let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
                 let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret.expose())));

@@ -1,4 +1,4 @@
-//! Token responses: a refresh token is stated once, and is kept even if its access token cannot be used.
+//! Token responses. A provider states a refresh token once, so it is kept even if its access token cannot be used.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crate::OAuthError;
 use crate::exchange::{Answer, Exchange};
 use crate::identity::{are_of_different_subjects, fingerprint};
 
-/// The type of a record whose access token is a placeholder.
+/// The token type of a record whose access token is a placeholder.
 const NO_ACCESS: &str = "none";
 
 impl OAuthClient {
@@ -20,7 +20,8 @@ impl OAuthClient {
         self.verified(answer.token(self.clock().now())?, answer.date()).await
     }
 
-    /// The same for the code of a login, which is valid once: when the request is sent, the process waits for its response.
+    /// Redeems the code of a login, which is valid once. The process does not exit between the request and its
+    /// response.
     pub(crate) async fn redeem_code(
         &self,
         exchange: impl Fn() -> Result<Exchange, OAuthError>,
@@ -34,8 +35,10 @@ impl OAuthClient {
         self.issued(&answer, None).await
     }
 
-    /// The same for a refresh token, which came with `previous`. What came in its place is kept, whatever happens to the
-    /// access token: without a usable, verified one, the returned token is marked as unverified.
+    /// Redeems the refresh token that came with `previous`.
+    ///
+    /// The new refresh token is kept in any case. If there is no usable, verified access token, the returned token is
+    /// marked as unverified.
     pub(crate) async fn refresh(
         &self,
         exchange: Exchange,
@@ -48,9 +51,11 @@ impl OAuthClient {
         self.issued(&answer, Some((refresh_token, previous))).await.or_else(OAuthError::into_issued_login)
     }
 
-    /// Returns the verified token of a response. If its access token cannot be used or verified, the error has the login
-    /// of its refresh token. `presented` is the refresh token that was redeemed, and the token that it came with: a response
-    /// for another subject, such as one that a proxy kept, is an error, and the login stays as it was.
+    /// Returns the verified token of a response.
+    ///
+    /// If its access token cannot be used or verified, the error contains the login with its refresh token. `presented`
+    /// is the refresh token that was redeemed, and the token that it came with. A response for another subject, for
+    /// example from the cache of a proxy, is an error, and the login is kept unchanged.
     pub(crate) async fn issued(
         &self,
         answer: &Answer,
@@ -65,7 +70,7 @@ impl OAuthClient {
             .with_client_id(self.id()),
             Err(error) if error.is_refusal() => return Err(error),
             Err(error) => {
-                // Without another refresh token, nothing is lost but the response.
+                // Without a new refresh token, nothing of the response has to be kept.
                 let next = answer.refresh_token().filter(|next| presented.is_none_or(|(same, _)| same != next));
                 let Some(next) = next else { return Err(error) };
                 let previous = presented.and_then(|(_, previous)| previous.cloned());
@@ -82,7 +87,7 @@ impl OAuthClient {
         verified.map_err(|error| if token.refresh_token().is_some() { with_login(error, token, now) } else { error })
     }
 
-    /// Verifies a token that was stored unverified. One that is still unverified is returned as it is.
+    /// Verifies a token that was stored unverified. If that is still not possible, it returns the token unchanged.
     pub(crate) async fn verify_stored(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
         if token.token_type() == NO_ACCESS {
             return Ok(token.clone());
@@ -95,14 +100,14 @@ impl OAuthClient {
     }
 }
 
-/// Returns a record without an access token: it cannot be verified or sent.
+/// Returns a record without an access token. The record can be neither verified nor sent.
 fn placeholder(refresh_token: &Secret) -> Result<AccessToken, OAuthError> {
     let text = format!("{NO_ACCESS}.{}", fingerprint(refresh_token));
     let token = AccessToken::new(Secret::new(text)).map_err(|error| OAuthError::unusable(&error))?;
     Ok(token.with_token_type(NO_ACCESS))
 }
 
-/// Adds the login that was issued to the error of its access token.
+/// Adds the issued login to the error of its access token.
 fn with_login(error: OAuthError, login: AccessToken, now: SystemTime) -> OAuthError {
     let is_final = !error.is_verification_unavailable();
     let login = login.with_unverified(error_chain(&error), now, is_final);

@@ -1,4 +1,4 @@
-//! The parameters of the requests for tokens.
+//! The parameters of token requests.
 
 use auth_core::TokenRequest;
 use url::Url;
@@ -8,19 +8,20 @@ use crate::OAuthError;
 use crate::exchange::Exchange;
 
 impl OAuthClient {
-    /// A token request for what `request` asks for, with the proof of the client.
+    /// Returns a token request for `request`, with client authentication.
     pub(crate) fn token_exchange(&self, grant_type: &str, request: &TokenRequest) -> Result<Exchange, OAuthError> {
         Ok(with_all(self.question(grant_type)?, self.wanted(request)))
     }
 
-    /// The same for what was authorized before. The scope is then that of the authorization, and not a parameter (RFC 6749,
-    /// section 4.1.3; RFC 8628, section 3.4). The services that the token is for are named again, so that it is for no
-    /// more of them than asked for (RFC 8707, section 2.2).
+    /// Returns a token request that continues an authorization.
+    ///
+    /// Its scope is that of the authorization, and not a parameter (RFC 6749, section 4.1.3; RFC 8628, section 3.4).
+    /// The resources are repeated, so that the token is for no others (RFC 8707, section 2.2).
     pub(crate) fn continued(&self, grant_type: &str, request: &TokenRequest) -> Result<Exchange, OAuthError> {
         Ok(with_all(self.question(grant_type)?, self.targets(request)))
     }
 
-    /// A request at another endpoint that starts an authorization for `request`.
+    /// Returns a request to another endpoint that starts an authorization for `request`.
     pub(crate) fn started(&self, exchange: Exchange, request: &TokenRequest) -> Result<Exchange, OAuthError> {
         Ok(with_all(self.with_parameters(self.authenticated(exchange)?), self.wanted(request)))
     }
@@ -34,12 +35,13 @@ impl OAuthClient {
         self.parameters().iter().fold(exchange, |exchange, (name, value)| exchange.with(name, value))
     }
 
-    /// The additional parameters.
+    /// Returns the additional parameters.
     pub(crate) fn parameters(&self) -> &[(String, String)] {
         &self.0.parameters
     }
 
-    /// The scope, the services and the other properties of a token: those of the request, or else those of the client.
+    /// Returns the scope, the resources and the other properties of a token: those of the request, or else those of the
+    /// client.
     pub(crate) fn wanted(&self, request: &TokenRequest) -> Vec<(&'static str, String)> {
         let Inner { organization, scopes, .. } = &*self.0;
         let mut wanted = Vec::new();
@@ -57,7 +59,8 @@ impl OAuthClient {
         wanted
     }
 
-    /// The services that a token should be for: those of the request if it names any, or else those of the client.
+    /// Returns the audience and the resources of a token: those of the request if it has any, or else those of the
+    /// client.
     fn targets(&self, request: &TokenRequest) -> Vec<(&'static str, String)> {
         let Inner { audience, resources, .. } = &*self.0;
         let pairs = |audience: Option<&str>, resources: Vec<&str>| {

@@ -1,4 +1,4 @@
-//! Requests of an interactive login that are repeated while the provider is unavailable.
+//! Requests of an interactive login, which are retried while the provider is unavailable.
 
 use auth_http::retry::RetryPolicy;
 use url::Url;
@@ -7,21 +7,23 @@ use super::OAuthClient;
 use crate::OAuthError;
 
 impl OAuthClient {
-    /// Sets how long an interactive login waits for a provider that is unavailable: for its keys, for the device
-    /// authorization, and for a connection on which the code of the login can be sent. A code that may have been sent is not
-    /// sent again. Such requests are not repeated by default, and no other requests are: a renewal is repeated by the
-    /// caller that needs the token.
+    /// Sets the retry policy of interactive logins for a provider that is unavailable.
+    ///
+    /// The policy applies to fetching the keys, to the device authorization request, and to the connection on which the
+    /// code of the login is sent. A code that may have been sent is not sent again. By default, these requests are not
+    /// retried. No other requests are: a renewal is retried by the caller that needs the token.
     pub fn with_retry_policy(self, policy: RetryPolicy) -> Self {
         self.with(|inner| inner.retry = Some(policy))
     }
 
-    /// Makes sure that a token can be verified, as [`prepare`](Self::prepare) does, and waits for the keys.
+    /// Makes sure that a token can be verified, like [`prepare`](Self::prepare), but retries until the keys are
+    /// available.
     pub(crate) async fn prepare_login(&self) -> Result<(), OAuthError> {
         let jwks = self.endpoints().jwks.clone().unwrap_or_else(|| self.token_endpoint());
         self.repeated(&jwks, || self.prepare()).await
     }
 
-    /// Calls `request`, which is sent to `url`, until it does not fail for a while only.
+    /// Calls `request`, which is sent to `url`, until it succeeds or fails with an error that is not transient.
     pub(crate) async fn repeated<T, F: Future<Output = Result<T, OAuthError>>>(
         &self,
         url: &Url,

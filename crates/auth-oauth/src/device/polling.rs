@@ -1,13 +1,14 @@
-//! When a device asks again, and when it stops (RFC 8628, sections 3.4 and 3.5). Without time or network of its own.
+//! The polling rules of a device login (RFC 8628, sections 3.4 and 3.5). This module uses neither a clock nor the
+//! network.
 //!
-//! - The first request is sent at once, as the user may have been faster. Before each other one it waits the interval that
-//!   the provider named, or 5 s; an interval of zero would be a storm, and becomes a tenth of a second.
-//! - `authorization_pending` changes nothing; each `slow_down` adds 5 s for the rest of the login. Both come with any
-//!   status but 5xx: GitHub sends them with 200, others `slow_down` with 429.
-//! - Any other 429 and a provider at fault (5xx) are retried, after `Retry-After` if that is longer than the interval.
-//! - A connection that fails or takes too long doubles the interval, so that a provider in trouble gets relief.
-//! - A certificate that is not trusted would fail until the codes expire, so it ends the login at once.
-//! - Any other error is the end, and so is the moment when the codes expire, whatever came last.
+//! - The first request is sent at once, because the user may already have approved. Each other request follows after
+//!   the interval of the provider, or 5 s. An interval below 0.1 s becomes 0.1 s.
+//! - `authorization_pending` changes nothing. Each `slow_down` adds 5 s for the rest of the login. Both may have any
+//!   status but 5xx: GitHub sends them with 200, and others send `slow_down` with 429.
+//! - Any other 429 and a server error (5xx) are retried, after `Retry-After` if that is longer than the interval.
+//! - A failed connection or a timeout doubles the interval, to reduce the load on the provider.
+//! - An untrusted certificate ends the login at once, because it would fail until the codes expire.
+//! - Any other error ends the login. So does the expiry of the codes, whatever the last response was.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,10 +18,10 @@ use auth_http::HttpError;
 use crate::OAuthError;
 use crate::exchange::Answer;
 
-/// RFC 8628, section 3.2: the interval if none is named.
+/// The default interval (RFC 8628, section 3.2).
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
-/// RFC 8628, section 3.5.
+/// The increase of the interval for each `slow_down` (RFC 8628, section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
 
 pub(super) struct Polling {
@@ -29,9 +30,9 @@ pub(super) struct Polling {
 }
 
 pub(super) enum Next {
-    /// Ask after this time.
+    /// Send the next request after this time.
     Wait(Duration),
-    /// The user has approved the login: this is the response with its tokens, which may be unusable.
+    /// The user has approved the login. The response contains the tokens, which may be unusable.
     Issued(Answer),
 }
 
@@ -69,7 +70,7 @@ impl Polling {
             Err(error) => return Err(OAuthError::exchange(error)),
         };
         let wait = self.interval.max(least.unwrap_or_default());
-        // Where less time is left than the wait, the next question would come too late.
+        // The codes would expire before the next request.
         let in_time = now.checked_add(wait).is_some_and(|then| then < self.expires_at);
         if in_time { Ok(Next::Wait(wait)) } else { Err(OAuthError::expired()) }
     }

@@ -1,4 +1,4 @@
-//! The answer of the device authorization endpoint (RFC 8628, section 3.2).
+//! The response of the device authorization endpoint (RFC 8628, section 3.2).
 
 use std::time::{Duration, SystemTime};
 
@@ -10,10 +10,10 @@ use super::DeviceAuthorization;
 use crate::OAuthError;
 use crate::exchange::Answer;
 
-/// The longest time that a code is taken to be valid, so that a lifetime of a million years is still a moment.
+/// The maximum lifetime of a code. It prevents an overflow of the expiry time.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A device login that the user has yet to approve.
+/// A device login that awaits the approval of the user.
 pub(super) struct Started {
     pub(super) device_code: Secret,
     pub(super) interval: Option<Duration>,
@@ -25,7 +25,7 @@ struct Fields {
     device_code: String,
     user_code: String,
     verification_uri: Option<String>,
-    /// An older name of it. Some providers send both.
+    /// The name in older drafts. Some providers send both.
     verification_url: Option<String>,
     verification_uri_complete: Option<String>,
     #[serde(deserialize_with = "seconds")]
@@ -41,7 +41,7 @@ impl Started {
         }
         let page = fields.verification_uri.or(fields.verification_url);
         let lifetime = Duration::try_from_secs_f64(fields.expires_in).map_or(LONGEST, |time| time.min(LONGEST));
-        // One that makes no sense is as good as none.
+        // An invalid interval is treated as absent.
         let interval = fields.interval.as_ref().and_then(lenient_seconds).filter(|seconds| *seconds >= 0.0);
         let authorization = DeviceAuthorization {
             verification_url: page.ok_or_else(|| OAuthError::malformed("it has no `verification_uri`"))?,

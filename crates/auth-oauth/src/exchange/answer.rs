@@ -1,4 +1,4 @@
-//! The answer of an endpoint of the provider.
+//! A response of an endpoint of the provider.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,26 +10,26 @@ use serde_json::Value;
 use crate::OAuthError;
 use crate::json::{self, Fault, Object};
 
-/// Longest text of the provider that an error shows, in characters.
+/// The maximum length of provider text in an error, in characters.
 const LONGEST_DESCRIPTION: usize = 300;
-/// Longest name of a member that an error shows, in characters.
+/// The maximum length of a member name in an error, in characters.
 const LONGEST_NAME: usize = 40;
-/// The type of tokens that are not access tokens (RFC 8693, section 2.2.1).
+/// The token type of tokens that are not access tokens (RFC 8693, section 2.2.1).
 const NON_ACCESS: &str = "N_A";
 
-/// An answer of any status.
+/// A response of any status.
 pub(crate) struct Answer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
     /// The time of the response by the clock of the provider.
     pub(super) date: Option<SystemTime>,
     pub(super) body: Vec<u8>,
-    /// Secrets of the request, which errors never show, even if they come back.
+    /// The secrets of the request. Errors never show them, even if the provider echoes them.
     pub(super) secrets: Vec<Secret>,
     pub(super) accepts_non_access: bool,
 }
 
-/// RFC 6749, section 5.2.
+/// An error response (RFC 6749, section 5.2).
 #[derive(Deserialize)]
 struct Refusal {
     error: String,
@@ -47,7 +47,7 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// The provider is at fault, or wants to be left alone for a while.
+    /// Returns true if the provider failed or limits the rate of requests.
     pub(crate) fn is_overburdened(&self) -> bool {
         is_transient_status(self.status)
     }
@@ -57,24 +57,24 @@ impl Answer {
         self.date
     }
 
-    /// Returns the time that the provider wants before the next request.
+    /// Returns the delay that the provider wants before the next request.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Returns `true` if it asks for a longer interval between requests (RFC 8628, section 3.5), whatever its status.
+    /// Returns true if the provider asks for a longer polling interval (RFC 8628, section 3.5), whatever the status.
     pub(crate) fn is_slow_down(&self) -> bool {
         serde_json::from_slice::<Refusal>(&self.body).is_ok_and(|refusal| refusal.error == "slow_down")
     }
 
-    /// The token in the answer of a token endpoint (RFC 6749, section 5.1).
+    /// Returns the token of a response of a token endpoint (RFC 6749, section 5.1).
     pub(crate) fn token(&self, now: SystemTime) -> Result<AccessToken, OAuthError> {
-        // A gateway can answer 5xx after the provider has done its work.
+        // A gateway can respond with 5xx after the provider has carried out the request.
         let may_be_done = |error: &OAuthError| self.status >= 500 || (self.is_success() && !error.is_refusal());
         self.granted(now).map_err(|error| if may_be_done(&error) { error.uncertain() } else { error })
     }
 
-    /// Returns the refresh token of a successful answer whose access token cannot be used. It is stated once.
+    /// Returns the refresh token of a successful response whose access token cannot be used. It is stated once.
     pub(crate) fn refresh_token(&self) -> Option<Secret> {
         #[derive(Deserialize)]
         struct Rest {
@@ -99,15 +99,15 @@ impl Answer {
         Ok(if is_accepted { token.with_token_type(NON_ACCESS) } else { token })
     }
 
-    /// Reads the members of a good answer.
+    /// Deserializes a successful response.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, OAuthError> {
-        // Where it is wrong, but not what stands there, which may be a token.
+        // The error contains the path of the invalid value, but not the value, which may be a token.
         serde_path_to_error::deserialize(Value::Object(self.members()?))
             .map_err(|error| OAuthError::malformed(format!("at `{}`", error.path())))
     }
 
-    /// The members of a good answer. One with an `error` is a refusal, whatever its status: some providers send their
-    /// refusals with 200.
+    /// Returns the members of a successful response. A response with an `error` is a refusal whatever its status,
+    /// because some providers send refusals with 200.
     fn members(&self) -> Result<Object, OAuthError> {
         if !self.is_success() {
             return Err(self.refusal());
@@ -134,10 +134,10 @@ impl Answer {
         }
     }
 
-    /// The error that an answer other than a good one means.
+    /// Returns the error of an unsuccessful response.
     pub(crate) fn refusal(&self) -> OAuthError {
         match serde_json::from_slice::<Refusal>(&self.body) {
-            // Whatever it says of the credential then, it does not mean it.
+            // In this case, an error code about the credential is not reliable.
             _ if self.is_overburdened() => OAuthError::status(self.status, self.retry_after),
             Ok(Refusal { error, error_description }) => {
                 OAuthError::refused(self.shown(&error), error_description.map(|description| self.shown(&description)))
@@ -146,7 +146,7 @@ impl Answer {
         }
     }
 
-    /// Text of the provider without the secrets of the request.
+    /// Returns text of the provider, without the secrets of the request.
     fn shown(&self, text: &str) -> String {
         shown(&self.without_secrets(text))
     }
@@ -157,7 +157,7 @@ impl Answer {
     }
 }
 
-/// Text of the provider, without anything that could be more than text where it is shown.
+/// Returns text of the provider, shortened and without control characters.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(LONGEST_DESCRIPTION).collect()
 }

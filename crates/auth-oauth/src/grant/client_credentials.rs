@@ -4,12 +4,12 @@ use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
 use crate::client::token_error;
 use crate::{OAuthClient, OAuthError};
 
-/// Tokens for the client itself (RFC 6749, section 4.4).
+/// The client credentials grant, which obtains tokens for the client itself (RFC 6749, section 4.4).
 #[derive(Clone, Debug)]
 pub struct ClientCredentials(OAuthClient);
 
 impl ClientCredentials {
-    /// Tokens for `client`, which must be able to prove itself.
+    /// Creates a grant for `client`, which must authenticate itself.
     pub fn new(client: OAuthClient) -> Self {
         Self(client)
     }
@@ -18,7 +18,7 @@ impl ClientCredentials {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_credential_refused`], or the provider could not be asked or understood.
+    /// [`OAuthError::is_credential_refused`], a failed request or an invalid response.
     pub async fn token(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         self.0.redeem(self.0.token_exchange("client_credentials", request)?).await
     }

@@ -4,10 +4,10 @@ use auth_core::{AccessToken, AsyncTokenProvider, TokenError, TokenRequest};
 use crate::client::token_error;
 use crate::{OAuthClient, OAuthError};
 
-/// Tokens for an assertion that somebody else has signed (RFC 7523, section 2.1): the identity of a workload, of a user
-/// elsewhere.
+/// The JWT bearer grant, which exchanges an assertion of a third party for a token (RFC 7523, section 2.1).
 ///
-/// The assertion comes from a provider of its own, is asked for each time, and its end is that of the token at the latest.
+/// The assertion identifies, for example, a workload or a user of another provider. It is obtained from its own
+/// provider for each request. The token expires no later than the assertion.
 #[derive(Clone, Debug)]
 pub struct JwtBearer<P> {
     client: OAuthClient,
@@ -17,7 +17,7 @@ pub struct JwtBearer<P> {
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 impl<P: AsyncTokenProvider> JwtBearer<P> {
-    /// Tokens for `client`, in exchange for what `assertions` gives out.
+    /// Creates a grant for `client` that exchanges the assertions of the provider `assertions`.
     pub fn new(client: OAuthClient, assertions: P) -> Self {
         Self { client, assertions }
     }
@@ -26,7 +26,7 @@ impl<P: AsyncTokenProvider> JwtBearer<P> {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_credential_refused`], or the provider could not be asked or understood.
+    /// [`OAuthError::is_credential_refused`], a failed request or an invalid response.
     pub async fn redeem(&self, assertion: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let exchange = self.client.token_exchange(GRANT_TYPE, request)?;
         let token = self.client.redeem(exchange.with_secret("assertion", assertion.secret())).await?;
@@ -34,7 +34,7 @@ impl<P: AsyncTokenProvider> JwtBearer<P> {
     }
 }
 
-/// Returns what is exchanged. It is fetched each time, so that a single-use credential cannot be behind it.
+/// Returns the token to exchange. It is fetched for each request, so a provider of single-use credentials is an error.
 pub(super) async fn presented<P: AsyncTokenProvider>(
     provider: &P,
     request: &TokenRequest,
@@ -51,7 +51,7 @@ pub(super) async fn presented<P: AsyncTokenProvider>(
     }
 }
 
-/// A token that does not outlive what it was exchanged for.
+/// Returns the token, with an expiry that is no later than that of the assertion.
 pub(super) fn bounded(token: AccessToken, assertion: &AccessToken) -> AccessToken {
     let ends = [token.not_after(), assertion.expires_at(), assertion.jwt_expiry()];
     ends.into_iter().flatten().min().into_iter().fold(token, AccessToken::with_not_after)
@@ -64,7 +64,7 @@ impl<P: AsyncTokenProvider> AsyncTokenProvider for JwtBearer<P> {
         self.redeem(&assertion, request).await.map_err(token_error)
     }
 
-    /// The identity of the assertions; without one, tokens are kept for one source only.
+    /// Returns the identity of the assertions. Without one, tokens are cached for one source only.
     fn identity(&self) -> Option<String> {
         Some(self.client.identity("jwt_bearer", Some(&self.assertions.identity()?)))
     }

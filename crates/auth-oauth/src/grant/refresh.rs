@@ -5,8 +5,9 @@ use crate::client::refresh_error;
 use crate::identity::fingerprint;
 use crate::{OAuthClient, OAuthError};
 
-/// Tokens for a refresh token (RFC 6749, section 6). The provider may give out another refresh token each time, and
-/// refuse the one before from then on.
+/// The refresh token grant (RFC 6749, section 6).
+///
+/// The provider may issue a new refresh token for each request, and refuse the previous one from then on.
 #[derive(Clone, Debug)]
 pub struct RefreshGrant {
     client: OAuthClient,
@@ -14,37 +15,43 @@ pub struct RefreshGrant {
 }
 
 impl RefreshGrant {
-    /// Redeems what came with the token before.
+    /// Creates a grant that redeems the refresh token of the previous token.
     pub fn new(client: OAuthClient) -> Self {
         Self { client, first: None }
     }
 
-    /// Sets the refresh token for the first renewal, when the store has none. It is redeemed for the token of the source itself
-    /// only, and not for a request with scopes, an audience, resources, a tenant, a subject or claims of its own: those
-    /// tokens have keys and leases of their own, so that two processes would redeem it at the same time. Set what the token
-    /// needs on the [`OAuthClient`]. For the same reason, sources with different keys need different refresh tokens. Sources of
-    /// one process present it one after the other, and no more when the provider has replaced it.
+    /// Sets the refresh token for the first renewal, if the store has none.
+    ///
+    /// The token is redeemed only for the token of the source itself. It is not redeemed for a request with its own
+    /// scopes, audience, resources, tenant, subject or claims. Such tokens have their own keys and leases, so two
+    /// processes would redeem it at the same time. Set the properties of the token on the [`OAuthClient`]. For the same
+    /// reason, sources with different keys need different refresh tokens.
+    ///
+    /// The sources of one process present it one after the other, and stop when the provider has replaced it.
     pub fn with_refresh_token(mut self, refresh_token: Secret) -> Self {
         self.first = Some(refresh_token);
         self
     }
 
-    /// Redeems `refresh_token`. If the provider issues no other, the returned token has the same one. If the access token
-    /// cannot be used or verified, the returned token is marked as [unverified](AccessToken::unverified_reason), so that the
-    /// refresh token that came with it is not lost.
+    /// Redeems `refresh_token`.
     ///
-    /// Of `request`, the scopes, the audience and the resources are sent: a refresh request has no parameters for a tenant, a
-    /// subject or claims (RFC 6749, section 6), and the new token is for those of the login.
+    /// If the provider issues no new refresh token, the returned token contains the same one. If the access token
+    /// cannot be used or verified, the returned token is marked as [unverified](AccessToken::unverified_reason), so
+    /// that its refresh token is not lost.
+    ///
+    /// The scopes, the audience and the resources of `request` are sent. A refresh request has no parameters for a
+    /// tenant, a subject or claims (RFC 6749, section 6), and the new token has those of the login.
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_credential_refused`]: it has expired, was revoked, or was redeemed before. Or the provider could
-    /// not be asked or understood; if [`OAuthError::is_uncertain`], it may have been redeemed.
+    /// [`OAuthError::is_credential_refused`] means that the refresh token has expired, was revoked, or was redeemed
+    /// before. Other errors are a failed request or an invalid response. If [`OAuthError::is_uncertain`] returns true,
+    /// the refresh token may have been redeemed.
     pub async fn redeem(&self, refresh_token: &Secret, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         self.redeem_in_place_of(None, refresh_token, request).await
     }
 
-    /// The same for the refresh token that came with `previous`.
+    /// Redeems the refresh token that came with `previous`.
     pub(crate) async fn redeem_in_place_of(
         &self,
         previous: Option<&AccessToken>,
@@ -52,7 +59,7 @@ impl RefreshGrant {
         request: &TokenRequest,
     ) -> Result<AccessToken, OAuthError> {
         let exchange = self.client.continued("refresh_token", request)?.with_secret("refresh_token", refresh_token);
-        // Those of the login go on unless something else is said (section 6).
+        // Without a `scope` parameter, the scopes of the login apply (section 6).
         let scopes = request.scopes().collect::<Vec<_>>().join(" ");
         let exchange = exchange.with_some("scope", Some(scopes.as_str()).filter(|scopes| !scopes.is_empty()));
         self.client.refresh(exchange, refresh_token, previous).await
@@ -93,12 +100,12 @@ impl AsyncTokenProvider for RefreshGrant {
         true
     }
 
-    /// The first refresh token names the login, whatever it rotates to.
+    /// Returns an identity derived from the first refresh token, which is stable when the refresh token rotates.
     fn identity(&self) -> Option<String> {
         Some(self.client.identity("refresh_token", Some(&fingerprint(self.first.as_ref()?))))
     }
 
-    /// A refresh token that rotates is good once.
+    /// Returns true: a rotating refresh token is valid once.
     fn needs_lease(&self) -> bool {
         true
     }

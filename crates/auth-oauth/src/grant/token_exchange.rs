@@ -5,8 +5,9 @@ use super::jwt_bearer::{bounded, presented};
 use crate::client::token_error;
 use crate::{OAuthClient, OAuthError};
 
-/// Tokens in exchange for another (RFC 8693), which comes from a provider of its own, is asked for each time, and whose
-/// end is that of the token at the latest.
+/// The token exchange grant, which exchanges one token for another (RFC 8693).
+///
+/// The subject token is obtained from its own provider for each request. The new token expires no later than it.
 #[derive(Clone, Debug)]
 pub struct TokenExchange<P> {
     client: OAuthClient,
@@ -15,7 +16,7 @@ pub struct TokenExchange<P> {
     requested_type: Option<TokenType>,
 }
 
-/// What a token is (RFC 8693, section 3).
+/// The type of a token (RFC 8693, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenType {
@@ -23,7 +24,7 @@ pub enum TokenType {
     AccessToken,
     /// A refresh token of this provider.
     RefreshToken,
-    /// An id token of this provider.
+    /// An ID token of this provider.
     IdToken,
     /// Any JWT.
     Jwt,
@@ -43,12 +44,13 @@ impl TokenType {
 }
 
 impl<P: AsyncTokenProvider> TokenExchange<P> {
-    /// Tokens for `client`, in exchange for what `subjects` gives out: tokens of the type `subject_type`.
+    /// Creates a grant for `client` that exchanges the tokens of the provider `subjects`, which have the type
+    /// `subject_type`.
     pub fn new(client: OAuthClient, subjects: P, subject_type: TokenType) -> Self {
         Self { client, subjects, subject_type, requested_type: None }
     }
 
-    /// The type of the token to ask for; the provider decides unless something is said.
+    /// Sets the requested token type. By default, the provider chooses it.
     pub fn with_requested_type(mut self, requested_type: TokenType) -> Self {
         self.requested_type = Some(requested_type);
         self
@@ -58,14 +60,14 @@ impl<P: AsyncTokenProvider> TokenExchange<P> {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_credential_refused`], or the provider could not be asked or understood.
+    /// [`OAuthError::is_credential_refused`], a failed request or an invalid response.
     pub async fn redeem(&self, subject: &AccessToken, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         let exchange = self.client.token_exchange(GRANT_TYPE, request)?;
         let exchange = exchange
             .with_secret("subject_token", subject.secret())
             .with("subject_token_type", self.subject_type.urn())
             .with_some("requested_token_type", self.requested_type.map(TokenType::urn));
-        // Another type may be an assertion for a further grant, which is not sent as a bearer token.
+        // A token of another type may be an assertion for another grant, which is not sent as a bearer token.
         let wants_access = self.requested_type.is_none_or(|requested| requested == TokenType::AccessToken);
         let exchange = if wants_access { exchange } else { exchange.accepting_non_access() };
         Ok(bounded(self.client.redeem(exchange).await?, subject))
@@ -79,7 +81,7 @@ impl<P: AsyncTokenProvider> AsyncTokenProvider for TokenExchange<P> {
         self.redeem(&subject, request).await.map_err(token_error)
     }
 
-    /// The identity of the subjects; without one, tokens are kept for one source only.
+    /// Returns the identity of the subject tokens. Without one, tokens are cached for one source only.
     fn identity(&self) -> Option<String> {
         let types = (self.subject_type.urn(), self.requested_type.map_or("", TokenType::urn));
         let subject = format!("{} {} {}", types.0, types.1, self.subjects.identity()?);

@@ -2,9 +2,9 @@ use std::fmt;
 
 use jsonwebtoken::Algorithm;
 
-/// A signature algorithm for tokens (RFC 7518, section 3.1; RFC 8037, section 3.1).
+/// A signature algorithm of tokens (RFC 7518, section 3.1; RFC 8037, section 3.1).
 ///
-/// There is none with a shared secret, and no `none`: keys that everybody may read verify neither.
+/// Symmetric algorithms and `none` are absent, because public keys cannot verify them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JwtAlgorithm {
@@ -29,10 +29,10 @@ pub enum JwtAlgorithm {
 }
 
 impl JwtAlgorithm {
-    /// Those that an RSA key can be for.
+    /// The algorithms of RSA keys.
     pub(super) const RSA: &[Self] = &[Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
 
-    /// The name as `alg` spells it, which is case-sensitive.
+    /// Returns the name of the algorithm in `alg`, which is case-sensitive.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",

@@ -7,18 +7,18 @@ use super::error::JwtProblem;
 use super::refusal::Refusal;
 use crate::json::{self, Object};
 
-/// The last second of the year 9999, with which RFC 3339 ends. A token that is to live longer is refused.
+/// The end of the year 9999, the latest time of RFC 3339. A token that expires later is refused.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 
-/// What a verified token says. It comes from a [`JwtVerifier`](crate::JwtVerifier) only.
+/// The claims of a verified token. Only a [`JwtVerifier`](crate::JwtVerifier) creates them.
 ///
-/// Its `Debug` shows the names of the claims and not what they say.
+/// `Debug` shows the names of the claims, but not their values.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Claims {
-    /// Whom the token speaks for.
+    /// The subject of the token.
     pub sub: String,
-    /// The organisation that the token is limited to.
+    /// The organization that the token is limited to.
     pub org_id: Option<String>,
     scopes: Vec<String>,
     exp: f64,
@@ -28,7 +28,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads claims whose signature fits, and checks of what kind each is.
+    /// Parses the claims of a token with a valid signature, and checks their types.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Refusal> {
         let all = json::object(bytes).map_err(|fault| JwtProblem::in_json(&fault, JwtProblem::Claims))?;
         let sub = optional_text(&all, "sub")?.filter(|sub| !sub.is_empty()).ok_or_else(|| invalid("sub"))?;
@@ -47,27 +47,27 @@ impl Claims {
         })
     }
 
-    /// The moment from which the token is no longer accepted.
+    /// Returns the expiry time of the token.
     pub fn expires_at(&self) -> Option<SystemTime> {
         moment(self.exp)
     }
 
-    /// The moment at which the token was issued, if it says so.
+    /// Returns the time at which the token was issued, if it states that.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.iat.and_then(moment)
     }
 
-    /// What the token allows, from `scope` as text (RFC 8693, section 4.2) or as a list.
+    /// Returns the scopes of the token, from `scope` as text (RFC 8693, section 4.2) or as a list.
     pub fn scopes(&self) -> &[String] {
         &self.scopes
     }
 
-    /// The OAuth client that the token was issued to: `client_id` (RFC 9068, section 2.2) or `azp`.
+    /// Returns the OAuth client that the token was issued to: `client_id` (RFC 9068, section 2.2) or `azp`.
     pub fn client_id(&self) -> Option<&str> {
         self.text("client_id").or_else(|| self.text("azp"))
     }
 
-    /// The claim `name`, if the token has it and it is text.
+    /// Returns the claim `name`, if the token has it and it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.all.get(name)?.as_str()
     }
@@ -76,7 +76,7 @@ impl Claims {
         optional_text(&self.all, "iss")?.ok_or_else(|| missing("iss"))
     }
 
-    /// One audience or several (RFC 7519, section 4.1.3).
+    /// Returns the audiences of the token, one or several (RFC 7519, section 4.1.3).
     pub(super) fn audiences(&self) -> Result<Vec<&str>, Refusal> {
         match self.all.get("aud") {
             None | Some(Value::Null) => Err(missing("aud")),
@@ -90,7 +90,7 @@ impl Claims {
         self.all.contains_key(name)
     }
 
-    /// `exp`, `nbf` and `iat` as they are: no moment of a clock needs to be theirs.
+    /// Returns `exp`, `nbf` and `iat` unconverted, because they may be out of the range of `SystemTime`.
     pub(super) fn period(&self) -> (f64, Option<f64>, Option<f64>) {
         (self.exp, self.nbf, self.iat)
     }
@@ -103,7 +103,7 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// A claim that is text; `null` counts as absent.
+/// Returns a string claim. `null` is treated as absent.
 fn optional_text<'a>(claims: &'a Object, name: &'static str) -> Result<Option<&'a str>, Refusal> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -112,7 +112,7 @@ fn optional_text<'a>(claims: &'a Object, name: &'static str) -> Result<Option<&'
     }
 }
 
-/// A `NumericDate` (RFC 7519, section 2): seconds since 1970, possibly with a fraction.
+/// Returns a `NumericDate` (RFC 7519, section 2): seconds since 1970, possibly with a fraction.
 fn seconds(claims: &Object, name: &'static str) -> Result<Option<f64>, Refusal> {
     match claims.get(name) {
         None | Some(Value::Null) => Ok(None),

@@ -3,22 +3,22 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::JwtProblem;
 
-/// The longest token, in bytes. Servers accept no larger headers; it is checked before anything is decoded.
+/// The maximum length of a token, in bytes. Servers accept no larger headers. It is checked before anything is decoded.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// A signed token in its compact form (RFC 7515, section 7.1), decoded but not believed.
+/// A signed token in compact form (RFC 7515, section 7.1), decoded but not verified.
 pub(super) struct Compact<'a> {
-    /// What is signed: header and claims, encoded.
+    /// The signed part: the encoded header and claims.
     pub(super) message: &'a str,
     pub(super) header: Vec<u8>,
     pub(super) claims: Vec<u8>,
-    /// Still encoded.
+    /// The signature, still encoded.
     pub(super) signature: &'a str,
 }
 
 impl<'a> Compact<'a> {
-    /// Takes a token apart. Padding, whitespace and other spellings of the same bytes are refused, so
-    /// that a token can be written in one way only.
+    /// Splits a token. Padding, whitespace and other encodings of the same bytes are refused, so that each token has
+    /// exactly one encoding.
     pub(super) fn split(token: &'a str) -> Result<Self, JwtProblem> {
         if token.len() > MAX_LENGTH {
             return Err(JwtProblem::TooLarge);
@@ -26,7 +26,7 @@ impl<'a> Compact<'a> {
         let (message, signature) = token.rsplit_once('.').ok_or(JwtProblem::Malformed)?;
         let (header, claims) = message.split_once('.').ok_or(JwtProblem::Malformed)?;
         decode(signature)?;
-        // A further dot is not base64 either.
+        // Another dot is not valid base64url either.
         Ok(Self { message, header: decode(header)?, claims: decode(claims)?, signature })
     }
 }

@@ -8,9 +8,9 @@ use super::JwtAlgorithm;
 use super::refusal::Refusal;
 use crate::json::Fault;
 
-/// The reason why a token does not verify. It never shows the token.
+/// The reason why a token is not valid. It never contains the token.
 ///
-/// Exactly one of three predicates is true:
+/// Exactly one of three predicates returns true:
 ///
 /// | predicate | meaning | what to do |
 /// |---|---|---|
@@ -18,7 +18,7 @@ use crate::json::Fault;
 /// | [`is_clock`](Self::is_clock) | only the times of the token do not fit the clock | get a new token, or check the clock |
 /// | [`is_definitive`](Self::is_definitive) | the token is wrong at any time | discard the token |
 ///
-/// It is `Clone`, because all callers that wait for one fetch of keys share its failure.
+/// The error is `Clone`, because all callers that wait for the same fetch of keys receive its error.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct JwtError(#[from] Kind);
@@ -33,71 +33,71 @@ enum Kind {
     Keys(KeyError),
 }
 
-/// The check that a token did not pass.
+/// The check that a token failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwtProblem {
-    /// It is longer than 16 KiB, and was not looked at.
+    /// The token is longer than 16 KiB, and was not parsed.
     #[error("it is larger than 16 KiB")]
     TooLarge,
-    /// It is not three parts in base64url (RFC 7515, section 7.1).
+    /// The token does not consist of three parts in base64url (RFC 7515, section 7.1).
     #[error("it is no well-formed JWT")]
     Malformed,
-    /// Its header is no JSON object with the text `alg`, or `kid` is no text.
+    /// The header is not a JSON object with a string `alg`, or its `kid` is not a string.
     #[error("its header is not that of a signed JWT")]
     Header,
-    /// A member of its header or of its claims is stated twice.
+    /// A member of the header or of the claims occurs twice.
     #[error("it states a member twice")]
     DuplicateMember,
-    /// It needs an extension (`crit`, `b64`), and none is understood.
+    /// The token requires an extension (`crit`, `b64`). No extensions are supported.
     #[error("it needs an extension that is not understood")]
     Extension,
-    /// It brings a key of its own, or says where to get one (`jwk`, `jku`, `x5u`, `x5c`).
+    /// The header contains a key or a reference to one (`jwk`, `jku`, `x5u`, `x5c`).
     #[error("it brings or names a key from elsewhere")]
     ForeignKey,
-    /// Its `typ` is that of something else.
+    /// The `typ` is not that of an access token.
     #[error("it is of another type than an access token")]
     Type,
-    /// It is signed with an algorithm that the verifier was not set up with, or not at all.
+    /// The token is unsigned, or signed with an algorithm that the verifier does not accept.
     #[error("it is not signed with an algorithm that is accepted")]
     Algorithm,
-    /// It has no `kid`.
+    /// The header has no `kid`.
     #[error("it does not name its key (`kid`)")]
     NoKeyId,
-    /// The issuer has no such key, or not for signatures of this algorithm.
+    /// The issuer publishes no such key, or not for signatures of this algorithm.
     #[error("it is signed with a key that the issuer does not publish for that")]
     UnknownKey,
-    /// It was not signed with the key that it names, or changed since.
+    /// The signature does not match the named key and the content.
     #[error("its signature does not fit")]
     Signature,
-    /// Its claims are no JSON object, or one of them is not of its kind.
+    /// The claims are not a JSON object, or one of them has the wrong type.
     #[error("its claims are not those of an access token")]
     Claims,
-    /// It does not state its end, its issuer or its audience.
+    /// The expiry, the issuer or the audience is missing.
     #[error("it lacks one of the claims exp, iss and aud")]
     MissingClaim,
-    /// Its `iss` is another.
+    /// The `iss` is a different issuer.
     #[error("another issuer made it")]
     Issuer,
-    /// Its `aud` does not contain the audience.
+    /// The `aud` does not contain the audience.
     #[error("it is meant for another audience")]
     Audience,
-    /// It has claims that only an id token has.
+    /// The token has claims that only an ID token has.
     #[error("it is an id token and not an access token")]
     IdToken,
-    /// Its `exp` has passed.
+    /// The `exp` is in the past.
     #[error("it has expired")]
     Expired,
-    /// Its `nbf` is yet to come.
+    /// The `nbf` is in the future.
     #[error("it is not valid yet")]
     NotYetValid,
-    /// Its `iat` is yet to come.
+    /// The `iat` is in the future.
     #[error("it says that it was issued in the future")]
     IssuedInFuture,
 }
 
 impl JwtProblem {
-    /// What is wrong with JSON that was to be read; `otherwise` if no member is stated twice.
+    /// Returns the problem of invalid JSON: `DuplicateMember` for a duplicate member, else `otherwise`.
     pub(super) fn in_json(fault: &Fault, otherwise: Self) -> Self {
         match fault {
             Fault::Duplicate(_) => Self::DuplicateMember,
@@ -112,8 +112,8 @@ impl JwtError {
         Kind::Algorithm(names.join(" or ")).into()
     }
 
-    /// Returns true if the keys of the issuer cannot be fetched: network failure, error status, invalid JWK set,
-    /// or deadline exceeded. This does not judge the token.
+    /// Returns true if the keys of the issuer cannot be fetched: network failure, error status, invalid JWK set, or
+    /// timeout. The token was not verified.
     ///
     /// [`is_transient`](Self::is_transient), [`is_outdated`](Self::is_outdated) and
     /// [`is_unusable_key_set`](Self::is_unusable_key_set) give details.
@@ -121,17 +121,17 @@ impl JwtError {
         matches!(self.0, Kind::Keys(_))
     }
 
-    /// Returns true if only a time of the token (`exp`, `nbf` or `iat`) does not fit the clock. Its signature, issuer
-    /// and audience are right.
+    /// Returns true if only a time of the token (`exp`, `nbf` or `iat`) does not match the clock. Its signature, issuer
+    /// and audience are valid.
     ///
-    /// Either the token is used too late or too early, or the clock is wrong: see [`claim`](Self::claim) and
+    /// Either the token is used too late or too early, or the clock is wrong. See [`claim`](Self::claim) and
     /// [`off_by`](Self::off_by), and [`JwtVerifier::verify_as_of`](crate::JwtVerifier::verify_as_of) for another clock.
     pub fn is_clock(&self) -> bool {
         self.off_by().is_some()
     }
 
-    /// Returns true if the token can never verify: wrong signature, issuer, audience, algorithm or form, or a key that
-    /// the issuer does not publish.
+    /// Returns true if the token can never be valid: wrong signature, issuer, audience, algorithm or form, or a key
+    /// that the issuer does not publish.
     pub fn is_definitive(&self) -> bool {
         !self.is_unavailable() && !self.is_clock()
     }
@@ -141,7 +141,7 @@ impl JwtError {
         !self.is_unavailable()
     }
 
-    /// The check that the token failed; `None` if [`is_unavailable`](Self::is_unavailable).
+    /// Returns the check that the token failed, or `None` if [`is_unavailable`](Self::is_unavailable) returns true.
     pub fn problem(&self) -> Option<JwtProblem> {
         match &self.0 {
             Kind::Invalid(refusal) => Some(refusal.problem),
@@ -150,14 +150,16 @@ impl JwtError {
         }
     }
 
-    /// The name of the claim that is missing or wrong, such as `aud`; `None` if another part of the token is wrong.
+    /// Returns the name of the missing or invalid claim, such as `aud`, or `None` if another part of the token is
+    /// invalid.
     pub fn claim(&self) -> Option<&str> {
         self.refusal()?.claim
     }
 
-    /// The difference between the clock and the claim, leeway included; `None` unless [`is_clock`](Self::is_clock).
+    /// Returns the difference between the clock and the claim, leeway included, or `None` unless
+    /// [`is_clock`](Self::is_clock) returns true.
     ///
-    /// `exp` is this far behind the clock; `nbf` and `iat` are this far ahead of it.
+    /// `exp` is this far behind the clock. `nbf` and `iat` are this far ahead of it.
     pub fn off_by(&self) -> Option<Duration> {
         self.refusal()?.off_by
     }
@@ -177,7 +179,7 @@ impl JwtError {
         }
     }
 
-    /// Returns the pause that the issuer asked for when its keys were fetched (`Retry-After`).
+    /// Returns the delay that the issuer asked for when its keys were fetched (`Retry-After`).
     pub fn retry_after(&self) -> Option<Duration> {
         let Kind::Keys(error) = &self.0 else { return None };
         if let KeyError::Status { retry_after, .. } = error.cause() { *retry_after } else { None }
@@ -188,7 +190,7 @@ impl JwtError {
         matches!(&self.0, Kind::Keys(error) if matches!(error.cause(), KeyError::Unusable(_)))
     }
 
-    /// Returns true if the keys are unavailable because the cached ones expired more than a day ago.
+    /// Returns true if the keys are unavailable and the cached ones expired more than a day ago.
     pub fn is_outdated(&self) -> bool {
         matches!(&self.0, Kind::Keys(KeyError::Outdated(_)))
     }
@@ -230,7 +232,7 @@ pub(super) enum KeyError {
 }
 
 impl KeyError {
-    /// The failure of the fetch.
+    /// Returns the error of the fetch.
     fn cause(&self) -> &Self {
         if let Self::Outdated(cause) = self { cause } else { self }
     }

@@ -1,21 +1,21 @@
-//! Decides how long keys are used, and when new ones are fetched.
+//! The caching rules for keys: when cached keys are used, and when new ones are fetched.
 //!
-//! For keys in general:
+//! Rules for keys in general:
 //! 1. Keys within their lifetime are fresh and are used.
 //! 2. Keys that expired less than a day ago are stale. They are used at once, and a fetch in the background replaces
 //!    them.
-//! 3. Otherwise the caller waits for a fetch, and fails if that fails.
-//! 4. After a failed fetch there is no other one for ten seconds.
+//! 3. Otherwise the caller waits for a fetch, and fails if the fetch fails.
+//! 4. After a failed fetch, no other fetch starts for ten seconds.
 //!
-//! For a token whose key is not among them, because the issuer may use a new one:
-//! 1. A fetch in flight is joined.
-//! 2. If the keys were replaced since the caller read them, it reads the new ones.
-//! 3. If the caller has waited for a fetch already, or there was a search within five minutes, there is no other search:
-//!    invented key names cause at most one request in five minutes.
-//! 4. Otherwise the keys are fetched. If that fails, and until a fetch succeeds, a token with an unknown key is not
-//!    refused: its key may exist. Stale keys alone never refuse it either.
+//! Rules for a token whose key is not cached, because the issuer may use a new key:
+//! 1. A caller joins a fetch in flight.
+//! 2. If the keys were replaced since the caller read them, it uses the new ones.
+//! 3. There is no search if the caller has already waited for a fetch, or if the last search was less than five minutes
+//!    ago. Invented key names thus cause at most one request in five minutes.
+//! 4. Otherwise the keys are fetched. After a failed fetch and until a successful one, a token with an unknown key is
+//!    not refused, because its key may exist. Stale keys alone never refuse it either.
 //!
-//! A clock that was set back makes keys count as outdated, which costs one fetch.
+//! If the clock is set back, the keys count as outdated, which costs one fetch.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime};
 use super::error::KeyError;
 use super::keys::KeySet;
 
-/// The age at which keys expire, by default.
+/// The default lifetime of keys.
 pub(super) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// The time after expiry during which keys are still used.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -32,15 +32,15 @@ const SEARCH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// The minimum time between a failed fetch and the next one.
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 
-/// How a fetch has ended.
+/// The result of a fetch.
 pub(super) type Outcome = Result<Arc<KeySet>, KeyError>;
 
-/// The keys at hand, and what became of the latest fetch.
+/// The cached keys, and the result of the latest fetch.
 #[derive(Default)]
 pub(super) struct Shelf {
     kept: Option<Kept>,
     searched_at: Option<SystemTime>,
-    /// The latest fetch, if it failed.
+    /// The time and the error of the latest fetch, if it failed.
     failed: Option<(SystemTime, KeyError)>,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Step {
 }
 
 impl Shelf {
-    /// The first list above.
+    /// Applies the rules for keys in general.
     pub(super) fn step(&self, now: SystemTime, lifetime: Duration) -> Step {
         if let Some(keys) = self.younger_than(lifetime, now) {
             return Step::Serve(keys);
@@ -74,12 +74,13 @@ impl Shelf {
         }
     }
 
-    /// The failure of a fetch, for a caller that has no keys.
+    /// Returns the error of a fetch for a caller that has no usable keys.
     pub(super) fn without_keys(&self, error: KeyError) -> KeyError {
         if self.kept.is_some() { KeyError::Outdated(Box::new(error)) } else { error }
     }
 
-    /// The second list above from its second point, for a caller that has read `known`. `waited`: after a fetch.
+    /// Applies the rules for unknown keys, from the second one. The caller has searched `known`. `waited` is true if it
+    /// waited for a fetch.
     pub(super) fn search(&mut self, known: &Arc<KeySet>, waited: bool, now: SystemTime, lifetime: Duration) -> Step {
         if let Some(kept) = self.kept.as_ref().filter(|kept| !Arc::ptr_eq(&kept.keys, known)) {
             return Step::Serve(kept.keys.clone());
@@ -88,7 +89,7 @@ impl Shelf {
             return match &self.failed {
                 Some((_, error)) => Step::Fail(error.clone()),
                 None if waited || self.younger_than(lifetime, now).is_some() => Step::Serve(known.clone()),
-                // The fetch that should have replaced stale keys was lost with its runtime.
+                // The fetch that should have replaced stale keys ended with its runtime.
                 None => Step::Fetch,
             };
         }
@@ -96,7 +97,7 @@ impl Shelf {
         Step::Fetch
     }
 
-    /// Records the result of a fetch between two moments. A failed one removes no keys.
+    /// Records the result of a fetch between two times. A failed fetch removes no keys.
     pub(super) fn settle(
         &mut self,
         fetched: Result<KeySet, KeyError>,
@@ -123,7 +124,7 @@ impl Shelf {
     }
 }
 
-/// The time since a moment; without end if it is yet to come.
+/// Returns the time since `since`, or `Duration::MAX` if `since` is in the future.
 fn elapsed(since: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(since).unwrap_or(Duration::MAX)
 }

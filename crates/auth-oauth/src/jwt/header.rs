@@ -1,18 +1,17 @@
-//! The header of a token, which its sender writes. It chooses among what was decided beforehand, in
-//! this order:
+//! The header of a token. Its sender controls it, so it only selects among configured options. The checks in order:
 //!
-//! 1. It is one JSON object, and states nothing twice.
-//! 2. `crit` lists extensions that must be understood (RFC 7515, section 4.1.11). We understand none,
-//!    and an empty list is not allowed, so any `crit` is refused; and `b64` (RFC 7797), which changes
-//!    what is signed, even where `crit` does not announce it.
-//! 3. `jwk`, `jku`, `x5u` and `x5c` name a key or where to get it. Such keys prove nothing (RFC 8725,
-//!    section 3.10). They could be ignored, but an honest issuer does not send them: refused.
-//! 4. `typ` may be absent, `JWT` or `at+jwt` (RFC 9068, section 2.1), also in full as
-//!    `application/at+jwt`, in any case. All others are tokens for something else (RFC 8725, section 3.11).
-//! 5. `alg` must be one of the algorithms that the verifier was set up with.
-//! 6. `kid` must be there, although RFC 7515 makes it optional: without it one would have to try keys.
+//! 1. The header is one JSON object without duplicate members.
+//! 2. `crit` lists extensions that must be understood (RFC 7515, section 4.1.11). No extensions are supported, and an
+//!    empty list is not allowed, so any `crit` is refused. `b64` (RFC 7797) is refused even if `crit` does not list it,
+//!    because it changes the signed bytes.
+//! 3. `jwk`, `jku`, `x5u` and `x5c` contain or reference a key. Such keys prove nothing (RFC 8725, section 3.10). An
+//!    honest issuer does not send them, so they are refused and not ignored.
+//! 4. `typ` may be absent, `JWT` or `at+jwt` (RFC 9068, section 2.1), or the full form `application/at+jwt`, in any
+//!    case. Any other type is a token for another purpose (RFC 8725, section 3.11).
+//! 5. `alg` must be one of the accepted algorithms of the verifier.
+//! 6. `kid` is required, although RFC 7515 makes it optional. Without it, several keys would have to be tried.
 //!
-//! Other members are ignored, as RFC 7515, section 4, demands.
+//! Other members are ignored, as RFC 7515, section 4, requires.
 
 use serde_json::Value;
 
@@ -30,7 +29,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a header, if it complies with the list above.
+    /// Parses a header that passes the checks above.
     pub(super) fn read(bytes: &[u8], allowed: &[JwtAlgorithm]) -> Result<Self, JwtError> {
         let members = json::object(bytes).map_err(|fault| JwtProblem::in_json(&fault, JwtProblem::Header))?;
         if EXTENSIONS.iter().any(|name| members.contains_key(*name)) {

@@ -5,20 +5,20 @@ use super::JwtAlgorithm;
 use super::compact::Compact;
 use crate::json::Object;
 
-/// A public key of the issuer that can verify signatures (RFC 7517, section 4).
+/// A public key of the issuer for verifying signatures (RFC 7517, section 4).
 pub(super) struct Key {
     kid: String,
-    /// What it may be used with: what its kind allows and its `alg`, if it has one, does not exclude.
+    /// The algorithms that the key type allows, restricted to the `alg` of the key if there is one.
     algorithms: Vec<JwtAlgorithm>,
     public: DecodingKey,
 }
 
 impl Key {
-    /// The key that a JWK describes; `None` if no signature could or should be verified with it:
-    /// - it has no name, so that no token can mean it;
-    /// - it is for something else, by `use`, `key_ops` or `alg`;
-    /// - its kind is unknown, or it is incomplete or not well-formed;
-    /// - its private half (`d`) is published too, so that everybody could sign with it.
+    /// Parses a JWK. Returns `None` for a key that must not or cannot verify signatures:
+    /// - it has no id, so that no token can name it;
+    /// - it has another purpose, by `use`, `key_ops` or `alg`;
+    /// - its type is unknown, or it is incomplete or malformed;
+    /// - its private part (`d`) is published, so that anyone could sign with it.
     pub(super) fn read(jwk: &Value) -> Option<Self> {
         let jwk = jwk.as_object()?;
         if !is_for_verification(jwk) || jwk.contains_key("d") {
@@ -37,7 +37,7 @@ impl Key {
         self.kid == kid && self.algorithms.contains(&algorithm)
     }
 
-    /// Whether this key has signed the token. RSA keys below 2048 bits never have.
+    /// Returns true if this key signed the token. RSA keys shorter than 2048 bits are never accepted.
     pub(super) fn has_signed(&self, token: &Compact<'_>, algorithm: JwtAlgorithm) -> bool {
         let algorithm = Algorithm::from(algorithm);
         let verdict = jsonwebtoken::crypto::verify(token.signature, token.message.as_bytes(), &self.public, algorithm);
@@ -45,7 +45,7 @@ impl Key {
     }
 }
 
-/// The key itself, and the algorithms for keys of its kind (RFC 7518, section 6; RFC 8037, section 2).
+/// Returns the key, and the algorithms for its type (RFC 7518, section 6; RFC 8037, section 2).
 fn material(jwk: &Object) -> Option<(&'static [JwtAlgorithm], DecodingKey)> {
     let member = |name| text(jwk, name);
     let (fitting, key): (&[_], _) = match (member("kty")?, member("crv")) {
@@ -58,7 +58,8 @@ fn material(jwk: &Object) -> Option<(&'static [JwtAlgorithm], DecodingKey)> {
     Some((fitting, key.ok()?))
 }
 
-/// A key without `use` and `key_ops` is for everything (RFC 7517, sections 4.2 and 4.3).
+/// Returns true if signatures may be verified with the key. A key without `use` and `key_ops` is for any purpose (RFC
+/// 7517, sections 4.2 and 4.3).
 fn is_for_verification(jwk: &Object) -> bool {
     let by_use = jwk.get("use").is_none_or(|usage| usage == "sig");
     let lists_verify = |operations: &Vec<Value>| operations.iter().any(|operation| operation == "verify");

@@ -7,14 +7,14 @@ use super::error::KeyError;
 use super::key::Key;
 use crate::json::{self, Fault};
 
-/// The most keys in a set. Issuers publish two or three.
+/// The maximum number of keys in a set. Issuers publish two or three.
 const MAX_KEYS: usize = 100;
 
-/// The keys that an issuer publishes (RFC 7517, section 5): at least one that can be used.
+/// The published keys of an issuer (RFC 7517, section 5), of which at least one is usable.
 pub(super) struct KeySet(Vec<Arc<Key>>);
 
 impl KeySet {
-    /// Reads a set. Single keys that cannot be used are left out, as RFC 7517, section 5, recommends.
+    /// Parses a set. Unusable keys are skipped, as RFC 7517, section 5, recommends.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, KeyError> {
         let set = json::object(bytes).map_err(|fault| match fault {
             Fault::Malformed => KeyError::Unusable("it is no JSON object"),
@@ -33,7 +33,7 @@ impl KeySet {
         Ok(Self(keys))
     }
 
-    /// The first key of this name that fits the algorithm: names need not be unique (RFC 7517, section 4.5).
+    /// Returns the first key with this id for the algorithm. Ids need not be unique (RFC 7517, section 4.5).
     pub(super) fn find(&self, kid: &str, algorithm: JwtAlgorithm) -> Option<Arc<Key>> {
         self.0.iter().find(|key| key.fits(kid, algorithm)).cloned()
     }

@@ -8,7 +8,7 @@ use super::error::JwtProblem;
 pub(super) struct Refusal {
     pub(super) problem: JwtProblem,
     pub(super) claim: Option<&'static str>,
-    /// For times only: the distance from the clock to the claim.
+    /// The difference between the clock and the claim, for times only.
     pub(super) off_by: Option<Duration>,
 }
 
@@ -17,7 +17,7 @@ impl Refusal {
         Self { claim: Some(claim), ..problem.into() }
     }
 
-    /// A time that does not fit the clock by this many seconds.
+    /// Creates a refusal for a time that differs from the clock by this many seconds.
     pub(super) fn of_time(problem: JwtProblem, claim: &'static str, seconds: f64) -> Self {
         let off_by = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         Self { off_by: Some(off_by), ..Self::of(problem, claim) }

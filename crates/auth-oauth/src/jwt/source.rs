@@ -1,11 +1,11 @@
-//! Fetches the keys of the issuer: one request for all callers that need them.
+//! Fetching of the issuer's keys, with one request for all callers that need them.
 //!
 //! Difficult cases:
-//! - **A caller is dropped.** A fetch runs in a separate task; callers only wait for its outcome.
+//! - **A caller is dropped.** A fetch runs in a separate task. Callers only wait for its outcome.
 //! - **Many callers decide at once.** The decision and the start of a fetch are one step under one lock.
-//! - **The runtime of a fetch shuts down, or the fetch panics.** The channel closes without an outcome. A caller that
-//!   waits starts another fetch on its own runtime; so does the next caller with stale keys.
-//! - **The runtime of a fetch is idle**, because it has one thread that runs nothing now. A fetch past [`LOST`] no longer
+//! - **The runtime of a fetch shuts down, or the fetch panics.** The channel closes without an outcome. A waiting
+//!   caller starts another fetch on its own runtime. So does the next caller with stale keys.
+//! - **The runtime of a fetch is idle**, because it has one thread that runs nothing. After [`LOST`], a fetch no longer
 //!   counts as in flight, and a caller that waits for it starts another.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,12 +25,13 @@ use super::key::Key;
 use super::keys::KeySet;
 use crate::exchange::BODY_LIMIT;
 
-/// The deadline of a fetch: callers with an unknown key wait for it.
+/// The timeout of a fetch. Callers with an unknown key wait for the fetch.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The age at which a fetch without an outcome counts as lost: its own deadline does not pass on an idle runtime.
+/// The age at which a fetch without an outcome counts as lost. On an idle runtime, the timeout of the fetch does not
+/// fire.
 const LOST: Duration = Duration::from_secs(20);
 
-/// The keys of an issuer: a cache and the URL to fill it from.
+/// The keys of an issuer: a cache, and the URL that fills it.
 pub(super) struct KeySource {
     http: HttpClient,
     url: Url,
@@ -50,7 +51,7 @@ struct Fetch {
 }
 
 impl State {
-    /// The fetch in flight, if any. One that has ended has an outcome; one that was lost has closed its channel.
+    /// Returns the fetch in flight, if any. A completed fetch has an outcome. The channel of a lost fetch is closed.
     fn in_flight(&self) -> Option<Receiver<Option<Outcome>>> {
         let fetch = self.fetch.as_ref().filter(|fetch| fetch.began.elapsed() < LOST)?;
         let is_open = fetch.outcome.has_changed().is_ok() && fetch.outcome.borrow().is_none();
@@ -58,7 +59,7 @@ impl State {
     }
 }
 
-/// The clock and the lifetime that decide whether keys are fresh.
+/// The clock and the lifetime that determine the freshness of keys.
 pub(super) struct Terms<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) lifetime: Duration,
@@ -67,7 +68,7 @@ pub(super) struct Terms<'a> {
 /// A fetch that a caller can wait for.
 struct Flight {
     outcome: Receiver<Option<Outcome>>,
-    /// It was started for this caller.
+    /// True if the fetch was started for this caller.
     leads: bool,
 }
 
@@ -76,12 +77,12 @@ impl KeySource {
         Self { http, url, state: Mutex::default() }
     }
 
-    /// Fills the cache, so that a verification right after this finds keys.
+    /// Fills the cache, so that a subsequent verification finds keys.
     pub(super) async fn prepare(self: &Arc<Self>, terms: &Terms<'_>) -> Result<(), KeyError> {
         self.keys(terms).await.map(drop)
     }
 
-    /// The key of this name for this algorithm, if the issuer publishes it.
+    /// Returns the key with this id for this algorithm, if the issuer publishes it.
     pub(super) async fn find(
         self: &Arc<Self>,
         kid: &str,
@@ -95,7 +96,7 @@ impl KeySource {
         Ok(self.search(&keys, waited, terms).await?.find(kid, algorithm))
     }
 
-    /// The keys of the issuer, and true if the caller waited for them.
+    /// Returns the keys of the issuer, and true if the caller waited for them.
     async fn keys(self: &Arc<Self>, terms: &Terms<'_>) -> Result<(Arc<KeySet>, bool), KeyError> {
         let flight = {
             let mut state = self.state();
@@ -115,7 +116,7 @@ impl KeySource {
         }
     }
 
-    /// The keys to search next for one that is not among `known`.
+    /// Returns the keys to search for a key that is not in `known`.
     async fn search(self: &Arc<Self>, known: &Arc<KeySet>, waited: bool, terms: &Terms<'_>) -> Outcome {
         let flight = {
             let mut state = self.state();
@@ -165,7 +166,7 @@ impl KeySource {
         let began = clock.now();
         runtime.spawn(async move {
             let fetched = timeout(TIMEOUT, source.fetch(began)).await.unwrap_or(Err(KeyError::Deadline(TIMEOUT)));
-            // Under one lock, so that no caller joins a fetch that has ended.
+            // The lock prevents that a caller joins a completed fetch.
             let mut state = source.state();
             let settled = state.shelf.settle(fetched, began, clock.now());
             announce.send_replace(Some(settled));

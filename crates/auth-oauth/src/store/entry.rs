@@ -9,10 +9,10 @@ use super::error::StoreError;
 use super::folder::Folder;
 use super::lock::Lock;
 
-/// The minimum space to reserve for a record, in bytes: several times that of a login with large JWTs.
+/// The minimum space to reserve for a record, in bytes: several times the size of a login with large JWTs.
 const RESERVED: u64 = 64 * 1024;
 
-/// The files of one key. Where a method takes a [`Lock`], it must be that of this entry.
+/// The files of one key. A [`Lock`] that is passed to a method must be the lock of this entry.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     folder: Folder,
@@ -20,17 +20,17 @@ pub(super) struct Entry {
     name: String,
 }
 
-/// Space for the next record of an entry. Dropping it releases the space, under the lock that it holds.
+/// The space for the next record of an entry. Dropping it releases the space, under the lock that it holds.
 #[derive(Debug)]
 pub(super) struct Space {
-    // Fields are dropped in this order.
+    // The drop order is the order of the fields.
     reservation: Reservation,
     lock: Arc<Lock>,
 }
 
 impl Entry {
-    /// The extensions of the files that can contain a secret: a record that was broken, the temporaries of writers, and the
-    /// record. A lease has a temporary of its own, because a rejection can be stored while the lease is held.
+    /// The extensions of the files that can contain a secret: a broken record, the temporary files of writers, and the
+    /// record. A lease has its own temporary file, because a rejection can be stored while the lease is held.
     pub(super) const EXTENSIONS: [&str; 4] = ["corrupt", "reserved", "tmp", "json"];
 
     pub(super) fn new(folder: &Folder, name: String) -> Self {
@@ -41,13 +41,13 @@ impl Entry {
         &self.folder
     }
 
-    /// Never deleted, so that all processes lock the same file.
+    /// Returns the path of the lock file. It is never deleted, so that all processes lock the same file.
     pub(super) fn lock_path(&self) -> PathBuf {
         self.path("lock")
     }
 
-    /// Returns the token, unless it is rejected, without waiting for a lock. A broken file is set aside, unless another
-    /// process holds the lock: that process may be replacing the file.
+    /// Returns the token, unless it is rejected. Does not wait for a lock. A broken file is set aside, unless another
+    /// process holds the lock, because that process may be replacing the file.
     pub(super) fn read(&self, key: &TokenKey) -> Result<Option<AccessToken>, StoreError> {
         let record = match self.peek(key)? {
             Ok(record) => record,
@@ -81,14 +81,14 @@ impl Entry {
 
     /// Stores the token in the space that was reserved for it.
     pub(super) fn commit(&self, key: &TokenKey, token: &AccessToken, space: Space) -> Result<(), StoreError> {
-        // Bindings are dropped in reverse: the lock last.
+        // Local variables are dropped in reverse order: the lock must be last.
         let Space { lock, reservation } = space;
         let _turn = lock.turn();
         self.commit_in_turn(key, &Record::of(token), reservation)
     }
 
-    /// Marks `rejected` as rejected. Returns true if it was stored. Its refresh token stays for the next lease: if that
-    /// fails, or its process ends, the login is not lost.
+    /// Marks `rejected` as rejected. Returns true if it was stored and valid. Its refresh token is kept for the next
+    /// lease, so that the login is not lost if that lease fails or its process ends.
     pub(super) fn reject(&self, key: &TokenKey, lock: &Lock, rejected: &AccessToken) -> Result<bool, StoreError> {
         let _turn = lock.turn();
         let login = self.load_in_turn(key)?.and_then(Record::into_login);
@@ -97,19 +97,19 @@ impl Entry {
         };
         match login.token.refresh_token() {
             Some(_) => self.save_in_turn(key, &Record::Login(Login { rejected: true, ..login }))?,
-            // Not the reserved space: it belongs to the lease whose lock this may be.
+            // The reserved space is kept, because it belongs to the lease whose lock this may be.
             None => self.remove_in_turn(&["corrupt", "tmp", "json"])?,
         }
         Ok(true)
     }
 
-    /// Deletes the record and all remains.
+    /// Deletes the record and all temporary files.
     pub(super) fn remove(&self, lock: &Lock) -> Result<(), StoreError> {
         let _turn = lock.turn();
         self.remove_in_turn(&Self::EXTENSIONS)
     }
 
-    /// Deletes the record and all remains, and returns the token, also if it is rejected.
+    /// Deletes the record and all temporary files, and returns the token even if it is rejected.
     pub(super) fn take(&self, key: &TokenKey, lock: &Lock) -> Result<Option<AccessToken>, StoreError> {
         let _turn = lock.turn();
         self.replaceable(key)?;
@@ -118,8 +118,8 @@ impl Entry {
         Ok(login.map(|login| login.token))
     }
 
-    /// Replaces `refused` by `tombstone`, or deletes it without one, if it is exactly the token that is stored, or if
-    /// nothing is stored. Deletes all remains.
+    /// Replaces `refused` by `tombstone`, or deletes it if there is no tombstone. Does so only if exactly this token or
+    /// none is stored. Deletes all temporary files.
     pub(super) fn bury(
         &self,
         key: &TokenKey,
@@ -137,7 +137,7 @@ impl Entry {
             return self.remove_in_turn(&Self::EXTENSIONS);
         };
         if let Err(error) = self.commit_in_turn(key, &Record::Refused(tombstone), reservation) {
-            // Without a tombstone, the next best is that no process finds the token.
+            // Without a tombstone, at least the token must not be found by another process.
             self.remove_in_turn(&["json"])?;
             return Err(error);
         }
@@ -195,7 +195,7 @@ impl Entry {
         }
     }
 
-    /// Returns the record, or why the file does not have one.
+    /// Returns the record, or the reason why the file contains none.
     fn peek(&self, key: &TokenKey) -> Result<Result<Option<Record>, Unusable>, StoreError> {
         if !self.folder.exists()? {
             return Ok(Ok(None));
@@ -209,8 +209,8 @@ impl Entry {
         Ok(envelope::read(contents.bytes(), key).map(Some))
     }
 
-    /// Stops at the first error. The record is the last, so that a login that cannot be deleted completely is still there
-    /// for another attempt.
+    /// Deletes the files with these extensions, and stops at the first error. The record is the last, so that a partly
+    /// deleted login can still be deleted by another attempt.
     fn remove_in_turn(&self, extensions: &[&str]) -> Result<(), StoreError> {
         for extension in extensions {
             regular::remove(&self.path(extension))?;

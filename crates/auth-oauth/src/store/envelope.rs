@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use crate::identity::fingerprint;
 
-/// The maximum size of an entry in bytes: a hundred times that of a large JWT, and small enough to be read at once.
+/// The maximum size of an entry, in bytes: a hundred times the size of a large JWT, and small enough to read at once.
 pub(super) const LARGEST: usize = 1024 * 1024;
 
-/// The version that is written, and the only one that is read.
+/// The version that is written, and the only one that can be read.
 const VERSION: u64 = 1;
 
 /// The content of an entry.
@@ -23,27 +23,27 @@ pub(super) enum Record {
 #[derive(Debug)]
 pub(super) struct Login {
     pub(super) token: AccessToken,
-    /// A server has rejected the access token; the refresh token is still valid.
+    /// True if a server has rejected the access token. The refresh token is still valid.
     pub(super) rejected: bool,
 }
 
-/// Takes the place of a login whose refresh token was refused, so that no process redeems it again.
+/// The replacement of a login whose refresh token was refused, so that no process redeems it again.
 #[derive(Clone, Debug)]
 pub(super) struct Tombstone {
-    /// The SHA-256 of the refresh token, in hexadecimal.
+    /// The SHA-256 hash of the refresh token, in hexadecimal.
     pub(super) refused: String,
-    /// In seconds since the Unix epoch.
+    /// The time in seconds since the Unix epoch.
     at: u64,
-    /// The process that was refused, for diagnosis.
+    /// The process whose refresh was refused, for diagnosis.
     by: String,
 }
 
 /// The reason why an entry has no record. It never quotes the content.
 #[derive(Debug)]
 pub(super) enum Unusable {
-    /// A newer version of the program wrote it: it must not be changed.
+    /// The entry was written by a newer version of the program, and must not be changed.
     Newer,
-    /// The reason completes "the entry …".
+    /// The entry is broken. The reason completes "the entry …".
     Broken(&'static str),
 }
 
@@ -64,17 +64,17 @@ struct Envelope {
     refused_by: Option<String>,
 }
 
-/// Read first: the version decides what the rest means.
+/// The version, which is parsed first because it determines the format of the rest.
 #[derive(Deserialize)]
 struct Header {
     version: u64,
 }
 
-/// The purpose of a token, in the clear. A file that was copied to another name, or edited, does not hand its token to
-/// another environment.
+/// The purpose of a token, in plain text. Because of it, a file that was copied to another name, or edited, does not
+/// provide its token to another environment.
 #[derive(Deserialize, PartialEq, Serialize)]
 struct Binding {
-    /// The digest over the whole key.
+    /// The digest of the whole key.
     key: String,
     issuer: String,
     token_endpoint: Option<String>,
@@ -99,7 +99,7 @@ pub(super) fn write(key: &TokenKey, record: &Record) -> Result<Vec<u8>, StoreErr
     Ok(bytes)
 }
 
-/// The reasons are fixed texts, because the messages of a parser quote the content.
+/// Parses an entry. The reasons are fixed texts, because parser messages quote the content.
 pub(super) fn read(bytes: &[u8], key: &TokenKey) -> Result<Record, Unusable> {
     if bytes.len() > LARGEST {
         return Err(Unusable::Broken("is larger than a token"));

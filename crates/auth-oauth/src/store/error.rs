@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use auth_core::TokenError;
 
-/// The reason why a [`FileTokenStore`](crate::FileTokenStore) failed: the source of a [`TokenError`] that
-/// [`is_cache`](TokenError::is_cache). It never shows a token.
+/// The reason why a [`FileTokenStore`](crate::FileTokenStore) failed. It never contains a token.
+///
+/// It is the source of a [`TokenError`] whose [`is_cache`](TokenError::is_cache) returns true.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct StoreError(#[from] Kind);
@@ -31,7 +32,7 @@ enum Kind {
 }
 
 impl StoreError {
-    /// `path` cannot be `action` – read, written – because of `source`.
+    /// Returns the error for the failure `source` of an `action` ("read", "written") on `path`.
     pub(super) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
         Kind::Io { path: path.to_owned(), action, source }.into()
     }
@@ -56,7 +57,7 @@ impl StoreError {
         Kind::Aborted(source).into()
     }
 
-    /// Returns the error of a token store behind `error`, if there is one.
+    /// Returns the store error that is the source of `error`, if there is one.
     ///
     /// ```
     /// use std::time::Duration;
@@ -76,12 +77,12 @@ impl StoreError {
         self.file().is_some_and(durable_fs::Error::is_busy)
     }
 
-    /// Returns true if the file system does not support locks, so that processes cannot take turns in this folder.
+    /// Returns true if the file system does not support locks, so that processes cannot synchronize in this folder.
     pub fn is_without_locks(&self) -> bool {
         self.file().is_some_and(durable_fs::Error::is_unsupported)
     }
 
-    /// Returns true if other users can write to the folder, and could store a login of their own.
+    /// Returns true if other users can write to the folder, and could plant a login.
     pub fn is_open_to_others(&self) -> bool {
         self.file().is_some_and(durable_fs::Error::is_open_to_others)
     }
@@ -91,8 +92,8 @@ impl StoreError {
         self.file().is_some_and(durable_fs::Error::is_symbolic_link)
     }
 
-    /// Returns true if one of the files is not a regular file, such as a FIFO or a symbolic link, or if the folder is not
-    /// a folder.
+    /// Returns true if one of the files is not a regular file, such as a FIFO or a symbolic link, or if the folder is
+    /// not a directory.
     pub fn is_not_regular(&self) -> bool {
         self.file().is_some_and(durable_fs::Error::is_not_regular)
     }
@@ -129,7 +130,7 @@ impl From<durable_fs::Error> for StoreError {
 
 impl From<StoreError> for TokenError {
     fn from(error: StoreError) -> Self {
-        // Another process renews the login, and waits for the identity provider.
+        // Another process may be renewing the login.
         let is_busy = error.is_timeout();
         let error = Self::cache(error);
         if is_busy { error.into_transient() } else { error }

@@ -8,16 +8,16 @@ use durable_fs::folder;
 use super::entry::Entry;
 use super::error::StoreError;
 
-/// The number of hexadecimal digits in the name of an entry: those of a SHA-256.
+/// The number of hexadecimal digits in the name of an entry, which is a SHA-256 hash.
 const NAME: usize = 64;
 
-/// The folder of a store. Cheap to clone.
+/// The folder of a store. Clones are cheap.
 #[derive(Clone, Debug)]
 pub(super) struct Folder(Arc<Path>);
 
 impl Folder {
     pub(super) fn new(path: &Path) -> Self {
-        // A slash at the end would make the system follow a symbolic link.
+        // With a trailing slash, the system would follow a symbolic link.
         Self(path.components().collect::<PathBuf>().into())
     }
 
@@ -29,7 +29,7 @@ impl Folder {
         Entry::new(self, key.digest_hex())
     }
 
-    /// All entries, including those of which only remains exist.
+    /// Returns all entries, including those that consist of leftover files only.
     pub(super) fn entries(&self) -> Result<Vec<Entry>, StoreError> {
         if !self.exists()? {
             return Ok(Vec::new());
@@ -44,7 +44,8 @@ impl Folder {
         Ok(names.into_iter().map(|name| Entry::new(self, name)).collect())
     }
 
-    /// Fails if it is a symbolic link, or if other users can write to it: they could store a login of their own.
+    /// Returns true if the folder exists. Fails if it is a symbolic link, or if other users can write to it and could
+    /// plant a login.
     pub(super) fn exists(&self) -> Result<bool, StoreError> {
         Ok(folder::exists(&self.0)?)
     }
@@ -59,7 +60,7 @@ impl Folder {
     }
 }
 
-/// The name of the entry that a file belongs to; `None` for lock files and files that do not belong to the store.
+/// Returns the name of the entry that a file belongs to, or `None` for lock files and foreign files.
 fn entry_name(file: &Path) -> Option<String> {
     let name = file.file_stem()?.to_str()?;
     let is_name = name.len() == NAME && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

@@ -11,11 +11,11 @@ use super::error::StoreError;
 use super::lock::{Lock, off_worker};
 use crate::identity::fingerprint;
 
-/// The locks that leases of this process have.
+/// The locks that the leases of this process hold.
 #[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<HashMap<TokenKey, Weak<Lock>>>);
 
-/// The right to renew one token, while it has the lock.
+/// The right to renew one token. It holds the lock.
 #[derive(Debug)]
 struct Guard {
     entry: Entry,
@@ -23,9 +23,9 @@ struct Guard {
     clock: Arc<dyn Clock>,
     current: Option<AccessToken>,
     refused: Option<String>,
-    /// `None` once a token is published.
+    /// The lock, or `None` after a token is published.
     lock: Option<Arc<Lock>>,
-    /// Holds the lock too. `None` after an attempt to publish.
+    /// The reserved space, which also holds the lock. `None` after an attempt to publish.
     space: Option<Space>,
 }
 
@@ -37,7 +37,7 @@ enum Lead {
 }
 
 impl Leases {
-    /// An attempt to take the lock of `entry`, or to share that of a lease which has it.
+    /// Tries to take the lock of `entry`, or to share the lock of a lease in this process.
     pub(super) fn join(
         self: &Arc<Self>,
         key: &TokenKey,
@@ -107,7 +107,7 @@ impl FileTokenStore {
     }
 }
 
-/// Whether a token need not be renewed yet.
+/// Returns true if a token need not be renewed yet.
 fn is_usable(token: &AccessToken, clock: &dyn Clock) -> bool {
     let now = clock.now();
     [token.expires_at(), token.refresh_at()].into_iter().flatten().all(|moment| moment > now)
@@ -134,10 +134,10 @@ impl LeaseGuard for Guard {
         let store = move || {
             let stored = match space {
                 Some(space) => entry.commit(&key, &token, space),
-                // An earlier attempt failed, and used the space up.
+                // An earlier attempt failed, and used up the space.
                 None => entry.save(&key, &token, &lock),
             };
-            // The lock is released here, or given back.
+            // The lock is released here, or returned on failure.
             Ok(stored.err().map(|error| (error, lock)))
         };
         match off_worker(store).await? {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::entry::Entry;
 use super::error::StoreError;
 
-/// The lock of one key, held until it is dropped, or the process ends.
+/// The lock of one key. It is held until it is dropped, or until the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
     turn: Mutex<()>,
@@ -16,20 +16,20 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock, if it is free. The folder is created if necessary.
+    /// Takes the lock if it is free. Creates the folder if necessary.
     pub(super) fn attempt(entry: &Entry) -> Result<Option<Self>, StoreError> {
         entry.folder().ensure()?;
         let file = LockFile::try_acquire(entry.lock_path())?;
         Ok(file.map(|file| Self { turn: Mutex::default(), _file: file }))
     }
 
-    /// The turn among those in this process who share the lock. It is kept for a look at files only.
+    /// Waits for the other users of this lock in this process. Hold the result during file operations only.
     pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Repeats `attempt` until it takes a lock of `entry`, or `bound` is over.
+/// Retries `attempt` until it takes the lock of `entry`, or until the timeout `bound`.
 pub(super) async fn until_taken<T: Send + 'static>(
     entry: &Entry,
     bound: Duration,
@@ -47,7 +47,7 @@ pub(super) async fn until_taken<T: Send + 'static>(
     }
 }
 
-/// The same, on a thread that may block.
+/// The blocking variant of [`until_taken`].
 pub(super) fn until_taken_blocking<T>(
     entry: &Entry,
     bound: Duration,

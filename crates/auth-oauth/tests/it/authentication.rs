@@ -1,4 +1,4 @@
-//! What a client says of itself, as a scripted provider sees it.
+//! Client authentication, as a scripted provider receives it.
 
 use auth_core::{Secret, TokenRequest};
 use auth_oauth::{ClientCredentials, Endpoints, OAuthClient, PrivateKey};
@@ -10,7 +10,7 @@ use wiremock::{Mock, ResponseTemplate};
 
 use crate::issuer::{Issuer, PEM};
 
-/// Asks for a token, and gives the form and the authorization that the provider saw.
+/// Requests a token, and returns the form and the `Authorization` header that the provider received.
 async fn asked(issuer: &Issuer, client: OAuthClient, request: TokenRequest) -> (Vec<(String, String)>, Option<String>) {
     let granted = json!({ "access_token": "opaque", "token_type": "Bearer" });
     let answer = ResponseTemplate::new(200).set_body_json(granted);
@@ -73,7 +73,7 @@ async fn a_secret_in_the_header_is_form_encoded_first() {
     let client = client(&issuer).with_secret_basic(Secret::new("a:b+c d%"));
     assert!(!format!("{client:?}").contains("a:b"));
     let (form, authorization) = asked(&issuer, client, TokenRequest::new()).await;
-    // client%2F1:a%3Ab%2Bc+d%25
+    // The decoded value is `client%2F1:a%3Ab%2Bc+d%25`.
     assert_eq!(authorization.as_deref(), Some("Basic Y2xpZW50JTJGMTphJTNBYiUyQmMrZCUyNQ=="));
     assert_eq!(pairs(&form), [("grant_type", "client_credentials")]);
 }

@@ -1,4 +1,4 @@
-//! Logins by the browser, at the emulator and at a provider with a script; the browser is a few requests.
+//! Browser logins at the emulator and at a scripted provider. A few HTTP requests stand for the browser.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
@@ -24,7 +24,7 @@ fn http() -> HttpClient {
     HttpClient::builder().with_plain_loopback().build().unwrap()
 }
 
-/// Hands the URL of the login to the test.
+/// A browser that sends the URL of the login to the test.
 #[derive(Debug)]
 struct Told(UnboundedSender<Url>);
 
@@ -44,7 +44,7 @@ fn parameter(url: &Url, name: &str) -> String {
     url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned()
 }
 
-/// The call-back of a login with these parameters beside the state.
+/// Returns the redirect URL of a login with these parameters and the state.
 fn back(login: &Url, parameters: &[(&str, &str)]) -> Url {
     let mut url: Url = parameter(login, "redirect_uri").parse().unwrap();
     url.query_pairs_mut().append_pair("state", &parameter(login, "state")).extend_pairs(parameters);
@@ -59,7 +59,7 @@ async fn get(url: Url) -> (u16, String) {
     (status, String::from_utf8(response.bytes(1 << 20).await.unwrap().to_vec()).unwrap())
 }
 
-/// Logs in at a provider that gives a token for `code-1`, while `user` does what a user, or somebody else, does.
+/// Logs in at a provider that issues a token for `code-1`, while `user` acts as the user or as a third party.
 async fn at_script<U: Future<Output = ()>>(
     issuer: &Issuer,
     user: impl FnOnce(Url) -> U,
@@ -125,7 +125,7 @@ async fn only_the_right_request_ends_the_wait_and_all_others_get_nothing() {
         assert_eq!(get(stranger).await.0, 400, "another state");
         let mixed = back(&login, &[("code", "evil"), ("iss", "https://evil.test/")]);
         assert_eq!(get(mixed).await.0, 400, "another issuer");
-        // Somebody connects and says nothing.
+        // This client connects, but sends no request.
         let silent = tokio::net::TcpStream::connect(("127.0.0.1", right.port().unwrap())).await.unwrap();
         assert_eq!(get(right).await.0, 200);
         drop(silent);

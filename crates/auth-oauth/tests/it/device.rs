@@ -25,7 +25,7 @@ impl Prompt for Recorded {
     }
 }
 
-/// Logs in at a provider whose token endpoint gives these answers, one after the other.
+/// Logs in at a provider whose token endpoint returns these responses, one after the other.
 async fn login(
     issuer: &Issuer,
     answers: impl IntoIterator<Item = (u16, Value)>,
@@ -136,7 +136,7 @@ async fn a_provider_may_refuse_with_200_and_count_in_strings() {
     assert!(login(&issuer, [pending(), denied]).await.1.unwrap_err().is_denied());
 }
 
-/// Polls at this token endpoint, with a clock that never reaches the end of the codes.
+/// Polls this token endpoint, with a clock that never reaches the expiry of the codes.
 async fn polling(token: Url) -> OAuthError {
     let issuer = Issuer::start().await;
     let device = json!({

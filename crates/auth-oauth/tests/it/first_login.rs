@@ -1,4 +1,4 @@
-//! Logins whose first access token cannot be used or verified: their refresh token was stated once.
+//! Logins whose first access token cannot be used or verified. Their refresh token was stated once.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Browser for Willing {
     }
 }
 
-/// An issuer that answers a code with `body`, and renews logins of the device client alone.
+/// Starts an issuer that responds to a code with `body`, and renews logins of the device client only.
 async fn issuer(body: &str) -> Issuer {
     let issuer = Issuer::start().await;
     answer(&issuer, body).await;
@@ -126,7 +126,7 @@ async fn refreshed_by(issuer: &Issuer) -> Vec<String> {
     refreshes.filter_map(client).collect()
 }
 
-/// The client of the login is known, so the refusal is final, although another client is set up.
+/// The client of the login is known, so the refusal is final, although another client is configured.
 #[tokio::test]
 async fn refresh_token_refused_to_its_own_client_is_presented_by_no_other_client() {
     let issuer = issuer(r#"{"access_token":"opaque-1","refresh_token":"refresh-0","expires_in":60}"#).await;
@@ -161,8 +161,8 @@ async fn retry_after_of_the_provider_is_part_of_the_error() {
     assert_eq!((error.is_transient(), error.retry_after()), (true, Some(Duration::from_secs(7))), "{error:?}");
 }
 
-/// An opaque access token does not name its client, and the first client is another one. A record of an older version does
-/// not name it either.
+/// An opaque access token does not name its client, and the first client is a different one. A record of an older
+/// version does not name it either.
 #[tokio::test]
 async fn login_with_an_opaque_access_token_is_renewed_by_its_client() {
     let issuer = issuer(r#"{"access_token":"opaque-1","refresh_token":"refresh-1","expires_in":60}"#).await;
@@ -205,7 +205,7 @@ async fn renewal_that_brings_the_token_of_another_subject_is_an_error() {
     renewal.refresh(&TokenRequest::default(), &login("user-2")).await.unwrap();
 }
 
-/// Opaque access tokens name no subject, but id tokens do.
+/// Opaque access tokens name no subject, but ID tokens do.
 #[tokio::test]
 async fn refresh_that_returns_the_id_token_of_another_subject_is_an_error() {
     let issuer = Issuer::start().await;
@@ -224,7 +224,7 @@ async fn refresh_that_returns_the_id_token_of_another_subject_is_an_error() {
     }
 }
 
-/// The keys are there before the login, and the token names another one.
+/// The keys are cached before the login, and the token names another key.
 #[tokio::test]
 async fn error_of_an_unverified_access_token_has_the_login() {
     for (changes, is_unavailable) in [(json!({ "aud": "https://other.test" }), false), (json!({}), true)] {
@@ -264,7 +264,7 @@ async fn login_with_an_unusable_access_token_is_renewed_by_its_client() {
         assert!(error.is_unverified() && error.to_string().contains("'DPoP'"), "{error}");
     }
     assert!(store.get(source.key()).await.unwrap().unwrap().unverified_reason().is_some());
-    // Another process renews it, after the time in which the next token would be unusable, too.
+    // Another process renews the login after the interval between two attempts.
     clock.advance(Duration::from_secs(301));
     let renewed = process(login.with_client(client(&issuer, DEVICE).with_clock(clock.clone()))).token().await.unwrap();
     assert_eq!((renewed.secret().expose(), renewed.refresh_token().unwrap().expose()), ("opaque", "refresh-2"));

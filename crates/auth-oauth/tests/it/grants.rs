@@ -1,4 +1,4 @@
-//! The grants against the emulator's identity provider, which knows nothing of this crate.
+//! The grants against the identity provider of the emulator, which shares no code with this crate.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Lab {
         RefreshGrant::new(self.client(DEVICE_CLIENT_ID))
     }
 
-    /// Whom the platform takes the bearer of a token for; `None` if it refuses the token.
+    /// Returns the user that the platform sees for a token, or `None` if it refuses the token.
     pub(crate) async fn who(&self, token: &AccessToken) -> Option<String> {
         let me = Request::get(self.emulator.api_root().join("/api/v1/me").unwrap());
         let bearer = format!("Bearer {}", token.secret().expose());
@@ -67,7 +67,7 @@ impl Lab {
     }
 }
 
-/// Approves every login at once.
+/// A user who approves every login at once.
 #[derive(Debug)]
 pub(crate) struct Yes(pub(crate) HttpClient);
 
@@ -133,7 +133,7 @@ async fn a_login_goes_on_with_a_refresh_token_from_elsewhere() {
 async fn an_assertion_and_a_token_are_exchanged_for_one_that_does_not_outlive_them() {
     let lab = Lab::open().await;
     let user = lab.log_in().await;
-    // What is said of the assertion here is less than what the provider would give.
+    // The stated expiry of the assertion is earlier than the expiry that the provider would issue.
     let end = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
     let assertion = AccessToken::new(user.secret().clone()).unwrap().with_expires_at(end);
     let source = |token: AccessToken| async_provider_fn(move |_| std::future::ready(Ok(token.clone())));

@@ -1,4 +1,4 @@
-//! An identity provider with one RSA key, for tokens that a real one would never issue.
+//! An identity provider with one RSA key, for tokens that a real provider would never issue.
 
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 pub(crate) const AUDIENCE: &str = "https://platform.test";
-/// The present moment of these tests, in seconds since 1970.
+/// The current time of these tests, in seconds since 1970.
 pub(crate) const NOW: u64 = 1_800_000_000;
 
 /// The key of the issuer.
@@ -50,7 +50,7 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// Starts an issuer that publishes the key `key-1`, and once more for encryption.
+    /// Starts an issuer that publishes the key `key-1`, and the same key for encryption.
     pub(crate) async fn start() -> Self {
         let mut encryption = Jwk::from_encoding_key(&KEY, Algorithm::RS256).unwrap();
         encryption.common.key_id = Some("encryption".to_owned());
@@ -67,7 +67,7 @@ impl Issuer {
         issuer
     }
 
-    /// Starts an issuer that answers whatever it wants when it is asked for its keys.
+    /// Starts an issuer whose key endpoint is served by `respond`.
     pub(crate) async fn answering(jwks: Arc<Mutex<ResponseTemplate>>, respond: impl Respond + 'static) -> Self {
         let server = MockServer::start().await;
         Mock::given(path("/.well-known/jwks.json")).respond_with(respond).mount(&server).await;
@@ -80,23 +80,23 @@ impl Issuer {
         self.answer(ResponseTemplate::new(200).set_body_json(json!({ "keys": keys })));
     }
 
-    /// Answers this from now on when it is asked for its keys.
+    /// Responds with `answer` to requests for its keys from now on.
     pub(crate) fn answer(&self, answer: ResponseTemplate) {
         *self.jwks.lock().unwrap() = answer;
     }
 
-    /// How often its keys were asked for.
+    /// Returns the number of requests for its keys.
     pub(crate) async fn fetches(&self) -> usize {
         self.server.received_requests().await.unwrap().len()
     }
 
-    /// A verifier of its tokens, at the moment [`NOW`].
+    /// Returns a verifier of its tokens, whose clock is at [`NOW`].
     pub(crate) fn verifier(&self) -> JwtVerifier {
         let jwks = format!("{}/.well-known/jwks.json", self.server.uri()).parse().unwrap();
         JwtVerifier::new(self.http.clone(), self.name(), AUDIENCE, jwks).with_clock(Arc::new(Frozen))
     }
 
-    /// The `iss` of its tokens.
+    /// Returns the `iss` of its tokens.
     pub(crate) fn name(&self) -> String {
         format!("{}/", self.server.uri())
     }
@@ -105,7 +105,7 @@ impl Issuer {
         format!("{}/.well-known/jwks.json", self.server.uri()).parse().unwrap()
     }
 
-    /// The claims of a good token, with `changes` on top; a change to `null` removes a claim.
+    /// Returns valid claims with `changes`. A change to `null` removes a claim.
     pub(crate) fn claims(&self, changes: &Value) -> Value {
         let mut claims = json!({ "iss": self.name(), "aud": AUDIENCE, "sub": "user-1", "iat": NOW, "exp": NOW + 600 });
         for (name, value) in changes.as_object().unwrap() {
@@ -123,7 +123,7 @@ impl Issuer {
     }
 }
 
-/// The public half of `key` as it is published.
+/// Returns the public part of `key` as a JWK.
 pub(crate) fn jwk(kid: &str, key: &EncodingKey, algorithm: Algorithm) -> Value {
     let mut jwk = Jwk::from_encoding_key(key, algorithm).unwrap();
     jwk.common.key_id = Some(kid.to_owned());

@@ -8,8 +8,10 @@ use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 
-/// All that this process logs. There is one, and it is there before the first store: a log of one
-/// thread would miss what another thread has logged first.
+/// The log of the whole process.
+///
+/// It is installed before the first store is created, because a log of one thread would miss the events that another
+/// thread logs first.
 #[derive(Clone, Default)]
 pub(crate) struct Log(shared::Log);
 
@@ -29,7 +31,7 @@ impl Log {
         self.text().lines().filter(|line| line.contains(path)).map(str::to_owned).collect()
     }
 
-    /// Panics if a line says `text`.
+    /// Panics if a line contains `text`.
     pub(crate) fn lacks(&self, text: &str) {
         let log = self.text();
         let line = log.lines().find(|line| line.contains(text));

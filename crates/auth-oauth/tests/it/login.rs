@@ -1,4 +1,4 @@
-//! The login of a user from process to process, at the emulator; and grants for callers without a runtime.
+//! The login of a user across processes, at the emulator, and grants for callers without a runtime.
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -22,7 +22,7 @@ use crate::log::Log;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A user of a machine, on which processes come and go.
+/// A user account of a machine, on which processes start and end.
 struct Home {
     lab: Lab,
     clock: Arc<ManualClock>,
@@ -58,7 +58,7 @@ impl Home {
         FileTokenStore::new(self.folder.path().join("logins")).with_clock(self.clock.clone())
     }
 
-    /// A process that logs in so.
+    /// Returns the token source of a new process with this login.
     fn process(&self, login: UserLogin) -> TokenSource {
         let store = Arc::new(self.store());
         let key = self.client(INTERACTIVE_CLIENT_ID).token_key().with_identity("user").build();
@@ -66,7 +66,7 @@ impl Home {
         source.with_clock(self.clock.clone()).build().unwrap()
     }
 
-    /// The keys of the issuer cannot be had the next time.
+    /// Makes the next request for the issuer's keys fail.
     async fn lose_keys(&self) {
         let away = platform_emulator::Effect::Status { status: 503, body: None };
         let away =
@@ -74,14 +74,14 @@ impl Home {
         self.lab.emulator.control().unwrap().inject(&away).await.unwrap();
     }
 
-    /// How often the provider was asked at this path.
+    /// Returns the number of requests to the provider at this path.
     async fn asked(&self, path: &str) -> usize {
         let journal = self.lab.emulator.control().unwrap().journal(Server::Identity).await.unwrap();
         journal.iter().filter(|entry| entry.path == path).count()
     }
 }
 
-/// The error of the grant behind that of a token source.
+/// Returns the grant error that caused an error of a token source.
 fn behind(error: &TokenError) -> &OAuthError {
     error.source().unwrap().downcast_ref().unwrap()
 }
@@ -90,7 +90,7 @@ fn behind(error: &TokenError) -> &OAuthError {
 async fn a_login_goes_on_from_process_to_process_and_is_renewed_by_the_client_that_it_belongs_to() {
     let home = Home::new().await;
     let first = home.process(home.device_login()).token().await.unwrap();
-    // Nobody is asked any more, and the provider neither.
+    // Neither the user nor the provider is asked again.
     let second = home.process(home.login()).token().await.unwrap();
     assert!(second.is_same(&first));
     assert_eq!((home.asked("/oauth/device/code").await, home.asked("/oauth/token").await), (1, 1));
@@ -123,7 +123,7 @@ async fn a_login_that_has_ended_is_begun_again_if_the_user_may_be_asked_and_else
     home.clock.advance(DAY);
     let ended = home.process(home.login()).token().await.unwrap_err();
     assert!(ended.is_refused() && behind(&ended).is_credential_refused(), "{ended:?}");
-    // What was refused is forgotten, so that the next one does not try it again.
+    // The refused login is no longer used, so the next process does not try it.
     let asked = home.asked("/oauth/token").await;
     let next = home.process(home.login()).token().await.unwrap_err();
     assert!(behind(&next).is_login_required(), "{next:?}");
@@ -144,7 +144,7 @@ async fn a_token_that_the_platform_rejects_while_the_provider_is_away_does_not_c
     while AsyncTokenCache::get(&home.store(), source.key()).await.unwrap().is_some() {
         tokio::task::yield_now().await;
     }
-    // The next process renews it, without asking the user.
+    // The next process renews the login without asking the user.
     let renewed = home.process(home.login()).token().await.unwrap();
     assert!(!renewed.is_same(&rejected));
 }
@@ -213,7 +213,7 @@ impl Browser for Broken {
     }
 }
 
-/// Does not wait for the nine seconds in which a port may become free; what comes after them takes its time.
+/// Skips the nine seconds of waiting for a taken port. Time is real after that.
 async fn hurried<T>(login: impl Future<Output = T>) -> T {
     tokio::time::pause();
     let resumed = async {
@@ -257,6 +257,6 @@ fn a_caller_without_a_runtime_gets_tokens_from_any_grant() {
     runtime.block_on(async move {
         let error = provider.fetch(&TokenRequest::default()).unwrap_err();
         assert!(behind(&error).is_inside_runtime(), "{error:?}");
-        // It is dropped here, and nothing panics.
+        // The provider is dropped here. It must not panic.
     });
 }

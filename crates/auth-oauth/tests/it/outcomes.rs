@@ -1,4 +1,4 @@
-//! Which failures leave open whether the provider has carried out a request.
+//! Failures after which the provider may have carried out a request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,17 +14,17 @@ use url::Url;
 /// The behavior of a server on each connection.
 #[derive(Clone, Copy)]
 enum Act {
-    /// Answers, and closes the connection.
+    /// Respond, and close the connection.
     Answer(&'static str),
-    /// Leaves most of the request unread, so that the connection is reset.
+    /// Leave most of the request unread, so that the connection is reset.
     Reset,
-    /// Reads the request and sends nothing.
+    /// Read the request and send nothing.
     Silence,
-    /// Answers with more than anybody reads.
+    /// Send more than the response limit.
     Flood,
 }
 
-/// A server that does the same with every connection, and how many there were.
+/// Starts a server that treats all connections equally, and returns its URL and its number of connections.
 async fn server(act: Act) -> (Url, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/oauth/token", listener.local_addr().unwrap()).parse().unwrap();
@@ -39,7 +39,7 @@ async fn server(act: Act) -> (Url, Arc<AtomicUsize>) {
     (url, count)
 }
 
-/// A server that speaks plain HTTP where TLS is expected, and how many connections there were.
+/// Starts a server that speaks plain HTTP where TLS is expected, and returns its URL and its number of connections.
 pub(crate) async fn without_tls() -> (Url, Arc<AtomicUsize>) {
     let (mut url, count) = server(Act::Answer("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")).await;
     url.set_scheme("https").unwrap();
@@ -97,7 +97,7 @@ async fn a_lost_answer_is_uncertain() {
 
 #[tokio::test]
 async fn silence_after_the_request_is_uncertain() {
-    // Long enough for the request to be sent.
+    // The timeout is long enough for the request to be sent.
     let error = refresh_within(Duration::from_secs(5), server(Act::Silence).await.0).await;
     assert!(error.is_uncertain() && !error.is_credential_refused(), "{error:?}");
 }
@@ -120,14 +120,14 @@ async fn a_refusal_and_a_request_that_was_not_sent_are_certain() {
         let error = refresh(url.clone()).await;
         assert!(!error.is_uncertain(), "{url}: {error:?}");
     }
-    // A name that nothing resolves (RFC 6761, section 6.4).
+    // This name never resolves (RFC 6761, section 6.4).
     insecure.set_scheme("https").unwrap();
     insecure.set_host(Some("provider.invalid")).unwrap();
     let error = refresh(insecure).await;
     assert!(!error.is_uncertain() || format!("{error:?}").contains("TimedOut"), "{error:?}");
 }
 
-/// Answers a refresh request with these members.
+/// Redeems a refresh token at a server that responds with `body`.
 async fn refreshed(body: &str) -> Result<AccessToken, OAuthError> {
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let (url, _) = server(Act::Answer(answer.leak())).await;
@@ -151,7 +151,7 @@ async fn refresh_token_beside_an_unusable_access_token_is_kept() {
         assert!(shown.contains(reason) && !shown.contains("canary"), "{shown}");
         assert!(!kept.secret().expose().contains("canary"));
     }
-    // Nothing came that could be lost, or it is ambiguous.
+    // These responses contain no new refresh token, or more than one.
     for body in [
         r#"{"access_token":"canary","token_type":"DPoP"}"#,
         r#"{"access_token":"canary","token_type":"DPoP","refresh_token":"refresh-1"}"#,
@@ -191,7 +191,7 @@ async fn login_survives_an_unusable_access_token() {
     assert_eq!(kept.refresh_token().unwrap().expose(), "refresh-2");
 }
 
-/// Each request has a key and a lease of its own, so that two processes would redeem it at the same time.
+/// Each request has its own key and lease, so two processes would redeem it at the same time.
 #[tokio::test]
 async fn configured_refresh_token_is_redeemed_for_no_request_of_its_own() {
     let (url, count) = server(Act::Answer("HTTP/1.1 500 Error\r\ncontent-length: 0\r\n\r\n")).await;

@@ -1,4 +1,4 @@
-//! The parameters of each grant, as a scripted provider sees them.
+//! The parameters of each grant, as a scripted provider receives them.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use crate::issuer::Issuer;
 
 type Fields = Vec<(String, String)>;
 
-/// Comes back at once with a code, and keeps the URL of the login.
+/// A browser that returns a code at once, and stores the URL of the login.
 #[derive(Debug)]
 struct Returns(HttpClient, Mutex<Option<Url>>);
 
@@ -47,7 +47,7 @@ impl Prompt for Quiet {
     }
 }
 
-/// A provider that grants everything.
+/// Starts a provider that grants every request.
 async fn granting() -> Issuer {
     let issuer = Issuer::start().await;
     let token = json!({ "access_token": "opaque", "token_type": "Bearer" });
@@ -80,7 +80,7 @@ fn request() -> TokenRequest {
         .with_resource(one)
 }
 
-/// The forms that the provider was sent, one after the other.
+/// Returns the forms that the provider received, in order.
 async fn sent(issuer: &Issuer) -> Vec<Fields> {
     let received = issuer.server.received_requests().await.unwrap();
     received.iter().map(|request| parse(&request.body).into_owned().collect()).collect()
@@ -90,14 +90,14 @@ fn values<'a>(fields: &'a Fields, name: &str) -> Vec<&'a str> {
     fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }
 
-/// The scope, the audience, the resources and the additional parameter among the fields.
+/// Returns the scope, the audience, the resources and the additional parameter of a form.
 fn asked(fields: &Fields) -> [Vec<&str>; 4] {
     ["scope", "audience", "resource", "extra"].map(|name| values(fields, name))
 }
 
-/// The whole of [`request`].
+/// The expected values for [`request`].
 const ASKED: [&[&str]; 4] = [&["asked"], &["asked-audience"], &["https://one.test/", "https://two.test/"], &["e 1"]];
-/// The same without a scope.
+/// The expected values without a scope.
 const TARGETS: [&[&str]; 4] = [&[], ASKED[1], ASKED[2], ASKED[3]];
 const OWN: [&[&str]; 4] = [&["own"], &["own-audience"], &["https://own.test/"], &["e 1"]];
 
@@ -121,7 +121,7 @@ async fn a_code_is_exchanged_for_what_the_browser_asked_for() {
     assert_eq!(asked(&page), ASKED);
     assert_eq!(values(&page, "organization"), ["org-1"]);
     let forms = sent(&issuer).await;
-    // The exchange has no parameter for the scope (RFC 6749, section 4.1.3).
+    // A code exchange has no scope parameter (RFC 6749, section 4.1.3).
     assert_eq!(asked(&forms[0]), TARGETS);
     let names: Vec<_> = forms[0].iter().map(|(name, _)| name.as_str()).collect();
     let expected = ["grant_type", "client_id", "extra", "audience", "resource", "resource"];

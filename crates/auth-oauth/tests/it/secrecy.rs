@@ -1,4 +1,4 @@
-//! What is shown of secrets by whoever sends them: nothing, even if the provider sends them back.
+//! Errors, logs and `Debug` contain no secrets, even if the provider echoes them.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -20,7 +20,7 @@ use wiremock::{Mock, ResponseTemplate};
 use crate::issuer::{AUDIENCE, Issuer, PEM};
 use crate::log::Log;
 
-/// What a form says that anybody may know.
+/// The form fields that are not secret.
 const PUBLIC: [&str; 10] = [
     "audience",
     "client_assertion_type",
@@ -34,14 +34,14 @@ const PUBLIC: [&str; 10] = [
     "resource",
 ];
 
-/// A provider that sends back what it was sent, and what it was ever told in confidence.
+/// A provider that echoes the request, and all secrets that it has received before.
 #[derive(Default)]
 struct Echo {
     style: (u16, usize),
     secrets: BTreeSet<String>,
 }
 
-/// The ways to send something back.
+/// The number of ways to echo.
 const STYLES: usize = 8;
 
 impl Echo {
@@ -66,7 +66,7 @@ impl Echo {
     }
 }
 
-/// Comes back at once with a code.
+/// A browser that returns a code at once.
 #[derive(Debug)]
 struct Comes(HttpClient);
 
@@ -82,7 +82,7 @@ impl Browser for Comes {
     }
 }
 
-/// Approves nothing.
+/// A user who never approves.
 #[derive(Debug)]
 struct Silent;
 
@@ -101,13 +101,13 @@ fn login() -> AccessToken {
     AccessToken::new(secret("access")).unwrap().with_refresh_token(secret("refresh")).with_id_token(secret("id"))
 }
 
-/// An error, its causes, and all that `Debug` shows of them.
+/// Returns an error, its causes, and their `Debug` output.
 fn shown(error: &(dyn Error + 'static)) -> String {
     let causes: Vec<_> = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     format!("{causes:?} {error:?} {error:#?}")
 }
 
-/// What a grant shows of itself and of how it failed; `failures` are counted.
+/// Returns the `Debug` output of a grant and of its errors, which are counted in `failures`.
 async fn seen(grant: impl AsyncTokenProvider, previous: Option<&AccessToken>, failures: &mut usize) -> String {
     let request = TokenRequest::default();
     let outcome = match previous {
@@ -172,7 +172,7 @@ async fn whatever_a_provider_answers_no_error_and_no_log_line_shows_what_it_was_
             all += &client.revoke(&login()).await.err().map(|error| shown(&error)).unwrap_or_default();
         }
     }
-    // All but those with a good status and a token that one of the two clients takes as it is.
+    // The others have a success status and a token that one of the two clients accepts without verification.
     assert!(failures > attempts * 9 / 10 && failures < attempts, "{failures} of {attempts}");
     let mut secrets = echo.lock().unwrap().secrets.clone();
     assert!(secrets.len() > 100, "each verifier and assertion is another: {}", secrets.len());

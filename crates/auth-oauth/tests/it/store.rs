@@ -28,7 +28,7 @@ use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A store in a folder that is not there yet, and a clock that stands.
+/// A store in a folder that does not exist yet, and a clock that stands still.
 struct Bench {
     home: TempDir,
     clock: Arc<ManualClock>,
@@ -47,7 +47,7 @@ impl Bench {
         self.home.path().join("tokens")
     }
 
-    /// The store of another process: it shares nothing but the folder.
+    /// Returns the store of another process, which shares only the folder.
     fn another(&self) -> FileTokenStore {
         FileTokenStore::new(self.folder()).with_clock(self.clock.clone())
     }
@@ -56,7 +56,7 @@ impl Bench {
         self.folder().join(key.digest_hex()).with_extension(extension)
     }
 
-    /// The names of the files there, in order.
+    /// Returns the names of the files in the folder, in order.
     fn names(&self) -> Vec<String> {
         let files = fs::read_dir(self.folder()).unwrap();
         let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -64,7 +64,7 @@ impl Bench {
         names
     }
 
-    /// Session `number`: its access token is good for an hour from now.
+    /// Returns session `number`. Its access token is valid for an hour from now.
     fn session(&self, number: u32) -> AccessToken {
         session(number).with_expires_at(self.clock.now() + HOUR)
     }
@@ -112,7 +112,7 @@ async fn lease_passes_the_suite_with_failing_writes() {
     let home = TempDir::new().unwrap();
     let (folder, away) = (home.path().join("tokens"), home.path().join("away"));
     let store = || FileTokenStore::new(&folder);
-    // A file in place of the folder fails every access.
+    // A file in place of the folder makes every access fail.
     let set_away = async |is_away| {
         if is_away {
             fs::rename(&folder, &away).unwrap();
@@ -176,7 +176,7 @@ fn a_token_file_that_is_a_symbolic_link_is_refused() {
         assert!(error.is_cache() && StoreError::of(error).unwrap().is_symbolic_link(), "{error:?}");
     }
     assert_eq!(fs::read(&elsewhere).unwrap(), before);
-    // To forget it deletes the link, and nothing else.
+    // Deleting the entry must delete only the link.
     TokenCache::delete(&bench.store, &key()).unwrap();
     assert_eq!((get(&bench.store, &key()), fs::read(&elsewhere).unwrap()), (None, before));
 }
@@ -272,7 +272,7 @@ async fn clear_deletes_tokens_and_what_is_left_of_them_but_no_other_file() {
     ];
     for asynchronous in [false, true] {
         set(&bench.store, &key(), &session(1));
-        // A process that was killed while it wrote.
+        // This file simulates a process that was killed while it wrote.
         fs::write(bench.path(&other, "tmp"), "half a token").unwrap();
         for name in &foreign {
             fs::write(bench.folder().join(name), "").unwrap();

@@ -1,4 +1,4 @@
-//! Machines that prove themselves by a certificate (RFC 8705).
+//! Machines that authenticate by a certificate (RFC 8705).
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use rcgen::CertifiedKey;
 use crate::authority::Authority;
 use crate::provider::{AUDIENCE, Provider, TOKEN};
 
-/// The thumbprint of the certificate that a token is bound to (RFC 8705, section 3.1).
+/// Returns the thumbprint of the certificate that a token is bound to (RFC 8705, section 3.1).
 fn thumbprint(token: &AccessToken) -> String {
     let claims = URL_SAFE_NO_PAD.decode(token.secret().expose().split('.').nth(1).unwrap()).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
     claims["cnf"]["x5t#S256"].as_str().unwrap().to_owned()
 }
 
-/// A certificate for this name that no authority answers for, and its key, in PEM.
+/// Returns a self-signed certificate for this name, and its key, in PEM.
 fn signed_by_itself(name: &str) -> (String, String) {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     (cert.pem(), signing_key.serialize_pem())

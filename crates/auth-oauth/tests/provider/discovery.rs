@@ -1,4 +1,4 @@
-//! What the provider says of itself.
+//! The discovery document of the provider.
 
 use auth_oauth::Endpoints;
 

@@ -20,7 +20,7 @@ async fn a_machine_proves_itself_in_each_of_three_ways() {
         provider.client("machine-key").with_private_key(key),
     ] {
         let grant = ClientCredentials::new(client.clone());
-        // Twice, as an assertion is for one use.
+        // The grant is used twice, because an assertion is for one use.
         for _ in 0..2 {
             let token = grant.token(&TokenRequest::default()).await.unwrap();
             let claims = provider.verifier().verify(token.secret()).await.unwrap();
@@ -57,7 +57,7 @@ async fn a_service_that_the_provider_does_not_know_says_nothing_of_the_client() 
     assert!(!error.is_credential_refused() && error.to_string().contains("invalid_target"), "{error}");
 }
 
-/// A user, the client that he has logged in with, and his login.
+/// Returns a user, the client of the login, and the login.
 fn logged_in(provider: &Provider) -> Option<(User, OAuthClient, AccessToken)> {
     let user = User::start()?;
     let client = provider.client("native").with_scopes(["openid", "offline_access"]);
@@ -88,7 +88,7 @@ fn a_revoked_login_brings_nothing() {
     let Some(provider) = Provider::start() else { return };
     let Some((user, client, login)) = logged_in(&provider) else { return };
     user.browser.runtime.block_on(async {
-        // An access token alone is a JWT, which this provider cannot take back, and says so.
+        // An access token alone is a JWT, which this provider refuses to revoke.
         let bare = AccessToken::new(login.secret().clone()).unwrap();
         let error = client.revoke(&bare).await.unwrap_err();
         assert!(error.to_string().contains("unsupported_token_type"), "{error}");

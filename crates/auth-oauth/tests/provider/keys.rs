@@ -1,4 +1,4 @@
-//! A provider that changes its keys while a verifier lives.
+//! A provider that rotates its keys during the lifetime of a verifier.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::provider::{JWKS, Provider};
 
 const KEY_LIFETIME: Duration = Duration::from_secs(600);
 
-/// A token that nobody has verified yet.
+/// Obtains a token without verifying it.
 async fn token(provider: &Provider) -> AccessToken {
     let client = provider.trusting_client("machine-post").with_secret_post(Secret::new(POST_SECRET));
     ClientCredentials::new(client).token(&TokenRequest::default()).await.unwrap()
@@ -38,12 +38,12 @@ async fn a_new_key_is_fetched_once_and_a_withdrawn_one_is_forgotten() {
 
     provider.publish_keys(&["key-3", "key-2"]);
     clock.advance(KEY_LIFETIME);
-    // Expired keys are used until a refresh replaces them; a token with a new key waits for it.
+    // Expired keys are used until a refresh replaces them. A token with a new key waits for the refresh.
     verifier.verify(old.secret()).await.unwrap();
     verifier.verify(token(&provider).await.secret()).await.unwrap();
     let error = verifier.verify(old.secret()).await.unwrap_err();
     assert_eq!(error.problem(), Some(JwtProblem::UnknownKey), "{error}");
     verifier.verify(new.secret()).await.unwrap();
-    // The refresh, and a search for the withdrawn key.
+    // The additional requests are the refresh, and a search for the withdrawn key.
     assert_eq!(provider.requests(JWKS), 4);
 }

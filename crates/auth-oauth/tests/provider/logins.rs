@@ -21,7 +21,7 @@ fn a_user_logs_in_with_the_browser_and_allows_access_while_away() {
     assert_eq!(claims.sub, NAME);
     assert!(token.refresh_token().is_some() && token.id_token().is_some());
 
-    // Who does not ask for consent gets no access while away, whatever the user agrees to.
+    // Without a consent prompt, the provider issues no refresh token, whatever the user allows.
     let (login, url) = user.begin(&client, |login| login);
     user.browser.open(&url);
     user.browser.allow();
@@ -41,7 +41,7 @@ fn a_user_who_cancels_has_denied_the_login() {
     assert_eq!(provider.requests(TOKEN), 0);
 }
 
-/// A device login that has asked for its token once, in vain, and the page that its user should open.
+/// Starts a device login that has polled once without success, and returns it with the page for its user.
 fn device(provider: &Provider, user: &User) -> (JoinHandle<Result<AccessToken, OAuthError>>, Url) {
     let (told, shown) = asking::<DeviceAuthorization>();
     let login = DeviceLogin::new(provider.client("device").with_scopes(SCOPES), told);

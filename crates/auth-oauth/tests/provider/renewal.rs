@@ -1,4 +1,4 @@
-//! The whole life of a login: a source that renews its tokens by itself.
+//! The life cycle of a login: a source that renews its tokens by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +21,15 @@ fn a_login_renews_its_tokens_with_one_redemption_for_all_callers() {
     provider.let_tokens_live(LIFETIME);
     let login = user.log_in(&provider.client("native").with_scopes(["openid", "offline_access"]));
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
-    // A verifier would object to a clock that is ahead of the provider's by whole lifetimes of tokens.
+    // A verifier would object to a clock that is several token lifetimes ahead of the provider.
     let client = provider.trusting_client("native").with_clock(clock.clone());
     let grant = RefreshGrant::new(client.clone()).with_refresh_token(login.refresh_token().unwrap().clone());
     let source = TokenSource::builder(client.token_key().build(), grant).with_clock(clock.clone()).build().unwrap();
 
     let mut before = login;
     let redeemed = provider.requests(TOKEN);
-    // The provider ends a login whose refresh token is redeemed twice: each round needs what the last one brought.
+    // The provider ends a login if a refresh token is redeemed twice. Each round therefore needs the token of the last
+    // one.
     for round in 1..=4 {
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {

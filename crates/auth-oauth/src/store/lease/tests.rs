@@ -3,7 +3,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// The SHA-256 of "refresh", in hexadecimal.
+/// The SHA-256 hash of "refresh", in hexadecimal.
 const DIGEST: &str = "d6cc0a088c07683c65cd266860cab8d94b3a1937b17420d9da30ca299c09fb77";
 
 fn key() -> TokenKey {

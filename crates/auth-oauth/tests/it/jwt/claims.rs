@@ -1,4 +1,4 @@
-//! What the claims of a token must be.
+//! The checks of the claims of a token.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use super::forge::{GOOD_HEADER, assert_problem, assert_refused, claims_with, goo
 use super::{verify, verify_with};
 use crate::issuer::{AUDIENCE, Issuer, NOW};
 
-/// Refuses good claims with these changes, each for its reason.
+/// Asserts that valid claims with each of these changes are refused with its problem.
 async fn assert_changes_refused(changes: impl IntoIterator<Item = (Value, JwtProblem)>) {
     let issuer = Issuer::start().await;
     let tokens = changes.into_iter().map(|(changes, problem)| (changes.to_string(), issuer.token(changes), problem));

@@ -1,4 +1,4 @@
-//! The form of a token: what is refused before anybody is asked for keys.
+//! The form of a token: malformed tokens are refused before any keys are fetched.
 
 use auth_oauth::JwtProblem::{Header, Malformed, TooLarge};
 use jsonwebtoken::Algorithm;
@@ -40,7 +40,7 @@ async fn a_token_that_is_not_three_parts_in_base64url_is_refused_without_a_fetch
     assert_eq!(issuer.fetches().await, 0);
 }
 
-/// The same bytes in another spelling: a bit is set that decoders may ignore.
+/// Returns another encoding of the same bytes, with a trailing bit set that decoders may ignore.
 fn nudged(part: &str) -> String {
     assert_eq!(part.len() % 4, 2, "256 bytes leave four bits over");
     let (start, last) = part.split_at(part.len() - 1);

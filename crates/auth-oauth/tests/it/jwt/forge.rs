@@ -1,4 +1,4 @@
-//! Tokens written by hand, as no library would write them.
+//! Handcrafted tokens, which no library would produce.
 
 use std::sync::LazyLock;
 
@@ -25,14 +25,14 @@ pub(crate) static ED: LazyLock<EncodingKey> = LazyLock::new(|| {
 
 pub(crate) const GOOD_HEADER: &str = r#"{"alg":"RS256","kid":"key-1"}"#;
 
-/// A table of tokens: what is special about each, the token, and what is expected of it.
+/// A table of tokens: the name of the case, the token, and the expected result.
 pub(crate) type Table<T> = Vec<(String, String, T)>;
 
 pub(crate) fn encoded(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A token of these very bytes, with a good signature.
+/// Returns a token of exactly these bytes, with a valid signature.
 pub(crate) fn signed(header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
     signed_with(header, claims, &KEY, Algorithm::RS256)
 }
@@ -46,28 +46,28 @@ pub(crate) fn signed_with(
     seal(format!("{}.{}", encoded(header), encoded(claims)), key, algorithm)
 }
 
-/// Signs two encoded parts, whatever they are.
+/// Signs two encoded parts, without checking them.
 pub(crate) fn seal(message: String, key: &EncodingKey, algorithm: Algorithm) -> String {
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm).unwrap();
     message + "." + &signature
 }
 
-/// A good header with one more member in front, as it is written.
+/// Returns a valid header with this raw member prepended.
 pub(crate) fn header_with(member: &str) -> String {
     format!(r#"{{{member},"alg":"RS256","kid":"key-1"}}"#)
 }
 
-/// Good claims, as JSON.
+/// Returns valid claims, as JSON.
 pub(crate) fn good_claims(issuer: &Issuer) -> String {
     issuer.claims(&json!({})).to_string()
 }
 
-/// Good claims with one more member in front, as it is written.
+/// Returns valid claims with this raw member prepended.
 pub(crate) fn claims_with(issuer: &Issuer, member: &str) -> String {
     format!("{{{member},{}", &good_claims(issuer)[1..])
 }
 
-/// What everybody knows of [`KEY`]: its public half in all spellings that could become a secret.
+/// Returns the public part of [`KEY`] in all encodings that could be misused as a shared secret.
 pub(crate) fn public_spellings() -> Vec<Vec<u8>> {
     let pair = RsaKeyPair::from_der(KEY.as_bytes()).unwrap();
     let der = pair.public_key().as_ref().to_vec();
@@ -81,7 +81,7 @@ pub(crate) fn public_spellings() -> Vec<Vec<u8>> {
     vec![der, pem(&lines), pem(&(base64 + "\n")), modulus.into_bytes(), raw, Vec::new()]
 }
 
-/// Verifies each token, and asserts that it was refused for its reason.
+/// Asserts that each token is refused with its problem.
 pub(crate) async fn assert_refused(issuer: &Issuer, table: Table<JwtProblem>) {
     for (name, token, problem) in table {
         match verify(issuer, &token).await {

@@ -1,4 +1,4 @@
-//! What a header may ask for.
+//! The checks of the header of a token.
 
 use auth_oauth::JwtProblem::{
     self, Algorithm as WrongAlgorithm, DuplicateMember, Extension, ForeignKey, Header, NoKeyId, Type,

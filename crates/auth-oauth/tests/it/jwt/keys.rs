@@ -1,4 +1,4 @@
-//! How long the keys of an issuer serve, and when he is asked for others.
+//! The lifetime of cached keys, and the conditions for another fetch.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -16,10 +16,10 @@ use crate::issuer::{Issuer, KEY, NOW, STRANGER, jwk};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const SECOND: Duration = Duration::from_secs(1);
-/// A second less.
+/// One second less than 23 hours.
 const JUST_23_HOURS: Duration = Duration::from_secs(23 * 60 * 60 - 1);
 
-/// An issuer, a verifier of its tokens, and the clock of that.
+/// Starts an issuer, and returns it with a verifier of its tokens and the clock of the verifier.
 async fn begin() -> (Issuer, JwtVerifier, Arc<ManualClock>) {
     let issuer = Issuer::start().await;
     let clock = Arc::new(ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW)));
@@ -27,17 +27,18 @@ async fn begin() -> (Issuer, JwtVerifier, Arc<ManualClock>) {
     (issuer, verifier, clock)
 }
 
-/// A token that is good for a week.
+/// Returns a token that is valid for a week.
 fn lasting(issuer: &Issuer) -> String {
     issuer.token(json!({ "exp": NOW + 7 * 86_400 }))
 }
 
-/// A good token, but for a key that nobody publishes.
+/// Returns a valid token that names an unpublished key.
 fn unknown(issuer: &Issuer) -> String {
     signed(r#"{"alg":"RS256","kid":"unknown"}"#, issuer.claims(&json!({ "exp": NOW + 7 * 86_400 })).to_string())
 }
 
-/// Verifies `token` with expired keys, and waits for their refresh: a token with an unknown key joins it.
+/// Verifies `token` with expired keys, and waits for the fetch in the background, which a token with an unknown key
+/// joins.
 async fn refresh(issuer: &Issuer, verifier: &JwtVerifier, token: &str) -> JwtError {
     verify_with(verifier, token).await.unwrap();
     verify_with(verifier, &unknown(issuer)).await.unwrap_err()

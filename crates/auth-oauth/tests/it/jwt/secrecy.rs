@@ -1,4 +1,4 @@
-//! What is shown of a token by whoever verifies it.
+//! The parts of a token that errors, logs and `Debug` of the verifier show.
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ use crate::log::Log;
 
 const CANARY: &str = "canary-in-a-token";
 
-/// Tokens that hold the canary everywhere, one for each way to fail and one that verifies.
+/// Returns tokens that contain the canary everywhere: one for each way to fail, and one that is valid.
 fn tokens(issuer: &Issuer) -> Vec<String> {
     let header = header_with(&format!(r#""x":"{CANARY}""#));
     let changed = |name: &str| issuer.claims(&json!({ "sub": CANARY, name: CANARY })).to_string();
@@ -34,7 +34,7 @@ fn tokens(issuer: &Issuer) -> Vec<String> {
     tokens
 }
 
-/// An error, its causes, and all that `Debug` shows of them.
+/// Returns an error, its causes, and their `Debug` output.
 fn shown(error: &(dyn Error + 'static)) -> String {
     let causes: Vec<_> = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     format!("{causes:?} {error:?} {error:#?}")

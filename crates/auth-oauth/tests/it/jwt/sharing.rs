@@ -1,4 +1,4 @@
-//! Many who need the same keys, and callers that go away.
+//! Concurrent callers that need the same keys, and callers that are dropped.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -20,7 +20,7 @@ use super::forge::{assert_problem, good_claims, signed};
 use super::verify_with;
 use crate::issuer::{Issuer, KEY, jwk};
 
-/// Verifies a hundred tokens at once, and counts those that were refused for an unknown key.
+/// Verifies a hundred tokens at once, and counts those that were refused because of an unknown key.
 async fn storm(verifier: &JwtVerifier, token: impl Fn(usize) -> String) -> usize {
     let mut callers = JoinSet::new();
     for number in 0..100 {
@@ -35,7 +35,7 @@ async fn storm(verifier: &JwtVerifier, token: impl Fn(usize) -> String) -> usize
     errors.len()
 }
 
-/// A good token, but for a key that nobody publishes.
+/// Returns a valid token that names an unpublished key.
 fn unknown(number: usize, claims: &str) -> String {
     signed(format!(r#"{{"alg":"RS256","kid":"unknown-{number}"}}"#), claims)
 }
@@ -93,11 +93,11 @@ async fn a_hundred_who_wait_share_one_failure() {
     assert_eq!(issuer.fetches().await, 1);
 }
 
-/// An issuer that tells when it is asked for its keys, and answers once it is let.
+/// An issuer that reports each request for its keys, and responds when the test allows it.
 struct Hesitant {
     issuer: Issuer,
     asked: Arc<Notify>,
-    /// It answers at once after this is dropped.
+    /// Dropping this sender makes the issuer respond at once.
     gate: Sender<()>,
 }
 
@@ -116,7 +116,7 @@ impl Hesitant {
         Self { issuer: Issuer::answering(unused, respond).await, asked, gate }
     }
 
-    /// Begins to verify `token`, and gives up once the issuer was asked for keys.
+    /// Starts to verify `token`, and cancels when the issuer has received a request for keys.
     async fn give_up(&self, verifier: &JwtVerifier, token: &str) {
         tokio::select! {
             outcome = verify_with(verifier, token) => panic!("nobody has answered yet: {outcome:?}"),

@@ -1,4 +1,4 @@
-//! Who has signed a token, and whether he may.
+//! The signature of a token, and the keys that may sign it.
 
 use auth_oauth::JwtAlgorithm::{self, EdDsa, Es256, Es384, Ps256, Ps512, Rs256, Rs384};
 use auth_oauth::JwtProblem::{self, Algorithm as WrongAlgorithm, Signature, UnknownKey};
@@ -14,7 +14,7 @@ use super::forge::{
 use super::verify_with;
 use crate::issuer::{Issuer, KEY, STRANGER, jwk};
 
-/// The public half of [`KEY`] with `changes`; a change to `null` removes a member.
+/// Returns the public part of [`KEY`] with `changes`. A change to `null` removes a member.
 fn changed(kid: &str, changes: &Value) -> Value {
     let mut key = jwk(kid, &KEY, Algorithm::RS256);
     let members = key.as_object_mut().unwrap();
@@ -127,7 +127,7 @@ async fn a_key_that_is_for_something_else_never_verifies() {
         let token = signed(r#"{"alg":"RS256","kid":"unfit"}"#, good_claims(&issuer));
         assert_refused(&issuer, vec![(single.to_string(), token, UnknownKey)]).await;
     }
-    // None of them keeps the good one from being used.
+    // None of these keys prevents the use of the valid one.
     let issuer = Issuer::publishing(json!(keys)).await;
     verify_with(&issuer.verifier(), &issuer.token(json!({}))).await.unwrap();
 }

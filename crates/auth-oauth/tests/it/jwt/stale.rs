@@ -1,4 +1,4 @@
-//! Expired keys: they are used at once, and replaced in the background.
+//! Expired keys, which are used at once and replaced in the background.
 
 use std::future::Future;
 use std::pin::pin;
@@ -55,7 +55,7 @@ impl Expired {
         expired
     }
 
-    /// The issuer hangs on its next request until the gate is dropped.
+    /// Makes the issuer hang on its next request until the gate is dropped.
     fn hang(&self) -> Sender<()> {
         let (gate, opened) = channel();
         *self.gate.lock().unwrap() = Some(opened);
@@ -70,12 +70,12 @@ impl Expired {
         self.requests.clone().wait_for(|requests| *requests == count).await.unwrap();
     }
 
-    /// A token for a week, with a key that is cached.
+    /// Returns a token for a week with a cached key.
     fn known(&self) -> String {
         self.issuer.token(json!({ "exp": NOW + 7 * 86_400 }))
     }
 
-    /// A token for a week, with a key that the issuer has published only if `rotate` was called.
+    /// Returns a token for a week with a key that the issuer publishes only after `rotate`.
     fn rotated(&self) -> String {
         let claims = self.issuer.claims(&json!({ "exp": NOW + 7 * 86_400 })).to_string();
         signed_with(r#"{"alg":"RS256","kid":"key-2"}"#, claims, &STRANGER, Algorithm::RS256)
@@ -89,7 +89,7 @@ impl Expired {
         poll(pin!(verify_with(&self.verifier, token)))
     }
 
-    /// Verifies a token with a cached key without waiting.
+    /// Verifies a token with a cached key, and asserts that the verification does not wait.
     #[track_caller]
     fn verify_at_once(&self) {
         let Poll::Ready(outcome) = self.poll(&self.known()) else { panic!("it waits") };
@@ -160,7 +160,7 @@ async fn refresh_outlives_the_caller_that_started_it() {
 #[test]
 fn refresh_starts_again_after_its_runtime_shuts_down() {
     let first = Builder::new_current_thread().enable_all().build().unwrap();
-    // It drives the connections of the client even while `first` runs.
+    // This runtime drives the connections of the client even while `first` runs.
     let second = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let expired = second.block_on(Expired::start());
     let gate = expired.hang();
@@ -207,7 +207,7 @@ async fn unknown_key_is_refused_only_after_a_refresh() {
 async fn unknown_key_is_unavailable_after_a_failed_refresh() {
     let expired = Expired::start().await;
     expired.issuer.answer(ResponseTemplate::new(503));
-    // The refresh, then the one search of five minutes.
+    // The first request is the refresh, and the second is the one search of five minutes.
     for requests in [2, 3, 3] {
         let error = verify_with(&expired.verifier, &expired.rotated()).await.unwrap_err();
         assert!(error.is_unavailable() && error.to_string().ends_with("503"), "{error}");
@@ -220,7 +220,7 @@ async fn unknown_key_is_unavailable_after_a_failed_refresh() {
 async fn unknown_key_is_unavailable_after_the_deadline_of_the_fetch() {
     let expired = Expired::start().await;
     let _gate = expired.hang();
-    // Paused time jumps to the deadline once nothing else can run.
+    // Paused time jumps to the timeout when nothing else can run.
     tokio::time::pause();
     let error = verify_with(&expired.verifier, &expired.rotated()).await.unwrap_err();
     assert!(error.is_unavailable() && error.is_transient(), "{error}");

@@ -18,7 +18,7 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// The three classes of a failure, and its claim.
+/// Returns the three classes of an error, and its claim.
 fn classes(error: &JwtError) -> ([bool; 3], Option<&str>) {
     ([error.is_unavailable(), error.is_clock(), error.is_definitive()], error.claim())
 }
@@ -132,7 +132,7 @@ async fn other_faults_remain_as_of_any_time() {
     assert!(error.is_definitive() && error.claim() == Some("aud"), "{error}");
 }
 
-/// The failure of a grant whose token endpoint returns `token`.
+/// Returns the error of a grant whose token endpoint returns `token`.
 async fn grant(issuer: &Issuer, token: &str) -> OAuthError {
     let granted = json!({ "access_token": token, "token_type": "Bearer" });
     let answer = ResponseTemplate::new(200).set_body_json(granted);

@@ -1,4 +1,4 @@
-//! Files that are of no use.
+//! Unusable files.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Bench, get, key, session, set};
 use crate::log::Log;
 
-/// What a file may hold instead of a token, each with a canary where there is room.
+/// Returns contents that are not a valid entry, each with a canary if possible.
 fn contents(bench: &Bench) -> Vec<(&'static str, Vec<u8>)> {
     set(&bench.store, &key(), &session(1).with_id_token(Secret::new("canary")));
     let good = fs::read(bench.path(&key(), "json")).unwrap();

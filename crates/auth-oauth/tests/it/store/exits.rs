@@ -1,7 +1,7 @@
-//! A program that drops its source and returns while a login is being renewed.
+//! A program that drops its source and exits while a login is being renewed.
 //!
-//! The test binary starts itself again. The child says on a socket how far it is, so that the test knows what the end of
-//! the program waits for, without any measure of time.
+//! The test binary runs itself again. The child reports its progress on a socket, so that the test needs no timing to
+//! know what the exit of the program waits for.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use super::{HOUR, get, key, session, set};
 const TEST: &str = "store::exits::program_that_drops_its_source_ends_after_the_renewal_is_stored";
 const CHILD: &str = "AUTH_OAUTH_TEST_EXIT";
 
-/// Redeems at once, and returns the answer after a signal.
+/// A provider that redeems at once, and returns the response after a signal.
 #[derive(Debug)]
 struct Redeeming {
     begun: Arc<Semaphore>,
@@ -51,7 +51,7 @@ impl AsyncTokenProvider for Redeeming {
     }
 }
 
-/// The program. Its last statement drops the source.
+/// The program of the child. Its last statement drops the source.
 fn program(words: &str) {
     let (address, folder) = words.split_once(' ').unwrap();
     let stream = TcpStream::connect(address).unwrap();
@@ -62,7 +62,7 @@ fn program(words: &str) {
     source.prefetch(&TokenRequest::new());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     drop(runtime.block_on(begun.acquire()).unwrap());
-    // The answer of the identity provider arrives while the program ends.
+    // The response of the identity provider arrives while the program exits.
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     std::thread::spawn(move || {
         reader.read_line(&mut String::new()).unwrap();

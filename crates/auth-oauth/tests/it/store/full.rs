@@ -14,7 +14,7 @@ use crate::small_disk::{fill, on_small_disk};
 
 const PAGE: u64 = 4096;
 
-/// Counts redemptions, which spend a refresh token each.
+/// A provider that counts redemptions, each of which spends a refresh token.
 #[derive(Debug, Default)]
 struct Redeeming(AtomicU32);
 
@@ -48,7 +48,7 @@ fn full_disk_fails_a_lease_before_the_redemption() {
             let (store, provider) = (Arc::new(FileTokenStore::new(disk)), Arc::new(Redeeming::default()));
             set(&store, &key(), &session(1));
             AsyncTokenCache::delete_if(&*store, &key(), &session(1)).await.unwrap();
-            // A source pauses after a failure.
+            // Each attempt needs a new source, because a source pauses after a failure.
             let token = async || {
                 let source = TokenSource::builder(key(), provider.clone());
                 source.with_cache(store.clone()).with_lease(store.clone()).build().unwrap().token().await

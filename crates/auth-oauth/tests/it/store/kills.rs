@@ -1,4 +1,4 @@
-//! A renewal whose process is killed before every single system call that touches its files.
+//! Renewals whose process is killed before each system call that touches its files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,15 +10,15 @@ use super::processes::{GONE, Stage};
 use super::{get, key};
 use crate::traced::can_trace;
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Debug, PartialEq)]
 enum End {
     Killed,
-    /// With a token, or without.
+    /// The process exited by itself. The text tells if it has a token.
     Itself(String),
 }
 
-/// Runs a process with these options of `strace`, which sees the system calls that touch the files of the login.
+/// Runs a process under `strace` with these options. It traces the system calls that touch the files of the login.
 fn run(stage: &mut Stage, options: &[&str]) -> End {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq"]).args(options).arg("-P").arg(stage.folder()).stderr(Stdio::null());
@@ -31,7 +31,7 @@ fn run(stage: &mut Stage, options: &[&str]) -> End {
     finish(stage)
 }
 
-/// Every system call that a renewal makes on the files of the login: its name, and how many of this name it is.
+/// Returns every system call of a renewal on the files of the login: its name, and its number among calls of that name.
 fn steps() -> Vec<(String, usize)> {
     let calls = NamedTempFile::new().unwrap();
     let end = run(&mut Stage::open(false), &["-o", calls.path().to_str().unwrap()]);
@@ -44,7 +44,7 @@ fn steps() -> Vec<(String, usize)> {
     steps
 }
 
-/// Answers a process until it has ended.
+/// Responds to a process until it has ended.
 fn finish(stage: &mut Stage) -> End {
     let mut end = End::Killed;
     loop {
@@ -71,21 +71,21 @@ fn next_process(stage: &mut Stage) -> End {
     finish(stage)
 }
 
-/// Kills a process before each of its steps, in turn, and lets another come after it; `check` what became of the login,
-/// the refresh token of which was `kept` in between.
+/// Kills one process before each step, and lets another process follow. `check` receives the end of the latter, and the
+/// refresh token that was stored in between.
 fn kill_at_each_step(has_grace: bool, check: impl Fn(&mut Stage, End, &str)) {
     let mut counts = BTreeMap::new();
     for (name, number) in steps() {
         let mut stage = Stage::open(has_grace);
         let injection = format!("inject={name}:signal=KILL:when={number}");
         assert_eq!(run(&mut stage, &["-o", "/dev/null", "-e", &injection]), End::Killed, "{injection}");
-        // Whatever was going on, there is a whole login in the place of the login.
+        // The stored login must be complete at every step.
         let kept = get(&stage.store(), &key()).unwrap().refresh_token().unwrap().expose().to_owned();
         *counts.entry((stage.provider.redeemed, kept.clone())).or_insert(0) += 1;
         let next = next_process(&mut stage);
         check(&mut stage, next, &kept);
     }
-    // Before the redemption, between redemption and publication, and after the publication.
+    // The three states: before the redemption, between redemption and publication, and after the publication.
     let states: Vec<_> = counts.keys().map(|(redeemed, kept)| (*redeemed, kept.as_str())).collect();
     assert_eq!(states, [(0, "refresh-1"), (1, "refresh-1"), (1, "refresh-2")], "{counts:?}");
     assert!(counts.values().all(|&count| count > 5), "{counts:?}");
@@ -113,7 +113,7 @@ fn without_a_grace_the_login_ends_once_if_a_process_is_killed_between_redemption
             assert_eq!(next, End::Itself("access-2".to_owned()));
             return;
         }
-        // It had been redeemed, and the other was not kept yet.
+        // The token had been redeemed, and its successor was not stored yet.
         assert_eq!((kept, stage.provider.redeemed, stage.provider.replayed), ("refresh-1", 1, 1));
         assert_eq!(next, End::Itself("refused".to_owned()));
         assert_eq!(get(&stage.store(), &key()), None, "what was refused is forgotten");

@@ -1,4 +1,4 @@
-//! One renewal at a time, seen from one process.
+//! One renewal at a time, within one process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ async fn a_rejected_token_is_given_out_no_more_and_its_login_goes_on() {
     assert!(AsyncTokenCache::delete_if(&bench.store, &key(), &kept).await.unwrap());
     assert_eq!(get(&bench.another(), &key()), None);
     assert!(!AsyncTokenCache::delete_if(&bench.store, &key(), &kept).await.unwrap(), "once");
-    // The one who rejected it may be gone, or have failed: whoever comes next renews the login.
+    // The process that rejected the token may have ended or failed. The next one renews the login.
     for previous in [None, Some(&kept)] {
         let guard = leading(bench.another().acquire(&key(), previous).await);
         assert!(guard.current() == Some(&kept), "{previous:?}");
@@ -96,7 +96,7 @@ async fn a_refused_login_is_forgotten_only_if_it_is_exactly_what_is_stored() {
         leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&refused).await.unwrap();
         assert_eq!(get(&bench.store, &key()).as_ref(), Some(&kept), "{refused:?}");
     }
-    // However long it is said to live.
+    // A refused token is deleted regardless of its expiry.
     leading(bench.store.acquire(&key(), Some(&kept)).await).discard(&session(2)).await.unwrap();
     assert_eq!(get(&bench.store, &key()), None);
     drop(leading(bench.another().with_wait(Duration::ZERO).acquire(&key(), None).await));
@@ -182,7 +182,7 @@ async fn a_rejection_does_not_wait_for_a_renewal_by_its_own_process() {
     assert!(source.token().await.unwrap().is_same(&stale));
     asked.notified().await;
     source.reject(&TokenRequest::new(), &stale);
-    // It is deleted while the renewal continues.
+    // The token is deleted while the renewal continues.
     while get(&bench.store, &key()).is_some() {
         tokio::task::yield_now().await;
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Bench, get, key, session, set};
 
-/// Stores an entry of a later version, and returns what is in the file.
+/// Stores an entry of a later version, and returns the content of the file.
 fn store_newer(bench: &Bench) -> Vec<u8> {
     set(&bench.store, &key(), &session(1));
     let mut entry: Value = serde_json::from_slice(&fs::read(bench.path(&key(), "json")).unwrap()).unwrap();
@@ -41,7 +41,7 @@ async fn newer_entry_is_not_overwritten() {
         entry
     };
     let published = guard.publish(&session(2)).await.unwrap_err();
-    // A lease is held after a failed publication.
+    // The lease is still held after the failed publication.
     drop(guard);
     for error in [
         published,

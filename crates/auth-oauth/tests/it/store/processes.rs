@@ -1,7 +1,7 @@
-//! One renewal at a time among real processes, some of which are killed at a moment of note; `kills` kills them at each.
+//! One renewal at a time among real processes, some of which are killed at a critical step. `kills` kills them at each.
 //!
-//! The test binary starts itself again. A child says on a socket what it is about to do, and goes on
-//! when it is answered: so a test knows where a child is when it kills it, without any measure of time.
+//! The test binary runs itself again. A child reports its next step on a socket, and continues after a response. A test
+//! therefore knows the state of a child when it kills the child, without timing.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,19 +20,20 @@ use tempfile::TempDir;
 use super::leases::leading;
 use super::{HOUR, get, key, session, set};
 
-/// The test that is a child where these variables are set: its stage, its folder, where it stops.
+/// The test that acts as a child if these variables are set: the address of the stage, the folder, and the step to stop
+/// at.
 const CHILD: &str = "store::processes::sixteen_processes_renew_one_login_once";
 const STAGE: &str = "AUTH_OAUTH_TEST_STAGE";
 const FOLDER: &str = "AUTH_OAUTH_TEST_FOLDER";
 const STOP: &str = "AUTH_OAUTH_TEST_STOP";
 
-/// What is said when a child has ended.
+/// The message that a child has ended.
 pub(super) const GONE: &str = "gone";
 
-/// Nothing here takes a hundredth of it.
+/// The timeout for a message. The tests need less than a hundredth of it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Where children say what they do, and the folder that they share with an ended session.
+/// The socket on which children report their steps, and their shared folder, which contains an expired session.
 pub(super) struct Stage {
     home: TempDir,
     address: SocketAddr,
@@ -45,17 +46,17 @@ pub(super) struct Said {
     stream: TcpStream,
 }
 
-/// A provider that takes each refresh token once, and within its grace the last one again.
+/// A provider that accepts each refresh token once, and within its grace period also the previous one.
 #[derive(Default)]
 pub(super) struct Rotating {
-    /// The number of the refresh token that was not redeemed yet.
+    /// The number of the refresh token that is not redeemed yet.
     live: u32,
     has_grace: bool,
     pub(super) redeemed: u32,
     pub(super) replayed: u32,
 }
 
-/// A process that does not outlive its test.
+/// A child process that is killed when the test ends.
 pub(super) struct Child(std::process::Child);
 
 impl Stage {
@@ -95,14 +96,14 @@ impl Stage {
         (child, self.hear("ready"))
     }
 
-    /// Starts a child in `command`, which runs its own arguments as a program.
+    /// Starts a child by `command`, which runs its arguments as a program.
     pub(super) fn spawn(&self, mut command: Command, stop: &str) -> Child {
         command.args([CHILD, "--exact", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null());
         command.env(STAGE, self.address.to_string()).env(FOLDER, self.folder()).env(STOP, stop);
         Child(command.spawn().unwrap())
     }
 
-    /// Says here that `child` has ended, when it has.
+    /// Sends a message here when `child` has ended.
     pub(super) fn announce_end_of(&self, mut child: Child) {
         let address = self.address;
         std::thread::spawn(move || {
@@ -121,7 +122,7 @@ impl Stage {
         said
     }
 
-    /// Answers what is redeemed until `children` have ended; how they ended.
+    /// Responds to redemptions until `children` have ended. Returns how they ended.
     fn play(&mut self, children: usize) -> Vec<String> {
         let mut ends = Vec::new();
         while ends.len() < children {
@@ -177,7 +178,7 @@ impl Drop for Child {
     }
 }
 
-/// The provider of a child: it asks on the stage.
+/// The provider of a child, which sends its requests to the stage.
 #[derive(Clone, Debug)]
 struct OnStage {
     stage: SocketAddr,
@@ -185,7 +186,7 @@ struct OnStage {
 }
 
 impl OnStage {
-    /// Says a line and waits for the answer; a child has nothing else to do meanwhile.
+    /// Sends a line and waits for the response. A child has nothing else to do meanwhile.
     fn say(&self, line: &str) -> String {
         let mut stream = TcpStream::connect(self.stage).unwrap();
         writeln!(stream, "{line}").unwrap();
@@ -217,13 +218,13 @@ impl AsyncTokenProvider for OnStage {
         Ok(session(granted).with_expires_at(SystemClock.now() + HOUR))
     }
 
-    /// One thread makes all system calls, so that they can be counted.
+    /// Returns true, so that one thread makes all system calls and they can be counted.
     fn needs_caller_runtime(&self) -> bool {
         true
     }
 }
 
-/// What a child does; `false` if this process is none.
+/// Runs the child. Returns false if this process is not a child.
 fn is_child() -> bool {
     let Ok(stage) = std::env::var(STAGE) else { return false };
     let provider = OnStage { stage: stage.parse().unwrap(), stop: std::env::var(STOP).unwrap() };
@@ -282,7 +283,7 @@ fn when_the_leader_is_killed_before_it_redeems_the_next_process_redeems() {
     assert_eq!((stage.provider.redeemed, stage.provider.replayed), (1, 0));
 }
 
-/// Kills a leader that has redeemed and not published.
+/// Kills a leader that has redeemed but not published.
 fn kill_after_redemption(stage: &mut Stage) {
     let (leader, ready) = stage.start("after");
     ready.answer("go");

@@ -1,4 +1,4 @@
-//! Files that broken entries and killed writers leave.
+//! Leftover files of broken entries and killed writers.
 
 use std::fs;
 
@@ -42,7 +42,7 @@ async fn clear_removes_the_remains_of_all_keys() {
     for asynchronous in [false, true] {
         set(&bench.store, &key(), &session(1));
         leave_remains(&bench, &key());
-        // Orphans: without an entry.
+        // These are leftover files without an entry.
         for (key, extension) in keys.iter().zip(REMAINS) {
             fs::write(bench.path(key, extension), "a secret").unwrap();
         }

@@ -15,7 +15,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Puts a FIFO, a folder and a socket in the place of a file, each in turn.
+/// Replaces a file by a FIFO, a folder and a socket in turn.
 async fn replace_by_special_file(path: &Path, check: impl AsyncFn(&str)) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     check("a FIFO").await;

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::leases::leading;
 use super::{Bench, get, key, session, set};
 
-/// The SHA-256 of "refresh-1", in hexadecimal.
+/// The SHA-256 hash of "refresh-1", in hexadecimal.
 const DIGEST: &str = "bd473e5dcdce2510c2df4f0c5a54a605fa3647fe74afae20a8cdb8b91b1a1f63";
 
-/// Stores a login and discards it.
+/// Stores a login and discards it as refused.
 async fn refuse(bench: &Bench) {
     set(&bench.store, &key(), &session(1));
     leading(bench.store.acquire(&key(), Some(&session(1))).await).discard(&session(1)).await.unwrap();
