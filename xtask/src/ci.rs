@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: the gates of continuous integration, on any machine.
+//! `cargo xtask ci`: runs the gates of continuous integration, on any machine.
 
 use std::path::Path;
 
@@ -7,11 +7,12 @@ use anyhow::{Result, ensure};
 use crate::process::{cargo, output, say, succeed, timed};
 use crate::{codegen, conform, test};
 
-/// A crate, its features, and the crates that it must not depend on then.
+/// A crate, its features, and the crates that it must not depend on with these features.
 type Alone = (&'static str, &'static str, &'static [&'static str]);
 
-/// `auth-core` has no HTTP client and, as tokio's `net` needs `mio`, no sockets. `platform-api` without its features has no
-/// HTTP client, so that callers can use their own. `agent-gateway` does not depend on the platform.
+/// `auth-core` has no HTTP client and no sockets. The feature `net` of tokio needs `mio`, so `mio` is excluded, too.
+/// Without its features, `platform-api` has no HTTP client, so that callers can use their own. `agent-gateway` does not
+/// depend on the platform.
 const ALONE: [Alone; 8] = [
     ("auth-core", "--all-features", &["hyper", "http", "reqwest", "ureq", "oauth2", "mio", "socket2"]),
     ("auth-redis", "--all-features", &["hyper", "http", "reqwest", "oauth2", "auth-http"]),
@@ -36,7 +37,7 @@ fn alone(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs every part, even after one has failed, so that one call reports all failures.
+/// Runs every gate, even after a failure, so that one call reports all failures.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let run = |arguments: &[&str]| succeed(&mut cargo(root, arguments));
     let documented = || {

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 const SOURCE: &str = "openapi/platform.json";
 const TARGET: &str = "crates/platform-api/src/generated";
 
-/// Writes the generated files; with `check`, only compares them with the existing ones.
+/// Writes the generated files. With `check`, only compares them with the existing ones.
 pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     let text = fs::read_to_string(root.join(SOURCE)).with_context(|| format!("reading {SOURCE}"))?;
     let model = Model::of(&Document::parse(&text)?)?;

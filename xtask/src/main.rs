@@ -84,7 +84,7 @@ enum Benchmark {
     Emulator,
 }
 
-/// The number of kills, of bytes, of bytes per second, of bytes per part and of workers, and a seed.
+/// The options of the torture test: kills, bytes, bytes per second, bytes per part, workers, and the seed.
 const TORTURE: [u64; 6] = [200, 2 << 30, 256 << 20, 8 << 20, 8, 46];
 
 fn main() -> Result<()> {
@@ -116,7 +116,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Runs a program of `tests/benchmarks` with the command as others get it.
+/// Runs a program of `tests/benchmarks` with the release build of the command.
 fn measure(root: &Path, interpreter: &str, program: &str) -> Result<()> {
     process::succeed(&mut process::cargo(root, &["build", "--release"]))?;
     let mut measure = Command::new(interpreter);
@@ -124,7 +124,7 @@ fn measure(root: &Path, interpreter: &str, program: &str) -> Result<()> {
     process::succeed(measure.current_dir(root))
 }
 
-/// The folder of the workspace.
+/// Returns the folder of the workspace.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }

@@ -13,7 +13,7 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command; fails if the command fails.
+/// Runs a command. Fails if the command fails.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");
     let status = command.status().with_context(|| format!("{shown} cannot be started"))?;
@@ -21,7 +21,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command and returns its output; fails if the command fails.
+/// Runs a command and returns its output. Fails if the command fails.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("{shown} cannot be started"))?;

@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: tests with a size and a seed, for longer runs than those of `cargo xtask test`.
+//! `cargo xtask soak`: runs tests with a size and a seed for longer than `cargo xtask test`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -66,7 +66,7 @@ pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
     }
 }
 
-/// A test of the command that takes its size from the environment.
+/// Returns the command for a test that takes its size from the environment.
 fn test(root: &Path, name: &str, release: bool) -> Command {
     let profile: &[&str] = if release { &["--release"] } else { &[] };
     cargo(root, &[&["test", "--package", "platform-cli", "--test", name], profile].concat())

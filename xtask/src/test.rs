@@ -11,11 +11,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::process::{cargo, say, succeed, timed};
 
-/// Set for the tests: a test that would be skipped fails.
+/// The environment variable that makes a test fail if it would be skipped.
 const ALL: &str = "AIGNOSTICS_TEST_ALL";
-/// Set for the tests: the number of generated invalid responses.
+/// The environment variable and the value for the number of generated invalid responses.
 const HOSTILE: (&str, &str) = ("AIGNOSTICS_TEST_HOSTILE_RESPONSES", "40000");
-/// Set for the tests: the file in which they record skipped tests.
+/// The environment variable with the file in which tests record that they were skipped.
 const SKIPPED: &str = "AIGNOSTICS_TEST_SKIPPED";
 
 /// The options of the tests, and their results.
@@ -40,7 +40,7 @@ pub(crate) fn run(root: &Path, all: bool) -> Result<()> {
     run.finish()
 }
 
-/// `cargo nextest` runs the tests of all suites in parallel.
+/// Returns true if `cargo nextest` is installed. It runs the tests of all suites in parallel.
 fn has_nextest(root: &Path) -> bool {
     let mut version = cargo(root, &["nextest", "--version"]);
     version.stdout(Stdio::null()).stderr(Stdio::null());
@@ -48,7 +48,7 @@ fn has_nextest(root: &Path) -> bool {
 }
 
 impl Run {
-    /// Runs a part of the tests, and records its duration and if it failed.
+    /// Runs a part of the tests, and records its duration and its result.
     fn part(&mut self, name: &str, mut command: Command) {
         say(&format!("\n== {name}"));
         command.env(SKIPPED, &self.skipped).env_remove(ALL);
@@ -63,7 +63,7 @@ impl Run {
         self.failed.extend(outcome.err().map(|_| name.to_owned()));
     }
 
-    /// Prints durations and skipped tests; fails if a part failed.
+    /// Prints durations and skipped tests. Fails if a part failed.
     fn finish(self) -> Result<()> {
         say(&format!("\n{}", self.report.join("\n")));
         let skips = fs::read_to_string(&self.skipped).unwrap_or_default();

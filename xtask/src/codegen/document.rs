@@ -1,5 +1,4 @@
-//! The OpenAPI 3.1 document, read strictly: a member that the generator does not know is an error
-//! with its address, never ignored.
+//! The OpenAPI 3.1 document, read strictly: a member that the generator does not know is an error with its address.
 
 use anyhow::{Context, Result};
 use indexmap::IndexMap;
@@ -144,7 +143,7 @@ pub(crate) struct Schema {
     pub(crate) nullable: bool,
 }
 
-/// `"string"` or `["string", "null"]`.
+/// One type or several: `"string"` or `["string", "null"]`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Kind {

@@ -1,4 +1,4 @@
-//! From the model to Rust. One file for each kind of thing.
+//! Generation of Rust code from the model. Each kind of item has its own file.
 
 mod models;
 mod operations;
@@ -31,13 +31,13 @@ fn type_name(name: &str) -> Ident {
     Ident::new(name, Span::call_site())
 }
 
-/// A `///` comment, or nothing.
+/// Returns a `///` comment, or nothing for an empty text.
 fn doc(text: &str) -> TokenStream {
     let lines = text.lines().map(|line| format!(" {line}"));
     quote! { #(#[doc = #lines])* }
 }
 
-/// The type of a field or parameter. An optional and nullable value is a single `Option`.
+/// Returns the type of a field or parameter. An optional and nullable value is a single `Option`.
 fn field_type(field: &Field) -> TokenStream {
     let ty = rust_type(&field.ty);
     match &field.ty {
@@ -55,7 +55,7 @@ fn is_patch(field: &Field) -> bool {
     matches!(field.ty, Ty::Patch(_))
 }
 
-/// `Default,` for a type without required fields.
+/// Returns `Default,` for a type without required fields.
 fn default<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Option<TokenStream> {
     fields.into_iter().all(is_option).then(|| quote! { Default, })
 }
@@ -88,7 +88,7 @@ fn rust_type(ty: &Ty) -> TokenStream {
     }
 }
 
-/// The type without its `Option`, for the parameter of a setter.
+/// Returns the type without its `Option`, for the parameter of a setter.
 fn inner_type(ty: &Ty) -> TokenStream {
     match ty {
         Ty::Nullable(inner) => rust_type(inner),
@@ -96,7 +96,8 @@ fn inner_type(ty: &Ty) -> TokenStream {
     }
 }
 
-/// `new` with the required fields, and a setter for each of the others. A `tolerant` type preserves unknown fields.
+/// Returns `new` with the required fields, and a setter for each other field. A `tolerant` type preserves unknown
+/// fields.
 fn constructors(fields: &[&Field], summary: &str, tolerant: bool) -> TokenStream {
     let required: Vec<_> = fields.iter().filter(|field| !is_option(field)).collect();
     let names: Vec<_> = required.iter().map(|field| ident(&field.name)).collect();

@@ -19,7 +19,7 @@ pub(crate) struct Type {
 pub(crate) enum Shape {
     /// A string with its own type.
     Text,
-    /// One of these strings, or one of a newer server.
+    /// One of these strings, or an unknown string of a newer server.
     Choice(Vec<String>),
     Record {
         role: Role,
@@ -120,7 +120,7 @@ impl Model {
         Ok(model)
     }
 
-    /// A field without a description has that of its type.
+    /// Gives each field without a description the description of its type.
     fn describe_references(&mut self, document: &Document) {
         let of_types = self.types.iter_mut().filter_map(|ty| match &mut ty.shape {
             Shape::Record { fields, .. } => Some(fields),

@@ -17,7 +17,7 @@ fn code(tokens: TokenStream) -> String {
     prettyplease::unparse(&syn::parse2(tokens).unwrap())
 }
 
-/// A document with one path, whose response and body have these schemas.
+/// Returns a document with one path, whose request body and response have these schemas.
 fn path(body: Option<&str>, answer: Option<&str>) -> Value {
     let content =
         |name: &str| json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } } });

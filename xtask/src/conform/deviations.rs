@@ -21,9 +21,9 @@ pub(super) struct Deviations {
 struct Deviation {
     /// The address of the fact, where `*` stands for anything.
     address: String,
-    /// The value in the reference; `None` if it is absent.
+    /// The value in the reference, or `None` if it is absent.
     reference: Option<String>,
-    /// The value in the document of the project; `None` if it is absent.
+    /// The value in the document of the project, or `None` if it is absent.
     ours: Option<String>,
     reason: String,
 }

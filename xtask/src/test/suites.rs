@@ -37,7 +37,7 @@ pub(super) struct Suite {
 }
 
 impl Suite {
-    /// The command that runs all its tests.
+    /// Returns the command that runs all its tests.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.executable);
         command.current_dir(&self.folder);
