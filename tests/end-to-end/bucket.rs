@@ -10,7 +10,7 @@ use crate::command::Ended;
 use crate::emulator::http;
 use crate::shell::{Shell, assert_fits};
 
-/// A shell with files in the folder `slides`, all of which are in the bucket under `study`.
+/// Returns a shell with files in the folder `slides`, all of which are in the bucket under `study`.
 fn filled(files: &[&str]) -> Shell {
     let shell = Shell::start();
     write(&shell, files);

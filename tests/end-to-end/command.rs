@@ -33,12 +33,12 @@ impl Lab {
         self.path("results")
     }
 
-    /// The folder for temporary files of the command.
+    /// Returns the folder for temporary files of the command.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.path("tmp")
     }
 
-    /// `aignostics demo`, with verbose output.
+    /// Returns `aignostics demo`, with verbose output.
     pub(crate) fn demo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(["--verbose", "demo", "--output"]).arg(self.output()).args(arguments);
@@ -65,8 +65,8 @@ impl Lab {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Checks that the files are those of the manifest, with its lengths and checksums. Another
-    /// implementation than that of the command computes the checksums.
+    /// Checks that the files are those of the manifest, with its lengths and checksums. The checksums are computed by a
+    /// different implementation.
     pub(crate) fn assert_manifest_holds(&self) {
         let files = self.files();
         let manifest = self.manifest();

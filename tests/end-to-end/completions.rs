@@ -7,8 +7,8 @@ use std::process::Command;
 use crate::command::{BINARY, Ended};
 use crate::needs;
 
-/// A terminal with a key that prints the current line. Nothing is typed before the line editor reports that it reads:
-/// until then, the terminal driver interprets this key and discards the line.
+/// A terminal with a key that prints the current line. Nothing is typed before the line editor reports that it reads,
+/// because the terminal driver would interpret this key and discard the line.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 aignostics completions zsh > _aignostics
@@ -71,7 +71,7 @@ fn zsh_completes_commands_and_flags() {
     }
     let ended = shell(&["zsh", "-f", "-c"], ZSH);
     ended.assert_code(0);
-    // It indicates that a value follows.
+    // The characters indicate that a value follows.
     let lines: Vec<_> = ended.stdout.lines().map(|line| line.trim_end_matches([' ', '='])).collect();
     assert_eq!(
         lines,

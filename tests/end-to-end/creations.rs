@@ -12,7 +12,7 @@ use crate::shell::{Shell, assert_fits};
 const RUNS: &str = "/api/v1/runs";
 const TOKENS: &str = "/api/v1/access/share-tokens";
 
-/// A submission in a file.
+/// Writes a submission to a file.
 fn submission(shell: &Shell) {
     let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": {} });
     let item = json!({ "external_id": "a", "input_artifacts": [slide] });

@@ -25,7 +25,7 @@ fn slides_go_in_and_verified_results_come_out() {
     }
     assert!(ended.stdout.contains(&format!("results: {}", lab.output().display())), "{}", ended.stdout);
     assert!(!ended.stdout.contains('\u{1b}'), "no colours where there is no terminal");
-    // Step by step, each over HTTP.
+    // Each step is a request over HTTP.
     for (server, method, path, count) in [
         ("identity", "POST", "/oauth/device/code", 1),
         ("identity", "POST", "/activate", 1),

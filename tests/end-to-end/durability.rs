@@ -68,7 +68,7 @@ async fn bucket(running: &Running, token: &str) -> Bucket {
     Bucket::new(http(), signer, text("name"))
 }
 
-/// A login with the automatic login page, whose refresh token can be used once.
+/// Logs in with the automatic login page, and returns the refresh token, which can be used once.
 async fn log_in(running: &Running) -> String {
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -163,7 +163,7 @@ async fn assert_nothing_is_lost(session: &Session, written: &mut Written) {
 fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
     let lab = Lab::new();
     let (data, config) = (lab.path("data"), lab.path("config.toml"));
-    // The response to the last refresh can be lost; the previous token must work then.
+    // The response to the last refresh can be lost. The previous token must then be accepted.
     std::fs::write(&config, "automatic_login = true\nrefresh_grace_seconds = 3600\nreplica_lag_ms = 0").unwrap();
     let arguments = ["--data-dir", data.to_str().unwrap(), "--config", config.to_str().unwrap()];
     let runtime = Runtime::new().unwrap();

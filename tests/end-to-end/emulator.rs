@@ -11,7 +11,7 @@ use url::form_urlencoded::Serializer;
 
 use crate::command::{BINARY, Lab};
 
-/// An emulator in a separate process; it is killed when this is dropped.
+/// An emulator in a separate process, which is killed when the value is dropped.
 pub(crate) struct Running {
     pub(crate) child: Child,
     said: BufReader<ChildStdout>,

@@ -31,7 +31,7 @@ fn command_in_the_emulator_trusts_its_authority() {
     let lab = Lab::new();
     for options in [&[][..], &["--no-http2"]] {
         let mut command = Command::new(BINARY);
-        // Relative, as the command runs in another folder.
+        // The path is relative, because the command runs in another folder.
         command.current_dir(lab.path("")).args(["emulator", "--tls", "authority.pem"]).args(options);
         command.args(["exec", "--", "sh", "-c", r#"cd / && exec "$0" user whoami"#, BINARY]);
         command.env("TMPDIR", lab.temporary()).env("HOME", lab.path(""));

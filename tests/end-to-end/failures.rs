@@ -78,7 +78,7 @@ const OTHERS: [&str; 18] = [
     "user logout",
 ];
 
-/// A platform with a run and a table, and the commands with their arguments.
+/// Returns a platform with a run and a table, and the commands with their arguments.
 fn lab() -> (Shell, Vec<Vec<String>>) {
     let shell = Shell::start();
     write_slide(&shell.folder().join("slides/a.tiff"));
@@ -126,7 +126,7 @@ fn all_commands_are_looked_at() {
 fn nobody_answers() {
     let (shell, commands) = lab();
     let told = each(&commands, |line| {
-        // Long enough for all attempts of a call, also on a busy machine.
+        // The timeout is long enough for all attempts of a call, even on a busy machine.
         let mut command = shell.command(&[line, &["--timeout", "20s"]].concat());
         command
             .env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9")

@@ -15,7 +15,7 @@ use crate::traced::can_trace;
 
 /// The number of kills.
 const KILLS: usize = 16;
-/// System calls with effects: between two of them, nothing outside the process changes.
+/// The system calls with effects. Between two of them, nothing outside the process changes.
 const CALLS: &str = "trace=openat,rename,renameat,fsync,fdatasync,ftruncate,pwrite64,write,writev,sendto,connect";
 
 /// The slides, table and results of one attempt, separate from other attempts on the same platform.
@@ -40,7 +40,7 @@ impl<'a> Attempt<'a> {
         command
     }
 
-    /// Runs the command until it has made this number of system calls, and kills it; returns the number of calls.
+    /// Runs the command until it has made this number of system calls, and kills it. Returns the number of calls.
     fn killed_after(&self, calls: usize) -> usize {
         let command = self.command();
         let mut strace = Command::new("strace");
@@ -95,7 +95,7 @@ fn whenever_it_is_killed_a_later_call_goes_on_and_does_nothing_twice() {
         let ended = Ended::of(&attempt.command().output().unwrap());
         let bills_now = billed(&shell) - before;
         if ended.code == Some(1) {
-            // It is unknown whether the submission was accepted: the command waited for it and did not submit it again.
+            // It is unknown if the submission was accepted. The command waited for it and did not submit it again.
             assert!(ended.stderr.contains(r#""kind":"uncertain""#) && bills_now == 0, "{point}: {}", ended.stderr);
             *reached.entry("uncertain").or_insert(0) += 1;
             continue;

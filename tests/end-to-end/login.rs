@@ -50,7 +50,7 @@ impl<'a> Home<'a> {
         self
     }
 
-    /// The client of the user's browser, if it is not `http()`.
+    /// Sets the client of the user's browser, if it is not `http()`.
     pub(crate) fn with_http(mut self, http: HttpClient) -> Self {
         self.http = http;
         self
@@ -99,7 +99,7 @@ impl<'a> Home<'a> {
         self.runtime.block_on(self.http.send(Request::get(url))).unwrap()
     }
 
-    /// Opens the URL like a browser; the login page answers automatically.
+    /// Opens the URL like a browser. The login page responds automatically.
     pub(crate) fn visit(&self, line: &str) {
         let url: Url = line.trim().strip_prefix("to log in, open ").unwrap().parse().unwrap();
         let back = self.get(url).header("location").unwrap().parse().unwrap();
@@ -366,7 +366,7 @@ fn a_logout_that_cannot_delete_the_login_says_so() {
     login.succeeded();
     let files = std::fs::read_dir(home.cache().join("logins")).unwrap().map(|file| file.unwrap().path());
     let file = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "json")).unwrap();
-    // The temporary name of a killed writer, as a folder: it cannot be deleted like a file.
+    // A folder with the temporary name of a killed writer cannot be deleted like a file.
     let obstacle = file.with_extension("tmp");
     std::fs::create_dir(&obstacle).unwrap();
     let out = home.run(&["user", "logout"]);

@@ -9,7 +9,7 @@ use crate::dicom::{ANNOTATION, Dicom, JPEG};
 use crate::shell::{Shell, assert_fits};
 use crate::slides::write_slide;
 
-/// A user with slides in folders, and a DICOM slide with its levels and its label.
+/// Returns a user with slides in folders, and a DICOM slide with its levels and its label.
 fn with_slides() -> Shell {
     let shell = Shell::start();
     for name in ["b.tiff", "sub/a.SVS", ".hidden/c.tiff"] {

@@ -22,11 +22,12 @@ use crate::login::Home;
 
 /// The response of the token endpoint arrives after about one second.
 const SLOW: u32 = 1_000;
-/// Upper bound for the end after a signal: the command waits up to 8 s for a refresh, and a slow machine needs more time.
+/// The maximum time between a signal and the exit. The command waits up to 8 s for a refresh, and a slow machine needs
+/// more time.
 const LAST_WORK: Duration = Duration::from_secs(60);
-/// Upper bound for an end that waits for no refresh; shorter than that wait.
+/// The maximum time of an exit that waits for no refresh. It is shorter than the wait for a refresh.
 const AT_ONCE: Duration = Duration::from_secs(7);
-/// The access token expires in half a minute: it is served, and a refresh starts.
+/// The remaining lifetime of a stale access token. The token is still used, and a refresh starts.
 const STALE_MS: i64 = 30_000;
 const EXPIRED_MS: i64 = -1_000;
 const TOKEN: &str = "/oauth/token";
@@ -89,12 +90,12 @@ impl User {
         self.control(Method::Post, "/faults", &json!({ "server": server, "path": path, "effect": effect }));
     }
 
-    /// Lets the token endpoint redeem immediately and respond slowly.
+    /// Makes the token endpoint redeem immediately and respond slowly.
     fn slow_down(&self) {
         self.disturb("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW }));
     }
 
-    /// Returns the statuses of the responses to requests for this path; 0 for a request without a response yet.
+    /// Returns the statuses of the responses to requests for this path. The status of a pending request is 0.
     pub(crate) fn statuses(&self, path: &str) -> Vec<Value> {
         let requests = self.runtime.block_on(journal(&self.running));
         requests
@@ -111,7 +112,7 @@ impl User {
         }
     }
 
-    /// Waits for a request of the command, as above, or for its end; returns true for a request.
+    /// Waits for a request of the command with this path and status, or for its end. Returns true for a request.
     fn is_requested_before_the_end(&self, child: &mut Child, path: &str, status: u16) -> bool {
         loop {
             if self.statuses(path).contains(&json!(status)) {

@@ -22,7 +22,7 @@ pub(crate) fn submit(shell: &Shell, metadata: &Value, items: &[(&str, &str)]) ->
     answer["run_id"].as_str().unwrap().to_owned()
 }
 
-/// A platform on which items take an hour or more.
+/// Returns a platform on which items take an hour or more.
 pub(crate) fn slow() -> Shell {
     Shell::configured("speed = 0.1\n")
 }

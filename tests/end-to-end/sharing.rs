@@ -10,7 +10,7 @@ use crate::shell::{Shell, assert_fits};
 /// A user of the second organization, who has no access by default.
 const CLEO: &str = "auth0|second-1";
 
-/// A command of another user, with a separate login.
+/// Runs a command of another user, with a separate login.
 fn other(shell: &Shell, user: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut command = shell.command(arguments);
     command.env("AIGNOSTICS_REFRESH_TOKEN", shell.refresh_token(user));
@@ -197,7 +197,7 @@ fn an_audit_marks_what_is_revoked_and_what_is_expired() {
     assert!(table.row(&other_run).contains("organization org_second active"), "{}", table.stdout);
 }
 
-/// A time two days ago, which is in the future for a platform whose clock is three days behind.
+/// Returns a time two days ago, which is in the future for a platform whose clock is three days behind.
 fn past(shell: &Shell) -> String {
     let run = shell.submit("outcomes", &["clock"]);
     let (status, run) = loop {

@@ -52,12 +52,12 @@ impl Shell {
         Self { lab, running, runtime: Runtime::new().unwrap() }
     }
 
-    /// The folder that commands run in.
+    /// Returns the folder that commands run in.
     pub(crate) fn folder(&self) -> PathBuf {
         self.lab.path("home")
     }
 
-    /// A command of the logged-in user.
+    /// Returns a command of the logged-in user.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments).env_clear().env("HOME", self.folder()).env("TMPDIR", self.lab.temporary());
@@ -104,7 +104,7 @@ impl Shell {
         (child.wait().unwrap().code(), String::from_utf8(said).unwrap())
     }
 
-    /// Runs a command with JSON output. It succeeds, prints nothing to stderr, and its output conforms to the published schema
+    /// Runs a command with JSON output. It must succeed, print nothing to stderr, and conform to the published schema
     /// with this name.
     pub(crate) fn json(&self, schema: &str, arguments: &[&str]) -> Value {
         let ended = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
@@ -115,7 +115,7 @@ impl Shell {
         answer
     }
 
-    /// Returns the error object of a failing command with JSON output; stdout is empty.
+    /// Returns the error object of a failing command with JSON output. stdout must be empty.
     pub(crate) fn error(&self, code: i32, arguments: &[&str]) -> Value {
         let ended = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
         ended.assert_code(code);
@@ -134,7 +134,7 @@ impl Shell {
         self.redacted(&text)
     }
 
-    /// Returns the same with normalized column widths, which depend on the name of the folder.
+    /// Returns the transcript with normalized column widths, which depend on the name of the folder.
     pub(crate) fn transcript_of_table(&self, arguments: &[&str]) -> String {
         Regex::new(" {2,}").unwrap().replace_all(&self.transcript(arguments), "  ").into_owned()
     }

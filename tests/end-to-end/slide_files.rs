@@ -11,7 +11,7 @@ use crate::dicom::Dicom;
 use crate::shell::Shell;
 use crate::slides::write_slide;
 
-/// A user with a valid slide, a slide at 72 dpi whose description names a user, and a file that is not a slide.
+/// Returns a user with a valid slide, a slide at 72 dpi whose description names a user, and a file that is not a slide.
 fn with_slides() -> Shell {
     let shell = Shell::start();
     let folder = shell.folder().join("slides");

@@ -18,7 +18,7 @@ struct Painted {
     big: bool,
     /// The source of the resolution: the tags, an Aperio description, or none.
     resolution: Resolution,
-    /// The planes of the colors are separate.
+    /// True if the planes of the colors are separate.
     planar: bool,
 }
 
@@ -99,7 +99,7 @@ fn a_slide_is_known_by_its_first_bytes_whatever_it_is_called() {
     assert!((620.0..=625.0).contains(&area), "{areas}");
 }
 
-/// The bytes of a slide.
+/// Returns the bytes of a slide.
 fn bytes(slide: &Painted) -> Vec<u8> {
     let lab = Lab::new();
     let path = lab.path("slide");

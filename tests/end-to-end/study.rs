@@ -45,7 +45,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The state folder of the user on this machine.
+/// Returns the state folder of the user on this machine.
 fn state(shell: &Shell) -> &Path {
     Path::new(shell.running.ready["env"]["AIGNOSTICS_STATE_DIR"].as_str().unwrap())
 }
@@ -219,7 +219,7 @@ fn table_with_absolute_ids_keeps_working() {
     let absolute = shell.folder().join("slides/a.tiff");
     let first = shell.json("execution", &[&EXECUTE[..], &["--external-id", "absolute"]].concat());
     assert_eq!(first["items"][0]["external_id"], absolute.to_str().unwrap());
-    // Without the column `file`, like a table of the Python tool.
+    // The table has no column `file`, like a table of the Python tool.
     let csv = shell.folder().join("work/slides.csv");
     let table = fs::read_to_string(&csv).unwrap();
     fs::write(&csv, table.replace(";file;", ";").replace(";../slides/a.tiff;", ";")).unwrap();
@@ -236,7 +236,7 @@ fn journal_in_the_cache_folder_is_moved_and_its_run_is_found() {
     shell.run(&["run", "upload", "tissue", "slides.csv"]).assert_code(0);
     let submit = ["run", "submit", "tissue", "slides.csv", "--once", "study 7"];
     let first = shell.json("submitted", &submit);
-    // As written by an earlier version.
+    // This is the location of an earlier version.
     let cache = Path::new(shell.running.ready["env"]["AIGNOSTICS_CACHE_DIR"].as_str().unwrap()).join("submissions");
     fs::rename(state(&shell).join("submissions"), &cache).unwrap();
     let again = shell.json("submitted", &submit);

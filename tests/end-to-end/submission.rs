@@ -11,7 +11,7 @@ use crate::command::Ended;
 use crate::shell::{Shell, assert_fits};
 use crate::slides::write_slide;
 
-/// A user with a table of three slides, two of which have the same name.
+/// Returns a user with a table of three slides, two of which have the same name.
 fn prepared(arguments: &[&str]) -> Shell {
     let shell = Shell::with(arguments);
     for name in ["1/a.tiff", "2/a.tiff", "b.tiff"] {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::login::Home;
 use crate::shell::Shell;
 
-/// Lets a server of the emulator respond too late.
+/// Makes a server of the emulator respond too late.
 fn delay(shell: &Shell, server: &str) {
     let fault = json!({ "effect": { "kind": "latency", "milliseconds": 60_000 }, "server": server });
     shell.control(Method::Post, "/faults", &fault);

@@ -35,7 +35,7 @@ pub(crate) struct Outcome {
 }
 
 impl Cell {
-    /// The number of files: 2,000 in one cell of each part, fewer in the others, unless the plan sets it.
+    /// Returns the number of files: 2,000 in one cell of each part, fewer in the others, unless the plan sets it.
     fn files(self, plan: Plan) -> usize {
         let is_full = self.kind == Kind::Unavailable && self.time == Duration::from_secs(6);
         plan.files.unwrap_or(if is_full { 2_000 } else { 200 })
@@ -75,13 +75,13 @@ impl Cell {
         Outcome { cell: self, files, failures, is_complete, before, elapsed: start.elapsed() }
     }
 
-    /// The outage, from its beginning to its end.
+    /// Runs the outage from its beginning to its end.
     #[expect(clippy::disallowed_methods, reason = "the outage is as long as this")]
     async fn happen(self, platform: &Platform, plan: Plan) {
         let control = platform.emulator.control().unwrap();
         outage::begin(self.part, self.kind, &control, platform.names(self.part)).await;
         if self.part == Part::Identity {
-            // Otherwise no new token would be needed.
+            // With valid tokens, no new token would be requested.
             control.revoke_tokens(USER).await.unwrap();
         }
         tokio::time::sleep(plan.scaled(self.time)).await;

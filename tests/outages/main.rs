@@ -1,7 +1,7 @@
 //! Downloads files through outages of the API, the storage and the identity provider. No file may fail.
 //!
-//! Without variables, all times and limits are divided by 60, and most cells have 200 files; `cargo xtask soak outages` sets them
-//! to their real values. `docs/reliability.md` has the table.
+//! Without variables, all times and limits are divided by 60, and most cells have 200 files. `cargo xtask soak outages`
+//! sets them to their real values. `docs/reliability.md` has the table.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and a measurement prints")]
 
 mod cell;
@@ -44,7 +44,7 @@ impl Plan {
         }
     }
 
-    /// A time or a limit.
+    /// Returns a scaled time or limit.
     fn scaled(&self, time: Duration) -> Duration {
         time / self.divisor
     }
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// All outages, the long ones first.
+/// Returns all outages, the long ones first.
 fn cells() -> impl Iterator<Item = Cell> {
     let parts = [Part::Api, Part::Storage, Part::Identity];
     let kinds = [Kind::Unavailable, Kind::Reset, Kind::Stall, Kind::NoName];

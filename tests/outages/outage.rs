@@ -40,13 +40,13 @@ impl fmt::Display for Part {
 /// A way to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It answers 503.
+    /// The part responds with 503.
     Unavailable,
-    /// It resets connections.
+    /// The part resets connections.
     Reset,
-    /// It sends the head of a response and nothing more.
+    /// The part sends the head of a response and nothing more.
     Stall,
-    /// Its connections end, and its name cannot be resolved.
+    /// The connections of the part end, and its name cannot be resolved.
     NoName,
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn begin(part: Part, kind: Kind, control: &Control, names: &Nam
     control.inject(&fault).await.unwrap();
 }
 
-/// Ends it.
+/// Ends an outage.
 pub(crate) async fn end(control: &Control, names: &Names) {
     control.clear_faults().await.unwrap();
     names.0.store(false, Ordering::SeqCst);

@@ -19,7 +19,7 @@ use crate::outage::{Names, Part};
 /// The user whose access tokens are revoked when an outage begins.
 pub(crate) const USER: &str = "auth0|emulator-1";
 
-/// The longest time for a request, and the longest silence.
+/// The timeout of a request, and of a stalled transfer.
 const SILENCE: Duration = Duration::from_secs(30);
 /// The time in which the minimum number of bytes must arrive.
 const WINDOW: Duration = Duration::from_secs(20);

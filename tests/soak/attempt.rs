@@ -14,14 +14,14 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::kind::{Ending, Exit, Kind};
 use crate::user::User;
 
-/// Commands of one round start within this time, in milliseconds.
+/// The commands of one round start within this time, in milliseconds.
 const STARTS_MS: u64 = 1_000;
-/// Time in milliseconds in which half of the first signals are sent: about that of a command that does not refresh the login.
-/// The other half is spread over the delay of the token endpoint too.
+/// The time in which half of the first signals are sent, in milliseconds. It is about the duration of a command without
+/// a refresh. The other half is also spread over the delay of the token endpoint.
 const SIGNAL_MS: u64 = 80;
-/// A second signal comes within this time of the first.
+/// The maximum time between two signals, in milliseconds.
 const SECOND_SIGNAL_MS: u64 = 300;
-/// A command that takes longer hangs.
+/// The time after which a command counts as hung.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The line in the log of a process that sends a refresh token.
 const RENEWS: &str = "obtaining an access token";
@@ -37,13 +37,13 @@ pub(crate) struct Attempt {
 pub(crate) struct Ended {
     pub(crate) kind: Kind,
     pub(crate) exit: Exit,
-    /// The kind of its error, as JSON names it.
+    /// The kind of its error in JSON.
     pub(crate) error: Option<String>,
     /// True if it has started a refresh.
     pub(crate) renewed: bool,
-    /// Start and end, relative to the start of the round.
+    /// The start and the end, relative to the start of the round.
     pub(crate) time: (Duration, Duration),
-    /// The time of each signal that was sent, since the start or the signal before it.
+    /// The time of each sent signal, since the start or the previous signal.
     pub(crate) signals: Vec<Duration>,
     pub(crate) stderr: String,
 }
@@ -71,7 +71,7 @@ impl Attempt {
             _ => {}
         }
         let mut child = command.spawn().unwrap();
-        // Otherwise it keeps its end of the pipe.
+        // Dropping the command closes the parent's copy of the pipe.
         drop(command);
         let mut stderr = child.stderr.take().unwrap();
         let stdout = child.stdout.take();
@@ -93,12 +93,12 @@ impl Attempt {
 
 async fn first_byte(stdout: Option<ChildStdout>) {
     if let Some(mut stdout) = stdout {
-        // There is none if the command has failed.
+        // A failed command prints nothing.
         let _ = stdout.read_u8().await;
     }
 }
 
-/// Sends the signals and waits for the end; returns the number of signals that were sent before it.
+/// Sends the signals and waits for the end. Returns the number of signals that were sent before it.
 async fn end(child: &mut Child, signals: &[(Duration, Signal)]) -> (Exit, usize) {
     let mut moment = Instant::now();
     for (sent, (after, signal)) in signals.iter().enumerate() {
@@ -121,7 +121,7 @@ fn exit(status: ExitStatus) -> Exit {
     status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code)
 }
 
-/// The kind of the error object on the last line.
+/// Returns the kind of the error object on the last line.
 fn error(stderr: &str) -> Option<String> {
     let last: Value = serde_json::from_str(stderr.lines().last()?).ok()?;
     Some(last["error"]["kind"].as_str()?.to_owned())

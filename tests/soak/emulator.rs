@@ -1,4 +1,4 @@
-//! The platform of one user: tokens that expire soon, refresh tokens that rotate without a grace window.
+//! The platform of one user: tokens with a short lifetime, and refresh tokens that rotate without a grace period.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use platform_emulator::{AUDIENCE, Config, Control, Effect, Fault, INTERACTIVE_CL
 
 /// The lifetime of an access token in seconds. The client refreshes it in the last quarter.
 const LIFETIME: u64 = 20;
-/// The longest delay of an answer.
+/// The longest delay of a response.
 const DELAY_MS: u64 = 800;
-/// The size of an answer with tokens.
+/// The size of a response with tokens.
 const ANSWER_BYTES: u64 = 1087;
 const TOKEN_PATH: &str = "/oauth/token";
 
@@ -21,18 +21,18 @@ pub(crate) struct Emulator {
 /// The delays of the token endpoint, in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Delay {
-    /// Until it redeems the refresh token.
+    /// The delay before the redemption of the refresh token.
     before: u64,
-    /// Between the redemption and the last byte of the answer.
+    /// The delay between the redemption and the last byte of the response.
     after: u64,
 }
 
-/// The requests to the token endpoint, counted by their answers.
+/// The numbers of requests to the token endpoint, by their responses.
 #[derive(Default)]
 pub(crate) struct Answers {
     pub(crate) good: usize,
     pub(crate) refused: usize,
-    /// Requests whose client went away before the refresh token was redeemed.
+    /// The requests whose client disconnected before the refresh token was redeemed.
     pub(crate) abandoned: usize,
 }
 
@@ -76,7 +76,7 @@ impl Emulator {
         Self { inner, control }
     }
 
-    /// The variables that point a client at it.
+    /// Returns the variables that configure a client for this emulator.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let at = |path: &str| self.inner.issuer().join(path).unwrap().to_string();
         vec![
@@ -91,7 +91,7 @@ impl Emulator {
         ]
     }
 
-    /// Delays the token endpoint from now on, and forgets earlier requests.
+    /// Delays the token endpoint from now on, and clears the journal.
     pub(crate) async fn begin(&self, delay: Delay) {
         self.control.clear_journal().await.unwrap();
         self.control.clear_faults().await.unwrap();
@@ -101,7 +101,7 @@ impl Emulator {
         }
     }
 
-    /// The answers of the token endpoint since the last delay was set.
+    /// Returns the responses of the token endpoint since the last delay was set.
     pub(crate) async fn answers(&self) -> Answers {
         let mut answers = Answers::default();
         for request in self.control.journal(Server::Identity).await.unwrap() {

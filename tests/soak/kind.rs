@@ -25,7 +25,7 @@ const LIBRARY: usize = 6;
 pub(crate) enum Ending {
     /// The command completes.
     Done,
-    /// `--timeout 1s`, if that is too short.
+    /// The command runs with `--timeout 1s`, which may be too short.
     Timeout,
     /// The reader of the output is closed before the command writes.
     Closed,
@@ -59,7 +59,7 @@ impl Kind {
     pub(crate) fn draw(random: &mut Rng, kills: bool) -> Self {
         if random.usize(..LIBRARY) == 0 {
             let variant = if random.bool() { Variant::Async } else { Variant::Blocking };
-            // A library cannot do anything about a signal that its program does not catch.
+            // A library cannot handle a signal that its program does not catch.
             return Self { subject: Subject::Library(variant), ending: Ending::Done };
         }
         let subject = Subject::Command(COMMANDS[random.usize(..COMMANDS.len())]);
@@ -70,7 +70,7 @@ impl Kind {
         Self { subject, ending }
     }
 
-    /// The signals that are sent, in their order.
+    /// Returns the signals to send, in order.
     pub(crate) fn signals(self) -> Vec<Signal> {
         match self.ending {
             Ending::Signal(signal) => vec![signal],

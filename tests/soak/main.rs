@@ -1,6 +1,6 @@
 //! Runs hundreds of commands that end in every way while a login is refreshed. No login may be lost.
 //!
-//! Without variables it is a test of less than a minute; `cargo xtask soak logins` sets them and runs more commands.
+//! Without variables, it is a test of less than a minute. `cargo xtask soak logins` sets them and runs more commands.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and a measurement prints")]
 
 #[path = "../support/aging.rs"]
@@ -25,14 +25,14 @@ use report::Report;
 use round::{PARALLEL, Round};
 use user::User;
 
-/// The number of users. They share nothing; each has a separate emulator.
+/// The number of users. They share nothing, and each has a separate emulator.
 const USERS: usize = 4;
 
 /// The size of the soak.
 struct Plan {
     commands: usize,
     seed: u64,
-    /// Sends SIGKILL too, which may cost a login.
+    /// True if SIGKILL is sent, too. It may cost a login.
     kills: bool,
     binary: PathBuf,
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use platform_resources::{Client, blocking};
 
-/// Set for the program: the variant.
+/// The environment variable that selects the variant of the program.
 pub(crate) const VARIABLE: &str = "AIGNOSTICS_SOAK_PROGRAM";
 
 /// The interface that the program uses.
@@ -42,7 +42,7 @@ pub(crate) fn run(variant: Variant) -> ExitCode {
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let login = error.downcast_ref().is_some_and(platform_resources::Error::is_login_required);
-    // Like the command.
+    // The exit codes are those of the command.
     ExitCode::from(if login { 4 } else { 1 })
 }
 

@@ -9,13 +9,13 @@ use crate::kind::Exit;
 
 #[derive(Default)]
 pub(crate) struct Report {
-    /// Number of commands by kind and exit.
+    /// The numbers of commands by kind and exit.
     kinds: BTreeMap<String, BTreeMap<Exit, usize>>,
     answers: Answers,
     losses: Vec<String>,
-    /// Losses after a SIGKILL, which no process can prevent.
+    /// The losses after a SIGKILL, which no process can prevent.
     killed: Vec<String>,
-    /// Unexpected ends.
+    /// The unexpected ends.
     pub(crate) unexplained: Vec<String>,
 }
 

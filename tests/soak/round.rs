@@ -12,10 +12,10 @@ use crate::kind::Exit;
 use crate::report::Report;
 use crate::user::User;
 
-/// Commands that one user runs at the same time.
+/// The number of commands that one user runs at the same time.
 pub(crate) const PARALLEL: usize = 4;
-/// The token expires within one of these times after the start of a round, in milliseconds. The short one makes it expire
-/// during the round; with the long one it is in its refresh window, or enters it.
+/// The possible times until the token expires after the start of a round, in milliseconds. With the short one, the
+/// token expires during the round. With the long one, the token is in its refresh window, or enters it.
 const LEFT_MS: [u64; 2] = [1_500, 5_500];
 
 pub(crate) struct Round {
@@ -64,7 +64,7 @@ impl Round {
     }
 }
 
-/// The commands that have sent a refresh token, or all if none is known to.
+/// Returns the commands that have sent a refresh token, or all commands if none of these is known.
 fn suspects(all: &[Ended]) -> String {
     let known = all.iter().any(|ended| ended.renewed);
     let lines = all.iter().filter(|ended| ended.renewed || !known).map(|ended| format!("\n    {}", line(ended)));

@@ -36,7 +36,7 @@ impl User {
         Self { number, emulator: Emulator::start().await, folder, binary: binary.to_owned() }
     }
 
-    /// A command of the user; it is killed if it is dropped.
+    /// Returns a command of the user, which is killed if it is dropped.
     fn prepared(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
@@ -65,20 +65,20 @@ impl User {
         }
     }
 
-    /// Runs the command, undisturbed.
+    /// Runs the command without disturbance.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
         let output = self.prepared(&self.binary).args(arguments).output().await.unwrap();
         Ended { code: output.status.code(), stderr: String::from_utf8(output.stderr).unwrap() }
     }
 
-    /// Refreshes the stored login; returns false if a new login is required.
+    /// Refreshes the stored login. Returns false if a new login is required.
     pub(crate) async fn refresh(&self) -> bool {
         // No token is valid that long.
         let ended = self.run(&["auth", "token", "--min-ttl", "1h", "--format", "json"]).await;
         ended.code != Some(4)
     }
 
-    /// Logs in with a browser; the emulator answers automatically.
+    /// Logs in with a browser. The emulator responds automatically.
     pub(crate) async fn log_in(&self) {
         let mut login =
             self.prepared(&self.binary).args(["user", "login", "--no-browser", "--relogin"]).spawn().unwrap();

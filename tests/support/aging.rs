@@ -9,14 +9,14 @@ use serde_json::Value;
 
 const NANOS: i128 = 1_000_000_000;
 
-/// The files with tokens in a cache folder.
+/// Returns the files with tokens in a cache folder.
 pub(crate) fn logins(cache: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(cache.join("logins")).unwrap().map(|file| file.unwrap().path());
     files.filter(|file| file.extension().is_some_and(|extension| extension == "json")).collect()
 }
 
-/// Shifts all times in the stored logins, so that each access token expires in `milliseconds`; if negative, it has already
-/// expired. The server still accepts the token. No process may use the login at the same time.
+/// Shifts all times in the stored logins, so that each access token expires in `milliseconds`. With a negative value,
+/// it has already expired. The server still accepts the token. No process may use the login at the same time.
 pub(crate) fn expire_in(cache: &Path, milliseconds: i64) {
     for file in logins(cache) {
         let mut login: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -25,7 +25,7 @@ pub(crate) fn expire_in(cache: &Path, milliseconds: i64) {
         let now = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
         let shift = i128::try_from(now).unwrap() + i128::from(milliseconds) * (NANOS / 1000) - end;
         each_moment(&mut login, &mut |moment| *moment += shift);
-        // In place: the file keeps its owner and its mode.
+        // The file is overwritten in place, so that it keeps its owner and its mode.
         fs::write(&file, login.to_string()).unwrap();
     }
 }

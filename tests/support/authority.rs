@@ -14,7 +14,7 @@ pub(crate) struct Authority {
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // Not the name of the issued certificates, which OpenSSL would consider self-signed.
+        // The name differs from that of the issued certificates, which OpenSSL would otherwise consider self-signed.
         params.distinguished_name.push(DnType::CommonName, "laboratory");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

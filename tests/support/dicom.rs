@@ -23,14 +23,14 @@ pub(crate) struct Dicom {
     /// The spacing of rows and columns in millimeters, as written.
     pub(crate) spacing: Option<&'static str>,
     pub(crate) patient: Option<&'static str>,
-    /// Adds a private sequence of undefined length and unknown representation (PS3.5, 6.2.2; CP-246).
+    /// True if there is a private sequence of undefined length and unknown representation (PS3.5, 6.2.2; CP-246).
     pub(crate) private: bool,
     pub(crate) frames: &'static str,
-    /// All tiles exist: the whole image has this many times the columns of one.
+    /// The number of columns of the whole image, in units of those of one tile, if all tiles exist.
     pub(crate) tiled_full: Option<u32>,
-    /// The Extended Offset Table: where each frame begins.
+    /// The Extended Offset Table: the start of each frame.
     pub(crate) offsets: &'static [u64],
-    /// Maps the right group length to the written one.
+    /// The mapping from the correct group length to the written one.
     pub(crate) group_length: fn(u32) -> Option<u32>,
 }
 
@@ -137,7 +137,7 @@ fn length(content: &[u8]) -> [u8; 4] {
     u32::try_from(content.len()).unwrap().to_le_bytes()
 }
 
-/// Writes elements, with their value representations or without.
+/// A writer of elements, with or without value representations.
 #[derive(Clone, Copy)]
 struct Writer {
     implicit: bool,
@@ -168,12 +168,12 @@ impl Writer {
         self.element(group, number, *b"US", &value.to_le_bytes())
     }
 
-    /// A sequence of one item.
+    /// Returns a sequence of one item.
     fn sequence(self, group: u16, number: u16, content: &[u8]) -> Vec<u8> {
         self.element(group, number, *b"SQ", &[&tag(0xfffe, 0xe000)[..], &length(content), content].concat())
     }
 
-    /// A private sequence of undefined length, with an item of undefined length in implicit representation.
+    /// Returns a private sequence of undefined length, with an item of undefined length in implicit representation.
     fn private(self) -> Vec<u8> {
         let content = Self { implicit: true }.element(0x0009, 0x1002, *b"LO", b"private");
         let kind = if self.implicit { &[][..] } else { b"UN\0\0" };

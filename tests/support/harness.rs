@@ -6,7 +6,7 @@ use std::io::{Write, stdout};
 /// Options of libtest that are followed by a value.
 const WITH_VALUE: [&str; 6] = ["--color", "--format", "--logfile", "--skip", "--test-threads", "-Z"];
 
-/// Returns true if the arguments ask to run the only test of this binary. Otherwise lists it if they ask for that.
+/// Returns true if the arguments select the only test of this binary. Lists the test if they ask for that.
 pub(crate) fn is_wanted(name: &str) -> bool {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let has = |option: &str| arguments.iter().any(|argument| argument == option);
@@ -18,7 +18,7 @@ pub(crate) fn is_wanted(name: &str) -> bool {
     runs && !has("--list")
 }
 
-/// Returns true if the name matches one of the filters, or there is none. Numbers are arguments of the test itself.
+/// Returns true if the name matches one of the filters, or if there are none. Numbers are arguments of the test itself.
 fn passes(name: &str, arguments: &[String]) -> bool {
     let exact = arguments.iter().any(|argument| argument == "--exact");
     let values = std::iter::once(false).chain(arguments.iter().map(|argument| WITH_VALUE.contains(&argument.as_str())));

@@ -10,8 +10,8 @@ pub(crate) fn has(program: &str) -> bool {
     env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
-/// Reports that a test cannot run, and the remedy, to stderr and to the file that `cargo xtask
-/// test` reads. With `cargo xtask test --all`, this is a failure.
+/// Reports that a test cannot run, and the remedy, to stderr and to the file that `cargo xtask test` reads. With `cargo
+/// xtask test --all`, this is a failure.
 pub(crate) fn missing(what: &str, remedy: &str) {
     assert!(env::var_os("AIGNOSTICS_TEST_ALL").is_none(), "{}", line(what, remedy));
     absent(what, remedy);
@@ -26,7 +26,7 @@ fn line(what: &str, remedy: &str) -> String {
 /// Reports a requirement that cannot be installed.
 pub(crate) fn absent(what: &str, remedy: &str) {
     let line = line(what, remedy);
-    // Not with `eprintln!`, which the test harness captures.
+    // `eprintln!` is not used, because the test harness captures it.
     let mut terminal = stderr();
     writeln!(terminal, "SKIPPED {line}").unwrap();
     if let Some(path) = env::var_os("AIGNOSTICS_TEST_SKIPPED") {

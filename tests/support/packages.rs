@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use crate::needs;
 
-/// Returns the folder with the packages of a peer, if they have the locked versions; otherwise reports what must be
-/// installed.
+/// Returns the folder with the packages of a peer, if they have the locked versions. Otherwise reports the required
+/// installation.
 pub(crate) fn installed(peer: &str, locked: &str) -> Option<PathBuf> {
     let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
     let tools = tools.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")));

@@ -99,12 +99,12 @@ impl Provider {
         self.tell(&json!({ "accessTokenSeconds": time.as_secs() }));
     }
 
-    /// Publishes the keys with these names and signs with the first one; deletes all logins.
+    /// Publishes the keys with these names and signs with the first one. Deletes all logins.
     pub(crate) fn publish_keys(&self, names: &[&str]) {
         self.tell(&json!({ "keys": names }));
     }
 
-    /// Also accepts mutual TLS, with this certificate and key, from clients with certificates of `authority`.
+    /// Accepts mutual TLS in addition, with this certificate and key, from clients with certificates of `authority`.
     pub(crate) fn listen_for_mutual_tls(&self, (certificate, key): (String, String), authority: &str) {
         self.tell(&json!({ "tls": { "cert": certificate, "key": key, "ca": authority } }));
     }

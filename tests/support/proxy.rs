@@ -15,7 +15,7 @@ use url::Url;
 use crate::needs;
 use crate::program::{PASSWORD, Program, USER};
 
-/// The maximum time until a proxy accepts connections: it may be written in Python, on a busy machine.
+/// The maximum time until a proxy accepts connections. It may be written in Python, on a busy machine.
 const STARTING: Duration = Duration::from_secs(60);
 /// The interval between attempts to connect.
 const PACE: Duration = Duration::from_millis(20);
@@ -25,8 +25,8 @@ pub(crate) struct Running {
     program: Program,
     folder: TempDir,
     port: u16,
-    /// Bound, but not listening, so that the kernel assigns the port to no other process. Linux still lets the program listen
-    /// on it, so that only the program accepts connections.
+    /// A bound socket that does not listen, so that the kernel assigns the port to no other process. Linux still allows
+    /// the program to listen on the port, so only the program accepts connections.
     _reserved: TcpSocket,
     child: Option<Child>,
 }
@@ -104,7 +104,7 @@ impl Running {
     async fn run(&mut self) {
         let output = File::create(self.file("output")).unwrap();
         let mut command = (self.program.command)(self.folder.path(), self.port);
-        // Without the environment of the tests, and without files in other folders.
+        // The program gets no environment of the tests, and no files in other folders.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
         command.env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);

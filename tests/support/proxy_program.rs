@@ -8,7 +8,7 @@ use std::process::Command;
 /// The credentials of the proxies with a password. The dot can be written as `%2E` in a URL; tinyproxy accepts no slash.
 pub(crate) const USER: &str = "lab";
 pub(crate) const PASSWORD: &str = "pass.word";
-/// `openssl passwd -apr1 -salt labsalt1 pass.word`
+/// The output of `openssl passwd -apr1 -salt labsalt1 pass.word`.
 const HASH: &str = "$apr1$labsalt1$VZtdrAx6LYqYGl2By6CvD.";
 /// The program with which Debian's squid checks passwords.
 const SQUID_PASSWORDS: &str = "/usr/lib/squid/basic_ncsa_auth";
@@ -34,7 +34,7 @@ impl Program {
     }
 }
 
-/// The proxies that require a password.
+/// Returns the proxies that require a password.
 pub(crate) fn with_password() -> [Program; 2] {
     [tinyproxy(), squid()]
 }
@@ -83,13 +83,13 @@ fn squid() -> Program {
     Program { files: &["/usr/sbin/squid", SQUID_PASSWORDS], remedy, refusal: Some(407), command, tidy }
 }
 
-/// The name of squid's shared memory, which must be unique.
+/// Returns the name of squid's shared memory, which must be unique.
 fn squid_service(port: u16) -> String {
     format!("authhttp{port}")
 }
 
-/// Decrypts TLS, as company proxies do: it has its own certificate authority, in
-/// [`AUTHORITY`], and trusts the servers of `upstream`.
+/// Returns a proxy that decrypts TLS, like company proxies. It has its own certificate authority, in [`AUTHORITY`], and
+/// trusts the servers of `upstream`.
 pub(crate) fn mitmproxy(upstream: PathBuf) -> Program {
     let command = move |folder: &Path, port: u16| {
         let mut command = Command::new("mitmdump");

@@ -36,7 +36,7 @@ impl Redis {
             needs::missing("redis-server", "apt-get install redis-server");
             return None;
         }
-        // Another process can bind the port before the server does.
+        // Another process may bind the port before the server does.
         for _ in 0..10 {
             let (folder, port) = (TempDir::new().unwrap(), free_port());
             let mut all: Vec<OsString> = ["--port", &port.to_string()].map(OsString::from).to_vec();
@@ -63,7 +63,7 @@ impl Redis {
         self.process = run(&self.folder, &self.arguments).unwrap();
     }
 
-    /// Suspends the server: it keeps its connections and does not respond.
+    /// Suspends the server, which keeps its connections but does not respond.
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
     }
@@ -99,7 +99,7 @@ impl Drop for Redis {
     }
 }
 
-/// Runs a server until it is ready; `None` if it ends instead.
+/// Runs a server until it is ready. Returns `None` if it exits instead.
 fn run(folder: &TempDir, arguments: &[OsString]) -> Option<Child> {
     let mut process = Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--rdbcompression", "no", "--dir"])
@@ -111,7 +111,7 @@ fn run(folder: &TempDir, arguments: &[OsString]) -> Option<Child> {
         .unwrap();
     let output = BufReader::new(process.stdout.take().unwrap());
     let (say, said) = channel();
-    // The output is read until the server ends; otherwise the server would block when the pipe is full.
+    // The output is read until the server exits, because the server would block when the pipe is full.
     std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(say.send(line))));
     loop {
         match said.recv_timeout(PATIENCE) {

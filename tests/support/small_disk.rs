@@ -7,11 +7,11 @@ use std::process::Command;
 
 use crate::needs;
 
-/// Set for the child process, which runs the same test again.
+/// The environment variable of the child process, which runs the same test again.
 const DISK: &str = "AIGNOSTICS_TEST_DISK";
 
 /// Runs `body` with a disk that has the mount `options`, such as `size=64k`. `test` is the full name of the calling
-/// test: the test binary starts itself again inside the namespace.
+/// test. The test binary runs itself again inside the namespace.
 pub(crate) fn on_small_disk(test: &str, options: &str, body: impl FnOnce(&Path)) {
     let script = format!("mount -t tmpfs -o mode=0700,{options} tmpfs \"${DISK}\" && exec \"$0\" \"$@\"");
     in_namespace(test, &script, body);

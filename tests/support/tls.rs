@@ -14,7 +14,7 @@ use url::Url;
 use crate::authority::Authority;
 
 impl Authority {
-    /// Serves https on localhost; with `clients`, only to clients with a certificate of that authority.
+    /// Serves HTTPS on localhost. With `clients`, it serves only clients with a certificate of that authority.
     #[allow(dead_code, reason = "only some tests use it")]
     pub(crate) async fn serve<A>(
         &self,
@@ -27,7 +27,7 @@ impl Authority {
         Self::serve_by(self.config(clients), answer).await
     }
 
-    /// The same for a server that offers HTTP/2 and HTTP/1.1 but implements neither.
+    /// Serves HTTPS like [`serve`](Self::serve), but offers HTTP/2 and HTTP/1.1 without implementing either.
     #[allow(dead_code, reason = "only some tests use it")]
     pub(crate) async fn serve_both_versions<A>(
         &self,

@@ -21,12 +21,12 @@ pub(crate) const NAME: &str = "ada";
 
 pub(crate) struct User {
     pub(crate) browser: Browser,
-    // Dropped after the browser, which stores its files in it.
+    // This field is dropped after the browser, which stores its files in the folder.
     _folder: TempDir,
 }
 
 impl User {
-    /// Without a browser, reports it and returns `None`.
+    /// Returns `None` and reports it if there is no browser.
     pub(crate) fn start() -> Option<Self> {
         let folder = TempDir::new().unwrap();
         // The pages of the provider load fonts from other servers.
@@ -86,7 +86,7 @@ impl Browser {
 #[derive(Debug)]
 pub(crate) struct Told<T>(Sender<T>);
 
-/// A receiver for the messages of a login, and the channel to the test.
+/// Returns a receiver for the messages of a login, and the channel to the test.
 pub(crate) fn asking<T>() -> (Arc<Told<T>>, Receiver<T>) {
     let (told, heard) = channel();
     (Arc::new(Told(told)), heard)

@@ -15,7 +15,7 @@ use crate::needs;
 const PATIENCE_MS: u32 = 20_000;
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// A browser. It ends when this is dropped, also by a panic.
+/// A browser, which exits when the value is dropped, even during a panic.
 pub(crate) struct Browser {
     _driver: Driver,
     http: HttpClient,
@@ -27,8 +27,8 @@ pub(crate) struct Browser {
 struct Driver(Child);
 
 impl Browser {
-    /// Starts a browser that stores its files in `folder`; `options` are those of `goog:chromeOptions`. Without a browser,
-    /// reports it and returns `None`.
+    /// Starts a browser that stores its files in `folder`. `options` are those of `goog:chromeOptions`. Returns `None`
+    /// and reports it if there is no browser.
     pub(crate) fn start(folder: &Path, mut options: Value) -> Option<Self> {
         if !needs::has("chromedriver") || !needs::has("chromium") {
             needs::missing("a browser", "apt-get install chromium chromium-driver");

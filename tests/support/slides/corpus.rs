@@ -1,4 +1,4 @@
-//! Slides in the structures of all vendors. Nothing in them comes from a real slide.
+//! Synthetic slides in the structures of all vendors. They contain no data of real slides.
 
 mod jpeg;
 pub(crate) mod tiff;

@@ -1,6 +1,6 @@
 //! Gray JPEG images of any size, whose blocks are all equal (ITU-T T.81).
 
-/// A baseline JPEG of three components in which every block codes "no change": two bits of zero.
+/// Returns a baseline JPEG of three components in which every block codes "no change": two zero bits.
 ///
 /// `restart` is the number of blocks between two restart markers.
 pub(crate) fn gray(width: u16, height: u16, restart: Option<u16>) -> Vec<u8> {

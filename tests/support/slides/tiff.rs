@@ -11,7 +11,7 @@ use super::jpeg;
 pub(crate) enum Layout {
     Classic,
     Big,
-    /// Offsets of 64 bits in classic entries: their upper halves follow the directory.
+    /// 64-bit offsets in classic entries. Their upper halves follow the directory.
     Ndpi,
 }
 
@@ -29,7 +29,7 @@ pub(crate) enum Value {
     Offsets(Vec<u64>),
 }
 
-/// A text with its trailing zero.
+/// Returns a text with its trailing zero.
 pub(crate) fn text(text: impl AsRef<[u8]>) -> Value {
     Value::Text([text.as_ref(), &[0]].concat())
 }
@@ -94,10 +94,10 @@ pub(crate) struct Tiff {
     layout: Layout,
     big_endian: bool,
     pieces: Vec<(u64, Vec<u8>)>,
-    /// The piece that the offset of the next directory goes into, and the place in it.
+    /// The piece that contains the offset of the next directory, and the position in the piece.
     link: (usize, usize),
     length: u64,
-    /// The pieces that are pixels.
+    /// The indices of the pieces that are pixels.
     pixels: Vec<usize>,
     /// The offset of the next pixels, if they follow all directories.
     late: Option<u64>,
@@ -125,19 +125,19 @@ impl Tiff {
         tiff
     }
 
-    /// A file of these images.
+    /// Returns a file of these images.
     pub(crate) fn of(layout: Layout, images: impl IntoIterator<Item = Image>) -> Self {
         let mut tiff = Self::new(layout);
         images.into_iter().for_each(|image| tiff.add(&image));
         tiff
     }
 
-    /// Leaves a hole, so that what follows is behind `offset`.
+    /// Leaves a hole, so that the next piece is behind `offset`.
     pub(crate) fn skip_to(&mut self, offset: u64) {
         self.length = self.length.max(offset);
     }
 
-    /// Puts the pixels of the images that are added from now on behind `offset`, and behind all directories.
+    /// Places the pixels of subsequently added images behind `offset`, and behind all directories.
     pub(crate) fn put_pixels_behind(&mut self, offset: u64) {
         self.late = Some(offset);
     }
@@ -171,7 +171,7 @@ impl Tiff {
         offset
     }
 
-    /// All chunks are one and the same: offsets and lengths of as many as the image needs.
+    /// Returns the offsets and lengths of as many chunks as the image needs. All chunks are the same bytes.
     fn chunks(&mut self, image: &Image) -> (Vec<u64>, Vec<u32>) {
         let (width, height) = (u16::try_from(image.width).unwrap(), u16::try_from(image.height).unwrap());
         let plain = |width: u16, height: u16| vec![200; usize::from(width) * usize::from(height) * 3];
@@ -259,7 +259,7 @@ impl Tiff {
         self.append(entries)
     }
 
-    /// The type, the count and the bytes of a value, and the upper half of a single offset in NDPI.
+    /// Returns the type, the count and the bytes of a value, and the upper half of a single offset in NDPI.
     fn encode(&self, value: &Value) -> (u64, u64, Vec<u8>, Vec<u8>) {
         let each = |numbers: Vec<u64>, width: usize| {
             numbers.into_iter().flat_map(|number| self.number(number, width)).collect::<Vec<_>>()
@@ -297,7 +297,7 @@ impl Tiff {
         }
     }
 
-    /// The whole file.
+    /// Returns the whole file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let length = self.late.unwrap_or(self.length).max(self.length);
         let mut bytes = vec![0; usize::try_from(length).unwrap()];
@@ -308,7 +308,7 @@ impl Tiff {
         bytes
     }
 
-    /// Writes the file, with holes where nothing is.
+    /// Writes the file, with holes between the pieces.
     pub(crate) fn save(&self, path: &Path) {
         let mut file = File::create(path).unwrap();
         file.set_len(self.late.unwrap_or(self.length).max(self.length)).unwrap();
@@ -318,12 +318,12 @@ impl Tiff {
         }
     }
 
-    /// The offsets at which its structures begin and end.
+    /// Returns the offsets at which its structures begin and end.
     pub(crate) fn boundaries(&self) -> Vec<u64> {
         self.pieces.iter().flat_map(|(offset, piece)| [*offset, *offset + piece.len() as u64]).collect()
     }
 
-    /// The ranges that are not pixels.
+    /// Returns the ranges that are not pixels.
     pub(crate) fn headers(&self) -> Vec<std::ops::Range<usize>> {
         let pieces = self.pieces.iter().enumerate().filter(|(number, _)| !self.pixels.contains(number));
         let range = |(offset, piece): &(u64, Vec<u8>)| {

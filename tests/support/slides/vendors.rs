@@ -12,7 +12,7 @@ pub(crate) struct Case {
     pub(crate) resolution: f64,
 }
 
-/// All slides.
+/// Returns all slides.
 pub(crate) fn all() -> Vec<Case> {
     let case = |name, tiff, vendor, size, resolution| Case { name, tiff, vendor, size, resolution };
     vec![
@@ -30,13 +30,13 @@ pub(crate) fn all() -> Vec<Case> {
     ]
 }
 
-/// A pyramid at 40,000 pixels per centimeter.
+/// Returns a pyramid at 40,000 pixels per centimeter.
 pub(crate) fn generic(layout: Layout, pixels: Pixels) -> Tiff {
     let image = Image::new(256, 192, pixels).resolution(40_000, 3);
     Tiff::of(layout, [image, Image::new(128, 96, pixels).reduced(), Image::new(64, 48, pixels).reduced()])
 }
 
-/// A small directory that is not marked comes first.
+/// Returns a slide whose first directory is a small, unmarked one.
 pub(crate) fn preview_first() -> Tiff {
     let pixels = Pixels::JpegTiles(32);
     let image = |width, height, per_centimeter| Image::new(width, height, pixels).resolution(per_centimeter, 3);
@@ -45,7 +45,7 @@ pub(crate) fn preview_first() -> Tiff {
 
 pub(crate) const APERIO: &[u8] = b"AppMag = 40|MPP = 0.2522|Date = 01/02/26|Time = 12:00:00|User = u|Filename = f";
 
-/// An SVS file, whose fields are `fields`.
+/// Returns an SVS file, whose fields are `fields`.
 pub(crate) fn aperio(fields: &[u8]) -> Tiff {
     let head = |line: &str| [b"Aperio Image Library v12.0.15 \r\n", line.as_bytes()].concat();
     let pixels = Pixels::JpegTiles(64);
@@ -66,7 +66,8 @@ pub(crate) fn aperio(fields: &[u8]) -> Tiff {
 pub(crate) const OME_SIZES: &str =
     r#"PhysicalSizeX="252.2" PhysicalSizeXUnit="nm" PhysicalSizeY="252.2" PhysicalSizeYUnit="nm""#;
 
-/// An OME-TIFF with a pyramid in `SubIFDs`, a label, and a resolution tag of 72 dpi. Its pixels have the attributes `sizes`.
+/// Returns an OME-TIFF with a pyramid in `SubIFDs`, a label, and a resolution tag of 72 dpi. Its pixels have the
+/// attributes `sizes`.
 pub(crate) fn ome(sizes: &str) -> Tiff {
     let image = |name: &str, ifd, width, height, sizes: &str| {
         format!(
@@ -87,7 +88,7 @@ pub(crate) fn ome(sizes: &str) -> Tiff {
 
 pub(crate) const PHILIPS_SPACING: &str = "&quot;0.000227273&quot; &quot;0.000227273&quot;";
 
-/// The XML of Philips.
+/// Returns the XML of Philips.
 pub(crate) fn philips_xml(spacing: &str) -> String {
     let attribute = |name: &str, group: &str, kind: &str, value: &str| {
         format!(r#"<Attribute Name="{name}" Group="{group}" Element="0x0030" PMSVR="{kind}">{value}</Attribute>"#)
@@ -117,7 +118,7 @@ pub(crate) fn philips_xml(spacing: &str) -> String {
     )
 }
 
-/// A Philips TIFF with resolution tags of 72 dpi.
+/// Returns a Philips TIFF with resolution tags of 72 dpi.
 pub(crate) fn philips(spacing: &str) -> Tiff {
     let pixels = Pixels::JpegTiles(32);
     let image = |width, height, description: &str| {
@@ -135,7 +136,7 @@ pub(crate) fn philips(spacing: &str) -> Tiff {
     )
 }
 
-/// A Ventana BIF, label first: 2 × 2 tiles of 64 pixels that overlap by `overlap` from left to right.
+/// Returns a Ventana BIF, label first: 2 × 2 tiles of 64 pixels that overlap by `overlap` from left to right.
 pub(crate) fn ventana(scan_res: &str, overlap: u32) -> Tiff {
     let scan = format!(
         r#"<iScan Magnification="40" ScanRes="{scan_res}" UnitNumber="X" UserName="u" BuildVersion="3.3.1.1" SlideAnnotation="" ShowLabel="1" LabelBoundary="0" Z-layers="1" Z-spacing="1"/>"#
@@ -164,7 +165,7 @@ pub(crate) fn ventana(scan_res: &str, overlap: u32) -> Tiff {
     )
 }
 
-/// A Leica SCN: a collection of 50 × 37.5 µm, its macro image, and one region of it.
+/// Returns a Leica SCN: a collection of 50 × 37.5 µm, its macro image, and one region of it.
 pub(crate) fn leica() -> Tiff {
     let image = |name: &str, view: &str, dimensions: &str| {
         format!(
@@ -194,7 +195,7 @@ pub(crate) fn leica() -> Tiff {
     )
 }
 
-/// A Hamamatsu NDPI whose pixels and directories are behind `hole`.
+/// Returns a Hamamatsu NDPI whose pixels and directories are behind `hole`.
 pub(crate) fn hamamatsu(hole: u64) -> Tiff {
     let image = |width, height, lens: f32| {
         Image::new(width, height, Pixels::JpegStrip)
@@ -215,7 +216,7 @@ pub(crate) fn hamamatsu(hole: u64) -> Tiff {
     tiff
 }
 
-/// A Trestle TIFF: 2 × 2 tiles of 64 pixels that overlap by 8 from left to right.
+/// Returns a Trestle TIFF: 2 × 2 tiles of 64 pixels that overlap by 8 from left to right.
 pub(crate) fn trestle() -> Tiff {
     let pixels = Pixels::JpegTiles(64);
     let description =
