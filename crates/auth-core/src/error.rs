@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest text that is shown of the type of a token, in characters.
+/// The maximum length of a token type in an error, in characters.
 const LONGEST_TYPE: usize = 40;
 
-/// A failure to obtain, keep or send an access token.
+/// A failure to obtain, store or send an access token.
 ///
-/// It is `Clone`, because all callers that waited for one attempt share its failure. It never shows a token.
+/// The error is `Clone`, because all callers that waited for one attempt receive its error. It never contains a token.
 #[derive(Clone, Debug)]
 pub struct TokenError {
     kind: Kind,
@@ -17,8 +17,8 @@ pub struct TokenError {
     retry_after: Option<Duration>,
 }
 
-/// The causes are not `#[source]`: the source of a shared error would be the `Arc`, and a downcast to the error in it
-/// would fail.
+/// The causes are not `#[source]`. The source of a shared error would be the `Arc`, and a downcast to the contained
+/// error would fail.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Kind {
     #[error("no access token could be obtained")]
@@ -59,26 +59,32 @@ enum Kind {
 }
 
 impl TokenError {
-    /// Creates the error of a provider that could not obtain a token because of `source`. The next call tries again;
-    /// [`into_transient`](Self::into_transient) marks it as one that can succeed without any change here.
+    /// Creates the error of a provider that could not obtain a token because of `source`.
+    ///
+    /// The next call tries again. [`into_transient`](Self::into_transient) marks the error as one that needs no change
+    /// of the configuration.
     pub fn provider(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Provider(source.into().into()).into()
     }
 
-    /// Creates the error of a token request that was sent, and whose answer was lost because of `source`: it may have been
-    /// carried out. The refresh token is kept, and tried again.
+    /// Creates the error of a token request that was sent, but whose response was lost because of `source`.
+    ///
+    /// The request may have been carried out. The refresh token is kept, and tried again.
     pub fn uncertain(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Uncertain(source.into().into()).into()
     }
 
     /// Creates the error of a provider whose own credential was refused because of `source` (`invalid_client`, a
-    /// revoked key). The same credential is not tried again for a while.
+    /// revoked key).
+    ///
+    /// The same credential is not tried again for a while.
     pub fn refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Refused(source.into().into()).into()
     }
 
-    /// Creates the error of a refresh token that was refused permanently because of `source` (`invalid_grant`). The refresh
-    /// token is discarded.
+    /// Creates the error of a refresh token that was permanently refused because of `source` (`invalid_grant`).
+    ///
+    /// The refresh token is discarded.
     pub fn grant_refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::GrantRefused(source.into().into()).into()
     }
@@ -88,8 +94,9 @@ impl TokenError {
         Kind::Cache(source.into().into()).into()
     }
 
-    /// Marks the error as transient: the identity provider, or the backend of the cache, is unreachable or overloaded, and
-    /// the same call can succeed later.
+    /// Marks the error as transient: the same call may succeed later.
+    ///
+    /// The identity provider or the backend of the cache is unreachable or overloaded.
     ///
     /// ```
     /// use auth_core::TokenError;
@@ -102,7 +109,7 @@ impl TokenError {
         Self { is_transient: true, ..self }
     }
 
-    /// Adds the pause that the identity provider asked for (`Retry-After`; RFC 9110, section 10.2.3).
+    /// Adds the delay that the identity provider asked for (`Retry-After`; RFC 9110, section 10.2.3).
     #[must_use]
     pub fn with_retry_after(self, pause: Duration) -> Self {
         Self { retry_after: Some(pause), ..self }
@@ -132,7 +139,7 @@ impl TokenError {
         Kind::RejectedAgain.into()
     }
 
-    /// Returns the error of a refusal that followed an attempt whose answer was lost.
+    /// Returns the error of a refusal that followed an attempt whose response was lost.
     pub(crate) fn after_loss(self) -> Self {
         match self.kind {
             Kind::GrantRefused(source) => Kind::GrantRefusedAfterLoss(source).into(),
@@ -144,7 +151,7 @@ impl TokenError {
         Kind::Malformed(reason).into()
     }
 
-    /// `secrets` are not shown, even if they are in the type.
+    /// Returns the error for an unsupported token type. `secrets` are not shown, even if the type contains them.
     pub(crate) fn unsupported_type<'a>(token_type: &str, secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
         let shown = secrets.fold(token_type.to_owned(), |text, secret| text.replace(secret, "***"));
@@ -159,28 +166,30 @@ impl TokenError {
         Kind::Insecure(authority.to_string()).into()
     }
 
-    /// Returns true if the attempt was canceled before the provider answered.
+    /// Returns true if the attempt was canceled before the provider responded.
     pub fn is_canceled(&self) -> bool {
         matches!(self.kind, Kind::Aborted)
     }
 
-    /// Returns true if the same call can succeed later, without a new login and without another configuration: it was
-    /// [marked](Self::into_transient), the provider did not answer in time, or the keys to verify the token are unavailable.
+    /// Returns true if the same call may succeed later, without a new login or another configuration.
+    ///
+    /// The error was [marked](Self::into_transient), the provider did not respond in time, or the keys to verify the
+    /// token are unavailable.
     pub fn is_transient(&self) -> bool {
         self.is_transient || matches!(self.kind, Kind::TimedOut(_) | Kind::Unverified { is_final: false, .. })
     }
 
-    /// Returns true if a token request was sent and its answer was lost.
+    /// Returns true if a token request was sent and its response was lost.
     pub fn is_uncertain(&self) -> bool {
         matches!(self.kind, Kind::Uncertain(_) | Kind::TimedOut(_))
     }
 
-    /// Returns true if a credential was refused: the user has to log in again, or to use another credential.
+    /// Returns true if a credential was refused. The user must log in again, or use another credential.
     pub fn is_refused(&self) -> bool {
         matches!(self.kind, Kind::Refused(_)) || self.is_grant_refused()
     }
 
-    /// Returns true if a stored refresh token was refused permanently.
+    /// Returns true if a stored refresh token was permanently refused.
     pub fn is_grant_refused(&self) -> bool {
         matches!(self.kind, Kind::GrantRefused(_) | Kind::GrantRefusedAfterLoss(_))
     }
@@ -200,7 +209,7 @@ impl TokenError {
         matches!(self.kind, Kind::TimedOut(_))
     }
 
-    /// Returns true if a token was obtained and kept, but could not be verified yet, or failed verification.
+    /// Returns true if a token was obtained and stored, but could not be verified yet, or failed verification.
     pub fn is_unverified(&self) -> bool {
         matches!(self.kind, Kind::Unverified { .. })
     }
@@ -214,13 +223,15 @@ impl TokenError {
         matches!(self.kind, Kind::Braked(_) | Kind::RejectedAgain)
     }
 
-    /// Returns `true` if the token has another type than `Bearer`, which cannot be sent.
+    /// Returns true if the type of the token is not `Bearer`, so that the token cannot be sent.
     pub fn is_unsupported_type(&self) -> bool {
         matches!(self.kind, Kind::UnsupportedType(_))
     }
 
-    /// Returns the pause before the next attempt: the one that the identity provider asked for, or the one that follows
-    /// repeated rejections ([`is_rejected`](Self::is_rejected)).
+    /// Returns the delay before the next attempt.
+    ///
+    /// It is the one that the identity provider asked for, or the one that follows repeated rejections
+    /// ([`is_rejected`](Self::is_rejected)).
     pub fn retry_after(&self) -> Option<Duration> {
         if let Kind::Braked(wait) = self.kind { Some(wait) } else { self.retry_after }
     }
@@ -230,7 +241,7 @@ impl TokenError {
         matches!(self.kind, Kind::Panicked)
     }
 
-    /// Returns true if the request goes to another authority than the credential was made for.
+    /// Returns true if the request is for another authority than the credential.
     pub fn is_wrong_authority(&self) -> bool {
         matches!(self.kind, Kind::WrongAuthority { .. })
     }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::token::Unverified;
 use crate::{AccessToken, Lifetime, Secret, TokenError};
 
-/// A token in the one form in which it can be written down, for stores: everything about it, its
-/// secrets in clear. It is made and opened by name, so that no token is written by accident; whoever
-/// writes it encrypts or guards it.
+/// A token in its serializable form, for stores. It contains all properties of the token, with its secrets in plain
+/// text.
+///
+/// Conversions are explicit, so that no token is serialized by accident. The store must encrypt or protect the result.
 ///
 /// ```
 /// use auth_core::{AccessToken, SealedToken};
@@ -41,7 +42,7 @@ pub struct SealedToken {
 }
 
 impl SealedToken {
-    /// The token with all that is known of it.
+    /// Converts a token with all its properties.
     pub fn seal(token: &AccessToken) -> Self {
         let exposed = |secret: &Secret| secret.expose().to_owned();
         Self {
@@ -58,11 +59,11 @@ impl SealedToken {
         }
     }
 
-    /// The token that was sealed.
+    /// Returns the sealed token.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`]: what was read is no token.
+    /// [`TokenError::is_malformed`] if the deserialized text is not a valid token.
     pub fn open(self) -> Result<AccessToken, TokenError> {
         let mut token = AccessToken::new(Secret::new(self.access_token))?
             .with_token_type(self.token_type)

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Secret, TokenError};
 
-/// The type of almost every token (RFC 6750).
+/// The type of almost all tokens (RFC 6750).
 const BEARER: &str = "Bearer";
 
-/// An access token, how long it lives, and what came with it. Cheap to clone.
+/// An access token with its lifetime and its other properties. Clones are cheap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken(Arc<Inner>);
 
@@ -28,38 +28,41 @@ struct Inner {
     unverified: Option<Unverified>,
 }
 
-/// The reason why an access token is kept without being served.
+/// The reason why an access token is stored without being used.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Unverified {
     pub(crate) reason: String,
-    /// When the token was obtained.
+    /// The time at which the token was obtained.
     pub(crate) since: SystemTime,
-    /// Verification was possible, and the token failed it.
+    /// True if verification was possible, and the token failed it.
     pub(crate) is_final: bool,
 }
 
-/// What is known of the end of a token.
+/// The known lifetime of a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifetime {
-    /// Nothing was said. A [`TokenSource`](crate::TokenSource) looks into the token if it is a JWT,
-    /// and otherwise gives it the fallback of its [`ExpiryPolicy`](crate::ExpiryPolicy).
+    /// No lifetime is stated.
+    ///
+    /// A [`TokenSource`](crate::TokenSource) reads the expiry of a JWT from the token. Other tokens get the fallback of
+    /// its [`ExpiryPolicy`](crate::ExpiryPolicy).
     #[default]
     Unstated,
-    /// The token is accepted until this moment.
+    /// The token expires at this time.
     Until(SystemTime),
-    /// Whoever gave the token out said that it has no end. It is never refreshed.
+    /// The token does not expire, according to its issuer. It is never refreshed.
     Unlimited,
 }
 
 impl AccessToken {
-    /// A bearer token of which nothing else is known. A `Bearer ` before it, in any case, is
-    /// removed, so that no header says `Bearer Bearer …`.
+    /// Creates a bearer token without other properties.
+    ///
+    /// A leading `Bearer ` in any case is removed, so that no header contains `Bearer Bearer …`.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_malformed`] if nothing is left, or anything but visible ASCII (RFC 6750,
-    /// section 2.1): it could not be sent in a header.
+    /// [`TokenError::is_malformed`] if the rest is empty or contains anything but visible ASCII (RFC 6750, section
+    /// 2.1), so that it could not be sent in a header.
     pub fn new(secret: Secret) -> Result<Self, TokenError> {
         let text = secret.expose().trim_matches([' ', '\t']);
         let bare = match text.split_at_checked(BEARER.len()) {
@@ -91,60 +94,62 @@ impl AccessToken {
         })))
     }
 
-    /// How long the token lives.
+    /// Sets the lifetime of the token.
     pub fn with_lifetime(self, lifetime: Lifetime) -> Self {
         self.with(|inner| inner.lifetime = lifetime)
     }
 
-    /// The moment from which the token is no longer accepted.
+    /// Sets the time at which the token expires.
     pub fn with_expires_at(self, expires_at: SystemTime) -> Self {
         self.with_lifetime(Lifetime::Until(expires_at))
     }
 
-    /// A moment that the token does not outlive, whatever else is said of its end: that of the
-    /// assertion which it was exchanged for.
+    /// Sets an upper bound for the expiry, such as the expiry of the assertion that was exchanged for the token.
     pub fn with_not_after(self, not_after: SystemTime) -> Self {
         self.with(|inner| inner.not_after = Some(not_after))
     }
 
-    /// The moment from which another token should be obtained, while this one is still good.
+    /// Sets the time from which another token should be obtained, although this one is still valid.
     pub fn with_refresh_at(self, refresh_at: Option<SystemTime>) -> Self {
         self.with(|inner| inner.refresh_at = refresh_at)
     }
 
-    /// The type of the token; `Bearer` by default and, whatever its case, as RFC 6750 writes it. A token of another type
-    /// is kept, but [`BearerPolicy`](crate::BearerPolicy) does not send it.
+    /// Sets the type of the token. The default is `Bearer`, which is normalized to the case of RFC 6750.
+    ///
+    /// A token of another type is stored, but [`BearerPolicy`](crate::BearerPolicy) does not send it.
     pub fn with_token_type(self, token_type: impl Into<String>) -> Self {
         let token_type = token_type.into();
         let token_type = if is_bearer(&token_type) { BEARER.to_owned() } else { token_type };
         self.with(|inner| inner.token_type = token_type)
     }
 
-    /// The scopes that the token carries.
+    /// Sets the scopes of the token.
     pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.with(|inner| inner.scopes = scopes.into_iter().map(Into::into).collect())
     }
 
-    /// The id token that came with it (`OpenID` Connect Core, section 2).
+    /// Sets the ID token that was issued with the token (`OpenID` Connect Core, section 2).
     pub fn with_id_token(self, id_token: Secret) -> Self {
         self.with(|inner| inner.id_token = Some(id_token))
     }
 
-    /// The refresh token that came with it (RFC 6749, section 1.5).
+    /// Sets the refresh token that was issued with the token (RFC 6749, section 1.5).
     pub fn with_refresh_token(self, refresh_token: Secret) -> Self {
         self.with(|inner| inner.refresh_token = Some(refresh_token))
     }
 
-    /// Sets the client that the refresh token was issued to: no other client can redeem it (RFC 6749, section 6).
+    /// Sets the client that the refresh token was issued to. No other client can redeem it (RFC 6749, section 6).
     pub fn with_client_id(self, client_id: impl Into<String>) -> Self {
         let client_id = client_id.into();
         self.with(|inner| inner.client_id = Some(client_id))
     }
 
-    /// Marks a token that could not be verified when it was obtained at `since`, for `reason`, which must not contain the
-    /// token. It is kept, since it may have come with a refresh token, and it is not served until its provider has
-    /// [verified](crate::AsyncTokenProvider::verify) it. `is_final` is true if the token failed verification,
-    /// and false if it could not be verified: after a failure it is not renewed for 5 minutes, since the next one would probably fail too.
+    /// Marks a token that could not be verified when it was obtained at `since`. `reason` must not contain the token.
+    ///
+    /// The token is stored, because it may have a refresh token. It is not used until its provider has
+    /// [verified](crate::AsyncTokenProvider::verify) it. `is_final` is true if the token failed verification, and false
+    /// if it could not be verified. After a failure, the token is not renewed for 5 minutes, because the next one would
+    /// probably fail, too.
     pub fn with_unverified(self, reason: impl Into<String>, since: SystemTime, is_final: bool) -> Self {
         let reason = reason.into();
         self.with(|inner| inner.unverified = Some(Unverified { reason, since, is_final }))
@@ -165,22 +170,22 @@ impl AccessToken {
         self
     }
 
-    /// The token itself.
+    /// Returns the secret text of the token.
     pub fn secret(&self) -> &Secret {
         &self.0.secret
     }
 
-    /// The type of the token (RFC 6749, section 7.1).
+    /// Returns the type of the token (RFC 6749, section 7.1).
     pub fn token_type(&self) -> &str {
         &self.0.token_type
     }
 
-    /// How long the token lives, as it was said.
+    /// Returns the stated lifetime of the token.
     pub fn lifetime(&self) -> Lifetime {
         self.0.lifetime
     }
 
-    /// The moment from which the token is no longer accepted, if one is known.
+    /// Returns the time at which the token expires, if it is known.
     pub fn expires_at(&self) -> Option<SystemTime> {
         match self.0.lifetime {
             Lifetime::Until(end) => Some(self.0.not_after.map_or(end, |bound| bound.min(end))),
@@ -188,7 +193,7 @@ impl AccessToken {
         }
     }
 
-    /// The end that the token states itself, if it is a JWT that does (`exp`; RFC 7519, section 4.1.4). Nothing is
+    /// Returns the expiry that the token itself states, if it is a JWT with `exp` (RFC 7519, section 4.1.4). It is not
     /// verified.
     ///
     /// ```
@@ -204,27 +209,27 @@ impl AccessToken {
         crate::expiry::jwt_expiry(&self.0.secret)
     }
 
-    /// The moment that the token does not outlive, whatever else is said of its end.
+    /// Returns the upper bound for the expiry, if there is one.
     pub fn not_after(&self) -> Option<SystemTime> {
         self.0.not_after
     }
 
-    /// The moment from which another token should be obtained.
+    /// Returns the time from which another token should be obtained.
     pub fn refresh_at(&self) -> Option<SystemTime> {
         self.0.refresh_at
     }
 
-    /// The scopes that the token carries, as far as they were said.
+    /// Returns the scopes of the token, as far as they are known.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.0.scopes.iter().map(String::as_str)
     }
 
-    /// The id token that came with it.
+    /// Returns the ID token that was issued with the token.
     pub fn id_token(&self) -> Option<&Secret> {
         self.0.id_token.as_ref()
     }
 
-    /// The refresh token that came with it.
+    /// Returns the refresh token that was issued with the token.
     pub fn refresh_token(&self) -> Option<&Secret> {
         self.0.refresh_token.as_ref()
     }
@@ -234,7 +239,7 @@ impl AccessToken {
         self.0.client_id.as_deref()
     }
 
-    /// Returns the reason why the token is unverified, or `None` if it may be served.
+    /// Returns the reason why the token is unverified, or `None` if it may be used.
     pub fn unverified_reason(&self) -> Option<&str> {
         self.0.unverified.as_ref().map(|unverified| unverified.reason.as_str())
     }
@@ -247,13 +252,13 @@ impl AccessToken {
         self.with(|inner| inner.unverified = unverified)
     }
 
-    /// Whether both are one token: their secrets are equal, whatever is known of them.
+    /// Returns true if the secrets of both tokens are equal. Other properties are not compared.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.0.secret == other.0.secret
     }
 }
 
-/// Returns `true` for the type of bearer tokens. Types have no case (RFC 6749, section 5.1).
+/// Returns true for the type of bearer tokens. Types are case-insensitive (RFC 6749, section 5.1).
 pub(crate) fn is_bearer(token_type: &str) -> bool {
     token_type.trim().eq_ignore_ascii_case(BEARER)
 }

@@ -1,4 +1,4 @@
-//! Single-use credentials: presented once, even if everything is cleared or invalidated during a renewal.
+//! Single-use credentials: each is presented once, even if everything is cleared or invalidated during a renewal.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +23,7 @@ struct Rotating {
     presented: Mutex<Vec<String>>,
     /// The number of presented credentials.
     news: tokio::sync::watch::Sender<usize>,
-    /// A call needs a permit to end.
+    /// The permits of calls. A call needs one to complete.
     permits: Semaphore,
 }
 
@@ -52,7 +52,7 @@ impl Rotating {
         set_up(TokenSource::builder(key, self.clone()).with_clock(self.clock.clone())).build().unwrap()
     }
 
-    /// Holds the next calls back.
+    /// Blocks the next calls.
     fn hold(&self) {
         self.permits.forget_permits(1000);
     }
@@ -112,7 +112,7 @@ impl AsyncTokenProvider for Rotating {
     }
 }
 
-/// Starts a renewal that is held back in the provider.
+/// Starts a renewal that blocks in the provider.
 async fn renewing(provider: &Arc<Rotating>, source: &TokenSource) -> tokio::task::JoinHandle<AccessToken> {
     source.token().await.unwrap();
     provider.clock.advance(HOUR);
@@ -123,7 +123,7 @@ async fn renewing(provider: &Arc<Rotating>, source: &TokenSource) -> tokio::task
     renewal
 }
 
-/// In the store, the refresh token of a login that could not be deleted is still there.
+/// The store still contains the refresh token of a login that could not be deleted.
 #[tokio::test]
 async fn clear_during_a_renewal_presents_no_credential_twice() {
     for (name, is_stored) in [("clear-memory", false), ("clear-store", true)] {
@@ -190,7 +190,7 @@ async fn configured_credential_is_presented_by_one_source_of_the_process() {
     let text = auth_core::error_chain(&error);
     assert!(text.contains("share one token source"), "{text}");
     assert_eq!(provider.presented(), ["configured-0"]);
-    // The one that has the login renews it.
+    // The source that has the login renews it.
     provider.clock.advance(HOUR);
     assert_eq!(usize::from(one.token().await.is_ok()) + usize::from(other.token().await.is_ok()), 1);
     assert_eq!(provider.presented(), ["configured-0", "configured-1"]);
