@@ -1,4 +1,4 @@
-//! Tokens from an identity provider that may be unavailable: a login that it cannot renew now is still a login.
+//! Tokens from an identity provider that may be unavailable. A login that cannot be renewed now remains a login.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use auth_http::retry::Attempts;
 
 use crate::core::CallError;
 
-/// The first pause after repeated rejections of tokens.
+/// The first delay after repeated rejections of tokens.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Returns a token from `obtain`, which is called again while the provider is unavailable, as `attempts` allow.
+/// Returns a token from `obtain`, which is retried while the provider is unavailable, as `attempts` allow.
 pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
     obtain: impl Fn() -> F,
     attempts: impl FnOnce() -> Attempts,
@@ -35,7 +35,7 @@ pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
     outcome.map_err(|error| CallError::token(error, None))
 }
 
-/// Returns a token, after the first pause that follows repeated rejections. Longer pauses are an error.
+/// Returns a token after the first delay that follows repeated rejections. A longer delay is an error.
 async fn after_first_pause<F: Future<Output = Result<AccessToken, TokenError>>>(
     obtain: impl Fn() -> F,
 ) -> Result<AccessToken, TokenError> {

@@ -1,4 +1,4 @@
-//! What is sent again, and what is not.
+//! The requests that are retried, and those that are not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::lab::Lab;
 
-/// A client of a platform that a test scripts, which waits a millisecond between attempts, and what it counts.
+/// Returns a client of a scripted platform, with a delay of a millisecond between attempts.
 fn client(server: &MockServer, change: impl FnOnce(&mut Settings)) -> Client {
     let mut settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     for group in [&mut settings.me, &mut settings.run, &mut settings.application, &mut settings.application_version] {
@@ -93,7 +93,7 @@ async fn deadline_holds_while_another_process_locks_the_login() {
     let settings = Settings::at(&server.uri().parse().unwrap()).unwrap();
     let client = Client::builder(settings).with_tokens(tokens).build().unwrap();
     let client = client.with_deadline(Duration::from_millis(300));
-    // The store waits 60 s for the lock.
+    // The timeout of the lock in the store is 60 s.
     let error = tokio::time::timeout(Duration::from_secs(30), client.me()).await.unwrap().unwrap_err();
     assert!(error.api().is_none_or(platform_api::ApiError::is_unauthorized), "{error:?}");
     assert!(requests(&server).await >= 1);
@@ -158,7 +158,7 @@ async fn pause_that_the_platform_asks_for_is_kept_unless_it_is_beyond_the_limit(
     assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
-/// A platform that refuses the first token, and a provider that then fails so often.
+/// Returns a platform that rejects the first token, and a provider that then fails this number of times.
 async fn renewal(failures: u32) -> (MockServer, Client) {
     let server = MockServer::start().await;
     let first = wiremock::matchers::header("authorization", "Bearer token-0");
