@@ -97,7 +97,7 @@ impl Session {
     }
 }
 
-/// Sends the cancellation of a request to the server when it is dropped.
+/// A guard that sends the cancellation of a request to the server when it is dropped.
 struct TakenBack {
     peer: Peer<RoleClient>,
     id: Option<RequestId>,

@@ -56,7 +56,7 @@ impl AsyncTokenProvider for Grants {
         }
     }
 
-    /// The subject of each request distinguishes the users.
+    /// Returns one identity for all users, whom the subject of each request distinguishes.
     fn identity(&self) -> Option<String> {
         self.system.identity()
     }

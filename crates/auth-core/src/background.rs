@@ -122,12 +122,12 @@ mod imp {
         Ok(())
     }
 
-    /// No thread may wait outside of the scheduler.
+    /// Returns true, because no thread may wait outside of the scheduler.
     pub(crate) fn is_current_thread() -> bool {
         true
     }
 
-    /// The scheduler has no time: a sleep yields to other threads several times.
+    /// Yields to other threads several times, because the scheduler has no time.
     pub(crate) async fn sleep(_time: Duration) {
         for _ in 0..40 {
             shuttle::future::yield_now().await;

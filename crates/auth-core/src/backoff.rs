@@ -23,7 +23,7 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// From 250 ms to 30 s.
+    /// Creates a backoff from 250 ms to 30 s.
     fn default() -> Self {
         Self::new(Duration::from_millis(250), Duration::from_secs(30))
     }

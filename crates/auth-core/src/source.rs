@@ -216,8 +216,8 @@ impl TokenSource {
         &self.0.0
     }
 
-    /// Fast path: a fresh token from memory, if its key has no other state. Without a request, the key is that of the
-    /// source.
+    /// Returns a fresh token from memory, if its key has no other state (fast path). Without a request, the key is that
+    /// of the source.
     pub(crate) fn local_token(&self, request: Option<&TokenRequest>) -> Option<AccessToken> {
         let inner = self.inner();
         match request {
@@ -236,7 +236,7 @@ impl Drop for Handle {
 }
 
 impl Inner {
-    /// Fast path: a fresh token from memory, if its key has no other state.
+    /// Returns a fresh token from memory, if its key has no other state (fast path).
     fn local_token(&self, key: &TokenKey) -> Option<AccessToken> {
         if !self.flights.is_quiet(key) {
             return None;
@@ -245,7 +245,7 @@ impl Inner {
         self.expiry.is_fresh(&token, self.clock.now()).then_some(token)
     }
 
-    /// Slow path: no fresh token in memory.
+    /// Obtains a token if there is no fresh one in memory (slow path).
     pub(crate) async fn obtain(self: &Arc<Self>, key: TokenKey, request: &TokenRequest) -> Outcome {
         loop {
             let (epoch, kept) = self.flights.kept(&key, self.clock.now());

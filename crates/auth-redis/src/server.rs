@@ -132,7 +132,7 @@ impl ConnectionLike for Connection {
 }
 
 impl fmt::Debug for Server {
-    /// The inner values may contain a password.
+    /// Hides the inner values, which may contain a password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Single(_) => "Single",

@@ -268,6 +268,6 @@ fn tell(child: Option<u32>, signal: u8, terminal: bool) {
     };
 }
 
-/// The console signals all of its processes.
+/// Does nothing, because the console signals all of its processes.
 #[cfg(not(unix))]
 fn tell(_child: Option<u32>, _signal: u8, _terminal: bool) {}

@@ -178,7 +178,7 @@ impl Failure {
         Self::new(Kind::TimeOut, error)
     }
 
-    /// A signal ended the command.
+    /// Creates the outcome of a command that a signal ended.
     pub(crate) fn signal(number: u8) -> Self {
         Self { kind: Kind::Signal(number), error: None }
     }

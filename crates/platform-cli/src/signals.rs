@@ -185,7 +185,7 @@ mod tests {
         (sender, Signals { received, stage: Stage::default(), first: None })
     }
 
-    /// Work that completes this long after its section was opened.
+    /// Opens a section, and completes after this time.
     async fn section(sections: &CriticalSections, time: Duration) -> Result<(), Failure> {
         let _section = sections.enter().unwrap();
         let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;

@@ -33,7 +33,7 @@ const REQUEST_LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// # async fn example(signer: UrlSigner) -> Result<(), Box<dyn std::error::Error>> {
 /// let http = HttpClient::builder().without_decompression().build()?;
 /// let bucket = Bucket::new(http, signer, "slides");
-/// // What would be deleted is what is found.
+/// // The keys to delete are listed first.
 /// let found: Vec<_> = bucket.find("run-1/**/*.tmp")?.try_collect().await?;
 /// for deletion in bucket.delete(found.into_iter().map(|entry| entry.key)).await {
 ///     println!("{}: {:?}", deletion.key, deletion.result);

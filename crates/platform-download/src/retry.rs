@@ -171,7 +171,7 @@ pub(crate) struct MinimumRate {
 }
 
 impl Default for MinimumRate {
-    /// 1 KiB/s over 20 s.
+    /// Returns 1 KiB/s over 20 s.
     fn default() -> Self {
         Self { bytes: 20 * 1024, window: Duration::from_secs(20) }
     }

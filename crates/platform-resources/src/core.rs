@@ -50,7 +50,7 @@ pub(crate) struct Mode {
     /// The share token of another user.
     pub(crate) share_token: Option<Secret>,
     pub(crate) caching: Caching,
-    /// Not found is an immediate error, without waiting for replicas.
+    /// True if "not found" is an immediate error, without waiting for replicas.
     pub(crate) no_wait: bool,
     /// The deadline of all attempts together.
     pub(crate) deadline: Option<Duration>,

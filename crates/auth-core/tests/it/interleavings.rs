@@ -266,8 +266,8 @@ impl World {
         (book.clears, book.cleared) = (book.clears + 1, Some(self.now()));
     }
 
-    /// Every token obtained was stored, except after a clear; and the last token obtained is cached, except after a
-    /// rejection.
+    /// Checks that every obtained token was stored, except after a clear, and that the last one is cached, except after
+    /// a rejection.
     fn nothing_is_lost(&self) {
         let mut book = self.book();
         if self.distance == Distance::Failing {

@@ -282,7 +282,7 @@ enum Notice {
 }
 
 impl Drop for Attempts {
-    /// A dropped probe has no result. Another request becomes the probe.
+    /// Makes another request the probe, because a dropped probe has no result.
     fn drop(&mut self) {
         if self.is_probe {
             self.host.circuit().abandoned();

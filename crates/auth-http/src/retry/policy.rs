@@ -25,7 +25,8 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// 5 minutes of uninterrupted failure, 60 s for a host that has not responded yet, and pauses of up to 30 s.
+    /// Creates a policy with a limit of 5 minutes of uninterrupted failure, 60 s for a host that has not responded yet,
+    /// and delays of up to 30 s.
     fn default() -> Self {
         Self {
             limit: Duration::from_secs(5 * 60),

@@ -47,7 +47,7 @@ pub(super) async fn until_taken<T: Send + 'static>(
     }
 }
 
-/// The blocking variant of [`until_taken`].
+/// Retries `attempt` like [`until_taken`], but blocks the thread.
 pub(super) fn until_taken_blocking<T>(
     entry: &Entry,
     bound: Duration,

@@ -43,7 +43,7 @@ fn method(name: &str) -> Method {
         .unwrap()
 }
 
-/// The order of URL parameters is not significant.
+/// Returns the URL without its parameters, and the sorted parameters, because their order is not significant.
 fn parts(url: &Url) -> (String, Vec<String>) {
     let mut query: Vec<_> = url.query().unwrap().split('&').map(str::to_owned).collect();
     query.sort();

@@ -57,7 +57,7 @@ impl Kind {
 }
 
 impl StoreError {
-    /// The store has already retried transient failures.
+    /// Creates the error of a store, which has already retried transient failures.
     pub(super) fn store(source: object_store::Error) -> Self {
         Kind::Store { passes: false }.with(source.into())
     }

@@ -78,7 +78,7 @@ pub enum Effect {
     Novelty,
 }
 
-/// RFC 6585, section 4.
+/// Returns the status of RFC 6585, section 4.
 fn too_many_requests() -> u16 {
     429
 }

@@ -53,7 +53,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault with this effect.
+    /// Creates a fault with this effect.
     pub fn new(effect: Effect) -> Self {
         Self {
             effect,

@@ -148,7 +148,7 @@ impl<'a> Parser<'a> {
         read
     }
 
-    /// `a || b`
+    /// Parses `a || b`.
     fn either(&mut self) -> Parsed<Node> {
         let mut parts = vec![self.both()?];
         while self.token("||") {
@@ -157,7 +157,7 @@ impl<'a> Parser<'a> {
         Ok(if parts.len() > 1 { Node::Or(parts) } else { parts.remove(0) })
     }
 
-    /// `a && b`
+    /// Parses `a && b`.
     fn both(&mut self) -> Parsed<Node> {
         let mut parts = vec![self.condition()?];
         while self.token("&&") {

@@ -30,7 +30,7 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "AccessDenied", message)
     }
 
-    /// Google returns 400 here; S3 returns 403.
+    /// Creates the refusal of an expired URL. Google responds with 400, and S3 with 403.
     pub(crate) fn expired() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "ExpiredToken", "the URL has expired or is not valid yet")
     }

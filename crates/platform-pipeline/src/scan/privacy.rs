@@ -31,7 +31,7 @@ impl SlideRemarks {
 /// The policy for slides that may identify a patient.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Privacy {
-    /// If set, such slides are unusable.
+    /// True if such slides are unusable.
     pub(crate) refuses: bool,
     pub(crate) allowed: Vec<IdentifierKind>,
 }

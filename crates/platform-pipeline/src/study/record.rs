@@ -134,7 +134,7 @@ impl StudyRecord {
     }
 }
 
-/// A newer version may have written another format, which is not changed.
+/// Parses a record. A newer version may have written another format, which must not be changed.
 fn parse(bytes: &[u8], path: &Path) -> Result<Content, Error> {
     #[derive(Deserialize)]
     struct Version {

@@ -8,7 +8,7 @@ use platform_api::models::{Item, ItemId, RunStatistics};
 use crate::Error;
 use crate::pages::SIZE;
 
-/// The number of entries of a full page.
+/// Returns the number of entries of a full page.
 fn page_size() -> usize {
     usize::try_from(SIZE).unwrap_or(1)
 }

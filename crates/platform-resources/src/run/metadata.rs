@@ -92,7 +92,8 @@ impl RunHandle {
         compare_and_swap(read, edit, put).await
     }
 
-    /// With a checksum it is sent once: a repeated request after a lost response would conflict with its own change.
+    /// Sends an update. With a checksum, it is sent once, because a retry after a lost response would conflict with its
+    /// own change.
     async fn put<O>(&self, operation: O, once: bool) -> Result<MetadataUpdated, Error>
     where
         O: Operation<Output = MetadataUpdated>,

@@ -10,7 +10,7 @@ pub struct LoginWays {
 }
 
 impl LoginWays {
-    /// No prompts: only an existing login is used.
+    /// Creates login ways without prompts. Only an existing login is used.
     pub fn none() -> Self {
         Self::default()
     }

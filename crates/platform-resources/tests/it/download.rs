@@ -272,7 +272,7 @@ async fn the_bearer_token_does_not_reach_the_storage() {
     assert!(api.iter().all(|request| request.headers.contains_key("authorization")));
 }
 
-/// Returns the responses in order; the last one is repeated.
+/// A script that returns the responses in order, and repeats the last one.
 struct Script(Vec<ResponseTemplate>, AtomicUsize);
 
 impl Script {

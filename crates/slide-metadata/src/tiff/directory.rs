@@ -92,7 +92,7 @@ impl fmt::Display for Place {
 }
 
 impl<R: Read + Seek> Tiff<R> {
-    /// Reads what is readable of the image description of a directory.
+    /// Reads the readable parts of the image description of a directory.
     pub(super) fn describe(&mut self, number: usize) {
         let description = self.text(number, tags::IMAGE_DESCRIPTION);
         let outcome = self.measure(number);

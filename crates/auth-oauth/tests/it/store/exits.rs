@@ -51,7 +51,7 @@ impl AsyncTokenProvider for Redeeming {
     }
 }
 
-/// The program of the child. Its last statement drops the source.
+/// Runs the program of the child. Its last statement drops the source.
 fn program(words: &str) {
     let (address, folder) = words.split_once(' ').unwrap();
     let stream = TcpStream::connect(address).unwrap();
