@@ -62,9 +62,11 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Stores the token for the other processes, and releases the lease. A token that another process stored later is
-    /// not overwritten. The record of a refused refresh token is replaced if it is that of [`current`](Self::current),
-    /// or of the previous token that the lease was acquired with, even if the lease has expired.
+    /// Stores the token for the other processes, and releases the lease.
+    ///
+    /// A token that another process stored later is not overwritten. The record of a refused refresh token is replaced
+    /// if it is that of [`current`](Self::current) or of the previous token of the lease. This also applies to an
+    /// expired lease.
     ///
     /// After an error the lease is still held, and the call can be repeated.
     ///

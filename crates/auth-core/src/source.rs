@@ -186,9 +186,11 @@ impl TokenSource {
         self.inner().flights.invalidate();
     }
 
-    /// Closes the source for all of its clones: cancels attempts that have sent nothing yet, and waits up to 30 s for
-    /// redemptions and for storing their tokens, like dropping the last clone, but without blocking the thread. Later
-    /// calls fail unless a fresh token is cached.
+    /// Closes the source for all of its clones.
+    ///
+    /// Attempts that have sent nothing yet are canceled. The method waits up to 30 s for redemptions and for storing
+    /// their tokens, like dropping the last clone, but does not block the thread. Later calls fail unless a fresh token
+    /// is cached.
     ///
     /// # Errors
     ///

@@ -1,5 +1,7 @@
-//! HTTP clients for credentials. They do not follow redirects, require https (plain http only to loopback, if enabled),
-//! redact URLs, and send a bearer token only to the authority it was issued for.
+//! HTTP clients for credentials.
+//!
+//! The clients do not follow redirects, and redact URLs. They require HTTPS, except plain HTTP to loopback if enabled.
+//! They send a bearer token only to the authority it was issued for.
 //!
 //! All other crates of the workspace use this one for network access. Root certificates, proxies and timeouts are
 //! configured once for the identity provider, the API and the storage. Public signatures contain no types of the HTTP

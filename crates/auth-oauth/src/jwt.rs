@@ -137,8 +137,8 @@ impl JwtVerifier {
 
     /// Verifies `token`. Its times are checked against the clock.
     ///
-    /// The method waits for the keys of the issuer only if none are cached, if the cached keys expired more than a day
-    /// ago, or if the key of the token is not among them.
+    /// The method waits for the keys of the issuer only if none are cached, if they expired more than a day ago, or if
+    /// they do not contain the key of the token.
     ///
     /// # Errors
     ///

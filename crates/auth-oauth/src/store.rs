@@ -47,11 +47,12 @@ const WAIT: Duration = Duration::from_secs(60);
 ///
 /// It implements [`TokenCache`], [`AsyncTokenCache`] and [`RefreshLease`]. Clones are cheap and share their leases.
 ///
-/// Every key has its own file, which only its owner can read (0600, in a folder of 0700, on systems with such modes),
-/// and a lock file, which is never deleted. The tokens are not encrypted. Symbolic links and special files are refused,
-/// as is a folder that other users can write to. An entry that other users can read is made private. A broken entry is
-/// a miss: it is set aside as `….corrupt`, and logged. An entry of a newer version of the program is a miss, too, and
-/// is not overwritten.
+/// Every key has its own file and a lock file, which is never deleted. Only the owner can read the files (0600, in a
+/// folder of 0700, on systems with such modes). The tokens are not encrypted.
+///
+/// Symbolic links and special files are refused, as is a folder that other users can write to. An entry that other
+/// users can read is made private. A broken entry is a miss: it is set aside as `….corrupt`, and logged. An entry of a
+/// newer version of the program is a miss, too, and is not overwritten.
 ///
 /// The asynchronous methods need a tokio runtime, and do not block its workers. If a lock times out, or the file system
 /// does not support locks, the error contains a [`StoreError`].

@@ -75,9 +75,10 @@ scripts! {
     /// Writes an entry without a lease. `ARGV`: the increment, then as `write`.
     STORE = "write(latest() + tonumber(ARGV[1]), 2)";
 
-    /// Writes an entry and ends the lease, if the number of the leader is the latest, or if the entry is the one that
-    /// the leader redeemed, or its tombstone. `ARGV`: the owner, the number, the version of the redeemed entry or
-    /// nothing, the number of pairs of a field and a digest, these pairs, then as `write`. Returns 1 if it was written.
+    /// Writes an entry and ends the lease. It writes if the number of the leader is the latest, or if the entry is the
+    /// one that the leader redeemed, or its tombstone. `ARGV`: the owner, the number, the version of the redeemed entry
+    /// or nothing, the number of pairs of a field and a digest, these pairs, then as `write`. Returns 1 if it was
+    /// written.
     PUBLISH = r"
         local number, known, pairs_end = tonumber(ARGV[2]), latest(), 4 + 2 * tonumber(ARGV[4])
         local may_write = known == 0 or known == number or (ARGV[3] ~= '' and version() == ARGV[3])

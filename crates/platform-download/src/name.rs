@@ -91,9 +91,9 @@ pub fn unescape(safe: &str) -> Option<String> {
     percent_decode_str(name).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// Encodes the names of files or folders in one folder. They are encoded as by [`escape`], but names that a file system
-/// may treat as equal, due to case or Unicode normalization, all get `%~` and part of the SHA-256 of their identity. A
-/// name depends on the set of names, but not on their order.
+/// Encodes the names of files or folders in one folder as by [`escape`]. Names that a file system may treat as equal,
+/// due to case or Unicode normalization, all get `%~` and part of the SHA-256 of their identity. A name depends on the
+/// set of names, but not on their order.
 ///
 /// Each name has an identity, which distinguishes it from an equal name: an id, or the name itself.
 ///

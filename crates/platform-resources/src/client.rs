@@ -227,7 +227,7 @@ impl ClientBuilder {
     /// provider. Tokens are cached in memory by default.
     ///
     /// If a provider obtains tokens for an *ambient* user, such as that of the current thread or request, its tokens
-    /// must not be cached, or users would get each other's tokens: call
+    /// must not be cached. Otherwise users would get each other's tokens. Call
     /// [`without_token_cache`](Self::without_token_cache), or name the user with [`Client::with_token_request`].
     pub fn with_token_provider(mut self, provider: impl AsyncTokenProvider + 'static) -> Self {
         self.provider = Some(Arc::new(provider));

@@ -319,8 +319,8 @@ impl Error {
         matches!(self.0, Kind::Login(_) | Kind::Token(..))
     }
 
-    /// Returns true if no login is stored, the login was refused, or, for a user who can be asked to log in again, its
-    /// access tokens fail verification.
+    /// Returns true if no login is stored or the login was refused. For a user who can be asked to log in again, access
+    /// tokens that fail verification also count.
     #[cfg(feature = "login")]
     pub(crate) fn is_ended_login(&self, can_ask: bool) -> bool {
         matches!(&self.0, Kind::Token(error, _)

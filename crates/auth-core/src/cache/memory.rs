@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use crate::{AccessToken, Clock, SystemClock, TokenCache, TokenError, TokenKey};
 
-/// An in-memory token cache. It has separate limits for tokens of the client itself and for tokens of users (keys with
-/// a subject), so that many users do not evict the client's few tokens. The least recently used token is evicted first.
+/// An in-memory token cache.
+///
+/// Tokens of the client itself and tokens of users (keys with a subject) have separate limits, so that many users do
+/// not evict the client's few tokens. The least recently used token is evicted first.
 ///
 /// Tokens that have expired by the clock are not returned. It is a [`TokenCache`] and an
 /// [`AsyncTokenCache`](crate::AsyncTokenCache). Clones are cheap and share all state.

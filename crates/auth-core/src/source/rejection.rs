@@ -1,5 +1,5 @@
-//! Rejected tokens: they are not served from the moment of the rejection, and are deleted from the cache in the
-//! background, so that the caller's next request does not wait for a slow cache.
+//! Rejected tokens. They are not used after the rejection, and are deleted from the cache in the background. The
+//! caller's next request therefore does not wait for a slow cache.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -92,8 +92,8 @@ impl StoreError {
         self.file().is_some_and(durable_fs::Error::is_symbolic_link)
     }
 
-    /// Returns true if one of the files is not a regular file, such as a FIFO or a symbolic link, or if the folder is
-    /// not a directory.
+    /// Returns true if a file is not a regular file, such as a FIFO or a symbolic link, or if the folder is not a
+    /// directory.
     pub fn is_not_regular(&self) -> bool {
         self.file().is_some_and(durable_fs::Error::is_not_regular)
     }

@@ -172,8 +172,8 @@ impl RunReport {
         deleted
     }
 
-    /// Returns true if the run processed all of its items, every item that was not left out succeeded, and all of their
-    /// artifacts and the manifest are written.
+    /// Returns true if the run processed all of its items, all selected items succeeded, and all of their artifacts and
+    /// the manifest are written.
     pub fn is_complete(&self) -> bool {
         self.termination_reason == Some(RunTerminationReason::AllItemsProcessed)
             && self.items.len() + self.left_out == self.item_count
