@@ -2,15 +2,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use platform_download::Crc32c;
 use serde_json::{Value, json};
 use slide_metadata::{Identifier, ImageDescription, Plausibility, SlideDescription, SlideError, Warning};
-use tokio::sync::oneshot;
 
+use crate::detached::detached;
 use crate::exit::Failure;
 use crate::output::{self, Format, Output};
 use crate::shown::shown;
@@ -42,7 +41,7 @@ pub(crate) async fn run(action: Action, output: &Output) -> Result<(), Failure> 
     if thumbnail.is_some() && files.len() != 1 {
         return Err(Failure::bad_input(anyhow!("--thumbnail takes one slide, not {}", files.len())));
     }
-    let slides = apart(move || files.into_iter().map(inspect).collect::<Vec<_>>()).await?;
+    let slides = detached(move || files.into_iter().map(inspect).collect::<Vec<_>>()).await?;
     let values: Vec<_> = slides.iter().map(shape).collect();
     let texts: Vec<_> =
         slides.iter().filter_map(|(path, slide)| Some(text(path, slide.as_ref().ok()?, output))).collect();
@@ -58,16 +57,9 @@ pub(crate) async fn run(action: Action, output: &Output) -> Result<(), Failure> 
         return Err(Failure::bad_input(anyhow!("{} of {count} files cannot be read as slides", failed.len())));
     }
     match (thumbnail, slides.into_iter().next()) {
-        (Some(picture), Some((slide, _))) => apart(move || draw(&slide, &picture)).await?,
+        (Some(picture), Some((slide, _))) => detached(move || draw(&slide, &picture)).await?,
         _ => Ok(()),
     }
-}
-
-/// Runs blocking work on a detached thread, so that a large slide does not delay an interruption.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    let (done, outcome) = oneshot::channel();
-    thread::spawn(move || done.send(work()));
-    Ok(outcome.await?)
 }
 
 fn inspect(path: PathBuf) -> Inspected {
