@@ -1,4 +1,4 @@
-//! Commands ride out outages of the API, of the storage and of the identity provider.
+//! Commands that continue through outages of the API, the storage and the identity provider.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,13 +10,15 @@ use std::time::Duration;
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::command::Ended;
+use crate::command::{BINARY, Ended};
+use crate::login::Home;
+use crate::needs;
 use crate::shell::Shell;
 
-/// As long as a deployment takes, and longer than any number of attempts without a limit in time.
+/// The duration of an outage: about that of a deployment, and longer than a number of attempts without a time limit.
 const OUTAGE: Duration = Duration::from_secs(6);
 
-/// Starts a command whose output is read.
+/// Starts a command, and captures its output.
 fn start(mut command: Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -25,7 +27,7 @@ fn end(child: Child) -> Ended {
     Ended::of(&child.wait_with_output().unwrap())
 }
 
-/// From now on a server answers 503.
+/// Makes a server respond with 503 from now on.
 fn take_down(shell: &Shell, server: &str) {
     let fault = json!({ "server": server, "effect": { "kind": "status", "status": 503 } });
     shell.control(Method::Post, "/faults", &fault);
@@ -42,7 +44,7 @@ fn outage(shell: &Shell, server: &str) {
     bring_up(shell);
 }
 
-/// The number of files in a folder and below.
+/// Returns the number of files in a folder and its subfolders.
 fn files(folder: &Path) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
@@ -163,7 +165,7 @@ fn wait_is_an_event_of_verbose_json() {
     end(child).assert_code(0);
 }
 
-/// Lets the API ask for a pause of an hour.
+/// Makes the API ask for a delay of an hour.
 #[cfg(target_os = "linux")]
 fn throttle(shell: &Shell) {
     let fault =
@@ -189,7 +191,7 @@ fn commands_that_only_read_have_thirty_seconds_on_a_terminal() {
             command
         };
         let (code, said) = Shell::run_at_a_terminal(command(), "");
-        // Words can be on two lines.
+        // Two words of the text can be on different lines.
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains(&format!("only {limit} s are left")), "{arguments:?}: {said}");
         assert_eq!(code, Some(1), "{arguments:?}");
@@ -205,7 +207,7 @@ fn commands_that_report_the_present_state_send_each_request_once() {
     shell.run(&["user", "whoami"]).assert_code(0);
     take_down(&shell, "api");
     take_down(&shell, "identity");
-    // The whole time would be used.
+    // A command that retried would use the whole hour.
     let most = ["--retry-for", "1h"];
     for arguments in [&["auth", "doctor"][..], &["system", "health"], &["completions", "bash"]] {
         let mut before = BTreeMap::new();
@@ -231,7 +233,64 @@ fn commands_that_report_the_present_state_send_each_request_once() {
     }
 }
 
-/// The number of requests to a server, by method and path.
+/// The login is deleted, and a message states that the provider may still accept it.
+#[test]
+fn logout_sends_one_request_to_a_provider_that_is_unavailable() {
+    let shell = Shell::configured("automatic_login = true\n");
+    let home = Home::new(&shell.lab, &shell.running);
+    let login = home.start(&["user", "login", "--no-browser"]);
+    home.visit(&login.line);
+    login.succeeded();
+    take_down(&shell, "identity");
+    let before = counts(&shell, "identity");
+    let ended = home.run(&["user", "logout", "--retry-for", "1h"]);
+    ended.assert_code(0);
+    assert!(ended.stderr.contains("503") && ended.stderr.starts_with("logged out"), "{}", ended.stderr);
+    let after = counts(&shell, "identity");
+    let sent = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
+    assert_eq!(sent(&after) - sent(&before), 1, "{after:?}");
+    bring_up(&shell);
+    home.run(&["user", "whoami"]).assert_code(4);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn host_that_never_answered_is_given_up_after_ten_seconds_on_a_terminal() {
+    let shell = Shell::start();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = shell.command(&["application", "list"]);
+    command.env("AIGNOSTICS_API_ROOT", format!("http://{closed}"));
+    command.env_remove("AIGNOSTICS_RETRY_FOR").env_remove("AIGNOSTICS_RETRY_FOR_TRANSFERS");
+    let (code, said) = Shell::run_at_a_terminal(command, "");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("attempts in 10 s, and the host has not answered before"), "{said}");
+    assert_eq!(code, Some(1));
+}
+
+/// Root may exceed the limit, so the command runs as a user without processes.
+#[cfg(target_os = "linux")]
+#[test]
+fn command_that_may_not_create_threads_says_so() {
+    let program = tempfile::TempDir::new().unwrap();
+    fs::set_permissions(program.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let binary = program.path().join("aignostics");
+    fs::copy(BINARY, &binary).unwrap();
+    if !needs::has("prlimit") || !needs::has("setpriv") {
+        return needs::missing("prlimit and setpriv", "install util-linux");
+    }
+    let mut command = Command::new("prlimit");
+    command.arg("--nproc=1").current_dir(program.path());
+    if rustix::process::geteuid().is_root() {
+        command.args(["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]);
+    }
+    command.arg(&binary).args(["user", "whoami"]);
+    let ended = Ended::of(&command.env("HOME", program.path()).output().unwrap());
+    ended.assert_code(1);
+    assert!(ended.stderr.contains("cannot create a thread") && ended.stderr.contains("ulimit -u"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+/// Returns the number of requests to a server, by method and path.
 fn counts(shell: &Shell, server: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for entry in ["GET", "POST"].iter().flat_map(|method| shell.requests(server, method, "/")) {

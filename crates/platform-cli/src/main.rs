@@ -30,7 +30,6 @@ mod user;
 use std::env;
 use std::io;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError, mpsc};
 
 use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -42,11 +41,8 @@ use output::{Format, Output};
 use retries::Retries;
 use signals::{Ignored, Signals};
 
-/// What `--verbose` shows: the project's own steps, and no library's.
+/// The log filter of `--verbose`, which shows events of the project and none of other libraries.
 const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,durable_fs=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
-
-/// The threads that a command needs besides one for each core: for tokens and for files.
-const THREADS: usize = 6;
 
 #[derive(Parser)]
 #[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
@@ -120,10 +116,10 @@ fn main() -> ExitCode {
             let work = Box::pin(shell.within(act(action, &shell)));
             let outcome = signals.end_after(work, &shell.interruption.sections).await;
             let outcome = outcome.map_err(|failure| shell.interruption.explain(failure));
-            // While the sources of tokens still exist: dropping them would wait without heeding signals.
+            // The token sources must still exist, because dropping them would block without handling signals.
             signals.finish_redemptions(outcome).await
         }),
-        // A command in the emulator receives the signal, and ends by itself.
+        // A command in the emulator receives the signal itself, and ends by itself.
         Command::Emulator(arguments) => {
             let ends = !arguments.runs_a_command();
             run(ends, format, async |signals| {
@@ -135,7 +131,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Says what is wrong with the arguments, or what was asked about them.
+/// Reports invalid arguments, or prints the requested help.
 fn unparsed(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && wants_json() {
         let text = error.to_string();
@@ -143,12 +139,12 @@ fn unparsed(error: &clap::Error) -> ExitCode {
         let (message, _) = text.split_once("\n\nUsage").unwrap_or((text, ""));
         return Failure::bad_input(anyhow!(message.trim().to_owned())).report(Format::Json).into();
     }
-    // There is nobody to tell that it cannot be printed.
+    // A failure to print cannot be reported anywhere.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// Whether errors are to be JSON, as far as arguments say that cannot be parsed.
+/// Returns true if errors are to be JSON, according to arguments that cannot be parsed.
 fn wants_json() -> bool {
     let arguments: Vec<_> = env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let together = arguments.iter().any(|argument| argument.starts_with("--format=json"));
@@ -162,44 +158,22 @@ fn log(output: &Output) {
         false => "auth_core=warn,auth_oauth=warn,durable_fs=warn,platform_emulator=warn,platform_resources=warn",
     });
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // Whoever closed stderr does not want to hear of that either.
+    // Failures to write the log are not reported, because stderr is closed.
     log.with_ansi(output.has_colors()).log_internal_errors(false).init();
 }
 
-/// Runs `work`, with signals that the process heeds, and reports its outcome.
+/// Runs `work` with signal handlers, and reports its outcome.
 fn run(ends: bool, format: Format, work: impl AsyncFnOnce(&mut Signals) -> Result<(), Failure>) -> u8 {
-    // Before the runtime, which could install handlers.
+    // The runtime may install handlers, so the ignored signals are read first.
     let ignored = Ignored::at_start();
-    let begun = Signals::catch(ignored, ends).and_then(|signals| Ok((signals, runtime()?)));
+    let begun = Signals::catch(ignored, ends).and_then(|signals| Ok((signals, threads::runtime()?)));
     let (mut signals, runtime) = match begun {
         Ok(begun) => begun,
-        Err(error) => return Failure::from(error).report(format),
+        Err(error) => return threads::failure(error).report(format),
     };
     let code = code(runtime.block_on(work(&mut signals)), format);
     signals.shut_down(runtime, code);
     code
-}
-
-/// Starts the runtime, unless the threads that it needs cannot be started: it would panic or hang.
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (open, closed) = mpsc::channel::<()>();
-    let closed = Mutex::new(closed);
-    std::thread::scope(|scope| -> io::Result<()> {
-        // Until the last one is started, all of them wait for the end of the channel.
-        let open = open;
-        for _ in 0..cores + THREADS {
-            // An error: nothing is sent.
-            let wait = || closed.lock().unwrap_or_else(PoisonError::into_inner).recv().unwrap_or_default();
-            std::thread::Builder::new().spawn_scoped(scope, wait).map_err(|error| {
-                let text = format!("no more threads can be started: {error}; raise the limit of processes (ulimit -u)");
-                io::Error::new(error.kind(), text)
-            })?;
-        }
-        drop(open);
-        Ok(())
-    })?;
-    tokio::runtime::Runtime::new()
 }
 
 /// Reports an outcome, and returns its exit code.

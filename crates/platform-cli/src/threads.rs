@@ -1,17 +1,39 @@
-//! Threads that the system does not create. Login nodes and shared hosts limit the processes of a user (`ulimit -u`), and
-//! threads count. The libraries panic then: on any thread, so that the others may wait forever.
+//! The threads of the command. Login nodes and shared hosts limit the processes of a user (`ulimit -u`), and threads count.
+//! Beyond the limit, the standard library and tokio panic, on any thread, and the other threads may wait forever.
 
+use std::io;
 use std::panic::{self, PanicHookInfo};
 use std::process;
+use std::thread;
 
 use anyhow::anyhow;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::exit::Failure;
 use crate::output::Format;
 use crate::signals::REDEMPTION_LIMIT;
 
-/// The exit code of a failure on this side.
+/// The exit code of a local failure.
 const CODE: i32 = 1;
+/// The message for a thread that cannot be created.
+const LIMITED: &str = "cannot create a thread: the maximum number of processes is reached (`ulimit -u`)";
+/// The maximum number of worker threads. Transfers and checksums have threads of their own.
+const WORKERS: usize = 8;
+
+/// Starts the runtime of the command.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread().worker_threads(cores.min(WORKERS)).enable_all().build()
+}
+
+/// Converts the error of a command that cannot be started.
+pub(crate) fn failure(error: io::Error) -> Failure {
+    match error.kind() {
+        // Of the calls that start a command, only the creation of threads fails with it.
+        io::ErrorKind::WouldBlock => anyhow!(LIMITED).into(),
+        _ => error.into(),
+    }
+}
 
 /// Ends the process with an error when a thread cannot be created.
 pub(crate) fn end_without_threads(format: Format) {
@@ -20,8 +42,7 @@ pub(crate) fn end_without_threads(format: Format) {
         if !is_about_threads(message(info)) {
             return before(info);
         }
-        let text = "cannot create a thread: the maximum number of processes is reached (`ulimit -u`)";
-        let _ = Failure::from(anyhow!(text)).report(format);
+        let _ = Failure::from(anyhow!(LIMITED)).report(format);
         // A login whose refresh token was sent is not lost.
         let _ = auth_core::finish_redemptions(REDEMPTION_LIMIT);
         #[expect(clippy::exit, reason = "the other threads may wait forever")]
