@@ -51,7 +51,7 @@ pub(crate) fn client_of(token: &AccessToken) -> Option<String> {
     token.client_id().map(str::to_owned).or_else(named)
 }
 
-/// Returns true if the access tokens or the ID tokens of both name different subjects (OpenID Connect Core, section
+/// Returns true if the access tokens or the ID tokens of both name different subjects (`OpenID` Connect Core, section
 /// 12.2). An access token is not compared with an ID token, because their subjects may differ.
 pub(crate) fn are_of_different_subjects(one: &AccessToken, other: &AccessToken) -> bool {
     let differ = |one: Option<&Secret>, other: Option<&Secret>| {
