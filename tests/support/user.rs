@@ -26,7 +26,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Returns `None` and reports it if there is no browser.
+    /// Returns `None` and reports it on a machine without a browser.
     pub(crate) fn start() -> Option<Self> {
         let folder = TempDir::new().unwrap();
         // The pages of the provider load fonts from other servers.

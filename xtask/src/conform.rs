@@ -49,7 +49,7 @@ pub(crate) fn run(root: &Path, reference: Option<&Path>) -> Result<()> {
 /// Imports the facts of a newer document of the platform, and prints the changes since the previous one.
 pub(crate) fn refresh(root: &Path, from: &str) -> Result<()> {
     let text = read_from(from)?;
-    let reference: Value = serde_json::from_slice(&text).with_context(|| format!("{from} is no JSON"))?;
+    let reference: Value = serde_json::from_slice(&text).with_context(|| format!("{from} is not valid JSON"))?;
     let newer = Facts::of(&reference).with_context(|| from.to_owned())?;
     let changes = read_facts(root).unwrap_or_default().differences(&newer);
     for change in &changes {
@@ -74,7 +74,7 @@ fn read_from(from: &str) -> Result<Vec<u8>> {
 
 fn read_json(path: &Path) -> Result<Value> {
     let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
+    serde_json::from_slice(&text).with_context(|| format!("{} is not valid JSON", path.display()))
 }
 
 fn read_facts(root: &Path) -> Result<Facts> {
