@@ -55,8 +55,8 @@ impl fmt::Display for Authority {
     }
 }
 
-/// The permitted destination of a credential: one authority, so that no redirect or mistake sends it elsewhere, over a
-/// confidential connection only.
+/// The permitted destination of a credential: one authority, over a confidential connection. It prevents a redirect or
+/// a mistake from sending the credential elsewhere.
 #[derive(Clone, Debug)]
 pub struct Destination {
     authority: Authority,
@@ -69,17 +69,18 @@ impl Destination {
         Self { authority, plain_loopback: false }
     }
 
-    /// Permits plain http to loopback addresses: for emulators and tests.
+    /// Also permits plain http to a loopback address, for emulators and tests.
     pub fn with_plain_loopback(mut self) -> Self {
         self.plain_loopback = true;
         self
     }
 
-    /// Checks that a request to `url` may carry the credential. Call it before obtaining one.
+    /// Checks that a request to `url` may carry the credential. Call it before obtaining the credential.
     ///
     /// # Errors
     ///
-    /// [`TokenError::is_wrong_authority`] or [`TokenError::is_insecure`].
+    /// [`TokenError::is_wrong_authority`]: `url` has another authority. [`TokenError::is_insecure`]: the connection
+    /// would not be [confidential](Authority::is_confidential).
     pub fn admit(&self, url: &Url) -> Result<(), TokenError> {
         let requested = Authority::of(url);
         if requested != self.authority {

@@ -30,12 +30,13 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Creates a backoff whose bound is `first` after one failure, and never more than `longest`.
+    /// Creates a backoff whose bound is `first` after one failure, doubles with each further failure, and never exceeds
+    /// `longest`.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest }
     }
 
-    /// Returns the bound of the first pause.
+    /// Returns the bound after one failure.
     pub const fn first(&self) -> Duration {
         self.first
     }
@@ -45,14 +46,19 @@ impl Backoff {
         self.longest
     }
 
-    /// Returns the maximum pause after this number of failures, counted from 1. It is deterministic, for pauses that
-    /// other code relies on.
+    /// Returns the maximum pause after this number of failures, counted from 1. Unlike [`pause`](Self::pause), it is
+    /// not random: use it for a pause that is announced in advance.
     pub fn bound(&self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)
     }
 
-    /// Returns the pause after this number of failures, counted from 1. `random` is from 0 to 1.
+    /// Returns the pause after this number of failures, counted from 1. `random` is a random number from 0 to 1; values
+    /// outside this range are clamped.
+    ///
+    /// # Panics
+    ///
+    /// `random` is NaN.
     pub fn pause(&self, failures: u32, random: f64) -> Duration {
         self.bound(failures).mul_f64(random.clamp(0.0, 1.0))
     }

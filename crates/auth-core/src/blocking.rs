@@ -12,11 +12,10 @@ use crate::{AccessToken, TokenError, TokenKey, TokenProvider, TokenRequest, back
 
 pub use builder::TokenSourceBuilder;
 
-/// A [`TokenSource`](crate::TokenSource) whose calls block the calling thread. Asynchronous code must use the other
-/// one.
+/// A token source whose calls block the calling thread. Asynchronous code must use [`crate::TokenSource`].
 ///
-/// Clones are cheap and share all state. Dropping the last clone waits as described
-/// [there](crate::TokenSource#dropping).
+/// Clones are cheap and share all state. Dropping the last clone may wait for a redemption: see
+/// [dropping](crate::TokenSource#dropping).
 ///
 /// ```
 /// use auth_core::{TokenError, TokenKey, blocking::TokenSource, provider_fn};
@@ -97,7 +96,7 @@ impl TokenSource {
         self.0.cache_failures()
     }
 
-    /// Returns the key of the source: the given one, with the identity of its provider.
+    /// Returns the key of the source: the key that it was built with, and the identity of its provider.
     pub fn key(&self) -> &TokenKey {
         self.0.key()
     }

@@ -68,14 +68,15 @@ pub trait TokenCache: fmt::Debug + Send + Sync {
     /// [`TokenError::is_cache`]: the backend failed.
     fn delete(&self, key: &TokenKey) -> Result<(), TokenError>;
 
-    /// Deletes all tokens.
+    /// Deletes the tokens under all keys.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     fn clear(&self) -> Result<(), TokenError>;
 
-    /// Deletes the token under `key` if it is `rejected`, and returns true if it was. A newer token is kept.
+    /// Deletes the token under `key` if it is the same as `rejected`; a newer one is kept. Returns true if the token
+    /// was deleted.
     ///
     /// Override it if the backend can compare and delete atomically: between the two steps of the default
     /// implementation, another process may store a newer token.
@@ -91,11 +92,11 @@ pub trait TokenCache: fmt::Debug + Send + Sync {
         Ok(found)
     }
 
-    /// Returns the same as [`get`](Self::get) for a cache in the memory of this process; otherwise `None`, and `get` is
-    /// called.
+    /// Returns the result of [`get`](Self::get) without blocking, for a cache in the memory of this process. Other
+    /// caches return `None`, and the caller then calls `get`.
     ///
-    /// A cache that implements this must always return `Some`, and its other methods must not fail. It may return
-    /// expired tokens.
+    /// The inner value is `None` if no token is cached under `key`. A cache that implements this method must always
+    /// return `Some`, and its other methods must not fail. Expired tokens may be returned.
     fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         let _ = key;
         None
@@ -137,14 +138,15 @@ pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
     /// [`TokenError::is_cache`]: the backend failed.
     async fn delete(&self, key: &TokenKey) -> Result<(), TokenError>;
 
-    /// Deletes all tokens.
+    /// Deletes the tokens under all keys.
     ///
     /// # Errors
     ///
     /// [`TokenError::is_cache`]: the backend failed.
     async fn clear(&self) -> Result<(), TokenError>;
 
-    /// Deletes the token under `key` if it is `rejected`, and returns true if it was. A newer token is kept.
+    /// Deletes the token under `key` if it is the same as `rejected`; a newer one is kept. Returns true if the token
+    /// was deleted.
     ///
     /// Override it if the backend can compare and delete atomically: between the two steps of the default
     /// implementation, another process may store a newer token.
@@ -160,11 +162,11 @@ pub trait AsyncTokenCache: fmt::Debug + Send + Sync {
         Ok(found)
     }
 
-    /// Returns the same as [`get`](Self::get) if no wait is necessary, as for memory; otherwise `None`, and `get` is
-    /// called.
+    /// Returns the result of [`get`](Self::get) without waiting, for a cache in the memory of this process. Other
+    /// caches return `None`, and the caller then calls `get`.
     ///
-    /// A cache that implements this must always return `Some`, and its other methods must not fail. It may return
-    /// expired tokens.
+    /// The inner value is `None` if no token is cached under `key`. A cache that implements this method must always
+    /// return `Some`, and its other methods must not fail. Expired tokens may be returned.
     fn get_now(&self, key: &TokenKey) -> Option<Option<AccessToken>> {
         let _ = key;
         None

@@ -1,8 +1,8 @@
 //! `WWW-Authenticate` (RFC 9110, sections 11.2 to 11.6).
 //!
-//! A comma separates challenges as well as the parameters of one challenge. The following text decides: a name and `=`
-//! is another parameter, anything else is the next challenge. Parsing ends at invalid text; challenges parsed before it
-//! are returned.
+//! A comma separates challenges as well as the parameters of one challenge. The text after it decides: a name followed
+//! by `=` is another parameter, and anything else is the next challenge. Parsing ends at invalid text; the challenges
+//! before it are returned.
 
 /// An authentication challenge of a server.
 ///
@@ -21,7 +21,7 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Parses all challenges of one header.
+    /// Parses all challenges of one header. Invalid text ends the list and is not an error.
     pub fn parse(header: &str) -> Vec<Self> {
         let mut reader = Reader(header);
         std::iter::from_fn(|| reader.challenge()).collect()
@@ -37,12 +37,13 @@ impl Challenge {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
 
-    /// Returns the single value of schemes without parameters.
+    /// Returns the value that some schemes, such as `Negotiate`, have instead of parameters (`token68`; RFC 9110,
+    /// section 11.2).
     pub fn token68(&self) -> Option<&str> {
         self.token68.as_deref()
     }
 
-    /// Returns the first parameter of this name, ignoring case.
+    /// Returns the value of the first parameter with this name, ignoring case. Quotes and escapes are removed.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }

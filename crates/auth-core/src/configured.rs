@@ -1,6 +1,6 @@
 //! Single-use credentials from the configuration, such as the first refresh token. One source of the process presents a
-//! credential at a time, and no source presents one that is used up. Sources with different keys have different leases,
-//! so that only this module coordinates them.
+//! credential at a time, and no source presents one that is used up. Leases cannot ensure this, because sources with
+//! different keys have different leases.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,12 +10,12 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{Secret, TokenError};
 
-/// The number of credentials that are remembered. Above it, only those in use are kept.
+/// The number of remembered credentials at which those that are not in use are forgotten.
 const REMEMBERED: usize = 1024;
 
 /// The digest of an issuer and a credential.
 type Name = [u8; 32];
-/// Locked by the attempt that presents the credential; true if it is used up.
+/// The lock of the attempt that presents the credential. Its value is true once the credential is used up.
 type Use = Arc<tokio::sync::Mutex<bool>>;
 
 /// The exclusive right to present one credential.
@@ -30,6 +30,7 @@ fn registry() -> MutexGuard<'static, HashMap<Name, Use>> {
 }
 
 impl Turn {
+    /// Prepares a turn for the credential. It is not reserved yet.
     pub(crate) fn new(issuer: &str, credential: Option<&Secret>) -> Self {
         let mut digest = Sha256::new();
         digest.update(issuer.len().to_be_bytes());

@@ -61,15 +61,15 @@ enum Kind {
 impl TokenError {
     /// Creates the error of a provider that could not obtain a token because of `source`.
     ///
-    /// The next call tries again. [`into_transient`](Self::into_transient) marks the error as one that needs no change
-    /// of the configuration.
+    /// The next call tries again after a backoff. Use [`into_transient`](Self::into_transient) for a cause that may
+    /// disappear without a change of the configuration.
     pub fn provider(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Provider(source.into().into()).into()
     }
 
     /// Creates the error of a token request that was sent, but whose response was lost because of `source`.
     ///
-    /// The request may have been carried out. The refresh token is kept, and tried again.
+    /// The server may have processed the request. The refresh token is kept, and presented again.
     pub fn uncertain(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Kind::Uncertain(source.into().into()).into()
     }
@@ -96,7 +96,7 @@ impl TokenError {
 
     /// Marks the error as transient: the same call may succeed later.
     ///
-    /// The identity provider or the backend of the cache is unreachable or overloaded.
+    /// Use it if the identity provider or the backend of the cache is unreachable or overloaded.
     ///
     /// ```
     /// use auth_core::TokenError;
@@ -109,7 +109,7 @@ impl TokenError {
         Self { is_transient: true, ..self }
     }
 
-    /// Adds the delay that the identity provider asked for (`Retry-After`; RFC 9110, section 10.2.3).
+    /// Sets the delay that the identity provider requested (`Retry-After`; RFC 9110, section 10.2.3).
     #[must_use]
     pub fn with_retry_after(self, pause: Duration) -> Self {
         Self { retry_after: Some(pause), ..self }
@@ -228,10 +228,9 @@ impl TokenError {
         matches!(self.kind, Kind::UnsupportedType(_))
     }
 
-    /// Returns the delay before the next attempt.
+    /// Returns the delay before the next attempt, if one is known.
     ///
-    /// It is the one that the identity provider asked for, or the one that follows repeated rejections
-    /// ([`is_rejected`](Self::is_rejected)).
+    /// The identity provider requested it, or it follows repeated rejections ([`is_rejected`](Self::is_rejected)).
     pub fn retry_after(&self) -> Option<Duration> {
         if let Kind::Braked(wait) = self.kind { Some(wait) } else { self.retry_after }
     }

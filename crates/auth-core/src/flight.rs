@@ -8,8 +8,8 @@
 //!
 //! Duration of a failure:
 //! - a transient one: a random time between half of a bound and the bound, which doubles from 250 ms to 30 s;
-//! - a refused credential: until the credential changes, and at most 30 s, doubling to 5 minutes, because the server
-//!   may accept it again;
+//! - a refused credential: until the credential changes, but no longer than 30 s, doubling to 5 minutes, because the
+//!   server may accept it again later;
 //! - a token that failed verification: 5 minutes;
 //! - rejections by the server: the first refresh is immediate; the next ones wait 1 s, doubling to 60 s, until a
 //!   request succeeds.
@@ -23,40 +23,45 @@ use std::time::{Duration, SystemTime};
 use crate::expiry::{ExpiryPolicy, Freshness};
 use crate::{AccessToken, Backoff, Secret, TokenError};
 
-/// The duration of a transient failure.
+/// The duration for which a transient failure is returned without another attempt.
 const TRANSIENT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
-/// The duration of a refusal. It is not random, because the error states it.
+/// The duration for which a refusal is returned without another attempt. It is not random, because the error states it.
 const REFUSAL: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(300));
 /// The delay after the second consecutive rejection, and later ones. It is not random, because the error states it.
 const BRAKE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-/// The time in which a token that failed verification is not refreshed.
+/// The time for which a token that failed verification is not refreshed.
 pub(crate) const VERIFICATION: Duration = Duration::from_secs(300);
 
-/// The number of rejected tokens that are remembered. There are several only while a cache is unavailable.
+/// The maximum number of rejected tokens that are remembered. There are several only while the cache is unavailable.
 const REJECTED: usize = 8;
-/// The number of refused refresh tokens that are remembered.
+/// The maximum number of refused refresh tokens that are remembered.
 const REFUSED: usize = 4;
 
+/// The state of one key.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
+    /// An attempt is running.
     running: bool,
+    /// The number of consecutive failures.
     failures: u32,
+    /// The last failure, which may no longer be in effect.
     failure: Option<Failure>,
     /// Tokens that a server has rejected, oldest first.
     rejected: Vec<Rejected>,
     /// Refresh tokens that the provider refused permanently, oldest first.
     refused: Vec<Secret>,
-    /// The token that was rejected and deleted, and that the next one replaces.
+    /// The token that was rejected and deleted. The next token replaces it.
     gone: Option<AccessToken>,
-    /// The token that is being deleted: the cache may have it or not.
+    /// The rejected token that is being deleted. The cache may or may not still have it.
     going: Option<AccessToken>,
-    /// The last token that a remote cache returned, and the time in which it may be served without reading the cache.
+    /// A copy of the last token that a remote cache returned, and the time in which it is served without reading the
+    /// cache.
     local: Option<(AccessToken, Range<SystemTime>)>,
     /// The latest token obtained.
     latest: Option<AccessToken>,
-    /// The rejected token that was counted last: many callers may report it.
+    /// The token whose rejection was counted last. Many callers may report the same rejection; it counts once.
     counted: Option<AccessToken>,
-    /// The number of rejections since a request succeeded.
+    /// The number of rejected tokens since the last successful request.
     rejections: u32,
     /// The time in which no token is obtained after rejections.
     brake: Option<Range<SystemTime>>,
@@ -76,7 +81,7 @@ struct Rejected {
 #[derive(Debug)]
 struct Failure {
     error: TokenError,
-    /// The time in which it is in effect. A start guards against a clock that was set back.
+    /// The time in which it is in effect. The start matters if the clock is set back: the failure then ends.
     time: Range<SystemTime>,
     /// The version of the refused credential.
     credential: Option<u64>,
@@ -97,8 +102,8 @@ pub(crate) enum Step {
 }
 
 impl Flight {
-    /// Decides for a caller that found `cached`. A caller that receives [`Step::Start`] must start an attempt, and must
-    /// [`finish`](Self::finish) it.
+    /// Returns the next step of a caller that found `cached` in the cache. After [`Step::Start`], the caller must start
+    /// an attempt, and call [`finish`](Self::finish) when it ends.
     pub(crate) fn step(
         &mut self,
         cached: Option<&AccessToken>,
@@ -125,7 +130,7 @@ impl Flight {
         }
     }
 
-    /// Ends the attempt that was started. `random` is from 0 to 1.
+    /// Ends the attempt that was started with the version `credential` of the credential. `random` is from 0 to 1.
     pub(crate) fn finish(
         &mut self,
         outcome: &Result<AccessToken, TokenError>,
@@ -203,7 +208,7 @@ impl Flight {
         }
     }
 
-    /// Returns true if a provider returned a token that was rejected before. It must not be served.
+    /// Returns true if `token`, which the provider has just returned, was rejected before. It must not be served.
     pub(crate) fn reject_again(&mut self, token: &AccessToken) -> bool {
         let was_rejected = self.was_rejected(token);
         if was_rejected && !self.is_rejected(token) {
@@ -219,7 +224,8 @@ impl Flight {
         }
     }
 
-    /// Records that the cache does not hold `used`: it was `deleted` now, or the cache held another token.
+    /// Records that the cache does not hold `used`. `deleted` is true if the cache has just deleted it, and false if
+    /// the cache held another token.
     pub(crate) fn forgotten(&mut self, used: &AccessToken, deleted: bool) {
         for rejected in self.rejected.iter_mut().filter(|rejected| rejected.token.is_same(used)) {
             rejected.settled = true;
@@ -296,8 +302,8 @@ impl Flight {
         self.local.as_ref().filter(|(_, time)| time.contains(&now)).map(|(token, _)| token.clone())
     }
 
-    /// Returns the copy for a cache that failed: the token is served until its refresh time, and the cache is read
-    /// again after `time`.
+    /// Returns the copy after the cache failed, unless its refresh time has passed. The copy is served for `time`; then
+    /// the cache is read again.
     pub(crate) fn fall_back(&mut self, now: SystemTime, time: Duration) -> Option<AccessToken> {
         let (token, _) = self.local.clone()?;
         if is_past_refresh(&token, now) {

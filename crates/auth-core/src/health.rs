@@ -2,15 +2,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::TokenError;
 
-/// The availability of a cache. A source works without its cache, so failures are counted and logged.
+/// The availability of a cache. A source continues without its cache, so that failures are only counted and logged.
 #[derive(Debug, Default)]
 pub(crate) struct CacheHealth {
     failures: AtomicU64,
+    /// The last call failed.
     away: AtomicBool,
 }
 
 impl CacheHealth {
-    /// Counts a failure. Logs the first of consecutive failures, and the recovery.
+    /// Returns the value of a successful call, and `None` for a failure, which is counted. The first of consecutive
+    /// failures and the recovery are logged.
     pub(crate) fn observe<T>(&self, outcome: Result<T, TokenError>) -> Option<T> {
         let away = outcome.is_err();
         let changed = self.away.swap(away, Ordering::Relaxed) != away;

@@ -12,8 +12,8 @@ use crate::{AccessToken, TokenError, TokenKey};
 /// The suites `platform_testkit::refresh_lease` and `platform_testkit::LeaseSuite` check an implementation.
 #[async_trait]
 pub trait RefreshLease: fmt::Debug + Send + Sync {
-    /// Waits until this process may obtain a token for `key`, or another process has obtained one other than
-    /// `previous`, which is then adopted. A store that knows the time does not adopt an expired token. The store bounds
+    /// Waits until this process may obtain a token for `key`, or until another process has stored a token other than
+    /// `previous`. That token is then adopted. A store with a clock does not adopt an expired token. The store limits
     /// the wait.
     ///
     /// # Errors
@@ -34,23 +34,23 @@ pub enum Acquired {
     Adopted(AccessToken),
 }
 
-/// The exclusive right to obtain a token for all processes that share a store. Dropping it releases the lease, at the
-/// latest when the lease expires.
+/// The exclusive right to obtain a token for all processes that share a store. Dropping the guard releases the lease;
+/// if the store is unavailable then, the lease expires.
 ///
-/// A guard renews its lease while it exists: a refresh may fetch keys, redeem, fetch keys again and wait for an
-/// unavailable store.
+/// A guard renews its lease while it exists, because a refresh can last long: it may fetch keys, redeem, fetch keys
+/// again, and wait for an unavailable store.
 #[async_trait]
 pub trait LeaseGuard: fmt::Debug + Send + Sync {
     /// Returns the token that was stored when the lease was acquired. It replaces the caller's previous token.
     ///
-    /// Another process may have obtained a token that has expired again. The caller's refresh token is then spent, and
-    /// the stored one is not. A store without this knowledge returns `None`.
+    /// Another process may have refreshed the token, and the new one may have expired since. Then the caller's refresh
+    /// token is spent, and the stored one is not. A store that does not know the stored token returns `None`.
     fn current(&self) -> Option<&AccessToken> {
         None
     }
 
-    /// Returns true if the store has no entry and never loses one, so that the login was ended. A token in a process's
-    /// memory is then not refreshed. A store that may lose entries returns false.
+    /// Returns true if the store had no entry when the lease was acquired, and never loses entries: the login was
+    /// ended. A token in the memory of a process is then not refreshed. A store that may lose entries returns false.
     fn knows_absence(&self) -> bool {
         false
     }
@@ -64,9 +64,9 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
 
     /// Stores the token for the other processes, and releases the lease.
     ///
-    /// A token that another process stored later is not overwritten. The record of a refused refresh token is replaced
-    /// if it is that of [`current`](Self::current) or of the previous token of the lease. This also applies to an
-    /// expired lease.
+    /// A token that another process stored later is not overwritten. A record of a refused refresh token is overwritten
+    /// if that refresh token belongs to [`current`](Self::current) or to the `previous` token passed to
+    /// [`acquire`](RefreshLease::acquire). Both rules also apply after the lease has expired.
     ///
     /// After an error the lease is still held, and the call can be repeated.
     ///
@@ -75,7 +75,7 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
     /// [`TokenError::is_cache`]: the store is unavailable; the token itself is valid.
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError>;
 
-    /// Releases the lease without a token, so that another process can try.
+    /// Releases the lease without storing a token, so that another process can acquire it.
     async fn give_up(self: Box<Self>);
 
     /// Records that the refresh token of `refused` was permanently refused, deletes the entry if it has not changed,

@@ -12,8 +12,8 @@ use crate::{AccessToken, Lifetime, Secret, TokenError, TokenRequest};
 
 /// A provider of new tokens for blocking callers: a login, a grant, a vault.
 ///
-/// A [`TokenSource`](crate::blocking::TokenSource) calls it only without a usable token, and at most once at a time for
-/// each key. An implementation need not cache or lock. Calls run on a separate thread.
+/// A [`TokenSource`](crate::blocking::TokenSource) calls it only if no fresh token is cached, and makes at most one
+/// call at a time for each key. An implementation need not cache or lock. Calls run on a separate thread.
 pub trait TokenProvider: fmt::Debug + Send + Sync {
     /// Obtains a token.
     ///
@@ -122,9 +122,9 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     /// tenant. It is part of the token key, must not change over the lifetime of the provider, and must not contain a
     /// secret.
     ///
-    /// Two providers that may act as different principals must return different identities. A provider without this
-    /// knowledge returns `None`: its tokens are cached for one source, or under the identity set with
-    /// [`with_identity`](crate::TokenSourceBuilder::with_identity).
+    /// Two providers that may act as different principals must return different identities. A provider that does not
+    /// know its principal returns `None`. Its tokens are then cached for one source only, unless an identity is set
+    /// with [`with_identity`](crate::TokenSourceBuilder::with_identity).
     fn identity(&self) -> Option<String> {
         None
     }
@@ -169,7 +169,7 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     }
 
     /// Returns true if calls must run on the caller's runtime, for example because a client's connections belong to it.
-    /// Such a call ends with that runtime, even in the middle of a redemption. The runtime needs its timer.
+    /// Such a call ends with that runtime, even during a redemption. The runtime must have its timer enabled.
     fn needs_caller_runtime(&self) -> bool {
         false
     }

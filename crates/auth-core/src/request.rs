@@ -46,7 +46,7 @@ impl TokenRequest {
         Self::default()
     }
 
-    /// Sets the scopes of the token, replacing those of the source.
+    /// Sets the scopes of the token (RFC 6749, section 3.3), replacing those of the source.
     pub fn with_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
         self
@@ -80,9 +80,11 @@ impl TokenRequest {
         self
     }
 
-    /// Sets the assertion that the provider exchanges for a token, and the subject to its SHA-256. The assertion is not
-    /// verified here, so that a forged one does not match the token of another user. A subject that is set later
-    /// replaces the digest as the subject, and the assertion remains part of the key.
+    /// Sets the assertion that the provider exchanges for a token, and sets the subject to its SHA-256.
+    ///
+    /// The subject is the digest and not a claim of the assertion, because the assertion is not verified here: a forged
+    /// one must not match the token of another user. A later call of [`with_subject`](Self::with_subject) replaces the
+    /// digest as the subject; the assertion remains part of the key.
     ///
     /// ```
     /// use auth_core::{AccessToken, Secret, TokenRequest};
@@ -133,7 +135,7 @@ impl TokenRequest {
         self.subject.as_deref()
     }
 
-    /// Returns the assertion presented by the subject, if any.
+    /// Returns the assertion to exchange for a token, if any.
     pub fn assertion(&self) -> Option<&AccessToken> {
         self.assertion.as_ref().map(|assertion| &assertion.token)
     }

@@ -15,8 +15,8 @@ impl AccessToken {
     /// `token_type`, `scope`, `id_token`, `refresh_token` and expiry.
     ///
     /// The expiry is taken from `expires_at` (seconds since 1970 as a number or a string, or ISO 8601, in UTC by
-    /// default), or else from `expires_in` (seconds from `now`; negative values count as 0). Without either: see
-    /// [`ExpiryPolicy`](crate::ExpiryPolicy).
+    /// default), or else from `expires_in` (seconds from `now`; negative values count as 0). Without either,
+    /// [`ExpiryPolicy`](crate::ExpiryPolicy) determines the lifetime.
     ///
     /// # Errors
     ///
@@ -75,8 +75,8 @@ fn check_type(answer: &Value) -> Result<(), TokenError> {
     }
 }
 
-/// Returns the seconds in a response of an identity provider: a number, or a string with a number, as some providers
-/// send it. They may be negative or fractional.
+/// Returns a number of seconds from a response of an identity provider, or `None` if `value` is not a finite number.
+/// Some providers send the number as a string. It may be negative or fractional.
 ///
 /// ```
 /// use auth_core::lenient_seconds;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::token::Unverified;
 use crate::{AccessToken, Lifetime, Secret, TokenError};
 
-/// A token in its serializable form, for stores. It contains all properties of the token, with its secrets in plain
-/// text.
+/// A token record: the serializable form of a token, for stores. It contains all properties of the token, and its
+/// secrets in plain text.
 ///
 /// Conversions are explicit, so that no token is serialized by accident. The store must encrypt or protect the result.
 ///
@@ -42,7 +42,7 @@ pub struct SealedToken {
 }
 
 impl SealedToken {
-    /// Converts a token with all its properties.
+    /// Creates the record of a token. It encrypts nothing.
     pub fn seal(token: &AccessToken) -> Self {
         let exposed = |secret: &Secret| secret.expose().to_owned();
         Self {
@@ -59,7 +59,7 @@ impl SealedToken {
         }
     }
 
-    /// Returns the sealed token.
+    /// Returns the token of the record.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use crate::{AccessToken, Clock, SystemClock, TokenCache, TokenError, TokenKey};
 /// Tokens of the client itself and tokens of users (keys with a subject) have separate limits, so that many users do
 /// not evict the client's few tokens. The least recently used token is evicted first.
 ///
-/// Tokens that have expired by the clock are not returned. It is a [`TokenCache`] and an
+/// `get` does not return expired tokens. The cache implements [`TokenCache`] and
 /// [`AsyncTokenCache`](crate::AsyncTokenCache). Clones are cheap and share all state.
 #[derive(Clone)]
 pub struct MemoryTokenCache {
@@ -46,19 +46,19 @@ impl MemoryTokenCache {
 }
 
 impl MemoryTokenCacheBuilder {
-    /// Sets the maximum number of tokens of clients.
+    /// Sets the maximum number of tokens of clients. The default is 32.
     pub fn with_system_tokens(mut self, bound: u64) -> Self {
         self.system = bound;
         self
     }
 
-    /// Sets the maximum number of tokens of users.
+    /// Sets the maximum number of tokens of users. The default is 256.
     pub fn with_user_tokens(mut self, bound: u64) -> Self {
         self.users = bound;
         self
     }
 
-    /// Sets the clock that determines the expiry of tokens.
+    /// Sets the clock that determines whether a token has expired. The default is the system clock.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -94,7 +94,7 @@ impl TokenCache for MemoryTokenCache {
         let class = self.class(key);
         // Not `insert`, which can run between the two steps of `delete_if`.
         class.entry(key.clone()).and_compute_with(|_| Op::Put(token.clone()));
-        // The library enforces the limit and the order of use lazily. New tokens are rare, so that it can do so now.
+        // The library enforces the limit and the order of use lazily. It does so here, because new tokens are rare.
         class.run_pending_tasks();
         Ok(())
     }

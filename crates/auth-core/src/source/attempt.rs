@@ -1,3 +1,6 @@
+//! One attempt to obtain a token: read the cache again, acquire the lease, call the provider, store the token, and
+//! announce the outcome to all waiting callers.
+
 mod limit;
 mod refusal;
 mod single_use;
@@ -13,11 +16,12 @@ use crate::flights::{Epoch, Writing};
 use crate::redemption::Section;
 use crate::{AccessToken, Acquired, LeaseGuard, TokenError, TokenKey, TokenRequest};
 
-/// The process that obtains the token.
+/// The result of acquiring the lease.
 enum Lead {
     /// Another process has obtained this token.
     Adopted(AccessToken),
-    /// This process, replacing `previous`; the guard is `None` for a source without a lease.
+    /// This process must obtain a token that replaces `previous`. `guard` is `None` for a source without a lease, and
+    /// if the lease is unavailable.
     Taken { guard: Option<Box<dyn LeaseGuard>>, previous: Option<AccessToken> },
 }
 
@@ -35,20 +39,20 @@ impl From<Outcome> for Obtained {
 
 /// An attempt to obtain a token for all waiting callers.
 ///
-/// Its end is always announced: by its outcome, or by an error if it panics, is canceled, or its runtime ends.
+/// Callers always receive an outcome: an error if the attempt panics, is canceled, or loses its runtime.
 pub(super) struct Attempt {
     inner: Arc<Inner>,
     key: TokenKey,
     request: TokenRequest,
     /// The token to replace.
     previous: Option<AccessToken>,
-    /// The epoch at its start: its token is not stored after everything was cleared.
+    /// The epoch at the start of the attempt. If everything is cleared later, the token is not stored.
     epoch: Epoch,
-    /// The version of the credential at its start: a refusal does not apply to a later one.
+    /// The version of the provider's credential at the start of the attempt. A refusal applies only to this version.
     credential: u64,
     announce: Sender<Progress>,
-    /// Held while the attempt may have read a token that was rejected later. The rejection is not forgotten in this
-    /// time, not even after a clear.
+    /// A reference that marks the slot of the key as busy until the attempt ends. The attempt may have read a token
+    /// that is rejected later, so that rejections are remembered until then, even after a clear.
     reading: Option<Arc<Writing>>,
     ended: bool,
 }
@@ -75,23 +79,23 @@ impl Attempt {
         }
     }
 
-    /// Returns the channel on which its progress is announced.
+    /// Subscribes to the progress of the attempt.
     pub(super) fn progress(&self) -> Receiver<Progress> {
         self.announce.subscribe()
     }
 
-    /// Spawns the attempt separately from its callers.
+    /// Spawns the attempt as a task of its own, so that it continues when its callers are dropped.
     pub(super) fn spawn(self) {
         let inner = self.inner.clone();
         let attempt = self;
         let owner = (inner.owner, &inner.is_closed);
-        // Opened here, so that a source that is dropped now finds it.
+        // Opened before the task starts: a source that is dropped in between cancels it or waits for it.
         let section = Section::new((!inner.provider.needs_caller_runtime()).then_some(owner));
         let work = async move {
             let running = section.clone();
             let _ = running.run(attempt.run(section)).await;
         };
-        // If the work cannot be started, the attempt is dropped with it, and its end is announced.
+        // If the task cannot be spawned, the attempt is dropped with it, and announces an error.
         let _ = inner.spawn(work);
     }
 
@@ -121,7 +125,8 @@ impl Attempt {
             self.inner.replaced(&self.key, token, self.epoch);
             return Ok(token.clone()).into();
         }
-        // A login from before a clear must not return, and may have been redeemed.
+        // After a clear or an invalidation, the previous token is not used: its login may have ended, or its refresh
+        // token may be spent.
         let known = kept.or_else(|| self.previous.clone().filter(|_| self.is_current()));
         match self.take_lead(known).await {
             Err(error) => Err(error).into(),
@@ -151,7 +156,7 @@ impl Attempt {
         }
     }
 
-    /// Obtains a token for all callers and processes, and stores it.
+    /// Obtains a token as the leader, on behalf of all callers and processes, and stores it.
     async fn lead(
         &self,
         section: &Section,
@@ -219,8 +224,8 @@ impl Attempt {
         let mut previous = known;
         let Some(lease) = &self.inner.lease else { return Ok(Lead::Taken { guard: None, previous }) };
         let (needs_lease, initial) = (self.inner.provider.needs_lease(), self.initial());
-        // A token stored by another process may be unusable here. It then becomes the one to replace, and is not
-        // offered the second time, unless it is newer still.
+        // Another process may have stored a token that cannot be used here. The second iteration passes it as the
+        // previous token, so that the lease adopts only a different one.
         for _ in 0..2 {
             let acquired = lease.acquire(&self.key, previous.as_ref().or(initial.as_ref())).await;
             if needs_lease && let Err(error) = acquired {
@@ -234,7 +239,7 @@ impl Attempt {
                 }
                 Some(Acquired::Adopted(token)) => previous = Some(token),
                 Some(Acquired::Leading(guard)) => {
-                    // A login that was ended elsewhere must not return from memory.
+                    // If another process has ended the login, the copy in memory must not restore it.
                     let previous = previous.filter(|_| !guard.knows_absence());
                     let previous = guard.current().cloned().or(previous);
                     return Ok(Lead::Taken { guard: Some(guard), previous });
@@ -249,7 +254,7 @@ impl Attempt {
         Ok(Lead::Taken { guard: None, previous })
     }
 
-    /// Returns true if a token is better than the one to replace.
+    /// Returns true if a token is fresh, not rejected, and not the one to replace.
     fn is_news(&self, token: &AccessToken) -> bool {
         let known = self.previous.as_ref().is_some_and(|previous| previous.is_same(token));
         !known
@@ -257,7 +262,8 @@ impl Attempt {
             && self.inner.expiry.is_fresh(token, self.inner.clock.now())
     }
 
-    /// Calls the provider, and sets the expiry of the token.
+    /// Returns the previous token if it can be verified now; otherwise calls the provider, and sets the expiry of the
+    /// new token.
     async fn ask(&self, section: &Section, previous: Option<&AccessToken>) -> Outcome {
         tracing::debug!(issuer = self.key.issuer(), "obtaining an access token");
         let previous = match previous {
@@ -285,7 +291,7 @@ impl Attempt {
             settled => settled?,
         };
         let was_rejected = self.inner.flights.with(&self.key, |slot, _| slot.flight.reject_again(&token));
-        // A refresh token in the response is kept.
+        // A rejected access token is an error, unless it came with a refresh token, which must be stored first.
         if was_rejected && token.refresh_token().is_none() { Err(TokenError::rejected_again()) } else { Ok(token) }
     }
 
@@ -309,7 +315,7 @@ impl Attempt {
         Ok(None)
     }
 
-    /// Returns the token, unless it was stored only for its refresh token.
+    /// Returns the token, or an error if it is unverified or rejected and was stored only for its refresh token.
     fn served(&self, token: AccessToken) -> Outcome {
         match token.unverified() {
             Some(unverified) => Err(TokenError::unverified(&unverified.reason, unverified.is_final)),
@@ -326,7 +332,7 @@ impl Attempt {
         self.inner.flights.epoch().is_cleared_since(self.epoch)
     }
 
-    /// Returns true if callers have stopped waiting for it, and may have started another.
+    /// Returns true if its callers have stopped waiting, and may have started another attempt.
     fn is_abandoned(&self) -> bool {
         let own = self.announce.subscribe();
         self.inner.flights.with(&self.key, |slot, epoch| {
