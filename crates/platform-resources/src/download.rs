@@ -24,7 +24,7 @@ pub use layout::Layout;
 pub use report::{ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
 pub use selection::{Selection, UnmatchedSelection};
 
-/// The time for which a failing file is retried while others succeed. Others are downloaded next.
+/// The maximum time for which a failing file is retried before the other files are downloaded.
 const SINGLE: Duration = Duration::from_secs(10);
 /// The metadata keys of an artifact's checksum.
 const CHECKSUM_KEYS: [&str; 2] = ["checksum_base64_crc32c", "checksum_crc32c"];
@@ -50,7 +50,7 @@ impl RunHandle {
     /// use platform_resources::{Client, ResultFolder, Shard};
     ///
     /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// // The third of eight tasks of an array, which share the folder and do not talk to each other.
+    /// // The third of eight tasks of an array job. They share the folder without communication.
     /// let folder = ResultFolder::open_shard("results", Shard::new(2, 8)?).await?;
     /// let report = client.run("run-1").download(folder).follow().await?;
     /// println!("complete: {}, verified: {}", report.is_complete(), report.is_verified());
@@ -78,7 +78,7 @@ impl fmt::Debug for RunDownload {
 }
 
 impl RunDownload {
-    /// Sets an observer of events.
+    /// Sets an observer of events. It is called in the task of the download, and must not block.
     pub fn with_observer(mut self, observer: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
@@ -96,21 +96,22 @@ impl RunDownload {
         self
     }
 
-    /// Replaces files that the manifest lists as different results of another run. If disabled, such an artifact is
-    /// reported as failed. Enabled by default.
+    /// Enables or disables the replacement of a file that the manifest lists as a different result of another run. If
+    /// disabled, the artifact is reported as failed. Enabled by default.
     pub fn with_overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
     }
 
-    /// Uses a custom downloader, whose limits all its downloads share. It should send requests with
-    /// [`Client::storage_http`](crate::Client::storage_http).
+    /// Sets a custom downloader. All downloads with clones of one downloader share its limits. It should send requests
+    /// with [`Client::storage_http`](crate::Client::storage_http). The default is the downloader of the client.
     pub fn with_downloader(mut self, downloader: Downloader) -> Self {
         self.downloader = Some(downloader);
         self
     }
 
-    /// Sets the metadata keys of an artifact's CRC32C, in order of precedence.
+    /// Sets the metadata keys of an artifact's CRC32C (base64), in order of precedence. The default is
+    /// `checksum_base64_crc32c`, `checksum_crc32c`.
     pub fn with_checksum_keys(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.checksum_keys = keys.into_iter().map(Into::into).collect();
         self
@@ -120,19 +121,19 @@ impl RunDownload {
     ///
     /// A failed file does not stop the others; the report names it. After a transient failure, a file is retried after
     /// the others, within the limits of the [retries](Downloader::retry_policy). If the future is dropped, no
-    /// incomplete file is left under a final name, and a later call resumes.
+    /// incomplete file is left under a final name, and a later call resumes. A new run may not be found yet; it is
+    /// requested again for up to 10 s.
     ///
     /// # Errors
     ///
-    /// [`Error::unmatched_selection`] if the selection matches nothing of the run. Otherwise the request for the run
-    /// failed, or the disk has not enough space.
+    /// [`Error::unmatched_selection`] if the selection matches nothing of the run. Otherwise, a request for the run or
+    /// its items failed, or the disk does not have enough space.
     pub async fn fetch(self) -> Result<RunReport, Error> {
         self.run(false).await
     }
 
-    /// Follows the run until it ends, and downloads results as they become available.
-    ///
-    /// A new run that is not found yet is requested again for a while. Otherwise it works like [`fetch`](Self::fetch).
+    /// Follows the run until it ends, and downloads results as they become available. Otherwise it works like
+    /// [`fetch`](Self::fetch).
     ///
     /// # Errors
     ///
@@ -202,7 +203,7 @@ impl RunDownload {
         poll.clone().ask(all, move |item| Slim::of(item, shard, &selection, &keys))
     }
 
-    /// Plans the items that ended since the last call. Returns true if any did.
+    /// Plans the items that ended since the last call. Returns true if there were any.
     fn plan(&self, plan: &mut Plan, snapshot: Snapshot<Slim>, meter: &Meter) -> bool {
         let (known, ended) = (plan.seen.len(), snapshot.ended());
         plan.report.learn(&snapshot.run);
@@ -277,7 +278,8 @@ impl RunDownload {
         }
     }
 
-    /// Uses the checksum in the manifest for a deleted file without a checksum on the platform.
+    /// For a deleted file without a checksum on the platform, returns the checksum and the verification in the
+    /// manifest.
     fn with_record(&self, expected: Expected, deleted: Option<By>, file: &str) -> (Expected, Option<Verification>) {
         let unstated = deleted.is_some() && expected.crc32c().is_none();
         match self.folder.recorded(file).filter(|entry| unstated && entry.origin.run == self.run.id.as_str()) {
@@ -308,7 +310,9 @@ async fn after_pause(planned: Planned, backoff: Backoff) -> Planned {
 /// The state of a run, and the files to download.
 struct Plan {
     report: RunReport,
+    /// The latest state of the run.
     about: Option<Run>,
+    /// The items that were planned or left out.
     seen: HashSet<ItemId>,
     /// Set by the first response.
     names: Option<Names>,

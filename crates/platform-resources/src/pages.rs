@@ -1,11 +1,12 @@
 //! Paginated lists.
 //!
-//! Pages are prefetched, more of them the longer a list is: one, then two, four, and at most eight at a time, but none
-//! beyond the caller's limit. They are returned in order. A partial page is the last; a page beyond the end may return
-//! 404, which is an error only for the first page. An error never looks like the end. Entries that move between pages
-//! during the reads are returned once.
+//! Pages are prefetched: one at first, then two, four, and at most eight at a time, and none beyond the caller's limit.
+//! They are returned in order. A page that is not full is the last. A page beyond the end may return 404, which is an
+//! error only for the first page. The stream ends without an error only at the end of the list. An entry that moves to
+//! another page between two requests is returned once.
 //!
-//! Each page is fetched by a separate task, so that it arrives while its reader is busy. Tasks end with the list.
+//! Each page is fetched by a separate task, so that it arrives while its reader is busy. Dropping the list aborts the
+//! tasks.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -32,8 +33,11 @@ pub(crate) trait Paged: Operation<Output = Vec<Self::Entry>> + Clone + 'static {
     type Entry: Clone + Send + Sync + 'static;
     const GROUP: Group;
 
+    /// Returns the page size.
     fn size(&self) -> i64;
+    /// Returns the operation for one page, counted from 1.
     fn at(self, page: i64, size: i64) -> Self;
+    /// Returns the id by which repeated entries are recognized.
     fn id(entry: &Self::Entry) -> &str;
 }
 
@@ -78,8 +82,8 @@ impl<T> Drop for Fetching<T> {
     }
 }
 
-/// A stream of all entries of a list, in order. No request is sent before the first poll; the stream ends after its
-/// first error.
+/// A stream of all entries of a list, in order. No request is sent before the first poll. The stream ends after its
+/// first error. It must be polled in a tokio runtime.
 pub struct List<T> {
     fetch: Box<dyn Fn(i64) -> Fetch<T> + Send>,
     id: fn(&T) -> &str,
@@ -87,11 +91,17 @@ pub struct List<T> {
     limit: Option<usize>,
     /// The pages in flight, in order.
     pages: VecDeque<Fetching<T>>,
+    /// The number of the next page to request, counted from 1.
     next_page: i64,
+    /// The number of pages that have arrived.
     arrived: usize,
+    /// Entries that have arrived and were not returned yet.
     ready: VecDeque<T>,
+    /// The ids of all entries that have arrived.
     seen: HashSet<String>,
+    /// The number of entries returned.
     given: usize,
+    /// No further page is requested.
     ended: bool,
 }
 
@@ -121,7 +131,8 @@ impl<T: Clone + Send + Sync + 'static> List<T> {
 }
 
 impl<T: Send + 'static> List<T> {
-    /// Limits the number of entries. No page beyond them is requested.
+    /// Sets the maximum number of entries. Pages beyond it are not requested. Without a limit, all entries are
+    /// returned.
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = Some(limit);
         self
@@ -140,7 +151,7 @@ impl<T: Send + 'static> List<T> {
         }
     }
 
-    /// Adds the next page.
+    /// Adds the entries of the next page.
     fn take(&mut self, page: Result<Vec<T>, Error>) -> Result<(), Error> {
         let entries = match page {
             Err(error) if error.is_not_found() && self.arrived > 0 => Vec::new(),
@@ -181,7 +192,7 @@ impl<T: Send + Unpin + 'static> Stream for List<T> {
             let Some(first) = list.pages.front_mut() else { return Poll::Ready(None) };
             let page = ready!(Pin::new(&mut first.0).poll(context));
             list.pages.pop_front();
-            // It was not aborted and did not panic, unless its runtime is shutting down.
+            // A task in this queue is not aborted, so that it fails only if it panics or its runtime shuts down.
             let page = page.unwrap_or_else(|_| Err(Error::mixed_up()));
             if let Err(error) = list.take(page) {
                 list.ended = true;

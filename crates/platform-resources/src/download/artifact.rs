@@ -1,3 +1,5 @@
+//! The artifacts of a download: from the items of the platform to fetched files.
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -16,8 +18,9 @@ use super::report::{FileEvent, FileProgress, FileStep};
 use super::{ArtifactReport, Event, ItemReport, Selection};
 use crate::{ArtifactOutcome, By, ItemOutcome, RunHandle};
 
-/// The metadata keys of an artifact's media type and size.
+/// The metadata keys of an artifact's media type.
 const TYPE_KEYS: [&str; 2] = ["media_type", "mime_type"];
+/// The metadata key of an artifact's size in bytes.
 const SIZE_KEY: &str = "size_bytes";
 /// The program name in the manifest.
 const TOOL: &str = concat!("aignostics/", env!("CARGO_PKG_VERSION"));
@@ -52,7 +55,7 @@ pub(super) struct Wanted {
     pub(super) name: String,
     pub(super) media_type: Option<String>,
     pub(super) expected: Result<Expected, PlanError>,
-    /// The originator of the deletion of its file.
+    /// The party that deleted its file, if it was deleted.
     pub(super) deleted: Option<By>,
 }
 
@@ -65,9 +68,9 @@ pub(super) struct Planned {
     pub(super) name: String,
     pub(super) expected: Expected,
     pub(super) target: Target,
-    /// The originator of the deletion of its file. An existing local file is still verified.
+    /// The party that deleted its file, if it was deleted. An existing local file is still verified.
     pub(super) deleted: Option<By>,
-    /// The verification in the manifest, if only the manifest states its checksum.
+    /// The verification in the manifest, if the checksum is known only from there.
     pub(super) recorded: Option<Verification>,
     pub(super) tries: Tries,
 }
@@ -82,7 +85,8 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Adds a failed attempt that started at `start`. Returns `None` if the time limit is reached.
+    /// Adds a failed attempt that started at `start`. An attempt that `got_further` starts a new count. Returns `None`
+    /// if the time limit is reached.
     fn another(self, start: Instant, got_further: bool, limit: Duration) -> Option<Self> {
         let since = self.since.filter(|_| !got_further).unwrap_or(start);
         let failures = if got_further { 1 } else { self.failures.saturating_add(1) };
@@ -90,8 +94,9 @@ impl Tries {
     }
 }
 
-/// The result of downloading an artifact.
+/// The result of downloading an artifact, successful or not.
 pub(super) struct Fetched {
+    /// The index of its item in the report.
     pub(super) item: usize,
     pub(super) report: ArtifactReport,
 }
@@ -153,7 +158,7 @@ fn described(artifact: &OutputArtifact) -> String {
     format!("{}{media_type}", artifact.name)
 }
 
-/// Returns the stated properties of a file. An invalid checksum is an error, not a missing one.
+/// Returns the stated size and checksum of a file. An invalid checksum is an error, and not treated as missing.
 fn expected(metadata: &JsonObject, checksum_keys: &[String]) -> Result<Expected, PlanError> {
     let stated = checksum_keys.iter().find_map(|key| Some((key, metadata.get(key).filter(|value| !value.is_null())?)));
     let mut expected = Expected::unknown();
@@ -230,7 +235,8 @@ impl Source for ArtifactSource<'_> {
     }
 }
 
-/// Downloads a file. After a transient failure, returns it for a later attempt if others can be downloaded first.
+/// Downloads a file. Returns `Err` with the planned file if only its own time limit was exceeded: it is tried again
+/// after the other files.
 pub(super) async fn fetch(
     run: &RunHandle,
     downloader: &Downloader,

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-/// A filter for runs by tags and notes: all conditions must match. Pass its path to
+/// A filter for runs by tags and notes. A run must match all conditions. Pass the filter's path to
 /// [`ListRuns::with_custom_metadata`](crate::operations::ListRuns::with_custom_metadata).
 ///
 /// ```
@@ -26,7 +26,7 @@ impl RunFilter {
         self.with(&format!("@.sdk.tags[*] == {}", json!(tag)))
     }
 
-    /// Matches runs whose note matches this PostgreSQL regular expression; `relaxed` ignores case.
+    /// Matches runs whose note matches this PostgreSQL regular expression. `relaxed` ignores case.
     pub fn with_note(self, regex: &str, relaxed: bool) -> Self {
         self.with(&format!("@.sdk.note {}", like(regex, relaxed)))
     }
@@ -42,7 +42,7 @@ impl RunFilter {
         self
     }
 
-    /// Returns the filter as a PostgreSQL JSONPath expression; `None` for all runs.
+    /// Returns the filter as a PostgreSQL JSONPath expression, or `None` if it matches all runs.
     pub fn path(&self) -> Option<String> {
         (!self.conditions.is_empty()).then(|| format!("$ ? ({})", self.conditions.join(" && ")))
     }
