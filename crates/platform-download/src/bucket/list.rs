@@ -13,18 +13,19 @@ use rusty_s3::actions::list_objects_v2::{ListObjectsContent, ListObjectsV2Respon
 use super::{Bucket, BucketError, Refusal};
 use crate::retry::Retryable;
 
-/// The maximum size of a page: a thousand keys of a thousand bytes, tripled by encoding, with their properties.
+/// The maximum size of a page, in bytes: 1000 keys of 1024 bytes, which the URL encoding may triple, with their
+/// properties.
 const PAGE_LIMIT: usize = 8 * 1024 * 1024;
 
 /// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObjectEntry {
-    /// Its key in the bucket.
+    /// The key in the bucket.
     pub key: String,
-    /// Its length.
+    /// The size in bytes.
     pub bytes: u64,
-    /// The time of its last modification, if stated.
+    /// The time of the last modification, if the storage states it.
     pub modified_at: Option<std::time::SystemTime>,
 }
 
@@ -51,8 +52,8 @@ struct Listing {
 }
 
 impl Bucket {
-    /// Lists the objects with this key prefix, in key order; an empty prefix lists all. Pages are fetched while the
-    /// stream is read.
+    /// Lists the objects with this key prefix, in key order. An empty prefix lists all objects. Pages are fetched while
+    /// the stream is read; it ends after its first error.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectEntry, BucketError>> {
         let listing = Listing { bucket: self.clone(), prefix: prefix.to_owned(), token: None, is_over: false };
         stream::try_unfold(listing, async |mut listing: Listing| {
@@ -71,7 +72,7 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`BucketError::is_pattern`].
+    /// [`BucketError::is_pattern`]: the pattern is not valid.
     pub fn find(&self, pattern: &str) -> Result<BoxStream<'static, Result<ObjectEntry, BucketError>>, BucketError> {
         let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
         let matcher = glob.map_err(BucketError::pattern)?.compile_matcher();

@@ -17,7 +17,7 @@ use crate::retry::for_object_store;
 use crate::signer::Unsigned;
 use crate::{Bucket, Crc32c};
 
-/// The maximum size of a response.
+/// The maximum size of a response, in bytes.
 const LIMIT: usize = 1024 * 1024;
 /// The response headers that `object_store` uses.
 const HEADERS: [&str; 6] =
@@ -37,10 +37,11 @@ pub(super) fn connect(bucket: &Bucket) -> object_store::Result<GoogleCloudStorag
         .build()
 }
 
+/// An HTTP client for one bucket that signs the URL of each request.
 #[derive(Clone, Debug)]
 struct Signing(Bucket);
 
-/// The error of a request that does not concern an object of the bucket.
+/// The error of a request with an unsupported method, or for something other than an object of the bucket.
 #[derive(Debug, thiserror::Error)]
 #[error("a request of the object store is not understood")]
 struct Unknown;
@@ -70,7 +71,7 @@ impl HttpService for Signing {
 }
 
 impl Signing {
-    /// Returns the request with a signed URL; an object body gets its checksum.
+    /// Returns the request with a signed URL. A PUT request also gets the CRC32C of its body.
     fn sign(
         &self,
         head: &http::request::Parts,
@@ -82,7 +83,7 @@ impl Signing {
         let url: url::Url = head.uri.to_string().parse()?;
         let root = bucket.signer().endpoint().path().trim_end_matches('/');
         let path = url.path().strip_prefix(root).and_then(|path| path.strip_prefix('/')).ok_or(Unknown)?;
-        // Its encoding differs from that of the signature.
+        // The path is decoded, because the signer encodes it in its own way.
         let path = percent_decode_str(path).decode_utf8()?;
         let key = path.strip_prefix(bucket.name()).and_then(|path| path.strip_prefix('/')).ok_or(Unknown)?;
         let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
