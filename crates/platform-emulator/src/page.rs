@@ -3,7 +3,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-/// The style sheet. The content security policy allows only its SHA-256.
+/// The style sheet. The content security policy allows no other, and identifies it by its SHA-256.
 const STYLE: &str = "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:auto;padding:1rem;color-scheme:light dark}\
 label,button,select,input{display:block;font:inherit;margin:.5rem 0}button,select,input{padding:.6rem;min-width:14rem;max-width:100%}\
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8886;overflow-wrap:anywhere}";
@@ -33,7 +33,7 @@ pub(crate) fn page(status: StatusCode, title: &str, content: &str) -> Response {
     (status, headers, Html(html)).into_response()
 }
 
-/// Escapes text for HTML.
+/// Escapes text for HTML content and for attribute values in double quotes.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! Multipart uploads. Uncompleted uploads do not survive the process.
+//! Multipart uploads. Incomplete uploads do not survive the process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -17,15 +17,16 @@ use super::signature::Verified;
 use super::{Object, Refusal, Target, object_headers, receive, stated};
 use crate::platform::Platform;
 
+/// The maximum number of a part.
 const MOST_PARTS: u32 = 10_000;
-/// The maximum number of parts in a page.
+/// The maximum number of parts in a page of the list.
 const MOST_LISTED: u32 = 1000;
-/// The minimum size of all parts except the last: 5 MiB.
+/// The minimum size in bytes of all parts except the last: 5 MiB.
 const SMALLEST_PART: u64 = 5 * 1024 * 1024;
-/// The maximum size of the part list of a request.
+/// The maximum size in bytes of a request that completes an upload, which lists the parts.
 const LIST_LIMIT: usize = 4 * 1024 * 1024;
 
-/// All uncompleted uploads.
+/// All incomplete uploads, by upload id.
 #[derive(Default)]
 pub(crate) struct Multiparts(Mutex<HashMap<String, Pending>>);
 
@@ -203,7 +204,7 @@ pub(super) async fn complete(
     Ok(answer)
 }
 
-/// Returns the listed parts, in order.
+/// Returns the parts that the request lists, or a refusal if the list is not valid.
 fn choose(known: &BTreeMap<u32, Arc<Object>>, wanted: &Completion) -> Result<Vec<Arc<Object>>, Refusal> {
     let refuse = |code, message: &str| Err(Refusal::new(StatusCode::BAD_REQUEST, code, message));
     if wanted.parts.is_empty() {
