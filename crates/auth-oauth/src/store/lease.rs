@@ -1,3 +1,5 @@
+//! The lease of the file store: the lock of an entry, which the kernel releases when the process ends.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -15,13 +17,15 @@ use crate::identity::fingerprint;
 #[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<HashMap<TokenKey, Weak<Lock>>>);
 
-/// The right to renew one token. It holds the lock.
+/// The right to refresh one token. It holds the lock of the entry.
 #[derive(Debug)]
 struct Guard {
     entry: Entry,
     key: TokenKey,
     clock: Arc<dyn Clock>,
+    /// The token that was stored when the lease was acquired.
     current: Option<AccessToken>,
+    /// The digest of the refused refresh token, if the store has a tombstone.
     refused: Option<String>,
     /// The lock, or `None` after a token is published.
     lock: Option<Arc<Lock>>,
@@ -37,7 +41,7 @@ enum Lead {
 }
 
 impl Leases {
-    /// Tries to take the lock of `entry`, or to share the lock of a lease in this process.
+    /// Returns a closure that tries to take the lock of `entry`, or shares the lock of a lease of this process.
     pub(super) fn join(
         self: &Arc<Self>,
         key: &TokenKey,
@@ -107,7 +111,7 @@ impl FileTokenStore {
     }
 }
 
-/// Returns true if a token need not be renewed yet.
+/// Returns true if a token is neither expired nor due for a refresh.
 fn is_usable(token: &AccessToken, clock: &dyn Clock) -> bool {
     let now = clock.now();
     [token.expires_at(), token.refresh_at()].into_iter().flatten().all(|moment| moment > now)
@@ -134,10 +138,10 @@ impl LeaseGuard for Guard {
         let store = move || {
             let stored = match space {
                 Some(space) => entry.commit(&key, &token, space),
-                // An earlier attempt failed, and used up the space.
+                // An earlier call failed, and used up the reserved space.
                 None => entry.save(&key, &token, &lock),
             };
-            // The lock is released here, or returned on failure.
+            // On success, the lock is dropped here; on failure, it is returned.
             Ok(stored.err().map(|error| (error, lock)))
         };
         match off_worker(store).await? {
@@ -150,7 +154,7 @@ impl LeaseGuard for Guard {
     }
 
     async fn give_up(self: Box<Self>) {
-        // Dropping the guard deletes a file.
+        // Dropping the guard deletes a file, which may block.
         let _ = off_worker(move || Ok(drop(self))).await;
     }
 

@@ -20,14 +20,14 @@ use slide_metadata::{SlideDescription, SlideMetadata};
 use crate::files;
 
 const NAME: &str = "slides.jsonl";
-/// Entries of other versions are ignored, because they may read slides differently. Increment the number after such a
-/// change.
+/// The version of the entries. Entries of other versions are ignored, because another version of this crate may read
+/// slides differently. Increment the number after a change in how slides are read.
 const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
-/// The minimum age of a file's last change.
+/// The minimum age of a file's last change for its entry to be recorded.
 const SETTLED: Duration = Duration::from_secs(2);
 /// The maximum length of the cache file.
 const MAX_BYTES: usize = 1 << 30;
-/// The number of obsolete lines that are tolerated.
+/// The number of lines, in addition to two per entry, above which the file is rewritten.
 const SLACK: usize = 256;
 
 /// The cache of slides.
@@ -43,8 +43,10 @@ pub(super) struct SlideCache {
 
 #[derive(Debug, Default)]
 struct Writer {
+    /// The open cache file, after the first append.
     file: Option<File>,
     added: HashMap<PathBuf, Entry>,
+    /// The first error. Nothing is written after it.
     problem: Option<io::Error>,
 }
 
@@ -76,7 +78,7 @@ pub(super) struct Subject {
 }
 
 impl SlideCache {
-    /// Opens the cache next to a table. `forget` starts with an empty one.
+    /// Opens the cache in the folder of a table. `forget` deletes its contents first.
     pub(super) fn open(table: &Path, forget: bool, clock: Arc<dyn Clock>) -> Self {
         let path = files::folder_of(table).join(files::STATE).join(NAME);
         let (mut known, mut lines, mut writer) = (HashMap::new(), 0, Writer::default());
@@ -101,7 +103,7 @@ impl SlideCache {
         Self { path, known, lines, writer: Mutex::new(writer), clock }
     }
 
-    /// Returns the file at `path` with its current attributes. `None` if it cannot be examined.
+    /// Returns the file at `path` with its current attributes, or `None` if they cannot be read.
     pub(super) fn subject(&self, path: &Path) -> Option<Subject> {
         let file = path.canonicalize().ok()?;
         let found = file.metadata().ok()?;
@@ -128,7 +130,7 @@ impl SlideCache {
         is_same
     }
 
-    /// Appends a line immediately, so that it survives a kill.
+    /// Appends a line immediately, so that it is kept if the process is killed.
     fn append(&self, entry: Entry) {
         let mut writer = self.writer();
         if writer.problem.is_some() {

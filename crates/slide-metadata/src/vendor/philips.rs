@@ -19,7 +19,7 @@ use crate::xml::Element;
 const XML: &str = "XML with the root DataObject of the type DPUfsImport";
 const SPACING: &str = "DICOM_PIXEL_SPACING of the scanned image WSI";
 
-/// Returns the directory with the marker.
+/// Returns the number of the directory with the marker, if any.
 pub(super) fn find<R: Read + Seek>(tiff: &mut Tiff<R>) -> Result<Option<usize>, Kind> {
     if let Some(number) = super::first(tiff, |directory| directory.description.contains("DPUfsImport")) {
         return Ok(Some(number));
