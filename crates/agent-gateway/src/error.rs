@@ -147,7 +147,8 @@ impl GatewayError {
         }
     }
 
-    /// Returns true if the credentials cannot be read or are invalid. Nothing was sent.
+    /// Returns true if the credentials cannot be read or are invalid, or if no HTTP client can be built with them.
+    /// Nothing was sent.
     pub fn is_credentials(&self) -> bool {
         matches!(*self.0, Kind::Credentials(_) | Kind::Client(_))
     }
@@ -157,7 +158,7 @@ impl GatewayError {
         self.token_error().is_some()
     }
 
-    /// Returns the error of the token request, if that is the reason.
+    /// Returns the error of the token request, if it failed.
     pub fn token_error(&self) -> Option<&TokenError> {
         match &*self.0 {
             Kind::Http { source, .. } if source.is_token() => source.source()?.downcast_ref(),
@@ -179,7 +180,7 @@ impl GatewayError {
         }
     }
 
-    /// Returns true if the server rejects the token, even a new one.
+    /// Returns true if the server rejected the token, and also a new one if it could be obtained.
     pub fn is_unauthorized(&self) -> bool {
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {
@@ -191,7 +192,7 @@ impl GatewayError {
         self.status() == Some(401)
     }
 
-    /// Returns the error status of the server's response, if any.
+    /// Returns the HTTP status of the server's response, if it is an error.
     pub fn status(&self) -> Option<u16> {
         match *self.0 {
             Kind::Status { status, .. } => Some(status),
@@ -199,7 +200,7 @@ impl GatewayError {
         }
     }
 
-    /// Returns the code of the server's error (JSON-RPC 2.0, section 5.1).
+    /// Returns the code of the server's error response (JSON-RPC 2.0, section 5.1), if any.
     pub fn code(&self) -> Option<i32> {
         match *self.0 {
             Kind::Refused { code, .. } => Some(code),
@@ -221,7 +222,7 @@ impl GatewayError {
         matches!(*self.0, Kind::Arguments { .. })
     }
 
-    /// Returns the result of a tool that failed, for the model, which may correct its call.
+    /// Returns the result of a tool that failed. Pass it to the model, which may correct its call.
     pub fn tool_result(&self) -> Option<&ToolResult> {
         match &*self.0 {
             Kind::Tool { result, .. } => Some(result),

@@ -48,7 +48,7 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// There is neither, or it is not valid.
+    /// Neither exists, or the one that exists is not valid. An invalid binding is not replaced by the environment.
     pub fn from_environment() -> Result<GatewayBuilder, CredentialError> {
         let binding = ServiceBinding::from_environment();
         match binding.find() {
@@ -79,11 +79,11 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`GatewayError::tool_result`](crate::GatewayError::tool_result): the tool itself failed.
-    /// [`GatewayError::is_arguments`](crate::GatewayError::is_arguments),
-    /// [`is_token`](crate::GatewayError::is_token) and
-    /// [`is_credentials`](crate::GatewayError::is_credentials): the tool was not called. All other errors: the response is
-    /// missing or not valid.
+    /// - [`GatewayError::tool_result`](crate::GatewayError::tool_result): the tool itself failed.
+    /// - [`is_arguments`](crate::GatewayError::is_arguments), [`is_token`](crate::GatewayError::is_token),
+    ///   [`is_credentials`](crate::GatewayError::is_credentials) and [`is_connect`](crate::GatewayError::is_connect):
+    ///   the tool was not called.
+    /// - All other errors: the server refused the call, or its response is missing or not valid.
     pub fn call_tool<'a>(
         &'a self,
         tool: &'a Tool,
@@ -98,7 +98,7 @@ impl Gateway {
         self.0.toolbox.forget_all();
     }
 
-    /// Deletes all tokens from the cache. The next request obtains a new one.
+    /// Deletes all tokens from the cache. The next request obtains a new token.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@
 //! - [`CredentialSource`] provides the credentials of the agent: a [`ServiceBinding`], the [`Environment`], or
 //!   [`Credentials`] of the caller. A certificate that is replaced on disk takes effect within seconds.
 //! - [`ServerDirectory`] lists the servers.
-//! - [`Principal`] is the identity of a call. A user never becomes the system by accident.
+//! - [`Principal`] is the identity of a call. A call without a user is not made as the system by accident.
 //!
 //! ```no_run
 //! use agent_gateway::{Gateway, Principal, ToolFilter, User};

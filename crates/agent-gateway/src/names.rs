@@ -4,15 +4,16 @@ use sha2::{Digest, Sha256};
 
 use crate::Tool;
 
-/// Maximum length of a name that language models accept.
+/// The maximum length of a name that language models accept.
 const LONGEST: usize = 64;
-/// Length of the digest in a name, in hexadecimal digits: 64 bits.
+/// The length of the digest in a name, in hexadecimal digits: 64 bits.
 const DIGEST: usize = 16;
 
 /// A mapping between tools and names that language models accept: at most 64 ASCII letters, digits, `_` and `-`.
 ///
-/// A name consists of the valid characters of the name of the tool and a digest of server, tenant and tool name. It does
-/// not depend on other tools, and tools with the same name on different servers have different names.
+/// A name consists of the beginning of the tool's name, in which `_` replaces each character that is not accepted, and
+/// a digest of server, tenant and tool name. It does not depend on other tools. Tools with the same name on different
+/// servers have different names.
 ///
 /// ```
 /// # fn example(tools: Vec<agent_gateway::Tool>, chosen_by_the_model: &str) {

@@ -4,8 +4,8 @@ use auth_core::{AccessToken, Secret, TokenRequest};
 
 /// The identity that lists and calls tools.
 ///
-/// A caller without a user does not act as the system by accident: it must call
-/// [`user_or_system`](Self::user_or_system).
+/// A missing user does not become the system by accident: [`User::new`] rejects an empty assertion, and only
+/// [`user_or_system`](Self::user_or_system) accepts `None`.
 ///
 /// ```
 /// use agent_gateway::{Principal, User};
@@ -23,12 +23,12 @@ pub enum Principal {
     User(User),
 }
 
-/// A user, identified by an assertion: a JWT that the token service trusts (RFC 7523), such as the token that the user
-/// has called the agent with. The tokens that are obtained with it expire with it.
+/// A user, identified by an assertion: a JWT that the token service trusts (RFC 7523), such as the token with which the
+/// user called the agent. Tokens obtained with it expire no later than the assertion.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User(TokenRequest);
 
-/// The assertion of a user is not valid.
+/// The error of an assertion that is empty, or that cannot be sent as a token.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "the assertion of the user is empty or has characters that a token cannot have: pass the token of the user's login"
@@ -41,7 +41,7 @@ impl User {
     ///
     /// # Errors
     ///
-    /// The assertion is empty, or contains spaces, control characters or characters outside of ASCII.
+    /// The assertion is empty, or contains spaces, control characters or non-ASCII characters.
     pub fn new(assertion: Secret) -> Result<Self, AssertionError> {
         let assertion = AccessToken::new(assertion).map_err(|_| AssertionError)?;
         let end = assertion.jwt_expiry();
@@ -68,7 +68,8 @@ impl Principal {
         }
     }
 
-    /// Returns the key of cached data, which reveals nothing about the user.
+    /// Returns the name under which data of this identity is cached: the digest of the assertion, or an empty string
+    /// for the system.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::System => String::new(),

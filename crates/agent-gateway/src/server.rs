@@ -22,10 +22,11 @@ pub trait ServerDirectory: fmt::Debug + Send + Sync {
 
 const _: Option<&dyn ServerDirectory> = None;
 
-/// An error of a server directory. The type is that of credentials, which are often stored in the same place.
+/// An error of a server directory. It is the type of credential errors, because both are often read from the same
+/// place.
 pub type DirectoryError = CredentialError;
 
-/// The path of all servers behind a gateway.
+/// The path prefix of all servers behind a gateway.
 const PATH: &str = "/v1/mcp";
 
 /// The characters of a path segment that need no encoding (RFC 3986, section 2.3).
@@ -43,7 +44,8 @@ struct Inner {
 }
 
 impl Server {
-    /// Returns the gateway's server for the API `ord_id` (Open Resource Discovery) and the tenant `tenant`.
+    /// Returns the gateway's server for the API `ord_id` (Open Resource Discovery) and the tenant `tenant`. `gateway`
+    /// is the base URL of the gateway, with or without `/v1/mcp`.
     ///
     /// ```
     /// use agent_gateway::Server;
@@ -56,7 +58,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// `ord_id` or `tenant` is empty, or is a relative path segment.
+    /// `ord_id` or `tenant` is empty, `.` or `..`, or `gateway` cannot have a path.
     pub fn behind(gateway: &Url, ord_id: &str, tenant: &str) -> Result<Self, url::ParseError> {
         let mut url = gateway.clone();
         let root = url.path().trim_end_matches('/');
@@ -71,7 +73,7 @@ impl Server {
         Ok(Self::at(url, ord_id, tenant))
     }
 
-    /// Creates a server at `url`, for custom directories.
+    /// Creates a server whose endpoint is `url`, for custom directories.
     pub fn at(url: Url, ord_id: impl Into<String>, tenant: impl Into<String>) -> Self {
         Self(Arc::new(Inner { ord_id: ord_id.into(), tenant: tenant.into(), url }))
     }
@@ -81,12 +83,12 @@ impl Server {
         &self.0.ord_id
     }
 
-    /// Returns its tenant.
+    /// Returns the tenant.
     pub fn tenant(&self) -> &str {
         &self.0.tenant
     }
 
-    /// Returns its endpoint.
+    /// Returns the URL of its MCP endpoint.
     pub fn url(&self) -> &Url {
         &self.0.url
     }

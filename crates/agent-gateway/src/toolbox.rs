@@ -10,7 +10,7 @@ use moka::sync::Cache;
 
 use crate::{Principal, Server, Tool};
 
-/// Maximum number of cached lists. The least recently used one is removed first.
+/// The maximum number of cached lists. The least recently used one is removed first.
 const MOST: u64 = 2048;
 
 /// The combination of one principal and one server. A server may offer different tools to different principals.
@@ -20,7 +20,7 @@ pub(crate) struct Line {
     principal: String,
 }
 
-/// The cached list of each line, until it expires or its server reports a change.
+/// The cached tool lists, one per line. A list is used until its lifetime ends or its server reports a change.
 pub(crate) struct Toolbox {
     lists: Cache<Line, Kept>,
     lifetime: Duration,
@@ -51,7 +51,7 @@ impl Toolbox {
         self.lists.get(line).filter(|kept| self.clock.now() < kept.until).map(|kept| kept.tools)
     }
 
-    /// Returns the epoch for [`keep`](Self::keep). Read it before a request is sent.
+    /// Returns the epoch for [`keep`](Self::keep). Read it before the list is requested.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }

@@ -22,14 +22,15 @@ use crate::identity::{Identities, Identity};
 
 pub(crate) use error::{TransportError, shown};
 
+// Headers of MCP (transports, streamable HTTP) and of the gateway.
 const SESSION: &str = "mcp-session-id";
 const LAST_EVENT: &str = "last-event-id";
 const CORRELATION: &str = "x-correlation-id";
 const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
-/// The maximum size of a response that is read at once.
+/// The maximum size of a JSON response, in bytes.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
-/// Maximum size of an error response that is read.
+/// The maximum size of an error response, in bytes.
 const LARGEST_COMPLAINT: usize = 64 * 1024;
 
 type Failure = StreamableHttpError<TransportError>;
@@ -61,8 +62,8 @@ impl Transport {
         Self { identities, url: url.clone(), policy: BearerPolicy::new(destination), wanted }
     }
 
-    /// Sends a request with the current credentials. If it could not be sent because of a token or a connection, and the
-    /// credentials have changed since, it is sent with the new ones.
+    /// Sends a request with the current credentials. If it could not be sent, because no token was obtained or no
+    /// connection was established, and the credentials have changed, sends it again with the new credentials.
     async fn send(&self, request: impl Fn() -> Request) -> Result<Response, TransportError> {
         let identity = self.identities.current().await?;
         match self.send_as(&identity, request()).await {
@@ -175,7 +176,8 @@ fn correlation(message: &ClientJsonRpcMessage) -> Correlation {
     wanted.unwrap_or_else(Correlation::random)
 }
 
-/// Returns the expected media type of a response, or its content type, which may be empty.
+/// Returns [`EVENTS`] or [`JSON`] if a response has this media type, ignoring case. Otherwise returns the media type as
+/// sent, which may be empty.
 fn media_type(response: &Response) -> &str {
     let stated = response.header("content-type").unwrap_or_default();
     let essence = stated.split(';').next().unwrap_or_default().trim();

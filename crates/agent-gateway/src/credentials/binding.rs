@@ -17,36 +17,37 @@ const TYPE: &str = "integration-credentials";
 /// The credentials file, in the same folder.
 const CREDENTIALS: &str = "credentials";
 
-/// Credentials and servers in a folder of service bindings (servicebinding.io): those of the only binding whose `type`
-/// file contains `integration-credentials`. Its `credentials` file is a JSON object:
+/// Credentials and servers in a folder of service bindings (servicebinding.io). Exactly one binding must have a `type`
+/// file that contains `integration-credentials`. Its `credentials` file is a JSON object:
 ///
 /// | field | meaning |
 /// |---|---|
-/// | `tokenServiceUrl` | the token endpoint |
-/// | `clientid` | the client |
+/// | `tokenServiceUrl` | the URL of the token endpoint |
+/// | `clientid` | the client id |
 /// | `certificate`, `privateKey` | the client certificate and its key, in PEM |
-/// | `gatewayUrl` | the gateway |
+/// | `gatewayUrl` | the base URL of the gateway |
 /// | `integrationDependencies` | a list of servers behind it, each with its `ordId` and `globalTenantId` |
 ///
-/// The files are read again while calls are made, so that a replaced certificate takes effect.
+/// While calls are made, the files are read again at an
+/// [interval](crate::GatewayBuilder::with_watch_interval), so that a replaced certificate takes effect.
 #[derive(Clone, Debug)]
 pub struct ServiceBinding {
     root: PathBuf,
 }
 
 impl ServiceBinding {
-    /// Returns the binding in the folder `root`.
+    /// Returns the binding in the folder `root`, which contains one folder for each binding. No file is read yet.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// Returns the binding in the folder named by `SERVICE_BINDING_ROOT`, or else in `/bindings`.
+    /// Returns the binding in the folder named by `SERVICE_BINDING_ROOT`, or else in `/bindings`. No file is read yet.
     pub fn from_environment() -> Self {
         let root = env::var_os(ROOT).filter(|root| !root.is_empty());
         Self::at(root.map_or_else(|| DEFAULT_ROOT.into(), PathBuf::from))
     }
 
-    /// Returns the path of the credentials file.
+    /// Finds the binding, and returns the path of its credentials file.
     pub(crate) fn find(&self) -> Result<PathBuf, CredentialError> {
         let none = || CredentialError::no_binding(&self.root, TYPE, ROOT, environment::CLIENT_ID);
         let entries = fs::read_dir(&self.root).map_err(|_| none())?;

@@ -17,9 +17,9 @@ const PLACE: &str = "the environment";
 ///
 /// | variable | meaning |
 /// |---|---|
-/// | `INTEGRATION_CLIENT_ID` | the client |
-/// | `INTEGRATION_AUTH_URL` | the token endpoint |
-/// | `INTEGRATION_GATEWAY_URL` | the gateway |
+/// | `INTEGRATION_CLIENT_ID` | the client id |
+/// | `INTEGRATION_AUTH_URL` | the URL of the token endpoint |
+/// | `INTEGRATION_GATEWAY_URL` | the base URL of the gateway |
 /// | `INTEGRATION_DEPENDENCIES` | a list of servers in JSON, each with its `ordId` and `globalTenantId` |
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -37,12 +37,12 @@ impl Environment {
         Self::of(|name| env::var_os(name))
     }
 
-    /// Returns true if the environment names a client.
+    /// Returns true if the environment contains a client id.
     pub(crate) fn is_there() -> bool {
         env::var_os(CLIENT_ID).is_some_and(|name| !name.is_empty())
     }
 
-    /// Reads the variables from another environment.
+    /// Reads the environment with `variable`, which returns the value of a variable.
     pub(crate) fn of(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, CredentialError> {
         let text = |name: &'static str| {
             let text = variable(name).and_then(|text| text.into_string().ok()).filter(|text| !text.trim().is_empty());

@@ -8,10 +8,12 @@ use super::Events;
 /// The maximum size of an event, in bytes.
 const LARGEST: usize = 16 * 1024 * 1024;
 
-/// The state of the current event.
+/// The size of the current event.
 #[derive(Default)]
 struct Reading {
+    /// The bytes of the event, without line ends.
     bytes: usize,
+    /// The bytes of the current line.
     line: usize,
 }
 
