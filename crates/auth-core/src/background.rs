@@ -8,11 +8,13 @@ use crate::TokenError;
 
 pub(crate) use imp::{is_current_thread, sleep, sleep_here, spawn};
 
-/// Blocks on `work`, from a thread outside of any runtime, or inside one that the caller agrees to block.
+/// Runs `work` on the background thread, and blocks the calling thread until it ends. If the calling thread belongs to
+/// a runtime, that runtime is blocked too.
 ///
 /// # Errors
 ///
-/// It was called on the background thread itself, which would deadlock, or `work` panicked.
+/// The function was called on the background thread itself, which would deadlock; the background thread cannot be
+/// started; or `work` panicked.
 pub(crate) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, TokenError> {
     imp::block_on(work)
 }
@@ -21,10 +23,10 @@ pub(crate) fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send +
 ///
 /// # Errors
 ///
-/// The function panicked.
+/// The thread cannot be started, or the function panicked.
 pub(crate) async fn call<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TokenError> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    // A panic drops the sender.
+    // After a panic, the sender is dropped without a value.
     let run = move || {
         if let Ok(outcome) = catch_unwind(AssertUnwindSafe(work)) {
             drop(sender.send(outcome));
@@ -59,7 +61,8 @@ mod imp {
         let (sender, receiver) = mpsc::channel();
         let run = move || {
             IS_BACKGROUND.set(true);
-            // Built here: if the thread cannot be started, a runtime would be dropped inside the caller's runtime.
+            // Built on this thread. A runtime built by the caller would be dropped inside the caller's runtime if the
+            // thread cannot be started, and that panics.
             match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => {
                     drop(sender.send(Ok(runtime.handle().clone())));
@@ -82,7 +85,7 @@ mod imp {
         IS_BACKGROUND.get()
     }
 
-    /// Sleeps, by the timer of the background thread.
+    /// Sleeps with the timer of the background thread.
     pub(crate) async fn sleep(time: Duration) {
         let Ok(runtime) = runtime() else { return };
         // A timer belongs to the runtime in which it is created.
@@ -92,7 +95,7 @@ mod imp {
         sleep.await;
     }
 
-    /// Sleeps, by the timer of the caller's runtime.
+    /// Sleeps with the timer of the caller's runtime.
     #[expect(clippy::disallowed_methods, reason = "the attempt timeout and the retries of a publication")]
     pub(crate) fn sleep_here(time: Duration) -> tokio::time::Sleep {
         tokio::time::sleep(time)

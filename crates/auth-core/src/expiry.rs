@@ -8,16 +8,18 @@ use serde::Deserialize;
 
 use crate::{AccessToken, Lifetime, Secret, TokenError};
 
-/// The maximum assumed lifetime of a token.
+/// The maximum fallback: a year.
 const LONGEST_FALLBACK: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The maximum size of a JWT that is parsed.
+/// The maximum size of a JWT that is parsed, in bytes.
 const LARGEST_JWT: usize = 64 * 1024;
 
 /// A policy for the expiry and the refresh of tokens.
 ///
-/// A token without a stated expiry gets that of its JWT (`exp`), or else of its id token, or else the
-/// [fallback](ExpiryPolicyBuilder::with_fallback). It is refreshed in a window before its expiry: the
+/// The expiry of a token without a stated one is that of its JWT (`exp`), or else that of its id token. Without either,
+/// the token expires after the [fallback](ExpiryPolicyBuilder::with_fallback).
+///
+/// A token is refreshed in a window before its expiry. The window is as long as the
 /// [buffer](ExpiryPolicyBuilder::with_buffer), but at most a [fraction](ExpiryPolicyBuilder::with_fraction) of the
 /// lifetime, so that a token of one minute is not refreshed on every call. The
 /// [jitter](ExpiryPolicyBuilder::with_jitter) shortens the window randomly, so that many processes do not refresh at
@@ -52,7 +54,7 @@ pub enum ExpiryPolicyError {
     /// The fallback is longer than a year.
     #[error("the fallback must be at most a year: declare a token unlimited that has no end")]
     Fallback,
-    /// The fraction is not greater than 0 and less than 1.
+    /// The fraction is 0 or less, or 1 or more.
     #[error("the fraction of the lifetime must be above 0 and below 1")]
     Fraction,
     /// The jitter is not between 0 and 1.
@@ -109,13 +111,13 @@ impl ExpiryPolicy {
         let window = self.buffer.min(lifetime.mul_f64(self.fraction)).mul_f64(1.0 - self.jitter * random);
         // A past time would start a refresh on every read.
         let stated = token.refresh_at().filter(|moment| *moment > now && *moment < end);
-        // Never before half of the lifetime: a short-lived token would be refreshed as soon as it is obtained.
+        // Not before half of the lifetime, so that a short-lived token is not refreshed as soon as it is obtained.
         let refresh_at = stated.unwrap_or(end - window).max(end - lifetime / 2);
         Ok(token.with_expires_at(end).with_refresh_at(Some(refresh_at)))
     }
 
-    /// Returns the token with its expiry and its refresh time, as a source would store it, for a login that stores a
-    /// token in a cache itself.
+    /// Returns the token with its expiry and its refresh time, as a [`TokenSource`](crate::TokenSource) stores it. Use
+    /// it to store the token of a login in a cache without a source.
     ///
     /// # Errors
     ///
@@ -147,25 +149,27 @@ impl ExpiryPolicy {
 }
 
 impl ExpiryPolicyBuilder {
-    /// Sets the lifetime of tokens without a stated expiry that are not JWTs with `exp`; at most a year.
+    /// Sets the lifetime of a token without a stated expiry, if neither it nor its id token is a JWT with `exp`. The
+    /// default is 300 s, the maximum a year. It must be longer than the buffer.
     pub fn with_fallback(mut self, fallback: Duration) -> Self {
         self.0.fallback = fallback;
         self
     }
 
-    /// Sets the maximum time between refresh and expiry.
+    /// Sets the maximum time between refresh and expiry. The default is 60 s.
     pub fn with_buffer(mut self, buffer: Duration) -> Self {
         self.0.buffer = buffer;
         self
     }
 
-    /// Sets the maximum fraction of the lifetime between refresh and expiry; greater than 0 and less than 1.
+    /// Sets the maximum time between refresh and expiry as a fraction of the lifetime: greater than 0 and less than 1.
+    /// The default is 0.25.
     pub fn with_fraction(mut self, fraction: f64) -> Self {
         self.0.fraction = fraction;
         self
     }
 
-    /// Sets the maximum fraction of the window that is removed at random; 0 to 1.
+    /// Sets the maximum fraction of the window that is removed at random: 0 to 1. The default is 0.2.
     pub fn with_jitter(mut self, jitter: f64) -> Self {
         self.0.jitter = jitter;
         self
@@ -220,7 +224,7 @@ pub(crate) fn jwt_expiry(token: &Secret) -> Option<SystemTime> {
     moment(claims.exp)
 }
 
-/// Returns the time for seconds since 1970, possibly with a fraction.
+/// Converts seconds since 1970, which may have a fraction, to a time. Returns `None` if they are negative or too large.
 pub(crate) fn moment(seconds: f64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }

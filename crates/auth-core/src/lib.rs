@@ -1,12 +1,13 @@
 //! The lifecycle of access tokens: obtaining, caching, refreshing and sending them, for asynchronous and blocking
 //! callers, with any cache and any provider.
 //!
-//! - A [`TokenProvider`] or `AsyncTokenProvider` obtains tokens: a login, a grant, a vault, a closure
+//! - A [`TokenProvider`] or [`AsyncTokenProvider`] obtains tokens: a login, a grant, a vault, a closure
 //!   ([`provider_fn`]).
-//! - A [`TokenCache`] or `AsyncTokenCache` stores them: [`MemoryTokenCache`], or a custom one.
-//! - A `TokenSource`, or its [`blocking`] twin, owns the cached tokens. All concurrent callers share one attempt and
-//!   its outcome. Callers never wait while a usable token is cached. A dropped caller does not cancel the attempt. A
-//!   token that a server rejects is deleted, but a newer one is not.
+//! - A [`TokenCache`] or [`AsyncTokenCache`] stores them: [`MemoryTokenCache`], or a custom one.
+//! - A [`TokenSource`], or its [`blocking`] counterpart, owns the cached tokens. All concurrent callers share one
+//!   attempt and its outcome. Callers never wait while a usable token is cached. A dropped caller does not cancel the
+//!   attempt. A token that a server rejects is deleted; a newer one is kept.
+//! - A [`RefreshLease`] allows one refresh at a time among the processes that share a store.
 //! - A [`BearerPolicy`] decides which requests may carry a token, and how to react to a rejection.
 //!
 //! This crate does not use HTTP, read files or implement OAuth.
