@@ -57,7 +57,8 @@ pub(crate) struct ObjectState {
 }
 
 impl Bucket {
-    /// Creates the bucket `name`. `http` must not decompress: checksums are those of the stored bytes.
+    /// Returns a handle to the bucket `name`; no request is sent. `http` must not decompress responses, because
+    /// checksums are those of the stored bytes.
     pub fn new(http: HttpClient, signer: UrlSigner, name: impl Into<String>) -> Self {
         Self { http, signer, name: name.into(), protocol: "gs".to_owned(), retry: for_transfers() }
     }
@@ -68,13 +69,14 @@ impl Bucket {
         self
     }
 
-    /// Sets the policy for retries of transient failures. The default is 30 minutes.
+    /// Sets the policy for retries of transient failures. By default, a request is retried for up to 30 minutes of
+    /// uninterrupted failure.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Returns its name.
+    /// Returns the name of the bucket.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -98,20 +100,24 @@ impl Bucket {
         ObjectAddress::new(&self.protocol, &self.name, key)
     }
 
-    /// Returns a signed URL to PUT the object `key`, valid for `lifetime`: 60 s to 7 days.
+    /// Returns a signed URL to PUT the object `key`, valid for `lifetime` (60 s to 7 days), or for the default of the
+    /// [signer](UrlSigner::with_put_lifetime) if it is `None`.
     ///
     /// # Errors
     ///
-    /// [`SignError::is_lifetime`], [`SignError::is_address`].
+    /// [`SignError::is_lifetime`]: the lifetime is out of range. [`SignError::is_address`]: the key has a segment that
+    /// is empty, `.` or `..`.
     pub fn put_url(&self, key: &str, lifetime: impl Into<Option<Duration>>) -> Result<SignedUrl, SignError> {
         self.signer.put_url(&self.address(key)?, lifetime)
     }
 
-    /// Returns a signed URL to GET the object `key`, valid for `lifetime`: 60 s to 7 days.
+    /// Returns a signed URL to GET the object `key`, valid for `lifetime` (60 s to 7 days), or for the default of the
+    /// [signer](UrlSigner::with_get_lifetime) if it is `None`.
     ///
     /// # Errors
     ///
-    /// [`SignError::is_lifetime`], [`SignError::is_address`].
+    /// [`SignError::is_lifetime`]: the lifetime is out of range. [`SignError::is_address`]: the key has a segment that
+    /// is empty, `.` or `..`.
     pub fn get_url(&self, key: &str, lifetime: impl Into<Option<Duration>>) -> Result<SignedUrl, SignError> {
         self.signer.get_url(&self.address(key)?, lifetime)
     }
@@ -135,7 +141,7 @@ impl Bucket {
         format!("{}://{}/{key}", self.protocol, self.name)
     }
 
-    /// Returns the properties of an object; `None` if it does not exist.
+    /// Returns the properties of an object, or `None` if it does not exist.
     pub(crate) async fn state(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
         let mut attempts = self.attempts();
         let outcome = loop {

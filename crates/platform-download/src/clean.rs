@@ -19,9 +19,9 @@ use crate::{FolderError, ResultFolder};
 pub enum LeftoverKind {
     /// A part of a file, or its state. A later download resumes it.
     Partial,
-    /// A file without the stated checksum.
+    /// A downloaded file whose checksum is not the stated one.
     Corrupt,
-    /// A useless temporary file.
+    /// A temporary file that is no longer needed.
     Temporary,
 }
 
@@ -38,8 +38,8 @@ pub struct Leftover {
 }
 
 impl ResultFolder {
-    /// Returns the leftover files of interrupted downloads, ordered by name. Files that another process is writing are
-    /// excluded. Blocks.
+    /// Returns the leftover files of interrupted downloads, ordered by path. Files that another process is writing are
+    /// excluded. Blocks the calling thread.
     ///
     /// # Errors
     ///
@@ -64,17 +64,16 @@ impl ResultFolder {
         Ok(found)
     }
 
-    /// Removes leftovers. Blocks.
+    /// Removes leftovers, except files that another process is writing now. Blocks the calling thread.
     ///
     /// # Errors
     ///
-    /// [`FolderError`]: a file cannot be removed. The files before it are removed. Files that another process is
-    /// writing are kept.
+    /// [`FolderError`]: a file cannot be removed. The files before it in `leftovers` have been removed.
     pub fn clean(&self, leftovers: &[Leftover]) -> Result<(), FolderError> {
         for Leftover { path, .. } in leftovers {
             let path = self.path().join(path);
             let (folder, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
-            // Another process may have started to write it.
+            // Another process may have started to write it since it was listed.
             if folder.zip(name).is_some_and(|(folder, name)| self.is_busy(folder, name)) {
                 continue;
             }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::Crc32c;
 
-/// A source of signed URLs for a file. They are short-lived, so they are created when needed.
+/// A source of signed URLs for a file. The URLs are short-lived, so that they are created when needed.
 #[async_trait]
 pub trait Source: fmt::Debug + Send + Sync {
     /// Returns a URL that is valid now and needs no credentials. It is called again before the URL expires, according
@@ -74,13 +74,13 @@ impl Expected {
         Self { crc32c: Some(crc32c), bytes: None }
     }
 
-    /// Creates the expectation of a file without a stated checksum. It is verified if the storage states one, otherwise
-    /// [unverified](crate::Verification::Unverified).
+    /// Creates the expectation of a file without a stated checksum. The file is verified against the checksum of the
+    /// storage; if there is none, it is [unverified](crate::Verification::Unverified).
     pub fn unknown() -> Self {
         Self::default()
     }
 
-    /// Sets the length of the file.
+    /// Sets the length of the file, in bytes.
     pub fn with_bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);
         self
@@ -91,29 +91,29 @@ impl Expected {
         self.crc32c
     }
 
-    /// Returns the required length, if known.
+    /// Returns the required length in bytes, if known.
     pub fn bytes(&self) -> Option<u64> {
         self.bytes
     }
 }
 
-/// The time before its expiry from which a URL is no longer used; at most a tenth of its lifetime.
+/// The time before the expiry of a URL in which it is no longer used. It is shortened to a tenth of the URL's lifetime.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The URL of a file, shared by the downloads of its parts, so that it is renewed only once.
+/// The URL of a file, shared by the downloads of its parts, so that it is replaced only once.
 #[derive(Debug)]
 pub(crate) struct Link<'a> {
     source: &'a dyn Source,
     now: Mutex<Option<Resolved>>,
 }
 
-/// A URL and its number.
+/// A URL and its sequence number.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     pub(crate) url: SignedUrl,
     number: u32,
-    /// The end of its use, by the monotonic clock: measured from the time of arrival, so that no wall clock must be
-    /// right.
+    /// The end of its use by the monotonic clock, measured from its arrival, so that an incorrect wall clock has no
+    /// effect. `None` if the URL does not state its lifetime.
     until: Option<Instant>,
 }
 
