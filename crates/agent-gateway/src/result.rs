@@ -3,7 +3,8 @@ use std::fmt;
 use rmcp::model::{CustomResult, ServerResult};
 use serde_json::{Map, Value};
 
-/// The complete result of a tool. `Debug` shows the kinds of content only, because the content may be confidential.
+/// The complete result of a tool call (MCP, `CallToolResult`). `Debug` shows only the kinds of content, because the
+/// content may be confidential.
 #[derive(Clone, PartialEq)]
 pub struct ToolResult {
     content: Vec<Content>,
@@ -17,7 +18,8 @@ pub struct ToolResult {
 pub struct Content(Value);
 
 impl ToolResult {
-    /// Reads the result of a response. The second value is true if it is an error.
+    /// Reads the result of a response, or returns `None` if the response is not the result of a tool. The second value
+    /// is true if the result is an error.
     pub(crate) fn read(answer: ServerResult) -> Option<(Self, bool)> {
         // A value deserialized from JSON can be serialized again. If a block is of a kind unknown to the library, the
         // whole result is a custom one.
@@ -39,12 +41,12 @@ impl ToolResult {
         &self.content
     }
 
-    /// Returns the structured result, if any.
+    /// Returns the structured result (`structuredContent`), if any.
     pub fn structured(&self) -> Option<&Value> {
         self.structured.as_ref()
     }
 
-    /// Returns the metadata that the server added to the result.
+    /// Returns the metadata that the server added to the result (`_meta`), if any.
     pub fn meta(&self) -> Option<&Map<String, Value>> {
         self.meta.as_ref()
     }
@@ -56,17 +58,18 @@ impl ToolResult {
 }
 
 impl Content {
-    /// Returns the content type of MCP: `text`, `image`, `audio`, `resource` or `resource_link`.
+    /// Returns the type of the block in MCP: `text`, `image`, `audio`, `resource` or `resource_link`. It is empty if
+    /// the server states none.
     pub fn kind(&self) -> &str {
         self.field("type").unwrap_or_default()
     }
 
-    /// Returns the text of a text block.
+    /// Returns the text of a text block, and `None` for other blocks.
     pub fn text(&self) -> Option<&str> {
         self.field("text").filter(|_| self.kind() == "text")
     }
 
-    /// Returns the media type and the base64-encoded bytes of an image or audio block.
+    /// Returns the media type and the base64-encoded bytes of an image or audio block, and `None` for other blocks.
     pub fn media(&self) -> Option<(&str, &str)> {
         Some((self.field("mimeType")?, self.field("data")?))
     }

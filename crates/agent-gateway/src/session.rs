@@ -19,7 +19,7 @@ use crate::{GatewayError, Server, Tool, ToolResult};
 pub(crate) use listener::{Listener, OnProgress};
 pub(crate) use pool::Sessions;
 
-/// The maximum number of pages of a tool list, against endless lists.
+/// The maximum number of pages of a tool list. A list with more pages is treated as endless.
 const MOST_PAGES: usize = 1000;
 
 /// An established session. Dropping it ends the session on the server.
@@ -100,6 +100,7 @@ impl Session {
 /// A guard that sends the cancellation of a request to the server when it is dropped.
 struct TakenBack {
     peer: Peer<RoleClient>,
+    /// The request to cancel; `None` after its response.
     id: Option<RequestId>,
 }
 

@@ -8,7 +8,7 @@ use auth_core::{AccessToken, AsyncTokenProvider, Clock, TokenError, TokenRequest
 use auth_oauth::{ClientCredentials, JwtBearer, OAuthClient};
 use url::Url;
 
-/// The resource of all tokens.
+/// The resource of all tokens (RFC 8707, section 2).
 const RESOURCE: &str = "urn:sap:identity:application:provider:name:agent-gateway";
 
 pub(crate) fn resource() -> Option<Url> {
@@ -23,7 +23,7 @@ pub(crate) struct Grants {
     clock: Arc<dyn Clock>,
 }
 
-/// A source that returns the assertion in the token request.
+/// A provider that returns the assertion of the token request.
 #[derive(Debug)]
 struct Shown;
 
@@ -56,7 +56,7 @@ impl AsyncTokenProvider for Grants {
         }
     }
 
-    /// Returns one identity for all users, whom the subject of each request distinguishes.
+    /// Returns one identity for the system and all users. The subject of each request distinguishes users.
     fn identity(&self) -> Option<String> {
         self.system.identity()
     }

@@ -22,24 +22,24 @@ impl Tool {
         Self(Arc::new(Inner { server, tool, validator: OnceLock::new() }))
     }
 
-    /// Returns its server.
+    /// Returns the server of the tool.
     pub fn server(&self) -> &Server {
         &self.0.server
     }
 
-    /// Returns the name on its server. Another server may have a tool with the same name:
-    /// [`ModelNames`](crate::ModelNames) has names that are unique and that language models accept.
+    /// Returns the name on its server. Another server may have a tool with the same name.
+    /// [`ModelNames`](crate::ModelNames) creates names that are unique and that language models accept.
     pub fn name(&self) -> &str {
         &self.0.tool.name
     }
 
-    /// Returns the display title.
+    /// Returns the title for display, if the server states one.
     pub fn title(&self) -> Option<&str> {
         let Inner { tool, .. } = &*self.0;
         tool.title.as_deref().or_else(|| tool.annotations.as_ref()?.title.as_deref())
     }
 
-    /// Returns the description of its server.
+    /// Returns the description of the tool, if the server states one.
     pub fn description(&self) -> Option<&str> {
         self.0.tool.description.as_deref()
     }
@@ -54,12 +54,14 @@ impl Tool {
         self.0.tool.output_schema.as_deref()
     }
 
-    /// Returns true if the tool declares that it changes nothing. The declaration may be wrong.
+    /// Returns true if the server declares that the tool changes nothing (`readOnlyHint`), and `None` if it declares
+    /// neither. The declaration may be wrong.
     pub fn is_read_only(&self) -> Option<bool> {
         self.0.tool.annotations.as_ref()?.read_only_hint
     }
 
-    /// Validates arguments before they are sent. If the schema is invalid or external, the server validates them.
+    /// Validates arguments before they are sent. If the schema is invalid or refers to another document, only the
+    /// server validates them.
     pub(crate) fn check(&self, arguments: &Map<String, Value>) -> Result<(), GatewayError> {
         let Some(validator) = self.0.validator.get_or_init(|| self.validator()) else { return Ok(()) };
         let arguments = Value::Object(arguments.clone());

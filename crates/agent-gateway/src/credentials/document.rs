@@ -1,4 +1,4 @@
-//! Credential documents, read field by field: a decoder's error message would show field values.
+//! Credential documents. They are read field by field, because the error messages of a decoder would show values.
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -68,6 +68,7 @@ pub(super) fn servers(
     list.iter().enumerate().map(server).collect()
 }
 
+/// Parses an http or https URL.
 pub(super) fn url(place: &str, field: &str, text: &str) -> Result<Url, CredentialError> {
     let url = text.trim().parse::<Url>().ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
     url.ok_or_else(|| CredentialError::field(place, field, "an https URL"))

@@ -12,20 +12,20 @@ use crate::server::ServerDirectory;
 use crate::session::Sessions;
 use crate::toolbox::Toolbox;
 
-/// Maximum time between the refresh of a token and its expiry.
+/// The maximum time between the refresh of a token and its expiry.
 const BUFFER: Duration = Duration::from_secs(30);
-/// Default number of servers that list their tools in parallel.
+/// The default maximum number of servers that list their tools in parallel.
 const PARALLEL_SERVERS: usize = 8;
-/// Default lifetime of a cached tool list.
+/// The default lifetime of a cached tool list.
 const TOOL_LIFETIME: Duration = Duration::from_secs(300);
-/// Default time limit of a tool list.
+/// The default time limit for the tool list of one server.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Default time limit of a tool call.
+/// The default time limit of a tool call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(300);
-/// Default interval between two reads of the credential source.
+/// The default interval between two reads of the credential source.
 const WATCH: Duration = Duration::from_secs(5);
 
-/// Builder for a [`Gateway`]. Every option has a default.
+/// A builder for [`Gateway`]. Every option has a default.
 #[derive(Clone)]
 pub struct GatewayBuilder {
     credentials: Arc<dyn CredentialSource>,
@@ -82,7 +82,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// Uses a lease, so that only one of the processes that share a store obtains a token.
+    /// Sets a lease: among the processes that share its store, one at a time obtains a token. Without a lease, each
+    /// process obtains its own tokens.
     pub fn with_lease(mut self, lease: Arc<dyn RefreshLease>) -> Self {
         self.lease = Some(lease);
         self
@@ -94,14 +95,14 @@ impl GatewayBuilder {
         self
     }
 
-    /// Sets when tokens are refreshed. By default, a token is refreshed 30 s before its expiry, or after three quarters
-    /// of its lifetime if that is later; a token without an expiry is valid for 300 s.
+    /// Sets the policy for the expiry and the refresh of tokens. By default, a token is refreshed 30 s before its
+    /// expiry, or after three quarters of its lifetime if that is later; a token without an expiry is used for 300 s.
     pub fn with_expiry(mut self, expiry: ExpiryPolicy) -> Self {
         self.expiry = Some(expiry);
         self
     }
 
-    /// Sets the number of servers that list their tools in parallel. The default is 8, the minimum 1.
+    /// Sets the maximum number of servers that list their tools in parallel. The default is 8, the minimum 1.
     pub fn with_parallel_servers(mut self, bound: usize) -> Self {
         self.parallel_servers = bound.max(1);
         self
@@ -113,7 +114,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// Sets the time limit of a tool list. The default is 10 s.
+    /// Sets the time limit for the tool list of one server. The default is 10 s.
     pub fn with_discovery_timeout(mut self, timeout: Duration) -> Self {
         self.discovery_timeout = timeout;
         self

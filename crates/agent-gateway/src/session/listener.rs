@@ -1,3 +1,5 @@
+//! The notifications of a server.
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
@@ -23,14 +25,14 @@ pub(crate) struct Listener {
     waiting: Arc<Waiting>,
 }
 
-/// The callers of calls in flight, by progress token.
+/// The progress callbacks of calls in flight, by progress token.
 #[derive(Default)]
 pub(crate) struct Waiting(RwLock<HashMap<ProgressToken, Caller>>);
 
 #[derive(Clone)]
 struct Caller {
     tell: OnProgress,
-    /// The last reported progress, because notifications may be reordered.
+    /// The highest reported progress. Notifications may be reordered; a lower one is ignored.
     last: Arc<std::sync::Mutex<f64>>,
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use super::LARGEST_COMPLAINT;
 use crate::CredentialError;
 
-/// Maximum number of characters of a server message that an error shows.
+/// The maximum number of characters of a server message that an error shows.
 const LONGEST_MESSAGE: usize = 300;
 
 /// The failure of a request.
@@ -20,7 +20,7 @@ pub(crate) enum TransportError {
     Status { status: u16, message: Option<String> },
 }
 
-/// A JSON-RPC error (section 5.1), reduced to its message.
+/// An error response (JSON-RPC 2.0, section 5.1), reduced to its message.
 #[derive(Deserialize)]
 struct Complaint {
     error: Error,
