@@ -17,9 +17,11 @@ use reader::{Reader, Width};
 
 /// The first bytes of TIFF and BigTIFF files.
 pub(crate) const MAGIC: [&[u8; 4]; 4] = [b"II\x2A\0", b"II\x2B\0", b"MM\0\x2A", b"MM\0\x2B"];
-/// The maximum number of entries of one directory, and of all directories.
+/// The maximum number of entries of one directory.
 const MAX_ENTRIES: u64 = 4096;
+/// The maximum number of entries of all directories together. Each directory counts as one more.
 const MAX_ALL_ENTRIES: usize = 1 << 18;
+/// The maximum number of `SubIFDs` of one directory.
 const MAX_SUB_IFDS: u64 = 4096;
 
 /// A TIFF file and its directories: the main chain in order, and then the `SubIFDs`.
@@ -32,7 +34,7 @@ pub(crate) struct Tiff<R> {
 }
 
 impl<R: Read + Seek> Tiff<R> {
-    /// Reads all directories of a file that starts with one of [`MAGIC`].
+    /// Reads all directories of a file of `length` bytes that starts with one of [`MAGIC`].
     pub(crate) fn read(source: R, length: u64) -> Result<Self, Kind> {
         let reader = Reader::new(source, length);
         let mut tiff = Self { reader, directories: Vec::new(), visited: HashSet::new(), entries: 0 };
@@ -71,7 +73,7 @@ impl<R: Read + Seek> Tiff<R> {
             self.reader.check("its header", 0, 16)?;
             self.reader.width = Width::Big;
             return match self.reader.number(&head[4..8]) {
-                // The size of an offset in bytes, and zero.
+                // BigTIFF states the size of its offsets, 8 bytes, and then zero.
                 _ if self.reader.number(&head[4..6]) != 8 || head[6..8] != [0; 2] => {
                     Err(malformed("its header is not that of BigTIFF"))
                 }
@@ -86,7 +88,7 @@ impl<R: Read + Seek> Tiff<R> {
     }
 
     /// Returns true for NDPI. Its first bytes are those of classic TIFF, but its first directory has a 64-bit offset
-    /// and a Hamamatsu tag.
+    /// and a Hamamatsu tag. The reader is left in NDPI mode.
     fn has_ndpi_at(&mut self, offset: u64) -> bool {
         self.reader.width = Width::Ndpi;
         let Ok((entries, _)) = self.entries_at(offset) else { return false };
@@ -143,7 +145,7 @@ impl<R: Read + Seek> Tiff<R> {
             return Err(malformed(format!("a directory has {} SubIFDs", entry.count)));
         }
         for (index, offset) in self.unsigned_values(parent, tags::SUB_IFDS)?.into_iter().enumerate() {
-            // Several directories may share one.
+            // Several directories may refer to the same one.
             if offset != 0 && !self.visited.contains(&offset) {
                 self.chain(offset, |number| Place::Sub { parent, index: index + number })?;
             }
@@ -175,7 +177,7 @@ impl<R: Read + Seek> Tiff<R> {
         }
     }
 
-    /// Returns the first number of a tag of any type.
+    /// Returns the first number of a tag of any numeric type, or `None` if the tag is missing or not numeric.
     pub(crate) fn decimal(&mut self, number: usize, tag: u16) -> Result<Option<f64>, Kind> {
         match self.directories[number].entry(tag).copied() {
             None => Ok(None),

@@ -55,7 +55,7 @@ pub(super) fn xml(record: &impl Serialize) -> Response {
     written(record, r#" xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#)
 }
 
-/// Writes a record as XML. `root_end` ends the first tag.
+/// Writes a record as XML. `root_end` replaces the `>` of the root tag.
 fn written(record: &impl Serialize, root_end: &str) -> Response {
     match quick_xml::se::to_string(record) {
         Ok(body) => {
