@@ -103,8 +103,8 @@ impl RunDownload {
         self
     }
 
-    /// Sets a custom downloader. All downloads with clones of one downloader share its limits. It should send requests
-    /// with [`Client::storage_http`](crate::Client::storage_http). The default is the downloader of the client.
+    /// Uses a custom downloader, whose limits all its downloads share. It should send requests with
+    /// [`Client::storage_http`](crate::Client::storage_http).
     pub fn with_downloader(mut self, downloader: Downloader) -> Self {
         self.downloader = Some(downloader);
         self
@@ -203,7 +203,7 @@ impl RunDownload {
         poll.clone().ask(all, move |item| Slim::of(item, shard, &selection, &keys))
     }
 
-    /// Plans the items that ended since the last call. Returns true if there were any.
+    /// Plans the items that ended since the last call. Returns true if any did.
     fn plan(&self, plan: &mut Plan, snapshot: Snapshot<Slim>, meter: &Meter) -> bool {
         let (known, ended) = (plan.seen.len(), snapshot.ended());
         plan.report.learn(&snapshot.run);
@@ -278,8 +278,7 @@ impl RunDownload {
         }
     }
 
-    /// For a deleted file without a checksum on the platform, returns the checksum and the verification in the
-    /// manifest.
+    /// Uses the checksum in the manifest for a deleted file without a checksum on the platform.
     fn with_record(&self, expected: Expected, deleted: Option<By>, file: &str) -> (Expected, Option<Verification>) {
         let unstated = deleted.is_some() && expected.crc32c().is_none();
         match self.folder.recorded(file).filter(|entry| unstated && entry.origin.run == self.run.id.as_str()) {
@@ -312,7 +311,6 @@ struct Plan {
     report: RunReport,
     /// The latest state of the run.
     about: Option<Run>,
-    /// The items that were planned or left out.
     seen: HashSet<ItemId>,
     /// Set by the first response.
     names: Option<Names>,

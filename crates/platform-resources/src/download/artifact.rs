@@ -1,5 +1,3 @@
-//! The artifacts of a download: from the items of the platform to fetched files.
-
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -55,7 +53,7 @@ pub(super) struct Wanted {
     pub(super) name: String,
     pub(super) media_type: Option<String>,
     pub(super) expected: Result<Expected, PlanError>,
-    /// The party that deleted its file, if it was deleted.
+    /// The originator of the deletion of its file.
     pub(super) deleted: Option<By>,
 }
 
@@ -68,9 +66,9 @@ pub(super) struct Planned {
     pub(super) name: String,
     pub(super) expected: Expected,
     pub(super) target: Target,
-    /// The party that deleted its file, if it was deleted. An existing local file is still verified.
+    /// The originator of the deletion of its file. An existing local file is still verified.
     pub(super) deleted: Option<By>,
-    /// The verification in the manifest, if the checksum is known only from there.
+    /// The verification in the manifest, if only the manifest states its checksum.
     pub(super) recorded: Option<Verification>,
     pub(super) tries: Tries,
 }
@@ -158,7 +156,7 @@ fn described(artifact: &OutputArtifact) -> String {
     format!("{}{media_type}", artifact.name)
 }
 
-/// Returns the stated size and checksum of a file. An invalid checksum is an error, and not treated as missing.
+/// Returns the stated properties of a file. An invalid checksum is an error, not a missing one.
 fn expected(metadata: &JsonObject, checksum_keys: &[String]) -> Result<Expected, PlanError> {
     let stated = checksum_keys.iter().find_map(|key| Some((key, metadata.get(key).filter(|value| !value.is_null())?)));
     let mut expected = Expected::unknown();
