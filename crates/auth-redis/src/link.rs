@@ -30,7 +30,7 @@ struct State {
     way: Way,
     /// The number of the connection. It distinguishes the end of an old connection from that of a new one.
     generation: u64,
-    /// A task is reconnecting.
+    /// The reconnect task is running.
     is_sought: bool,
 }
 
@@ -121,7 +121,8 @@ impl Link {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if !std::mem::replace(&mut self.state().is_sought, true) {
             let search = Search(Arc::downgrade(self));
-            // Not under the lock: a runtime that is shutting down drops the task at once, which takes the lock.
+            // The lock is not held here. A runtime that is shutting down drops the task at once, and its drop takes the
+            // lock.
             runtime.spawn(search.run());
         }
     }
@@ -141,7 +142,7 @@ impl Search {
                 let mut state = link.state();
                 let generation = state.generation + 1;
                 *state = State { way: Way::Open(connection), generation, is_sought: false };
-                // A later reconnect task does not belong to this one.
+                // Without the link, the drop of this task cannot mark a later reconnect task as ended.
                 self.0 = Weak::new();
                 return;
             }
