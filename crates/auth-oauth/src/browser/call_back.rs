@@ -1,4 +1,5 @@
-//! The loopback listener to which the provider redirects the browser. It waits for one request.
+//! The loopback listener to which the provider redirects the browser (RFC 8252, section 7.3). It waits for one valid
+//! request.
 //!
 //! - The listener is bound before the login page is shown, on both addresses of `localhost`. Otherwise another process
 //!   could bind one of them and receive the code.
@@ -28,10 +29,13 @@ use super::page;
 use crate::OAuthError;
 use crate::exchange::shown;
 
+/// The maximum number of attempts to bind a port that is taken.
 const TRIES: u32 = 10;
+/// The pause between two attempts.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// The timeout for a connection.
 const SILENCE: Duration = Duration::from_secs(10);
+/// The maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 16;
 
 /// A bound listener.
@@ -52,7 +56,8 @@ struct Expected {
 }
 
 impl CallBack {
-    /// Returns the addresses of a redirect URL.
+    /// Returns the loopback addresses of a redirect URL. Other hosts, other schemes than `http`, and fragments are
+    /// errors.
     pub(super) fn addresses(redirect: &Url) -> Result<Vec<IpAddr>, OAuthError> {
         let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
         let addresses = match redirect.host() {
@@ -99,7 +104,7 @@ impl CallBack {
         &self.redirect
     }
 
-    /// Serves requests until the valid one arrives, and returns its code.
+    /// Serves requests until the valid one arrives, for up to `patience`, and returns its code.
     pub(super) async fn wait(self, state: &Secret, issuer: &str, patience: Duration) -> Outcome {
         let expected =
             Expected { path: self.redirect.path().to_owned(), state: state.clone(), issuer: issuer.to_owned() };

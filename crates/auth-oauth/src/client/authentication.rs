@@ -13,12 +13,18 @@ use crate::exchange::Exchange;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// The method by which a client authenticates (`OpenID` Connect Core, section 9).
 #[derive(Clone, Debug)]
 pub(crate) enum Authentication {
+    /// A public client.
     None,
+    /// `client_secret_basic` (RFC 6749, section 2.3.1).
     SecretBasic(Secret),
+    /// `client_secret_post` (RFC 6749, section 2.3.1).
     SecretPost(Secret),
+    /// `private_key_jwt` (RFC 7523, section 2.2).
     PrivateKeyJwt(PrivateKey),
+    /// The client certificate of the connection (RFC 8705, section 2).
     MutualTls,
 }
 
@@ -32,7 +38,7 @@ impl Authentication {
         now: SystemTime,
     ) -> Result<Exchange, OAuthError> {
         Ok(match self {
-            // Both parts are form-encoded, so that a colon in one of them is unambiguous.
+            // Both parts are form-encoded (RFC 6749, section 2.3.1), so that a colon in one of them is unambiguous.
             Self::SecretBasic(secret) => {
                 let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
                 let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret.expose())));
