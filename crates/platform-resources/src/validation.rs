@@ -12,13 +12,15 @@ use url::Url;
 
 use crate::Error;
 
+/// The maximum length of an external id, in characters.
 const LONGEST_ID: usize = 255;
+/// The maximum length of a URL, in characters.
 const LONGEST_URL: usize = 2083;
-/// The maximum size in bytes, as JSON.
+/// The maximum size of the callback context as JSON, in bytes.
 const LARGEST_CONTEXT: usize = 1024;
-/// The time in which the platform may fetch an input.
+/// The minimum remaining lifetime of a signed URL. The platform may fetch an input up to six days from now.
 const SHORTEST_SIGNATURE: Duration = Duration::from_secs(6 * 24 * 3600);
-/// A tolerance, because the remaining lifetime of a new URL is slightly shorter.
+/// The tolerance of this minimum. A URL that was signed for six days has slightly less left when it is checked.
 const MOMENT: Duration = Duration::from_secs(600);
 
 /// A problem with a submission.
@@ -29,7 +31,7 @@ pub struct Problem {
     pub item: Option<String>,
     /// The path to the value in the item or the run, such as `input_artifacts/0/metadata/width_px`.
     pub path: String,
-    /// The problem.
+    /// The description of the problem.
     pub message: String,
 }
 
@@ -166,8 +168,8 @@ fn explained(error: &ValidationError<'_>) -> Vec<(String, String)> {
     vec![(error.instance_path().to_string(), error.to_string())]
 }
 
-/// Returns the rank of an alternative: the number of its problems, and the number of constants among them, which
-/// distinguish alternatives.
+/// Returns the rank of an alternative; the lowest is the best match. It is the number of its problems, and the number
+/// of wrong constants among them, because constants distinguish alternatives.
 fn rank(errors: &[ValidationError<'static>]) -> (usize, usize) {
     let constants = errors.iter().filter(|error| matches!(error.kind(), ValidationErrorKind::Constant { .. }));
     (errors.len(), constants.count())

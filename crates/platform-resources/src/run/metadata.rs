@@ -20,12 +20,12 @@ struct Read {
 }
 
 impl RunHandle {
-    /// Replaces the metadata of the run, or clears them ([`Patch::Null`]). With the checksum of the metadata that were
-    /// read, nothing is changed if others have changed them since.
+    /// Replaces the metadata of the run, or clears them ([`Patch::Null`]). `checksum` is that of the metadata that the
+    /// caller has read: nothing is changed if they have changed since. With `None`, they are always replaced.
     ///
     /// # Errors
     ///
-    /// [`Error::is_conflict`], or the request failed.
+    /// [`Error::is_conflict`]: the metadata have another checksum. Otherwise the request failed.
     pub async fn update_metadata(
         &self,
         metadata: impl Into<Patch<JsonObject>>,
@@ -51,8 +51,8 @@ impl RunHandle {
     }
 
     /// Reads the metadata of the run, changes them with `edit`, and writes them if they were not changed in the
-    /// meantime. After a conflict it retries, up to five times. Initially absent metadata have no checksum: concurrent
-    /// writers are not detected, and the last one wins.
+    /// meantime. After a conflict it starts again, and makes at most five attempts. Initially absent metadata have no
+    /// checksum: concurrent writers are not detected, and the last one wins.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ where
         match put(metadata, checksum).await {
             Err(error) if error.is_conflict() => {
                 tracing::debug!("the metadata have changed meanwhile");
-                // Reads lag behind writes, and others are writing, too.
+                // Reads lag behind writes, and other writers may be retrying at the same time.
                 pause(PAUSE.mul_f64(f64::from(attempt) + fastrand::f64())).await;
             }
             outcome => return outcome,

@@ -34,6 +34,7 @@ impl<T> Snapshot<T> {
     }
 }
 
+/// The state of polling a run.
 #[derive(Clone)]
 pub(crate) struct Poll {
     run: RunHandle,
@@ -47,7 +48,7 @@ pub(crate) struct Poll {
 
 impl Poll {
     pub(crate) fn new(run: RunHandle) -> Self {
-        // A cached state is useless here, and missing runs are retried below.
+        // The current state is needed, not a cached one, and a missing run is retried below.
         let mut run = run.nocache().no_wait();
         run.client = run.client.for_transfer();
         Self { run, idle: None, found: false, ended: Arc::default() }
@@ -59,9 +60,10 @@ impl Poll {
         self.found = true;
     }
 
-    /// Waits, and polls until there is a response or a permanent failure. Returns the items that ended since the last
-    /// poll; all items with `all`, and at the end of the run if any was missed. Only the result of `take` is kept in
-    /// memory. An item may be returned twice.
+    /// Waits, and then requests the state of the run. A new run that is not found is requested again for [`LAG`].
+    ///
+    /// Returns the items that ended since the last poll. With `all`, and at the end of the run if an item was missed,
+    /// returns all items. Only the result of `take` is kept in memory. An item may be returned twice.
     pub(crate) async fn ask<T: Send>(
         self,
         all: bool,
@@ -72,7 +74,7 @@ impl Poll {
             let (take, ended) = (take.clone(), ended.clone());
             async move {
                 let mut ended = ended.lock().await;
-                // In this order, all items of an ended run have ended.
+                // The run is read before its items: if it has ended, all of them have.
                 let found = run.get().await?;
                 let is_over = found.state == RunState::Terminated;
                 let needs_all = all || (is_over && !ended.is_all(&found.statistics));
