@@ -10,7 +10,7 @@ use auth_http::retry::is_transient_status;
 use crate::Crc32c;
 use crate::retry::Chance;
 
-/// The maximum size of an error response.
+/// The maximum size of an error response, in bytes.
 const LIMIT: usize = 64 * 1024;
 
 /// An error response of the storage.
@@ -43,8 +43,8 @@ impl Refusal {
         is_transient_status(self.status)
     }
 
-    /// Returns true if the URL is invalid or has expired. Google returns 400 where S3 returns 403, and without a reason
-    /// for HEAD.
+    /// Returns true if the URL is invalid or has expired. Google returns 400 where S3 returns 403. Its response to HEAD
+    /// has no error code.
     pub(crate) fn is_about_url(&self) -> bool {
         matches!(self.status, 401 | 403)
             || self.status == 400 && self.code.as_ref().is_none_or(|code| code == "ExpiredToken")

@@ -61,7 +61,7 @@ impl ServiceAccountError {
 }
 
 impl ServiceAccountKey {
-    /// Reads a key from a JSON key file of Google. Blocks.
+    /// Reads a key from a JSON key file of Google. Blocks the calling thread.
     ///
     /// # Errors
     ///

@@ -13,13 +13,14 @@ pub struct UploadEvent<'a> {
     pub file: &'a UploadFile,
     /// The step.
     pub step: UploadStep,
-    /// The number of its bytes that were handed to the connection, or existed already. It restarts with each attempt.
+    /// The number of bytes of the file that were handed to the connection, or existed already. Each attempt starts at
+    /// 0.
     pub done: u64,
-    /// Its length.
+    /// The length of the file, in bytes.
     pub bytes: u64,
     /// The number of bytes of all files that were handed to a connection, or existed already.
     pub total_done: u64,
-    /// The length of all readable files.
+    /// The length of all readable files together, in bytes, determined before the first upload.
     pub total_bytes: u64,
 }
 
@@ -99,7 +100,7 @@ impl FileProgress {
 
     fn set(&self, done: u64) {
         let before = self.done.swap(done, Ordering::SeqCst);
-        // Wraps around on a decrease, with the correct sum.
+        // A decrease is added as a wrapped number, and the sum is correct.
         self.total.done.fetch_add(done.wrapping_sub(before), Ordering::SeqCst);
     }
 
