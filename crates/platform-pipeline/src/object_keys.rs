@@ -1,4 +1,4 @@
-//! Locations of slides in the organization's bucket.
+//! The locations of slides: objects of the organization's bucket, or other URLs.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -47,8 +47,8 @@ impl ObjectKeys {
         })
     }
 
-    /// Sets a folder in that of the user. By default, each slide has a folder derived from its external id and its
-    /// checksum.
+    /// Sets one folder for all slides, within the folder of the user. By default, each slide has a folder of its own,
+    /// which is derived from its external id and its checksum.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl ObjectKeys {
         Ok(self)
     }
 
-    /// Selects keys for results that are shown in the portal.
+    /// If enabled, selects keys in the folder `onboard/`, for results that are shown in the portal.
     pub fn with_portal(mut self, portal: bool) -> Self {
         self.portal = portal;
         self
@@ -70,7 +70,7 @@ impl ObjectKeys {
         url.strip_prefix(&self.bucket.root()).or_else(|| url.strip_prefix(&format!("gs://{}/", self.bucket.name())))
     }
 
-    /// Returns the URL of an object, for a table.
+    /// Returns the URL of an object without a signature, for a table.
     ///
     /// # Errors
     ///
@@ -79,7 +79,8 @@ impl ObjectKeys {
         Ok(self.bucket.address(key)?.to_string())
     }
 
-    /// Returns the locations of slides: from the table, or else those of their uploads.
+    /// Returns the location of each slide of a table, in its order: the URL in the table, or else the key under which
+    /// the slide is uploaded.
     ///
     /// # Errors
     ///
@@ -104,8 +105,9 @@ impl ObjectKeys {
         table.rows().iter().map(locate).collect()
     }
 
-    /// Returns a key with the user, the prefix, the application and the file name, like the Python tool. A slide with
-    /// other content or another id has another key, so that earlier runs still read their own input.
+    /// Returns a key with the user, the prefix, the application and the file name, like the Python tool. Without a
+    /// prefix, a slide with other content or another id has another key, so that earlier runs still read their own
+    /// input.
     fn new_key(&self, row: &SlideRow, name: &str, is_ambiguous: bool) -> String {
         let own = &digest::texts([row.external_id(), row.get(CHECKSUM)])[..16];
         let (user, application) = (&self.user, &self.application);
@@ -135,7 +137,7 @@ fn escaped(text: &str) -> String {
     utf8_percent_encode(text, REFUSED).to_string()
 }
 
-/// Returns the reason why the file of a slide cannot be uploaded, if any. It names the file if the id does not.
+/// Returns the reason why the file of a slide cannot be uploaded, if any. It names the file if the table does.
 pub(crate) fn missing(table: &SlideTable, row: &SlideRow) -> Option<String> {
     let file = row.get(FILE);
     let about = if file.is_empty() { String::new() } else { format!("cannot read '{file}': ") };

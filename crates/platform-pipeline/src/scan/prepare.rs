@@ -66,13 +66,13 @@ pub struct Prepared {
     pub skipped: Vec<SkippedFile>,
     /// Links that were followed, and their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// Slides in the table with the length and the checksum of another one, and the other one.
+    /// Slides in the table that have the length and the checksum of another slide, each with that slide.
     pub duplicates: Vec<(PathBuf, PathBuf)>,
     /// Files that the caller excluded.
     pub excluded: Vec<PathBuf>,
     /// Unusable files that look like slides, and folders that cannot be read, with the reason.
     pub unusable: Vec<(PathBuf, String)>,
-    /// Remarks about slides in use.
+    /// Remarks about the usable slides.
     pub remarks: Vec<SlideRemarks>,
 }
 
@@ -114,13 +114,14 @@ impl Prepare {
         self
     }
 
-    /// Replaces the table instead of updating it.
+    /// If enabled, replaces the table instead of updating it.
     pub fn with_overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
     }
 
-    /// Sets the kind of ids of slides that are not in the table; [`ExternalIds::Column`] sets those of all slides.
+    /// Sets the kind of external ids for slides that are not in the table yet. [`ExternalIds::Column`] also replaces
+    /// the ids of slides that are in the table.
     pub fn with_external_ids(mut self, ids: Option<ExternalIds>) -> Self {
         self.external_ids = ids;
         self
@@ -132,20 +133,20 @@ impl Prepare {
         self
     }
 
-    /// Skips slides with the length and the checksum of another slide. The one in the table is kept, or else the first
-    /// by path.
+    /// If enabled, skips slides with the length and the checksum of another slide. The one in the table is kept, or
+    /// else the first by path.
     pub fn with_deduplicate(mut self, deduplicate: bool) -> Self {
         self.deduplicate = deduplicate;
         self
     }
 
-    /// Reads all slides again, even unchanged ones.
+    /// If enabled, reads all slides again, even unchanged ones.
     pub fn with_rehash(mut self, rehash: bool) -> Self {
         self.rehash = rehash;
         self
     }
 
-    /// Sets the number of concurrent reads; 4 by default.
+    /// Sets the maximum number of slides that are read concurrently. The default is 4.
     pub fn with_parallel_reads(mut self, slides: NonZeroUsize) -> Self {
         self.parallel = slides;
         self
@@ -157,7 +158,7 @@ impl Prepare {
         self
     }
 
-    /// Sets the clock that determines if a slide is still changing.
+    /// Sets the clock that determines whether a slide may still be changing. The default is the system clock.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -199,7 +200,7 @@ impl Prepare {
             observer(Event::DuplicateSlide { path: path.clone(), same: same.clone() });
         }
         let (mut merged, mut removed) = (Merged::default(), Vec::new());
-        // Other processes may have changed the table since.
+        // The table is read again, because another process may have changed it since.
         let table = SlideTable::update(csv, |table| {
             if self.overwrite {
                 table.clear();

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 pub struct SkippedFile {
     /// The file or the folder.
     pub path: PathBuf,
-    /// The kind of the reason.
+    /// The kind of reason.
     pub kind: SkipKind,
     /// The reason, as text.
     pub reason: String,
 }
 
-/// The kind of the reason why a file is skipped.
+/// The kind of reason why a file is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SkipKind {
@@ -24,7 +24,7 @@ pub enum SkipKind {
     Archive,
     /// A slide in an unsupported format.
     OtherFormat,
-    /// A slide by its first bytes, without the file extension of a slide.
+    /// A file that begins like a slide, but does not have the file extension of a slide.
     OtherName,
     /// A link to a folder, or a broken link.
     Link,

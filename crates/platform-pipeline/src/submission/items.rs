@@ -15,7 +15,8 @@ use crate::scan::external_ids::too_long;
 use crate::table::{CHECKSUM, COLUMNS, HEIGHT, MAX_ID_LENGTH, RESOLUTION, URL, WIDTH};
 use crate::{Error, ObjectKeys, SelectedApplication, SlideLocation, SlideRow, SlideTable};
 
-/// Returns one item per row of a table.
+/// Returns a draft with one item per row of a table. `beforehand` is true before the slides are uploaded: a row without
+/// a URL then needs a readable file.
 pub(crate) fn of_table(
     table: &SlideTable,
     name: &str,
@@ -30,7 +31,7 @@ pub(crate) fn of_table(
         problems.extend(found.map(|problem| (row.line, format!("{}: {problem}", row.named()))));
         if let Some(first) = lines.insert(row.external_id().to_owned(), row.line) {
             problems.push((row.line, format!("{}: line {first} is of the same slide", row.named())));
-            // Other problems are reported for one of them.
+            // Other problems are reported only once for the slide.
             lines.insert(row.external_id().to_owned(), first);
             continue;
         }
@@ -82,7 +83,7 @@ fn unused_columns(table: &SlideTable, input: &InputArtifactSpec) -> Vec<String> 
     table.columns().iter().filter(|column| !is_used(column)).cloned().collect()
 }
 
-/// Returns a submission with URLs that the platform can read.
+/// Returns the draft of a submission in JSON. URLs of the organization's bucket are replaced by signed ones.
 pub(super) fn of_submission(
     mut submission: RunSubmission,
     name: &str,
@@ -130,7 +131,7 @@ fn described(mut item: ItemSubmission, sdk: Option<ItemSdkMetadata>) -> Result<I
     Ok(item)
 }
 
-/// Returns the media types of a slide, by its name; the Python tool uses the first.
+/// Returns the possible media types of a slide, by its file extension. The Python tool uses the first.
 pub(crate) fn media_types(path: &Path) -> &'static [&'static str] {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending.to_ascii_lowercase().as_str() {
