@@ -41,7 +41,7 @@ pub(crate) fn acceptor(file: &Path, names: Vec<String>, http2: bool) -> io::Resu
     Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
 }
 
-/// Creates an authority that is valid for the whole range of X.509 dates, so that clients with any clock can use it.
+/// Creates an authority that is valid from 1975 to 4095, so that clients with any clock can use it.
 fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, "Aignostics emulator authority");
@@ -150,7 +150,7 @@ impl AsyncWrite for MaybeTls {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.as_mut().get_mut() {
-            // Without a session, no shutdown is announced.
+            // A shutdown is announced only in a TLS session.
             Self::Handshake(..) | Self::Failed(_) => Poll::Ready(Ok(())),
             Self::Plain(connection) => Pin::new(connection).poll_shutdown(context),
             Self::Secure(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),

@@ -17,8 +17,11 @@ use super::contract;
 use super::problem::Problem;
 use crate::jsonpath::JsonPath;
 
+/// The permitted page sizes.
 const PAGE_SIZES: RangeInclusive<usize> = 5..=100;
+/// The default page size.
 const PAGE_SIZE: usize = 50;
+/// The maximum length of a JSONPath expression, in characters.
 const LONGEST_PATH: usize = 1000;
 
 /// The path parameters.
@@ -95,7 +98,7 @@ impl Parameters {
         Ok(self.uuids(name)?.and_then(|uuids| uuids.last().copied()))
     }
 
-    /// Returns one of the values of an enumeration.
+    /// Returns a parameter whose value must be one of `allowed`.
     pub(super) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Problem> {
         match self.texts(name).find(|text| !allowed.contains(text)) {
             Some(_) => Err(Problem::invalid(json!(["query", name]), format!("Input should be {}", allowed.join(", ")))),
@@ -188,7 +191,7 @@ impl Page {
 /// Sort fields, and true for descending order.
 pub(super) struct Sort(Vec<(&'static str, bool)>);
 
-/// A sort key. Absent values sort last.
+/// A sort key. Absent values are the greatest, as in PostgreSQL: last in ascending order, first in descending order.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Text(String),
