@@ -11,7 +11,7 @@ use crate::source::{Progress, Unpublished};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::{AccessToken, TokenKey};
 
-/// The number of keys whose state is remembered. Above it, only the state of keys in use is kept.
+/// The number of keys with state at which the state of keys that are not in use is removed.
 const REMEMBERED: usize = 4096;
 
 #[derive(Default)]
@@ -30,9 +30,10 @@ struct State {
 /// A counter of clears and invalidations. Work that started in an earlier epoch must not leave state in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epoch {
-    /// Everything was deleted, including the cache. Work that started before must not write to the cache, either.
+    /// The number of times that everything was deleted, including the cache. Work that started before must not write to
+    /// the cache, either.
     clears: u64,
-    /// Only the copies were removed.
+    /// The number of times that only the copies in memory were removed.
     invalidations: u64,
 }
 
@@ -141,7 +142,7 @@ impl Slot {
         self.unpublished.as_ref().map(|unpublished| unpublished.token())
     }
 
-    /// Removes state that matters only while the slot is in use, if it is not. Returns true if it is not in use.
+    /// If the slot is not in use, removes the state that matters only while it is, and returns true.
     fn rest(&mut self) -> bool {
         let rests = !self.is_busy();
         if rests {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-/// A DNS resolver that replaces the system's: for a custom DNS, and for tests of DNS failures.
+/// A DNS resolver that replaces that of the system, for a custom DNS and for tests of DNS failures.
 #[async_trait]
 pub trait Resolver: fmt::Debug + Send + Sync {
     /// Returns the addresses of `host`.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] if the host does not exist. All other errors are transient.
+    /// [`io::ErrorKind::NotFound`] if the host does not exist. All other errors are treated as transient.
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 

@@ -1,5 +1,6 @@
-//! The threads of the command. Login nodes and shared hosts limit the processes of a user (`ulimit -u`), and threads count.
-//! Beyond the limit, the standard library and tokio panic, on any thread, and the other threads may wait forever.
+//! The threads of the command. Login nodes and shared hosts limit the processes of a user (`ulimit -u`), and a thread
+//! counts as a process. Beyond the limit, the standard library and tokio panic on any thread, and the other threads may
+//! wait forever.
 
 use std::io;
 use std::panic::{self, PanicHookInfo};
@@ -29,7 +30,7 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 /// Converts the error of a command that cannot be started.
 pub(crate) fn failure(error: io::Error) -> Failure {
     match error.kind() {
-        // Of the calls that start a command, only the creation of threads fails with it.
+        // Of the calls that start a command, only the creation of a thread fails with this kind.
         io::ErrorKind::WouldBlock => anyhow!(LIMITED).into(),
         _ => error.into(),
     }
@@ -43,7 +44,7 @@ pub(crate) fn end_without_threads(format: Format) {
             return before(info);
         }
         let _ = Failure::from(anyhow!(LIMITED)).report(format);
-        // A login whose refresh token was sent is not lost.
+        // Waits for redemptions in progress, so that no login is lost.
         let _ = auth_core::finish_redemptions(REDEMPTION_LIMIT);
         #[expect(clippy::exit, reason = "the other threads may wait forever")]
         process::exit(CODE);

@@ -104,7 +104,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
             }
         },
         Action::Whoami { mask_secrets: _, no_mask_secrets, relogin, how } => {
-            // Prompts of a script are not seen.
+            // Without a terminal, no user would see the prompt.
             let asks = relogin || how.is_said() || io::stderr().is_terminal();
             let ways = if asks { how.ways(service) } else { LoginWays::none() };
             let identity = described(&identity(shell, ways, relogin).await?);

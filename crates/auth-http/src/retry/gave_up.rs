@@ -27,7 +27,7 @@ pub(super) enum Reason {
     Single,
     /// The server requested a longer pause than the remaining time.
     RetryAfter { asked: Duration, left: Duration },
-    /// The host had been failing for too long before the request was sent, with this cause.
+    /// The request was not sent, because the host had been failing for too long, with this cause.
     Unavailable { host: String, cause: String },
 }
 
