@@ -12,8 +12,7 @@ use crate::digest::Running;
 /// The minimum number of new bytes before the next sync. Digests follow immediately, while the data are still cached.
 const STEP: u64 = 32 << 20;
 
-/// The two workers that follow a file as it grows. After this is dropped, they finish the current step, and do not
-/// access the file again.
+/// Follows a file as it grows. After a drop, the current step is its last access to the file.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     digest: Sender<u64>,
@@ -22,8 +21,7 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Follows a file of `bytes` bytes, if it is large enough. `open` is called for each worker, and opens the file
-    /// without a lock.
+    /// Follows a file of `bytes` bytes, if it is large enough. It has its own, unlocked file handles.
     pub(crate) fn follow(open: impl Fn() -> io::Result<File>, bytes: u64) -> io::Result<Option<Self>> {
         if bytes < 2 * STEP {
             return Ok(None);
@@ -39,7 +37,7 @@ impl Ahead {
             })?;
             Ok(running)
         });
-        // An early sync is optional: a failure is reported by the final sync.
+        // An early sync is optional; a failure shows at the final sync.
         drop(spawn_blocking(move || each_step(&syncable, STEP, |_| written.sync_data())));
         Ok(Some(Self { digest, sync, digested }))
     }
@@ -47,12 +45,12 @@ impl Ahead {
     /// Reports that the file is complete from its start up to `end`.
     pub(crate) fn reached(&self, end: u64) {
         for teller in [&self.digest, &self.sync] {
-            // A worker that stopped reports its error in `finish`, or in the final sync.
+            // The error of a stopped worker is reported elsewhere.
             let _ = teller.send(end);
         }
     }
 
-    /// Stops the workers, and returns the digest of the content up to the last reported end.
+    /// Returns the digest of the content so far, from the start.
     pub(crate) async fn finish(self) -> io::Result<Running> {
         let Self { digest, sync, digested } = self;
         drop((digest, sync));

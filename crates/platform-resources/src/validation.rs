@@ -16,11 +16,11 @@ use crate::Error;
 const LONGEST_ID: usize = 255;
 /// The maximum length of a URL, in characters.
 const LONGEST_URL: usize = 2083;
-/// The maximum size of the callback context as JSON, in bytes.
+/// The maximum size in bytes, as JSON.
 const LARGEST_CONTEXT: usize = 1024;
-/// The minimum remaining lifetime of a signed URL. The platform may fetch an input up to six days from now.
+/// The time in which the platform may fetch an input.
 const SHORTEST_SIGNATURE: Duration = Duration::from_secs(6 * 24 * 3600);
-/// The tolerance of this minimum. A URL that was signed for six days has slightly less left when it is checked.
+/// A tolerance, because the remaining lifetime of a new URL is slightly shorter.
 const MOMENT: Duration = Duration::from_secs(600);
 
 /// A problem with a submission.

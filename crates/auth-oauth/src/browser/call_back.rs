@@ -104,7 +104,7 @@ impl CallBack {
         &self.redirect
     }
 
-    /// Serves requests until the valid one arrives, for up to `patience`, and returns its code.
+    /// Serves requests until the valid one arrives, and returns its code.
     pub(super) async fn wait(self, state: &Secret, issuer: &str, patience: Duration) -> Outcome {
         let expected =
             Expected { path: self.redirect.path().to_owned(), state: state.clone(), issuer: issuer.to_owned() };

@@ -128,7 +128,7 @@ where
         match put(metadata, checksum).await {
             Err(error) if error.is_conflict() => {
                 tracing::debug!("the metadata have changed meanwhile");
-                // Reads lag behind writes, and other writers may be retrying at the same time.
+                // Reads lag behind writes, and others are writing, too.
                 pause(PAUSE.mul_f64(f64::from(attempt) + fastrand::f64())).await;
             }
             outcome => return outcome,

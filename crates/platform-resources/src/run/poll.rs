@@ -60,10 +60,9 @@ impl Poll {
         self.found = true;
     }
 
-    /// Waits, and then requests the state of the run. A new run that is not found is requested again for [`LAG`].
-    ///
-    /// Returns the items that ended since the last poll. With `all`, and at the end of the run if an item was missed,
-    /// returns all items. Only the result of `take` is kept in memory. An item may be returned twice.
+    /// Waits, and polls until there is a response or a permanent failure. Returns the items that ended since the last
+    /// poll; all items with `all`, and at the end of the run if any was missed. Only the result of `take` is kept in
+    /// memory. An item may be returned twice.
     pub(crate) async fn ask<T: Send>(
         self,
         all: bool,
