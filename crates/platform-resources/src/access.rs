@@ -10,13 +10,14 @@ use platform_api::operations::{
 use crate::core::{Core, Group};
 use crate::{Creation, Done, Error, List};
 
-/// Grants: the rights of other users to see runs.
+/// Grants: permissions that give a subject, such as an organization, access to a resource, such as a run.
 #[derive(Clone, Debug)]
 pub struct Grants {
     core: Core,
 }
 
-/// Share tokens: a logged-in user with a share token sees the resources granted to it.
+/// Share tokens: secrets that can be the subject of grants. A logged-in user who presents one can read the resources
+/// granted to it.
 #[derive(Clone, Debug)]
 pub struct ShareTokens {
     core: Core,
@@ -41,12 +42,12 @@ impl Grants {
     ///
     /// # Errors
     ///
-    /// The request failed, or the grant does not exist.
+    /// [`Error::is_not_found`]: the grant does not exist. Otherwise the request failed.
     pub async fn get(&self, id: &GrantId) -> Result<Grant, Error> {
         self.core.read(GetGrant::new(id.as_str()), Group::Access).await
     }
 
-    /// Creates a grant. The request is not repeated, because its effect is unknown after a lost response.
+    /// Creates a grant. After a lost response, the request is not repeated, because it may have taken effect.
     ///
     /// # Errors
     ///
@@ -60,7 +61,7 @@ impl Grants {
     ///
     /// # Errors
     ///
-    /// The request failed, or the grant does not exist.
+    /// [`Error::is_not_found`]: the grant does not exist. Otherwise the request failed.
     pub async fn revoke(&self, id: &GrantId) -> Result<Done, Error> {
         let timeout = self.core.settings().run.timeout;
         let revoked = self.core.change(RevokeGrant::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;
@@ -87,12 +88,13 @@ impl ShareTokens {
     ///
     /// # Errors
     ///
-    /// The request failed, or the token does not exist.
+    /// [`Error::is_not_found`]: the token does not exist. Otherwise the request failed.
     pub async fn get(&self, id: &ShareTokenId) -> Result<ShareToken, Error> {
         self.core.read(GetShareToken::new(id.as_str()), Group::Access).await
     }
 
-    /// Creates a share token. Its secret is returned only once. The token is useless without grants.
+    /// Creates a share token. Its secret is returned only by this call. The token gives no access without grants. After
+    /// a lost response, the request is not repeated.
     ///
     /// # Errors
     ///
@@ -106,7 +108,7 @@ impl ShareTokens {
     ///
     /// # Errors
     ///
-    /// The request failed, or the token does not exist.
+    /// [`Error::is_not_found`]: the token does not exist. Otherwise the request failed.
     pub async fn revoke(&self, id: &ShareTokenId) -> Result<Done, Error> {
         let timeout = self.core.settings().run.timeout;
         let revoked = self.core.change(RevokeShareToken::new(id.as_str()), timeout, &[Group::Access, Group::Run]).await;

@@ -84,15 +84,15 @@ pub struct Settings {
     pub run: OperationSettings,
     /// The limits for transient failures (`RETRY_FOR…`).
     pub retry: RetrySettings,
-    /// The time for which the issuer's keys are cached (`AUTH_JWK_SET_CACHE_TTL`).
+    /// The time for which the issuer's keys are cached (`AUTH_JWK_SET_CACHE_TTL`): up to a week, a day by default.
     pub jwks_lifetime: Duration,
-    /// The timeout of a health request (`HEALTH_TIMEOUT`).
+    /// The timeout of a health request (`HEALTH_TIMEOUT`): 0.1 to 300 s, 30 s by default.
     pub health_timeout: Duration,
-    /// The timeout of a submission (`RUN_SUBMIT_TIMEOUT`).
+    /// The timeout of a submission (`RUN_SUBMIT_TIMEOUT`): 0.1 to 300 s, 30 s by default.
     pub run_submit_timeout: Duration,
-    /// The timeout of a cancellation (`RUN_CANCEL_TIMEOUT`).
+    /// The timeout of a cancellation (`RUN_CANCEL_TIMEOUT`): 0.1 to 300 s, 30 s by default.
     pub run_cancel_timeout: Duration,
-    /// The timeout of deleting results (`RUN_DELETE_TIMEOUT`).
+    /// The timeout of deleting results (`RUN_DELETE_TIMEOUT`): 0.1 to 300 s, 30 s by default.
     pub run_delete_timeout: Duration,
     /// The organization's bucket (`BUCKET_…`).
     pub bucket: BucketSettings,
@@ -124,7 +124,8 @@ pub struct OperationSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetrySettings {
-    /// The maximum time of uninterrupted failure of a request (`RETRY_FOR`): 5 minutes by default; 0 disables retries.
+    /// The maximum time of uninterrupted failure of a request (`RETRY_FOR`): up to a week, 5 minutes by default; 0
+    /// disables retries.
     pub limit: Duration,
     /// The same limit for following a run and for transfers (`RETRY_FOR_TRANSFERS`): 30 minutes by default.
     pub transfer_limit: Duration,
@@ -168,9 +169,11 @@ pub struct BucketSettings {
     pub region: String,
     /// The endpoint of the storage (`BUCKET_ENDPOINT`).
     pub endpoint: Url,
-    /// The default lifetime of a signed upload URL (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    /// The default lifetime of a signed upload URL (`BUCKET_UPLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days, 2 h
+    /// if not set.
     pub upload_lifetime: Duration,
-    /// The default lifetime of a signed download URL (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days.
+    /// The default lifetime of a signed download URL (`BUCKET_DOWNLOAD_SIGNED_URL_EXPIRATION_SECONDS`): 60 s to 7 days,
+    /// 7 days if not set.
     pub download_lifetime: Duration,
 }
 
@@ -212,7 +215,7 @@ impl Settings {
     }
 
     /// Returns the settings of the platform with this API root, without any outside source. For an unknown platform,
-    /// all endpoints are assumed to be at its root: its tokens come from another provider.
+    /// the endpoints of the identity provider are placeholders at its root: the caller provides the tokens.
     ///
     /// # Errors
     ///
@@ -233,7 +236,7 @@ impl Settings {
                 ("AIGNOSTICS_TOKEN_URL", at("/oauth/token")),
             ]);
         }
-        // Without the home folder, whose file would be read.
+        // The home folder is not set, because its file would be read.
         Self::builder().with_variables(variables).build()
     }
 
@@ -254,7 +257,7 @@ impl Settings {
 }
 
 impl SettingsBuilder {
-    /// Adds variables.
+    /// Adds variables by their full names, such as `AIGNOSTICS_API_ROOT`. They take precedence over the `.env` files.
     pub fn with_variables<N: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (N, V)>,
@@ -263,7 +266,7 @@ impl SettingsBuilder {
         self
     }
 
-    /// Sets the folder whose `.env` is read.
+    /// Sets the working folder, whose `.env` is read.
     pub fn with_working_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.working_folder = Some(folder.into());
         self

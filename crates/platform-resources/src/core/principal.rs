@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// The full digest of a token, which cannot be computed without the token.
 pub(crate) type Principal = [u8; 32];
 
-/// The number of tokens whose digests are cached.
+/// The maximum number of tokens whose digests are cached.
 const REMEMBERED: usize = 16;
 
 /// The digests of recently used tokens, so that each is computed once.

@@ -16,8 +16,8 @@ pub(super) fn login_folder(settings: &Settings) -> PathBuf {
 /// Returns the key of the user's tokens.
 pub(super) fn token_key(settings: &Settings, client: &OAuthClient) -> TokenKey {
     match &settings.refresh_token {
-        // A separate login: its rotated refresh token is found by the variable's value, and a changed value is another
-        // login.
+        // A refresh token from the settings is a separate login. The digest of its value is part of the key, so that
+        // the rotated token is found by it, and another value is another login.
         Some(secret) => {
             let fingerprint =
                 Sha256::digest(secret.expose()).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
