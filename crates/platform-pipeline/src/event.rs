@@ -17,11 +17,11 @@ pub enum Event {
         /// Links that were followed, and their targets.
         links: Vec<(PathBuf, PathBuf)>,
     },
-    /// A slide in use has the length and the checksum of another one.
+    /// A slide has the length and the checksum of another one.
     DuplicateSlide {
         /// The slide.
         path: PathBuf,
-        /// The other one.
+        /// The other slide.
         same: PathBuf,
     },
     /// The slide cache cannot be read or written, so that all slides will be read again.
@@ -42,7 +42,7 @@ pub enum Event {
     SlideRead,
     /// All slides were read.
     SlidesRead,
-    /// There are remarks about a slide in use.
+    /// There are remarks about a usable slide.
     SlideRemarks(SlideRemarks),
     /// A row was removed from the table, because its file is skipped.
     RowRemoved {
@@ -70,9 +70,9 @@ pub enum Event {
     },
     /// Slides are being uploaded.
     Uploading {
-        /// The number of bytes in the bucket.
+        /// The number of bytes that were sent, or were already in the bucket.
         done: u64,
-        /// The total size of all slides.
+        /// The total size of all slides, in bytes.
         total: u64,
     },
     /// All uploads have ended, successfully or not.

@@ -9,8 +9,8 @@
 //!   all slides again.
 //! - **The version** is part of the comparison only if it is stated.
 //!
-//! The lock of the results folder excludes other processes that use the same folder. Two machines with copies of the
-//! folder that submit at the same instant both find nothing, and both submit: no client can exclude that.
+//! The lock of the results folder excludes other processes that use the same folder. If two machines with copies of the
+//! folder submit at the same time, both find no earlier run, and both submit. No client can prevent this.
 
 mod journal;
 mod locate;
@@ -52,8 +52,8 @@ pub struct Study {
 }
 
 impl Study {
-    /// Creates a study of the slides in `folder`, listed in the table `csv`. Results are stored in the folder of the
-    /// table.
+    /// Creates a study of the slides in `folder`, listed in the table `csv`, with the `options` of its runs. Results
+    /// are stored in the folder of the table.
     pub fn new(
         client: &Client,
         application: ApplicationId,
@@ -98,25 +98,25 @@ impl Study {
         self
     }
 
-    /// Submits all slides again. They are billed again.
+    /// If enabled, submits all slides again. They are billed again.
     pub fn with_resubmit(mut self, resubmit: bool) -> Self {
         self.resubmit = resubmit;
         self
     }
 
-    /// Submits slides again that failed or were skipped in their latest run.
+    /// If enabled, submits slides again that failed or were skipped in their latest run.
     pub fn with_retry_failed(mut self, retry_failed: bool) -> Self {
         self.retry_failed = retry_failed;
         self
     }
 
-    /// Submits the other slides if some are unusable.
+    /// If enabled, submits the other slides if some are unusable. By default, an unusable slide stops the study.
     pub fn with_skip_unusable(mut self, skip_unusable: bool) -> Self {
         self.skip_unusable = skip_unusable;
         self
     }
 
-    /// Replaces result files of an earlier run of the same item. By default they are kept.
+    /// If enabled, replaces result files of an earlier run of the same item. By default, they are kept.
     pub fn with_overwrite_results(mut self, overwrite: bool) -> Self {
         self.overwrite_results = overwrite;
         self

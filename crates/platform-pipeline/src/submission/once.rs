@@ -38,12 +38,13 @@ enum Identity {
 }
 
 impl UniqueSubmission {
-    /// Prepares a draft with its options for submission once for its content. `version` is the version as stated by the
-    /// user. With `resubmit` it is submitted and billed again.
+    /// Prepares the submission of a draft with its options, once for its content. `version` is the version as stated by
+    /// the user. With `resubmit`, the draft is submitted and billed again.
     ///
     /// # Errors
     ///
-    /// [`Error::is_busy`]; [`Error::platform`] if the request for the user failed.
+    /// [`Error::is_busy`]: another process is submitting the same content. [`Error::platform`]: the request for the
+    /// user failed. Otherwise the options are not valid, or the journal cannot be used.
     pub async fn for_content(
         client: &Client,
         mut draft: Draft,
@@ -69,12 +70,13 @@ impl UniqueSubmission {
         })
     }
 
-    /// Prepares a draft with its options for submission once for `key`. The same key with another submission is an
-    /// error. `version` is the version as stated by the user.
+    /// Prepares the submission of a draft with its options, once for `key`. [`submit`](Self::submit) fails if another
+    /// submission has used the key; tags are compared, too. `version` is the version as stated by the user.
     ///
     /// # Errors
     ///
-    /// [`Error::is_busy`]; [`Error::platform`] if the request for the user failed.
+    /// [`Error::is_busy`]: another process is submitting under the same key. [`Error::platform`]: the request for the
+    /// user failed. Otherwise the options are not valid, or the journal cannot be used.
     pub async fn for_key(
         client: &Client,
         key: &str,
@@ -122,7 +124,7 @@ impl UniqueSubmission {
         Ok(Box::pin(once.with_observer(observe(observer)).submit()).await?)
     }
 
-    /// Returns the run submitted under the key, if it has the same content.
+    /// Returns the run submitted under the key, if any. A run with other content is an error.
     async fn of_key(&self, key: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
         // An earlier version of this crate had random tokens, stored under this key.
         for entry in [token.to_owned(), format!("once\n{key}")] {
@@ -135,7 +137,8 @@ impl UniqueSubmission {
         Ok(None)
     }
 
-    /// Returns the latest run with the same content, unless it must be submitted again, and the token of the next one.
+    /// Returns the latest run with the same content, and the token of the next submission. With `resubmit`, no run is
+    /// returned.
     async fn of_content(&self, resubmit: bool, observer: &Observer) -> Result<(Option<Submitted>, String), Error> {
         let (mut latest, mut repetition) = (None, 0);
         loop {
@@ -158,14 +161,14 @@ impl UniqueSubmission {
         }
     }
 
-    /// Returns the run of a journal entry, or with the token.
+    /// Returns the run of a journal entry, or the run with the token on the platform.
     async fn find(&self, entry: &str, token: &str, observer: &Observer) -> Result<Option<Submitted>, Error> {
         let none = RunSubmission::new("", Vec::new());
         let once = self.client.runs().submit_once(entry, none, &self.journal).with_token(token);
         Ok(Box::pin(once.with_observer(observe(observer)).find()).await?)
     }
 
-    /// Compares the submission of a run with this one.
+    /// Returns an error if the submission of a run differs from this one.
     async fn compare(&self, key: &str, run: &RunHandle) -> Result<(), Error> {
         let about = super::settled(run).await?;
         let metadata = about.custom_metadata.as_ref();
