@@ -26,17 +26,18 @@ impl Contents {
     }
 }
 
-/// Opens a regular file. A file created by `options` is accessible only to its owner (0600).
+/// Opens a regular file. A file created by `options` is accessible only to its owner (0600). `action` is the verb in
+/// the error message, such as "read".
 ///
 /// # Errors
 ///
 /// [`Error::is_not_regular`]: `path` is a symbolic link, a folder, a FIFO, a socket or a device. Otherwise the file
-/// cannot be opened. `action` is the infinitive in the message, such as "read".
+/// cannot be opened.
 pub fn open(options: &mut OpenOptions, path: &Path, action: &'static str) -> Result<File, Error> {
     create(options, path, 0o600, action)
 }
 
-/// Opens a regular file like [`open`], with the mode of a created file.
+/// Opens a regular file like [`open`]. A file created by `options` gets `mode`.
 ///
 /// # Errors
 ///
@@ -65,7 +66,7 @@ fn open_unchecked(options: &mut OpenOptions, path: &Path, mode: u32, action: &'s
     if found.is_file() { Ok(file) } else { Err(Error::not_regular(path, found)) }
 }
 
-/// Reads up to `limit` bytes of a regular file. Returns `None` if it does not exist.
+/// Reads up to `limit` bytes from the start of a regular file. Returns `None` if it does not exist.
 ///
 /// # Errors
 ///

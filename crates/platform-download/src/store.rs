@@ -55,7 +55,7 @@ pub struct Store {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stored {
-    /// Its length.
+    /// The length of the object, in bytes.
     pub bytes: u64,
     /// True if the object existed already, so that nothing was downloaded.
     pub was_there: bool,
@@ -87,19 +87,21 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), bucket: Some(bucket), retry })
     }
 
-    /// Sets the policy for retries of transient failures. The default is 30 minutes.
+    /// Sets the policy for retries of transient failures. The default is that of the bucket; for a folder, up to 30
+    /// minutes of uninterrupted failure.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Downloads a file through `http`, which must not decompress, and stores it as `key`, unless a correct object
-    /// exists. `received` is called with the length of each received chunk; some may be received twice.
+    /// Downloads a file through `http`, which must not decompress responses, and stores it as `key`, unless a correct
+    /// object exists. `received` is called with the length of each received chunk, in bytes; a chunk may be received
+    /// twice.
     ///
     /// # Errors
     ///
-    /// [`StoreError::is_corrupt`], or the file could not be downloaded or stored. An existing object under `key` is
-    /// then unchanged.
+    /// [`StoreError::is_corrupt`]: the content does not have the expected length or checksum. Otherwise the file could
+    /// not be downloaded or stored.
     pub async fn fetch(
         &self,
         http: &HttpClient,
