@@ -12,6 +12,7 @@ use serde_json::Value;
 
 pub(crate) type Object = serde_json::Map<String, Value>;
 
+/// The reason why a JSON object is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The text is not JSON, is not an object, or has trailing data.

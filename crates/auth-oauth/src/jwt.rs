@@ -3,7 +3,7 @@
 //! 1. [`compact`]: the token is not too large, and has three parts in base64url.
 //! 2. [`header`]: the header requires nothing that the configuration does not allow.
 //! 3. [`source`], [`keys`], [`key`]: the issuer publishes the named key, for this algorithm.
-//! 4. The signature is valid. The claims are not parsed before.
+//! 4. The signature is valid. The claims are parsed only after this check.
 //! 5. [`claims`]: the claims have the required types.
 //! 6. [`expectation`]: the claims are those of a currently valid access token of this issuer, for this audience.
 

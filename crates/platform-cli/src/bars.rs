@@ -12,7 +12,7 @@ use crate::shown::shown;
 pub(crate) struct Screen(MultiProgress);
 
 impl Screen {
-    /// Creates a screen that shows bars if it is a terminal and bars are `wanted`.
+    /// Creates a screen that shows bars if stderr is a terminal and bars are `wanted`.
     pub(crate) fn new(wanted: bool) -> Self {
         let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self(MultiProgress::with_draw_target(target))

@@ -96,7 +96,7 @@ fn resolution<R: Read + Seek>(
     Ok(judge(stated, &mut findings.warnings))
 }
 
-/// Adds warnings about a resolution.
+/// Returns the resolution, if any, and adds warnings about it.
 pub(crate) fn judge(stated: Stated, warnings: &mut Vec<Warning>) -> Option<Resolution> {
     match stated {
         Stated::Here(resolution) => {

@@ -1,4 +1,4 @@
-//! Signals that the parent process ignores for this one: SIGHUP with `nohup`, SIGINT and SIGQUIT in a shell's
+//! Signals that were already ignored when the process started: SIGHUP with `nohup`, SIGINT and SIGQUIT in a shell's
 //! background jobs.
 //!
 //! They remain ignored (POSIX.1-2024, Shell Command Language, 2.12). Installing a handler would change that, so the

@@ -14,7 +14,7 @@ type Sequence<'a> = Vec<Cow<'a, Value>>;
 /// The maximum number of values of a step. `$.**.**.**` would grow without limit.
 const MOST: usize = 100_000;
 
-/// An error: a missing value in strict mode, or too many values.
+/// An error: a missing value in strict mode, too many values, or an exhausted budget.
 struct Missing;
 
 struct Evaluation<'a> {

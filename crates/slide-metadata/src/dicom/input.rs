@@ -8,7 +8,7 @@ use crate::error::{Kind, malformed};
 pub(crate) trait Input {
     /// Fills a buffer.
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Kind>;
-    /// Skips bytes, all of which exist.
+    /// Skips bytes, which must all exist.
     fn pass(&mut self, bytes: u64) -> Result<(), Kind>;
     /// Returns the number of bytes read or skipped.
     fn position(&self) -> u64;

@@ -17,6 +17,7 @@ impl Attempt {
         }
     }
 
+    /// Waits for an earlier attempt that may hold the single-use credential of the key, if the provider has one.
     async fn turn(&self) -> Result<Option<OwnedMutexGuard<()>>, TokenError> {
         if !self.inner.provider.needs_lease() {
             return Ok(None);
@@ -51,7 +52,7 @@ impl Attempt {
         }
     }
 
-    /// Waits for another attempt, at most as long as it may take.
+    /// Waits for another attempt, for the longest time that it may take.
     async fn bounded<T>(&self, wait: impl Future<Output = T>) -> Result<T, TokenError> {
         match self.inner.attempt_timeout {
             None => Ok(wait.await),
