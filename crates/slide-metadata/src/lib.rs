@@ -13,7 +13,7 @@
 //! outside [`PLAUSIBLE`], unless the caller states the resolution ([`ReadOptions::with_resolution`]).
 //!
 //! [`inspect`] describes a slide without reading its pixels. A DICOM slide is often a folder of files, one per level
-//! and image: [`DicomFiles`] sorts them.
+//! and image. [`DicomFiles`] separates the files that are slides from the others.
 //!
 //! Feature `serde`: serializable descriptions. Feature `thumbnail`: thumbnails of TIFF slides.
 

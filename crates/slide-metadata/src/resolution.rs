@@ -7,11 +7,13 @@ use std::ops::RangeInclusive;
 pub const PLAUSIBLE: RangeInclusive<f64> = 0.05..=20.0;
 /// The maximum relative difference of two resolutions that count as equal.
 const TOLERANCE: f64 = 0.01;
-/// Micrometers per inch and per centimeter.
+/// Micrometers per inch.
 pub(crate) const INCH: f64 = 25_400.0;
+/// Micrometers per centimeter.
 pub(crate) const CENTIMETER: f64 = 10_000.0;
-/// Powers of ten from micrometers to millimeters and to nanometers.
+/// Micrometers per millimeter, as a power of ten.
 pub(crate) const MILLIMETER: i32 = 3;
+/// Micrometers per nanometer, as a power of ten.
 pub(crate) const NANOMETER: i32 = -3;
 
 /// The source of a resolution in a file.

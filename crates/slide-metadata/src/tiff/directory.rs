@@ -37,9 +37,12 @@ pub(crate) struct Directory {
     pub(crate) problem: Option<Kind>,
 }
 
-/// The bits of `NewSubfileType` (TIFF 6.0, section 8).
+// The bits of `NewSubfileType` (TIFF 6.0, section 8).
+/// An image at a lower resolution.
 pub(crate) const REDUCED: u64 = 1;
+/// A page of a document.
 const PAGE: u64 = 2;
+/// A transparency mask.
 pub(crate) const MASK: u64 = 4;
 
 impl Directory {
@@ -92,7 +95,7 @@ impl fmt::Display for Place {
 }
 
 impl<R: Read + Seek> Tiff<R> {
-    /// Reads the readable parts of the image description of a directory.
+    /// Reads the properties and the description of a directory. If one cannot be read, the problem is recorded.
     pub(super) fn describe(&mut self, number: usize) {
         let description = self.text(number, tags::IMAGE_DESCRIPTION);
         let outcome = self.measure(number);

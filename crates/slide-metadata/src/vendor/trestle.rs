@@ -4,8 +4,8 @@
 //! |---|---|
 //! | marker | `Software` of the first directory begins with `MedScan`; it has an `ImageDescription`, and all directories have tiles |
 //! | image | the first directory; all others are levels |
-//! | size | that of the directory less `OverlapsXY` of the description, once between two tiles |
-//! | resolution | `XResolution` and `YResolution` in micrometers per pixel, whatever the unit |
+//! | size | that of the directory, reduced by `OverlapsXY` of the description for each pair of adjacent tiles |
+//! | resolution | `XResolution` and `YResolution` in micrometers per pixel, regardless of `ResolutionUnit` |
 
 use std::io::{Read, Seek};
 
