@@ -19,7 +19,7 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// Creates options without changes to the defaults.
+    /// Creates options with the defaults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -30,7 +30,8 @@ impl CallOptions {
         self
     }
 
-    /// Adds a header. `authorization` and `cookie` cannot be set here: the transport sets the credentials.
+    /// Adds a header. A call with `authorization`, `cookie`, `host` or `content-length` fails, because the transport
+    /// sets them.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self

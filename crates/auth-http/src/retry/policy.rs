@@ -39,23 +39,25 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Sets the maximum time of uninterrupted failure, at most 10 years. Zero disables retries.
+    /// Sets the maximum time of uninterrupted failure, at most 10 years. The default is 5 minutes; zero disables
+    /// retries.
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit.min(LONGEST);
         self
     }
 
-    /// Sets the maximum time for a host that has not responded since the process started. The general limit also
-    /// applies.
+    /// Sets the maximum time for a host that has not responded since the process started. The default is 60 s. The
+    /// [general limit](Self::with_limit) also applies.
     #[must_use]
     pub fn with_unanswered_limit(mut self, limit: Duration) -> Self {
         self.unanswered_limit = limit.min(LONGEST);
         self
     }
 
-    /// Sets the maximum time for one request. The caller can then do other work and send the request later: other
-    /// requests to the host may succeed.
+    /// Sets the maximum time of uninterrupted failure for one request. After it, the caller can do other work and send
+    /// the request later, because other requests to the host may succeed. The default is the
+    /// [general limit](Self::with_limit).
     #[must_use]
     pub fn with_single_limit(mut self, limit: Duration) -> Self {
         self.single_limit = Some(limit.min(LONGEST));
@@ -69,7 +71,8 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the backoff: the maximum first pause, and the maximum pause.
+    /// Sets the backoff: the maximum pause after the first failure, and the maximum of all pauses. The defaults are
+    /// 250 ms and 30 s.
     #[must_use]
     pub fn with_waits(mut self, first: Duration, longest: Duration) -> Self {
         self.backoff = Backoff::new(first, longest);
