@@ -83,7 +83,8 @@ impl TokenKey {
         Self::builder(issuer).build()
     }
 
-    /// Returns this key with the parts replaced that `request` sets.
+    /// Returns a copy of this key in which the parts that `request` sets are replaced. An audience or a resource of the
+    /// request replaces both the audience and the resources of the key.
     pub fn for_request(&self, request: &TokenRequest) -> Self {
         if *request == TokenRequest::default() {
             return self.clone();
@@ -92,12 +93,12 @@ impl TokenKey {
         if !request.scopes.is_empty() {
             parts.scopes.clone_from(&request.scopes);
         }
-        // An audience or a resource of the request replaces both of the client's, as in grants.
+        // The same rule as in grants.
         if request.audience.is_some() || !request.resources.is_empty() {
             parts.audience.clone_from(&request.audience);
             parts.resources.clone_from(&request.resources);
         }
-        // The caller may choose any name as the subject, so that it does not identify the assertion.
+        // The caller may choose any subject. It does not identify the assertion, so that both are parts of the key.
         let assertion = request.assertion.as_ref().map(|assertion| assertion.digest().to_owned());
         for (part, wanted) in [
             (&mut parts.assertion, &assertion),
@@ -181,7 +182,7 @@ impl TokenKeyBuilder {
         self
     }
 
-    /// Sets the resources that the token is meant for (RFC 8707).
+    /// Sets the resources that the token is meant for (RFC 8707, section 2).
     pub fn with_resources<S: Into<String>>(mut self, resources: impl IntoIterator<Item = S>) -> Self {
         self.resources = resources.into_iter().map(Into::into).collect();
         self

@@ -20,14 +20,16 @@ pub(crate) struct Progress {
 }
 
 impl Inner {
-    /// Waits for the end of an attempt, or until its time limit is exceeded.
+    /// Waits for the end of an attempt, or until its time limit is exceeded. `leads` is true for the caller that has
+    /// started the attempt.
     pub(super) async fn outcome_of(&self, attempt: Option<Receiver<Progress>>, key: &TokenKey, leads: bool) -> Outcome {
         let Some(attempt) = attempt else { return Err(TokenError::aborted()) };
         let Some(limit) = self.attempt_timeout else { return announced(attempt, Duration::ZERO).await };
         if leads || !self.provider.needs_caller_runtime() {
             return announced(attempt, limit).await;
         }
-        // It runs on the runtime of another caller, which may be idle, so that its own limits do not apply.
+        // The attempt runs on the runtime of another caller. While that runtime is idle, the attempt's own limits do
+        // not apply.
         let joiner = limit.saturating_mul(2).saturating_add(STORE);
         if let Some(outcome) = self.within(joiner, announced(attempt.clone(), limit)).await {
             return outcome;

@@ -6,7 +6,7 @@ use super::Attempt;
 use crate::{AccessToken, LeaseGuard, Secret, TokenError};
 
 impl Attempt {
-    /// Returns the provider's own credential, as the refresh token of an expired token.
+    /// Returns the provider's single-use credential, if it has one, as the refresh token of an expired token.
     pub(super) fn initial(&self) -> Option<AccessToken> {
         let token = AccessToken::new(Secret::new("none")).ok()?;
         Some(token.with_expires_at(SystemTime::UNIX_EPOCH).with_refresh_token(self.inner.provider.initial()?))
@@ -22,7 +22,8 @@ impl Attempt {
         if self.is_refused(token) { token.clone().without_refresh_token() } else { token.clone() }
     }
 
-    /// Adds that an earlier response was lost, if that explains a refusal.
+    /// Records a permanent refusal of the refresh token of `previous`. If the response to an earlier redemption was
+    /// lost, the returned error states this.
     pub(super) fn with_history(&self, error: TokenError, previous: Option<&AccessToken>) -> TokenError {
         if !error.is_grant_refused() {
             return error;
@@ -39,7 +40,7 @@ impl Attempt {
     pub(super) async fn forget_refused(&self, guard: Option<Box<dyn LeaseGuard>>, refused: &AccessToken) {
         let inner = &self.inner;
         let Some(mut guard) = guard else { return };
-        // The stored token may be the predecessor of a token that could not be stored; it is then spent.
+        // The stored token may be the predecessor of a token that could not be stored. Its refresh token is then spent.
         let is_stored = |stored: &AccessToken| stored.refresh_token() == refused.refresh_token();
         let spent = guard.current().filter(|stored| stored.refresh_token().is_some() && !is_stored(stored)).cloned();
         if let Some(spent) = &spent {
