@@ -6,8 +6,8 @@ use crate::{OAuthClient, OAuthError};
 impl OAuthClient {
     /// Revokes a login at the provider (RFC 7009).
     ///
-    /// The refresh token is revoked, with which providers revoke all tokens of the login. Without a refresh token, the
-    /// access token is revoked.
+    /// The refresh token is revoked; providers then revoke all tokens of the login (RFC 7009, section 2.1). Without a
+    /// refresh token, the access token is revoked.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Tokens from an identity provider that may be unavailable. A login that cannot be renewed now remains a login.
+//! Tokens from an identity provider that may be unavailable. A login that cannot be refreshed now is not lost.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::core::CallError;
 /// The first delay after repeated rejections of tokens.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Returns a token from `obtain`, which is retried while the provider is unavailable, as `attempts` allow.
+/// Returns a token from `obtain`. While the provider is unavailable, it is called again within the limits of
+/// `attempts`.
 pub(crate) async fn token<F: Future<Output = Result<AccessToken, TokenError>>>(
     obtain: impl Fn() -> F,
     attempts: impl FnOnce() -> Attempts,

@@ -47,12 +47,12 @@ impl Claims {
         })
     }
 
-    /// Returns the expiry time of the token.
+    /// Returns the expiry time of the token. `None` if it is out of the range of `SystemTime`.
     pub fn expires_at(&self) -> Option<SystemTime> {
         moment(self.exp)
     }
 
-    /// Returns the time at which the token was issued, if it states that.
+    /// Returns the time at which the token was issued, if the token states it.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.iat.and_then(moment)
     }

@@ -70,8 +70,8 @@ struct Header {
     version: u64,
 }
 
-/// The purpose of a token, in plain text. Because of it, a file that was copied to another name, or edited, does not
-/// provide its token to another environment.
+/// The key of a token, in plain text. It prevents a file that was copied to another name, or edited, from providing its
+/// token to another environment.
 #[derive(Deserialize, PartialEq, Serialize)]
 struct Binding {
     /// The digest of the whole key.
