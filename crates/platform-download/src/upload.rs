@@ -73,9 +73,9 @@ pub struct Upload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Uploaded {
-    /// Its length.
+    /// The length of the file, in bytes.
     pub bytes: u64,
-    /// Its checksum.
+    /// The checksum of the file.
     pub crc32c: Crc32c,
     /// True if the object existed already, so that nothing was sent.
     pub was_there: bool,
@@ -87,7 +87,7 @@ impl Uploader {
         Self { bucket, workers: WORKERS, observer: None }
     }
 
-    /// Sets the number of concurrent uploads, at least one; 4 by default.
+    /// Sets the maximum number of concurrent uploads. The default is 4, the minimum 1.
     pub fn with_workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self
@@ -99,8 +99,8 @@ impl Uploader {
         self
     }
 
-    /// Uploads files, and returns the results in their order. An error does not stop the others. After a drop, a new
-    /// call skips existing objects.
+    /// Uploads files, and returns the results in the order of the files. A failed file does not stop the others. If the
+    /// future is dropped, a new call skips the objects that exist.
     pub async fn upload(&self, files: impl IntoIterator<Item = UploadFile>) -> Vec<Upload> {
         let files: Vec<_> = files.into_iter().map(Arc::new).collect();
         let total = Arc::new(Total::of(&files).await);

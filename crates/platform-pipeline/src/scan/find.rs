@@ -19,9 +19,9 @@ const EXTENSIONS: [&str; 6] = ["tif", "tiff", "svs", "ndpi", "scn", "bif"];
 const DICOM: &str = "dcm";
 /// The file extension of archives, which may contain DICOM files.
 const ARCHIVE: &str = "zip";
-/// Names of recycle bin folders of file servers, in lower case (Windows, Synology, QNAP, ext4), and a prefix of such
-/// names.
+/// The names of recycle bins and similar folders of file servers, in lower case (Windows, Synology, QNAP, macOS, ext4).
 const RECYCLE_BINS: [&str; 6] = ["$recycle.bin", "recycler", "#recycle", "@recycle", ".trashes", "lost+found"];
+/// The prefix of other such names.
 const RECYCLE_BIN: &str = ".trash";
 
 /// A traversal in progress.
@@ -257,8 +257,8 @@ fn is_slide(extension: &str) -> bool {
     [DICOM, ARCHIVE].contains(&extension) || EXTENSIONS.contains(&extension)
 }
 
-/// Returns the other files with the same length and checksum, for each file with duplicates: the first in the table or,
-/// if none is in it, the first by path.
+/// Returns all files that duplicate another one in length and checksum, each with that other file. Of several equal
+/// files, the first in the table is kept or, if none is in it, the first by path.
 pub(super) fn duplicates<'a>(
     slides: impl Iterator<Item = (&'a Path, (u64, &'a str))>,
     place: impl Fn(&Path) -> Option<usize>,

@@ -9,13 +9,14 @@ use crate::run::author::author;
 /// The metadata key.
 const KEY: &str = "sdk";
 
-/// Updates the SDK metadata of a run with the user, this program and the time. Missing times are taken from `before`.
+/// Updates the SDK metadata of a run with the user, this program and the time. A missing time of creation or submission
+/// is taken from `before`.
 pub(super) fn renew_run(metadata: &mut JsonObject, before: Option<&JsonObject>, me: &Me) -> Result<(), Failure> {
     keep(metadata, before, &["created_at", "submission"]);
     author(me).renew(metadata, SystemClock.now()).map_err(Failure::bad_input)
 }
 
-/// Updates the SDK metadata of an item.
+/// Updates the SDK metadata of an item with the time. A missing time of creation is taken from `before`.
 pub(super) fn renew_item(metadata: &mut JsonObject, before: Option<&JsonObject>) -> Result<(), Failure> {
     keep(metadata, before, &["created_at"]);
     ItemSdkMetadata::new().renew(metadata, SystemClock.now()).map_err(Failure::bad_input)
