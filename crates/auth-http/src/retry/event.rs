@@ -23,7 +23,7 @@ pub struct Waiting {
     pub elapsed: Duration,
     /// The time until the next attempt.
     pub next_attempt: Duration,
-    /// The time until the limit, when the request fails.
+    /// The time until the retry limit, at which the request fails.
     pub left: Duration,
 }
 

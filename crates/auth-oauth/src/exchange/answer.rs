@@ -57,12 +57,13 @@ impl Answer {
         self.date
     }
 
-    /// Returns the delay that the provider wants before the next request.
+    /// Returns the delay that the provider requests before the next request.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Returns true if the provider asks for a longer polling interval (RFC 8628, section 3.5), whatever the status.
+    /// Returns true if the provider requests a longer polling interval (RFC 8628, section 3.5), regardless of the
+    /// status.
     pub(crate) fn is_slow_down(&self) -> bool {
         serde_json::from_slice::<Refusal>(&self.body).is_ok_and(|refusal| refusal.error == "slow_down")
     }
@@ -74,7 +75,8 @@ impl Answer {
         self.granted(now).map_err(|error| if may_be_done(&error) { error.uncertain() } else { error })
     }
 
-    /// Returns the refresh token of a successful response whose access token cannot be used. It is stated once.
+    /// Returns the refresh token of a successful response whose access token cannot be used. No other response contains
+    /// it, so that it must be kept.
     pub(crate) fn refresh_token(&self) -> Option<Secret> {
         #[derive(Deserialize)]
         struct Rest {
@@ -106,7 +108,7 @@ impl Answer {
             .map_err(|error| OAuthError::malformed(format!("at `{}`", error.path())))
     }
 
-    /// Returns the members of a successful response. A response with an `error` is a refusal whatever its status,
+    /// Returns the members of a successful response. A response with an `error` is a refusal regardless of its status,
     /// because some providers send refusals with 200.
     fn members(&self) -> Result<Object, OAuthError> {
         if !self.is_success() {

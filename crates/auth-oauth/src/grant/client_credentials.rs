@@ -18,7 +18,8 @@ impl ClientCredentials {
     ///
     /// # Errors
     ///
-    /// [`OAuthError::is_credential_refused`], a failed request or an invalid response.
+    /// [`OAuthError::is_credential_refused`]: the client or its credential was refused. Otherwise the request failed,
+    /// or the response is not valid.
     pub async fn token(&self, request: &TokenRequest) -> Result<AccessToken, OAuthError> {
         self.0.redeem(self.0.token_exchange("client_credentials", request)?).await
     }

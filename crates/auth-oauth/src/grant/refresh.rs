@@ -20,14 +20,14 @@ impl RefreshGrant {
         Self { client, first: None }
     }
 
-    /// Sets the refresh token for the first renewal, if the store has none.
+    /// Sets the refresh token for the first refresh, if the store has none.
     ///
     /// The token is redeemed only for the token of the source itself. It is not redeemed for a request with its own
     /// scopes, audience, resources, tenant, subject or claims. Such tokens have their own keys and leases, so two
     /// processes would redeem it at the same time. Set the properties of the token on the [`OAuthClient`]. For the same
     /// reason, sources with different keys need different refresh tokens.
     ///
-    /// The sources of one process present it one after the other, and stop when the provider has replaced it.
+    /// The sources of one process present it one after the other, until the provider has replaced it.
     pub fn with_refresh_token(mut self, refresh_token: Secret) -> Self {
         self.first = Some(refresh_token);
         self
