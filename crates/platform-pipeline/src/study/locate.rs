@@ -18,10 +18,10 @@ use crate::Error;
 use crate::submission::digest::ItemDigest;
 use crate::submission::settled;
 
-/// The number of ids that are looked up without a record. They are distributed over the table, because new slides can
-/// be adjacent.
+/// The maximum number of ids that are looked up without a record. They are distributed over the table, because new
+/// slides can be adjacent.
 const PROBES: usize = 5;
-/// The maximum number of runs per id that are considered.
+/// The maximum number of runs that one query considers, divided by 50.
 const RUNS_OF_AN_ID: usize = 20;
 
 /// The latest run of a slide.
@@ -76,7 +76,7 @@ impl Located {
     }
 }
 
-/// Returns runs that may have these items, latest first.
+/// Returns the runs that may contain these items, latest first.
 async fn candidates(study: &Study, journal: &StudyJournal, items: &[(ItemDigest, &str)]) -> Result<Vec<Run>, Error> {
     let mut runs: BTreeMap<String, Run> = BTreeMap::new();
     let (recorded, id): (Vec<_>, _) = {
@@ -87,7 +87,7 @@ async fn candidates(study: &Study, journal: &StudyJournal, items: &[(ItemDigest,
         runs.insert(run.run_id.to_string(), run);
     }
     for run in recorded {
-        // Reads lag behind: a run may be missing in lists.
+        // Reads lag behind writes, so that a list may not contain a new run yet.
         if !runs.contains_key(run.as_str()) {
             match settled(&study.client.run(run)).await {
                 Ok(run) => drop(runs.insert(run.run_id.to_string(), run)),
@@ -114,7 +114,7 @@ async fn candidates(study: &Study, journal: &StudyJournal, items: &[(ItemDigest,
     Ok(runs)
 }
 
-/// Continues the study of a run that was found.
+/// Adopts the study id of a run that was found, so that this folder continues the study of that run.
 fn adopt<'a>(journal: &StudyJournal, mut runs: impl Iterator<Item = &'a Run>) -> Result<(), Error> {
     let id = |run: &'a Run| run.custom_metadata.as_ref()?.get(STUDY).and_then(Value::as_str);
     match runs.find_map(id) {

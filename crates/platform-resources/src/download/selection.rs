@@ -7,7 +7,8 @@ use platform_download::Pattern;
 use super::artifact::media_type;
 use crate::{Error, RunHandle};
 
-/// A selection of a run's results. Each kind of condition that is set must match, with any of its values.
+/// A selection of a run's results by item, artifact name and media type. Each kind of condition that is set must match.
+/// Of several values of one kind, one must match.
 ///
 /// ```
 /// use platform_resources::Selection;

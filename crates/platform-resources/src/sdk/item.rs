@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{ITEM, KEY, SdkMetadataError, moment, put, renew};
 
-/// SDK metadata of an item.
+/// The SDK metadata of an item: the member `sdk` of its custom metadata.
 #[derive(Clone, Default)]
 pub struct ItemSdkMetadata {
     fields: JsonObject,
@@ -25,14 +25,14 @@ impl ItemSdkMetadata {
         Self::default()
     }
 
-    /// Adds tags.
+    /// Sets the tags. Tags that were set before are replaced.
     pub fn with_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         let tags: Vec<JsonValue> = tags.into_iter().map(|tag| tag.into().into()).collect();
         self.fields.insert("tags".to_owned(), tags.into());
         self
     }
 
-    /// Sets the location of its slide in the organization's bucket, and a signed URL for it.
+    /// Sets the location of the item's slide in the organization's bucket, and the signed URL for it.
     pub fn with_bucket(mut self, name: &str, key: &str, signed: &SignedUrl) -> Self {
         let bucket = json!({ "bucket_name": name, "object_key": key, "signed_download_url": signed.expose().as_str() });
         self.fields.insert("platform_bucket".to_owned(), bucket);
@@ -43,7 +43,7 @@ impl ItemSdkMetadata {
     ///
     /// # Errors
     ///
-    /// All problems of the metadata. Nothing is written then.
+    /// [`SdkMetadataError`] with all problems of the metadata, or `now` is out of range. `metadata` is then unchanged.
     pub fn renew(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
         let sdk = self.described(metadata, moment(now)?);
         renew(metadata, sdk, |sdk| ITEM.check(sdk))
@@ -53,7 +53,7 @@ impl ItemSdkMetadata {
     ///
     /// # Errors
     ///
-    /// All problems of the metadata. Nothing is written then.
+    /// [`SdkMetadataError`] with all problems of the metadata, or `now` is out of range. `metadata` is then unchanged.
     pub fn write(&self, metadata: &mut JsonObject, now: SystemTime) -> Result<(), SdkMetadataError> {
         let sdk = JsonValue::Object(self.described(metadata, moment(now)?));
         let problems = ITEM.check(&sdk);
