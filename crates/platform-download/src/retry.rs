@@ -78,7 +78,7 @@ impl Attempts {
         self.inner().answered();
     }
 
-    /// Records a failure, and decides if the request is retried.
+    /// Records a failure. Returns the error if the request is not retried.
     pub(crate) fn failed<E: Retryable>(&mut self, error: E) -> Result<(), E> {
         self.is_first = false;
         match error.chance() {
@@ -194,7 +194,8 @@ impl Stall {
         Self { rate, left: rate.window, received: 0 }
     }
 
-    /// Waits for the next bytes.
+    /// Waits for `next`, and fails if the transfer is below the minimum rate. `length` returns the number of bytes in
+    /// the outcome.
     pub(crate) async fn watch<T>(
         &mut self,
         next: impl Future<Output = T>,

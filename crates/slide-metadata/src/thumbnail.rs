@@ -19,13 +19,13 @@ const MAX_PIXELS: u64 = 64 * 1024 * 1024;
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Thumbnail {
-    /// Pixels from left to right.
+    /// The width, in pixels.
     pub width: u32,
-    /// Pixels from top to bottom.
+    /// The height, in pixels.
     pub height: u32,
-    /// The image it was created from, such as `directory 2`.
+    /// The image that it was created from, such as `directory 2`.
     pub place: String,
-    /// Red, green and blue of each pixel, row-major.
+    /// The red, green and blue values of each pixel, row by row: 3 bytes per pixel.
     pub rgb: Vec<u8>,
 }
 
@@ -51,7 +51,8 @@ impl fmt::Debug for Thumbnail {
     }
 }
 
-/// Creates a thumbnail of the slide at `path` whose longer side has at most `side` pixels. Blocks.
+/// Creates a thumbnail of the slide at `path` whose longer side has at most `side` pixels; 0 counts as 1. Blocks the
+/// calling thread.
 ///
 /// The source is the smallest level that is large enough, or the slide's own thumbnail. Labels and macro images are
 /// never used, because they may identify a patient.

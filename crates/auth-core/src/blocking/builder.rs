@@ -29,7 +29,7 @@ impl TokenSourceBuilder {
         Self(self.0.without_cache())
     }
 
-    /// Sets the lease, with which processes that share a store obtain one token for all.
+    /// Sets the lease: among the processes that share its store, one at a time obtains a token.
     pub fn with_lease(self, lease: Arc<dyn RefreshLease>) -> Self {
         Self(self.0.with_lease(lease))
     }
@@ -59,7 +59,7 @@ impl TokenSourceBuilder {
     ///
     /// # Errors
     ///
-    /// The parts do not fit together: see [`SourceBuildError`].
+    /// The configuration is not valid: see [`SourceBuildError`].
     pub fn build(self) -> Result<TokenSource, SourceBuildError> {
         self.0.build().map(TokenSource)
     }

@@ -139,7 +139,8 @@ impl Inner {
     }
 }
 
-/// Ends the ownership of a token that is stored or discarded, or whose source was closed: the lease is released.
+/// A guard for an unpublished token. When it is dropped, because the token was stored or discarded or its source was
+/// closed, the lease is released.
 struct Publication {
     inner: Arc<Inner>,
     key: TokenKey,

@@ -11,8 +11,9 @@ use crate::page::{escaped, page};
 use crate::platform::Platform;
 use crate::run::{Item, Run};
 
-/// The maximum number of runs, latest first, and of items per run.
+/// The maximum number of runs, latest first.
 const RUNS: usize = 50;
+/// The maximum number of items per run.
 const ITEMS: usize = 100;
 
 pub(super) async fn show(State(platform): State<Arc<Platform>>) -> Response {

@@ -29,8 +29,9 @@ const DISEASES: [(&str, &str); 8] = [
 const SITES: [&str; 8] = ["ADRENAL_GLAND", "BONE", "BRAIN", "LIVER", "LUNG", "LYMPH_NODE", "OTHER", "SPLEEN"];
 /// Side length in pixels of an empty slide without a stated size.
 const EMPTY: u32 = 1024;
-/// Cells per side of its grid, and in total.
+/// Cells per side of its grid.
 const CELLS: u32 = 64;
+/// Cells of its grid in total.
 const EMPTY_CELLS: usize = 64 * 64;
 
 pub(super) fn metadata_schema() -> Value {

@@ -248,7 +248,7 @@ impl<'a> Parser<'a> {
         self.steps(start, Vec::new())
     }
 
-    /// Parses the steps after `start` and the known steps.
+    /// Parses the steps that follow `start` and `steps`, which were parsed before.
     fn steps(&mut self, start: Node, mut steps: Vec<Step>) -> Parsed<Node> {
         loop {
             if self.token(".**") {

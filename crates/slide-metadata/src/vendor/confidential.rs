@@ -89,7 +89,7 @@ pub(super) fn in_tags<R: Read + Seek>(tiff: &mut Tiff<R>, findings: &Findings) -
             _ => {}
         }
         for (tag, name, kind) in TAGS {
-            // Text that cannot be read still exists.
+            // Text that this crate cannot read may still identify a patient.
             let is_there = tiff.directories[number].entry(tag).is_some();
             if is_there && !matches!(tiff.text(number, tag), Ok(Some(text)) if text.trim().is_empty()) {
                 found.push(Identifier::new(kind, format!("{name} of {place}")));
