@@ -36,6 +36,7 @@ mod sharing;
 mod shell;
 mod slide_files;
 mod slides;
+mod statuses;
 mod study;
 mod submission;
 mod system;

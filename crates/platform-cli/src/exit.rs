@@ -76,7 +76,8 @@ impl Kind {
             _ if api(ApiError::is_forbidden) => Self::Forbidden,
             _ if api(ApiError::is_quota_exceeded) => Self::Quota,
             _ if api(ApiError::is_transient) && refused.is_none() => Self::Unreachable,
-            _ => Self::Failed,
+            // The URL of a file was refused.
+            _ => sources(error).find_map(|source| source.downcast_ref()).map_or(Self::Failed, Self::of_platform),
         }
     }
 

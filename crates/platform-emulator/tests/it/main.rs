@@ -11,5 +11,6 @@ mod identity;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
 mod platform;
+mod statuses;
 mod storage;
 mod tls;

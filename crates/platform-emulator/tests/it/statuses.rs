@@ -1,0 +1,270 @@
+//! The emulator answers every status that the document of the platform declares.
+
+use std::collections::BTreeSet;
+
+use auth_http::{Method, Request};
+use platform_emulator::{Config, Effect, Emulator, Fault, Server};
+use serde_json::{Value, json};
+
+use crate::client::{User, read};
+
+const DOCUMENT: &str = include_str!("../../../../openapi/platform.json");
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+const STRANGER: &str = "auth0|second-1";
+/// A path segment that is not UTF-8.
+const MALFORMED: &str = "%FF";
+
+/// Statuses that only faults produce, with the reason.
+const INJECTED: [(&str, u16, &str); 4] = [
+    ("get_application", 403, "every application is visible to all organizations"),
+    ("get_application_version", 403, "every application is visible to all organizations"),
+    ("submit_run", 403, "every application is visible to all organizations"),
+    ("get_artifact_file", 200, "files are always redirected to the storage"),
+];
+
+const CONFIG: &str = r#"
+    replica_lag_ms = 0
+    [[organizations]]
+    id = "org_emulator"
+    name = "emulator"
+    [[organizations]]
+    id = "org_second"
+    name = "second"
+    slide_quota = 0
+    [[users]]
+    id = "auth0|emulator-1"
+    email = "ada@emulator.test"
+    name = "Ada"
+    organization = "org_emulator"
+    [[users]]
+    id = "auth0|emulator-2"
+    email = "ben@emulator.test"
+    name = "Ben"
+    organization = "org_emulator"
+    [[users]]
+    id = "auth0|second-1"
+    email = "cleo@second.test"
+    name = "Cleo"
+    organization = "org_second"
+"#;
+
+/// An operation of the document.
+struct Operation {
+    id: String,
+    method: String,
+    path: String,
+    statuses: BTreeSet<u16>,
+}
+
+fn operations() -> Vec<Operation> {
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let all = paths.flat_map(|(path, operations)| {
+        operations.as_object().unwrap().iter().map(move |(method, operation)| Operation {
+            id: operation["operationId"].as_str().unwrap().to_owned(),
+            method: method.to_uppercase(),
+            path: path.clone(),
+            statuses: operation["responses"].as_object().unwrap().keys().map(|text| text.parse().unwrap()).collect(),
+        })
+    });
+    all.collect()
+}
+
+impl Operation {
+    fn matches(&self, method: &str, path: &str) -> bool {
+        let (template, path): (Vec<_>, Vec<_>) = (self.path.split('/').collect(), path.split('/').collect());
+        self.method == method
+            && template.len() == path.len()
+            && template.iter().zip(&path).all(|(part, found)| part.starts_with('{') || part == found)
+    }
+}
+
+/// Sends requests and records which operation answered with which status.
+struct Walk {
+    operations: Vec<Operation>,
+    seen: BTreeSet<(String, u16)>,
+}
+
+impl Walk {
+    async fn send(&mut self, user: &User, method: Method, path: &str, body: Option<Value>) -> Value {
+        let request = user.authorized(method, &format!("/api{path}"));
+        let request =
+            body.iter().fold(request, |request, body| request.with_body("application/json", body.to_string()));
+        let (status, body) = read(user.send(request).await).await;
+        self.record(method, path, status);
+        serde_json::from_slice(&body).unwrap_or_default()
+    }
+
+    fn record(&mut self, method: Method, path: &str, status: u16) {
+        let (method, path) = (method.to_string(), path.split('?').next().unwrap());
+        let operation = self.operations.iter().find(|operation| operation.matches(&method, path)).unwrap();
+        self.seen.insert((operation.id.clone(), status));
+    }
+
+    async fn get(&mut self, user: &User, path: &str) -> Value {
+        self.send(user, Method::Get, path, None).await
+    }
+}
+
+async fn user(more: &str) -> User {
+    let config: Config = toml::from_str(&format!("{more}\n{CONFIG}")).unwrap();
+    User::at(Emulator::builder().with_config(config).with_control().start().await.unwrap()).await
+}
+
+fn submission() -> Value {
+    json!({ "application_id": "outcomes", "items": [crate::api::item("a", &json!({}))] })
+}
+
+async fn catalogue(walk: &mut Walk, user: &User) {
+    let url = user.emulator.api_root().join("/api/v1/applications").unwrap();
+    let anonymous = user.send(Request::get(url)).await;
+    walk.record(Method::Get, "/v1/applications", anonymous.status());
+    for path in ["", "?page=0"] {
+        walk.get(user, &format!("/v1/applications{path}")).await;
+    }
+    for application in ["tissue", "nothing", MALFORMED] {
+        walk.get(user, &format!("/v1/applications/{application}")).await;
+        for version in ["1.0.0", "one"] {
+            let version = format!("/v1/applications/{application}/versions/{version}");
+            walk.get(user, &version).await;
+            walk.get(user, &format!("{version}/documents")).await;
+            for end in ["", "/file", "/content"] {
+                walk.get(user, &format!("{version}/documents/user-guide.md{end}")).await;
+            }
+        }
+    }
+    walk.get(user, "/v1/me").await;
+}
+
+async fn submit(walk: &mut Walk, user: &User, stranger: &User) -> String {
+    for (from, body) in [
+        (user, json!({})),
+        (user, json!({ "application_id": "nothing", "items": submission()["items"] })),
+        (user, json!({ "application_id": "outcomes", "items": [{ "external_id": "a", "input_artifacts": [] }] })),
+        (stranger, submission()),
+    ] {
+        walk.send(from, Method::Post, "/v1/runs", Some(body)).await;
+    }
+    let run = walk.send(user, Method::Post, "/v1/runs", Some(submission())).await;
+    run["run_id"].as_str().unwrap().to_owned()
+}
+
+/// Reads and changes of runs, as the owner and as a stranger, of runs that exist and that do not.
+async fn runs(walk: &mut Walk, user: &User, stranger: &User, run: &str) {
+    for query in ["", "?page=9", "?page=0"] {
+        walk.get(user, &format!("/v1/runs{query}")).await;
+    }
+    let (metadata, stale) =
+        (json!({ "custom_metadata": {} }), json!({ "custom_metadata": {}, "custom_metadata_checksum": "x" }));
+    for run in [run, NOBODY, "x"] {
+        for reader in [user, stranger] {
+            walk.get(reader, &format!("/v1/runs/{run}")).await;
+            walk.get(reader, &format!("/v1/runs/{run}/items")).await;
+            walk.get(reader, &format!("/v1/runs/{run}/items/a")).await;
+            for body in [&metadata, &stale] {
+                for place in ["", "/items/a"] {
+                    let path = format!("/v1/runs/{run}{place}/custom-metadata");
+                    walk.send(reader, Method::Put, &path, Some(body.clone())).await;
+                }
+            }
+        }
+    }
+}
+
+/// Results are fetched, deleted, and gone.
+async fn results(walk: &mut Walk, user: &User, stranger: &User, run: &str) -> String {
+    user.ended(run).await;
+    let items = walk.get(user, &format!("/v1/runs/{run}/items")).await;
+    let artifact = items[0]["output_artifacts"][0]["output_artifact_id"].as_str().unwrap();
+    let file = |run: &str, artifact: &str| format!("/v1/runs/{run}/artifacts/{artifact}/file");
+    for (reader, artifact) in [(user, artifact), (stranger, artifact), (user, NOBODY), (user, "x")] {
+        walk.get(reader, &file(run, artifact)).await;
+    }
+    for (writer, run) in [(stranger, run), (user, run), (user, run), (user, NOBODY), (user, "x")] {
+        walk.send(writer, Method::Delete, &format!("/v1/runs/{run}/artifacts"), None).await;
+    }
+    walk.get(user, &file(run, artifact)).await;
+    file(run, artifact)
+}
+
+/// A run that does not end by itself.
+async fn unfinished(walk: &mut Walk) {
+    let user = user("speed = 0.000001").await;
+    let stranger = user.other(STRANGER).await;
+    let run = user.submit(&submission()).await.1["run_id"].as_str().unwrap().to_owned();
+    walk.send(&user, Method::Delete, &format!("/v1/runs/{run}/artifacts"), None).await;
+    let run = run.as_str();
+    for (writer, run) in [(&stranger, run), (&user, run), (&user, run), (&user, NOBODY), (&user, "x")] {
+        walk.send(writer, Method::Post, &format!("/v1/runs/{run}/cancel"), None).await;
+    }
+}
+
+async fn access(walk: &mut Walk, user: &User, stranger: &User, run: &str) {
+    let grant = |run: &str, relation: &str| json!({ "resource_type": "run", "resource_id": run, "subject_type": "user", "subject_id": STRANGER, "relation": relation });
+    let grants = "/v1/access/grants";
+    for (from, body) in [(stranger, grant(run, "viewer")), (user, grant(NOBODY, "viewer")), (user, grant(run, "owner"))]
+    {
+        walk.send(from, Method::Post, grants, Some(body)).await;
+    }
+    let made = walk.send(user, Method::Post, grants, Some(grant(run, "viewer"))).await;
+    let made = made["grant_id"].as_str().unwrap().to_owned();
+    let tokens = "/v1/access/share-tokens";
+    walk.send(user, Method::Post, tokens, Some(json!({ "expires_at": "2001-01-01T00:00:00Z" }))).await;
+    let token = walk.send(user, Method::Post, tokens, Some(json!({}))).await;
+    let token = token["share_token_id"].as_str().unwrap().to_owned();
+    let third = user.other("auth0|emulator-2").await;
+    for (list, id) in [(grants, &made), (tokens, &token)] {
+        for query in ["", "?page=0"] {
+            walk.get(user, &format!("{list}{query}")).await;
+        }
+        for method in [Method::Get, Method::Delete] {
+            for (from, id) in [(&third, id.as_str()), (user, id), (user, id), (user, NOBODY), (user, "x")] {
+                walk.send(from, method, &format!("{list}/{id}"), None).await;
+            }
+        }
+    }
+}
+
+/// Faults produce what requests cannot.
+async fn inject(walk: &mut Walk, user: &User, paths: [(&str, Method, &str); 4]) {
+    let control = user.emulator.control().unwrap();
+    for (id, status, _) in INJECTED {
+        let (_, method, path) = paths.into_iter().find(|(of, _, _)| *of == id).unwrap();
+        let fault = Fault::new(Effect::Status { status, body: None }).on(Server::Api).times(1);
+        control.inject(&fault.with_path(format!("/api{path}"))).await.unwrap();
+        walk.send(user, method, path, None).await;
+    }
+}
+
+#[tokio::test]
+async fn every_declared_status_can_be_produced() {
+    let mut walk = Walk { operations: operations(), seen: BTreeSet::new() };
+    let declared = walk
+        .operations
+        .iter()
+        .flat_map(|operation| operation.statuses.iter().map(|status| (operation.id.clone(), *status)));
+    let declared: BTreeSet<_> = declared.collect();
+    let user = user("").await;
+    let stranger = user.other(STRANGER).await;
+    catalogue(&mut walk, &user).await;
+    let run = submit(&mut walk, &user, &stranger).await;
+    runs(&mut walk, &user, &stranger, &run).await;
+    access(&mut walk, &user, &stranger, &run).await;
+    let file = results(&mut walk, &user, &stranger, &run).await;
+    unfinished(&mut walk).await;
+
+    let missing: BTreeSet<_> = declared.difference(&walk.seen).cloned().collect();
+    let injected: BTreeSet<_> = INJECTED.map(|(id, status, _)| (id.to_owned(), status)).into();
+    assert_eq!(missing, injected, "these need faults, and no others do");
+    let application = "/v1/applications/tissue";
+    let version = format!("{application}/versions/1.0.0");
+    let paths = [
+        ("get_application", Method::Get, application),
+        ("get_application_version", Method::Get, &version),
+        ("submit_run", Method::Post, "/v1/runs"),
+        ("get_artifact_file", Method::Get, &file),
+    ];
+    inject(&mut walk, &user, paths).await;
+    let missing: Vec<_> = declared.difference(&walk.seen).collect();
+    assert!(missing.is_empty(), "never answered: {missing:?}");
+}
