@@ -136,6 +136,8 @@ fn a_run_is_submitted_and_described() {
         "l4",
         "--deadline",
         "2099-01-01T00:00:00Z",
+        "--callback-context",
+        r#"{"study": 7}"#,
         "--gpu-provisioning-mode",
         "FLEX_START",
         "--max-gpus-per-slide",
@@ -254,6 +256,8 @@ fn plain_submission_is_made_once_for_its_content() {
 fn a_submission_that_is_refused_says_why() {
     let shell = uploaded();
     let submit = ["run", "submit", "tissue", "slides.csv"];
+    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(20)).to_string();
+    let large = json!({ "a": "x".repeat(1017) }).to_string();
     for (more, kind) in [
         (&["--gpu-type", "H100"][..], "bad_input"),
         (&["--cpu-provisioning-mode", "FLEX_START"], "bad_input"),
@@ -264,6 +268,9 @@ fn a_submission_that_is_refused_says_why() {
         (&["--due-date", "2099-06-01 18:00:00"], "bad_input"),
         (&["--timeout", "5"], "bad_input"),
         (&["--due-date", "2020-01-01T00:00:00Z"], "bad_input"),
+        (&["--deadline", &soon], "bad_input"),
+        (&["--callback-context", "[1]"], "bad_input"),
+        (&["--callback-context", &large], "bad_input"),
         (&["--application-version", "7.0.0"], "not_found"),
         (&["--once", "a", "--dry-run"], "bad_input"),
     ] {

@@ -71,7 +71,7 @@ pub use platform_download::{
     ResultFolder, Shard, SignError, Totals, Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded,
     Uploader, Verification,
 };
-pub use retention::{RESULTS_STAY, results_end};
+pub use retention::{RESULTS_STAY, results_end, results_safe_until};
 pub use run::{RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, RunFilter, Runs, SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
 pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};
@@ -81,7 +81,7 @@ pub use settings::{
     BucketSettings, OperationSettings, RetrySettings, SettingProblem, SettingSource, Settings, SettingsBuilder,
     SettingsError,
 };
-pub use validation::{MetadataSchema, Problem, validate};
+pub use validation::{LARGEST_CONTEXT, MetadataSchema, Problem, validate};
 
 #[cfg(doctest)]
 #[cfg_attr(feature = "download", doc = include_str!("../../../README.md"))]

@@ -16,11 +16,13 @@ use crate::Error;
 const LONGEST_ID: usize = 255;
 /// The maximum length of a URL, in characters.
 const LONGEST_URL: usize = 2083;
-/// The maximum size in bytes, as JSON.
-const LARGEST_CONTEXT: usize = 1024;
+/// The maximum size of `callback_context`, in bytes of JSON.
+pub const LARGEST_CONTEXT: usize = 1024;
 /// The time in which the platform may fetch an input.
 const SHORTEST_SIGNATURE: Duration = Duration::from_secs(6 * 24 * 3600);
-/// A tolerance, because the remaining lifetime of a new URL is slightly shorter.
+/// The platform refuses deadlines earlier than this after the submission.
+const SHORTEST_SCHEDULE: Duration = Duration::from_secs(24 * 3600);
+/// A tolerance, because the remaining time of a new URL or deadline is slightly shorter.
 const MOMENT: Duration = Duration::from_secs(600);
 
 /// A problem with a submission.
@@ -82,6 +84,10 @@ fn of_run(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
             if let Some(date) = date.filter(|date| SystemTime::from(*date) <= now) {
                 problem(path, format!("{date} is not in the future"));
             }
+        }
+        let too_short = |date: &&Timestamp| (now..now + SHORTEST_SCHEDULE - MOMENT).contains(&SystemTime::from(**date));
+        if let Some(date) = deadline.as_ref().filter(too_short) {
+            problem("scheduling/deadline", format!("{date} is less than one day after the submission"));
         }
         if let (Some(due), Some(deadline)) = (due_date, deadline)
             && due > deadline

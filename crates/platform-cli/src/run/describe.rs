@@ -5,7 +5,7 @@ use platform_resources::models::{Item, Run};
 use platform_resources::{ArtifactOutcome, By, ItemOutcome, RunOutcome, results_end};
 use serde_json::{Value, json};
 
-use super::Reading;
+use super::{Reading, list};
 use crate::access::Shell;
 use crate::exit::Failure;
 use crate::output::{self, Output};
@@ -84,6 +84,7 @@ pub(super) fn facts(run: &Run, files: Option<Files>, output: &Output) -> String 
     let scheduling = run.scheduling.as_ref();
     let kept = files.is_none_or(|files| files.available > 0);
     let end = results_end(run).filter(|end| kept && *end > SystemClock.now());
+    let until = end.map(|_| list::kept(run, output)).unwrap_or_default();
     let metadata = run.custom_metadata.as_ref().and_then(|metadata| serde_json::to_string_pretty(metadata).ok());
     let facts = [
         ("run", run.run_id.to_string()),
@@ -97,7 +98,7 @@ pub(super) fn facts(run: &Run, files: Option<Files>, output: &Output) -> String 
         ("submitted by", run.submitted_by.clone()),
         ("organization", run.organization_id.clone().unwrap_or_default()),
         ("ended", moment(run.terminated_at.map(Into::into))),
-        ("results until", moment(end)),
+        ("results until", until),
         ("results", files.and_then(Files::deleted).unwrap_or_default()),
         ("due", moment(scheduling.and_then(|scheduling| scheduling.due_date).map(Into::into))),
         ("deadline", moment(scheduling.and_then(|scheduling| scheduling.deadline).map(Into::into))),

@@ -6,7 +6,7 @@ use futures_util::future::ready;
 use futures_util::{StreamExt, TryStreamExt};
 use platform_resources::models::{Run, RunState};
 use platform_resources::operations::ListRuns;
-use platform_resources::{RunFilter, RunOutcome, results_end};
+use platform_resources::{RunFilter, RunOutcome, results_end, results_safe_until};
 
 use crate::access::Shell;
 use crate::exit::Failure;
@@ -65,7 +65,7 @@ pub(crate) struct Arguments {
     /// `version_number`, `run_id`, `submitted_by`, `termination_reason`. May be said several times.
     #[arg(long, value_name = "FIELD", allow_hyphen_values = true, default_value = "-submitted_at")]
     sort: Vec<String>,
-    /// Only runs whose results are deleted within this time, such as 5d: 30 days after their end.
+    /// Only runs whose results the platform may delete within this time, such as 5d: 30 days after their submission
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     expiring: Option<Duration>,
     /// What the Python tool has for the absence of `--verbose`.
@@ -102,9 +102,21 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     print(runs, &shell.output, expiring.is_some()).await
 }
 
-/// Returns true if the results of the run are deleted within this time.
+/// Returns true if the results of a run can be deleted within this time, and are not lost yet.
 fn expires(run: &Run, now: SystemTime, time: Duration) -> bool {
-    results_end(run).is_some_and(|end| now <= end && end <= now + time)
+    let at_risk = results_safe_until(run).is_some_and(|moment| moment <= now + time);
+    at_risk && results_end(run).is_some_and(|end| now <= end)
+}
+
+/// Returns how long the results of a run are kept, in words.
+pub(super) fn kept(run: &Run, output: &Output) -> String {
+    let now = SystemClock.now();
+    match (results_safe_until(run), results_end(run)) {
+        (_, Some(end)) if end <= now => "deleted".to_owned(),
+        (Some(moment), _) if moment <= now => "may be deleted".to_owned(),
+        (Some(moment), _) => output.moment(moment),
+        (None, _) => String::new(),
+    }
 }
 
 impl Arguments {
@@ -134,11 +146,7 @@ async fn print(
     output: &Output,
     wanted: bool,
 ) -> Result<(), Failure> {
-    let ended = |run: &Run| match results_end(run) {
-        Some(end) if end <= SystemClock.now() => "deleted".to_owned(),
-        Some(end) => output.moment(end),
-        None => String::new(),
-    };
+    let kept = |run: &Run| kept(run, output);
     let submitted = |run: &Run| output.moment(run.submitted_at);
     let by_whom = |run: &Run| run.submitted_by.clone();
     let tags = |run: &Run| {
@@ -154,7 +162,7 @@ async fn print(
         ("submitted", &submitted),
     ];
     if wanted || output.verbose {
-        columns.push(("results until", &ended));
+        columns.push(("results until", &kept));
     }
     if output.verbose {
         columns.push(("submitted by", &by_whom));

@@ -3,9 +3,8 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use platform_pipeline::RunOptions;
-use platform_resources::Timestamp;
 use platform_resources::models::Me;
-use platform_resources::{Provisioning, RunSdkMetadata};
+use platform_resources::{JsonObject, JsonValue, LARGEST_CONTEXT, Provisioning, RunSdkMetadata, Timestamp};
 
 use super::author::author;
 use crate::time::parse_timestamp;
@@ -24,6 +23,9 @@ pub(super) struct Options {
     /// Date at which the platform cancels the run, with a time zone, such as 2027-12-01T18:00:00+01:00.
     #[arg(long, value_name = "DATE", value_parser = parse_timestamp)]
     deadline: Option<Timestamp>,
+    /// JSON object of at most 1,024 bytes that the platform sends back with its callbacks
+    #[arg(long, value_name = "JSON", value_parser = parse_context)]
+    callback_context: Option<JsonObject>,
     /// Shows the results in the portal of the platform.
     #[arg(long, overrides_with = "no_onboard_to_aignostics_portal")]
     onboard_to_aignostics_portal: bool,
@@ -59,6 +61,16 @@ fn modes(names: &'static [&'static str]) -> impl TypedValueParser<Value = Provis
     })
 }
 
+/// Parses the context of callbacks.
+fn parse_context(text: &str) -> Result<JsonObject, String> {
+    let context: JsonObject = serde_json::from_str(text).map_err(|error| format!("expected a JSON object: {error}"))?;
+    let size = JsonValue::Object(context.clone()).to_string().len();
+    if size > LARGEST_CONTEXT {
+        return Err(format!("{size} bytes of JSON are more than {LARGEST_CONTEXT}"));
+    }
+    Ok(context)
+}
+
 impl Options {
     pub(super) fn portal(&self) -> bool {
         self.onboard_to_aignostics_portal
@@ -71,6 +83,7 @@ impl Options {
             (!self.tags.is_empty(), "--tags"),
             (self.due_date.is_some(), "--due-date"),
             (self.deadline.is_some(), "--deadline"),
+            (self.callback_context.is_some(), "--callback-context"),
             (self.onboard_to_aignostics_portal, "--onboard-to-aignostics-portal"),
             (!self.gpu_type.eq_ignore_ascii_case("A100"), "--gpu-type"),
             (self.gpu_provisioning_mode != Provisioning::Spot, "--gpu-provisioning-mode"),
@@ -95,6 +108,10 @@ impl Options {
             .with_node_timeout(self.node_acquisition_timeout_minutes);
         let sdk = self.note.iter().fold(sdk, RunSdkMetadata::with_note);
         let tags = self.tags.iter().map(|tag| tag.trim()).filter(|tag| !tag.is_empty()).map(str::to_owned);
-        RunOptions::new(sdk).with_tags(tags).with_due_date(self.due_date).with_deadline(self.deadline)
+        RunOptions::new(sdk)
+            .with_tags(tags)
+            .with_due_date(self.due_date)
+            .with_deadline(self.deadline)
+            .with_callback_context(self.callback_context.clone())
     }
 }

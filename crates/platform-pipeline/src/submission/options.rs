@@ -1,6 +1,6 @@
 use auth_core::{Clock, SystemClock};
 use platform_resources::models::{RunSubmission, Scheduling};
-use platform_resources::{RunSdkMetadata, Timestamp};
+use platform_resources::{JsonObject, RunSdkMetadata, Timestamp};
 
 use crate::Error;
 
@@ -12,12 +12,13 @@ pub struct RunOptions {
     tags: Vec<String>,
     due_date: Option<Timestamp>,
     deadline: Option<Timestamp>,
+    callback_context: Option<JsonObject>,
 }
 
 impl RunOptions {
     /// Creates options for a run with this SDK metadata.
     pub fn new(sdk: RunSdkMetadata) -> Self {
-        Self { sdk, tags: Vec::new(), due_date: None, deadline: None }
+        Self { sdk, tags: Vec::new(), due_date: None, deadline: None, callback_context: None }
     }
 
     /// Sets the tags of the run. They are part of the digest of a submission with a key.
@@ -39,6 +40,12 @@ impl RunOptions {
         self
     }
 
+    /// Sets the context that the platform sends back with its callbacks.
+    pub fn with_callback_context(mut self, context: Option<JsonObject>) -> Self {
+        self.callback_context = context;
+        self
+    }
+
     /// Returns the tags of the run.
     pub(crate) fn tags(&self) -> Vec<String> {
         self.tags.clone()
@@ -55,8 +62,33 @@ impl RunOptions {
             scheduling.due_date = self.due_date.or(scheduling.due_date);
             scheduling.deadline = self.deadline.or(scheduling.deadline);
         }
+        if self.callback_context.is_some() {
+            submission.callback_context.clone_from(&self.callback_context);
+        }
         let sdk = submission.scheduling.iter().fold(self.sdk.clone(), RunSdkMetadata::with_scheduling);
         let written = sdk.write(submission.custom_metadata.get_or_insert_default(), SystemClock.now());
         written.map_err(|error| Error::inputs("the run cannot be described so", error.problems().to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn callback_context_replaces_that_of_the_submission() {
+        let object = |value: serde_json::Value| value.as_object().unwrap().clone();
+        let stated = object(json!({ "stated": 1 }));
+        let options = RunOptions::new(RunSdkMetadata::new("test/1"));
+        let mut submission = RunSubmission::new("tissue", vec![]).with_callback_context(stated.clone());
+        options.apply(&mut submission).unwrap();
+        assert_eq!(submission.callback_context, Some(stated));
+        let set = object(json!({ "set": 2 }));
+        options.with_callback_context(Some(set.clone())).apply(&mut submission).unwrap();
+        assert_eq!(submission.callback_context, Some(set));
     }
 }
