@@ -248,3 +248,15 @@ fn a_signed_url_is_given_out_when_it_is_asked_for_only() {
     let table = shell.run(&["bucket", "find", "--signed-urls"]).stdout;
     assert!(table.contains("X-Goog-Signature=") || table.contains("X-Amz-Signature="), "{table}");
 }
+
+#[test]
+fn purge_keeps_results_and_documents() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a"]);
+    shell.run(&["run", "wait", &run]).assert_code(0);
+    let document = ["application", "version", "document", "download", "tissue", "user-guide.md", "--output", "papers"];
+    shell.run(&document).assert_code(0);
+    assert_eq!(shell.json("bucket-objects", &["bucket", "find"]), json!([]), "they are not in the bucket");
+    shell.run(&["bucket", "purge", "--yes"]).assert_code(0);
+    assert_eq!(shell.json("report", &["run", "download", &run, "results"])["complete"], true);
+}

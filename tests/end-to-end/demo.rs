@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::command::{BINARY, Ended, Lab};
 
-const RESULTS: &str = "/emulator-bucket/results/";
+const RESULTS: &str = "/platform-files/results/";
 const SLIDES: &str = "/emulator-bucket/slides/";
 
 #[test]

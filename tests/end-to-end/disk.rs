@@ -34,11 +34,11 @@ fn a_disk_that_is_too_small_is_named_before_anything_is_fetched_and_a_later_call
     ended.assert_code(0);
     assert!(ended.stdout.contains("first: 1"), "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.told().contains("make room and try again"), "{}", ended.stderr);
-    assert_eq!(ended.served("storage", "GET", "/emulator-bucket/results/"), 0);
+    assert_eq!(ended.served("storage", "GET", "/platform-files/results/"), 0);
     assert!(ended.row("smear.svs").starts_with("smear.svs succeeded 3/3 "), "{}", ended.stdout);
     assert!(ended.stdout.ends_with("10\n"), "nine results and the manifest, nothing else: {}", ended.stdout);
     let second = Ended { stderr: fs::read_to_string(lab.temporary().join("second")).unwrap(), ..ended };
-    let fetched = second.served("storage", "GET", "/emulator-bucket/results/");
+    let fetched = second.served("storage", "GET", "/platform-files/results/");
     assert_eq!(fetched, 9);
 }
 
@@ -57,7 +57,7 @@ fn a_disk_that_fills_up_is_named_and_a_later_call_goes_on_from_there() {
     assert!(ended.told().contains("disk is full: free some space"), "{}", ended.stderr);
     assert!(ended.row("smear.svs").starts_with("smear.svs succeeded 3/3 "), "{}", ended.stdout);
     let second = Ended { stderr: fs::read_to_string(lab.temporary().join("second")).unwrap(), ..ended };
-    let fetched = second.served("storage", "GET", "/emulator-bucket/results/");
+    let fetched = second.served("storage", "GET", "/platform-files/results/");
     assert!((1..9).contains(&fetched), "what was there was not fetched again, but {fetched} files were");
 }
 

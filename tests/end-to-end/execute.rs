@@ -14,7 +14,7 @@ use crate::slides::write_slide;
 
 const EXECUTE: [&str; 5] = ["run", "execute", "tissue", "work/slides.csv", "slides"];
 const RUNS: &str = "/api/v1/runs";
-pub(crate) const RESULTS: &str = "/emulator-bucket/results/";
+pub(crate) const RESULTS: &str = "/platform-files/results/";
 
 fn with_slides() -> Shell {
     let shell = Shell::start();
@@ -155,7 +155,7 @@ fn killed_while_it_waits_for_the_run_it_waits_again() {
 #[test]
 fn killed_while_it_downloads_it_fetches_the_rest() {
     let shell = with_slides();
-    fault(&shell, &json!({ "kind": "stall", "after_bytes": 0 }), "storage", "GET", "/emulator-bucket/results/*", 4);
+    fault(&shell, &json!({ "kind": "stall", "after_bytes": 0 }), "storage", "GET", "/platform-files/results/*", 4);
     let child = start(&shell);
     let manifest = shell.folder().join("work/manifest.jsonl");
     let is_reached = move |shell: &Shell| {

@@ -20,7 +20,7 @@ fn an_interrupted_demo_leaves_only_complete_files_and_goes_on() {
         "[4/8] slide biopsy.tiff",
         "path=\"/emulator-bucket/slides/biopsy.tiff\"",
         "[6/8]",
-        "path=\"/emulator-bucket/results/",
+        "path=\"/platform-files/results/",
     ] {
         stop(&lab, moment, "INT", 130);
         lab.assert_nothing_is_left();
@@ -37,7 +37,7 @@ fn an_interrupted_demo_leaves_only_complete_files_and_goes_on() {
 fn a_demo_that_is_terminated_cleans_up_too() {
     for (signal, code) in [("TERM", 143), ("HUP", 129)] {
         let lab = Lab::new();
-        stop(&lab, "path=\"/emulator-bucket/results/", signal, code);
+        stop(&lab, "path=\"/platform-files/results/", signal, code);
         lab.assert_nothing_is_left();
     }
 }

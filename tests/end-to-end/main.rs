@@ -15,6 +15,7 @@ mod demo;
 mod disk;
 mod durability;
 mod emulator;
+mod emulator_options;
 mod emulator_tls;
 mod execute;
 mod failures;

@@ -18,10 +18,14 @@ pub const MACHINE_CLIENT_SECRET: &str = "emulator-machine-secret";
 /// The region in signatures of bucket requests.
 pub const BUCKET_REGION: &str = "EUROPE-WEST3";
 
+/// The bucket with results and documents, and the id of its owner. Buckets of organizations end in `-bucket`.
+const FILES: &str = "platform-files";
+
 /// All organizations and users.
 pub(crate) struct Accounts {
     organizations: Vec<Organization>,
     users: Vec<User>,
+    files: Organization,
 }
 
 /// A user who can log in, or a machine.
@@ -92,7 +96,21 @@ impl Accounts {
             role: Role::Member,
             is_machine: true,
         });
-        Self { organizations: organizations.collect(), users: users.chain(machine).collect() }
+        let (organizations, users) = (organizations.collect(), users.chain(machine).collect());
+        let files = Organization {
+            id: FILES.to_owned(),
+            name: FILES.to_owned(),
+            display_name: FILES.to_owned(),
+            bucket: FILES.to_owned(),
+            slide_quota: None,
+            key: key(FILES),
+        };
+        Self { organizations, users, files }
+    }
+
+    /// Returns the owner of the bucket with results and documents. No user has its key.
+    pub(crate) fn files(&self) -> &Organization {
+        &self.files
     }
 
     /// Returns the users who can log in.
@@ -113,7 +131,7 @@ impl Accounts {
     }
 
     pub(crate) fn has_bucket(&self, bucket: &str) -> bool {
-        self.organizations.iter().any(|organization| organization.bucket == bucket)
+        self.files.bucket == bucket || self.organizations.iter().any(|organization| organization.bucket == bucket)
     }
 
     /// Returns the organization that owns the service account with this email address.
@@ -123,6 +141,7 @@ impl Accounts {
 
     /// Returns the organization whose key has this id.
     pub(crate) fn owner_of_key(&self, access_key_id: &str) -> Option<&Organization> {
-        self.organizations.iter().find(|organization| organization.key.access_key_id == access_key_id)
+        let mut all = self.organizations.iter().chain([&self.files]);
+        all.find(|organization| organization.key.access_key_id == access_key_id)
     }
 }

@@ -3,6 +3,7 @@
 mod catalogue;
 mod contract;
 mod describe;
+mod documentation;
 mod grants;
 mod items;
 mod overview;
@@ -54,7 +55,9 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .route("/access/grants/{grant_id}", get(grants::get).delete(grants::revoke))
         .route("/access/share-tokens", get(share_tokens::list).post(share_tokens::create))
         .route("/access/share-tokens/{share_token_id}", get(share_tokens::get).delete(share_tokens::revoke))
-        .route("/me", get(me));
+        .route("/me", get(me))
+        .route("/openapi.json", get(contract::document))
+        .route("/docs", get(documentation::show));
     let controlled = platform.controls.is_some();
     let controls = if controlled { Router::new().nest(control::PREFIX, control::router()) } else { Router::new() };
     Router::new()
@@ -99,7 +102,7 @@ impl FromRequestParts<Arc<Platform>> for Caller {
                 caller.account(platform).map(|_| caller)
             }
             Bearer::Stranger => Err(Problem::Forbidden),
-            Bearer::Invalid => Err(Problem::Gateway("Jwt verification fails")),
+            Bearer::Invalid => Err(Problem::InvalidToken),
         }
     }
 }

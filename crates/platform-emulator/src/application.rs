@@ -14,7 +14,6 @@ use std::sync::{Arc, LazyLock};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::account::Organization;
 use crate::platform::Platform;
 use crate::run::{Failure, Item, OutputArtifact};
 use crate::storage::{About, checksum_text};
@@ -121,8 +120,6 @@ pub(crate) fn find(id: &str) -> Option<&'static Application> {
 /// An item being processed.
 pub(crate) struct Job<'a> {
     pub(crate) platform: &'a Arc<Platform>,
-    /// The organization of the run.
-    pub(crate) owner: &'a Organization,
     pub(crate) run: Uuid,
     pub(crate) item: &'a Item,
 }
@@ -176,7 +173,7 @@ impl Job<'_> {
             let mut upload = self.platform.objects.create().await?;
             upload.write(bytes).await?;
             let object = upload.finish(media_type).await?;
-            self.platform.keep(&self.owner.bucket, &key, object).await
+            self.platform.keep(&self.platform.accounts.files().bucket, &key, object).await
         };
         let object = stored.await.map_err(|error: io::Error| Failure::System(error.to_string()))?;
         Ok(self.artifact(name, key, &object.about))

@@ -3,12 +3,18 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use auth_core::Clock;
+use jiff::Timestamp;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Sleeps, because delays are emulated.
 #[expect(clippy::disallowed_methods, reason = "how long something takes is what is asked for")]
 pub(crate) fn pause(duration: Duration) -> Sleep {
     sleep(duration)
+}
+
+/// Returns a time in the resolution of the platform, microseconds.
+pub(crate) fn in_microseconds(moment: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(moment.as_microsecond()).unwrap_or(moment)
 }
 
 /// Returns the real time (or tokio's paused time), for durations that clients wait for.

@@ -41,6 +41,9 @@ pub struct Config {
     /// The number of items after which the platform cancels each run (`CANCELED_BY_SYSTEM`) and skips the others.
     /// Disabled by default.
     pub cancel_runs_after_items: Option<usize>,
+    /// The maximum number of items with errors in a run. When more items have errors, the platform cancels the run
+    /// (`SCHEDULER.ITEMS_WITH_ERROR_THRESHOLD_REACHED`). Unlimited by default.
+    pub error_threshold: Option<usize>,
     /// Faults that are active from the start, in the format of the control routes: see [`Fault`].
     pub faults: Vec<Fault>,
     /// The speed factor of processing, relative to the platform's ten minutes per item. 0 disables the delay.
@@ -55,6 +58,10 @@ pub struct Config {
     pub automatic_login: bool,
     /// Another provider whose tokens are accepted.
     pub external_issuer: Option<ExternalIssuer>,
+    /// Announces the issuer in responses to logins (RFC 9207), and sends it with them.
+    pub announce_iss: bool,
+    /// Origins whose pages may send requests to all servers (CORS), such as `https://app.example`; `*` permits all.
+    pub cors_origins: Vec<String>,
     /// Host names of the emulator in addition to `localhost`. Requests for other hosts are rejected.
     pub hosts: Vec<String>,
     /// The public URLs, if they differ from the addresses that the emulator listens on.
@@ -161,6 +168,7 @@ impl Default for Config {
             replica_lag_ms: 100,
             interruptions: 16,
             cancel_runs_after_items: None,
+            error_threshold: None,
             faults: Vec::new(),
             speed: 0.0,
             access_token_seconds: 24 * 60 * 60,
@@ -168,6 +176,8 @@ impl Default for Config {
             refresh_lifetime_seconds: 30 * 24 * 60 * 60,
             automatic_login: false,
             external_issuer: None,
+            announce_iss: false,
+            cors_origins: Vec::new(),
             hosts: Vec::new(),
             public: PublicUrls::default(),
             device_interval_seconds: 5,
@@ -227,6 +237,7 @@ impl Config {
                 problems.push(format!("{name}, {value}, must be at most {most}"));
             }
         }
+        problems.extend(self.origin_problems());
         problems.extend(self.faults.iter().filter_map(|fault| fault.check().err()));
         if !(self.speed >= 0.0 && self.speed.is_finite()) {
             problems.push(format!("the speed, {}, must be 0 or more", self.speed));
@@ -237,6 +248,12 @@ impl Config {
             }
         }
         problems
+    }
+
+    fn origin_problems(&self) -> impl Iterator<Item = String> {
+        let is_origin = |text: &String| Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == *text);
+        let wrong = self.cors_origins.iter().filter(move |origin| *origin != "*" && !is_origin(origin));
+        wrong.map(|origin| format!("the origin `{origin}` must be `*`, or scheme and host like `https://app.example`"))
     }
 }
 

@@ -175,6 +175,8 @@ async fn shift_clock(
     body: Result<Json<Shift>, JsonRejection>,
 ) -> Result<StatusCode, Refused> {
     platform.clock.shift(body?.0.seconds);
+    let ended = processing::end_overdue(&platform).await;
+    ended.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,7 +4,6 @@ use std::io;
 
 use uuid::{Builder, Uuid};
 
-use crate::account::Organization;
 use crate::application::{Application, Version};
 use crate::platform::Platform;
 
@@ -48,14 +47,14 @@ fn stable_id(name: &str) -> Uuid {
 }
 
 impl Document {
-    /// Returns the object key of the document in an organization's bucket. The object is created on the first request.
-    pub(crate) async fn store(&self, platform: &Platform, reader: &Organization) -> io::Result<String> {
-        let key = format!("{}/{}", self.folder, self.name);
-        if platform.objects.get(&reader.bucket, &key).is_none() {
+    /// Returns the object key of the document in the platform's bucket. The object is created on the first request.
+    pub(crate) async fn store(&self, platform: &Platform) -> io::Result<String> {
+        let (key, bucket) = (format!("{}/{}", self.folder, self.name), &platform.accounts.files().bucket);
+        if platform.objects.get(bucket, &key).is_none() {
             let mut upload = platform.objects.create().await?;
             upload.write(self.content.as_bytes()).await?;
             let object = upload.finish(self.mime_type).await?;
-            platform.keep(&reader.bucket, &key, object).await?;
+            platform.keep(bucket, &key, object).await?;
         }
         Ok(key)
     }

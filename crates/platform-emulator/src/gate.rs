@@ -2,8 +2,10 @@
 
 mod answer;
 mod body;
+mod cors;
 mod novelty;
 mod request_body;
+mod unread;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::control::{self, Effect, Recorded, Server};
 use crate::platform::Platform;
 use crate::storage;
 use body::{Observed, Tampering};
+use cors::Permitted;
+use unread::Unread;
 
 /// Passes a request to its server.
 pub(crate) async fn pass(
@@ -35,24 +39,41 @@ pub(crate) async fn pass(
     if let Some(authority) = request.uri().authority().and_then(|authority| authority.as_str().parse().ok()) {
         request.headers_mut().insert(header::HOST, authority);
     }
+    let (request, unread) = Unread::of(request);
+    let reset = connection.reset.clone();
+    let permitted = Permitted::of(&platform.config, request.headers());
+    let preflight = permitted.as_ref().and_then(|_| Permitted::preflight(&method, request.headers()));
     let mut response = if request.headers().get_all(header::HOST).iter().count() != 1 {
         (StatusCode::BAD_REQUEST, "a request names one host").into_response()
-    } else if let Err(refusal) = check_origin(&platform, request.headers()) {
+    } else if let Err(refusal) = check_origin(&platform, request.headers(), permitted.is_some()) {
         (StatusCode::FORBIDDEN, refusal).into_response()
+    } else if let Some(response) = preflight {
+        response
     } else {
         observe(&platform, server, connection, request, next).await
     };
+    if (response.status().is_client_error() || response.status().is_server_error()) && !reset.is_asked() {
+        unread.drain().await;
+    }
     // The platform's clock may have been shifted.
     if let Ok(date) = HeaderValue::from_str(&storage::http_date(platform.timestamp())) {
         response.headers_mut().entry(header::DATE).or_insert(date);
+    }
+    // RFC 9110, section 15.5.2.
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Bearer realm=\"emulator\"");
+        response.headers_mut().entry(header::WWW_AUTHENTICATE).or_insert(challenge);
+    }
+    if let Some(permitted) = permitted {
+        permitted.permit(response.headers_mut());
     }
     // Never the query, because it can contain signatures.
     tracing::debug!(server = server.name(), %method, path, status = response.status().as_u16(), "served");
     response
 }
 
-/// Rejects requests from foreign web pages in the user's browser.
-fn check_origin(platform: &Platform, headers: &HeaderMap) -> Result<(), &'static str> {
+/// Rejects requests from foreign web pages in the user's browser, unless the configuration permits their origin.
+fn check_origin(platform: &Platform, headers: &HeaderMap, permitted: bool) -> Result<(), &'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if let Some(host) = text(header::HOST) {
         let known = Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_ours(platform, &url));
@@ -63,6 +84,7 @@ fn check_origin(platform: &Platform, headers: &HeaderMap) -> Result<(), &'static
     let same_origin = || text(header::HeaderName::from_static("sec-fetch-site")) == Some("same-origin");
     match text(header::ORIGIN) {
         None => Ok(()),
+        Some(_) if permitted => Ok(()),
         // A browser sends this with a form of a page whose referrer policy is `no-referrer`.
         Some("null") if same_origin() => Ok(()),
         Some(origin) => {

@@ -24,7 +24,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::account::{AUDIENCE, User};
+use crate::account::User;
 use crate::platform::Platform;
 use crate::random::Random;
 use crate::store::{Found, Store};
@@ -37,6 +37,9 @@ use form::{Form, Refusal};
 use keys::Keys;
 use login::Codes;
 use refresh::Families;
+
+/// The challenge to a request whose token is not valid (RFC 6750, section 3.1).
+pub(crate) const INVALID_TOKEN: &str = "Bearer realm=\"emulator\", error=\"invalid_token\"";
 
 /// The state of the identity provider.
 pub(crate) struct Identity {
@@ -112,6 +115,8 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery))
         .route("/.well-known/oauth-authorization-server", get(discovery))
+        // The official TypeScript tools take `/oauth` as the issuer.
+        .route("/oauth/.well-known/openid-configuration", get(discovery))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/authorize", get(login::show).post(login::decide))
         .route("/oauth/device/code", post(start_device))
@@ -124,7 +129,7 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
 
 async fn discovery(State(platform): State<Arc<Platform>>) -> Json<Value> {
     let at = |path| format!("{}{path}", platform.issuer);
-    Json(json!({
+    let mut document = json!({
         "issuer": platform.issuer.as_str(),
         "authorization_endpoint": at("authorize"),
         "token_endpoint": at("oauth/token"),
@@ -136,13 +141,16 @@ async fn discovery(State(platform): State<Arc<Platform>>) -> Json<Value> {
         "response_modes_supported": ["query"],
         "subject_types_supported": ["public"],
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
-        "claims_supported": ["sub", "email", "email_verified", "name", "org_id"],
+        "claims_supported": ["sub", "auth_time", "email", "email_verified", "name", "org_id"],
         "grant_types_supported": Client::all_grants(),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "authorization_response_iss_parameter_supported": true,
-    }))
+    });
+    if platform.config.announce_iss {
+        document["authorization_response_iss_parameter_supported"] = json!(true);
+    }
+    Json(document)
 }
 
 async fn jwks(State(platform): State<Arc<Platform>>) -> Json<Value> {
@@ -163,21 +171,19 @@ fn profile(user: &User) -> Value {
 async fn userinfo(State(platform): State<Arc<Platform>>, headers: HeaderMap) -> Response {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| scheme(value.to_str().ok()?, "Bearer"));
     let claims = token.and_then(|token| platform.own_claims(token));
-    match claims.and_then(|claims| platform.accounts.user(&claims.sub)) {
-        Some(user) => Json(profile(user)).into_response(),
-        None => {
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")]).into_response()
-        }
+    if let Some(user) = claims.and_then(|claims| platform.accounts.user(&claims.sub)) {
+        return Json(profile(user)).into_response();
     }
+    // A request without a token gets no error code (RFC 6750, section 3.1).
+    let challenge = if token.is_some() { INVALID_TOKEN } else { "Bearer realm=\"emulator\"" };
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
 }
 
 async fn start_device(State(platform): State<Arc<Platform>>, form: Form) -> Result<Json<Value>, Refusal> {
     let client = form.required("client_id", "client_id is missing")?;
     let client = Client::find(client).filter(|client| client.may(device::GRANT_TYPE).is_ok());
     client.ok_or(Refusal::new("unauthorized_client", "unknown client, or none that may use this grant"))?;
-    if form.text("audience").is_some_and(|audience| audience != AUDIENCE) {
-        return Err(Refusal::new("invalid_request", "unknown audience"));
-    }
+    form.check_audience("invalid_request")?;
     let scope = form.text("scope").unwrap_or_default().to_owned();
     let interval = platform.config.device_interval_seconds;
     let started = platform.identity.devices.start(scope, interval, &platform.random, platform.now());

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::account::Accounts;
-use crate::clock::ShiftedClock;
+use crate::clock::{ShiftedClock, in_microseconds};
 use crate::config::Config;
 use crate::control::{Controls, Faults};
 use crate::identity::Identity;
@@ -47,7 +47,7 @@ impl Platform {
     }
 
     pub(crate) fn timestamp(&self) -> Timestamp {
-        Timestamp::try_from(self.now()).unwrap_or_default()
+        in_microseconds(Timestamp::try_from(self.now()).unwrap_or_default())
     }
 
     /// Returns true if the run has reached the read replica.

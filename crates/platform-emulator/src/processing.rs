@@ -1,5 +1,8 @@
 //! Processing of runs.
 
+mod deadline;
+
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +14,8 @@ use crate::platform::Platform;
 use crate::run::{Item, Progress, Run, RunEnd, RunEndReason, RunError};
 use crate::state::NotWritten;
 use crate::store::Changes;
+
+pub(crate) use deadline::end_overdue;
 
 /// The processing time of an item on the platform.
 const ITEM: Duration = Duration::from_secs(600);
@@ -31,7 +36,7 @@ pub(crate) fn start(platform: &Arc<Platform>, id: Uuid) {
     platform.work.lock().spawn({
         let platform = platform.clone();
         async move {
-            if let Err(error) = process(&platform, id).await {
+            if let Err(error) = deadline::within(&platform, id, process(&platform, id)).await {
                 tracing::error!(%error, run = %id, "a run cannot go on");
             }
         }
@@ -41,10 +46,10 @@ pub(crate) fn start(platform: &Arc<Platform>, id: Uuid) {
 async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
     let known = platform.state.read(|records| {
         let run = records.runs.get(&id)?;
-        Some((application::find(&run.application)?, platform.accounts.organization(&run.organization)?))
+        application::find(&run.application).filter(|_| platform.accounts.organization(&run.organization).is_some())
     });
     // The organization or the application may have been removed from the configuration since the last start.
-    let Some((application, owner)) = known else { return Ok(()) };
+    let Some(application) = known else { return Ok(()) };
     while let Some((at, item)) = next(platform, id).await? {
         if platform.config.cancel_runs_after_items.is_some_and(|items| at >= items) {
             return terminate(platform, id, RunError::default()).await.map(|_| ());
@@ -54,13 +59,16 @@ async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
             continue;
         }
         pause(duration(platform.config.speed)).await;
-        let job = Job { platform, owner, run: id, item: &item };
+        let job = Job { platform, run: id, item: &item };
         let progress = match application.process(&job).await {
             Ok(artifacts) => Progress::Succeeded(artifacts),
             Err(failure) => Progress::Failed(failure),
         };
         let now = platform.timestamp();
         change_item(platform, id, at, |item| (item.progress, item.terminated_at) = (progress, Some(now))).await?;
+        if let Some(limit) = platform.config.error_threshold.filter(|limit| errors(platform, id) > *limit) {
+            return terminate(platform, id, RunError::too_many_errors(limit)).await.map(|_| ());
+        }
     }
     let now = platform.timestamp();
     platform
@@ -73,6 +81,12 @@ async fn process(platform: &Arc<Platform>, id: Uuid) -> Result<(), NotWritten> {
             Ok(())
         })
         .await
+}
+
+/// Returns the number of items with errors in a run.
+fn errors(platform: &Platform, id: Uuid) -> usize {
+    let failed = |progress: &Progress| matches!(progress, Progress::Failed(_));
+    platform.state.read(|records| records.runs.get(&id).map_or(0, |run| run.count(failed)))
 }
 
 /// Returns the simulated processing time of an item.
@@ -146,11 +160,12 @@ pub(crate) fn cancel(run: &mut Run, error: Option<RunError>, changes: &mut Chang
     changes.run(run);
 }
 
-/// Deletes files from an organization's bucket. The records already mark them as deleted.
-pub(crate) async fn delete_files(platform: &Platform, organization: &str, keys: &[String]) {
-    let Some(owner) = platform.accounts.organization(organization) else { return };
+/// Deletes result files. The records already mark them as deleted.
+pub(crate) async fn delete_files(platform: &Platform, keys: &[String]) {
+    let bucket = &platform.accounts.files().bucket;
     for key in keys {
-        if let Err(error) = platform.objects.remove(platform.state.store(), &owner.bucket, key).await {
+        let removed = platform.objects.remove(platform.state.store(), bucket, key, |_| Ok::<_, Infallible>(())).await;
+        if let Err(error) = removed {
             tracing::error!(%error, key, "a file could not be deleted");
         }
     }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::clock::in_microseconds;
+
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Run {
     pub(crate) id: Uuid,
@@ -34,6 +36,14 @@ pub(crate) struct Scheduling {
     pub(crate) deadline: Option<Timestamp>,
 }
 
+impl Scheduling {
+    /// Returns the times in the resolution of the platform.
+    pub(crate) fn in_microseconds(self) -> Self {
+        let Self { due_date, deadline } = self;
+        Self { due_date: due_date.map(in_microseconds), deadline: deadline.map(in_microseconds) }
+    }
+}
+
 /// The time and the reason of a run's end.
 #[derive(Clone, Copy, Deserialize, Serialize)]
 pub(crate) struct RunEnd {
@@ -59,8 +69,25 @@ pub(crate) struct RunError {
 
 impl Default for RunError {
     fn default() -> Self {
-        let (code, message) = ("SYSTEM.CANCELED", "The platform canceled the run.");
-        Self { error_code: code.to_owned(), error_message: message.to_owned() }
+        Self::new("SYSTEM.CANCELED", "The platform canceled the run.".to_owned())
+    }
+}
+
+impl RunError {
+    fn new(code: &str, message: String) -> Self {
+        Self { error_code: code.to_owned(), error_message: message }
+    }
+
+    /// More items than this number have errors.
+    pub(crate) fn too_many_errors(limit: usize) -> Self {
+        let message = format!("The platform canceled the run: more than {limit} items have errors.");
+        Self::new("SCHEDULER.ITEMS_WITH_ERROR_THRESHOLD_REACHED", message)
+    }
+
+    /// The deadline has passed. The documents of the platform do not state its code.
+    pub(crate) fn deadline(deadline: Timestamp) -> Self {
+        let message = format!("The platform canceled the run: its deadline, {deadline}, has passed.");
+        Self::new("SCHEDULER.DEADLINE_EXCEEDED", message)
     }
 }
 

@@ -3,18 +3,21 @@
 mod conditions;
 mod content;
 mod digests;
+mod length_range;
 mod list;
 mod multipart;
 mod object;
 mod refusal;
 mod service_account;
 mod signature;
+mod understood;
+mod write;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use async_compression::tokio::bufread::GzipDecoder;
-use aws_lc_rs::digest;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -28,7 +31,6 @@ use crate::platform::Platform;
 use conditions::Selection;
 pub(crate) use conditions::http_date;
 use content::BLOCK;
-use signature::Verified;
 
 pub(crate) use multipart::Multiparts;
 pub(crate) use object::{About, Object, Objects, Upload, checksum_text};
@@ -39,8 +41,6 @@ pub(crate) use signature::{end, presign};
 
 /// The maximum length of an object name, in bytes.
 const LONGEST_KEY: usize = 1024;
-/// The maximum size of an object: 5 TiB.
-const LARGEST: u64 = 5 << 40;
 
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
     Router::new().fallback(serve).with_state(platform)
@@ -78,53 +78,10 @@ impl Target {
     }
 }
 
-/// Subresources of S3 and Google that this storage does not support.
-const SUBRESOURCES: [&str; 27] = [
-    "accelerate",
-    "acl",
-    "analytics",
-    "attributes",
-    "billing",
-    "compose",
-    "cors",
-    "delete",
-    "encryption",
-    "inventory",
-    "legal-hold",
-    "lifecycle",
-    "location",
-    "logging",
-    "metrics",
-    "notification",
-    "object-lock",
-    "policy",
-    "replication",
-    "restore",
-    "retention",
-    "select",
-    "storageClass",
-    "tagging",
-    "versioning",
-    "versions",
-    "website",
-];
-const COPIES: [&str; 2] = ["x-amz-copy-source", "x-goog-copy-source"];
-
-/// Rejects requests that would be misinterpreted: tags that would overwrite the object, or a copy that would be empty.
-fn check_understood(target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
-    let subresource = SUBRESOURCES.into_iter().find(|name| target.parameter(name).is_some());
-    let uploads = target.key.is_none().then_some("uploads").filter(|name| target.parameter(name).is_some());
-    let copy = COPIES.into_iter().find(|name| headers.contains_key(*name));
-    match subresource.or(uploads).or(copy) {
-        Some(name) => Err(Refusal::not_implemented(format!("`{name}` is not supported"))),
-        None => Ok(()),
-    }
-}
-
 async fn serve(State(platform): State<Arc<Platform>>, request: Request) -> Result<Response, Refusal> {
     let target = Target::of(&request)?;
     let verified = signature::verify(&platform, &target.bucket, &request)?;
-    check_understood(&target, request.headers())?;
+    understood::check(&target, request.headers())?;
     let upload = target.parameter("uploadId");
     let method = request.method().clone();
     match (method, &target.key, upload) {
@@ -133,9 +90,9 @@ async fn serve(State(platform): State<Arc<Platform>>, request: Request) -> Resul
         (Method::GET, Some(_), Some(id)) => multipart::list_parts(&platform, &target, &id),
         (Method::GET | Method::HEAD, Some(key), None) => fetch(&platform, &target, key, request.headers()).await,
         (Method::PUT, Some(_), Some(id)) => multipart::put_part(&platform, &target, &id, request, &verified).await,
-        (Method::PUT, Some(key), None) => store(&platform, &target, key, request, &verified).await,
+        (Method::PUT, Some(key), None) => write::store(&platform, &target, key, request, &verified).await,
         (Method::DELETE, Some(_), Some(id)) => multipart::abort(&platform, &target, &id),
-        (Method::DELETE, Some(key), None) => remove(&platform, &target, key).await,
+        (Method::DELETE, Some(key), None) => write::remove(&platform, &target, key, request.headers()).await,
         (Method::POST, Some(key), None) if target.parameter("uploads").is_some() => {
             Ok(multipart::start(&platform, &target, key, request.headers()))
         }
@@ -152,56 +109,6 @@ async fn serve(State(platform): State<Arc<Platform>>, request: Request) -> Resul
 
 fn no_such_key() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "NoSuchKey", "there is no such object")
-}
-
-/// Stores a body as it arrives.
-async fn receive(platform: &Platform, request: Request, verified: &Verified) -> Result<Upload, Refusal> {
-    let mut stated = digests::Stated::of(request.headers())?;
-    let mut body = request.into_body().into_data_stream();
-    let broken = |_| Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body broke off");
-    let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
-    let mut digest = verified.digest();
-    while let Some(piece) = body.try_next().await.map_err(broken)? {
-        if upload.bytes() + piece.len() as u64 > LARGEST {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "EntityTooLarge", "an object has at most 5 TiB"));
-        }
-        if let Some(digest) = &mut digest {
-            digest.update(&piece);
-        }
-        stated.update(&piece);
-        upload.write(&piece).await.map_err(Refusal::internal)?;
-    }
-    verified.check(digest.map(digest::Context::finish).as_ref())?;
-    stated.check()?;
-    Ok(upload)
-}
-
-async fn store(
-    platform: &Platform,
-    target: &Target,
-    key: &str,
-    request: Request,
-    verified: &Verified,
-) -> Result<Response, Refusal> {
-    let headers = request.headers().clone();
-    conditions::check_write(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
-    let upload = receive(platform, request, verified).await?;
-    let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
-    object.about.content_encoding = headers.get(header::CONTENT_ENCODING).map(text);
-    object.about.metadata = metadata(&headers);
-    // Another request may have written the object while the body arrived.
-    conditions::check_write(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
-    let object = platform.keep(&target.bucket, key, object).await.map_err(Refusal::internal)?;
-    Ok((StatusCode::OK, object_headers(&object)).into_response())
-}
-
-async fn remove(platform: &Platform, target: &Target, key: &str) -> Result<Response, Refusal> {
-    let removed = platform.objects.remove(platform.state.store(), &target.bucket, key);
-    if removed.await.map_err(Refusal::internal)? {
-        Ok(StatusCode::NO_CONTENT.into_response())
-    } else {
-        Err(no_such_key())
-    }
 }
 
 async fn fetch(platform: &Platform, target: &Target, key: &str, asked: &HeaderMap) -> Result<Response, Refusal> {
@@ -225,7 +132,8 @@ async fn fetch(platform: &Platform, target: &Target, key: &str, asked: &HeaderMa
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     if let Some(encoding) = &object.about.content_encoding {
-        if encoding == "gzip" && !conditions::accepts_gzip(asked) {
+        let fixed = object.about.metadata.get("cache-control").is_some_and(|value| value.contains("no-transform"));
+        if encoding == "gzip" && !fixed && !conditions::accepts_gzip(asked) {
             return decompressed(&object, headers).await;
         }
         set(&mut headers, header::CONTENT_ENCODING, encoding);
@@ -268,6 +176,7 @@ fn object_headers(object: &Object) -> HeaderMap {
     for (name, value) in [
         ("x-goog-hash", format!("crc32c={}", checksum_text(about.crc32c))),
         ("x-goog-generation", about.generation.to_string()),
+        ("x-goog-metageneration", conditions::METAGENERATION.to_owned()),
         ("x-goog-stored-content-length", about.bytes.to_string()),
         ("x-goog-stored-content-encoding", about.content_encoding.clone().unwrap_or_else(|| "identity".to_owned())),
     ] {
@@ -304,9 +213,21 @@ fn metadata(headers: &HeaderMap) -> BTreeMap<String, String> {
 
 impl Platform {
     /// Replaces an object, with the current time as its creation time.
-    pub(crate) async fn keep(&self, bucket: &str, key: &str, mut object: Object) -> std::io::Result<Arc<Object>> {
+    pub(crate) async fn keep(&self, bucket: &str, key: &str, object: Object) -> std::io::Result<Arc<Object>> {
+        let kept = self.keep_if(bucket, key, object, |_| Ok::<_, Infallible>(())).await?;
+        Ok(kept.unwrap_or_else(|never| match never {}))
+    }
+
+    /// The same, if a check of the current object succeeds.
+    pub(crate) async fn keep_if<E>(
+        &self,
+        bucket: &str,
+        key: &str,
+        mut object: Object,
+        check: impl FnOnce(Option<&Object>) -> Result<(), E>,
+    ) -> std::io::Result<Result<Arc<Object>, E>> {
         object.about.created_at = self.timestamp();
-        self.objects.put(self.state.store(), bucket, key, object).await
+        self.objects.put(self.state.store(), bucket, key, object, check).await
     }
 }
 

@@ -119,31 +119,29 @@ pub(super) async fn document(
 /// Redirects to a document for download.
 pub(super) async fn document_file(
     state: State<Arc<Platform>>,
-    caller: Caller,
+    _caller: Caller,
     place: Place<(String, String, String)>,
 ) -> Result<Response, Problem> {
-    document_url(&state, &caller, place, true).await
+    document_url(&state, place, true).await
 }
 
 /// Redirects to a document for display.
 pub(super) async fn document_content(
     state: State<Arc<Platform>>,
-    caller: Caller,
+    _caller: Caller,
     place: Place<(String, String, String)>,
 ) -> Result<Response, Problem> {
-    document_url(&state, &caller, place, false).await
+    document_url(&state, place, false).await
 }
 
 async fn document_url(
     platform: &Arc<Platform>,
-    caller: &Caller,
     Place((id, number, name)): Place<(String, String, String)>,
     attached: bool,
 ) -> Result<Response, Problem> {
     let document = find_document(&id, &number, &name)?;
-    let (_, organization) = caller.account(platform)?;
-    let key = document.store(platform, organization).await.map_err(|error| Problem::Internal(error.to_string()))?;
+    let key = document.store(platform).await.map_err(|error| Problem::Internal(error.to_string()))?;
     let disposition = [("response-content-disposition", "attachment")];
     let parameters = if attached { &disposition[..] } else { &[] };
-    Ok(redirect(presign(platform, organization, &key, URL_LIFETIME, parameters).as_str()))
+    Ok(redirect(presign(platform, &key, URL_LIFETIME, parameters).as_str()))
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::problem::Problem;
 
-const DOCUMENT: &str = include_str!("../../../../openapi/platform.json");
+pub(super) const DOCUMENT: &str = include_str!("../../../../openapi/platform.json");
 /// The maximum number of reported problems per body.
 const MOST: usize = 100;
 

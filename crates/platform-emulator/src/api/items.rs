@@ -116,7 +116,7 @@ pub(super) async fn file(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let (id, wanted) = (uuid("run_id", &id)?, uuid("artifact_id", &artifact)?);
-    let (owner, key) = runs::read(&platform, &caller, id, &parameters, |reader, run| {
+    let key = runs::read(&platform, &caller, id, &parameters, |reader, run| {
         let artifacts = run.items.iter().flat_map(|item| item.artifacts().iter().map(move |found| (item, found)));
         let (item, artifact) = artifacts.into_iter().find(|(_, found)| found.id == wanted).ok_or(NO_ARTIFACT)?;
         if !reader.sees_part(run, &[item.id, artifact.id]) {
@@ -125,10 +125,9 @@ pub(super) async fn file(
         if run.deleted(platform.timestamp()).is_some() {
             return Err(Problem::Gone);
         }
-        Ok((run.organization.clone(), artifact.key.clone()))
+        Ok(artifact.key.clone())
     })?;
-    let owner = platform.accounts.organization(&owner).ok_or(NO_ARTIFACT)?;
-    Ok(redirect(presign(&platform, owner, &key, URL_LIFETIME, &[]).as_str()))
+    Ok(redirect(presign(&platform, &key, URL_LIFETIME, &[]).as_str()))
 }
 
 /// Returns an uncached redirect to a URL that is secret while it is valid.

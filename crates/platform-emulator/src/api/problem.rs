@@ -1,14 +1,17 @@
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::identity::INVALID_TOKEN;
 use crate::state::NotWritten;
 
 /// An API error, in the format of the real platform.
 pub(crate) enum Problem {
     /// The gateway rejected the request: 401 in plain text.
     Gateway(&'static str),
+    /// The gateway rejected the token of the request: 401 in plain text.
+    InvalidToken,
     /// The payload violates a business rule.
     BadRequest(String),
     /// The organization has reached its slide quota.
@@ -46,6 +49,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, detail) = match self {
             Self::Gateway(text) => return (StatusCode::UNAUTHORIZED, text).into_response(),
+            Self::InvalidToken => {
+                let challenge = [(header::WWW_AUTHENTICATE, INVALID_TOKEN)];
+                return (StatusCode::UNAUTHORIZED, challenge, "Jwt verification fails").into_response();
+            }
             Self::BadRequest(text) => (StatusCode::BAD_REQUEST, json!(text)),
             Self::QuotaExceeded => (StatusCode::PAYMENT_REQUIRED, json!("Slide quota exceeded")),
             Self::Forbidden => (StatusCode::FORBIDDEN, json!("You do not have the permission")),

@@ -157,10 +157,10 @@ pub(super) async fn delete_results(
         run.results_deleted_at = Some(now);
         changes.run(run);
         let keys = run.items.iter().flat_map(Item::artifacts).map(|artifact| artifact.key.clone());
-        Ok((run.organization.clone(), keys.collect::<Vec<_>>()))
+        Ok(keys.collect::<Vec<_>>())
     };
-    let (organization, keys) = platform.state.change(delete).await?;
-    processing::delete_files(&platform, &organization, &keys).await;
+    let keys = platform.state.change(delete).await?;
+    processing::delete_files(&platform, &keys).await;
     Ok(Json(Value::Null))
 }
 

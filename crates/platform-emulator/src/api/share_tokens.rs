@@ -13,6 +13,7 @@ use super::Caller;
 use super::problem::Problem;
 use super::request::{Body, Key, Parameters, Place, uuid};
 use crate::access::{Reader, ShareToken, SubjectType};
+use crate::clock::in_microseconds;
 use crate::platform::Platform;
 use crate::state::Records;
 use crate::store::Changes;
@@ -50,7 +51,7 @@ pub(super) async fn create(
         digest: ShareToken::digest_of(&secret),
         created_by: user.id.clone(),
         created_at,
-        expires_at: creation.expires_at,
+        expires_at: creation.expires_at.map(in_microseconds),
         revoked: false,
     };
     let mut answer = describe(&token);

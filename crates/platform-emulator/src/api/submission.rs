@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,9 @@ use crate::storage;
 const INPUT_LIFETIME: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 /// The maximum size of a callback context, in bytes of JSON.
 const LONGEST_CONTEXT: usize = 1024;
+
+/// The minimum time between submission and deadline.
+const SHORTEST_SCHEDULE: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Deserialize)]
 pub(super) struct Submission {
@@ -74,7 +77,7 @@ pub(super) async fn submit(
         application: application.id.to_owned(),
         version: version.number.to_owned(),
         custom_metadata: submission.custom_metadata.map_or(Value::Null, Value::Object),
-        scheduling: submission.scheduling,
+        scheduling: submission.scheduling.map(Scheduling::in_microseconds),
         submitted_at: platform.timestamp(),
         submitted_by: user.id.clone(),
         organization: organization.id.clone(),
@@ -107,8 +110,11 @@ pub(super) async fn submit(
 fn check_schedule(scheduling: Option<&Scheduling>, now: Timestamp) -> Result<(), Problem> {
     let Some(Scheduling { due_date, deadline }) = scheduling else { return Ok(()) };
     let broken = |rule: &str| Err(Problem::BadRequest(format!("scheduling: {rule}")));
-    if [due_date, deadline].into_iter().flatten().any(|moment| *moment <= now) {
-        return broken("due_date and deadline must be in the future");
+    if due_date.is_some_and(|due_date| due_date <= now) {
+        return broken("due_date must be in the future");
+    }
+    if deadline.is_some_and(|deadline| deadline.duration_since(now) < SHORTEST_SCHEDULE) {
+        return broken("SCHEDULER.DEADLINE_TOO_SHORT: the deadline must be at least one day after the submission");
     }
     match (due_date, deadline) {
         (Some(due_date), Some(deadline)) if due_date > deadline => broken("due_date must not be after deadline"),

@@ -83,7 +83,7 @@ pub(super) async fn huge_file(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Fail
     let Wanted { size_bytes, media_type, .. } = wanted(job)?;
     let (key, seed) = (job.key(VOLUME.name), job.item.id.as_u64_pair().0);
     let object = job.platform.objects.generate(seed, size_bytes, &media_type);
-    let kept = job.platform.keep(&job.owner.bucket, &key, object).await;
+    let kept = job.platform.keep(&job.platform.accounts.files().bucket, &key, object).await;
     let kept = kept.map_err(|error| Failure::System(error.to_string()))?;
     Ok(vec![job.artifact(VOLUME.name, key, &kept.about)])
 }

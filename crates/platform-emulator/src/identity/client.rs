@@ -49,7 +49,7 @@ impl Client {
         let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let (id, secret) = decoded.split_once(':').unwrap_or_default();
         let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        let client = Self::check(&plain(id), Some(&plain(secret))).ok_or_else(|| unknown.with_challenge())?;
+        let client = Self::check(&plain(id), Some(&plain(secret))).ok_or(unknown)?;
         if form.text("client_id").is_some_and(|id| id != client.id) {
             return Err(Refusal::new("invalid_request", "the form names another client than the header"));
         }

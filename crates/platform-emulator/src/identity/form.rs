@@ -10,23 +10,18 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use crate::account::AUDIENCE;
+
 /// An error response (RFC 6749, section 5.2).
 #[derive(Debug)]
 pub(crate) struct Refusal {
     code: &'static str,
     description: &'static str,
-    /// The client tried to authenticate with the header.
-    challenge: bool,
 }
 
 impl Refusal {
     pub(crate) fn new(code: &'static str, description: &'static str) -> Self {
-        Self { code, description, challenge: false }
-    }
-
-    pub(super) fn with_challenge(mut self) -> Self {
-        self.challenge = true;
-        self
+        Self { code, description }
     }
 
     pub(super) fn code(&self) -> &'static str {
@@ -48,7 +43,7 @@ impl IntoResponse for Refusal {
         let body = Json(json!({ "error": self.code, "error_description": self.description }));
         let mut response =
             (status, [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")], body).into_response();
-        if self.challenge {
+        if status == StatusCode::UNAUTHORIZED {
             let challenge = header::HeaderValue::from_static("Basic realm=\"emulator\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
@@ -82,6 +77,17 @@ impl Form {
 
     pub(super) fn required(&self, name: &str, missing: &'static str) -> Result<&str, Refusal> {
         self.text(name).ok_or(Refusal::new("invalid_request", missing))
+    }
+
+    /// Checks the audience and the resource (RFC 8707, section 2) of the tokens. `code` is the error code of the first.
+    pub(super) fn check_audience(&self, code: &'static str) -> Result<(), Refusal> {
+        if self.text("audience").is_some_and(|audience| audience != AUDIENCE) {
+            return Err(Refusal::new(code, "unknown audience"));
+        }
+        if self.text("resource").is_some_and(|resource| resource != AUDIENCE) {
+            return Err(Refusal::new("invalid_target", "unknown resource"));
+        }
+        Ok(())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::client::{self, Client};
 use super::form::{Form, Refusal};
-use crate::account::{AUDIENCE, User};
+use crate::account::User;
 use crate::page::{escaped, page};
 use crate::platform::Platform;
 
@@ -40,6 +40,8 @@ pub(super) struct Code {
     pub(super) user: String,
     pub(super) scope: String,
     pub(super) nonce: Option<String>,
+    /// The time of the login in seconds since 1970, if the client asked for it with `max_age`.
+    pub(super) auth_time: Option<u64>,
     issued: SystemTime,
     used: bool,
     outcome: Option<Outcome>,
@@ -150,10 +152,13 @@ fn check(client: &Client, form: &Form) -> Result<(), Refusal> {
     if form.text("code_challenge_method") != Some("S256") || !is_sha256 {
         return Err(Refusal::new("invalid_request", "code_challenge_method must be S256, with a SHA-256 in base64url"));
     }
-    if form.text("audience").is_some_and(|audience| audience != AUDIENCE) {
-        return Err(Refusal::new("invalid_request", "unknown audience"));
+    if form.text("response_mode").is_some_and(|mode| mode != "query") {
+        return Err(Refusal::new("invalid_request", "response_mode must be query"));
     }
-    Ok(())
+    if form.text("max_age").is_some_and(|seconds| seconds.parse::<u64>().is_err()) {
+        return Err(Refusal::new("invalid_request", "max_age must be a number of seconds"));
+    }
+    form.check_audience("invalid_request")
 }
 
 /// Returns true if `name` is the id or the email address of the user.
@@ -198,6 +203,8 @@ fn issue(platform: &Platform, client: &Client, form: &Form, user: &User) -> Stri
         user: user.id.clone(),
         scope: text("scope"),
         nonce: form.text("nonce").map(str::to_owned),
+        // Every login is a new one, so that it is younger than any `max_age`.
+        auth_time: form.text("max_age").map(|_| platform.unix_now()),
         issued: platform.now(),
         used: false,
         outcome: None,
@@ -206,10 +213,13 @@ fn issue(platform: &Platform, client: &Client, form: &Form, user: &User) -> Stri
     code
 }
 
-/// Redirects the browser to the client, with the issuer (RFC 9207).
+/// Redirects the browser to the client, with the issuer if it is announced (RFC 9207).
 fn back(platform: &Platform, form: &Form, mut redirect: Url, parameters: &[(&str, &str)]) -> Response {
     let mut query = redirect.query_pairs_mut();
-    query.extend_pairs(parameters).append_pair("iss", platform.issuer.as_str());
+    query.extend_pairs(parameters);
+    if platform.config.announce_iss {
+        query.append_pair("iss", platform.issuer.as_str());
+    }
     if let Some(state) = form.text("state") {
         query.append_pair("state", state);
     }

@@ -30,6 +30,7 @@ struct Grant<'a> {
     scope: String,
     refresh_token: Option<String>,
     nonce: Option<String>,
+    auth_time: Option<u64>,
     /// The client acts on behalf of the user (RFC 8693, section 4.1).
     acts: bool,
 }
@@ -49,9 +50,8 @@ pub(super) async fn token(
     let client = Client::authenticate(&headers, &form)?;
     let grant_type = form.required("grant_type", "grant_type is missing")?;
     client.may(grant_type)?;
-    if form.text("audience").is_some_and(|audience| audience != AUDIENCE) {
-        return Err(Refusal::new("invalid_request", "unknown audience"));
-    }
+    // RFC 8693, section 2.2.2, has an error code of its own.
+    form.check_audience(if grant_type == EXCHANGE { "invalid_target" } else { "invalid_request" })?;
     let answer = match grant_type {
         CODE => redeem_code(&platform, client, &form).await?,
         REFRESH => refresh(&platform, client, &form).await?,
@@ -84,8 +84,15 @@ async fn redeem_code(platform: &Platform, client: &'static Client, form: &Form) 
     };
     let user = user(platform, &code.user)?;
     let refresh_token = start_refresh(platform, client, user, &code.scope).await?;
-    let grant =
-        Grant { client, user, scope: code.scope, refresh_token: refresh_token.clone(), nonce: code.nonce, acts: false };
+    let grant = Grant {
+        client,
+        user,
+        scope: code.scope,
+        refresh_token: refresh_token.clone(),
+        nonce: code.nonce,
+        auth_time: code.auth_time,
+        acts: false,
+    };
     let (signed, answer) = give(platform, grant)?;
     platform.identity.codes.remember(sent, Outcome { refresh_token, id: signed.id, end: signed.end });
     Ok(answer)
@@ -96,7 +103,7 @@ async fn redeem_device(platform: &Platform, client: &'static Client, form: &Form
     let (id, scope) = platform.identity.devices.redeem(code, platform.now())?;
     let user = user(platform, &id)?;
     let refresh_token = start_refresh(platform, client, user, &scope).await?;
-    let grant = Grant { client, user, scope, refresh_token, nonce: None, acts: false };
+    let grant = Grant { client, user, scope, refresh_token, nonce: None, auth_time: None, acts: false };
     Ok(give(platform, grant)?.1)
 }
 
@@ -116,7 +123,11 @@ async fn refresh(platform: &Platform, client: &'static Client, form: &Form) -> R
     let token = form.required("refresh_token", "refresh_token is missing")?;
     let (family, next, scope) = platform.rotate_refresh(token, client.id, |granted| narrowed(granted, form)).await?;
     let user = user(platform, &family.user)?;
-    Ok(give(platform, Grant { client, user, scope, refresh_token: Some(next), nonce: None, acts: false })?.1)
+    Ok(give(
+        platform,
+        Grant { client, user, scope, refresh_token: Some(next), nonce: None, auth_time: None, acts: false },
+    )?
+    .1)
 }
 
 /// Returns the requested scope, which must be within `granted` (RFC 6749, section 6).
@@ -132,7 +143,7 @@ fn narrowed(granted: &str, form: &Form) -> Result<String, Refusal> {
 fn machine(platform: &Platform, client: &'static Client, form: &Form) -> Result<Value, Refusal> {
     let user = user(platform, &format!("{}@clients", client.id))?;
     let scope = form.text("scope").unwrap_or_default().to_owned();
-    Ok(give(platform, Grant { client, user, scope, refresh_token: None, nonce: None, acts: false })?.1)
+    Ok(give(platform, Grant { client, user, scope, refresh_token: None, nonce: None, auth_time: None, acts: false })?.1)
 }
 
 /// Issues a token on behalf of the user whose token the client presents (RFC 7523, section 2.1; RFC 8693).
@@ -156,7 +167,7 @@ fn act(platform: &Platform, client: &'static Client, form: &Form, grant_type: &s
     let user = user(platform, &claims.sub)?;
     let granted = claims.scope.unwrap_or_default();
     let scope = if exchange { narrowed(&granted, form)? } else { form.text("scope").unwrap_or_default().to_owned() };
-    let grant = Grant { client, user, scope, refresh_token: None, nonce: None, acts: exchange };
+    let grant = Grant { client, user, scope, refresh_token: None, nonce: None, auth_time: None, acts: exchange };
     let (_, mut answer) = give(platform, grant)?;
     if exchange {
         answer["issued_token_type"] = json!(ACCESS_TOKEN_TYPE);
@@ -213,6 +224,9 @@ fn sign_id(platform: &Platform, grant: &Grant<'_>, lifetime: u64) -> Result<Stri
     claims["exp"] = json!(now.saturating_add(lifetime));
     if let Some(nonce) = &grant.nonce {
         claims["nonce"] = json!(nonce);
+    }
+    if let Some(moment) = grant.auth_time {
+        claims["auth_time"] = json!(moment);
     }
     sign(platform, &claims)
 }

@@ -34,6 +34,9 @@ fn failed(message: &str) -> Refusal {
     Refusal::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message)
 }
 
+/// The version of the metadata of every object: they never change.
+pub(super) const METAGENERATION: &str = "1";
+
 /// Checks the preconditions of a write: a certain version of the object, or none.
 pub(super) fn check_write(headers: &HeaderMap, object: Option<&Object>) -> Result<(), Refusal> {
     check_generation(headers, object)?;
@@ -49,11 +52,32 @@ pub(super) fn check_write(headers: &HeaderMap, object: Option<&Object>) -> Resul
     Ok(())
 }
 
-/// Checks the required generation; 0 means that the object must not exist.
+/// Checks the required generation and metageneration; the generation 0 means that the object must not exist.
 pub(super) fn check_generation(headers: &HeaderMap, object: Option<&Object>) -> Result<(), Refusal> {
-    let Some(wanted) = text(headers, "x-goog-if-generation-match") else { return Ok(()) };
-    let generation = object.map_or(0, |object| object.about.generation);
-    if wanted == generation.to_string() { Ok(()) } else { Err(failed("the object has another generation")) }
+    let generation = object.map_or(0, |object| object.about.generation).to_string();
+    if text(headers, "x-goog-if-generation-match").is_some_and(|wanted| wanted != generation) {
+        return Err(failed("the object has another generation"));
+    }
+    let metageneration = object.map(|_| METAGENERATION);
+    if text(headers, "x-goog-if-metageneration-match").is_some_and(|wanted| Some(wanted) != metageneration) {
+        return Err(failed("the object has another metageneration"));
+    }
+    Ok(())
+}
+
+/// Checks the preconditions of a deletion.
+pub(super) fn check_delete(headers: &HeaderMap, object: &Object) -> Result<(), Refusal> {
+    check_generation(headers, Some(object))?;
+    check_unchanged(headers, object)
+}
+
+/// Checks the entity tag or, without one, the time that the object must have.
+fn check_unchanged(headers: &HeaderMap, object: &Object) -> Result<(), Refusal> {
+    let unfit = match text(headers, "if-match") {
+        Some(tags) => !lists(tags, object, Compare::Strong),
+        None => changed_since(headers, "if-unmodified-since", object) == Some(true),
+    };
+    if unfit { Err(failed("the object has another entity tag, or was changed since")) } else { Ok(()) }
 }
 
 /// The comparison of entity tags (RFC 9110, section 8.8.3.2).
@@ -79,13 +103,7 @@ fn changed_since(headers: &HeaderMap, name: &str, object: &Object) -> Option<boo
 
 /// Returns true if the object must be sent; false if the reader already has it.
 pub(super) fn is_wanted(object: &Object, headers: &HeaderMap) -> Result<bool, Refusal> {
-    let unfit = match text(headers, "if-match") {
-        Some(tags) => !lists(tags, object, Compare::Strong),
-        None => changed_since(headers, "if-unmodified-since", object) == Some(true),
-    };
-    if unfit {
-        return Err(failed("the object has another entity tag, or was changed since"));
-    }
+    check_unchanged(headers, object)?;
     Ok(match text(headers, "if-none-match") {
         Some(tags) => !lists(tags, object, Compare::Weak),
         None => changed_since(headers, "if-modified-since", object) != Some(false),

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::refusal::xml;
 use super::signature::Verified;
-use super::{Object, Refusal, Target, object_headers, receive, stated};
+use super::write::receive;
+use super::{Object, Refusal, Target, object_headers, stated};
 use crate::platform::Platform;
 
 /// The maximum number of a part.

@@ -163,16 +163,21 @@ impl Objects {
         upload.finish(content_type).await
     }
 
-    /// Puts or replaces an object, and returns when the change is stored.
-    pub(crate) async fn put(
+    /// Puts or replaces an object if a check of the current one succeeds, and returns when the change is stored.
+    pub(crate) async fn put<E>(
         &self,
         store: &Store,
         bucket: &str,
         key: &str,
         mut object: Object,
-    ) -> io::Result<Arc<Object>> {
+        check: impl FnOnce(Option<&Object>) -> Result<(), E>,
+    ) -> io::Result<Result<Arc<Object>, E>> {
         let (object, written) = {
             let mut buckets = self.buckets.lock();
+            if let Err(refusal) = check(buckets.get(bucket).and_then(|objects| objects.get(key)).map(|found| &**found))
+            {
+                return Ok(Err(refusal));
+            }
             let moment = u64::try_from(object.about.created_at.as_microsecond()).unwrap_or_default();
             object.about.generation = moment.max(self.last_generation.load(Ordering::Relaxed) + 1);
             self.last_generation.store(object.about.generation, Ordering::Relaxed);
@@ -189,16 +194,31 @@ impl Objects {
             (object, store.write(changes))
         };
         written.await.map_err(io::Error::other)?;
-        Ok(object)
+        Ok(Ok(object))
     }
 
-    /// Removes an object, and returns when the change is stored. Returns false if it does not exist.
-    pub(crate) async fn remove(&self, store: &Store, bucket: &str, key: &str) -> io::Result<bool> {
+    /// Removes an object if a check of it succeeds, and returns when the change is stored. Returns false if it does not
+    /// exist.
+    pub(crate) async fn remove<E>(
+        &self,
+        store: &Store,
+        bucket: &str,
+        key: &str,
+        check: impl FnOnce(&Object) -> Result<(), E>,
+    ) -> io::Result<Result<bool, E>> {
         let written = {
             let mut buckets = self.buckets.lock();
-            let Some(removed) = buckets.get_mut(bucket).and_then(|objects| objects.remove(key)) else {
-                return Ok(false);
+            let objects = buckets.get_mut(bucket);
+            let Some((objects, current)) =
+                objects.and_then(|objects| objects.get(key).cloned().map(|found| (objects, found)))
+            else {
+                return Ok(Ok(false));
             };
+            if let Err(refusal) = check(&current) {
+                return Ok(Err(refusal));
+            }
+            let removed = current;
+            objects.remove(key);
             removed.in_index.store(false, Ordering::SeqCst);
             let mut changes = Changes::default();
             changes.remove(format!("object/{bucket}/{key}"));
@@ -206,7 +226,7 @@ impl Objects {
             store.write(changes)
         };
         written.await.map_err(io::Error::other)?;
-        Ok(true)
+        Ok(Ok(true))
     }
 
     pub(crate) fn get(&self, bucket: &str, key: &str) -> Option<Arc<Object>> {

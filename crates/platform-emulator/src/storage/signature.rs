@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use url::Url;
 
 use super::Refusal;
-use crate::account::{BUCKET_REGION, Organization};
+use crate::account::BUCKET_REGION;
 use crate::platform::Platform;
 
 /// The maximum clock skew of a client.
@@ -230,14 +230,9 @@ pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Re
     Ok(Verified { digest: signed.digest()? })
 }
 
-/// Returns a signed URL for an object of an organization, valid for `lifetime`; `parameters` are part of the signature.
-pub(crate) fn presign(
-    platform: &Platform,
-    owner: &Organization,
-    key: &str,
-    lifetime: Duration,
-    parameters: &[(&str, &str)],
-) -> Url {
+/// Returns a signed URL for a result or a document, valid for `lifetime`; `parameters` are part of the signature.
+pub(crate) fn presign(platform: &Platform, key: &str, lifetime: Duration, parameters: &[(&str, &str)]) -> Url {
+    let owner = platform.accounts.files();
     let mut url = platform.storage.clone();
     url.set_path(&format!("{}/{}", owner.bucket, utf8_percent_encode(key, RESERVED_IN_PATH)));
     let now = platform.timestamp();

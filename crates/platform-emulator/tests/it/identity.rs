@@ -1,3 +1,4 @@
+mod openid;
 mod tokens;
 
 use auth_http::Request;

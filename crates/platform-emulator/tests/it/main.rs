@@ -10,7 +10,9 @@ mod guide;
 mod identity;
 #[path = "../../../../tests/support/needs.rs"]
 mod needs;
+mod pages;
 mod platform;
+mod scheduling;
 mod statuses;
 mod storage;
 mod tls;

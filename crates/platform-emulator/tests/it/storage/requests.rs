@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use auth_http::{Method, Request};
+use platform_emulator::{Effect, Emulator, Fault, Server};
 use rusty_s3::S3Action;
-use rusty_s3::actions::{GetObject, ListObjectsV2, PutObject};
+use rusty_s3::actions::{DeleteObject, GetObject, ListObjectsV2, PutObject};
 use url::Url;
 
 use crate::client::{SignedBucket, User, read};
@@ -104,4 +105,144 @@ async fn what_is_said_of_an_object_is_kept_with_it() {
     }
     assert_eq!(put(&user, &bucket, &[]).await, 200);
     assert_eq!(get(&user, &bucket, &[]).await.header("x-amz-meta-study"), None, "another object");
+}
+
+#[tokio::test]
+async fn deletion_depends_on_its_conditions() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    assert_eq!(put(&user, &bucket, &[]).await, 200);
+    let object = get(&user, &bucket, &[]).await;
+    let header = |name| object.header(name).unwrap().to_owned();
+    let (etag, generation, modified) = (header("etag"), header("x-goog-generation"), header("last-modified"));
+    assert_eq!(header("x-goog-metageneration"), "1");
+    let delete = async |headers: &[(&str, &str)], generation: Option<&str>| {
+        let mut action = DeleteObject::new(&bucket.bucket, Some(&bucket.credentials), "object");
+        if let Some(generation) = generation {
+            action.query_mut().insert("generation", generation.to_owned());
+        }
+        let request = Request::new(Method::Delete, action.sign(HOUR));
+        let request = headers.iter().fold(request, |request, (name, value)| request.with_header(*name, *value));
+        user.send(request).await.status()
+    };
+    for (name, value) in [
+        ("x-goog-if-generation-match", "1"),
+        ("x-goog-if-generation-match", "0"),
+        ("x-goog-if-metageneration-match", "2"),
+        ("if-match", "\"other\""),
+        ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ] {
+        assert_eq!(delete(&[(name, value)], None).await, 412, "{name}: {value}");
+    }
+    assert_eq!(delete(&[], Some("1")).await, 404, "no such generation");
+    assert_eq!(get(&user, &bucket, &[]).await.status(), 200, "it was not deleted");
+    let all = [
+        ("x-goog-if-generation-match", generation.as_str()),
+        ("x-goog-if-metageneration-match", "1"),
+        ("if-match", &etag),
+        ("if-unmodified-since", &modified),
+    ];
+    assert_eq!(delete(&all, Some(&generation)).await, 204);
+    assert_eq!(delete(&all, Some(&generation)).await, 404);
+}
+
+#[tokio::test]
+async fn metageneration_is_a_condition_of_reads_and_writes() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let condition = |value| [("x-goog-if-metageneration-match", value)];
+    assert_eq!(put(&user, &bucket, &condition("1")).await, 412, "the object is missing");
+    assert_eq!(put(&user, &bucket, &[]).await, 200);
+    assert_eq!(put(&user, &bucket, &condition("2")).await, 412);
+    assert_eq!(put(&user, &bucket, &condition("1")).await, 200);
+    for (value, status) in [("1", 200), ("2", 412)] {
+        assert_eq!(get(&user, &bucket, &condition(value)).await.status(), status);
+    }
+}
+
+#[tokio::test]
+async fn one_of_concurrent_writers_and_deleters_wins() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let create = [("x-goog-if-generation-match", "0")];
+    let statuses = futures_util::future::join_all((0..8).map(|_| put(&user, &bucket, &create))).await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 412].contains(status)), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn upload_has_a_permitted_length() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    for (range, status) in
+        [("10,10", 200), ("0,9", 400), ("11,20", 400), ("20,11", 400), ("ten", 400), ("0,99999999999999", 200)]
+    {
+        assert_eq!(put(&user, &bucket, &[("x-goog-content-length-range", range)]).await, status, "{range}");
+    }
+}
+
+#[tokio::test]
+async fn encryption_access_lists_and_storage_classes_are_not_implemented() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    for (name, value, status) in [
+        ("x-goog-encryption-key", "AAAA", 501),
+        ("x-goog-encryption-kms-key-name", "key", 501),
+        ("x-amz-server-side-encryption-customer-key", "AAAA", 501),
+        ("x-amz-server-side-encryption", "aws:kms", 501),
+        ("x-goog-acl", "public-read", 501),
+        ("x-amz-acl", "public-read", 501),
+        ("x-amz-grant-read", "id=1", 501),
+        ("x-goog-storage-class", "COLDLINE", 501),
+        ("x-amz-storage-class", "GLACIER", 501),
+        ("x-goog-resumable", "start", 501),
+        ("x-goog-acl", "private", 200),
+        ("x-amz-storage-class", "STANDARD", 200),
+    ] {
+        assert_eq!(put(&user, &bucket, &[(name, value)]).await, status, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn no_transform_keeps_the_stored_encoding() {
+    let user = User::new().await;
+    let bucket = user.bucket().await;
+    let headers = [("content-encoding", "gzip"), ("cache-control", "public, no-transform")];
+    assert_eq!(put(&user, &bucket, &headers).await, 200);
+    let stored = user.raw(Request::get(bucket.get("object", HOUR))).await;
+    assert_eq!((stored.header("content-encoding"), stored.header("content-length")), (Some("gzip"), Some("10")));
+    assert_eq!(read(stored).await, (200, b"0123456789".to_vec()));
+}
+
+/// Sends a large body in full, and only then reads the response, like a client that does not expect a refusal.
+async fn upload_stubbornly(url: &Url, body: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    let target = &url[url::Position::BeforePath..];
+    let mut stream = tokio::net::TcpStream::connect(authority).await.unwrap();
+    let head = format!(
+        "PUT {target} HTTP/1.1\r\nhost: {authority}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response
+}
+
+#[tokio::test]
+async fn client_reads_the_refusal_of_a_large_upload() {
+    let emulator = Emulator::builder().with_control().start().await.unwrap();
+    let user = User::at(emulator).await;
+    let bucket = user.bucket().await;
+    let body = vec![7; 32 << 20];
+    let mut forged = bucket.put("object", HOUR);
+    forged.query_pairs_mut().append_pair("x", "1");
+    let refused = upload_stubbornly(&forged, &body).await;
+    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("SignatureDoesNotMatch"), "{refused}");
+    let control = user.emulator.control().unwrap();
+    control.inject(&Fault::new(Effect::Status { status: 503, body: None }).on(Server::Storage).times(1)).await.unwrap();
+    let refused = upload_stubbornly(&bucket.put("object", HOUR), &body).await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
 }

@@ -1,0 +1,56 @@
+//! Starts an emulator with the arguments and the configuration.
+
+use std::fs;
+use std::io;
+
+use anyhow::{Context, anyhow};
+use platform_emulator::{Config, Emulator, EmulatorBuilder};
+
+use super::Arguments;
+use crate::exit::Failure;
+
+pub(super) async fn start(arguments: &Arguments) -> Result<Emulator, Failure> {
+    let mut config = match &arguments.config {
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
+            let config = text.and_then(|text| Ok(toml::from_str::<Config>(&text)?));
+            let read = config.with_context(|| format!("{} is not a configuration of the emulator", path.display()));
+            read.map_err(Failure::bad_input)?
+        }
+        None => Config::default(),
+    };
+    if let Some(speed) = arguments.speed {
+        config.speed = speed;
+    }
+    config.announce_iss |= arguments.announce_iss;
+    config.cors_origins.extend(arguments.cors_origin.iter().cloned());
+    if let Some(issuer) = &arguments.issuer {
+        let missing = || anyhow!("--issuer needs --config with a table [external_issuer]: audience and subjects");
+        let trusted = config.external_issuer.as_mut().ok_or_else(|| Failure::bad_input(missing()))?;
+        trusted.issuer.clone_from(issuer);
+    }
+    let mut builder = Emulator::builder().with_config(config).with_address(arguments.address).with_port(arguments.port);
+    if let Some(host) = &arguments.host {
+        builder = builder.with_host(host);
+    }
+    if let Some(folder) = &arguments.data_dir {
+        builder = builder.with_data_folder(folder);
+    }
+    if let Some(seed) = arguments.seed {
+        builder = builder.with_seed(seed);
+    }
+    if arguments.control {
+        builder = builder.with_control();
+    }
+    if let Some(file) = &arguments.tls {
+        builder = builder.with_tls(file);
+    }
+    if arguments.no_http2 {
+        builder = builder.without_http2();
+    }
+    builder = arguments.fault.iter().cloned().fold(builder, EmulatorBuilder::with_fault);
+    builder.start().await.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::bad_input(error),
+        _ => anyhow::Error::from(error).context("the emulator could not be started").into(),
+    })
+}

@@ -1,0 +1,65 @@
+//! Request bodies that a refusal leaves unread.
+//!
+//! A server that closes a connection with unread bytes resets it, and the client may see the reset instead of the
+//! refusal. So the rest of the body is read before a refusal is sent.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::http::header;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+/// A client that sends nothing for this time waits for the response.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// A request body that is shared with the server that reads it.
+pub(super) struct Unread(Option<Shared>);
+
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Body>>);
+
+impl Unread {
+    /// Returns a request for the server, and the handle to its body.
+    pub(super) fn of(request: Request) -> (Request, Self) {
+        // A client that waits for `100 Continue` sends nothing until the body is read (RFC 9110, section 10.1.1).
+        if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
+            return (request, Self(None));
+        }
+        let (parts, body) = request.into_parts();
+        let shared = Shared(Arc::new(Mutex::new(body)));
+        (Request::from_parts(parts, Body::new(shared.clone())), Self(Some(shared)))
+    }
+
+    /// Reads and discards what the server has not read.
+    pub(super) async fn drain(self) {
+        let Some(shared) = self.0 else { return };
+        let mut body = Body::new(shared).into_data_stream();
+        // The body has ended, is broken, or does not continue.
+        while let Ok(Ok(Some(_))) = timeout(IDLE, body.try_next()).await {}
+    }
+}
+
+impl HttpBody for Shared {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.0.lock()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().size_hint()
+    }
+}

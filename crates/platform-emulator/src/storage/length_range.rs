@@ -1,0 +1,51 @@
+//! The sizes that an upload may have (`x-goog-content-length-range`).
+
+use std::ops::RangeInclusive;
+
+use axum::http::{HeaderMap, StatusCode, header};
+
+use super::Refusal;
+
+/// The maximum size of an object: 5 TiB.
+const LARGEST: u64 = 5 << 40;
+
+pub(super) struct LengthRange(RangeInclusive<u64>);
+
+impl LengthRange {
+    /// Reads the range, and rejects a stated length that is outside of it.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let range = match text("x-goog-content-length-range") {
+            None => 0..=LARGEST,
+            Some(range) => parse(range).ok_or_else(|| {
+                Refusal::invalid("x-goog-content-length-range must be two numbers with a comma between them")
+            })?,
+        };
+        let range = Self(range);
+        if let Some(length) = text(header::CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok()) {
+            range.check_maximum(length)?;
+            range.check_minimum(length)?;
+        }
+        Ok(range)
+    }
+
+    /// Rejects a body with more bytes.
+    pub(super) fn check_maximum(&self, bytes: u64) -> Result<(), Refusal> {
+        let most = *self.0.end();
+        let message = || format!("the object has more than {most} bytes");
+        if bytes <= most { Ok(()) } else { Err(Refusal::new(StatusCode::BAD_REQUEST, "EntityTooLarge", message())) }
+    }
+
+    /// Rejects a complete body with fewer bytes.
+    pub(super) fn check_minimum(&self, bytes: u64) -> Result<(), Refusal> {
+        let least = *self.0.start();
+        let message = || format!("the object has fewer than {least} bytes");
+        if bytes >= least { Ok(()) } else { Err(Refusal::new(StatusCode::BAD_REQUEST, "EntityTooSmall", message())) }
+    }
+}
+
+fn parse(text: &str) -> Option<RangeInclusive<u64>> {
+    let (least, most) = text.split_once(',')?;
+    let (least, most): (u64, u64) = (least.trim().parse().ok()?, most.trim().parse().ok()?);
+    (least <= most).then(|| least..=most.min(LARGEST))
+}

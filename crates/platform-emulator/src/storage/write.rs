@@ -1,0 +1,68 @@
+//! Uploads and deletions of objects.
+
+use aws_lc_rs::digest;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::TryStreamExt;
+
+use super::length_range::LengthRange;
+use super::signature::Verified;
+use super::{Refusal, Target, Upload, conditions, digests, metadata, no_such_key, object_headers, stated, text};
+use crate::platform::Platform;
+
+/// Stores a body as it arrives.
+pub(super) async fn receive(platform: &Platform, request: Request, verified: &Verified) -> Result<Upload, Refusal> {
+    let mut stated = digests::Stated::of(request.headers())?;
+    let range = LengthRange::of(request.headers())?;
+    let mut body = request.into_body().into_data_stream();
+    let broken = |_| Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body broke off");
+    let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
+    let mut digest = verified.digest();
+    while let Some(piece) = body.try_next().await.map_err(broken)? {
+        range.check_maximum(upload.bytes() + piece.len() as u64)?;
+        if let Some(digest) = &mut digest {
+            digest.update(&piece);
+        }
+        stated.update(&piece);
+        upload.write(&piece).await.map_err(Refusal::internal)?;
+    }
+    range.check_minimum(upload.bytes())?;
+    verified.check(digest.map(digest::Context::finish).as_ref())?;
+    stated.check()?;
+    Ok(upload)
+}
+
+pub(super) async fn store(
+    platform: &Platform,
+    target: &Target,
+    key: &str,
+    request: Request,
+    verified: &Verified,
+) -> Result<Response, Refusal> {
+    let headers = request.headers().clone();
+    conditions::check_write(&headers, platform.objects.get(&target.bucket, key).as_deref())?;
+    let upload = receive(platform, request, verified).await?;
+    let mut object = upload.finish(stated(&headers, &header::CONTENT_TYPE)).await.map_err(Refusal::internal)?;
+    object.about.content_encoding = headers.get(header::CONTENT_ENCODING).map(text);
+    object.about.metadata = metadata(&headers);
+    // A concurrent request may have written the object while the body arrived.
+    let check = |current: Option<&super::Object>| conditions::check_write(&headers, current);
+    let object = platform.keep_if(&target.bucket, key, object, check).await.map_err(Refusal::internal)??;
+    Ok((StatusCode::OK, object_headers(&object)).into_response())
+}
+
+pub(super) async fn remove(
+    platform: &Platform,
+    target: &Target,
+    key: &str,
+    headers: &axum::http::HeaderMap,
+) -> Result<Response, Refusal> {
+    let generation = target.parameter("generation");
+    let check = |current: &super::Object| match &generation {
+        Some(wanted) if *wanted != current.about.generation.to_string() => Err(no_such_key()),
+        _ => conditions::check_delete(headers, current),
+    };
+    let removed = platform.objects.remove(platform.state.store(), &target.bucket, key, check).await;
+    if removed.map_err(Refusal::internal)?? { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(no_such_key()) }
+}

@@ -1,0 +1,111 @@
+//! Deadlines, and runs that the platform ends.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use platform_emulator::{Config, Emulator};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::client::{User, clock};
+
+const DAY: i64 = 24 * 60 * 60;
+
+async fn started(config: &str) -> User {
+    let config: Config = toml::from_str(&format!("replica_lag_ms = 0\n{config}")).unwrap();
+    User::at(Emulator::builder().with_config(config).with_control().start().await.unwrap()).await
+}
+
+fn submission(outcomes: &[&str]) -> Value {
+    let items = outcomes.iter().enumerate();
+    let items = items.map(|(at, outcome)| crate::api::item(&format!("slide-{at}"), &json!({ "outcome": outcome })));
+    json!({ "application_id": "outcomes", "items": items.collect::<Vec<_>>() })
+}
+
+fn due(now: Timestamp, field: &str, seconds: i64) -> Value {
+    let mut submission = submission(&["SUCCEEDED"]);
+    submission["scheduling"][field] = json!((now + SignedDuration::from_secs(seconds)).to_string());
+    submission
+}
+
+#[tokio::test]
+async fn deadline_within_a_day_is_refused() {
+    let clock = clock();
+    let user = User::at(Emulator::builder().with_clock(clock).start().await.unwrap()).await;
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    for seconds in [-1, 60, DAY - 1] {
+        let (status, problem) = user.submit(&due(now, "deadline", seconds)).await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(status == 400 && detail.contains("SCHEDULER.DEADLINE_TOO_SHORT"), "{seconds}: {status} {detail}");
+    }
+    assert_eq!(user.submit(&due(now, "due_date", 0)).await.0, 400);
+    for accepted in [due(now, "deadline", DAY), due(now, "due_date", 60)] {
+        assert_eq!(user.submit(&accepted).await.0, 201);
+    }
+}
+
+#[tokio::test]
+async fn run_ends_when_its_deadline_passes() {
+    let user = started("speed = 0.000001").await;
+    let (status, submitted) = user.submit(&due(Timestamp::now(), "deadline", 2 * DAY)).await;
+    assert_eq!(status, 201);
+    let path = format!("/api/v1/runs/{}", submitted["run_id"].as_str().unwrap());
+    let control = user.emulator.control().unwrap();
+    control.shift_clock(-DAY).await.unwrap();
+    assert_ne!(user.get(&path).await.1["state"], "TERMINATED");
+    // The token of the login is valid for a day.
+    control.shift_clock(3 * DAY + 60).await.unwrap();
+    control.shift_clock(-2 * DAY - 60).await.unwrap();
+    let (_, run) = user.get(&path).await;
+    assert_eq!((&run["state"], &run["termination_reason"]), (&json!("TERMINATED"), &json!("CANCELED_BY_SYSTEM")));
+    assert_eq!(run["error_code"], "SCHEDULER.DEADLINE_EXCEEDED");
+    assert!(run["error_message"].as_str().unwrap().contains("deadline"), "{run}");
+    assert_eq!(run["statistics"]["item_skipped_count"], 1);
+}
+
+#[test]
+fn run_ends_after_a_restart_beyond_its_deadline() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let session = || async {
+        let config = toml::from_str("replica_lag_ms = 0\nspeed = 0.000001").unwrap();
+        let emulator =
+            Emulator::builder().with_config(config).with_clock(clock.clone()).with_data_folder(folder.path());
+        User::at(emulator.start().await.unwrap()).await
+    };
+    let runtime = Runtime::new().unwrap();
+    let id = runtime.block_on(async {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let (_, submitted) = session().await.submit(&due(now, "deadline", DAY)).await;
+        submitted["run_id"].as_str().unwrap().to_owned()
+    });
+    drop(runtime);
+    clock.advance(Duration::from_secs(24 * 60 * 60));
+    Runtime::new().unwrap().block_on(async {
+        let run = session().await.ended(&id).await;
+        assert_eq!(run["error_code"], "SCHEDULER.DEADLINE_EXCEEDED");
+    });
+}
+
+#[tokio::test]
+async fn run_with_too_many_errors_is_canceled() {
+    let user = started("error_threshold = 1").await;
+    let (_, submitted) = user.submit(&submission(&["USER_ERROR", "SUCCEEDED", "SYSTEM_ERROR", "SUCCEEDED"])).await;
+    let run = user.ended(submitted["run_id"].as_str().unwrap()).await;
+    assert_eq!((&run["termination_reason"], &run["output"]), (&json!("CANCELED_BY_SYSTEM"), &json!("PARTIAL")));
+    assert_eq!(run["error_code"], "SCHEDULER.ITEMS_WITH_ERROR_THRESHOLD_REACHED");
+    assert_eq!(run["error_message"], "The platform canceled the run: more than 1 items have errors.");
+    assert_eq!(run["statistics"]["item_skipped_count"], 1);
+    let (_, submitted) = user.submit(&submission(&["USER_ERROR", "SUCCEEDED"])).await;
+    let run = user.ended(submitted["run_id"].as_str().unwrap()).await;
+    assert_eq!((&run["termination_reason"], &run["error_code"]), (&json!("ALL_ITEMS_PROCESSED"), &Value::Null));
+}
+
+#[tokio::test]
+async fn large_callback_context_is_refused() {
+    let user = started("").await;
+    for (letters, status) in [(1016, 201), (1017, 422)] {
+        let mut submission = submission(&["SUCCEEDED"]);
+        submission["callback_context"] = json!({ "a": "x".repeat(letters) });
+        assert_eq!(user.submit(&submission).await.0, status, "{letters}");
+    }
+}
