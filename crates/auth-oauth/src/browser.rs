@@ -111,7 +111,7 @@ impl BrowserLogin {
         self.browser.open(&url).await.map_err(OAuthError::prompt)?;
         tracing::debug!(redirect = %call_back.redirect(), "waiting for the user to log in");
         let redirect = call_back.redirect().clone();
-        let code = call_back.wait(&state, &client.endpoints().issuer, self.patience).await?;
+        let code = call_back.wait(&state, client.endpoints(), self.patience).await?;
         let verifier = Secret::new(verifier.secret());
         let exchange = || {
             let exchange = client.continued("authorization_code", request)?.with_secret("code", &code);

@@ -32,6 +32,10 @@ pub struct Endpoints {
     /// The endpoints for clients that authenticate by a certificate (RFC 8705, section 5).
     #[serde(rename = "mtls_endpoint_aliases")]
     pub mtls: Option<MtlsEndpoints>,
+    /// The provider announces that it sends its issuer with the response to a login (RFC 9207, section 3). A response
+    /// without one is refused then.
+    #[serde(rename = "authorization_response_iss_parameter_supported", default)]
+    pub sends_issuer: bool,
 }
 
 /// The aliases of endpoints for mutual TLS, where they differ from the others (RFC 8705, section 5).
@@ -60,6 +64,7 @@ impl Endpoints {
             revocation: None,
             jwks: None,
             mtls: None,
+            sends_issuer: false,
         }
     }
 

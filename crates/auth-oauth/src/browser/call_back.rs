@@ -7,7 +7,8 @@
 //! - Only `GET` of the exact path is accepted. Any other request, such as one for a favicon, gets 404.
 //! - The state is random, compared in constant time, and valid once. A request without it is refused, and the listener
 //!   keeps waiting, because a page of a third party must not end the login.
-//! - A request with an `iss` that differs from the issuer is refused in the same way (RFC 9207).
+//! - A request with an `iss` that differs from the issuer is refused in the same way (RFC 9207). If the provider announces
+//!   `iss`, a request without it ends the login with an error.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,6 +28,7 @@ use url::{Host, Url};
 
 use super::page;
 use crate::OAuthError;
+use crate::endpoints::Endpoints;
 use crate::exchange::shown;
 
 /// The maximum number of attempts to bind a port that is taken.
@@ -53,6 +55,7 @@ struct Expected {
     path: String,
     state: Secret,
     issuer: String,
+    sends_issuer: bool,
 }
 
 impl CallBack {
@@ -105,9 +108,13 @@ impl CallBack {
     }
 
     /// Serves requests until the valid one arrives, and returns its code.
-    pub(super) async fn wait(self, state: &Secret, issuer: &str, patience: Duration) -> Outcome {
-        let expected =
-            Expected { path: self.redirect.path().to_owned(), state: state.clone(), issuer: issuer.to_owned() };
+    pub(super) async fn wait(self, state: &Secret, provider: &Endpoints, patience: Duration) -> Outcome {
+        let expected = Expected {
+            path: self.redirect.path().to_owned(),
+            state: state.clone(),
+            issuer: provider.issuer.clone(),
+            sends_issuer: provider.sends_issuer,
+        };
         let (sender, mut outcomes) = mpsc::channel(1);
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
@@ -195,6 +202,11 @@ fn answer(expected: &Expected, request: &Request<Incoming>) -> (Option<Outcome>,
     if !known || !ours {
         let text = "This is not the answer to the login that waits here. Go on with that one.";
         return (None, page::page(StatusCode::BAD_REQUEST, text));
+    }
+    if expected.sends_issuer && text("iss").is_none() {
+        let missing =
+            OAuthError::malformed("the response to the login has no `iss`, although the provider announces it");
+        return (Some(Err(missing)), page::page(StatusCode::BAD_REQUEST, "The provider did not identify itself."));
     }
     match (text("code"), text("error")) {
         (Some(code), None) => {

@@ -64,13 +64,20 @@ async fn at_script<U: Future<Output = ()>>(
     issuer: &Issuer,
     user: impl FnOnce(Url) -> U,
 ) -> Result<AccessToken, OAuthError> {
+    at_provider(issuer, Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap(), user).await
+}
+
+async fn at_provider<U: Future<Output = ()>>(
+    issuer: &Issuer,
+    endpoints: Endpoints,
+    user: impl FnOnce(Url) -> U,
+) -> Result<AccessToken, OAuthError> {
     let granted = json!({ "access_token": "opaque", "token_type": "Bearer", "refresh_token": "refresh" });
     Mock::given(path("/oauth/token"))
         .and(body_string_contains("code=code-1"))
         .respond_with(ResponseTemplate::new(200).set_body_json(granted))
         .mount(&issuer.server)
         .await;
-    let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
     let (login, mut urls) = login(OAuthClient::new(issuer.http.clone(), endpoints, "client-1"), ANY_PORT);
     let login = login.with_patience(Duration::from_secs(20));
     let request = TokenRequest::default();
@@ -138,6 +145,43 @@ async fn only_the_right_request_ends_the_wait_and_all_others_get_nothing() {
     let form: Vec<(String, String)> = url::form_urlencoded::parse(&asked[0].body).into_owned().collect();
     let names: Vec<_> = form.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["grant_type", "client_id", "code", "redirect_uri", "code_verifier"]);
+}
+
+#[tokio::test]
+async fn announced_issuer_must_be_sent() {
+    let issuer = Issuer::start().await;
+    let mut endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
+    endpoints.sends_issuer = true;
+    let refused = at_provider(&issuer, endpoints.clone(), async |login| {
+        assert_eq!(get(back(&login, &[("code", "code-1")])).await.0, 400);
+    });
+    let error = refused.await.unwrap_err();
+    assert!(error.to_string().contains("no `iss`") || format!("{error:?}").contains("no `iss`"), "{error:?}");
+    assert!(issuer.server.received_requests().await.unwrap().is_empty(), "the code is not redeemed");
+    let accepted = at_provider(&issuer, endpoints, async |login| {
+        assert_eq!(get(back(&login, &[("code", "code-1"), ("iss", &issuer.name())])).await.0, 200);
+    });
+    assert_eq!(accepted.await.unwrap().secret().expose(), "opaque");
+}
+
+#[tokio::test]
+async fn emulator_announces_its_issuer_if_configured() {
+    for announced in [false, true] {
+        let config: Config = toml::from_str(&format!("automatic_login = true\nannounce_iss = {announced}")).unwrap();
+        let emulator = Emulator::builder().with_config(config).start().await.unwrap();
+        let endpoints = Endpoints::discover(&http(), emulator.issuer().as_str()).await.unwrap();
+        assert_eq!(endpoints.sends_issuer, announced);
+        let client = OAuthClient::new(http(), endpoints, INTERACTIVE_CLIENT_ID).with_audience(AUDIENCE);
+        let (login, mut urls) = login(client, "http://localhost:0/");
+        let request = TokenRequest::new();
+        let (token, ()) = tokio::join!(login.login(&request), async {
+            let answer = http().send(Request::get(urls.recv().await.unwrap())).await.unwrap();
+            let back: Url = answer.header("location").unwrap().parse().unwrap();
+            assert_eq!(back.query_pairs().any(|(name, _)| name == "iss"), announced);
+            assert_eq!(get(back).await.0, 200);
+        });
+        token.unwrap();
+    }
 }
 
 #[tokio::test]
