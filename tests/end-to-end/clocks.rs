@@ -43,6 +43,19 @@ fn wrong_clock_costs_no_login() {
     }
 }
 
+/// By the corrected clock, the end of the token is a month away.
+#[test]
+fn token_obtained_by_a_fast_clock_is_refreshed_after_the_correction() {
+    let Some(library) = faketime() else { return };
+    let user = User::log_in();
+    run_at(&user, &library, "+30d", &["auth", "token", "--min-ttl", "60h"]);
+    user.control(Method::Post, "/clock", &json!({ "seconds": 25 * 3600 }));
+    let before = user.statuses(TOKEN).len();
+    run_at(&user, &library, "+25h", &["auth", "token"]).assert_code(0);
+    assert_eq!(user.statuses(TOKEN).len(), before + 1, "the token has expired");
+    user.assert_login_works();
+}
+
 #[test]
 fn wrong_clock_is_named_with_its_difference() {
     let Some(library) = faketime() else { return };

@@ -231,6 +231,39 @@ fn second_sigint_keeps_the_login() {
     user.assert_login_works();
 }
 
+/// The main thread cannot wait for the refresh: it is blocked in a write.
+#[test]
+fn second_sigint_keeps_the_login_while_the_output_is_blocked() {
+    let user = User::log_in();
+    user.expire_in(STALE_MS);
+    user.slow_down();
+    let (_reader, writer) = pipe().unwrap();
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+    while rustix::io::write(&writer, &[b'\n'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::empty()).unwrap();
+    let mut child = user.command(&["user", "whoami"]).stdout(writer).spawn().unwrap();
+    user.await_request(&mut child, TOKEN, 200);
+    signal(&child, Signal::INT);
+    signal(&child, Signal::INT);
+    Ended::of(&child.wait_with_output().unwrap()).assert_code(130);
+    user.assert_login_works();
+}
+
+/// Batch systems announce the end of a job with these signals.
+#[test]
+fn signals_of_batch_systems_keep_the_login() {
+    let user = User::log_in();
+    for (number, code) in [(Signal::USR1, 138), (Signal::USR2, 140), (Signal::XCPU, 152), (Signal::ALARM, 142)] {
+        user.expire_in(EXPIRED_MS);
+        user.slow_down();
+        let mut child = user.start(&["user", "whoami"]);
+        user.await_request(&mut child, TOKEN, 200);
+        signal(&child, number);
+        Ended::of(&child.wait_with_output().unwrap()).assert_code(code);
+        user.assert_login_works();
+    }
+}
+
 #[test]
 fn timeout_keeps_the_login() {
     let user = User::log_in();

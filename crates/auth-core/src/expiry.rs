@@ -132,7 +132,7 @@ impl ExpiryPolicy {
 
     /// Returns the freshness of a token.
     pub(crate) fn freshness(&self, token: &AccessToken, now: SystemTime) -> Freshness {
-        if token.unverified().is_some() {
+        if token.unverified().is_some() || token.not_before().is_some_and(|not_before| now < not_before) {
             return Freshness::Expired;
         }
         let Some(end) = token.expires_at() else { return Freshness::Fresh };

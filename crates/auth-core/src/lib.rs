@@ -72,7 +72,7 @@ pub use policy::{BasicPolicy, BearerPolicy, ChallengeHandler, KeyPolicy, Reactio
 pub use provider::{AsyncTokenProvider, async_provider_fn};
 pub use provider::{StaticToken, TokenProvider, provider_fn, static_token};
 pub use redact::redacted;
-pub use redemption::{Redemption, Unfinished, begin_redemption, finish_redemptions, is_redeeming};
+pub use redemption::{Redemption, Unfinished, begin_redemption, finish_redemptions, has_redemptions, is_redeeming};
 pub use request::TokenRequest;
 pub use response::lenient_seconds;
 pub use sealed::SealedToken;

@@ -16,18 +16,19 @@ use crate::{TokenError, background};
 
 /// Marks the start of a redemption. Call it immediately before sending a single-use credential.
 ///
-/// In an attempt of a [`TokenSource`](crate::TokenSource), the redemption lasts until the new token is stored, and the
-/// returned guard has no effect. Elsewhere, such as in a login without a source, it lasts until the guard is dropped.
+/// In an attempt of a [`TokenSource`](crate::TokenSource), the redemption lasts until the new token is stored, even if
+/// the returned guard is dropped. Elsewhere, such as in a login without a source, it lasts until the guard is dropped.
+/// [`Redemption::unused`] ends it in both cases.
 ///
 /// # Errors
 ///
 /// [`TokenError::is_canceled`]: the source or the process is shutting down. Nothing may be sent.
 pub fn begin_redemption() -> Result<Redemption, TokenError> {
     if let Ok(section) = SECTION.try_with(Clone::clone) {
-        section.begin().map(|()| Redemption(None))
+        section.begin().map(|()| Redemption(section))
     } else {
         let section = Section::new(None);
-        section.begin().map(|()| Redemption(Some(section)))
+        section.begin().map(|()| Redemption(section))
     }
 }
 
@@ -48,10 +49,23 @@ pub fn is_redeeming() -> bool {
     registry().sections().open.values().any(|state| state.owner.is_none() && state.phase == Phase::Critical)
 }
 
+/// Returns true while a redemption of the process is in progress, including those of token sources.
+pub fn has_redemptions() -> bool {
+    registry().sections().open.values().any(|state| state.phase == Phase::Critical)
+}
+
 /// A redemption in progress. See [`begin_redemption`].
 #[derive(Debug)]
 #[must_use = "the redemption ends when this is dropped"]
-pub struct Redemption(#[expect(dead_code, reason = "it is held")] Option<Section>);
+pub struct Redemption(Section);
+
+impl Redemption {
+    /// Ends the redemption, because the server has not used the credential: the end of the process or of the source does
+    /// not wait for the next steps. Call [`begin_redemption`] again before the credential is sent again.
+    pub fn unused(self) {
+        self.0.relax();
+    }
+}
 
 /// An error for redemptions that did not finish in time, or whose tokens could not be stored.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -26,6 +26,8 @@ pub struct SealedToken {
     token_type: String,
     lifetime: Lifetime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<SystemTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     not_after: Option<SystemTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refresh_at: Option<SystemTime>,
@@ -49,6 +51,7 @@ impl SealedToken {
             access_token: exposed(token.secret()),
             token_type: token.token_type().to_owned(),
             lifetime: token.lifetime(),
+            not_before: token.not_before(),
             not_after: token.not_after(),
             refresh_at: token.refresh_at(),
             scopes: token.scopes().map(str::to_owned).collect(),
@@ -70,6 +73,9 @@ impl SealedToken {
             .with_lifetime(self.lifetime)
             .with_refresh_at(self.refresh_at)
             .with_scopes(self.scopes);
+        if let Some(not_before) = self.not_before {
+            token = token.with_not_before(not_before);
+        }
         if let Some(not_after) = self.not_after {
             token = token.with_not_after(not_after);
         }

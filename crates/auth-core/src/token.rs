@@ -19,6 +19,7 @@ struct Inner {
     secret: Secret,
     token_type: String,
     lifetime: Lifetime,
+    not_before: Option<SystemTime>,
     not_after: Option<SystemTime>,
     refresh_at: Option<SystemTime>,
     scopes: BTreeSet<String>,
@@ -84,6 +85,7 @@ impl AccessToken {
             secret,
             token_type: BEARER.to_owned(),
             lifetime: Lifetime::Unstated,
+            not_before: None,
             not_after: None,
             refresh_at: None,
             scopes: BTreeSet::new(),
@@ -102,6 +104,12 @@ impl AccessToken {
     /// Sets the time at which the token expires.
     pub fn with_expires_at(self, expires_at: SystemTime) -> Self {
         self.with_lifetime(Lifetime::Until(expires_at))
+    }
+
+    /// Sets the time before which the token counts as expired: its other times were computed by a clock that has been
+    /// set back since.
+    pub fn with_not_before(self, not_before: SystemTime) -> Self {
+        self.with(|inner| inner.not_before = Some(not_before))
     }
 
     /// Sets an upper bound for the expiry, such as the expiry of the assertion that was exchanged for the token.
@@ -207,6 +215,11 @@ impl AccessToken {
     /// ```
     pub fn jwt_expiry(&self) -> Option<SystemTime> {
         crate::expiry::jwt_expiry(&self.0.secret)
+    }
+
+    /// Returns the time before which the token counts as expired, if there is one.
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.0.not_before
     }
 
     /// Returns the upper bound for the expiry, if there is one.

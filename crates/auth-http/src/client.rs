@@ -9,8 +9,10 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::certificate::thumbprint;
+use crate::deadline::{after, until};
 use crate::pools::Pools;
 use crate::proxy::{Proxy, Route};
 use crate::request::Body;
@@ -119,16 +121,29 @@ impl HttpClient {
             }
             Body::Stream(stream) => builder.body(marking(stream, &moved)),
         };
-        if let Some(timeout) = timeout {
-            builder = builder.timeout(timeout);
-        }
+        let deadline = timeout.map(|limit| Deadline { limit, end: after(limit) });
         let response = tokio::select! {
             answer = builder.send() => answer.map_err(failed)?,
             () = silence(&moved, self.about.silence) => return Err(HttpError::silent(method, &url, self.about.silence)),
+            limit = expiry(deadline) => return Err(HttpError::timed_out(method, &url, limit)),
         };
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "answered");
-        Ok(Response::new(response, method, url, self.about.silence))
+        Ok(Response::new(response, method, url, self.about.silence, deadline))
     }
+}
+
+/// The end of a request with a timeout, response body included.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) limit: Duration,
+    pub(crate) end: Instant,
+}
+
+/// Completes at the deadline, if there is one, and returns its limit.
+async fn expiry(deadline: Option<Deadline>) -> Duration {
+    let Some(Deadline { limit, end }) = deadline else { return std::future::pending().await };
+    until(end, std::future::pending::<()>()).await;
+    limit
 }
 
 /// Returns a body that signals `moved` for each chunk it yields.
@@ -147,7 +162,7 @@ fn pieces(mut bytes: Bytes) -> impl Iterator<Item = io::Result<Bytes>> {
 
 /// Completes after the maximum time without activity.
 async fn silence(moved: &Notify, longest: Duration) {
-    while tokio::time::timeout(longest, moved.notified()).await.is_ok() {}
+    while until(after(longest), moved.notified()).await.is_some() {}
 }
 
 impl fmt::Debug for HttpClient {

@@ -34,6 +34,8 @@ enum Kind {
     Body { request: String, source: reqwest::Error },
     #[error("{request} failed: nothing was heard of the server for {} s", silence.as_secs_f64())]
     Silent { request: String, silence: Duration },
+    #[error("{request} timed out after {} s", limit.as_secs_f64())]
+    TimedOut { request: String, limit: Duration },
     #[error("the answer to {request} is larger than {limit} bytes")]
     TooLarge { request: String, limit: usize },
 }
@@ -144,6 +146,10 @@ impl HttpError {
         Kind::Silent { request: describe(method, url), silence }.into()
     }
 
+    pub(crate) fn timed_out(method: Method, url: &Url, limit: Duration) -> Self {
+        Kind::TimedOut { request: describe(method, url), limit }.into()
+    }
+
     pub(crate) fn too_large(method: Method, url: &Url, limit: usize) -> Self {
         Kind::TooLarge { request: describe(method, url), limit }.into()
     }
@@ -170,7 +176,7 @@ impl HttpError {
             Kind::Send { source, .. } => {
                 source.is_builder() || source.is_connect() || tls_error(source).is_some_and(is_refusal)
             }
-            Kind::Body { .. } | Kind::Silent { .. } | Kind::TooLarge { .. } => false,
+            Kind::Body { .. } | Kind::Silent { .. } | Kind::TimedOut { .. } | Kind::TooLarge { .. } => false,
         }
     }
 
@@ -200,7 +206,7 @@ impl HttpError {
     pub fn is_timeout(&self) -> bool {
         match &*self.0 {
             Kind::Send { source, .. } | Kind::Body { source, .. } => source.is_timeout(),
-            kind => matches!(kind, Kind::Silent { .. }),
+            kind => matches!(kind, Kind::Silent { .. } | Kind::TimedOut { .. }),
         }
     }
 
@@ -209,7 +215,9 @@ impl HttpError {
         match &*self.0 {
             // A builder error occurs before the exchange starts.
             Kind::Send { source, .. } => !source.is_builder(),
-            kind => matches!(kind, Kind::Untrusted { .. } | Kind::Body { .. } | Kind::Silent { .. }),
+            kind => {
+                matches!(kind, Kind::Untrusted { .. } | Kind::Body { .. } | Kind::Silent { .. } | Kind::TimedOut { .. })
+            }
         }
     }
 
@@ -222,7 +230,7 @@ impl HttpError {
         match &*self.0 {
             Kind::Token { source, .. } => source.is_transient(),
             Kind::Send { source, .. } => !source.is_builder() && !is_lasting(source),
-            Kind::Body { .. } | Kind::Silent { .. } => true,
+            Kind::Body { .. } | Kind::Silent { .. } | Kind::TimedOut { .. } => true,
             Kind::Insecure(_) | Kind::Untrusted { .. } | Kind::TooLarge { .. } => false,
         }
     }

@@ -21,6 +21,7 @@ mod authorized;
 mod blocking;
 mod certificate;
 mod client;
+mod deadline;
 mod error;
 mod pools;
 mod proxy;

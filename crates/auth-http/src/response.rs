@@ -4,7 +4,12 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
+use crate::client::Deadline;
+use crate::deadline::{after, until};
 use crate::{HttpError, Method, redacted};
+
+/// The maximum pause from `Retry-After`. Longer ones are shortened to it.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A response whose head is available and whose body is read on demand.
 pub struct Response {
@@ -13,11 +18,18 @@ pub struct Response {
     url: Url,
     /// The maximum inactivity on the connection.
     silence: Duration,
+    deadline: Option<Deadline>,
 }
 
 impl Response {
-    pub(crate) fn new(inner: reqwest::Response, method: Method, url: Url, silence: Duration) -> Self {
-        Self { inner, method, url, silence }
+    pub(crate) fn new(
+        inner: reqwest::Response,
+        method: Method,
+        url: Url,
+        silence: Duration,
+        deadline: Option<Deadline>,
+    ) -> Self {
+        Self { inner, method, url, silence, deadline }
     }
 
     /// Returns the status code (RFC 9110, section 15). Redirects are returned, not followed.
@@ -46,11 +58,11 @@ impl Response {
     }
 
     /// Returns the pause from `Retry-After` (RFC 9110, section 10.2.3). An HTTP date is relative to the server's
-    /// `Date`, or to `now` without one.
+    /// `Date`, or to `now` without one. At most a year.
     pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let seconds = self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs);
         let until = || self.moment("retry-after")?.duration_since(self.date().unwrap_or(now)).ok();
-        seconds.or_else(until)
+        seconds.or_else(until).map(|pause| pause.min(LONGEST_PAUSE))
     }
 
     /// Returns true if the same request may succeed later, by its [status](crate::retry::is_transient_status).
@@ -68,9 +80,13 @@ impl Response {
     ///
     /// The connection failed, or was inactive for too long ([`HttpError::is_timeout`]).
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        match tokio::time::timeout(self.silence, self.inner.chunk()).await {
-            Ok(chunk) => chunk.map_err(|source| HttpError::body(self.method, &self.url, source)),
-            Err(_) => Err(HttpError::silent(self.method, &self.url, self.silence)),
+        let silent_at = after(self.silence);
+        let deadline = self.deadline.filter(|deadline| deadline.end < silent_at);
+        let end = deadline.map_or(silent_at, |deadline| deadline.end);
+        match (until(end, self.inner.chunk()).await, deadline) {
+            (Some(chunk), _) => chunk.map_err(|source| HttpError::body(self.method, &self.url, source)),
+            (None, Some(Deadline { limit, .. })) => Err(HttpError::timed_out(self.method, &self.url, limit)),
+            (None, None) => Err(HttpError::silent(self.method, &self.url, self.silence)),
         }
     }
 

@@ -175,7 +175,7 @@ impl OAuthClient {
         let Inner { http, endpoints, id, audience, organization, resources, scopes, parameters, .. } = &*self.0;
         let key = TokenKey::builder(&endpoints.issuer).with_client_id(id).with_scopes(scopes);
         let key = key.with_resources(resources.iter().map(Url::as_str)).with_parameters(parameters.iter().cloned());
-        let key = key.with_token_endpoint(self.token_endpoint().origin().ascii_serialization());
+        let key = key.with_token_endpoint(self.token_endpoint());
         let key = audience.iter().fold(key, TokenKeyBuilder::with_audience);
         let key = http.certificate_thumbprint().into_iter().fold(key, TokenKeyBuilder::with_certificate_thumbprint);
         organization.iter().fold(key, TokenKeyBuilder::with_tenant)
@@ -237,9 +237,10 @@ impl OAuthClient {
                     warn_of_clock(now, date);
                     let lifetime = claims.expires_at().and_then(|end| end.duration_since(date).ok());
                     let end = lifetime.map(|lifetime| now + lifetime);
-                    return Ok(end
-                        .into_iter()
-                        .fold(token, |token, end| token.with_expires_at(end).with_not_after(end)));
+                    // By a corrected clock, the converted end would be too late.
+                    let begin = now.checked_sub(CLOCK_TOLERANCE).unwrap_or(now);
+                    let bounded = |token: AccessToken, end| token.with_expires_at(end).with_not_after(end);
+                    return Ok(end.into_iter().fold(token, bounded).with_not_before(begin));
                 }
                 // The date may come from a proxy.
                 Err(error) if error.is_clock() => {}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use auth_core::{AccessToken, AsyncTokenProvider, Secret, TokenError, TokenRequest, begin_redemption};
+use auth_core::{AccessToken, AsyncTokenProvider, Redemption, Secret, TokenError, TokenRequest, begin_redemption};
 
 use crate::client::token_error;
 use crate::exchange::{Answer, Exchange};
@@ -86,9 +86,8 @@ impl DeviceLogin {
         self.prompt.show(&authorization).await.map_err(OAuthError::prompt)?;
         tracing::debug!("waiting for the user to approve the login");
         let polling = Polling::new(interval, authorization.expires_at);
-        let answer = self.poll(&device_code, request, polling).await?;
         // An approved login must not be lost while it is verified.
-        let _redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
+        let (answer, _redemption) = self.poll(&device_code, request, polling).await?;
         client.issued(&answer, None).await
     }
 
@@ -97,18 +96,23 @@ impl DeviceLogin {
         device_code: &Secret,
         request: &TokenRequest,
         mut polling: Polling,
-    ) -> Result<Answer, OAuthError> {
+    ) -> Result<(Answer, Redemption), OAuthError> {
         let client = &self.client;
         loop {
             let exchange = client.continued(GRANT_TYPE, request)?.with_secret("device_code", device_code);
+            // Each request may be the one that is answered with the login.
+            let redemption = begin_redemption().map_err(|_| OAuthError::canceled())?;
             let answer = client.ask(exchange).await;
             match polling.next(answer, client.clock().now())? {
-                Next::Issued(answer) => return Ok(answer),
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "RFC 8628, section 3.5: the client polls at the interval it was given"
-                )]
-                Next::Wait(time) => tokio::time::sleep(time).await,
+                Next::Issued(answer) => return Ok((answer, redemption)),
+                Next::Wait(time) => {
+                    redemption.unused();
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "RFC 8628, section 3.5: the client polls at the interval it was given"
+                    )]
+                    tokio::time::sleep(time).await;
+                }
             }
         }
     }

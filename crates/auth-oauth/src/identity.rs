@@ -12,8 +12,7 @@ impl OAuthClient {
     /// Returns the identity of a grant of this client. It is readable, and differs for everything that a token of the
     /// client depends on. `principal` is a further property of the grant, such as a subject.
     pub(crate) fn identity(&self, grant: &str, principal: Option<&str>) -> String {
-        // Tenants of one provider may differ only in the path of their token endpoints.
-        let key = self.token_key().with_identity(grant).with_token_endpoint(self.token_endpoint());
+        let key = self.token_key().with_identity(grant);
         let key = principal.into_iter().fold(key, auth_core::TokenKeyBuilder::with_subject).build();
         format!("{grant} client={} {}", self.id(), key.digest_hex())
     }

@@ -86,11 +86,23 @@ impl JwtVerifier {
     pub fn new(http: HttpClient, issuer: impl Into<String>, audience: impl Into<String>, jwks: Url) -> Self {
         Self {
             keys: Arc::new(KeySource::new(http, jwks)),
-            expected: Expectation { issuer: issuer.into(), audience: audience.into(), leeway: LEEWAY },
+            expected: Expectation {
+                issuer: issuer.into(),
+                audience: audience.into(),
+                organization: None,
+                leeway: LEEWAY,
+            },
             algorithms: vec![JwtAlgorithm::Rs256],
             key_lifetime: freshness::LIFETIME,
             clock: Arc::new(SystemClock),
         }
+    }
+
+    /// Accepts tokens of one organization only, if they state their organization (`org_id`). A user can be a member of
+    /// several.
+    pub fn with_organization(mut self, organization: impl Into<String>) -> Self {
+        self.expected.organization = Some(organization.into());
+        self
     }
 
     /// Sets the clock for validity periods and for the age of keys.

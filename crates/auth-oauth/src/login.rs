@@ -97,34 +97,48 @@ impl UserLogin {
         }
     }
 
-    /// Revokes a login at the provider (RFC 7009), with the client that the login belongs to.
+    /// Revokes a login at the provider (RFC 7009), with the client that the login belongs to. If that client is unknown,
+    /// every client revokes it: a provider may respond to another client with success, too (section 2.2).
     ///
     /// # Errors
     ///
-    /// The errors of [`OAuthClient::revoke`].
+    /// The errors of [`OAuthClient::revoke`], if no client succeeds.
     pub async fn revoke(&self, token: &AccessToken) -> Result<(), OAuthError> {
-        self.client_of(token).revoke(token).await
+        let mut outcome = Err(OAuthError::login_required());
+        for client in self.clients_of(token) {
+            let revoked = client.revoke(token).await;
+            if outcome.is_err() {
+                outcome = revoked;
+            }
+        }
+        outcome
     }
 
     /// Renews a login with the client that it belongs to.
     ///
     /// The client may be unknown, as for a record of an older version with an opaque access token. Then a refusal may
-    /// mean that the login belongs to the next client.
+    /// mean that the login belongs to the next client, and the refresh token is invalid only if all clients say so.
     async fn renew(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, OAuthError> {
         let refresh_token = previous.refresh_token().ok_or_else(OAuthError::login_required)?;
-        let clients = match identity::client_of(previous) {
-            Some(_) => vec![self.client_of(previous)],
-            None => self.clients.clone(),
-        };
-        let mut outcome = Err(OAuthError::login_required());
-        for client in clients {
+        let mut refusal: Option<OAuthError> = None;
+        for client in self.clients_of(previous) {
             let grant = RefreshGrant::new(client);
-            outcome = grant.redeem_in_place_of(Some(previous), refresh_token, request).await;
-            if !outcome.as_ref().is_err_and(OAuthError::is_credential_refused) {
-                break;
+            match grant.redeem_in_place_of(Some(previous), refresh_token, request).await {
+                Err(error) if error.is_credential_refused() => {
+                    refusal = Some(refusal.filter(|former| !former.is_invalid_grant()).unwrap_or(error));
+                }
+                outcome => return outcome,
             }
         }
-        outcome
+        Err(refusal.unwrap_or_else(OAuthError::login_required))
+    }
+
+    /// Returns the client of a login, or all clients if it is unknown.
+    fn clients_of(&self, token: &AccessToken) -> Vec<OAuthClient> {
+        match identity::client_of(token) {
+            Some(_) => vec![self.client_of(token)],
+            None => self.clients.clone(),
+        }
     }
 
     fn client_of(&self, token: &AccessToken) -> OAuthClient {

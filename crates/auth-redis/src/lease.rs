@@ -110,7 +110,8 @@ impl Seen {
     fn news(&self, cache: &RedisTokenCache, previous: Option<&AccessToken>) -> Option<&AccessToken> {
         let token = self.token.as_ref().filter(|_| !self.is_rejected)?;
         let now = cache.settings.clock.now();
-        let is_good = [token.expires_at(), token.refresh_at()].into_iter().flatten().all(|moment| moment > now);
+        let is_good = [token.expires_at(), token.refresh_at()].into_iter().flatten().all(|moment| moment > now)
+            && token.not_before().is_none_or(|not_before| not_before <= now);
         (is_good && previous.is_none_or(|previous| !previous.is_same(token))).then_some(token)
     }
 }

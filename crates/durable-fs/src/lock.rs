@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::faults::{Operation, check};
 use crate::lease::Lease;
-use crate::{Error, regular};
+use crate::{Error, Identity, regular};
 
 /// The minimum pause between two attempts; the maximum is twice as long. It is short compared to a network round trip,
 /// and long compared to an attempt.
@@ -96,6 +96,18 @@ impl LockFile {
             Ok(false) => Err(Error::interfered(&lease_path(&self.path))),
             Err(error) => Err(Error::io("read", &lease_path(&self.path), error)),
         }
+    }
+
+    /// Returns true if the path still refers to the lock file. If it was deleted, other processes can lock a new one. False
+    /// proves nothing on file systems that change inode numbers.
+    ///
+    /// # Errors
+    ///
+    /// The lock file cannot be examined.
+    pub fn is_at_path(&self) -> Result<bool, Error> {
+        let found = Identity::of_file(&self.file).and_then(|held| Ok((held, Identity::of_path(&self.path)?)));
+        let (held, named) = found.map_err(|error| Error::io("read", &self.path, error))?;
+        Ok(named.is_some_and(|named| named.is_same_file(&held)))
     }
 
     /// Acquires a kernel lock, waiting for up to `timeout`.

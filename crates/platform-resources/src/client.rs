@@ -215,10 +215,15 @@ impl Client {
     }
 }
 
+/// The minimum of the time without activity after which a connection fails.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// Returns a builder for the HTTP clients of a platform.
 pub(crate) fn prepare(settings: &Settings, roots: &[PathBuf], proxy: Option<&Proxy>) -> HttpClientBuilder {
     let http = roots.iter().fold(HttpClient::builder(), HttpClientBuilder::with_roots);
     let http = proxy.cloned().into_iter().fold(http, HttpClientBuilder::with_proxy);
+    // The identity provider may be silent for as long as a request to it may take.
+    let http = http.with_longest_silence(settings.auth.timeout.max(SILENCE));
     if settings.is_plain_loopback() { http.with_plain_loopback() } else { http }
 }
 

@@ -357,6 +357,7 @@ impl ServiceBuilder {
         endpoints.revocation = settings.token_url.join("revoke").ok();
         let verifier = JwtVerifier::new(http.clone(), &settings.issuer, &settings.audience, settings.jwks_url.clone())
             .with_key_lifetime(settings.jwks_lifetime);
+        let verifier = settings.organization_id.iter().fold(verifier, JwtVerifier::with_organization);
         let client = |id: &str| {
             let client = OAuthClient::new(http.clone(), endpoints.clone(), id).with_audience(&settings.audience);
             let policy = settings.auth.limit(settings.retry.for_requests());

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 use super::circuit::{Circuit, Entry, Outage};
 use super::gave_up::Reason;
 use super::hosts::Host;
+use crate::response::LONGEST_PAUSE;
+
 use super::{GaveUp, Resumed, RetryEvent, RetryPolicy, Waiting};
 
 /// The attempts of one request. The request may be sent more than once, so it must be idempotent.
@@ -141,6 +143,7 @@ impl Attempts {
     }
 
     fn fail(&mut self, error: &(dyn Error + 'static), asked: Option<Duration>, is_answer: bool) -> Result<(), GaveUp> {
+        let asked = asked.map(|asked| asked.min(LONGEST_PAUSE));
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);

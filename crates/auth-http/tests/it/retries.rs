@@ -55,6 +55,15 @@ impl Server {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pause_beyond_all_times_is_an_error() {
+    for asked in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(i64::MAX.unsigned_abs())] {
+        let mut attempts = Hosts::new().attempts(&url(), &RetryPolicy::default());
+        let gave_up = attempts.refused(&Unavailable, Some(asked)).unwrap_err();
+        assert!(gave_up.to_string().contains("the server asks to wait"), "{gave_up}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn outage_within_the_limit_costs_no_request() {
     for outage in [6, 60, 290] {
         let (hosts, server) = (Hosts::new(), Server::away_for(SECOND * outage));

@@ -82,6 +82,9 @@ pub enum JwtProblem {
     /// The `aud` does not contain the audience.
     #[error("it is meant for another audience")]
     Audience,
+    /// The `org_id` is not the expected organization.
+    #[error("it is for another organization")]
+    Organization,
     /// The token has claims that only an ID token has.
     #[error("it is an id token and not an access token")]
     IdToken,

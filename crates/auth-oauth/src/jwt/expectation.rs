@@ -13,6 +13,8 @@ const OF_ID_TOKENS: [&str; 4] = ["nonce", "at_hash", "c_hash", "s_hash"];
 pub(super) struct Expectation {
     pub(super) issuer: String,
     pub(super) audience: String,
+    /// The organization of a tenant, if only one is accepted.
+    pub(super) organization: Option<String>,
     /// The tolerance for clock skew.
     pub(super) leeway: Duration,
 }
@@ -24,7 +26,8 @@ impl Expectation {
     /// 2. The audiences contain the expected audience.
     /// 3. The token is not an ID token. An ID token is for a client and not for a service, so its `aud` usually
     ///    differs. If a client has the name of its service, the claims of ID tokens identify it.
-    /// 4. The token has not expired, is already valid, and was not issued in the future.
+    /// 4. The organization, if the token states one, is the expected one.
+    /// 5. The token has not expired, is already valid, and was not issued in the future.
     pub(super) fn check(&self, claims: &Claims, now: SystemTime) -> Result<(), Refusal> {
         if claims.issuer()? != self.issuer {
             return Err(Refusal::of(JwtProblem::Issuer, "iss"));
@@ -34,6 +37,11 @@ impl Expectation {
         }
         if let Some(name) = OF_ID_TOKENS.iter().find(|name| claims.has(name)) {
             return Err(Refusal::of(JwtProblem::IdToken, name));
+        }
+        if let (Some(expected), Some(stated)) = (&self.organization, &claims.org_id)
+            && expected != stated
+        {
+            return Err(Refusal::of(JwtProblem::Organization, "org_id"));
         }
         self.check_period(claims.period(), now)
     }

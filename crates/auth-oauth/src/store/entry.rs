@@ -71,6 +71,24 @@ impl Entry {
         self.save_in_turn(key, &Record::of(token))
     }
 
+    /// Checks that a record may be replaced under a lock that was taken when the record was `known`: if the lock file was
+    /// deleted in the meantime, another process may have stored another login.
+    pub(super) fn ensure_unchanged(
+        &self,
+        key: &TokenKey,
+        lock: &Lock,
+        known: Option<&AccessToken>,
+    ) -> Result<(), StoreError> {
+        if lock.is_at_path()? {
+            return Ok(());
+        }
+        let found = self.peek(key)?.ok().flatten().and_then(Record::into_login);
+        match found.filter(|login| known.is_none_or(|known| !known.is_same(&login.token))) {
+            Some(_) => Err(StoreError::displaced(self.token_path())),
+            None => Ok(()),
+        }
+    }
+
     /// Allocates the space for the next record: twice the size of the current one, and at least 64 KiB.
     pub(super) fn reserve(&self, key: &TokenKey, lock: &Arc<Lock>) -> Result<Space, StoreError> {
         let _turn = lock.turn();

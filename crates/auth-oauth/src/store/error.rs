@@ -27,6 +27,8 @@ enum Kind {
     TooLarge { size: usize, limit: usize },
     #[error("the token cannot be written as JSON")]
     Unwritable(#[source] serde_json::Error),
+    #[error("'{}' was deleted and written again during a refresh, and the newer login is kept", .0.display())]
+    Displaced(PathBuf),
     #[error("the work on the token store was aborted")]
     Aborted(#[source] tokio::task::JoinError),
 }
@@ -43,6 +45,10 @@ impl StoreError {
 
     pub(super) fn newer(path: &Path) -> Self {
         Kind::Newer(path.to_owned()).into()
+    }
+
+    pub(super) fn displaced(path: PathBuf) -> Self {
+        Kind::Displaced(path).into()
     }
 
     pub(super) fn too_large(size: usize, limit: usize) -> Self {

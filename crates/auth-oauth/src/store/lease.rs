@@ -114,7 +114,8 @@ impl FileTokenStore {
 /// Returns true if a token is neither expired nor due for a refresh.
 fn is_usable(token: &AccessToken, clock: &dyn Clock) -> bool {
     let now = clock.now();
-    [token.expires_at(), token.refresh_at()].into_iter().flatten().all(|moment| moment > now)
+    token.not_before().is_none_or(|not_before| not_before <= now)
+        && [token.expires_at(), token.refresh_at()].into_iter().flatten().all(|moment| moment > now)
 }
 
 #[async_trait]
@@ -135,12 +136,13 @@ impl LeaseGuard for Guard {
     async fn publish(&mut self, token: &AccessToken) -> Result<(), TokenError> {
         let Some(lock) = self.lock.take() else { return Err(TokenError::cache("the lease has ended")) };
         let (entry, key, token, space) = (self.entry.clone(), self.key.clone(), token.clone(), self.space.take());
+        let current = self.current.clone();
         let store = move || {
-            let stored = match space {
+            let stored = entry.ensure_unchanged(&key, &lock, current.as_ref()).and_then(|()| match space {
                 Some(space) => entry.commit(&key, &token, space),
                 // An earlier call failed, and used up the reserved space.
                 None => entry.save(&key, &token, &lock),
-            };
+            });
             // On success, the lock is dropped here; on failure, it is returned.
             Ok(stored.err().map(|error| (error, lock)))
         };

@@ -12,7 +12,7 @@ use super::error::StoreError;
 #[derive(Debug)]
 pub(super) struct Lock {
     turn: Mutex<()>,
-    _file: LockFile,
+    file: LockFile,
 }
 
 impl Lock {
@@ -20,7 +20,12 @@ impl Lock {
     pub(super) fn attempt(entry: &Entry) -> Result<Option<Self>, StoreError> {
         entry.folder().ensure()?;
         let file = LockFile::try_acquire(entry.lock_path())?;
-        Ok(file.map(|file| Self { turn: Mutex::default(), _file: file }))
+        Ok(file.map(|file| Self { turn: Mutex::default(), file }))
+    }
+
+    /// Returns true if the lock file was not deleted since the lock was taken.
+    pub(super) fn is_at_path(&self) -> Result<bool, StoreError> {
+        Ok(self.file.is_at_path()?)
     }
 
     /// Waits for the other users of this lock in this process. Hold the result during file operations only.

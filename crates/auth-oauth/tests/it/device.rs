@@ -62,6 +62,28 @@ async fn login(
     (prompt, outcome)
 }
 
+/// A signal during any of these requests must not end the process: its response may be the login.
+#[tokio::test]
+async fn every_poll_is_a_redemption() {
+    let issuer = Issuer::start().await;
+    let token = issuer.token(json!({}));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let answers = [refusal("authorization_pending"), (200, json!({ "access_token": token, "expires_in": 600 }))];
+    for (status, body) in answers {
+        let seen = seen.clone();
+        Mock::given(path("/oauth/token"))
+            .respond_with(move |_: &wiremock::Request| {
+                seen.lock().unwrap().push(auth_core::is_redeeming());
+                ResponseTemplate::new(status).set_body_json(body.clone())
+            })
+            .up_to_n_times(1)
+            .mount(&issuer.server)
+            .await;
+    }
+    login(&issuer, []).await.1.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [true, true]);
+}
+
 fn refusal(code: &str) -> (u16, Value) {
     (400, json!({ "error": code }))
 }

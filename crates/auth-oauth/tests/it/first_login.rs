@@ -145,6 +145,45 @@ async fn refresh_token_refused_to_its_own_client_is_presented_by_no_other_client
     assert_eq!(refreshed_by(&issuer).await, [DEVICE]);
 }
 
+/// A record of an older version does not name its client. Only one of two clients says that the refresh token is invalid.
+#[tokio::test]
+async fn login_of_an_unknown_client_is_lost_only_if_all_clients_refuse_it() {
+    let login = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-0"));
+    for (first, second, is_lost) in [
+        ("invalid_client", "invalid_grant", false),
+        ("invalid_grant", "unauthorized_client", false),
+        ("invalid_grant", "invalid_grant", true),
+    ] {
+        let issuer = Issuer::start().await;
+        for (client, error) in [("browser-client", first), (DEVICE, second)] {
+            Mock::given(path("/oauth/token"))
+                .and(body_string_contains(format!("client_id={client}")))
+                .respond_with(ResponseTemplate::new(400).set_body_json(json!({ "error": error })))
+                .mount(&issuer.server)
+                .await;
+        }
+        let renewal = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
+        let error = renewal.refresh(&TokenRequest::default(), &login).await.unwrap_err();
+        assert!(error.is_refused(), "{error:?}");
+        assert_eq!(error.is_grant_refused(), is_lost, "{first}, {second}: {error:?}");
+    }
+}
+
+/// A provider responds to the other client with success, too.
+#[tokio::test]
+async fn login_of_an_unknown_client_is_revoked_by_every_client() {
+    let issuer = Issuer::start().await;
+    Mock::given(path("/oauth/revoke")).respond_with(ResponseTemplate::new(200)).mount(&issuer.server).await;
+    let login = AccessToken::try_from("opaque-1").unwrap().with_refresh_token(Secret::new("refresh-0"));
+    let renewal = UserLogin::new(client(&issuer, "browser-client")).with_client(client(&issuer, DEVICE));
+    renewal.revoke(&login).await.unwrap();
+    renewal.revoke(&login.with_client_id(DEVICE)).await.unwrap();
+    let requests = issuer.server.received_requests().await.unwrap();
+    let forms: Vec<_> = requests.iter().map(|request| String::from_utf8_lossy(&request.body)).collect();
+    let count = |client: &str| forms.iter().filter(|form| form.contains(&format!("client_id={client}"))).count();
+    assert_eq!((count("browser-client"), count(DEVICE)), (1, 2), "{forms:?}");
+}
+
 #[tokio::test]
 async fn retry_after_of_the_provider_is_part_of_the_error() {
     let issuer = Issuer::start().await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use auth_core::is_redeeming;
+use auth_core::has_redemptions;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -127,7 +127,8 @@ fn is_over(stage: &Stage, grace: Instant, redemption_end: Instant) -> bool {
     match stage.get() {
         REPORTED => true,
         REDEEMING => now >= grace && now >= redemption_end,
-        _ => now >= grace && (now >= redemption_end || !is_redeeming()),
+        // The main thread may be blocked, so that it does not wait for the redemptions itself.
+        _ => now >= grace && (now >= redemption_end || !has_redemptions()),
     }
 }
 
@@ -136,6 +137,13 @@ fn end(code: u8) {
     std::process::exit(code.into());
 }
 
+/// The limit of CPU time is reached.
+#[cfg(unix)]
+const XCPU: u8 = 24;
+/// The limit of the size of files is reached.
+#[cfg(unix)]
+const XFSZ: u8 = 25;
+
 #[cfg(unix)]
 struct Caught(Vec<(u8, tokio::signal::unix::Signal)>);
 
@@ -143,8 +151,14 @@ struct Caught(Vec<(u8, tokio::signal::unix::Signal)>);
 impl Caught {
     fn new(ignored: Ignored) -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
-        let numbers = [1, 2, 3, 15_u8].into_iter().filter(|number| !ignored.has(*number));
+        // SIGHUP, SIGINT, SIGQUIT, SIGALRM, SIGTERM. Batch systems announce the end of a job with the others.
+        let batch = [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::from_raw(XCPU.into())];
+        let batch = batch.into_iter().filter_map(|kind| u8::try_from(kind.as_raw_value()).ok());
+        let numbers = [1, 2, 3, 14, 15].into_iter().chain(batch).filter(|number| !ignored.has(*number));
+        // With a handler, a write beyond `ulimit -f` is an error instead of the end of the process.
+        if !ignored.has(XFSZ) {
+            drop(signal(SignalKind::from_raw(XFSZ.into()))?);
+        }
         let caught = numbers.map(|number| Ok((number, signal(SignalKind::from_raw(number.into()))?)));
         Ok(Self(caught.collect::<io::Result<_>>()?))
     }

@@ -32,10 +32,8 @@ pub(super) fn login_key(settings: &Settings, client: &OAuthClient) -> TokenKey {
     bound(settings, client.token_key().with_identity("user_login"))
 }
 
-/// Binds a key to its origins, so that no other platform or provider receives the tokens.
+/// Binds a key of a client, which names its token endpoint, to the origin of the platform: no other platform or provider
+/// receives the tokens.
 fn bound(settings: &Settings, key: TokenKeyBuilder) -> TokenKey {
-    let Settings { api_root, token_url, .. } = settings;
-    key.with_origin(api_root.origin().ascii_serialization())
-        .with_token_endpoint(token_url.origin().ascii_serialization())
-        .build()
+    key.with_origin(settings.api_root.origin().ascii_serialization()).build()
 }

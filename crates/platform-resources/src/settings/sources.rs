@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 pub(super) const ENV_FILE: &str = "AIGNOSTICS_ENV_FILE";
 
 /// Variables that are not accepted from the working folder, without their prefix.
-const NOT_FROM_THE_WORKING_FOLDER: [&str; 17] = [
+const NOT_FROM_THE_WORKING_FOLDER: [&str; 19] = [
     "API_ROOT",
     "AUDIENCE",
+    "AUTH_TIMEOUT",
     "AUTHORIZATION_BASE_URL",
     "BUCKET_ENDPOINT",
     "CACHE_DIR",
@@ -28,6 +29,7 @@ const NOT_FROM_THE_WORKING_FOLDER: [&str; 17] = [
     "ORGANIZATION_ID",
     "REDIRECT_URI",
     "REFRESH_TOKEN",
+    "REQUEST_TIMEOUT_SECONDS",
     "SCOPE",
     "STATE_DIR",
     "STATUS_PAGE_URL",

@@ -32,9 +32,10 @@ const GRANTS: [Grant; 5] =
     [Grant::ClientCredentials, Grant::JwtBearer, Grant::TokenExchange, Grant::Refresh, Grant::Closure];
 
 /// The parts of an `OAuthClient` that affect tokens.
-const CLIENT: [&str; 10] = [
+const CLIENT: [&str; 11] = [
     "issuer",
     "token endpoint origin",
+    "token endpoint path",
     "client id",
     "audience",
     "resource",
@@ -49,10 +50,9 @@ impl Grant {
     /// Returns the parts that affect the tokens of this grant.
     fn parts(self) -> Vec<&'static str> {
         let own: &[_] = match self {
-            Self::ClientCredentials => &["token endpoint path"],
-            Self::JwtBearer | Self::Refresh => &["token endpoint path", "principal"],
-            Self::TokenExchange => &["token endpoint path", "principal", "subject type", "requested type"],
-            Self::Closure => &["principal"],
+            Self::ClientCredentials => &[],
+            Self::JwtBearer | Self::Refresh | Self::Closure => &["principal"],
+            Self::TokenExchange => &["principal", "subject type", "requested type"],
         };
         [&CLIENT, own].concat()
     }

@@ -190,6 +190,7 @@ fn a_file_that_came_with_a_folder_cannot_send_tokens_elsewhere_or_log_in_somebod
     let names = [
         "API_ROOT",
         "AUDIENCE",
+        "AUTH_TIMEOUT",
         "AUTHORIZATION_BASE_URL",
         "BUCKET_ENDPOINT",
         "CACHE_DIR",
@@ -201,6 +202,7 @@ fn a_file_that_came_with_a_folder_cannot_send_tokens_elsewhere_or_log_in_somebod
         "ORGANIZATION_ID",
         "REDIRECT_URI",
         "REFRESH_TOKEN",
+        "REQUEST_TIMEOUT_SECONDS",
         "SCOPE",
         "STATE_DIR",
         "STATUS_PAGE_URL",

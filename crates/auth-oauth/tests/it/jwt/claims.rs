@@ -238,3 +238,18 @@ async fn claims_say_what_the_token_says() {
     assert_eq!(claims.issued_at(), None);
     assert!(verify(&issuer, &issuer.token(json!({}))).await.unwrap().scopes().is_empty());
 }
+
+#[tokio::test]
+async fn token_of_another_organization_is_refused() {
+    let issuer = Issuer::start().await;
+    let verifier = issuer.verifier().with_organization("org-1");
+    for (claims, is_accepted) in
+        [(json!({ "org_id": "org-1" }), true), (json!({}), true), (json!({ "org_id": "org-2" }), false)]
+    {
+        let outcome = verifier.verify(&auth_core::Secret::new(issuer.token(claims))).await;
+        assert_eq!(outcome.is_ok(), is_accepted, "{outcome:?}");
+        if let Err(error) = outcome {
+            assert_eq!((error.problem(), error.claim()), (Some(auth_oauth::JwtProblem::Organization), Some("org_id")));
+        }
+    }
+}

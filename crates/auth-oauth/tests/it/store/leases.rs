@@ -211,3 +211,36 @@ async fn ended_login_does_not_come_back_from_memory() {
     let previous = provider.calls().into_iter().map(|call| call.previous).collect::<Vec<_>>();
     assert_eq!(previous, [None], "the refresh token of the ended login is not redeemed");
 }
+
+/// The folder is deleted while the leader waits for the provider, and another user logs in.
+#[tokio::test]
+async fn login_that_was_stored_after_the_lock_file_was_deleted_is_kept() {
+    let bench = Bench::new();
+    set(&bench.store, &key(), &bench.session(1));
+    bench.clock.advance(HOUR);
+    let mut guard = leading(bench.store.acquire(&key(), Some(&bench.session(1))).await);
+    std::fs::remove_dir_all(bench.folder()).unwrap();
+    let other = bench.session(7);
+    set(&bench.another(), &key(), &other);
+    for _ in 0..2 {
+        let error = guard.publish(&bench.session(2)).await.unwrap_err();
+        assert!(auth_core::error_chain(&error).contains("the newer login is kept"), "{error:?}");
+        assert_eq!(get(&bench.another(), &key()).as_ref(), Some(&other));
+    }
+}
+
+#[tokio::test]
+async fn refreshed_login_is_stored_although_the_folder_was_deleted() {
+    let bench = Bench::new();
+    set(&bench.store, &key(), &bench.session(1));
+    bench.clock.advance(HOUR);
+    let mut guard = leading(bench.store.acquire(&key(), Some(&bench.session(1))).await);
+    std::fs::remove_dir_all(bench.folder()).unwrap();
+    let published = match guard.publish(&bench.session(2)).await {
+        Ok(()) => Ok(()),
+        // The reserved space was deleted.
+        Err(_) => guard.publish(&bench.session(2)).await,
+    };
+    published.unwrap();
+    assert_eq!(get(&bench.another(), &key()).as_ref(), Some(&bench.session(2)));
+}
