@@ -35,7 +35,7 @@ fn keys(shell: &Shell, patterns: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_was_uploaded_is_found_downloaded_and_not_sent_again() {
+fn uploaded_files_are_found_downloaded_and_not_sent_again() {
     let shell = filled(&["a.svs", "below/b.svs", "notes.txt"]);
     assert_eq!(keys(&shell, &[]), ["study/a.svs", "study/below/b.svs", "study/notes.txt"]);
     assert_eq!(keys(&shell, &["study/*.svs"]), ["study/a.svs"]);
@@ -98,7 +98,7 @@ fn nothing_is_deleted_without_a_yes() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_terminal_is_asked_and_anything_but_yes_is_no() {
+fn terminal_prompt_accepts_only_yes() {
     let shell = filled(&["a.svs"]);
     for (answer, left, code) in [("\n", 1, 1), ("no\n", 1, 1), ("y\n", 0, 0)] {
         let (ended, said) = shell.at_a_terminal(&["bucket", "purge"], answer);
@@ -136,9 +136,9 @@ fn an_upload_that_cannot_be_is_refused_before_anything_is_sent() {
     write(&shell, &["one/a.svs", "two/a.svs"]);
     fs::create_dir(shell.folder().join("empty")).unwrap();
     for (arguments, message) in [
-        (&["slides/one", "slides/two"][..], "would both be study/a.svs"),
-        (&["nothing-here"], "nothing-here cannot be read"),
-        (&["empty"], "there is no file"),
+        (&["slides/one", "slides/two"][..], "would have the same key 'study/a.svs'"),
+        (&["nothing-here"], "cannot read 'nothing-here'"),
+        (&["empty"], "the paths contain no files"),
         (&["slides/one/a.svs", "--destination-prefix", "../up"], "cannot have a part"),
     ] {
         let prefix: &[&str] = if arguments.len() == 3 { &[] } else { &["--destination-prefix", "study"] };
@@ -186,7 +186,7 @@ fn a_link_in_the_way_of_a_download_is_not_followed() {
 }
 
 #[test]
-fn an_object_that_cannot_be_had_is_named_and_the_others_are_there() {
+fn failed_object_is_reported_and_the_others_downloaded() {
     let shell = filled(&["a.svs", "b.svs"]);
     let corrupt = json!({ "server": "storage", "method": "GET", "path": "/emulator-bucket/study/a.svs", "effect": { "kind": "status", "status": 404 } });
     shell.control(Method::Post, "/faults", &corrupt);
@@ -220,7 +220,7 @@ fn an_object_that_is_not_deleted_is_named() {
 }
 
 #[test]
-fn a_bucket_that_cannot_be_used_says_why() {
+fn unusable_bucket_is_reported_with_a_reason() {
     let shell = Shell::start();
     let pattern = shell.error(2, &["bucket", "find", "[a"]);
     assert_eq!(pattern["kind"], "bad_input");
@@ -236,7 +236,7 @@ fn a_bucket_that_cannot_be_used_says_why() {
 }
 
 #[test]
-fn a_signed_url_is_given_out_when_it_is_asked_for_only() {
+fn signed_urls_are_printed_only_on_request() {
     let shell = filled(&["a.svs"]);
     let plain = shell.json("bucket-objects", &["bucket", "find"]);
     assert!(plain[0].get("signed_url").is_none());

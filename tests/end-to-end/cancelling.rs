@@ -7,25 +7,25 @@ use crate::runs::{UNKNOWN, ids, slow, submit};
 use crate::shell::{Shell, assert_fits};
 
 #[test]
-fn a_run_is_cancelled_and_that_is_fine_twice() {
+fn run_can_be_canceled_twice() {
     let shell = slow();
     let run = shell.submit("outcomes", &["a", "b"]);
     let cancelled = shell.json("cancellation", &["run", "cancel", &run]);
     assert_eq!((&cancelled["outcome"], &cancelled["had_ended_before"]), (&json!("cancelled_by_user"), &json!(false)));
     let again = shell.json("cancellation", &["run", "cancel", &run]);
     assert_eq!((&again["outcome"], &again["had_ended_before"]), (&json!("cancelled_by_user"), &json!(true)));
-    assert_eq!(shell.run(&["run", "cancel", &run]).stdout, format!("{run}: was cancelled by a user before\n"));
+    assert_eq!(shell.run(&["run", "cancel", &run]).stdout, format!("{run}: already canceled by a user\n"));
     shell.run(&["run", "wait", &run]).assert_code(6);
     assert_eq!(shell.error(2, &["run", "cancel", UNKNOWN])["kind"], "not_found");
 
     let quick = Shell::start();
     let run = quick.submit("outcomes", &["a"]);
     quick.run(&["run", "wait", &run]).assert_code(0);
-    assert_eq!(quick.run(&["run", "cancel", &run]).stdout, format!("{run}: had ended before: completed\n"));
+    assert_eq!(quick.run(&["run", "cancel", &run]).stdout, format!("{run}: already terminated: completed\n"));
 }
 
 #[test]
-fn nothing_is_cancelled_by_a_filter_without_a_yes() {
+fn filter_cancels_nothing_without_confirmation() {
     let shell = slow();
     let tagged = json!({ "sdk": { "tags": ["x"] } });
     let runs = [0; 3].map(|_| submit(&shell, &tagged, &[("a", "SUCCEEDED")]));
@@ -39,18 +39,18 @@ fn nothing_is_cancelled_by_a_filter_without_a_yes() {
     assert!(dry.as_array().unwrap().iter().all(|run| run["result"] == "would_be_cancelled"));
     let error = shell.error(2, &filter);
     assert!(error["message"].as_str().unwrap().contains("--yes"), "{error}");
-    assert_eq!(shell.served("api", "POST", "/api/v1/runs/"), 0, "nothing was cancelled");
+    assert_eq!(shell.served("api", "POST", "/api/v1/runs/"), 0, "nothing was canceled");
 
     let one = shell.json("cancellations", &[&filter[..], &["--yes", "--limit", "1"]].concat());
     assert_eq!((ids(&one), &one[0]["result"]), (vec![runs[2].as_str()], &json!("cancelled")));
     let rest = shell.run(&[&filter[..], &["--yes"]].concat());
     rest.assert_code(0);
     for run in &runs[..2] {
-        assert_eq!(rest.row(run).split(' ').next_back(), Some("cancelled"), "{}", rest.stdout);
+        assert_eq!(rest.row(run).split(' ').next_back(), Some("canceled"), "{}", rest.stdout);
     }
     let none = shell.run(&[&filter[..], &["--yes"]].concat());
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""));
-    assert_eq!(none.stderr, "there is no such run that goes on\n");
+    assert_eq!(none.stderr, "no active run matches\n");
     let left = shell.json("cancellations", &["run", "cancel-by-filter", "--application-id", "outcomes", "--dry-run"]);
     assert_eq!(ids(&left), [other.as_str()]);
 }
@@ -66,7 +66,7 @@ fn at_a_terminal_a_yes_cancels_and_anything_else_does_not() {
         let (code, said) = shell.at_a_terminal(&filter, answer);
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("cancel 1 runs? [y/N]") && said.contains(&run), "{said}");
-        assert!(said.contains("nothing was done"), "{said}");
+        assert!(said.contains("nothing was changed"), "{said}");
     }
     assert_eq!(shell.served("api", "POST", "/api/v1/runs/"), 0);
     let (code, said) = shell.at_a_terminal(&filter, "y\n");
@@ -87,7 +87,7 @@ fn a_filter_that_is_empty_or_missing_cancels_nothing() {
 }
 
 #[test]
-fn a_run_that_cannot_be_cancelled_is_named_and_the_others_are_cancelled() {
+fn failed_cancellation_is_reported_and_others_continue() {
     let shell = slow();
     let runs = [0; 2].map(|_| shell.submit("outcomes", &["a"]));
     for run in &runs {
@@ -121,7 +121,7 @@ fn results_are_deleted_with_a_yes_once_the_run_has_ended() {
     );
     let again = shell.run(&["run", "result", "delete", &run, "-y"]);
     again.assert_code(0);
-    assert_eq!(again.stdout, format!("{run}: its results are already deleted\n"));
+    assert_eq!(again.stdout, format!("{run}: results already deleted\n"));
     assert_eq!(shell.json("deletion", &["run", "result", "delete", &run, "--yes"])["changed"], false);
     assert_eq!(shell.error(2, &["run", "result", "delete", UNKNOWN, "--yes"])["kind"], "not_found");
 

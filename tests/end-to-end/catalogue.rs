@@ -40,7 +40,7 @@ fn versions_are_listed_the_highest_first_and_described() {
 }
 
 #[test]
-fn a_document_is_downloaded_under_a_name_that_leads_nowhere_else() {
+fn document_is_downloaded_under_a_safe_name() {
     const NAME: &str = "release notes/changes.txt";
     let shell = Shell::start();
     let documents = ["application", "version", "document"];
@@ -94,7 +94,7 @@ fn schemata_are_written_as_files_or_as_one_archive() {
 }
 
 #[test]
-fn what_there_is_not_is_exit_code_2() {
+fn missing_objects_are_exit_code_2() {
     let shell = Shell::start();
     for arguments in [
         &["application", "describe", "nothing"][..],
@@ -121,7 +121,7 @@ fn what_there_is_not_is_exit_code_2() {
 }
 
 #[test]
-fn a_catalogue_that_cannot_be_read_says_why() {
+fn unreadable_catalog_is_reported_with_a_reason() {
     let shell = Shell::start();
     let failed = |name: &str, value: &str| {
         let mut command = shell.command(&["application", "list", "--timeout", "1s", "--format", "json"]);

@@ -23,7 +23,7 @@ fn matches(template: &str, path: &str) -> bool {
 }
 
 #[test]
-fn every_answer_is_one_that_the_document_of_the_platform_declares() {
+fn every_response_conforms_to_the_platform_document() {
     let Some(document) = crate::reference::document(Path::new(ROOT)) else {
         return needs::absent("the document of the platform", "it is there in development only");
     };

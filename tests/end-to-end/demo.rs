@@ -24,7 +24,7 @@ fn slides_go_in_and_verified_results_come_out() {
         assert!(ended.row(item).starts_with(&format!("{item} succeeded 3/3 ")), "{}", ended.stdout);
     }
     assert!(ended.stdout.contains(&format!("results: {}", lab.output().display())), "{}", ended.stdout);
-    assert!(!ended.stdout.contains('\u{1b}'), "no colours where there is no terminal");
+    assert!(!ended.stdout.contains('\u{1b}'), "no colors without a terminal");
     // Each step is a request over HTTP.
     for (server, method, path, count) in [
         ("identity", "POST", "/oauth/device/code", 1),
@@ -44,7 +44,7 @@ fn slides_go_in_and_verified_results_come_out() {
 }
 
 #[test]
-fn a_second_run_is_submitted_but_fetches_nothing_that_is_there() {
+fn second_run_does_not_fetch_existing_files() {
     let lab = Lab::new();
     lab.run(&[]).assert_code(0);
     let first = (lab.files(), lab.manifest());
@@ -80,7 +80,7 @@ fn no_output_shows_a_token_or_a_signature() {
 }
 
 #[test]
-fn an_output_folder_that_cannot_be_used_is_named_before_anything_is_submitted() {
+fn unusable_output_folder_fails_before_submission() {
     type Spoil = fn(&Path);
     let spoils: [(&str, Spoil); 6] = [
         ("results", |folder| fs::write(folder, "a file where a folder should be").unwrap()),
@@ -148,7 +148,7 @@ fn a_reader_that_closes_its_pipe_early_changes_nothing() {
 }
 
 #[test]
-fn no_certificates_are_needed_where_nobody_speaks_https() {
+fn demo_needs_no_certificates() {
     let lab = Lab::new();
     let mut command = lab.demo(&[]);
     command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nonexistent");

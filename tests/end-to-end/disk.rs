@@ -22,7 +22,7 @@ fn on_a_small_disk(lab: &Lab, size: &str, script: &str) -> Option<Ended> {
 }
 
 #[test]
-fn a_disk_that_is_too_small_is_named_before_anything_is_fetched_and_a_later_call_goes_on() {
+fn too_small_disk_fails_early_and_a_later_call_resumes() {
     let lab = Lab::new();
     let script = r#"
         "$aignostics" --verbose demo --output "$results" >"$TMPDIR/first" && exit 99 || echo "first: $?"
@@ -33,7 +33,7 @@ fn a_disk_that_is_too_small_is_named_before_anything_is_fetched_and_a_later_call
     let Some(ended) = on_a_small_disk(&lab, "size=64k", script) else { return };
     ended.assert_code(0);
     assert!(ended.stdout.contains("first: 1"), "{}\n{}", ended.stdout, ended.stderr);
-    assert!(ended.told().contains("make room and try again"), "{}", ended.stderr);
+    assert!(ended.told().contains("not enough disk space"), "{}", ended.stderr);
     assert_eq!(ended.served("storage", "GET", "/platform-files/results/"), 0);
     assert!(ended.row("smear.svs").starts_with("smear.svs succeeded 3/3 "), "{}", ended.stdout);
     assert!(ended.stdout.ends_with("10\n"), "nine results and the manifest, nothing else: {}", ended.stdout);
@@ -43,7 +43,7 @@ fn a_disk_that_is_too_small_is_named_before_anything_is_fetched_and_a_later_call
 }
 
 #[test]
-fn a_disk_that_fills_up_is_named_and_a_later_call_goes_on_from_there() {
+fn full_disk_is_reported_and_a_later_call_resumes() {
     let lab = Lab::new();
     let script = r#"
         "$aignostics" --verbose demo --output "$results" >"$TMPDIR/first" && exit 99 || echo "first: $?"
@@ -58,11 +58,11 @@ fn a_disk_that_fills_up_is_named_and_a_later_call_goes_on_from_there() {
     assert!(ended.row("smear.svs").starts_with("smear.svs succeeded 3/3 "), "{}", ended.stdout);
     let second = Ended { stderr: fs::read_to_string(lab.temporary().join("second")).unwrap(), ..ended };
     let fetched = second.served("storage", "GET", "/platform-files/results/");
-    assert!((1..9).contains(&fetched), "what was there was not fetched again, but {fetched} files were");
+    assert!((1..9).contains(&fetched), "existing files were not fetched again, but {fetched} files were");
 }
 
 #[test]
-fn a_disk_that_is_full_already_is_named_before_anything_is_submitted() {
+fn full_disk_fails_before_submission() {
     let lab = Lab::new();
     let script = r#"
         dd if=/dev/zero of="$results/ballast" bs=1k count=64 2>/dev/null || true

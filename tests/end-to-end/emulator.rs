@@ -129,7 +129,7 @@ pub(crate) async fn meet_quota(running: &Running, token: &str) {
 }
 
 #[test]
-fn it_says_in_one_line_all_that_a_client_needs() {
+fn ready_line_has_all_client_data() {
     let lab = Lab::new();
     let mut running = Running::start(&lab, &["--control"]);
     let runtime = Runtime::new().unwrap();
@@ -181,7 +181,7 @@ fn a_command_runs_in_it_and_its_exit_code_is_passed_on() {
     assert!(ended.status.success() && said.starts_with("http://127.0.0.1:") && said.ends_with(" --port\n"), "{said}");
     let absent = command(&lab, &["exec", "--", "no-such-command"]).output().unwrap();
     assert_eq!(absent.status.code(), Some(127));
-    assert!(String::from_utf8(absent.stderr).unwrap().contains("no-such-command cannot be run"));
+    assert!(String::from_utf8(absent.stderr).unwrap().contains("cannot run 'no-such-command'"));
     lab.assert_nothing_is_left();
 }
 
@@ -201,7 +201,7 @@ fn a_stopped_emulator_stops_its_command() {
 
 #[test]
 #[cfg(unix)]
-fn a_command_is_told_to_stop_and_may_clean_up() {
+fn command_receives_the_signal_and_can_clean_up() {
     let lab = Lab::new();
     for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
         // A shell starts background jobs with SIGINT ignored, so the foreground job must end as well.
@@ -224,7 +224,7 @@ fn a_command_is_told_to_stop_and_may_clean_up() {
 
 #[test]
 #[cfg(unix)]
-fn what_a_command_has_started_is_stopped_with_it_and_one_that_does_not_listen_is_killed() {
+fn child_processes_are_stopped_and_finally_killed() {
     let lab = Lab::new();
     // The output ends with the last of them.
     let mut prepared = command(&lab, &["exec", "--", "sh", "-c", "trap '' TERM; echo started; sleep 600; sleep 600"]);
@@ -242,17 +242,17 @@ fn what_a_command_has_started_is_stopped_with_it_and_one_that_does_not_listen_is
 }
 
 #[test]
-fn what_cannot_be_used_is_named() {
+fn unusable_arguments_are_named() {
     let lab = Lab::new();
     let config = lab.path("config.toml");
     std::fs::write(&config, "speeed = 1").unwrap();
     let config = config.to_str().unwrap();
     for (arguments, code, reason) in [
         (vec!["--config", config], 2, "speeed"),
-        (vec!["--config", "/nowhere.toml"], 2, "/nowhere.toml cannot be read"),
+        (vec!["--config", "/nowhere.toml"], 2, "cannot read '/nowhere.toml'"),
         (vec!["--issuer", "https://issuer.test/"], 2, "[external_issuer]"),
         (vec!["--speed", "nan"], 2, "speed"),
-        (vec!["--data-dir", "/proc/nowhere"], 1, "/proc/nowhere cannot be created"),
+        (vec!["--data-dir", "/proc/nowhere"], 1, "cannot create '/proc/nowhere'"),
         (vec!["--host", "a b"], 2, "cannot be in a URL"),
         (vec!["--port", "65535"], 2, "65535"),
         (vec!["--fault", r#"{"effect": {"kind": "outage"}}"#], 2, "unknown variant `outage`"),

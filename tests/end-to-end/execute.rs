@@ -101,7 +101,7 @@ fn slides_go_in_and_verified_results_come_out() {
 }
 
 #[test]
-fn it_says_what_it_does() {
+fn execute_reports_its_steps() {
     let shell = with_slides();
     let first = shell.transcript_of_table(
         &[&EXECUTE[..], &["--no-create-subdirectory-for-run", "--mapping", ".*:tissue=LUNG"]].concat(),
@@ -199,7 +199,7 @@ fn a_submission_that_may_have_been_billed_is_not_made_again() {
     assert_eq!(error["error"]["kind"], "uncertain");
     assert!(error["error"]["message"].as_str().unwrap().contains(&token), "{error}");
     let remedy = error["error"]["remedy"].as_str().unwrap();
-    assert!(remedy.contains("call again") && remedy.contains("--resubmit"), "{remedy}");
+    assert!(remedy.contains("repeat the command") && remedy.contains("--resubmit"), "{remedy}");
     // It was an hour ago: an accepted run would be visible by now.
     let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
     kept["content"]["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
@@ -224,7 +224,7 @@ fn a_second_process_is_kept_out() {
 }
 
 #[test]
-fn what_cannot_be_executed_is_named_before_anything_is_uploaded() {
+fn invalid_slides_are_named_before_any_upload() {
     let shell = with_slides();
     for (arguments, kind) in [
         (&["run", "execute", "nothing", "work/slides.csv", "slides"][..], "not_found"),
@@ -285,7 +285,7 @@ fn unusable_and_excluded_slides_are_left_out_and_listed() {
 }
 
 #[test]
-fn slides_that_cannot_be_uploaded_stop_it_before_anything_is_submitted() {
+fn failed_uploads_stop_it_before_submission() {
     let shell = with_slides();
     fault(&shell, &json!({ "kind": "status", "status": 403 }), "storage", "PUT", "*/b.tiff", 0);
     let ended = shell.run(&[&EXECUTE[..], &["--format", "json"]].concat());

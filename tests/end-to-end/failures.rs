@@ -123,7 +123,7 @@ fn all_commands_are_looked_at() {
 }
 
 #[test]
-fn nobody_answers() {
+fn no_response() {
     let (shell, commands) = lab();
     let told = each(&commands, |line| {
         // The timeout is long enough for all attempts of a call, even on a busy machine.
@@ -137,7 +137,7 @@ fn nobody_answers() {
 }
 
 #[test]
-fn whoever_is_logged_in_may_not() {
+fn permission_denied() {
     let (shell, commands) = lab();
     let refuse = json!({ "server": "api", "path": "/api/*", "effect": { "kind": "status", "status": 403 } });
     shell.control(Method::Post, "/faults", &refuse);
@@ -146,7 +146,7 @@ fn whoever_is_logged_in_may_not() {
 }
 
 #[test]
-fn nobody_is_logged_in() {
+fn not_logged_in() {
     let (shell, commands) = lab();
     let told = each(&commands, |line| {
         let mut command = shell.command(line);
@@ -157,7 +157,7 @@ fn nobody_is_logged_in() {
 }
 
 #[test]
-fn what_is_asked_for_is_not_there() {
+fn not_found() {
     let (shell, mut commands) = lab();
     for words in &mut commands {
         for word in words {

@@ -67,7 +67,7 @@ fn script(page: &str) -> String {
                     .unwrap();
                 }
             }
-            other => panic!("nobody knows how to run `{other}`:\n{text}"),
+            other => panic!("the test cannot run `{other}`:\n{text}"),
         }
     }
     script
@@ -92,7 +92,7 @@ fn run_page(name: &str) -> Shell {
 }
 
 #[test]
-fn the_guide_to_a_first_run_leads_to_verified_results_of_two_runs() {
+fn first_run_guide_works() {
     let shell = run_page("first-run.md");
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 2);
     for folder in ["study", "results"] {
@@ -107,7 +107,7 @@ fn the_guide_to_continuous_integration_works_in_a_job() {
 }
 
 #[test]
-fn the_guide_to_clusters_shares_one_run_among_all_tasks_of_each_scheduler() {
+fn cluster_guide_works() {
     let shell = run_page("cluster.md");
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
     for task in 0..TASKS {
@@ -116,7 +116,7 @@ fn the_guide_to_clusters_shares_one_run_among_all_tasks_of_each_scheduler() {
 }
 
 #[test]
-fn a_script_of_the_python_command_works_as_the_guide_says() {
+fn python_script_guide_works() {
     run_page("from-the-python-command.md");
 }
 

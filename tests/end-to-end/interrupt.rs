@@ -7,7 +7,7 @@ use crate::command::{Ended, Lab};
 use crate::shell::{Shell, assert_fits};
 
 #[test]
-fn an_interrupted_demo_leaves_only_complete_files_and_goes_on() {
+fn interrupted_demo_leaves_complete_files_and_resumes() {
     let reference = Lab::new();
     reference.run(&[]).assert_code(0);
     let reference = reference.files();
@@ -139,7 +139,7 @@ fn signals_ignored_at_startup_stay_ignored() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn emulator_ignores_what_was_ignored_at_startup() {
+fn emulator_ignores_signals_that_were_ignored_at_startup() {
     let shell = Shell::start();
     let mut emulator = ignoring(&shell, &["emulator"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut ready = String::new();
@@ -230,7 +230,7 @@ fn readers(child: &Child) -> Vec<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn blocked_command_ends_at_a_second_signal_or_after_some_seconds() {
+fn blocked_command_ends_at_a_second_signal_or_timeout() {
     let shell = Shell::start();
     let fifo = shell.folder().join("roots.pem");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());

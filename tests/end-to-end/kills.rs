@@ -77,7 +77,7 @@ fn kill_traced(strace: &Child) {
 }
 
 #[test]
-fn whenever_it_is_killed_a_later_call_goes_on_and_does_nothing_twice() {
+fn killed_command_resumes_and_repeats_nothing() {
     if !can_trace() {
         return;
     }

@@ -132,7 +132,7 @@ fn a_user_logs_in_with_the_browser_is_known_and_logs_out() {
 
     let again = home.run(&["user", "login", "--no-browser"]);
     again.assert_code(0);
-    assert_eq!(again.stderr, "logged in as Ada Emulator of org_emulator\n", "nobody is asked again");
+    assert_eq!(again.stderr, "logged in as Ada Emulator of org_emulator\n", "no second prompt");
     for (arguments, masks) in [
         (&["user", "whoami"][..], true),
         (&["user", "whoami", "--mask-secrets"], true),
@@ -150,7 +150,7 @@ fn a_user_logs_in_with_the_browser_is_known_and_logs_out() {
     assert_eq!(out.stderr, "logged out\n");
     let out = home.run(&["user", "logout"]);
     out.assert_code(2);
-    assert_eq!(out.told(), "error: nobody is logged in");
+    assert_eq!(out.told(), "error: not logged in");
     let token = home.run(&["auth", "token"]);
     token.assert_code(4);
     assert!(token.stdout.is_empty() && token.stderr.contains("log in first"), "{}", token.stderr);
@@ -176,7 +176,7 @@ fn a_user_logs_in_by_a_device_and_a_script_gets_the_token() {
     assert_eq!((&exec["status"]["token"], &exec["kind"]), (&json["access_token"], &"ExecCredential".into()));
     let longer = home.run(&["auth", "token", "--min-ttl", "25h"]);
     longer.assert_code(1);
-    assert!(longer.stdout.is_empty() && longer.stderr.contains("good for 90000 s"), "{}", longer.stderr);
+    assert!(longer.stdout.is_empty() && longer.stderr.contains("valid for 90000 s"), "{}", longer.stderr);
     home.run(&["auth", "token", "--min-ttl", "soon"]).assert_code(2);
     // The login was refreshed for that, and is still valid.
     assert_ne!(home.run(&["auth", "token"]).stdout, raw.stdout);
@@ -188,7 +188,7 @@ fn a_user_logs_in_by_a_device_and_a_script_gets_the_token() {
 }
 
 #[test]
-fn a_login_is_for_one_platform_and_nobody_else_may_read_it() {
+fn login_is_private_and_for_one_platform() {
     let lab = Lab::new();
     let (running, other) = (automatic(&lab), automatic(&lab));
     let home = Home::new(&lab, &running);
@@ -207,7 +207,7 @@ fn a_login_is_for_one_platform_and_nobody_else_may_read_it() {
 }
 
 #[test]
-fn a_refresh_token_among_the_variables_is_a_login_of_its_own_that_is_not_logged_out() {
+fn configured_refresh_token_is_a_separate_login() {
     let lab = Lab::new();
     let running = automatic(&lab);
     let home = Home::new(&lab, &running);
@@ -222,13 +222,17 @@ fn a_refresh_token_among_the_variables_is_a_login_of_its_own_that_is_not_logged_
     run(&["user", "whoami"]).assert_code(0);
     run(&["user", "logout"]).assert_code(2);
     let other = run(&["user", "login", "--relogin", "--no-browser"]);
-    assert!(other.code == Some(1) && other.stderr.contains("AIGNOSTICS_REFRESH_TOKEN decides"), "{}", other.stderr);
+    assert!(
+        other.code == Some(1) && other.stderr.contains("AIGNOSTICS_REFRESH_TOKEN sets the login"),
+        "{}",
+        other.stderr
+    );
     assert_eq!(run(&["auth", "token"]).stdout, token.stdout);
     home.run(&["auth", "token"]).assert_code(4);
 }
 
 #[test]
-fn settings_that_cannot_be_used_are_named_and_a_folder_that_was_cloned_decides_nothing() {
+fn invalid_settings_are_named_and_cloned_folders_ignored() {
     let lab = Lab::new();
     let running = automatic(&lab);
     let home = Home::new(&lab, &running);
@@ -266,7 +270,7 @@ fn settings_that_cannot_be_used_are_named_and_a_folder_that_was_cloned_decides_n
 
 #[test]
 #[cfg(unix)]
-fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
+fn interrupted_refresh_keeps_the_login() {
     let lab = Lab::new();
     let config = lab.path("config.toml");
     std::fs::write(&config, "automatic_login = true").unwrap();
@@ -293,7 +297,7 @@ fn an_interrupt_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     home.run(&["auth", "token", "--min-ttl", "1h"]).assert_code(0);
     // The login is refreshed again, with the refresh token that was stored.
     let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
-    assert!(renewed.stderr.contains("gives no token that is good for"), "{}", renewed.stderr);
+    assert!(renewed.stderr.contains("does not issue tokens that are valid for"), "{}", renewed.stderr);
 }
 
 /// Returns the kind of the error in the last line of JSON output.
@@ -320,7 +324,7 @@ fn a_login_ends_when_its_time_is_over() {
 }
 
 #[test]
-fn a_time_out_in_the_middle_of_a_renewal_does_not_lose_the_login() {
+fn timed_out_refresh_keeps_the_login() {
     let lab = Lab::new();
     let config = lab.path("config.toml");
     std::fs::write(&config, "automatic_login = true").unwrap();
@@ -335,7 +339,7 @@ fn a_time_out_in_the_middle_of_a_renewal_does_not_lose_the_login() {
     ended.assert_code(1);
     assert_eq!(kind(&ended), "time_out", "{}", ended.stderr);
     let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
-    assert!(renewed.stderr.contains("gives no token that is good for"), "{}", renewed.stderr);
+    assert!(renewed.stderr.contains("does not issue tokens that are valid for"), "{}", renewed.stderr);
 }
 
 #[test]
@@ -357,7 +361,7 @@ fn a_token_that_could_not_be_replaced_stays_for_others() {
 }
 
 #[test]
-fn a_logout_that_cannot_delete_the_login_says_so() {
+fn failed_logout_is_reported() {
     let lab = Lab::new();
     let running = automatic(&lab);
     let home = Home::new(&lab, &running);
@@ -379,7 +383,7 @@ fn a_logout_that_cannot_delete_the_login_says_so() {
 }
 
 #[test]
-fn a_login_that_could_not_be_kept_is_not_begun() {
+fn login_that_cannot_be_stored_is_not_started() {
     let lab = Lab::new();
     let running = automatic(&lab);
     let home = Home::new(&lab, &running);
@@ -459,7 +463,7 @@ fn the_process_list_shows_no_token() {
 }
 
 #[test]
-fn where_the_port_is_taken_a_device_is_asked_or_the_error_names_the_port_and_the_way_out() {
+fn port_in_use_leads_to_the_device_flow_or_a_remedy() {
     let lab = Lab::new();
     let running = automatic(&lab);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -474,12 +478,14 @@ fn where_the_port_is_taken_a_device_is_asked_or_the_error_names_the_port_and_the
     assert!(login.succeeded().ends_with("logged in as Ada Emulator of org_emulator\n"));
     let alone = Ended::of(&alone.wait_with_output().unwrap());
     alone.assert_code(1);
-    let said = format!("port {port} of the redirect URL is taken: end what listens there, or log in by a device");
+    let said = format!(
+        "port {port} of the redirect URL is in use: stop the process that listens on it, or use the device flow"
+    );
     assert!(alone.stderr.contains(&said), "{}", alone.stderr);
 }
 
 #[test]
-fn a_user_without_a_browser_is_asked_by_a_device() {
+fn user_without_a_browser_gets_the_device_flow() {
     let lab = Lab::new();
     let running = automatic(&lab);
     // The variables name no display.
@@ -491,7 +497,7 @@ fn a_user_without_a_browser_is_asked_by_a_device() {
 
 #[test]
 #[cfg(unix)]
-fn nobody_waits_for_a_user_who_is_being_asked() {
+fn pending_login_blocks_no_other_command() {
     let lab = Lab::new();
     let running = automatic(&lab);
     let home = Home::new(&lab, &running);
@@ -504,7 +510,7 @@ fn nobody_waits_for_a_user_who_is_being_asked() {
 }
 
 #[test]
-fn the_doctor_says_what_is_not_well_and_what_would_mend_it() {
+fn doctor_reports_problems_with_remedies() {
     let lab = Lab::new();
     let running = automatic(&lab);
     let home = Home::new(&lab, &running);
@@ -512,7 +518,7 @@ fn the_doctor_says_what_is_not_well_and_what_would_mend_it() {
     before.assert_code(1);
     let failed: Vec<_> = before.stdout.lines().filter(|line| line.starts_with("FAILED")).collect();
     assert!(failed.len() == 1 && failed[0].contains("login: "), "{}", before.stdout);
-    assert!(before.stdout.contains("to do: log in (again)"), "{}", before.stdout);
+    assert!(before.stdout.contains("hint: log in (again)"), "{}", before.stdout);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
@@ -537,5 +543,5 @@ fn the_doctor_says_what_is_not_well_and_what_would_mend_it() {
     let failed: Vec<_> = ill.stdout.lines().filter(|line| line.starts_with("FAILED")).collect();
     let names = ["storage", "logins on this machine", "port for the browser", "login"];
     assert!(names.iter().zip(&failed).all(|(name, line)| line[8..].starts_with(name)), "{}", ill.stdout);
-    assert_eq!((failed.len(), ill.stdout.matches("to do: ").count()), (4, 4), "{}", ill.stdout);
+    assert_eq!((failed.len(), ill.stdout.matches("hint: ").count()), (4, 4), "{}", ill.stdout);
 }

@@ -57,7 +57,7 @@ fn metadata_that_others_have_changed_are_not_overwritten() {
 
         let late = call(update(r#"{"a":3}"#, &["--checksum", &old]));
         late.assert_code(3);
-        assert!(late.told().contains("read it again"), "{}", late.stderr);
+        assert!(late.told().contains("fetch the current version"), "{}", late.stderr);
         let kept = shell.run(&[&["run", &dump], &place[..]].concat());
         assert_eq!(kept.stdout, "{\"a\":2}\n");
     }
@@ -82,7 +82,7 @@ fn metadata_come_from_a_file_and_from_stdin_too() {
 }
 
 #[test]
-fn an_update_says_who_made_it_and_keeps_what_was_said_before() {
+fn metadata_update_records_its_author_and_keeps_the_creation() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     shell.run(&["run", "update-metadata", &run, r#"{"sdk":{"tags":["x"],"note":"n"}}"#]).assert_code(0);
@@ -97,7 +97,7 @@ fn an_update_says_who_made_it_and_keeps_what_was_said_before() {
     assert_eq!(second["sdk"]["created_at"], first["sdk"]["created_at"]);
     assert_eq!(second["sdk"]["submission"]["date"], first["sdk"]["submission"]["date"]);
     assert_ne!(second["sdk"]["updated_at"], first["sdk"]["updated_at"]);
-    assert_eq!(second["sdk"].get("tags"), None, "metadata take the place of those of before");
+    assert_eq!(second["sdk"].get("tags"), None, "an update replaces the metadata");
 
     shell.run(&["run", "update-item-metadata", &run, "a", r#"{"sdk":{"tags":["y"]}}"#]).assert_code(0);
     let first = dump(&shell, &["run", "dump-item-metadata", &run, "a"]);
@@ -114,11 +114,11 @@ fn metadata_that_cannot_be_used_change_nothing() {
     fs::write(shell.folder().join("bad.json"), "{").unwrap();
     for (given, says) in [
         ("[1]", "must be a JSON object"),
-        ("{", "no JSON"),
-        ("@bad.json", "no JSON"),
-        ("@nothing.json", "nothing.json cannot be read"),
+        ("{", "not valid JSON"),
+        ("@bad.json", "not valid JSON"),
+        ("@nothing.json", "cannot read 'nothing.json'"),
         (r#"{"sdk":{"tags":[1]}}"#, "sdk/tags/0"),
-        (r#"{"sdk":7}"#, "it is no object"),
+        (r#"{"sdk":7}"#, "expected an object"),
     ] {
         let error = shell.error(2, &["run", "update-metadata", &run, given]);
         assert!(error.to_string().contains(says), "{given}: {error}");

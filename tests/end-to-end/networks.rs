@@ -98,7 +98,7 @@ fn lives(home: &Home<'_>, options: &[&str]) {
 }
 
 #[test]
-fn a_user_of_a_platform_with_certificates_of_a_laboratory_names_its_authority() {
+fn private_ca_is_trusted_by_option() {
     let secured = Secured::start();
     let authority = text(&secured.authority.file());
     let home = secured.home(&secured.lab, Vec::new());
@@ -113,7 +113,7 @@ fn a_user_of_a_platform_with_certificates_of_a_laboratory_names_its_authority() 
 }
 
 #[test]
-fn a_user_behind_a_proxy_with_a_password_logs_in_and_one_with_a_wrong_password_learns_which_proxy_it_was() {
+fn proxy_password_works_and_a_wrong_one_is_reported() {
     let secured = Secured::start();
     let authority = text(&secured.authority.file());
     for program in with_password() {
@@ -132,7 +132,7 @@ fn a_user_behind_a_proxy_with_a_password_logs_in_and_one_with_a_wrong_password_l
 }
 
 #[test]
-fn a_user_behind_a_proxy_that_reads_what_passes_names_its_authority() {
+fn intercepting_proxy_is_trusted_by_option() {
     let secured = Secured::start();
     let program = mitmproxy(secured.authority.file());
     let Some(proxy) = secured.runtime.block_on(process::Running::start(program)) else { return };

@@ -10,7 +10,7 @@ use crate::provider::{AUDIENCE, Provider};
 use crate::user::{NAME, User};
 
 #[test]
-fn a_user_of_another_provider_is_known_to_a_platform_that_trusts_it() {
+fn user_of_a_trusted_provider_is_accepted() {
     let Some(provider) = Provider::start() else { return };
     let Some(user) = User::start() else { return };
     let lab = Lab::new();

@@ -107,7 +107,7 @@ fn identity_provider_outage_does_not_end_a_wait() {
 }
 
 #[test]
-fn identity_provider_that_stays_away_is_not_a_login_that_is_required() {
+fn unavailable_identity_provider_requires_no_login() {
     let shell = Shell::start();
     take_down(&shell, "identity");
     let error = shell.error(1, &["run", "list", "--retry-for", "1s"]);
@@ -116,7 +116,7 @@ fn identity_provider_that_stays_away_is_not_a_login_that_is_required() {
 }
 
 #[test]
-fn long_wait_is_said_once_and_so_is_its_end() {
+fn long_wait_and_its_end_are_reported_once() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["slide"]);
     take_down(&shell, "api");
@@ -130,7 +130,7 @@ fn long_wait_is_said_once_and_so_is_its_end() {
     let quiet = start(shell.command(&["run", "wait", &run, "--retry-for", "11s", "--quiet"]));
     let silent = start(shell.command(&["run", "wait", &run, "--retry-for", "11s", "--format", "json"]));
     let (child, line, mut rest) = waiting(&[]);
-    for part in ["waiting for http://", "failing since", "answered 503", "next attempt in", "giving up at"] {
+    for part in ["waiting for http://", "failing since", "responded with 503", "next attempt in", "giving up at"] {
         assert!(line.contains(part), "{part}: {line}");
     }
     let quiet = end(quiet);
@@ -202,7 +202,7 @@ fn commands_that_only_read_have_thirty_seconds_on_a_terminal() {
 }
 
 #[test]
-fn commands_that_report_the_present_state_send_each_request_once() {
+fn state_commands_send_each_request_once() {
     let shell = Shell::start();
     shell.run(&["user", "whoami"]).assert_code(0);
     take_down(&shell, "api");
@@ -255,7 +255,7 @@ fn logout_sends_one_request_to_a_provider_that_is_unavailable() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn host_that_never_answered_is_given_up_after_ten_seconds_on_a_terminal() {
+fn host_without_a_response_fails_after_10_s_on_a_terminal() {
     let shell = Shell::start();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = shell.command(&["application", "list"]);
@@ -263,7 +263,7 @@ fn host_that_never_answered_is_given_up_after_ten_seconds_on_a_terminal() {
     command.env_remove("AIGNOSTICS_RETRY_FOR").env_remove("AIGNOSTICS_RETRY_FOR_TRANSFERS");
     let (code, said) = Shell::run_at_a_terminal(command, "");
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("attempts in 10 s, and the host has not answered before"), "{said}");
+    assert!(said.contains("attempts in 10 s, and the host has not responded before"), "{said}");
     assert_eq!(code, Some(1));
 }
 

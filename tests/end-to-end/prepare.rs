@@ -35,7 +35,7 @@ fn table(shell: &Shell, name: &str) -> String {
 }
 
 #[test]
-fn the_slides_of_a_folder_are_in_a_table_as_the_python_tool_writes_it() {
+fn table_has_the_format_of_the_python_tool() {
     let shell = with_slides();
     insta::assert_snapshot!(shell.transcript_of_table(&["run", "prepare", "tissue", "slides.csv", "slides"]));
     insta::assert_snapshot!(table(&shell, "slides.csv"));
@@ -52,7 +52,7 @@ fn the_slides_of_a_folder_are_in_a_table_as_the_python_tool_writes_it() {
 }
 
 #[test]
-fn what_somebody_wrote_into_a_table_stays() {
+fn user_edits_of_a_table_are_kept() {
     let shell = with_slides();
     let (csv, arguments) = (shell.folder().join("slides.csv"), ["run", "prepare", "tissue", "slides.csv", "slides"]);
     shell.run(&arguments).assert_code(0);
@@ -83,7 +83,7 @@ fn what_somebody_wrote_into_a_table_stays() {
 }
 
 #[test]
-fn a_level_that_came_before_the_rest_of_its_slide_leaves_the_table() {
+fn early_level_is_removed_when_its_slide_arrives() {
     let shell = with_slides();
     let high = shell.folder().join("slides/high.dcm");
     let aside = shell.folder().join("high.dcm");
@@ -94,13 +94,13 @@ fn a_level_that_came_before_the_rest_of_its_slide_leaves_the_table() {
     fs::rename(&aside, &high).unwrap();
     let ended = shell.run(&prepare);
     ended.assert_code(0);
-    assert!(ended.stderr.contains("low.dcm: its row is taken out of the table"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("low.dcm: row removed from the table"), "{}", ended.stderr);
     let table = table(&shell, "slides/metadata.csv");
     assert!(table.contains("high.dcm") && !table.contains("low.dcm"), "{table}");
 }
 
 #[test]
-fn a_folder_of_labels_is_said_to_be_that() {
+fn folder_of_labels_is_reported() {
     let shell = Shell::start();
     fs::create_dir(shell.folder().join("slides")).unwrap();
     let label = Dicom { flavor: "LABEL", ..Dicom::default() };
@@ -112,7 +112,7 @@ fn a_folder_of_labels_is_said_to_be_that() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_file_is_no_slide() {
+fn special_file_is_not_a_slide() {
     let shell = with_slides();
     let pipe = shell.folder().join("slides/pipe.dcm");
     assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
@@ -151,7 +151,7 @@ fn a_damaged_slide_is_named_and_the_others_are_in_the_table() {
 }
 
 #[test]
-fn a_table_that_cannot_be_made_says_why() {
+fn table_that_cannot_be_written_is_reported() {
     let shell = with_slides();
     fs::create_dir(shell.folder().join("empty")).unwrap();
     fs::write(shell.folder().join("notes.csv"), "name,tissue\na,b\n").unwrap();

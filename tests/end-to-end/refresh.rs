@@ -309,7 +309,7 @@ fn sigterm_gives_up_a_hanging_token_endpoint_and_warns() {
 }
 
 #[test]
-fn refresh_that_cannot_be_stored_is_exit_code_1_with_path_and_remedy() {
+fn unstored_refresh_is_exit_code_1_with_a_remedy() {
     let user = User::log_in();
     user.expire_in(EXPIRED_MS);
     user.slow_down();

@@ -35,7 +35,7 @@ fn a_run_is_downloaded_verified_and_not_fetched_again() {
     }
     let fetched = shell.served("storage", "GET", "/");
     let again = shell.json("report", &["run", "download", &run, "results"]);
-    assert_eq!(shell.served("storage", "GET", "/"), fetched, "what is there is not fetched");
+    assert_eq!(shell.served("storage", "GET", "/"), fetched, "existing files are not fetched");
     assert!(again["items"][0]["artifacts"][0]["was_there"].as_bool().unwrap());
 
     let check = shell.json("folder-check", &["run", "verify", "results"]);
@@ -71,7 +71,7 @@ fn a_file_that_was_changed_is_named_and_fetched_again() {
 }
 
 #[test]
-fn items_that_failed_are_named_and_the_others_are_there() {
+fn failed_items_are_named_and_the_others_downloaded() {
     let shell = Shell::start();
     let run = outcomes(&shell, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
     let ended = shell.run(&["run", "download", &run, "results", "--follow", "--format", "json"]);
@@ -86,7 +86,7 @@ fn items_that_failed_are_named_and_the_others_are_there() {
 }
 
 #[test]
-fn what_is_selected_is_all_that_is_fetched() {
+fn only_selected_results_are_fetched() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b", "c"]);
     let report = shell.json("report", &["run", "download", &run, "one", "--follow", "--item", "b"]);
@@ -126,7 +126,7 @@ fn selection_that_matches_nothing_lists_what_exists() {
 }
 
 #[test]
-fn results_that_a_user_deleted_are_counted_and_those_here_remain() {
+fn deleted_results_are_counted_and_local_files_kept() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b"]);
     let report = shell.json("report", &["run", "download", &run, "here", "--follow"]);
@@ -137,7 +137,7 @@ fn results_that_a_user_deleted_are_counted_and_those_here_remain() {
     let ended = shell.run(&["run", "download", &run, "there", "--format", "json"]);
     ended.assert_code(6);
     let error: Value = serde_json::from_str(&ended.stderr).unwrap();
-    let message = format!("{} result files are deleted, by a user", files.len());
+    let message = format!("{} result files are deleted by a user", files.len());
     assert_eq!(error["error"]["message"], message);
     let gone: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_fits("report", &gone);
@@ -154,10 +154,10 @@ fn results_that_a_user_deleted_are_counted_and_those_here_remain() {
     fs::remove_file(shell.folder().join("here").join(&files[0])).unwrap();
     let ended = shell.run(&["run", "download", &run, "here"]);
     ended.assert_code(6);
-    assert!(ended.told().contains("1 result file is deleted, by a user"), "{}", ended.stderr);
+    assert!(ended.told().contains("1 result file is deleted by a user"), "{}", ended.stderr);
 
     let described = shell.run(&["run", "describe", &run]);
-    assert!(described.stdout.contains("deleted, by a user"), "{}", described.stdout);
+    assert!(described.stdout.contains("deleted by a user"), "{}", described.stdout);
     assert!(!described.stdout.contains("results until"), "{}", described.stdout);
     let described = shell.json("run-description", &["run", "describe", &run]);
     assert_eq!(
@@ -180,9 +180,9 @@ fn results_whose_retention_has_ended_are_counted() {
     shell.control(Method::Post, "/clock", &json!({ "seconds": month }));
     let ended = shell.run(&["run", "download", &run, "results"]);
     ended.assert_code(6);
-    assert!(ended.told().contains("deleted, by the retention rule"), "{}", ended.stderr);
+    assert!(ended.told().contains("deleted by the retention policy"), "{}", ended.stderr);
     let described = shell.run(&["run", "describe", &run]);
-    assert!(described.stdout.contains("deleted, by the retention rule"), "{}", described.stdout);
+    assert!(described.stdout.contains("deleted by the retention policy"), "{}", described.stdout);
     assert!(!described.stdout.contains("results until"), "{}", described.stdout);
 }
 
@@ -198,7 +198,7 @@ fn the_tree_of_the_python_command_downloads_as_that_does() {
 }
 
 #[test]
-fn a_download_that_cannot_be_says_why() {
+fn impossible_download_is_reported_with_a_reason() {
     let shell = Shell::start();
     let unknown = "00000000-0000-0000-0000-000000000000";
     assert_eq!(shell.error(2, &["run", "download", unknown, "results"])["kind"], "not_found");
@@ -206,7 +206,7 @@ fn a_download_that_cannot_be_says_why() {
     fs::write(shell.folder().join("file"), "").unwrap();
     assert_eq!(shell.error(1, &["run", "download", &run, "file"])["kind"], "failure");
     let shard = shell.error(2, &["run", "download", &run, "--shard", "3/3"]);
-    assert!(shard["message"].as_str().unwrap().contains("below the count"), "{shard}");
+    assert!(shard["message"].as_str().unwrap().contains("expected INDEX/COUNT"), "{shard}");
     assert_eq!(shell.error(2, &["run", "verify", "nothing-here"])["kind"], "bad_input");
     let mut offline = shell.command(&["run", "download", &run, "results", "--timeout", "1s"]);
     offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
@@ -226,7 +226,7 @@ fn a_password_for_a_proxy_is_refused_and_never_shown() {
 }
 
 #[test]
-fn a_pipe_that_is_closed_early_is_no_error() {
+fn closed_pipe_is_not_an_error() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let mut command = shell.command(&["run", "download", &run, "results", "--follow"]);
@@ -261,7 +261,7 @@ fn bars_are_drawn_at_a_terminal_and_nowhere_else() {
 }
 
 #[test]
-fn altered_results_stay_in_the_manifest_until_they_are_forgotten() {
+fn altered_results_stay_in_the_manifest_until_forgotten() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b"]);
     let report = shell.json("report", &["run", "download", &run, "results", "--follow"]);

@@ -77,9 +77,9 @@ fn runs_are_found_by_their_tags_and_notes() {
 }
 
 #[test]
-fn a_list_is_lines_of_json_where_they_are_wanted_and_a_table_for_people() {
+fn list_is_a_table_or_json_lines() {
     let shell = Shell::start();
-    assert_eq!(shell.run(&["run", "list"]).stderr, "there is nothing to show\n");
+    assert_eq!(shell.run(&["run", "list"]).stderr, "nothing to show\n");
     let note = json!({ "sdk": { "tags": ["x", "\u{1b}[31m"] } });
     let run = submit(&shell, &note, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
     shell.run(&["run", "wait", &run]).assert_code(6);
@@ -92,7 +92,7 @@ fn a_list_is_lines_of_json_where_they_are_wanted_and_a_table_for_people() {
 }
 
 #[test]
-fn a_long_list_comes_whole_and_a_limit_asks_for_no_page_beyond_it() {
+fn long_list_is_complete_and_a_limit_saves_pages() {
     let shell = Shell::start();
     let runs: Vec<_> = (0..101).map(|_| shell.submit("outcomes", &["a"])).collect();
     shell.run(&["run", "wait", &runs[100]]).assert_code(0);
@@ -136,7 +136,7 @@ fn end_of(shell: &Shell, run: &str) {
 }
 
 #[test]
-fn a_list_that_cannot_be_says_why() {
+fn invalid_list_arguments_are_reported() {
     let shell = Shell::start();
     assert_eq!(shell.error(2, &["run", "list", "--for-organization", "org_second"])["kind"], "not_found");
     for bad in [
@@ -188,7 +188,7 @@ fn a_run_is_described_with_what_became_of_its_items() {
 }
 
 #[test]
-fn waiting_ends_with_the_run_and_says_how_it_ended() {
+fn wait_ends_with_the_run_and_shows_its_outcome() {
     let shell = Shell::start();
     let good = shell.submit("outcomes", &["a", "b"]);
     let run = shell.json("run", &["run", "wait", &good]);

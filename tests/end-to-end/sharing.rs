@@ -31,9 +31,13 @@ fn a_run_is_shown_to_an_organization_and_no_more() {
     let grant = shell.json("grant", &["run", "share", "organization", "grant", &run, "org_second"]);
     assert_eq!((&grant["subject_id"], &grant["subject_type"]), (&json!("org_second"), &json!("organization_user")));
     let again = shell.run(&["run", "share", "organization", "grant", &run, "org_second"]);
-    assert!(again.stdout.starts_with(&format!("{run}: shown to all users of org_second (grant ")), "{}", again.stdout);
+    assert!(
+        again.stdout.starts_with(&format!("{run}: shared with all users of org_second (grant ")),
+        "{}",
+        again.stdout
+    );
     let own = shell.json("grant", &["run", "share", "organization", "grant", &run]);
-    assert_eq!(own["subject_id"], "org_emulator", "one's own unless something is said");
+    assert_eq!(own["subject_id"], "org_emulator", "the own organization by default");
     let listed = shell.json("grants", &["run", "share", "organization", "list", &run]);
     assert_eq!(listed.as_array().unwrap().len(), 3);
     let ended = shell.run(&["run", "share", "organization", "list", &run]);
@@ -44,7 +48,7 @@ fn a_run_is_shown_to_an_organization_and_no_more() {
     assert!(grants.len() == 2 && grants.contains(&grant["grant_id"]), "all of them: {revoked}");
     let again = shell.run(&["run", "share", "organization", "revoke", &run, "org_second"]);
     again.assert_code(0);
-    assert_eq!(again.stdout, format!("{run}: was not shown to org_second\n"));
+    assert_eq!(again.stdout, format!("{run}: was not shared with org_second\n"));
     let listed = shell.json("grants", &["run", "share", "organization", "list", &run]);
     assert_eq!(ids(&listed), ["org_emulator"]);
 }
@@ -57,7 +61,7 @@ fn the_secret_of_a_share_token_is_printed_once_and_alone() {
     made.assert_code(0);
     let secret = made.stdout.trim();
     assert!(secret.len() > 20 && !secret.contains(char::is_whitespace), "{secret}");
-    assert!(made.stderr.contains("it does not end") && !made.stderr.contains(secret), "{}", made.stderr);
+    assert!(made.stderr.contains("it does not expire") && !made.stderr.contains(secret), "{}", made.stderr);
     let listed = shell.json("share-tokens", &["run", "share", "token", "list", &run]);
     assert_eq!(listed.as_array().unwrap().len(), 1);
     assert!(!listed.to_string().contains(secret));
@@ -85,7 +89,7 @@ fn the_secret_of_a_share_token_is_printed_once_and_alone() {
     let error = shell.error(2, &["run", "share", "token", "revoke", &run, token]);
     assert_eq!(error["kind"], "not_found");
     let none = shell.run(&["run", "share", "token", "list", &run]);
-    assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "no share token opens it\n"));
+    assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "no share tokens found\n"));
     other(&shell, CLEO, &["run", "describe", &run], &[("AIGNOSTICS_SHARE_TOKEN", secret)]).assert_code(4);
 }
 
@@ -138,7 +142,7 @@ fn a_share_token_is_ended_everywhere() {
     let revoked = shell.json("share-revocation", &["run", "share", "token", "revoke", &runs[0], token, "--everywhere"]);
     assert_eq!(revoked["share_token_revoked"], true);
     let again = shell.run(&["run", "share", "token", "revoke", &runs[0], token, "--everywhere"]);
-    assert_eq!(again.stdout, format!("{}: share token {token} opens nothing any more\n", runs[0]));
+    assert_eq!(again.stdout, format!("{}: share token {token} is revoked\n", runs[0]));
     let rights = shell.json("share-audit", &["run", "share", "audit"]);
     let rights = rights.as_array().unwrap();
     assert!(rights.len() == 2 && rights.iter().all(|right| right["state"] == "revoked"), "{rights:?}");
@@ -149,7 +153,7 @@ fn the_status_names_all_who_read_a_run() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let alone = shell.run(&["run", "share", "status", &run]);
-    assert_eq!(alone.stdout, "nobody beside its submitter\n");
+    assert_eq!(alone.stdout, "only its submitter\n");
     shell.run(&["run", "share", "organization", "grant", &run]).assert_code(0);
     shell.run(&["run", "share", "token", "create", &run]).assert_code(0);
     let grant = json!({ "resource_type": "run", "resource_id": run, "subject_type": "user", "subject_id": CLEO,
@@ -169,7 +173,7 @@ fn an_audit_marks_what_is_revoked_and_what_is_expired() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let other_run = shell.submit("outcomes", &["b"]);
-    assert_eq!(shell.run(&["run", "share", "audit"]).stderr, "nobody was given a right to read\n");
+    assert_eq!(shell.run(&["run", "share", "audit"]).stderr, "no grants found\n");
     shell.run(&["run", "share", "organization", "grant", &run]).assert_code(0);
     shell.run(&["run", "share", "organization", "revoke", &run]).assert_code(0);
     shell.run(&["run", "share", "organization", "grant", &other_run, "org_second"]).assert_code(0);
@@ -212,7 +216,7 @@ fn past(shell: &Shell) -> String {
 }
 
 #[test]
-fn what_cannot_be_shared_says_why() {
+fn impossible_sharing_is_reported_with_a_reason() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     // Each command retries for a while, because the run may have just been submitted.

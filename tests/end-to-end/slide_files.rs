@@ -70,7 +70,7 @@ fn thumbnail_is_written_and_bad_files_do_not_hide_good_ones() {
 }
 
 #[test]
-fn implausible_resolution_is_refused_unless_it_is_stated() {
+fn implausible_resolution_needs_an_explicit_value() {
     let shell = with_slides();
     let ended = shell.run(&["run", "prepare", "slides"]);
     ended.assert_code(6);

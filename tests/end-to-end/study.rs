@@ -109,7 +109,7 @@ fn only_new_and_changed_slides_are_submitted() {
     ended.assert_code(0);
     let run = first["run_id"].as_str().unwrap();
     let planned = ended.stderr.find(&format!("2 new, 1 already processed in run {run}")).unwrap();
-    assert!(planned < ended.stderr.find("is submitted").unwrap(), "{}", ended.stderr);
+    assert!(planned < ended.stderr.find("submitted run").unwrap(), "{}", ended.stderr);
     assert_eq!(billed(&shell), 2);
     let report = shell.json("execution", &EXECUTE);
     let mut items: Vec<_> =
@@ -210,7 +210,7 @@ fn options_without_effect_are_reported() {
     assert_eq!(shell.json("execution", &arguments)["ignored_options"], json!([]));
     assert_eq!(shell.json("execution", &arguments)["ignored_options"], json!(["--note", "--tags"]));
     let told = shell.run(&arguments).stderr;
-    assert!(told.contains("ignored, because nothing is submitted: --note, --tags"), "{told}");
+    assert!(told.contains("ignored, because nothing was submitted: --note, --tags"), "{told}");
 }
 
 #[test]

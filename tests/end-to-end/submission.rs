@@ -58,7 +58,7 @@ fn slides_are_uploaded_once_and_their_places_are_in_the_table() {
 }
 
 #[test]
-fn a_prefix_says_where_slides_go_and_none_takes_the_place_of_another() {
+fn upload_prefix_is_used_and_keys_never_collide() {
     let shell = prepared(&[]);
     let arguments =
         ["run", "upload", "tissue", "slides.csv", "--upload-prefix", "study 7", "--onboard-to-aignostics-portal"];
@@ -109,7 +109,7 @@ fn a_table_is_checked_before_anything_is_uploaded() {
 }
 
 #[test]
-fn everything_that_is_wrong_with_a_table_is_said_at_once_line_by_line() {
+fn all_problems_of_a_table_are_listed_by_line() {
     let shell = prepared(&[]);
     let table = csv(&shell).replacen(";200;", ";wide;", 1).replacen(";0.5;", ";0;", 2);
     let rows: Vec<_> = table.lines().collect();
@@ -200,7 +200,7 @@ fn a_submission_in_json_is_taken_from_a_file_or_from_stdin() {
 }
 
 #[test]
-fn what_is_submitted_once_is_found_afterwards() {
+fn submitted_run_is_found_again() {
     let shell = uploaded();
     let arguments = ["run", "submit", "tissue", "slides.csv", "--once", "study 7"];
     let first = shell.json("submitted", &arguments);
@@ -231,7 +231,7 @@ fn plain_submission_is_made_once_for_its_content() {
     ended.assert_code(0);
     assert_eq!(ended.stdout.trim(), first["run_id"].as_str().unwrap());
     assert_eq!(shell.json("submitted", &submit)["submitted"], false);
-    assert!(ended.stderr.contains("ignored, because nothing is submitted: --note, --tags"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ignored, because nothing was submitted: --note, --tags"), "{}", ended.stderr);
     assert!(ended.stderr.contains("--resubmit submits it again"), "{}", ended.stderr);
 
     // Each repetition is a separate submission, and the latest is found afterwards.
@@ -253,7 +253,7 @@ fn plain_submission_is_made_once_for_its_content() {
 }
 
 #[test]
-fn a_submission_that_is_refused_says_why() {
+fn refused_submission_is_reported_with_a_reason() {
     let shell = uploaded();
     let submit = ["run", "submit", "tissue", "slides.csv"];
     let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(20)).to_string();

@@ -9,7 +9,7 @@ use crate::command::Ended;
 use crate::shell::{Shell, assert_fits};
 
 #[test]
-fn who_is_logged_in_and_by_which_token_is_said_as_the_schemas_say() {
+fn identity_and_token_match_their_schemas() {
     let shell = Shell::start();
     let identity = shell.json("identity", &["user", "whoami"]);
     assert!(identity["organization"]["aignostics_bucket_hmac_secret_access_key"].as_str().unwrap().starts_with("***"));
@@ -29,12 +29,12 @@ fn anonymous(shell: &Shell, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn everybody_may_ask_how_the_platform_is() {
+fn health_needs_no_login() {
     let shell = Shell::start();
     assert_eq!(shell.json("health", &["system", "health"]), json!({ "status": "UP", "reason": null }));
     let ended = anonymous(&shell, &["system", "health"]);
     ended.assert_code(0);
-    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["status"], "UP", "JSON where nothing is said");
+    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["status"], "UP", "JSON by default");
     // The name of the option in the Python tool.
     let named = shell.run(&["system", "health", "--output-format", "table"]);
     assert_eq!(named.stdout.split_whitespace().collect::<Vec<_>>(), ["status", "UP"]);
@@ -69,7 +69,7 @@ fn a_platform_that_cannot_be_reached_is_exit_code_1() {
 }
 
 #[test]
-fn info_is_for_everybody_and_has_no_secret_in_it() {
+fn info_needs_no_login_and_shows_no_secret() {
     let shell = Shell::start();
     let info = shell.json("info", &["system", "info", "--mask-secrets", "--no-include-environ"]);
     assert_eq!(info["settings"]["refresh_token"], "***");
@@ -80,11 +80,11 @@ fn info_is_for_everybody_and_has_no_secret_in_it() {
         assert!(!ended.stdout.contains(secret) && !ended.stderr.contains(secret), "{arguments:?}");
         anonymous(&shell, arguments).assert_code(0);
     }
-    assert_eq!(shell.served("api", "GET", "/"), 0, "nobody is asked");
+    assert_eq!(shell.served("api", "GET", "/"), 0, "no request is sent");
 }
 
 #[test]
-fn config_says_where_each_setting_comes_from() {
+fn config_reports_the_source_of_each_setting() {
     let shell = Shell::start();
     let home = shell.folder();
     fs::create_dir_all(home.join(".aignostics")).unwrap();

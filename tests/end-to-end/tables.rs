@@ -24,7 +24,7 @@ fn ids(shell: &Shell, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn external_ids_are_relative_paths_stems_absolute_paths_or_a_column() {
+fn external_ids_are_paths_stems_or_a_column() {
     let shell = with_slides(&["1/a.tiff", "b.tiff"]);
     assert_eq!(ids(&shell, &["relative.csv", "slides"]), ["1/a.tiff", "b.tiff"]);
     assert_eq!(ids(&shell, &["stem.csv", "slides", "--external-id", "stem"]), ["a", "b"]);
@@ -173,7 +173,7 @@ fn same_key_with_other_content_names_what_differs() {
     let again = shell.run(&submit("both.csv", &["--note", "second"]));
     again.assert_code(0);
     assert_eq!(again.stdout.trim(), first["run_id"].as_str().unwrap());
-    assert!(again.stderr.contains("ignored, because nothing is submitted: --note"), "{}", again.stderr);
+    assert!(again.stderr.contains("ignored, because nothing was submitted: --note"), "{}", again.stderr);
     // Another machine finds the run by its token.
     let mut elsewhere = shell.command(&[&submit("both.csv", &[])[..], &["--format", "json"]].concat());
     let ended = crate::command::Ended::of(

@@ -36,7 +36,7 @@ fn told(events: &[Value]) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_item_is_told_and_the_end_of_the_run_last() {
+fn each_item_is_reported_and_the_end_of_the_run_last() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b", "c"]);
     let events = watch(&shell, &[&run]);
@@ -80,7 +80,7 @@ fn cursor_is_short_and_nothing_after_it_is_missed() {
 }
 
 #[test]
-fn files_are_told_when_they_are_in_their_place_and_not_again() {
+fn files_are_reported_once_when_complete() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b"]);
     let all = watch(&shell, &[&run, "--download", "results"]);
@@ -105,11 +105,11 @@ fn files_are_told_when_they_are_in_their_place_and_not_again() {
     let (end, state) = (all.last().unwrap()["cursor"].as_str().unwrap(), state(&shell, &run, &all));
     let rest = watch(&shell, &[&run, "--download", "nothing-new", "--cursor", end, "--state", &state]);
     assert_eq!(rest, Vec::<Value>::new());
-    assert_eq!(shell.served("storage", "GET", "/"), fetched, "what was told is not fetched again");
+    assert_eq!(shell.served("storage", "GET", "/"), fetched, "reported files are not fetched again");
 }
 
 #[test]
-fn an_item_is_told_while_the_run_goes_on() {
+fn item_is_reported_while_the_run_is_active() {
     // The run would take ten minutes, and ends when it is canceled.
     let shell = Shell::configured("speed = 1.0\n");
     let run = shell.submit("outcomes", &["a"]);
@@ -126,7 +126,7 @@ fn an_item_is_told_while_the_run_goes_on() {
 }
 
 #[test]
-fn a_file_that_failed_is_told_and_tried_again_by_the_next_call() {
+fn failed_file_is_reported_and_retried_by_the_next_call() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let gone = json!({ "effect": { "kind": "status", "status": 403 }, "server": "storage" });
@@ -157,7 +157,7 @@ fn a_cursor_that_is_not_of_the_run_is_refused() {
 }
 
 #[test]
-fn a_watch_that_cannot_be_says_why() {
+fn impossible_watch_is_reported_with_a_reason() {
     let shell = Shell::configured("speed = 0.1\n");
     let unknown = "00000000-0000-0000-0000-000000000000";
     assert_eq!(shell.error(2, &["run", "watch", unknown, "--timeout", "1m"])["kind"], "not_found");

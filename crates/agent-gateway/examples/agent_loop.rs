@@ -104,7 +104,7 @@ async fn call_tool(
     name: &str,
     arguments: Map<String, Value>,
 ) -> Result<Value, GatewayError> {
-    let Some(tool) = names.tool(name) else { return Ok(json!({ "error": format!("there is no tool `{name}`") })) };
+    let Some(tool) = names.tool(name) else { return Ok(json!({ "error": format!("unknown tool `{name}`") })) };
     match gateway.call_tool(tool, user, arguments).await {
         Ok(result) => Ok(json!({ "result": result.structured().cloned().unwrap_or_else(|| result.text().into()) })),
         Err(error) => match error.tool_result() {

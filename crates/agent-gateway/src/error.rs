@@ -26,21 +26,21 @@ enum Kind {
     Unlisted(String),
     #[error("the connections to the gateway cannot be set up")]
     Client(#[source] BuildError),
-    #[error("the server {server} could not be asked")]
+    #[error("cannot send the request to the server {server}")]
     Http { server: Server, source: HttpError },
-    #[error("the server {server} answered {status}{}", detail(message.as_deref()))]
+    #[error("the server {server} responded with {status}{}", detail(message.as_deref()))]
     Status { server: Server, status: u16, message: Option<String> },
-    #[error("the server {server} answered with an error: {message} ({code})")]
+    #[error("the server {server} responded with an error: {message} ({code})")]
     Refused { server: Server, code: i32, message: String },
-    #[error("the server {server} did not answer within {after:?}")]
+    #[error("the server {server} did not respond within {after:?}")]
     Timeout { server: Server, after: Duration },
-    #[error("the server {server} does not speak MCP as it should: {problem}")]
+    #[error("the server {server} violates the MCP protocol: {problem}")]
     Protocol { server: Server, problem: String },
-    #[error("the connection to the server {server} broke off before the answer: the request may have been carried out")]
+    #[error("lost the connection to the server {server} before the response: the request may have been executed")]
     Closed { server: Server },
-    #[error("the arguments do not fit the tool `{tool}` of {server}: {problem}")]
+    #[error("invalid arguments for the tool `{tool}` of {server}: {problem}")]
     Arguments { server: Server, tool: String, problem: String },
-    #[error("the tool `{tool}` of {server} failed, and says why in its result")]
+    #[error("the tool `{tool}` of {server} failed; its result states the reason")]
     Tool { server: Server, tool: String, result: ToolResult },
 }
 
@@ -97,7 +97,7 @@ impl GatewayError {
             ServiceError::TransportClosed | ServiceError::Cancelled { .. } => {
                 Kind::Closed { server: server.clone() }.into()
             }
-            _ => Self::protocol(server, "the answer is that to another question"),
+            _ => Self::protocol(server, "the response has the id of another request"),
         }
     }
 
@@ -125,7 +125,7 @@ impl GatewayError {
             }
             Ok(StreamableHttpError::UnexpectedContentType(stated)) => {
                 let stated = shown(stated.as_deref().unwrap_or_default());
-                Self::protocol(server, format!("the answer is neither JSON nor a stream of events, but `{stated}`"))
+                Self::protocol(server, format!("the response is neither JSON nor an event stream, but `{stated}`"))
             }
             Ok(StreamableHttpError::UnexpectedServerResponse(problem)) => Self::protocol(server, problem),
             Ok(_) | Err(_) => Kind::Closed { server: server.clone() }.into(),

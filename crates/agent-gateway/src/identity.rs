@@ -134,7 +134,7 @@ impl Identities {
         let identity = match (made, before) {
             (Ok(identity), _) => identity,
             (Err(error), Some(before)) => {
-                tracing::warn!(%error, "the credentials cannot be used as they are now; those before stay");
+                tracing::warn!(%error, "cannot use the current credentials; the previous ones remain in use");
                 before
             }
             (Err(error), None) => return Err(error),

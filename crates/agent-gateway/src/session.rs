@@ -51,7 +51,7 @@ impl Session {
             let mut request = ListToolsRequest { params: Some(page), ..Default::default() };
             request.extensions.insert(correlation.clone());
             let ServerResult::ListToolsResult(page) = self.answer(request.into(), None).await? else {
-                return Err(GatewayError::protocol(&self.server, "it answers `tools/list` with something else"));
+                return Err(GatewayError::protocol(&self.server, "unexpected response to `tools/list`"));
             };
             tools.extend(page.tools.into_iter().map(|tool| Tool::new(self.server.clone(), tool)));
             cursor = page.next_cursor;
@@ -59,7 +59,7 @@ impl Session {
                 return Ok(tools);
             }
         }
-        Err(GatewayError::protocol(&self.server, "its list of tools does not end"))
+        Err(GatewayError::protocol(&self.server, "its tool list is endless"))
     }
 
     /// Calls a tool.
@@ -76,7 +76,7 @@ impl Session {
         match ToolResult::read(self.answer(request.into(), progress).await?) {
             Some((result, false)) => Ok(result),
             Some((result, true)) => Err(GatewayError::tool(&self.server, tool, result)),
-            None => Err(GatewayError::protocol(&self.server, "it answers `tools/call` with something else")),
+            None => Err(GatewayError::protocol(&self.server, "unexpected response to `tools/call`")),
         }
     }
 

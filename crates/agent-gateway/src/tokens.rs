@@ -29,7 +29,7 @@ struct Shown;
 
 /// The assertion of the user has expired.
 #[derive(Debug, thiserror::Error)]
-#[error("the assertion of the user has ended: the user has to log in again")]
+#[error("the assertion of the user has expired: the user must log in again")]
 struct AssertionEnded;
 
 impl Grants {

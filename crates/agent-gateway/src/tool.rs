@@ -81,7 +81,7 @@ impl Tool {
         let schema = Value::Object(self.input_schema().clone());
         let validator = jsonschema::validator_for(&schema);
         let name = self.name();
-        validator.inspect_err(|_| tracing::warn!(tool = name, "its schema cannot be used: arguments go unchecked")).ok()
+        validator.inspect_err(|_| tracing::warn!(tool = name, "unusable schema: arguments are not validated")).ok()
     }
 }
 

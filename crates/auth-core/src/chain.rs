@@ -4,7 +4,7 @@ use std::error::Error;
 ///
 /// ```
 /// let error = auth_core::TokenError::provider("the disk is full");
-/// assert_eq!(auth_core::error_chain(&error), "no access token could be obtained: the disk is full");
+/// assert_eq!(auth_core::error_chain(&error), "cannot obtain an access token: the disk is full");
 /// ```
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let sources = std::iter::successors(error.source(), |&error| error.source());

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn several_challenges_in_one_header_are_told_apart() {
+    fn several_challenges_in_one_header_are_parsed() {
         for (header, expected) in [
             ("Bearer", vec!["Bearer []"]),
             (r#"Bearer realm="a", error=invalid_token"#, vec!["Bearer [realm=a;error=invalid_token]"]),
@@ -200,12 +200,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_is_too_strange(header in any::<String>()) {
+        fn parser_accepts_any_header(header in any::<String>()) {
             prop_assert!(Challenge::parse(&header).len() <= header.len());
         }
 
         #[test]
-        fn what_is_written_is_read(values in prop::collection::vec(any::<String>(), 1..4)) {
+        fn written_challenges_round_trip(values in prop::collection::vec(any::<String>(), 1..4)) {
             let quote = |value: &String| format!("\"{}\"", value.replace('\\', r"\\").replace('"', r#"\""#));
             let written: Vec<_> = values.iter().map(|value| format!("Scheme a={0}, b={0}", quote(value))).collect();
             let read = Challenge::parse(&written.join(", "));

@@ -21,16 +21,16 @@ pub struct TokenError {
 /// error would fail.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Kind {
-    #[error("no access token could be obtained")]
+    #[error("cannot obtain an access token")]
     Provider(Arc<dyn Error + Send + Sync>),
-    #[error("the answer to the token request was lost: the login may have been renewed all the same")]
+    #[error("the response to the token request was lost: the login may have been refreshed")]
     Uncertain(Arc<dyn Error + Send + Sync>),
     #[error("the credential was refused: log in again, or use another credential")]
     Refused(Arc<dyn Error + Send + Sync>),
     #[error("the stored login was refused: log in again")]
     GrantRefused(Arc<dyn Error + Send + Sync>),
     #[error(
-        "the stored login was refused, and the answer to an earlier renewal was lost; that renewal probably used up the \
+        "the stored login was refused, and the response to an earlier refresh was lost; that refresh probably used the \
          refresh token: log in again"
     )]
     GrantRefusedAfterLoss(Arc<dyn Error + Send + Sync>),
@@ -38,7 +38,7 @@ enum Kind {
     Panicked,
     #[error("the attempt to obtain an access token was canceled")]
     Aborted,
-    #[error("the access token provider did not answer within {} s", .0.as_secs_f64())]
+    #[error("the access token provider did not respond within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
     #[error("the token cache failed")]
     Cache(Arc<dyn Error + Send + Sync>),
@@ -46,7 +46,7 @@ enum Kind {
     Malformed(&'static str),
     #[error("the access token could not be verified: {reason}")]
     Unverified { reason: Arc<str>, is_final: bool },
-    #[error("the server rejects every access token: the next renewal is possible in {} s", .0.as_secs_f64().ceil())]
+    #[error("the server rejects every access token: the next refresh is possible in {} s", .0.as_secs_f64().ceil())]
     Braked(Duration),
     #[error("the provider returned an access token that the server has rejected")]
     RejectedAgain,
@@ -54,7 +54,7 @@ enum Kind {
     UnsupportedType(String),
     #[error("the credential is meant for {expected} and is not sent to {requested}")]
     WrongAuthority { expected: String, requested: String },
-    #[error("a credential is sent over https only, and {0} is not https")]
+    #[error("credentials are sent over https only, and {0} is not https")]
     Insecure(String),
 }
 

@@ -42,9 +42,7 @@ pub struct ExpiryPolicyBuilder(ExpiryPolicy);
 #[non_exhaustive]
 pub enum ExpiryPolicyError {
     /// A token without a stated expiry would be refreshed immediately.
-    #[error(
-        "the buffer ({buffer:?}) swallows the fallback ({fallback:?}): make the buffer shorter or the fallback longer"
-    )]
+    #[error("the buffer ({buffer:?}) must be shorter than the fallback ({fallback:?})")]
     BufferSwallowsFallback {
         /// The configured buffer.
         buffer: Duration,
@@ -52,7 +50,7 @@ pub enum ExpiryPolicyError {
         fallback: Duration,
     },
     /// The fallback is longer than a year.
-    #[error("the fallback must be at most a year: declare a token unlimited that has no end")]
+    #[error("the fallback must be at most a year: declare tokens without expiry as unlimited")]
     Fallback,
     /// The fraction is 0 or less, or 1 or more.
     #[error("the fraction of the lifetime must be above 0 and below 1")]
@@ -106,7 +104,7 @@ impl ExpiryPolicy {
         };
         let lifetime = end.duration_since(now).ok().filter(|lifetime| !lifetime.is_zero());
         let lifetime = lifetime.ok_or(TokenError::malformed(
-            "it had expired when it came: check the cache of its provider, and the clock of this machine",
+            "it had already expired when it was received: check the cache of its provider, and the clock of this machine",
         ))?;
         let window = self.buffer.min(lifetime.mul_f64(self.fraction)).mul_f64(1.0 - self.jitter * random);
         // A past time would start a refresh on every read.

@@ -19,7 +19,7 @@ impl CacheHealth {
         match outcome {
             Ok(value) => {
                 if changed {
-                    tracing::warn!(failures = self.failures(), "the token cache answers again");
+                    tracing::warn!(failures = self.failures(), "the token cache is available again");
                 }
                 Some(value)
             }
@@ -28,7 +28,7 @@ impl CacheHealth {
                 if changed {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "the token cache fails: tokens are fetched instead"
+                        "the token cache is unavailable: fetching tokens from the provider"
                     );
                 }
                 None

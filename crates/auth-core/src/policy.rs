@@ -143,11 +143,11 @@ impl BasicPolicy {
     /// character.
     pub fn new(destination: Destination, user: &str, password: &Secret) -> Result<Self, TokenError> {
         if user.contains(':') {
-            return Err(TokenError::malformed("the user name holds a colon"));
+            return Err(TokenError::malformed("the user name contains a colon"));
         }
         let pair = format!("{user}:{}", password.expose());
         if pair.contains(char::is_control) {
-            return Err(TokenError::malformed("the user name or the password holds a control character"));
+            return Err(TokenError::malformed("the user name or the password contains a control character"));
         }
         Ok(Self { destination, header: Secret::new(format!("Basic {}", STANDARD.encode(pair))) })
     }

@@ -75,10 +75,10 @@ pub struct Unfinished(UnfinishedKind);
 #[derive(Clone, Debug, thiserror::Error)]
 enum UnfinishedKind {
     #[error(
-        "the login may be lost: the identity provider did not answer a renewal in time; log in again if it is refused"
+        "the login may be lost: the identity provider did not respond to a refresh in time; log in again if it is refused"
     )]
     Unanswered,
-    #[error("the login is lost: its renewal could not be stored; make the store writable and log in again")]
+    #[error("the login is lost: the new refresh token could not be stored; make the store writable and log in again")]
     Unstored(#[source] Box<TokenError>),
 }
 

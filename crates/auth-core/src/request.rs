@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_shows_another_assertion_gets_another_token() {
+    fn another_assertion_gets_another_token() {
         let showing = |text: &str| TokenRequest::new().with_assertion(AccessToken::new(Secret::new(text)).unwrap());
         let key = TokenKey::new("https://issuer.test/");
         assert_eq!(key.for_request(&showing("canary")), key.for_request(&showing("canary")));

@@ -34,7 +34,7 @@ impl AccessToken {
     /// ```
     pub fn from_response(answer: &Value, now: SystemTime) -> Result<Self, TokenError> {
         let text = |name: &str| answer.get(name).and_then(Value::as_str);
-        let secret = text("access_token").ok_or(TokenError::malformed("the answer has no access_token"))?;
+        let secret = text("access_token").ok_or(TokenError::malformed("the response has no access_token"))?;
         let mut token = Self::new(Secret::new(secret))?;
         check_type(answer)?;
         if let Some(scope) = text("scope") {

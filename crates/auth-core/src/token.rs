@@ -78,7 +78,7 @@ impl AccessToken {
             return Err(TokenError::malformed("it is empty"));
         }
         if !bare.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(TokenError::malformed("it holds spaces, control characters or other than ASCII"));
+            return Err(TokenError::malformed("it contains spaces, control characters or non-ASCII characters"));
         }
         let secret = if bare.len() == secret.expose().len() { secret } else { Secret::new(bare) };
         Ok(Self(Arc::new(Inner {

@@ -12,7 +12,7 @@ pub struct BlockingRuntime {
 
 /// The error of a blocking call made inside an asynchronous runtime, where it would block a worker thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a blocking call inside an asynchronous runtime would hold up its thread: make the asynchronous call there")]
+#[error("a blocking call inside an asynchronous runtime blocks its thread: use the asynchronous call")]
 #[non_exhaustive]
 pub struct InsideRuntime;
 

@@ -28,13 +28,13 @@ pub struct ClientCertificate {
 #[non_exhaustive]
 pub enum CertificateError {
     /// The certificate is missing or malformed.
-    #[error("there is no certificate in PEM that can be read")]
+    #[error("no readable certificate in PEM format")]
     Certificate,
     /// The private key is missing, or its type is not supported by TLS.
-    #[error("there is no private key in PEM that can be used: RSA, ECDSA or Ed25519, without a pass phrase")]
+    #[error("no usable private key in PEM format: expected RSA, ECDSA or Ed25519 without a passphrase")]
     Key,
     /// The certificate does not match the private key.
-    #[error("the private key does not fit the certificate")]
+    #[error("the private key does not match the certificate")]
     Mismatch,
 }
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_knows_its_end_and_how_tokens_that_are_bound_to_it_call_it() {
+    fn certificate_has_an_expiry_and_a_thumbprint() {
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         let (chain, key) = signed_by_itself(end);
         let certificate = ClientCertificate::from_pem(chain.clone(), key.clone()).unwrap();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_by_its_name() {
+    fn invalid_pem_is_rejected_and_named() {
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         let ((chain, key), (another, _)) = (signed_by_itself(end), signed_by_itself(end));
         let refused = |chain: &str, key: &str| ClientCertificate::from_pem(chain, Secret::new(key)).unwrap_err();

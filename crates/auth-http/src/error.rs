@@ -24,19 +24,19 @@ impl From<Kind> for HttpError {
 enum Kind {
     #[error("{request} was not sent")]
     Token { request: String, source: TokenError },
-    #[error("{0} was not sent: it would travel unencrypted")]
+    #[error("{0} was not sent: it would be unencrypted")]
     Insecure(String),
     #[error("{request} failed{}", through(proxy.as_deref()))]
     Send { request: String, proxy: Option<String>, source: reqwest::Error },
     #[error("{request} failed{}: the certificate of the server is not trusted by {trusted}", through(proxy.as_deref()))]
     Untrusted { request: String, proxy: Option<String>, trusted: String, source: reqwest::Error },
-    #[error("the answer to {request} broke off")]
+    #[error("the response to {request} was incomplete")]
     Body { request: String, source: reqwest::Error },
-    #[error("{request} failed: nothing was heard of the server for {} s", silence.as_secs_f64())]
+    #[error("{request} failed: no data from the server for {} s", silence.as_secs_f64())]
     Silent { request: String, silence: Duration },
     #[error("{request} timed out after {} s", limit.as_secs_f64())]
     TimedOut { request: String, limit: Duration },
-    #[error("the answer to {request} is larger than {limit} bytes")]
+    #[error("the response to {request} is larger than {limit} bytes")]
     TooLarge { request: String, limit: usize },
 }
 
@@ -248,13 +248,13 @@ pub struct BuildError(#[from] BuildKind);
 
 #[derive(Debug, thiserror::Error)]
 enum BuildKind {
-    #[error("the HTTP client cannot be set up with the roots of {trusted}{}", if *certificate { ", and its own certificate and key" } else { "" })]
+    #[error("cannot create the HTTP client with the root certificates of {trusted}{}", if *certificate { ", and its own certificate and key" } else { "" })]
     Client { trusted: String, certificate: bool, source: reqwest::Error },
-    #[error("the file {}{} cannot be read: name a file with certificates in PEM", file.display(), named(*variable))]
+    #[error("cannot read '{}'{}: expected a file with certificates in PEM format", file.display(), named(*variable))]
     Unreadable { file: PathBuf, variable: Option<&'static str>, source: io::Error },
-    #[error("the file {}{} holds no certificate in PEM, or one that is malformed", file.display(), named(*variable))]
+    #[error("'{}'{} contains no valid certificate in PEM format", file.display(), named(*variable))]
     NoCertificates { file: PathBuf, variable: Option<&'static str> },
-    #[error("the certificate of the client, or its key, is no PEM that can be used")]
+    #[error("the client certificate or its key is not valid PEM")]
     Certificate,
     #[error("the proxy {0} cannot be used: its URL must be http or https, with a host")]
     Proxy(String),

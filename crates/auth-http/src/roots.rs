@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_the_environment_names_is_added_to_what_the_system_trusts() {
+    fn certificates_of_the_environment_are_added_to_the_system() {
         let Some(bundle) = BUNDLES.into_iter().find(|bundle| Path::new(bundle).is_file()) else { return };
         let none = |_: &str| None;
         assert!(Roots::read(&[], none).unwrap().certificates.is_empty(), "the system's loader does it");
@@ -77,7 +77,7 @@ mod tests {
             let roots = Roots::read(&[], |variable| (variable == name).then(|| bundle.into())).unwrap();
             assert_eq!((roots.certificates.len(), roots.files), (expected, vec![bundle.into()]), "{name}");
             let error = Roots::read(&[], |variable| (variable == name).then(|| "/nowhere.pem".into())).err().unwrap();
-            assert!(error.to_string().contains(&format!("/nowhere.pem (from {name})")), "{error}");
+            assert!(error.to_string().contains(&format!("'/nowhere.pem' (from {name})")), "{error}");
         }
         let folder = Roots::read(&[], |variable| (variable == FOLDER).then(|| "/etc/ssl".into())).unwrap();
         assert_eq!(folder.certificates.len(), of_system);
@@ -85,6 +85,6 @@ mod tests {
         assert!(empty.certificates.is_empty());
         let nothing = Roots::read(&[], |variable| (variable == FILES[0]).then(|| "/dev/null".into())).unwrap();
         assert!(nothing.certificates.is_empty());
-        assert!(Roots::read(&["/dev/null".into()], none).is_err(), "who names a file means something");
+        assert!(Roots::read(&["/dev/null".into()], none).is_err(), "a named file must contain certificates");
     }
 }

@@ -93,8 +93,9 @@ impl Endpoints {
     /// The request failed, or the document is invalid or names another issuer.
     pub async fn discover(http: &HttpClient, issuer: &str) -> Result<Self, OAuthError> {
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let url =
-            url.parse().map_err(|error| OAuthError::malformed(format!("the issuer `{issuer}` is no URL: {error}")))?;
+        let url = url
+            .parse()
+            .map_err(|error| OAuthError::malformed(format!("the issuer `{issuer}` is not a URL: {error}")))?;
         let response = http.send(Request::get(url).with_timeout(TIMEOUT)).await.map_err(OAuthError::http)?;
         if response.status() != 200 {
             return Err(OAuthError::status(response.status(), response.retry_after(SystemClock.now())));

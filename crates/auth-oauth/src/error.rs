@@ -21,9 +21,9 @@ pub struct OAuthError {
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    #[error("the identity provider could not be asked")]
+    #[error("cannot send the request to the identity provider")]
     Http(#[source] HttpError),
-    #[error("the answer of the identity provider was lost")]
+    #[error("the response of the identity provider was lost")]
     Lost(#[source] HttpError),
     #[error("the identity provider refused: {code}{}", description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused { code: String, description: Option<String> },
@@ -35,31 +35,29 @@ enum Kind {
     Denied,
     #[error("the login was not approved in time: start it again")]
     Expired,
-    #[error("nobody is logged in: log in first")]
+    #[error("not logged in: log in first")]
     LoginRequired,
-    #[error("the identity provider answered {status} without saying why")]
+    #[error("the identity provider responded with {status} without a reason")]
     Status { status: u16, retry_after: Option<Duration> },
-    #[error("the answer of the identity provider is not understood: {0}")]
+    #[error("invalid response of the identity provider: {0}")]
     Malformed(String),
     #[error("the identity provider issued a token that cannot be used: {0}")]
     UnsupportedTokenType(String),
-    #[error("the identity provider answered the renewal of a login with a token of another subject")]
+    #[error("the identity provider responded to a refresh with a token of another subject")]
     AnotherSubject,
-    #[error("the identity provider names no endpoint for {0}")]
+    #[error("the identity provider publishes no endpoint for {0}")]
     Unsupported(&'static str),
     #[error("the redirect URL `{0}` is not http on localhost, 127.0.0.1 or [::1], without a fragment")]
     Redirect(String),
-    #[error("port {0} of the redirect URL is taken: end what listens there, or log in by a device")]
+    #[error("port {0} of the redirect URL is in use: stop the process that listens on it, or use the device flow")]
     PortTaken(u16),
-    #[error("port {port} of the redirect URL cannot be listened on")]
+    #[error("cannot listen on port {port} of the redirect URL")]
     Listen { port: u16, source: io::Error },
-    #[error("the user could not be asked to approve the login")]
+    #[error("cannot prompt the user to approve the login")]
     Prompt(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the identity provider issued a token that does not verify")]
+    #[error("the identity provider issued a token that cannot be verified")]
     Jwt(#[source] JwtError),
-    #[error(
-        "a blocking provider was called inside an asynchronous runtime, whose thread it would hold up: use the grant itself"
-    )]
+    #[error("a blocking provider was called inside an asynchronous runtime: use the grant instead")]
     InsideRuntime,
     #[error("the private key of the client could not sign: {0:?}")]
     Unsigned(ErrorKind),

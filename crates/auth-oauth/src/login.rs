@@ -83,14 +83,14 @@ impl UserLogin {
                 // The device login may still succeed.
                 (Err(error), Some(_)) if error.is_port_taken() || error.is_expired() || error.is_prompt() => {
                     let error = &error as &dyn Error;
-                    tracing::info!(error, "the browser did not lead to a login, so a device is asked");
+                    tracing::info!(error, "the browser login failed; using the device flow");
                 }
                 (outcome, _) => return outcome,
             }
         }
         match &self.device {
             Some(device) => {
-                tracing::info!("logging in by a device");
+                tracing::info!("logging in with the device flow");
                 device.login(request).await
             }
             None => Err(OAuthError::login_required()),
@@ -163,7 +163,7 @@ impl AsyncTokenProvider for UserLogin {
             Err(error) if !self.is_interactive() || !error.is_credential_refused() => return Err(refresh_error(error)),
             Err(error) => error,
         };
-        tracing::info!(error = &error as &dyn Error, "the stored login cannot be renewed");
+        tracing::info!(error = &error as &dyn Error, "the stored login cannot be refreshed");
         let is_spent = error.is_invalid_grant();
         let failed = |error| if is_spent { TokenError::grant_refused(error) } else { token_error(error) };
         self.log_in(request).await.or_else(OAuthError::into_issued_login).map_err(failed)

@@ -14,21 +14,23 @@ pub struct BuildError(#[from] BuildKind);
 
 #[derive(Debug, thiserror::Error)]
 enum BuildKind {
-    #[error("nobody says how tokens are sealed: give a sealing key, or opt out by `without_sealing`")]
+    #[error("no encryption is configured: set a sealing key, or call `without_sealing`")]
     NoSealing,
-    #[error("there are sealing keys, and `without_sealing` was called: remove one of both")]
+    #[error("both sealing keys and `without_sealing` are configured: remove one of them")]
     BothSealings,
-    #[error("a sealing key is 32 random bytes in base64, as `openssl rand -base64 32` makes them, and this is not")]
+    #[error("invalid sealing key: expected 32 random bytes in base64, such as the output of `openssl rand -base64 32`")]
     SealingKey,
-    #[error("the namespace {0:?} is no 1 to 64 of the characters A-Z a-z 0-9 . _ - :")]
+    #[error("invalid namespace {0:?}: expected 1 to 64 of the characters A-Z a-z 0-9 . _ - :")]
     Namespace(String),
-    #[error("{0} is not the address of a Redis server: write redis:// or rediss://, a host, a port, a database")]
+    #[error(
+        "{0} is not the address of a Redis server: expected redis:// or rediss:// with a host, a port and a database"
+    )]
     Address(String),
-    #[error("the connection to {0} could be read by others: use rediss://, or allow it by `with_plain_connections`")]
+    #[error("the connection to {0} is not encrypted: use rediss://, or allow it with `with_plain_connections`")]
     PlainConnection(String),
     #[error("a cluster needs the address of at least one of its nodes")]
     NoNodes,
-    #[error("the certificates in {} cannot be read: name a file in PEM", path.display())]
+    #[error("cannot read the certificates in '{}': expected a PEM file", path.display())]
     Roots { path: PathBuf, source: io::Error },
     #[error("the connection to {server} cannot be set up: check its address and the certificates")]
     Client { server: String, source: RedisError },
@@ -96,15 +98,15 @@ pub struct CacheError(#[from] Kind);
 
 #[derive(Clone, Debug, thiserror::Error)]
 enum Kind {
-    #[error("{server} did not answer within {waited:?}: check its load and the network, or allow more time")]
+    #[error("{server} did not respond within {waited:?}: check its load and the network, or allow more time")]
     Slow { server: String, waited: Duration },
     #[error("{server} cannot be reached: check that it runs, and the network")]
     Away { server: String, source: RedisError },
     #[error("{server} refused a command: check the rights of the user, and the memory of the server")]
     Refused { server: String, source: RedisError },
-    #[error("another process has the lease, and had obtained no token within {waited:?}: check its provider")]
+    #[error("another process holds the lease and obtained no token within {waited:?}: check its provider")]
     Busy { waited: Duration },
-    #[error("the token cannot be written as JSON")]
+    #[error("cannot serialize the token")]
     Unwritable(#[source] Arc<serde_json::Error>),
     #[error("the token cannot be sealed")]
     Unsealable,

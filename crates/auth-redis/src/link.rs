@@ -110,7 +110,11 @@ impl Link {
             is_current
         };
         if is_current {
-            tracing::debug!(server = self.name, error = &error as &dyn std::error::Error, "the way to Redis is closed");
+            tracing::debug!(
+                server = self.name,
+                error = &error as &dyn std::error::Error,
+                "the connection to Redis is closed"
+            );
             self.seek();
         }
         error

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_could_lead_elsewhere_is_no_namespace() {
+    fn unsafe_name_is_not_a_namespace() {
         for name in ["", "a*", "a{b}", "a b", "ä", &"x".repeat(65)] {
             assert!(Namespace::new(name).unwrap_err().to_string().contains("namespace"), "{name}");
         }

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_takes_over() {
+    fn only_one_of_many_takes_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.lease");
         fs::write(&path, "1 dead").unwrap();

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_shown_in_one_line_without_what_could_be_a_secret() {
+    fn refusal_is_one_line_without_secrets() {
         let canary = "canary".repeat(8);
         for (text, expected) in [
             ("Jwt is missing", "Jwt is missing"),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_read_with_its_path_or_else_shown_from_its_beginning() {
+    fn problems_are_parsed_with_paths_or_shown_as_a_snippet() {
         let body =
             r#"{"detail":[{"loc":["body","items",0,"external_id"],"msg":"Field required"},{"msg":"no place"},7]}"#;
         let (details, snippet) = read(body.as_bytes());

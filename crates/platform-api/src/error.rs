@@ -33,15 +33,15 @@ fn hint(status: u16) -> &'static str {
     match status {
         400 => " (bad request)",
         401 => " (the token was refused: log in again)",
-        402 => " (the slide quota is used up)",
+        402 => " (the slide quota is exhausted)",
         403 => " (forbidden)",
         404 => " (not found)",
         409 => " (already done)",
         410 => " (deleted)",
-        412 => " (changed by another)",
+        412 => " (changed concurrently)",
         422 => " (invalid request)",
         429 => " (too many requests: try again later)",
-        500..=599 => " (a fault of the platform: try again)",
+        500..=599 => " (platform error: try again)",
         _ => "",
     }
 }
@@ -228,12 +228,12 @@ impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} failed: ", self.asked.as_deref().unwrap_or(self.operation))?;
         match &*self.kind {
-            Kind::Transport(_) => formatter.write_str("no answer came"),
+            Kind::Transport(_) => formatter.write_str("no response"),
             Kind::Segment(name) => write!(formatter, "`{name}` cannot be empty, `.` or `..`"),
             Kind::Header(name) => write!(formatter, "the header `{name}` cannot be set for a call"),
-            Kind::Body(_) => formatter.write_str("the request could not be written"),
-            Kind::Refused { status, .. } => write!(formatter, "the platform answered {status}{}", hint(*status)),
-            Kind::Decode(_) => formatter.write_str("the answer was not understood"),
+            Kind::Body(_) => formatter.write_str("cannot serialize the request"),
+            Kind::Refused { status, .. } => write!(formatter, "the platform responded with {status}{}", hint(*status)),
+            Kind::Decode(_) => formatter.write_str("invalid response"),
         }?;
         self.gave_up.iter().try_for_each(|reason| write!(formatter, "; {reason}"))
     }

@@ -143,7 +143,7 @@ impl fmt::Debug for Query {
 
 /// The error of a request body that cannot be serialized as JSON.
 #[derive(Debug, thiserror::Error)]
-#[error("the body cannot be written as JSON")]
+#[error("cannot serialize the body")]
 pub struct BodyError(#[source] serde_json::Error);
 
 pub(crate) fn json_body<T: Serialize>(value: &T) -> Result<Option<Vec<u8>>, BodyError> {
@@ -181,11 +181,11 @@ impl Answer {
     /// The header is missing, or is not an absolute URL with the scheme `https`, or `http` on a loopback address.
     pub fn redirect(&self) -> Result<SignedUrl, DecodeError> {
         let location = self.0.header("location").ok_or_else(|| DecodeError::of_location("is missing"))?;
-        let url: Url = location.parse().map_err(|_| DecodeError::of_location("is no absolute URL"))?;
+        let url: Url = location.parse().map_err(|_| DecodeError::of_location("is not an absolute URL"))?;
         match url.scheme() {
             "https" => Ok(url.into()),
             "http" if auth_core::Authority::of(&url).is_confidential(true) => Ok(url.into()),
-            _ => Err(DecodeError::of_location("is no URL of https")),
+            _ => Err(DecodeError::of_location("is not an https URL")),
         }
     }
 }
@@ -199,7 +199,7 @@ impl fmt::Debug for Answer {
 /// The error of a response that does not have the declared type. It states the location and the kind of the value,
 /// never the value itself.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer is not understood: {problem}{}", .at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default())]
+#[error("invalid response: {problem}{}", .at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default())]
 pub struct DecodeError {
     path: String,
     problem: String,
@@ -214,7 +214,7 @@ impl DecodeError {
             Err(_) => {
                 // At a syntax error, the path may contain a value instead of a name.
                 ".".clone_into(&mut path);
-                "it is no JSON, or JSON that is nested too deeply".to_owned()
+                "it is not JSON, or is nested too deeply".to_owned()
             }
             // The name of a missing field is part of the schema; other messages may quote the response.
             Ok(_) if message.starts_with("missing field") => {
@@ -227,7 +227,7 @@ impl DecodeError {
     }
 
     fn behind(error: &serde_json::Error) -> Self {
-        let problem = "there is more behind it".to_owned();
+        let problem = "there is data after its end".to_owned();
         Self { path: ".".to_owned(), problem, at: Some((error.line(), error.column())) }
     }
 
@@ -253,10 +253,10 @@ fn found(value: &JsonValue, path: &serde_path_to_error::Path) -> String {
     });
     match value {
         None | Some(JsonValue::Null) => "null".to_owned(),
-        Some(JsonValue::Bool(_)) => "a truth value".to_owned(),
+        Some(JsonValue::Bool(_)) => "a boolean".to_owned(),
         Some(JsonValue::Number(_)) => "a number".to_owned(),
-        Some(JsonValue::String(text)) => format!("a text of {} bytes", text.len()),
-        Some(JsonValue::Array(values)) => format!("a list of {}", values.len()),
+        Some(JsonValue::String(text)) => format!("a string of {} bytes", text.len()),
+        Some(JsonValue::Array(values)) => format!("an array of {}", values.len()),
         Some(JsonValue::Object(members)) => format!("an object of {} members", members.len()),
     }
 }

@@ -20,7 +20,7 @@ pub struct Timestamp(jiff::Timestamp);
 
 /// The error of a text that is not a valid date-time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no date-time of RFC 3339, such as 2026-03-01T12:00:00Z")]
+#[error("expected an RFC 3339 date-time, such as 2026-03-01T12:00:00Z")]
 pub struct TimestampError;
 
 impl FromStr for Timestamp {

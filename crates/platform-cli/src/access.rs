@@ -20,28 +20,28 @@ use crate::retries::{self, Retries};
 use crate::signals::{SECTION_LIMIT, hold};
 use crate::time::parse_duration;
 
-/// How the platform is reached, beside what the settings say.
+/// The options for the connection to the platform.
 #[derive(Args, Debug)]
 pub(crate) struct Access {
-    /// The platform: production, staging, dev or test. Without it, the settings say which (`AIGNOSTICS_API_ROOT`).
+    /// Platform to use: production, staging, dev or test [default: that of `AIGNOSTICS_API_ROOT`]
     #[arg(long, value_name = "NAME", value_parser = names(), global = true, hide_possible_values = true, help_heading = "Platform")]
     environment: Option<String>,
-    /// Trusts the certificates in a file (PEM) too, beside those that the system trusts.
+    /// File with additional trusted certificates (PEM). Can be repeated
     #[arg(long, value_name = "FILE", global = true, help_heading = "Platform")]
     ca_cert: Vec<PathBuf>,
-    /// Sends all https through this proxy, but to the hosts in `NO_PROXY`.
+    /// Proxy for HTTPS requests, except those to the hosts in `NO_PROXY` [env: HTTPS_PROXY]
     #[arg(long, value_name = "URL", global = true, help_heading = "Platform")]
     proxy: Option<String>,
     /// Maximum time for the whole command, such as 90s, 10m, 2h or 1d.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true, help_heading = "Platform")]
     timeout: Option<Duration>,
-    /// Maximum time of uninterrupted failure before a request is given up; 0s disables retries. [default: 5m; 30m for
-    /// `run wait`, `run watch` and transfers; 30s on a terminal for commands that only read]
+    /// Maximum duration of an outage before a request fails; 0s disables retries [default: 5m; 30m for `run wait`, `run
+    /// watch` and transfers; 30s on a terminal for commands that only read]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true, help_heading = "Platform")]
     retry_for: Option<Duration>,
     #[arg(skip)]
     retries: Retries,
-    /// Takes everything from a `.env` in the working folder, also where to log in and as whom.
+    /// Accept every setting of the `.env` file in the working folder, including those of the login
     #[arg(long, global = true, help_heading = "Platform")]
     trust_env_file: bool,
 }
@@ -114,7 +114,7 @@ impl Shell {
             // It is not set, as checked above.
             let _ = self.service.set(self.access.service(&self.output)?);
         }
-        Ok(self.service.get().ok_or_else(|| anyhow!("there is no service"))?)
+        Ok(self.service.get().ok_or_else(|| anyhow!("the service was not created"))?)
     }
 
     /// Returns a client for the logged-in user, without prompts.
@@ -164,11 +164,11 @@ impl Shell {
 
 /// Errors do not show the URL, which may contain a password; the argument parser's errors would.
 fn parse_proxy(text: &str) -> anyhow::Result<Url> {
-    let url: Url = text.parse().map_err(|_| anyhow!("--proxy takes a URL, such as http://proxy.example:3128"))?;
+    let url: Url = text.parse().map_err(|_| anyhow!("--proxy expects a URL, such as http://proxy.example:3128"))?;
     ensure!(
         url.username().is_empty() && url.password().is_none(),
-        "--proxy takes no user and no password, which everybody on this machine could read: \
-         name such a proxy by HTTPS_PROXY in the environment"
+        "--proxy does not accept a user or a password, because other users of this machine could read them: \
+         set HTTPS_PROXY in the environment instead"
     );
     Ok(url)
 }

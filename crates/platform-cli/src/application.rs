@@ -17,21 +17,23 @@ use crate::shown::shown;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Lists the applications that you may use. With --verbose, says what each does.
+    /// List the available applications; --verbose adds their descriptions
     List(Plain),
-    /// Says what an application is for, and which versions of it there are.
+    /// Describe an application and list its versions
+    #[command(after_help = "Example: aignostics application describe he-tme")]
     Describe {
-        /// The id of the application, such as he-tme.
+        /// Id of the application, such as he-tme
         application: ApplicationId,
         #[command(flatten)]
         _plain: Plain,
     },
-    /// Writes the JSON Schemas of what an application takes in and gives out to files.
+    /// Write the JSON Schemas of an application's inputs and outputs to files
+    #[command(after_help = "Example: aignostics application dump-schemata he-tme --destination schemas")]
     DumpSchemata(schemata::Arguments),
-    /// Versions of an application.
+    /// List and describe versions of an application
     #[command(subcommand)]
     Version(version::Action),
-    /// Runs, and what comes of them: the same as `aignostics run`.
+    /// Submit, follow, share and download runs (same as `aignostics run`)
     #[command(subcommand)]
     Run(Box<crate::run::Action>),
 }
@@ -46,7 +48,7 @@ impl Action {
     }
 }
 
-/// What the Python tool can be told and goes without saying.
+/// Options of the Python tool that have no effect here.
 #[derive(Args)]
 pub(crate) struct Plain {
     #[arg(long = "no-verbose", hide = true)]
@@ -56,9 +58,9 @@ pub(crate) struct Plain {
 /// Which version of which application.
 #[derive(Args)]
 pub(crate) struct Release {
-    /// The id of the application, such as he-tme.
+    /// Id of the application, such as he-tme
     application: ApplicationId,
-    /// The version: the highest that you may use, if none is named.
+    /// Version of the application [default: the highest available]
     #[arg(long, value_name = "VERSION")]
     application_version: Option<VersionNumber>,
 }

@@ -16,14 +16,17 @@ use crate::time::parse_duration;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Looks at all that a login depends on, and says what would mend it.
+    /// Diagnose login problems and print a remedy for each
     Doctor,
-    /// Prints an access token of the login. Whoever has it is the user: hand it on by a pipe, not by an argument.
+    /// Print an access token of the login
+    ///
+    /// Anyone who has the token can act as the user: pass it through a pipe, not as an argument.
+    #[command(after_help = "Examples:\n  aignostics auth token --min-ttl 10m\n  aignostics auth token --format json")]
     Token {
-        /// How long the token must be good for at least, such as 90s, 10m or 2h.
+        /// Minimum remaining lifetime of the token, such as 90s, 10m or 2h
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         min_ttl: Option<Duration>,
-        /// Prints it as `kubectl` and others want it of a credential plugin (`client.authentication.k8s.io/v1`).
+        /// Print an ExecCredential for `kubectl` and similar tools (`client.authentication.k8s.io/v1`)
         #[arg(long)]
         exec_credential: bool,
     },
@@ -55,19 +58,19 @@ async fn doctor(service: &Service, output: &Output) -> Result<(), Failure> {
         for Finding { name, detail, remedy, .. } in &findings {
             let verdict = if remedy.is_some() { "FAILED" } else { "ok" };
             lines.push(format!("{verdict:6}  {name}: {}", shown(detail)));
-            lines.extend(remedy.iter().map(|remedy| format!("        to do: {remedy}")));
+            lines.extend(remedy.iter().map(|remedy| format!("        hint: {remedy}")));
         }
         lines.join("\n")
     })?;
     match findings.iter().filter(|finding| !finding.is_well()).count() {
         0 => Ok(()),
-        count => Err(anyhow!("{count} of {} are not well", findings.len()).into()),
+        count => Err(anyhow!("{count} of {} checks failed", findings.len()).into()),
     }
 }
 
 fn show(token: &AccessToken, output: &Output, least: Duration, exec: bool) -> Result<(), Failure> {
     if !lasts(token, least) {
-        let short = anyhow!("the identity provider gives no token that is good for {} s", least.as_secs());
+        let short = anyhow!("the identity provider does not issue tokens that are valid for {} s", least.as_secs());
         return Err(short.into());
     }
     if exec {

@@ -15,32 +15,36 @@ use crate::exit::{EXAMPLES, Failure};
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Uploads files, and all files of folders; what is there already is not sent again.
+    /// Upload files and folders; objects that already exist are skipped
+    #[command(after_help = "Example: aignostics bucket upload slides")]
     Upload(upload::Arguments),
-    /// Lists the objects whose keys fit, or all of them.
+    /// List the objects whose keys match, or all objects
+    #[command(after_help = "Example: aignostics bucket find '**/*.svs'")]
     Find(find::Arguments),
-    /// Downloads objects, in folders as their keys say, and verifies them.
+    /// Download and verify objects, in folders that follow their keys
+    #[command(after_help = "Example: aignostics bucket download '**/*.svs' --destination slides")]
     Download(download::Arguments),
-    /// Deletes objects, once you have said yes.
+    /// Delete objects, after confirmation
+    #[command(after_help = "Example: aignostics bucket delete '**/*.svs' --dry-run")]
     Delete(delete::Delete),
-    /// Deletes all objects of the bucket, once you have said yes.
+    /// Delete all objects of the bucket, after confirmation
     Purge(delete::Sure),
 }
 
 /// Which objects.
 #[derive(Args)]
 pub(crate) struct What {
-    /// Patterns: `*` and `?` stay within a part of the key, `**` does not. Everything, if none is given.
+    /// Glob patterns of keys; `*` and `?` do not match `/`, `**` does [default: all objects]
     #[arg(value_name = "PATTERN")]
     what: Vec<String>,
     #[command(flatten)]
     keys: Keys,
 }
 
-/// Whether keys are meant.
+/// The option that turns patterns into keys.
 #[derive(Args, Clone, Copy, Default)]
 pub(crate) struct Keys {
-    /// They are keys, not patterns.
+    /// Interpret the arguments as keys, not as patterns
     #[arg(long, overrides_with = "_no_what_is_key")]
     what_is_key: bool,
     #[arg(long = "no-what-is-key", overrides_with = "what_is_key", hide = true)]

@@ -9,7 +9,7 @@ use crate::exit::Failure;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The shell: bash, zsh, fish, elvish or powershell.
+    /// Shell: bash, zsh, fish, elvish or powershell
     #[arg(value_enum, hide_possible_values = true)]
     shell: Shell,
 }

@@ -11,7 +11,7 @@ use crate::shown::shown;
 
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Consent {
-    /// Asks nobody whether it is meant.
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -24,13 +24,14 @@ impl Consent {
             return Ok(());
         }
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            let nobody = anyhow!("nothing was done: there is no terminal to ask on ({what}); --yes says yes");
+            let nobody =
+                anyhow!("cannot ask for confirmation without a terminal ({what}); nothing was changed; --yes confirms");
             return Err(Failure::bad_input(nobody));
         }
         write!(io::stderr(), "{} [y/N] ", shown(what))?;
         match answer().await?.trim() {
             "y" | "Y" | "yes" | "Yes" | "YES" => Ok(()),
-            _ => Err(anyhow!("nothing was done: it was not wanted").into()),
+            _ => Err(anyhow!("canceled; nothing was changed").into()),
         }
     }
 }

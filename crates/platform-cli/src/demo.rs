@@ -28,12 +28,11 @@ use slides::Slide;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The folder with the slides (TIFF or BigTIFF by their first bytes, .svs too); without it, three
-    /// small ones are made. Hidden files and subfolders are left alone; any other file that is no
-    /// slide is an error.
+    /// Folder with slides (TIFF, BigTIFF or SVS); without it, the demo creates three small ones. Hidden files and
+    /// subfolders are ignored; any other file that is not a slide is an error
     #[arg(long, value_name = "DIR")]
     slides: Option<PathBuf>,
-    /// The folder for the results. What is in it already is not fetched again.
+    /// Folder for the results; files that already exist are not fetched again
     #[arg(long, value_name = "DIR", default_value = "aignostics-demo")]
     output: PathBuf,
 }
@@ -42,9 +41,9 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Fai
     let progress = Progress::new(output);
     let results = open_results(&arguments.output).await?;
 
-    let emulator = Emulator::start().await.context("the emulator could not be started")?;
+    let emulator = Emulator::start().await.context("cannot start the emulator")?;
     let (api, identity) = (emulator.api_root(), emulator.issuer());
-    progress.step(1, &format!("the emulator is up: API {api}, identity provider {identity}"));
+    progress.step(1, &format!("emulator started: API {api}, identity provider {identity}"));
     let client = log_in(&emulator, &progress).await?;
     let (application, version) = pick_application(&client).await?;
     progress.step(3, &format!("application {application} {}", version.version_number));
@@ -62,9 +61,9 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Fai
     validate(&version, &submission, SystemClock.now()).map_err(Failure::bad_input)?;
     upload_all(&bucket, &slides, &progress).await?;
     let run = client.runs().submit(submission).await?;
-    progress.step(6, &format!("every item fits the schema of the application; run {} is submitted", run.id()));
+    progress.step(6, &format!("all items match the schema of the application; run {} submitted", run.id()));
 
-    progress.step(7, "following the run and downloading what is finished");
+    progress.step(7, "following the run and downloading its results");
     let bars = progress.follow();
     let report = run.download(results).with_observer(move |event| bars.show(&event)).follow().await?;
     progress.step(8, &format!("run {} has ended", run.id()));
@@ -77,16 +76,14 @@ async fn open_results(path: &Path) -> Result<ResultFolder, Failure> {
 }
 
 fn unusable(error: FolderError) -> Failure {
-    anyhow::Error::from(error)
-        .context("the folder for the results cannot be used; another can be named with --output")
-        .into()
+    anyhow::Error::from(error).context("cannot use the result folder; choose another with --output").into()
 }
 
 /// Logs in over HTTP with the device flow, and verifies the token.
 async fn log_in(emulator: &Emulator, progress: &Progress) -> Result<Client, Failure> {
     let http = HttpClient::builder().with_plain_loopback().build()?;
     let endpoints = Endpoints::of_issuer(emulator.issuer())?;
-    let jwks = endpoints.jwks.clone().context("the emulator publishes its keys")?;
+    let jwks = endpoints.jwks.clone().context("the emulator publishes no keys")?;
     let verifier = JwtVerifier::new(http.clone(), emulator.issuer().as_str(), AUDIENCE, jwks);
     let prompt = Arc::new(user::DemoUser::new(http.clone(), progress.clone()));
     let client = OAuthClient::new(http, endpoints, DEVICE_CLIENT_ID)
@@ -109,7 +106,7 @@ async fn pick_application(client: &Client) -> Result<(ApplicationId, Application
     let open = applications
         .into_iter()
         .find_map(|application| Some((application.application_id, application.latest_version?.number)));
-    let (id, latest) = open.context("no application is open to the user")?;
+    let (id, latest) = open.context("no application is available to the user")?;
     let version = client.applications().version(&id, &latest).await?;
     Ok((id, version))
 }
@@ -121,7 +118,7 @@ fn describe(
     slides: &[Slide],
     bucket: &Bucket,
 ) -> Result<RunSubmission, Failure> {
-    let input = version.input_artifacts.first().context("the application takes no input")?.name.as_str();
+    let input = version.input_artifacts.first().context("the application has no inputs")?.name.as_str();
     let item = |slide: &Slide| {
         let url = bucket.get_url(&slide.object_key(), None)?;
         let artifact = InputArtifactSubmission::new(input, url, slide.describe());

@@ -19,49 +19,49 @@ use crate::signals::Signals;
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Arguments {
-    /// Where to listen. Anybody who reaches the emulator can do everything with it.
+    /// IP address to listen on; clients that can reach it have full control of the emulator
     #[arg(long, value_name = "IP", default_value_t = Ipv4Addr::LOCALHOST.into(), global = true)]
     address: IpAddr,
-    /// The name of the machine in all URLs; 127.0.0.1 unless something is said.
+    /// Host name in all URLs [default: 127.0.0.1]
     #[arg(long, value_name = "NAME", global = true)]
     host: Option<String>,
-    /// The port of the API; the identity provider and the storage get the next two. Free ones unless something is said.
+    /// Port of the API; the identity provider and the storage use the next two [default: free ports]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, global = true)]
     port: u16,
-    /// Keeps all data in this folder, and goes on with what is in it.
+    /// Folder for persistent data; its existing data is used
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
-    /// Makes ids and what is left to chance the same every time.
+    /// Seed for ids and random choices, for reproducible tests
     #[arg(long, value_name = "N", global = true)]
     seed: Option<u64>,
-    /// How many times as fast as the platform an item is processed; without it nothing waits.
+    /// Processing speed relative to the platform; without it, processing takes no time
     #[arg(long, value_name = "X", global = true)]
     speed: Option<f64>,
-    /// What the emulator has and how it behaves (TOML).
+    /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Accepts the tokens of this provider too; the file of --config names audience and subjects.
+    /// Issuer whose tokens are accepted too; --config must name audience and subjects
     #[arg(long, value_name = "URL", global = true)]
     issuer: Option<String>,
-    /// Opens the control routes: faults, a journal, time, keys and tokens.
+    /// Enable the control API: faults, journal, time, keys and tokens
     #[arg(long, global = true)]
     control: bool,
-    /// Fault that is active from the start, as JSON: see docs/emulator.md. May be repeated.
+    /// Fault that is active from the start, as JSON; see docs/emulator.md. Can be repeated
     #[arg(long, value_name = "JSON", global = true)]
     fault: Vec<Fault>,
-    /// Serve https; write the certificate of the emulator's own authority (PEM) to this file.
+    /// Serve HTTPS, and write the emulator's CA certificate (PEM) to this file
     #[arg(long, value_name = "FILE", global = true)]
     tls: Option<PathBuf>,
     /// Announce the issuer in responses to logins (RFC 9207), and send it with them
     #[arg(long, global = true)]
     announce_iss: bool,
-    /// Origin whose pages may send requests to all servers (CORS), or `*`. May be repeated
+    /// Origin whose pages may send requests to all servers (CORS), or `*`. Can be repeated
     #[arg(long, value_name = "ORIGIN", global = true)]
     cors_origin: Vec<String>,
-    /// Offer HTTP/1.1 only, also over TLS.
+    /// Offer only HTTP/1.1, also over TLS
     #[arg(long, global = true)]
     no_http2: bool,
-    /// Prints the variables that point an SDK at the emulator, one a line and then an empty line, instead of JSON.
+    /// Print environment variables for an SDK, one per line, followed by an empty line, instead of JSON
     #[arg(long)]
     print_env: bool,
     #[command(subcommand)]
@@ -70,9 +70,10 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Runs a command with the variables set, and ends with it and its exit code.
+    /// Run a command with the environment variables of the emulator, and exit with its exit code
+    #[command(after_help = "Example: aignostics emulator exec -- pytest")]
     Exec {
-        /// The command and its arguments.
+        /// Command and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
@@ -87,13 +88,13 @@ impl Arguments {
 
 pub(crate) async fn run(arguments: Arguments, signals: &mut Signals) -> Result<(), Failure> {
     if arguments.print_env && arguments.action.is_some() {
-        return Err(Failure::bad_input(anyhow!("--print-env is for an emulator without a command in it")));
+        return Err(Failure::bad_input(anyhow!("--print-env cannot be combined with `exec`")));
     }
     let authority = arguments.tls.as_deref().map(absolute).transpose()?;
     let emulator = start::start(&arguments).await?;
     // The emulator's tokens are kept separate from the user's other logins, and do not outlive it.
     let logins = tempfile::Builder::new().prefix("aignostics-logins-").tempdir();
-    let logins = logins.context("there is no room for temporary files; TMPDIR can name another place")?;
+    let logins = logins.context("cannot create temporary files; set TMPDIR to another folder")?;
     let variables = variables::variables(&emulator, logins.path(), authority.as_deref()).await?;
     match arguments.action {
         Some(Action::Exec { command }) => exec::execute(&command, &variables, signals).await,

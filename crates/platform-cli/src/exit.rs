@@ -108,20 +108,22 @@ impl Kind {
     fn described(self) -> (&'static str, u8, Option<&'static str>) {
         match self {
             Self::Failed => ("failure", 1, None),
-            Self::Unreachable => ("unreachable", 1, Some("`aignostics auth doctor` says what does not answer")),
-            Self::TimeOut => ("time_out", 1, Some("call again to go on; --timeout gives it more time")),
+            Self::Unreachable => {
+                ("unreachable", 1, Some("`aignostics auth doctor` shows which server does not respond"))
+            }
+            Self::TimeOut => ("time_out", 1, Some("repeat the command to resume; a larger --timeout allows more time")),
             Self::Uncertain => {
-                let remedy = "call again to look for the run, which submits nothing; or submit again with `--resubmit` or \
+                let remedy = "repeat the command to search for the run without submitting; or submit again with `--resubmit` or \
                               another key for `--once`, which is billed twice if the first submission was accepted";
                 ("uncertain", 1, Some(remedy))
             }
             Self::BadInput => ("bad_input", 2, None),
             Self::NotFound => {
-                let remedy = "`aignostics run list`, `application list` and `bucket find` say what there is";
+                let remedy = "`aignostics run list`, `application list` and `bucket find` list what exists";
                 ("not_found", 2, Some(remedy))
             }
             Self::Unhealthy => ("unhealthy", 2, None),
-            Self::Conflict => ("conflict", 3, Some("read it again, and change what is there now")),
+            Self::Conflict => ("conflict", 3, Some("fetch the current version and repeat the change")),
             Self::NotTerminated => {
                 ("conflict", 3, Some("cancel the run with `aignostics run cancel`, or wait with `aignostics run wait`"))
             }
@@ -129,10 +131,10 @@ impl Kind {
                 ("conflict", 3, Some("use another key for another submission, or repeat the first one unchanged"))
             }
             Self::LoginRequired => ("login_required", 4, Some("log in with `aignostics user login`")),
-            Self::Forbidden => ("forbidden", 4, Some("`aignostics user whoami` says who is logged in")),
-            Self::Quota => ("quota_exceeded", 5, Some("submit fewer slides, or ask for a larger quota")),
+            Self::Forbidden => ("forbidden", 4, Some("`aignostics user whoami` shows the current user")),
+            Self::Quota => ("quota_exceeded", 5, Some("submit fewer slides, or request a larger quota")),
             Self::Incomplete => ("incomplete", 6, None),
-            Self::Slides => ("slides", 7, Some("repair the slides, or leave them out, and call again")),
+            Self::Slides => ("slides", 7, Some("repair or exclude the slides, and repeat the command")),
             Self::Code(code) => ("interrupted", code, None),
             Self::Signal(number) => ("interrupted", 128 + number, None),
         }
@@ -208,7 +210,7 @@ impl Failure {
     pub(crate) fn unprinted(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self { kind: Kind::Code(0), error: None },
-            _ => Self::new(Kind::Failed, anyhow::Error::from(error).context("stdout cannot be written to")),
+            _ => Self::new(Kind::Failed, anyhow::Error::from(error).context("cannot write to stdout")),
         }
     }
 
@@ -226,7 +228,7 @@ impl Failure {
     /// shells.
     pub(crate) fn not_started(error: io::Error, program: &OsStr) -> Self {
         let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-        let error = anyhow::Error::from(error).context(format!("{} cannot be run", program.to_string_lossy()));
+        let error = anyhow::Error::from(error).context(format!("cannot run '{}'", program.to_string_lossy()));
         Self::new(Kind::Code(code), error)
     }
 
@@ -245,7 +247,7 @@ impl Failure {
                 let mut lines = vec![format!("error: {}", shown(&error))];
                 lines.extend(details.iter().map(|detail| format!("  {}", shown(detail))));
                 lines.extend(causes.iter().map(|cause| format!("  cause: {}", shown(cause))));
-                lines.extend(remedy.map(|remedy| format!("  to do: {remedy}")));
+                lines.extend(remedy.map(|remedy| format!("  hint: {remedy}")));
                 lines.join("\n")
             } else {
                 let error = json!({

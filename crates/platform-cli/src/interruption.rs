@@ -85,17 +85,19 @@ impl Followed {
 fn uncertain(creation: &Creation) -> Failure {
     match creation {
         Creation::Run(submission) => Failure::uncertain(
-            &anyhow!("the command was stopped before the platform answered the submission: it may have been accepted"),
+            &anyhow!(
+                "the command was stopped before the platform responded to the submission: it may have been accepted"
+            ),
             look_up(&submission.token),
         ),
         Creation::ShareToken => Failure::uncertain(
             &anyhow!(
-                "the command was stopped before the platform answered: a share token may exist, and its secret is lost"
+                "the command was stopped before the platform responded: a share token may exist, and its secret is lost"
             ),
-            vec!["it opens nothing yet; create another one".to_owned()],
+            vec!["it gives access to no run; create another one".to_owned()],
         ),
         _ => Failure::uncertain(
-            &anyhow!("the command was stopped before the platform answered: the grant may exist"),
+            &anyhow!("the command was stopped before the platform responded: the grant may exist"),
             vec!["look it up: aignostics run share audit".to_owned()],
         ),
     }

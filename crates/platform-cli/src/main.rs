@@ -45,9 +45,9 @@ use signals::{Ignored, Signals};
 const VERBOSE: &str = "aignostics=debug,auth_core=debug,auth_http=debug,auth_oauth=debug,durable_fs=debug,platform_download=debug,platform_emulator=debug,platform_pipeline=debug,platform_resources=debug";
 
 #[derive(Parser)]
-#[command(name = "aignostics", version, about = "The Aignostics Platform from a shell")]
+#[command(name = "aignostics", version, about = "Command-line client of the Aignostics Platform")]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failure, 2 usage, bad input, not found or unhealthy, 3 conflict, 4 login required or refused, 5 quota, 6 some items or artifacts failed, 7 slides stopped `run execute` before anything was submitted, 130 interrupted, 143 terminated."
+    after_help = "Exit codes: 0 success, 1 failure, 2 invalid usage or input, not found, or unhealthy, 3 conflict, 4 login required or permission denied, 5 quota exceeded, 6 some items or artifacts failed, 7 unusable slides stopped `run execute` before the submission, 130 interrupted, 143 terminated"
 )]
 struct Arguments {
     #[command(flatten)]
@@ -62,40 +62,45 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Action(Action),
-    /// The whole platform on loopback, for tests: identity provider, API and storage.
+    /// Run a local emulator of the platform for tests: identity provider, API and storage
+    #[command(after_help = "Examples:\n  aignostics emulator --print-env\n  aignostics emulator exec -- pytest")]
     Emulator(emulator::Arguments),
-    /// Prints the script that completes this command in a shell.
+    /// Print a shell completion script
+    #[command(
+        after_help = "Example: aignostics completions bash > ~/.local/share/bash-completion/completions/aignostics"
+    )]
     Completions(completions::Arguments),
-    /// Prints the manual page of this command.
+    /// Print the manual page
     Man(pages::Arguments),
 }
 
 #[derive(Subcommand)]
 enum Action {
-    /// Slides in, verified results out: the whole way, on a platform inside this process.
+    /// Run the complete workflow on an embedded emulator, from slides to verified results
+    #[command(after_help = "Examples:\n  aignostics demo\n  aignostics demo --slides slides --output results")]
     Demo(demo::Arguments),
-    /// Logs in and out, and says who is logged in.
+    /// Log in, log out and show the current user
     #[command(subcommand, alias = "platform")]
     User(user::Action),
-    /// The token of the login, for other tools.
+    /// Diagnose the login and print access tokens for other tools
     #[command(subcommand)]
     Auth(auth::Action),
-    /// Applications, their versions and the documents of these.
+    /// List applications, their versions and documents
     #[command(subcommand)]
     Application(application::Action),
-    /// Runs, and what comes of them.
+    /// Submit, follow, share and download runs
     #[command(subcommand)]
     Run(Box<run::Action>),
-    /// The bucket of the organisation, by which slides get to the platform.
+    /// Manage the objects in the organization's bucket
     #[command(subcommand)]
     Bucket(bucket::Action),
-    /// How the platform is, and how this command is set up.
+    /// Show the health of the platform and the configuration of this command
     #[command(subcommand)]
     System(system::Action),
-    /// Slide files, without the platform
+    /// Inspect slide files offline
     #[command(subcommand)]
     Slide(slide::Action),
-    /// What tools write into the metadata of runs and items, as JSON Schema.
+    /// Print the JSON Schemas of the SDK metadata
     #[command(subcommand)]
     Sdk(sdk::Action),
 }

@@ -19,24 +19,24 @@ use crate::shown::shown;
 pub(crate) use moment::moment;
 
 /// The message for an empty table.
-const NOTHING: &str = "there is nothing to show";
+const NOTHING: &str = "nothing to show";
 
-/// How data is printed.
+/// The format of printed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// A table for reading
     #[value(alias = "text")]
     Table,
     /// One JSON document.
     Json,
-    /// JSON, one object a line.
+    /// JSON Lines, one object per line
     Jsonl,
 }
 
-/// How the command speaks.
+/// The options for output.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Output {
-    /// How data is printed: table or, for programs, json or jsonl. Errors are JSON on stderr then.
+    /// Output format: table, json or jsonl; with json and jsonl, errors on stderr are JSON too
     #[arg(
         long,
         // So the Python tool calls it here and there.
@@ -48,13 +48,13 @@ pub(crate) struct Output {
         help_heading = "Output"
     )]
     format: Option<Format>,
-    /// Says nothing on stderr but errors, and draws no bars.
+    /// Print only errors on stderr, and no progress bars
     #[arg(long, short, global = true, help_heading = "Output")]
     quiet: bool,
-    /// Says on stderr what is asked and answered, and shows exact times.
+    /// Log requests and responses on stderr, and show exact times
     #[arg(long, short, global = true, help_heading = "Output")]
     pub(crate) verbose: bool,
-    /// Uses no colours; the same as `NO_COLOR` in the environment.
+    /// Disable colors [env: NO_COLOR]
     #[arg(long, global = true, help_heading = "Output")]
     no_color: bool,
 }
@@ -181,7 +181,7 @@ impl Output {
     }
 
     /// Returns a table that fits the terminal, with these headers.
-    #[expect(clippy::unused_self, reason = "it is one of the ways to print")]
+    #[expect(clippy::unused_self, reason = "the format has a printer")]
     pub(crate) fn table<'a>(&self, heads: impl IntoIterator<Item = &'a str>) -> Table {
         let mut table = Table::new();
         let heads: Vec<_> = heads.into_iter().collect();

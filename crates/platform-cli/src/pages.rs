@@ -13,7 +13,7 @@ use crate::output::Output;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Writes a page for each command into this folder, such as `~/.local/share/man/man1`, and prints nothing.
+    /// Write a page for each command into this folder, such as `~/.local/share/man/man1`, and print nothing
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &Arguments, command: Command, output: &Output) -> R
         return stdout.write_all(&page).and_then(|()| stdout.flush()).map_err(Failure::unprinted);
     };
     let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
-    written.with_context(|| format!("the pages cannot be written to {}", folder.display()))?;
-    output.note(format!("the pages are in {}", folder.display()));
+    written.with_context(|| format!("cannot write the manual pages to '{}'", folder.display()))?;
+    output.note(format!("manual pages written to {}", folder.display()));
     Ok(())
 }

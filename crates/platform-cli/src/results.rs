@@ -120,7 +120,7 @@ pub(crate) fn judge(report: &RunReport) -> Result<(), Failure> {
     } else if errors.iter().any(|error| error.is_disk_full()) || report.manifest.as_ref().is_err_and(no_room) {
         Err(anyhow!("the disk is full: free some space and repeat the command, which resumes the download").into())
     } else if errors.iter().any(|error| error.is_local()) || report.manifest.is_err() {
-        Err(anyhow!("some results could not be written").into())
+        Err(anyhow!("cannot write some results").into())
     } else if report.termination_reason.is_none() && errors.is_empty() && succeeded(report) {
         // All ended items succeeded; the run was not followed to its end.
         Ok(())
@@ -146,9 +146,9 @@ pub(crate) fn deletions(by_user: usize, by_retention: usize) -> String {
     let count = by_user + by_retention;
     let files = if count == 1 { "1 result file is" } else { &format!("{count} result files are") };
     match (by_user, by_retention) {
-        (_, 0) => format!("{files} deleted, by a user"),
-        (0, _) => format!("{files} deleted, by the retention rule"),
-        _ => format!("{files} deleted, {by_user} by a user and {by_retention} by the retention rule"),
+        (_, 0) => format!("{files} deleted by a user"),
+        (0, _) => format!("{files} deleted by the retention policy"),
+        _ => format!("{files} deleted, {by_user} by a user and {by_retention} by the retention policy"),
     }
 }
 
@@ -172,7 +172,7 @@ pub(crate) fn failures(report: &RunReport) -> Vec<String> {
                 Err(_) if artifact.deleted_by().is_some() => {}
                 Err(error) => lines.push(format!("{name}, {}: {}", artifact.name, error_chain(&**error))),
                 Ok(outcome) if outcome.verification == Verification::Unverified => {
-                    lines.push(format!("{name}, {}: nobody states its checksum: unverified", artifact.name));
+                    lines.push(format!("{name}, {}: unverified, because no checksum is available", artifact.name));
                 }
                 Ok(_) => {}
             }

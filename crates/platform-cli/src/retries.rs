@@ -105,7 +105,7 @@ fn text(event: &RetryEvent, now: SystemTime) -> String {
             clock(now + *left)
         ),
         RetryEvent::Resumed(Resumed { host, elapsed, .. }) => {
-            format!("resuming: {host} answers again after {} s", elapsed.as_secs())
+            format!("resuming: {host} responds again after {} s", elapsed.as_secs())
         }
         _ => "the state of a host has changed".to_owned(),
     }

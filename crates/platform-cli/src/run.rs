@@ -42,18 +42,21 @@ use crate::retries::Retries;
 pub(crate) enum Action {
     #[command(flatten)]
     Lifecycle(lifecycle::Action),
-    /// Downloads the results of a run, and verifies them; what is there already is not fetched.
+    /// Download and verify the results of a run; files that already exist are not fetched again
+    #[command(
+        after_help = "Examples:\n  aignostics run download RUN results --follow\n  aignostics run download RUN results --artifact '*geojson*'"
+    )]
     Download(download::Arguments),
-    /// Reads the files of a folder again, and says whether they are what they were when they were verified.
+    /// Verify the files of a result folder against its manifest
     #[command(after_help = verify::HELP)]
     Verify(verify::Arguments),
-    /// Remove entries from the manifest of a folder
+    /// Remove entries from the manifest of a result folder
     #[command(after_help = forget::HELP)]
     Forget(forget::Arguments),
     /// List and remove the files that interrupted downloads left in a folder
     #[command(after_help = clean::HELP)]
     Clean(clean::Arguments),
-    /// The results of a run.
+    /// Download or delete the results of a run
     #[command(subcommand)]
     Result(Results),
     #[command(flatten)]
@@ -62,9 +65,9 @@ pub(crate) enum Action {
 
 #[derive(Subcommand)]
 pub(crate) enum Results {
-    /// `run download`, that waits for the end of the run and makes a folder for it unless told otherwise.
+    /// Wait for the end of a run and download its results into a folder of the run
     Download(download::Arguments),
-    /// Deletes the results of a run that has ended, for good.
+    /// Delete the results of a terminated run permanently
     Delete(delete::Arguments),
 }
 
@@ -97,10 +100,10 @@ impl Action {
 /// Which run, and by which right it is read.
 #[derive(Args)]
 pub(crate) struct Reading {
-    /// The id of the run.
+    /// Id of the run
     run: String,
-    /// Reads the run with the secret of a share token: the first line of a file, or of stdin (-).
-    /// `AIGNOSTICS_SHARE_TOKEN` in the environment does the same. The login is needed all the same.
+    /// File with the secret of a share token in its first line, or `-` for stdin; `AIGNOSTICS_SHARE_TOKEN` can hold the
+    /// secret instead. A login is still required
     #[arg(long, value_name = "FILE")]
     share_token_file: Option<PathBuf>,
 }
@@ -116,7 +119,7 @@ impl Reading {
             Some(path) => detached(|| std::fs::read_to_string(path)).await?.map(Some),
             None => Ok(std::env::var("AIGNOSTICS_SHARE_TOKEN").ok()),
         };
-        let named = named.context("the share token cannot be read").map_err(Failure::bad_input)?;
+        let named = named.context("cannot read the share token").map_err(Failure::bad_input)?;
         let secret = named.as_deref().and_then(|text| text.lines().next()).map(|line| Secret::new(line.trim()));
         Ok(secret.into_iter().fold(run, RunHandle::with_share_token))
     }

@@ -10,18 +10,18 @@ use crate::output::{Format, print};
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Prints the JSON Schema of what tools write into the metadata of a run.
+    /// Print the JSON Schema of the SDK metadata of a run
     RunMetadataSchema(Looks),
-    /// Prints the JSON Schema of what tools write into the metadata of an item.
+    /// Print the JSON Schema of the SDK metadata of an item
     ItemMetadataSchema(Looks),
 }
 
 #[derive(Args)]
 pub(crate) struct Looks {
-    /// On several lines, as people read it: so it is unless something is said.
+    /// Indent the JSON (default)
     #[arg(long, overrides_with = "no_pretty")]
     pretty: bool,
-    /// On one line; --format jsonl does the same.
+    /// Print the JSON on one line, like --format jsonl
     #[arg(long)]
     no_pretty: bool,
 }

@@ -20,15 +20,18 @@ const THUMBNAIL: u32 = 1024;
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// Describe slides: format, images, resolution and its source, checksum, identifying data
+    #[command(
+        after_help = "Examples:\n  aignostics slide inspect slide.svs\n  aignostics slide inspect slide.svs --thumbnail slide.png"
+    )]
     Inspect(Inspect),
 }
 
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// Slides in TIFF, DICOM, or a zip archive of DICOM
+    /// Slides in TIFF or DICOM, or zip archives of DICOM
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Write a picture of the slide, which must be the only one, as PNG
+    /// PNG file for a thumbnail; requires exactly one slide
     #[arg(long, value_name = "FILE.png")]
     thumbnail: Option<PathBuf>,
 }
@@ -69,7 +72,7 @@ fn inspect(path: PathBuf) -> Inspected {
 
 fn draw(slide: &Path, picture: &Path) -> Result<(), Failure> {
     let thumbnail = slide_metadata::thumbnail(slide, THUMBNAIL).map_err(Failure::bad_input)?;
-    let cannot = || format!("{} cannot be written", picture.display());
+    let cannot = || format!("cannot write '{}'", picture.display());
     thumbnail.write_png(File::create(picture).with_context(cannot)?).with_context(cannot)?;
     Ok(())
 }

@@ -13,18 +13,18 @@ use crate::exit::Failure;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Says how the platform is, as JSON; everybody may ask. Exit code 2 if it is not UP.
+    /// Show the health of the platform as JSON; needs no login. Exit code 2 if it is not UP
     Health,
-    /// Says which command this is and how it is set up, as JSON and without secrets: for whoever asks for help.
+    /// Show the version and the configuration of this command as JSON without secrets, for support requests
     Info(Masks),
-    /// Shows the settings, and where each of them comes from. Secrets are masked.
+    /// Show the settings and their sources; secrets are masked
     Config,
 }
 
-/// What the Python tool can be told; secrets are never shown here.
+/// Options of the Python tool that have no effect here.
 #[derive(Args)]
 pub(crate) struct Masks {
-    /// Masks secrets, as is always done.
+    /// Mask secrets (always on)
     #[arg(long = "mask-secrets")]
     _mask_secrets: bool,
     #[arg(long = "no-include-environ", hide = true)]

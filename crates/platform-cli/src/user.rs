@@ -18,25 +18,26 @@ use asking::{DevicePrompt, SystemBrowser};
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Logs in, unless a login goes on.
+    /// Log in, if not logged in
+    #[command(after_help = "Examples:\n  aignostics user login\n  aignostics user login --device")]
     Login {
-        /// Logs in again; the login of before stays until the new one stands.
+        /// Log in again; the old login stays valid until the new one succeeds
         #[arg(long)]
         relogin: bool,
         #[command(flatten)]
         how: How,
     },
-    /// Ends the login, here and at the identity provider.
+    /// Log out, here and at the identity provider
     Logout,
-    /// Says who is logged in, as JSON; logs in if need be, where there is a terminal.
+    /// Show the current user as JSON; on a terminal, log in if necessary
     Whoami {
-        /// Shows credentials as `***MASKED(length)***`.
+        /// Show secrets as `***MASKED(length)***`
         #[arg(long, overrides_with = "no_mask_secrets")]
         mask_secrets: bool,
-        /// Shows credentials as they are.
+        /// Show secrets in plain text
         #[arg(long)]
         no_mask_secrets: bool,
-        /// Logs in again before.
+        /// Log in again first
         #[arg(long)]
         relogin: bool,
         #[command(flatten)]
@@ -47,10 +48,10 @@ pub(crate) enum Action {
 /// In which way to log in.
 #[derive(Args)]
 pub(crate) struct How {
-    /// Logs in by another device: shows a code to enter there.
+    /// Log in on another device, with a code
     #[arg(long)]
     device: bool,
-    /// Shows the URL of the login, and opens no browser.
+    /// Print the login URL instead of opening a browser
     #[arg(long)]
     no_browser: bool,
     #[arg(long = "no-relogin", hide = true)]
@@ -69,7 +70,7 @@ impl How {
         match headless {
             _ if self.device => device(LoginWays::none()),
             Some(reason) if has_device && !self.no_browser => {
-                tracing::info!(reason, "no browser can be opened, so a device is asked");
+                tracing::info!(reason, "no browser is available; using the device flow");
                 device(LoginWays::none())
             }
             _ => {
@@ -95,7 +96,7 @@ pub(crate) async fn run(action: Action, shell: &Shell) -> Result<(), Failure> {
             Err(error) => Err(error.into()),
             Ok(LoggedOut::HereOnly(error)) => {
                 let error = anyhow::Error::from(error);
-                shell.output.note(format!("logged out here; the identity provider could not be told: {error:#}"));
+                shell.output.note(format!("logged out on this machine, but not at the identity provider: {error:#}"));
                 Ok(())
             }
             Ok(_) => {
@@ -130,7 +131,7 @@ fn text(output: &Output, identity: &Value) -> String {
         ("organization", shown("/organization/id")),
         ("role", shown("/role")),
         ("issuer", shown("/token/issuer")),
-        ("token ends", end.unwrap_or_default()),
+        ("token expires", end.unwrap_or_default()),
     ])
 }
 

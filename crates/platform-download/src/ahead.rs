@@ -79,7 +79,7 @@ mod tests {
     use crate::Crc32c;
 
     #[tokio::test]
-    async fn what_is_there_is_digested_in_steps_before_the_end() {
+    async fn existing_data_is_digested_incrementally() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let content: Vec<u8> = (0..2 * STEP).map(|at| u8::try_from(at % 251).unwrap()).collect();
         fs::write(file.path(), &content).unwrap();

@@ -96,8 +96,8 @@ impl Answer {
         match (head.status(), start) {
             (206, Some(start)) => match head.header("content-range").and_then(content_range) {
                 Some((range, bytes)) if range.start == start => Self::Part { range, bytes, validator, stated },
-                Some(_) => Self::Malformed("its Content-Range begins elsewhere than was asked for"),
-                None => Self::Malformed("it is a part without a Content-Range that can be understood"),
+                Some(_) => Self::Malformed("its Content-Range does not start at the requested offset"),
+                None => Self::Malformed("it is partial, but has no valid Content-Range"),
             },
             (200, _) => {
                 let length = head.header("content-length").and_then(|text| text.parse().ok());
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_told_apart_by_what_can_be_done_about_them() {
+    fn statuses_are_classified_by_their_remedy() {
         let of = |status| Answer::of(&Scripted(status, &[("retry-after", "7")]), Some(0));
         for status in [400, 401, 403] {
             assert_eq!(of(status), Answer::Refused(status));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_another_if_anything_that_both_answers_say_differs() {
+    fn object_differs_if_any_common_validator_differs() {
         let of = |etag: Option<&str>, generation: Option<&str>| Validator {
             etag: etag.map(str::to_owned),
             generation: generation.map(str::to_owned),

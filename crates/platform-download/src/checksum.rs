@@ -56,7 +56,7 @@ impl From<u32> for Crc32c {
 
 /// The error of a text that is not a checksum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no CRC32C: eight characters of base64 are expected, such as yZRlqg==")]
+#[error("not a CRC32C: expected eight characters of base64, such as yZRlqg==")]
 pub struct Crc32cError;
 
 impl FromStr for Crc32c {

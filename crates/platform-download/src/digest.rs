@@ -47,7 +47,7 @@ impl fmt::Debug for Sha256 {
 
 /// The error of a text that is not a SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no SHA-256: 64 hexadecimal digits are expected")]
+#[error("not a SHA-256: expected 64 hexadecimal digits")]
 pub struct Sha256Error;
 
 impl FromStr for Sha256 {

@@ -268,14 +268,14 @@ async fn obtain(job: &Job<'_>) -> Result<Complete, DownloadError> {
             Err(Fail::Changed) if restarts == RESTARTS => return Err(DownloadError::changed(&target.path())),
             Err(Fail::Changed) => {
                 restarts += 1;
-                tracing::debug!(file = %target.path().display(), "the object has changed: begun anew");
+                tracing::debug!(file = %target.path().display(), "the object has changed: starting over");
                 job.forget().await?;
                 continue;
             }
             Err(Fail::Corrupt(error)) => error,
             Err(Fail::Error(error)) => return Err(error),
         };
-        tracing::warn!(%error, again = !corrupt, "what came is not what was stated");
+        tracing::warn!(%error, again = !corrupt, "the checksum does not match");
         if corrupt {
             let part = part.clone();
             let aside = blocking(move || part.quarantine()).await;

@@ -28,29 +28,29 @@ fn kept(aside: Option<&Path>) -> String {
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    #[error("its URL could not be had")]
+    #[error("cannot obtain its URL")]
     Resolve { is_transient: bool },
-    #[error("the storage did not answer, or broke off")]
+    #[error("the storage did not respond, or the response was incomplete")]
     Http { is_transient: bool },
-    #[error("the storage answered {status}")]
+    #[error("the storage responded with {status}")]
     Status { status: u16, retry_after: Option<Duration> },
-    #[error("the storage refuses its URL ({0}), and a new one too")]
+    #[error("the storage refused its URL ({0}), and a new one too")]
     Refused(u16),
-    #[error("the storage sent no bytes, or hardly any, for too long")]
+    #[error("the storage sent too little data for too long")]
     Stalled,
-    #[error("the answer of the storage cannot be used: {0}")]
+    #[error("unusable response of the storage: {0}")]
     Malformed(&'static str),
-    #[error("it is replaced in the storage again and again while it is fetched: try again later")]
+    #[error("it was replaced repeatedly in the storage during the download: try again later")]
     Changed,
-    #[error("{actual} bytes came instead of {expected}")]
+    #[error("received {actual} bytes instead of {expected}")]
     Size { expected: u64, actual: u64 },
-    #[error("the bytes that came, twice, have the CRC32C {actual} instead of {expected}{}", kept(aside.as_deref()))]
+    #[error("two downloads have the CRC32C {actual} instead of {expected}{}", kept(aside.as_deref()))]
     Checksum { expected: Crc32c, actual: Crc32c, aside: Option<PathBuf> },
-    #[error("it needs {needed} bytes on the disk, which has room for {room}: make room and try again")]
+    #[error("not enough disk space: {needed} bytes are needed and {room} are free")]
     NoRoom { needed: u64, room: u64 },
     #[error("another process is downloading it: wait for it")]
     Locked,
-    #[error("the disk is full: make room and try again")]
+    #[error("the disk is full: free some space and try again")]
     DiskFull,
     #[error("it could not be written")]
     Write,
@@ -262,15 +262,15 @@ enum FolderKind {
     Link,
     #[error("the manifest has no entry for it")]
     NoEntry,
-    #[error("the disk is full: make room and try again")]
+    #[error("the disk is full: free some space and try again")]
     DiskFull,
-    #[error("there is room for {room} bytes, and {needed} are needed: make room and try again")]
+    #[error("not enough disk space: {needed} bytes are needed and {room} are free")]
     NoRoom { needed: u64, room: u64 },
     #[error("another process is writing into this folder: wait for it, or name another folder")]
     Locked,
-    #[error("there is no manifest.jsonl: nothing says what the files should be")]
+    #[error("manifest.jsonl is missing")]
     NoManifest,
-    #[error("line {0} is no entry of a manifest: move the file away to start a new one")]
+    #[error("line {0} is not a manifest entry: move the file away to start a new manifest")]
     Malformed(usize),
 }
 

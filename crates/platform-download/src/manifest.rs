@@ -10,7 +10,7 @@ use crate::{Crc32c, Outcome, Sha256, Shard, Verification};
 
 /// The origin of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[expect(clippy::exhaustive_structs, reason = "whoever records a file knows all of it")]
+#[expect(clippy::exhaustive_structs, reason = "a caller that records a file knows all fields")]
 pub struct Origin {
     /// The run that created the file.
     pub run: String,

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_file_system_cannot_hold_is_escaped() {
+    fn invalid_file_name_characters_are_escaped() {
         for (name, expected) in [
             ("", "%"),
             (".", "%2E"),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_some_file_system_takes_for_the_same_are_kept_apart_in_any_order() {
+    fn colliding_names_are_disambiguated_in_any_order() {
         let alike = [
             ["Slide", "slide"],
             ["stra\u{df}e", "STRASSE"],
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_hostile_names_stay_inside_come_back_and_never_collide() {
+    fn hostile_names_stay_inside_round_trip_and_never_collide() {
         let mut random = fastrand::Rng::with_seed(49);
         let mut all = 0;
         while all < 100_000 {

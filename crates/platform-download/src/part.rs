@@ -130,7 +130,7 @@ impl Part {
     /// Returns a guard that keeps the epoch, or an error if the epoch has ended.
     fn during(&self, era: Era) -> io::Result<RwLockReadGuard<'_, u64>> {
         let now = self.era.read().unwrap_or_else(PoisonError::into_inner);
-        if *now == era.0 { Ok(now) } else { Err(io::Error::other("what had come was given up meanwhile")) }
+        if *now == era.0 { Ok(now) } else { Err(io::Error::other("the received data was discarded")) }
     }
 
     /// Waits for writers, and starts a new epoch, so that earlier writers cannot write.
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn who_began_before_all_was_given_up_writes_nothing_into_what_comes_after() {
+    fn discarded_writer_does_not_write_into_its_successor() {
         let folder = TempDir::new().unwrap();
         let target = Target::within(folder.path(), ["file"]);
         let Ok(Opened::Part(part)) = Part::open(&target, &Expected::unknown(), Locking::default()) else {
@@ -405,7 +405,7 @@ mod tests {
         part.record(now, Piece { crc32c: Crc32c::of(b"new"), ..piece }).unwrap();
         let content = part.digest(Running::default()).unwrap();
         assert!(part.publish(&part.identity().unwrap(), &content).unwrap());
-        assert!(part.write(now, b"late", 0).is_err(), "it has its name, and is what it is");
+        assert!(part.write(now, b"late", 0).is_err(), "a published file cannot be written");
         assert_eq!(&fs::read(target.path()).unwrap()[..3], b"new");
     }
 }

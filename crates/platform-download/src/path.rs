@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_a_file_system_takes_for_the_same_have_paths_of_their_own() {
+    fn colliding_keys_have_distinct_paths() {
         let keys = ["a", "a/b", "A/b", "a/B", "a//b", "/a", "", "x/../y", "CON/aux", "ä/1", "a\u{308}/1"];
         let paths = safe_paths(&keys);
         let joined: Vec<_> = paths.iter().map(|path| path.join("/")).collect();

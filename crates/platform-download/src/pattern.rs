@@ -16,7 +16,7 @@ pub struct Pattern(GlobMatcher);
 
 /// The error of an invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no pattern: {problem}")]
+#[error("invalid pattern `{text}`: {problem}")]
 pub struct PatternError {
     text: String,
     problem: String,

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_not_fetched_and_what_is_not_is() {
+    fn plan_covers_only_missing_ranges() {
         for (pieces, bytes, expected) in [
             (vec![], 0, vec![]),
             (vec![], 10, vec![0..4, 4..8, 8..10]),

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_come_and_what_stays_are_told_apart() {
+    async fn received_and_present_bytes_are_counted_separately() {
         let meter = Meter::default();
         meter.plan(Some(1000));
         meter.plan(Some(500));
@@ -163,7 +163,7 @@ mod tests {
         assert!((900.0..1100.0).contains(&last.rate), "{last:?}");
         assert!((8..=10).contains(&last.time_left.unwrap().as_secs()), "{last:?}");
         meter.plan(None);
-        assert_eq!(meter.totals().time_left, None, "nobody knows how much there is");
+        assert_eq!(meter.totals().time_left, None, "the total is unknown");
         meter.done(None, 77);
         assert_eq!(meter.totals().bytes, 10_077);
     }

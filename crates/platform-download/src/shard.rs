@@ -22,7 +22,7 @@ pub struct Shard {
 
 /// The error of an invalid shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no share of the work: INDEX/COUNT is expected, with an index from 0 that is below the count")]
+#[error("invalid shard `{0}`: expected INDEX/COUNT, with an INDEX from 0 to COUNT - 1")]
 pub struct ShardError(String);
 
 impl Shard {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_is_in_one_share_and_stays_there() {
+    fn every_item_is_always_in_the_same_shard() {
         for count in [1, 2, 3, 16, 100] {
             let shards: Vec<_> = (0..count).map(|index| Shard::new(index, count).unwrap()).collect();
             let mut sizes = vec![0; shards.len()];
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_share_is_refused() {
+    fn invalid_shard_is_rejected() {
         for text in ["", "1", "1/", "/2", "2/2", "0/0", "-1/2", "1/2/3", "a/b"] {
             assert!(text.parse::<Shard>().unwrap_err().to_string().contains("INDEX/COUNT"), "{text}");
         }

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_who_need_a_new_url_get_it_from_one_question() {
+    async fn concurrent_requests_share_one_new_url() {
         let source = Counted::default();
         let link = Link::new(&source);
         let asked = || source.0.load(Ordering::SeqCst);

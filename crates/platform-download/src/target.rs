@@ -49,7 +49,7 @@ impl Target {
         let path = self.path();
         let plain = |name: &String| !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']);
         let Some((name, folders)) = self.names.split_last().filter(|_| self.names.iter().all(plain)) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name that a file can have"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "its name is not a valid file name"));
         };
         fs::create_dir_all(&self.root)?;
         let mut folder = self.root.clone();
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_come_needs_no_room_and_a_hole_does() {
+    fn received_ranges_need_no_space_but_holes_do() {
         const MIB: u64 = 1024 * 1024;
         let folder = TempDir::new().unwrap();
         let target = Target::within(folder.path(), ["item", "file"]);

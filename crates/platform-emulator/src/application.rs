@@ -70,7 +70,7 @@ static APPLICATIONS: LazyLock<[Application; 5]> = LazyLock::new(|| {
         Application {
             id: "he-tme",
             name: "Atlas H&E-TME",
-            description: "Asks for what the application of the platform asks for, and finds the tissue.",
+            description: "Requires the same metadata as the application of the platform, and finds the tissue.",
             versions: &FIRST,
             outputs: &detection::OUTPUTS,
             metadata_schema: he_tme::metadata_schema(),
@@ -79,7 +79,7 @@ static APPLICATIONS: LazyLock<[Application; 5]> = LazyLock::new(|| {
         Application {
             id: "outcomes",
             name: "Outcomes by rule",
-            description: "Ends each item as its metadata say, and looks at no slide.",
+            description: "Ends each item as its metadata specify, without reading slides.",
             versions: &FIRST,
             outputs: &[synthetic::REPORT],
             metadata_schema: synthetic::outcome_schema(),
@@ -88,7 +88,7 @@ static APPLICATIONS: LazyLock<[Application; 5]> = LazyLock::new(|| {
         Application {
             id: "many-files",
             name: "Many files",
-            description: "Makes thousands of small files of each item, and looks at no slide.",
+            description: "Creates thousands of small files for each item, without reading slides.",
             versions: &FIRST,
             outputs: &[synthetic::TILE],
             metadata_schema: synthetic::count_schema(),
@@ -97,7 +97,7 @@ static APPLICATIONS: LazyLock<[Application; 5]> = LazyLock::new(|| {
         Application {
             id: "huge-file",
             name: "Huge file",
-            description: "Makes one file of any size of each item, and looks at no slide.",
+            description: "Creates one file of any size for each item, without reading slides.",
             versions: &FIRST,
             outputs: &[synthetic::VOLUME],
             metadata_schema: synthetic::size_schema(),

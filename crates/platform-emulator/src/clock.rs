@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Sleeps, because delays are emulated.
-#[expect(clippy::disallowed_methods, reason = "how long something takes is what is asked for")]
+#[expect(clippy::disallowed_methods, reason = "this measures elapsed time")]
 pub(crate) fn pause(duration: Duration) -> Sleep {
     sleep(duration)
 }

@@ -216,7 +216,7 @@ impl Config {
             for (subject, user) in
                 subjects.iter().filter(|(_, user)| !self.users.iter().any(|known| known.id == **user))
             {
-                problems.push(format!("the external subject `{subject}` is mapped to `{user}`, who is no user here"));
+                problems.push(format!("the external subject `{subject}` is mapped to the unknown user `{user}`"));
             }
         }
         for (name, url) in self.public.named() {
@@ -244,7 +244,7 @@ impl Config {
         }
         for UserConfig { id, organization, .. } in &self.users {
             if !self.organizations.iter().any(|known| known.id == *organization) {
-                problems.push(format!("user `{id}` belongs to `{organization}`, which is no organization here"));
+                problems.push(format!("user `{id}` belongs to the unknown organization `{organization}`"));
             }
         }
         problems

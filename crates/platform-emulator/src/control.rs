@@ -114,13 +114,13 @@ impl FromRequestParts<Arc<Platform>> for Operator {
         if !known.is_empty() && bool::from(sent.as_bytes().ct_eq(known.as_bytes())) {
             Ok(Self)
         } else {
-            Err(Refused(StatusCode::UNAUTHORIZED, "the token of the controls is needed".to_owned()))
+            Err(Refused(StatusCode::UNAUTHORIZED, "the control token is required".to_owned()))
         }
     }
 }
 
 fn controls(platform: &Platform) -> Result<&Controls, Refused> {
-    platform.controls.as_ref().ok_or(Refused(StatusCode::NOT_FOUND, "there are no controls".to_owned()))
+    platform.controls.as_ref().ok_or(Refused(StatusCode::NOT_FOUND, "the control API is disabled".to_owned()))
 }
 
 async fn faults(_: Operator, State(platform): State<Arc<Platform>>) -> Result<Json<Vec<Fault>>, Refused> {
@@ -199,7 +199,7 @@ async fn cancel_run(
     let id = id.parse().map_err(|_| absent())?;
     match processing::terminate(&platform, id, error).await {
         Ok(Some(true)) => Ok(StatusCode::NO_CONTENT),
-        Ok(Some(false)) => Err(Refused(StatusCode::CONFLICT, format!("the run `{id}` has ended already"))),
+        Ok(Some(false)) => Err(Refused(StatusCode::CONFLICT, format!("the run `{id}` has already ended"))),
         Ok(None) => Err(absent()),
         Err(error) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
@@ -230,7 +230,7 @@ async fn revoke_tokens(
 ) -> Result<StatusCode, Refused> {
     let Revocation { user } = body?.0;
     if platform.accounts.user(&user).is_none() {
-        return Err(Refused(StatusCode::NOT_FOUND, format!("there is no user `{user}`")));
+        return Err(Refused(StatusCode::NOT_FOUND, format!("unknown user `{user}`")));
     }
     let revoked = platform.revoke_access(&user).await;
     revoked.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -243,7 +243,7 @@ async fn service_account(
     State(platform): State<Arc<Platform>>,
     Path(organization): Path<String>,
 ) -> Result<Json<Value>, Refused> {
-    let absent = || Refused(StatusCode::NOT_FOUND, format!("there is no organization `{organization}`"));
+    let absent = || Refused(StatusCode::NOT_FOUND, format!("unknown organization `{organization}`"));
     let owner = platform.accounts.organization(&organization).ok_or_else(absent)?;
     let account = platform.service_accounts.of(owner, platform.state.store()).await;
     let account = account.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;

@@ -182,7 +182,7 @@ async fn userinfo(State(platform): State<Arc<Platform>>, headers: HeaderMap) -> 
 async fn start_device(State(platform): State<Arc<Platform>>, form: Form) -> Result<Json<Value>, Refusal> {
     let client = form.required("client_id", "client_id is missing")?;
     let client = Client::find(client).filter(|client| client.may(device::GRANT_TYPE).is_ok());
-    client.ok_or(Refusal::new("unauthorized_client", "unknown client, or none that may use this grant"))?;
+    client.ok_or(Refusal::new("unauthorized_client", "unknown client, or the client may not use this grant"))?;
     form.check_audience("invalid_request")?;
     let scope = form.text("scope").unwrap_or_default().to_owned();
     let interval = platform.config.device_interval_seconds;

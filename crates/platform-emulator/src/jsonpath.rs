@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_refused_with_its_place() {
+    fn invalid_path_is_rejected_with_its_position() {
         for (path, at) in [
             ("", 0),
             ("$[", 2),

@@ -37,7 +37,7 @@ pub(crate) fn start(platform: &Arc<Platform>, id: Uuid) {
         let platform = platform.clone();
         async move {
             if let Err(error) = deadline::within(&platform, id, process(&platform, id)).await {
-                tracing::error!(%error, run = %id, "a run cannot go on");
+                tracing::error!(%error, run = %id, "a run cannot continue");
             }
         }
     });

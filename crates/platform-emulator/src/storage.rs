@@ -67,7 +67,7 @@ impl Target {
         // XML cannot contain the last two, so that no listing could, either.
         let unusable = |character: char| character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
         if key.as_ref().is_some_and(|key| key.chars().any(unusable) || matches!(key.as_str(), "." | "..")) {
-            return Err(Refusal::invalid("the key holds control characters, or is `.` or `..`"));
+            return Err(Refusal::invalid("the key contains control characters, or is `.` or `..`"));
         }
         Ok(Self { bucket, key, query: request.uri().query().unwrap_or_default().to_owned() })
     }

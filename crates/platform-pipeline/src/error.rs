@@ -42,7 +42,7 @@ impl Error {
     }
 
     pub(crate) fn unreadable(path: &Path, source: io::Error) -> Self {
-        Self::input_because(format!("{} cannot be read", path.display()), source)
+        Self::input_because(format!("cannot read '{}'", path.display()), source)
     }
 
     pub(crate) fn incomplete(message: impl Into<String>, details: Vec<String>) -> Self {

@@ -57,7 +57,7 @@ impl SubmissionSource {
         let bytes = if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
             let read = io::stdin().lock().read_to_end(&mut bytes);
-            read.map(|_| bytes).map_err(|error| Error::input_because("stdin cannot be read", error))
+            read.map(|_| bytes).map_err(|error| Error::input_because("cannot read stdin", error))
         } else {
             fs::read(path).map_err(|error| Error::unreadable(path, error))
         };

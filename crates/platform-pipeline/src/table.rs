@@ -187,7 +187,7 @@ impl SlideTable {
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let bytes = self.bytes()?;
-        files::replace(path, &bytes).map_err(|error| Error::io(format!("{} cannot be written", path.display()), error))
+        files::replace(path, &bytes).map_err(|error| Error::io(format!("cannot write '{}'", path.display()), error))
     }
 
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, Error> {
@@ -278,7 +278,7 @@ impl Format {
 /// Locks a table against other writers.
 fn lock(path: &Path) -> Result<LockFile, Error> {
     let folder = files::folder_of(path).join(files::STATE);
-    let failed = |error| Error::io(format!("{} cannot be locked", path.display()), error);
+    let failed = |error| Error::io(format!("cannot lock '{}'", path.display()), error);
     files::create_folder(&folder).map_err(failed)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".lock");

@@ -44,7 +44,7 @@ impl UploadSummary {
         let failed: Vec<_> = uploads.iter().filter_map(|upload| Some(upload.result.as_ref().err()?.clone())).collect();
         if !failed.is_empty() {
             let text = format!(
-                "{} of {} slides were not uploaded: call again to upload the rest",
+                "{} of {} slides were not uploaded: repeat the command to upload the rest",
                 failed.len(),
                 uploads.len()
             );

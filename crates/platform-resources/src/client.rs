@@ -60,7 +60,7 @@ pub struct BuildError(#[from] BuildKind);
 
 #[derive(Debug, thiserror::Error)]
 enum BuildKind {
-    #[error("the client of the platform could not be set up")]
+    #[error("cannot create the client of the platform")]
     Http(#[from] auth_http::BuildError),
     #[error("the client has no source of tokens: call `with_token_provider`, or use the client of a `Service`")]
     NoTokens,

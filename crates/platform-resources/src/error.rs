@@ -22,29 +22,29 @@ enum Kind {
     Api(CallFailure),
     #[error("{}", no_token(.0, .1.as_ref()))]
     Token(#[source] TokenError, Option<GaveUp>),
-    #[error("the run was not submitted: its inputs are not what the application asks for (problems: {})", .0.len())]
+    #[error("the run was not submitted: its inputs are invalid for the application (problems: {})", .0.len())]
     Invalid(Vec<Problem>),
-    #[error("nobody knows whether the run was submitted: look for it before it is submitted again")]
+    #[error("the outcome of the submission is unknown: search for the run before submitting again")]
     Uncertain(#[source] Arc<ApiError>, Box<UncertainSubmission>),
     #[error(
-        "no run with the submission token {0} is found: the submission may never have arrived, or may have been accepted"
+        "no run with the submission token {0} was found: the submission may never have arrived, or may have been accepted"
     )]
     Lost(String, #[source] Option<Box<Error>>),
     #[error("nothing was sent: the client is shutting down")]
     Canceled,
-    #[error("the journal of submissions cannot be used, so nothing was submitted")]
+    #[error("cannot use the submission journal, so nothing was submitted")]
     Journal(#[source] std::io::Error),
-    #[error("there is no application {0} with a version that the caller may use")]
+    #[error("the application {0} has no available version")]
     NoVersion(String),
-    #[error("the metadata were changed by others each of the {0} times that they were to be edited")]
+    #[error("the metadata were changed concurrently in each of {0} attempts")]
     Contended(u32),
     #[error("the run did not end in time")]
     Unfinished,
-    #[error("there was no access token in time")]
+    #[error("timed out before an access token was obtained")]
     TimedOut,
-    #[error("the health of the platform cannot be asked for")]
+    #[error("cannot query the health of the platform")]
     Health(#[source] auth_http::HttpError),
-    #[error("an answer was kept under the name of another: a mistake of this library")]
+    #[error("internal error: a cached response has another type")]
     MixedUp,
     #[error(transparent)]
     InsideRuntime(auth_http::InsideRuntime),
@@ -54,7 +54,7 @@ enum Kind {
     #[error(transparent)]
     Login(Login),
     #[cfg(feature = "download")]
-    #[error("the bucket of the organisation cannot be used")]
+    #[error("cannot use the bucket of the organization")]
     Bucket(#[source] platform_download::SignError),
     #[cfg(feature = "download")]
     #[error(transparent)]
@@ -66,10 +66,10 @@ enum Kind {
     #[error(transparent)]
     Selection(crate::UnmatchedSelection),
     #[cfg(feature = "download")]
-    #[error("the file cannot be read from the storage")]
+    #[error("cannot read the file from the storage")]
     Storage(#[source] auth_http::HttpError),
     #[cfg(feature = "download")]
-    #[error("the storage answered {0} when it was asked for the file")]
+    #[error("the storage responded with {0} to the request for the file")]
     StorageStatus(u16),
     #[cfg(feature = "download")]
     #[error("the storage is unavailable")]
@@ -112,24 +112,25 @@ impl std::error::Error for CallFailure {
 
 /// Returns the message for a missing token. An unavailable provider is not a missing login.
 fn no_token(error: &TokenError, gave_up: Option<&GaveUp>) -> String {
-    let text = if error.is_transient() { "the identity provider is unavailable" } else { "there is no access token" };
+    let text =
+        if error.is_transient() { "the identity provider is unavailable" } else { "no access token is available" };
     gave_up.map_or(text.to_owned(), |gave_up| format!("{text}; {gave_up}"))
 }
 
 #[cfg(feature = "login")]
 #[derive(Debug, thiserror::Error)]
 enum Login {
-    #[error("the login did not succeed")]
+    #[error("the login failed")]
     OAuth(#[from] auth_oauth::OAuthError),
-    #[error("the login is stored and can be renewed, but its access token cannot be used")]
+    #[error("the login is stored and can be refreshed, but its access token cannot be used")]
     Unusable(#[source] auth_oauth::OAuthError),
-    #[error("the token of the login does not verify")]
+    #[error("the token of the login cannot be verified")]
     Claims(#[source] auth_oauth::JwtError),
-    #[error("nobody is logged in")]
+    #[error("not logged in")]
     NotLoggedIn,
-    #[error("AIGNOSTICS_REFRESH_TOKEN decides who is logged in: unset it to log in as somebody else")]
+    #[error("AIGNOSTICS_REFRESH_TOKEN sets the login: unset it to log in as another user")]
     Decided,
-    #[error("a login by a device needs a client of its own: set AIGNOSTICS_CLIENT_ID_DEVICE")]
+    #[error("the device flow requires its own client: set AIGNOSTICS_CLIENT_ID_DEVICE")]
     NoDeviceClient,
 }
 

@@ -64,6 +64,6 @@ async fn health(response: Response) -> Result<Health, Error> {
             "DOWN" => Health::Down(reason),
             _ => Health::Unknown(status),
         },
-        Err(_) => Health::Down(Some(format!("it answered {status} when it was asked how it is"))),
+        Err(_) => Health::Down(Some(format!("the health check returned {status}"))),
     })
 }

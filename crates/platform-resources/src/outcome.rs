@@ -167,8 +167,8 @@ impl fmt::Display for RunOutcome {
             Self::CompletedWithErrors => "completed with errors",
             Self::Failed(By::User) => "failed: user error",
             Self::Failed(By::System) => "failed: system error",
-            Self::Cancelled(By::User) => "cancelled by a user",
-            Self::Cancelled(By::System) => "cancelled by the platform",
+            Self::Cancelled(By::User) => "canceled by a user",
+            Self::Cancelled(By::System) => "canceled by the platform",
             Self::Unknown(None) => "unknown",
             Self::Unknown(Some(reason)) => reason,
         })

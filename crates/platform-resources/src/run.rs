@@ -150,7 +150,7 @@ impl RunHandle {
         Done::of(self.client.core.change(CancelRun::new(self.id.as_str()), timeout, &[Group::Run]).await)
     }
 
-    /// Deletes the results permanently. Returns [`Done::Before`] if a user or the retention rule has deleted them
+    /// Deletes the results permanently. Returns [`Done::Before`] if a user or the retention policy has deleted them
     /// already (410).
     ///
     /// # Errors

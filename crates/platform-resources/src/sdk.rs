@@ -51,7 +51,7 @@ impl SdkMetadataError {
 
 impl fmt::Display for SdkMetadataError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "the SDK metadata cannot be used; {}", self.0.join("; "))
+        write!(formatter, "invalid SDK metadata: {}", self.0.join("; "))
     }
 }
 
@@ -81,7 +81,7 @@ fn renew(
     let mut all = match metadata.get(KEY) {
         None | Some(JsonValue::Null) => JsonObject::new(),
         Some(JsonValue::Object(before)) => before.clone(),
-        Some(_) => return Err(SdkMetadataError(vec![format!("{KEY}: it is no object")])),
+        Some(_) => return Err(SdkMetadataError(vec![format!("{KEY}: expected an object")])),
     };
     all.extend(sdk);
     let all = JsonValue::Object(all);

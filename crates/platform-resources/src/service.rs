@@ -168,7 +168,7 @@ impl Service {
         match self.token_lasting(Duration::ZERO).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_ended_login(ways.ask()) && self.settings.refresh_token.is_none() => {
-                tracing::info!(error = &error as &dyn std::error::Error, "no login goes on");
+                tracing::info!(error = &error as &dyn std::error::Error, "no stored login can be used");
                 self.log_in(ways).await
             }
             Err(error) => Err(error),

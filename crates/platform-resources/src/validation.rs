@@ -72,7 +72,7 @@ fn of_run(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
     let mut problem =
         |path: &str, message: String| problems.push(Problem { item: None, path: path.to_owned(), message });
     if submission.items.is_empty() {
-        problem("items", "there must be at least one".to_owned());
+        problem("items", "at least one is required".to_owned());
     }
     let size =
         submission.callback_context.as_ref().map_or(0, |context| Value::Object(context.clone()).to_string().len());
@@ -100,7 +100,7 @@ fn of_run(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
     problems.extend(twice.into_iter().map(|item| Problem {
         item: Some(item.external_id.clone()),
         path: "external_id".to_owned(),
-        message: "another item has it too".to_owned(),
+        message: "it is not unique".to_owned(),
     }));
     problems
 }
@@ -114,7 +114,7 @@ fn of_item(item: &ItemSubmission, schemas: &Schemas<'_>, now: SystemTime) -> Vec
         .collect();
     let length = item.external_id.chars().count();
     if !(1..=LONGEST_ID).contains(&length) {
-        found.push(problem("external_id".to_owned(), format!("{length} characters are not from 1 to {LONGEST_ID}")));
+        found.push(problem("external_id".to_owned(), format!("{length} characters, expected 1 to {LONGEST_ID}")));
     }
     for (index, artifact) in item.input_artifacts.iter().enumerate() {
         let broken = broken_rules(artifact, schemas, now);
@@ -134,7 +134,7 @@ fn broken_rules(artifact: &InputArtifactSubmission, schemas: &Schemas<'_>, now: 
             return url.into_iter().chain([unknown]).collect();
         }
         Some(Err(reason)) => {
-            let unusable = format!("the schema of the application cannot be used: {reason}");
+            let unusable = format!("invalid schema of the application: {reason}");
             return url.into_iter().chain([("/metadata".to_owned(), unusable)]).collect();
         }
         Some(Ok(schema)) => schema,
@@ -209,14 +209,14 @@ fn unusable(url: &Secret, now: SystemTime) -> Option<String> {
     if length > LONGEST_URL {
         return Some(format!("{length} characters are more than {LONGEST_URL}"));
     }
-    let Ok(url) = Url::parse(text) else { return Some("this is no absolute URL".to_owned()) };
+    let Ok(url) = Url::parse(text) else { return Some("not an absolute URL".to_owned()) };
     if !matches!(url.scheme(), "https" | "gs") && !Authority::of(&url).is_confidential(true) {
         return Some(format!("`{}` is neither https nor gs", url.scheme()));
     }
     let left = signature_end(&url)?.duration_since(now).unwrap_or_default();
     let days = left.as_secs_f64() / 86400.0;
     (left + MOMENT < SHORTEST_SIGNATURE)
-        .then(|| format!("its signature ends in {days:.1} days, and the platform may fetch it six days from now"))
+        .then(|| format!("the signed URL expires in {days:.1} days; at least 6 are required"))
 }
 
 /// Returns the expiry of a signed URL (AWS Signature Version 4, and Google's).

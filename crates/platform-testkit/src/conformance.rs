@@ -58,14 +58,14 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
         published.expect("a token can be published");
         adopts(adopted, &old, "a process that waited adopts what was published");
     }
-    let kept = cache.get(&key).await.expect("the cache answers");
+    let kept = cache.get(&key).await.expect("the cache responds");
     assert!(kept.is_some_and(|kept| kept == old), "what was published is found in the cache, whole");
 
     adopts(second.acquire(&key, Some(&new)).await, &old, "a token other than the previous one is adopted");
     let guard = leading(second.acquire(&key, Some(&old)).await);
     assert!(guard.current().is_none_or(|current| *current == old), "current is what is stored, whole");
     guard.discard(&new).await.expect("what is not stored can be discarded");
-    let kept = cache.get(&key).await.expect("the cache answers");
+    let kept = cache.get(&key).await.expect("the cache responds");
     assert!(kept.is_some_and(|kept| kept == old), "discard leaves what is not exactly the refused token");
     let guard = leading(second.acquire(&key, Some(&old)).await);
     let (guard, ()) = join(first.acquire(&key, Some(&old)), guard.give_up()).await;
@@ -83,7 +83,7 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
     let contenders = (0..16).map(|number| {
         let (lease, key, new) = (if number % 2 == 0 { first } else { second }, &key, &new);
         async move {
-            match lease.acquire(key, Some(new)).await.expect("the lease answers") {
+            match lease.acquire(key, Some(new)).await.expect("the lease responds") {
                 Acquired::Leading(mut guard) => {
                     guard.publish(&token("lease-3")).await.expect("a token can be published");
                     1
@@ -105,7 +105,7 @@ async fn nothing_is_there(cache: &dyn AsyncTokenCache) {
     assert!(get(cache, &key).await.is_none(), "an empty cache has no token");
     cache.delete(&key).await.expect("to delete what is not there is no error");
     let deleted = cache.delete_if(&key, &token("nothing")).await.expect("delete_if of what is not there is no error");
-    assert!(!deleted, "delete_if says false if nothing is there");
+    assert!(!deleted, "delete_if returns false without a token");
 }
 
 async fn everything_comes_back(cache: &dyn AsyncTokenCache) {
@@ -172,13 +172,13 @@ async fn only_the_rejected_token_is_deleted(cache: &dyn AsyncTokenCache) {
     let key = key("rejected");
     let (old, new) = (token("rejected-1"), token("rejected-2"));
     set(cache, &key, &new).await;
-    let deleted = cache.delete_if(&key, &old).await.expect("delete_if answers");
-    assert!(!deleted && get(cache, &key).await.is_some(), "delete_if leaves a newer token, and says false");
+    let deleted = cache.delete_if(&key, &old).await.expect("delete_if succeeds");
+    assert!(!deleted && get(cache, &key).await.is_some(), "delete_if leaves a newer token, and returns false");
     // A rejected token may lack fields that the cached one has.
     let bare = AccessToken::new(new.secret().clone()).expect("it is a token");
-    let deleted = cache.delete_if(&key, &bare).await.expect("delete_if answers");
-    assert!(deleted && get(cache, &key).await.is_none(), "delete_if forgets the rejected token, and says true");
-    assert!(!cache.delete_if(&key, &new).await.expect("delete_if answers"), "delete_if says false the second time");
+    let deleted = cache.delete_if(&key, &bare).await.expect("delete_if succeeds");
+    assert!(deleted && get(cache, &key).await.is_none(), "delete_if forgets the rejected token, and returns true");
+    assert!(!cache.delete_if(&key, &new).await.expect("delete_if succeeds"), "delete_if returns false the second time");
 }
 
 async fn readers_see_whole_tokens(cache: &dyn AsyncTokenCache) {
@@ -228,21 +228,21 @@ async fn clear_forgets_everything(cache: &dyn AsyncTokenCache) {
 }
 
 pub(crate) fn leading(acquired: Result<Acquired, TokenError>) -> Box<dyn LeaseGuard> {
-    match acquired.expect("the lease answers") {
+    match acquired.expect("the lease responds") {
         Acquired::Leading(guard) => guard,
-        Acquired::Adopted(token) => panic!("nobody leads and there is no news: {token:?} should not be adopted"),
+        Acquired::Adopted(token) => panic!("no process leads and no token is new: {token:?} should not be adopted"),
     }
 }
 
 pub(crate) fn adopts(acquired: Result<Acquired, TokenError>, expected: &AccessToken, rule: &str) {
-    match acquired.expect("the lease answers") {
+    match acquired.expect("the lease responds") {
         Acquired::Adopted(token) => assert!(token == *expected, "{rule}: {token:?} is another"),
         Acquired::Leading(_) => panic!("{rule}: it leads instead"),
     }
 }
 
 pub(crate) async fn get(cache: &dyn AsyncTokenCache, key: &TokenKey) -> Option<AccessToken> {
-    cache.get(key).await.expect("get answers")
+    cache.get(key).await.expect("get succeeds")
 }
 
 pub(crate) async fn set(cache: &dyn AsyncTokenCache, key: &TokenKey, token: &AccessToken) {

@@ -36,13 +36,13 @@ pub fn atomic_delete_if(cache: &dyn TokenCache) {
             for _ in 0..REJECTIONS {
                 scope.spawn(|| {
                     start.wait();
-                    cache.delete_if(&key, &old).expect("delete_if answers")
+                    cache.delete_if(&key, &old).expect("delete_if succeeds")
                 });
             }
             start.wait();
             cache.set(&key, &new).expect("a token can be set");
         });
-        let kept = cache.get(&key).expect("get answers");
+        let kept = cache.get(&key).expect("get succeeds");
         assert!(kept.is_some_and(|kept| kept == new), "{RULE}");
     }
     cache.delete(&key).expect("a token can be deleted");
@@ -66,7 +66,7 @@ pub async fn async_atomic_delete_if(first: &dyn AsyncTokenCache, second: &dyn As
         };
         let rejecting = async {
             head_start(round / HEAD_START).await;
-            second.delete_if(&key, &old).await.expect("delete_if answers")
+            second.delete_if(&key, &old).await.expect("delete_if succeeds")
         };
         join(storing, rejecting).await;
         assert!(get(first, &key).await.is_some_and(|kept| kept == new), "{RULE}");

@@ -103,8 +103,8 @@ impl ScriptedProvider {
         match scripted {
             Some(Answer::Token(token)) => Ok(token),
             Some(Answer::Failure(error)) => Err(error),
-            #[expect(clippy::panic, reason = "the script says so")]
-            Some(Answer::Panic) => panic!("the script of the provider says so"),
+            #[expect(clippy::panic, reason = "the script requests it")]
+            Some(Answer::Panic) => panic!("scripted panic of the provider"),
             None => {
                 let token = AccessToken::try_from(format!("token-{number}"))?;
                 Ok(token.with_expires_at(self.clock.now() + self.lifetime))

@@ -79,7 +79,7 @@ fn a_request_is_strict_and_made_of_what_it_needs() {
 }
 
 #[test]
-fn what_travels_both_ways_is_tolerant_and_can_be_made() {
+fn shared_models_are_tolerant_and_constructible() {
     insta::assert_snapshot!(thing(&record(&json!({ "optional": { "type": "string" } }), &[]), true, true));
 }
 
@@ -115,7 +115,7 @@ fn every_kind_of_value_has_its_type_and_limits_are_said() {
 }
 
 #[test]
-fn an_operation_has_what_it_needs_in_its_path_its_query_and_its_body() {
+fn operation_has_path_query_and_body_parameters() {
     let parameter = |place: &str, name: &str, schema: Value| json!({ "name": name, "in": place, "required": place == "path", "schema": schema, "description": "A part." });
     let mut share_token = parameter("query", "share_token", json!({ "type": ["string", "null"] }));
     share_token["x-sdk-secret"] = true.into();
@@ -158,7 +158,7 @@ fn the_same_document_gives_the_same_code() {
 }
 
 #[test]
-fn what_makes_no_sense_is_an_error_with_its_address() {
+fn invalid_document_is_an_error_with_its_address() {
     let twice = json!({ "/v1/a": path(None, None)["/v1/it"], "/v1/b": path(None, None)["/v1/it"] });
     let of = |properties: Value| model(&json!({ "Thing": record(&properties, &[]) }), &json!({}));
     for (outcome, reason) in [

@@ -35,7 +35,7 @@ fn parameter(document: &Value, pointer: &str, name: &str) -> String {
 }
 
 #[test]
-fn whatever_is_changed_is_found_by_its_address() {
+fn every_change_is_found_with_its_address() {
     let original = document();
     let page_size = parameter(&original, &format!("{RUNS}/get"), "page_size");
     let states = original.pointer(&schema("RunState/enum")).unwrap().as_array().unwrap();
@@ -86,7 +86,7 @@ fn names_of_schemas_and_words_mean_nothing() {
 }
 
 #[test]
-fn what_is_not_known_is_an_error_with_its_address() {
+fn unknown_constructs_are_errors_with_their_address() {
     let document = |schema: Value| {
         let answer = json!({ "description": "", "content": { "application/json": { "schema": schema } } });
         let operation = json!({ "responses": { "200": answer } });
@@ -125,7 +125,7 @@ fn a_deviation_explains_what_it_says_and_nothing_else() {
 }
 
 #[test]
-fn eight_words_in_a_row_are_found_and_names_of_fields_are_no_words() {
+fn eight_equal_words_are_found_and_field_names_ignored() {
     let words =
         |text: &str| json!({ "a": [{ "description": text, "pattern": "one two three four five six seven eight" }] });
     let reference = words("One two three, four five six seven eight `nine_th` ten");
@@ -136,7 +136,7 @@ fn eight_words_in_a_row_are_found_and_names_of_fields_are_no_words() {
 }
 
 #[test]
-fn the_facts_are_those_of_the_platform_s_document_where_it_is_at_hand() {
+fn facts_match_the_platform_document_if_available() {
     if let Some(document) = reference::document(&crate::root()) {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(&file, document.to_string()).unwrap();

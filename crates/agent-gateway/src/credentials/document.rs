@@ -29,7 +29,7 @@ impl Document {
             .get(field)
             .and_then(Value::as_str)
             .filter(|text| !text.trim().is_empty())
-            .ok_or_else(|| CredentialError::field(&self.place, field, "a text that is not empty"))
+            .ok_or_else(|| CredentialError::field(&self.place, field, "a non-empty string"))
     }
 
     pub(super) fn url(&self, field: &str) -> Result<Url, CredentialError> {
@@ -60,7 +60,7 @@ pub(super) fn servers(
         let entry = entry.as_object().ok_or_else(|| wrong(format!("{name}[{index}]"), "an object"))?;
         let part = |part: &str| {
             let at = || format!("{name}[{index}].{part}");
-            segment(entry, part).ok_or_else(|| wrong(at(), "a text that is neither empty nor `.` or `..`"))
+            segment(entry, part).ok_or_else(|| wrong(at(), "a non-empty string other than `.` and `..`"))
         };
         Server::behind(gateway, part("ordId")?, part("globalTenantId")?)
             .map_err(|_| wrong(format!("{name}[{index}]"), "a server below the URL of the gateway"))

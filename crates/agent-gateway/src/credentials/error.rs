@@ -13,12 +13,12 @@ pub struct CredentialError(#[from] Kind);
 #[derive(Debug, thiserror::Error)]
 enum Kind {
     #[error(
-        "no binding in {} says `{kind}` in its file `type`: bind the service, name the folder in {variable}, or set {alternative}", root.display()
+        "no binding in {} has the type `{kind}`: bind the service, set {variable} to the folder of the bindings, or set {alternative}", root.display()
     )]
     NoBinding { root: PathBuf, kind: &'static str, variable: &'static str, alternative: &'static str },
     #[error("the bindings {0} both have the type of credentials: remove one of them")]
     Several(String),
-    #[error("the file {} cannot be read", .0.display())]
+    #[error("cannot read '{}'", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
     #[error("the variable {0} is not set, or is empty")]
     Variable(&'static str),

@@ -16,7 +16,7 @@ pub(crate) enum TransportError {
     Build(#[from] BuildError),
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("it answered {status}{}", message.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
+    #[error("it responded with {status}{}", message.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Status { status: u16, message: Option<String> },
 }
 

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_may_not_grow_without_end_but_a_stream_may() {
+    fn event_size_is_limited_but_not_the_stream() {
         let mut reading = Reading::default();
         let line = Bytes::from(format!("data: {}\r\n", "x".repeat(1024 * 1024)));
         for _ in 0..64 {

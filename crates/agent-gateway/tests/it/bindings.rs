@@ -80,7 +80,7 @@ impl Bindings {
 }
 
 #[tokio::test]
-async fn the_binding_of_our_type_is_found_and_its_servers_have_encoded_urls() {
+async fn binding_of_our_type_is_found_with_encoded_urls() {
     let bindings = Bindings::new();
     let servers = bindings.binding().servers().await.unwrap();
     let urls: Vec<_> = servers.iter().map(|server| server.url().as_str()).collect();
@@ -135,7 +135,7 @@ async fn a_field_that_is_missing_or_wrong_is_named_with_its_file() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_none_or_does_not_fit_its_key_is_named_with_its_file() {
+async fn invalid_certificate_is_reported_with_its_file() {
     let bindings = Bindings::new();
     let (another, _) = Authority::new().sign("machine.test");
     for (field, value) in [
@@ -152,7 +152,7 @@ async fn a_certificate_that_is_none_or_does_not_fit_its_key_is_named_with_its_fi
 }
 
 #[tokio::test]
-async fn a_certificate_whose_time_is_over_is_not_shown_to_anybody() {
+async fn expired_certificate_is_not_presented() {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["machine.test".to_owned()]).unwrap();
     params.not_after = (SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).into();
@@ -168,7 +168,7 @@ async fn a_certificate_whose_time_is_over_is_not_shown_to_anybody() {
 }
 
 #[tokio::test]
-async fn bindings_that_cannot_be_told_apart_or_read_are_named() {
+async fn ambiguous_or_unreadable_bindings_are_named() {
     let bindings = Bindings::new();
     let reading = |root: &Path| {
         let binding = ServiceBinding::at(root);

@@ -65,7 +65,7 @@ fn result(message: &Value, result: &Value) -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn without_a_certificate_the_client_is_named_in_the_form_and_what_stands_before_does_the_tls() {
+async fn client_without_certificate_sends_its_id_in_the_form() {
     let fake = Fake::answering(|message| result(message, &json!({ "tools": [] }))).await;
     let gateway = fake.builder().build();
     let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).strict().await.unwrap();
@@ -81,7 +81,7 @@ async fn without_a_certificate_the_client_is_named_in_the_form_and_what_stands_b
 }
 
 #[tokio::test]
-async fn a_token_goes_neither_where_others_can_read_it_nor_after_a_redirect() {
+async fn token_is_not_sent_unencrypted_or_after_a_redirect() {
     let fake = Fake::answering(|_| {
         ResponseTemplate::new(307).insert_header("location", "https://elsewhere.test/v1/mcp/orders/1")
     })
@@ -108,7 +108,7 @@ async fn server_that_rejects_a_token_does_not_get_it_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_is_an_error_that_says_so() {
+async fn invalid_response_is_an_error() {
     let html = |_: &Value| ResponseTemplate::new(200).set_body_raw("<html>canary", "text/html");
     let error = Fake::answering(html).await.error(&Principal::System).await.to_string();
     assert!(error.contains("text/html") && !error.contains("canary"), "{error}");
@@ -128,11 +128,11 @@ async fn an_answer_that_is_none_is_an_error_that_says_so() {
 
     let endless = |message: &Value| result(message, &json!({ "tools": [], "nextCursor": "again" }));
     let error = Fake::answering(endless).await.error(&Principal::System).await.to_string();
-    assert!(error.contains("does not end"), "{error}");
+    assert!(error.contains("is endless"), "{error}");
 }
 
 #[tokio::test]
-async fn a_schema_that_lies_elsewhere_is_left_to_the_server() {
+async fn external_schema_is_left_to_the_server() {
     let fake = Fake::answering(|message| match message["method"].as_str() {
         Some("tools/list") => {
             let schema = json!({ "type": "object", "$ref": "https://elsewhere.test/schema.json" });
@@ -148,7 +148,7 @@ async fn a_schema_that_lies_elsewhere_is_left_to_the_server() {
 }
 
 #[tokio::test]
-async fn a_block_of_a_kind_that_nobody_knows_yet_hides_nothing_of_the_others() {
+async fn unknown_block_kind_does_not_hide_the_others() {
     let blocks = json!([{ "type": "hologram", "depth": 3 }, { "type": "text", "text": "done" }]);
     let fake = Fake::answering(move |message| match message["method"].as_str() {
         Some("tools/list") => {
@@ -165,7 +165,7 @@ async fn a_block_of_a_kind_that_nobody_knows_yet_hides_nothing_of_the_others() {
 }
 
 #[tokio::test]
-async fn a_tool_that_takes_too_long_is_a_timeout_and_its_name_is_that_of_its_server() {
+async fn slow_tool_is_a_timeout_of_its_server() {
     let fake = Fake::answering(|message| match message["method"].as_str() {
         Some("tools/list") => {
             result(message, &json!({ "tools": [{ "name": "slow", "inputSchema": { "type": "object" } }] }))

@@ -85,7 +85,7 @@ async fn progress_is_passed_on_while_a_tool_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_nobody_waits_for_any_more_is_taken_back() {
+async fn dropped_call_is_canceled() {
     let Some(lab) = Lab::open() else { return };
     let (gateway, alice) = (lab.builder().build(), lab.user("alice"));
     let found = all_tools(&gateway, &alice).await;

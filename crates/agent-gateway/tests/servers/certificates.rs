@@ -49,7 +49,7 @@ async fn a_certificate_exchanged_while_calls_run_loses_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_used_leaves_the_certificate_before() {
+async fn unusable_certificate_keeps_the_previous_one() {
     let Some(lab) = Lab::open() else { return };
     let gateway = lab.builder().with_watch_interval(Duration::ZERO).build();
     let found = all_tools(&gateway, &Principal::System).await;
@@ -65,7 +65,7 @@ async fn what_cannot_be_used_leaves_the_certificate_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_a_certificate_is_refused_the_file_is_looked_at_again_at_once() {
+async fn refused_certificate_is_reloaded_at_once() {
     let Some(lab) = Lab::open() else { return };
     lab.bind(&lab.clients.sign("another.test"));
     let gateway = lab.builder().with_watch_interval(Duration::from_secs(3600)).build();

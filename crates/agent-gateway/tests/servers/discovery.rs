@@ -19,7 +19,7 @@ async fn nowhere(name: &str) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_five_servers_that_is_down_hides_nothing_of_the_others_and_is_not_hidden() {
+async fn server_that_is_down_is_reported_and_hides_no_other() {
     let Some(lab) = Lab::open() else { return };
     let gateway: url::Url = format!("https://localhost:{}", lab.mcp.port).parse().unwrap();
     let mut servers: Vec<_> = SERVERS.map(|name| Server::behind(&gateway, name, "tenant-1").unwrap()).into();
@@ -43,7 +43,7 @@ async fn one_of_five_servers_that_is_down_hides_nothing_of_the_others_and_is_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_answers_with_an_error_or_not_at_all_is_named_with_what_it_did() {
+async fn failed_server_is_reported_with_its_failure() {
     let Some(lab) = Lab::open() else { return };
     let gateway = lab.builder().with_discovery_timeout(Duration::from_secs(20)).build();
     lab.mcp.let_down(&[("stock", 503), ("ledger", 0)]);
@@ -71,7 +71,7 @@ async fn no_more_servers_are_asked_at_once_than_are_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_spares_servers_that_are_not_wanted_and_tools_that_are_not() {
+async fn filter_skips_unwanted_servers_and_tools() {
     let Some(lab) = Lab::open() else { return };
     let gateway = lab.builder().build();
     let filter = ToolFilter::new().with_ord_id("stock").with_ord_id("people").with_name("add").with_name("many");
@@ -87,7 +87,7 @@ async fn a_filter_spares_servers_that_are_not_wanted_and_tools_that_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_known_of_tools_is_forgotten_in_time_and_on_demand_and_when_the_server_says_so() {
+async fn cached_tools_expire_or_are_invalidated() {
     let Some(lab) = Lab::open() else { return };
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let gateway = lab.builder().with_clock(clock.clone()).with_tool_lifetime(Duration::from_secs(60)).build();

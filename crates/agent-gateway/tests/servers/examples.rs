@@ -34,7 +34,7 @@ async fn the_command_lists_and_calls_tools() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_loop_goes_on_until_the_model_has_an_answer() {
+async fn loop_continues_until_the_model_answers() {
     let Some(lab) = Lab::open() else { return };
     let (gateway, alice) = (lab.builder().build(), lab.user("alice"));
     let found = all_tools(&gateway, &Principal::System).await;

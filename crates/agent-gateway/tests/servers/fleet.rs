@@ -20,7 +20,7 @@ const ROUNDS: usize = 100;
 const SEALING: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 /// The variable that makes the test a worker, with the control address, the bindings, the root certificates and Redis.
 const WORKER: &str = "AGENT_GATEWAY_TEST_WORKER";
-const CHILD: &str = "fleet::a_hundred_rounds_of_four_processes_cost_no_more_tokens_than_those_of_one";
+const CHILD: &str = "fleet::four_processes_need_no_more_tokens_than_one";
 
 /// A worker process, killed when dropped.
 struct Worker {
@@ -64,7 +64,7 @@ fn start(lab: &Lab, redis: &Redis) -> Vec<Worker> {
 }
 
 #[test]
-fn a_hundred_rounds_of_four_processes_cost_no_more_tokens_than_those_of_one() {
+fn four_processes_need_no_more_tokens_than_one() {
     if let Ok(words) = std::env::var(WORKER) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         return runtime.block_on(work(&serde_json::from_str::<Vec<String>>(&words).unwrap()));

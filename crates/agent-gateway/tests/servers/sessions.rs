@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::lab::{Lab, all_tools, object, tool, who};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_its_server_has_forgotten_is_begun_again_once() {
+async fn forgotten_session_is_restarted_once() {
     let Some(lab) = Lab::open() else { return };
     let (gateway, alice) = (lab.builder().build(), lab.user("alice"));
     let found = all_tools(&gateway, &alice).await;
@@ -26,7 +26,7 @@ async fn a_session_that_its_server_has_forgotten_is_begun_again_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_go_on_after_the_servers_have_begun_anew() {
+async fn calls_continue_after_a_restart_of_the_servers() {
     let Some(mut lab) = Lab::open() else { return };
     let gateway = lab.builder().build();
     let found = all_tools(&gateway, &Principal::System).await;
@@ -49,7 +49,7 @@ async fn a_session_is_ended_when_the_gateway_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_whose_server_dies_says_that_nobody_knows_whether_it_was_carried_out() {
+async fn call_to_a_server_that_dies_has_an_unknown_outcome() {
     let Some(mut lab) = Lab::open() else { return };
     let (gateway, system) = (lab.builder().build(), Principal::System);
     let found = all_tools(&gateway, &system).await;

@@ -12,7 +12,7 @@ use crate::lab::{Lab, RESOURCE, all_tools, object, tool, who};
 use crate::provider::TOKEN;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_rounds_cost_one_token_of_each_and_one_more_after_a_revocation_and_no_round_is_lost() {
+async fn hundred_rounds_need_one_token_each_and_one_after_revocation() {
     let Some(lab) = Lab::open() else { return };
     let (gateway, alice) = (lab.builder().build(), lab.user("alice"));
     let filter = ToolFilter::new().with_ord_id("orders");
@@ -35,7 +35,7 @@ async fn a_hundred_rounds_cost_one_token_of_each_and_one_more_after_a_revocation
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_who_ask_at_once_share_one_token_and_one_session_for_each_principal() {
+async fn concurrent_callers_share_one_token_and_session() {
     let Some(lab) = Lab::open() else { return };
     let gateway = lab.builder().build();
     let users = ["alice", "bob"].map(|name| lab.user(name));
@@ -52,7 +52,7 @@ async fn many_who_ask_at_once_share_one_token_and_one_session_for_each_principal
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_service_is_asked_in_the_words_that_it_understands() {
+async fn token_request_has_the_expected_parameters() {
     let Some(lab) = Lab::open() else { return };
     let gateway = lab.builder().build();
     let found = all_tools(&gateway, &Principal::System).await;
@@ -96,12 +96,12 @@ async fn a_token_of_a_user_ends_with_what_the_user_has_shown() {
     let error = gateway.call_tool(tool(&found, "orders", "whoami"), &alice, Map::new()).await.unwrap_err();
     assert!(error.token_error().is_some_and(auth_core::TokenError::is_refused), "{error:?}");
     assert_eq!(lab.mcp.requests("tools/call").len(), called, "nothing was sent");
-    assert_eq!(lab.tokens(), (1, 1, 2), "and nothing was asked in vain");
+    assert_eq!(lab.tokens(), (1, 1, 2), "and no request was redundant");
     who(&gateway, &found, "orders", &Principal::System).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_without_a_good_token_never_becomes_the_system_unless_the_caller_says_so_by_name() {
+async fn user_without_a_valid_token_never_becomes_the_system() {
     let Some(lab) = Lab::open() else { return };
     let gateway = lab.builder().build();
     for nothing in ["", " ", "Bearer ", "no token"] {
@@ -113,8 +113,8 @@ async fn a_user_without_a_good_token_never_becomes_the_system_unless_the_caller_
     let forged = Principal::User(User::new(Secret::new(forged)).unwrap());
     let error = gateway.list_tools(&forged, &ToolFilter::new()).strict().await.unwrap_err();
     assert!(error.is_token() && error.token_error().unwrap().is_refused(), "{error:?}");
-    assert_eq!(lab.tokens().0, 0, "nobody asked for a token of the system");
-    assert!(lab.mcp.requests("initialize").is_empty(), "no server was asked");
+    assert_eq!(lab.tokens().0, 0, "no system token was requested");
+    assert!(lab.mcp.requests("initialize").is_empty(), "no server received a request");
 
     let nobody = Principal::user_or_system(None).unwrap();
     assert_eq!(nobody, Principal::System);
@@ -123,17 +123,17 @@ async fn a_user_without_a_good_token_never_becomes_the_system_unless_the_caller_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_user_has_shown_is_not_taken_for_that_of_another_with_the_same_name() {
+async fn users_with_equal_names_have_separate_tokens() {
     let Some(lab) = Lab::open() else { return };
     let gateway = lab.builder().build();
     let found = all_tools(&gateway, &lab.user("alice")).await;
     let another_login = lab.user("alice");
     who(&gateway, &found, "orders", &another_login).await;
-    assert_eq!(lab.tokens(), (0, 2, 2), "nobody has verified that both are the same");
+    assert_eq!(lab.tokens(), (0, 2, 2), "the tokens are not verified to be the same");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_renewed_thirty_seconds_before_its_end_while_the_old_one_is_used() {
+async fn token_is_refreshed_30_s_before_expiry_in_the_background() {
     let Some(lab) = Lab::open() else { return };
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let gateway = lab.builder().with_clock(clock.clone()).build();
@@ -153,7 +153,7 @@ async fn a_token_is_renewed_thirty_seconds_before_its_end_while_the_old_one_is_u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_of_users_are_kept_within_a_bound_and_do_not_push_out_that_of_the_system() {
+async fn user_tokens_are_bounded_and_do_not_evict_the_system_token() {
     let Some(lab) = Lab::open() else { return };
     let cache = MemoryTokenCache::builder().with_system_tokens(1).with_user_tokens(2).build();
     let gateway = lab.builder().with_cache(Arc::new(cache)).build();
@@ -165,5 +165,5 @@ async fn tokens_of_users_are_kept_within_a_bound_and_do_not_push_out_that_of_the
     who(&gateway, &found, "orders", &Principal::System).await;
     assert_eq!(lab.tokens(), (1, 3, 4));
     who(&gateway, &found, "orders", &users[0]).await;
-    assert_eq!(lab.tokens(), (1, 4, 5), "hers was the one that nobody had used for the longest time");
+    assert_eq!(lab.tokens(), (1, 4, 5), "her token was the least recently used one");
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::lab::{Lab, SERVERS, all_tools, object, tool, who};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tools_are_found_at_all_servers_and_called_by_the_system_and_by_a_user() {
+async fn tools_are_listed_and_called_by_system_and_user() {
     let Some(lab) = Lab::open() else { return };
     let gateway = lab.builder().build();
     let found = all_tools(&gateway, &Principal::System).await;

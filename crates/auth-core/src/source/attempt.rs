@@ -169,7 +169,7 @@ impl Attempt {
         let initial = self.initial().filter(|_| previous.as_ref().is_none_or(|token| token.refresh_token().is_none()));
         if initial.as_ref().is_some_and(|initial| is_refused(initial) || self.is_refused(initial)) {
             give_up(guard).await;
-            return Err(TokenError::refused("the identity provider has refused the refresh token before")).into();
+            return Err(TokenError::refused("the identity provider has already refused the refresh token")).into();
         }
         let turn = match &initial {
             Some(initial) => match self.first_use(initial).await {
@@ -347,7 +347,7 @@ impl Attempt {
     fn announce(&mut self, outcome: Outcome) {
         self.ended = true;
         if let Err(error) = &outcome {
-            tracing::debug!(error = error as &dyn std::error::Error, "no access token could be obtained");
+            tracing::debug!(error = error as &dyn std::error::Error, "cannot obtain an access token");
         }
         let own = self.announce.subscribe();
         self.inner.flights.with(&self.key, |slot, _| {

@@ -166,10 +166,10 @@ impl World {
                 !book.rejected.contains(kept.secret().expose()) && kept.refresh_at().is_some_and(|moment| moment > now)
             });
             if fresh {
-                book.violations.push("the provider was asked although a fresh token was there".to_owned());
+                book.violations.push("the provider was called although there was a fresh token".to_owned());
             }
             if book.failed.get(&key) == Some(&book.now) {
-                book.violations.push("the provider was asked again without a pause".to_owned());
+                book.violations.push("the provider was called again without backoff".to_owned());
             }
         }
         let is_slow = self.is_single_use && self.below(4) == 0;
@@ -235,7 +235,7 @@ impl TokenCache for World {
         if let Some(deleted) = book.kept.remove(key)
             && !book.rejected.contains(deleted.secret().expose())
         {
-            book.violations.push("a token was deleted that nobody had rejected".to_owned());
+            book.violations.push("a token was deleted that was not rejected".to_owned());
         }
         Ok(())
     }

@@ -198,7 +198,7 @@ fn attempt_timeout_is_not_zero() {
 }
 
 #[test]
-fn identity_of_the_builder_comes_before_that_of_the_key_and_of_the_provider() {
+fn identity_of_the_builder_has_precedence() {
     let all = Parts { identity: true, key_identity: true, ..parts(NAMED, Kind::Default) };
     assert_eq!(all.waiting().unwrap().key().identity(), Some("of-the-builder"));
     let key = Parts { identity: false, ..all };

@@ -76,7 +76,7 @@ fn kept(cache: &MemoryTokenCache, keys: impl IntoIterator<Item = TokenKey>) -> V
 }
 
 #[test]
-fn the_least_recently_used_token_goes_first() {
+fn least_recently_used_token_is_evicted_first() {
     for round in 0..50 {
         let cache = MemoryTokenCache::builder().with_system_tokens(3).build();
         let set = |number| TokenCache::set(&cache, &client(number), &token("t")).unwrap();

@@ -43,7 +43,7 @@ fn bench(store: Option<&RemoteStore>) -> Bench {
 }
 
 #[tokio::test]
-async fn whoever_leaves_while_a_token_is_obtained_leaves_it_to_the_others() {
+async fn dropped_caller_keeps_the_fetch_for_the_others() {
     for store in worlds() {
         let points = at_each_point(async |points| {
             let bench = bench(store.as_ref());
@@ -59,7 +59,7 @@ async fn whoever_leaves_while_a_token_is_obtained_leaves_it_to_the_others() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_while_a_token_is_renewed_loses_no_renewal() {
+async fn dropped_caller_keeps_the_refresh() {
     for store in worlds() {
         let points = at_each_point(async |points| {
             let bench = bench(store.as_ref());
@@ -78,7 +78,7 @@ async fn whoever_leaves_while_a_token_is_renewed_loses_no_renewal() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_a_clear_leaves_no_mixture() {
+async fn dropped_clear_leaves_no_mixed_state() {
     for store in worlds() {
         at_each_point(async |points| {
             let bench = bench(store.as_ref());
@@ -96,7 +96,7 @@ async fn whoever_leaves_a_clear_leaves_no_mixture() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_while_leading_for_a_fleet_leaves_the_token_to_the_fleet() {
+async fn dropped_leader_publishes_its_token() {
     let fleet = |store: &RemoteStore| {
         let (cache, lease) = (std::sync::Arc::new(store.clone()), std::sync::Arc::new(store.clone()));
         Bench::with(|builder, _| builder.with_cache(cache).with_lease(lease).with_local_copy(Duration::ZERO))

@@ -59,7 +59,7 @@ fn a_token_that_no_header_can_carry_is_an_error_that_says_so() {
 
 proptest! {
     #[test]
-    fn no_text_is_too_strange(given in any::<String>()) {
+    fn parser_accepts_any_text(given in any::<String>()) {
         if let Ok(token) = AccessToken::try_from(given) {
             prop_assert!(!token.secret().expose().is_empty());
             prop_assert!(token.secret().expose().bytes().all(|byte| byte.is_ascii_graphic()));
@@ -74,7 +74,7 @@ async fn an_empty_token_is_an_error_and_no_request_without_a_header() {
 }
 
 #[tokio::test]
-async fn a_jwt_is_kept_until_it_ends_and_an_opaque_token_for_the_fallback() {
+async fn jwt_is_kept_until_expiry_and_opaque_token_for_the_fallback() {
     let end = ManualClock::default().now() + MINUTE * 10;
     let seconds = end.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
     for (given, lifetime) in [
@@ -103,14 +103,14 @@ async fn a_jwt_is_kept_until_it_ends_and_an_opaque_token_for_the_fallback() {
 }
 
 #[tokio::test]
-async fn a_token_that_had_ended_when_it_came_is_an_error_that_says_so() {
+async fn token_that_is_already_expired_is_an_error() {
     let (_, _, source) = source(jwt(&json!({ "exp": 1000 })), true);
     let error = source.token().await.unwrap_err();
-    assert!(error.is_malformed() && error.to_string().contains("expired when it came"), "{error}");
+    assert!(error.is_malformed() && error.to_string().contains("expired when it was received"), "{error}");
 }
 
 #[tokio::test]
-async fn whoever_opts_out_is_asked_every_time() {
+async fn uncached_provider_is_called_every_time() {
     let (_, calls, source) = source("opaque".to_owned(), false);
     for _ in 0..3 {
         assert_eq!(text(&source.token().await.unwrap()), "opaque");

@@ -148,7 +148,7 @@ fn schedule(seed: u64) -> Arc<World> {
             .unwrap();
         let callers = (0..CALLERS).map(|_| tokio::spawn(caller(world.clone(), source.clone())));
         let ended = timeout(Duration::from_secs(3600), join_all(callers)).await;
-        assert!(ended.is_ok(), "no caller waits for ever");
+        assert!(ended.is_ok(), "no caller waits forever");
         ended.unwrap().into_iter().for_each(Result::unwrap);
         sleep(Duration::from_secs(60)).await;
         world.nothing_is_lost();
@@ -315,7 +315,7 @@ impl World {
             !book.rejected.contains(&text(kept)) && kept.refresh_at().is_some_and(|moment| moment > now)
         });
         if fresh && self.distance != Distance::Failing && undisturbed {
-            book.violations.push("the provider was asked although a fresh token was there".to_owned());
+            book.violations.push("the provider was called although there was a fresh token".to_owned());
         }
         if let Some((error, failed, credential, at)) = book.failures.get(key).cloned() {
             let stands = if error.is_refused() {
@@ -324,7 +324,7 @@ impl World {
                 now < failed + SHORTEST_PAUSE
             };
             if stands && at == clears && undisturbed {
-                book.violations.push(format!("the provider was asked again in spite of: {error}"));
+                book.violations.push(format!("the provider was called again despite: {error}"));
             }
         }
         (clears, undisturbed, long_ago(book.changed).then_some(book.credential))
@@ -453,7 +453,7 @@ impl AsyncTokenCache for World {
                     .iter()
                     .any(|(_, token, clears)| token.is_same(&deleted) && *clears == Some(book.clears))
             {
-                book.violations.push(format!("{} was deleted, and nobody had rejected it", text(&deleted)));
+                book.violations.push(format!("{} was deleted, but was not rejected", text(&deleted)));
             }
         }
         self.reach().await

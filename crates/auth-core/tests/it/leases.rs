@@ -53,7 +53,7 @@ impl LeaseGuard for Stored {
 }
 
 #[tokio::test]
-async fn the_leader_redeems_what_is_stored_when_it_leads_and_not_what_it_knew() {
+async fn leader_redeems_the_stored_refresh_token() {
     let cache = RemoteStore::new();
     let clock = Bench::new();
     let (known, rotated) = (ended(&clock, 1), ended(&clock, 2));
@@ -66,7 +66,7 @@ async fn the_leader_redeems_what_is_stored_when_it_leads_and_not_what_it_knew() 
 }
 
 #[tokio::test]
-async fn what_is_offered_and_has_ended_is_what_is_replaced_under_the_lease() {
+async fn offered_expired_token_is_replaced_under_the_lease() {
     let (cache, store) = (RemoteStore::new(), RemoteStore::new());
     let bench = bench(&cache, store.clone());
     let (known, rotated) = (ended(&bench, 1), ended(&bench, 2));
@@ -97,7 +97,7 @@ async fn a_login_that_is_refused_is_forgotten_for_all_and_only_then() {
 }
 
 #[tokio::test]
-async fn a_refusal_does_not_forget_what_was_stored_meanwhile() {
+async fn refusal_keeps_a_token_that_was_stored_concurrently() {
     let store = RemoteStore::new();
     let bench = bench(&store, store.clone());
     let newer = ended(&bench, 2);
@@ -114,7 +114,7 @@ async fn a_refusal_does_not_forget_what_was_stored_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_refusal_lets_another_process_lead_whether_or_not_there_was_a_login() {
+async fn refusal_lets_another_process_lead() {
     for session in [None, Some(token("rejected"))] {
         let store = RemoteStore::new();
         let [first, second] = [(); 2].map(|()| bench(&store, store.clone()));
@@ -128,7 +128,7 @@ async fn a_refusal_lets_another_process_lead_whether_or_not_there_was_a_login() 
 }
 
 #[tokio::test]
-async fn a_guard_that_only_publishes_and_gives_up_discards_by_giving_up() {
+async fn guard_without_discard_discards_by_release() {
     #[derive(Debug)]
     struct Least(Arc<()>);
 
@@ -166,7 +166,7 @@ impl AsyncTokenProvider for Rotating {
 }
 
 #[tokio::test]
-async fn what_is_good_once_is_not_redeemed_without_the_lease() {
+async fn single_use_credential_is_not_redeemed_without_the_lease() {
     let (bench, store) = (Bench::new(), Arc::new(RemoteStore::new()));
     let rotating = Rotating(bench.provider.clone());
     let source = |provider: Arc<dyn AsyncTokenProvider>| {
@@ -205,7 +205,7 @@ impl AsyncTokenProvider for Configured {
 }
 
 #[tokio::test]
-async fn configured_refresh_token_that_was_refused_is_not_sent_by_another_process() {
+async fn refused_configured_token_is_not_sent_by_another_process() {
     let (bench, store) = (Bench::new(), Arc::new(RemoteStore::new()));
     let process = || {
         let builder = TokenSource::builder(key(), Configured(bench.provider.clone())).with_clock(bench.clock.clone());
@@ -236,7 +236,7 @@ impl RefreshLease for Offering {
 }
 
 #[tokio::test]
-async fn what_is_good_once_is_not_redeemed_for_a_store_that_never_lets_anybody_lead() {
+async fn single_use_credential_is_not_redeemed_without_a_leader() {
     let bench = Bench::new();
     let lease = Arc::new(Offering(ended(&bench, 1)));
     let source = TokenSource::builder(key(), Rotating(bench.provider.clone())).with_clock(bench.clock.clone());
@@ -247,7 +247,7 @@ async fn what_is_good_once_is_not_redeemed_for_a_store_that_never_lets_anybody_l
 }
 
 #[tokio::test]
-async fn a_token_that_does_not_last_is_replaced_first_and_stays_if_there_is_no_other() {
+async fn short_lived_token_is_kept_if_it_cannot_be_replaced() {
     let (bench, store) = (Bench::new(), Arc::new(RemoteStore::new()));
     let lasting = |least| {
         let builder = TokenSource::builder(key(), bench.provider.clone()).with_clock(bench.clock.clone());

@@ -220,7 +220,7 @@ async fn a_late_rejection_leaves_the_newer_token_alone() {
 }
 
 #[tokio::test]
-async fn a_rejected_token_is_not_served_even_if_the_cache_cannot_forget_it() {
+async fn rejected_token_is_not_served_from_a_failing_cache() {
     let store = RemoteStore::new();
     let bench = Bench::remote(&store);
     let first = bench.source.token().await.unwrap();
@@ -272,7 +272,7 @@ async fn an_exchanged_token_does_not_outlive_its_assertion() {
 }
 
 #[tokio::test]
-async fn what_is_cleared_while_an_attempt_runs_stays_cleared() {
+async fn clear_during_an_attempt_stays_effective() {
     for store in [None, Some(RemoteStore::new())] {
         let bench = store.as_ref().map_or_else(Bench::new, Bench::remote);
         bench.provider.hold();
@@ -296,7 +296,7 @@ async fn what_is_cleared_while_an_attempt_runs_stays_cleared() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_asked_for_beforehand_is_there() {
+async fn prefetched_token_is_available() {
     let bench = Bench::new();
     bench.source.prefetch(&TokenRequest::new());
     bench.settle().await;
@@ -315,7 +315,7 @@ async fn a_panic_of_a_provider_is_an_error_and_not_a_hang() {
 }
 
 #[test]
-fn an_attempt_whose_runtime_ends_is_made_again_by_who_waits_elsewhere() {
+fn attempt_is_repeated_by_a_waiter_if_its_runtime_ends() {
     let bench = Bench::new();
     bench.provider.hold();
     let ending = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -337,7 +337,7 @@ fn an_attempt_whose_runtime_ends_is_made_again_by_who_waits_elsewhere() {
 }
 
 #[test]
-fn source_needs_no_runtime_unless_its_provider_does() {
+fn source_needs_a_runtime_only_for_its_provider() {
     let source = TokenSource::new(key(), async_provider_fn(|_| async { Ok::<_, TokenError>("from-anywhere") }));
     assert_eq!(text(&auth_core::blocking::TokenSource::from(source).token().unwrap()), "from-anywhere");
     let bench = Bench::new();
@@ -374,7 +374,7 @@ async fn store_outage_of_an_hour_costs_one_renewal() {
 }
 
 #[tokio::test]
-async fn a_copy_of_a_remote_token_is_used_for_five_seconds_and_rejected_with_it() {
+async fn local_copy_of_a_remote_token_lasts_five_seconds() {
     let store = RemoteStore::new();
     let cache: Arc<dyn AsyncTokenCache> = Arc::new(store.clone());
     let bench = Bench::with(|builder, _| builder.with_cache(cache));
@@ -404,7 +404,7 @@ async fn no_copy_outlives_its_token() {
 }
 
 #[tokio::test]
-async fn what_another_process_has_obtained_is_adopted() {
+async fn token_of_another_process_is_adopted() {
     let store = RemoteStore::new();
     let [first, second] = [(); 2].map(|()| {
         let (cache, lease) = (Arc::new(store.clone()), Arc::new(store.clone()));
@@ -449,7 +449,7 @@ async fn a_leader_that_fails_lets_another_process_lead() {
 }
 
 #[tokio::test]
-async fn what_is_cleared_while_leading_is_not_published() {
+async fn token_cleared_while_leading_is_not_published() {
     let store = RemoteStore::new();
     let (cache, lease) = (Arc::new(store.clone()), Arc::new(store.clone()));
     let bench = Bench::with(|builder, _| builder.with_cache(cache).with_lease(lease));

@@ -65,7 +65,7 @@ async fn unpublished_token_is_served_redeemed_and_published_later() {
 
 /// The refresh token in the store is spent, and no process may present it again.
 #[tokio::test(start_paused = true)]
-async fn refusal_of_an_unpublished_token_removes_its_spent_predecessor() {
+async fn refusal_of_an_unpublished_token_removes_its_predecessor() {
     let store = RemoteStore::new();
     let [bench, other] = [(); 2].map(|()| bench(&store));
     store.set(&key(), &session(&bench, 1, Duration::ZERO)).await.unwrap();
@@ -90,7 +90,7 @@ async fn refusal_of_an_unpublished_token_removes_its_spent_predecessor() {
 
 /// A source that has stopped publishing does not keep the lease.
 #[tokio::test]
-async fn closed_source_releases_the_lease_of_a_token_that_is_not_stored() {
+async fn closed_source_releases_the_lease_of_an_unstored_token() {
     let store = RemoteStore::new();
     let failing = store.clone();
     let provider = async_provider_fn(move |_| {
@@ -131,7 +131,7 @@ async fn lease_is_held_until_the_token_is_published() {
 }
 
 #[tokio::test]
-async fn lost_answer_keeps_the_refresh_token_and_explains_a_later_refusal() {
+async fn lost_response_keeps_the_refresh_token_for_a_later_refusal() {
     let store = RemoteStore::new();
     let bench = bench(&store);
     store.set(&key(), &session(&bench, 1, Duration::ZERO)).await.unwrap();
@@ -141,7 +141,7 @@ async fn lost_answer_keeps_the_refresh_token_and_explains_a_later_refusal() {
     assert!(store.peek(&key()).is_some(), "it is kept");
     bench.clock.advance(MINUTE);
     let error = bench.source.token().await.unwrap_err();
-    assert!(error.is_grant_refused() && error.to_string().contains("an earlier renewal was lost"), "{error}");
+    assert!(error.is_grant_refused() && error.to_string().contains("an earlier refresh was lost"), "{error}");
     assert_eq!(store.peek(&key()), None, "it is deleted once it is refused");
 }
 
@@ -202,7 +202,7 @@ impl AsyncTokenProvider for Unfit {
 }
 
 #[tokio::test]
-async fn token_that_fails_verification_is_not_renewed_for_five_minutes() {
+async fn unverifiable_token_is_not_refreshed_for_five_minutes() {
     let bench = Bench::new();
     let store = Arc::new(RemoteStore::new());
     let source = |provider| {
@@ -297,7 +297,7 @@ fn dropped_source_waits_for_a_redemption_until_it_is_stored() {
 }
 
 #[test]
-fn dropped_source_cancels_what_was_not_sent() {
+fn dropped_source_cancels_unsent_requests() {
     let provider = Arc::new(Redeeming::default());
     let source = TokenSource::new(key(), provider.clone());
     source.prefetch(&TokenRequest::new());

@@ -138,7 +138,7 @@ async fn rejections_of_one_token_lead_to_one_deletion() {
 }
 
 #[tokio::test]
-async fn attempt_that_has_read_a_rejected_token_does_not_serve_it_after_a_clear() {
+async fn attempt_does_not_serve_a_rejected_token_after_a_clear() {
     let stuck = Stuck::new();
     stuck.open.send_replace(true);
     stuck.second_read.send_replace(Read::Waiting);

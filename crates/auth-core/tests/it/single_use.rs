@@ -177,7 +177,7 @@ async fn invalidation_during_a_renewal_keeps_the_login() {
 }
 
 #[tokio::test]
-async fn configured_credential_is_presented_by_one_source_of_the_process() {
+async fn configured_credential_is_used_by_one_source_per_process() {
     let provider = Rotating::new("configured");
     let source = |scope: &str| {
         let key = TokenKey::builder("https://issuer.test/").with_scopes([scope]).build();
@@ -197,7 +197,7 @@ async fn configured_credential_is_presented_by_one_source_of_the_process() {
 }
 
 #[tokio::test]
-async fn configured_credential_that_does_not_rotate_is_for_all_sources() {
+async fn static_configured_credential_is_for_all_sources() {
     let mut provider = Rotating::new("reusable");
     Arc::get_mut(&mut provider).unwrap().rotates = false;
     for scope in ["a", "b"] {

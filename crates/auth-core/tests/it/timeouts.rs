@@ -45,7 +45,7 @@ impl TokenProvider for Slow {
 }
 
 #[test]
-fn blocking_call_that_continues_is_the_only_one_with_its_credential() {
+fn timed_out_blocking_call_is_the_only_one_with_its_credential() {
     let (provider, cache) = (Arc::new(Slow::default()), Arc::new(MemoryTokenCache::new()));
     let source = blocking::TokenSource::builder(key(), provider.clone())
         .with_cache(cache.clone())
@@ -95,7 +95,7 @@ fn frozen(bench: &Bench) -> Runtime {
 }
 
 #[test]
-fn joiner_of_an_attempt_on_an_idle_runtime_waits_for_a_limited_time() {
+fn joiner_waits_for_a_limited_time_on_an_idle_runtime() {
     let bench = Bench::with(|builder, _| builder.with_attempt_timeout(Duration::from_secs(7)));
     let idle = frozen(&bench);
     runtime(true).block_on(async {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{MINUTE, token};
 
 #[test]
-fn everything_in_a_key_tells_tokens_apart_but_the_order_of_scopes() {
+fn every_part_of_a_key_counts_except_the_scope_order() {
     let base = || TokenKey::builder("issuer");
     let keys = [
         base().build(),
@@ -151,7 +151,7 @@ fn a_policy_that_could_not_work_is_not_built() {
 
 proptest! {
     #[test]
-    fn what_is_sealed_is_what_is_opened(
+    fn sealed_value_round_trips(
         seconds in 0_u64..1 << 40,
         scopes in prop::collection::vec("[!-~]{1,20}", 0..4),
         secrets in prop::array::uniform2(prop::option::of(any::<String>())),

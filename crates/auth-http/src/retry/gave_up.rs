@@ -72,7 +72,7 @@ impl fmt::Display for GaveUp {
             Reason::Unavailable { host, cause } => write!(formatter, "{host} has been failing for {elapsed}: {cause}"),
             Reason::Unanswered => write!(
                 formatter,
-                "given up after {} attempts in {elapsed}, and the host has not answered before",
+                "given up after {} attempts in {elapsed}, and the host has not responded before",
                 self.0.attempts
             ),
             Reason::Time | Reason::Attempts | Reason::Single => {

@@ -63,7 +63,7 @@ async fn a_refused_token_is_replaced_and_the_request_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_second_refusal_is_returned_as_it_came() {
+async fn second_refusal_is_returned_unchanged() {
     let server = MockServer::start().await;
     Mock::given(method("GET"))
         .respond_with(ResponseTemplate::new(401).set_body_string("Jwt is missing"))
@@ -128,7 +128,7 @@ async fn no_error_and_no_debug_output_shows_what_a_url_carries() {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_sent_again_is_not_but_its_token_is_rejected() {
+async fn unrepeatable_body_is_not_resent_but_its_token_is_rejected() {
     let server = MockServer::start().await;
     Mock::given(header("authorization", "Bearer token-1"))
         .respond_with(ResponseTemplate::new(401))
@@ -159,7 +159,7 @@ impl ChallengeHandler for Claims {
 }
 
 #[tokio::test]
-async fn a_challenge_for_claims_is_answered_with_a_token_that_has_them() {
+async fn claims_challenge_gets_a_token_with_these_claims() {
     let server = MockServer::start().await;
     let challenge =
         ResponseTemplate::new(401).insert_header("www-authenticate", r#"Basic realm="x", Bearer claims="acrs=c1""#);
@@ -177,7 +177,7 @@ async fn a_challenge_for_claims_is_answered_with_a_token_that_has_them() {
 }
 
 #[tokio::test]
-async fn plain_http_to_this_machine_goes_to_no_proxy_and_what_that_refuses_costs_no_token() {
+async fn plain_loopback_http_bypasses_the_proxy() {
     let (server, proxy) = (MockServer::start().await, MockServer::start().await);
     Mock::given(header("authorization", "Bearer token-1"))
         .respond_with(ResponseTemplate::new(200))
@@ -219,7 +219,7 @@ async fn the_time_that_a_token_takes_is_not_that_of_the_request() {
 }
 
 #[tokio::test]
-async fn a_server_that_thinks_before_it_answers_has_as_long_as_the_client_says() {
+async fn slow_server_has_the_timeout_of_the_client() {
     let server = MockServer::start().await;
     let thinking = ResponseTemplate::new(200).set_delay(Duration::from_secs(1));
     Mock::given(path("/thinks")).respond_with(thinking).mount(&server).await;

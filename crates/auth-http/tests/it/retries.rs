@@ -15,7 +15,7 @@ fn url() -> Url {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the storage answered 503")]
+#[error("the storage responded with 503")]
 struct Unavailable;
 
 /// A host that fails for a while, and the number of failed requests.
@@ -124,7 +124,7 @@ async fn queued_requests_end_with_the_outage_that_is_too_long() {
     assert!(start.elapsed() < SECOND * 305, "the others do not begin anew: {:?}", start.elapsed());
     let unsent = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).find(|gave_up| gave_up.is_unsent());
     let text = unsent.unwrap().to_string();
-    assert!(text.contains("https://storage.test") && text.ends_with("the storage answered 503"), "{text}");
+    assert!(text.contains("https://storage.test") && text.ends_with("the storage responded with 503"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +141,7 @@ async fn host_that_never_answered_has_a_shorter_limit() {
     };
     let (elapsed, text) = refuse(&Hosts::new()).await;
     assert!(
-        (SECOND * 10..SECOND * 11).contains(&elapsed) && text.contains("not answered before"),
+        (SECOND * 10..SECOND * 11).contains(&elapsed) && text.contains("not responded before"),
         "{elapsed:?} {text}"
     );
     let known = Hosts::new();
@@ -153,7 +153,7 @@ async fn host_that_never_answered_has_a_shorter_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_is_waited_for_unless_it_is_beyond_the_limit() {
+async fn retry_after_within_the_limit_is_obeyed() {
     let hosts = Hosts::new();
     let (start, mut attempts) = (Instant::now(), hosts.attempts(&url(), &RetryPolicy::default()));
     attempts.refused(&Unavailable, Some(SECOND * 70)).unwrap();
@@ -264,7 +264,10 @@ async fn observer_hears_of_a_long_wait_once_and_of_its_end() {
     requests.join_all().await.into_iter().for_each(|outcome| outcome.unwrap());
     let heard = heard.lock().unwrap();
     let [RetryEvent::Waiting(waiting), RetryEvent::Resumed(resumed)] = &heard[..] else { panic!("{heard:?}") };
-    assert_eq!((waiting.host.as_str(), waiting.cause.as_str()), ("https://storage.test", "the storage answered 503"));
+    assert_eq!(
+        (waiting.host.as_str(), waiting.cause.as_str()),
+        ("https://storage.test", "the storage responded with 503")
+    );
     assert!((SECOND * 10..SECOND * 11).contains(&waiting.elapsed), "{waiting:?}");
     assert!(waiting.left > SECOND * 289 && waiting.next_attempt <= SECOND * 30, "{waiting:?}");
     assert!(resumed.elapsed >= SECOND * 59, "{resumed:?}");

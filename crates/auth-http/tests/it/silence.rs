@@ -22,7 +22,7 @@ async fn send(pause: Duration, answer: &'static str) -> Result<Response, HttpErr
         std::future::pending::<()>().await;
     });
     let pieces = futures_util::stream::iter(0..5).then(move |_| async move {
-        #[expect(clippy::disallowed_methods, reason = "time is paused: this is when it goes on")]
+        #[expect(clippy::disallowed_methods, reason = "time is paused: this advances it")]
         tokio::time::sleep(pause).await;
         io::Result::Ok(Bytes::from_static(b"."))
     });
@@ -33,12 +33,12 @@ async fn send(pause: Duration, answer: &'static str) -> Result<Response, HttpErr
 const COMPLETE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 #[tokio::test(start_paused = true)]
-async fn a_body_may_take_long_as_long_as_it_moves() {
+async fn slow_body_with_progress_is_not_aborted() {
     assert_eq!(send(Duration::from_secs(20), COMPLETE).await.unwrap().status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_stands_still_is_given_up() {
+async fn stalled_body_is_aborted() {
     let error = send(Duration::from_secs(40), COMPLETE).await.unwrap_err();
     assert!(error.is_timeout() && error.is_broken() && error.to_string().contains("30 s"), "{error}");
 }
@@ -96,7 +96,7 @@ async fn bytes_may_take_long_while_the_server_reads_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_that_nobody_reads_are_given_up() {
+async fn unread_upload_is_aborted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/object", listener.local_addr().unwrap()).parse().unwrap();
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();

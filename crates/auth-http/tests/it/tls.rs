@@ -11,7 +11,7 @@ use crate::exchange::{client, get, shown};
 use crate::server::{serve, serve_both_versions};
 
 #[tokio::test]
-async fn roots_of_a_laboratory_are_trusted_when_they_are_named_and_the_error_says_what_was_asked() {
+async fn custom_roots_are_trusted_if_configured() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     let error = get(client(), &url).await.unwrap_err();
@@ -38,7 +38,7 @@ async fn a_client_shows_its_certificate_to_those_who_ask() {
 }
 
 #[tokio::test]
-async fn tls_failures_are_told_apart_from_broken_connections() {
+async fn tls_failures_differ_from_broken_connections() {
     let authority = Authority::new();
     let untrusted = get(client(), &serve(&authority, None).await).await.unwrap_err();
     assert!(untrusted.is_tls() && untrusted.is_unsent(), "{untrusted}");
@@ -67,7 +67,7 @@ async fn http1_client_does_not_negotiate_http2() {
 }
 
 #[tokio::test]
-async fn transient_failures_are_told_apart_from_lasting_ones() {
+async fn transient_failures_differ_from_permanent_ones() {
     let authority = Authority::new();
     let untrusted = get(client(), &serve(&authority, None).await).await.unwrap_err();
     let mut plain = raw("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
@@ -135,7 +135,7 @@ async fn raw(answer: &'static str) -> Url {
 }
 
 #[test]
-fn what_cannot_be_used_is_named_and_no_secret_shown() {
+fn unusable_certificates_are_named_without_secrets() {
     let authority = Authority::new();
     let write = |name: &str, text: &str| {
         std::fs::write(authority.folder.path().join(name), text).unwrap();
@@ -146,8 +146,8 @@ fn what_cannot_be_used_is_named_and_no_secret_shown() {
     let key = Secret::new("-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----");
     let proxy = Proxy::new("ftp://user:canary@proxy.test:21".parse().unwrap());
     for (builder, reason) in [
-        (client().with_roots("/nowhere/roots.pem"), "/nowhere/roots.pem cannot be read"),
-        (client().with_roots(empty), "empty.pem holds no certificate"),
+        (client().with_roots("/nowhere/roots.pem"), "cannot read '/nowhere/roots.pem'"),
+        (client().with_roots(empty), "empty.pem' contains no valid certificate"),
         (client().with_roots(malformed), "malformed.pem"),
         (client().with_client_certificate(authority.issuer.pem(), key), "its own certificate"),
         (client().with_proxy(proxy), "proxy.test"),
@@ -191,7 +191,7 @@ async fn tunnel(stream: TcpStream, refusal: &str) {
 }
 
 #[tokio::test]
-async fn requests_go_through_a_proxy_with_a_password_and_the_error_names_the_proxy() {
+async fn proxy_with_a_password_is_used_and_named_in_errors() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for refusal in ["407 Proxy Authentication Required", "401 Unauthorized", "502 Bad Gateway"] {

@@ -18,7 +18,7 @@ use crate::program::{AUTHORITY, mitmproxy, with_password};
 use crate::server::serve;
 
 /// The test that runs in the child process, and the variables for its target URL and its output file.
-const CHILD: &str = "environment::a_proxy_of_the_environment_is_used_unless_it_excepts_the_host";
+const CHILD: &str = "environment::environment_proxy_is_used_except_for_no_proxy_hosts";
 const TARGET: &str = "AUTH_HTTP_TEST_TARGET";
 const OUTCOME: &str = "AUTH_HTTP_TEST_OUTCOME";
 
@@ -48,7 +48,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[tokio::test]
-async fn a_proxy_of_the_environment_is_used_unless_it_excepts_the_host() {
+async fn environment_proxy_is_used_except_for_no_proxy_hosts() {
     if let Ok(target) = env::var(TARGET) {
         return be_child(&target).await;
     }
@@ -85,7 +85,7 @@ async fn a_proxy_of_the_environment_is_used_unless_it_excepts_the_host() {
 }
 
 #[tokio::test]
-async fn an_intercepting_proxy_can_be_named_and_trusted_by_the_environment_alone() {
+async fn environment_configures_an_intercepting_proxy() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     let Some(running) = Running::start(mitmproxy(authority.file())).await else { return };

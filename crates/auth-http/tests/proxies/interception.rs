@@ -9,7 +9,7 @@ use crate::program::{AUTHORITY, mitmproxy};
 use crate::server::serve;
 
 #[tokio::test]
-async fn an_intercepting_proxy_is_trusted_when_its_authority_is_named_and_not_before() {
+async fn intercepting_proxy_is_trusted_only_with_its_ca() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     let Some(running) = Running::start(mitmproxy(authority.file())).await else { return };

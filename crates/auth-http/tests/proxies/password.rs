@@ -19,7 +19,7 @@ pub(crate) const CANARY: &str = "bGFiOmNhbmFyeQ==";
 use crate::server::serve;
 
 #[tokio::test]
-async fn who_knows_the_password_gets_through() {
+async fn correct_proxy_password_is_accepted() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for program in with_password() {
@@ -33,7 +33,7 @@ async fn who_knows_the_password_gets_through() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_a_failed_connection_that_names_the_proxy_and_shows_no_password() {
+async fn wrong_proxy_password_is_an_error_without_the_password() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for program in with_password() {
@@ -116,7 +116,7 @@ async fn hosts_to_be_reached_without_the_proxy_are() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_gone_is_named_and_serves_again_when_it_is_back() {
+async fn unavailable_proxy_is_named_and_used_again_later() {
     let authority = Authority::new();
     let url = serve(&authority, None).await;
     for program in with_password() {

@@ -81,9 +81,9 @@ impl CallBack {
         loop {
             match Self::try_bind(redirect) {
                 Err(error) if error.is_port_taken() && tries < TRIES => {
-                    tracing::debug!(%redirect, tries, "the port of the redirect URL is taken");
+                    tracing::debug!(%redirect, tries, "the port of the redirect URL is in use");
                     tries += 1;
-                    #[expect(clippy::disallowed_methods, reason = "nobody says when a port becomes free")]
+                    #[expect(clippy::disallowed_methods, reason = "no event reports that a port is free")]
                     tokio::time::sleep(BETWEEN_TRIES).await;
                 }
                 outcome => return outcome,
@@ -192,7 +192,7 @@ async fn serve(stream: TcpStream, expected: Expected, outcomes: mpsc::Sender<Out
 
 fn answer(expected: &Expected, request: &Request<Incoming>) -> (Option<Outcome>, Response<String>) {
     if request.method() != Method::GET || request.uri().path() != expected.path {
-        return (None, page::page(StatusCode::NOT_FOUND, "There is nothing here."));
+        return (None, page::page(StatusCode::NOT_FOUND, "Not found."));
     }
     let query: Vec<(String, String)> =
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -200,7 +200,7 @@ fn answer(expected: &Expected, request: &Request<Incoming>) -> (Option<Outcome>,
     let known = text("state").is_some_and(|state| Secret::new(state) == expected.state);
     let ours = text("iss").is_none_or(|issuer| issuer == expected.issuer);
     if !known || !ours {
-        let text = "This is not the answer to the login that waits here. Go on with that one.";
+        let text = "This response does not belong to the current login. Continue with the current login.";
         return (None, page::page(StatusCode::BAD_REQUEST, text));
     }
     if expected.sends_issuer && text("iss").is_none() {
@@ -218,7 +218,7 @@ fn answer(expected: &Expected, request: &Request<Incoming>) -> (Option<Outcome>,
             (Some(Err(OAuthError::refused(shown(error), description))), page::page(StatusCode::OK, &text))
         }
         (None, None) => {
-            let missing = OAuthError::malformed("it sent the browser back without a code");
+            let missing = OAuthError::malformed("the redirect has no code");
             (Some(Err(missing)), page::page(StatusCode::BAD_REQUEST, "The provider sent no code."))
         }
     }

@@ -22,7 +22,7 @@ fn reason(is_set: impl Fn(&str) -> bool, exists: impl Fn(&str) -> bool, needs_di
         return Some("this is a container");
     }
     if needs_display && !is_set("DISPLAY") && !is_set("WAYLAND_DISPLAY") {
-        return Some("there is no display");
+        return Some("no display is available");
     }
     None
 }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_without_a_browser_is_known_by_what_it_says_of_itself() {
+    fn headless_machine_is_detected_by_its_environment() {
         for (set, files, needs_display, expected) in [
             (&["DISPLAY"][..], &[][..], true, None),
             (&["WAYLAND_DISPLAY"], &[], true, None),

@@ -44,7 +44,7 @@ impl Polling {
     pub(super) fn next(&mut self, answer: Result<Answer, HttpError>, now: SystemTime) -> Result<Next, OAuthError> {
         let least = match answer {
             Ok(answer) if answer.is_overburdened() => {
-                tracing::debug!("the identity provider is at fault, and asked again");
+                tracing::debug!("the identity provider failed; polling again");
                 if answer.is_slow_down() {
                     self.slow_down();
                 }
@@ -62,7 +62,7 @@ impl Polling {
             Err(error) if error.is_transient() => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
-                    "the identity provider was not reached, and is asked again"
+                    "cannot reach the identity provider; polling again"
                 );
                 self.interval = Backoff::new(self.interval, Duration::MAX).bound(2);
                 None
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_at_the_interval_and_slower_when_it_is_told() {
+    fn polling_obeys_the_interval_and_slow_down() {
         let mut polling = Polling::new(None, after(600));
         let answers =
             [("authorization_pending", 5), ("slow_down", 10), ("authorization_pending", 10), ("slow_down", 15)];
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stops_when_it_is_refused_or_too_late() {
+    fn polling_stops_at_a_refusal_or_the_deadline() {
         let mut polling = Polling::new(Some(Duration::from_secs(2)), after(10));
         assert!(polling.next(Ok(error("access_denied")), START).is_err_and(|error| error.is_denied()));
         assert!(polling.next(Ok(error("expired_token")), START).is_err_and(|error| error.is_expired()));
@@ -132,7 +132,7 @@ mod tests {
         assert!(polling.next(Ok(error("authorization_pending")), after(8)).is_err_and(|error| error.is_expired()));
         let mut at_once = Polling::new(Some(Duration::ZERO), after(10));
         let Ok(Next::Wait(time)) = at_once.next(Ok(error("authorization_pending")), START) else {
-            panic!("it goes on")
+            panic!("polling continues")
         };
         assert_eq!(time, LEAST_INTERVAL);
     }

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_does_not_outlive_an_assertion_that_states_its_end_itself() {
+    fn token_does_not_outlive_an_assertion_with_an_expiry() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let jwt = format!("{0}.{0}.c2lnbmVk", URL_SAFE_NO_PAD.encode(r#"{"exp":1000}"#));
         let assertion = AccessToken::new(Secret::new(jwt)).unwrap();

@@ -41,34 +41,34 @@ pub enum JwtProblem {
     #[error("it is larger than 16 KiB")]
     TooLarge,
     /// The token does not consist of three parts in base64url (RFC 7515, section 7.1).
-    #[error("it is no well-formed JWT")]
+    #[error("it is not a well-formed JWT")]
     Malformed,
     /// The header is not a JSON object with a string `alg`, or its `kid` is not a string.
     #[error("its header is not that of a signed JWT")]
     Header,
     /// A member of the header or of the claims occurs twice.
-    #[error("it states a member twice")]
+    #[error("it has a duplicate member")]
     DuplicateMember,
     /// The token requires an extension (`crit`, `b64`). No extensions are supported.
-    #[error("it needs an extension that is not understood")]
+    #[error("it requires an unsupported extension")]
     Extension,
     /// The header contains a key or a reference to one (`jwk`, `jku`, `x5u`, `x5c`).
-    #[error("it brings or names a key from elsewhere")]
+    #[error("it contains or references a key of its own")]
     ForeignKey,
     /// The `typ` is not that of an access token.
-    #[error("it is of another type than an access token")]
+    #[error("its type is not that of an access token")]
     Type,
     /// The token is unsigned, or signed with an algorithm that the verifier does not accept.
-    #[error("it is not signed with an algorithm that is accepted")]
+    #[error("its signature algorithm is not accepted")]
     Algorithm,
     /// The header has no `kid`.
     #[error("it does not name its key (`kid`)")]
     NoKeyId,
     /// The issuer publishes no such key, or not for signatures of this algorithm.
-    #[error("it is signed with a key that the issuer does not publish for that")]
+    #[error("it is signed with a key that the issuer does not publish for this purpose")]
     UnknownKey,
     /// The signature does not match the named key and the content.
-    #[error("its signature does not fit")]
+    #[error("its signature is invalid")]
     Signature,
     /// The claims are not a JSON object, or one of them has the wrong type.
     #[error("its claims are not those of an access token")]
@@ -77,7 +77,7 @@ pub enum JwtProblem {
     #[error("it lacks one of the claims exp, iss and aud")]
     MissingClaim,
     /// The `iss` is a different issuer.
-    #[error("another issuer made it")]
+    #[error("it was issued by another issuer")]
     Issuer,
     /// The `aud` does not contain the audience.
     #[error("it is meant for another audience")]
@@ -95,7 +95,7 @@ pub enum JwtProblem {
     #[error("it is not valid yet")]
     NotYetValid,
     /// The `iat` is in the future.
-    #[error("it says that it was issued in the future")]
+    #[error("its issue time is in the future")]
     IssuedInFuture,
 }
 
@@ -220,15 +220,15 @@ impl From<KeyError> for JwtError {
 /// The reason why the keys are unavailable.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum KeyError {
-    #[error("the keys of the issuer could not be fetched")]
+    #[error("cannot fetch the keys of the issuer")]
     Http(#[source] Arc<HttpError>),
-    #[error("the keys of the issuer could not be fetched: it answered {status}")]
+    #[error("cannot fetch the keys of the issuer: it responded with {status}")]
     Status { status: u16, retry_after: Option<Duration> },
-    #[error("the keys of the issuer could not be fetched within {} s", .0.as_secs())]
+    #[error("cannot fetch the keys of the issuer within {} s", .0.as_secs())]
     Deadline(Duration),
-    #[error("the keys of the issuer could not be fetched, because the runtime of the fetch ended")]
+    #[error("cannot fetch the keys of the issuer, because the runtime of the fetch ended")]
     Aborted,
-    #[error("the keys of the issuer are no JWK set that can be used: {0}")]
+    #[error("the keys of the issuer are not a usable JWK set: {0}")]
     Unusable(&'static str),
     #[error("the cached keys of the issuer are outdated and could not be replaced")]
     Outdated(#[source] Box<KeyError>),

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn caller_with_replaced_keys_reads_the_new_ones_without_a_search() {
+    fn caller_with_old_keys_reads_new_ones_without_a_search() {
         let set = || KeySet::read(br#"{"keys":[{"kid":"1","kty":"RSA","n":"AQAB","e":"AQAB"}]}"#);
         let (mut shelf, now) = (Shelf::default(), SystemTime::UNIX_EPOCH);
         let old = shelf.settle(set(), now, now).unwrap();

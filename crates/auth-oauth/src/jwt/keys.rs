@@ -17,8 +17,8 @@ impl KeySet {
     /// Parses a set. Unusable keys are skipped, as RFC 7517, section 5, recommends.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, KeyError> {
         let set = json::object(bytes).map_err(|fault| match fault {
-            Fault::Malformed => KeyError::Unusable("it is no JSON object"),
-            Fault::Duplicate(_) => KeyError::Unusable("it states a member twice"),
+            Fault::Malformed => KeyError::Unusable("it is not a JSON object"),
+            Fault::Duplicate(_) => KeyError::Unusable("it has a duplicate member"),
         })?;
         let published = set.get("keys").and_then(Value::as_array);
         let published = published.ok_or(KeyError::Unusable("it has no list of `keys`"))?;

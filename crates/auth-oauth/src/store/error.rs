@@ -25,7 +25,7 @@ enum Kind {
     Newer(PathBuf),
     #[error("a token of {size} bytes is not stored: the limit is {limit}")]
     TooLarge { size: usize, limit: usize },
-    #[error("the token cannot be written as JSON")]
+    #[error("cannot serialize the token")]
     Unwritable(#[source] serde_json::Error),
     #[error("'{}' was deleted and written again during a refresh, and the newer login is kept", .0.display())]
     Displaced(PathBuf),
@@ -146,7 +146,7 @@ impl From<StoreError> for TokenError {
 fn remedy(error: &durable_fs::Error) -> &'static str {
     match error {
         error if error.is_storage_full() => "free some space, or choose another folder for tokens",
-        error if error.is_busy() => "try again, or end the process that renews this login",
+        error if error.is_busy() => "try again, or end the process that refreshes this login",
         error if error.is_unsupported() => "choose a folder for tokens on a local disk",
         error if error.is_open_to_others() => {
             "make it your own (`chown`, `chmod go-w`), or choose another folder for tokens"

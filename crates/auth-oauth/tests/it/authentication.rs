@@ -31,7 +31,7 @@ fn pairs(form: &[(String, String)]) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn every_part_of_a_request_is_asked_for_and_the_request_comes_before_the_client() {
+async fn request_parameters_override_those_of_the_client() {
     let issuer = Issuer::start().await;
     let client = client(&issuer)
         .with_scopes(["a", "b"])
@@ -109,7 +109,7 @@ async fn a_private_key_signs_an_assertion_for_one_use() {
 }
 
 #[tokio::test]
-async fn mutual_tls_goes_to_the_endpoints_that_the_provider_has_for_it() {
+async fn mutual_tls_uses_its_endpoint_aliases() {
     let issuer = Issuer::start().await;
     let discovered = json!({
         "issuer": "https://issuer.test/",
@@ -124,7 +124,7 @@ async fn mutual_tls_goes_to_the_endpoints_that_the_provider_has_for_it() {
 }
 
 #[tokio::test]
-async fn what_a_provider_says_of_an_error_is_shown_without_what_could_be_more_than_text() {
+async fn error_description_is_shown_without_control_characters() {
     let issuer = Issuer::start().await;
     for (status, body, expected) in [
         (
@@ -133,11 +133,11 @@ async fn what_a_provider_says_of_an_error_is_shown_without_what_could_be_more_th
             "refused: invalid_scope (no [31mred)",
         ),
         (400, format!(r#"{{"error":"x","error_description":"{}"}}"#, "y".repeat(10_000)), "refused: x (yyy"),
-        (502, "<html>canary</html>".to_owned(), "answered 502 without saying why"),
-        (302, String::new(), "answered 302 without saying why"),
-        (200, "canary".to_owned(), "is not understood"),
-        (200, r#"{"access_token":""}"#.to_owned(), "is not understood"),
-        (200, r#"{"access_token":"canary canary"}"#.to_owned(), "is not understood"),
+        (502, "<html>canary</html>".to_owned(), "responded with 502 without a reason"),
+        (302, String::new(), "responded with 302 without a reason"),
+        (200, "canary".to_owned(), "invalid response"),
+        (200, r#"{"access_token":""}"#.to_owned(), "invalid response"),
+        (200, r#"{"access_token":"canary canary"}"#.to_owned(), "invalid response"),
     ] {
         issuer.server.reset().await;
         let answer = ResponseTemplate::new(status).set_body_string(body);
@@ -150,7 +150,7 @@ async fn what_a_provider_says_of_an_error_is_shown_without_what_could_be_more_th
 }
 
 #[tokio::test]
-async fn a_question_takes_no_longer_than_it_may() {
+async fn poll_request_has_a_timeout() {
     let issuer = Issuer::start().await;
     let slow = ResponseTemplate::new(200).set_delay(std::time::Duration::from_secs(60));
     Mock::given(path("/oauth/token")).respond_with(slow).mount(&issuer.server).await;

@@ -114,7 +114,7 @@ async fn a_user_logs_in_at_the_platform_s_provider() {
 }
 
 #[tokio::test]
-async fn only_the_right_request_ends_the_wait_and_all_others_get_nothing() {
+async fn only_the_right_callback_ends_the_wait() {
     let issuer = Issuer::start().await;
     let token = at_script(&issuer, async |login| {
         let right = back(&login, &[("code", "code-1")]);
@@ -185,7 +185,7 @@ async fn emulator_announces_its_issuer_if_configured() {
 }
 
 #[tokio::test]
-async fn what_the_provider_says_instead_of_a_code_is_told_apart_and_shown_as_text() {
+async fn authorization_errors_are_distinguished_and_escaped() {
     let issuer = Issuer::start().await;
     let denied = at_script(&issuer, async |login| {
         let script = "<script>alert(1)</script> & \"'";
@@ -200,11 +200,11 @@ async fn what_the_provider_says_instead_of_a_code_is_told_apart_and_shown_as_tex
     let error = other.await.unwrap_err().to_string();
     assert!(error.contains("invalid_scope (no such scope)"), "{error}");
     let neither = at_script(&issuer, async |login| assert_eq!(get(back(&login, &[])).await.0, 400));
-    assert!(neither.await.unwrap_err().to_string().contains("without a code"));
+    assert!(neither.await.unwrap_err().to_string().contains("has no code"));
 }
 
 #[tokio::test]
-async fn nobody_is_asked_when_the_port_is_taken() {
+async fn port_in_use_fails_before_the_prompt() {
     let issuer = Issuer::start().await;
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -216,7 +216,7 @@ async fn nobody_is_asked_when_the_port_is_taken() {
         let (login, mut urls) = login(client.clone(), &format!("http://{host}:{port}/"));
         let error = login.login(&TokenRequest::default()).await.unwrap_err();
         assert!(error.is_port_taken() && error.to_string().contains(&port.to_string()), "{error}");
-        assert!(urls.try_recv().is_err(), "nobody was asked");
+        assert!(urls.try_recv().is_err(), "there was no prompt");
     }
     assert_eq!(begun.elapsed().as_secs(), 18, "ten tries each, a second apart");
 }
@@ -234,7 +234,7 @@ async fn a_port_of_localhost_that_is_taken_on_one_address_is_taken() {
 }
 
 #[tokio::test]
-async fn a_user_who_does_nothing_is_waited_for_only_so_long_and_the_port_is_free_again() {
+async fn idle_login_times_out_and_frees_the_port() {
     let issuer = Issuer::start().await;
     let endpoints = Endpoints::of_issuer(&issuer.name().parse().unwrap()).unwrap();
     let (login, mut urls) = login(OAuthClient::new(issuer.http.clone(), endpoints, "c"), ANY_PORT);

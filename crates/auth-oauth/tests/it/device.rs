@@ -107,7 +107,7 @@ async fn a_login_polls_until_the_user_has_approved() {
 }
 
 #[tokio::test]
-async fn what_the_user_did_is_told_apart() {
+async fn device_outcomes_are_distinguished() {
     let issuer = Issuer::start().await;
     assert!(login(&issuer, [refusal("access_denied")]).await.1.unwrap_err().is_denied());
     let issuer = Issuer::start().await;

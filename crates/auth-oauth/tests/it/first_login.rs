@@ -128,7 +128,7 @@ async fn refreshed_by(issuer: &Issuer) -> Vec<String> {
 
 /// The client of the login is known, so the refusal is final, although another client is configured.
 #[tokio::test]
-async fn refresh_token_refused_to_its_own_client_is_presented_by_no_other_client() {
+async fn refused_refresh_token_is_used_by_no_other_client() {
     let issuer = issuer(r#"{"access_token":"opaque-1","refresh_token":"refresh-0","expires_in":60}"#).await;
     for (client, error) in [(DEVICE, "invalid_grant"), ("browser-client", "invalid_client")] {
         Mock::given(path("/oauth/token"))
@@ -246,7 +246,7 @@ async fn renewal_that_brings_the_token_of_another_subject_is_an_error() {
 
 /// Opaque access tokens name no subject, but ID tokens do.
 #[tokio::test]
-async fn refresh_that_returns_the_id_token_of_another_subject_is_an_error() {
+async fn refresh_with_another_subject_is_an_error() {
     let issuer = Issuer::start().await;
     let id_token = |subject: &str| issuer.token(json!({ "sub": subject }));
     let answer = json!({ "access_token": "opaque-2", "refresh_token": "refresh-2", "id_token": id_token("user-2") });

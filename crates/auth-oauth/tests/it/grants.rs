@@ -82,7 +82,7 @@ impl Prompt for Yes {
 }
 
 #[tokio::test]
-async fn a_machine_proves_itself_by_a_secret_in_the_header_or_in_the_form() {
+async fn client_secret_is_sent_in_the_header_or_the_form() {
     let lab = Lab::open().await;
     let secret = || Secret::new(MACHINE_CLIENT_SECRET);
     let client = || lab.client(MACHINE_CLIENT_ID);
@@ -110,13 +110,13 @@ async fn a_refresh_token_is_redeemed_and_rotates() {
     let third = lab.refresh().refresh(&TokenRequest::new().with_scopes(["openid"]), &second).await.unwrap();
     assert_eq!(third.scopes().collect::<Vec<_>>(), ["openid"]);
     let wider = lab.refresh().refresh(&TokenRequest::new().with_scopes(["everything"]), &third).await.unwrap_err();
-    assert!(!wider.is_refused(), "a scope that is not to be had says nothing of the login");
+    assert!(!wider.is_refused(), "an unavailable scope does not affect the login");
     let again = lab.refresh().refresh(&TokenRequest::default(), &first).await.unwrap_err();
     assert!(again.is_refused(), "{again}");
 }
 
 #[tokio::test]
-async fn a_login_goes_on_with_a_refresh_token_from_elsewhere() {
+async fn configured_refresh_token_continues_a_login() {
     let lab = Lab::open().await;
     let refresh_token = Secret::new(lab.emulator.refresh_token("auth0|emulator-2").await.unwrap());
     let client = lab.client(platform_emulator::INTERACTIVE_CLIENT_ID);
@@ -130,7 +130,7 @@ async fn a_login_goes_on_with_a_refresh_token_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn an_assertion_and_a_token_are_exchanged_for_one_that_does_not_outlive_them() {
+async fn exchanged_token_does_not_outlive_its_subject_token() {
     let lab = Lab::open().await;
     let user = lab.log_in().await;
     // The stated expiry of the assertion is earlier than the expiry that the provider would issue.
@@ -174,7 +174,7 @@ async fn a_revoked_login_brings_no_tokens_any_more() {
 }
 
 #[tokio::test]
-async fn a_provider_is_found_by_its_issuer_and_no_other_may_speak_for_it() {
+async fn discovery_accepts_only_the_requested_issuer() {
     let lab = Lab::open().await;
     let by_hand = Endpoints::of_issuer(lab.emulator.issuer()).unwrap();
     assert_eq!(format!("{:?}", lab.endpoints), format!("{by_hand:?}"), "what Auth0 has is what the emulator says");
@@ -186,7 +186,7 @@ async fn a_provider_is_found_by_its_issuer_and_no_other_may_speak_for_it() {
 }
 
 #[tokio::test]
-async fn a_token_for_somebody_else_is_not_handed_out() {
+async fn token_of_another_subject_is_not_returned() {
     let lab = Lab::open().await;
     let jwks = lab.endpoints.jwks.clone().unwrap();
     let verifier = JwtVerifier::new(lab.http.clone(), lab.emulator.issuer().as_str(), "https://other.test", jwks);

@@ -40,7 +40,7 @@ async fn a_good_token_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_token_with_a_wrong_claim_is_refused_by_the_name_of_the_check() {
+async fn wrong_claim_is_rejected_and_named() {
     let issuer = Issuer::start().await;
     for (changes, reason) in [
         (json!({ "exp": NOW - 60 }), "has expired"),
@@ -69,10 +69,10 @@ async fn a_token_with_a_wrong_signature_is_refused() {
     let forged = format!("{}.{signature}", other.rsplit_once('.').unwrap().0);
     for (token, reason) in [
         (sign(&header(Algorithm::HS256, "key-1"), &issuer.claims(&json!({})), &secret), "RS256"),
-        (forged, "signature does not fit"),
-        (format!("{body}."), "signature does not fit"),
-        (body.to_owned(), "no well-formed JWT"),
-        ("opaque".to_owned(), "no well-formed JWT"),
+        (forged, "signature is invalid"),
+        (format!("{body}."), "signature is invalid"),
+        (body.to_owned(), "not a well-formed JWT"),
+        ("opaque".to_owned(), "not a well-formed JWT"),
     ] {
         let error = verify(&issuer, &token).await.unwrap_err();
         assert!(error.is_invalid() && error.to_string().contains(reason), "{token}: {error}");
@@ -80,13 +80,13 @@ async fn a_token_with_a_wrong_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_issuer_does_not_publish_for_signatures_is_not_trusted() {
+async fn key_that_is_not_for_signatures_is_not_trusted() {
     let issuer = Issuer::start().await;
     let claims = issuer.claims(&json!({}));
     let mut nameless = header(Algorithm::RS256, "");
     nameless.kid = None;
     for (header, key, reason) in [
-        (header(Algorithm::RS256, "key-1"), &*STRANGER, "signature does not fit"),
+        (header(Algorithm::RS256, "key-1"), &*STRANGER, "signature is invalid"),
         (header(Algorithm::RS256, "key-2"), &*STRANGER, "does not publish"),
         (header(Algorithm::RS256, "encryption"), &*KEY, "does not publish"),
         (nameless, &*KEY, "does not name its key"),
@@ -97,7 +97,7 @@ async fn a_key_that_the_issuer_does_not_publish_for_signatures_is_not_trusted() 
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_fetched_are_no_verdict_on_the_token() {
+async fn unavailable_keys_do_not_reject_the_token() {
     let issuer = Issuer::start().await;
     let token = issuer.token(json!({}));
     issuer.server.reset().await;

@@ -87,7 +87,7 @@ fn behind(error: &TokenError) -> &OAuthError {
 }
 
 #[tokio::test]
-async fn a_login_goes_on_from_process_to_process_and_is_renewed_by_the_client_that_it_belongs_to() {
+async fn login_is_shared_and_refreshed_by_its_own_client() {
     let home = Home::new().await;
     let first = home.process(home.device_login()).token().await.unwrap();
     // Neither the user nor the provider is asked again.
@@ -107,7 +107,7 @@ async fn a_login_goes_on_from_process_to_process_and_is_renewed_by_the_client_th
 }
 
 #[tokio::test]
-async fn a_login_that_has_ended_is_begun_again_if_the_user_may_be_asked_and_else_the_error_says_so() {
+async fn ended_login_starts_again_only_with_a_prompt() {
     let home = Home::new().await;
     let nobody = home.process(home.login()).token().await.unwrap_err();
     assert!(nobody.is_refused() && behind(&nobody).is_login_required(), "{nobody:?}");
@@ -131,7 +131,7 @@ async fn a_login_that_has_ended_is_begun_again_if_the_user_may_be_asked_and_else
 }
 
 #[tokio::test]
-async fn a_token_that_the_platform_rejects_while_the_provider_is_away_does_not_cost_the_login() {
+async fn rejected_token_during_an_outage_keeps_the_login() {
     let home = Home::new().await;
     let source = home.process(home.device_login());
     let rejected = source.token().await.unwrap();
@@ -150,7 +150,7 @@ async fn a_token_that_the_platform_rejects_while_the_provider_is_away_does_not_c
 }
 
 #[tokio::test]
-async fn a_renewal_that_could_not_be_verified_is_not_begun() {
+async fn unverifiable_refresh_is_not_started() {
     let home = Home::new().await;
     home.process(home.device_login()).token().await.unwrap();
     home.clock.advance(DAY);
@@ -162,7 +162,7 @@ async fn a_renewal_that_could_not_be_verified_is_not_begun() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_for_a_login_that_could_not_be_verified() {
+async fn unverifiable_login_causes_no_prompt() {
     let home = Home::new().await;
     home.lose_keys().await;
     let error = home.device_login().log_in(&TokenRequest::default()).await.unwrap_err();
@@ -177,7 +177,7 @@ async fn nobody_is_asked_for_a_login_that_could_not_be_verified() {
 }
 
 #[tokio::test]
-async fn a_login_of_a_client_that_is_not_set_up_any_more_is_renewed_all_the_same() {
+async fn login_of_a_removed_client_is_refreshed() {
     let home = Home::new().await;
     let login = home.process(home.device_login()).token().await.unwrap();
     home.clock.advance(DAY);
@@ -187,7 +187,7 @@ async fn a_login_of_a_client_that_is_not_set_up_any_more_is_renewed_all_the_same
 }
 
 #[tokio::test]
-async fn a_provider_at_fault_refuses_nobody_whatever_it_says() {
+async fn server_error_never_revokes_a_login() {
     let home = Home::new().await;
     home.process(home.device_login()).token().await.unwrap();
     home.clock.advance(DAY);
@@ -209,7 +209,7 @@ struct Broken;
 #[async_trait]
 impl Browser for Broken {
     async fn open(&self, _url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Err("there is no browser".into())
+        Err("no browser is available".into())
     }
 }
 
@@ -224,11 +224,11 @@ async fn hurried<T>(login: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn a_device_is_asked_where_the_browser_does_not_lead_to_a_login() {
+async fn device_flow_follows_a_failed_browser_login() {
     let home = Home::new().await;
     let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
     let redirect = format!("http://127.0.0.1:{}/", occupied.local_addr().unwrap().port());
-    for (redirect, reason) in [(redirect.as_str(), "PortTaken"), ("http://127.0.0.1:0/", "there is no browser")] {
+    for (redirect, reason) in [(redirect.as_str(), "PortTaken"), ("http://127.0.0.1:0/", "no browser is available")] {
         let interactive = home.client(INTERACTIVE_CLIENT_ID);
         let browser = BrowserLogin::new(interactive, redirect.parse().unwrap(), Arc::new(Broken)).unwrap();
         let alone = home.login().with_browser(browser.clone());
@@ -239,7 +239,7 @@ async fn a_device_is_asked_where_the_browser_does_not_lead_to_a_login() {
         assert!(token.refresh_token().is_some());
     }
     let log = Log::of_this_process().text();
-    assert!(log.contains("the browser did not lead to a login"), "{log}");
+    assert!(log.contains("the browser login failed"), "{log}");
 }
 
 #[test]

@@ -137,7 +137,7 @@ async fn refreshed(body: &str) -> Result<AccessToken, OAuthError> {
 }
 
 #[tokio::test]
-async fn refresh_token_beside_an_unusable_access_token_is_kept() {
+async fn refresh_token_with_an_unusable_access_token_is_kept() {
     for (body, reason) in [
         (r#"{"access_token":"canary","token_type":"DPoP","refresh_token":"refresh-2"}"#, "'DPoP'"),
         (r#"{"access_token":"canary","access_token":"canary","refresh_token":"refresh-2"}"#, "`access_token`"),
@@ -193,7 +193,7 @@ async fn login_survives_an_unusable_access_token() {
 
 /// Each request has its own key and lease, so two processes would redeem it at the same time.
 #[tokio::test]
-async fn configured_refresh_token_is_redeemed_for_no_request_of_its_own() {
+async fn configured_refresh_token_ignores_request_parameters() {
     let (url, count) = server(Act::Answer("HTTP/1.1 500 Error\r\ncontent-length: 0\r\n\r\n")).await;
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let client = OAuthClient::new(http, Endpoints::new("https://issuer.test/", url), "client-1");

@@ -154,7 +154,7 @@ async fn a_device_login_asks_for_everything_in_both_requests() {
 }
 
 #[tokio::test]
-async fn a_refresh_names_the_services_and_only_a_scope_that_was_asked_for() {
+async fn refresh_sends_resources_and_only_a_requested_scope() {
     let issuer = granting().await;
     let grant = || RefreshGrant::new(client(&issuer)).with_refresh_token(Secret::new("refresh-1"));
     grant().redeem(&Secret::new("refresh-1"), &request()).await.unwrap();

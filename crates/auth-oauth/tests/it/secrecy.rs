@@ -125,7 +125,7 @@ async fn seen(grant: impl AsyncTokenProvider, previous: Option<&AccessToken>, fa
 }
 
 #[tokio::test]
-async fn whatever_a_provider_answers_no_error_and_no_log_line_shows_what_it_was_told() {
+async fn errors_and_logs_show_no_secret_for_any_response() {
     let log = Log::of_this_process();
     let issuer = Issuer::start().await;
     let echo = Arc::new(Mutex::new(Echo::default()));
@@ -184,5 +184,5 @@ async fn whatever_a_provider_answers_no_error_and_no_log_line_shows_what_it_was_
         log.lacks(secret);
     }
     let refused = TokenError::refused("no").to_string();
-    assert!(all.contains(&refused) && all.contains("***"), "the rest of what is said stays");
+    assert!(all.contains(&refused) && all.contains("***"), "the rest of the message stays");
 }

@@ -259,7 +259,7 @@ fn nothing_is_created_to_find_or_to_forget_nothing() {
 }
 
 #[tokio::test]
-async fn clear_deletes_tokens_and_what_is_left_of_them_but_no_other_file() {
+async fn clear_deletes_tokens_and_remains_but_no_other_file() {
     let bench = Bench::new();
     let other = TokenKey::new("https://other.example/");
     let digest = key().digest_hex();
@@ -290,7 +290,7 @@ async fn clear_deletes_tokens_and_what_is_left_of_them_but_no_other_file() {
 }
 
 #[test]
-fn what_a_killed_writer_has_left_is_in_nobodys_way() {
+fn remains_of_a_killed_writer_block_nothing() {
     let bench = Bench::new();
     set(&bench.store, &key(), &session(1));
     fs::write(bench.path(&key(), "tmp"), "half a token").unwrap();
@@ -321,7 +321,7 @@ fn two_environments_never_mix() {
     }
     for (from, to) in keys.iter().zip(&keys[1..]) {
         fs::copy(bench.path(from, "json"), bench.path(to, "json")).unwrap();
-        assert_eq!(get(&bench.store, to), None, "a file that was copied hands its token to nobody");
+        assert_eq!(get(&bench.store, to), None, "a copied file does not give access to its token");
         set(&bench.store, to, &session(99));
     }
 }

@@ -26,7 +26,7 @@ fn signed_by_itself(name: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_machine_proves_itself_by_its_certificate_at_the_endpoint_that_the_provider_has_for_that() {
+async fn client_certificate_authenticates_at_the_mtls_endpoint() {
     let Some(provider) = Provider::start() else { return };
     let (servers, clients) = (Authority::new(), Authority::new());
     provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
@@ -60,7 +60,7 @@ async fn a_machine_proves_itself_by_its_certificate_at_the_endpoint_that_the_pro
 }
 
 #[tokio::test]
-async fn what_a_user_has_shown_is_exchanged_for_a_token_that_is_bound_to_the_certificate_and_ends_with_it() {
+async fn exchanged_token_is_bound_to_the_certificate() {
     let Some(provider) = Provider::start() else { return };
     let (servers, clients) = (Authority::new(), Authority::new());
     provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());

@@ -5,7 +5,7 @@ use auth_oauth::Endpoints;
 use crate::provider::Provider;
 
 #[tokio::test]
-async fn the_endpoints_are_discovered_and_those_of_another_issuer_are_not_taken() {
+async fn endpoints_are_discovered_for_their_issuer_only() {
     let Some(provider) = Provider::start() else { return };
     let found = Endpoints::discover(&provider.http, &provider.issuer).await.unwrap();
     assert_eq!(format!("{found:?}"), format!("{:?}", provider.endpoints()), "it has the paths of Auth0");

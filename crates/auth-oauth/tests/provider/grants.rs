@@ -49,7 +49,7 @@ async fn a_machine_that_proves_nothing_is_refused() {
 }
 
 #[tokio::test]
-async fn a_service_that_the_provider_does_not_know_says_nothing_of_the_client() {
+async fn unknown_resource_does_not_reject_the_client() {
     let Some(provider) = Provider::start() else { return };
     let client = provider.client(BASIC).with_secret_basic(Secret::new(BASIC_SECRET));
     let request = TokenRequest::new().with_audience("https://other.test");

@@ -15,7 +15,7 @@ const LIFETIME: Duration = Duration::from_secs(4);
 const CALLERS: usize = 50;
 
 #[test]
-fn a_login_renews_its_tokens_with_one_redemption_for_all_callers() {
+fn refresh_redeems_once_for_all_callers() {
     let Some(provider) = Provider::start() else { return };
     let Some(user) = User::start() else { return };
     provider.let_tokens_live(LIFETIME);

@@ -97,7 +97,7 @@ async fn a_user_with_the_documented_rights_can_do_everything_over_tls() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_at_once() {
+async fn wrong_password_is_reported_at_once() {
     let Some((redis, authority)) = guarded() else { return };
     let error = builder(&redis, &authority).with_user(USER, Secret::new("wrong-one")).connect().await.unwrap_err();
     assert!(error.is_refused(), "{error:?}");
@@ -105,7 +105,7 @@ async fn a_wrong_password_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_of_another_authority_is_not_talked_to() {
+async fn server_of_another_ca_is_rejected() {
     let Some((redis, authority)) = guarded() else { return };
     let other = Authority::new();
     let cache = builder(&redis, &other).with_user(USER, password()).connect().await.unwrap();
@@ -121,7 +121,7 @@ async fn a_server_of_another_authority_is_not_talked_to() {
 }
 
 #[tokio::test]
-async fn a_command_that_the_user_may_not_give_is_a_refusal_and_no_outage() {
+async fn forbidden_command_is_a_refusal_and_not_an_outage() {
     let Some((redis, authority)) = guarded() else { return };
     let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
     administer(&redis, &authority, &["acl", "setuser", USER, "-hget"]);
@@ -133,7 +133,7 @@ async fn a_command_that_the_user_may_not_give_is_a_refusal_and_no_outage() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_was_shut_out_for_a_while_is_let_in_again() {
+async fn access_recovers_after_a_temporary_refusal() {
     let Some((redis, authority)) = guarded() else { return };
     let cache = builder(&redis, &authority).with_user(USER, password()).connect().await.unwrap();
     administer(&redis, &authority, &["acl", "setuser", USER, "resetpass", ">another"]);
@@ -146,19 +146,19 @@ async fn a_user_who_was_shut_out_for_a_while_is_let_in_again() {
 }
 
 #[tokio::test]
-async fn what_cannot_work_is_said_before_anything_is_asked() {
+async fn invalid_configuration_fails_before_any_request() {
     let at = |url: &str| RedisTokenCache::builder(&url.parse().unwrap()).with_sealing_key(sealing_key('a'));
     let said = async |builder: RedisTokenCacheBuilder| builder.connect().await.unwrap_err();
     let local = "redis://localhost:1";
     for (builder, expected) in [
-        (RedisTokenCache::builder(&local.parse().unwrap()), "how tokens are sealed"),
-        (at(local).without_sealing(), "remove one of both"),
+        (RedisTokenCache::builder(&local.parse().unwrap()), "no encryption is configured"),
+        (at(local).without_sealing(), "remove one of them"),
         (at(local).with_namespace("a*b"), "namespace"),
         (at("https://localhost"), "is not the address of a Redis"),
         (at("rediss://localhost/#insecure"), "is not the address of a Redis"),
         (at("redis:///var/run/redis"), "is not the address of a Redis"),
-        (at("redis://u:secret-canary@redis.example"), "could be read by others"),
-        (at("redis://127.0.0.2.example"), "could be read by others"),
+        (at("redis://u:secret-canary@redis.example"), "is not encrypted"),
+        (at("redis://127.0.0.2.example"), "is not encrypted"),
         (at("rediss://localhost").with_roots("/nowhere/roots.pem"), "/nowhere/roots.pem"),
         (at("rediss://localhost").with_roots("Cargo.toml"), "certificates"),
         (RedisTokenCache::cluster_builder([]).with_sealing_key(sealing_key('a')), "at least one"),

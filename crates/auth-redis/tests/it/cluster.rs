@@ -103,7 +103,7 @@ async fn a_user_with_the_documented_rights_can_use_a_cluster_over_tls() {
 }
 
 #[tokio::test]
-async fn one_node_of_a_cluster_leads_to_all_and_all_are_cleared() {
+async fn one_node_discovers_the_cluster_and_clear_covers_all() {
     let Some(cluster) = Cluster::start() else { return };
     let cache = patient_cluster(&[cluster.0[1].url()]).with_sealing_key(sealing_key('a')).connect().await.unwrap();
     let keys = keys(600);
@@ -132,7 +132,7 @@ fn other(node: &Redis) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_of_which_a_node_is_away_fails_where_it_must_and_comes_back() {
+async fn cluster_fails_only_for_a_missing_node_and_recovers() {
     let Some(mut cluster) = Cluster::start() else { return };
     let cache = cluster.builder().with_delay(std::time::Duration::from_secs(2)).connect().await.unwrap();
     let keys = keys(30);

@@ -73,7 +73,7 @@ async fn a_value_that_was_changed_in_any_part_is_a_miss() {
 }
 
 #[tokio::test]
-async fn what_is_no_entry_is_a_miss_and_is_replaced() {
+async fn invalid_entry_is_a_miss_and_is_replaced() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let entry = name(&key(), "token");
@@ -160,7 +160,7 @@ async fn a_rejection_leaves_the_refresh_token_to_the_next_leader() {
 }
 
 #[tokio::test]
-async fn a_refusal_does_not_forget_what_was_stored_meanwhile() {
+async fn refusal_keeps_a_token_that_was_stored_concurrently() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let refused = token("refused");
@@ -177,7 +177,7 @@ async fn a_refusal_does_not_forget_what_was_stored_meanwhile() {
 }
 
 #[tokio::test]
-async fn to_clear_forgets_all_of_a_namespace_and_nothing_else() {
+async fn clear_deletes_exactly_its_namespace() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let neighbours = [
@@ -226,7 +226,7 @@ async fn one_token_under_two_keys_looks_like_two() {
 }
 
 #[tokio::test]
-async fn entries_in_clear_and_sealed_ones_are_no_business_of_each_other() {
+async fn plain_and_encrypted_entries_are_separate() {
     let Some(redis) = Redis::start() else { return };
     let (sealed, plain) = (cache(&redis.url()).await, patient(&redis.url()).without_sealing().connect().await.unwrap());
     sealed.set(&key(), &token("sealed")).await.unwrap();

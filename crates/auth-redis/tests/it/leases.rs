@@ -56,7 +56,7 @@ async fn a_late_leader_does_not_overwrite_a_newer_token() {
 }
 
 #[tokio::test]
-async fn what_is_cleared_or_deleted_is_not_brought_back_by_a_leader_from_before() {
+async fn earlier_leader_does_not_restore_deleted_tokens() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let previous = token("previous");
@@ -92,7 +92,7 @@ async fn a_rejection_does_not_keep_the_leader_from_publishing() {
 }
 
 #[tokio::test]
-async fn a_fence_that_is_lost_goes_on_from_the_entry() {
+async fn lost_fence_continues_from_the_entry() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     for _ in 0..5 {
@@ -174,7 +174,7 @@ async fn a_guard_that_is_dropped_ends_its_lease_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_of_which_nobody_knows_whether_it_was_taken_is_ended_on_the_side() {
+async fn lease_with_unknown_outcome_is_released_in_the_background() {
     let Some(redis) = Redis::start() else { return };
     let builder = || patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(LONG);
     let hasty = builder().with_delay(Duration::from_millis(500)).connect().await.unwrap();
@@ -191,7 +191,7 @@ async fn a_lease_of_which_nobody_knows_whether_it_was_taken_is_ended_on_the_side
 }
 
 #[tokio::test]
-async fn nobody_waits_for_the_lease_of_another_key() {
+async fn lease_of_another_key_blocks_no_caller() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let _guard = leading(cache.acquire(&key(), None).await);

@@ -62,10 +62,10 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
         source.token().await.unwrap();
     }
     assert_eq!(provider.calls().len(), 1, "while Redis is unavailable, the last copy is used");
-    assert_eq!(count(&log, "the token cache fails"), 1, "{}", log.text());
+    assert_eq!(count(&log, "the token cache is unavailable"), 1, "{}", log.text());
     let server = format!("redis://127.0.0.1:{}", redis.port);
-    assert!(log.text().contains(&server), "it says which: {}", log.text());
-    assert_eq!(count(&log, "answers again"), 0);
+    assert!(log.text().contains(&server), "the log names the server: {}", log.text());
+    assert_eq!(count(&log, "is available again"), 0);
     redis.restart();
     back(&cache).await;
     clock.advance(COPY);
@@ -73,11 +73,16 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_is_over() {
         source.token().await.unwrap();
     }
     assert_eq!(provider.calls().len(), 2, "Redis had forgotten the token, and has it again");
-    assert_eq!((count(&log, "the token cache fails"), count(&log, "answers again")), (1, 1), "{}", log.text());
+    assert_eq!(
+        (count(&log, "the token cache is unavailable"), count(&log, "is available again")),
+        (1, 1),
+        "{}",
+        log.text()
+    );
 }
 
 #[tokio::test]
-async fn while_redis_is_away_nobody_waits_for_it() {
+async fn unavailable_redis_blocks_no_caller() {
     let Some(mut redis) = Redis::start() else { return };
     let cache = patient(&redis.url()).with_sealing_key(sealing_key('a')).connect().await.unwrap();
     redis.kill();
@@ -89,7 +94,7 @@ async fn while_redis_is_away_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_redis_that_stands_still_is_waited_for_once() {
+async fn hanging_redis_is_waited_for_once() {
     let Some(redis) = Redis::start() else { return };
     let delay = Duration::from_secs(5);
     let cache = RedisTokenCache::builder(&redis.url()).with_delay(delay).with_sealing_key(sealing_key('a'));
@@ -109,7 +114,7 @@ async fn a_redis_that_stands_still_is_waited_for_once() {
 }
 
 #[tokio::test]
-async fn a_cache_that_is_made_before_redis_is_there_finds_it() {
+async fn cache_created_before_redis_starts_connects_later() {
     let Some(mut redis) = Redis::start() else { return };
     redis.kill();
     let cache = cache(&redis.url()).await;

@@ -96,7 +96,7 @@ async fn lease_is_renewed_after_a_failed_publication() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publication_whose_answer_was_lost_does_not_take_the_lease_again() {
+async fn publication_with_a_lost_response_does_not_lock_again() {
     let Some(redis) = Redis::start() else { return };
     let builder = patient(&redis.url()).with_sealing_key(sealing_key('a')).with_lease_time(Duration::from_millis(300));
     let hasty = builder.with_delay(Duration::from_secs(2)).connect().await.unwrap();

@@ -82,7 +82,7 @@ async fn use_all_of(cache: &RedisTokenCache) {
 }
 
 #[tokio::test]
-async fn neither_redis_nor_the_log_shows_a_token_or_a_secret() {
+async fn redis_and_the_log_contain_no_plain_token_or_secret() {
     let Some(redis) = Redis::start() else { return };
     let log = Log::default();
     let _listening = listen(&log, tracing::Level::TRACE);
@@ -128,7 +128,7 @@ async fn neither_redis_nor_the_log_shows_a_token_or_a_secret() {
 }
 
 #[tokio::test]
-async fn what_is_kept_in_clear_is_found() {
+async fn plain_entries_are_visible_in_redis() {
     let Some(redis) = Redis::start() else { return };
     let cache = patient(&redis.url()).without_sealing().connect().await.unwrap();
     use_all_of(&cache).await;

@@ -105,7 +105,7 @@ async fn lab(server: &Url) -> Lab {
 }
 
 #[tokio::test]
-async fn a_token_that_must_be_replaced_takes_five_commands_and_no_more() {
+async fn token_replacement_takes_five_commands() {
     let Some(redis) = Redis::start() else { return };
     let detour = Detour::to(&redis).await;
     let lab = lab(&detour.address).await;
@@ -118,7 +118,7 @@ async fn a_token_that_must_be_replaced_takes_five_commands_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_too_late_holds_a_request_up_once_and_is_left_alone_until_it_is_in_time() {
+async fn slow_redis_delays_one_request_and_is_then_bypassed() {
     let Some(redis) = Redis::start() else { return };
     let detour = Detour::to(&redis).await;
     let lab = lab(&detour.address).await;
@@ -141,7 +141,7 @@ async fn a_redis_that_is_too_late_holds_a_request_up_once_and_is_left_alone_unti
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_can_be_reached_and_is_still_too_late_is_asked_for_nothing() {
+async fn slow_redis_is_bypassed() {
     let Some(redis) = Redis::start() else { return };
     let detour = Detour::to(&redis).await;
     let each = Duration::from_millis(200);

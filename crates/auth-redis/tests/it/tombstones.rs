@@ -66,7 +66,7 @@ async fn tombstone_names_what_the_publisher_redeemed_from_memory() {
 }
 
 #[tokio::test]
-async fn refusal_of_a_usable_token_is_kept_beside_it() {
+async fn refusal_is_stored_with_a_usable_token() {
     let Some(redis) = Redis::start() else { return };
     let cache = cache(&redis.url()).await;
     let soon = login(1).with_expires_at(SystemClock.now() + Duration::from_secs(2));

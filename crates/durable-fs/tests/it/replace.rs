@@ -52,7 +52,7 @@ fn failed_replace_keeps_the_old_content() {
 }
 
 #[test]
-fn commit_fits_content_of_any_size() {
+fn commit_accepts_content_of_any_size() {
     for size in [0, 1, 100, 70_000] {
         let bench = Bench::new();
         let bytes = vec![7; size];

@@ -132,7 +132,7 @@ impl Drop for Attempt {
 }
 
 #[test]
-fn an_answer_that_no_platform_gives_is_an_error_that_shows_nothing_of_it() {
+fn hostile_response_is_an_error_without_its_content() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let (responses, first) = (number(RESPONSES).unwrap_or(1024), number(SEED).unwrap_or(0));
     let senders = senders();

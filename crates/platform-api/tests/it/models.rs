@@ -21,7 +21,7 @@ fn an_answer_may_lack_what_is_nullable_and_bring_what_is_new() {
 }
 
 #[test]
-fn what_is_not_set_is_not_sent() {
+fn unset_fields_are_not_sent() {
     let submission = RunSubmission::new("he-tme", vec![]).with_version_number("1.0.0");
     let sent = serde_json::to_value(&submission).unwrap();
     assert_eq!(sent, json!({ "application_id": "he-tme", "version_number": "1.0.0", "items": [] }));
@@ -30,7 +30,7 @@ fn what_is_not_set_is_not_sent() {
 }
 
 #[test]
-fn to_clear_a_field_and_to_leave_it_are_two_things() {
+fn clearing_a_field_differs_from_omitting_it() {
     let update = |update: MetadataUpdate| serde_json::to_value(update).unwrap();
     assert_eq!(update(MetadataUpdate::new()), json!({}));
     assert_eq!(update(MetadataUpdate::new().with_custom_metadata(Patch::Null)), json!({ "custom_metadata": null }));
@@ -44,7 +44,7 @@ fn to_clear_a_field_and_to_leave_it_are_two_things() {
 }
 
 #[test]
-fn what_is_sent_may_hold_nothing_that_is_not_known() {
+fn request_models_reject_unknown_fields() {
     let wrong = json!({ "application_id": "he-tme", "items": [], "version": "1.0.0" });
     let error = serde_json::from_value::<RunSubmission>(wrong).unwrap_err();
     assert!(error.to_string().contains("`version`"), "{error}");
@@ -81,7 +81,7 @@ fn the_answer_about_me_shows_none_of_its_secrets() {
 }
 
 #[test]
-fn limits_are_those_of_requests_and_not_checked_when_an_answer_arrives() {
+fn limits_apply_to_requests_and_not_to_responses() {
     let mut grant = serde_json::Map::new();
     grant.insert("large".to_owned(), json!(i64::MAX));
     let item: Item = serde_json::from_value(json!({

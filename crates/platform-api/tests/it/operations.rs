@@ -10,7 +10,7 @@ use wiremock::matchers::{any, body_json, header, method};
 use crate::platform;
 
 #[tokio::test]
-async fn parameters_are_spelled_and_encoded_as_the_platform_wants_them() {
+async fn parameters_are_encoded_as_documented() {
     let (server, client) = platform(any(), ResponseTemplate::new(200).set_body_json(json!([]))).await;
     client
         .send(&ListApplications::new().with_page_size(100).with_sort(["-name".to_owned(), "a+b&c".to_owned()]))
@@ -36,7 +36,7 @@ async fn parameters_are_spelled_and_encoded_as_the_platform_wants_them() {
 }
 
 #[tokio::test]
-async fn a_segment_that_leads_elsewhere_is_refused_before_anything_is_sent() {
+async fn unsafe_path_segment_is_rejected_before_the_request() {
     let (server, client) = platform(any(), ResponseTemplate::new(200)).await;
     for segment in ["", ".", ".."] {
         let error = client.send(&GetApplicationVersion::new("he-tme", segment)).await.unwrap_err();
@@ -46,7 +46,7 @@ async fn a_segment_that_leads_elsewhere_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_submission_goes_out_as_json_with_its_signed_urls() {
+async fn submission_is_sent_as_json_with_signed_urls() {
     let artifact =
         InputArtifactSubmission::new("slide", Secret::new("https://b.test/s?sig=canary"), serde_json::Map::new());
     let submit = SubmitRun::new(RunSubmission::new("he-tme", vec![ItemSubmission::new("s1", vec![artifact])]));
@@ -105,7 +105,7 @@ async fn a_decode_error_says_where_and_does_not_show_what() {
 }
 
 #[tokio::test]
-async fn what_may_pass_and_what_may_have_been_received_is_told_apart() {
+async fn transient_and_uncertain_failures_are_distinguished() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = crate::client(&format!("http://{free}")).send(&GetRun::new("r")).await.unwrap_err();
     assert!(error.status().is_none() && error.is_transient() && !error.is_uncertain(), "{error}");

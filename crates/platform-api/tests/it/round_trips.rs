@@ -71,7 +71,7 @@ fn without_nulls(value: &Value) -> Value {
 }
 
 #[test]
-fn whatever_a_schema_allows_is_read_and_written_back_with_what_is_not_known() {
+fn models_round_trip_all_valid_and_unknown_values() {
     let known: BTreeSet<_> = MODELS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let all: BTreeSet<_> = schemas().keys().cloned().collect();
     assert_eq!(known, all, "a schema has no model here, or a model no schema");
@@ -87,7 +87,7 @@ fn whatever_a_schema_allows_is_read_and_written_back_with_what_is_not_known() {
 }
 
 #[test]
-fn what_arrives_without_what_may_be_null_is_read() {
+fn absent_nullable_fields_are_accepted() {
     for (name, round_trip) in MODELS {
         for seed in 0..50 {
             let mut maker = Maker { rng: Rng::with_seed(seed), novel: false, full: false };

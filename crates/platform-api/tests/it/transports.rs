@@ -60,12 +60,12 @@ impl blocking::Transport for Shared {
 }
 
 #[tokio::test]
-async fn an_operation_runs_over_any_transport_for_those_who_wait_and_those_who_block() {
+async fn operation_runs_over_async_and_blocking_transports() {
     let recorder = Recorder::new(ApiResponse::new(200, "[]"));
     assert!(recorder.client().send(&ListApplications::new()).await.unwrap().is_empty());
     let client = blocking::Client::new(Shared(recorder.clone()), "https://platform.test".parse().unwrap());
     assert!(client.send(&ListApplications::new()).unwrap().is_empty());
-    let [awaited, blocked] = &recorder.asked()[..] else { panic!("it was asked twice") };
+    let [awaited, blocked] = &recorder.asked()[..] else { panic!("expected two calls") };
     for request in [awaited, blocked] {
         assert_eq!((request.operation, request.method, request.success), ("list_applications", Method::Get, 200));
         assert_eq!(request.url.as_str(), "https://platform.test/api/v1/applications");
@@ -101,7 +101,7 @@ async fn a_call_has_a_time_and_headers_and_a_share_token_of_its_own() {
 }
 
 #[tokio::test]
-async fn who_asks_is_the_business_of_the_transport() {
+async fn transport_adds_the_credentials() {
     let recorder = Recorder::new(ApiResponse::new(200, "[]"));
     for name in ["Authorization", "cookie", "Host", "content-length"] {
         let options = CallOptions::new().with_header(name, "canary");
@@ -112,7 +112,7 @@ async fn who_asks_is_the_business_of_the_transport() {
 }
 
 #[test]
-fn a_blocking_client_asks_over_http_and_refuses_inside_a_runtime() {
+fn blocking_client_fails_inside_a_runtime() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let answer = ResponseTemplate::new(200).set_body_string("[]");
     let (server, _) = runtime.block_on(platform(any(), answer));
@@ -135,7 +135,7 @@ impl blocking::Transport for Failing {
 }
 
 #[test]
-fn how_far_a_request_came_decides_whether_it_may_be_sent_again() {
+fn progress_of_a_request_decides_about_its_retry() {
     for (fails, transient, uncertain) in [
         ((|| TransportError::unreachable("no route")) as fn() -> _, true, false),
         (|| TransportError::interrupted("reset"), true, true),
@@ -192,7 +192,7 @@ async fn a_body_beyond_its_limit_is_not_read() {
 }
 
 #[test]
-fn a_redirect_leads_to_https_or_to_this_machine() {
+fn redirect_target_is_https_or_loopback() {
     let redirect = |location: Option<&str>| {
         let answer = ApiResponse::new(307, "");
         let answer = location.into_iter().fold(answer, |answer, location| answer.with_header("Location", location));
@@ -219,7 +219,7 @@ async fn a_path_of_the_root_comes_before_that_of_the_operation() {
 }
 
 #[tokio::test]
-async fn no_error_shows_a_share_token_wherever_the_way_of_its_url_ends() {
+async fn errors_never_show_a_share_token() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (_server, refusing) = platform(any(), ResponseTemplate::new(500)).await;
     for client in [crate::client(&format!("http://{free}")), crate::client("http://platform.test"), refusing] {

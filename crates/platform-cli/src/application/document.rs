@@ -15,25 +15,25 @@ use crate::shown::shown;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Lists the documents of a version.
+    /// List the documents of a version
     List {
         #[command(flatten)]
         release: Release,
     },
-    /// Says what a document is.
+    /// Describe a document
     Describe {
         #[command(flatten)]
         release: Release,
-        /// The name of the document.
+        /// Name of the document
         name: String,
     },
-    /// Downloads a document into a folder, under a name that any file system can hold: whole, or what was there stays.
+    /// Download a document into a folder; its file is replaced only when the download is complete
     Download {
         #[command(flatten)]
         release: Release,
-        /// The name of the document.
+        /// Name of the document
         name: String,
-        /// The folder for it; it is made if need be.
+        /// Folder for the document; created if absent
         #[arg(long, value_name = "DIR", default_value = ".")]
         output: PathBuf,
     },
@@ -101,7 +101,7 @@ async fn download(
         "was_there": outcome.was_there,
     });
     shell.output.one(&value, || {
-        let what = if outcome.was_there { "was there already" } else { "downloaded" };
+        let what = if outcome.was_there { "already present" } else { "downloaded" };
         format!("{}: {what}, {} bytes, SHA-256 {}", shown(path.display()), outcome.bytes, outcome.sha256)
     })
 }

@@ -20,10 +20,10 @@ use crate::shown::shown;
 pub(crate) struct Arguments {
     #[command(flatten)]
     release: Release,
-    /// The folder for the files; it is made if need be.
+    /// Folder for the files; created if absent
     #[arg(long, value_name = "DIR", default_value = ".")]
     destination: PathBuf,
-    /// Writes one archive, and not the files that are in it.
+    /// Write one zip archive instead of single files
     #[arg(long, overrides_with = "_no_zip")]
     zip: bool,
     #[arg(long = "no-zip", overrides_with = "zip", hide = true)]
@@ -44,7 +44,7 @@ pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     let pages = pages(&stem, &application, &version)?;
     let archive = zip.then(|| format!("{stem}_schemata.zip"));
     let files = write(&destination, &pages, archive.as_deref());
-    let files = files.with_context(|| format!("the schemata cannot be written to {}", destination.display()))?;
+    let files = files.with_context(|| format!("cannot write the schemas to '{}'", destination.display()))?;
     let names: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
     let value = json!({
         "application_id": application.application_id,

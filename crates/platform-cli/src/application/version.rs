@@ -10,19 +10,19 @@ use crate::shown::shown;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Lists the versions of an application that you may use, the highest first.
+    /// List the available versions of an application, highest first
     List {
-        /// The id of the application, such as he-tme.
+        /// Id of the application, such as he-tme
         application: ApplicationId,
     },
-    /// Says what a version takes in and gives out, and what changed with it.
+    /// Describe the inputs, outputs and changes of a version
     Describe {
-        /// The id of the application, such as he-tme.
+        /// Id of the application, such as he-tme
         application: ApplicationId,
-        /// The version: the highest that you may use, if none is named.
+        /// Version of the application [default: the highest available]
         version: Option<VersionNumber>,
     },
-    /// What comes with a version for people to read.
+    /// List, describe and download the documents of a version
     #[command(subcommand)]
     Document(document::Action),
 }

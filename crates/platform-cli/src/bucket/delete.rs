@@ -13,7 +13,7 @@ use auth_core::error_chain;
 
 #[derive(Args)]
 pub(crate) struct Delete {
-    /// Patterns: `*` and `?` stay within a part of the key, `**` does not.
+    /// Glob patterns of keys; `*` and `?` do not match `/`, `**` does
     #[arg(value_name = "PATTERN", required = true)]
     what: Vec<String>,
     #[command(flatten)]
@@ -22,13 +22,13 @@ pub(crate) struct Delete {
     sure: Sure,
 }
 
-/// Whether it is really to be done.
+/// The options for a dry run.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Sure {
-    /// Says what would be deleted, and deletes nothing.
+    /// List the objects and delete nothing
     #[arg(long, overrides_with = "no_dry_run")]
     dry_run: bool,
-    /// Deletes, once you have said yes: so it is unless something is said.
+    /// Delete after confirmation (default)
     #[arg(long)]
     no_dry_run: bool,
     #[command(flatten)]
@@ -86,7 +86,7 @@ fn print(reports: &[Report], dry_run: bool, bucket: &Bucket, shell: &Shell) -> R
         .collect();
     let value = json!({ "bucket": bucket.name(), "dry_run": dry_run, "objects": objects });
     if reports.is_empty() {
-        shell.output.note("there is nothing to delete");
+        shell.output.note("nothing to delete");
     }
     shell.output.one(&value, || {
         let mut table = shell.output.table(["outcome", "bytes", "key"]);

@@ -27,7 +27,7 @@ const LIFETIME: Duration = Duration::from_secs(15 * 60);
 pub(crate) struct Arguments {
     #[command(flatten)]
     what: What,
-    /// The folder for the files; it is made if need be.
+    /// Folder for the files; created if absent
     #[arg(long, value_name = "DIR", default_value = ".")]
     destination: PathBuf,
 }
@@ -95,7 +95,7 @@ fn print(fetched: &[Fetched], folder: &Path, bucket: &Bucket, shell: &Shell) -> 
         "objects": fetched.iter().map(shape).collect::<Vec<_>>(),
     });
     if fetched.is_empty() {
-        shell.output.note("there is nothing to download");
+        shell.output.note("nothing to download");
     }
     shell.output.one(&value, || text(fetched, shell))?;
     for error in &errors {
@@ -114,7 +114,7 @@ fn text(fetched: &[Fetched], shell: &Shell) -> String {
     let mut table = shell.output.table(["outcome", "bytes", "file"]);
     for Fetched { file, result, .. } in fetched {
         let (outcome, bytes) = match result {
-            Ok(outcome) if outcome.was_there => ("was there", outcome.bytes.to_string()),
+            Ok(outcome) if outcome.was_there => ("already present", outcome.bytes.to_string()),
             Ok(outcome) => ("downloaded", outcome.bytes.to_string()),
             Err(_) => ("FAILED", String::new()),
         };

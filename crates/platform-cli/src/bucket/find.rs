@@ -12,12 +12,12 @@ use crate::shown::shown;
 pub(crate) struct Arguments {
     #[command(flatten)]
     what: What,
-    /// Shows sizes and times, as is always done.
+    /// Show sizes and times (always on)
     #[arg(long)]
     detail: bool,
     #[arg(long = "no-detail", hide = true)]
     _no_detail: bool,
-    /// Adds a URL to each, with which anybody can read the object for as long as the settings say.
+    /// Add a signed URL to each object; anyone can read the object with it until it expires
     #[arg(long)]
     signed_urls: bool,
 }

@@ -19,10 +19,10 @@ use auth_core::error_chain;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Files, and folders with all that is in them. Links are not followed.
+    /// Files, and folders with all files in them; links are not followed
     #[arg(value_name = "PATH", required = true)]
     source: Vec<PathBuf>,
-    /// What all keys begin with. {username} and {timestamp} in it are replaced.
+    /// Prefix of all keys; {username} and {timestamp} are replaced
     #[arg(long, value_name = "PREFIX", default_value = "{username}")]
     destination_prefix: String,
 }
@@ -45,8 +45,9 @@ fn prefix(text: &str) -> anyhow::Result<String> {
     let mut prefix = text.replace("{timestamp}", &now.strftime("%Y%m%d_%H%M%S").to_string());
     if prefix.contains("{username}") {
         let user = system_user();
-        let user =
-            user.ok_or_else(|| anyhow!("nothing says who you are: USER is not set; say --destination-prefix"))?;
+        let user = user.ok_or_else(|| {
+            anyhow!("cannot determine the user name, because USER is not set; use --destination-prefix")
+        })?;
         prefix = prefix.replace("{username}", &user);
     }
     let prefix = prefix.trim_matches('/');
@@ -66,7 +67,7 @@ fn print(uploads: &[Upload], bucket: &Bucket, shell: &Shell) -> Result<(), Failu
         let mut table = shell.output.table(["outcome", "bytes", "key"]);
         for Upload { file, result, .. } in uploads {
             let (outcome, bytes) = match result {
-                Ok(uploaded) if uploaded.was_there => ("was there", uploaded.bytes.to_string()),
+                Ok(uploaded) if uploaded.was_there => ("already present", uploaded.bytes.to_string()),
                 Ok(uploaded) => ("uploaded", uploaded.bytes.to_string()),
                 Err(_) => ("FAILED", String::new()),
             };

@@ -27,8 +27,9 @@ pub(super) struct Slide {
 impl Slide {
     fn read(path: PathBuf) -> Result<Self, Failure> {
         let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-        let name = name
-            .ok_or_else(|| Failure::bad_input(anyhow!("{}: the name is no UTF-8; rename the file", path.display())))?;
+        let name = name.ok_or_else(|| {
+            Failure::bad_input(anyhow!("'{}': the file name is not valid UTF-8; rename the file", path.display()))
+        })?;
         let metadata = slide_metadata::read(&path);
         let metadata =
             metadata.map_err(|error| if error.is_invalid() { Failure::bad_input(error) } else { error.into() })?;
@@ -85,8 +86,7 @@ impl Folder {
         if let Some(folder) = given {
             return Ok(Self::Given(folder));
         }
-        let folder =
-            tempfile::tempdir().context("there is no room for temporary files; TMPDIR can name another place")?;
+        let folder = tempfile::tempdir().context("cannot create temporary files; set TMPDIR to another folder")?;
         Ok(Self::Samples(Arc::new(folder)))
     }
 
@@ -95,7 +95,7 @@ impl Folder {
         if let Self::Samples(folder) = self {
             let folder = folder.clone();
             let written = spawn_blocking(move || samples::write(folder.path())).await?;
-            written.context("the sample slides could not be written")?;
+            written.context("cannot write the sample slides")?;
         }
         let path = match self {
             Self::Given(path) => path.clone(),
@@ -121,7 +121,7 @@ fn read_all(folder: &Path) -> Result<Vec<Slide>, Failure> {
 
 /// Returns the files of a folder, except hidden ones and subfolders.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let unreadable = |path: &Path| format!("{}: the folder with the slides cannot be read", path.display());
+    let unreadable = |path: &Path| format!("cannot read the slide folder '{}'", path.display());
     let entries = fs::read_dir(folder).with_context(|| unreadable(folder)).map_err(Failure::bad_input)?;
     let mut paths = Vec::new();
     for entry in entries {
@@ -129,7 +129,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
             continue;
         }
-        let kind = fs::metadata(&path).with_context(|| format!("{}: the slide cannot be read", path.display()));
+        let kind = fs::metadata(&path).with_context(|| format!("cannot read the slide '{}'", path.display()));
         if !kind.map_err(Failure::bad_input)?.is_dir() {
             paths.push(path);
         }

@@ -24,7 +24,7 @@ impl DemoUser {
 impl Prompt for DemoUser {
     async fn show(&self, device: &DeviceAuthorization) -> Result<(), Box<dyn Error + Send + Sync>> {
         let url = device.verification_url_complete.as_ref().unwrap_or(&device.verification_url);
-        self.progress.step(2, &format!("to log in, a user opens {url} and approves; the demo does so"));
+        self.progress.step(2, &format!("simulating a user who opens {url} and approves the login"));
         let page = self.http.send(Request::get(url.parse()?)).await?;
         let page = String::from_utf8(page.bytes(64 * 1024).await?.to_vec())?;
         if !page.contains(&device.user_code) {
@@ -35,7 +35,7 @@ impl Prompt for DemoUser {
             .with_body("application/x-www-form-urlencoded", form);
         match self.http.send(approve).await?.status() {
             200 => Ok(()),
-            status => Err(format!("the verification page answered {status}").into()),
+            status => Err(format!("the verification page responded with {status}").into()),
         }
     }
 }

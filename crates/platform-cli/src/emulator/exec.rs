@@ -41,7 +41,7 @@ pub(super) async fn execute(
             }
         }
     };
-    let status = status.context("the command cannot be waited for")?;
+    let status = status.context("cannot wait for the command")?;
     if status.success() { Ok(()) } else { Err(Failure::passed_on(status)) }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn start(arguments: &Arguments) -> Result<Emulator, Failure> {
     config.announce_iss |= arguments.announce_iss;
     config.cors_origins.extend(arguments.cors_origin.iter().cloned());
     if let Some(issuer) = &arguments.issuer {
-        let missing = || anyhow!("--issuer needs --config with a table [external_issuer]: audience and subjects");
+        let missing = || anyhow!("--issuer requires --config with a table [external_issuer] (audience and subjects)");
         let trusted = config.external_issuer.as_mut().ok_or_else(|| Failure::bad_input(missing()))?;
         trusted.issuer.clone_from(issuer);
     }
@@ -51,6 +51,6 @@ pub(super) async fn start(arguments: &Arguments) -> Result<Emulator, Failure> {
     builder = arguments.fault.iter().cloned().fold(builder, EmulatorBuilder::with_fault);
     builder.start().await.map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => Failure::bad_input(error),
-        _ => anyhow::Error::from(error).context("the emulator could not be started").into(),
+        _ => anyhow::Error::from(error).context("cannot start the emulator").into(),
     })
 }

@@ -9,15 +9,24 @@ use crate::retries::Retries;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Looks for slides in a folder, and writes a table of them (CSV) that `run upload` and `run submit` take.
+    /// Find slides in a folder and write the table (CSV) for `run upload` and `run submit`
+    #[command(
+        after_help = "Examples:\n  aignostics run prepare he-tme slides.csv slides\n  aignostics run prepare he-tme slides.csv slides --mapping '.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER'"
+    )]
     Prepare(Box<prepare::Arguments>),
-    /// Uploads the slides of a table into the bucket of the organisation; what is there already is not sent.
+    /// Upload the slides of a table to the organization's bucket; objects that already exist are skipped
+    #[command(after_help = "Example: aignostics run upload he-tme slides.csv")]
     Upload(Box<upload::Arguments>),
-    /// Checks all of a table or a submission, and submits nothing.
+    /// Validate a table or a submission without submitting it
+    #[command(after_help = "Example: aignostics run validate he-tme slides.csv")]
     Validate(Box<validate::Arguments>),
-    /// Submits a run of the slides of a table, or of a submission in JSON.
+    /// Submit a run from a table of slides or from a submission in JSON
+    #[command(
+        after_help = "Examples:\n  aignostics run submit he-tme slides.csv --tags study-1\n  aignostics run submit he-tme submission.json --once study-1"
+    )]
     Submit(Box<submit::Arguments>),
-    /// From a folder of slides to verified results; killed and called again it goes on, and submits nothing twice.
+    /// Prepare, upload, submit and download in one command; a repeated call resumes and submits nothing twice
+    #[command(after_help = "Example: aignostics run execute he-tme slides.csv slides")]
     Execute(Box<execute::Arguments>),
 }
 

@@ -8,7 +8,7 @@ use crate::shapes;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The id of the run.
+    /// Id of the run
     run: String,
 }
 
@@ -23,9 +23,9 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     shell.output.one(&shape, || {
         let cancelled = matches!(outcome, RunOutcome::Cancelled(_));
         match (was_before, cancelled) {
-            (false, _) => format!("{}: cancelled", run.run_id),
-            (true, true) => format!("{}: was {outcome} before", run.run_id),
-            (true, false) => format!("{}: had ended before: {outcome}", run.run_id),
+            (false, _) => format!("{}: canceled", run.run_id),
+            (true, true) => format!("{}: already {outcome}", run.run_id),
+            (true, false) => format!("{}: already terminated: {outcome}", run.run_id),
         }
     })
 }

@@ -19,24 +19,24 @@ use auth_core::error_chain;
 pub(crate) struct Arguments {
     #[command(flatten)]
     filter: Filter,
-    /// At most so many, the newest first.
+    /// Maximum number of runs to cancel, newest first
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Says what would be cancelled, and cancels nothing.
+    /// List the runs and cancel nothing
     #[arg(long, overrides_with = "no_dry_run")]
     dry_run: bool,
-    /// Cancels them: so it is unless something is said.
+    /// Cancel the runs (default)
     #[arg(long)]
     no_dry_run: bool,
     #[command(flatten)]
     consent: Consent,
 }
 
-/// Which runs; all that is said must fit.
+/// The filters; a run must match all of them.
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 struct Filter {
-    /// Only runs with all of these tags, with commas between them.
+    /// Only runs with all of these tags, separated by commas
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     tags: Vec<String>,
     /// Only runs of this application.
@@ -74,7 +74,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         }
     }
     if fates.is_empty() {
-        shell.output.note("there is no such run that goes on");
+        shell.output.note("no active run matches");
         if shell.output.format() == Format::Table {
             return Ok(());
         }
@@ -83,7 +83,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     shell.output.several(&shapes, || text(&fates, &shell.output))?;
     match fates.iter().filter(|(_, fate)| matches!(fate, Fate::Failed(_))).count() {
         0 => Ok(()),
-        failed => Err(Failure::incomplete(anyhow!("{failed} of {} runs could not be cancelled", fates.len()))),
+        failed => Err(Failure::incomplete(anyhow!("{failed} of {} runs could not be canceled", fates.len()))),
     }
 }
 
@@ -93,7 +93,7 @@ impl Filter {
         // An empty filter, for example from an unset variable, must not match all runs.
         let empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
         if tags.len() < self.tags.len() || empty(&self.application_id) || empty(&self.application_version) {
-            return Err(Failure::bad_input(anyhow!("nothing was cancelled: a filter is empty")));
+            return Err(Failure::bad_input(anyhow!("nothing was canceled, because a filter is empty")));
         }
         let mut query = ListRuns::new().with_sort(vec!["-submitted_at".to_owned()]).with_page_size(100);
         query.custom_metadata = tags.into_iter().fold(RunFilter::new(), RunFilter::with_tag).path();

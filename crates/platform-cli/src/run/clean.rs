@@ -19,7 +19,7 @@ Example: aignostics run clean results --dry-run";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folder with results
+    /// Folder with the results
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// List the files and keep them

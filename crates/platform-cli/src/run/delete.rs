@@ -8,7 +8,7 @@ use crate::exit::Failure;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The id of the run.
+    /// Id of the run
     run: String,
     #[command(flatten)]
     consent: Consent,
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let Arguments { run, consent } = arguments;
     let handle = shell.client()?.run(run.as_str());
-    consent.ask(&format!("delete the results of run {run} for good?")).await?;
+    consent.ask(&format!("permanently delete the results of run {run}?")).await?;
     let done = match handle.delete_results().await {
         Ok(done) => done,
         Err(error) if error.is_not_terminated() => {
@@ -27,6 +27,6 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     };
     shell.output.one(&json!({ "run_id": run, "results": "deleted", "changed": done == Done::Now }), || {
         let before = if done == Done::Now { "" } else { " already" };
-        format!("{}: its results are{before} deleted", crate::shown::shown(&run))
+        format!("{}: results{before} deleted", crate::shown::shown(&run))
     })
 }

@@ -17,7 +17,7 @@ use crate::shown::shown;
 pub(crate) struct Arguments {
     #[command(flatten)]
     reading: Reading,
-    /// Shows only how far it is, and what became of its items.
+    /// Show only the progress and the outcomes of the items
     #[arg(long, short)]
     summarize: bool,
 }
@@ -102,8 +102,8 @@ pub(super) fn facts(run: &Run, files: Option<Files>, output: &Output) -> String 
         ("results", files.and_then(Files::deleted).unwrap_or_default()),
         ("due", moment(scheduling.and_then(|scheduling| scheduling.due_date).map(Into::into))),
         ("deadline", moment(scheduling.and_then(|scheduling| scheduling.deadline).map(Into::into))),
-        ("items before it, of the organization", number(run.num_preceding_items_org)),
-        ("items before it, of all", number(run.num_preceding_items_platform)),
+        ("items ahead, organization", number(run.num_preceding_items_org)),
+        ("items ahead, platform", number(run.num_preceding_items_platform)),
         ("metadata", metadata.unwrap_or_default()),
     ];
     output.facts(facts.into_iter().filter(|(_, value)| !value.is_empty()))

@@ -14,16 +14,16 @@ use crate::results;
 pub(crate) struct Arguments {
     #[command(flatten)]
     reading: Reading,
-    /// The folder for the results; it is made if need be.
+    /// Folder for the results; created if absent
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
-    /// Waits for the run to end, and fetches results as they are made. --wait-for-completion is the same.
+    /// Wait for the end of the run and download results as they become available (alias: --wait-for-completion)
     #[arg(long, alias = "wait-for-completion", overrides_with = "no_follow")]
     follow: bool,
-    /// Fetches what is finished now.
+    /// Download only results that are available now
     #[arg(long, alias = "no-wait-for-completion", overrides_with = "follow")]
     no_follow: bool,
-    /// One share of the work, of which others fetch the rest: 0/8, 1/8, … 7/8. An item always belongs to the same share.
+    /// Shard of the items to download, for several processes: 0/8, 1/8, … 7/8. An item always belongs to the same shard
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     /// Download only this item, by external id or by a file name that is unique in the run. Can be repeated.
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// Download only artifacts whose name matches, such as `*geojson*`. Can be repeated.
     #[arg(long, value_name = "GLOB")]
     artifact: Vec<Pattern>,
-    /// Only artifacts of this type, such as `text/csv`. May be said several times.
+    /// Download only artifacts of this type, such as `text/csv`. Can be repeated
     #[arg(long, value_name = "TYPE")]
     media_type: Vec<String>,
     #[command(flatten)]
@@ -44,7 +44,8 @@ pub(crate) struct Arguments {
 /// The kind of lock on the folder.
 #[derive(Args, Clone, Copy)]
 pub(super) struct Locks {
-    /// Do not lock the folder, where neither locks nor lease files work: one process at a time may write
+    /// Do not lock the folder; only one process at a time may write to it. For file systems without locks and lease
+    /// files
     #[arg(long)]
     no_lock: bool,
 }
@@ -59,16 +60,16 @@ impl From<Locks> for Locking {
 #[derive(Args, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag, and has its opposite")]
 pub(crate) struct Folders {
-    /// A folder for the run.
+    /// Create a folder for the run
     #[arg(long, overrides_with = "no_create_subdirectory_for_run")]
     create_subdirectory_for_run: bool,
-    /// No folder for the run.
+    /// Create no folder for the run
     #[arg(long)]
     no_create_subdirectory_for_run: bool,
-    /// A folder for each item: so it is unless something is said.
+    /// Create a folder for each item (default)
     #[arg(long, overrides_with = "no_create_subdirectory_per_item")]
     create_subdirectory_per_item: bool,
-    /// All files side by side.
+    /// Put all files into one folder
     #[arg(long)]
     no_create_subdirectory_per_item: bool,
 }
@@ -111,5 +112,5 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> 
 
 /// Adds context to an error of the result folder.
 pub(super) fn unusable(error: platform_resources::FolderError) -> Failure {
-    Failure::from(error).context("the folder for the results cannot be used; another can be named")
+    Failure::from(error).context("cannot use the result folder; choose another")
 }

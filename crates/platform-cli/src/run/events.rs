@@ -70,24 +70,24 @@ fn moment(at: SystemTime) -> String {
 fn note(event: &Event) -> Option<String> {
     Some(match event {
         Event::DuplicateSlide { path, same } => {
-            format!("{}: the same content as {}; --deduplicate leaves it out", path.display(), same.display())
+            format!("{}: the same content as {}; --deduplicate excludes it", path.display(), same.display())
         }
         Event::CacheUnusable { path, reason } => {
-            format!("{} cannot be used: slides will be read again by the next call: {reason}", path.display())
+            format!("cannot use '{}', so the next call reads the slides again: {reason}", path.display())
         }
         Event::ReadingSlides { folder, slides } => format!("reading {slides} slides in {}", folder.display()),
         Event::SlideRemarks(remarks) => remark(remarks),
-        Event::RowRemoved { external_id } => format!("{external_id}: its row is taken out of the table"),
+        Event::RowRemoved { external_id } => format!("{external_id}: row removed from the table"),
         Event::UnknownMappingColumn { column, columns } => {
             format!("the table has no column {column} for --mapping; it has {}", columns.join(", "))
         }
         Event::ValuesReplaced { cells } => format!("--mapping replaced {cells} values"),
         Event::TablePrepared { csv, summary } => format!("{}: {summary}", csv.display()),
         Event::Uploaded { sent, already_present } => {
-            format!("{sent} slides uploaded, {already_present} were there")
+            format!("{sent} slides uploaded, {already_present} already present")
         }
         Event::IdsKept { rows } => {
-            format!("{rows} slides keep the external id that they have in the table, in spite of --external-id")
+            format!("{rows} slides keep their external id from the table, despite --external-id")
         }
         Event::Planned { new, processed, failed, runs } => planned(*new, *processed, *failed, runs),
         Event::Submission(SubmissionEvent::Waiting { token, sent_at, until }) => format!(

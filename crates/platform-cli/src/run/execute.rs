@@ -28,23 +28,23 @@ const AGAIN: [&str; 2] = ["--resubmit", "--retry-failed"];
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Arguments {
-    /// The application.
+    /// Id of the application
     #[arg(value_name = "APPLICATION")]
     application: String,
-    /// The table of the slides, which is made or amended. The results go into the folder that it lies in.
+    /// Table of the slides, created or updated; the results go into its folder
     #[arg(value_name = "CSV")]
     csv: PathBuf,
-    /// The folder with the slides: TIFF, BigTIFF and SVS, also in folders below it.
+    /// Folder with the slides, including its subfolders
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     #[command(flatten)]
     version: Version,
     #[command(flatten)]
     how: How,
-    /// Write the table anew.
+    /// Replace the table
     #[arg(long)]
     overwrite_table: bool,
-    /// Replace result files of an earlier run of the same slide.
+    /// Replace result files of an earlier run of the same slide
     #[arg(long)]
     overwrite: bool,
     /// Submit the other slides if some files cannot be used.
@@ -54,13 +54,13 @@ pub(crate) struct Arguments {
     to: UploadArgs,
     #[command(flatten)]
     folders: Folders,
-    /// Waits for the run to end, and fetches results as they are made: so it is unless something is said.
+    /// Wait for the end of the run and download results as they become available (default)
     #[arg(long, alias = "follow", overrides_with = "no_wait_for_completion")]
     wait_for_completion: bool,
-    /// Fetches what is finished now. A later call fetches the rest.
+    /// Download only results that are available now; a later call downloads the rest
     #[arg(long, alias = "no-follow", overrides_with = "wait_for_completion")]
     no_wait_for_completion: bool,
-    /// Submit slides again that failed or were skipped in their latest run; they are billed again.
+    /// Submit slides again whose latest run failed or skipped them; they are billed again
     #[arg(long)]
     retry_failed: bool,
     /// Submit all slides again; they are billed again.
@@ -107,7 +107,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
 
 async fn open(target: &Path) -> Result<ResultFolder, Failure> {
     let opened = ResultFolder::open(target).await;
-    Ok(opened.context("the folder of the table, where the results go, cannot be used")?)
+    Ok(opened.context("cannot use the folder of the table for the results")?)
 }
 
 async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<Study, Failure> {
@@ -150,7 +150,7 @@ async fn submitted(
         let (run, submitted) = Box::pin(ready.submit()).await?;
         shell.follow(run.handle().id(), &AGAIN);
         if submitted.is_new {
-            shell.output.note(format!("run {} of {of} is submitted", run.handle().id()));
+            shell.output.note(format!("submitted run {} of {of}", run.handle().id()));
         }
         report.submitted(&submitted);
         runs.push(run);
@@ -160,12 +160,12 @@ async fn submitted(
 
 /// Checks that results next to the slides are in folders per run, to distinguish them from slides.
 fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
-    let unreadable = || format!("{} cannot be read", arguments.folder.display());
+    let unreadable = || format!("cannot read '{}'", arguments.folder.display());
     let slides = arguments.folder.canonicalize().with_context(unreadable).map_err(Failure::bad_input)?;
     let is_among = target.canonicalize().is_ok_and(|target| target.starts_with(&slides));
     if is_among && !arguments.folders.has_folder_per_run(true) {
-        let text = "the results would lie among the slides, and could be taken for some: \
-                    put the table elsewhere, or allow a folder for the run";
+        let text = "the results would be stored among the slides and could be mistaken for slides: \
+                    move the table, or omit --no-create-subdirectory-for-run";
         return Err(Failure::bad_input(anyhow::anyhow!(text)));
     }
     Ok(())

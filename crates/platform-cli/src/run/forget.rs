@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Folder with the manifest
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Files whose entries are removed, as the manifest states them
+    /// Files whose entries are removed, named as in the manifest
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
     #[command(flatten)]

@@ -12,18 +12,18 @@ use crate::exit::Failure;
 /// Which version of an application.
 #[derive(Args, Clone)]
 pub(super) struct Version {
-    /// The version of the application; without it, the latest.
+    /// Version of the application [default: the latest]
     #[arg(long, value_name = "VERSION")]
     pub(super) application_version: Option<VersionNumber>,
 }
 
-/// Whether the platform is asked how it is.
+/// The option that skips the health check.
 #[derive(Args, Clone, Copy)]
 pub(super) struct Force {
-    /// Does not ask first whether the platform is well.
+    /// Skip the health check of the platform
     #[arg(long, overrides_with = "no_force")]
     force: bool,
-    /// Asks first: so it is unless something is said.
+    /// Check the health of the platform first (default)
     #[arg(long, overrides_with = "force", hide = true)]
     no_force: bool,
 }
@@ -37,11 +37,11 @@ impl Force {
         let because = |reason: Option<String>| reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         match client.health().await? {
             Health::Down(reason) => {
-                let text = format!("the platform is down{}; --force goes on all the same", because(reason));
+                let text = format!("the platform is down{}; --force skips this check", because(reason));
                 return Err(Failure::unhealthy(anyhow!(text)));
             }
             Health::Degraded(reason) => shell.output.note(format!("the platform is degraded{}", because(reason))),
-            Health::Unknown(state) => shell.output.note(format!("the platform says that it is {state}")),
+            Health::Unknown(state) => shell.output.note(format!("the platform reports the unknown state {state}")),
             _ => {}
         }
         Ok(())
@@ -61,5 +61,5 @@ impl Version {
 pub(super) fn unknown(error: platform_pipeline::Error, id: &ApplicationId) -> Failure {
     let is_not_found = error.platform().is_some_and(platform_resources::Error::is_not_found);
     let failure = Failure::from(error);
-    if is_not_found { failure.context(format!("there is no application {id} in this version")) } else { failure }
+    if is_not_found { failure.context(format!("application '{id}' does not exist in this version")) } else { failure }
 }

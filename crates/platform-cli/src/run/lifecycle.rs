@@ -9,28 +9,36 @@ use crate::retries::Retries;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Lists runs, the newest first.
+    /// List runs, newest first
+    #[command(
+        after_help = "Examples:\n  aignostics run list --state processing\n  aignostics run list --tags study-1 --limit 10\n  aignostics run list --submitted-by me --format jsonl"
+    )]
     List(Box<list::Arguments>),
-    /// Shows a run, how far it is, and what became of each of its items.
+    /// Show a run, its progress and the outcomes of its items
     Describe(describe::Arguments),
-    /// Waits for the end of a run, and shows it. Exit code 6: not all of its items succeeded; 1: --timeout was reached.
+    /// Wait for the end of a run and show it. Exit code 6: some items failed; 1: timed out
+    #[command(after_help = "Example: aignostics run wait RUN --timeout 2h")]
     Wait(wait::Arguments),
-    /// Tells what happens in a run, as it happens: a line for each item that ends, and for the end of the run.
+    /// Stream the events of a run: one line for each item that ends, and one for the end of the run
     #[command(after_help = watch::HELP)]
     Watch(watch::Arguments),
-    /// Cancels a run. One that has ended stays as it is.
+    /// Cancel a run; a terminated run does not change
     Cancel(cancel::Arguments),
-    /// Cancels all runs that go on and that a filter fits.
+    /// Cancel all active runs that match a filter
+    #[command(after_help = "Example: aignostics run cancel-by-filter --tags study-1 --dry-run")]
     CancelByFilter(cancel_by_filter::Arguments),
-    /// Prints the metadata of a run as JSON.
+    /// Print the metadata of a run as JSON
     DumpMetadata(metadata::Dump),
-    /// Prints the metadata of an item as JSON, with all that is in them: also a URL of its slide that is a key.
+    /// Print the metadata of an item as JSON, including a signed URL of its slide
     DumpItemMetadata(metadata::DumpItem),
-    /// Puts other metadata in the place of those of a run.
+    /// Replace the metadata of a run
+    #[command(
+        after_help = "Examples:\n  aignostics run update-metadata RUN '{\"study\": \"a\"}'\n  aignostics run update-metadata RUN @metadata.json"
+    )]
     UpdateMetadata(metadata::Update),
-    /// Puts other metadata in the place of those of an item.
+    /// Replace the metadata of an item
     UpdateItemMetadata(metadata::UpdateItem),
-    /// Shows runs to others, and says to whom they are shown.
+    /// Share runs and list who can read them
     #[command(subcommand)]
     Share(share::Action),
 }

@@ -19,7 +19,7 @@ const PAGE: (usize, usize) = (5, 100);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// At most so many.
+    /// Maximum number of runs to list
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Only runs of this application.
@@ -31,44 +31,44 @@ pub(crate) struct Arguments {
     /// Only runs in this state.
     #[arg(long, value_enum, value_name = "STATE", ignore_case = true)]
     state: Option<State>,
-    /// Only runs with an item of this name.
+    /// Only runs with an item of this external id
     #[arg(long, value_name = "EXTERNAL_ID")]
     external_id: Option<String>,
-    /// Only runs with all of these tags, with commas between them.
+    /// Only runs with all of these tags, separated by commas
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     tags: Vec<String>,
-    /// Only runs with a note that this regular expression fits.
+    /// Only runs whose note matches this regular expression
     #[arg(long, value_name = "REGEX")]
     note_regex: Option<String>,
-    /// The case of letters in notes is of no account: so it is unless something is said.
+    /// Ignore case in --note-regex (default)
     #[arg(long, overrides_with = "no_note_case_insensitive")]
     note_case_insensitive: bool,
-    /// The case of letters in notes matters.
+    /// Match case in --note-regex
     #[arg(long)]
     no_note_case_insensitive: bool,
-    /// Only runs with this text in their note, or in one of their tags.
+    /// Only runs with this text in the note or in a tag
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["tags", "note_regex"])]
     query: Option<String>,
-    /// Only runs whose metadata this PostgreSQL JSONPath finds something in, such as `$.study ? (@ == "a")`.
+    /// Only runs whose metadata match this PostgreSQL JSONPath, such as `$.study ? (@ == "a")`
     #[arg(long, value_name = "JSONPATH", conflicts_with_all = ["tags", "note_regex", "query"])]
     custom_metadata: Option<String>,
-    /// Only runs that this user submitted; `me` is whoever is logged in.
+    /// Only runs that this user submitted; `me` is the logged-in user
     #[arg(long, value_name = "USER_ID")]
     submitted_by: Option<String>,
-    /// Only runs whose submitter belongs to this organization; `my_org` is that of whoever is logged in.
+    /// Only runs whose submitter belongs to this organization; `my_org` is that of the logged-in user
     #[arg(long, value_name = "ID")]
     organization_id: Option<String>,
-    /// All runs of this organization, whoever submitted them: for its administrators.
+    /// All runs of this organization, of any submitter (administrators only)
     #[arg(long, value_name = "ID")]
     for_organization: Option<String>,
-    /// What to sort by, with `-` before it for the other way round: `submitted_at`, `terminated_at`, `application_id`,
-    /// `version_number`, `run_id`, `submitted_by`, `termination_reason`. May be said several times.
+    /// Sort field, with a leading `-` for descending order: `submitted_at`, `terminated_at`, `application_id`,
+    /// `version_number`, `run_id`, `submitted_by`, `termination_reason`. Can be repeated
     #[arg(long, value_name = "FIELD", allow_hyphen_values = true, default_value = "-submitted_at")]
     sort: Vec<String>,
     /// Only runs whose results the platform may delete within this time, such as 5d: 30 days after their submission
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     expiring: Option<Duration>,
-    /// What the Python tool has for the absence of `--verbose`.
+    /// The option of the Python tool for the absence of `--verbose`
     #[arg(long = "no-verbose", hide = true)]
     _no_verbose: bool,
 }

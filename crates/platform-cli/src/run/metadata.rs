@@ -26,7 +26,7 @@ pub(crate) struct Dump {
 pub(crate) struct DumpItem {
     #[command(flatten)]
     reading: Reading,
-    /// The item, as its submitter named it.
+    /// External id of the item
     external_id: String,
     #[command(flatten)]
     look: Look,
@@ -34,14 +34,14 @@ pub(crate) struct DumpItem {
 
 #[derive(Args, Clone, Copy)]
 struct Look {
-    /// Breaks lines and indents them.
+    /// Indent the JSON
     #[arg(long, overrides_with = "no_pretty")]
     pretty: bool,
-    /// All on one line: so it is unless something is said.
+    /// Print the JSON on one line (default)
     #[arg(long)]
     no_pretty: bool,
-    /// Prints `custom_metadata` and `custom_metadata_checksum`: with the checksum, an update changes nothing if others
-    /// were faster.
+    /// Print `custom_metadata` and `custom_metadata_checksum`; an update with this checksum fails if the metadata have
+    /// changed
     #[arg(long)]
     show_checksum: bool,
 }
@@ -59,7 +59,7 @@ impl Look {
 
 #[derive(Args)]
 pub(crate) struct Update {
-    /// The id of the run.
+    /// Id of the run
     run: String,
     #[command(flatten)]
     change: Change,
@@ -67,9 +67,9 @@ pub(crate) struct Update {
 
 #[derive(Args)]
 pub(crate) struct UpdateItem {
-    /// The id of the run.
+    /// Id of the run
     run: String,
-    /// The item, as its submitter named it.
+    /// External id of the item
     external_id: String,
     #[command(flatten)]
     change: Change,
@@ -77,17 +77,17 @@ pub(crate) struct UpdateItem {
 
 #[derive(Args)]
 struct Change {
-    /// The metadata, a JSON object: itself, or `@` and the name of a file, or `-` for stdin.
+    /// Metadata as a JSON object, `@FILE`, or `-` for stdin
     #[arg(value_name = "JSON")]
     metadata: String,
-    /// Changes nothing if the metadata have another checksum by now, with exit code 3.
+    /// Expected checksum of the current metadata; if it differs, nothing changes and the exit code is 3
     #[arg(long, value_name = "CHECKSUM")]
     checksum: Option<String>,
-    /// Says in the field `sdk` who changes them, by what and when: so it is unless something is said. When they were
-    /// made and when the run was submitted stays.
+    /// Record the author, the tool and the time of the change in the field `sdk` (default); its creation and submission
+    /// times do not change
     #[arg(long, overrides_with = "no_enrich_sdk_metadata")]
     enrich_sdk_metadata: bool,
-    /// Leaves the field `sdk` as it is given.
+    /// Do not change the field `sdk`
     #[arg(long)]
     no_enrich_sdk_metadata: bool,
 }

@@ -8,8 +8,8 @@ use crate::exit::Failure;
 /// The location of uploaded slides.
 #[derive(Args, Clone, Default)]
 pub(super) struct UploadArgs {
-    /// The folder in the bucket, below that of the user. Without it, each slide has one of its own, which follows from its path
-    /// and its checksum, so that it is found again. Slides that have a place in the table keep it.
+    /// Folder in the bucket, below that of the user. Without it, each slide has its own folder, derived from its path
+    /// and checksum. Object keys in the table do not change
     #[arg(long, value_name = "PREFIX")]
     pub(super) upload_prefix: Option<String>,
 }

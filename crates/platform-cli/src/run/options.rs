@@ -11,13 +11,13 @@ use crate::time::parse_timestamp;
 
 #[derive(Args, Clone)]
 pub(super) struct Options {
-    /// A text for people.
+    /// Note of the run
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Tags to find the run by, with commas between them. May be said several times.
+    /// Tags of the run, separated by commas. Can be repeated
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     tags: Vec<String>,
-    /// Date by which the run should be done, with a time zone, such as 2027-12-01T18:00:00Z.
+    /// Date by which the run should end, with a time zone, such as 2027-12-01T18:00:00Z
     #[arg(long, value_name = "DATE", value_parser = parse_timestamp)]
     due_date: Option<Timestamp>,
     /// Date at which the platform cancels the run, with a time zone, such as 2027-12-01T18:00:00+01:00.
@@ -26,28 +26,28 @@ pub(super) struct Options {
     /// JSON object of at most 1,024 bytes that the platform sends back with its callbacks
     #[arg(long, value_name = "JSON", value_parser = parse_context)]
     callback_context: Option<JsonObject>,
-    /// Shows the results in the portal of the platform.
+    /// Show the results in the Aignostics Portal
     #[arg(long, overrides_with = "no_onboard_to_aignostics_portal")]
     onboard_to_aignostics_portal: bool,
-    /// Does not: so it is unless something is said.
+    /// Do not show the results in the Aignostics Portal (default)
     #[arg(long, overrides_with = "onboard_to_aignostics_portal", hide = true)]
     no_onboard_to_aignostics_portal: bool,
-    /// The graphics processors: L4 or A100.
+    /// GPU type: L4 or A100
     #[arg(long, value_name = "TYPE", default_value = "A100", value_parser = PossibleValuesParser::new(["L4", "A100"]), ignore_case = true, hide_possible_values = true)]
     gpu_type: String,
-    /// How they are paid for: `SPOT`, `ON_DEMAND` or `FLEX_START`.
+    /// Provisioning mode of the GPUs: `SPOT`, `ON_DEMAND` or `FLEX_START`
     #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = modes(&["SPOT", "ON_DEMAND", "FLEX_START"]))]
     gpu_provisioning_mode: Provisioning,
-    /// So many of them for a slide at most, 1 to 8.
+    /// Maximum number of GPUs per slide, 1 to 8
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
     max_gpus_per_slide: u32,
-    /// How long the run may last with `FLEX_START`, in minutes, 1 to 3600.
+    /// Maximum duration of the run with `FLEX_START`, in minutes, 1 to 3600
     #[arg(long, value_name = "MINUTES", default_value_t = 720, value_parser = clap::value_parser!(u32).range(1..=3600))]
     flex_start_max_run_duration_minutes: u32,
-    /// How the other processors are paid for: `SPOT` or `ON_DEMAND`.
+    /// Provisioning mode of the CPUs: `SPOT` or `ON_DEMAND`
     #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = modes(&["SPOT", "ON_DEMAND"]))]
     cpu_provisioning_mode: Provisioning,
-    /// How long nodes are waited for, in minutes, 1 to 3600.
+    /// Maximum time to wait for nodes, in minutes, 1 to 3600
     #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     node_acquisition_timeout_minutes: u32,
 }

@@ -24,52 +24,51 @@ const NAME: &str = "metadata.csv";
     override_usage = "aignostics run prepare [OPTIONS] APPLICATION CSV DIR\n       aignostics run prepare [OPTIONS] DIR"
 )]
 pub(crate) struct Arguments {
-    /// The application, the table and the folder with the slides: TIFF, BigTIFF, SVS, NDPI, SCN, BIF and DICOM, also in
-    /// folders below it.
-    /// With the folder alone, the table is `metadata.csv` in it, and nobody is asked about the application.
+    /// Application, table and folder with the slides: TIFF, BigTIFF, SVS, NDPI, SCN, BIF and DICOM, including
+    /// subfolders. With the folder alone, the table is `metadata.csv` in it and is not checked against an application
     #[arg(value_name = "APPLICATION CSV DIR", num_args = 1..=3, required = true)]
     places: Vec<PathBuf>,
     #[command(flatten)]
     version: Version,
     #[command(flatten)]
     how: How,
-    /// Write the table anew. Without it, a row of an unchanged slide is changed by --mapping only; rows of files that are left out
-    /// are removed.
+    /// Replace the table. Without it, only --mapping changes the row of an unchanged slide, and rows of excluded files
+    /// are removed
     #[arg(long)]
     overwrite: bool,
 }
 
-/// How a table is made.
+/// The options for the table.
 #[derive(Args, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct How {
-    /// Sets values for the slides whose path the expression is found in: `REGEX:KEY=VALUE,KEY=VALUE`, such as
-    /// `.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER`. May be said several times; the last one counts.
+    /// Set values for the slides whose path matches: `REGEX:KEY=VALUE,KEY=VALUE`, such as
+    /// `.*:staining_method=H&E,tissue=LUNG,disease=LUNG_CANCER`. Can be repeated; the last match wins
     #[arg(long, value_name = "MAPPING")]
     mapping: Vec<Mapping>,
-    /// External ids of new slides: relative (path below DIR, the default), stem (file name), absolute (path) or a COLUMN of
-    /// the table, which sets those of all slides.
+    /// External ids of new slides: relative (path below DIR, the default), stem (file name), absolute (path), or a
+    /// COLUMN of the table, which sets the ids of all slides
     #[arg(long, value_name = "ID")]
     external_id: Option<ExternalIds>,
-    /// Leave out slides whose name or, with a `/`, whose path below DIR matches. Can be repeated.
+    /// Exclude slides whose name matches or, for a pattern with a `/`, whose path below DIR matches. Can be repeated
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<Pattern>,
     /// Follow links to folders; links to files are always followed
     #[arg(long)]
     follow_links: bool,
-    /// Leave out slides with the length and the checksum of another one
+    /// Exclude slides with the same size and checksum as another slide
     #[arg(long)]
     deduplicate: bool,
-    /// Read all slides again, although they have not changed
+    /// Read all slides again, even if they have not changed
     #[arg(long)]
     rehash: bool,
-    /// Number of slides to read at the same time
+    /// Number of slides to read in parallel
     #[arg(long, value_name = "COUNT", default_value = "4")]
     parallel_reads: NonZeroUsize,
     /// Micrometers per pixel of slides without a plausible resolution (0.05–20); a resolution in the table wins
     #[arg(long, value_name = "MPP", value_parser = plausible)]
     resolution_mpp: Option<f64>,
-    /// Refuse slides that may identify a patient by a label, a bar code, a name, a date, a text or an attribute
+    /// Reject slides that may identify a patient by a label, a barcode, a name, a date, a text or an attribute
     #[arg(long)]
     no_phi: bool,
     /// Kinds of identifying data that --no-phi accepts: label, macro, barcode, name, date, text, attribute, uid

@@ -16,23 +16,22 @@ use crate::exit::Failure;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Shows who reads a run beside its submitter.
+    /// Show who can read a run besides its submitter
     Status(Shared),
-    /// Shows a run to all users of an organization.
+    /// Share a run with all users of an organization
     #[command(subcommand)]
     Organization(organization::Action),
-    /// Shows a run to whoever has a share token.
+    /// Share a run by share token
     #[command(subcommand)]
     Token(token::Action),
-    /// Lists every right to read a run, or, without one, all rights that whoever is logged in may know of: also what is
-    /// expired or revoked, and share tokens that open nothing.
+    /// List all grants of a run, or all visible grants, including expired and revoked grants and unused share tokens
     Audit(audit::Arguments),
 }
 
 /// Which run.
 #[derive(Args)]
 pub(crate) struct Shared {
-    /// The id of the run.
+    /// Id of the run
     run: String,
 }
 

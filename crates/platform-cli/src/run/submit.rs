@@ -18,22 +18,22 @@ use crate::shown::shown;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The application that the slides are for.
+    /// Id of the application
     #[arg(value_name = "APPLICATION")]
     application: String,
-    /// The table of the slides, or a submission in JSON; `-` is stdin. `gs://` URLs of the organisation's bucket are signed.
+    /// Table of the slides, or a submission in JSON; `-` is stdin. `gs://` URLs of the organization's bucket are signed
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     version: Version,
-    /// Checks everything, and submits nothing.
+    /// Validate everything and submit nothing
     #[arg(long)]
     dry_run: bool,
-    /// Submit once for this key instead of the content. Another table, application or other tags under the same key are an
-    /// error.
+    /// Idempotency key, instead of the content. A different table, application or set of tags under the same key is an
+    /// error
     #[arg(long, value_name = "KEY", conflicts_with = "dry_run")]
     once: Option<String>,
-    /// Submit again what was submitted before; it is billed again.
+    /// Submit again even if it was submitted before; it is billed again
     #[arg(long, conflicts_with_all = ["dry_run", "once"])]
     resubmit: bool,
     #[command(flatten)]
@@ -83,7 +83,7 @@ async fn submit(
     shell.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
     // The id of a new run is printed without another request, which a signal could interrupt.
     let (application, version) = if submitted.is_new {
-        shell.output.note(format!("a run of {} {} is submitted", stated.0, stated.1));
+        shell.output.note(format!("submitted a run of {} {}", stated.0, stated.1));
         stated
     } else {
         report_found(arguments, shell);
@@ -96,11 +96,11 @@ async fn submit(
 /// Reports that nothing was submitted, and the options without effect. With a key, tags are compared.
 fn report_found(arguments: &Arguments, shell: &Shell) {
     let again = if arguments.once.is_some() { "" } else { "; --resubmit submits it again" };
-    shell.output.note(format!("nothing is submitted now{again}"));
+    shell.output.note(format!("nothing was submitted{again}"));
     let names = arguments.options.set().into_iter();
     let names: Vec<_> = names.filter(|name| arguments.once.is_none() || *name != "--tags").collect();
     if !names.is_empty() {
-        shell.output.note(format!("ignored, because nothing is submitted: {}", names.join(", ")));
+        shell.output.note(format!("ignored, because nothing was submitted: {}", names.join(", ")));
     }
 }
 

@@ -15,20 +15,20 @@ use crate::shown::shown;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The application that the slides are for.
+    /// Id of the application
     #[arg(value_name = "APPLICATION")]
     application: String,
-    /// The table of the slides; where each lies in the bucket is written into it.
+    /// Table of the slides; the object key of each slide is written into it
     #[arg(value_name = "CSV")]
     csv: PathBuf,
     #[command(flatten)]
     version: Version,
     #[command(flatten)]
     to: UploadArgs,
-    /// For runs that go to the portal.
+    /// For runs that are shown in the Aignostics Portal
     #[arg(long, overrides_with = "no_onboard_to_aignostics_portal")]
     onboard_to_aignostics_portal: bool,
-    /// For other runs: so it is unless something is said.
+    /// For other runs (default)
     #[arg(long, overrides_with = "onboard_to_aignostics_portal", hide = true)]
     no_onboard_to_aignostics_portal: bool,
     #[command(flatten)]
@@ -66,7 +66,7 @@ fn text(files: &[SlideUpload], output: &Output) -> String {
     let mut table = output.table(["slide", "state", "bytes", "place"]);
     for file in files {
         let (state, bytes, url) = match &file.result {
-            Ok(Uploaded { was_there: true, bytes, .. }) => ("was there", bytes.to_string(), file.url.as_str()),
+            Ok(Uploaded { was_there: true, bytes, .. }) => ("already present", bytes.to_string(), file.url.as_str()),
             Ok(uploaded) => ("uploaded", uploaded.bytes.to_string(), file.url.as_str()),
             Err(_) => ("FAILED", String::new(), ""),
         };

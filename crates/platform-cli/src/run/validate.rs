@@ -14,10 +14,10 @@ use crate::exit::Failure;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The application that the slides are for.
+    /// Id of the application
     #[arg(value_name = "APPLICATION")]
     application: String,
-    /// The table of the slides, or a submission in JSON; `-` is stdin. Slides need not be uploaded yet.
+    /// Table of the slides, or a submission in JSON; `-` is stdin. Slides need not be uploaded yet
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
 pub(super) fn print(checked: &RunSubmission, shell: &Shell) -> Result<(), Failure> {
     shell.output.one(&shape(checked), || {
         let (id, version) = (&checked.application_id, checked.version_number.as_deref().unwrap_or_default());
-        format!("{} items fit {id} {version}", checked.items.len())
+        format!("{} items match {id} {version}", checked.items.len())
     })
 }
 

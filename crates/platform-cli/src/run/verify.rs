@@ -18,7 +18,7 @@ Exit codes: 0 all files are intact, 6 some are not.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The folder, with its manifest.
+    /// Folder with the results and the manifest
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// Write SHA256SUMS into the folder, for `sha256sum -c`
@@ -35,11 +35,11 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     shell.output.one(&shape(&check), || text(&check, &shell.output))?;
     let spoilt = check.files.iter().filter(|file| file.state != FileState::Intact).count();
     match (check.files.len(), spoilt) {
-        (0, _) => Err(Failure::incomplete(anyhow!("the manifest states no file"))),
+        (0, _) => Err(Failure::incomplete(anyhow!("the manifest lists no files"))),
         (_, 0) if check.unreadable.is_empty() => Ok(()),
         (_, 0) => Err(Failure::incomplete(anyhow!("{} folders cannot be read", check.unreadable.len()))),
         (all, spoilt) => Err(Failure::incomplete(anyhow!(
-            "{spoilt} of {all} files are not intact: download the run again, and only they are fetched; `run forget` removes \
+            "{spoilt} of {all} files are not intact: repeat `run download` to fetch only these files; `run forget` removes \
              files from the manifest"
         ))),
     }

@@ -36,13 +36,13 @@ Exit codes: 0 all items succeeded, 6 not all of them did or not all files came, 
 pub(crate) struct Arguments {
     #[command(flatten)]
     reading: Reading,
-    /// Downloads results into this folder as they are made, and tells each file when it is in its place.
+    /// Folder for results; they are downloaded as they become available, and an event reports each verified file
     #[arg(long, value_name = "DIR")]
     download: Option<PathBuf>,
-    /// Resume after this cursor
+    /// Cursor of the last event that was processed; the stream resumes after it
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
-    /// Record events in this file, and do not repeat them
+    /// State file that records reported events, so that they are not repeated
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
 }
@@ -110,7 +110,7 @@ async fn follow(
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error.into()),
-                None => return Err(anyhow!("the run is told no more, and has not ended").into()),
+                None => return Err(anyhow!("the event stream ended before the run").into()),
             },
             Some(file) = files.recv() => teller.file(file)?,
             report = &mut fetching, if fetched.is_none() => fetched = Some(report?),
@@ -119,7 +119,7 @@ async fn follow(
     while let Ok(file) = files.try_recv() {
         teller.file(file)?;
     }
-    let (run, report) = ended.zip(fetched).ok_or_else(|| anyhow!("the run was not watched to its end"))?;
+    let (run, report) = ended.zip(fetched).ok_or_else(|| anyhow!("the event stream ended early"))?;
     report.iter().try_for_each(|report| teller.failures(report))?;
     teller.end(&run)?;
     Ok((run, report))

@@ -33,7 +33,7 @@ impl Browser for SystemBrowser {
             let url = url.clone();
             let opened = tokio::task::spawn_blocking(move || webbrowser::open(url.as_str())).await?;
             if let Err(error) = opened {
-                tracing::info!(error = &error as &dyn Error, "no browser could be opened");
+                tracing::info!(error = &error as &dyn Error, "cannot open a browser");
             }
         }
         Ok(())

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_to_be_harmless_is_masked() {
+    fn values_are_masked_unless_known_to_be_harmless() {
         let identity = json!({
             "role": "admin", "surprise": "canary", "list": ["canary"],
             "organization": { "id": "org", "aignostics_bucket_hmac_secret_access_key": "canary", "empty": "", "none": null },

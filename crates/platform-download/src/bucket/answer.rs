@@ -61,7 +61,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "the storage answered {}", self.status)?;
+        write!(formatter, "the storage responded with {}", self.status)?;
         self.code.iter().try_for_each(|code| write!(formatter, " ({code})"))
     }
 }

@@ -23,11 +23,11 @@ pub struct BucketError {
 enum Kind {
     #[error("no URL can be signed for it")]
     Sign,
-    #[error("the storage did not answer, or broke off")]
+    #[error("the storage did not respond, or the response was incomplete")]
     Http { is_transient: bool },
     #[error("{0}")]
     Refused(Refusal),
-    #[error("the listing is not understood")]
+    #[error("invalid listing")]
     Listing,
     #[error(
         "`*` stands for anything in a name, `**/` for any folders, `[…]` and `{{…}}` for alternatives, and `\\` before one for itself"
@@ -57,7 +57,7 @@ impl BucketError {
     }
 
     pub(super) fn pattern(source: globset::Error) -> Self {
-        let what = format!("`{}` is no pattern", source.glob().unwrap_or_default());
+        let what = format!("invalid pattern `{}`", source.glob().unwrap_or_default());
         Self::new(Kind::Pattern, Some(source.into())).about(what)
     }
 

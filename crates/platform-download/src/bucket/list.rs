@@ -34,11 +34,11 @@ pub struct ObjectEntry {
 enum Malformed {
     #[error("it is not UTF-8")]
     Encoding(#[from] std::string::FromUtf8Error),
-    #[error("the storage says again and again that it goes on at the same place")]
+    #[error("the storage repeats the same continuation token")]
     Circle,
     #[error("an object has no size")]
     Size,
-    #[error("it is no listing: {0}")]
+    #[error("it is not a listing: {0}")]
     Xml(String),
 }
 

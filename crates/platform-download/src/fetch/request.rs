@@ -45,13 +45,13 @@ impl Job<'_> {
                 }
             };
             let answer = Answer::of(&response, range.as_ref().map(|range| range.start));
-            tracing::trace!(?answer, "the storage answered");
+            tracing::trace!(?answer, "the storage responded");
             if matches!(answer, Answer::Refused(_) | Answer::Failed(_)) {
                 attempts.answered();
             }
             match answer {
                 Answer::Refused(status) => match refused.replace((resolved, status)) {
-                    None => tracing::debug!(status, "the storage refuses the URL: a new one is asked for"),
+                    None => tracing::debug!(status, "the storage refused the URL; requesting a new one"),
                     Some(_) => return Err(DownloadError::refused(&file, status).into()),
                 },
                 Answer::Unavailable { status, after } => {

@@ -7,17 +7,17 @@ pub struct SignError(#[from] Kind);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Kind {
-    #[error("the endpoint of the storage is no http or https URL")]
+    #[error("the endpoint of the storage is not an http or https URL")]
     Endpoint,
-    #[error("a signed URL is good for a minute to seven days, not for {0:?}")]
+    #[error("a signed URL is valid for one minute to seven days, not for {0:?}")]
     Lifetime(Duration),
-    #[error("`{0}` is no address of an object: one has the form gs://bucket/key")]
+    #[error("invalid object address `{0}`: expected gs://bucket/key")]
     Address(String),
-    #[error("`{0}` is no name of a bucket: it has letters, digits, `-`, `_` and `.`")]
+    #[error("invalid bucket name `{0}`: expected letters, digits, `-`, `_` and `.`")]
     Bucket(String),
     #[error("the object key `{0}` has a segment that is empty, `.` or `..`, so its URL would name another object")]
     Key(String),
-    #[error("the clock shows no time that a URL can be signed for")]
+    #[error("the time of the clock is out of range for signed URLs")]
     Clock,
     #[error("the key of the service account does not sign")]
     Signature,

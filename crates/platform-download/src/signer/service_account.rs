@@ -36,15 +36,15 @@ pub struct ServiceAccountError {
 enum Problem {
     #[error("cannot be read")]
     Unreadable,
-    #[error("is no JSON object (line {line}, column {column})")]
+    #[error("is not a JSON object (line {line}, column {column})")]
     Json { line: usize, column: usize },
-    #[error("has no `{0}`, or one that is no text: name the file that was downloaded when the key was made")]
+    #[error("has no `{0}`, or one that is not a string: use the file that was downloaded when the key was created")]
     Missing(&'static str),
     #[error("has a `type` other than `service_account`: only a service account has a key to sign with")]
     Type,
-    #[error("has a `private_key` that is no PKCS #8 key in PEM")]
+    #[error("has a `private_key` that is not a PKCS #8 key in PEM")]
     Pem,
-    #[error("has a `private_key` that is no RSA key of 2048 bits or more")]
+    #[error("has a `private_key` that is not an RSA key of 2048 bits or more")]
     Rsa,
 }
 

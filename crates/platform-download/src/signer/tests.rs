@@ -51,7 +51,7 @@ fn parts(url: &Url) -> (String, Vec<String>) {
 }
 
 #[test]
-fn what_the_official_libraries_sign_is_signed_the_same_here() {
+fn signatures_equal_those_of_the_official_libraries() {
     let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
     for kind in ["rsa", "hmac"] {
         assert!(vectors.iter().filter(|vector| vector.signer == kind).count() >= 25, "{kind}");
@@ -89,7 +89,7 @@ fn a_period_that_the_storage_would_refuse_is_refused_here() {
 }
 
 #[test]
-fn what_is_said_of_the_lifetime_holds_where_nothing_else_is_said() {
+fn default_lifetime_applies_without_an_explicit_one() {
     let signer = signer("rsa", &"https://storage.googleapis.com".parse().unwrap(), 1_800_000_000);
     let object = "gs://slides/slide".parse().unwrap();
     let lifetime = |url: SignedUrl| {
@@ -132,7 +132,7 @@ fn an_address_names_one_object_of_one_bucket_or_is_none() {
 }
 
 #[test]
-fn a_key_file_that_cannot_be_used_is_explained_without_being_shown() {
+fn invalid_key_file_is_explained_without_its_content() {
     let account: Map = serde_json::from_str(ACCOUNT).unwrap();
     let pem = account["private_key"].as_str().unwrap();
     let body = pem.lines().nth(3).unwrap();
@@ -173,7 +173,7 @@ type Map = serde_json::Map<String, serde_json::Value>;
 const SHOWN: &str = "ServiceAccountKey { client_email: \"nobody@vectors.iam.gserviceaccount.com\", .. }";
 
 #[test]
-fn a_key_file_that_is_not_there_is_named() {
+fn missing_key_file_is_named() {
     let error = ServiceAccountKey::from_file("/nowhere/key.json").unwrap_err();
     assert!(error.to_string().contains("/nowhere/key.json"), "{error}");
     assert!(std::error::Error::source(&error).is_some());

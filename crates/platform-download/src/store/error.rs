@@ -22,25 +22,25 @@ pub struct StoreError {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Kind {
-    #[error("it is no key of an object")]
+    #[error("it is not an object key")]
     Key,
-    #[error("the URL of the file could not be had")]
+    #[error("cannot obtain the URL of the file")]
     Resolve { passes: bool },
-    #[error("where the file comes from did not answer, or broke off")]
+    #[error("the source did not respond, or the response was incomplete")]
     Http { passes: bool },
-    #[error("where the file comes from: {0}")]
+    #[error("unusable response of the source: {0}")]
     Refused(Refusal),
-    #[error("the file was replaced by another while it was fetched")]
+    #[error("the file was replaced during the download")]
     Replaced,
     #[error("it comes with the content encoding '{0}', although none was requested, and without a stated checksum")]
     Encoded(String),
-    #[error("{actual} bytes came instead of {expected}")]
+    #[error("received {actual} bytes instead of {expected}")]
     Size { expected: u64, actual: u64 },
-    #[error("the bytes that came have the CRC32C {actual} instead of {expected}")]
+    #[error("the received bytes have the CRC32C {actual} instead of {expected}")]
     Checksum { expected: Crc32c, actual: Crc32c },
-    #[error("the bucket has another object by now than was stored")]
+    #[error("the object was replaced after it was stored")]
     Other,
-    #[error("the store did not take it")]
+    #[error("the store rejected it")]
     Store { passes: bool },
 }
 

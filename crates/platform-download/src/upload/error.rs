@@ -33,15 +33,15 @@ pub(super) enum Kind {
     Duplicate,
     #[error("no URL can be signed for it")]
     Sign,
-    #[error("whether it is there already cannot be found out")]
+    #[error("cannot determine whether it already exists")]
     Look(bool),
-    #[error("the storage did not answer, or broke off")]
+    #[error("the storage did not respond, or the response was incomplete")]
     Http(bool),
     #[error("{0}")]
     Refused(Refusal),
     #[error("the storage has the CRC32C {actual} instead of {expected}")]
     Corrupt { expected: Crc32c, actual: Crc32c },
-    #[error("the storage does not say which CRC32C it has")]
+    #[error("the storage states no CRC32C")]
     Unconfirmed,
 }
 

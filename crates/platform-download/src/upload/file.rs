@@ -133,7 +133,7 @@ fn check_kind(kind: FileType) -> Result<(), UploadError> {
     } else if kind.is_dir() {
         "a folder: name the files in it"
     } else if kind.is_symlink() {
-        "a symbolic link: name the file that it leads to"
+        "a symbolic link: name its target"
     } else {
         "a pipe, a socket or a device: name a regular file"
     };

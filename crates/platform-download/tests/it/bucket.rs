@@ -70,12 +70,12 @@ async fn objects_are_found_by_pattern_and_nothing_else_is_read() {
     ] {
         assert_eq!(find(&storage.bucket, pattern).await, expected, "{pattern}");
     }
-    let Err(error) = storage.bucket.find("run-[") else { panic!("it is no pattern") };
+    let Err(error) = storage.bucket.find("run-[") else { panic!("expected an invalid pattern") };
     assert!(error.is_pattern() && error.to_string().contains("`run-[`"), "{error}");
 }
 
 #[tokio::test]
-async fn of_each_object_it_is_said_what_became_of_it_and_one_failure_does_not_keep_the_others() {
+async fn deletion_reports_each_object_and_continues_after_a_failure() {
     let storage = Storage::start().await;
     storage.put_all(["a", "b", "locked", "stays"].map(str::to_owned)).await;
     storage.fault(Effect::Status { status: 403, body: None }, |fault| fault.with_path("*/locked")).await;
@@ -111,7 +111,7 @@ async fn a_deletion_whose_answer_was_lost_is_one() {
 }
 
 #[tokio::test]
-async fn a_listing_goes_on_over_what_passes_and_ends_at_what_does_not() {
+async fn listing_survives_transient_failures_only() {
     let storage = Storage::start().await;
     storage.put_all(["a", "b"].map(str::to_owned)).await;
     storage.fault(Effect::ExpiredSignature, |fault| fault.times(1)).await;

@@ -26,7 +26,7 @@ fn content() -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn a_verified_file_gets_its_name_and_leaves_nothing_beside_it() {
+async fn verified_file_is_renamed_and_leaves_no_other_file() {
     let (_server, source) = storage(content()).await;
     let place = Place::new();
     let outcome = place.fetch(&source, expected(CONTENT)).await.unwrap();
@@ -38,7 +38,7 @@ async fn a_verified_file_gets_its_name_and_leaves_nothing_beside_it() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_there_already_is_not_fetched() {
+async fn existing_file_is_not_fetched() {
     let (server, source) = storage(content()).await;
     let place = Place::new();
     place.fetch(&source, expected(CONTENT)).await.unwrap();
@@ -57,7 +57,7 @@ async fn a_file_that_is_there_already_is_not_fetched() {
 }
 
 #[tokio::test]
-async fn who_reads_the_old_file_keeps_it_whole() {
+async fn reader_of_the_old_file_keeps_its_content() {
     let (_server, source) = storage(content()).await;
     let place = Place::new().with_old_file();
     let reader = fs::File::open(&place.file).unwrap();
@@ -67,7 +67,7 @@ async fn who_reads_the_old_file_keeps_it_whole() {
 }
 
 #[tokio::test]
-async fn what_is_not_as_stated_is_fetched_twice_and_never_replaces_a_file() {
+async fn mismatched_file_is_fetched_twice_and_never_stored() {
     let other = Expected::new(Crc32c::of(b"something else"));
     for (answer, stated, aside) in [
         (content(), other, true),
@@ -92,7 +92,7 @@ async fn what_is_not_as_stated_is_fetched_twice_and_never_replaces_a_file() {
 }
 
 #[tokio::test]
-async fn what_nobody_states_a_checksum_of_is_unverified_and_says_so() {
+async fn file_without_a_stated_checksum_is_unverified() {
     let (_server, source) = storage(content()).await;
     let place = Place::new();
     let outcome = place.fetch(&source, Expected::unknown()).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_disk_without_room_is_known_before_anything_is_written() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_symbolic_link_leads_nothing_out_of_the_folder() {
+async fn symbolic_links_do_not_lead_out_of_the_folder() {
     use std::os::unix::fs::symlink;
 
     let (server, source) = storage(content()).await;

@@ -22,7 +22,7 @@ fn on_files(effect: Effect) -> Fault {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_costs_no_byte_that_has_come() {
+async fn broken_connection_loses_no_received_bytes() {
     for effect in [Effect::Reset { after_bytes: 40_000 }, Effect::Truncate { after_bytes: 40_000 }] {
         let storage = Storage::start().await;
         let content = content(SIZE);
@@ -38,7 +38,7 @@ async fn a_connection_that_breaks_costs_no_byte_that_has_come() {
 }
 
 #[tokio::test]
-async fn a_connection_that_always_breaks_is_an_error_that_says_how_often_it_was_tried() {
+async fn broken_connection_error_states_the_attempts() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("file", &content, &[]).await;
@@ -71,7 +71,7 @@ async fn wait_for_the_storage_has_a_cause_without_a_file() {
     storage.control.inject(&on_files(away).times(8)).await.unwrap();
     Place::new().fetch_by(&downloader, &source, expected(&content)).await.unwrap();
     let causes = causes.lock().unwrap();
-    assert_eq!(causes.last().map(String::as_str), Some("the storage answered 503"), "{causes:?}");
+    assert_eq!(causes.last().map(String::as_str), Some("the storage responded with 503"), "{causes:?}");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn a_silent_connection_is_given_up_for_another() {
 }
 
 #[tokio::test]
-async fn a_url_that_ends_in_the_middle_is_renewed_once_and_all_bytes_stay() {
+async fn url_that_expires_midway_is_replaced_once() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("file", &content, &[]).await;
@@ -136,7 +136,7 @@ async fn a_url_that_ends_in_the_middle_is_renewed_once_and_all_bytes_stay() {
 
     storage.control.inject(&on_files(Effect::ExpiredSignature)).await.unwrap();
     let error = Place::new().fetch(&source, expected(&content)).await.unwrap_err();
-    assert!(error.status() == Some(400) && error.to_string().contains("refuses its URL"), "{error}");
+    assert!(error.status() == Some(400) && error.to_string().contains("refused its URL"), "{error}");
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn a_part_that_is_not_the_one_asked_for_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_bit_that_turned_on_the_way_is_found_and_the_file_fetched_once_more() {
+async fn flipped_bit_is_detected_and_the_file_fetched_again() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("file", &content, &[]).await;
@@ -176,7 +176,7 @@ async fn a_bit_that_turned_on_the_way_is_found_and_the_file_fetched_once_more() 
 }
 
 #[tokio::test]
-async fn an_object_that_is_replaced_between_two_parts_gives_no_mixture() {
+async fn object_replaced_between_parts_is_never_mixed() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("file", &content, &[]).await;
@@ -196,7 +196,7 @@ async fn an_object_that_is_replaced_between_two_parts_gives_no_mixture() {
     // The object is replaced continuously.
     storage.control.inject(&on_files(Effect::ReplacedObject)).await.unwrap();
     let error = Place::new().fetch(&source, Expected::unknown()).await.unwrap_err();
-    assert!(error.is_transient() && error.to_string().contains("again and again"), "{error}");
+    assert!(error.is_transient() && error.to_string().contains("repeatedly"), "{error}");
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_storage_that_ignores_ranges_is_read_in_one_stream() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_stored_compressed_comes_in_one_stream_and_its_stored_checksum_says_nothing() {
+async fn compressed_object_is_one_stream_without_stored_checksum() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -241,7 +241,7 @@ async fn an_object_that_is_stored_compressed_comes_in_one_stream_and_its_stored_
 }
 
 #[tokio::test]
-async fn a_storage_at_fault_is_asked_again_and_not_for_ever() {
+async fn storage_errors_are_retried_for_a_limited_time() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("file", &content, &[]).await;
@@ -254,7 +254,7 @@ async fn a_storage_at_fault_is_asked_again_and_not_for_ever() {
 }
 
 #[tokio::test]
-async fn encoded_answer_is_refused_unless_a_checksum_is_stated() {
+async fn encoded_response_needs_a_stated_checksum() {
     let content = content(5_000);
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(&content).unwrap();

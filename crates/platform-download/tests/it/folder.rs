@@ -143,7 +143,7 @@ async fn half_a_line_of_a_crash_is_dropped_and_whole_lines_stay() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_manifest_is_left_alone_and_named() {
+async fn invalid_manifest_is_reported_and_not_changed() {
     for content in [&b"{}\n"[..], b"my notes without an end", b"\xFF\xFE\n", b"{\"run\": 7}\n"] {
         let folder = TempDir::new().unwrap();
         fs::write(manifest(&folder), content).unwrap();
@@ -211,7 +211,7 @@ async fn processes_that_share_a_folder_have_a_manifest_each() {
 }
 
 #[tokio::test]
-async fn what_was_verified_is_verified_again_by_the_manifest_alone() {
+async fn manifest_suffices_for_verification() {
     let folder = TempDir::new().unwrap();
     let mut results = ResultFolder::open(folder.path()).await.unwrap();
     for name in ["a/intact", "a/turned", "a/shorter", "a/gone", "b/linked"] {

@@ -46,7 +46,7 @@ pub(crate) async fn interrupt(
 }
 
 #[tokio::test]
-async fn a_large_file_comes_in_parts_none_of_which_is_asked_for_twice() {
+async fn large_file_is_fetched_in_parts_once_each() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
@@ -60,7 +60,7 @@ async fn a_large_file_comes_in_parts_none_of_which_is_asked_for_twice() {
 }
 
 #[tokio::test]
-async fn what_was_interrupted_goes_on_with_the_parts_that_are_complete() {
+async fn interrupted_download_resumes_with_complete_parts() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
@@ -71,13 +71,13 @@ async fn what_was_interrupted_goes_on_with_the_parts_that_are_complete() {
 
     place.fetch(&source, expected(&content)).await.unwrap();
     assert_eq!(fs::read(&place.file).unwrap(), content);
-    assert_eq!(storage.requested(SIZE as u64).await, SIZE as u64 - durable, "what is there is not fetched");
+    assert_eq!(storage.requested(SIZE as u64).await, SIZE as u64 - durable, "existing files are not fetched");
     assert_eq!(place.heard()[0], durable);
     assert_eq!(place.files(), ["result.csv"]);
 }
 
 #[tokio::test]
-async fn a_part_that_the_disk_lost_is_fetched_again_whatever_the_state_says() {
+async fn part_that_the_disk_lost_is_fetched_again() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
@@ -97,7 +97,7 @@ async fn a_part_that_the_disk_lost_is_fetched_again_whatever_the_state_says() {
 }
 
 #[tokio::test]
-async fn an_object_that_was_replaced_meanwhile_is_begun_anew() {
+async fn replaced_object_is_downloaded_from_the_start() {
     let storage = Storage::start().await;
     let (old, mut new) = (content(SIZE), content(SIZE));
     new.reverse();
@@ -120,7 +120,7 @@ async fn an_object_that_was_replaced_meanwhile_is_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_file_whose_parts_are_all_there_needs_nobody() {
+async fn complete_parts_need_no_request() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
@@ -138,7 +138,7 @@ async fn a_file_whose_parts_are_all_there_needs_nobody() {
 }
 
 #[tokio::test]
-async fn what_the_storage_states_saves_a_download_too() {
+async fn checksum_of_the_storage_avoids_a_download() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;
@@ -151,7 +151,7 @@ async fn what_the_storage_states_saves_a_download_too() {
 }
 
 #[tokio::test]
-async fn two_who_want_one_file_do_not_write_into_each_others() {
+async fn concurrent_downloads_of_one_file_are_separate() {
     let storage = Storage::start().await;
     let content = content(SIZE);
     let source = storage.file("large", &content, &[]).await;

@@ -23,7 +23,7 @@ fn object(key: &str) -> ObjectAddress {
 }
 
 #[tokio::test]
-async fn a_url_of_a_service_account_leads_to_the_object_whatever_it_is_called() {
+async fn signed_url_works_for_any_object_name() {
     let storage = Storage::start().await;
     let signer = storage.service_account().await;
     for key in NASTY {
@@ -37,7 +37,7 @@ async fn a_url_of_a_service_account_leads_to_the_object_whatever_it_is_called() 
 }
 
 #[tokio::test]
-async fn a_url_is_good_for_what_was_signed_and_no_longer() {
+async fn signed_url_is_valid_for_its_object_and_lifetime() {
     let storage = Storage::start().await;
     let signer = storage.service_account().await;
     let object = object("slide");

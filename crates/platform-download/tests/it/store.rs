@@ -101,7 +101,7 @@ async fn a_file_of_any_size_is_stored_whole_and_not_fetched_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_seen_before_it_is_complete_and_what_was_there_stays_until_then() {
+async fn object_is_replaced_atomically() {
     let places = Places::with(20 * MEBIBYTE).await;
     let [in_bucket, in_folder] = places.stores();
     places.storage.put(KEY, "the good old object").await;
@@ -125,7 +125,7 @@ async fn nothing_is_seen_before_it_is_complete_and_what_was_there_stays_until_th
 }
 
 #[tokio::test]
-async fn what_is_not_as_stated_is_not_stored() {
+async fn mismatched_file_is_not_stored() {
     for size in [10, 17 * MEBIBYTE] {
         let places = Places::with(size).await;
         let bytes = size as u64;
@@ -153,7 +153,7 @@ async fn what_is_not_as_stated_is_not_stored() {
 }
 
 #[tokio::test]
-async fn whatever_happens_on_the_way_ends_in_the_right_object() {
+async fn faults_during_a_store_end_in_the_right_object() {
     let late = 8_500_000;
     let rest = || Some(format!("bytes={late}-"));
     let status = |status| Effect::Status { status, body: None };
@@ -207,7 +207,7 @@ async fn a_file_that_is_replaced_in_the_middle_is_never_half_of_each() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_busy_is_asked_again_and_one_that_refuses_is_named() {
+async fn busy_bucket_is_retried_and_a_refusal_reported() {
     let places = Places::with(20 * MEBIBYTE).await;
     let [in_bucket, _] = places.stores();
     let status = |status| Effect::Status { status, body: None };
@@ -223,7 +223,7 @@ async fn a_bucket_that_is_busy_is_asked_again_and_one_that_refuses_is_named() {
 }
 
 #[tokio::test]
-async fn a_key_that_leads_elsewhere_is_refused_before_anything_is_fetched() {
+async fn unsafe_key_is_rejected_before_the_fetch() {
     let places = Places::with(10).await;
     for store in places.stores() {
         for key in ["", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "a\0b"] {

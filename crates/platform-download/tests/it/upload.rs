@@ -101,7 +101,7 @@ async fn files_arrive_whole_and_every_byte_is_reported() {
 }
 
 #[tokio::test]
-async fn what_is_there_is_not_sent_again() {
+async fn existing_object_is_not_uploaded_again() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let files = || ["same", "longer", "other"].map(|name| slides.write(name, b"content"));
     let uploader = Uploader::new(storage.bucket.clone());
@@ -120,7 +120,7 @@ async fn what_is_there_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn an_upload_that_was_given_up_goes_on_where_it_was() {
+async fn aborted_upload_resumes() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let names = ["a", "b", "c", "d", "e"];
     let files = names.map(|name| slides.write(name, name.as_bytes()));
@@ -158,7 +158,7 @@ fn overwrite(path: &Path, at: u64) {
 }
 
 #[tokio::test]
-async fn a_file_that_changes_while_it_is_sent_is_an_error_and_leaves_nothing() {
+async fn file_that_changes_during_upload_is_an_error() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let size = 4 * MEBIBYTE;
     let changes: [(&str, Change); 5] = [
@@ -186,7 +186,7 @@ async fn a_file_that_changes_while_it_is_sent_is_an_error_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_file_that_does_not_have_the_checksum_that_was_given_is_not_sent() {
+async fn file_without_the_given_checksum_is_not_sent() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     for (name, bytes) in [("empty", content(1, 0)), ("small", content(1, 10)), ("large", content(1, MEBIBYTE))] {
         let file = slides.write(name, &bytes);
@@ -199,7 +199,7 @@ async fn a_file_that_does_not_have_the_checksum_that_was_given_is_not_sent() {
 }
 
 #[tokio::test]
-async fn what_passes_is_tried_again_and_ends_in_the_right_object() {
+async fn transient_upload_failures_end_in_the_right_object() {
     let slides = Slides::new();
     let bytes = content(9, MEBIBYTE);
     let status = |status, body: Option<&str>| Effect::Status { status, body: body.map(str::to_owned) };
@@ -220,7 +220,7 @@ async fn what_passes_is_tried_again_and_ends_in_the_right_object() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_in_the_middle_or_loses_the_answer_ends_in_the_right_object() {
+async fn upload_survives_broken_connections_and_lost_responses() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let bytes = content(11, 4 * MEBIBYTE);
     let wire = cut(storage.emulator.storage(), [Cut::Requests(1_000_000), Cut::Answer, Cut::Requests(3_000_000)]).await;
@@ -231,7 +231,7 @@ async fn a_connection_that_breaks_in_the_middle_or_loses_the_answer_ends_in_the_
 }
 
 #[tokio::test]
-async fn one_bad_file_does_not_keep_the_others_and_of_each_it_is_said_what_became() {
+async fn upload_reports_each_file_and_continues_after_a_failure() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     let status = |status| Effect::Status { status, body: None };
     storage.fault(status(403), |fault| fault.with_method("PUT").with_path("*/denied")).await;
@@ -249,7 +249,7 @@ async fn one_bad_file_does_not_keep_the_others_and_of_each_it_is_said_what_becam
     assert!(error(0).is_denied() && !error(0).is_transient(), "{}", error(0));
     assert!(error(1).is_transient() && !error(1).is_denied(), "{}", error(1));
     assert!(!error(2).is_transient() && error(2).to_string().contains("412"), "{}", error(2));
-    assert!(error(3).to_string().contains("cannot be found out"), "{}", error(3));
+    assert!(error(3).to_string().contains("cannot determine"), "{}", error(3));
     assert_eq!(uploads[4].result.as_ref().unwrap().bytes, 1);
     for (at, word) in [(5, "a folder"), (6, "cannot be read"), (8, "another file")] {
         assert!(error(at).is_local() && error(at).to_string().contains(word), "{}", error(at));
@@ -266,7 +266,7 @@ async fn one_bad_file_does_not_keep_the_others_and_of_each_it_is_said_what_becam
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_is_no_regular_file_is_named_and_not_opened() {
+async fn special_file_is_reported_and_not_opened() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     slides.write("slide", b"content");
     std::os::unix::fs::symlink(slides.path("slide"), slides.path("link")).unwrap();
@@ -285,7 +285,7 @@ async fn what_is_no_regular_file_is_named_and_not_opened() {
 }
 
 #[tokio::test]
-async fn whoever_may_write_but_not_look_uploads() {
+async fn upload_needs_no_read_permission() {
     let (storage, slides) = (Storage::start().await, Slides::new());
     storage.fault(Effect::Status { status: 403, body: None }, |fault| fault.with_method("HEAD")).await;
     for _ in 0..2 {
@@ -294,7 +294,7 @@ async fn whoever_may_write_but_not_look_uploads() {
 }
 
 #[tokio::test]
-async fn a_url_that_ended_before_it_was_used_is_told_apart() {
+async fn expired_upload_url_is_distinguished() {
     let clock = ManualClock::default();
     let (storage, slides) = (Storage::with_clock(Arc::new(clock)).await, Slides::new());
     let error = upload_one(&storage, slides.write("slide", b"content")).await.unwrap_err();
@@ -350,7 +350,7 @@ async fn requests(server: &MockServer, method: &str) -> Vec<wiremock::Request> {
 }
 
 #[tokio::test]
-async fn what_the_storage_has_otherwise_is_deleted_and_never_taken_for_the_file() {
+async fn mismatched_object_is_deleted_after_upload() {
     let other = format!("crc32c={}", Crc32c::of(b"c0ntent"));
     let (error, server) = answered(ResponseTemplate::new(200).insert_header("x-goog-hash", other.as_str())).await;
     assert!(error.is_transient() && error.to_string().contains("instead of"), "{error}");
@@ -358,9 +358,9 @@ async fn what_the_storage_has_otherwise_is_deleted_and_never_taken_for_the_file(
 }
 
 #[tokio::test]
-async fn a_storage_that_does_not_say_what_it_has_is_no_success() {
+async fn upload_without_a_returned_checksum_fails() {
     let (error, server) = answered(ResponseTemplate::new(200)).await;
-    assert!(!error.is_transient() && error.to_string().contains("does not say"), "{error}");
+    assert!(!error.is_transient() && error.to_string().contains("states no CRC32C"), "{error}");
     let put = &requests(&server, "PUT").await[0];
     let signed = put.url.query_pairs().find(|(name, _)| name == "X-Amz-SignedHeaders").unwrap().1.into_owned();
     assert_eq!(signed, "host;x-goog-hash", "a header of the storage is signed, or it is refused");

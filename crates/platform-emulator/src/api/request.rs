@@ -52,7 +52,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let method = request.method().clone();
         let bytes = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Problem::TooLarge,
-            _ => malformed("The body broke off".to_owned()),
+            _ => malformed("The body is incomplete".to_owned()),
         })?;
         let body: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
         contract::check_body(&method, &route.unwrap_or_default(), &body)?;

@@ -128,7 +128,7 @@ pub(super) async fn cancel(
     let cancel = |records: &mut Records, changes: &mut Changes| {
         let run = managed(records, user, id)?;
         if run.end.is_some() {
-            return Err(Problem::Conflict("The run has ended already"));
+            return Err(Problem::Conflict("The run has already ended"));
         }
         processing::cancel(run, None, changes, now);
         Ok(())

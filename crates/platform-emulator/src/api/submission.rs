@@ -142,7 +142,7 @@ fn accept(platform: &Platform, application: &Application, items: Vec<SubmittedIt
             return Err(broken(&format!("the input artifact must be called `{}`", application::INPUT)));
         }
         if storage::end(&download_url).is_some_and(|end| end < needed) {
-            return Err(broken("the download_url must be good for at least six days"));
+            return Err(broken("the download_url must be valid for at least six days"));
         }
         application.check_metadata(&metadata).map_err(|reason| broken(&reason))?;
         let input = InputArtifact { id: platform.random.uuid(), name, download_url, metadata };

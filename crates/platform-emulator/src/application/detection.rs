@@ -46,7 +46,7 @@ struct Stated {
 
 /// Processes a slide URL into three stored artifacts.
 pub(super) async fn process(job: &Job<'_>) -> Result<Vec<OutputArtifact>, Failure> {
-    let input = job.item.inputs.first().ok_or_else(|| Failure::User("there is no slide".to_owned()))?;
+    let input = job.item.inputs.first().ok_or_else(|| Failure::User("the item has no slide".to_owned()))?;
     let stated: Stated =
         serde_json::from_value(input.metadata.clone()).map_err(|error| Failure::User(error.to_string()))?;
     let slide = fetch(job.platform, &input.download_url, &stated.checksum_base64_crc32c).await?;
@@ -79,7 +79,7 @@ pub(super) async fn fetch(platform: &Platform, url: &str, stated: &str) -> Resul
     let url: Url = url.parse().map_err(|error: url::ParseError| user(&error))?;
     let mut response = platform.http.send(Request::get(url.clone())).await.map_err(|error| user(&error))?;
     if response.status() != 200 {
-        return Err(user(&format!("{} answered {}", redacted(&url), response.status())));
+        return Err(user(&format!("{} responded with {}", redacted(&url), response.status())));
     }
     let system = |error: std::io::Error| Failure::System(error.to_string());
     let mut upload = platform.objects.create().await.map_err(system)?;

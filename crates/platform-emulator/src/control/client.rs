@@ -37,7 +37,7 @@ pub struct Control {
 #[non_exhaustive]
 pub enum ControlError {
     /// The request did not reach the emulator.
-    #[error("the emulator was not reached")]
+    #[error("cannot reach the emulator")]
     Http(#[from] HttpError),
     /// The emulator rejected the request.
     #[error("the emulator refused ({status}): {detail}")]
@@ -49,7 +49,7 @@ pub enum ControlError {
         detail: String,
     },
     /// The response cannot be parsed.
-    #[error("the emulator answered something else than expected")]
+    #[error("unexpected response of the emulator")]
     Malformed(#[from] serde_json::Error),
 }
 

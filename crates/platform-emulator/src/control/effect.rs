@@ -89,7 +89,7 @@ impl Effect {
         match self {
             // RFC 9110, sections 15.3.5 and 15.4.5.
             Self::Status { status: status @ (204 | 205 | 304), body: Some(_) } => {
-                Err(format!("an answer with the status {status} has no body"))
+                Err(format!("a response with the status {status} has no body"))
             }
             Self::Status { status, .. } if !(200..600).contains(status) => {
                 Err(format!("the status {status} is not within 200 to 599"))

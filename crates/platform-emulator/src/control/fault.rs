@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_fits_whole_paths() {
+    fn form_matches_whole_paths() {
         for (form, path) in
             [("/a", "/a"), ("*", "/a/b"), ("/a/*", "/a/b/c"), ("/*/c", "/a/b/c"), ("/a*b*c", "/a-b-b-c")]
         {

@@ -252,14 +252,14 @@ fn create_private(folder: &Path) -> io::Result<()> {
     builder
         .recursive(true)
         .create(folder)
-        .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be created: {error}", folder.display())))
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot create '{}': {error}", folder.display())))
 }
 
 /// Rejects a folder with foreign content.
 fn check_ours(folder: &Path) -> io::Result<()> {
     let foreign = !folder.join(store::FILE).exists() && std::fs::read_dir(folder)?.next().is_some();
     if foreign {
-        let message = format!("{} is not empty, and no data folder of an emulator", folder.display());
+        let message = format!("'{}' is neither empty nor a data folder of an emulator", folder.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     Ok(())

@@ -68,7 +68,7 @@ async fn listen(address: IpAddr, port: u16, host: Option<&str>, tls: bool) -> io
     let address = SocketAddr::new(address, port);
     let listener = TcpListener::bind(address)
         .await
-        .map_err(|error| io::Error::new(error.kind(), format!("{address} cannot be listened on: {error}")))?;
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
     let mut bound = listener.local_addr()?;
     match bound.ip() {
         IpAddr::V4(any) if any.is_unspecified() => bound.set_ip(Ipv4Addr::LOCALHOST.into()),

@@ -84,7 +84,7 @@ impl Observed {
             End::Reset => self.reset.ask(),
             End::Close => {}
         }
-        Poll::Ready(Some(Err(axum::Error::new(io::Error::other("a fault ends the answer")))))
+        Poll::Ready(Some(Err(axum::Error::new(io::Error::other("a fault ends the response")))))
     }
 
     /// Returns the next chunk of the available bytes, up to its maximum size.

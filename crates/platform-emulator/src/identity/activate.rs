@@ -48,7 +48,7 @@ pub(super) async fn decide(State(platform): State<Arc<Platform>>, form: Form) ->
     if platform.identity.devices.decide(code, decision, &user.id, platform.now()) {
         page(StatusCode::OK, TITLE, "<p>Done. You can close this page.</p>")
     } else {
-        let text = "<p>There is no login with this code, or it has expired. Start it again.</p>";
+        let text = "<p>The code is unknown or expired. Start the login again.</p>";
         page(StatusCode::NOT_FOUND, TITLE, text)
     }
 }

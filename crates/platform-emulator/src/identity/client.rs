@@ -36,14 +36,14 @@ impl Client {
     /// Authenticates the client of a request, by `client_secret_basic`, `client_secret_post`, or its id alone if it is
     /// public (RFC 6749, section 2.3.1).
     pub(super) fn authenticate(headers: &HeaderMap, form: &Form) -> Result<&'static Self, Refusal> {
-        let unknown = Refusal::new("invalid_client", "the client is unknown, or its secret is another");
+        let unknown = Refusal::new("invalid_client", "unknown client or wrong secret");
         let basic = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         let Some(basic) = basic else {
             let id = form.text("client_id").ok_or(Refusal::new("invalid_request", "client_id is missing"))?;
             return Self::check(id, form.text("client_secret")).ok_or(unknown);
         };
         if form.text("client_secret").is_some() {
-            return Err(Refusal::new("invalid_request", "the client proves itself in the header and in the form"));
+            return Err(Refusal::new("invalid_request", "the client authenticates in both the header and the form"));
         }
         let decoded = scheme(basic, "Basic").and_then(|text| STANDARD.decode(text).ok());
         let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
@@ -51,7 +51,7 @@ impl Client {
         let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
         let client = Self::check(&plain(id), Some(&plain(secret))).ok_or(unknown)?;
         if form.text("client_id").is_some_and(|id| id != client.id) {
-            return Err(Refusal::new("invalid_request", "the form names another client than the header"));
+            return Err(Refusal::new("invalid_request", "the form and the header name different clients"));
         }
         Ok(client)
     }

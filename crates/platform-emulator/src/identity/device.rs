@@ -86,7 +86,7 @@ impl Devices {
             let too_soon = login.asked.replace(now).is_some_and(|asked| now < asked + login.interval);
             if too_soon {
                 login.interval += SLOWER;
-                return Err(Refusal::new("slow_down", "the device asks more often than it was told to"));
+                return Err(Refusal::new("slow_down", "the device polls too often"));
             }
             return Err(Refusal::new("authorization_pending", "the user has not decided yet"));
         }

@@ -82,7 +82,7 @@ async fn key(platform: &Platform, trusted: &ExternalIssuer, header: &Header) -> 
             key
         }
         Err(reason) => {
-            tracing::warn!(issuer = trusted.issuer, reason, "the keys of the other provider cannot be fetched");
+            tracing::warn!(issuer = trusted.issuer, reason, "cannot fetch the keys of the external issuer");
             None
         }
     }
@@ -92,7 +92,7 @@ async fn fetch(platform: &Platform, trusted: &ExternalIssuer) -> Result<JwkSet, 
     let url = format!("{}/.well-known/openid-configuration", trusted.issuer.trim_end_matches('/'));
     let discovery: Discovery = read(platform, parsed(&url)?).await?;
     if discovery.issuer != trusted.issuer {
-        return Err(format!("it calls itself {}", discovery.issuer));
+        return Err(format!("its issuer is {}", discovery.issuer));
     }
     read(platform, parsed(&discovery.jwks_uri)?).await
 }
@@ -104,7 +104,7 @@ fn parsed(url: &str) -> Result<Url, String> {
 async fn read<T: DeserializeOwned>(platform: &Platform, url: Url) -> Result<T, String> {
     let response = platform.http.send(Request::get(url)).await.map_err(|error| error.to_string())?;
     if response.status() != 200 {
-        return Err(format!("it answers {}", response.status()));
+        return Err(format!("it responds with {}", response.status()));
     }
     let body = response.bytes(LIMIT).await.map_err(|error| error.to_string())?;
     serde_json::from_slice(&body).map_err(|error| error.to_string())

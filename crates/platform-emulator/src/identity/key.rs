@@ -21,7 +21,7 @@ pub(crate) struct SigningKey {
 /// The error of a key that cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
-    #[error("no RSA key could be generated")]
+    #[error("cannot generate an RSA key")]
     Generate(#[from] aws_lc_rs::error::Unspecified),
     #[error("the generated key cannot be used")]
     Use(#[from] jsonwebtoken::errors::Error),

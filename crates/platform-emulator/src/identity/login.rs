@@ -84,7 +84,7 @@ impl Codes {
             return Err(refused("the code has expired"));
         }
         if form.text("redirect_uri") != Some(&known.redirect_uri) {
-            return Err(refused("the redirect_uri is another than that of the login"));
+            return Err(refused("the redirect_uri differs from that of the login"));
         }
         let verifier = form.text("code_verifier").unwrap_or_default();
         if !VERIFIER_LENGTHS.contains(&verifier.len()) {
@@ -92,7 +92,7 @@ impl Codes {
         }
         let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()));
         if !bool::from(challenge.as_bytes().ct_eq(known.challenge.as_bytes())) {
-            return Err(refused("the code_verifier does not fit the challenge of the login"));
+            return Err(refused("the code_verifier does not match the challenge of the login"));
         }
         Ok(known.clone())
     }
@@ -185,7 +185,9 @@ fn choose<'a>(platform: &'a Platform, form: &Form, decided: bool) -> Result<Opti
     if platform.config.automatic_login {
         let hint = form.text("login_hint");
         let user = users.find(|user| hint.is_none_or(|hint| is_called(user, hint)));
-        return user.map(Some).ok_or(Refusal::new("access_denied", "nobody fits the login_hint and the organization"));
+        return user
+            .map(Some)
+            .ok_or(Refusal::new("access_denied", "no user matches the login_hint and the organization"));
     }
     if form.text("prompt") == Some("none") {
         return Err(Refusal::new("login_required", "the user has to log in"));

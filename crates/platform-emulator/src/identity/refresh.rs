@@ -119,13 +119,13 @@ impl Platform {
         self.change_families(|families, changes| {
             let family = families.get_mut(&id).filter(|family| family.client == client && !self.has_ended(family));
             let Some(family) = family.filter(|family| !family.revoked) else {
-                return Ok(refused("the refresh token is unknown, has ended or is revoked"));
+                return Ok(refused("the refresh token is unknown, expired or revoked"));
             };
             let grace = Duration::from_secs(self.config.refresh_grace_seconds);
             let in_grace =
                 family.used.last() == Some(&digest) && now.duration_since(family.rotated_at).unsigned_abs() < grace;
             if !family.knows(&digest) {
-                return Ok(refused("the refresh token is unknown, has ended or is revoked"));
+                return Ok(refused("the refresh token is unknown, expired or revoked"));
             }
             if family.current != digest && !in_grace {
                 // The token was copied, so that no token of the family can be trusted.
@@ -170,7 +170,7 @@ impl Platform {
             let mut changes = Changes::default();
             (change(&mut families, &mut changes)?, self.state.store().write(changes))
         };
-        let failed = |_| Refusal::new("server_error", "the refresh token could not be written down");
+        let failed = |_| Refusal::new("server_error", "cannot store the refresh token");
         written.await.map_err(failed)?;
         Ok(outcome)
     }

@@ -64,7 +64,7 @@ pub(super) async fn token(
 }
 
 fn user<'a>(platform: &'a Platform, id: &str) -> Result<&'a User, Refusal> {
-    platform.accounts.user(id).ok_or(Refusal::new("invalid_grant", "there is no such user any more"))
+    platform.accounts.user(id).ok_or(Refusal::new("invalid_grant", "the user no longer exists"))
 }
 
 async fn redeem_code(platform: &Platform, client: &'static Client, form: &Form) -> Result<Value, Refusal> {
@@ -163,7 +163,7 @@ fn act(platform: &Platform, client: &'static Client, form: &Form, grant_type: &s
     let claims = platform.own_claims(token);
     // The error code of RFC 8693, section 2.2.2, differs from that of RFC 7523, section 3.1.
     let code = if exchange { "invalid_request" } else { "invalid_grant" };
-    let claims = claims.ok_or(Refusal::new(code, "the token of the user is not good, or has ended"))?;
+    let claims = claims.ok_or(Refusal::new(code, "the token of the user is invalid or expired"))?;
     let user = user(platform, &claims.sub)?;
     let granted = claims.scope.unwrap_or_default();
     let scope = if exchange { narrowed(&granted, form)? } else { form.text("scope").unwrap_or_default().to_owned() };
@@ -233,12 +233,12 @@ fn sign_id(platform: &Platform, grant: &Grant<'_>, lifetime: u64) -> Result<Stri
 
 fn sign(platform: &Platform, claims: &Value) -> Result<String, Refusal> {
     let signed = platform.identity.keys.current().and_then(|key| key.sign(claims).ok());
-    signed.ok_or(Refusal::new("server_error", "the token could not be signed"))
+    signed.ok_or(Refusal::new("server_error", "cannot sign the token"))
 }
 
 async fn revoke_token(platform: &Platform, id: &str, end: u64) -> Result<(), Refusal> {
     let revoked = platform.identity.revoked.revoke(id, end, platform.unix_now(), platform.state.store());
-    revoked.await.map_err(|_| Refusal::new("server_error", "the revocation could not be written down"))
+    revoked.await.map_err(|_| Refusal::new("server_error", "cannot store the revocation"))
 }
 
 /// Revokes a token (RFC 7009). Unknown tokens and those of other clients are ignored.

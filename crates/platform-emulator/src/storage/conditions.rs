@@ -129,7 +129,7 @@ pub(super) fn select(object: &Object, headers: &HeaderMap) -> Result<Selection, 
     if range.start < range.end {
         return Ok(Selection::Part(range));
     }
-    Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", "the range lies beyond the end of the object")
+    Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", "the range is beyond the end of the object")
         .with_header(header::CONTENT_RANGE, format!("bytes */{size}")))
 }
 

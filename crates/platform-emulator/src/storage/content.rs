@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_generated_has_the_checksum_that_was_computed_for_it() {
+    async fn generated_data_has_the_computed_checksum() {
         for size in [0, 1, u64::from(PERIOD), 3 * u64::from(PERIOD) + 17] {
             let bytes = to_bytes(generated(7, 0..size), usize::MAX).await.unwrap();
             assert_eq!((bytes.len() as u64, crc32c::crc32c(&bytes)), (size, generated_crc32c(7, size)), "{size}");

@@ -74,7 +74,8 @@ pub(super) fn list(platform: &Platform, target: &Target) -> Result<Response, Ref
         Some(_) => return Err(Refusal::invalid("encoding-type can only be url")),
     };
     let size = parameter("max-keys").map(|text| text.parse::<usize>()).transpose();
-    let size = size.map_err(|_| Refusal::invalid("max-keys is no number"))?.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
+    let size =
+        size.map_err(|_| Refusal::invalid("max-keys is not a number"))?.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
     let prefix = parameter("prefix").unwrap_or_default();
     let delimiter = parameter("delimiter");
     let page = page(platform, &target.bucket, &prefix, delimiter.as_deref(), after.as_deref(), size);

@@ -102,7 +102,7 @@ impl Multiparts {
         let fits = |upload: &&mut Pending| upload.bucket == target.bucket && Some(&upload.key) == target.key.as_ref();
         let upload = uploads.get_mut(id).filter(fits);
         upload.map(look).ok_or_else(|| {
-            Refusal::new(StatusCode::NOT_FOUND, "NoSuchUpload", "there is no such upload, or it has ended")
+            Refusal::new(StatusCode::NOT_FOUND, "NoSuchUpload", "the upload does not exist or has ended")
         })
     }
 }
@@ -141,7 +141,7 @@ pub(super) async fn put_part(
 
 pub(super) fn list_parts(platform: &Platform, target: &Target, id: &str) -> Result<Response, Refusal> {
     let number = |name: &str, default: u32| match target.parameter(name) {
-        Some(text) => text.parse().map_err(|_| Refusal::invalid(format!("{name} is no number"))),
+        Some(text) => text.parse().map_err(|_| Refusal::invalid(format!("{name} is not a number"))),
         None => Ok(default),
     };
     let part_number_marker = number("part-number-marker", 0)?;

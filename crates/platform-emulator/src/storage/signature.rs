@@ -196,7 +196,7 @@ pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Re
     let location = scope.strip_prefix(&format!("{day}/")).and_then(|rest| rest.split_once('/'));
     let location = location.filter(|(_, rest)| *rest == signed.scheme.scope).map(|(location, _)| location);
     let location =
-        location.ok_or_else(|| Refusal::denied("the credential scope does not fit the date and the service"))?;
+        location.ok_or_else(|| Refusal::denied("the credential scope does not match the date and the service"))?;
     let canonical = canonical_request(request, &signed)
         .ok_or_else(|| Refusal::denied("a signed header is missing, or `host` is not signed"))?;
     let text = signed.scheme.string_to_sign(&signed.date, scope, &canonical);
@@ -217,7 +217,7 @@ pub(super) fn verify(platform: &Platform, bucket: &str, request: &Request) -> Re
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "SignatureDoesNotMatch",
-            "the signature does not fit the request",
+            "the signature does not match the request",
         ));
     }
     if !platform.accounts.has_bucket(bucket) {
@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_written_as_it_is_signed() {
+    fn canonical_request_is_the_one_that_is_signed() {
         let request = Request::builder()
             .uri("/bucket/key?b=2&a-b=1&a=1&X-Amz-Signature=00&c")
             .header("host", "storage.test")

@@ -16,7 +16,7 @@ pub(super) async fn receive(platform: &Platform, request: Request, verified: &Ve
     let mut stated = digests::Stated::of(request.headers())?;
     let range = LengthRange::of(request.headers())?;
     let mut body = request.into_body().into_data_stream();
-    let broken = |_| Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body broke off");
+    let broken = |_| Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body is incomplete");
     let mut upload = platform.objects.create().await.map_err(Refusal::internal)?;
     let mut digest = verified.digest();
     while let Some(piece) = body.try_next().await.map_err(broken)? {

@@ -36,7 +36,7 @@ async fn the_gateway_refuses_in_plain_text() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_emulator_did_not_sign_opens_nothing() {
+async fn foreign_token_is_rejected() {
     let user = User::new().await;
     let url = user.emulator.api_root().join("/api/v1/me").unwrap();
     let [header, claims, signature] = user.token().split('.').collect::<Vec<_>>().try_into().unwrap();
@@ -112,7 +112,7 @@ async fn a_submission_that_breaks_a_rule_is_refused_with_the_item() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn missing_objects_are_not_found() {
     let user = User::new().await;
     let nobody = "/api/v1/runs/00000000-0000-0000-0000-000000000000";
     assert_eq!(user.get(nobody).await.0, 404);

@@ -90,7 +90,7 @@ fn assert_polygons(polygons: &Value, table: &str, input: &Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slide_that_is_not_what_was_said_of_it_ends_its_item_with_a_user_error() {
+async fn slide_that_differs_from_its_metadata_is_a_user_error() {
     let user = User::new().await;
     let (_, bytes, metadata) = samples().swap_remove(2);
     let changed = |name: &str, value: Value| {

@@ -47,7 +47,7 @@ fn http() -> HttpClient {
 }
 
 #[tokio::test]
-async fn a_status_comes_as_often_as_it_was_ordered_and_only_where() {
+async fn status_fault_applies_to_its_route_and_count() {
     let (user, control, bucket) = controlled().await;
     let unavailable = Effect::Status { status: 503, body: Some(r#"{"detail":"busy"}"#.to_owned()) };
     let fault = Fault::new(unavailable).on(Server::Api).with_path("/api/v1/me").after(1).times(2);
@@ -116,7 +116,7 @@ async fn latency_and_bandwidth_take_their_time() {
 }
 
 #[tokio::test]
-async fn the_storage_lies_about_a_range_and_replaces_what_is_being_fetched() {
+async fn storage_faults_misstate_ranges_and_replace_objects() {
     let (user, control, bucket) = controlled().await;
     let part = || Request::get(bucket.get("object", HOUR)).with_header("range", "bytes=10-19");
     let before = user.send(part()).await;
@@ -164,7 +164,7 @@ async fn the_journal_shows_where_a_token_travels() {
 }
 
 #[tokio::test]
-async fn time_goes_on_when_it_is_told_to() {
+async fn time_advances_on_demand() {
     let (user, control, bucket) = controlled().await;
     let url = bucket.get("object", Duration::from_secs(60));
     control.shift_clock(120).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_token_and_a_key_end_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_controls_without_the_token_or_from_elsewhere() {
+async fn control_api_needs_its_token_and_origin() {
     let (user, control, _) = controlled().await;
     assert!(!format!("{control:?}").contains("token"));
     let api = user.emulator.api_root().clone();
@@ -224,7 +224,7 @@ async fn raw(port: u16, hosts: &[&str]) -> u16 {
 }
 
 #[tokio::test]
-async fn a_page_of_somebody_else_reaches_nothing() {
+async fn page_of_another_origin_is_rejected() {
     let user = User::anonymous().await;
     let port = user.emulator.api_root().port().unwrap();
     let url = user.emulator.api_root().join("/health").unwrap();

@@ -30,7 +30,7 @@ fn submission(items: usize) -> Value {
 }
 
 #[tokio::test]
-async fn outage_ends_after_its_time_and_only_there() {
+async fn outage_ends_after_its_duration_for_its_route() {
     let (user, control) = controlled().await;
     let outage = Fault::new(unavailable()).on(Server::Api).with_method("GET").with_path("/api/v1/me");
     control.inject(&outage.clone().lasting(Duration::from_millis(300))).await.unwrap();
@@ -49,7 +49,7 @@ async fn outage_ends_after_its_time_and_only_there() {
 }
 
 #[tokio::test]
-async fn throttled_client_is_told_when_to_retry() {
+async fn throttled_response_states_when_to_retry() {
     let (user, control) = controlled().await;
     control.shift_clock(-86_400).await.unwrap();
     for (as_date, status) in [(false, 429), (true, 503)] {

@@ -6,7 +6,7 @@ use auth_http::Request;
 use crate::client::{User, read};
 
 #[tokio::test]
-async fn a_device_waits_until_the_user_approves_and_redeems_its_code_once() {
+async fn device_code_is_redeemed_once_after_approval() {
     let user = User::anonymous().await;
     let device = user.start_login().await;
     let code = device["device_code"].as_str().unwrap();

@@ -50,7 +50,7 @@ async fn an_organization_sees_neither_runs_nor_objects_of_another() {
     let mut second = user.bucket().await;
     second.bucket = first.bucket;
     let stolen = user.send(Request::get(second.get("a", Duration::from_secs(60)))).await;
-    assert_eq!(stolen.status(), 403, "a key opens the bucket of its own organisation only");
+    assert_eq!(stolen.status(), 403, "a key opens the bucket of its own organization only");
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_seed_makes_ids_the_same_every_time() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_contradicts_itself_is_refused_with_all_reasons() {
+async fn inconsistent_configuration_is_rejected_with_all_reasons() {
     let wrong = config(
         r#"
         [public]
@@ -140,7 +140,7 @@ async fn a_configuration_that_contradicts_itself_is_refused_with_all_reasons() {
     let error = Emulator::builder().with_config(wrong).start().await.unwrap_err().to_string();
     for reason in [
         "`No Spaces`",
-        "`nowhere`, which is no organization",
+        "the unknown organization `nowhere`",
         "two users are `user`",
         "public issuer, `https://user@lab",
         "public storage",
@@ -171,7 +171,7 @@ async fn keys(user: &User) -> Value {
 }
 
 #[test]
-fn a_restart_on_its_data_folder_serves_the_same_runs_files_and_keys() {
+fn restart_keeps_runs_files_and_keys() {
     let folder = tempfile::tempdir().unwrap();
     let (signed_with, run, items, files) = session(folder.path(), async |emulator| {
         let user = User::at(emulator).await;
@@ -198,13 +198,13 @@ fn a_restart_on_its_data_folder_serves_the_same_runs_files_and_keys() {
         for (artifact, file) in items[0]["output_artifacts"].as_array().unwrap().iter().zip(&files) {
             assert_eq!(user.file(&run, artifact).await, *file);
         }
-        assert_eq!(keys(&user).await, signed_with, "tokens of before can be verified");
+        assert_eq!(keys(&user).await, signed_with, "earlier tokens can be verified");
     });
     assert!(!half.exists() && foreign.exists(), "what was half written goes, what is somebody else's stays");
 }
 
 #[test]
-fn a_run_that_was_interrupted_by_a_restart_goes_on() {
+fn run_continues_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let many: Vec<_> = (0..200)
         .map(|number| {
@@ -229,7 +229,7 @@ fn a_run_that_was_interrupted_by_a_restart_goes_on() {
 
 #[test]
 #[cfg(unix)]
-fn nobody_else_can_read_the_keys_in_a_data_folder() {
+fn keys_in_a_data_folder_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("data");
@@ -240,7 +240,7 @@ fn nobody_else_can_read_the_keys_in_a_data_folder() {
 }
 
 #[tokio::test]
-async fn a_folder_of_somebody_else_and_ports_that_are_not_there_are_refused() {
+async fn foreign_folder_and_invalid_port_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("thesis.txt"), "x").unwrap();
     let error = Emulator::builder().with_data_folder(folder.path()).start().await.unwrap_err();

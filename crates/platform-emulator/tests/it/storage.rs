@@ -18,7 +18,7 @@ async fn put(user: &User, url: Url, content: &'static str) -> u16 {
 }
 
 #[tokio::test]
-async fn what_was_put_is_got_whatever_its_name() {
+async fn object_with_any_name_is_stored_and_served() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     for key in ["a//b", "a/../b", "plain", "folder/slide 1.tiff", "a+b&c=d?e#f", "ü/%2F/ß", "tissue:heatmap"] {
@@ -32,7 +32,7 @@ async fn what_was_put_is_got_whatever_its_name() {
 }
 
 #[tokio::test]
-async fn only_what_was_signed_is_served() {
+async fn only_signed_requests_are_served() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     assert_eq!(put(&user, bucket.put("object", HOUR), "content").await, 200);

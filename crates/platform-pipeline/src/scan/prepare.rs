@@ -315,7 +315,7 @@ fn none_usable(folder: &Path, unusable: &[(PathBuf, String)]) -> Error {
         run: None,
         reason: Some(reason.clone()),
     });
-    let text = format!("{}: no file can be used as a slide; no table was written", folder.display());
+    let text = format!("'{}': no file can be used as a slide; no table was written", folder.display());
     Error::stopped(text, lines.collect(), slides.collect())
 }
 

@@ -160,7 +160,7 @@ impl Study {
             let lines =
                 prepared.unusable.iter().map(|(path, reason)| format!("{}: {reason}", path.display())).collect();
             let text = "some files cannot be used as slides: nothing was submitted; --skip-unusable submits the others, \
-                        --exclude leaves files out";
+                        --exclude excludes files";
             return Err(Error::stopped(text, lines, slides));
         }
         let runs = self.runs(&located, &items, &new);

@@ -65,7 +65,7 @@ impl StudyRecord {
         let content = match std::fs::read(&path) {
             Ok(bytes) => Some(parse(&bytes, &path)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::io(format!("{} cannot be read", path.display()), error)),
+            Err(error) => return Err(Error::io(format!("cannot read '{}'", path.display()), error)),
         };
         let content = content.unwrap_or_else(|| Content {
             version: VERSION,
@@ -130,7 +130,7 @@ impl StudyRecord {
             files::create_folder(&files::folder_of(&self.path))?;
             files::replace(&self.path, &serde_json::to_vec_pretty(&self.content)?)
         };
-        write().map_err(|error| Error::io(format!("{} cannot be written", self.path.display()), error))
+        write().map_err(|error| Error::io(format!("cannot write '{}'", self.path.display()), error))
     }
 }
 

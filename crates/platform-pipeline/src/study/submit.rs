@@ -64,8 +64,9 @@ impl Study {
         let places: Option<Vec<_>> =
             plan.new.iter().map(|(_, digest)| digests.iter().position(|other| other == digest)).collect();
         let csv = self.csv.display();
-        let changed =
-            || Error::input(format!("{csv} was changed during the upload, and nothing was submitted: call again"));
+        let changed = || {
+            Error::input(format!("{csv} was changed during the upload, and nothing was submitted: repeat the command"))
+        };
         let new = part(&table, places.ok_or_else(changed)?);
         let mut submission = self.draft(&new, plan, &keys, false)?.check(&self.client).await?;
         digest::write(&mut submission, &digest);

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_and_forms_of_numbers_do_not_count_and_ids_and_metadata_do() {
+    fn digest_ignores_urls_and_number_formats() {
         let first = item("a", "https://one", json!({ "width_px": 640, "specimen": { "tissue": "LUNG" } }));
         assert_eq!(first, item("a", "https://two", json!({ "specimen": { "tissue": "LUNG" }, "width_px": 640.0 })));
         assert_ne!(first, item("b", "https://one", json!({ "width_px": 640, "specimen": { "tissue": "LUNG" } })));

@@ -46,7 +46,7 @@ impl FileJournal {
         let folder = settings.state_folder.join(FOLDER);
         let old = settings.cache_folder.join(FOLDER);
         adopt(&old, &folder)
-            .map_err(|error| Error::io(format!("{} cannot be moved to {}", old.display(), folder.display()), error))?;
+            .map_err(|error| Error::io(format!("cannot move '{}' to '{}'", old.display(), folder.display()), error))?;
         Ok(Self { folder, platform: settings.api_root.to_string() })
     }
 
@@ -62,7 +62,7 @@ impl FileJournal {
     /// [`Error::is_busy`], or the lock file is unusable.
     pub fn lock(&self, key: &str) -> Result<JournalLock, Error> {
         let path = self.path(key, "lock");
-        let unusable = |error| Error::io(format!("{} cannot be used", path.display()), error);
+        let unusable = |error| Error::io(format!("cannot use '{}'", path.display()), error);
         files::create_folder(&self.folder).map_err(unusable)?;
         let lock = LockFile::try_acquire_with(&path, Locking::KernelOrLease)
             .map_err(|error| unusable(io::Error::new(error.kind(), error)))?;
@@ -130,7 +130,7 @@ impl SubmissionJournal for FileJournal {
 }
 
 pub(crate) fn unreadable(error: io::Error) -> Error {
-    Error::io("the journal of submissions cannot be read", error)
+    Error::io("cannot read the submission journal", error)
 }
 
 #[cfg(test)]
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_there_again_and_can_be_deleted() {
+    fn journal_content_is_restored_and_can_be_deleted() {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(folder.path().join("a/b"));
         assert_eq!(journal.get::<Vec<String>>("key").unwrap(), None);

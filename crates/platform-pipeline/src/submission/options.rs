@@ -67,7 +67,7 @@ impl RunOptions {
         }
         let sdk = submission.scheduling.iter().fold(self.sdk.clone(), RunSdkMetadata::with_scheduling);
         let written = sdk.write(submission.custom_metadata.get_or_insert_default(), SystemClock.now());
-        written.map_err(|error| Error::inputs("the run cannot be described so", error.problems().to_vec()))
+        written.map_err(|error| Error::inputs("invalid run options", error.problems().to_vec()))
     }
 }
 

@@ -25,7 +25,7 @@ impl FromStr for Mapping {
         if values.iter().any(|(key, _)| key == EXTERNAL_ID) {
             return Err(format!("{EXTERNAL_ID} cannot be set: see --external-id"));
         }
-        let regex = Regex::new(regex.trim()).map_err(|_| format!("`{regex}` is no regular expression"))?;
+        let regex = Regex::new(regex.trim()).map_err(|_| format!("invalid regular expression `{regex}`"))?;
         Ok(Self { regex, values })
     }
 }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn invalid_mapping_is_rejected() {
         for text in [
             "",
             ".*",

@@ -101,7 +101,7 @@ pub(super) struct Fetched {
 
 /// The error of an artifact whose file was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the platform has deleted the file: {}", match by { By::User => "a user asked for it", By::System => "its retention has ended" })]
+#[error("the platform has deleted the file: {}", match by { By::User => "a user asked for it", By::System => "its retention period has ended" })]
 pub(super) struct DeletedFile {
     pub(super) by: By,
 }
@@ -109,7 +109,7 @@ pub(super) struct DeletedFile {
 /// The reason why an artifact cannot be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlanError {
-    #[error("the platform states the checksum `{text}` under `{key}` for the artifact, which is no CRC32C in base64")]
+    #[error("invalid checksum `{text}` under `{key}` of the artifact: expected a CRC32C in base64")]
     Checksum { key: String, text: String },
     #[error("'{file}' is a result of run {run} and is not overwritten")]
     OtherRun { file: String, run: String },

@@ -127,7 +127,7 @@ where
         edit(&mut metadata);
         match put(metadata, checksum).await {
             Err(error) if error.is_conflict() => {
-                tracing::debug!("the metadata have changed meanwhile");
+                tracing::debug!("the metadata were changed concurrently");
                 // Reads lag behind writes, and others are writing, too.
                 pause(PAUSE.mul_f64(f64::from(attempt) + fastrand::f64())).await;
             }

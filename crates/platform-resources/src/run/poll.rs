@@ -133,7 +133,7 @@ impl Poll {
             if now - *first_failure.get_or_insert(now) > LAG {
                 return Err(error);
             }
-            tracing::debug!(run = %self.run.id, error = &error as &dyn std::error::Error, "asked again");
+            tracing::debug!(run = %self.run.id, error = &error as &dyn std::error::Error, "polling again");
             self.idle = Some(self.idle.map_or(1, |idle| idle.saturating_add(1)));
         }
     }

@@ -315,7 +315,7 @@ impl SubmitOnce<'_> {
                 Ok(Some(run)) => return self.found(intent, run.id().clone(), is_new).await,
                 Ok(None) => true,
                 Err(error) if error.is_transient() => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "the run could not be looked up");
+                    tracing::debug!(error = &error as &dyn std::error::Error, "cannot look up the run");
                     why.get_or_insert(error);
                     false
                 }
@@ -328,7 +328,7 @@ impl SubmitOnce<'_> {
                     Some(time) if passed < time => {}
                     Some(_) if looked => {
                         self.resend_after = None;
-                        tracing::warn!(token = intent.token, "the run was not found, and is submitted again");
+                        tracing::warn!(token = intent.token, "the run was not found; submitting it again");
                         return Box::pin(self.send(intent.token, true)).await;
                     }
                     _ => return Err(Error::lost(&intent.token, why)),
@@ -357,11 +357,7 @@ impl SubmitOnce<'_> {
     async fn note(&self, intent: Option<&SubmissionIntent>) {
         if let Err(error) = self.journal.write(&self.key, intent).await {
             let token = intent.map(|intent| intent.token.as_str());
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                token,
-                "the journal of submissions cannot be written"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, token, "cannot write the submission journal");
         }
     }
 

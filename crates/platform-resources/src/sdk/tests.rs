@@ -19,7 +19,7 @@ fn new() -> RunSdkMetadata {
 }
 
 #[test]
-fn what_a_client_says_of_a_run_is_what_the_platform_reads() {
+fn sdk_metadata_have_the_expected_format() {
     let variables = [
         ("GITHUB_SERVER_URL", "https://github.com"),
         ("GITHUB_REPOSITORY", "lab/pipeline"),
@@ -59,7 +59,7 @@ fn what_a_client_says_of_a_run_is_what_the_platform_reads() {
 }
 
 #[test]
-fn what_is_beside_it_stays_and_so_do_the_moments_of_its_making() {
+fn other_metadata_and_creation_times_are_kept() {
     let mut metadata: JsonObject = serde_json::from_value(json!({ "study": "a" })).unwrap();
     new().with_tag("first").write(&mut metadata, at("2026-03-01T12:00:00Z")).unwrap();
     new().with_note("second").write(&mut metadata, at("2026-03-02T12:00:00Z")).unwrap();
@@ -87,7 +87,7 @@ fn what_is_beside_it_stays_and_so_do_the_moments_of_its_making() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_and_nothing_is_written() {
+fn all_problems_are_reported_and_nothing_is_written() {
     let past = Scheduling::new().with_due_date("2026-02-01T00:00:00Z".parse::<Timestamp>().unwrap());
     let past = past.with_deadline("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
     for (sdk, places) in [
@@ -127,7 +127,7 @@ fn the_schemas_are_schemas_and_allow_nothing_that_is_not_known() {
 }
 
 #[test]
-fn metadata_are_renewed_beside_what_a_user_has_put_there() {
+fn sdk_metadata_are_updated_beside_user_metadata() {
     let mut metadata = Map::new();
     let sdk = json!({ "tags": ["x"], "note": "n", "created_at": "2026-01-01T00:00:00Z",
         "scheduling": { "due_date": "2026-01-02T00:00:00Z" } });

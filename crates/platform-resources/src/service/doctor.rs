@@ -69,16 +69,16 @@ impl Service {
 
     fn examine_settings(&self) -> Finding {
         let settings = self.settings();
-        let detail = format!("{} at {}", settings.environment.unwrap_or("a platform of your own"), settings.api_root);
+        let detail = format!("{} at {}", settings.environment.unwrap_or("a custom platform"), settings.api_root);
         if settings.ignored.is_empty() {
             return Finding::well("settings", detail);
         }
         let names = settings.ignored.join(", ");
-        let detail = format!("{detail}; the `.env` of the working folder says {names}, which it may not");
+        let detail = format!("{detail}; the `.env` of the working folder must not set {names}");
         Finding::ill(
             "settings",
             detail,
-            "set them in the environment or in the file that AIGNOSTICS_ENV_FILE names, or trust the folder",
+            "set them in the environment or in the file that AIGNOSTICS_ENV_FILE names, or use --trust-env-file",
         )
     }
 
@@ -87,13 +87,13 @@ impl Service {
         let host = url.host_str().unwrap_or_default().to_owned();
         match self.http.send(Request::get(url).with_timeout(TIMEOUT)).await {
             Ok(response) if response.status() >= 500 => {
-                let detail = format!("{host} answers {}", response.status());
+                let detail = format!("{host} responds {}", response.status());
                 (
-                    Finding::ill(name, detail, "it is at fault itself: try later, or look at its status page"),
+                    Finding::ill(name, detail, "it has an internal problem: try later, or check its status page"),
                     response.date(),
                 )
             }
-            Ok(response) => (Finding::well(name, format!("{host} answers")), response.date()),
+            Ok(response) => (Finding::well(name, format!("{host} responds")), response.date()),
             Err(error) => (unreachable(name, &error), None),
         }
     }
@@ -110,7 +110,7 @@ impl Service {
             }
             Err(error) => {
                 let detail = StoreError::of(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                Finding::ill(name, detail, "make the folder writable, or name another by AIGNOSTICS_CACHE_DIR")
+                Finding::ill(name, detail, "make the folder writable, or set AIGNOSTICS_CACHE_DIR to another folder")
             }
         }
     }
@@ -122,7 +122,7 @@ impl Service {
             Err(error) => Finding::ill(
                 name,
                 error,
-                "end what listens there, log in by a device, or name another redirect URL by AIGNOSTICS_REDIRECT_URI",
+                "stop the process that listens on it, use the device flow, or set AIGNOSTICS_REDIRECT_URI to another URL",
             ),
         }
     }
@@ -141,12 +141,12 @@ impl Service {
             Ok(claims) => {
                 let end = claims.expires_at().and_then(|end| end.duration_since(SystemClock.now()).ok());
                 let left =
-                    end.map_or_else(|| "without an end".to_owned(), |left| format!("{} min left", left.as_secs() / 60));
-                let organization = claims.org_id.as_deref().unwrap_or("no organisation");
+                    end.map_or_else(|| "without expiry".to_owned(), |left| format!("{} min left", left.as_secs() / 60));
+                let organization = claims.org_id.as_deref().unwrap_or("no organization");
                 Finding::well(name, format!("{} of {organization}, {left}", claims.sub))
             }
             Err(error) if error.is_transient() => {
-                Finding::ill(name, error, "let the identity provider be reached first")
+                Finding::ill(name, error, "restore the connection to the identity provider first")
             }
             Err(error) => Finding::ill(name, error, log_in),
         }
@@ -158,17 +158,14 @@ fn unreachable(name: &'static str, error: &HttpError) -> Finding {
     let cause = chain.last().map(|cause| format!(": {cause}")).unwrap_or_default();
     let remedy = match error.proxy() {
         _ if error.is_untrusted() => {
-            "if a proxy of your network stands in between, name its certificate by --ca-cert or REQUESTS_CA_BUNDLE"
+            "if a proxy of your network decrypts TLS, trust its certificate with --ca-cert or REQUESTS_CA_BUNDLE"
                 .to_owned()
         }
-        Some(proxy) => format!(
-            "ask whether the proxy {proxy} and its password are right (HTTPS_PROXY), or go around it (NO_PROXY)"
-        ),
+        Some(proxy) => format!("check the proxy {proxy} and its password (HTTPS_PROXY), or bypass it (NO_PROXY)"),
         None if error.is_timeout() => {
-            "look whether a firewall stands in between, or a proxy is needed (HTTPS_PROXY)".to_owned()
+            "check whether a firewall blocks the connection or a proxy is required (HTTPS_PROXY)".to_owned()
         }
-        None => "look whether the name can be resolved and the network is there, or a proxy is needed (HTTPS_PROXY)"
-            .to_owned(),
+        None => "check the network and the name resolution, and whether a proxy is required (HTTPS_PROXY)".to_owned(),
     };
     Finding::ill(name, format!("{error}{cause}"), remedy)
 }

@@ -42,7 +42,7 @@ impl SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the settings cannot be used")?;
+        formatter.write_str("invalid settings")?;
         self.0.iter().try_for_each(|problem| write!(formatter, "; {problem}"))
     }
 }
@@ -106,7 +106,7 @@ impl Reader {
                 self.problems.push(SettingProblem { name, source, message });
             }
             Unusable::Untrusted(name, path) => {
-                tracing::warn!(name, path = %path.display(), "a setting of the working folder is not taken: only the environment or {ENV_FILE} may say it");
+                tracing::warn!(name, path = %path.display(), "ignoring a setting of the working folder: only the environment or {ENV_FILE} can set it");
                 self.ignored.push(name);
             }
         }
@@ -146,10 +146,7 @@ impl Reader {
         if !missing.is_empty() {
             let source = self.find("API_ROOT").map_or(SettingSource::Default, |(source, _)| source);
             let host = api_root.host_str().unwrap_or_default();
-            let message = format!(
-                "names {host}, which is no platform that is known here: {} must be set too",
-                missing.join(", ")
-            );
+            let message = format!("names the unknown platform {host}: {} must be set too", missing.join(", "));
             self.problem("API_ROOT", source, message);
         }
     }
@@ -182,7 +179,7 @@ impl Reader {
             self.problem(
                 name,
                 source,
-                "must be an https URL, or an http one of this machine, without a user and a fragment",
+                "must be an https URL, or an http URL of this machine, without a user and a fragment",
             );
         }
         url
@@ -191,7 +188,7 @@ impl Reader {
     pub(super) fn folder(&mut self, name: &str, default: Option<PathBuf>) -> PathBuf {
         let found = self.optional(name).map(PathBuf::from).or(default);
         found.unwrap_or_else(|| {
-            self.problem(name, SettingSource::Default, "must name a folder, as this user has no home");
+            self.problem(name, SettingSource::Default, "must name a folder, because the user has no home folder");
             PathBuf::new()
         })
     }

@@ -98,7 +98,7 @@ impl Layer {
         }
         let (values, unreadable): (Vec<_>, Vec<_>) = dotenvy::from_path_iter(path).ok()?.partition(Result::is_ok);
         if !unreadable.is_empty() {
-            tracing::warn!(path = %path.display(), lines = unreadable.len(), "lines that are not NAME=VALUE are left out");
+            tracing::warn!(path = %path.display(), lines = unreadable.len(), "ignoring lines that are not NAME=VALUE");
         }
         Some(Self { source: SettingSource::File(path.to_owned()), values: values.into_iter().flatten().collect() })
     }
@@ -131,6 +131,6 @@ fn reason(error: &dotenvy::Error) -> String {
     match error {
         dotenvy::Error::LineParse(_, at) => format!("a line of it is not NAME=VALUE (at character {at})"),
         dotenvy::Error::Io(error) => error.to_string(),
-        _ => "it is no list of NAME=VALUE".to_owned(),
+        _ => "it is not a list of NAME=VALUE".to_owned(),
     }
 }

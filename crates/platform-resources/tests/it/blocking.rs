@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use crate::lab::Lab;
 
 #[test]
-fn a_script_without_a_runtime_does_all_that_a_program_with_one_does() {
+fn blocking_client_supports_the_whole_workflow() {
     let runtime = Runtime::new().unwrap();
     let lab = runtime.block_on(Lab::open());
     let slides = lab.slides();

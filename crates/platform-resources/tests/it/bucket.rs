@@ -15,7 +15,7 @@ fn lifetime(url: &SignedUrl) -> u64 {
 }
 
 #[tokio::test]
-async fn what_settings_say_of_the_bucket_holds_where_nothing_else_is_said() {
+async fn bucket_settings_are_the_defaults() {
     let lab = Lab::open().await;
     let bucket = lab.client.bucket().await.unwrap();
     assert_eq!(lifetime(&bucket.put_url("slide", None).unwrap()), 7200);
@@ -34,7 +34,7 @@ async fn what_settings_say_of_the_bucket_holds_where_nothing_else_is_said() {
 }
 
 #[tokio::test]
-async fn what_was_uploaded_is_found_and_deleted() {
+async fn uploaded_object_is_found_and_deleted() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     lab.submission(&slides).await;

@@ -29,7 +29,7 @@ async fn tokens(emulator: &Emulator) -> [String; 2] {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_for_as_long_as_the_settings_say_and_asked_for_once_by_all_who_wait() {
+async fn response_is_cached_and_fetched_once_for_all_callers() {
     let clock = Arc::new(ManualClock::default());
     let lab = Lab::open().await;
     let client = Client::builder(settings(&lab.emulator)).with_tokens(lab.tokens.clone());
@@ -53,7 +53,7 @@ async fn an_answer_is_kept_for_as_long_as_the_settings_say_and_asked_for_once_by
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_does_not_take_the_answer_with_them() {
+async fn dropped_caller_keeps_the_response_for_others() {
     let lab = Lab::open().await;
     let (first, second) = (lab.client.clone(), lab.client.clone());
     let leaving = tokio::spawn(async move { first.me().await });
@@ -65,7 +65,7 @@ async fn a_caller_who_goes_away_does_not_take_the_answer_with_them() {
 }
 
 #[tokio::test]
-async fn a_provider_that_alternates_between_two_users_never_gets_one_the_answer_of_the_other() {
+async fn alternating_users_never_share_a_response() {
     let lab = Lab::open().await;
     let [ada, ben] = tokens(&lab.emulator).await;
     let turn = Arc::new(AtomicUsize::new(0));
@@ -83,7 +83,7 @@ async fn a_provider_that_alternates_between_two_users_never_gets_one_the_answer_
 }
 
 #[tokio::test]
-async fn users_who_are_named_are_kept_apart_with_their_tokens_and_their_answers() {
+async fn named_users_have_separate_tokens_and_responses() {
     let lab = Lab::open().await;
     let [ada, ben] = tokens(&lab.emulator).await;
     let provider = async_provider_fn(move |request: TokenRequest| {
@@ -99,7 +99,7 @@ async fn users_who_are_named_are_kept_apart_with_their_tokens_and_their_answers(
 }
 
 #[tokio::test]
-async fn a_forged_token_that_names_a_user_gets_nothing_of_what_is_kept_for_them() {
+async fn forged_token_gets_no_cached_response() {
     let lab = Lab::open().await;
     let [ada, _] = tokens(&lab.emulator).await;
     let (signed, _) = ada.rsplit_once('.').unwrap();
@@ -142,7 +142,7 @@ async fn a_write_forgets_what_it_can_have_changed_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_a_share_token_opens_is_kept_apart_and_the_bearer_is_sent_too() {
+async fn share_token_responses_are_cached_separately() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let run = lab.client.runs().submit(lab.submission(&slides[..1]).await).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_submission_shows_in_the_list_at_once() {
 }
 
 #[tokio::test]
-async fn any_source_of_tokens_and_any_place_for_them_serves_every_handle() {
+async fn every_handle_works_with_any_provider_and_cache() {
     use auth_oauth::FileTokenStore;
     use futures_util::TryStreamExt;
 

@@ -26,7 +26,7 @@ async fn follow(lab: &Lab, slides: &[std::path::PathBuf]) -> RunReport {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn results_lie_by_item_and_artifact_and_are_what_the_manifest_says() {
+async fn results_are_stored_by_item_and_match_the_manifest() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let submission = lab.submission(&slides).await;
@@ -77,7 +77,7 @@ async fn results_lie_by_item_and_artifact_and_are_what_the_manifest_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_there_already_is_not_fetched_again() {
+async fn existing_results_are_not_fetched_again() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     follow(&lab, &slides).await;
@@ -142,7 +142,7 @@ fn metadata_of(files: usize) -> serde_json::Map<String, Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_item_that_failed_says_why_and_does_not_stop_the_others() {
+async fn failed_item_has_a_reason_and_does_not_stop_the_others() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let mut submission = lab.submission(&slides[..2]).await;
@@ -213,7 +213,7 @@ async fn a_hostile_name_stays_in_the_folder() {
 }
 
 #[tokio::test]
-async fn what_nobody_states_a_checksum_of_is_unverified_and_a_checksum_that_is_none_is_an_error() {
+async fn missing_checksum_is_unverified_and_an_invalid_one_an_error() {
     let artifacts = json!([
         artifact("1", "no checksum", &json!({})),
         artifact("2", "no CRC32C", &json!({ "checksum_crc32c": "d41d8cd98f00b204e9800998ecf8427e" })),
@@ -229,7 +229,7 @@ async fn what_nobody_states_a_checksum_of_is_unverified_and_a_checksum_that_is_n
 }
 
 #[tokio::test]
-async fn a_type_that_nobody_knows_ends_with_bin_and_a_checksum_may_have_another_key() {
+async fn unknown_media_type_gets_the_extension_bin() {
     let metadata = json!({ "media_type": "application/x-unheard-of", "crc": Crc32c::of(b"content").to_string() });
     let content = ResponseTemplate::new(200).set_body_string("content");
     let server =
@@ -299,7 +299,7 @@ fn one_artifact() -> Value {
 }
 
 #[tokio::test]
-async fn what_is_finished_is_downloaded_while_the_run_goes_on() {
+async fn results_are_downloaded_while_the_run_is_active() {
     let fetched = Arc::new(AtomicUsize::new(0));
     let seen = fetched.clone();
     // The run ends only after the file of its finished item was downloaded.
@@ -342,7 +342,7 @@ async fn a_slow_answer_about_the_run_does_not_hold_up_its_downloads() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_not_there_yet_and_a_platform_at_fault_are_asked_again() {
+async fn missing_run_and_platform_errors_are_retried() {
     let script = Script::new([
         ResponseTemplate::new(404),
         ResponseTemplate::new(404),

@@ -58,7 +58,7 @@ async fn disturb(lab: &Lab, effect: &Effect, method: &str, path: &str) {
 }
 
 #[tokio::test]
-async fn every_fault_that_a_read_can_meet_ends_in_an_answer_or_an_error_in_time() {
+async fn every_read_fault_ends_in_a_response_or_an_error() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let run = lab.client.runs().submit(lab.submission(&slides[..1]).await).await.unwrap();
@@ -92,7 +92,7 @@ async fn every_fault_that_a_read_can_meet_ends_in_an_answer_or_an_error_in_time(
 }
 
 #[tokio::test]
-async fn whatever_becomes_of_a_submission_it_is_accepted_at_most_once() {
+async fn submission_is_accepted_at_most_once() {
     let config = toml::from_str("replica_lag_ms = 0").unwrap();
     let lab = Lab::at(Emulator::builder().with_control().with_config(config)).await;
     let slides = lab.slides();

@@ -104,7 +104,7 @@ async fn a_long_list_is_fetched_ahead_and_comes_in_order() {
 }
 
 #[tokio::test]
-async fn no_page_is_asked_for_that_nobody_wants() {
+async fn unneeded_pages_are_not_requested() {
     for (limit, wanted) in [(1, 1), (100, 1), (101, 2), (450, 5)] {
         let server = long(30, std::time::Duration::ZERO).await;
         let some: Vec<_> = scripted(&server.uri()).applications().list().limit(limit).try_collect().await.unwrap();
@@ -156,7 +156,7 @@ async fn a_page_may_have_another_size_and_order() {
 }
 
 #[tokio::test]
-async fn pages_arrive_though_their_reader_does_something_else_for_longer_than_they_may_take() {
+async fn slow_reader_does_not_time_out_pages() {
     let server = long(12, std::time::Duration::from_millis(20)).await;
     let mut settings = platform_resources::Settings::at(&server.uri().parse().unwrap()).unwrap();
     settings.application.timeout = std::time::Duration::from_secs(5);
@@ -175,5 +175,5 @@ async fn pages_arrive_though_their_reader_does_something_else_for_longer_than_th
     assert_eq!(count, 1207);
     let pages = pages_asked(&server).await;
     let once: std::collections::BTreeSet<_> = pages.iter().collect();
-    assert_eq!(once.len(), pages.len(), "none is asked for twice: {pages:?}");
+    assert_eq!(once.len(), pages.len(), "no page is requested twice: {pages:?}");
 }

@@ -40,7 +40,7 @@ fn service_with(
 }
 
 #[tokio::test]
-async fn login_and_logout_take_effect_at_once_for_all_clients_of_the_process() {
+async fn login_and_logout_apply_to_all_clients_at_once() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
     let home = TempDir::new().unwrap();
     let service = service_with(&emulator, &home, []);
@@ -125,7 +125,7 @@ async fn asked(emulator: &Emulator, server: Server, path: &str) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn a_token_that_the_platform_has_revoked_is_replaced_once_for_all_and_the_requests_sent_again() {
+async fn revoked_token_is_replaced_once_for_all_requests() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
     let home = TempDir::new().unwrap();
     let service = service(&emulator, &home).await;
@@ -141,7 +141,7 @@ async fn a_token_that_the_platform_has_revoked_is_replaced_once_for_all_and_the_
 }
 
 #[tokio::test]
-async fn first_login_with_an_unusable_access_token_is_stored_and_replaces_no_usable_one() {
+async fn unusable_first_login_is_stored_but_replaces_no_usable_one() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
     let home = TempDir::new().unwrap();
     let service = service_with(&emulator, &home, []);

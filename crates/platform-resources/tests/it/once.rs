@@ -69,7 +69,7 @@ async fn lose_answer(lab: &Lab, effect: Effect) {
 }
 
 #[tokio::test]
-async fn the_same_key_is_submitted_once_and_another_key_is_another_run() {
+async fn key_is_submitted_once() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
@@ -100,7 +100,7 @@ async fn a_run_whose_answer_got_lost_is_found_and_not_submitted_again() {
 }
 
 #[tokio::test]
-async fn a_process_that_was_killed_after_it_had_sent_leaves_a_run_that_the_next_one_finds() {
+async fn run_of_a_killed_process_is_found_by_the_next() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
@@ -112,7 +112,7 @@ async fn a_process_that_was_killed_after_it_had_sent_leaves_a_run_that_the_next_
 }
 
 #[tokio::test]
-async fn a_run_that_is_not_found_is_uncertain_once_it_could_have_been_found_and_not_before() {
+async fn missing_run_is_uncertain_only_after_the_lag() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, clock) = client(&lab);
     let submission = submission(&lab).await;
@@ -141,7 +141,7 @@ async fn lose_platform(lab: &Lab, status: u16, times: Option<u32>) {
 }
 
 #[tokio::test]
-async fn platform_that_is_lost_after_the_submission_is_asked_until_the_run_is_found() {
+async fn run_is_searched_for_until_it_is_found() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, _) = client(&lab);
     lose_answer(&lab, Effect::Truncate { after_bytes: 2 }).await;
@@ -153,7 +153,7 @@ async fn platform_that_is_lost_after_the_submission_is_asked_until_the_run_is_fo
 }
 
 #[tokio::test]
-async fn platform_that_stays_lost_leaves_an_uncertain_submission_that_is_found_later() {
+async fn uncertain_submission_is_found_after_the_outage() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, clock) = client(&lab);
     let submission = submission(&lab).await;
@@ -211,7 +211,7 @@ async fn token_that_cannot_be_renewed_does_not_end_the_look_up() {
 }
 
 #[tokio::test]
-async fn whoever_takes_the_risk_has_it_sent_again_with_the_same_token() {
+async fn forced_resubmission_uses_the_same_token() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, clock) = client(&lab);
     let submission = submission(&lab).await;
@@ -228,7 +228,7 @@ async fn whoever_takes_the_risk_has_it_sent_again_with_the_same_token() {
 }
 
 #[tokio::test]
-async fn what_is_refused_or_cannot_be_written_down_was_not_submitted() {
+async fn refused_or_unrecorded_submission_is_not_sent() {
     let lab = Lab::open().await;
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
@@ -248,7 +248,7 @@ async fn what_is_refused_or_cannot_be_written_down_was_not_submitted() {
 }
 
 #[tokio::test]
-async fn nothing_is_submitted_while_earlier_submissions_cannot_be_looked_up() {
+async fn failed_look_up_prevents_a_submission() {
     let (lab, journal) = (Lab::open().await, Journal::default());
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;
@@ -276,7 +276,7 @@ async fn a_journal_that_breaks_after_the_submission_does_not_hide_it() {
 }
 
 #[tokio::test]
-async fn intent_that_was_written_in_part_is_removed_when_nothing_is_sent() {
+async fn partial_journal_entry_is_removed_if_nothing_is_sent() {
     let (lab, journal) = (Lab::open().await, HalfWritten(Journal::default()));
     let (client, _) = client(&lab);
     let submission = submission(&lab).await;

@@ -81,7 +81,7 @@ async fn clients_with_named_closures_share_a_cache_and_no_token() {
 }
 
 #[tokio::test]
-async fn clients_with_unnamed_closures_share_a_cache_in_memory_and_no_token() {
+async fn unnamed_closures_share_a_memory_cache_but_no_token() {
     let emulator = emulator().await;
     let shared = Shared::memory();
     let calls = Arc::new(AtomicUsize::new(0));

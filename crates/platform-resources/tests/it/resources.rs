@@ -72,7 +72,7 @@ async fn applications_their_versions_and_their_documents_are_found() {
     let cut = Fault::new(Effect::Truncate { after_bytes: 3 }).on(Server::Storage).times(1);
     lab.emulator.control().unwrap().inject(&cut).await.unwrap();
     documents.download(&document.name, &target).await.unwrap();
-    assert_eq!(std::fs::read(&target).unwrap(), bytes, "what breaks off goes on");
+    assert_eq!(std::fs::read(&target).unwrap(), bytes, "an interrupted download resumes");
     for url in [documents.file_url(&document.name).await.unwrap(), documents.content_url(&document.name).await.unwrap()]
     {
         assert_eq!(url.expose().host_str(), lab.emulator.storage().host_str());
@@ -101,7 +101,7 @@ async fn versions_are_sorted_by_precedence_and_not_as_text() {
 }
 
 #[tokio::test]
-async fn a_run_is_watched_to_its_end_and_its_items_are_found_in_every_way() {
+async fn run_is_watched_to_its_end() {
     let lab = Lab::open().await;
     let run = outcomes(&lab, &["succeeded", "user_error", "system_error"]).await;
     let events: Vec<_> = run.watch().try_collect().await.unwrap();
@@ -128,7 +128,7 @@ async fn a_run_is_watched_to_its_end_and_its_items_are_found_in_every_way() {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_never_older_than_what_was_told() {
+async fn cache_is_never_older_than_a_reported_event() {
     // Half a second per item.
     let config = toml::from_str("speed = 1200.0\nreplica_lag_ms = 0").unwrap();
     let lab = Lab::at(Emulator::builder().with_config(config)).await;
@@ -149,7 +149,7 @@ async fn what_is_kept_is_never_older_than_what_was_told() {
 }
 
 #[tokio::test]
-async fn a_run_that_failed_in_every_item_says_through_whom() {
+async fn failed_run_states_the_cause() {
     let lab = Lab::open().await;
     for (items, expected) in [
         (&["succeeded", "succeeded"][..], RunOutcome::Completed),
@@ -163,7 +163,7 @@ async fn a_run_that_failed_in_every_item_says_through_whom() {
 }
 
 #[tokio::test]
-async fn a_run_is_cancelled_once_and_to_cancel_it_again_is_no_error() {
+async fn cancel_is_idempotent() {
     let lab = slow().await;
     let run = outcomes(&lab, &["succeeded", "succeeded"]).await;
     assert_eq!(run.outcome().await.unwrap(), RunOutcome::InProgress);
@@ -193,7 +193,7 @@ async fn results_that_are_deleted_are_gone() {
 }
 
 #[tokio::test]
-async fn metadata_are_changed_only_if_nobody_else_has_changed_them() {
+async fn metadata_update_detects_concurrent_changes() {
     let lab = Lab::open().await;
     let run = outcomes(&lab, &["succeeded"]).await;
     run.wait(None).await.unwrap();
@@ -222,7 +222,7 @@ async fn metadata_are_changed_only_if_nobody_else_has_changed_them() {
 }
 
 #[tokio::test]
-async fn an_edit_that_others_are_always_faster_than_ends_with_a_conflict() {
+async fn edit_with_constant_concurrent_changes_is_a_conflict() {
     let lab = Lab::open().await;
     let run = outcomes(&lab, &["succeeded"]).await;
     run.wait(None).await.unwrap();
@@ -270,7 +270,7 @@ async fn share_tokens_are_made_found_and_ended() {
 }
 
 #[tokio::test]
-async fn the_health_of_the_platform_is_what_it_says_and_a_fault_is_told() {
+async fn health_is_reported_with_its_reason() {
     let lab = Lab::open().await;
     assert_eq!(lab.client.health().await.unwrap(), Health::Up);
     assert_eq!(lab.client.authenticated_health().await.unwrap(), Health::Up);
@@ -287,7 +287,7 @@ async fn the_health_of_the_platform_is_what_it_says_and_a_fault_is_told() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_a_run_is_said_before_anything_is_billed() {
+async fn all_problems_of_a_run_are_reported_before_it_is_billed() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     let good = lab.item(&slides[0]).await;

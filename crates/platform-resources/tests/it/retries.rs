@@ -42,7 +42,7 @@ async fn requests(server: &MockServer) -> usize {
 }
 
 #[tokio::test]
-async fn a_read_that_fails_and_may_pass_is_sent_again_so_often_as_the_settings_say() {
+async fn transient_read_failures_are_retried_as_configured() {
     for status in [408, 425, 429, 500, 502, 503, 504] {
         let server = MockServer::start().await;
         let fails = ResponseTemplate::new(status);
@@ -139,7 +139,7 @@ async fn calls_of_a_client_share_one_probe_while_the_platform_fails() {
 }
 
 #[tokio::test]
-async fn pause_that_the_platform_asks_for_is_kept_unless_it_is_beyond_the_limit() {
+async fn platform_retry_after_within_the_limit_is_obeyed() {
     for (pause, date) in [("3600", None), ("Thu, 01 Jan 2026 01:00:00 GMT", Some("Thu, 01 Jan 2026 00:00:00 GMT"))] {
         let server = MockServer::start().await;
         let busy = ResponseTemplate::new(429).insert_header("retry-after", pause);
@@ -187,7 +187,7 @@ async fn token_that_cannot_be_renewed_for_a_while_costs_no_call() {
 }
 
 #[tokio::test]
-async fn token_that_cannot_be_renewed_is_never_a_login_that_is_required() {
+async fn failed_refresh_does_not_require_a_login() {
     let (_server, client) = renewal(u32::MAX).await;
     let error = client.with_deadline(Duration::from_secs(2)).run("r").get().await.unwrap_err();
     assert!(error.is_transient() && !error.is_login_required(), "{error:?}");
@@ -225,7 +225,7 @@ async fn pause_that_the_identity_provider_asks_for_is_respected() {
 }
 
 #[tokio::test]
-async fn what_is_created_is_sent_again_only_if_no_byte_has_left() {
+async fn creating_request_is_repeated_only_if_it_was_not_sent() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut settings = Settings::at(&format!("http://{free}").parse().unwrap()).unwrap();
     settings.retry.unanswered_limit = Duration::from_secs(60);
@@ -249,7 +249,7 @@ async fn what_is_created_is_sent_again_only_if_no_byte_has_left() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_just_submitted_is_asked_for_again_unless_the_caller_does_not_want_that() {
+async fn new_run_is_looked_up_again_if_not_found() {
     let server = MockServer::start().await;
     Mock::given(path("/api/v1/runs/r")).respond_with(ResponseTemplate::new(404)).up_to_n_times(2).mount(&server).await;
     Mock::given(path("/api/v1/runs/r"))
@@ -303,7 +303,7 @@ async fn a_submission_is_sent_once_more_after_a_401_alone() {
 }
 
 #[tokio::test]
-async fn an_error_has_all_its_causes_and_says_when_somebody_must_log_in() {
+async fn error_has_its_causes_and_states_if_login_is_required() {
     use std::error::Error;
 
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -332,7 +332,7 @@ async fn a_deadline_bounds_the_wait_for_a_token_and_a_submission_too() {
     let settings = || Settings::at(&server.uri().parse().unwrap()).unwrap();
     let waiting = Client::builder(settings()).with_token_provider(never).build().unwrap();
     let error = waiting.with_deadline(Duration::from_millis(50)).me().await.unwrap_err();
-    assert!(error.to_string().contains("in time"), "{error:?}");
+    assert!(error.to_string().contains("timed out"), "{error:?}");
     Mock::given(method("POST"))
         .respond_with(ResponseTemplate::new(201).set_delay(Duration::from_secs(60)))
         .mount(&server)
@@ -343,7 +343,7 @@ async fn a_deadline_bounds_the_wait_for_a_token_and_a_submission_too() {
 }
 
 #[tokio::test]
-async fn whoever_has_less_time_does_not_decide_for_others() {
+async fn short_deadline_does_not_affect_other_callers() {
     let server = MockServer::start().await;
     let slow = ResponseTemplate::new(200).set_body_json(run("r")).set_delay(Duration::from_millis(300));
     Mock::given(method("GET")).respond_with(slow).mount(&server).await;
@@ -356,7 +356,7 @@ async fn whoever_has_less_time_does_not_decide_for_others() {
 }
 
 #[test]
-fn what_a_client_does_can_be_done_in_any_task() {
+fn client_futures_are_send() {
     fn travels<T: Send>(_: T) {}
     let settings = Settings::at(&"https://platform.test".parse().unwrap()).unwrap();
     let client =

@@ -29,9 +29,12 @@ async fn no_log_line_of_a_whole_run_shows_a_secret() {
         logged.contains("/oauth/token") && logged.contains("storage"),
         "there is something to look through: {logged}"
     );
-    for part in
-        ["the call failed", "operation=\"get_me\" attempt=2", "the platform answered 503", "obtaining an access token"]
-    {
+    for part in [
+        "the call failed",
+        "operation=\"get_me\" attempt=2",
+        "the platform responded with 503",
+        "obtaining an access token",
+    ] {
         assert!(logged.contains(part), "why, and which attempt: {part}");
     }
     for secret in [

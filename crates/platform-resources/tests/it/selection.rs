@@ -101,7 +101,7 @@ async fn files_lie_where_the_layout_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_finished_now_is_fetched_without_waiting_for_the_rest() {
+async fn available_results_are_fetched_without_waiting() {
     let lab =
         Lab::at(platform_emulator::Emulator::builder().with_config(toml::from_str("speed = 0.001").unwrap())).await;
     let slides = lab.slides();

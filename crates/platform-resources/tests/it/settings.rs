@@ -47,7 +47,7 @@ fn state_folder_follows_xdg_and_can_be_named() {
 }
 
 #[test]
-fn the_root_of_the_api_says_which_platform_is_meant_and_single_fields_can_differ() {
+fn api_root_selects_the_platform_defaults() {
     for (root, name) in [
         ("https://platform-staging.aignostics.com", "staging"),
         ("https://platform-dev.aignostics.ai/", "dev"),
@@ -81,7 +81,7 @@ fn a_platform_that_is_not_known_is_described_in_full_or_refused() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_at_once_with_its_name_its_source_and_what_would_be_right_but_no_value() {
+fn invalid_settings_are_all_reported_without_their_values() {
     let error = with(&[
         ("TOKEN_URL", "http://canary.example/token"),
         ("STATUS_PAGE_URL", "https://user:canary@status.example/"),
@@ -118,7 +118,7 @@ fn all_that_is_wrong_is_said_at_once_with_its_name_its_source_and_what_would_be_
 }
 
 #[test]
-fn numbers_mean_what_they_say_and_older_names_stand_behind_the_new_ones() {
+fn new_setting_names_override_old_ones() {
     let settings = with(&[
         ("RUN_RETRY_ATTEMPTS", "0"),
         ("ME_RETRY_ATTEMPTS", "10"),
@@ -150,7 +150,7 @@ fn no_secret_is_shown() {
 }
 
 #[test]
-fn settings_of_a_root_are_those_that_nothing_outside_decides_about() {
+fn settings_at_a_root_ignore_the_environment() {
     let production = Settings::at(&"https://platform.aignostics.com".parse().unwrap()).unwrap();
     assert_eq!((production.environment, production.refresh_token), (Some("production"), None));
     let other = Settings::at(&"http://127.0.0.1:9000".parse().unwrap()).unwrap();
@@ -159,7 +159,7 @@ fn settings_of_a_root_are_those_that_nothing_outside_decides_about() {
 }
 
 #[test]
-fn the_environment_comes_before_the_working_folder_and_that_before_the_file_of_the_user() {
+fn environment_overrides_working_folder_and_user_file() {
     let (home, working) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     fs::create_dir(home.path().join(".aignostics")).unwrap();
     let of_user = "AIGNOSTICS_RUN_TIMEOUT=1\nAIGNOSTICS_ME_TIMEOUT=1\nAIGNOSTICS_AUTH_TIMEOUT=1\nAIGNOSTICS_ORGANIZATION_ID=org\n";
@@ -185,7 +185,7 @@ fn the_environment_comes_before_the_working_folder_and_that_before_the_file_of_t
 }
 
 #[test]
-fn a_file_that_came_with_a_folder_cannot_send_tokens_elsewhere_or_log_in_somebody_else() {
+fn working_folder_file_cannot_redirect_tokens_or_logins() {
     let working = TempDir::new().unwrap();
     let names = [
         "API_ROOT",
@@ -226,7 +226,7 @@ fn a_file_that_came_with_a_folder_cannot_send_tokens_elsewhere_or_log_in_somebod
 }
 
 #[test]
-fn the_source_of_what_is_said_is_known() {
+fn source_of_each_setting_is_known() {
     let working = TempDir::new().unwrap();
     let file = working.path().join(".env");
     let text =
@@ -255,7 +255,7 @@ fn the_source_of_what_is_wrong_is_named() {
 }
 
 #[test]
-fn a_working_folder_with_an_env_that_is_meant_for_something_else_is_no_problem() {
+fn unrelated_env_file_in_the_working_folder_is_ignored() {
     let working = TempDir::new().unwrap();
     let path = working.path().join(".env");
     fs::create_dir(&path).unwrap();

@@ -13,7 +13,7 @@ fn item(name: &str, artifact: &str, metadata: serde_json::Map<String, serde_json
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once_and_nothing_is_submitted() {
+async fn all_problems_are_reported_and_nothing_is_submitted() {
     let lab = Lab::open().await;
     let mut no_size = metadata("AAAAAA==", 1, 1);
     no_size.remove("width_px");
@@ -73,7 +73,7 @@ async fn the_latest_version_is_resolved_and_recorded_in_what_is_sent() {
 }
 
 #[tokio::test]
-async fn an_application_or_version_that_is_not_there_is_named() {
+async fn missing_application_or_version_is_named() {
     let lab = Lab::open().await;
     let error = lab.client.runs().submit(RunSubmission::new("unheard-of", vec![])).await.unwrap_err();
     assert!(error.to_string().contains("unheard-of"), "{error}");

@@ -95,7 +95,7 @@ fn archive_of_too_many_members_is_refused() {
 }
 
 #[test]
-fn archives_with_dicom_are_told_from_others() {
+fn archives_with_dicom_are_distinguished() {
     let is_dicom = |content: &[u8]| {
         let (_folder, path) = written("slide.zip", content);
         is_dicom_archive(&path)

@@ -18,7 +18,7 @@ fn size(images: impl IntoIterator<Item = Image>) -> (u32, u32) {
 }
 
 #[test]
-fn largest_image_that_is_not_beside_the_slide_is_chosen() {
+fn largest_image_of_the_slide_itself_is_chosen() {
     assert_eq!(size([image(64, 48), image(128, 96)]), (128, 96));
     assert_eq!(size([image(256, 192).described("Label"), image(128, 96)]), (128, 96));
     assert_eq!(size([image(256, 192).described("Macro"), image(128, 96)]), (128, 96));

@@ -19,7 +19,7 @@ fn size_resolution_and_checksum_come_from_the_file() {
 }
 
 #[test]
-fn what_is_dicom_and_tiff_at_once_is_read_as_dicom() {
+fn file_that_is_dicom_and_tiff_is_read_as_dicom() {
     let mut content = Dicom::default().bytes();
     content[..4].copy_from_slice(b"II*\0");
     let (_folder, path) = written("slide.dcm", &content);
@@ -27,7 +27,7 @@ fn what_is_dicom_and_tiff_at_once_is_read_as_dicom() {
 }
 
 #[test]
-fn a_file_that_is_no_slide_says_what_it_is() {
+fn file_that_is_not_a_slide_is_described() {
     for (file, reason) in [
         (Dicom { flavor: "LABEL", ..Dicom::default() }, "the label of a slide"),
         (Dicom { class: ANNOTATION, ..Dicom::default() }, "its SOP class is 1.2.840.10008.5.1.4.1.1.91.1"),
@@ -87,7 +87,7 @@ fn sequences_that_lie_too_deep_in_each_other_are_refused() {
 }
 
 #[test]
-fn what_comes_behind_the_pixels_is_of_no_interest() {
+fn data_after_the_pixels_is_ignored() {
     for syntax in [PLAIN, JPEG] {
         for padding in [1, 5, 512] {
             let content = [Dicom { syntax, ..Dicom::default() }.bytes(), vec![0; padding]].concat();

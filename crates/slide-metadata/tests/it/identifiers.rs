@@ -18,7 +18,7 @@ fn of_vendor(name: &str) -> Vec<(IdentifierKind, String)> {
 }
 
 #[test]
-fn labels_bar_codes_dates_and_names_are_reported_with_their_place() {
+fn labels_barcodes_dates_and_names_are_reported() {
     use IdentifierKind::{Barcode, Date, Label, Macro, Name};
     let has = |name: &str, kind: IdentifierKind, place: &str| {
         let found = of_vendor(name);

@@ -25,7 +25,7 @@ impl Attempt {
                 break;
             }
             // The call continues and holds the credential that another attempt would redeem.
-            tracing::warn!(issuer = self.key.issuer(), "the access token provider does not answer");
+            tracing::warn!(issuer = self.key.issuer(), "the access token provider does not respond");
             self.announce.send_modify(|progress| progress.overdue += 1);
         }
         let more = if section.is_critical() { REDEMPTION } else { Duration::ZERO };

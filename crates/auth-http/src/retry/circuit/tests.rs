@@ -57,7 +57,7 @@ fn late_failure_of_another_request_does_not_delay_the_probe() {
 }
 
 #[test]
-fn retry_after_opens_the_circuit_at_once_and_for_as_long() {
+fn retry_after_opens_the_circuit_for_its_duration() {
     let (mut circuit, start) = (Circuit::default(), Instant::now());
     circuit.failed(start, false, "429".to_owned(), Some(PAUSE * 60), |_| PAUSE);
     let wait = Entry::Wait { until: Some(start + PAUSE * 60), is_asked: true };

@@ -51,7 +51,7 @@ fn another_type_than_bearer_is_named() {
 }
 
 #[test]
-fn a_token_that_is_no_access_token_is_accepted_where_it_was_requested() {
+fn other_token_type_is_accepted_if_requested() {
     let answer = Answer::new(200, None, r#"{"access_token":"t","token_type":"n_a"}"#);
     assert!(answer.token(NOW).unwrap_err().is_unsupported_token_type());
     let answer = Answer { accepts_non_access: true, ..answer };
@@ -61,7 +61,7 @@ fn a_token_that_is_no_access_token_is_accepted_where_it_was_requested() {
 }
 
 #[test]
-fn an_answer_is_uncertain_if_the_provider_may_have_issued_a_token() {
+fn response_is_uncertain_if_a_token_may_have_been_issued() {
     for (status, body, uncertain) in [
         (200, r#"{"access_token":"t""#, true),
         (200, "<html>", true),

@@ -20,7 +20,7 @@ async fn assert_changes_refused(changes: impl IntoIterator<Item = (Value, JwtPro
 }
 
 #[tokio::test]
-async fn a_token_of_another_issuer_is_refused_however_similar_its_name() {
+async fn token_of_an_issuer_with_a_similar_name_is_rejected() {
     let issuer = Issuer::start().await;
     let name = issuer.name();
     let bare = name.trim_end_matches('/');
@@ -98,7 +98,7 @@ async fn a_token_outside_its_period_is_refused() {
 }
 
 #[tokio::test]
-async fn an_id_token_is_no_access_token_even_for_the_right_audience() {
+async fn id_token_is_rejected_even_for_the_right_audience() {
     assert_changes_refused([
         (json!({ "nonce": "n-0S6_WzA2Mj" }), IdToken),
         (json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RQ" }), IdToken),
@@ -126,7 +126,7 @@ async fn claims_of_another_kind_are_refused() {
 }
 
 #[tokio::test]
-async fn claims_that_are_no_strict_json_object_are_refused() {
+async fn claims_other_than_a_strict_json_object_are_rejected() {
     let issuer = Issuer::start().await;
     let good = good_claims(&issuer);
     let nested = format!(r#""deep":{}{}"#, "[".repeat(5000), "]".repeat(5000));
@@ -183,7 +183,7 @@ async fn a_token_that_is_what_it_must_be_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_claim_that_is_null_is_as_good_as_none() {
+async fn null_claim_counts_as_absent() {
     let issuer = Issuer::start().await;
     let optional = claims_with(&issuer, r#""nbf":null,"org_id":null,"scope":null,"client_id":null"#);
     let claims = verify(&issuer, &signed(GOOD_HEADER, optional)).await.unwrap();

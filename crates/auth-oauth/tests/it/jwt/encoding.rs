@@ -8,7 +8,7 @@ use super::forge::{GOOD_HEADER, Table, assert_refused, encoded, good_claims, hea
 use crate::issuer::{Issuer, KEY};
 
 #[tokio::test]
-async fn a_token_that_is_not_three_parts_in_base64url_is_refused_without_a_fetch() {
+async fn malformed_token_is_rejected_without_a_fetch() {
     let issuer = Issuer::start().await;
     let good = issuer.token(json!({}));
     let [header, claims, signature] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
@@ -28,7 +28,7 @@ async fn a_token_that_is_not_three_parts_in_base64url_is_refused_without_a_fetch
         ("padded claims", seal(format!("{header}.{}=", encoded(b"12")), &KEY, Algorithm::RS256)),
         ("the ordinary alphabet", seal(format!("{header}.+/+/"), &KEY, Algorithm::RS256)),
         ("leftover bits in the signature", format!("{header}.{claims}.{}", nudged(signature))),
-        ("a signature that is no base64", format!("{header}.{claims}.%%%%")),
+        ("a signature that is not base64", format!("{header}.{claims}.%%%%")),
         ("claims that are cut off", format!("{header}.{}.{signature}", &claims[..claims.len() / 4 * 4 + 1 - 4])),
         ("a null byte", format!("{header}\0.{claims}.{signature}")),
         ("letters that only look right", good.replacen('e', "е", 1)),
@@ -65,7 +65,7 @@ async fn a_token_that_is_too_large_is_refused_before_it_is_decoded() {
 }
 
 #[tokio::test]
-async fn a_header_that_is_no_json_object_is_refused_without_a_fetch() {
+async fn invalid_header_is_rejected_without_a_fetch() {
     let issuer = Issuer::start().await;
     let deep = header_with(&format!(r#""deep":{}1{}"#, "[".repeat(200), "]".repeat(200)));
     let headers: Vec<Vec<u8>> = vec![

@@ -12,7 +12,7 @@ use super::verify;
 use crate::issuer::{Issuer, STRANGER, jwk};
 
 #[tokio::test]
-async fn a_token_that_is_not_signed_with_the_configured_algorithm_is_refused_without_a_fetch() {
+async fn token_with_another_algorithm_is_rejected_without_a_fetch() {
     let issuer = Issuer::start().await;
     let claims = good_claims(&issuer);
     let header = |algorithm: &str| GOOD_HEADER.replace("RS256", algorithm);
@@ -39,7 +39,7 @@ async fn a_token_that_is_not_signed_with_the_configured_algorithm_is_refused_wit
 }
 
 #[tokio::test]
-async fn a_header_that_asks_for_what_is_not_done_is_refused_without_a_fetch() {
+async fn unsupported_header_is_rejected_without_a_fetch() {
     let issuer = Issuer::start().await;
     let own = jwk("key-1", &STRANGER, Algorithm::RS256);
     let headers: Vec<(String, JwtProblem)> = [

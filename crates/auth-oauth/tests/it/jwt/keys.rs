@@ -77,7 +77,7 @@ async fn the_lifetime_of_keys_is_what_it_was_set_to() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_found_by_one_fetch_and_a_withdrawn_one_is_forgotten() {
+async fn new_key_is_fetched_once_and_a_withdrawn_one_dropped() {
     let (issuer, verifier, _clock) = begin().await;
     let (old, claims) = (lasting(&issuer), good_claims(&issuer));
     verify_with(&verifier, &old).await.unwrap();
@@ -104,7 +104,7 @@ async fn unknown_keys_cause_at_most_one_fetch_in_five_minutes() {
 }
 
 #[tokio::test]
-async fn keys_that_were_fetched_for_a_token_are_not_fetched_again_for_it() {
+async fn keys_are_fetched_once_for_a_token() {
     let (issuer, verifier, _clock) = begin().await;
     assert_problem(&verify_with(&verifier, &unknown(&issuer)).await.unwrap_err(), UnknownKey, "unknown");
     assert_eq!(issuer.fetches().await, 1);
@@ -128,7 +128,7 @@ async fn expired_keys_are_used_for_a_day_while_the_issuer_fails() {
         assert!(error.is_outdated() && error.is_transient() && !error.is_invalid(), "{error:?}");
         assert!(error.to_string().contains("outdated"), "{error}");
         let source = std::error::Error::source(&error).unwrap().to_string();
-        assert!(source.ends_with("it answered 503"), "{source}");
+        assert!(source.ends_with("it responded with 503"), "{source}");
     }
     issuer.publish(json!([jwk("key-1", &KEY, Algorithm::RS256)]));
     clock.advance(10 * SECOND);
@@ -159,7 +159,7 @@ async fn failed_fetch_is_not_repeated_for_ten_seconds() {
 }
 
 #[tokio::test]
-async fn a_token_with_an_unknown_key_is_not_refused_while_nobody_can_be_asked() {
+async fn unknown_key_is_not_rejected_while_the_issuer_is_down() {
     let (issuer, verifier, clock) = begin().await;
     verify_with(&verifier, &lasting(&issuer)).await.unwrap();
     issuer.answer(ResponseTemplate::new(503));
@@ -177,7 +177,7 @@ async fn a_token_with_an_unknown_key_is_not_refused_while_nobody_can_be_asked() 
 }
 
 #[tokio::test]
-async fn an_issuer_that_cannot_be_reached_is_told_apart_from_one_that_may_not_be() {
+async fn unreachable_issuer_differs_from_a_forbidden_one() {
     let issuer = Issuer::start().await;
     let at = |jwks: &str| JwtVerifier::new(issuer.http.clone(), issuer.name(), "", jwks.parse().unwrap());
     let token = lasting(&issuer);
@@ -195,18 +195,18 @@ async fn a_set_that_cannot_be_used_is_an_error_and_displaces_nothing() {
     let mut encryption = key.clone();
     encryption["use"] = json!("enc");
     for (name, answer, reason) in [
-        ("nothing", text(String::new()), "no JSON object"),
-        ("HTML", text("<html>maintenance</html>".to_owned()), "no JSON object"),
-        ("cut off", text(json!({ "keys": [key] }).to_string()[..100].to_owned()), "no JSON object"),
-        ("followed by something", text(json!({ "keys": [key] }).to_string() + "{}"), "no JSON object"),
-        ("a list", text(json!([key]).to_string()), "no JSON object"),
+        ("nothing", text(String::new()), "not a JSON object"),
+        ("HTML", text("<html>maintenance</html>".to_owned()), "not a JSON object"),
+        ("cut off", text(json!({ "keys": [key] }).to_string()[..100].to_owned()), "not a JSON object"),
+        ("followed by something", text(json!({ "keys": [key] }).to_string() + "{}"), "not a JSON object"),
+        ("a list", text(json!([key]).to_string()), "not a JSON object"),
         ("a single key", text(key.to_string()), "no list of `keys`"),
-        ("keys that are no list", set(key.clone()), "no list of `keys`"),
-        ("two lists", text(format!(r#"{{"keys":[{key}],"keys":[]}}"#)), "a member twice"),
+        ("keys that are not a list", set(key.clone()), "no list of `keys`"),
+        ("two lists", text(format!(r#"{{"keys":[{key}],"keys":[]}}"#)), "a duplicate member"),
         (
             "a member of a key twice",
             text(format!(r#"{{"keys":[{{"kty":"RSA",{}]}}"#, &key.to_string()[1..])),
-            "a member twice",
+            "a duplicate member",
         ),
         ("no keys", set(json!([])), "no key that verifies"),
         ("keys for encryption only", set(json!([encryption])), "no key that verifies"),

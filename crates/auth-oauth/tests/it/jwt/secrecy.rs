@@ -41,7 +41,7 @@ fn shown(error: &(dyn Error + 'static)) -> String {
 }
 
 #[tokio::test]
-async fn neither_errors_nor_debug_nor_log_lines_show_a_token() {
+async fn errors_debug_output_and_logs_show_no_token() {
     let log = Log::of_this_process();
     let issuer = Issuer::start().await;
     let verifier = issuer.verifier();

@@ -61,7 +61,7 @@ async fn a_hundred_unknown_keys_at_once_cause_one_fetch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_hundred_tokens_with_a_new_key_wait_for_the_one_fetch_that_brings_it() {
+async fn hundred_tokens_with_a_new_key_share_one_fetch() {
     let issuer = Issuer::start().await;
     let verifier = issuer.verifier();
     verify_with(&verifier, &issuer.token(json!({}))).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_hundred_tokens_with_a_new_key_wait_for_the_one_fetch_that_brings_it()
 }
 
 #[tokio::test]
-async fn a_hundred_unknown_keys_at_once_are_looked_for_in_the_first_keys_that_come() {
+async fn hundred_unknown_keys_are_searched_in_one_fetch() {
     let issuer = Issuer::start().await;
     let claims = good_claims(&issuer);
     assert_eq!(storm(&issuer.verifier(), |number| unknown(number, &claims)).await, 100);
@@ -119,7 +119,7 @@ impl Hesitant {
     /// Starts to verify `token`, and cancels when the issuer has received a request for keys.
     async fn give_up(&self, verifier: &JwtVerifier, token: &str) {
         tokio::select! {
-            outcome = verify_with(verifier, token) => panic!("nobody has answered yet: {outcome:?}"),
+            outcome = verify_with(verifier, token) => panic!("the issuer has not responded yet: {outcome:?}"),
             () = self.asked.notified() => {}
         }
     }
@@ -140,7 +140,7 @@ async fn a_dropped_caller_does_not_break_the_fetch_for_the_others() {
 }
 
 #[test]
-fn a_fetch_on_a_runtime_that_ends_is_begun_anew_by_who_waits_for_it() {
+fn fetch_is_repeated_by_a_waiter_if_its_runtime_ends() {
     let runtime = || -> Runtime { Builder::new_current_thread().enable_all().build().unwrap() };
     let (first, second) = (runtime(), runtime());
     let hesitant = second.block_on(Hesitant::start());
@@ -177,13 +177,13 @@ fn fetch_on_an_idle_runtime_is_started_anew_by_its_joiners() {
 }
 
 #[test]
-fn without_a_runtime_no_keys_are_fetched_and_that_is_an_error() {
+fn missing_runtime_is_an_error_of_the_fetch() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let issuer = runtime.block_on(Issuer::start());
     let (verifier, good) = (issuer.verifier(), issuer.token(json!({})));
     let mut verifying = pin!(verify_with(&verifier, &good));
     let std::task::Poll::Ready(outcome) = verifying.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
-        panic!("nobody would wake it");
+        panic!("no event would wake it");
     };
     let error = outcome.unwrap_err();
     assert!(!error.is_invalid() && error.to_string().contains("runtime"), "{error}");

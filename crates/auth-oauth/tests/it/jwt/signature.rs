@@ -81,7 +81,7 @@ async fn a_token_with_any_character_changed_or_cut_off_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_issuer_does_not_publish_by_that_name_is_not_used() {
+async fn key_with_an_unpublished_id_is_not_used() {
     let issuer = Issuer::start().await;
     let claims = good_claims(&issuer);
     let long = "k".repeat(8000);
@@ -149,7 +149,7 @@ async fn a_key_that_says_what_it_is_for_verifies() {
 }
 
 #[tokio::test]
-async fn of_keys_with_one_name_that_which_fits_is_used() {
+async fn matching_key_is_used_among_equal_ids() {
     let keys = json!([
         changed("key-1", &json!({ "use": "enc" })),
         jwk("key-1", &EC, Algorithm::ES256),
@@ -161,7 +161,7 @@ async fn of_keys_with_one_name_that_which_fits_is_used() {
 }
 
 #[tokio::test]
-async fn the_configuration_alone_decides_which_algorithms_are_accepted() {
+async fn only_configured_algorithms_are_accepted() {
     let any = changed("rsa", &json!({ "alg": null }));
     let keys = json!([any, jwk("ec", &EC, Algorithm::ES256), jwk("ed", &ED, Algorithm::EdDSA)]);
     let issuer = Issuer::publishing(keys).await;

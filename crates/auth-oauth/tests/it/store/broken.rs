@@ -53,7 +53,7 @@ fn a_broken_file_is_a_miss_and_kept_aside() {
         set(&bench.store, &key(), &session(2));
         assert_eq!(get(&bench.store, &key()), Some(session(2)), "{kind}");
         let lines = Log::of_this_process().lines_about(&token);
-        assert_eq!(lines.len(), number, "{kind}: it is said once: {lines:#?}");
+        assert_eq!(lines.len(), number, "{kind}: one line: {lines:#?}");
         assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:#?}");
     }
     Log::of_this_process().lacks("canary");

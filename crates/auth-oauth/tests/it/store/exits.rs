@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{HOUR, get, key, session, set};
 
-const TEST: &str = "store::exits::program_that_drops_its_source_ends_after_the_renewal_is_stored";
+const TEST: &str = "store::exits::program_ends_after_a_pending_refresh_is_stored";
 const CHILD: &str = "AUTH_OAUTH_TEST_EXIT";
 
 /// A provider that redeems at once, and returns the response after a signal.
@@ -73,7 +73,7 @@ fn program(words: &str) {
 }
 
 #[test]
-fn program_that_drops_its_source_ends_after_the_renewal_is_stored() {
+fn program_ends_after_a_pending_refresh_is_stored() {
     if let Ok(words) = std::env::var(CHILD) {
         return program(&words);
     }

@@ -61,7 +61,7 @@ fn finish(stage: &mut Stage) -> End {
                 said.answer("bye");
             }
             (GONE, _) => return end,
-            _ => panic!("nobody should say {:?}", said.line),
+            _ => panic!("unexpected line {:?}", said.line),
         }
     }
 }
@@ -92,7 +92,7 @@ fn kill_at_each_step(has_grace: bool, check: impl Fn(&mut Stage, End, &str)) {
 }
 
 #[test]
-fn at_whatever_step_a_process_is_killed_a_grace_of_the_provider_saves_the_login() {
+fn login_survives_a_kill_at_any_step_with_a_grace_period() {
     if !can_trace() {
         return;
     }
@@ -104,7 +104,7 @@ fn at_whatever_step_a_process_is_killed_a_grace_of_the_provider_saves_the_login(
 }
 
 #[test]
-fn without_a_grace_the_login_ends_once_if_a_process_is_killed_between_redemption_and_publication_and_only_then() {
+fn login_ends_only_if_killed_between_redeem_and_publish() {
     if !can_trace() {
         return;
     }
@@ -118,6 +118,6 @@ fn without_a_grace_the_login_ends_once_if_a_process_is_killed_between_redemption
         assert_eq!(next, End::Itself("refused".to_owned()));
         assert_eq!(get(&stage.store(), &key()), None, "what was refused is forgotten");
         assert_eq!(next_process(stage), End::Itself("refused".to_owned()));
-        assert_eq!(stage.provider.replayed, 1, "and nobody redeems it again");
+        assert_eq!(stage.provider.replayed, 1, "and no process redeems it again");
     });
 }

@@ -28,7 +28,7 @@ fn adopted(acquired: Result<Acquired, TokenError>) -> AccessToken {
 }
 
 #[tokio::test]
-async fn what_was_rotated_and_has_ended_is_what_the_leader_redeems() {
+async fn leader_redeems_the_rotated_refresh_token() {
     let bench = Bench::new();
     let (known, rotated) = (bench.session(1), bench.session(2));
     set(&bench.another(), &key(), &rotated);
@@ -43,7 +43,7 @@ async fn what_was_rotated_and_has_ended_is_what_the_leader_redeems() {
 }
 
 #[tokio::test]
-async fn a_rejected_token_is_given_out_no_more_and_its_login_goes_on() {
+async fn rejected_token_is_not_served_but_its_login_is_kept() {
     let bench = Bench::new();
     let kept = bench.session(2);
     set(&bench.store, &key(), &kept);
@@ -64,7 +64,7 @@ async fn a_rejected_token_is_given_out_no_more_and_its_login_goes_on() {
     set(&bench.store, &key(), &bare);
     assert!(TokenCache::delete_if(&bench.store, &key(), &bare).unwrap());
     let guard = leading(bench.store.acquire(&key(), None).await);
-    assert_eq!(guard.current(), None, "without a refresh token there is nothing to keep");
+    assert_eq!(guard.current(), None, "without a refresh token nothing is stored");
     drop(guard);
     set(&bench.store, &key(), &kept);
     assert!(TokenCache::delete_if(&bench.store, &key(), &kept).unwrap());
@@ -85,7 +85,7 @@ async fn a_token_that_is_to_be_renewed_already_is_not_adopted() {
 }
 
 #[tokio::test]
-async fn a_refused_login_is_forgotten_only_if_it_is_exactly_what_is_stored() {
+async fn refused_login_is_deleted_only_if_it_is_the_stored_one() {
     let bench = Bench::new();
     let kept = bench.session(2);
     set(&bench.store, &key(), &kept);
@@ -103,7 +103,7 @@ async fn a_refused_login_is_forgotten_only_if_it_is_exactly_what_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_held_elsewhere_is_an_error_with_a_name_when_the_wait_is_over_and_no_worker_is_held_up() {
+async fn lock_timeout_is_an_error_and_blocks_no_worker() {
     let bench = Bench::new();
     let guard = leading(bench.another().acquire(&key(), None).await);
     let ticking = tokio::spawn(async {
@@ -133,7 +133,7 @@ async fn a_lock_held_elsewhere_is_an_error_with_a_name_when_the_wait_is_over_and
     ] {
         assert!(StoreError::of(&error).unwrap().is_timeout(), "{error:?}");
     }
-    assert_eq!(store.get(&key()).await.unwrap(), None, "who only reads waits for nobody");
+    assert_eq!(store.get(&key()).await.unwrap(), None, "a reader does not wait");
     guard.give_up().await;
     store.set(&key(), &session(1)).await.unwrap();
 }

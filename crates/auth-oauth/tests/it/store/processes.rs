@@ -136,7 +136,7 @@ impl Stage {
                     ends.push(end.to_owned());
                     said.answer("bye");
                 }
-                _ => panic!("nobody should say {:?}", said.line),
+                _ => panic!("unexpected line {:?}", said.line),
             }
         }
         ends
@@ -206,7 +206,7 @@ impl OnStage {
 impl AsyncTokenProvider for OnStage {
     async fn fetch(&self, _request: &TokenRequest) -> Result<AccessToken, TokenError> {
         self.say("login");
-        Err(TokenError::refused("nobody is there to log in"))
+        Err(TokenError::refused("no user can log in"))
     }
 
     async fn refresh(&self, _request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
@@ -271,7 +271,7 @@ async fn a_process_that_is_killed_frees_its_lock() {
 }
 
 #[test]
-fn when_the_leader_is_killed_before_it_redeems_the_next_process_redeems() {
+fn next_process_redeems_if_the_leader_is_killed_before() {
     let mut stage = Stage::open(false);
     let (leader, ready) = stage.start("before");
     ready.answer("go");
@@ -296,7 +296,7 @@ fn kill_after_redemption(stage: &mut Stage) {
 }
 
 #[test]
-fn when_the_leader_is_killed_before_it_publishes_a_grace_of_the_provider_saves_the_login() {
+fn login_survives_a_killed_leader_with_a_grace_period() {
     let mut stage = Stage::open(true);
     kill_after_redemption(&mut stage);
     let (_next, ready) = stage.start("");
@@ -307,7 +307,7 @@ fn when_the_leader_is_killed_before_it_publishes_a_grace_of_the_provider_saves_t
 }
 
 #[test]
-fn when_the_leader_is_killed_before_it_publishes_and_there_is_no_grace_the_login_ends_once() {
+fn killed_leader_costs_one_login_without_a_grace_period() {
     let mut stage = Stage::open(false);
     kill_after_redemption(&mut stage);
     let (_next, ready) = stage.start("");
@@ -320,5 +320,5 @@ fn when_the_leader_is_killed_before_it_publishes_and_there_is_no_grace_the_login
     ready.answer("go");
     stage.hear("login").answer("nobody");
     assert_eq!(stage.play(1), ["refused"]);
-    assert_eq!(stage.provider.replayed, 1, "and nobody redeems it again");
+    assert_eq!(stage.provider.replayed, 1, "and no process redeems it again");
 }

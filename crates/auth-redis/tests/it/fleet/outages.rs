@@ -30,7 +30,7 @@ fn under_load(
 }
 
 #[test]
-fn a_redis_that_is_killed_for_ten_seconds_fails_no_request_and_costs_few_calls() {
+fn redis_outage_of_ten_seconds_fails_no_request() {
     let Some(mut redis) = Redis::start() else { return };
     let setting = Setting { delay: Duration::from_secs(5), ..Setting::default() };
     let mut fleet = Fleet::start(&redis.url(), setting);
@@ -47,7 +47,7 @@ fn a_redis_that_is_killed_for_ten_seconds_fails_no_request_and_costs_few_calls()
 }
 
 #[test]
-fn a_redis_that_stands_still_delays_no_request_beyond_the_bound() {
+fn hanging_redis_delays_requests_only_up_to_the_limit() {
     let Some(redis) = Redis::start() else { return };
     // The short local copy lifetime makes Redis necessary all the time. The provider is fast.
     let local_copy = Duration::from_millis(100);

@@ -54,7 +54,7 @@ impl Report {
     pub(super) fn ignored(&mut self, options: &[&'static str], output: &Output) {
         self.ignored = options.to_vec();
         if !options.is_empty() {
-            output.note(format!("ignored, because nothing is submitted: {}", options.join(", ")));
+            output.note(format!("ignored, because nothing was submitted: {}", options.join(", ")));
         }
     }
 

@@ -11,14 +11,14 @@ use crate::exit::Failure;
 pub(super) async fn read(given: &str) -> Result<JsonObject, Failure> {
     let text = match given.strip_prefix('@').map(str::to_owned) {
         Some(path) => {
-            let unreadable = format!("{path} cannot be read");
+            let unreadable = format!("cannot read '{path}'");
             detached(move || fs::read_to_string(path)).await?.context(unreadable)
         }
-        None if given == "-" => detached(|| io::read_to_string(io::stdin())).await?.context("stdin cannot be read"),
+        None if given == "-" => detached(|| io::read_to_string(io::stdin())).await?.context("cannot read stdin"),
         None => Ok(given.to_owned()),
     };
     let value = serde_json::from_str(&text.map_err(Failure::bad_input)?);
-    match value.context("the metadata are no JSON").map_err(Failure::bad_input)? {
+    match value.context("the metadata are not valid JSON").map_err(Failure::bad_input)? {
         serde_json::Value::Object(metadata) => Ok(metadata),
         _ => Err(Failure::bad_input(anyhow!("the metadata must be a JSON object"))),
     }

@@ -15,7 +15,7 @@ use crate::shown::shown;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The id of a run; all of them unless something is said.
+    /// Id of a run [default: all runs]
     run: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
         rights.extend(unused.map(|token| Right { grant: None, token: Some(token), now }));
     }
     if rights.is_empty() && shell.output.format() == Format::Table {
-        shell.output.note("nobody was given a right to read");
+        shell.output.note("no grants found");
         return Ok(());
     }
     let shapes: Vec<_> = rights.iter().map(Right::shape).collect();

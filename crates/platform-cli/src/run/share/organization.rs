@@ -12,19 +12,19 @@ use crate::shown::shown;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Lists the organizations that a run is shown to.
+    /// List the organizations that can read a run
     List(Shared),
-    /// Shows a run to all users of an organization.
+    /// Share a run with all users of an organization
     Grant(Arguments),
-    /// Shows a run to an organization no more.
+    /// Stop sharing a run with an organization
     Revoke(Arguments),
 }
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The id of the run.
+    /// Id of the run
     run: String,
-    /// The id of the organization; that of whoever is logged in unless something is said.
+    /// Id of the organization [default: that of the logged-in user]
     organization: Option<String>,
 }
 
@@ -43,7 +43,7 @@ async fn list(run: &str, shell: &Shell) -> Result<(), Failure> {
 
 fn print(grants: &[Grant], output: &Output) -> Result<(), Failure> {
     if grants.is_empty() && output.format() == Format::Table {
-        output.note("it is shown to no organization");
+        output.note("not shared with any organization");
         return Ok(());
     }
     let shapes = grants.iter().map(shape).collect::<Result<Vec<_>, _>>()?;
@@ -64,7 +64,7 @@ async fn grant(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     let grant = run.share_with(Viewer::Organization(organization)).await?;
     shell.output.one(&shape(&grant)?, || {
         let (run, organization) = (shown(&arguments.run), shown(&grant.subject_id));
-        format!("{run}: shown to all users of {organization} (grant {})", shown(&grant.grant_id))
+        format!("{run}: shared with all users of {organization} (grant {})", shown(&grant.grant_id))
     })
 }
 
@@ -88,7 +88,7 @@ async fn revoke(arguments: Arguments, shell: &Shell) -> Result<(), Failure> {
     }
     let shape = json!({ "run_id": arguments.run, "subject_id": organization, "revoked_grants": revoked });
     shell.output.one(&shape, || {
-        let what = if revoked.is_empty() { "was not shown to" } else { "is shown no more to" };
+        let what = if revoked.is_empty() { "was not shared with" } else { "is no longer shared with" };
         format!("{}: {what} {}", shown(&arguments.run), shown(&organization))
     })
 }

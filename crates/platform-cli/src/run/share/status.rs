@@ -29,7 +29,7 @@ pub(super) async fn run(run: &str, shell: &Shell) -> Result<(), Failure> {
             let since = shell.output.moment(grant.created_at);
             table.add_row([shown(reader(grant)), shown(&grant.subject_id), since, end.unwrap_or_default()]);
         }
-        if grants.is_empty() { "nobody beside its submitter".to_owned() } else { output::text(&table) }
+        if grants.is_empty() { "only its submitter".to_owned() } else { output::text(&table) }
     })
 }
 

@@ -15,18 +15,21 @@ use crate::time::parse_timestamp;
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Lists the share tokens that open a run.
+    /// List the share tokens that give access to a run
     List(Shared),
-    /// Makes a share token that opens a run, and prints its secret, which nobody can be told again. Whoever has it, and
-    /// a login of the platform, reads the run: hand it on by a pipe or a file, not by an argument.
+    /// Create a share token for a run and print its secret
+    ///
+    /// The secret is shown only once. With it, any logged-in user can read the run: pass it through a pipe or a file, not as
+    /// an argument.
+    #[command(after_help = "Example: aignostics run share token create RUN --expires-at 2027-12-31T23:59:59Z > token")]
     Create(Create),
-    /// Closes a run for a share token.
+    /// Revoke the access of a share token to a run
     Revoke(Revoke),
 }
 
 #[derive(Args)]
 pub(crate) struct Create {
-    /// The id of the run.
+    /// Id of the run
     run: String,
     /// Expiry date with a time zone, such as 2027-12-31T23:59:59Z. A share token without one does not expire.
     #[arg(long, value_name = "DATE", value_parser = parse_timestamp)]
@@ -35,11 +38,11 @@ pub(crate) struct Create {
 
 #[derive(Args)]
 pub(crate) struct Revoke {
-    /// The id of the run.
+    /// Id of the run
     run: String,
-    /// The id of the share token, not its secret.
+    /// Id of the share token, not its secret
     token: String,
-    /// Ends the share token itself, so that it opens no other run either.
+    /// Revoke the share token itself, for all runs
     #[arg(long)]
     everywhere: bool,
 }
@@ -57,7 +60,7 @@ async fn list(run: &str, shell: &Shell) -> Result<(), Failure> {
     let grants = grants(&client, run, Some(SubjectType::ShareToken)).await?;
     let tokens = tokens(&client, run, &grants).await?;
     if tokens.is_empty() && shell.output.format() == Format::Table {
-        shell.output.note("no share token opens it");
+        shell.output.note("no share tokens found");
         return Ok(());
     }
     let shapes = tokens.iter().map(shapes::plain).collect::<Result<Vec<_>, _>>()?;
@@ -65,7 +68,7 @@ async fn list(run: &str, shell: &Shell) -> Result<(), Failure> {
 }
 
 fn table(tokens: &[ShareToken], output: &Output) -> String {
-    let mut table = output.table(["share token", "made", "ends"]);
+    let mut table = output.table(["share token", "created", "expires"]);
     for token in tokens {
         let end = match token.expires_at {
             _ if token.revoked => "revoked".to_owned(),
@@ -83,7 +86,8 @@ async fn create(arguments: Create, shell: &Shell) -> Result<(), Failure> {
     client.run(run.as_str()).get().await?;
     let token = shell.undisturbed(async { Ok(opening(&client, &run, expires_at).await?) }).await?;
     if shell.output.format() == Format::Table {
-        let end = token.expires_at.map_or_else(|| "it does not end".to_owned(), |end| format!("it ends at {end}"));
+        let end =
+            token.expires_at.map_or_else(|| "it does not expire".to_owned(), |end| format!("it expires at {end}"));
         shell.output.note(format!("share token {}; {end}; the secret is not shown again", token.share_token_id));
         return print(token.share_token.expose());
     }
@@ -107,7 +111,7 @@ async fn opening(client: &Client, run: &str, end: Option<Timestamp>) -> Result<S
         Ok(_) => Ok(token),
         Err(error) => {
             if let Err(error) = client.share_tokens().revoke(&id).await {
-                tracing::warn!(%error, token = %id, "a share token that opens nothing is left");
+                tracing::warn!(%error, token = %id, "cannot revoke an unused share token");
             }
             Err(error)
         }
@@ -120,7 +124,7 @@ async fn revoke(arguments: Revoke, shell: &Shell) -> Result<(), Failure> {
     let mut grants = grants(&client, &run, Some(SubjectType::ShareToken)).await?;
     grants.retain(|grant| grant.subject_id == token);
     if grants.is_empty() && !everywhere {
-        return Err(Failure::not_found(anyhow!("no share token {token} opens run {run}")));
+        return Err(Failure::not_found(anyhow!("share token {token} gives no access to run {run}")));
     }
     if everywhere {
         client.share_tokens().revoke(&token.as_str().into()).await?;
@@ -132,7 +136,7 @@ async fn revoke(arguments: Revoke, shell: &Shell) -> Result<(), Failure> {
     let shape =
         json!({ "run_id": run, "subject_id": token, "revoked_grants": revoked, "share_token_revoked": everywhere });
     shell.output.one(&shape, || {
-        let where_else = if everywhere { "opens nothing any more" } else { "does not open it any more" };
+        let where_else = if everywhere { "is revoked" } else { "no longer gives access to it" };
         format!("{}: share token {} {where_else}", shown(&run), shown(&token))
     })
 }

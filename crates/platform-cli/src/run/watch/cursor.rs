@@ -34,7 +34,7 @@ impl Cursor {
         ensure!(version == VERSION, "it has the format of another version of this command");
         ensure!(found == check, "it belongs to another run");
         let cursor = Self { items: moment(items)?, files: moment(files)?, ended: ended == "1" };
-        ensure!(cursor.write(check) == text, "it is not as this command writes it");
+        ensure!(cursor.write(check) == text, "it was not written by this command");
         Ok(cursor)
     }
 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursor_is_read_as_it_was_written_and_is_short() {
+    fn cursor_round_trips_and_is_short() {
         let at = |micros| Some(SystemTime::UNIX_EPOCH + Duration::from_micros(micros));
         for (cursor, text) in [
             (Cursor::default(), "2.abc...0"),

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn cursor_of_many_items_is_short_and_tells_the_last_minute_again() {
+    fn cursor_is_short_and_repeats_the_last_minute() {
         let mut ledger = Ledger::new(&run(), None, None, false).unwrap();
         let items: Vec<_> = (0..5_000)
             .map(|id| item(id, &format!("2026-11-25T{:02}:{:02}:{:02}Z", id / 3600, id / 60 % 60, id % 60)))
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_twice_with_a_state_file() {
+    fn state_file_prevents_repeated_events() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let one = item(1, "2026-11-25T08:00:00Z");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_was_not_told_holds_the_mark_back() {
+    fn unreported_file_holds_the_mark_back() {
         let (early, late) = (item(1, "2026-11-25T08:00:00Z"), item(2, "2026-11-25T09:00:00Z"));
         let mut ledger = Ledger::new(&run(), None, None, true).unwrap();
         for item in [&early, &late] {

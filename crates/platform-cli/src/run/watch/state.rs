@@ -33,11 +33,10 @@ impl StateFile {
         ensure!(whole > 0 || first.starts_with(&text), "it is not a state file of this run");
         let mut told = HashSet::new();
         for (number, line) in text[..whole].lines().enumerate() {
-            let line = serde_json::from_str(line)
-                .with_context(|| format!("line {} is not one of a state file", number + 1))?;
+            let line = serde_json::from_str(line).with_context(|| format!("line {} is invalid", number + 1))?;
             match line {
                 Line::Run(found) => ensure!(found == run, "it belongs to run {found}"),
-                Line::Told(_) if number == 0 => bail!("it does not name its run"),
+                Line::Told(_) if number == 0 => bail!("the run id is missing"),
                 Line::Told(id) => drop(told.insert(id)),
             }
         }

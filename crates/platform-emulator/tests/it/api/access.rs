@@ -61,7 +61,7 @@ fn grant(resource: (&str, &str), subject: (&str, &str)) -> Value {
 }
 
 #[tokio::test]
-async fn a_grant_opens_what_it_names_to_whom_it_names_until_it_is_revoked() {
+async fn grant_gives_access_until_it_is_revoked() {
     let owner = User::new().await;
     let (colleague, stranger) = (owner.other(COLLEAGUE).await, owner.other(STRANGER).await);
     let shared = Shared::of(&owner).await;
@@ -95,7 +95,7 @@ async fn a_grant_opens_what_it_names_to_whom_it_names_until_it_is_revoked() {
 }
 
 #[tokio::test]
-async fn who_reads_by_a_grant_changes_nothing_and_sees_no_input() {
+async fn grant_allows_reading_without_inputs_or_changes() {
     let owner = User::new().await;
     let stranger = owner.other(STRANGER).await;
     let shared = Shared::of(&owner).await;
@@ -115,7 +115,7 @@ async fn who_reads_by_a_grant_changes_nothing_and_sees_no_input() {
 }
 
 #[tokio::test]
-async fn a_user_is_found_by_address_and_what_cannot_be_granted_is_refused() {
+async fn user_is_found_by_address_and_invalid_grants_rejected() {
     let owner = User::new().await;
     let shared = Shared::of(&owner).await;
     let by_address = |address: &str| {
@@ -152,7 +152,7 @@ async fn a_user_is_found_by_address_and_what_cannot_be_granted_is_refused() {
 }
 
 #[tokio::test]
-async fn grants_are_listed_to_those_whom_they_concern() {
+async fn grants_are_listed_to_their_subjects() {
     let owner = User::new().await;
     let (colleague, stranger) = (owner.other(COLLEAGUE).await, owner.other(STRANGER).await);
     let shared = Shared::of(&owner).await;
@@ -184,7 +184,7 @@ async fn grants_are_listed_to_those_whom_they_concern() {
 }
 
 #[tokio::test]
-async fn a_share_token_opens_a_run_to_whoever_sends_it_until_it_expires_or_is_revoked() {
+async fn share_token_gives_access_until_it_expires_or_is_revoked() {
     let clock = clock();
     let emulator = Emulator::builder().with_clock(clock.clone()).start().await.unwrap();
     let owner = User::at(emulator).await;

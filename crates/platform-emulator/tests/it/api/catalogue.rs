@@ -3,7 +3,7 @@ use auth_http::Request;
 use crate::client::{User, read};
 
 #[tokio::test]
-async fn the_catalogue_leads_to_what_a_run_needs() {
+async fn catalog_describes_the_inputs_of_a_run() {
     let user = User::new().await;
     let (_, applications) = user.get("/api/v1/applications").await;
     let (id, version) = (&applications[0]["application_id"], &applications[0]["latest_version"]["number"]);
@@ -62,7 +62,7 @@ async fn documents_are_fetched_from_the_storage_whatever_their_name() {
 }
 
 #[tokio::test]
-async fn the_document_of_the_api_and_the_health_are_there_for_anybody() {
+async fn api_document_and_health_need_no_login() {
     let user = User::anonymous().await;
     let at = |path| user.emulator.api_root().join(path).unwrap();
     let (status, document) = read(user.send(Request::get(at("/api/openapi.json"))).await).await;
@@ -72,7 +72,7 @@ async fn the_document_of_the_api_and_the_health_are_there_for_anybody() {
 }
 
 #[tokio::test]
-async fn an_unknown_path_or_method_is_refused_in_the_form_of_the_platform() {
+async fn unknown_path_or_method_gets_a_platform_error() {
     let user = User::new().await;
     let (status, problem) = user.get("/api/v1/nowhere").await;
     assert_eq!((status, problem["detail"].as_str()), (404, Some("Not Found")));

@@ -78,7 +78,7 @@ async fn runs_are_sorted_by_several_fields() {
 }
 
 #[tokio::test]
-async fn a_user_lists_own_runs_and_an_administrator_those_of_the_organization() {
+async fn administrator_lists_all_runs_of_the_organization() {
     let admin = user().await;
     let colleague = admin.other(COLLEAGUE).await;
     let own = submit(&admin, "a", &Value::Null, "SUCCEEDED").await;
@@ -148,7 +148,7 @@ async fn pages_have_the_size_that_was_asked_for_and_end() {
 }
 
 #[tokio::test]
-async fn a_run_is_missing_from_lists_too_while_the_replica_lags_behind() {
+async fn lists_lag_behind_with_the_replica() {
     let config = toml::from_str("replica_lag_ms = 3600000").unwrap();
     let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
     let submission = json!({ "application_id": "outcomes", "items": [item("a", &json!({}))] });
@@ -157,7 +157,7 @@ async fn a_run_is_missing_from_lists_too_while_the_replica_lags_behind() {
 }
 
 #[tokio::test]
-async fn what_waits_knows_its_place_behind_the_runs_submitted_before() {
+async fn waiting_items_know_their_queue_position() {
     let config = toml::from_str("replica_lag_ms = 0\nspeed = 0.000001\ninterruptions = 0").unwrap();
     let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
     let stranger = user.other("auth0|second-1").await;

@@ -15,7 +15,7 @@ async fn submitted(user: &User) -> String {
 }
 
 #[tokio::test]
-async fn metadata_of_runs_and_items_are_replaced_and_a_lost_update_is_refused() {
+async fn metadata_are_replaced_and_lost_updates_rejected() {
     let user = User::new().await;
     let run = submitted(&user).await;
     for path in [run.clone(), format!("{run}/items/folder%2Fslide%201")] {
@@ -36,7 +36,11 @@ async fn metadata_of_runs_and_items_are_replaced_and_a_lost_update_is_refused() 
 
         assert_eq!(update(body).await.0, 412, "somebody else was faster");
         assert_eq!(user.get(&path).await.1, after);
-        assert_eq!(update(json!({ "custom_metadata": { "last": 1 } })).await.0, 200, "whoever does not ask, wins");
+        assert_eq!(
+            update(json!({ "custom_metadata": { "last": 1 } })).await.0,
+            200,
+            "an update without a checksum always succeeds"
+        );
         assert_eq!(
             update(json!({ "custom_metadata": null })).await,
             (200, json!({ "custom_metadata_checksum": null }))
@@ -52,7 +56,7 @@ async fn metadata_of_runs_and_items_are_replaced_and_a_lost_update_is_refused() 
 }
 
 #[tokio::test]
-async fn nobody_else_changes_metadata() {
+async fn other_users_cannot_change_metadata() {
     let user = User::new().await;
     let run = submitted(&user).await;
     for other in ["auth0|emulator-2", "auth0|second-1"] {

@@ -44,7 +44,7 @@ async fn results_that_were_deleted_are_gone() {
 }
 
 #[tokio::test]
-async fn results_of_a_run_that_goes_on_cannot_be_deleted() {
+async fn results_of_an_active_run_cannot_be_deleted() {
     let config = toml::from_str("replica_lag_ms = 0\nspeed = 0.000001").unwrap();
     let user = User::at(Emulator::builder().with_config(config).start().await.unwrap()).await;
     let submission = json!({ "application_id": "outcomes", "items": [item("a", &json!({}))] });

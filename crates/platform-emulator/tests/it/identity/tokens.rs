@@ -101,7 +101,7 @@ pub(super) fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_code_and_its_verifier_bring_tokens_with_the_claims_of_the_platform() {
+async fn code_with_verifier_yields_tokens_with_platform_claims() {
     let user = automatic().await;
     let back = redirected(&user, login(&user, &[("nonce", "n"), ("login_hint", "cleo@second.test")])).await;
     assert_eq!(back["state"], "a&b=c");
@@ -121,7 +121,7 @@ async fn a_code_and_its_verifier_bring_tokens_with_the_claims_of_the_platform() 
 }
 
 #[tokio::test]
-async fn a_code_is_good_once_and_only_for_whom_it_was_issued() {
+async fn code_is_valid_once_for_its_client() {
     let user = automatic().await;
     let code = async || redirected(&user, login(&user, &[])).await["code"].clone();
     for (name, value) in [
@@ -156,7 +156,7 @@ async fn a_code_expires() {
 }
 
 #[tokio::test]
-async fn a_login_that_cannot_be_trusted_goes_nowhere_and_any_other_goes_back() {
+async fn untrusted_login_request_is_not_redirected() {
     let user = automatic().await;
     for change in [
         ("client_id", "other"),
@@ -188,7 +188,7 @@ async fn a_login_that_cannot_be_trusted_goes_nowhere_and_any_other_goes_back() {
 }
 
 #[tokio::test]
-async fn the_login_page_lets_one_choose_among_those_who_may() {
+async fn login_page_lists_the_permitted_users() {
     let user = user_with("").await;
     let url = login(&user, &[("organization", "org_emulator"), ("login_hint", "ben@emulator.test")]);
     let response = user.send(Request::get(url.clone())).await;
@@ -209,7 +209,7 @@ async fn the_login_page_lets_one_choose_among_those_who_may() {
     let (_, granted) = token(&user, &redeem(&back["code"], VERIFIER)).await;
     assert_eq!(claims(text(&granted, "access_token"))["sub"], "auth0|emulator-2");
     assert_eq!(decide("auth0|emulator-2", "deny").await["error"], "access_denied");
-    assert_eq!(decide("auth0|second-1", "approve").await["error"], "access_denied", "of another organisation");
+    assert_eq!(decide("auth0|second-1", "approve").await["error"], "access_denied", "of another organization");
     assert_eq!(decide(&format!("{MACHINE_CLIENT_ID}@clients"), "approve").await["error"], "access_denied");
 }
 
@@ -250,7 +250,7 @@ async fn a_refresh_that_is_refused_uses_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_can_be_used_again_within_the_grace_and_not_after_it() {
+async fn refresh_token_can_be_reused_within_the_grace_period() {
     let clock = clock();
     let config = "automatic_login = true\nrefresh_grace_seconds = 30\nrefresh_lifetime_seconds = 3600";
     let config: Config = toml::from_str(config).unwrap();
@@ -343,7 +343,7 @@ async fn a_machine_acts_for_a_user_whose_token_it_has() {
 }
 
 #[tokio::test]
-async fn what_was_revoked_is_good_no_more() {
+async fn revoked_token_is_invalid() {
     let user = automatic().await;
     let revoke = async |token: &str| {
         let form = [("client_id", INTERACTIVE_CLIENT_ID), ("token", token)];
@@ -421,7 +421,7 @@ fn a_restart_keeps_logins_and_revocations() {
 }
 
 #[tokio::test]
-async fn tokens_of_a_trusted_provider_are_good_for_those_it_is_told_of() {
+async fn tokens_of_a_trusted_provider_are_valid_for_mapped_subjects() {
     let provider = automatic().await;
     let issuer = provider.emulator.issuer().as_str();
     let config = |audience: &str, issuer: &str| {
@@ -440,7 +440,7 @@ async fn tokens_of_a_trusted_provider_are_good_for_those_it_is_told_of() {
 
     let machine = [("client_id", MACHINE_CLIENT_ID), ("client_secret", MACHINE_CLIENT_SECRET)];
     let (_, machine) = token(&provider, &[&machine[..], &[("grant_type", "client_credentials")]].concat()).await;
-    assert_eq!(accepted(&user, text(&machine, "access_token")).await, 403, "nobody whom the mapping names");
+    assert_eq!(accepted(&user, text(&machine, "access_token")).await, 403, "the subject is not mapped");
     assert_eq!(accepted(&user, &format!("{known}x")).await, 401);
     assert_eq!(accepted(&user_with(&config("https://other", issuer)).await, known).await, 401);
     assert_eq!(
@@ -451,5 +451,5 @@ async fn tokens_of_a_trusted_provider_are_good_for_those_it_is_told_of() {
     let wrong: Config =
         toml::from_str("[external_issuer]\nissuer = \"x\"\naudience = \"y\"\nsubjects = { a = \"b\" }").unwrap();
     let error = Emulator::builder().with_config(wrong).start().await.unwrap_err().to_string();
-    assert!(error.contains("`a` is mapped to `b`"), "{error}");
+    assert!(error.contains("`a` is mapped to the unknown user `b`"), "{error}");
 }

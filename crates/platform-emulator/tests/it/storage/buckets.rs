@@ -65,7 +65,7 @@ async fn a_bucket_is_listed_page_by_page_in_the_order_of_the_names() {
 }
 
 #[tokio::test]
-async fn folders_are_told_once() {
+async fn common_prefixes_are_listed_once() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     for name in ["a/1", "a/2", "b/c/1", "top"] {
@@ -147,7 +147,7 @@ async fn parts_become_one_object_with_one_checksum() {
 }
 
 #[tokio::test]
-async fn parts_that_do_not_fit_are_refused_and_the_upload_goes_on() {
+async fn invalid_parts_are_rejected_and_the_upload_continues() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let id = start(&user, &bucket, "a").await;
@@ -173,7 +173,7 @@ async fn parts_that_do_not_fit_are_refused_and_the_upload_goes_on() {
 }
 
 #[tokio::test]
-async fn parts_are_listed_page_by_page_and_a_page_of_nothing_promises_nothing() {
+async fn parts_are_listed_in_pages() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let id = start(&user, &bucket, "paged").await;

@@ -86,7 +86,7 @@ async fn the_head_of_an_object_says_what_its_body_would_be() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_is_gone() {
+async fn deleted_object_is_gone() {
     let (user, bucket) = user().await;
     let url = bucket.bucket.delete_object(Some(&bucket.credentials), "digits").sign(HOUR);
     assert_eq!(user.send(Request::new(Method::Delete, url.clone())).await.status(), 204);
@@ -95,7 +95,7 @@ async fn what_was_deleted_is_gone() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_stored_compressed_is_served_as_it_is_wanted() {
+async fn compressed_object_is_served_as_requested() {
     let (user, bucket) = user().await;
     let content = b"tile,row\n".repeat(1000);
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

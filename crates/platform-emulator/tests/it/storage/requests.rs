@@ -25,7 +25,7 @@ async fn get(user: &User, bucket: &SignedBucket, headers: &[(&str, &str)]) -> au
 }
 
 #[tokio::test]
-async fn what_is_not_supported_is_refused_and_changes_nothing() {
+async fn unsupported_requests_are_rejected_without_changes() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     assert_eq!(put(&user, &bucket, &[]).await, 200);
@@ -89,7 +89,7 @@ async fn a_reader_can_make_the_answer_depend_on_the_object() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_an_object_is_kept_with_it() {
+async fn object_metadata_is_stored_with_it() {
     let user = User::new().await;
     let bucket = user.bucket().await;
     let said = [

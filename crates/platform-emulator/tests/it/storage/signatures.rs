@@ -76,7 +76,7 @@ async fn a_service_account_signs_urls_to_its_bucket() {
 }
 
 #[tokio::test]
-async fn the_key_of_a_service_account_is_given_to_whoever_controls_the_emulator() {
+async fn control_api_returns_the_service_account_key() {
     let emulator = Emulator::builder().with_control().start().await.unwrap();
     let known = emulator.service_account("org_emulator").await.unwrap();
     let given = emulator.control().unwrap().service_account("org_emulator").await.unwrap();
@@ -135,7 +135,7 @@ async fn signed_request(user: &User, method: Method, body: &'static str, digest:
 }
 
 #[tokio::test]
-async fn a_request_can_be_signed_in_its_header_with_the_digest_of_its_body() {
+async fn request_can_be_signed_in_its_header() {
     let user = User::new().await;
     let digest = sha256("in the header");
     assert_eq!(signed_request(&user, Method::Put, "in the header", &digest).await.0, 200);

@@ -104,7 +104,7 @@ async fn files_that_a_manifest_lists_are_not_slides() {
 }
 
 #[tokio::test]
-async fn slides_with_equal_content_are_reported_and_left_out_on_request() {
+async fn duplicate_slides_are_reported_and_excluded_on_request() {
     let lab = Lab::new(&["b.tif"]);
     lab.prepared(Prepare::new()).await;
     lab.write("a.tif", &slide(1));
