@@ -144,7 +144,10 @@ fn unreadable_catalog_is_reported_with_a_reason() {
 fn application_run_is_the_same_as_run() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    let report = shell.json("report", &["application", "run", "download", &run, "results", "--follow"]);
+    let report = shell.json(
+        "report",
+        &["application", "run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow"],
+    );
     assert_eq!(report["complete"], true);
     let check = ["run", "verify", "results"];
     assert_eq!(

@@ -17,7 +17,7 @@ fn slides_go_in_and_verified_results_come_out() {
     lab.assert_nothing_is_left();
     let files: Vec<_> = lab.files().into_keys().collect();
     let expected = ["biopsy.tiff", "resection.tiff", "smear.svs"].map(|item| {
-        ["areas.csv", "heatmap.tiff", "polygons.geojson"].map(|artifact| format!("{item}/tissue%3A{artifact}"))
+        ["areas.csv", "heatmap.tiff", "polygons.geojson"].map(|artifact| format!("{item}/tissue_{artifact}"))
     });
     assert_eq!(files, expected.concat());
     for item in ["biopsy.tiff", "resection.tiff", "smear.svs"] {
@@ -58,7 +58,7 @@ fn second_run_does_not_fetch_existing_files() {
     );
 
     let [missing, damaged] =
-        ["smear.svs/tissue%3Aareas.csv", "biopsy.tiff/tissue%3Aheatmap.tiff"].map(|file| lab.output().join(file));
+        ["smear.svs/tissue_areas.csv", "biopsy.tiff/tissue_heatmap.tiff"].map(|file| lab.output().join(file));
     fs::remove_file(missing).unwrap();
     let length = fs::metadata(&damaged).unwrap().len();
     fs::write(&damaged, vec![0; usize::try_from(length).unwrap()]).unwrap();

@@ -25,6 +25,8 @@ mod interrupt;
 mod kills;
 mod login;
 mod metadata;
+#[cfg(target_os = "linux")]
+mod mounts;
 mod networks;
 mod other_provider;
 mod outages;

@@ -24,7 +24,8 @@ fn outcomes(shell: &Shell, outcomes: &[(&str, &str)]) -> String {
 fn a_run_is_downloaded_verified_and_not_fetched_again() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b"]);
-    let report = shell.json("report", &["run", "download", &run, "results", "--follow"]);
+    let report =
+        shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow"]);
     assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{report:#}");
     let files: Vec<_> =
         report["items"].as_array().unwrap().iter().flat_map(|item| item["artifacts"].as_array().unwrap()).collect();
@@ -34,7 +35,7 @@ fn a_run_is_downloaded_verified_and_not_fetched_again() {
         assert_eq!(fs::metadata(path).unwrap().len(), file["bytes"].as_u64().unwrap());
     }
     let fetched = shell.served("storage", "GET", "/");
-    let again = shell.json("report", &["run", "download", &run, "results"]);
+    let again = shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "results"]);
     assert_eq!(shell.served("storage", "GET", "/"), fetched, "existing files are not fetched");
     assert!(again["items"][0]["artifacts"][0]["was_there"].as_bool().unwrap());
 
@@ -46,7 +47,8 @@ fn a_run_is_downloaded_verified_and_not_fetched_again() {
 fn a_file_that_was_changed_is_named_and_fetched_again() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    let report = shell.json("report", &["run", "download", &run, "results", "--follow"]);
+    let report =
+        shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow"]);
     let file = report["items"][0]["artifacts"][0]["file"].as_str().unwrap().to_owned();
     let path = shell.folder().join("results").join(&file);
     let good = fs::read(&path).unwrap();
@@ -60,7 +62,7 @@ fn a_file_that_was_changed_is_named_and_fetched_again() {
     let ended = shell.run(&["run", "verify", "results", "--format", "json"]);
     ended.assert_code(6);
     assert_fits("folder-check", &serde_json::from_str(&ended.stdout).unwrap());
-    shell.run(&["run", "download", &run, "results"]).assert_code(0);
+    shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "results"]).assert_code(0);
     assert_eq!(fs::read(&path).unwrap(), good);
     fs::remove_file(&path).unwrap();
     assert!(shell.run(&["run", "verify", "results"]).stdout.contains("MISSING"));
@@ -74,14 +76,28 @@ fn a_file_that_was_changed_is_named_and_fetched_again() {
 fn failed_items_are_named_and_the_others_downloaded() {
     let shell = Shell::start();
     let run = outcomes(&shell, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
-    let ended = shell.run(&["run", "download", &run, "results", "--follow", "--format", "json"]);
+    let ended = shell.run(&[
+        "run",
+        "download",
+        "--no-create-subdirectory-for-run",
+        &run,
+        "results",
+        "--follow",
+        "--format",
+        "json",
+    ]);
     ended.assert_code(6);
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_fits("report", &report);
     assert_eq!(report["complete"], false);
     // stderr is a single object, without a human-readable line before it.
     assert_fits("error", &serde_json::from_str(&ended.stderr).unwrap());
-    assert!(shell.run(&["run", "download", &run, "results"]).stderr.contains("bad: user error"));
+    assert!(
+        shell
+            .run(&["run", "download", "--no-create-subdirectory-for-run", &run, "results"])
+            .stderr
+            .contains("bad: user error")
+    );
     assert!(shell.folder().join("results/good").is_dir());
 }
 
@@ -89,12 +105,18 @@ fn failed_items_are_named_and_the_others_downloaded() {
 fn only_selected_results_are_fetched() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b", "c"]);
-    let report = shell.json("report", &["run", "download", &run, "one", "--follow", "--item", "b"]);
+    let report = shell.json(
+        "report",
+        &["run", "download", "--no-create-subdirectory-for-run", &run, "one", "--follow", "--item", "b"],
+    );
     assert_eq!((report["items"].as_array().unwrap().len(), &report["left_out"]), (1, &json!(2)));
     let mut items = Vec::new();
     for index in 0..3 {
         let shard = format!("{index}/3");
-        let report = shell.json("report", &["run", "download", &run, "shares", "--shard", &shard]);
+        let report = shell.json(
+            "report",
+            &["run", "download", "--no-create-subdirectory-for-run", &run, "shares", "--shard", &shard],
+        );
         items.extend(report["items"].as_array().unwrap().iter().map(|item| item["external_id"].clone()));
     }
     items.sort_by_key(ToString::to_string);
@@ -107,7 +129,8 @@ fn selection_that_matches_nothing_lists_what_exists() {
     let run = shell.submit("outcomes", &["study/a.tiff", "study/b.tiff", "other/b.tiff"]);
     shell.run(&["run", "wait", &run]).assert_code(0);
     let refused = |more: &[&str]| {
-        let error = shell.error(2, &[&["run", "download", &run, "results"], more].concat());
+        let error =
+            shell.error(2, &[&["run", "download", "--no-create-subdirectory-for-run", &run, "results"], more].concat());
         assert_eq!(shell.served("storage", "GET", "/"), 0, "{more:?}");
         (error["message"].to_string(), error["details"].to_string())
     };
@@ -121,7 +144,8 @@ fn selection_that_matches_nothing_lists_what_exists() {
         assert!(message.contains("no artifact") && existing.contains("exists: "), "{message}: {existing}");
     }
     // A file name that only one item has selects it.
-    let report = shell.json("report", &["run", "download", &run, "results", "--item", "a.tiff"]);
+    let report = shell
+        .json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--item", "a.tiff"]);
     assert_eq!((&report["items"][0]["external_id"], &report["left_out"]), (&json!("study/a.tiff"), &json!(2)));
 }
 
@@ -129,12 +153,13 @@ fn selection_that_matches_nothing_lists_what_exists() {
 fn deleted_results_are_counted_and_local_files_kept() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b"]);
-    let report = shell.json("report", &["run", "download", &run, "here", "--follow"]);
+    let report =
+        shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "here", "--follow"]);
     let artifacts = report["items"].as_array().unwrap().iter().flat_map(|item| item["artifacts"].as_array().unwrap());
     let files: Vec<_> = artifacts.map(|artifact| artifact["file"].as_str().unwrap().to_owned()).collect();
     shell.json("deletion", &["run", "result", "delete", &run, "--yes"]);
 
-    let ended = shell.run(&["run", "download", &run, "there", "--format", "json"]);
+    let ended = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "there", "--format", "json"]);
     ended.assert_code(6);
     let error: Value = serde_json::from_str(&ended.stderr).unwrap();
     let message = format!("{} result files are deleted by a user", files.len());
@@ -149,10 +174,10 @@ fn deleted_results_are_counted_and_local_files_kept() {
     );
 
     // Existing files are verified and count as present; lost files are listed.
-    let again = shell.json("report", &["run", "download", &run, "here"]);
+    let again = shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "here"]);
     assert_eq!((&again["complete"], &again["verified"]), (&json!(true), &json!(true)), "{again:#}");
     fs::remove_file(shell.folder().join("here").join(&files[0])).unwrap();
-    let ended = shell.run(&["run", "download", &run, "here"]);
+    let ended = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "here"]);
     ended.assert_code(6);
     assert!(ended.told().contains("1 result file is deleted by a user"), "{}", ended.stderr);
 
@@ -178,7 +203,7 @@ fn results_whose_retention_has_ended_are_counted() {
         shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).1["state"] == "TERMINATED"
     });
     shell.control(Method::Post, "/clock", &json!({ "seconds": month }));
-    let ended = shell.run(&["run", "download", &run, "results"]);
+    let ended = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "results"]);
     ended.assert_code(6);
     assert!(ended.told().contains("deleted by the retention policy"), "{}", ended.stderr);
     let described = shell.run(&["run", "describe", &run]);
@@ -201,14 +226,21 @@ fn the_tree_of_the_python_command_downloads_as_that_does() {
 fn impossible_download_is_reported_with_a_reason() {
     let shell = Shell::start();
     let unknown = "00000000-0000-0000-0000-000000000000";
-    assert_eq!(shell.error(2, &["run", "download", unknown, "results"])["kind"], "not_found");
+    assert_eq!(
+        shell.error(2, &["run", "download", "--no-create-subdirectory-for-run", unknown, "results"])["kind"],
+        "not_found"
+    );
     let run = shell.submit("outcomes", &["a"]);
     fs::write(shell.folder().join("file"), "").unwrap();
-    assert_eq!(shell.error(1, &["run", "download", &run, "file"])["kind"], "failure");
-    let shard = shell.error(2, &["run", "download", &run, "--shard", "3/3"]);
+    assert_eq!(
+        shell.error(1, &["run", "download", "--no-create-subdirectory-for-run", &run, "file"])["kind"],
+        "failure"
+    );
+    let shard = shell.error(2, &["run", "download", "--no-create-subdirectory-for-run", &run, "--shard", "3/3"]);
     assert!(shard["message"].as_str().unwrap().contains("expected INDEX/COUNT"), "{shard}");
     assert_eq!(shell.error(2, &["run", "verify", "nothing-here"])["kind"], "bad_input");
-    let mut offline = shell.command(&["run", "download", &run, "results", "--timeout", "1s"]);
+    let mut offline =
+        shell.command(&["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--timeout", "1s"]);
     offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
     let ended = Ended::of(&offline.output().unwrap());
     ended.assert_code(1);
@@ -219,7 +251,7 @@ fn impossible_download_is_reported_with_a_reason() {
 fn a_password_for_a_proxy_is_refused_and_never_shown() {
     let shell = Shell::start();
     for proxy in ["http://lab:hunter2@proxy.test:3128", "http://:hunter2@[::"] {
-        let ended = shell.run(&["run", "download", "any", "--proxy", proxy]);
+        let ended = shell.run(&["run", "download", "--no-create-subdirectory-for-run", "any", "--proxy", proxy]);
         ended.assert_code(2);
         assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
     }
@@ -229,7 +261,8 @@ fn a_password_for_a_proxy_is_refused_and_never_shown() {
 fn closed_pipe_is_not_an_error() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    let mut command = shell.command(&["run", "download", &run, "results", "--follow"]);
+    let mut command =
+        shell.command(&["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let ended = Ended::of(&child.wait_with_output().unwrap());
@@ -243,7 +276,7 @@ fn bars_are_drawn_at_a_terminal_and_nowhere_else() {
     let shell = Shell::start();
     crate::slides::write_slide(&shell.folder().join("slides/a.tiff"));
     let run = shell.submit("outcomes", &["a", "b"]);
-    let download = ["run", "download", &run, "results", "--follow"];
+    let download = ["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow"];
     for (arguments, bars) in [(&["run", "prepare", "slides"][..], &["slides"][..]), (&download, &["items", "bytes"])] {
         let (code, said) = shell.at_a_terminal(arguments, "");
         assert_eq!(code, Some(0), "{said}");
@@ -264,12 +297,13 @@ fn bars_are_drawn_at_a_terminal_and_nowhere_else() {
 fn altered_results_stay_in_the_manifest_until_forgotten() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b"]);
-    let report = shell.json("report", &["run", "download", &run, "results", "--follow"]);
+    let report =
+        shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow"]);
     let file = report["items"][0]["artifacts"][0]["file"].as_str().unwrap().to_owned();
     let (item, results) = (report["items"][0]["external_id"].as_str().unwrap(), shell.folder().join("results"));
     fs::remove_file(results.join(&file)).unwrap();
     let other = if item == "a" { "b" } else { "a" };
-    shell.json("report", &["run", "download", &run, "results", "--item", other]);
+    shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--item", other]);
     let ended = shell.run(&["run", "verify", "results"]);
     ended.assert_code(6);
     assert!(ended.stdout.lines().any(|line| line.contains("MISSING") && line.ends_with(&file)), "{}", ended.stdout);
@@ -287,7 +321,10 @@ fn altered_results_stay_in_the_manifest_until_forgotten() {
 fn leftovers_are_listed_and_removed() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    shell.json("report", &["run", "download", &run, "results", "--follow", "--no-lock"]);
+    shell.json(
+        "report",
+        &["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow", "--no-lock"],
+    );
     let results = shell.folder().join("results");
     for name in [".x.csv.part", ".x.csv.state", ".y.csv.corrupt"] {
         fs::write(results.join("a").join(name), "x").unwrap();
@@ -298,4 +335,21 @@ fn leftovers_are_listed_and_removed() {
     assert_eq!(shell.json("clean", &["run", "clean", "results"])["files"], json!([]));
     shell.run(&["run", "verify", "results"]).assert_code(0);
     assert_eq!(shell.error(2, &["run", "clean", "."])["kind"], "bad_input");
+}
+
+#[test]
+fn names_and_durability_are_options_of_a_download() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["cohort/a.tiff"]);
+    for (name_by, durability, expected) in [
+        ("relative", "batch", "cohort/a.tiff/report_summary.json"),
+        ("stem", "none", "a/report_summary.json"),
+        ("id", "file", "cohort%2Fa.tiff/report%3Asummary.json"),
+    ] {
+        let download = ["run", "download", &run, name_by, "--follow", "--name-by", name_by, "--durability", durability];
+        let report = shell.json("report", &download);
+        let file = report["items"][0]["artifacts"][0]["file"].as_str().unwrap();
+        assert_eq!(file, format!("{run}/{expected}"), "a folder for the run is the default");
+        assert!(shell.folder().join(name_by).join(file).is_file());
+    }
 }

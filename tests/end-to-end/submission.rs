@@ -147,7 +147,7 @@ fn a_run_is_submitted_and_described() {
     ];
     let submitted = shell.json("submitted", &[&["run", "submit", "tissue", "slides.csv"][..], &options].concat());
     let run = submitted["run_id"].as_str().unwrap();
-    shell.json("report", &["run", "download", run, "results", "--follow"]);
+    shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", run, "results", "--follow"]);
     let (_, described) = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
     let sdk = &described["custom_metadata"]["sdk"];
     assert_eq!((&sdk["note"], &sdk["tags"]), (&json!("second reading"), &json!(["cohort-7", "lung"])), "{sdk:#}");
@@ -178,7 +178,8 @@ fn a_submission_in_json_is_taken_from_a_file_or_from_stdin() {
     let ended = with_stdin(&shell, &["run", "submit", "tissue", "-", "--quiet"], &submission.to_string());
     ended.assert_code(0);
     let run = ended.stdout.trim_end();
-    let report = shell.json("report", &["run", "download", run, "results", "--follow"]);
+    let report =
+        shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", run, "results", "--follow"]);
     assert_eq!((&report["verified"], &report["items"][0]["outcome"]), (&json!(true), &json!("succeeded")));
     let (_, described) = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
     assert_eq!(

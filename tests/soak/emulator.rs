@@ -3,7 +3,9 @@
 use std::fmt;
 
 use fastrand::Rng;
-use platform_emulator::{AUDIENCE, Config, Control, Effect, Fault, INTERACTIVE_CLIENT_ID, Server};
+use platform_emulator::{Config, Control, Effect, Fault, Server};
+
+use crate::variables::variables;
 
 /// The lifetime of an access token in seconds. The client refreshes it in the last quarter.
 const LIFETIME: u64 = 20;
@@ -78,17 +80,7 @@ impl Emulator {
 
     /// Returns the variables that configure a client for this emulator.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
-        let at = |path: &str| self.inner.issuer().join(path).unwrap().to_string();
-        vec![
-            ("AIGNOSTICS_API_ROOT", self.inner.api_root().to_string()),
-            ("AIGNOSTICS_AUDIENCE", AUDIENCE.to_owned()),
-            ("AIGNOSTICS_AUTHORIZATION_BASE_URL", at("authorize")),
-            ("AIGNOSTICS_CLIENT_ID_INTERACTIVE", INTERACTIVE_CLIENT_ID.to_owned()),
-            ("AIGNOSTICS_DEVICE_URL", at("oauth/device/code")),
-            ("AIGNOSTICS_JWS_JSON_URL", at(".well-known/jwks.json")),
-            ("AIGNOSTICS_REDIRECT_URI", "http://127.0.0.1:0/".to_owned()),
-            ("AIGNOSTICS_TOKEN_URL", at("oauth/token")),
-        ]
+        variables(&self.inner)
     }
 
     /// Delays the token endpoint from now on, and clears the journal.

@@ -14,6 +14,8 @@ mod program;
 mod report;
 mod round;
 mod user;
+#[path = "../support/variables.rs"]
+mod variables;
 
 use std::env;
 use std::path::PathBuf;

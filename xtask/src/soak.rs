@@ -49,6 +49,33 @@ pub(crate) enum Subject {
         #[arg(long)]
         release: bool,
     },
+    /// Download 2 GiB while processes are killed and disks fail, and 100,000 items
+    ///
+    /// Each fault is met by a process of its own, which resumes the download. Fails if a file is wrong at any moment, if more than
+    /// one part per worker is requested again for each fault, or if the command needs more memory for the items than allowed.
+    Downloads {
+        /// MiB of files
+        #[arg(long, value_name = "N", default_value_t = 2048)]
+        mib: u32,
+        /// Number of SIGKILLs
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        kills: u32,
+        /// Number of I/O errors (EIO)
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        io_errors: u32,
+        /// Number of full disks (ENOSPC)
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        full_disks: u32,
+        /// Number of items of the other download
+        #[arg(long, value_name = "N", default_value_t = 100_000)]
+        items: u32,
+        /// Seed of operations and moments
+        #[arg(long, value_name = "S", default_value_t = 51)]
+        seed: u64,
+        /// Build with optimizations
+        #[arg(long)]
+        release: bool,
+    },
 }
 
 pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
@@ -61,6 +88,20 @@ pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
             test.env("AIGNOSTICS_OUTAGES_DIVISOR", divisor.to_string());
             test.env("AIGNOSTICS_OUTAGES_FILES", files.to_string());
             test.env("AIGNOSTICS_OUTAGES_PARALLEL", parallel.to_string());
+            succeed(&mut test)
+        }
+        Subject::Downloads { mib, kills, io_errors, full_disks, items, seed, release } => {
+            let mut test = test(root, "downloads", release);
+            for (name, number) in [
+                ("MIB", mib.into()),
+                ("KILLS", kills.into()),
+                ("IO_ERRORS", io_errors.into()),
+                ("FULL_DISKS", full_disks.into()),
+                ("ITEMS", items.into()),
+                ("SEED", seed),
+            ] {
+                test.env(format!("AIGNOSTICS_DOWNLOADS_{name}"), u64::to_string(&number));
+            }
             succeed(&mut test)
         }
     }

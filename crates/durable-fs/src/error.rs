@@ -10,8 +10,9 @@ pub struct Error(#[from] Kind);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    #[error("cannot {action} '{}': {}", path.display(), reason(source))]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    // The message has the cause, which is not a source: it would be printed twice.
+    #[error("cannot {action} '{}': {}", path.display(), reason(cause))]
+    Io { action: &'static str, path: PathBuf, cause: io::Error },
     #[error("'{}' is {found}, expected {expected}", path.display())]
     Unexpected { path: PathBuf, found: &'static str, expected: &'static str },
     #[error("'{}' can be changed by other users", path.display())]
@@ -31,8 +32,8 @@ const SYMBOLIC_LINK: &str = "a symbolic link";
 
 impl Error {
     /// Creates an I/O error. `action` is an infinitive: "read", "create".
-    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Kind::Io { action, path: path.to_owned(), source }.into()
+    pub(crate) fn io(action: &'static str, path: &Path, cause: io::Error) -> Self {
+        Kind::Io { action, path: path.to_owned(), cause }.into()
     }
 
     pub(crate) fn not_regular(path: &Path, found: FileType) -> Self {
@@ -88,7 +89,7 @@ impl Error {
     /// Returns the kind of the underlying I/O error, or the closest match.
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
-            Kind::Io { source, .. } => source.kind(),
+            Kind::Io { cause, .. } => cause.kind(),
             Kind::Unexpected { .. } => ErrorKind::InvalidInput,
             Kind::OpenToOthers { .. } | Kind::Exposed { .. } => ErrorKind::PermissionDenied,
             Kind::Busy { .. } => ErrorKind::WouldBlock,
@@ -189,6 +190,7 @@ mod tests {
     fn messages_name_the_path_and_the_reason() {
         let error = |number: rustix::io::Errno| Error::io("write", Path::new("/x"), number.into());
         assert_eq!(error(rustix::io::Errno::NOSPC).to_string(), "cannot write '/x': no space left on device");
+        assert!(std::error::Error::source(&error(rustix::io::Errno::NOSPC)).is_none(), "the reason is printed once");
         assert_eq!(Error::busy("/x", Duration::from_secs(5)).to_string(), "'/x' was locked by another process for 5s");
     }
 

@@ -20,6 +20,8 @@ pub enum Operation {
     SyncFile,
     /// Synchronizing a folder (`fsync`).
     SyncFolder,
+    /// Synchronizing a file system (`syncfs`).
+    SyncFileSystem,
     /// Renaming a file.
     Rename,
     /// Changing the mode of a file (`chmod`).

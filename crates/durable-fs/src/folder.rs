@@ -81,6 +81,32 @@ pub fn sync(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Makes everything durable that was written to the file system of a folder so far. Returns false if the system cannot do that.
+///
+/// # Errors
+///
+/// The folder cannot be opened, or the device reports an error. Linux reports errors of writes since 5.8.
+pub fn sync_file_system(path: &Path) -> Result<bool, Error> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::io::Errno;
+
+        let synced = File::open(path).and_then(|folder| {
+            check(Operation::SyncFileSystem, path)?;
+            Ok(rustix::fs::syncfs(&folder)?)
+        });
+        match synced {
+            Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(false),
+            synced => synced.map(|()| true).map_err(|error| Error::io("synchronize the file system of", path, error)),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        Ok(false)
+    }
+}
+
 /// Returns the number of bytes that the user can write to a folder, or `None` if the system does not report it.
 ///
 /// # Errors

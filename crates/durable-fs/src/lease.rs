@@ -115,14 +115,7 @@ impl Held {
 
     /// Returns the time by the clock of the file server.
     fn now(&self) -> io::Result<SystemTime> {
-        let path = self.beside("clock");
-        let modified = File::create(&path).and_then(|mut file| {
-            file.write_all(b"0")?;
-            file.sync_all()?;
-            file.metadata()?.modified()
-        });
-        let _ = fs::remove_file(&path);
-        modified
+        time_at(&self.beside("clock"))
     }
 
     /// Removes an expired lease. Of several processes, one succeeds; a process that removed a renewed lease restores
@@ -141,6 +134,41 @@ impl Held {
         let exists = linked.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
         if linked.is_ok() || exists { fs::remove_file(&aside) } else { fs::rename(&aside, &self.path) }
     }
+}
+
+/// Returns the time by the clock of the file server, by way of a file that is created and removed.
+fn time_at(path: &Path) -> io::Result<SystemTime> {
+    let modified = File::create(path).and_then(|mut file| {
+        file.write_all(b"0")?;
+        file.sync_all()?;
+        file.metadata()?.modified()
+    });
+    let _ = fs::remove_file(path);
+    modified
+}
+
+/// Returns true for the name of a lease, and of the files that are created to read the time or to take a lease over.
+pub fn is_lease(name: &str) -> bool {
+    match name.rsplit_once('.') {
+        Some((stem, "clock" | "expired")) => stem.contains(".lease."),
+        Some((_, ending)) => ending == "lease",
+        None => false,
+    }
+}
+
+/// Returns true if `path` [is a lease](is_lease) that a killed process abandoned: it has expired by the clock of the file server.
+///
+/// # Errors
+///
+/// The file cannot be examined, or the time of the file server cannot be obtained.
+pub fn is_abandoned(path: &Path) -> io::Result<bool> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if !is_lease(name) {
+        return Ok(false);
+    }
+    let clock = path.with_file_name(format!("{name}.{}.clock", std::process::id()));
+    let renewed = fs::symlink_metadata(path)?.modified()?;
+    Ok(time_at(&clock)?.duration_since(renewed).is_ok_and(|age| age > EXPIRY))
 }
 
 /// Reads a lease; `None` if it does not exist.

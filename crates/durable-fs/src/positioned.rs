@@ -56,3 +56,13 @@ pub fn sync(file: &File, path: &Path) -> io::Result<()> {
     check(Operation::SyncFile, path)?;
     file.sync_all()
 }
+
+/// Makes the content of a file durable, and of its metadata what is needed to read it. `path` is the name of the file.
+///
+/// # Errors
+///
+/// The error of the device.
+pub fn sync_data(file: &File, path: &Path) -> io::Result<()> {
+    check(Operation::SyncFile, path)?;
+    file.sync_data()
+}

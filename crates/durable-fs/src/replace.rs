@@ -45,6 +45,19 @@ impl AtomicFile {
         self.begin()?.commit(bytes)
     }
 
+    /// Replaces the content by the buffered output of `write`. After an error, the file has its old content.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`replace`](Self::replace), and the error of `write`.
+    pub fn replace_with(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+        self.begin()?.commit_with(|file| {
+            let mut buffered = io::BufWriter::with_capacity(64 << 10, file);
+            write(&mut buffered)?;
+            buffered.flush()
+        })
+    }
+
     /// Allocates `size` bytes for the next content, so that [`Reservation::commit`] of that size cannot fail due to a
     /// full disk. File systems that compress or copy on write do not guarantee this.
     ///
@@ -83,11 +96,22 @@ impl Reservation {
     ///
     /// The errors of [`AtomicFile::replace`], and a failure to sync the folder. Only after the latter may the file have
     /// its new content.
-    pub fn commit(mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub fn commit(self, bytes: &[u8]) -> Result<(), Error> {
+        self.commit_with(|file| {
+            refuse_beyond_limit(bytes.len() as u64)?;
+            file.rewind()?;
+            file.write_all(bytes)?;
+            file.set_len(bytes.len() as u64)
+        })
+    }
+
+    fn commit_with(mut self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), Error> {
         let temporary = self.target.temporary.clone();
         let written = self.file().and_then(|file| {
             check(Operation::Write, &temporary)?;
-            overwrite(file, bytes)
+            write(file)?;
+            check(Operation::SyncFile, &temporary)?;
+            file.sync_all()
         });
         written.map_err(|error| Error::io("write", &self.target.temporary, error))?;
         self.refuse_interference()?;
@@ -124,14 +148,6 @@ impl Drop for Reservation {
             let _ = regular::remove(&self.target.temporary);
         }
     }
-}
-
-fn overwrite(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    refuse_beyond_limit(bytes.len() as u64)?;
-    file.rewind()?;
-    file.write_all(bytes)?;
-    file.set_len(bytes.len() as u64)?;
-    file.sync_all()
 }
 
 /// Returns an error if the process may not create files of this size (`RLIMIT_FSIZE`): exceeding the limit would end

@@ -4,14 +4,14 @@ mod moment;
 
 use std::env;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use futures_util::{Stream, StreamExt};
 use platform_resources::Error;
 use serde::Serialize;
-use serde_json::{Value, to_string, to_string_pretty};
+use serde_json::{Value, to_string, to_string_pretty, to_writer, to_writer_pretty};
 
 use crate::exit::Failure;
 use crate::shown::shown;
@@ -124,8 +124,9 @@ impl Output {
                 text if text.is_empty() => Ok(()),
                 text => print(text),
             },
-            Format::Json => print(to_string_pretty(value)?),
-            Format::Jsonl => print(to_string(value)?),
+            // It can be long.
+            Format::Json => print_with(|stdout| Ok(to_writer_pretty(stdout, value)?)),
+            Format::Jsonl => print_with(|stdout| Ok(to_writer(stdout, value)?)),
         }
     }
 
@@ -220,8 +221,16 @@ pub(crate) fn text(table: &Table) -> String {
 
 /// Prints a line of data on stdout.
 pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(Failure::unprinted)
+    print_with(|stdout| write!(stdout, "{text}"))
+}
+
+/// Prints what `write` writes, and what ends the line.
+fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut stdout = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let written = write(&mut stdout).and_then(|()| writeln!(stdout)).and_then(|()| stdout.flush());
+    // What could not be written is not tried again.
+    let _ = stdout.into_parts();
+    written.map_err(Failure::unprinted)
 }
 
 #[cfg(unix)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use auth_core::error_chain;
-use comfy_table::CellAlignment;
+use comfy_table::{CellAlignment, ColumnConstraint, Table, Width};
 use platform_download::{DownloadError, FolderError};
 use platform_resources::models::{RunId, RunTerminationReason};
 use platform_resources::{By, DeletedFiles, ItemReport, RunReport, Verification};
@@ -27,23 +27,56 @@ pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Resul
     printed
 }
 
+/// The number of rows that are laid out at a time: that takes many times the memory of their text.
+const ROWS: usize = 1000;
+
 pub(crate) fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
+    let mut text = rows(&report.items, output);
+    text += &format!("\nresults: {}", shown(folder.display()));
+    if let Ok(manifest) = &report.manifest {
+        text += &format!("\nmanifest: {}", shown(manifest.display()));
+    }
+    text
+}
+
+/// A table with a row for each item.
+fn rows(items: &[ItemReport], output: &Output) -> String {
+    if items.len() <= ROWS {
+        return output::text(&table(items, output));
+    }
+    // The widths of all rows, then all rows in these widths.
+    let mut widths = [0; 4];
+    for table in items.chunks(ROWS).map(|items| table(items, output)) {
+        for (width, of_these) in widths.iter_mut().zip(table.column_max_content_widths()) {
+            *width = of_these.max(*width);
+        }
+    }
+    let mut text = String::new();
+    for (number, items) in items.chunks(ROWS).enumerate() {
+        let mut table = table(items, output);
+        for (column, width) in table.column_iter_mut().zip(widths) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(2))));
+        }
+        let rows = output::text(&table);
+        // The head is that of the first.
+        text += if number == 0 { &rows } else { rows.find('\n').map_or("", |end| &rows[end..]) };
+    }
+    text
+}
+
+fn table(items: &[ItemReport], output: &Output) -> Table {
     let mut table = output.table(["item", "outcome", "artifacts", "bytes"]);
     for number in [2, 3] {
         if let Some(column) = table.column_mut(number) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for item in &report.items {
+    for item in items {
         let verified = item.artifacts.iter().filter(|artifact| artifact.outcome.is_ok()).count();
         let artifacts = format!("{verified}/{}", item.artifacts.len());
         table.add_row([shown(&item.external_id), shown(&item.outcome), artifacts, item.bytes().to_string()]);
     }
-    let mut text = format!("{}\nresults: {}", output::text(&table), shown(folder.display()));
-    if let Ok(manifest) = &report.manifest {
-        text += &format!("\nmanifest: {}", shown(manifest.display()));
-    }
-    text
+    table
 }
 
 /// A report as JSON. It can be long, so that items are serialized one by one.

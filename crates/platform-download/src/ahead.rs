@@ -1,74 +1,112 @@
 //! Background digest and sync of a large file while its parts are downloaded. The contiguous content from the start is
 //! digested and synced, so that little work is left after the last part.
+//!
+//! No thread waits for parts: those of the pool are needed to write them.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use durable_fs::positioned;
+use futures_util::FutureExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::digest::Running;
 
-/// The minimum number of new bytes before the next sync. Digests follow immediately, while the data are still cached.
-const STEP: u64 = 32 << 20;
+/// The number of parts between two calls of the disk. Digests are computed after each part, while it is in the page cache.
+const STEP: u64 = 4;
 
 /// Follows a file as it grows. After a drop, the current step is its last access to the file.
 #[derive(Debug)]
 pub(crate) struct Ahead {
-    digest: Sender<u64>,
-    sync: Sender<u64>,
-    digested: JoinHandle<io::Result<Running>>,
+    step: u64,
+    digest: Work<(File, Running)>,
+    /// The number of bytes that were synchronized; `None` if the file is not synchronized early.
+    sync: Option<Work<u64>>,
+    written: Arc<File>,
+    path: PathBuf,
+}
+
+/// Something that is done step by step.
+#[derive(Debug)]
+enum Work<T> {
+    Idle(T),
+    Busy(JoinHandle<io::Result<T>>),
+    Failed(io::Error),
+}
+
+impl<T: Send + 'static> Work<T> {
+    /// Does the next step, unless it is still busy with the last one, has failed, or is where it should be.
+    fn go_on(self, is_due: impl FnOnce(&T) -> bool, step: impl FnOnce(T) -> io::Result<T> + Send + 'static) -> Self {
+        let now = match self {
+            Self::Busy(mut task) => match (&mut task).now_or_never() {
+                Some(ended) => {
+                    ended.unwrap_or_else(|error| Err(io::Error::other(error))).map_or_else(Self::Failed, Self::Idle)
+                }
+                None => Self::Busy(task),
+            },
+            other => other,
+        };
+        match now {
+            Self::Idle(so_far) if is_due(&so_far) => Self::Busy(spawn_blocking(move || step(so_far))),
+            other => other,
+        }
+    }
+
+    async fn finish(self) -> io::Result<T> {
+        match self {
+            Self::Idle(done) => Ok(done),
+            Self::Busy(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+            Self::Failed(error) => Err(error),
+        }
+    }
 }
 
 impl Ahead {
-    /// Follows a file of `bytes` bytes, if it is large enough. It has its own, unlocked file handles.
-    pub(crate) fn follow(open: impl Fn() -> io::Result<File>, bytes: u64) -> io::Result<Option<Self>> {
-        if bytes < 2 * STEP {
+    /// Follows a file of `bytes` in parts of `chunk` bytes, if it is large enough. Opens handles of its own, without a lock.
+    pub(crate) fn follow(
+        open: impl Fn() -> io::Result<File>,
+        path: &Path,
+        (bytes, chunk): (u64, u64),
+        is_synced: bool,
+    ) -> io::Result<Option<Self>> {
+        let step = STEP * chunk;
+        if bytes < 2 * step {
             return Ok(None);
         }
-        let (mut read, written) = (open()?, open()?);
-        let (digest, digestible) = channel();
-        let (sync, syncable) = channel();
-        let digested = spawn_blocking(move || {
-            let mut running = Running::default();
-            each_step(&digestible, 1, |end| {
-                read.seek(SeekFrom::Start(running.bytes()))?;
-                running.read(Read::by_ref(&mut read).take(end - running.bytes()))
-            })?;
-            Ok(running)
-        });
-        // An early sync is optional; a failure shows at the final sync.
-        drop(spawn_blocking(move || each_step(&syncable, STEP, |_| written.sync_data())));
-        Ok(Some(Self { digest, sync, digested }))
+        let digest = Work::Idle((open()?, Running::default()));
+        let (sync, written) = (is_synced.then_some(Work::Idle(0)), Arc::new(open()?));
+        Ok(Some(Self { step, digest, sync, written, path: path.to_owned() }))
     }
 
     /// Reports that the file is complete from its start up to `end`.
-    pub(crate) fn reached(&self, end: u64) {
-        for teller in [&self.digest, &self.sync] {
-            // The error of a stopped worker is reported elsewhere.
-            let _ = teller.send(end);
-        }
+    pub(crate) fn reached(self, end: u64) -> Self {
+        let Self { step, digest, sync, written, path } = self;
+        let digest = digest.go_on(
+            |(_, running)| end > running.bytes(),
+            move |(mut file, mut running)| {
+                file.seek(SeekFrom::Start(running.bytes()))?;
+                running.read(Read::by_ref(&mut file).take(end - running.bytes()))?;
+                Ok((file, running))
+            },
+        );
+        let (file, name) = (written.clone(), path.clone());
+        // Linux reports a write error to one of the handles that share a file description, so it must be kept.
+        let send = move |_| positioned::sync_data(&file, &name).map(|()| end);
+        let sync = sync.map(|sync| sync.go_on(|done| end >= done + step, send));
+        Self { step, digest, sync, written, path }
     }
 
-    /// Returns the digest of the content so far, from the start.
-    pub(crate) async fn finish(self) -> io::Result<Running> {
-        let Self { digest, sync, digested } = self;
-        drop((digest, sync));
-        digested.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    /// Returns the digest of the start of the file, and the outcome of the early synchronization.
+    pub(crate) async fn finish(self) -> (io::Result<Running>, io::Result<()>) {
+        let running = self.digest.finish().await.map(|(_, running)| running);
+        let sent = match self.sync {
+            Some(sync) => sync.finish().await.map(|_| ()),
+            None => Ok(()),
+        };
+        (running, sent)
     }
-}
-
-/// Calls `work` with an end at least `step` bytes beyond the previous one, until the channel is closed.
-fn each_step(ends: &Receiver<u64>, step: u64, mut work: impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
-    let mut done = 0;
-    while let Ok(end) = ends.recv() {
-        let end = ends.try_iter().last().unwrap_or(end);
-        if end >= done + step {
-            work(end)?;
-            done = end;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -78,18 +116,22 @@ mod tests {
     use super::*;
     use crate::Crc32c;
 
+    const CHUNK: u64 = 64 << 10;
+
     #[tokio::test]
     async fn existing_data_is_digested_incrementally() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let content: Vec<u8> = (0..2 * STEP).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let bytes = 2 * STEP * CHUNK;
+        let content: Vec<u8> = (0..bytes).map(|at| u8::try_from(at % 251).unwrap()).collect();
         fs::write(file.path(), &content).unwrap();
         let open = || fs::OpenOptions::new().read(true).write(true).open(file.path());
-        assert!(Ahead::follow(open, 2 * STEP - 1).unwrap().is_none(), "it is small");
-        let ahead = Ahead::follow(open, 2 * STEP).unwrap().unwrap();
-        ahead.reached(STEP + 7);
-        let running = ahead.finish().await.unwrap();
-        assert_eq!(running.bytes(), STEP + 7);
+        let follow = |bytes| Ahead::follow(open, file.path(), (bytes, CHUNK), true).unwrap();
+        assert!(follow(bytes - 1).is_none(), "it is small");
+        let (running, sent) = follow(bytes).unwrap().reached(STEP * CHUNK + 7).finish().await;
+        sent.unwrap();
+        let running = running.unwrap();
+        assert_eq!(running.bytes(), STEP * CHUNK + 7);
         let known = running.finish();
-        assert_eq!(known.crc32c, Crc32c::of(&content[..usize::try_from(STEP).unwrap() + 7]));
+        assert_eq!(known.crc32c, Crc32c::of(&content[..usize::try_from(STEP * CHUNK).unwrap() + 7]));
     }
 }

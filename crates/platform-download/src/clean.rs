@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use durable_fs::{LockFile, Locking, folder, regular};
+use durable_fs::{LockFile, Locking, folder, is_abandoned, is_lease, regular};
 
 use crate::folder::LOCK;
 use crate::manifest::shard_of;
@@ -84,6 +84,9 @@ impl ResultFolder {
 
     /// Returns true if another process is writing the file or its part.
     fn is_busy(&self, folder: &Path, name: &str) -> bool {
+        if is_lease(name) {
+            return !is_abandoned(&folder.join(name)).unwrap_or_default();
+        }
         // The manifest of another shard is written under that shard's lock.
         let manifest = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
         if let Some(shard) = manifest.and_then(shard_of).filter(|_| folder == self.path()) {
@@ -127,11 +130,14 @@ fn is_locked(part: &Path, locking: Locking) -> bool {
 /// Returns the kind of a hidden file, or `None` if it is not created by downloads.
 fn kind(name: &str) -> Option<LeftoverKind> {
     let hidden = name.strip_prefix('.')?;
+    if is_lease(name) {
+        return Some(LeftoverKind::Temporary);
+    }
     let (stem, extension) = hidden.rsplit_once('.')?;
     match extension {
         "part" | "state" => Some(LeftoverKind::Partial),
         "corrupt" => Some(LeftoverKind::Corrupt),
-        "probe" => Some(LeftoverKind::Temporary),
+        "probe" | "former" => Some(LeftoverKind::Temporary),
         "tmp" => {
             let is_replacement = matches!(stem.rsplit_once('.'), Some((_, "state" | "jsonl"))) || stem == "SHA256SUMS";
             is_replacement.then_some(LeftoverKind::Temporary)

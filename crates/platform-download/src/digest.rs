@@ -114,11 +114,17 @@ impl Running {
 
     /// Digests all bytes of `reader`. Blocks.
     pub(crate) fn read(&mut self, mut reader: impl Read) -> io::Result<()> {
-        let mut block = vec![0; BLOCK];
+        // Most files are small, and many are read at the same time.
+        let mut block = vec![0; BLOCK / 32];
         loop {
             match reader.read(&mut block) {
                 Ok(0) => return Ok(()),
-                Ok(length) => self.update(&block[..length]),
+                Ok(length) => {
+                    self.update(&block[..length]);
+                    if length == block.len() && length < BLOCK {
+                        block = vec![0; BLOCK];
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -11,11 +11,12 @@ use tokio::task::spawn_blocking;
 
 use crate::answer::Validator;
 use crate::digest::{Digest, Running};
+use crate::durability::Batches;
 use crate::fetch::{Complete, Fail, Job};
 use crate::part::{Opened, Part};
 use crate::retry::{MinimumRate, for_transfers};
 use crate::source::Link;
-use crate::{Crc32c, DownloadError, Expected, Progress, RetryPolicy, Sha256, Source, Target};
+use crate::{Crc32c, DownloadError, Durability, Expected, Progress, RetryPolicy, Sha256, Source, Target};
 
 /// The permitted number of concurrent requests.
 const WORKERS: RangeInclusive<usize> = 1..=256;
@@ -71,6 +72,8 @@ pub struct Downloader {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
+    pub(crate) durability: Durability,
+    pub(crate) batches: Arc<Batches>,
     pub(crate) workers: usize,
     pub(crate) chunk: u64,
     pub(crate) block: u64,
@@ -89,6 +92,7 @@ pub struct DownloaderBuilder {
     retry: RetryPolicy,
     rate: MinimumRate,
     locking: Locking,
+    durability: Durability,
 }
 
 /// The error of an invalid [`Downloader`] configuration.
@@ -132,6 +136,7 @@ impl Downloader {
             retry: for_transfers(),
             rate: MinimumRate::default(),
             locking: Locking::default(),
+            durability: Durability::default(),
         }
     }
 
@@ -146,6 +151,13 @@ impl Downloader {
     #[must_use]
     pub fn with_locking(mut self, locking: Locking) -> Self {
         self.options.locking = locking;
+        self
+    }
+
+    /// The same downloader, with the same workers, and another [durability](DownloaderBuilder::with_durability).
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.options.durability = durability;
         self
     }
 
@@ -223,13 +235,58 @@ impl Downloader {
             return Ok(Some(Outcome::there(digest, verification)));
         }
         let bytes = complete.bytes;
-        let Some(digest) = publish(part, &mut complete).await.map_err(failed)? else {
+        let Some(digest) = self.publish(part, &mut complete).await? else {
             observer(Progress::Lost(bytes));
             return Ok(None);
         };
         let Complete { validator: Validator { etag, generation }, worker, .. } = complete;
         drop(worker);
         Ok(Some(Outcome { was_there: false, etag, generation, ..Outcome::there(digest, verification) }))
+    }
+
+    /// Makes the file last and gives it its name; what it is, or `None` if another process has replaced it.
+    async fn publish(&self, part: Arc<Part>, complete: &mut Complete) -> Result<Option<Digest>, DownloadError> {
+        let Options { durability, .. } = self.options;
+        let target = part.target().to_owned();
+        let failed = |error| DownloadError::io(&target, error);
+        let unread = |error| DownloadError::read(&target, part.path(), error);
+        let identity = part.identity().map_err(unread)?;
+        // While the disk is busy, the processor is not.
+        let (begun, read, known) = (complete.ahead.take(), part.clone(), complete.digest);
+        // While the disk is busy, the processor is not.
+        let digest = async {
+            let (begun, sent) = match begun {
+                Some(ahead) => ahead.finish().await,
+                None => (Ok(Running::default()), Ok(())),
+            };
+            sent.map_err(failed)?;
+            let begun = begun.map_err(unread)?;
+            match known {
+                Some(digest) => Ok(digest),
+                // It came in several parts.
+                None => blocking(move || read.digest(begun)).await.map_err(unread),
+            }
+        };
+        let ((), digest) = tokio::try_join!(async { self.sync(&part).await.map_err(failed) }, digest)?;
+        if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
+            return Err(failed(io::Error::other("the disk returns other bytes than were written")));
+        }
+        let published = part.clone();
+        let published =
+            blocking(move || Ok(published.publish(&identity, &digest, durability))).await.map_err(failed)?;
+        Ok(published?.then_some(digest))
+    }
+
+    /// Makes the content of a file durable, depending on the [`Durability`].
+    async fn sync(&self, part: &Arc<Part>) -> io::Result<()> {
+        let Options { durability, batches, .. } = &self.options;
+        let is_synced = match durability {
+            Durability::None => true,
+            Durability::Batch => batches.sync(part.folder()).await?,
+            Durability::File => false,
+        };
+        let part = part.clone();
+        if is_synced { Ok(()) } else { blocking(move || part.sync()).await }
     }
 }
 
@@ -286,35 +343,6 @@ async fn obtain(job: &Job<'_>) -> Result<Complete, DownloadError> {
     }
 }
 
-/// Syncs the file and renames it. Returns its digest, or `None` if another process has replaced it.
-async fn publish(part: Arc<Part>, complete: &mut Complete) -> io::Result<Option<Digest>> {
-    let (synced, read) = (part.clone(), part.clone());
-    let (identity, digest) = if let Some(digest) = complete.digest {
-        let identity = blocking(move || {
-            let identity = synced.identity()?;
-            synced.sync()?;
-            Ok(identity)
-        });
-        (identity.await?, digest)
-    } else {
-        // It has several parts. Digest and sync run concurrently.
-        let identity = part.identity()?;
-        let ahead = complete.ahead.take();
-        let digest = async {
-            let begun = match ahead {
-                Some(ahead) => ahead.finish().await?,
-                None => Running::default(),
-            };
-            blocking(move || read.digest(begun)).await
-        };
-        (identity, tokio::try_join!(blocking(move || synced.sync()), digest)?.1)
-    };
-    if (digest.bytes, digest.crc32c) != (complete.bytes, complete.crc32c) {
-        return Err(io::Error::other("the disk returns other bytes than were written"));
-    }
-    Ok(blocking(move || part.publish(&identity, &digest)).await?.then_some(digest))
-}
-
 impl Outcome {
     fn there(digest: Digest, verification: Verification) -> Self {
         let Digest { bytes, crc32c, sha256 } = digest;
@@ -361,6 +389,12 @@ impl DownloaderBuilder {
         self
     }
 
+    /// Sets the durability of files under their final name. By default, they survive a power failure.
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
     /// Builds the downloader.
     ///
     /// # Errors
@@ -381,9 +415,10 @@ impl DownloaderBuilder {
     }
 
     fn finish(self) -> Downloader {
-        let Self { http, workers, chunk, memory, retry, rate, locking } = self;
+        let Self { http, workers, chunk, memory, retry, rate, locking, durability } = self;
         let block = (memory / 2 / workers as u64).min(*BLOCKS.end());
-        let options = Options { workers, chunk, block, retry, rate, locking };
+        let batches = Arc::default();
+        let options = Options { durability, batches, workers, chunk, block, retry, rate, locking };
         Downloader { http, workers: Arc::new(Semaphore::new(workers)), options }
     }
 }

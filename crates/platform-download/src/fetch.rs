@@ -4,6 +4,7 @@ mod request;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use auth_http::Response;
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::retry::{Attempts, Stall, Stalled};
 use crate::source::Link;
 use crate::target::Target;
 use crate::writer::Writer;
-use crate::{Crc32c, DownloadError, Expected, Progress};
+use crate::{Crc32c, DownloadError, Durability, Expected, Progress};
 
 /// The reason why an attempt to download a file ended.
 pub(crate) enum Fail {
@@ -95,7 +96,12 @@ impl Job<'_> {
 
     /// Downloads the missing parts.
     pub(crate) async fn attempt(&self) -> Result<Complete, Fail> {
-        let (known, pieces) = self.part.known();
+        let (mut known, mut pieces) = self.part.known();
+        if known.as_ref().is_some_and(|object| combined(&pieces, object.bytes).is_some()) {
+            // Possibly nothing is missing, so that nothing can be fetched in parallel.
+            self.read_all().await?;
+            (known, pieces) = self.part.known();
+        }
         let all = known.as_ref().and_then(|object| combined(&pieces, object.bytes));
         let first = match (&known, all) {
             (Some(object), Some(crc32c)) if self.expected.crc32c().is_some() => {
@@ -175,12 +181,35 @@ impl Job<'_> {
     ) -> Result<(Option<(Digest, Worker)>, Option<Ahead>), Fail> {
         self.begin(object).await?;
         let (part, bytes) = (self.part.clone(), object.bytes);
-        let ahead = Ahead::follow(|| part.reopen(), bytes).map_err(|error| self.io(error))?;
+        let is_synced = self.downloader.options.durability == Durability::File;
+        let sizes = (bytes, self.downloader.options.chunk);
+        let ahead = Ahead::follow(|| part.reopen(), part.path(), sizes, is_synced);
+        let mut ahead = ahead.map_err(|error| self.io(error))?;
         let first = first.start..first.end.min(bytes);
         let mut rest = missing(pieces, bytes, self.downloader.options.chunk);
         rest.retain(|part| part.start >= first.end || part.end <= first.start);
-        let first = std::iter::once((first, Some(open)));
-        let parts = first.chain(rest.into_iter().map(|part| (part, None)));
+        let fetching = self.fetch(object, Some((first, open)), rest, &mut ahead);
+        // What cannot be read does not stop the others.
+        let (mut whole, read) = tokio::try_join!(fetching, async { Ok(self.read_all().await) })?;
+        read?;
+        // Parts of a former download that have changed since.
+        let changed = missing(&self.part.known().1, bytes, self.downloader.options.chunk);
+        if !changed.is_empty() {
+            whole = whole.or(self.fetch(object, None, changed, &mut ahead).await?);
+        }
+        Ok((whole, ahead))
+    }
+
+    /// Fetches parts, several at a time.
+    async fn fetch(
+        &self,
+        object: &Object,
+        begun: Option<(Range<u64>, (Open, Worker))>,
+        rest: Vec<Range<u64>>,
+        ahead: &mut Option<Ahead>,
+    ) -> Result<Option<(Digest, Worker)>, Fail> {
+        let begun = begun.into_iter().map(|(part, open)| (part, Some(open)));
+        let parts = begun.chain(rest.into_iter().map(|part| (part, None)));
         let fetching = stream::iter(parts).map(|(part, open)| self.part(object, part, open));
         let fetching = fetching.buffer_unordered(self.downloader.options.workers);
         let mut fetching = std::pin::pin!(fetching);
@@ -192,11 +221,29 @@ impl Job<'_> {
                 Err(Fail::Error(error)) if error.is_transient() => failure = failure.or(Some(error)),
                 Err(fail) => return Err(fail),
             }
-            if let Some(ahead) = &ahead {
-                ahead.reached(self.part.reached());
+            *ahead = ahead.take().map(|ahead| ahead.reached(self.part.reached()));
+        }
+        failure.map_or(Ok(whole), |error| Err(error.into()))
+    }
+
+    /// Reads the parts of a former download, several at a time. After an error, the others are still read.
+    async fn read_all(&self) -> Result<(), DownloadError> {
+        let at_once = available_parallelism().map_or(1, usize::from);
+        let reading = stream::iter(self.part.unread()).map(|(era, piece)| async move {
+            let part = self.part.clone();
+            let read = blocking(move || Ok(part.read(era, &piece))).await;
+            (piece, read.unwrap_or_else(|error| Err(self.io(error))))
+        });
+        let mut reading = std::pin::pin!(reading.buffer_unordered(at_once));
+        let mut failure = None;
+        while let Some((piece, is_right)) = reading.next().await {
+            match is_right {
+                Ok(true) => {}
+                Ok(false) => (self.observer)(Progress::Lost(piece.bytes)),
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
-        failure.map_or(Ok((whole, ahead)), |error| Err(error.into()))
+        failure.map_or(Ok(()), Err)
     }
 
     /// Downloads one part, resuming after failures. Returns the digest if the part is the whole file.

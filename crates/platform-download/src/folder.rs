@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use durable_fs::{AtomicFile, LockFile, Locking, folder, regular};
+use durable_fs::{AtomicFile, Identity, LockFile, Locking, folder, regular};
 
 use crate::clean::sweep;
 use crate::download::blocking;
-use crate::part::{plain, temporary};
+use crate::part::{Reader, plain, temporary};
 use crate::{FolderError, ManifestEntry, Shard, Target, safe_names};
 
 /// A folder for verified files, and its `manifest.jsonl` with one line of JSON per file.
@@ -22,8 +22,9 @@ pub struct ResultFolder {
     path: PathBuf,
     shard: Shard,
     manifest_path: PathBuf,
-    entries: BTreeMap<String, ManifestEntry>,
-    /// Opened for the first line.
+    /// The last line of each file. The entries themselves stay on the disk: a folder can have very many.
+    lines: Lines,
+    /// Opened when it is needed.
     manifest: Option<File>,
     /// The length of the complete lines of the manifest.
     whole: u64,
@@ -43,8 +44,15 @@ pub struct FolderOptions {
 pub(crate) const LOCK: (&str, &str) = (".aignostics", ".lock");
 /// The mode of new files; the umask applies.
 const MODE: u32 = 0o666;
-/// A length that no manifest exceeds.
-const LIMIT: usize = 1 << 34;
+
+/// A line of a manifest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    at: u64,
+    bytes: usize,
+}
+
+type Lines = BTreeMap<Box<str>, Line>;
 
 impl FolderOptions {
     /// Creates options for all of the work, with a kernel lock or a lease.
@@ -100,12 +108,17 @@ impl FolderOptions {
             sweep(&path, locking).map_err(|error| FolderError::io(&path, error))?;
             folder::probe(&path, &probe(shard))?;
         }
-        let (entries, whole) = read(&manifest_path)?;
-        if whole > 0 {
-            // Reports a manifest that is not writable now, not after the first file.
-            regular::open(OpenOptions::new().append(true), &manifest_path, "write")?;
-        }
-        Ok(ResultFolder { path, shard, manifest_path, entries, manifest: None, whole, locking, lock })
+        let mut lines = Lines::new();
+        let whole = read(&manifest_path, |entry, line| {
+            lines.insert(entry.file.into(), line);
+        })?;
+        // Whether it can be written shows now, not when the first file is there.
+        let manifest = if whole > 0 {
+            Some(open_manifest(&manifest_path, whole).map_err(|error| FolderError::io(&manifest_path, error))?)
+        } else {
+            None
+        };
+        Ok(ResultFolder { path, shard, manifest_path, lines, manifest, whole, locking, lock })
     }
 }
 
@@ -147,9 +160,13 @@ impl ResultFolder {
         &self.path
     }
 
-    /// Returns the manifest entry of a file, if the file exists in the folder.
-    pub fn present(&self, file: &str) -> Option<&ManifestEntry> {
-        self.entries.get(file).filter(|entry| entry.is_present_in(&self.path))
+    /// Returns the entry of the manifest for a file, if the file is still in the folder. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recorded`](Self::recorded).
+    pub fn present(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError> {
+        Ok(self.recorded(file)?.filter(|entry| entry.is_present_in(&self.path)))
     }
 
     /// Returns the kind of lock against other processes.
@@ -162,9 +179,30 @@ impl ResultFolder {
         self.shard
     }
 
-    /// Returns the manifest entry of a file, by its path relative to the folder.
-    pub fn recorded(&self, file: &str) -> Option<&ManifestEntry> {
-        self.entries.get(file)
+    /// Returns what the manifest states of a file, by its path relative to the folder. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`]: the manifest cannot be read.
+    pub fn recorded(&self, file: &str) -> Result<Option<ManifestEntry>, FolderError> {
+        self.lines.get(file).map(|line| self.entry(*line)).transpose()
+    }
+
+    /// Returns the entries of the manifest, in the order of their files. Blocks.
+    pub fn entries(&self) -> impl Iterator<Item = Result<ManifestEntry, FolderError>> {
+        self.lines.values().map(|line| self.entry(*line))
+    }
+
+    fn entry(&self, line: Line) -> Result<ManifestEntry, FolderError> {
+        let text = match &self.manifest {
+            Some(manifest) => line.read(manifest, &self.manifest_path),
+            // It is closed after an error.
+            None => regular::open(OpenOptions::new().read(true), &self.manifest_path, "read")
+                .map_err(plain)
+                .and_then(|manifest| line.read(&manifest, &self.manifest_path)),
+        };
+        let entry = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
+        entry.map_err(|error| FolderError::io(&self.manifest_path, error))
     }
 
     /// Returns a target in the folder. All of `names` except the last are subfolders.
@@ -216,27 +254,28 @@ impl ResultFolder {
     ///
     /// [`FolderError`]: the manifest cannot be written.
     pub async fn record(&mut self, entry: ManifestEntry) -> Result<(), FolderError> {
-        if self.entries.get(&entry.file).is_some_and(|known| entry.is_known_by(known)) {
-            return Ok(());
-        }
         self.lock.ensure_held()?;
-        let (path, whole, open) = (self.manifest_path.clone(), self.whole, self.manifest.take());
-        let (failed, line) = (path.clone(), entry.line());
+        let (known, open) = (self.lines.get(entry.file.as_str()).copied(), self.manifest.take());
+        let (path, whole) = (self.manifest_path.clone(), self.whole);
+        let failed = path.clone();
         let append = move || {
-            let mut file = if let Some(file) = open {
-                file
-            } else {
-                let mut options = OpenOptions::new();
-                let file = regular::create(options.create(true).append(true), &path, MODE, "write").map_err(plain)?;
-                // A partial line would corrupt the next.
-                file.set_len(whole)?;
-                file
-            };
-            file.write_all(line.as_bytes())?;
-            Ok(file)
+            let mut manifest = open.map_or_else(|| open_manifest(&path, whole), Ok)?;
+            if let Some(known) = known
+                && let text = known.read(&manifest, &path)?
+                && entry.is_known_by(&serde_json::from_slice(&text)?)
+            {
+                return Ok((manifest, None));
+            }
+            let line = entry.line();
+            manifest.write_all(line.as_bytes())?;
+            Ok((manifest, Some((entry.file, line.len()))))
         };
-        self.manifest = Some(blocking(append).await.map_err(|error| FolderError::io(&failed, error))?);
-        self.entries.insert(entry.file.clone(), entry);
+        let (manifest, added) = blocking(append).await.map_err(|error| FolderError::io(&failed, error))?;
+        self.manifest = Some(manifest);
+        if let Some((file, bytes)) = added {
+            self.lines.insert(file.into(), Line { at: self.whole, bytes });
+            self.whole += bytes as u64;
+        }
         Ok(())
     }
 
@@ -254,18 +293,41 @@ impl ResultFolder {
     /// Rewrites the manifest. Blocks.
     pub(crate) fn finish_now(self) -> Result<PathBuf, FolderError> {
         self.lock.ensure_held()?;
-        let text = self.entries.values().map(ManifestEntry::line).collect::<String>();
         let hidden = self.path.join(format!(".manifest{}.jsonl", self.shard.infix()));
-        AtomicFile::new(&self.manifest_path, temporary(&hidden)).with_mode(MODE).replace(text.as_bytes())?;
+        let open = self.manifest.map_or_else(|| open_manifest(&self.manifest_path, self.whole), Ok);
+        let manifest = open.map_err(|error| FolderError::io(&self.manifest_path, error))?;
+        AtomicFile::new(&self.manifest_path, temporary(&hidden)).with_mode(MODE).replace_with(|new| {
+            let mut lines = self.lines.values();
+            lines.try_for_each(|line| new.write_all(&line.read(&manifest, &self.manifest_path)?))
+        })?;
         Ok(self.manifest_path)
     }
 
     /// Removes entries, and returns their number.
     pub(crate) fn remove_entries(&mut self, files: &BTreeSet<&str>) -> usize {
-        let before = self.entries.len();
-        self.entries.retain(|file, _| !files.contains(file.as_str()));
-        before - self.entries.len()
+        let before = self.lines.len();
+        self.lines.retain(|file, _| !files.contains(&**file));
+        before - self.lines.len()
     }
+}
+
+impl Line {
+    /// Reads it from the manifest.
+    fn read(self, manifest: &File, path: &Path) -> io::Result<Vec<u8>> {
+        let mut text = vec![0; self.bytes];
+        Reader::from(manifest, path, self.at).read_exact(&mut text)?;
+        Ok(text)
+    }
+}
+
+/// Opens a manifest, and cuts off what is behind its whole lines: half a line would spoil the next.
+fn open_manifest(path: &Path, whole: u64) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let manifest = regular::create(options.create(true).append(true).read(true), path, MODE, "write").map_err(plain)?;
+    if manifest.metadata()?.len() != whole {
+        manifest.set_len(whole)?;
+    }
+    Ok(manifest)
 }
 
 /// Returns the name of the file that is written to check that the folder is writable.
@@ -273,32 +335,26 @@ fn probe(shard: Shard) -> String {
     format!("{}{}.probe", LOCK.0, shard.infix())
 }
 
-/// Reads a manifest, if it exists. Returns its entries, and its length without a truncated last line.
-pub(crate) fn read(manifest: &Path) -> Result<(Entries, u64), FolderError> {
-    let Some(found) = regular::read(manifest, LIMIT)? else { return Ok((Entries::new(), 0)) };
-    let text = std::str::from_utf8(found.bytes());
-    let text = text.map_err(|error| FolderError::io(manifest, std::io::Error::other(error)))?;
-    parse(text).map_err(|(line, source)| FolderError::malformed(manifest, line, source))
-}
-
-pub(crate) type Entries = BTreeMap<String, ManifestEntry>;
-
-/// Parses a manifest. Returns its entries, and its length without a truncated last line, or the number of an invalid
-/// line.
-fn parse(text: &str) -> Result<(Entries, u64), (usize, serde_json::Error)> {
-    let mut entries = Entries::new();
-    let mut whole = 0;
-    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-        match serde_json::from_str::<ManifestEntry>(line) {
-            Ok(entry) if line.ends_with('\n') => {
-                entries.insert(entry.file.clone(), entry);
-                whole += line.len() as u64;
+/// Reads a manifest, if there is one, line by line. Returns its length without a last line that a crash cut off.
+pub(crate) fn read(manifest: &Path, mut each: impl FnMut(ManifestEntry, Line)) -> Result<u64, FolderError> {
+    let Some((file, _)) = Identity::open(manifest)? else { return Ok(0) };
+    let mut reader = BufReader::new(Reader::new(&file, manifest));
+    let (mut whole, mut text) = (0, Vec::new());
+    for number in 1.. {
+        text.clear();
+        let bytes = reader.read_until(b'\n', &mut text).map_err(|error| FolderError::io(manifest, error))?;
+        let is_whole = text.ends_with(b"\n");
+        match serde_json::from_slice::<ManifestEntry>(&text) {
+            _ if bytes == 0 => break,
+            Ok(entry) if is_whole => {
+                each(entry, Line { at: whole, bytes });
+                whole += bytes as u64;
             }
             // A line of an unknown kind, or a truncated line of this project: both can be ignored.
             Ok(_) => {}
-            Err(_) if !line.ends_with('\n') && line.starts_with("{\"run\":") => {}
-            Err(source) => return Err((number, source)),
+            Err(_) if !is_whole && text.starts_with(b"{\"run\":") => {}
+            Err(source) => return Err(FolderError::malformed(manifest, number, source)),
         }
     }
-    Ok((entries, whole))
+    Ok(whole)
 }

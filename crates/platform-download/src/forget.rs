@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::download::blocking;
 use crate::folder::{FolderOptions, read};
-use crate::manifest::{is_manifest, shard_of};
+use crate::manifest::shard_of;
 use crate::verify::files;
 use crate::{FolderError, Locking};
 
@@ -29,11 +29,13 @@ fn forget_now(folder: &Path, names: &[String], locking: Locking) -> Result<usize
     let mut stated = BTreeSet::new();
     for name in files(folder).map_err(|error| FolderError::io(folder, error))? {
         let name = name.to_string_lossy().into_owned();
-        let Some(shard) = Some(&name).filter(|name| is_manifest(name)).and_then(|name| shard_of(name)) else {
-            continue;
-        };
+        let Some(shard) = shard_of(&name) else { continue };
         let path = folder.join(&name);
-        stated.extend(read(&path)?.0.into_keys().filter(|file| names.contains(file.as_str())));
+        read(&path, |entry, _| {
+            if names.contains(entry.file.as_str()) {
+                stated.insert(entry.file);
+            }
+        })?;
         folders.push(FolderOptions::new().with_shard(shard).with_locking(locking));
     }
     if folders.is_empty() {

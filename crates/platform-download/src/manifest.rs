@@ -119,8 +119,7 @@ impl ManifestEntry {
 
 /// Returns true for the name of a manifest, of a folder or of a shard.
 pub(crate) fn is_manifest(name: &str) -> bool {
-    let infix = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".jsonl"));
-    infix.is_some_and(|infix| infix.is_empty() || infix.starts_with('.'))
+    shard_of(name).is_some()
 }
 
 /// Returns the shard of a manifest name; `None` if it is not a manifest of this crate.

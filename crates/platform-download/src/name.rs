@@ -102,20 +102,36 @@ pub fn unescape(safe: &str) -> Option<String> {
 /// assert!(names[0].starts_with("Slide%~") && names[1].starts_with("slide%~") && names[2] == "other");
 /// ```
 pub fn safe_names(names: &[(&str, &str)]) -> Vec<String> {
-    let escaped: Vec<String> = names.iter().map(|(name, _)| escape(name)).collect();
-    // An encoded reserved name can differ from another in more than case: `CON` and `con`. In a longer name, neither is
-    // reserved.
-    let mut alike: [HashMap<String, u32>; 2] = Default::default();
-    for (safe, (name, _)) in escaped.iter().zip(names) {
-        for (alike, name) in alike.iter_mut().zip([safe, *name]) {
+    let mut siblings = Siblings::default();
+    for (name, _) in names {
+        siblings.add(name, &escape(name));
+    }
+    names.iter().map(|(name, identity)| siblings.distinct(name, escape(name), identity)).collect()
+}
+
+/// The number of names in a folder that some file system takes for the same. The names themselves are not kept: there can be very
+/// many.
+#[derive(Clone, Debug, Default)]
+pub struct Siblings {
+    /// By the beginning of the SHA-256 of what they have in common: of names as they are, and of safe ones. Escaped, a reserved
+    /// name can differ from another more than its case does: `CON` and `con`. As part of a longer name, neither is reserved.
+    alike: [HashMap<[u8; 16], u32>; 2],
+}
+
+impl Siblings {
+    /// Adds a name, and what it is called in the file system.
+    pub fn add(&mut self, name: &str, safe: &str) {
+        for (alike, name) in self.alike.iter_mut().zip([name, safe]) {
             *alike.entry(folded(name)).or_default() += 1;
         }
     }
-    let distinct = |(safe, (name, identity)): (String, &(&str, &str))| {
-        let is_alike = [safe.as_str(), *name].into_iter().zip(&alike).any(|(name, alike)| alike[&folded(name)] > 1);
+
+    /// Returns what one of the names is called: as it was added or, if others are like it, [apart] from them by `identity`.
+    pub fn distinct(&self, name: &str, safe: String, identity: &str) -> String {
+        let count = |(alike, name): (&HashMap<_, _>, &str)| alike.get(&folded(name)).copied().unwrap_or_default();
+        let is_alike = self.alike.iter().zip([name, &safe]).map(count).any(|count: u32| count > 1);
         if is_alike { apart(safe, identity) } else { safe }
-    };
-    escaped.into_iter().zip(names).map(distinct).collect()
+    }
 }
 
 /// Appends part of the SHA-256 of an identity to a name of [`escape`], to distinguish it from similar ones.
@@ -125,8 +141,10 @@ pub fn apart(safe: String, identity: &str) -> String {
 
 /// Returns a form that is equal for names that a file system may treat as equal. Both case conversions are needed: some
 /// letters have no upper case.
-fn folded(name: &str) -> String {
-    name.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkd().collect()
+fn folded(name: &str) -> [u8; 16] {
+    let folded: String = name.nfkd().collect::<String>().to_uppercase().to_lowercase().nfkd().collect();
+    let digest = Sha256::of(folded.as_bytes());
+    std::array::from_fn(|at| digest.as_bytes()[at])
 }
 
 /// Returns true for Windows device names, with or without an extension, and for the names of manifests and checksum

@@ -4,7 +4,8 @@
 //! each complete piece, with its checksum. Lines are not synced: a later download reads the pieces, and uses those that
 //! match their checksum. No kill or power failure can therefore make wrong content look correct.
 //!
-//! A piece is discarded only if it was read and found to differ. After a read error both files are kept.
+//! A piece is discarded only if it was read and found to differ. After a read error both files are kept. Pieces of an
+//! earlier download are read while the rest is fetched.
 
 mod publication;
 mod reading;
@@ -68,8 +69,10 @@ pub(crate) struct Era(u64);
 #[derive(Debug, Default)]
 struct State {
     object: Option<Object>,
-    /// Pieces by their start.
+    /// Pieces that were received or read, by their start.
     pieces: BTreeMap<u64, Piece>,
+    /// Unread pieces of an earlier download, by their start.
+    unread: BTreeMap<u64, Piece>,
     /// The end of the contiguous pieces from the start. It is updated incrementally, because recomputing it for each
     /// piece would take quadratic time.
     reached: u64,
@@ -90,7 +93,15 @@ enum Phase {
 }
 
 impl State {
+    /// Returns all pieces in order.
+    fn all(&self) -> Vec<Piece> {
+        let mut all: Vec<_> = self.pieces.values().chain(self.unread.values()).copied().collect();
+        all.sort_by_key(|piece| piece.start);
+        all
+    }
+
     fn add(&mut self, piece: Piece) {
+        self.unread.remove(&piece.start);
         self.pieces.insert(piece.start, piece);
         // The piece of an empty file is empty.
         while let Some(next) = self.pieces.get(&self.reached).filter(|piece| piece.bytes > 0) {
@@ -172,13 +183,12 @@ impl Part {
         });
         let Some((object, mut stated)) = found else { return self.reset().map_err(failed) };
         stated.sort_by_key(|piece| piece.start);
+        let length = self.file.metadata().map_err(|error| DownloadError::read(target, part, error))?.len();
         let mut pieces: Vec<Piece> = Vec::new();
         for piece in stated {
-            let inside = piece.start.checked_add(piece.bytes).is_some_and(|end| end <= object.bytes);
+            let inside = piece.start.checked_add(piece.bytes).is_some_and(|end| end <= object.bytes.min(length));
             let apart = pieces.last().is_none_or(|before| before.end() <= piece.start);
-            let is_whole = inside && apart && piece.bytes > 0;
-            let crc32c = || self.crc32c(&piece).map_err(|error| DownloadError::read(target, part, error));
-            if is_whole && crc32c()? == Some(piece.crc32c) {
+            if inside && apart && piece.bytes > 0 {
                 pieces.push(piece);
             }
         }
@@ -186,12 +196,37 @@ impl Part {
             return self.reset().map_err(failed);
         }
         let log = state::replace(state, &object, &pieces).map_err(failed)?;
-        let mut known = State { object: Some(object), log: Some(log), phase: Phase::Known, ..State::default() };
-        for piece in pieces {
-            known.add(piece);
-        }
-        *self.state() = known;
+        let unread = pieces.into_iter().map(|piece| (piece.start, piece)).collect();
+        let (object, log) = (Some(object), Some(log));
+        *self.state() = State { object, log, unread, phase: Phase::Known, ..State::default() };
         Ok(())
+    }
+
+    /// Returns the unread pieces of an earlier download, each with the current era.
+    pub(crate) fn unread(&self) -> Vec<(Era, Piece)> {
+        let era = self.era();
+        self.state().unread.values().map(|piece| (era, *piece)).collect()
+    }
+
+    /// Reads a piece of an earlier download. Returns false if its checksum is wrong; it is missing then.
+    pub(crate) fn read(&self, era: Era, piece: &Piece) -> Result<bool, DownloadError> {
+        let Places { target, part, state: path, .. } = &self.places;
+        let failed = |error| DownloadError::io(target, error);
+        let found = self.crc32c(piece).map_err(|error| DownloadError::read(target, part, error))?;
+        let _era = self.during(era).map_err(failed)?;
+        let mut state = self.state();
+        if found == Some(piece.crc32c) {
+            state.add(*piece);
+            return Ok(true);
+        }
+        tracing::warn!(path = %part.display(), at = piece.start, "a part has changed: it is downloaded again");
+        state.unread.remove(&piece.start);
+        let all = state.all();
+        let object = state.object.clone();
+        if let Some(object) = object {
+            state.log = Some(state::replace(path, &object, &all).map_err(failed)?);
+        }
+        Ok(false)
     }
 
     /// Returns the checksum of a piece; `None` if the file is too short.
@@ -212,10 +247,10 @@ impl Part {
         Ok(Some(crc32c))
     }
 
-    /// Returns the object of the pieces, and the pieces in order.
+    /// Returns the object of the pieces, and the pieces in order, including unread ones.
     pub(crate) fn known(&self) -> (Option<Object>, Vec<Piece>) {
         let state = self.state();
-        (state.object.clone(), state.pieces.values().copied().collect())
+        (state.object.clone(), state.all())
     }
 
     /// Returns the length of the contiguous content from the start.
@@ -226,7 +261,7 @@ impl Part {
     /// Sets the object of the part. The disk must have space for all of it.
     pub(crate) fn begin(&self, object: &Object) -> Result<(), DownloadError> {
         let failed = |error| DownloadError::io(&self.places.target, error);
-        let there: u64 = self.state().pieces.values().map(|piece| piece.bytes).sum();
+        let there: u64 = self.state().all().iter().map(|piece| piece.bytes).sum();
         let needed = object.bytes.saturating_sub(there);
         match folder::free_space(&self.places.folder).map_err(plain).map_err(failed)? {
             Some(room) if room < needed => return Err(DownloadError::no_room(&self.places.target, needed, room)),
@@ -272,6 +307,20 @@ impl Part {
         self.file.set_len(0)
     }
 
+    /// The path of the file when it is complete.
+    pub(crate) fn target(&self) -> &Path {
+        &self.places.target
+    }
+
+    /// The path of the file now.
+    pub(crate) fn path(&self) -> &Path {
+        &self.places.part
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.places.folder
+    }
+
     /// Makes the content durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         positioned::sync(&self.file, &self.places.part)
@@ -309,6 +358,7 @@ impl Part {
         self.state().phase = Phase::Gone;
         remove(&self.places.part)?;
         remove(&self.places.state)?;
+        remove(&self.places.former)?;
         remove(&self.places.corrupt)
     }
 
@@ -326,11 +376,11 @@ impl Drop for Part {
             return;
         }
         // The whole file was downloaded, but not renamed.
-        let kept = match &state.object {
-            Some(object) if !state.pieces.is_empty() => {
-                let pieces: Vec<_> = state.pieces.values().copied().collect();
-                state::replace(&self.places.state, object, &pieces).ok()
-            }
+        let mut pieces = state.pieces.values();
+        let kept = match (&state.object, pieces.next()) {
+            (Some(object), Some(first)) => state::begin(&self.places.state, object, first)
+                .and_then(|mut log| pieces.try_for_each(|piece| state::add(&mut log, piece)))
+                .ok(),
             _ => None,
         };
         if kept.is_none() {
@@ -367,6 +417,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::Durability;
 
     #[test]
     fn reached_follows_the_pieces_in_any_order() {
@@ -382,6 +433,30 @@ mod tests {
             }
             assert_eq!(state.reached, 280);
         }
+    }
+
+    /// Quadratic bookkeeping would take minutes.
+    #[test]
+    fn hundred_thousand_pieces_are_no_burden() {
+        let folder = TempDir::new().unwrap();
+        let (path, bytes) = (folder.path().join(".file.state"), 100_000);
+        let object = Object { bytes, stated: None, etag: None, generation: None };
+        let mut pieces: Vec<_> = (0..bytes).map(|start| Piece { start, bytes: 1, crc32c: Crc32c::default() }).collect();
+        fastrand::Rng::with_seed(4).shuffle(&mut pieces);
+        state::replace(&path, &object, &pieces).unwrap();
+        let (_, stated) = state::read(&path).unwrap().unwrap();
+        assert_eq!(stated, pieces);
+        let mut state = State::default();
+        for (number, piece) in stated.into_iter().enumerate() {
+            state.add(piece);
+            if number == 50_000 {
+                let all = state.all();
+                assert_eq!(crate::plan::missing(&all, bytes, 1).len(), 49_999);
+                assert!(crate::plan::combined(&all, bytes).is_none());
+            }
+        }
+        assert_eq!(state.reached, bytes);
+        assert!(crate::plan::combined(&state.all(), bytes).is_some());
     }
 
     #[test]
@@ -404,7 +479,7 @@ mod tests {
         assert!(part.record(before, piece).is_err() && part.known().1.is_empty());
         part.record(now, Piece { crc32c: Crc32c::of(b"new"), ..piece }).unwrap();
         let content = part.digest(Running::default()).unwrap();
-        assert!(part.publish(&part.identity().unwrap(), &content).unwrap());
+        assert!(part.publish(&part.identity().unwrap(), &content, Durability::File).unwrap());
         assert!(part.write(now, b"late", 0).is_err(), "a published file cannot be written");
         assert_eq!(&fs::read(target.path()).unwrap()[..3], b"new");
     }

@@ -89,12 +89,15 @@ pub(crate) struct Places {
     pub(crate) state: PathBuf,
     /// Content that was incorrect twice.
     pub(crate) corrupt: PathBuf,
+    /// The former file of that name, until the new one is verified.
+    pub(crate) former: PathBuf,
 }
 
 impl Places {
     fn new(target: PathBuf, folder: PathBuf, name: &str) -> Self {
         let beside = |ending: &str| folder.join(OsString::from(format!(".{name}.{ending}")));
-        Self { part: beside("part"), state: beside("state"), corrupt: beside("corrupt"), target, folder }
+        let [part, state, corrupt, former] = ["part", "state", "corrupt", "former"].map(beside);
+        Self { target, folder, part, state, corrupt, former }
     }
 }
 

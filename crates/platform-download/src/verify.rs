@@ -162,7 +162,12 @@ fn survey(folder: &Path) -> Result<Survey, FolderError> {
     for path in files(folder).map_err(failed)? {
         if is_manifest(&path.to_string_lossy()) {
             manifests += 1;
-            for (file, entry) in read(&folder.join(&path))?.0 {
+            // The last line of a file counts, and of several manifests the latest.
+            let mut stated = BTreeMap::new();
+            read(&folder.join(&path), |entry, _| {
+                stated.insert(entry.file.clone(), entry);
+            })?;
+            for (file, entry) in stated {
                 if entries.get(&file).is_none_or(|known| known.at <= entry.at) {
                     entries.insert(file, entry);
                 }

@@ -1,11 +1,10 @@
 //! Files that are replaced atomically and durably.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use durable_fs::{folder, regular};
-use tempfile::Builder;
 
 /// The state folder of this project next to a table.
 pub(crate) const STATE: &str = ".aignostics";
@@ -14,18 +13,29 @@ pub(crate) const STATE: &str = ".aignostics";
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = folder_of(&path);
-    let mut builder = Builder::new();
-    builder.prefix(".aignostics-").suffix(".part");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(&folder)?;
-    if let Ok(before) = fs::metadata(&path) {
-        regular::set_permissions(file.path(), before.permissions()).map_err(plain)?;
+    // Known by its name, so that the next writer replaces what a killed one left.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!("{STATE}-{name}.part"));
+    regular::remove(&temporary).map_err(plain)?;
+    let written = write(&temporary, &path, bytes);
+    if written.is_err() {
+        // The first error is the one that matters.
+        let _ = regular::remove(&temporary);
+    }
+    written?;
+    sync_folder(&folder)
+}
+
+/// Writes `bytes` to `temporary`, with the rights of `path`, and gives it that name.
+fn write(temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = regular::create(options.write(true).create_new(true), temporary, 0o666, "create").map_err(plain)?;
+    if let Ok(before) = fs::metadata(path) {
+        regular::set_permissions(temporary, before.permissions()).map_err(plain)?;
     }
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(&path).map_err(|error| error.error)?;
-    sync_folder(&folder)
+    file.sync_all()?;
+    regular::rename(temporary, path).map_err(plain)
 }
 
 /// Creates a folder and its parents durably.
@@ -81,6 +91,16 @@ mod tests {
         drop(faults);
         let _broken = Fault::inject(Operation::SyncFolder, folder.path(), Errno::IO.raw_os_error());
         replace(&file, b"newer").unwrap_err();
+    }
+
+    #[test]
+    fn file_that_a_killed_writer_left_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = folder.path().join(".aignostics-file.part");
+        fs::write(&left, "half").unwrap();
+        replace(&folder.path().join("file"), b"new").unwrap();
+        assert!(!left.exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

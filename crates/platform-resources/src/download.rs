@@ -1,7 +1,9 @@
 //! Downloads of a run's artifacts, as they become available.
 
 mod artifact;
+mod kept;
 mod layout;
+mod packed;
 mod report;
 mod selection;
 
@@ -12,15 +14,19 @@ use std::time::Duration;
 
 use auth_core::Backoff;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use platform_api::models::{ItemId, Run};
-use platform_download::{Downloader, Expected, Meter, Queue, ResultFolder, Target, Verification};
+use platform_api::models::Run;
+use platform_download::{Downloader, Durability, Expected, Meter, Queue, ResultFolder, Target, Verification};
+use serde_json::json;
 
+use crate::run::ended::ItemKey;
 use crate::run::poll::{Poll, Snapshot};
-use crate::{By, Error, ItemOutcome, RunHandle};
-use artifact::{Fetched, PlanError, Planned, Slim, Tries, Wanted, fetch};
+use crate::{Error, ItemOutcome, RunHandle};
+use artifact::{Fetched, Named, PlanError, Planned, Slim, Tries, Wanted, fetch};
+use kept::KeptNames;
 use layout::Names;
+use packed::Packed;
 
-pub use layout::Layout;
+pub use layout::{Layout, NameBy};
 pub use report::{ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, RunReport};
 pub use selection::{Selection, UnmatchedSelection};
 
@@ -39,6 +45,7 @@ pub struct RunDownload {
     layout: Layout,
     checksum_keys: Vec<String>,
     overwrite: bool,
+    durability: Durability,
     observer: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
@@ -65,6 +72,7 @@ impl RunHandle {
             layout: Layout::default(),
             checksum_keys: CHECKSUM_KEYS.map(str::to_owned).into(),
             overwrite: true,
+            durability: Durability::default(),
             observer: Arc::new(|_| {}),
         }
     }
@@ -100,6 +108,12 @@ impl RunDownload {
     /// disabled, the artifact is reported as failed. Enabled by default.
     pub fn with_overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
+        self
+    }
+
+    /// Sets the durability of files under their final name. By default, they survive a power failure.
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 
@@ -144,7 +158,7 @@ impl RunDownload {
 
     async fn run(mut self, follow: bool) -> Result<RunReport, Error> {
         self.selection = self.selection.resolved(&self.run).await?;
-        let mut plan = Plan::new(&self.run);
+        let mut plan = Plan::new(&self.run, self.layout);
         let meter = Meter::default();
         let (run, observer) = (self.run.clone(), self.observer.clone());
         let downloader = match &self.downloader {
@@ -154,7 +168,7 @@ impl RunDownload {
         let policy = *downloader.retry_policy();
         let single = policy.single_limit().min(SINGLE);
         let downloader = downloader.with_retry_policy(policy.with_single_limit(single));
-        let downloader = downloader.with_locking(self.folder.locking());
+        let downloader = downloader.with_locking(self.folder.locking()).with_durability(self.durability);
         let source = run.for_source(single);
         let mut later = FuturesUnordered::new();
         let mut active = FuturesUnordered::new();
@@ -163,14 +177,21 @@ impl RunDownload {
         let mut ended = false;
         loop {
             while active.len() < downloader.workers()
-                && let Some(planned) = plan.queue.pop()
+                && let Some((planned, names)) = plan.next(&self.folder)
             {
-                active.push(Box::pin(fetch(&source, &downloader, planned, (&meter, policy.limit()), &*observer)));
+                active.push(Box::pin(fetch(
+                    &source,
+                    &downloader,
+                    planned,
+                    names,
+                    (&meter, policy.limit()),
+                    &*observer,
+                )));
             }
             tokio::select! {
                 Some(fetched) = active.next() => match fetched {
                     Ok(fetched) => self.record(fetched, &mut plan).await,
-                    Err(planned) => later.push(after_pause(*planned, policy.backoff())),
+                    Err(planned) => later.push(after_pause(planned, policy.backoff())),
                 },
                 // The other files come first.
                 Some(planned) = later.next() => plan.queue.push(0, planned),
@@ -180,7 +201,7 @@ impl RunDownload {
                     let first = plan.about.is_none();
                     let new = self.plan(&mut plan, snapshot, &meter);
                     if first {
-                        self.folder.check_room(plan.queue.iter().map(Planned::missing).sum()).await?;
+                        self.folder.check_room(plan.missing(&self.folder)).await?;
                     }
                     poll.learn(new);
                     asked.set(self.ask(&poll, false));
@@ -198,23 +219,30 @@ impl RunDownload {
 
     /// Requests the state of the run and of its items, reduced to what a download needs: runs have many items, and each
     /// is large.
-    fn ask(&self, poll: &Poll, all: bool) -> impl Future<Output = Result<Snapshot<Slim>, Error>> + Send + use<> {
+    fn ask(
+        &self,
+        poll: &Poll,
+        all: bool,
+    ) -> impl Future<Output = Result<Snapshot<Packed<Slim>>, Error>> + Send + use<> {
         let (shard, selection, keys) = (self.folder.shard(), self.selection.clone(), self.checksum_keys.clone());
         poll.clone().ask(all, move |item| Slim::of(item, shard, &selection, &keys))
     }
 
     /// Plans the items that ended since the last call. Returns true if any did.
-    fn plan(&self, plan: &mut Plan, snapshot: Snapshot<Slim>, meter: &Meter) -> bool {
+    fn plan(&self, plan: &mut Plan, snapshot: Snapshot<Packed<Slim>>, meter: &Meter) -> bool {
         let (known, ended) = (plan.seen.len(), snapshot.ended());
         plan.report.learn(&snapshot.run);
         plan.about = Some(snapshot.run);
         // All items of a run exist from its submission, and the first response contains all of them, so that names are
         // the same in every call.
-        let ids = || snapshot.items.iter().map(|item| item.external_id.as_str());
+        let ids = || snapshot.items.iter_as().map(|item: Named<'_>| item.external_id);
         let names = plan.names.take().unwrap_or_else(|| Names::new(self.layout, &self.run.id, ids()));
-        for item in snapshot.items {
+        if plan.report.items.is_empty() {
+            plan.report.items.reserve_exact(snapshot.items.len());
+        }
+        for item in snapshot.items.into_values() {
             let over = item.outcome != ItemOutcome::InProgress || ended;
-            if !over || !plan.seen.insert(item.id.clone()) {
+            if !over || !plan.seen.insert(item.key) {
                 continue;
             }
             if item.is_wanted {
@@ -232,62 +260,62 @@ impl RunDownload {
         plan.selected += item.artifacts.len();
         plan.unselected.extend(item.unselected.iter().cloned());
         let index = plan.report.items.len();
-        let targets = names.of(&item);
+        let files = names.of(&item);
         let mut report = ItemReport {
-            external_id: item.external_id.clone(),
+            external_id: item.external_id,
             outcome: item.outcome,
             message: item.message,
-            inputs: item.inputs,
+            inputs: if item.inputs.is_empty() { "".into() } else { json!(item.inputs).to_string().into() },
             artifacts: Vec::new(),
         };
-        let (mut files, mut bytes) = (0, 0);
-        for (Wanted { id, name, expected, deleted, .. }, target) in item.artifacts.into_iter().zip(targets) {
-            let target = self.folder.target(target);
-            match expected.and_then(|expected| self.refuse_other_run(&target, expected)) {
-                Ok(expected) => {
-                    let (expected, recorded) = self.with_record(expected, deleted, &target.relative());
+        let (mut count, mut bytes) = (0, 0);
+        for (wanted, file) in item.artifacts.into_iter().zip(files) {
+            let names = (report.external_id.as_str(), wanted.name.as_str(), wanted.id.as_str());
+            let kept = plan.kept.name(&self.folder, names, &file);
+            let planned = kept.map_err(PlanError::from).and_then(|file| {
+                let (expected, recorded) = self.expected(&wanted, &file)?;
+                Ok((file, expected, recorded))
+            });
+            let Wanted { id, name, deleted, .. } = wanted;
+            match planned {
+                Ok((file, expected, recorded)) => {
                     let stated = expected.bytes().unwrap_or_default();
-                    files += 1;
+                    count += 1;
                     bytes += stated;
                     meter.plan(expected.bytes());
-                    let external_id = item.external_id.clone();
                     let tries = Tries::default();
-                    plan.queue.push(
-                        stated,
-                        Planned { item: index, id, external_id, name, expected, target, deleted, recorded, tries },
-                    );
+                    let planned = Planned { item: index, id, name, expected, file, deleted, recorded, tries };
+                    plan.queue.push(stated, Box::new(planned));
                 }
-                Err(error) => {
-                    let (file, outcome) = (target.relative(), Err(error.into()));
-                    report.artifacts.push(ArtifactReport { name, file, outcome });
-                }
+                Err(error) => report.artifacts.push(ArtifactReport { name, file, outcome: Err(error.into()) }),
             }
         }
         plan.report.items.push(report);
-        (self.observer)(Event::Planned { files, bytes });
+        (self.observer)(Event::Planned { files: count, bytes });
     }
 
-    /// Returns an error if the file belongs to another run and must not be replaced.
-    fn refuse_other_run(&self, target: &Target, expected: Expected) -> Result<Expected, PlanError> {
-        let file = target.relative();
-        match self.folder.present(&file).filter(|_| !self.overwrite) {
-            Some(entry) if entry.origin.run != self.run.id.as_str() && expected.crc32c() != Some(entry.crc32c) => {
-                Err(PlanError::OtherRun { file, run: entry.origin.run.clone() })
-            }
-            _ => Ok(expected),
+    /// Returns the expected file, and the recorded verification if only the manifest states its checksum. Fails if the file belongs to
+    /// another run and must not be replaced.
+    fn expected(&self, wanted: &Wanted, file: &str) -> Result<(Expected, Option<Verification>), PlanError> {
+        let (expected, run) = (wanted.expected()?, self.run.id.as_str());
+        if !self.overwrite
+            && let Some(entry) = self.folder.present(file)?
+            && entry.origin.run != run
+            && expected.crc32c() != Some(entry.crc32c)
+        {
+            return Err(PlanError::OtherRun { file: file.to_owned(), run: entry.origin.run });
         }
-    }
-
-    /// Uses the checksum in the manifest for a deleted file without a checksum on the platform.
-    fn with_record(&self, expected: Expected, deleted: Option<By>, file: &str) -> (Expected, Option<Verification>) {
-        let unstated = deleted.is_some() && expected.crc32c().is_none();
-        match self.folder.recorded(file).filter(|entry| unstated && entry.origin.run == self.run.id.as_str()) {
-            Some(entry) => (Expected::new(entry.crc32c).with_bytes(entry.bytes), Some(entry.verification)),
-            None => (expected, None),
+        // The manifest states the checksum of a deleted file where the platform does not.
+        if wanted.deleted.is_some()
+            && expected.crc32c().is_none()
+            && let Some(entry) = self.folder.recorded(file)?.filter(|entry| entry.origin.run == run)
+        {
+            return Ok((Expected::new(entry.crc32c).with_bytes(entry.bytes), Some(entry.verification)));
         }
+        Ok((expected, None))
     }
 
-    async fn record(&mut self, fetched: Fetched, plan: &mut Plan) {
+    async fn record(&mut self, mut fetched: Fetched, plan: &mut Plan) {
         let (item, core) = (&mut plan.report.items[fetched.item], &self.run.client.core);
         if let Some(about) = &plan.about
             && let Some(entry) = fetched.entry(about, item, (core.root(), core.clock().now()))
@@ -295,13 +323,21 @@ impl RunDownload {
         {
             plan.report.manifest = Err(error);
         }
+        if let Ok(outcome) = &mut fetched.report.outcome {
+            // They are in the manifest.
+            (outcome.etag, outcome.generation) = (None, None);
+        }
+        if item.artifacts.is_empty() {
+            // Most runs have one artifact of an item, or few.
+            item.artifacts.reserve_exact(1);
+        }
         item.artifacts.push(fetched.report);
     }
 }
 
 /// Returns a file after its backoff.
 #[expect(clippy::disallowed_methods, reason = "a server does not announce its recovery")]
-async fn after_pause(planned: Planned, backoff: Backoff) -> Planned {
+async fn after_pause(planned: Box<Planned>, backoff: Backoff) -> Box<Planned> {
     tokio::time::sleep(backoff.pause(planned.tries.failures, fastrand::f64())).await;
     planned
 }
@@ -311,10 +347,11 @@ struct Plan {
     report: RunReport,
     /// The latest state of the run.
     about: Option<Run>,
-    seen: HashSet<ItemId>,
+    seen: HashSet<ItemKey>,
     /// Set by the first response.
     names: Option<Names>,
-    queue: Queue<Planned>,
+    kept: KeptNames,
+    queue: Queue<Box<Planned>>,
     /// The number of selected artifacts.
     selected: usize,
     /// The artifacts of wanted items that are not selected.
@@ -322,12 +359,25 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(run: &RunHandle) -> Self {
+    /// The artifact that is to be downloaded next, with the name of its item and the place of its file.
+    fn next(&mut self, folder: &ResultFolder) -> Option<(Box<Planned>, (String, Target))> {
+        let planned = self.queue.pop()?;
+        let names = (self.report.items[planned.item].external_id.clone(), planned.target(folder));
+        Some((planned, names))
+    }
+
+    /// Returns the number of bytes to write, without files of unknown size.
+    fn missing(&self, folder: &ResultFolder) -> u64 {
+        self.queue.iter().map(|planned| planned.missing(folder)).sum()
+    }
+
+    fn new(run: &RunHandle, layout: Layout) -> Self {
         Self {
             report: RunReport::new(&run.id),
             about: None,
             seen: HashSet::new(),
             names: None,
+            kept: KeptNames::new(layout.has_folder_per_run().then(|| run.id.to_string())),
             queue: Queue::default(),
             selected: 0,
             unselected: BTreeSet::new(),

@@ -58,8 +58,8 @@ pub use critical::{Creation, CriticalSection, CriticalSections};
 pub use documents::Documents;
 #[cfg(feature = "download")]
 pub use download::{
-    ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, Layout, RunDownload, RunReport,
-    Selection, UnmatchedSelection,
+    ArtifactReport, DeletedFiles, Event, FileEvent, FileProgress, FileStep, ItemReport, Layout, NameBy, RunDownload,
+    RunReport, Selection, UnmatchedSelection,
 };
 pub use error::{Error, UncertainSubmission};
 pub use health::Health;
@@ -67,12 +67,12 @@ pub use outcome::{ArtifactOutcome, By, Done, ItemOutcome, RunOutcome};
 pub use pages::List;
 #[cfg(feature = "download")]
 pub use platform_download::{
-    Bucket, BucketError, Deleted, Deletion, DownloadError, Downloader, FolderError, ObjectEntry, Outcome, Pattern,
-    ResultFolder, Shard, SignError, Totals, Upload, UploadError, UploadEvent, UploadFile, UploadStep, Uploaded,
-    Uploader, Verification,
+    Bucket, BucketError, Deleted, Deletion, DownloadError, Downloader, Durability, FolderError, ObjectEntry, Outcome,
+    Pattern, ResultFolder, Shard, SignError, Totals, Upload, UploadError, UploadEvent, UploadFile, UploadStep,
+    Uploaded, Uploader, Verification,
 };
 pub use retention::{RESULTS_STAY, results_end, results_safe_until};
-pub use run::{RunEvent, RunHandle, Viewer};
+pub use run::{OVERLAP, RunEvent, RunHandle, Viewer};
 pub use runs::{Checked, RunFilter, Runs, SubmissionEvent, SubmissionIntent, SubmissionJournal, SubmitOnce, Submitted};
 pub use sdk::{Initiator, Interface, ItemSdkMetadata, Provisioning, RunSdkMetadata, SdkMetadataError};
 #[cfg(feature = "login")]

@@ -5,10 +5,12 @@ use platform_api::models::{
     RunTerminationReason,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
 
 /// The originator of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum By {
     /// A user.
     User,
@@ -81,7 +83,7 @@ impl RunOutcome {
 }
 
 /// The outcome of an item. An item that has ended has not necessarily succeeded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub enum ItemOutcome {
     /// The item has not ended yet.

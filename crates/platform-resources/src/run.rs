@@ -1,6 +1,6 @@
 //! One run.
 
-mod ended;
+pub(crate) mod ended;
 mod metadata;
 pub(crate) mod poll;
 mod wait;
@@ -20,6 +20,7 @@ use platform_api::{Secret, SignedUrl};
 use crate::core::Group;
 use crate::{Client, Done, Error, ItemOutcome, List, RunOutcome};
 
+pub use ended::OVERLAP;
 pub use wait::RunEvent;
 
 /// A handle of a run. Clones are cheap.

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use clap::Args;
-use platform_download::{FolderOptions, Locking};
-use platform_resources::{Layout, Pattern, Selection, Shard};
+use clap::{Args, ValueEnum};
+use platform_download::{Durability, FolderOptions, Locking};
+use platform_resources::{Layout, NameBy, Pattern, Selection, Shard};
 
 use super::Reading;
 use crate::access::Shell;
@@ -37,8 +37,30 @@ pub(crate) struct Arguments {
     media_type: Vec<String>,
     #[command(flatten)]
     folders: Folders,
+    /// Synchronize each file before it gets its name, all files of a moment together (syncfs), or none
+    ///
+    /// Without it, files can be damaged after a power failure. A killed process never damages files.
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Synchronization::File)]
+    durability: Synchronization,
     #[command(flatten)]
     locks: Locks,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Synchronization {
+    None,
+    File,
+    Batch,
+}
+
+impl From<Synchronization> for Durability {
+    fn from(kind: Synchronization) -> Self {
+        match kind {
+            Synchronization::None => Self::None,
+            Synchronization::File => Self::File,
+            Synchronization::Batch => Self::Batch,
+        }
+    }
 }
 
 /// The kind of lock on the folder.
@@ -56,11 +78,11 @@ impl From<Locks> for Locking {
     }
 }
 
-/// Which folders there are for what.
+/// The names of folders and files.
 #[derive(Args, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag, and has its opposite")]
 pub(crate) struct Folders {
-    /// Create a folder for the run
+    /// Create a folder for the run (default)
     #[arg(long, overrides_with = "no_create_subdirectory_for_run")]
     create_subdirectory_for_run: bool,
     /// Create no folder for the run
@@ -72,24 +94,38 @@ pub(crate) struct Folders {
     /// Put all files into one folder
     #[arg(long)]
     no_create_subdirectory_per_item: bool,
+    /// Name folders by the external id as a path, by the stem of its file name, as the Python SDK does, or by the whole id
+    ///
+    /// Files that the manifest of the folder lists keep their names.
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Naming::Relative)]
+    name_by: Naming,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Naming {
+    Relative,
+    Stem,
+    Id,
 }
 
 impl Folders {
-    /// Returns the layout. `custom` is the default for a folder per run.
-    pub(crate) fn layout(self, custom: bool) -> Layout {
-        Layout::default()
-            .with_folder_per_run(self.has_folder_per_run(custom))
-            .with_folder_per_item(!self.no_create_subdirectory_per_item)
+    pub(crate) fn layout(self) -> Layout {
+        let layout = Layout::default().with_folder_per_run(self.has_folder_per_run());
+        let layout = layout.with_folder_per_item(!self.no_create_subdirectory_per_item);
+        layout.with_names_by(match self.name_by {
+            Naming::Relative => NameBy::Relative,
+            Naming::Stem => NameBy::Stem,
+            Naming::Id => NameBy::Id,
+        })
     }
 
-    /// Returns true if the layout has a folder per run.
-    pub(crate) fn has_folder_per_run(self, custom: bool) -> bool {
-        self.create_subdirectory_for_run || (custom && !self.no_create_subdirectory_for_run)
+    /// Returns true if there is a folder for the run.
+    pub(crate) fn has_folder_per_run(self) -> bool {
+        !self.no_create_subdirectory_for_run
     }
 }
 
-/// Downloads results. `thorough` selects the defaults of the Python tool: wait for the end, and create a folder per
-/// run.
+/// Downloads; `thorough` is the custom of the Python tool: to wait for the end.
 pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> Result<(), Failure> {
     let locking = Locking::from(arguments.locks);
     let options = FolderOptions::new().with_shard(arguments.shard.unwrap_or_default()).with_locking(locking);
@@ -99,9 +135,9 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell, thorough: bool) -> 
     let selection = arguments.media_type.into_iter().fold(selection, Selection::with_media_type);
     let bars = Screen::new(shell.output.has_bars()).follow();
     let run = arguments.reading.handle(&shell.client()?).await?;
-    let download = run.download(folder).with_selection(selection).with_layout(arguments.folders.layout(thorough));
+    let download = run.download(folder).with_selection(selection).with_layout(arguments.folders.layout());
     let followed = shell.follow(run.id(), &[]);
-    let download = download.with_observer(move |event| {
+    let download = download.with_durability(arguments.durability.into()).with_observer(move |event| {
         followed.learn(&event);
         bars.show(&event);
     });

@@ -163,7 +163,7 @@ fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
     let unreadable = || format!("cannot read '{}'", arguments.folder.display());
     let slides = arguments.folder.canonicalize().with_context(unreadable).map_err(Failure::bad_input)?;
     let is_among = target.canonicalize().is_ok_and(|target| target.starts_with(&slides));
-    if is_among && !arguments.folders.has_folder_per_run(true) {
+    if is_among && !arguments.folders.has_folder_per_run() {
         let text = "the results would be stored among the slides and could be mistaken for slides: \
                     move the table, or omit --no-create-subdirectory-for-run";
         return Err(Failure::bad_input(anyhow::anyhow!(text)));
@@ -171,7 +171,7 @@ fn check_folders(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Downloads the results with the defaults of the Python tool: to the end, in a folder per run.
+/// Downloads the results, by the custom of the Python tool: to the end.
 async fn fetch(
     run: &StudyRun,
     folder: ResultFolder,
@@ -181,7 +181,7 @@ async fn fetch(
     let bars = Screen::new(shell.output.has_bars()).follow();
     // Repeating these options would cause more costs.
     let followed = shell.follow(run.handle().id(), &AGAIN);
-    let download = run.download(folder).with_layout(arguments.folders.layout(true));
+    let download = run.download(folder).with_layout(arguments.folders.layout());
     let download = download.with_observer(move |event| {
         followed.learn(&event);
         bars.show(&event);

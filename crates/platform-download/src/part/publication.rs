@@ -1,5 +1,6 @@
 //! Publication of a verified part: the renamed file is the verified one.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -7,7 +8,8 @@ use durable_fs::{Identity, folder, regular};
 
 use super::{Part, Phase, Reader, plain};
 use crate::digest::{Digest, digest};
-use crate::target::remove;
+use crate::target::{Places, remove};
+use crate::{DownloadError, Durability};
 
 impl Part {
     /// Returns the identity of the file, to detect later changes. For a file downloaded as one stream, an earlier
@@ -16,37 +18,78 @@ impl Part {
         Identity::of_file(&self.file)
     }
 
-    /// Renames the file, in an order that survives a power failure. Its content is synced and verified. Returns false
-    /// if the file was replaced by another, which is removed.
-    pub(crate) fn publish(&self, verified: &Identity, content: &Digest) -> io::Result<bool> {
-        let _era = self.new_era();
-        self.ensure_held()?;
-        let places = &self.places;
-        if !is_verified(&places.part, verified, content)? {
-            tracing::warn!(path = %places.part.display(), "was replaced during the download: it is downloaded again");
-            self.state().phase = Phase::Gone;
-            remove(&places.part)?;
-            remove(&places.state)?;
-            return Ok(false);
-        }
-        regular::rename(&places.part, &places.target).map_err(plain)?;
-        self.state().phase = Phase::Gone;
-        let is_right = self.confirm(verified, content)?;
-        folder::sync(&places.folder).map_err(plain)?;
-        remove(&places.state)?;
-        remove(&places.corrupt)?;
-        Ok(is_right)
+    /// Gives the file its name, in such an order that not even a power cut leaves half of it there. Its content is on the disk
+    /// and was verified. Returns false if something else was there instead, which is removed; a former file is there again then.
+    pub(crate) fn publish(
+        &self,
+        verified: &Identity,
+        content: &Digest,
+        durability: Durability,
+    ) -> Result<bool, DownloadError> {
+        self.publish_and(verified, content, durability, || {})
     }
 
-    /// Removes the file that was just renamed, unless it is the verified one.
-    fn confirm(&self, verified: &Identity, content: &Digest) -> io::Result<bool> {
-        let target = &self.places.target;
-        let is_right = is_verified(target, verified, content)?;
-        if !is_right {
-            tracing::warn!(path = %target.display(), "was replaced during the download: it is downloaded again");
-            remove(target)?;
+    /// Calls `renamed` before the file is verified under its name.
+    fn publish_and(
+        &self,
+        verified: &Identity,
+        content: &Digest,
+        durability: Durability,
+        renamed: impl FnOnce(),
+    ) -> Result<bool, DownloadError> {
+        let Places { target, part, state, corrupt, former, folder, .. } = &self.places;
+        let failed = |error| DownloadError::io(target, error);
+        let _era = self.new_era();
+        self.ensure_held().map_err(failed)?;
+        let verify =
+            |path| is_verified(path, verified, content).map_err(|error| DownloadError::read(target, path, error));
+        let replaced =
+            || tracing::warn!(path = %target.display(), "was replaced during the download: it is downloaded again");
+        if !verify(part)? {
+            replaced();
+            self.state().phase = Phase::Gone;
+            remove(part).and_then(|()| remove(state)).map_err(failed)?;
+            return Ok(false);
         }
-        Ok(is_right)
+        let has_former = keep_former(target, former).map_err(failed)?;
+        regular::rename(part, target).map_err(plain).map_err(failed)?;
+        self.state().phase = Phase::Gone;
+        renamed();
+        let is_right = verify(target);
+        if !matches!(is_right, Ok(true)) {
+            if is_right.is_err() {
+                // What cannot be read now is read again by the next download.
+                fs::rename(target, part).map_err(failed)?;
+                self.state().phase = Phase::Known;
+            } else {
+                replaced();
+                remove(target).map_err(failed)?;
+            }
+            if has_former {
+                fs::rename(former, target).map_err(failed)?;
+            }
+        } else if has_former {
+            remove(former).map_err(failed)?;
+        }
+        if is_right.is_err() {
+            return is_right;
+        }
+        if durability == Durability::File {
+            folder::sync(folder).map_err(plain).map_err(failed)?;
+        }
+        remove(state).and_then(|()| remove(corrupt)).map_err(failed)?;
+        is_right
+    }
+}
+
+/// Gives a file that is about to be replaced another name. Returns false if there is none, or it can have one name only.
+fn keep_former(target: &Path, former: &Path) -> io::Result<bool> {
+    match fs::hard_link(target, former) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            remove(former)?;
+            Ok(fs::hard_link(target, former).is_ok())
+        }
+        linked => Ok(linked.is_ok()),
     }
 }
 
@@ -71,6 +114,7 @@ mod tests {
     use std::fs;
 
     use durable_fs::Locking;
+    use durable_fs::faults::{Fault, Operation};
     use tempfile::TempDir;
 
     use super::*;
@@ -117,23 +161,41 @@ mod tests {
             let folder = TempDir::new().unwrap();
             let (part, identity, content) = verified(&folder);
             swap(&part.places.part, &folder.path().join("aside"));
-            assert!(!part.publish(&identity, &content).unwrap());
+            assert!(!part.publish(&identity, &content, Durability::File).unwrap());
             assert_eq!(fs::read(&part.places.target).unwrap(), b"old");
             assert!(fs::symlink_metadata(&part.places.part).is_err());
         }
     }
 
     #[test]
-    fn file_that_was_replaced_during_the_rename_is_removed() {
+    fn file_that_was_replaced_during_the_rename_is_removed_and_the_former_one_is_back() {
         for swap in SWAPS {
             let folder = TempDir::new().unwrap();
             let (part, identity, content) = verified(&folder);
-            assert!(part.publish(&identity, &content).unwrap());
-            assert!(part.confirm(&identity, &content).unwrap());
-            swap(&part.places.target, &folder.path().join("aside"));
-            assert!(!part.confirm(&identity, &content).unwrap());
-            assert!(fs::symlink_metadata(&part.places.target).is_err());
+            let (target, aside) = (part.places.target.clone(), folder.path().join("aside"));
+            let published = part.publish_and(&identity, &content, Durability::File, || swap(&target, &aside));
+            assert!(!published.unwrap());
+            assert_eq!(fs::read(&target).unwrap(), b"old");
+            assert!(fs::symlink_metadata(&part.places.former).is_err());
         }
+    }
+
+    #[test]
+    fn file_that_cannot_be_read_after_the_rename_is_a_read_error() {
+        let folder = TempDir::new().unwrap();
+        let (part, identity, content) = verified(&folder);
+        // Otherwise nothing is read.
+        let (target, aside) = (part.places.target.clone(), folder.path().join("aside"));
+        let fault = Fault::inject(Operation::Read, &target, rustix::io::Errno::IO.raw_os_error());
+        let swap = || {
+            fs::copy(&target, &aside).unwrap();
+            fs::rename(&aside, &target).unwrap();
+        };
+        let error = part.publish_and(&identity, &content, Durability::File, swap).unwrap_err();
+        assert!(error.is_unreadable(), "{error}");
+        drop(fault);
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(fs::read(&part.places.part).unwrap(), RIGHT, "progress stays");
     }
 
     #[test]
@@ -143,7 +205,7 @@ mod tests {
         let path = &part.places.part;
         fs::rename(path, folder.path().join("aside")).unwrap();
         fs::write(path, RIGHT).unwrap();
-        assert!(part.publish(&identity, &content).unwrap());
+        assert!(part.publish(&identity, &content, Durability::File).unwrap());
         assert_eq!(fs::read(&part.places.target).unwrap(), RIGHT);
     }
 }

@@ -24,7 +24,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Creates a reader from a position.
-    pub(super) fn from(file: &'a File, path: &'a Path, at: u64) -> Self {
+    pub(crate) fn from(file: &'a File, path: &'a Path, at: u64) -> Self {
         Self { file, path, at }
     }
 }

@@ -3,9 +3,11 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use durable_fs::faults::{Fault, Operation};
-use platform_download::{FolderOptions, LeftoverKind, Locking, Progress, ResultFolder, Shard};
+use futures_util::future::join_all;
+use platform_download::{Durability, FolderOptions, LeftoverKind, Locking, Progress, ResultFolder, Shard, Target};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -249,4 +251,131 @@ async fn manifest_that_another_share_writes_is_not_a_leftover() {
     drop(other);
     results.clean(&found).unwrap();
     assert!(!temporary.exists());
+}
+
+#[tokio::test]
+async fn failed_early_synchronization_is_not_lost() {
+    let storage = Storage::start().await;
+    // So long that it is sent to the disk before its end.
+    let content = content(2 << 20);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    let path = place.folder.path().join("item/.result.csv.part");
+    let fault = Fault::inject_times(Operation::SyncFile, &path, errno(Errno::IO), 1);
+    let error = place.fetch(&source, expected(&content)).await.unwrap_err();
+    assert!(error.is_local() && !place.file.exists(), "{error}");
+    drop(fault);
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!(storage.requested(content.len() as u64).await, content.len() as u64, "no byte is fetched again");
+}
+
+#[tokio::test]
+async fn durability_is_what_was_asked_for() {
+    let storage = Storage::start().await;
+    let broken = [Operation::SyncFile, Operation::SyncFolder, Operation::SyncFileSystem];
+    // Which of the calls are made.
+    for (durability, calls) in [
+        (Durability::None, [false; 3]),
+        (Durability::File, [true, true, false]),
+        (Durability::Batch, [false, false, true]),
+    ] {
+        for content in [content(1000), content(SIZE)] {
+            let source = storage.file("file", &content, &[]).await;
+            let downloader = builder().with_durability(durability).build().unwrap();
+            for (operation, is_made) in broken.into_iter().zip(calls) {
+                let place = Place::new();
+                let fault = Fault::inject(operation, place.folder.path(), errno(Errno::IO));
+                let outcome = place.fetch_by(&downloader, &source, expected(&content)).await;
+                assert_eq!(outcome.is_err(), is_made, "{durability:?} {operation:?}");
+                drop(fault);
+                place.fetch_by(&downloader, &source, expected(&content)).await.unwrap();
+                assert_eq!(fs::read(&place.file).unwrap(), content);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn batch_falls_back_where_file_systems_cannot_be_synchronized() {
+    let storage = Storage::start().await;
+    let content = content(1000);
+    let source = storage.file("file", &content, &[]).await;
+    let downloader = builder().with_durability(Durability::Batch).build().unwrap();
+    let place = Place::new();
+    let _lacking = Fault::inject(Operation::SyncFileSystem, place.folder.path(), errno(Errno::NOSYS));
+    let _broken = Fault::inject(Operation::SyncFile, place.folder.path(), errno(Errno::IO));
+    place.fetch_by(&downloader, &source, expected(&content)).await.unwrap_err();
+}
+
+#[test]
+fn pool_of_eight_threads_downloads_64_large_files() {
+    let pool = |threads| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(2).max_blocking_threads(threads).enable_all().build().unwrap()
+    };
+    // The storage has threads of its own.
+    let (own, others) = (pool(8), pool(512));
+    let content = content(1 << 20);
+    let (storage, source) = others.block_on(async {
+        let storage = Storage::start().await;
+        let source = storage.file("large", &content, &[]).await;
+        (storage, source)
+    });
+    let folder = TempDir::new().unwrap();
+    let downloader = builder().with_workers(64).build().unwrap();
+    let fetch = async |number: usize| {
+        let target = Target::within(folder.path(), [format!("file-{number}")]);
+        downloader.fetch(&source, expected(&content), &target, &|_| {}).await.unwrap();
+        assert!(fs::read(target.path()).unwrap() == content);
+    };
+    // All of them are begun at the same time.
+    let all = async { tokio::time::timeout(Duration::from_secs(300), join_all((0..64).map(fetch))).await };
+    assert!(own.block_on(all).is_ok(), "no thread of the pool is left to write");
+    others.block_on(async { drop(storage) });
+}
+
+#[tokio::test]
+async fn abandoned_leases_are_cleaned_and_others_stay() {
+    let folder = TempDir::new().unwrap();
+    let results = ResultFolder::open(folder.path()).await.unwrap();
+    let names = [".a.csv.part.lease", ".b.csv.part.lease", ".b.csv.part.lease.7-0.expired"];
+    for name in names {
+        fs::write(folder.path().join(name), "7 0").unwrap();
+    }
+    for name in &names[1..] {
+        let lease = File::options().write(true).open(folder.path().join(name)).unwrap();
+        lease.set_modified(std::time::SystemTime::now() - Duration::from_secs(180)).unwrap();
+    }
+    let found = results.leftovers().unwrap();
+    let listed: Vec<_> = found.iter().map(|leftover| leftover.path.to_str().unwrap()).collect();
+    assert_eq!(listed, names[1..]);
+    results.clean(&found).unwrap();
+    assert!(folder.path().join(names[0]).exists() && !folder.path().join(names[1]).exists());
+}
+
+#[tokio::test]
+async fn manifests_are_the_same_files_for_all() {
+    let folder = TempDir::new().unwrap();
+    ResultFolder::open(folder.path()).await.unwrap().finish().await.unwrap();
+    fs::write(folder.path().join("manifest.old.jsonl"), "not a manifest").unwrap();
+    let check = platform_download::verify(folder.path()).await.unwrap();
+    assert_eq!(check.unlisted, [Path::new("manifest.old.jsonl")]);
+    let forgotten = platform_download::forget(folder.path(), Vec::new(), Locking::default()).await;
+    assert_eq!(forgotten.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn resume_fetches_the_rest_while_parts_are_read() {
+    let storage = Storage::start().await;
+    let content = content(SIZE);
+    let source = storage.file("large", &content, &[]).await;
+    let place = Place::new();
+    let durable = interrupt(&storage, &place, &source, expected(&content), 4 * CHUNK).await;
+    let fault = Fault::inject(Operation::Read, place.folder.path().join("item/.result.csv.part"), errno(Errno::IO));
+    assert!(place.fetch(&source, expected(&content)).await.unwrap_err().is_unreadable());
+    drop(fault);
+    let fetched = storage.requested(SIZE as u64).await;
+    assert_eq!(fetched, SIZE as u64 - durable, "the rest was fetched before the error was reported");
+    place.fetch(&source, expected(&content)).await.unwrap();
+    assert_eq!((fs::read(&place.file).unwrap(), storage.requested(SIZE as u64).await), (content, fetched));
 }

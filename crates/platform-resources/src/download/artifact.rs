@@ -1,19 +1,22 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use platform_api::JsonObject;
-use platform_api::models::{ArtifactId, InputArtifact, Item, ItemId, OutputArtifact, Run};
+use platform_api::models::{ArtifactId, InputArtifact, Item, OutputArtifact, Run};
 use platform_download::{
-    Crc32c, Downloader, Expected, ManifestEntry, Meter, Origin, Progress, Provenance, Shard, SignedUrl, Source,
-    SourceUnavailable, Target, Verification,
+    Crc32c, Downloader, Expected, FolderError, ManifestEntry, Meter, Origin, Progress, Provenance, ResultFolder, Shard,
+    SignedUrl, Source, SourceUnavailable, Target, Verification,
 };
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
 use super::report::{FileEvent, FileProgress, FileStep};
 use super::{ArtifactReport, Event, ItemReport, Selection};
+use crate::run::ended::ItemKey;
 use crate::{ArtifactOutcome, By, ItemOutcome, RunHandle};
 
 /// The metadata keys of an artifact's media type.
@@ -32,8 +35,9 @@ pub(super) fn media_type(artifact: &OutputArtifact) -> Option<&str> {
 }
 
 /// An item, reduced to what its download needs.
+#[derive(Deserialize, Serialize)]
 pub(super) struct Slim {
-    pub(super) id: ItemId,
+    pub(super) key: ItemKey,
     pub(super) external_id: String,
     pub(super) outcome: ItemOutcome,
     pub(super) message: Option<String>,
@@ -47,12 +51,22 @@ pub(super) struct Slim {
     pub(super) unselected: Vec<String>,
 }
 
+/// The part of a [`Slim`] that names it.
+#[derive(Deserialize)]
+pub(super) struct Named<'a> {
+    #[serde(borrow)]
+    pub(super) external_id: Cow<'a, str>,
+}
+
 /// An artifact that has or had a file.
+#[derive(Deserialize, Serialize)]
 pub(super) struct Wanted {
     pub(super) id: ArtifactId,
     pub(super) name: String,
     pub(super) media_type: Option<String>,
-    pub(super) expected: Result<Expected, PlanError>,
+    /// The checksum that is stated for its file, with the key that it is stated under.
+    checksum: Option<(String, Value)>,
+    bytes: Option<u64>,
     /// The originator of the deletion of its file.
     pub(super) deleted: Option<By>,
 }
@@ -62,10 +76,10 @@ pub(super) struct Planned {
     /// The index of its item in the report.
     pub(super) item: usize,
     pub(super) id: ArtifactId,
-    pub(super) external_id: String,
     pub(super) name: String,
     pub(super) expected: Expected,
-    pub(super) target: Target,
+    /// Its path relative to the folder, with `/` between folders.
+    pub(super) file: String,
     /// The originator of the deletion of its file. An existing local file is still verified.
     pub(super) deleted: Option<By>,
     /// The verification in the manifest, if only the manifest states its checksum.
@@ -113,6 +127,8 @@ pub(super) enum PlanError {
     Checksum { key: String, text: String },
     #[error("'{file}' is a result of run {run} and is not overwritten")]
     OtherRun { file: String, run: String },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
 }
 
 impl Slim {
@@ -125,8 +141,8 @@ impl Slim {
         let (selected, others): (Vec<_>, Vec<_>) = artifacts.partition(|artifact| selection.has_artifact(artifact));
         let artifacts = selected.into_iter().filter_map(|artifact| Wanted::of(artifact, checksum_keys)).collect();
         let unselected = others.iter().map(described).collect();
-        let (id, external_id, message) = (item.item_id, item.external_id, item.error_message);
-        Self { id, external_id, outcome, message, is_wanted, artifacts, inputs, unselected }
+        let (key, external_id, message) = (ItemKey::of(&item.item_id), item.external_id, item.error_message);
+        Self { key, external_id, outcome, message, is_wanted, artifacts, inputs, unselected }
     }
 }
 
@@ -139,8 +155,23 @@ impl Wanted {
             _ => return None,
         };
         let media_type = media_type(&artifact).map(str::to_owned);
-        let expected = expected(artifact.metadata.as_ref().unwrap_or(&JsonObject::new()), checksum_keys);
-        Some(Self { id: artifact.output_artifact_id, name: artifact.name, media_type, expected, deleted })
+        let OutputArtifact { output_artifact_id: id, name, metadata, .. } = artifact;
+        let metadata = metadata.unwrap_or_default();
+        let stated = |key: &String| Some((key.clone(), metadata.get(key).filter(|value| !value.is_null())?.clone()));
+        let checksum = checksum_keys.iter().find_map(stated);
+        let bytes = metadata.get(SIZE_KEY).and_then(Value::as_u64);
+        Some(Self { id, name, media_type, checksum, bytes, deleted })
+    }
+
+    /// Returns the stated size and checksum. An invalid checksum is an error.
+    pub(super) fn expected(&self) -> Result<Expected, PlanError> {
+        let mut expected = Expected::unknown();
+        if let Some((key, value)) = &self.checksum {
+            let checksum: Option<Crc32c> = value.as_str().and_then(|text| text.parse().ok());
+            let failed = || PlanError::Checksum { key: key.clone(), text: value.to_string() };
+            expected = Expected::new(checksum.ok_or_else(failed)?);
+        }
+        Ok(self.bytes.map_or(expected, |bytes| expected.with_bytes(bytes)))
     }
 }
 
@@ -156,28 +187,17 @@ fn described(artifact: &OutputArtifact) -> String {
     format!("{}{media_type}", artifact.name)
 }
 
-/// Returns the stated properties of a file. An invalid checksum is an error, not a missing one.
-fn expected(metadata: &JsonObject, checksum_keys: &[String]) -> Result<Expected, PlanError> {
-    let stated = checksum_keys.iter().find_map(|key| Some((key, metadata.get(key).filter(|value| !value.is_null())?)));
-    let mut expected = Expected::unknown();
-    if let Some((key, value)) = stated {
-        let checksum: Option<Crc32c> = value.as_str().and_then(|text| text.parse().ok());
-        expected =
-            Expected::new(checksum.ok_or_else(|| PlanError::Checksum { key: key.clone(), text: value.to_string() })?);
-    }
-    if let Some(bytes) = metadata.get(SIZE_KEY).and_then(serde_json::Value::as_u64) {
-        expected = expected.with_bytes(bytes);
-    }
-    Ok(expected)
-}
-
 impl Planned {
     /// Returns the number of bytes to write, determined without reading files.
-    pub(super) fn missing(&self) -> u64 {
+    pub(super) fn missing(&self, folder: &ResultFolder) -> u64 {
         if self.deleted.is_some() {
             return 0;
         }
-        self.expected.bytes().map_or(0, |bytes| self.target.missing(bytes))
+        self.expected.bytes().map_or(0, |bytes| self.target(folder).missing(bytes))
+    }
+
+    pub(super) fn target(&self, folder: &ResultFolder) -> Target {
+        folder.target(self.file.split('/'))
     }
 }
 
@@ -201,7 +221,7 @@ impl Fetched {
             organization: run.organization_id.clone(),
             user: Some(run.submitted_by.clone()),
             tool: Some(TOOL.to_owned()),
-            inputs: item.inputs.clone(),
+            inputs: serde_json::from_str(&item.inputs).unwrap_or_default(),
         };
         let entry = ManifestEntry::new(origin, &self.report.file, self.report.outcome.as_ref().ok()?, now);
         Some(entry.with_provenance(provenance))
@@ -238,14 +258,15 @@ impl Source for ArtifactSource<'_> {
 pub(super) async fn fetch(
     run: &RunHandle,
     downloader: &Downloader,
-    planned: Planned,
+    planned: Box<Planned>,
+    (external_id, target): (String, Target),
     (meter, limit): (&Meter, Duration),
     observer: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Fetched, Box<Planned>> {
-    let Planned { id, external_id, name, expected, target, deleted, recorded, tries, .. } = &planned;
-    let (start, file) = (Instant::now(), target.relative());
+    let Planned { id, name, expected, file, deleted, recorded, tries, .. } = &*planned;
+    let start = Instant::now();
     let about = FileEvent {
-        item: external_id.clone(),
+        item: external_id,
         artifact: name.clone(),
         artifact_id: id.clone(),
         file: file.clone(),
@@ -268,7 +289,7 @@ pub(super) async fn fetch(
         }
     };
     let mut outcome =
-        downloader.fetch(&ArtifactSource { run, id: id.clone(), deleted: *deleted }, *expected, target, &hear).await;
+        downloader.fetch(&ArtifactSource { run, id: id.clone(), deleted: *deleted }, *expected, &target, &hear).await;
     if let (Ok(outcome), Some(recorded)) = (&mut outcome, recorded) {
         outcome.verification = *recorded;
     }
@@ -278,7 +299,7 @@ pub(super) async fn fetch(
         tracing::debug!(file, failures = tries.failures, "tried again later");
         // The durable bytes are counted again by the next attempt.
         meter.add(Progress::Lost(about.progress.durable));
-        return Err(Box::new(Planned { tries, ..planned }));
+        return Err(Box::new(Planned { tries, ..*planned }));
     }
     about.progress.step = outcome.as_ref().map_or(FileStep::Failed, |outcome| FileStep::InPlace(outcome.verification));
     match &outcome {
@@ -291,6 +312,6 @@ pub(super) async fn fetch(
         Err(error) => tracing::debug!(file, %error, "not downloaded"),
     }
     observer(Event::File(about));
-    let report = ArtifactReport { name: planned.name, file, outcome: outcome.map_err(Into::into) };
-    Ok(Fetched { item: planned.item, report })
+    let Planned { item, name, file, .. } = *planned;
+    Ok(Fetched { item, report: ArtifactReport { name, file, outcome: outcome.map_err(Into::into) } })
 }

@@ -1,23 +1,39 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use platform_api::models::RunId;
-use platform_download::{apart, escape, extension, safe_names};
+use platform_download::{Sha256, Siblings, apart, escape, extension, safe_names};
 
 use super::artifact::{Slim, Wanted};
 
 /// The separator of item and artifact names in a combined file name.
 const JOINT: &str = "--";
 
+/// The naming scheme of result files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameBy {
+    /// The external id as a path: a folder for each of its parts. `:` becomes `_`, and what else a file system cannot store is
+    /// percent-encoded.
+    #[default]
+    Relative,
+    /// The file name in the external id, without its ending: the layout of the Python SDK 1.6.0.
+    Stem,
+    /// All of the external id, percent-encoded.
+    Id,
+}
+
 /// The layout of a run's files in the result folder. The default is one folder per item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     per_run: bool,
     per_item: bool,
+    name_by: NameBy,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { per_run: false, per_item: true }
+        Self { per_run: false, per_item: true, name_by: NameBy::default() }
     }
 }
 
@@ -33,68 +49,145 @@ impl Layout {
         self.per_item = wanted;
         self
     }
+
+    /// Sets what files are named by.
+    pub fn with_names_by(mut self, name_by: NameBy) -> Self {
+        self.name_by = name_by;
+        self
+    }
+
+    pub(super) fn has_folder_per_run(self) -> bool {
+        self.per_run
+    }
+
+    /// The name of a thing as it is shown in a path, before it is escaped.
+    fn shown(self, name: &str) -> String {
+        if self.name_by == NameBy::Id { name.to_owned() } else { name.replace(':', "_") }
+    }
+
+    /// The folders of an item, of which there is at least one; without a folder per item, the only one is the beginning of the
+    /// names of its files. Not escaped.
+    fn place(self, external_id: &str) -> Vec<String> {
+        let id = self.shown(external_id);
+        let parts: Vec<_> = match self.name_by {
+            NameBy::Stem if self.per_item => {
+                Path::new(&id).file_stem().map(|stem| stem.to_string_lossy().into_owned()).into_iter().collect()
+            }
+            NameBy::Relative => {
+                id.split(['/', '\\']).filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect()
+            }
+            _ => vec![id],
+        };
+        match parts.len() {
+            0 => vec![String::new()],
+            1 => parts,
+            _ if self.per_item => parts,
+            _ => vec![parts.join("_")],
+        }
+    }
 }
 
 /// The file names of a run. They are the same in every call and for every shard.
 pub(super) struct Names {
     layout: Layout,
     run: String,
-    /// The folders of items whose names differ from the external id.
-    items: HashMap<String, String>,
+    /// The folders, or beginnings of names, of items that some file system could take for others', by external id.
+    apart: HashMap<String, String>,
+}
+
+/// Stands for a text where very many are kept.
+pub(super) type Key = [u8; 16];
+
+pub(super) fn key(text: &str) -> Key {
+    let digest = Sha256::of(text.as_bytes());
+    std::array::from_fn(|at| digest.as_bytes()[at])
+}
+
+fn escaped(parts: &[String]) -> String {
+    parts.iter().map(|part| escape(part)).collect::<Vec<_>>().join("/")
 }
 
 impl Names {
-    pub(super) fn new<'a>(layout: Layout, run: &RunId, external_ids: impl Iterator<Item = &'a str>) -> Self {
-        let given: Vec<_> = external_ids.map(|name| (name, name)).collect();
-        let folders = given.iter().map(|(name, _)| *name).zip(safe_names(&given));
-        let others = folders.filter(|(name, folder)| folder != name);
-        let items = others.map(|(name, folder)| (name.to_owned(), folder)).collect();
-        Self { layout, run: escape(run.as_str()), items }
+    pub(super) fn new(
+        layout: Layout,
+        run: &RunId,
+        external_ids: impl Iterator<Item = impl AsRef<str>> + Clone,
+    ) -> Self {
+        let (mut siblings, mut inner, mut ids) = (Siblings::default(), HashSet::new(), HashSet::new());
+        let is_bare = layout.name_by == NameBy::Stem && !layout.per_item;
+        for id in external_ids.clone() {
+            let place = layout.place(id.as_ref());
+            // Those of different items can be the same.
+            siblings.add(&place.join("/"), &escaped(&place));
+            inner.extend((1..place.len()).map(|depth| key(&escaped(&place[..depth]).to_lowercase())));
+            if is_bare {
+                ids.insert(key(id.as_ref()));
+            }
+        }
+        let mut apart_from_others = HashMap::new();
+        for id in external_ids {
+            let id = id.as_ref();
+            let place = layout.place(id);
+            let plain = escaped(&place);
+            let mut safe = siblings.distinct(&place.join("/"), plain.clone(), id);
+            // The folder contains other items, or the id is an extension of another one.
+            let begins = || id.char_indices().skip(1).any(|(end, _)| ids.contains(&key(&id[..end])));
+            if safe == plain && (inner.contains(&key(&plain.to_lowercase())) || (is_bare && begins())) {
+                safe = apart(safe, id);
+            }
+            if safe != plain {
+                apart_from_others.insert(id.to_owned(), safe);
+            }
+        }
+        Self { layout, run: escape(run.as_str()), apart: apart_from_others }
     }
 
-    /// Returns the folders and the file name for each of an item's artifacts.
-    pub(super) fn of(&self, item: &Slim) -> Vec<Vec<String>> {
-        let names: Vec<_> = item.artifacts.iter().map(file_name).collect();
+    /// The path of the file for each of an item's artifacts, relative to the folder, with `/` between folders.
+    pub(super) fn of(&self, item: &Slim) -> Vec<String> {
+        let names: Vec<_> = item.artifacts.iter().map(|artifact| self.file_name(artifact)).collect();
         let ids = item.artifacts.iter().map(|artifact| artifact.id.as_str());
         let given: Vec<_> = names.iter().map(String::as_str).zip(ids.clone()).collect();
-        let safe = safe_names(&given);
-        let folder = self.items.get(&item.external_id).cloned().unwrap_or_else(|| escape(&item.external_id));
-        let run = self.layout.per_run.then(|| self.run.clone());
-        let place = |(((name, id), safe), run): (((&String, &str), String), Option<String>)| {
+        let (place, apart) = (self.layout.place(&item.external_id), self.apart.get(&item.external_id));
+        let path = |((name, id), safe): ((&String, &str), String)| {
             let below = if self.layout.per_item {
-                vec![folder.clone(), safe]
+                format!("{}/{safe}", apart.cloned().unwrap_or_else(|| escaped(&place)))
             } else {
-                vec![joined(&item.external_id, &folder, name, &safe, id)]
+                let is_alike = apart.is_some() || safe != escape(name);
+                self.joined(&place.join("_"), name, is_alike, &format!("{}\n{id}", item.external_id))
             };
-            run.into_iter().chain(below).collect()
+            if self.layout.per_run { format!("{}/{below}", self.run) } else { below }
         };
-        names.iter().zip(ids).zip(safe).zip(std::iter::repeat(run)).map(place).collect()
+        names.iter().zip(ids).zip(safe_names(&given)).map(path).collect()
     }
-}
 
-/// Returns a combined name for an item and its artifact. Ids distinguish names that could be equal.
-fn joined(item: &str, safe_item: &str, name: &str, safe_name: &str, id: &str) -> String {
-    let both = escape(&format!("{item}{JOINT}{name}"));
-    let is_ambiguous = item.contains(JOINT) || name.contains(JOINT) || item.ends_with('-') || name.starts_with('-');
-    if is_ambiguous || safe_item != escape(item) || safe_name != escape(name) {
-        apart(both, &format!("{item}\n{id}"))
-    } else {
-        both
+    /// One name for an item and its artifact. Where others could have the same, the identity keeps them apart.
+    fn joined(&self, item: &str, name: &str, is_alike: bool, identity: &str) -> String {
+        let joint = if self.layout.name_by == NameBy::Stem { "" } else { JOINT };
+        let both = escape(&format!("{item}{joint}{name}"));
+        let has_joint = |text: &str| !joint.is_empty() && text.contains(joint);
+        let at_joint = !joint.is_empty() && (item.ends_with('-') || name.starts_with('-'));
+        if is_alike || at_joint || has_joint(item) || has_joint(name) { apart(both, identity) } else { both }
     }
-}
 
-/// Returns the name of an artifact with the extension of its media type. A name with an extension and without a media
-/// type is unchanged.
-fn file_name(Wanted { name, media_type, .. }: &Wanted) -> String {
-    let has_ending = std::path::Path::new(name).extension().is_some();
-    let ending = match media_type {
-        None if has_ending => return name.clone(),
-        media_type => extension(media_type.as_deref().unwrap_or_default()),
-    };
-    if ending == ".bin" {
-        tracing::info!(artifact = name, ?media_type, "its type is not known: it gets the ending .bin");
+    /// Returns the name of an artifact with the extension of its media type. A name with an extension and without a media
+    /// type is unchanged.
+    fn file_name(&self, Wanted { name, media_type, .. }: &Wanted) -> String {
+        let shown = self.layout.shown(name);
+        let is_stem = self.layout.name_by == NameBy::Stem;
+        let ending = match media_type {
+            None if !is_stem && Path::new(name).extension().is_some() => return shown,
+            media_type => extension(media_type.as_deref().unwrap_or_default()),
+        };
+        if ending == ".bin" {
+            tracing::info!(artifact = name, ?media_type, "its type is not known: it gets the ending .bin");
+        }
+        match ending {
+            // As the Python SDK does.
+            ".geojson" if is_stem => shown + ".json",
+            ending if !is_stem && shown.to_ascii_lowercase().ends_with(ending) => shown,
+            ending => shown + ending,
+        }
     }
-    if name.to_ascii_lowercase().ends_with(ending) { name.clone() } else { format!("{name}{ending}") }
 }
 
 #[cfg(test)]
@@ -121,19 +214,73 @@ mod tests {
 
     fn names(layout: Layout, items: &[Slim]) -> Vec<String> {
         let run: RunId = serde_json::from_value(json!("run/1")).unwrap();
-        let names = Names::new(layout, &run, items.iter().map(|item| item.external_id.as_str()));
-        items.iter().flat_map(|item| names.of(item)).map(|parts| parts.join("/")).collect()
+        let names = Names::new(layout, &run, items.iter().map(|item| &item.external_id));
+        items.iter().flat_map(|item| names.of(item)).collect()
     }
 
     #[test]
     fn files_lie_by_run_and_item_as_is_wanted() {
-        let items = [item("a.tiff", &[("1", "tissue:areas")])];
-        let layout = Layout::default();
-        assert_eq!(names(layout, &items), ["a.tiff/tissue%3Aareas.csv"]);
-        assert_eq!(names(layout.with_folder_per_run(true), &items), ["run%2F1/a.tiff/tissue%3Aareas.csv"]);
-        let flat = layout.with_folder_per_item(false);
-        assert_eq!(names(flat, &items), ["a.tiff--tissue%3Aareas.csv"]);
-        assert_eq!(names(flat.with_folder_per_run(true), &items), ["run%2F1/a.tiff--tissue%3Aareas.csv"]);
+        let items = [item("a:b/c.tiff", &[("1", "tissue:areas")])];
+        for (name_by, folder, file) in [
+            (NameBy::Relative, "a_b/c.tiff/tissue_areas.csv", "a_b_c.tiff--tissue_areas.csv"),
+            (NameBy::Stem, "c/tissue_areas.csv", "a_b%2Fc.tifftissue_areas.csv"),
+            (NameBy::Id, "a%3Ab%2Fc.tiff/tissue%3Aareas.csv", "a%3Ab%2Fc.tiff--tissue%3Aareas.csv"),
+        ] {
+            let layout = Layout::default().with_names_by(name_by);
+            assert_eq!(names(layout, &items), [folder]);
+            assert_eq!(names(layout.with_folder_per_run(true), &items), [format!("run%2F1/{folder}")]);
+            let flat = layout.with_folder_per_item(false);
+            assert_eq!(names(flat, &items), [file]);
+            assert_eq!(names(flat.with_folder_per_run(true), &items), [format!("run%2F1/{file}")]);
+        }
+    }
+
+    #[test]
+    fn relative_paths_stay_inside_and_do_not_contain_each_other() {
+        let items = ["/data/a.tiff", "a", "a/b.csv", "../x", "C:\\s\\t.svs", "gs://bucket/u.tiff", "", "A/B.csv"];
+        let items = items.map(|id| item(id, &[("1", "b.csv")]));
+        let found = names(Layout::default(), &items);
+        assert_eq!(found[0], "data/a.tiff/b.csv");
+        assert!(found[1].starts_with("a%~") && found[1].ends_with("/b.csv"), "{found:?}");
+        assert!(found[2].starts_with("a/b.csv%~") && found[7].starts_with("A/B.csv%~"), "{found:?}");
+        assert_eq!(found[3..7], ["%2E%2E/x/b.csv", "C_/s/t.svs/b.csv", "gs_/bucket/u.tiff/b.csv", "%/b.csv"]);
+    }
+
+    #[test]
+    fn long_names_keep_their_readable_start() {
+        let id = format!("cohort/{}.tiff", "x".repeat(300));
+        let found = names(Layout::default(), &[item(&id, &[("1", "areas")])]);
+        assert!(found[0].starts_with("cohort/xxxxxxxx") && found[0].len() < 230, "{found:?}");
+    }
+
+    /// `download_available_items` and `download_item_artifact` in `aignostics/application/_download.py` of the SDK 1.6.0, and
+    /// `get_file_extension_for_artifact` in `_utils.py`.
+    #[test]
+    fn stems_are_those_of_the_python_sdk() {
+        let layout = Layout::default().with_names_by(NameBy::Stem).with_folder_per_run(true);
+        let of = |id: &str, name: &str, media_type: &str| {
+            let mut item = item(id, &[("1", name)]);
+            item.artifacts[0].media_type = Some(media_type.to_owned());
+            let flat = layout.with_folder_per_item(false);
+            [names(layout, std::slice::from_ref(&item)), names(flat, &[item])].map(|mut names| names.remove(0))
+        };
+        for (id, name, media_type, folder, file) in [
+            (
+                "a.tiff",
+                "tissue_qc:tiff_heatmap",
+                "image/tiff",
+                "a/tissue_qc_tiff_heatmap.tiff",
+                "a.tifftissue_qc_tiff_heatmap.tiff",
+            ),
+            ("x/b.c.svs", "cells:geojson", "application/geo+json", "b.c/cells_geojson.json", ""),
+            ("d", "readout.csv", "text/csv", "d/readout.csv.csv", "dreadout.csv.csv"),
+            ("e.dcm", "slide", "application/x-unheard-of", "e/slide.bin", "e.dcmslide.bin"),
+        ] {
+            let found = of(id, name, media_type);
+            assert_eq!(found[0], format!("run%2F1/{folder}"));
+            // The SDK fails for an id with a slash.
+            assert!(file.is_empty() || found[1] == format!("run%2F1/{file}"), "{found:?}");
+        }
     }
 
     #[test]
@@ -149,7 +296,8 @@ mod tests {
             item("Manifest.JSONL", &[("13", "x")]),
             item("manifest.jsonl", &[("14", "x")]),
         ];
-        for layout in [Layout::default(), Layout::default().with_folder_per_item(false)] {
+        let layouts = [NameBy::Relative, NameBy::Stem, NameBy::Id].map(|by| Layout::default().with_names_by(by));
+        for layout in layouts.into_iter().flat_map(|layout| [layout, layout.with_folder_per_item(false)]) {
             let found = names(layout, &items);
             let mut folded: Vec<_> = found.iter().map(|name| name.to_lowercase()).collect();
             folded.sort();

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -124,8 +123,8 @@ pub struct ItemReport {
     pub outcome: ItemOutcome,
     /// The platform's message about a failure.
     pub message: Option<String>,
-    /// The checksums of its inputs stated by the submitter, by name.
-    pub inputs: BTreeMap<String, String>,
+    /// The checksums of its inputs by name, as the submitter stated them: as JSON, which is small.
+    pub(super) inputs: Box<str>,
     /// Its artifacts.
     pub artifacts: Vec<ArtifactReport>,
 }

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use platform_api::models::{Item, ItemId, RunStatistics};
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
 
 use crate::Error;
 use crate::pages::SIZE;
@@ -15,12 +17,23 @@ fn page_size() -> usize {
 
 /// The overlap of reads before the newest known end: items can end at the same time, be committed out of order, or
 /// appear late on a replica.
-const OVERLAP: Duration = Duration::from_secs(60);
+pub const OVERLAP: Duration = Duration::from_secs(60);
+
+/// Stands for an item where very many are remembered: the first half of the SHA-256 of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+pub(crate) struct ItemKey(u128);
+
+impl ItemKey {
+    pub(crate) fn of(id: &ItemId) -> Self {
+        let digest = sha2::Sha256::digest(id.as_str());
+        Self(digest.iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte)))
+    }
+}
 
 /// The items that were found after their end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ended {
-    seen: HashSet<ItemId>,
+    seen: HashSet<ItemKey>,
     /// The high-water mark: the newest known end of an item.
     mark: Option<SystemTime>,
 }
@@ -46,7 +59,8 @@ impl Ended {
             let is_old = |item: &Item| end(item).zip(from).is_some_and(|(end, from)| end < from);
             let reached = items.iter().any(is_old);
             for item in items {
-                if !self.seen.contains(&item.item_id) && new.insert(item.item_id.clone()) {
+                let key = ItemKey::of(&item.item_id);
+                if !self.seen.contains(&key) && new.insert(key) {
                     found.push(item);
                 }
             }
@@ -60,7 +74,7 @@ impl Ended {
 
     /// Records an item that has ended.
     pub(super) fn note(&mut self, item: &Item) {
-        self.seen.insert(item.item_id.clone());
+        self.seen.insert(ItemKey::of(&item.item_id));
         self.mark = self.mark.max(end(item));
     }
 

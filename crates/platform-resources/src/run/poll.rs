@@ -22,13 +22,13 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_
 const LAG: Duration = Duration::from_secs(10);
 
 /// The state of a run.
-pub(crate) struct Snapshot<T> {
+pub(crate) struct Snapshot<C> {
     pub(crate) run: Run,
     /// The items that ended since the last poll, or all items, as converted by the caller.
-    pub(crate) items: Vec<T>,
+    pub(crate) items: C,
 }
 
-impl<T> Snapshot<T> {
+impl<C> Snapshot<C> {
     pub(crate) fn ended(&self) -> bool {
         self.run.state == RunState::Terminated
     }
@@ -63,11 +63,11 @@ impl Poll {
     /// Waits, and polls until there is a response or a permanent failure. Returns the items that ended since the last
     /// poll; all items with `all`, and at the end of the run if any was missed. Only the result of `take` is kept in
     /// memory. An item may be returned twice.
-    pub(crate) async fn ask<T: Send>(
+    pub(crate) async fn ask<T: Send, C: Default + Extend<T> + Send>(
         self,
         all: bool,
         take: impl Fn(Item) -> T + Clone + Send,
-    ) -> Result<Snapshot<T>, Error> {
+    ) -> Result<Snapshot<C>, Error> {
         let ended = self.ended.clone();
         self.until_answered(|run| {
             let (take, ended) = (take.clone(), ended.clone());
@@ -78,10 +78,10 @@ impl Poll {
                 let is_over = found.state == RunState::Terminated;
                 let needs_all = all || (is_over && !ended.is_all(&found.statistics));
                 if !needs_all && (is_over || over(&found.statistics) == 0) {
-                    return Ok(Snapshot { run: found, items: Vec::new() });
+                    return Ok(Snapshot { run: found, items: C::default() });
                 }
                 let run = unkept(run).await?;
-                let mut items = Vec::new();
+                let mut items = C::default();
                 if needs_all {
                     let mut listed = ended.clone();
                     let mut list = run.items();
@@ -89,14 +89,14 @@ impl Poll {
                         if is_over || ItemOutcome::of(&item) != ItemOutcome::InProgress {
                             listed.note(&item);
                         }
-                        items.push(take(item));
+                        items.extend([take(item)]);
                     }
                     *ended = listed;
                 } else {
                     let news = ended.news(&found.statistics, |page| newest(run.clone(), page)).await?;
                     for item in news {
                         ended.note(&item);
-                        items.push(take(item));
+                        items.extend([take(item)]);
                     }
                 }
                 Ok(Snapshot { run: found, items })

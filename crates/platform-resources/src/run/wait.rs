@@ -6,7 +6,7 @@ use futures_util::stream::{self, Stream};
 use platform_api::models::{Item, ItemId, Run, RunState};
 
 use super::RunHandle;
-use super::poll::Poll;
+use super::poll::{Poll, Snapshot};
 use crate::{Error, ItemOutcome};
 
 /// An event of a run.
@@ -72,7 +72,7 @@ impl RunHandle {
 
 impl Watch {
     async fn look(&mut self) -> Result<(), Error> {
-        let mut snapshot = self.poll.clone().ask(false, |item| item).await?;
+        let mut snapshot: Snapshot<Vec<Item>> = self.poll.clone().ask(false, |item| item).await?;
         in_order_of_ends(&mut snapshot.items);
         let before = self.seen.len();
         self.ended = snapshot.ended();

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use auth_core::Secret;
 use auth_http::HttpClient;
 use crc::{CRC_32_ISCSI, Crc};
-use platform_download::{Crc32c, Downloader, RetryPolicy};
+use platform_download::{Crc32c, Downloader, Locking, RetryPolicy};
 use platform_emulator::{Effect, Fault, Server};
 use platform_resources::models::{InputArtifactSubmission, ItemSubmission, RunSubmission};
-use platform_resources::{Event, FileStep, ItemOutcome, ResultFolder, RunReport, Verification};
+use platform_resources::{Event, FileStep, ItemOutcome, Layout, NameBy, ResultFolder, RunReport, Verification};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -53,7 +53,7 @@ async fn results_are_stored_by_item_and_match_the_manifest() {
         entries.iter().filter(|entry| entry["item"] == "smear.svs").map(|entry| entry["file"].clone()).collect();
     assert_eq!(
         files,
-        ["smear.svs/tissue%3Aareas.csv", "smear.svs/tissue%3Aheatmap.tiff", "smear.svs/tissue%3Apolygons.geojson"]
+        ["smear.svs/tissue_areas.csv", "smear.svs/tissue_heatmap.tiff", "smear.svs/tissue_polygons.geojson"]
     );
 
     let events = events.lock().unwrap();
@@ -81,8 +81,8 @@ async fn existing_results_are_not_fetched_again() {
     let lab = Lab::open().await;
     let slides = lab.slides();
     follow(&lab, &slides).await;
-    fs::write(lab.output().join("biopsy.tiff/tissue%3Aareas.csv"), "damaged").unwrap();
-    fs::remove_file(lab.output().join("smear.svs/tissue%3Aheatmap.tiff")).unwrap();
+    fs::write(lab.output().join("biopsy.tiff/tissue_areas.csv"), "damaged").unwrap();
+    fs::remove_file(lab.output().join("smear.svs/tissue_heatmap.tiff")).unwrap();
     let report = follow(&lab, &slides).await;
     let mut fetched: Vec<_> = report
         .items
@@ -208,7 +208,7 @@ async fn a_hostile_name_stays_in_the_folder() {
         json!([artifact("1", "../../escape:", &json!({ "checksum_crc32c": checksum, "mime_type": "text/csv" }))]);
     let (_server, folder, report) = download(artifacts, ResponseTemplate::new(200).set_body_string("content")).await;
     assert!(report.is_complete(), "{report:?}");
-    let file = folder.path().join("deep/results/%2E.%2Fslide/%2E.%2F..%2Fescape%3A.csv");
+    let file = folder.path().join("deep/results/%2E%2E/slide/%2E.%2F..%2Fescape_.csv");
     assert_eq!(fs::read(file).unwrap(), b"content");
 }
 
@@ -239,7 +239,7 @@ async fn unknown_media_type_gets_the_extension_bin() {
     let download = scripted(&server.uri()).run("run").download(results);
     let report = download.with_checksum_keys(["checksum", "crc"]).fetch().await.unwrap();
     assert!(report.is_complete() && report.is_verified(), "{report:?}");
-    assert_eq!(fs::read(folder.path().join("%2E.%2Fslide/a.bin")).unwrap(), b"content");
+    assert_eq!(fs::read(folder.path().join("%2E%2E/slide/a.bin")).unwrap(), b"content");
 }
 
 #[tokio::test]
@@ -382,4 +382,31 @@ async fn a_run_that_was_cancelled_or_lost_items_is_not_complete() {
         .await;
     let report = follow_scripted(&server).await.unwrap();
     assert!(!report.is_complete() && report.items.is_empty() && report.item_count == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn existing_folder_keeps_the_names_in_its_manifest() {
+    let lab = Lab::open().await;
+    let run = lab.client.runs().submit(lab.submission(&lab.slides()).await).await.unwrap();
+    run.wait(None).await.unwrap();
+    let names = |report: &RunReport| -> BTreeSet<String> {
+        report.items.iter().flat_map(|item| &item.artifacts).map(|artifact| artifact.file.clone()).collect()
+    };
+    let mut found = Vec::new();
+    for name_by in [NameBy::Id, NameBy::Relative, NameBy::Stem] {
+        let layout = Layout::default().with_names_by(name_by);
+        let report = run.download(lab.results().await).with_layout(layout).fetch().await.unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        found.push(names(&report));
+    }
+    assert!(found[0].contains("smear.svs/tissue%3Aareas.csv"), "{found:?}");
+    assert!(found.iter().all(|names| *names == found[0]), "{found:?}");
+    // What is not listed gets its new name, and what is listed keeps its own.
+    let kept = "smear.svs/tissue%3Aareas.csv";
+    platform_download::forget(lab.output(), vec![kept.to_owned()], Locking::default()).await.unwrap();
+    let report = run.download(lab.results().await).fetch().await.unwrap();
+    let mut expected = found[0].clone();
+    expected.remove(kept);
+    expected.insert("smear.svs/tissue_areas.csv".to_owned());
+    assert_eq!(names(&report), expected);
 }

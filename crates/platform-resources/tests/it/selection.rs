@@ -69,10 +69,10 @@ async fn only_what_is_selected_is_fetched() {
     };
     let selection =
         Selection::default().with_item("smear.svs").with_artifact("tissue:{areas,polygons}".parse().unwrap());
-    let expected = ["smear.svs/tissue%3Aareas.csv", "smear.svs/tissue%3Apolygons.geojson"];
+    let expected = ["smear.svs/tissue_areas.csv", "smear.svs/tissue_polygons.geojson"];
     assert_eq!(fetch("one", selection).await, expected.map(str::to_owned).into());
     let tables = fetch("tables", Selection::default().with_media_type("Text/CSV; header=present")).await;
-    assert!(tables.len() == 3 && tables.iter().all(|name| name.ends_with("/tissue%3Aareas.csv")), "{tables:?}");
+    assert!(tables.len() == 3 && tables.iter().all(|name| name.ends_with("/tissue_areas.csv")), "{tables:?}");
     for (selection, existing) in [
         (Selection::default().with_item("another"), "smear.svs"),
         (
@@ -96,7 +96,7 @@ async fn files_lie_where_the_layout_says() {
     let results = ResultFolder::open(&folder).await.unwrap();
     assert!(run.download(results).with_layout(layout).fetch().await.unwrap().is_complete());
     let found = files(&folder);
-    assert!(found.contains(&format!("{}/smear.svs--tissue%3Aareas.csv", run.id())), "{found:?}");
+    assert!(found.contains(&format!("{}/smear.svs--tissue_areas.csv", run.id())), "{found:?}");
     assert_eq!(found.len(), 9);
 }
 

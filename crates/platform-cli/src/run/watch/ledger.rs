@@ -4,16 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use platform_download::Crc32c;
-use platform_resources::Selection;
 use platform_resources::models::{ArtifactId, ArtifactOutput, Item, ItemId, RunId};
+use platform_resources::{OVERLAP, Selection};
 
 use super::cursor::Cursor;
 use super::state::StateFile;
 use crate::exit::Failure;
-
-/// Items that ended this long before the mark of a cursor are not printed again. Later ones are: items can end at the
-/// same time, be committed out of order, or appear late on a replica.
-const OVERLAP: Duration = Duration::from_secs(60);
 
 /// A record of the printed events of a run.
 #[derive(Debug)]

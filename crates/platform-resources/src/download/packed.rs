@@ -1,0 +1,66 @@
+//! Values that are kept as text in large blocks.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The size of a block.
+const BLOCK: usize = 64 << 10;
+
+/// A list of values that are read once, in their order. Very many small values would take more memory for the gaps between them
+/// than for themselves.
+pub(super) struct Packed<T> {
+    /// Values as lines of JSON. Each block is freed when it has been read.
+    blocks: Vec<Vec<u8>>,
+    len: usize,
+    values: PhantomData<fn() -> T>,
+}
+
+impl<T> Default for Packed<T> {
+    fn default() -> Self {
+        Self { blocks: Vec::new(), len: 0, values: PhantomData }
+    }
+}
+
+impl<T: Serialize> Extend<T> for Packed<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
+        for value in values {
+            #[expect(clippy::expect_used, reason = "strings, numbers and lists of them are always JSON")]
+            let line = serde_json::to_vec(&value).expect("it is JSON");
+            if self.blocks.last().is_none_or(|block| block.len() + line.len() >= BLOCK) {
+                self.blocks.push(Vec::with_capacity(BLOCK));
+            }
+            let block = self.blocks.last_mut().into_iter();
+            block.for_each(|block| block.extend(line.iter().chain(b"\n")));
+            self.len += 1;
+        }
+    }
+}
+
+impl<T> Packed<T> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Reads the values, which stay, as another type.
+    pub(super) fn iter_as<'a, U: serde::Deserialize<'a>>(&'a self) -> impl Iterator<Item = U> + Clone {
+        self.blocks.iter().flat_map(|block| lines(block)).map(|line| value(line))
+    }
+}
+
+impl<T: DeserializeOwned> Packed<T> {
+    /// Reads the values, and frees what was read.
+    pub(super) fn into_values(self) -> impl Iterator<Item = T> {
+        self.blocks.into_iter().flat_map(|block| lines(&block).map(|line| value(line)).collect::<Vec<_>>())
+    }
+}
+
+fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    block.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+#[expect(clippy::expect_used, reason = "it was written by the same type")]
+fn value<'a, U: serde::Deserialize<'a>>(line: &'a [u8]) -> U {
+    serde_json::from_slice(line).expect("it is what was written")
+}
