@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use auth_core::{AccessToken, Clock, Secret, TokenRequest};
-use auth_http::retry::RetryPolicy;
+use auth_http::retry::{Attempts, RetryPolicy};
 use auth_http::{AuthorizedClient, HttpClient};
 use futures_util::future::FutureExt;
 use platform_api::{ApiError, CallOptions, Operation, Pinned};
@@ -337,6 +337,11 @@ impl Core {
     fn retry<'a>(&self, settings: &'a OperationSettings, time: Time) -> Retry<'a> {
         let attempts = self.inner.plain.attempts(&self.inner.root, &self.policy(settings));
         Retry::new(settings, &self.mode, time, attempts)
+    }
+
+    /// Returns attempts of a request for a run, with its policy.
+    pub(crate) fn run_attempts(&self) -> Attempts {
+        self.inner.plain.attempts(&self.inner.root, &self.policy(&self.inner.settings.run))
     }
 
     /// Obtains a token in advance, so that later calls do not wait for one.

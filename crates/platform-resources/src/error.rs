@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use auth_core::TokenError;
-use platform_api::ApiError;
 use platform_api::models::ApplicationId;
+use platform_api::operations::DeleteRunResults;
+use platform_api::{ApiError, Operation};
 
 use auth_http::retry::GaveUp;
 
@@ -44,6 +45,8 @@ enum Kind {
     TimedOut,
     #[error("the health of the platform cannot be asked for")]
     Health(#[source] auth_http::HttpError),
+    #[error("the platform answered {0} when it was asked how it is, but the answer is not understood")]
+    HealthAnswer(u16),
     #[error("an answer was kept under the name of another: a mistake of this library")]
     MixedUp,
     #[error(transparent)]
@@ -236,6 +239,18 @@ impl Error {
         }
     }
 
+    /// Adds the reason why a call was not repeated, or no longer.
+    pub(crate) fn with_reason_to_give_up(self, gave_up: GaveUp) -> Self {
+        match self.into_call() {
+            CallError::Api(error) => match Arc::try_unwrap(error) {
+                Ok(error) => CallError::gave_up(error, gave_up),
+                Err(error) => CallError::GaveUp(error, gave_up),
+            },
+            other => other,
+        }
+        .into()
+    }
+
     /// Creates the error of a submission that is not found, possibly because the look-up failed.
     pub(crate) fn lost(token: &str, cause: Option<Self>) -> Self {
         Kind::Lost(token.to_owned(), cause.map(Box::new)).into()
@@ -271,6 +286,10 @@ impl Error {
 
     pub(crate) fn health(error: auth_http::HttpError) -> Self {
         Kind::Health(error).into()
+    }
+
+    pub(crate) fn health_answer(status: u16) -> Self {
+        Kind::HealthAnswer(status).into()
     }
 
     #[cfg(feature = "download")]
@@ -418,7 +437,7 @@ impl Error {
 
     /// Returns true if the results of a run cannot be deleted because the run is not terminated (409).
     pub fn is_not_terminated(&self) -> bool {
-        self.api().is_some_and(ApiError::is_already_done)
+        self.api().is_some_and(|error| error.is_already_done() && error.operation() == DeleteRunResults::ID)
     }
 
     /// Returns true if a submission was sent and its outcome is unknown: it may be billed.
