@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use auth_core::{AccessToken, Clock, Secret, TokenRequest};
+use auth_core::{AccessToken, Backoff, Clock, Secret, TokenRequest};
 use auth_http::retry::{Attempts, RetryPolicy};
 use auth_http::{AuthorizedClient, HttpClient};
 use futures_util::future::FutureExt;
@@ -339,9 +339,10 @@ impl Core {
         Retry::new(settings, &self.mode, time, attempts)
     }
 
-    /// Returns attempts of a request for a run, with its policy.
-    pub(crate) fn run_attempts(&self) -> Attempts {
-        self.inner.plain.attempts(&self.inner.root, &self.policy(&self.inner.settings.run))
+    /// Returns attempts of a request for a run, and their backoff.
+    pub(crate) fn run_attempts(&self) -> (Attempts, Backoff) {
+        let policy = self.policy(&self.inner.settings.run);
+        (self.inner.plain.attempts(&self.inner.root, &policy), policy.backoff())
     }
 
     /// Obtains a token in advance, so that later calls do not wait for one.

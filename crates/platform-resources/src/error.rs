@@ -45,7 +45,7 @@ enum Kind {
     TimedOut,
     #[error("the health of the platform cannot be asked for")]
     Health(#[source] auth_http::HttpError),
-    #[error("the platform answered {0} when it was asked how it is, but the answer is not understood")]
+    #[error("the platform answered {0} to the health check, but the answer is not understood")]
     HealthAnswer(u16),
     #[error("an answer was kept under the name of another: a mistake of this library")]
     MixedUp,

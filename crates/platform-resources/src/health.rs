@@ -37,7 +37,7 @@ struct Asked {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the platform answered {status} when it was asked how it is")]
+#[error("the platform answered {status} to the health check")]
 struct Refused {
     status: u16,
     retry_after: Option<Duration>,
