@@ -155,6 +155,46 @@ fn failed_slides_are_listed_and_submitted_again_on_request() {
 }
 
 #[test]
+fn slides_of_a_canceled_run_count_by_their_latest_run() {
+    // The first run is canceled before its second slide is processed.
+    let shell = Shell::configured("cancel_runs_after_items = 1\n");
+    for name in ["a.tiff", "b.tiff"] {
+        write_slide(&shell.folder().join("slides").join(name));
+    }
+    fs::create_dir(shell.folder().join("work")).unwrap();
+    shell.run(&EXECUTE).assert_code(6);
+    let retried = shell.json("execution", &[&EXECUTE[..], &["--retry-failed"]].concat());
+    let again = shell.json("execution", &EXECUTE);
+    for report in [&retried, &again] {
+        assert_eq!((&report["complete"], &report["item_count"]), (&json!(true), &json!(2)), "{report:#}");
+    }
+    assert_eq!(statuses(&again), [("a.tiff", "processed"), ("b.tiff", "processed")]);
+    assert_eq!(billed(&shell), 2);
+    shell.run(&["run", "verify", "work"]).assert_code(0);
+}
+
+#[test]
+fn one_bad_answer_does_not_stop_a_study() {
+    let shell = with_slides(&["a.tiff"]);
+    let once = |method: &str, path: &str, effect: &Value| {
+        let fault = json!({ "server": "api", "method": method, "path": path, "times": 1, "effect": effect });
+        shell.control(Method::Post, "/faults", &fault);
+    };
+    for effect in [json!({ "kind": "status", "status": 503 }), json!({ "kind": "reset", "after_bytes": 0 })] {
+        once("GET", "/health", &effect);
+        shell.run(&EXECUTE).assert_code(0);
+    }
+    // A submission that was refused before it was processed.
+    write_slide(&shell.folder().join("slides/b.tiff"));
+    once("POST", "/api/v1/runs", &json!({ "kind": "throttle", "retry_after_seconds": 1 }));
+    let report = shell.json("execution", &EXECUTE);
+    assert_eq!((&report["submitted"], billed(&shell)), (&json!(true), 2));
+    let record: Value =
+        serde_json::from_slice(&fs::read(shell.folder().join("work/.aignostics/study.json")).unwrap()).unwrap();
+    assert_eq!(record["submissions"].as_array().unwrap().len(), 2, "{record:#}");
+}
+
+#[test]
 fn resubmission_is_counted_and_keeps_the_first_results() {
     let shell = with_slides(&["a.tiff"]);
     let flat = [&EXECUTE[..], &["--no-create-subdirectory-for-run"]].concat();

@@ -59,6 +59,33 @@ fn a_platform_that_is_not_up_is_exit_code_2() {
 }
 
 #[test]
+fn health_that_is_not_understood_is_not_called_down() {
+    let shell = Shell::start();
+    let page = json!({ "kind": "status", "status": 200, "body": "<html>" });
+    shell.control(Method::Post, "/faults", &json!({ "server": "api", "path": "/health", "effect": page }));
+    let error = shell.error(1, &["system", "health"]);
+    assert!(error["message"].as_str().unwrap().contains("is not understood"), "{error}");
+}
+
+#[test]
+fn conflict_and_missing_address_have_their_own_hints() {
+    let shell = Shell::start();
+    let fault = |method: &str, path: &str, status: u16| {
+        let effect = json!({ "kind": "status", "status": status });
+        shell.control(Method::Post, "/faults", &json!({ "method": method, "path": path, "effect": effect }));
+    };
+    fault("GET", "/api/v1/me", 404);
+    let error = shell.error(2, &["user", "whoami"]);
+    assert!(error["remedy"].as_str().unwrap().contains("system config"), "{error}");
+    shell.control(Method::Delete, "/faults", &Value::Null);
+    let run = shell.submit("outcomes", &["a"]);
+    fault("POST", "/api/v1/runs/*", 409);
+    fault("PUT", "/api/v1/runs/*", 409);
+    let error = shell.error(3, &["run", "update-metadata", &run, "{}"]);
+    assert!(error["remedy"].as_str().unwrap().contains("nothing was changed"), "{error}");
+}
+
+#[test]
 fn a_platform_that_cannot_be_reached_is_exit_code_1() {
     let shell = Shell::start();
     let mut command = shell.command(&["system", "health", "--format", "json"]);

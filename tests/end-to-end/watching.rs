@@ -103,9 +103,32 @@ fn files_are_reported_once_when_complete() {
     }
     let fetched = shell.served("storage", "GET", "/");
     let (end, state) = (all.last().unwrap()["cursor"].as_str().unwrap(), state(&shell, &run, &all));
-    let rest = watch(&shell, &[&run, "--download", "nothing-new", "--cursor", end, "--state", &state]);
+    let rest = watch(&shell, &[&run, "--download", "results", "--cursor", end, "--state", &state]);
     assert_eq!(rest, Vec::<Value>::new());
-    assert_eq!(shell.served("storage", "GET", "/"), fetched, "reported files are not fetched again");
+    assert_eq!(shell.served("storage", "GET", "/"), fetched, "existing files are not fetched again");
+}
+
+#[test]
+fn missing_and_altered_files_are_fetched_again_with_a_state_file() {
+    let shell = Shell::start();
+    let run = shell.submit("outcomes", &["a", "b"]);
+    let arguments = [run.as_str(), "--download", "results", "--state", "told"];
+    let all = watch(&shell, &arguments);
+    let files: Vec<_> = all.iter().filter_map(|event| event["file"].as_str()).collect();
+    let path = |file: &str| shell.folder().join("results").join(file);
+    let content = std::fs::read(path(files[1])).unwrap();
+    std::fs::remove_file(path(files[0])).unwrap();
+    std::fs::write(path(files[1]), vec![0; content.len()]).unwrap();
+    assert_eq!(watch(&shell, &arguments), Vec::<Value>::new(), "no event is repeated");
+    assert_eq!(std::fs::read(path(files[1])).unwrap(), content);
+    shell.run(&["run", "verify", "results"]).assert_code(0);
+    // A manifest that was deleted is written again.
+    let hidden = std::fs::read_dir(shell.folder().join("results")).unwrap().map(Result::unwrap);
+    let manifest = hidden.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("manifest")).unwrap();
+    std::fs::remove_file(&manifest).unwrap();
+    assert_eq!(watch(&shell, &arguments), Vec::<Value>::new());
+    assert!(manifest.exists());
+    shell.run(&["run", "verify", "results"]).assert_code(0);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn hint(status: u16) -> &'static str {
         402 => " (the slide quota is exhausted)",
         403 => " (forbidden)",
         404 => " (not found)",
-        409 => " (already done)",
+        409 => " (conflict)",
         410 => " (deleted)",
         412 => " (changed concurrently)",
         422 => " (invalid request)",
@@ -177,6 +177,12 @@ impl ApiError {
         self.is(412)
     }
 
+    /// Returns true if there were too many requests (429). This one was refused before it was processed, so that it had no
+    /// effect.
+    pub fn is_throttled(&self) -> bool {
+        self.is(429)
+    }
+
     /// Returns true if the request is malformed (422). [`details`](Self::details) has the locations.
     pub fn is_validation(&self) -> bool {
         self.is(422)
@@ -200,8 +206,9 @@ impl ApiError {
     /// Returns true if the platform may have executed the request without confirming it.
     pub fn is_uncertain(&self) -> bool {
         match &*self.kind {
-            // An undeclared success status does not mean that the request was refused.
-            Kind::Refused { status, .. } => *status >= 500 || (200..300).contains(status),
+            // An undeclared success status does not mean that the request was refused. A proxy can answer 408 after it has
+            // forwarded the request.
+            Kind::Refused { status, .. } => *status >= 500 || *status == 408 || (200..300).contains(status),
             Kind::Transport(error) => matches!(error.reach, Reach::Unknown | Reach::Answered),
             Kind::Decode(_) => true,
             _ => false,

@@ -15,6 +15,9 @@ use crate::shown::shown;
 /// The maximum number of names that an error lists.
 pub(crate) const EXAMPLES: usize = 20;
 
+/// The operations that exist on every platform, whatever it contains.
+const UNCONDITIONAL: [&str; 3] = ["get_me", "list_runs", "list_applications"];
+
 /// The error of a command, with its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -31,9 +34,13 @@ enum Kind {
     Uncertain,
     BadInput,
     NotFound,
+    /// An address that every platform has does not exist.
+    NoPlatform,
     Unhealthy,
     Conflict,
     NotTerminated,
+    /// The platform refused a change because of its current state.
+    Refused,
     OtherContent,
     LoginRequired,
     Forbidden,
@@ -69,6 +76,8 @@ impl Kind {
             _ if error.is_unfinished() => Self::TimeOut,
             _ if error.is_conflict() => Self::Conflict,
             _ if error.is_not_terminated() => Self::NotTerminated,
+            _ if api(ApiError::is_already_done) => Self::Refused,
+            _ if api(|error| error.is_not_found() && UNCONDITIONAL.contains(&error.operation())) => Self::NoPlatform,
             _ if error.unmatched_selection().is_some() => Self::NotFound,
             _ if error.is_not_found() || api(ApiError::is_gone) => Self::NotFound,
             _ if !error.problems().is_empty() || api(ApiError::is_unsendable) => Self::BadInput,
@@ -122,10 +131,17 @@ impl Kind {
                 let remedy = "`aignostics run list`, `application list` and `bucket find` list what exists";
                 ("not_found", 2, Some(remedy))
             }
+            Self::NoPlatform => {
+                ("not_found", 2, Some("`aignostics system config` shows the address of the platform: correct it"))
+            }
             Self::Unhealthy => ("unhealthy", 2, None),
             Self::Conflict => ("conflict", 3, Some("fetch the current version and repeat the change")),
             Self::NotTerminated => {
                 ("conflict", 3, Some("cancel the run with `aignostics run cancel`, or wait with `aignostics run wait`"))
+            }
+            Self::Refused => {
+                let remedy = "nothing was changed: repair what the answer names, or call again later";
+                ("conflict", 3, Some(remedy))
             }
             Self::OtherContent => {
                 ("conflict", 3, Some("use another key for another submission, or repeat the first one unchanged"))

@@ -6,8 +6,11 @@ use uuid::{Builder, Uuid};
 pub(crate) struct Random(Option<Mutex<fastrand::Rng>>);
 
 impl Random {
-    pub(crate) fn new(seed: Option<u64>) -> Self {
-        Self(seed.map(|seed| Mutex::new(fastrand::Rng::with_seed(seed))))
+    /// Creates the source of the emulator's start number `start`, from 0. With the same seed, each start on a data
+    /// folder has its own sequence, because the folder holds the ids of the earlier ones.
+    pub(crate) fn new(seed: Option<u64>, start: u64) -> Self {
+        let seeded = |seed| (0..start).fold(fastrand::Rng::with_seed(seed), |mut random, _| random.fork());
+        Self(seed.map(|seed| Mutex::new(seeded(seed))))
     }
 
     pub(crate) fn uuid(&self) -> Uuid {

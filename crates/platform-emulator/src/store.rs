@@ -109,6 +109,11 @@ impl Changes {
 }
 
 impl Found {
+    /// Returns true if the data folder is new.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Removes and returns all records whose key starts with `prefix`, ordered by key, with the rest of the key.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, prefix: &str) -> io::Result<Vec<(String, T)>> {
         let keys: Vec<_> = self.0.keys().filter(|key| key.starts_with(prefix)).cloned().collect();

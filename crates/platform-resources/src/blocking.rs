@@ -205,6 +205,7 @@ twins! {
         with nocache();
         call me() -> Me;
         call health() -> Health;
+        call health_with_retries() -> Health;
         call authenticated_health() -> Health;
     }
     Applications of crate::Applications {

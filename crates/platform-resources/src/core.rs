@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use auth_core::{AccessToken, Clock, Secret, TokenRequest};
-use auth_http::retry::RetryPolicy;
+use auth_core::{AccessToken, Backoff, Clock, Secret, TokenRequest};
+use auth_http::retry::{Attempts, RetryPolicy};
 use auth_http::{AuthorizedClient, HttpClient};
 use futures_util::future::FutureExt;
 use platform_api::{ApiError, CallOptions, Operation, Pinned};
@@ -337,6 +337,12 @@ impl Core {
     fn retry<'a>(&self, settings: &'a OperationSettings, time: Time) -> Retry<'a> {
         let attempts = self.inner.plain.attempts(&self.inner.root, &self.policy(settings));
         Retry::new(settings, &self.mode, time, attempts)
+    }
+
+    /// Returns attempts of a request for a run, and their backoff.
+    pub(crate) fn run_attempts(&self) -> (Attempts, Backoff) {
+        let policy = self.policy(&self.inner.settings.run);
+        (self.inner.plain.attempts(&self.inner.root, &policy), policy.backoff())
     }
 
     /// Obtains a token in advance, so that later calls do not wait for one.

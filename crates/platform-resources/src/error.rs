@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use auth_core::TokenError;
-use platform_api::ApiError;
 use platform_api::models::ApplicationId;
+use platform_api::operations::DeleteRunResults;
+use platform_api::{ApiError, Operation};
 
 use auth_http::retry::GaveUp;
 
@@ -44,6 +45,8 @@ enum Kind {
     TimedOut,
     #[error("cannot query the health of the platform")]
     Health(#[source] auth_http::HttpError),
+    #[error("the response to the health check (status {0}) is not understood")]
+    HealthAnswer(u16),
     #[error("internal error: a cached response has another type")]
     MixedUp,
     #[error(transparent)]
@@ -237,6 +240,18 @@ impl Error {
         }
     }
 
+    /// Adds the reason why a call was not repeated, or no longer.
+    pub(crate) fn with_reason_to_give_up(self, gave_up: GaveUp) -> Self {
+        match self.into_call() {
+            CallError::Api(error) => match Arc::try_unwrap(error) {
+                Ok(error) => CallError::gave_up(error, gave_up),
+                Err(error) => CallError::GaveUp(error, gave_up),
+            },
+            other => other,
+        }
+        .into()
+    }
+
     /// Creates the error of a submission that is not found, possibly because the look-up failed.
     pub(crate) fn lost(token: &str, cause: Option<Self>) -> Self {
         Kind::Lost(token.to_owned(), cause.map(Box::new)).into()
@@ -272,6 +287,10 @@ impl Error {
 
     pub(crate) fn health(error: auth_http::HttpError) -> Self {
         Kind::Health(error).into()
+    }
+
+    pub(crate) fn health_answer(status: u16) -> Self {
+        Kind::HealthAnswer(status).into()
     }
 
     #[cfg(feature = "download")]
@@ -419,7 +438,7 @@ impl Error {
 
     /// Returns true if the results of a run cannot be deleted because the run is not terminated (409).
     pub fn is_not_terminated(&self) -> bool {
-        self.api().is_some_and(ApiError::is_already_done)
+        self.api().is_some_and(|error| error.is_already_done() && error.operation() == DeleteRunResults::ID)
     }
 
     /// Returns true if a submission was sent and its outcome is unknown: it may be billed.

@@ -110,7 +110,7 @@ async fn transient_and_uncertain_failures_are_distinguished() {
     let error = crate::client(&format!("http://{free}")).send(&GetRun::new("r")).await.unwrap_err();
     assert!(error.status().is_none() && error.is_transient() && !error.is_uncertain(), "{error}");
     for (status, transient, uncertain) in
-        [(503, true, true), (429, true, false), (404, false, false), (201, false, true)]
+        [(503, true, true), (408, true, true), (429, true, false), (404, false, false), (201, false, true)]
     {
         let (_server, client) = platform(any(), ResponseTemplate::new(status)).await;
         let error = client.send(&GetRun::new("r")).await.unwrap_err();

@@ -35,7 +35,7 @@ impl Force {
             return Ok(());
         }
         let because = |reason: Option<String>| reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        match client.health().await? {
+        match client.health_with_retries().await? {
             Health::Down(reason) => {
                 let text = format!("the platform is down{}; --force skips this check", because(reason));
                 return Err(Failure::unhealthy(anyhow!(text)));

@@ -27,8 +27,8 @@ artifact_failed; run_ended, which is the last.
 There, each event has a `cursor` of at most 200 bytes. With --cursor, a later call on any machine resumes after it. It
 holds the time of the newest end so far. Items that ended up to 60 s before that are repeated, because items can end at
 the same time or be reported late; with --download also files from the oldest missing one on. With --state FILE, nothing
-is repeated: the file holds the ids of all events. A later call retries failed files. A cursor or a state file of another
-run is refused with exit code 2.
+is repeated: the file holds the ids of all events. A later call retries failed files, and downloads files again that are
+missing or altered, without an event. A cursor or a state file of another run is refused with exit code 2.
 
 Exit codes: 0 all items succeeded, 6 not all of them did or not all files came, 1 --timeout was reached.";
 

@@ -95,7 +95,7 @@ mod tests {
     /// Returns true if a request this long after `start` is affected by a fault.
     fn strikes(faults: &Faults, start: Instant, seconds: f64) -> bool {
         let now = start + Duration::from_secs_f64(seconds);
-        !faults.strike(REQUEST, &Random::new(Some(1)), now).is_empty()
+        !faults.strike(REQUEST, &Random::new(Some(1), 0), now).is_empty()
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,6 +24,9 @@ use crate::store::{Changes, Found, Store};
 use crate::tls::{self, Acceptor};
 use crate::{processing, store};
 
+/// The key of the number of starts on a data folder.
+const STARTS: &str = "starts";
+
 /// A builder for [`Emulator`].
 #[derive(Clone, Debug)]
 pub struct EmulatorBuilder {
@@ -95,7 +98,7 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Derives ids and random events from a seed, for reproducibility.
+    /// Derives ids and random events from a seed, for reproducibility. Each start on the same data folder derives others.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -189,7 +192,6 @@ impl EmulatorBuilder {
 
     async fn platform(self, listeners: &Listeners) -> io::Result<Platform> {
         let [api_root, issuer, storage] = self.config.public.of(listeners.urls());
-        let random = Random::new(self.seed);
         let (store, mut found) = match &self.data {
             Some(folder) => {
                 create_private(folder)?;
@@ -198,6 +200,7 @@ impl EmulatorBuilder {
             }
             None => Default::default(),
         };
+        let random = Random::new(self.seed, count_start(&store, &mut found).await?);
         let accounts = accounts(&self.config, &random, &store, &mut found).await?;
         Ok(Platform {
             issuer,
@@ -226,6 +229,17 @@ fn client(authority: Option<&Path>) -> io::Result<HttpClient> {
     let builder = HttpClient::builder().with_plain_loopback().without_decompression();
     let builder = if let Some(file) = authority { builder.with_roots(file) } else { builder };
     builder.build().map_err(io::Error::other)
+}
+
+/// Returns the number of earlier starts on the data folder, and records this one.
+async fn count_start(store: &Store, found: &mut Found) -> io::Result<u64> {
+    // Earlier versions did not count.
+    let uncounted = u64::from(!found.is_empty());
+    let earlier = found.take::<u64>(STARTS)?.pop().map_or(uncounted, |(_, starts)| starts);
+    let mut changes = Changes::default();
+    changes.put(STARTS.to_owned(), &(earlier + 1));
+    store.write(changes).await.map_err(io::Error::other)?;
+    Ok(earlier)
 }
 
 /// Returns the accounts, with the existing keys of their buckets.

@@ -1,5 +1,6 @@
 //! Organizations, users, random events, and persistence.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -113,6 +114,29 @@ async fn a_seed_makes_ids_the_same_every_time() {
         ids.push(user.submit(&json!({ "application_id": "tissue", "items": [slide()] })).await.1);
     }
     assert_eq!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_seed_repeats_no_id_after_a_restart_on_the_data_folder() {
+    let runs = |folder: &Path| {
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let builder = Emulator::builder().with_seed(7).with_data_folder(folder);
+            let user = User::at(builder.start().await.unwrap()).await;
+            let submission = json!({ "application_id": "tissue", "items": [slide()] });
+            assert_eq!(user.submit(&submission).await.0, 201);
+            let ids = |runs: &Value| {
+                runs.as_array().unwrap().iter().map(|run| run["run_id"].to_string()).collect::<BTreeSet<_>>()
+            };
+            ids(&user.get("/api/v1/runs").await.1)
+        })
+    };
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for count in 1..4 {
+        let ids = runs(one.path());
+        assert_eq!(ids.len(), count);
+        assert_eq!(ids, runs(other.path()), "the ids are still reproducible");
+    }
 }
 
 #[tokio::test]

@@ -106,9 +106,11 @@ impl StudyRecord {
         self.write()
     }
 
-    /// Removes a submission that was not accepted.
+    /// Removes a submission that was not accepted. If it is sent again, it is recorded again.
     pub(crate) fn forget(&mut self, token: &str) -> Result<(), Error> {
-        self.content.submissions.retain(|submission| submission.token != token);
+        if let Some(place) = self.content.submissions.iter().position(|submission| submission.token == token) {
+            self.announced = Some(self.content.submissions.remove(place));
+        }
         self.write()
     }
 
@@ -170,6 +172,10 @@ mod tests {
             record.sent(token, SystemTime::UNIX_EPOCH, None).unwrap();
         }
         record.sent("one", SystemTime::UNIX_EPOCH, Some(&RunId::from("run-1"))).unwrap();
+        record.forget("two").unwrap();
+        // It is sent once more, and refused once more.
+        record.sent("two", SystemTime::UNIX_EPOCH, None).unwrap();
+        assert_eq!(record.repetitions("digest"), 2);
         record.forget("two").unwrap();
         let again = StudyRecord::open(folder.path()).unwrap();
         assert_eq!(again.id(), record.id());

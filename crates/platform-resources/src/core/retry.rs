@@ -34,7 +34,7 @@ impl CallError {
         Self::Token(error, gave_up)
     }
 
-    fn gave_up(error: ApiError, gave_up: GaveUp) -> Self {
+    pub(crate) fn gave_up(error: ApiError, gave_up: GaveUp) -> Self {
         Self::GaveUp(Arc::new(error.with_reason_to_give_up(gave_up.to_string())), gave_up)
     }
 }

@@ -171,10 +171,10 @@ impl RunReport {
         deleted
     }
 
-    /// Returns true if the run processed all of its items, all selected items succeeded, and all of their artifacts and
-    /// the manifest are written.
+    /// Returns true if the run has ended, all selected items succeeded, and all of their artifacts and the manifest are
+    /// written. Items that are not selected do not count, even if the run was canceled before they were processed.
     pub fn is_complete(&self) -> bool {
-        self.termination_reason == Some(RunTerminationReason::AllItemsProcessed)
+        self.termination_reason.is_some()
             && self.items.len() + self.left_out == self.item_count
             && self.items.iter().all(|item| item.outcome == ItemOutcome::Succeeded)
             && self.failures().next().is_none()

@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::stream::TryStreamExt;
+use platform_api::ApiError;
 use platform_api::models::{RunId, RunSubmission};
 use platform_api::operations::ListRuns;
 use serde::{Deserialize, Serialize};
@@ -216,7 +217,7 @@ impl SubmitOnce<'_> {
                         let intent = SubmissionIntent::new(token, self.now());
                         self.found(intent, run.id().clone(), false).await
                     }
-                    None => self.send(token, false).await,
+                    None => self.send_until_processed(token).await,
                 }
             }
         }
@@ -241,6 +242,31 @@ impl SubmitOnce<'_> {
                 let run = self.runs.find_submitted(&token).await?;
                 Ok(run.map(|run| self.submitted(run.id().clone(), false, token)))
             }
+        }
+    }
+
+    /// Sends the submission, until the platform no longer refuses it because of too many requests (429). Nothing is
+    /// recorded while it waits, because nothing was accepted.
+    async fn send_until_processed(&mut self, token: String) -> Result<Submitted, Error> {
+        let (mut attempts, backoff) = self.runs.client.core.run_attempts();
+        loop {
+            let error = match self.send(token.clone(), false).await {
+                Err(error) if error.api().is_some_and(ApiError::is_throttled) => error,
+                outcome => return outcome,
+            };
+            let asked = error.api().and_then(ApiError::retry_after);
+            if let Err(gave_up) = attempts.refused(&error, asked) {
+                return Err(error.with_reason_to_give_up(gave_up));
+            }
+            // `attempts` only counts. Waiting for its turn would make it the probe of the host, on which the submission
+            // itself would wait.
+            let pause = asked.unwrap_or_else(|| backoff.pause(attempts.failures(), fastrand::f64()));
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                ?pause,
+                "the submission was refused, and is sent again"
+            );
+            wait(pause).await;
         }
     }
 
@@ -374,7 +400,7 @@ impl fmt::Debug for SubmitOnce<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "replicas do not announce that they have caught up")]
+#[expect(clippy::disallowed_methods, reason = "neither replicas nor limits announce that they have changed")]
 async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }

@@ -228,6 +228,45 @@ async fn forced_resubmission_uses_the_same_token() {
 }
 
 #[tokio::test]
+async fn submission_that_is_throttled_is_sent_again() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let (client, _) = client(&lab);
+    let submission = submission(&lab).await;
+    lose_answer(&lab, Effect::Status { status: 429, body: None }).await;
+    let once = client.runs().submit_once("k", submission, &journal).submit().await.unwrap();
+    assert!(once.is_new);
+    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (1, 2));
+    assert_eq!(journal.intents.lock().unwrap()["k"].run.as_ref(), Some(once.run.id()));
+}
+
+#[tokio::test]
+async fn throttled_submission_without_retries_leaves_no_record() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let mut settings = settings(&lab.emulator);
+    settings.retry.limit = Duration::ZERO;
+    let client = Client::builder(settings).with_tokens(lab.tokens.clone()).build().unwrap();
+    lose_answer(&lab, Effect::Status { status: 429, body: None }).await;
+    let error = client.runs().submit_once("k", submission(&lab).await, &journal).submit().await.unwrap_err();
+    assert!(error.api().unwrap().is_throttled() && !error.is_submission_uncertain(), "{error:?}");
+    assert!(journal.intents.lock().unwrap().is_empty());
+    assert_eq!((runs(&lab).await, lab.asked_to_submit().await), (0, 1));
+}
+
+#[tokio::test]
+async fn submission_with_the_answer_408_is_looked_up() {
+    let (lab, journal) = (Lab::open().await, Journal::default());
+    let (client, clock) = client(&lab);
+    lose_answer(&lab, Effect::Status { status: 408, body: None }).await;
+    let waiting = client.runs().submit_once("k", submission(&lab).await, &journal).submit();
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_millis(1500), &mut waiting).await.is_err());
+    clock.advance(Duration::from_secs(61));
+    let error = waiting.await.unwrap_err();
+    assert!(error.is_submission_uncertain(), "{error:?}");
+    assert_eq!(lab.asked_to_submit().await, 1);
+}
+
+#[tokio::test]
 async fn refused_or_unrecorded_submission_is_not_sent() {
     let lab = Lab::open().await;
     let (client, _) = client(&lab);

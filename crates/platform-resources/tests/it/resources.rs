@@ -287,6 +287,31 @@ async fn health_is_reported_with_its_reason() {
 }
 
 #[tokio::test]
+async fn health_is_retried_on_request_unless_it_is_stated() {
+    let lab = Lab::open().await;
+    let once = async |effect: Effect| {
+        let fault = Fault::new(effect).on(Server::Api).with_path("/health").times(1);
+        lab.emulator.control().unwrap().inject(&fault).await.unwrap();
+    };
+    let status = |status: u16, body: Option<&str>| Effect::Status { status, body: body.map(str::to_owned) };
+    for effect in [
+        status(429, None),
+        status(500, None),
+        status(503, None),
+        Effect::Reset { after_bytes: 0 },
+        Effect::Truncate { after_bytes: 3 },
+    ] {
+        once(effect.clone()).await;
+        assert_eq!(lab.client.health_with_retries().await.unwrap(), Health::Up, "{effect:?}");
+    }
+    once(status(503, Some(r#"{"status":"DOWN"}"#))).await;
+    assert_eq!(lab.client.health_with_retries().await.unwrap(), Health::Down(None));
+    once(status(200, Some("<html>"))).await;
+    let error = lab.client.health_with_retries().await.unwrap_err();
+    assert!(error.to_string().contains("is not understood") && !error.is_transient(), "{error:?}");
+}
+
+#[tokio::test]
 async fn all_problems_of_a_run_are_reported_before_it_is_billed() {
     let lab = Lab::open().await;
     let slides = lab.slides();

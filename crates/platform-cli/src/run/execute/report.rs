@@ -113,7 +113,8 @@ impl Report {
             "slides": self.slides.iter().map(slide).collect::<Vec<_>>(),
             "ignored_options": self.ignored,
             "termination_reason": latest.and_then(|report| report.termination_reason.as_ref()),
-            "item_count": self.reports.iter().map(|report| report.item_count).sum::<usize>(),
+            // An item counts by its latest run: other runs leave it out.
+            "item_count": self.reports.iter().map(|report| report.item_count.saturating_sub(report.left_out)).sum::<usize>(),
             "left_out": self.reports.iter().map(|report| report.left_out).sum::<usize>(),
             "complete": !self.reports.is_empty() && self.reports.iter().all(RunReport::is_complete),
             "verified": self.reports.iter().all(RunReport::is_verified),

@@ -112,19 +112,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns a selection of the items to download; `None` if there are none.
+    /// Returns a selection of the items to download; `None` if there are none. Items in the state file are included,
+    /// because their files may be missing or altered by now.
     pub(super) fn wanted(&self, items: &[Item]) -> Option<Selection> {
-        let open: Vec<_> = items.iter().filter(|item| !self.is_done(item)).collect();
+        let open: Vec<_> = items.iter().filter(|item| !is_before(item, self.start.files)).collect();
         match open.len() {
             0 => None,
             all if all == items.len() => Some(Selection::default()),
             _ => Some(open.into_iter().map(|item| &item.external_id).fold(Selection::default(), Selection::with_item)),
         }
-    }
-
-    /// Returns true if all files of an item were printed.
-    fn is_done(&self, item: &Item) -> bool {
-        is_before(item, self.start.files) || (self.told.contains(item.item_id.as_str()) && self.files(item).is_empty())
     }
 
     /// Returns the files of an item that are not printed yet.
