@@ -251,7 +251,7 @@ fn slides_of_other_studies_are_found() {
     assert_eq!(statuses(&report), expected);
     // A slide of another study is added to a study with a record.
     let report = grow(&shell, "two", &["a.tiff", "e.tiff"]);
-    assert_eq!(statuses(&report), [("a.tiff", "processed"), ("b.tiff", "processed"), ("e.tiff", "new")]);
+    assert_eq!(statuses(&report), [("b.tiff", "processed"), ("a.tiff", "processed"), ("e.tiff", "new")]);
     assert_eq!(billed_items(&shell), 5);
 }
 
@@ -278,7 +278,7 @@ fn slides_are_looked_up_by_id_among_many_runs() {
     write_slide(&shell.folder().join("two/2.tiff"));
     let before = shell.requests("api", "GET", "/api/v1/runs").len();
     let report = grow(&shell, "two", &["y.tiff"]);
-    assert_eq!(statuses(&report), [("2.tiff", "processed"), ("x.tiff", "processed"), ("y.tiff", "new")]);
+    assert_eq!(statuses(&report), [("x.tiff", "processed"), ("2.tiff", "processed"), ("y.tiff", "new")]);
     assert_eq!(billed_items(&shell), 6);
     let queries = shell.requests("api", "GET", "/api/v1/runs").split_off(before);
     let by_id = |query: &&Value| query.to_string().contains("external_id=");
