@@ -122,8 +122,9 @@ impl Kind {
             }
             Self::TimeOut => ("time_out", 1, Some("repeat the command to resume; a larger --timeout allows more time")),
             Self::Uncertain => {
-                let remedy = "repeat the command to search for the run without submitting; or submit again with `--resubmit` or \
-                              another key for `--once`, which is billed twice if the first submission was accepted";
+                let remedy = "repeat the command to search for the run without submitting; or submit again with `run execute \
+                              --resubmit-uncertain`, `run submit --resubmit` or another key for `--once`, which is \
+                              billed twice if the first submission was accepted";
                 ("uncertain", 1, Some(remedy))
             }
             Self::BadInput => ("bad_input", 2, None),

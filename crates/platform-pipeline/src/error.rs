@@ -24,6 +24,7 @@ enum Kind {
     Conflict { message: String, details: Vec<String> },
     Stopped { message: String, details: Vec<String>, slides: Vec<StudySlide> },
     Busy,
+    Overtaken,
     Io { message: String, source: io::Error },
 }
 
@@ -65,6 +66,10 @@ impl Error {
         Self(Box::new(Kind::Busy))
     }
 
+    pub(crate) fn overtaken() -> Self {
+        Self(Box::new(Kind::Overtaken))
+    }
+
     /// Returns true if the input is invalid: a table, a submission, an option or a slide.
     pub fn is_input(&self) -> bool {
         matches!(*self.0, Kind::Input { .. })
@@ -96,6 +101,12 @@ impl Error {
     /// Returns true if another process holds the lock of the same submission.
     pub fn is_busy(&self) -> bool {
         matches!(*self.0, Kind::Busy)
+    }
+
+    /// Returns true if slides of a study were submitted elsewhere during their upload. Nothing was submitted: the study
+    /// must be planned again.
+    pub fn is_overtaken(&self) -> bool {
+        matches!(*self.0, Kind::Overtaken)
     }
 
     /// Returns the platform error, if that is the cause.
@@ -138,6 +149,7 @@ impl fmt::Display for Error {
             Kind::Bucket(error) => error.fmt(formatter),
             Kind::Folder(error) => error.fmt(formatter),
             Kind::Busy => formatter.write_str("another process is submitting the same slides"),
+            Kind::Overtaken => formatter.write_str("some of the slides were submitted elsewhere during the upload"),
         }
     }
 }
@@ -150,7 +162,9 @@ impl StdError for Error {
             Kind::Platform(error) => error.source(),
             Kind::Bucket(error) => error.source(),
             Kind::Folder(error) => error.source(),
-            Kind::Incomplete { .. } | Kind::Conflict { .. } | Kind::Stopped { .. } | Kind::Busy => None,
+            Kind::Incomplete { .. } | Kind::Conflict { .. } | Kind::Stopped { .. } | Kind::Busy | Kind::Overtaken => {
+                None
+            }
         }
     }
 }

@@ -9,12 +9,15 @@
 //!   all slides again.
 //! - **The version** is part of the comparison only if it is stated.
 //!
-//! The lock of the results folder excludes other processes that use the same folder. If two machines with copies of the
-//! folder submit at the same time, both find no earlier run, and both submit. No client can prevent this.
+//! The lock of the results folder excludes other processes that use the same folder. Before the submission, a lock of
+//! the user and the application excludes all studies on this machine, and runs that were submitted during the upload are
+//! looked up. If two machines submit the same slides at the same time, both find no earlier run, and both submit. No
+//! client can prevent this.
 
 mod journal;
 mod locate;
 mod plan;
+mod recent;
 pub(crate) mod record;
 mod submit;
 
@@ -45,6 +48,7 @@ pub struct Study {
     bucket_user: String,
     options: RunOptions,
     resubmit: bool,
+    resubmit_uncertain: bool,
     retry_failed: bool,
     skip_unusable: bool,
     overwrite_results: bool,
@@ -73,6 +77,7 @@ impl Study {
             bucket_user: "user".to_owned(),
             options,
             resubmit: false,
+            resubmit_uncertain: false,
             retry_failed: false,
             skip_unusable: false,
             overwrite_results: false,
@@ -101,6 +106,14 @@ impl Study {
     /// If enabled, submits all slides again. They are billed again.
     pub fn with_resubmit(mut self, resubmit: bool) -> Self {
         self.resubmit = resubmit;
+        self
+    }
+
+    /// If enabled, submits slides again whose earlier submission is
+    /// [uncertain](platform_resources::Error::is_submission_uncertain). They are billed twice if it was accepted. Other
+    /// slides are not affected.
+    pub fn with_resubmit_uncertain(mut self, resubmit: bool) -> Self {
+        self.resubmit_uncertain = resubmit;
         self
     }
 

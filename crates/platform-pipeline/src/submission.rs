@@ -110,8 +110,8 @@ pub(crate) async fn settled(run: &RunHandle) -> Result<Run, Error> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "replicas do not announce that they have caught up")]
-async fn wait(pause: Duration) {
+#[expect(clippy::disallowed_methods, reason = "neither replicas nor other processes announce that they are ready")]
+pub(crate) async fn wait(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
 

@@ -23,7 +23,7 @@ use crate::exit::Failure;
 use report::Report;
 
 /// The options that cause another submission.
-const AGAIN: [&str; 2] = ["--resubmit", "--retry-failed"];
+const AGAIN: [&str; 3] = ["--resubmit", "--resubmit-uncertain", "--retry-failed"];
 
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -66,6 +66,9 @@ pub(crate) struct Arguments {
     /// Submit all slides again; they are billed again.
     #[arg(long)]
     resubmit: bool,
+    /// Submit slides again whose earlier submission is uncertain; they are billed twice if it was accepted.
+    #[arg(long, conflicts_with = "resubmit")]
+    resubmit_uncertain: bool,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
@@ -82,15 +85,18 @@ pub(crate) async fn run(arguments: Arguments, shell: &Shell) -> Result<(), Failu
     let study = study(&client, &arguments, shell).await?;
     let mut report = Report::new(&target);
     let id = ApplicationId::from(arguments.application.as_str());
-    let plan = match Box::pin(study.plan()).await {
-        Ok(plan) => plan,
-        Err(error) => return report.stopped(error, &shell.output, |error| unknown(error, &id)),
-    };
-    list_failed(&plan, shell);
-    report.plan(&plan);
-    let runs = match Box::pin(submitted(&study, &plan, &mut report, shell)).await {
-        Ok(runs) => runs,
-        Err(error) => return report.stopped(error, &shell.output, Failure::from),
+    let runs = loop {
+        let plan = match Box::pin(study.plan()).await {
+            Ok(plan) => plan,
+            Err(error) => return report.stopped(error, &shell.output, |error| unknown(error, &id)),
+        };
+        list_failed(&plan, shell);
+        report.plan(&plan);
+        match Box::pin(submitted(&study, &plan, &mut report, shell)).await {
+            Ok(runs) => break runs,
+            Err(error) if error.is_overtaken() => shell.output.note(format!("{error}: they are looked up again")),
+            Err(error) => return report.stopped(error, &shell.output, Failure::from),
+        }
     };
     if !report.is_submitted() {
         report.ignored(&arguments.options.set(), &shell.output);
@@ -120,6 +126,7 @@ async fn study(client: &Client, arguments: &Arguments, shell: &Shell) -> Result<
         .with_prepare(arguments.how.prepare().with_overwrite(arguments.overwrite_table))
         .with_object_keys(bucket_user(), arguments.to.upload_prefix.clone(), portal)
         .with_resubmit(arguments.resubmit)
+        .with_resubmit_uncertain(arguments.resubmit_uncertain)
         .with_retry_failed(arguments.retry_failed)
         .with_skip_unusable(arguments.skip_unusable)
         .with_overwrite_results(arguments.overwrite)

@@ -1,24 +1,32 @@
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
+use platform_resources::models::RunId;
 use platform_resources::{SubmissionIntent, SubmissionJournal};
 
+use super::recent::RecentSubmissions;
 use super::record::{Owner, RecordedSubmission, StudyRecord};
+use crate::submission::digest::ItemDigest;
 use crate::{Error, FileJournal};
 
-/// The journal of a study: its record, which is copied with its folder, and the user's journal, which outlives the
-/// folder.
+/// The journal of a study: its record, which is copied with its folder, and the user's journal and recent submissions,
+/// which outlive the folder.
 #[derive(Debug)]
 pub(super) struct StudyJournal {
     record: Mutex<StudyRecord>,
     user: FileJournal,
+    recent: RecentSubmissions,
     owner: Owner,
+    /// The token and the slides of the submission that is about to be sent.
+    announced: Mutex<Option<(String, Vec<ItemDigest>)>>,
 }
 
 impl StudyJournal {
     pub(super) fn new(record: StudyRecord, user: FileJournal, owner: Owner) -> Self {
-        Self { record: Mutex::new(record), user, owner }
+        let recent = RecentSubmissions::new(user.folder_of([owner.user.as_str(), owner.application.as_str()]));
+        Self { record: Mutex::new(record), user, recent, owner, announced: Mutex::new(None) }
     }
 
     pub(super) fn record(&self) -> MutexGuard<'_, StudyRecord> {
@@ -29,14 +37,19 @@ impl StudyJournal {
         &self.user
     }
 
+    pub(super) fn recent(&self) -> &RecentSubmissions {
+        &self.recent
+    }
+
     /// Returns the caller's recorded submissions for the application.
     pub(super) fn submissions(&self) -> Vec<RecordedSubmission> {
         let record = self.record();
         record.submissions().iter().filter(|submission| submission.owner == self.owner).cloned().collect()
     }
 
-    /// Announces a submission, whose digest and repetition are recorded when it is sent.
-    pub(super) fn announce(&self, token: &str, digest: &str, repetition: u32) {
+    /// Announces a submission of these slides, which is recorded when it is sent.
+    pub(super) fn announce(&self, token: &str, digest: &str, repetition: u32, items: Vec<ItemDigest>) {
+        *self.announced() = Some((token.to_owned(), items));
         self.record().announce(RecordedSubmission {
             token: token.to_owned(),
             digest: digest.to_owned(),
@@ -47,6 +60,37 @@ impl StudyJournal {
             abandoned: false,
         });
     }
+
+    /// Records the run of a submission.
+    pub(super) fn found(&self, token: &str, sent_at: SystemTime, run: &RunId) -> Result<(), Error> {
+        self.recent.accepted(token, run).map_err(unwritten)?;
+        self.record().sent(token, sent_at, Some(run))
+    }
+
+    /// Gives up looking for the run of a submission.
+    pub(super) fn abandon(&self, token: &str) -> Result<(), Error> {
+        self.recent.forget(token).map_err(unwritten)?;
+        self.record().abandon(token)
+    }
+
+    fn announced(&self) -> MutexGuard<'_, Option<(String, Vec<ItemDigest>)>> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_recent(&self, token: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
+        match intent {
+            None => self.recent.forget(token),
+            Some(SubmissionIntent { run: Some(run), .. }) => self.recent.accepted(token, run),
+            Some(SubmissionIntent { sent_at, .. }) => match &*self.announced() {
+                Some((announced, items)) if announced == token => self.recent.sent(token, *sent_at, items),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+fn unwritten(error: io::Error) -> Error {
+    Error::io("the recent submissions cannot be written", error)
 }
 
 /// The key of an intent is its token.
@@ -66,6 +110,7 @@ impl SubmissionJournal for StudyJournal {
 
     async fn write(&self, key: &str, intent: Option<&SubmissionIntent>) -> io::Result<()> {
         self.user.put(key, intent)?;
+        self.note_recent(key, intent)?;
         let written = match intent {
             Some(intent) => self.record().sent(key, intent.sent_at, intent.run.as_ref()),
             None => self.record().forget(key),
@@ -77,7 +122,6 @@ impl SubmissionJournal for StudyJournal {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::SystemTime;
 
     use platform_resources::Settings;
     use platform_resources::models::ApplicationId;
@@ -102,7 +146,7 @@ mod tests {
         // A folder at the path of the record file.
         let record = folder.path().join(".aignostics/study.json");
         fs::create_dir_all(record.join("not empty")).unwrap();
-        first.announce("token", "digest", 0);
+        first.announce("token", "digest", 0, Vec::new());
         let intent = SubmissionIntent::new("token", SystemTime::UNIX_EPOCH);
         first.write("token", Some(&intent)).await.unwrap_err();
         first.write("token", None).await.unwrap_err();

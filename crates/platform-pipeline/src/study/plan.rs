@@ -5,7 +5,7 @@ use platform_resources::models::RunId;
 use platform_resources::{ItemOutcome, ResultFolder, RunDownload, RunHandle, Selection};
 
 use super::journal::StudyJournal;
-use super::locate::{Located, LocatedRuns, locate};
+use super::locate::{Located, LocatedRun, LocatedRuns, locate};
 use super::record::{Owner, StudyRecord};
 use super::{Study, submit};
 use crate::scan::external_ids::location;
@@ -22,6 +22,7 @@ pub struct StudyPlan {
     pub(super) table: SlideTable,
     pub(super) application: SelectedApplication,
     pub(super) journal: StudyJournal,
+    pub(super) located: LocatedRuns,
     /// The rows to submit, and their digests.
     pub(super) new: Vec<(usize, ItemDigest)>,
 }
@@ -150,10 +151,12 @@ impl Study {
         let digests = item_digests(&table, &application)?;
         let ids = table.rows().iter().map(crate::SlideRow::external_id);
         let items: Vec<_> = digests.iter().copied().zip(ids).collect();
-        let mut located = locate(self, &journal, &items).await?;
-        if self.resubmit {
-            located = LocatedRuns::default();
-        }
+        let located = if self.resubmit {
+            LocatedRuns::default()
+        } else {
+            submit::resolve_recent(self, &journal, &items).await?;
+            locate(self, &journal, &items).await?
+        };
         let (mut slides, new) = self.statuses(&table, &digests, &located, &prepared);
         slides.extend(files_of(&prepared));
         if !prepared.unusable.is_empty() && !self.skip_unusable {
@@ -163,8 +166,8 @@ impl Study {
                         --exclude excludes files";
             return Err(Error::stopped(text, lines, slides));
         }
-        let runs = self.runs(&located, &items, &new);
-        let plan = StudyPlan { slides, runs, table, application, journal, new };
+        let runs = self.runs(&located, &new);
+        let plan = StudyPlan { slides, runs, table, application, journal, located, new };
         self.announce(&plan);
         Ok(plan)
     }
@@ -223,22 +226,18 @@ impl Study {
     }
 
     /// Returns the runs whose results belong to the study, without items that are about to be submitted again, are in a
-    /// later run, or whose slide has changed. Items of slides that are no longer in the table are kept.
-    fn runs(&self, located: &LocatedRuns, items: &[(ItemDigest, &str)], new: &[(usize, ItemDigest)]) -> Vec<StudyRun> {
+    /// later run, or whose slide has changed or is no longer in the table.
+    fn runs(&self, located: &LocatedRuns, new: &[(usize, ItemDigest)]) -> Vec<StudyRun> {
         let again: HashSet<_> = new.iter().map(|(_, digest)| *digest).collect();
-        let present: HashSet<&str> = items.iter().map(|(_, id)| *id).collect();
-        let is_current = |run: &RunHandle, id: &str, digest: &ItemDigest| match located.items.get(digest) {
-            Some(found) => found.run == *run.id() && !again.contains(digest),
-            None => !present.contains(id),
-        };
-        let runs = located.runs.iter().filter_map(|(run, items)| {
-            let current = items.iter().filter(|(id, digest)| is_current(run, id, digest));
+        let runs = located.runs.iter().filter_map(|LocatedRun { handle, slides, item_count, .. }| {
+            let is_current = |digest| located.items[digest].run == *handle.id() && !again.contains(digest);
+            let current = slides.iter().filter(|(_, digest)| is_current(digest));
             let current: Vec<_> = current.map(|(id, _)| id.clone()).collect();
-            let is_whole = current.len() == items.len();
-            let selected = (!is_whole).then_some(current);
-            let is_empty = selected.as_ref().is_some_and(Vec::is_empty);
-            let run = StudyRun { run: run.clone(), items: selected, overwrite: self.overwrite_results };
-            (!is_empty).then_some(run)
+            if current.is_empty() {
+                return None;
+            }
+            let items = (current.len() != *item_count).then_some(current);
+            Some(StudyRun { run: handle.clone(), items, overwrite: self.overwrite_results })
         });
         runs.collect()
     }

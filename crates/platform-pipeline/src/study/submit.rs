@@ -1,9 +1,13 @@
+use std::collections::HashMap;
+use std::time::SystemTime;
+
 use platform_resources::models::{ApplicationId, RunSubmission, VersionNumber};
 use platform_resources::{SubmissionIntent, Submitted};
 use serde::Deserialize;
 
 use super::Study;
 use super::journal::StudyJournal;
+use super::locate::is_overtaken;
 use super::plan::{SlideStatus, StudyPlan, StudyRun};
 use super::record::{RecordedSubmission, STUDY};
 use crate::submission::Draft;
@@ -72,7 +76,7 @@ impl Study {
         digest::write(&mut submission, &digest);
         let id = plan.journal.record().id().to_owned();
         submission.custom_metadata.get_or_insert_default().insert(STUDY.to_owned(), id.into());
-        plan.journal.announce(&token, &digest, repetition);
+        plan.journal.announce(&token, &digest, repetition, plan.new.iter().map(|(_, digest)| *digest).collect());
         Ok(Some(ReadySubmission { study: self, plan, submission, token, _lock: lock }))
     }
 
@@ -87,7 +91,7 @@ impl Study {
     async fn repetition(&self, plan: &StudyPlan, digest: &str) -> Result<u32, Error> {
         let mut repetition = plan.journal.record().repetitions(digest);
         // The record may be lost: the counter continues after submissions that exist.
-        while (self.resubmit || self.retry_failed)
+        while (self.resubmit || self.resubmit_uncertain || self.retry_failed)
             && was_used(&self.client, plan.journal.user(), &submission_token(digest, repetition)).await?
         {
             repetition += 1;
@@ -115,7 +119,7 @@ impl Study {
             return Ok(());
         };
         let Some(intent) = journal.user().get::<SubmissionIntent>(&key).map_err(unreadable)? else { return Ok(()) };
-        journal.announce(&intent.token, &digest, 0);
+        journal.announce(&intent.token, &digest, 0, Vec::new());
         journal.record().sent(&intent.token, intent.sent_at, intent.run.as_ref())
     }
 }
@@ -126,9 +130,15 @@ impl ReadySubmission<'_> {
     ///
     /// # Errors
     ///
-    /// The same as [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit).
+    /// The same as [`SubmitOnce::submit`](platform_resources::SubmitOnce::submit). [`Error::is_overtaken`]: some of the
+    /// slides were submitted elsewhere since the plan was made.
     pub async fn submit(self) -> Result<(StudyRun, Submitted), Error> {
         let Self { study, plan, submission, token, .. } = self;
+        // Other studies on this machine may have the same slides.
+        let _lock = plan.journal.recent().lock().await?;
+        if !study.resubmit && is_overtaken(study, plan).await? {
+            return Err(Error::overtaken());
+        }
         let once = study.client.runs().submit_once(&token, submission, &plan.journal).with_token(&token);
         let submitted = Box::pin(once.with_observer(observe(&study.observer)).submit()).await?;
         if !submitted.is_new {
@@ -143,28 +153,53 @@ impl ReadySubmission<'_> {
     }
 }
 
-/// Finds the runs of submissions that may have been accepted.
+/// Finds the runs of submissions of the study that may have been accepted.
 pub(super) async fn resolve(study: &Study, journal: &StudyJournal) -> Result<(), Error> {
     let is_pending = |submission: &RecordedSubmission| submission.run.is_none() && !submission.abandoned;
     let pending: Vec<_> = journal.submissions().into_iter().filter(is_pending).collect();
     for RecordedSubmission { token, sent_at, .. } in pending {
-        let run = if study.resubmit {
-            study.client.runs().find_submitted(&token).await?
-        } else {
-            let none = RunSubmission::new("", Vec::new());
-            let once = study.client.runs().submit_once(&token, none, journal).with_token(&token);
-            let found = Box::pin(once.with_observer(observe(&study.observer)).find()).await?;
-            found.map(|found| found.run)
-        };
-        match run {
-            Some(run) => {
-                (study.observer)(Event::RunFound { run: run.id().clone() });
-                journal.record().sent(&token, sent_at, Some(run.id()))?;
-            }
-            None => journal.record().abandon(&token)?,
-        }
+        find(study, journal, &token, sent_at).await?;
     }
     Ok(())
+}
+
+/// Finds the runs of submissions of these slides in other studies on this machine that may have been accepted.
+pub(super) async fn resolve_recent(
+    study: &Study,
+    journal: &StudyJournal,
+    items: &[(ItemDigest, &str)],
+) -> Result<(), Error> {
+    let items: HashMap<_, _> = items.iter().copied().collect();
+    if journal.recent().pending(&items)?.is_empty() {
+        return Ok(());
+    }
+    // Another process may be submitting them.
+    let _lock = journal.recent().lock().await?;
+    for (token, sent_at) in journal.recent().pending(&items)? {
+        find(study, journal, &token, sent_at).await?;
+    }
+    Ok(())
+}
+
+/// Finds the run of a submission. It is abandoned if it is not found, and the caller submits again.
+async fn find(study: &Study, journal: &StudyJournal, token: &str, sent_at: SystemTime) -> Result<(), Error> {
+    let run = if study.resubmit {
+        study.client.runs().find_submitted(token).await?
+    } else {
+        let none = RunSubmission::new("", Vec::new());
+        let once = study.client.runs().submit_once(token, none, journal).with_token(token);
+        match Box::pin(once.with_observer(observe(&study.observer)).find()).await {
+            Err(error) if error.is_submission_uncertain() && study.resubmit_uncertain => None,
+            found => found?.map(|found| found.run),
+        }
+    };
+    match run {
+        Some(run) => {
+            (study.observer)(Event::RunFound { run: run.id().clone() });
+            journal.found(token, sent_at, run.id())
+        }
+        None => journal.abandon(token),
+    }
 }
 
 fn part(table: &SlideTable, places: impl IntoIterator<Item = usize>) -> SlideTable {

@@ -55,6 +55,11 @@ impl FileJournal {
         self.folder.join(format!("{}.{extension}", digest::texts([self.platform.as_str(), key])))
     }
 
+    /// Returns the folder for further files about a part of the user's submissions.
+    pub(crate) fn folder_of<'a>(&'a self, part: impl IntoIterator<Item = &'a str>) -> PathBuf {
+        self.folder.join(digest::texts(std::iter::once(self.platform.as_str()).chain(part)))
+    }
+
     /// Prevents other processes from submitting under the key.
     ///
     /// # Errors
